@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {Terms} from "../libraries/Terms.sol";
+
+/// @notice What a requester asks for.
+struct Order {
+    uint64 modelId;
+    uint32 version;
+    uint32 lane; // which of the requester's commitment slots to use; a settled one is cheap again
+    bytes32 inputRoot; // digest of the canonical input: the only authority on what was asked
+    bytes32 inputCid; // where its bytes are: SHA-256 of a raw IPFS block; 0 = inputRoot is that
+    bytes32 params; // 8 × uint32 run-time parameters; 0 = the manifest's defaults
+    uint64 maxFee; // token units; more than this reverts
+    uint32 priorityWindow; // seconds in which only `operator` may deliver
+    uint32 lifetime; // seconds until anyone may cancel and the fee is refunded
+    address operator; // preferred; 0 = none, open to claims at once
+    address consumer; // contract to call after settlement; 0 = none
+    uint32 callbackGas;
+    bytes32 envelope; // digest of the encryption header; 0 = plain
+}
+
+/// @notice A request as the chain knows it. Only its hash is stored; callers bring it back.
+struct Request {
+    uint64 modelId;
+    uint32 version;
+    uint32 lane;
+    uint64 nonce; // the requester's, so that no two requests are equal
+    address requester;
+    address operator;
+    uint40 priorityUntil; // unix seconds
+    uint40 expiresAt; // unix seconds
+    address consumer;
+    uint32 callbackGas;
+    bytes32 inputRoot;
+    bytes32 inputCid;
+    bytes32 params;
+    bytes32 envelope;
+    Terms terms; // snapshot: later changes of price or shares do not touch this request
+}
+
+/// @notice An exclusive right to deliver, taken after the priority window.
+struct Claim {
+    address operator;
+    uint40 until; // unix seconds
+}
+
+/// @notice An answer that waits for its challenge window to pass.
+struct Delivery {
+    address operator;
+    uint40 deliveredAt; // unix seconds
+    bytes32 outputRoot;
+}
+
+/// @notice Why an operator was convicted.
+enum Verdict {
+    WrongOutput,
+    Withheld,
+    Equivocation
+}
+
+/// @title The only custodian of fees: prepaid balances, requests, claims, deliveries, settlement,
+/// refunds, revenue split and compensation.
+/// @notice A request lives in one storage slot that holds the hash of its state:
+///
+/// ```
+///            request            claim                deliver                finalize
+///   (free) ──────────▶ Requested ─────▶ Claimed ─────────────▶ Delivered ─────────────▶ (free)
+///                         │  └─────── deliver (preferred) ────────▲  │
+///                         │ cancelExpired │ lapsed: claim again      │ convict / convictWithheld
+///                         ▼               ▼ or cancelExpired         ▼
+///                       (free, fee back to the requester; a lapsed claimant forfeits)   (free,
+///                                          fee and insured amount to the requester)
+/// ```
+/// Every arrow except `request`, `claim` and `deliver` may be walked by anyone. All payouts are
+/// pull: they credit a balance that its holder withdraws. The owner's share is credited to the
+/// model, and whoever holds its ERC-721 token collects it.
+interface IInferenceMarket {
+    event Deposited(address indexed account, address indexed from, uint256 amount);
+    event Withdrawn(address indexed account, address indexed to, uint256 amount);
+    event Requested(bytes32 indexed requestId, uint256 indexed modelId, address indexed requester, Request request);
+    event Claimed(bytes32 indexed requestId, address indexed operator, uint40 until);
+    event ClaimForfeited(bytes32 indexed requestId, address indexed operator, uint256 amount);
+    event Delivered(bytes32 indexed requestId, address indexed operator, bytes32 outputRoot, bytes32 outputCid, uint40 deliveredAt);
+    event Finalized(
+        bytes32 indexed requestId, address indexed operator, uint256 operatorFee, uint256 ownerFee, uint256 dataFee, uint256 protocolFee
+    );
+    event CallbackCompleted(bytes32 indexed requestId, address indexed consumer, bool success);
+    event Cancelled(bytes32 indexed requestId, address indexed requester, uint256 refund);
+    event OutputDemanded(bytes32 indexed requestId, address indexed challenger, uint256 deadline, uint256 bond);
+    event OutputPosted(bytes32 indexed requestId, address indexed operator, bytes output);
+    event DisputeOpened(bytes32 indexed requestId, address indexed module, uint256 open);
+    event DisputeClosed(bytes32 indexed requestId, address indexed module, uint256 open);
+    event Convicted(
+        bytes32 indexed requestId,
+        address indexed operator,
+        Verdict verdict,
+        uint256 refund,
+        uint256 compensation,
+        uint256 bounty,
+        uint256 burned
+    );
+    event ModelEarningsCollected(uint256 indexed modelId, address indexed to, uint256 ownerFee, uint256 dataFee);
+    event ProtocolEarningsCollected(address indexed to, uint256 amount);
+    event BondWithdrawn(address indexed account, uint256 amount);
+
+    error AmountZero();
+    error BalanceInsufficient(address account, uint256 balance, uint256 needed);
+    error VersionUnknown(uint256 modelId, uint32 version);
+    error VersionRetired(uint256 modelId, uint32 version);
+    error FeeAboveMax(uint256 fee, uint256 maxFee);
+    error InputRootZero();
+    error LifetimeInvalid(uint256 given, uint256 min, uint256 max);
+    error PriorityWindowInvalid(uint256 given, uint256 max);
+    error CallbackGasInvalid(uint256 given, uint256 max);
+    error LaneBusy(address requester, uint32 lane);
+    error SignatureInvalid(address requester);
+    error SignatureExpired(uint256 deadline);
+    error NonceStale(address requester, uint256 given, uint256 current);
+    /// @notice The slot does not hold this request in the state the call needs: it was never made,
+    /// is settled, was claimed by somebody else, was delivered, or vanished in a reorg.
+    error RequestStateMismatch(bytes32 requestId);
+    error RequestExpired(bytes32 requestId, uint256 expiresAt);
+    error RequestNotExpired(bytes32 requestId, uint256 expiresAt);
+    error PriorityWindowOpen(bytes32 requestId, uint256 priorityUntil);
+    error PriorityWindowPassed(bytes32 requestId, uint256 priorityUntil);
+    error CallerNotPreferredOperator(bytes32 requestId, address caller);
+    error CallerNotClaimant(bytes32 requestId, address caller);
+    error ClaimActive(bytes32 requestId, uint256 until);
+    error ClaimLapsed(bytes32 requestId, uint256 until);
+    error OutputRootZero();
+    error ChallengeWindowOpen(bytes32 requestId, uint256 until);
+    error ChallengeWindowPassed(bytes32 requestId, uint256 until);
+    error DisputesOpen(bytes32 requestId, uint256 open);
+    error DisputesMissing(bytes32 requestId);
+    error CallerNotModule(address caller);
+    error BondTooLow(uint256 given, uint256 needed);
+    error OutputAlreadyDemanded(bytes32 requestId);
+    error OutputNotDemanded(bytes32 requestId);
+    error OutputTooLarge(uint256 size, uint256 max);
+    error OutputMismatch(bytes32 requestId, bytes32 given, bytes32 committed);
+    error DemandOpen(bytes32 requestId, uint256 deadline);
+    error DemandExpired(bytes32 requestId, uint256 deadline);
+    error LengthMismatch(uint256 left, uint256 right);
+    error CallbackGasMissing(uint256 available, uint256 needed);
+    error CallerNotModelOwner(uint256 modelId, address caller);
+    error TransferFailed(address to, uint256 amount);
+
+    // ── Prepaid balances ────────────────────────────────────────────────────────────────────────
+    function deposit(address account, uint256 amount) external;
+    /// @notice `deposit` with an EIP-2612 permit in the same transaction. A permit that was used
+    /// by somebody else beforehand does not fail the deposit when the allowance is there.
+    function depositWithPermit(uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external;
+    function withdraw(address to, uint256 amount) external;
+
+    // ── Request ─────────────────────────────────────────────────────────────────────────────────
+    /// @notice Escrows the version's fee from the caller's balance. Reverts with the registry's and
+    /// the access contract's errors when the version or the grant does not allow it.
+    function request(Order calldata order) external returns (bytes32 requestId);
+    /// @notice The same for a requester who signed (EIP-712, ERC-1271) and does not pay gas.
+    function requestFor(address requester, Order calldata order, uint256 nonce, uint256 deadline, bytes calldata signature)
+        external
+        returns (bytes32 requestId);
+
+    // ── Claim and deliver ───────────────────────────────────────────────────────────────────────
+    /// @notice After the priority window: takes the exclusive right to deliver for `claimPeriod`
+    /// seconds and locks stake. `lapsed` is the previous claim when one lapsed (its operator then
+    /// forfeits), empty otherwise.
+    function claim(Request calldata request_, Claim calldata lapsed) external;
+    /// @notice Posts the answer's digest. By the preferred operator in the priority window (pass an
+    /// empty claim) or by the claimant. Locks stake until settlement. `outputCid` as in `inputCid`.
+    function deliver(Request calldata request_, Claim calldata claim_, bytes32 outputRoot, bytes32 outputCid) external;
+    /// @notice Many deliveries of one operator; one that is not possible reverts all.
+    function deliverBatch(Request[] calldata requests, Claim[] calldata claims, bytes32[] calldata outputRoots, bytes32[] calldata outputCids)
+        external;
+
+    // ── Settle ──────────────────────────────────────────────────────────────────────────────────
+    /// @notice Pays out deliveries whose challenge window has passed without open disputes.
+    function finalize(Request[] calldata requests, Delivery[] calldata deliveries) external;
+    /// @notice Refunds a request that nobody delivered in time; a lapsed claimant forfeits.
+    function cancelExpired(Request calldata request_, Claim calldata claim_) external;
+
+    // ── Output availability ─────────────────────────────────────────────────────────────────────
+    /// @notice Obliges the operator to post the output's bytes before a deadline. The bond, in the
+    /// chain's currency, pays for the operator's gas when it does and comes back when it does not.
+    function demandOutput(Request calldata request_, Delivery calldata delivery) external payable;
+    /// @notice Answers a demand. Anyone may; the bond goes to the operator.
+    function postOutput(Request calldata request_, Delivery calldata delivery, bytes calldata output) external;
+    /// @notice Convicts an operator that did not answer a demand.
+    function convictWithheld(Request calldata request_, Delivery calldata delivery) external;
+
+    // ── Disputes: only the module of the version's assurance ───────────────────────────────────
+    /// @notice Opens a dispute within the challenge window; `finalize` waits until none is open.
+    function openDispute(Request calldata request_, Delivery calldata delivery) external;
+    /// @notice Closes a dispute without a conviction.
+    function closeDispute(Request calldata request_, Delivery calldata delivery) external;
+    /// @notice Refunds the fee, pays the insured amount to the requester, half the bounty each to
+    /// `challenger` and `prover`, burns the rest. Ends the request.
+    function convict(Request calldata request_, Delivery calldata delivery, Verdict verdict, address challenger, address prover)
+        external;
+
+    // ── Payouts ─────────────────────────────────────────────────────────────────────────────────
+    /// @notice Pays the owner's share to the holder of the model's token, and the data share to the
+    /// data module when the model has credits, to the holder otherwise. Anyone may call.
+    function collectModelEarnings(uint256 modelId) external;
+    /// @notice Pays the protocol's share to the treasury. Anyone may call.
+    function collectProtocolEarnings() external;
+    /// @notice Pays out the caller's native bonds.
+    function withdrawBond() external;
+
+    // ── Views ───────────────────────────────────────────────────────────────────────────────────
+    function balanceOf(address account) external view returns (uint256 balance);
+    function nonceOf(address account) external view returns (uint256);
+    function modelEarnings(uint256 modelId) external view returns (uint256 ownerFee, uint256 dataFee);
+    function protocolEarnings() external view returns (uint256);
+    function bondOf(address account) external view returns (uint256);
+    function requestIdOf(Request calldata request_) external view returns (bytes32);
+    /// @return The slot's content: 0 never used, 1 free again, else the hash of a live state.
+    function commitmentOf(address requester, uint32 lane) external view returns (bytes32);
+    /// @notice The first free lane at or after `from`, looking at no more than 256.
+    function freeLane(address requester, uint32 from) external view returns (uint32 lane);
+    function openDisputesOf(bytes32 requestId) external view returns (uint256);
+    /// @notice Stake locked for one delivery under these terms, and how a conviction splits it.
+    function lockOf(Terms terms) external view returns (uint256 total, uint256 compensation, uint256 bounty, uint256 burned);
+}

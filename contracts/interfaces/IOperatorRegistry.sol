@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+/// @notice An operator's money in one slot.
+struct Stake {
+    uint96 staked; // token units, locked part included, unbonding part excluded
+    uint96 locked; // token units bound to open claims and unsettled deliveries; ≤ staked
+    bool registered;
+}
+
+/// @notice Money on its way out; still slashable until released.
+struct Unbonding {
+    uint96 amount; // token units
+    uint40 releaseAt; // unix seconds
+}
+
+/// @title Operators: stake, locks, slashing and unbonding; encryption key and endpoint; and which
+/// operators are authoritative for which model.
+/// @notice Only the market, named once at deployment, may lock, unlock or slash.
+interface IOperatorRegistry {
+    event OperatorRegistered(address indexed operator, bytes32 encryptionKey, string endpoint);
+    event ProfileUpdated(address indexed operator, bytes32 encryptionKey, string endpoint);
+    event Staked(address indexed operator, address indexed from, uint256 amount);
+    event UnstakeStarted(address indexed operator, uint256 amount, uint256 releaseAt);
+    event UnstakeFinished(address indexed operator, uint256 amount);
+    event OperatorAuthorized(uint256 indexed modelId, address indexed operator, bool authorized);
+    event StakeSlashed(address indexed operator, uint256 amount, uint256 burned);
+
+    error OperatorUnknown(address operator);
+    error OperatorAlreadyRegistered(address operator);
+    error OperatorUnauthorized(uint256 modelId, address operator);
+    error CallerNotMarket(address caller);
+    error CallerNotModelOwner(uint256 modelId, address caller);
+    error AmountZero();
+    error EndpointTooLong(uint256 length, uint256 max);
+    error StakeInsufficient(address operator, uint256 free, uint256 needed);
+    error UnbondingPending(address operator, uint256 releaseAt);
+    error UnbondingMissing(address operator);
+
+    function register(bytes32 encryptionKey, string calldata endpoint) external;
+    function updateProfile(bytes32 encryptionKey, string calldata endpoint) external;
+    /// @notice Moves `amount` of the token from the caller into the stake of `operator`.
+    function stake(address operator, uint256 amount) external;
+    /// @notice Starts the unbonding delay for `amount` of the caller's free stake. One at a time.
+    function startUnstake(uint256 amount) external;
+    /// @notice Pays out after the delay.
+    function finishUnstake() external;
+    /// @notice Model owner only: makes an operator authoritative for a model, or no longer.
+    function authorize(uint256 modelId, address operator, bool authorized) external;
+
+    /// @notice Market only. Checks that the operator is authoritative for the model and locks.
+    function lockFor(uint256 modelId, address operator, uint256 amount) external;
+    /// @notice Market only.
+    function unlock(address operator, uint256 amount) external;
+    /// @notice Market only. Takes `amount` out of locked stake: `burned` of it goes to the burn
+    /// address, the rest to the market, which credits it to whom it belongs.
+    function slash(address operator, uint256 amount, uint256 burned) external;
+
+    function stakeOf(address operator) external view returns (Stake memory);
+    function unbondingOf(address operator) external view returns (Unbonding memory);
+    function freeStakeOf(address operator) external view returns (uint256);
+    function isAuthorized(uint256 modelId, address operator) external view returns (bool);
+    function encryptionKeyOf(address operator) external view returns (bytes32);
+    function unbondingDelay() external view returns (uint256);
+}

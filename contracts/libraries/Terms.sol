@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {Assurance} from "../interfaces/IModelRegistry.sol";
+
+/// @notice The commercial terms of one model version in one word, so that a request snapshots them
+/// with a single storage read and carries them in a single word of calldata.
+///
+/// ```
+///  bit 0        64          80       96         112               144        208        216      224
+///  ┌────────────┬───────────┬────────┬──────────┬─────────────────┬──────────┬──────────┬────────┐
+///  │ fee        │operatorBps│dataBps │ insured- │ challengeWindow │ tolerance│ assurance│ retired│
+///  │ uint64     │uint16     │uint16  │ Multiple │ uint32          │ uint64   │ uint8    │ uint8  │
+///  └────────────┴───────────┴────────┴──────────┴─────────────────┴──────────┴──────────┴────────┘
+/// ```
+/// fee: token units (6 decimals); 64 bits hold 18 trillion dollars. bps: of the fee; what remains
+/// after operator, data and protocol is the owner's. insuredMultiple: times the fee, paid to the
+/// requester of a convicted answer. challengeWindow: seconds. tolerance: absolute, in 1e-9, within
+/// which a committee calls two float outputs equal. assurance: zero means "no such version".
+type Terms is uint256;
+
+using TermsLib for Terms global;
+
+library TermsLib {
+    uint256 private constant RETIRED = 1 << 216;
+
+    function pack(
+        uint64 fee,
+        uint16 operatorBps,
+        uint16 dataBps,
+        uint16 insuredMultiple,
+        uint32 challengeWindow,
+        uint64 tolerance,
+        Assurance assurance
+    ) internal pure returns (Terms) {
+        return Terms.wrap(
+            uint256(fee) | uint256(operatorBps) << 64 | uint256(dataBps) << 80
+                | uint256(insuredMultiple) << 96 | uint256(challengeWindow) << 112
+                | uint256(tolerance) << 144 | uint256(uint8(assurance)) << 208
+        );
+    }
+
+    function fee(Terms t) internal pure returns (uint256) {
+        return uint64(Terms.unwrap(t));
+    }
+
+    function operatorBps(Terms t) internal pure returns (uint256) {
+        return uint16(Terms.unwrap(t) >> 64);
+    }
+
+    function dataBps(Terms t) internal pure returns (uint256) {
+        return uint16(Terms.unwrap(t) >> 80);
+    }
+
+    function insuredMultiple(Terms t) internal pure returns (uint256) {
+        return uint16(Terms.unwrap(t) >> 96);
+    }
+
+    function challengeWindow(Terms t) internal pure returns (uint256) {
+        return uint32(Terms.unwrap(t) >> 112);
+    }
+
+    function tolerance(Terms t) internal pure returns (uint256) {
+        return uint64(Terms.unwrap(t) >> 144);
+    }
+
+    function assurance(Terms t) internal pure returns (Assurance) {
+        return Assurance(uint8(Terms.unwrap(t) >> 208));
+    }
+
+    function retired(Terms t) internal pure returns (bool) {
+        return Terms.unwrap(t) & RETIRED != 0;
+    }
+
+    function exists(Terms t) internal pure returns (bool) {
+        return uint8(Terms.unwrap(t) >> 208) != 0;
+    }
+
+    function retire(Terms t) internal pure returns (Terms) {
+        return Terms.wrap(Terms.unwrap(t) | RETIRED);
+    }
+}

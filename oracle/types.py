@@ -1,0 +1,204 @@
+"""The words the whole system is written in: units as types, contract structs as frozen dataclasses.
+
+Knows nothing of chains, files or people; imported by everything, imports nothing of ours.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NewType
+
+Address = NewType("Address", str)  # EIP-55 checksummed
+Bytes32 = NewType("Bytes32", bytes)  # 32 bytes: a digest, root or head
+RequestId = NewType("RequestId", bytes)  # 32 bytes
+Cid = NewType("Cid", str)  # CIDv1, base32
+Amount = NewType("Amount", int)  # token units; 1 dollar = 10**6
+Wei = NewType("Wei", int)
+Timestamp = NewType("Timestamp", int)  # unix seconds
+
+ZERO_ADDRESS = Address("0x0000000000000000000000000000000000000000")
+ZERO32 = Bytes32(bytes(32))
+TOKEN_DECIMALS = 6
+
+
+class Assurance(IntEnum):
+    """How a wrong answer of a version is found out (IModelRegistry.sol)."""
+
+    NONE = 0
+    COMMITTEE = 1
+    EXACT = 2
+
+
+class Policy(IntEnum):
+    """Who may use a model without being asked about one by one (IModelAccess.sol)."""
+
+    OPEN = 0
+    ALLOW_LIST = 1
+    ON_REQUEST = 2
+
+
+class GrantStatus(IntEnum):
+    """State of one wallet's access to one model (IModelAccess.sol)."""
+
+    NONE = 0
+    APPLIED = 1
+    GRANTED = 2
+    DENIED = 3
+
+
+class Verdict(IntEnum):
+    """Why an operator was convicted (IInferenceMarket.sol)."""
+
+    WRONG_OUTPUT = 0
+    WITHHELD = 1
+    EQUIVOCATION = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Commercial terms of one version; packed into one word on chain (libraries/Terms.sol)."""
+
+    fee: Amount
+    operator_bps: int
+    data_bps: int
+    insured_multiple: int  # times the fee
+    challenge_window: int  # seconds
+    tolerance: int  # absolute, in 1e-9
+    assurance: Assurance
+    retired: bool = False
+
+    def pack(self) -> int:
+        """Return the uint256 word that the contracts store."""
+        return (
+            self.fee
+            | self.operator_bps << 64
+            | self.data_bps << 80
+            | self.insured_multiple << 96
+            | self.challenge_window << 112
+            | self.tolerance << 144
+            | int(self.assurance) << 208
+            | int(self.retired) << 216
+        )
+
+    @classmethod
+    def unpack(cls, word: int) -> "Terms":
+        """Read the uint256 word that the contracts store."""
+        return cls(
+            fee=Amount(word & (1 << 64) - 1),
+            operator_bps=word >> 64 & 0xFFFF,
+            data_bps=word >> 80 & 0xFFFF,
+            insured_multiple=word >> 96 & 0xFFFF,
+            challenge_window=word >> 112 & 0xFFFFFFFF,
+            tolerance=word >> 144 & (1 << 64) - 1,
+            assurance=Assurance(word >> 208 & 0xFF),
+            retired=bool(word >> 216 & 0xFF),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a requester asks for (IInferenceMarket.sol)."""
+
+    model_id: int
+    version: int
+    lane: int
+    input_root: Bytes32
+    input_cid: Bytes32
+    params: Bytes32
+    max_fee: Amount
+    priority_window: int  # seconds
+    lifetime: int  # seconds
+    operator: Address
+    consumer: Address = ZERO_ADDRESS
+    callback_gas: int = 0
+    envelope: Bytes32 = ZERO32
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as the chain knows it (IInferenceMarket.sol); only its hash is stored there."""
+
+    model_id: int
+    version: int
+    lane: int
+    nonce: int
+    requester: Address
+    operator: Address
+    priority_until: Timestamp
+    expires_at: Timestamp
+    consumer: Address
+    callback_gas: int
+    input_root: Bytes32
+    input_cid: Bytes32
+    params: Bytes32
+    envelope: Bytes32
+    terms: Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An exclusive right to deliver; the empty claim is `NO_CLAIM`."""
+
+    operator: Address
+    until: Timestamp
+
+
+NO_CLAIM = Claim(ZERO_ADDRESS, Timestamp(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An answer that waits for its challenge window to pass."""
+
+    operator: Address
+    delivered_at: Timestamp
+    output_root: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """One link of a model's history, as `VersionPublished` logs it."""
+
+    model_id: int
+    version: int
+    publisher: Address
+    prev_head: Bytes32
+    head: Bytes32
+    manifest_digest: Bytes32
+    model_root: Bytes32
+    assurance: Assurance
+    tolerance: int  # absolute, in 1e-9
+    timestamp: Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One wallet's access to one model, rate-limit counter included."""
+
+    status: GrantStatus
+    expiry: Timestamp  # 0 = never
+    max_per_window: int  # 0 = unlimited
+    window: int  # seconds
+    window_start: Timestamp
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stake:
+    """An operator's money in the registry."""
+
+    staked: Amount
+    locked: Amount
+    registered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Contracts:
+    """Where one deployment lives."""
+
+    chain_id: int
+    token: Address
+    model_registry: Address
+    model_access: Address
+    operator_registry: Address
+    inference_market: Address
+    deployed_at: int  # block number: logs are scanned from here
