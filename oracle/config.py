@@ -51,7 +51,9 @@ class Settings:
         settings = cls(home=home)
         if (path := home / NETWORK_FILE).exists():
             settings = replace(settings, **_parse_network(path))
-        kinds = {f.name: f.type for f in fields(cls) if f.name not in ("home", "contracts")}
+        kinds: dict[str, Any] = {
+            f.name: f.type for f in fields(cls) if f.name not in ("home", "contracts")
+        }
         values: dict[str, Any] = {}
         for variable, text in environ.items():
             name = variable.removeprefix("TALLYSTICK_").lower()
@@ -63,7 +65,7 @@ class Settings:
                     hint="known: " + ", ".join("TALLYSTICK_" + k.upper() for k in kinds),
                 )
             try:
-                values[name] = kinds[name](text) if callable(kinds[name]) else text
+                values[name] = kinds[name](text)
             except ValueError as error:
                 raise ConfigInvalid(f"{variable}={text!r}: {error}") from error
         return replace(settings, **values)
