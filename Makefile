@@ -1,0 +1,30 @@
+# The two commands: `make demo` and `make test`. Everything they need is made first (scripts/setup.sh).
+.PHONY: demo test contracts-test python-test lint bench clean
+bin := .venv/bin
+
+demo: ## a paid, verified answer on a real chain, from an empty clone
+	@scripts/setup.sh runtime
+	@$(bin)/tallystick demo
+
+test: ## the whole suite, contract tests included
+	@scripts/setup.sh dev
+	@$(MAKE) --no-print-directory lint contracts-test python-test
+
+lint:
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/python scripts/compile.py --check
+
+contracts-test: # Brownie starts and stops an Anvil of its own
+	$(bin)/python -m pytest tests/contracts
+
+python-test:
+	$(bin)/python -m pytest -p no:pytest-brownie -n 2 --ignore tests/contracts
+
+bench:
+	@scripts/setup.sh dev
+	@$(bin)/python -m benchmarks
+
+clean: ## what the two commands made, the environment included
+	rm -rf .venv node_modules build .solcx

