@@ -1,0 +1,87 @@
+"""The files of a model as its manifest lists them, and which paths and kinds are allowed.
+
+Weights are hostile: a path must stay inside its folder on every system, and nothing that is loaded
+by running code from it (pickle and its many names) may be listed.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from oracle.errors import InputInvalid
+from oracle.protocol import cid as cids
+from oracle.protocol.border import STRICT, HexBytes32
+from oracle.types import Cid
+
+MAX_FILES = 64
+MAX_FILE_BYTES = 2**40
+MAX_PATH_LENGTH = 255
+SUFFIXES = (".safetensors", ".pt2", ".onnx", ".json", ".jsonl", ".txt", ".md", ".csv", ".model")
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file: where it lies in the model's folder, its CID, SHA-256 and size in bytes."""
+
+    path: str
+    cid: Cid
+    sha256: HexBytes32
+    size: int
+
+    __pydantic_config__ = STRICT
+
+
+def check_path(path: str) -> None:
+    """Refuse a path that could leave its folder, or that another system reads differently.
+
+    Raises:
+        InputInvalid: absolute, `..`, empty parts, a backslash, NUL, spaces, a leading dot or dash,
+            more than 255 characters, or a suffix outside `SUFFIXES`.
+    """
+    parts = path.split("/")
+    if len(path) > MAX_PATH_LENGTH or not all(_PART.fullmatch(part) for part in parts):
+        raise InputInvalid(
+            f"path {path!r:.80} is not allowed in a manifest",
+            hint="relative, parts of A-Z a-z 0-9 . _ - that do not begin with . or -",
+        )
+    if PurePosixPath(path).suffix not in SUFFIXES:
+        raise InputInvalid(
+            f"file {path} is of a kind that is not allowed",
+            hint="allowed: " + " ".join(SUFFIXES) + "; pickles (.pkl .pt .pth .bin …) run code "
+            "when loaded: convert them to .safetensors",
+        )
+
+
+def check_files(files: Sequence[FileEntry]) -> None:
+    """Refuse a list of files that is not well-formed.
+
+    Raises:
+        InputInvalid: none or more than 64, a bad path, two equal paths (ignoring case), a file
+            that is also a folder, a bad CID, a CID that contradicts the SHA-256, or a bad size.
+    """
+    if not 1 <= len(files) <= MAX_FILES:
+        raise InputInvalid(f"{len(files)} files; a manifest lists 1 to {MAX_FILES}")
+    seen: set[str] = set()
+    for file in files:
+        check_path(file.path)
+        folded = file.path.casefold()
+        if folded in seen:
+            raise InputInvalid(f"file {file.path} is listed twice (names differ by case at most)")
+        seen.add(folded)
+        if not 0 <= file.size <= MAX_FILE_BYTES:
+            raise InputInvalid(f"file {file.path}: size {file.size} is not 0 to {MAX_FILE_BYTES}")
+        if len(file.sha256) != 32:
+            raise InputInvalid(f"file {file.path}: a SHA-256 has 32 bytes, not {len(file.sha256)}")
+        codec, digest = cids.parse(file.cid)
+        if codec is cids.Codec.RAW and digest != file.sha256:
+            raise InputInvalid(
+                f"file {file.path}: CID {file.cid} and SHA-256 0x{file.sha256.hex()} disagree"
+            )
+    for path in seen:
+        folder = path.rpartition("/")[0]
+        while folder:
+            if folder in seen:
+                raise InputInvalid(f"{folder} is listed as a file and used as a folder")
+            folder = folder.rpartition("/")[0]

@@ -1,0 +1,212 @@
+"""What a model version is: files, runtime, shapes, parameters; one raw block of canonical JSON.
+
+The SHA-256 of these bytes is on chain, so a manifest cannot be swapped; `parse` refuses everything
+that a worker should never have to think about.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import PurePosixPath
+from typing import Literal, TypeAlias
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from oracle.errors import InputInvalid
+from oracle.protocol import canonical, params
+from oracle.protocol.border import STRICT
+from oracle.protocol.files import FileEntry, check_files
+from oracle.protocol.params import ParameterSpec
+from oracle.protocol.shapes import TensorSpec, check_specs, check_tensors
+from oracle.protocol.tensor import Array
+from oracle.types import Bytes32
+
+__all__ = ["FileEntry", "Image", "Manifest", "ParameterSpec", "Runtime", "TensorSpec", "Tokenizer"]
+
+MAX_BYTES = 256 * 1024  # one raw block, far below IPFS's 1 MiB
+MAX_OUTPUT_BYTES = 65536  # what an operator can be made to post on chain
+MAX_NAME = 64
+MAX_TEXT = 4096
+MAX_LABELS = 1024
+_SUFFIX_OF_FORMAT = {"torch.export": ".pt2", "safetensors": ".safetensors", "onnx": ".onnx"}
+
+Scalar: TypeAlias = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """How to load the weights: a format, and for bare safetensors a registered architecture."""
+
+    format: Literal["torch.export", "safetensors", "onnx"]
+    entry: str  # path of the file that is loaded first
+    architecture: str | None = None
+    options: Mapping[str, Scalar] = field(default_factory=dict)
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokenizer:
+    """Text becomes ids with a `tokenizers` file; whoever makes the input does this."""
+
+    kind: Literal["tokenizer"] = "tokenizer"
+    file: str
+    max_length: int  # ids
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """Pixels become (pixel × scale − mean) / std per channel; whoever makes the input does this."""
+
+    kind: Literal["image"] = "image"
+    height: int
+    width: int
+    channels: int
+    scale: float = 1.0
+    mean: tuple[float, ...] = ()  # one per channel, or none
+    std: tuple[float, ...] = ()  # one per channel, or none
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A model version. Constructing checks nothing; `to_bytes` and `parse` check every rule."""
+
+    schema: Literal["tallystick/manifest/1"] = "tallystick/manifest/1"
+    name: str
+    description: str = ""
+    license: str = ""
+    runtime: Runtime
+    files: tuple[FileEntry, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    parameters: tuple[ParameterSpec, ...] = ()
+    preprocess: Tokenizer | Image | None = None
+    labels: tuple[str, ...] | None = None  # of the classes, in the order of the last axis
+    max_output_bytes: int = MAX_OUTPUT_BYTES  # of the canonical output file
+    tolerance: int = 0  # absolute, in 1e-9, as in the version's record
+
+    __pydantic_config__ = STRICT
+
+    @classmethod
+    def parse(cls, data: bytes) -> "Manifest":
+        """Read a manifest from its canonical bytes.
+
+        Raises:
+            InputInvalid: above 256 KiB, not canonical JSON, an unknown or missing field, a value
+                of the wrong type, or a rule of this module, `files`, `shapes`, `params` broken.
+        """
+        if len(data) > MAX_BYTES:
+            raise InputInvalid(f"manifest of {len(data)} bytes is above the limit of {MAX_BYTES}")
+        canonical.loads(data)
+        try:
+            manifest = _adapter().validate_json(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the document"
+            raise InputInvalid(f"manifest: {where}: {first['msg']}") from error
+        _check(manifest)
+        return manifest
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical bytes, checked as `parse` would: nothing invalid gets published.
+
+        Raises:
+            InputInvalid: a rule is broken.
+        """
+        try:
+            data = canonical.dumps(_adapter().dump_python(self, mode="json", warnings="error"))
+        except PydanticSerializationError as error:
+            raise InputInvalid(f"manifest: a field has the wrong type: {error}") from error
+        Manifest.parse(data)
+        return data
+
+    def validate_inputs(self, tensors: Mapping[str, Array]) -> None:
+        """Raise InputInvalid unless names, dtypes, shapes fit and every value is finite."""
+        check_tensors(self.inputs, tensors, "input")
+
+    def validate_outputs(self, tensors: Mapping[str, Array]) -> None:
+        """Raise InputInvalid unless names, dtypes, shapes fit and every value is finite."""
+        check_tensors(self.outputs, tensors, "output")
+
+    def pack_params(self, values: Mapping[str, float]) -> Bytes32:
+        """Return the parameter word for real values by name (see `params.pack_named`)."""
+        return params.pack_named(self.parameters, values)
+
+    def unpack_params(self, word: Bytes32) -> dict[str, float]:
+        """Return every parameter's real value (see `params.unpack_named`)."""
+        return params.unpack_named(self.parameters, word)
+
+    def file(self, path: str) -> FileEntry:
+        """Return the entry of a path.
+
+        Raises:
+            InputInvalid: the manifest lists no such file.
+        """
+        for entry in self.files:
+            if entry.path == path:
+                return entry
+        raise InputInvalid(f"the manifest lists no file {path}")
+
+
+@cache
+def _adapter() -> TypeAdapter[Manifest]:
+    return TypeAdapter(Manifest)
+
+
+def _check(manifest: Manifest) -> None:
+    if not 1 <= len(manifest.name) <= MAX_NAME:
+        raise InputInvalid(f"manifest: name has {len(manifest.name)} characters, not 1 to 64")
+    for text in (manifest.description, manifest.license, *(manifest.labels or ())):
+        if len(text) > MAX_TEXT:
+            raise InputInvalid(f"manifest: a text of {len(text)} characters is above {MAX_TEXT}")
+    if manifest.labels is not None and not 1 <= len(manifest.labels) <= MAX_LABELS:
+        raise InputInvalid(f"manifest: {len(manifest.labels)} labels, not 1 to {MAX_LABELS}")
+    if not 1 <= manifest.max_output_bytes <= MAX_OUTPUT_BYTES:
+        raise InputInvalid(
+            f"manifest: max_output_bytes is {manifest.max_output_bytes}, not 1 to "
+            f"{MAX_OUTPUT_BYTES}"
+        )
+    if not 0 <= manifest.tolerance < 2**53:
+        raise InputInvalid(f"manifest: tolerance {manifest.tolerance} is not 0 to 2**53-1")
+    check_files(manifest.files)
+    check_specs(manifest.inputs, "input")
+    check_specs(manifest.outputs, "output")
+    params.check_specs(manifest.parameters)
+    _check_runtime(manifest)
+    _check_preprocess(manifest)
+
+
+def _check_runtime(manifest: Manifest) -> None:
+    runtime = manifest.runtime
+    manifest.file(runtime.entry)
+    wanted = _SUFFIX_OF_FORMAT[runtime.format]
+    if PurePosixPath(runtime.entry).suffix != wanted:
+        raise InputInvalid(
+            f"manifest: entry {runtime.entry} is not a {wanted} file", hint=f"as {runtime.format}"
+        )
+    if (runtime.architecture is not None) != (runtime.format == "safetensors"):
+        raise InputInvalid(
+            f"manifest: runtime.architecture is {runtime.architecture!r} with {runtime.format}",
+            hint="safetensors needs an architecture; the other formats carry their own graph",
+        )
+
+
+def _check_preprocess(manifest: Manifest) -> None:
+    step = manifest.preprocess
+    if isinstance(step, Tokenizer):
+        manifest.file(step.file)
+        if not 1 <= step.max_length <= 65536:
+            raise InputInvalid(f"manifest: max_length {step.max_length} is not 1 to 65536")
+    if isinstance(step, Image):
+        if not (1 <= step.height <= 65536 and 1 <= step.width <= 65536 and step.channels in (1, 3)):
+            raise InputInvalid("manifest: an image has 1 to 65536 rows, columns; 1 or 3 channels")
+        for values in (step.mean, step.std):
+            if len(values) not in (0, step.channels):
+                raise InputInvalid("manifest: mean and std have one value per channel, or none")
+        if 0 in step.std:
+            raise InputInvalid("manifest: a standard deviation is zero")

@@ -1,0 +1,215 @@
+"""The canonical tensor file: the one byte string that stands for a set of named arrays.
+
+A strict subset of safetensors, so every safetensors library reads it:
+```
+ ┌──────────┬──────────────────────────────────────────────┬─────────────────────────────┐
+ │ N uint64 │ header: RFC 8785 JSON, spaces to N % 8 == 0  │ data, in the order of names │
+ │ little   │ {"a":{"data_offsets":[0,8],"dtype":"F32",    │ no gap, no overlap,         │
+ │ endian   │  "shape":[2]},…}   no "__metadata__"         │ little-endian, row-major    │
+ └──────────┴──────────────────────────────────────────────┴─────────────────────────────┘
+```
+Source: https://github.com/huggingface/safetensors#format.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oracle.errors import InputInvalid
+from oracle.protocol import canonical
+from oracle.types import Bytes32
+
+MAX_TENSORS = 64
+MAX_RANK = 8
+MAX_HEADER_BYTES = 65536
+MAX_NAME_LENGTH = 128
+DTYPES: Mapping[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"),
+    "I8": np.dtype("i1"),
+    "U32": np.dtype("<u4"),
+    "U16": np.dtype("<u2"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}
+_DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+_LENGTH_BYTES = 8
+
+Array = NDArray[Any]
+
+
+def encode(tensors: Mapping[str, Array]) -> bytes:
+    """Return the canonical file of 1…64 named arrays.
+
+    Raises:
+        InputInvalid: no or too many tensors, a name that is not 1…128 printable ASCII characters,
+            a dtype outside `DTYPES`, more than 8 dimensions, or a header above 64 KiB.
+    """
+    _check_count(len(tensors))
+    header: dict[str, Any] = {}
+    parts: list[bytes] = []
+    offset = 0
+    for name in sorted(tensors):
+        check_name(name)
+        array = np.asarray(tensors[name])
+        dtype = array.dtype.newbyteorder("<")
+        if dtype not in _DTYPE_NAMES:
+            raise InputInvalid(f"tensor {name}: dtype {array.dtype} is not allowed", hint=_hint())
+        check_rank(name, array.ndim)
+        part = array.astype(dtype, copy=False).tobytes(order="C")
+        end = offset + len(part)
+        header[name] = {
+            "data_offsets": [offset, end],
+            "dtype": _DTYPE_NAMES[dtype],
+            "shape": list(array.shape),
+        }
+        parts.append(part)
+        offset = end
+    text = canonical.dumps(header)
+    text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER_BYTES:
+        raise InputInvalid(f"header of {len(text)} bytes is above {MAX_HEADER_BYTES}")
+    return b"".join([len(text).to_bytes(_LENGTH_BYTES, "little"), text, *parts])
+
+
+def decode(data: bytes, max_bytes: int) -> dict[str, Array]:
+    """Return the arrays of a canonical file, as read-only views of `data` where alignment allows.
+
+    `encode(decode(data)) == data` for everything that is accepted.
+
+    Raises:
+        InputInvalid: anything but the bytes that `encode` makes, or more than `max_bytes` of them.
+    """
+    if len(data) > max_bytes:
+        raise InputInvalid(f"tensor file of {len(data)} bytes is above the limit of {max_bytes}")
+    header, start = _read_header(data)
+    _check_count(len(header))
+    tensors: dict[str, Array] = {}
+    offset = 0
+    for name, entry in header.items():  # canonical JSON: already sorted
+        check_name(name)
+        dtype, shape, begin, end = _read_entry(name, entry)
+        if begin != offset or end - begin != math.prod(shape) * dtype.itemsize:
+            raise InputInvalid(
+                f"tensor {name}: bytes {begin}…{end} are not the next ones that "
+                f"{list(shape)} of {_DTYPE_NAMES[dtype]} needs",
+                hint="tensors follow each other in the order of their names, without gaps",
+            )
+        if start + end > len(data):
+            raise InputInvalid(
+                f"tensor file is cut short: {name} ends at byte {start + end} of {len(data)}"
+            )
+        tensors[name] = _view(name, data, start + begin, dtype, shape)
+        offset = end
+    if start + offset != len(data):
+        raise InputInvalid(f"tensor file has {len(data) - start - offset} bytes after its tensors")
+    return tensors
+
+
+def digest(data: bytes) -> Bytes32:
+    """Return the SHA-256 of a tensor file: its `inputRoot` or `outputRoot`, and its raw CID."""
+    return canonical.sha256(data)
+
+
+def require_finite(tensors: Mapping[str, Array]) -> None:
+    """Refuse NaN and infinity, naming the tensor and the first bad element.
+
+    Raises:
+        InputInvalid: an element is not finite.
+    """
+    for name, array in tensors.items():
+        if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
+            index = tuple(int(i) for i in np.argwhere(~finite)[0])
+            raise InputInvalid(
+                f"tensor {name}: element {list(index)} is {array[index]}, {int((~finite).sum())} "
+                "elements are not finite",
+                hint="replace NaN and infinity before asking",
+            )
+
+
+def _read_header(data: bytes) -> tuple[dict[str, Any], int]:
+    if len(data) < _LENGTH_BYTES:
+        raise InputInvalid(f"{len(data)} bytes are too few for a tensor file", hint=_hint())
+    length = int.from_bytes(data[:_LENGTH_BYTES], "little")
+    start = _LENGTH_BYTES + length
+    if length > MAX_HEADER_BYTES or start > len(data):
+        raise InputInvalid(
+            f"header of {length} bytes is above {MAX_HEADER_BYTES} or the file's end", hint=_hint()
+        )
+    padded = data[_LENGTH_BYTES:start]
+    text = padded.rstrip(b" ")
+    if length % 8 or length - len(text) >= 8:
+        raise InputInvalid("header is not padded with spaces to the next multiple of 8")
+    header = canonical.loads(text)
+    if not isinstance(header, dict):
+        raise InputInvalid("header is not a JSON object", hint=_hint())
+    return header, start
+
+
+def _read_entry(name: str, entry: Any) -> tuple[np.dtype[Any], tuple[int, ...], int, int]:
+    if not isinstance(entry, dict) or entry.keys() != {"data_offsets", "dtype", "shape"}:
+        raise InputInvalid(
+            f"tensor {name}: header entry needs data_offsets, dtype, shape and no more"
+        )
+    offsets, shape = entry["data_offsets"], entry["shape"]
+    if not (_naturals(offsets) and len(offsets) == 2 and _naturals(shape)):
+        raise InputInvalid(f"tensor {name}: shape and the two data_offsets are integers ≥ 0")
+    if not isinstance(entry["dtype"], str) or entry["dtype"] not in DTYPES:
+        raise InputInvalid(f"tensor {name}: dtype {entry['dtype']!r} is not allowed", hint=_hint())
+    check_rank(name, len(shape))
+    return DTYPES[entry["dtype"]], tuple(shape), offsets[0], offsets[1]
+
+
+def _view(
+    name: str, data: bytes, begin: int, dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> Array:
+    count = math.prod(shape)
+    if count == 0:
+        return _reshape(name, np.empty(0, dtype), shape)
+    flat = np.frombuffer(data, dtype, count, begin)
+    if dtype.kind == "b" and flat.view(np.uint8).max() > 1:
+        raise InputInvalid(f"tensor {name}: a BOOL byte is neither 0 nor 1")
+    if not flat.flags.aligned:
+        flat = flat.copy()
+        flat.flags.writeable = False
+    return _reshape(name, flat, shape)
+
+
+def _reshape(name: str, flat: Array, shape: tuple[int, ...]) -> Array:
+    try:
+        return flat.reshape(shape)
+    except (ValueError, OverflowError) as error:  # e.g. [2**40, 2**40, 0]: no bytes, no array
+        raise InputInvalid(f"tensor {name}: shape {list(shape)} is too large") from error
+
+
+def _naturals(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+
+
+def _check_count(count: int) -> None:
+    if not 1 <= count <= MAX_TENSORS:
+        raise InputInvalid(f"{count} tensors; a file holds 1 to {MAX_TENSORS}")
+
+
+def check_name(name: str) -> None:
+    printable = isinstance(name, str) and all("!" <= char <= "~" for char in name)
+    if not printable or not 1 <= len(name) <= MAX_NAME_LENGTH or name == "__metadata__":
+        raise InputInvalid(
+            f"{name!r:.80} is not a tensor name",
+            hint=f"1 to {MAX_NAME_LENGTH} printable ASCII characters without spaces",
+        )
+
+
+def check_rank(name: str, rank: int) -> None:
+    if rank > MAX_RANK:
+        raise InputInvalid(f"tensor {name} has {rank} dimensions, more than {MAX_RANK}")
+
+
+def _hint() -> str:
+    return "a canonical tensor file holds " + ", ".join(DTYPES)
