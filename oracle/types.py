@@ -192,6 +192,29 @@ class Stake:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockRef:
+    """One block of the chain, as far as following it goes."""
+
+    number: int
+    hash: Bytes32
+    parent_hash: Bytes32
+    timestamp: Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """One event as the node hands it out; `oracle.chain.events.decode` reads it."""
+
+    address: Address
+    topics: tuple[bytes, ...]  # 32 bytes each; the first names the event
+    data: bytes
+    block_number: int
+    block_hash: Bytes32
+    tx_hash: Bytes32
+    log_index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Contracts:
     """Where one deployment lives."""
 
