@@ -1,0 +1,283 @@
+"""How an operator behaves: what each fact about a request makes of the job, and what to do then.
+
+Pure: no clock, no store, no chain. `oracle/watcher.py` is the loop that brings facts here and
+carries out what comes back.
+
+A job's state is never *moved*; it is *concluded* from facts: the request's events in the order of
+the chain, the answer or the failures that this operator recorded, and the time of the finalized
+head. Equal facts give an equal state, however often they were told and whatever happened between,
+so that a replay, a crash or a reorg (forget the removed events, fold the rest again) needs no code
+of its own.
+
+```
+             Requested, and I am the preferred operator
+     ┌──────────────────────────────────────────────────────────┐
+     │        priority over, nobody holds a claim               ▼  [infer]
+  waiting ────────────────────────────▶ claiming ─────────▶ queued ─────────▶ delivering
+     ▲  ▲                                │ [claim]  Claimed    │    answered   │ [deliver]
+     │  └────────── Claimed by another ──┘          by me      │               │
+     └────────── priority over or claim lapsed, not mine ──────┴───────────────┤
+                                                                               │ Delivered by me
+                     demand answered           window passed,                  ▼
+          demanded ◀──────────────▶ delivered ◀─────────────────────── (delivered)
+          [post_output]                 │       no dispute, no demand
+                                        ▼
+                                   finalizing ──────────▶ settled
+                                    [finalize]  Finalized
+
+  from every open state:  Delivered or Finalized by another, or nobody in time ─▶ lost
+                          Cancelled ─▶ cancelled     own failure, conviction ─▶ failed
+```
+`[step]` is the message that a state wants on the queue. It is sent when the state is entered, and
+again while the state lasts: after `requeue_after` (doubling), after a reported failure, and at once
+when the queue has lost its memory. Messages are therefore *at least once*; effects are exactly
+once because the contract accepts one delivery per request and the submitter stands by one answer.
+
+Times are chain times. Every comparison below flips at one of `_boundaries`, so a job that is looked
+at when `wake_at` comes is never looked at too late.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from oracle.chain.events import (
+    Cancelled,
+    Claimed,
+    Convicted,
+    Delivered,
+    DisputeClosed,
+    DisputeOpened,
+    Event,
+    Finalized,
+    OutputDemanded,
+    OutputPosted,
+    Requested,
+)
+from oracle.store.job import AT_ONCE, FINAL_STATES, NEVER, NO_DEMAND, Job, Phase, State, Step
+from oracle.types import NO_CLAIM, Address, Claim, Delivery, Timestamp
+
+_STEP_OF = {
+    State.CLAIMING: Step.CLAIM,
+    State.QUEUED: Step.INFER,
+    State.DELIVERING: Step.DELIVER,
+    State.DEMANDED: Step.POST_OUTPUT,
+    State.FINALIZING: Step.FINALIZE,
+}
+NOT_SENT = ""  # the generation of a message that no queue has taken yet
+_MAX_DOUBLINGS = 5  # a message is repeated at the latest after 32 × requeue_after
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Whose jobs these are, and how eager this operator is."""
+
+    address: Address
+    claims: bool = True  # take over requests that others left
+    claim_margin: int = 2  # seconds before expiry in which a claim is not worth its risk
+    max_failures: int = 3  # reported failures after which a job is given up
+    requeue_after: float = 60.0  # seconds of wall time without progress
+    retry_failed_after: float = 2.0  # seconds of wall time after a reported failure
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The time of the finalized head, that of this machine, and the queue that listens."""
+
+    chain: Timestamp
+    wall: float  # unix seconds
+    generation: str  # changes when the queue has lost its messages
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Put `job.step` on the queue, after the job has been stored."""
+
+    job: Job
+
+
+def advance(
+    job: Job, news: Event | Clock, operator: Operator, authorised: bool
+) -> tuple[Job, tuple[Dispatch, ...]]:
+    """Take in one piece of news: an event changes what is known, a clock concludes from it.
+
+    Args:
+        job: the job so far.
+        news: an event of this request, or the time up to which all events have been taken in.
+        operator: whose job it is.
+        authorised: whether the operator is authoritative for the model at that time.
+
+    Returns:
+        The job, and what to put on the queue once the job has been stored.
+    """
+    if isinstance(news, Clock):
+        return _conclude(job, news, operator, authorised)
+    return replace(learn(job, news), wake_at=AT_ONCE), ()
+
+
+def from_events(requested: Requested, later: Iterable[Event] = ()) -> Job:
+    """Fold the events of one request, oldest first, into a job that nobody has looked at yet."""
+    job = Job(request_id=requested.request_id, request=requested.request)
+    for event in later:
+        job = learn(job, event)
+    return job
+
+
+def refold(job: Job, requested: Requested, later: Iterable[Event]) -> Job:
+    """Replace what the chain said by what it says now; keep what this operator did."""
+    chain = from_events(requested, later)
+    return replace(
+        job,
+        request=chain.request,
+        phase=chain.phase,
+        claim=chain.claim,
+        delivery=chain.delivery,
+        output_cid=chain.output_cid,
+        disputes=chain.disputes,
+        demand_until=chain.demand_until,
+        wake_at=AT_ONCE,
+    )
+
+
+def learn(job: Job, event: Event) -> Job:  # noqa: PLR0911 - one return for each event
+    """Take one event of the request into the chain half. Events that change nothing pass."""
+    match event:
+        case Requested():
+            return replace(job, phase=Phase.REQUESTED, request=event.request, claim=NO_CLAIM)
+        case Claimed():
+            return replace(job, phase=Phase.CLAIMED, claim=Claim(event.operator, event.until))
+        case Delivered():
+            delivery = Delivery(event.operator, event.delivered_at, event.output_root)
+            return replace(
+                job, phase=Phase.DELIVERED, delivery=delivery, output_cid=event.output_cid
+            )
+        case DisputeOpened() | DisputeClosed():
+            return replace(job, disputes=event.open)
+        case OutputDemanded():
+            return replace(job, demand_until=event.deadline)
+        case OutputPosted():
+            return replace(job, demand_until=NO_DEMAND)
+        case Finalized():
+            return replace(job, phase=Phase.FINALIZED)
+        case Cancelled():
+            return replace(job, phase=Phase.CANCELLED)
+        case Convicted():
+            return replace(job, phase=Phase.CONVICTED)
+        case _:
+            return job
+
+
+def state_of(job: Job, now: Timestamp, operator: Operator, authorised: bool) -> State:
+    """Conclude what the request is to the operator at chain time `now`."""
+    if job.phase is Phase.CANCELLED:
+        return State.CANCELLED
+    if job.delivery is None:
+        return _before_delivery(job, now, operator, authorised)
+    if job.delivery.operator != operator.address:
+        return State.LOST
+    match job.phase:
+        case Phase.FINALIZED:
+            return State.SETTLED
+        case Phase.CONVICTED:
+            return State.FAILED
+        case _:
+            return _after_delivery(job, job.delivery, now)
+
+
+def _before_delivery(job: Job, now: Timestamp, operator: Operator, authorised: bool) -> State:
+    if now > job.request.expires_at:
+        return State.LOST
+    if job.permanent or (job.answer is None and job.failures >= operator.max_failures):
+        return State.FAILED
+    if not authorised:
+        return State.WAITING  # may be authorised again before the request expires
+    if _may_deliver(job, now, operator.address):
+        return State.DELIVERING if job.answer else State.QUEUED
+    if _may_claim(job, now, operator):
+        return State.CLAIMING
+    return State.WAITING
+
+
+def _may_deliver(job: Job, now: Timestamp, me: Address) -> bool:
+    if job.phase is Phase.CLAIMED:
+        return job.claim.operator == me and now <= job.claim.until
+    return job.request.operator == me and now < job.request.priority_until
+
+
+def _may_claim(job: Job, now: Timestamp, operator: Operator) -> bool:
+    if not operator.claims or now >= job.request.expires_at - operator.claim_margin:
+        return False
+    if job.claim.operator == operator.address and job.answer is None:
+        return False  # let one claim lapse already: the next only with the answer in hand
+    if job.phase is Phase.CLAIMED:
+        return now > job.claim.until
+    return now >= job.request.priority_until
+
+
+def _after_delivery(job: Job, delivery: Delivery, now: Timestamp) -> State:
+    if job.demand_until != NO_DEMAND:
+        return State.DEMANDED if now <= job.demand_until else State.DELIVERED
+    if job.disputes or now <= _window_end(job, delivery):
+        return State.DELIVERED
+    return State.FINALIZING
+
+
+def _window_end(job: Job, delivery: Delivery) -> Timestamp:
+    return Timestamp(delivery.delivered_at + job.request.terms.challenge_window)
+
+
+def _conclude(
+    job: Job, clock: Clock, operator: Operator, authorised: bool
+) -> tuple[Job, tuple[Dispatch, ...]]:
+    state = state_of(job, clock.chain, operator, authorised)
+    step = _STEP_OF.get(state, Step.NONE)
+    settled = replace(job, state=state, wake_at=_wake_at(job, clock.chain, operator, state))
+    if step is Step.NONE:
+        return replace(settled, step=step, attempt=0, retry_at=0.0, generation=""), ()
+    if step is not job.step:
+        # The submitter records the answer and goes on to deliver it: it needs no message.
+        silent = job.state is State.QUEUED and state is State.DELIVERING
+        return _send(replace(settled, attempt=0), step, clock, operator, silent)
+    if job.failures > job.failures_seen:
+        delay = operator.retry_failed_after * 2 ** min(job.failures - 1, _MAX_DOUBLINGS)
+        return replace(settled, failures_seen=job.failures, retry_at=clock.wall + delay), ()
+    if clock.wall >= job.retry_at or clock.generation != job.generation:
+        return _send(settled, step, clock, operator, silent=False)
+    return settled, ()
+
+
+def _send(
+    job: Job, step: Step, clock: Clock, operator: Operator, silent: bool
+) -> tuple[Job, tuple[Dispatch, ...]]:
+    delay = operator.requeue_after * 2 ** min(job.attempt, _MAX_DOUBLINGS)
+    sending = replace(
+        job,
+        step=step,
+        attempt=job.attempt + 1,
+        failures_seen=job.failures,
+        retry_at=clock.wall + delay,
+        generation=NOT_SENT,
+    )
+    return (sent(sending, clock.generation), ()) if silent else (sending, (Dispatch(sending),))
+
+
+def sent(job: Job, generation: str) -> Job:
+    """Note that the queue took the message; a crash before that sends it again at once."""
+    return replace(job, generation=generation)
+
+
+def _wake_at(job: Job, now: Timestamp, operator: Operator, state: State) -> Timestamp:
+    if state in FINAL_STATES:
+        return NEVER
+    return min((at for at in _boundaries(job, operator) if at > now), default=NEVER)
+
+
+def _boundaries(job: Job, operator: Operator) -> tuple[Timestamp, ...]:
+    """Give the first second at which each comparison in `state_of` has another outcome."""
+    if job.delivery is not None:
+        return Timestamp(_window_end(job, job.delivery) + 1), Timestamp(job.demand_until + 1)
+    return (
+        job.request.priority_until,
+        Timestamp(job.claim.until + 1),
+        Timestamp(job.request.expires_at - operator.claim_margin),
+        Timestamp(job.request.expires_at + 1),
+    )

@@ -1,0 +1,94 @@
+"""Short words for what a chain may tell about one request, for the tests of the watcher."""
+
+from oracle.chain.events import (
+    Cancelled,
+    Claimed,
+    Convicted,
+    Delivered,
+    DisputeClosed,
+    DisputeOpened,
+    Finalized,
+    OutputDemanded,
+    OutputPosted,
+    Requested,
+)
+from oracle.jobs import Clock, Operator
+from oracle.store.job import Answer
+from oracle.types import (
+    ZERO32,
+    ZERO_ADDRESS,
+    Address,
+    Amount,
+    Assurance,
+    Bytes32,
+    Request,
+    RequestId,
+    Terms,
+    Timestamp,
+    Verdict,
+)
+
+ME = Address("0x" + "Aa" * 20)
+OTHER = Address("0x" + "Bb" * 20)
+ID = RequestId(b"\x01" * 32)
+ROOT = Bytes32(b"\x02" * 32)
+ANSWER = Answer(ROOT, ZERO32)
+
+MADE, PRIORITY, CLAIMED_UNTIL, EXPIRES, WINDOW = 1000, 1030, 1060, 1300, 100
+OPERATOR = Operator(ME, requeue_after=60.0, retry_failed_after=2.0, claim_margin=2)
+TERMS = Terms(Amount(10**6), 7000, 0, 2, WINDOW, 0, Assurance.COMMITTEE)
+
+
+def request(operator: Address = ME) -> Request:
+    return Request(
+        model_id=1,
+        version=1,
+        lane=0,
+        nonce=0,
+        requester=Address("0x" + "Cc" * 20),
+        operator=operator,
+        priority_until=Timestamp(PRIORITY if operator != ZERO_ADDRESS else MADE),
+        expires_at=Timestamp(EXPIRES),
+        consumer=ZERO_ADDRESS,
+        callback_gas=0,
+        input_root=ROOT,
+        input_cid=ZERO32,
+        params=ZERO32,
+        envelope=ZERO32,
+        terms=TERMS,
+    )
+
+
+def requested(operator: Address = ME) -> Requested:
+    return Requested(ID, 1, request().requester, request(operator))
+
+
+def claimed(operator: Address, until: int = CLAIMED_UNTIL) -> Claimed:
+    return Claimed(ID, operator, Timestamp(until))
+
+
+def delivered(operator: Address, at: int = 1040) -> Delivered:
+    return Delivered(ID, operator, ROOT, ZERO32, Timestamp(at))
+
+
+def finalized(operator: Address) -> Finalized:
+    return Finalized(ID, operator, Amount(7), Amount(3), Amount(0), Amount(0))
+
+
+def demanded(deadline: int) -> OutputDemanded:
+    return OutputDemanded(ID, OTHER, Timestamp(deadline), 1)
+
+
+def convicted(operator: Address) -> Convicted:
+    zero = Amount(0)
+    return Convicted(ID, operator, Verdict.WITHHELD, zero, zero, zero, zero)
+
+
+POSTED = OutputPosted(ID, ME, b"")
+CANCELLED = Cancelled(ID, OTHER, Amount(1))
+DISPUTED = DisputeOpened(ID, OTHER, 1)
+APPEASED = DisputeClosed(ID, OTHER, 0)
+
+
+def clock(chain: int, wall: float = 5000.0, generation: str = "g1") -> Clock:
+    return Clock(Timestamp(chain), wall, generation)
