@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from oracle.errors import InputInvalid
+from oracle.protocol import canonical
 from oracle.protocol import cid as cids
 from oracle.protocol.border import STRICT, HexBytes32
-from oracle.types import Cid
+from oracle.types import Bytes32, Cid
 
 MAX_FILES = 64
 MAX_FILE_BYTES = 2**40
 MAX_PATH_LENGTH = 255
 SUFFIXES = (".safetensors", ".pt2", ".onnx", ".json", ".jsonl", ".txt", ".md", ".csv", ".model")
+WEIGHT_SUFFIXES = (".safetensors", ".pt2", ".onnx")
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
@@ -85,3 +87,17 @@ def check_files(files: Sequence[FileEntry]) -> None:
             if folder in seen:
                 raise InputInvalid(f"{folder} is listed as a file and used as a folder")
             folder = folder.rpartition("/")[0]
+
+
+def weights_root(files: Sequence[FileEntry]) -> Bytes32:
+    """Return the model root of a float version: what its weights are, whatever else it lists.
+
+    SHA-256 of the canonical JSON `[["path","0x<sha256>",size],…]` of the files that are weights
+    (`WEIGHT_SUFFIXES`), in the order of their paths.
+    """
+    weights = sorted(
+        (f for f in files if PurePosixPath(f.path).suffix in WEIGHT_SUFFIXES), key=lambda f: f.path
+    )
+    return canonical.sha256(
+        canonical.dumps([[f.path, "0x" + f.sha256.hex(), f.size] for f in weights])
+    )

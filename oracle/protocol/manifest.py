@@ -16,7 +16,7 @@ from pydantic_core import PydanticSerializationError
 from oracle.errors import InputInvalid
 from oracle.protocol import canonical, params
 from oracle.protocol.border import STRICT
-from oracle.protocol.files import FileEntry, check_files
+from oracle.protocol.files import FileEntry, check_files, weights_root
 from oracle.protocol.params import ParameterSpec
 from oracle.protocol.shapes import TensorSpec, check_specs, check_tensors
 from oracle.protocol.tensor import Array
@@ -140,6 +140,10 @@ class Manifest:
     def unpack_params(self, word: Bytes32) -> dict[str, float]:
         """Return every parameter's real value (see `params.unpack_named`)."""
         return params.unpack_named(self.parameters, word)
+
+    def model_root(self) -> Bytes32:
+        """Return the digest of the weights alone, as a Committee version's record names it."""
+        return weights_root(self.files)
 
     def file(self, path: str) -> FileEntry:
         """Return the entry of a path.
