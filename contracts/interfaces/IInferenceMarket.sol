@@ -52,6 +52,24 @@ struct Delivery {
     bytes32 outputRoot;
 }
 
+/// @notice Everything that is fixed at deployment; nobody can change it afterwards.
+struct MarketConfig {
+    address token; // ERC-20 without fees on transfer; 6 decimals by convention
+    address registry;
+    address access;
+    address operators;
+    address dataCredits; // 0 = none: data shares go to the model's holder
+    address exactModule; // may dispute Exact versions; 0 = none
+    address committeeModule; // may dispute Committee versions; 0 = none
+    address treasury; // receives the protocol's share
+    uint16 protocolBps; // of every fee
+    uint64 minLock; // token units locked for one delivery at the least
+    uint64 claimForfeit; // token units a lapsed claim pays to the requester; ≤ minLock
+    uint32 claimPeriod; // seconds a claim is exclusive
+    uint32 demandPeriod; // seconds to post a demanded output
+    uint32 maxDisputeAge; // seconds after the challenge window until anyone may annul
+}
+
 /// @notice Why an operator was convicted.
 enum Verdict {
     WrongOutput,
@@ -67,12 +85,15 @@ enum Verdict {
 ///            request            claim                deliver                finalize
 ///   (free) ──────────▶ Requested ─────▶ Claimed ─────────────▶ Delivered ─────────────▶ (free)
 ///                         │  └─────── deliver (preferred) ────────▲  │
-///                         │ cancelExpired │ lapsed: claim again      │ convict / convictWithheld
-///                         ▼               ▼ or cancelExpired         ▼
-///                       (free, fee back to the requester; a lapsed claimant forfeits)   (free,
-///                                          fee and insured amount to the requester)
+///                         │ cancelExpired │ lapsed: claim again      ├─ convict / convictWithheld:
+///                         ▼               ▼ or cancelExpired         │  (free, fee and insured
+///                       (free, fee back to the requester;            │  amount to the requester)
+///                        a lapsed claimant forfeits)                 └─ annul / annulStale:
+///                                                                       (free, fee back, no slash)
 /// ```
-/// Every arrow except `request`, `claim` and `deliver` may be walked by anyone. All payouts are
+/// A window or period that starts at s and lasts d seconds is [s, s + d): at s + d it has passed.
+/// `finalize`, `cancelExpired`, `convictWithheld` and `annulStale` may be called by anyone: every
+/// state has a deadline after which somebody can end it. All payouts are
 /// pull: they credit a balance that its holder withdraws. The owner's share is credited to the
 /// model, and whoever holds its ERC-721 token collects it.
 interface IInferenceMarket {
@@ -100,10 +121,12 @@ interface IInferenceMarket {
         uint256 bounty,
         uint256 burned
     );
+    event Annulled(bytes32 indexed requestId, address indexed operator, uint256 refund);
     event ModelEarningsCollected(uint256 indexed modelId, address indexed to, uint256 ownerFee, uint256 dataFee);
     event ProtocolEarningsCollected(address indexed to, uint256 amount);
     event BondWithdrawn(address indexed account, uint256 amount);
 
+    error ConfigInvalid(string field);
     error AmountZero();
     error BalanceInsufficient(address account, uint256 balance, uint256 needed);
     error VersionUnknown(uint256 modelId, uint32 version);
@@ -134,6 +157,8 @@ interface IInferenceMarket {
     error DisputesOpen(bytes32 requestId, uint256 open);
     error DisputesMissing(bytes32 requestId);
     error CallerNotModule(address caller);
+    error DisputesNotStale(bytes32 requestId, uint256 staleAt);
+    error OutputUndemandable(bytes32 requestId);
     error BondTooLow(uint256 given, uint256 needed);
     error OutputAlreadyDemanded(bytes32 requestId);
     error OutputNotDemanded(bytes32 requestId);
@@ -158,6 +183,9 @@ interface IInferenceMarket {
     /// the access contract's errors when the version or the grant does not allow it.
     function request(Order calldata order) external returns (bytes32 requestId);
     /// @notice The same for a requester who signed (EIP-712, ERC-1271) and does not pay gas.
+    /// `nonce` is the requester's current one. Domain: name "Tallystick", version "1"; type
+    /// `RequestAuthorization(address requester,Order order,uint256 nonce,uint256 deadline)` followed
+    /// by `Order` with the fields of the struct in their order.
     function requestFor(address requester, Order calldata order, uint256 nonce, uint256 deadline, bytes calldata signature)
         external
         returns (bytes32 requestId);
@@ -189,15 +217,22 @@ interface IInferenceMarket {
     /// @notice Convicts an operator that did not answer a demand.
     function convictWithheld(Request calldata request_, Delivery calldata delivery) external;
 
-    // ── Disputes: only the module of the version's assurance ───────────────────────────────────
+    // ── Disputes: only the module of the version's assurance ────────────────────────────────────
+    // A conviction or annulment ends all disputes of the request: a module that acts on an ended
+    // request meets RequestStateMismatch.
     /// @notice Opens a dispute within the challenge window; `finalize` waits until none is open.
     function openDispute(Request calldata request_, Delivery calldata delivery) external;
-    /// @notice Closes a dispute without a conviction.
+    /// @notice Closes one dispute without a conviction.
     function closeDispute(Request calldata request_, Delivery calldata delivery) external;
     /// @notice Refunds the fee, pays the insured amount to the requester, half the bounty each to
     /// `challenger` and `prover`, burns the rest. Ends the request.
     function convict(Request calldata request_, Delivery calldata delivery, Verdict verdict, address challenger, address prover)
         external;
+    /// @notice Ends the request without a verdict: fee back to the requester, nobody slashed.
+    function annul(Request calldata request_, Delivery calldata delivery) external;
+    /// @notice The same by anyone, once disputes were open for `maxDisputeAge` seconds after the
+    /// challenge window: a dead module traps nobody's money.
+    function annulStale(Request calldata request_, Delivery calldata delivery) external;
 
     // ── Payouts ─────────────────────────────────────────────────────────────────────────────────
     /// @notice Pays the owner's share to the holder of the model's token, and the data share to the
@@ -209,6 +244,7 @@ interface IInferenceMarket {
     function withdrawBond() external;
 
     // ── Views ───────────────────────────────────────────────────────────────────────────────────
+    function config() external view returns (MarketConfig memory);
     function balanceOf(address account) external view returns (uint256 balance);
     function nonceOf(address account) external view returns (uint256);
     function modelEarnings(uint256 modelId) external view returns (uint256 ownerFee, uint256 dataFee);
@@ -219,7 +255,14 @@ interface IInferenceMarket {
     function commitmentOf(address requester, uint32 lane) external view returns (bytes32);
     /// @notice The first free lane at or after `from`, looking at no more than 256.
     function freeLane(address requester, uint32 from) external view returns (uint32 lane);
+    /// @notice Disputes that `finalize` waits for, an unanswered demand included.
     function openDisputesOf(bytes32 requestId) external view returns (uint256);
-    /// @notice Stake locked for one delivery under these terms, and how a conviction splits it.
+    /// @return challenger Who demanded the output; 0 when there is no open demand.
+    /// @return deadline Unix seconds; 0 when the output was never demanded.
+    /// @return bond In wei.
+    function demandOf(bytes32 requestId) external view returns (address challenger, uint256 deadline, uint256 bond);
+    /// @notice Stake locked for one delivery under these terms, and how a conviction splits it:
+    /// total = max(2 × insured, minLock); compensation = insured; bounty = 30 % of total; the rest,
+    /// 20 % at the least, is burned. insured = fee × insuredMultiple.
     function lockOf(Terms terms) external view returns (uint256 total, uint256 compensation, uint256 bounty, uint256 burned);
 }

@@ -59,15 +59,18 @@ interface IModelAccess {
     error ParameterOutOfBounds(uint256 modelId, uint256 lane, uint256 value, uint256 minimum, uint256 maximum);
     error BoundsInverted(uint256 lane, uint256 minimum, uint256 maximum);
 
-    /// @notice Only the model's owner. Admins lapse when the model changes hands.
+    /// @notice Only the model's owner. Admins lapse when the model changes hands, and are back when
+    /// it returns to the owner who named them.
     function setAdmin(uint256 modelId, address admin, bool enabled) external;
-    /// @notice Owner or admin. The rate limit is the default of wallets without one of their own.
+    /// @notice Owner or admin. The rate limit is that of wallets which use an Open model without a
+    /// grant; a grant carries its own. maxPerWindow 0 = unlimited.
     function setPolicy(uint256 modelId, Policy policy, uint32 maxPerWindow, uint32 window) external;
     /// @notice Owner or admin. Per-lane bounds; a maximum word of zero lifts all bounds.
     function setBounds(uint256 modelId, bytes32 minimum, bytes32 maximum) external;
     /// @notice Asks for access to an OnRequest model (`apply` is a reserved word). note ≤ 256 bytes.
     function submitApplication(uint256 modelId, string calldata note) external;
-    /// @notice Owner or admin; with or without a previous application. expiry 0 = never.
+    /// @notice Owner or admin; with or without a previous application. expiry 0 = never,
+    /// maxPerWindow 0 = unlimited. A running window of the rate limit keeps its count.
     function grant(uint256 modelId, address requester, uint40 expiry, uint32 maxPerWindow, uint32 window) external;
     /// @notice Owner or admin. A denied wallet is refused even by an Open model, until granted.
     function deny(uint256 modelId, address requester) external;
@@ -80,6 +83,8 @@ interface IModelAccess {
     /// @notice The same check as a view; reverts with the error that `request` would meet.
     function check(uint256 modelId, address requester, bytes32 params) external view;
 
+    /// @notice The only caller of `consume`.
+    function market() external view returns (address);
     function isAdmin(uint256 modelId, address account) external view returns (bool);
     function policyOf(uint256 modelId) external view returns (Policy policy, uint32 maxPerWindow, uint32 window);
     function boundsOf(uint256 modelId) external view returns (bytes32 minimum, bytes32 maximum);

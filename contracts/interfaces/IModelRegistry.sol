@@ -60,6 +60,8 @@ interface IModelRegistry is IERC721 {
     error NameLengthInvalid(uint256 length, uint256 max);
     error DigestZero();
     error AssuranceUnavailable(Assurance given);
+    error ProgramUnknown(bytes32 modelRoot);
+    error ChallengeWindowRangeInvalid(uint256 min, uint256 max);
     error SharesTooHigh(uint256 sumBps, uint256 maxBps);
     error InsuredMultipleInvalid(uint256 given, uint256 max);
     error ChallengeWindowInvalid(uint256 given, uint256 min, uint256 max);
@@ -98,4 +100,6 @@ interface IModelRegistry is IERC721 {
     function headAt(uint256 modelId, uint32 version) external view returns (bytes32);
     function manifestOf(uint256 modelId, uint32 version) external view returns (bytes32 manifestDigest);
     function updateIntervalOf(uint256 modelId) external view returns (uint32);
+    /// @notice Bounds that every version's challenge window keeps; fixed at deployment.
+    function challengeWindowRange() external view returns (uint32 min, uint32 max);
 }

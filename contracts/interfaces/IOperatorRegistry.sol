@@ -8,7 +8,7 @@ struct Stake {
     bool registered;
 }
 
-/// @notice Money on its way out; still slashable until released.
+/// @notice Money on its way out. Only free stake can leave, so a lock is never undone by it.
 struct Unbonding {
     uint96 amount; // token units
     uint40 releaseAt; // unix seconds
@@ -36,6 +36,7 @@ interface IOperatorRegistry {
     error StakeInsufficient(address operator, uint256 free, uint256 needed);
     error UnbondingPending(address operator, uint256 releaseAt);
     error UnbondingMissing(address operator);
+    error LockInsufficient(address operator, uint256 locked, uint256 needed);
 
     function register(bytes32 encryptionKey, string calldata endpoint) external;
     function updateProfile(bytes32 encryptionKey, string calldata endpoint) external;
@@ -50,7 +51,7 @@ interface IOperatorRegistry {
 
     /// @notice Market only. Checks that the operator is authoritative for the model and locks.
     function lockFor(uint256 modelId, address operator, uint256 amount) external;
-    /// @notice Market only.
+    /// @notice Market only. Frees a lock.
     function unlock(address operator, uint256 amount) external;
     /// @notice Market only. Takes `amount` out of locked stake: `burned` of it goes to the burn
     /// address, the rest to the market, which credits it to whom it belongs.
@@ -62,4 +63,9 @@ interface IOperatorRegistry {
     function isAuthorized(uint256 modelId, address operator) external view returns (bool);
     function encryptionKeyOf(address operator) external view returns (bytes32);
     function unbondingDelay() external view returns (uint256);
+    /// @notice The only caller of `lockFor`, `unlock` and `slash`.
+    function market() external view returns (address);
+    function token() external view returns (address);
+    /// @notice Where burned stake goes.
+    function burnAddress() external view returns (address);
 }

@@ -25,18 +25,18 @@ library TermsLib {
     uint256 private constant RETIRED = 1 << 216;
 
     function pack(
-        uint64 fee,
-        uint16 operatorBps,
-        uint16 dataBps,
-        uint16 insuredMultiple,
-        uint32 challengeWindow,
-        uint64 tolerance,
-        Assurance assurance
+        uint64 fee_,
+        uint16 operatorBps_,
+        uint16 dataBps_,
+        uint16 insuredMultiple_,
+        uint32 challengeWindow_,
+        uint64 tolerance_,
+        Assurance assurance_
     ) internal pure returns (Terms) {
         return Terms.wrap(
-            uint256(fee) | uint256(operatorBps) << 64 | uint256(dataBps) << 80
-                | uint256(insuredMultiple) << 96 | uint256(challengeWindow) << 112
-                | uint256(tolerance) << 144 | uint256(uint8(assurance)) << 208
+            uint256(fee_) | uint256(operatorBps_) << 64 | uint256(dataBps_) << 80
+                | uint256(insuredMultiple_) << 96 | uint256(challengeWindow_) << 112
+                | uint256(tolerance_) << 144 | uint256(uint8(assurance_)) << 208
         );
     }
 

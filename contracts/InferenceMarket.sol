@@ -1,0 +1,650 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {
+    IInferenceMarket,
+    MarketConfig,
+    Order,
+    Request,
+    Claim,
+    Delivery,
+    Verdict
+} from "./interfaces/IInferenceMarket.sol";
+import {IDataCredits} from "./interfaces/IDataCredits.sol";
+import {IModelAccess} from "./interfaces/IModelAccess.sol";
+import {IModelRegistry, Assurance} from "./interfaces/IModelRegistry.sol";
+import {IOperatorRegistry} from "./interfaces/IOperatorRegistry.sol";
+import {Callback} from "./libraries/Callback.sol";
+import {Fees} from "./libraries/Fees.sol";
+import {RequestState} from "./libraries/RequestState.sol";
+import {Terms} from "./libraries/Terms.sol";
+
+/// @title The only custodian of fees, from deposit to payout.
+contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
+    using SafeERC20 for IERC20;
+    using SafeCast for uint256;
+
+    uint256 private constant MAX_LIFETIME = 30 days;
+    uint256 private constant MAX_CALLBACK_GAS = 2_000_000;
+    uint256 private constant MAX_OUTPUT_BYTES = 65_536;
+    uint256 private constant FREE_LANE_SEARCH = 256;
+    /// @dev Gas of posting the largest output: 65,536 bytes at the calldata floor of 40 gas (EIP-7623).
+    uint256 private constant DEMAND_GAS = 2_700_000;
+    bytes32 private constant ORDER_TYPEHASH = keccak256(
+        "Order(uint64 modelId,uint32 version,uint32 lane,bytes32 inputRoot,bytes32 inputCid,bytes32 params,uint64 maxFee,uint32 priorityWindow,uint32 lifetime,address operator,address consumer,uint32 callbackGas,bytes32 envelope)"
+    );
+    bytes32 private constant AUTHORIZATION_TYPEHASH = keccak256(
+        "RequestAuthorization(address requester,Order order,uint256 nonce,uint256 deadline)Order(uint64 modelId,uint32 version,uint32 lane,bytes32 inputRoot,bytes32 inputCid,bytes32 params,uint64 maxFee,uint32 priorityWindow,uint32 lifetime,address operator,address consumer,uint32 callbackGas,bytes32 envelope)"
+    );
+
+    struct Account {
+        uint192 balance; // token units
+        uint64 nonce; // requests made
+    }
+
+    struct Earnings {
+        uint128 owner; // token units
+        uint128 data; // token units
+    }
+
+    struct Dispute {
+        uint32 open; // disputes of modules
+        uint40 demandDeadline; // unix seconds; 0 = never demanded
+        address demander; // 0 = no unanswered demand
+        uint256 demandBond; // wei
+    }
+
+    IERC20 private immutable TOKEN;
+    IModelRegistry private immutable REGISTRY;
+    IModelAccess private immutable ACCESS;
+    IOperatorRegistry private immutable OPERATORS;
+    IDataCredits private immutable DATA_CREDITS;
+    address private immutable EXACT_MODULE;
+    address private immutable COMMITTEE_MODULE;
+    address private immutable TREASURY;
+    uint256 private immutable PROTOCOL_BPS;
+    uint256 private immutable MIN_LOCK;
+    uint256 private immutable CLAIM_FORFEIT;
+    uint256 private immutable CLAIM_PERIOD;
+    uint256 private immutable DEMAND_PERIOD;
+    uint256 private immutable MAX_DISPUTE_AGE;
+
+    mapping(address account => Account) private _accounts;
+    mapping(address requester => mapping(uint256 lane => bytes32)) private _commitments;
+    mapping(uint256 modelId => Earnings) private _earnings;
+    mapping(bytes32 requestId => Dispute) private _disputes;
+    mapping(address account => uint256) private _bonds;
+    uint256 private _protocolEarnings;
+
+    constructor(MarketConfig memory config_) EIP712("Tallystick", "1") {
+        TOKEN = IERC20(config_.token);
+        REGISTRY = IModelRegistry(config_.registry);
+        ACCESS = IModelAccess(config_.access);
+        OPERATORS = IOperatorRegistry(config_.operators);
+        DATA_CREDITS = IDataCredits(config_.dataCredits);
+        EXACT_MODULE = config_.exactModule;
+        COMMITTEE_MODULE = config_.committeeModule;
+        TREASURY = config_.treasury;
+        PROTOCOL_BPS = config_.protocolBps;
+        MIN_LOCK = config_.minLock;
+        CLAIM_FORFEIT = config_.claimForfeit;
+        CLAIM_PERIOD = config_.claimPeriod;
+        DEMAND_PERIOD = config_.demandPeriod;
+        MAX_DISPUTE_AGE = config_.maxDisputeAge;
+
+        if (ACCESS.market() != address(this)) revert ConfigInvalid("access");
+        if (OPERATORS.market() != address(this) || OPERATORS.token() != config_.token) revert ConfigInvalid("operators");
+        if (config_.treasury == address(0)) revert ConfigInvalid("treasury");
+        if (config_.protocolBps > Fees.MAX_PROTOCOL_BPS) revert ConfigInvalid("protocolBps");
+        if (config_.claimForfeit > config_.minLock) revert ConfigInvalid("claimForfeit");
+        if (config_.claimPeriod == 0) revert ConfigInvalid("claimPeriod");
+        if (config_.demandPeriod == 0) revert ConfigInvalid("demandPeriod");
+        (, uint256 longestWindow) = REGISTRY.challengeWindowRange();
+        uint256 longest = longestWindow + config_.maxDisputeAge + config_.demandPeriod;
+        if (OPERATORS.unbondingDelay() <= longest) revert ConfigInvalid("unbondingDelay");
+    }
+
+    // ── Prepaid balances ────────────────────────────────────────────────────────────────────────
+
+    /// @inheritdoc IInferenceMarket
+    function deposit(address account, uint256 amount) external {
+        _deposit(account, amount);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function depositWithPermit(uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external {
+        // A permit that somebody sent first has done its work: the transfer below decides.
+        try IERC20Permit(address(TOKEN)).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
+        _deposit(msg.sender, amount);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function withdraw(address to, uint256 amount) external nonReentrant {
+        if (amount == 0) revert AmountZero();
+        _debit(msg.sender, amount);
+        emit Withdrawn(msg.sender, to, amount);
+        TOKEN.safeTransfer(to, amount);
+    }
+
+    function _deposit(address account, uint256 amount) private nonReentrant {
+        if (amount == 0) revert AmountZero();
+        _credit(account, amount);
+        emit Deposited(account, msg.sender, amount);
+        TOKEN.safeTransferFrom(msg.sender, address(this), amount);
+    }
+
+    // ── Request ─────────────────────────────────────────────────────────────────────────────────
+
+    /// @inheritdoc IInferenceMarket
+    function request(Order calldata order) external returns (bytes32 requestId) {
+        return _request(msg.sender, order);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function requestFor(
+        address requester,
+        Order calldata order,
+        uint256 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) external returns (bytes32 requestId) {
+        if (block.timestamp >= deadline) revert SignatureExpired(deadline);
+        uint256 current = _accounts[requester].nonce;
+        if (nonce != current) revert NonceStale(requester, nonce, current);
+        bytes32 orderHash = keccak256(abi.encode(ORDER_TYPEHASH, order));
+        bytes32 digest =
+            _hashTypedDataV4(keccak256(abi.encode(AUTHORIZATION_TYPEHASH, requester, orderHash, nonce, deadline)));
+        if (!SignatureChecker.isValidSignatureNowCalldata(requester, digest, signature)) {
+            revert SignatureInvalid(requester);
+        }
+        return _request(requester, order);
+    }
+
+    function _request(address requester, Order calldata order) private returns (bytes32 requestId) {
+        Terms terms = REGISTRY.termsOf(order.modelId, order.version);
+        if (!terms.exists()) revert VersionUnknown(order.modelId, order.version);
+        if (terms.retired()) revert VersionRetired(order.modelId, order.version);
+        if (terms.fee() > order.maxFee) revert FeeAboveMax(terms.fee(), order.maxFee);
+        _checkOrder(order);
+        bytes32 commitment = _commitments[requester][order.lane];
+        if (!RequestState.isFree(commitment)) revert LaneBusy(requester, order.lane);
+        ACCESS.consume(order.modelId, requester, order.params);
+
+        Request memory made = Request({
+            modelId: order.modelId,
+            version: order.version,
+            lane: order.lane,
+            nonce: _debitAndCount(requester, terms.fee()),
+            requester: requester,
+            operator: order.operator,
+            priorityUntil: uint40(block.timestamp + order.priorityWindow),
+            expiresAt: uint40(block.timestamp + order.lifetime),
+            consumer: order.consumer,
+            callbackGas: order.callbackGas,
+            inputRoot: order.inputRoot,
+            inputCid: order.inputCid,
+            params: order.params,
+            envelope: order.envelope,
+            terms: terms
+        });
+        requestId = RequestState.idOf(made);
+        _commitments[requester][order.lane] = requestId;
+        emit Requested(requestId, order.modelId, requester, made);
+    }
+
+    function _checkOrder(Order calldata order) private pure {
+        if (order.inputRoot == 0) revert InputRootZero();
+        if (order.lifetime == 0 || order.lifetime > MAX_LIFETIME) {
+            revert LifetimeInvalid(order.lifetime, 1, MAX_LIFETIME);
+        }
+        uint256 maxWindow = order.operator == address(0) ? 0 : order.lifetime;
+        if (order.priorityWindow > maxWindow) revert PriorityWindowInvalid(order.priorityWindow, maxWindow);
+        uint256 maxGas = order.consumer == address(0) ? 0 : MAX_CALLBACK_GAS;
+        if (order.callbackGas > maxGas) revert CallbackGasInvalid(order.callbackGas, maxGas);
+    }
+
+    // ── Claim and deliver ───────────────────────────────────────────────────────────────────────
+
+    /// @inheritdoc IInferenceMarket
+    function claim(Request calldata request_, Claim calldata lapsed) external {
+        bytes32 requestId = _requireAwaiting(request_, lapsed);
+        if (block.timestamp < request_.priorityUntil) revert PriorityWindowOpen(requestId, request_.priorityUntil);
+        if (block.timestamp >= request_.expiresAt) revert RequestExpired(requestId, request_.expiresAt);
+        if (lapsed.operator != address(0) && block.timestamp < lapsed.until) {
+            revert ClaimActive(requestId, lapsed.until);
+        }
+        uint256 end = block.timestamp + CLAIM_PERIOD;
+        uint40 until = uint40(end < request_.expiresAt ? end : request_.expiresAt);
+        _commitments[request_.requester][request_.lane] = RequestState.claimed(requestId, msg.sender, until);
+        emit Claimed(requestId, msg.sender, until);
+        if (lapsed.operator != address(0)) _forfeit(requestId, request_, lapsed.operator);
+        OPERATORS.lockFor(request_.modelId, msg.sender, _lock(request_.terms));
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function deliver(Request calldata request_, Claim calldata claim_, bytes32 outputRoot, bytes32 outputCid) external {
+        _deliver(request_, claim_, outputRoot, outputCid);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function deliverBatch(
+        Request[] calldata requests,
+        Claim[] calldata claims,
+        bytes32[] calldata outputRoots,
+        bytes32[] calldata outputCids
+    ) external {
+        uint256 count = requests.length;
+        if (claims.length != count) revert LengthMismatch(count, claims.length);
+        if (outputRoots.length != count) revert LengthMismatch(count, outputRoots.length);
+        if (outputCids.length != count) revert LengthMismatch(count, outputCids.length);
+        for (uint256 i; i < count; ++i) {
+            _deliver(requests[i], claims[i], outputRoots[i], outputCids[i]);
+        }
+    }
+
+    function _deliver(Request calldata request_, Claim calldata claim_, bytes32 outputRoot, bytes32 outputCid) private {
+        if (outputRoot == 0) revert OutputRootZero();
+        bytes32 requestId = _requireAwaiting(request_, claim_);
+        bool claimed = claim_.operator != address(0);
+        if (claimed) {
+            if (msg.sender != claim_.operator) revert CallerNotClaimant(requestId, msg.sender);
+            if (block.timestamp >= claim_.until) revert ClaimLapsed(requestId, claim_.until);
+        } else {
+            if (msg.sender != request_.operator) revert CallerNotPreferredOperator(requestId, msg.sender);
+            if (block.timestamp >= request_.priorityUntil) {
+                revert PriorityWindowPassed(requestId, request_.priorityUntil);
+            }
+        }
+        uint40 deliveredAt = uint40(block.timestamp);
+        _commitments[request_.requester][request_.lane] =
+            RequestState.delivered(requestId, msg.sender, deliveredAt, outputRoot);
+        emit Delivered(requestId, msg.sender, outputRoot, outputCid, deliveredAt);
+        if (!claimed) OPERATORS.lockFor(request_.modelId, msg.sender, _lock(request_.terms));
+    }
+
+    // ── Settle ──────────────────────────────────────────────────────────────────────────────────
+
+    /// @inheritdoc IInferenceMarket
+    function finalize(Request[] calldata requests, Delivery[] calldata deliveries) external nonReentrant {
+        uint256 count = requests.length;
+        if (deliveries.length != count) revert LengthMismatch(count, deliveries.length);
+        for (uint256 i; i < count; ++i) {
+            _settle(requests[i], deliveries[i]);
+        }
+        // Only now, when all state is written, does foreign code run.
+        for (uint256 i; i < count; ++i) {
+            if (requests[i].consumer != address(0)) Callback.run(requests[i], deliveries[i].outputRoot);
+        }
+    }
+
+    function _settle(Request calldata request_, Delivery calldata delivery) private {
+        bytes32 requestId = _requireDelivered(request_, delivery);
+        uint256 until = delivery.deliveredAt + request_.terms.challengeWindow();
+        if (block.timestamp < until) revert ChallengeWindowOpen(requestId, until);
+        uint256 open = openDisputesOf(requestId);
+        if (open != 0) revert DisputesOpen(requestId, open);
+
+        (uint256 operatorFee, uint256 ownerFee, uint256 dataFee, uint256 protocolFee) =
+            Fees.split(request_.terms, PROTOCOL_BPS);
+        _free(request_);
+        _credit(delivery.operator, operatorFee);
+        Earnings storage earnings = _earnings[request_.modelId];
+        earnings.owner += uint128(ownerFee);
+        earnings.data += uint128(dataFee);
+        _protocolEarnings += protocolFee;
+        emit Finalized(requestId, delivery.operator, operatorFee, ownerFee, dataFee, protocolFee);
+        OPERATORS.unlock(delivery.operator, _lock(request_.terms));
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function cancelExpired(Request calldata request_, Claim calldata claim_) external {
+        bytes32 requestId = _requireAwaiting(request_, claim_);
+        if (block.timestamp < request_.expiresAt) revert RequestNotExpired(requestId, request_.expiresAt);
+        _free(request_);
+        _credit(request_.requester, request_.terms.fee());
+        emit Cancelled(requestId, request_.requester, request_.terms.fee());
+        if (claim_.operator != address(0)) _forfeit(requestId, request_, claim_.operator);
+    }
+
+    // ── Output availability ─────────────────────────────────────────────────────────────────────
+
+    /// @inheritdoc IInferenceMarket
+    function demandOutput(Request calldata request_, Delivery calldata delivery) external payable {
+        bytes32 requestId = _requireDelivered(request_, delivery);
+        if (request_.terms.assurance() != Assurance.Committee) revert OutputUndemandable(requestId);
+        Dispute storage dispute = _disputes[requestId];
+        if (dispute.demandDeadline != 0) revert OutputAlreadyDemanded(requestId);
+        uint256 needed = DEMAND_GAS * 2 * block.basefee;
+        if (msg.value < needed) revert BondTooLow(msg.value, needed);
+        uint256 deadline = block.timestamp + DEMAND_PERIOD;
+        dispute.demandDeadline = uint40(deadline);
+        dispute.demander = msg.sender;
+        dispute.demandBond = msg.value;
+        emit OutputDemanded(requestId, msg.sender, deadline, msg.value);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function postOutput(Request calldata request_, Delivery calldata delivery, bytes calldata output) external {
+        bytes32 requestId = _requireDelivered(request_, delivery);
+        Dispute storage dispute = _requireDemand(requestId);
+        if (block.timestamp >= dispute.demandDeadline) revert DemandExpired(requestId, dispute.demandDeadline);
+        if (output.length > MAX_OUTPUT_BYTES) revert OutputTooLarge(output.length, MAX_OUTPUT_BYTES);
+        bytes32 digest = _outputDigest(request_.terms, output);
+        if (digest != delivery.outputRoot) revert OutputMismatch(requestId, digest, delivery.outputRoot);
+        _releaseBond(dispute, delivery.operator);
+        emit OutputPosted(requestId, delivery.operator, output);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function convictWithheld(Request calldata request_, Delivery calldata delivery) external {
+        bytes32 requestId = _requireDelivered(request_, delivery);
+        Dispute storage dispute = _requireDemand(requestId);
+        if (block.timestamp < dispute.demandDeadline) revert DemandOpen(requestId, dispute.demandDeadline);
+        _convict(requestId, request_, delivery.operator, Verdict.Withheld, dispute.demander, msg.sender);
+    }
+
+    /// @dev The seam for the exact tier: its roots are keccak trees that are opened leaf by leaf.
+    /// Until then `demandOutput` refuses every assurance but Committee.
+    function _outputDigest(Terms, bytes calldata output) private pure returns (bytes32) {
+        return sha256(output);
+    }
+
+    // ── Disputes ────────────────────────────────────────────────────────────────────────────────
+
+    /// @inheritdoc IInferenceMarket
+    function openDispute(Request calldata request_, Delivery calldata delivery) external {
+        bytes32 requestId = _requireModule(request_, delivery);
+        uint256 until = delivery.deliveredAt + request_.terms.challengeWindow();
+        if (block.timestamp >= until) revert ChallengeWindowPassed(requestId, until);
+        _disputes[requestId].open += 1;
+        emit DisputeOpened(requestId, msg.sender, openDisputesOf(requestId));
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function closeDispute(Request calldata request_, Delivery calldata delivery) external {
+        bytes32 requestId = _requireModule(request_, delivery);
+        _requireDisputes(requestId);
+        _disputes[requestId].open -= 1;
+        emit DisputeClosed(requestId, msg.sender, openDisputesOf(requestId));
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function convict(
+        Request calldata request_,
+        Delivery calldata delivery,
+        Verdict verdict,
+        address challenger,
+        address prover
+    ) external {
+        bytes32 requestId = _requireModule(request_, delivery);
+        _requireDisputes(requestId);
+        _convict(requestId, request_, delivery.operator, verdict, challenger, prover);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function annul(Request calldata request_, Delivery calldata delivery) external {
+        bytes32 requestId = _requireModule(request_, delivery);
+        _requireDisputes(requestId);
+        _annul(requestId, request_, delivery.operator);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function annulStale(Request calldata request_, Delivery calldata delivery) external {
+        bytes32 requestId = _requireDelivered(request_, delivery);
+        _requireDisputes(requestId);
+        uint256 staleAt = delivery.deliveredAt + request_.terms.challengeWindow() + MAX_DISPUTE_AGE;
+        if (block.timestamp < staleAt) revert DisputesNotStale(requestId, staleAt);
+        _annul(requestId, request_, delivery.operator);
+    }
+
+    function _convict(
+        bytes32 requestId,
+        Request calldata request_,
+        address operator,
+        Verdict verdict,
+        address challenger,
+        address prover
+    ) private {
+        (uint256 total, uint256 compensation, uint256 bounty, uint256 burned) = lockOf(request_.terms);
+        uint256 refund = request_.terms.fee();
+        _end(requestId, request_);
+        _credit(request_.requester, refund + compensation);
+        _credit(challenger, bounty / 2);
+        _credit(prover, bounty - bounty / 2);
+        emit Convicted(requestId, operator, verdict, refund, compensation, bounty, burned);
+        OPERATORS.slash(operator, total, burned);
+    }
+
+    function _annul(bytes32 requestId, Request calldata request_, address operator) private {
+        uint256 refund = request_.terms.fee();
+        _end(requestId, request_);
+        _credit(request_.requester, refund);
+        emit Annulled(requestId, operator, refund);
+        OPERATORS.unlock(operator, _lock(request_.terms));
+    }
+
+    /// @dev Frees the lane and ends all disputes; the bond of an unanswered demand goes back.
+    function _end(bytes32 requestId, Request calldata request_) private {
+        _free(request_);
+        Dispute storage dispute = _disputes[requestId];
+        dispute.open = 0;
+        if (dispute.demander != address(0)) _releaseBond(dispute, dispute.demander);
+    }
+
+    // ── Payouts ─────────────────────────────────────────────────────────────────────────────────
+
+    /// @inheritdoc IInferenceMarket
+    function collectModelEarnings(uint256 modelId) external nonReentrant {
+        address holder = REGISTRY.ownerOf(modelId);
+        Earnings memory earnings = _earnings[modelId];
+        (uint256 ownerFee, uint256 dataFee) = (earnings.owner, earnings.data);
+        if (ownerFee + dataFee == 0) revert AmountZero();
+        bool credited = dataFee != 0 && address(DATA_CREDITS) != address(0) && DATA_CREDITS.hasCredits(modelId);
+        if (!credited) (ownerFee, dataFee) = (ownerFee + dataFee, 0);
+        delete _earnings[modelId];
+        emit ModelEarningsCollected(modelId, holder, ownerFee, dataFee);
+        if (ownerFee != 0) TOKEN.safeTransfer(holder, ownerFee);
+        if (dataFee != 0) {
+            TOKEN.safeTransfer(address(DATA_CREDITS), dataFee);
+            DATA_CREDITS.creditRevenue(modelId, dataFee);
+        }
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function collectProtocolEarnings() external nonReentrant {
+        uint256 amount = _protocolEarnings;
+        if (amount == 0) revert AmountZero();
+        _protocolEarnings = 0;
+        emit ProtocolEarningsCollected(TREASURY, amount);
+        TOKEN.safeTransfer(TREASURY, amount);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function withdrawBond() external nonReentrant {
+        uint256 amount = _bonds[msg.sender];
+        if (amount == 0) revert AmountZero();
+        _bonds[msg.sender] = 0;
+        emit BondWithdrawn(msg.sender, amount);
+        (bool sent,) = msg.sender.call{value: amount}("");
+        if (!sent) revert TransferFailed(msg.sender, amount);
+    }
+
+    // ── Views ───────────────────────────────────────────────────────────────────────────────────
+
+    /// @inheritdoc IInferenceMarket
+    function config() external view returns (MarketConfig memory) {
+        return MarketConfig({
+            token: address(TOKEN),
+            registry: address(REGISTRY),
+            access: address(ACCESS),
+            operators: address(OPERATORS),
+            dataCredits: address(DATA_CREDITS),
+            exactModule: EXACT_MODULE,
+            committeeModule: COMMITTEE_MODULE,
+            treasury: TREASURY,
+            protocolBps: uint16(PROTOCOL_BPS),
+            minLock: uint64(MIN_LOCK),
+            claimForfeit: uint64(CLAIM_FORFEIT),
+            claimPeriod: uint32(CLAIM_PERIOD),
+            demandPeriod: uint32(DEMAND_PERIOD),
+            maxDisputeAge: uint32(MAX_DISPUTE_AGE)
+        });
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function balanceOf(address account) external view returns (uint256 balance) {
+        return _accounts[account].balance;
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function nonceOf(address account) external view returns (uint256) {
+        return _accounts[account].nonce;
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function modelEarnings(uint256 modelId) external view returns (uint256 ownerFee, uint256 dataFee) {
+        Earnings memory earnings = _earnings[modelId];
+        return (earnings.owner, earnings.data);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function protocolEarnings() external view returns (uint256) {
+        return _protocolEarnings;
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function bondOf(address account) external view returns (uint256) {
+        return _bonds[account];
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function requestIdOf(Request calldata request_) external view returns (bytes32) {
+        return RequestState.idOf(request_);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function commitmentOf(address requester, uint32 lane) external view returns (bytes32) {
+        return _commitments[requester][lane];
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function freeLane(address requester, uint32 from) external view returns (uint32 lane) {
+        for (uint256 i; i < FREE_LANE_SEARCH; ++i) {
+            lane = (uint256(from) + i).toUint32();
+            if (RequestState.isFree(_commitments[requester][lane])) return lane;
+        }
+        revert LaneBusy(requester, lane);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function openDisputesOf(bytes32 requestId) public view returns (uint256) {
+        Dispute storage dispute = _disputes[requestId];
+        return dispute.open + (dispute.demander == address(0) ? 0 : 1);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function demandOf(bytes32 requestId)
+        external
+        view
+        returns (address challenger, uint256 deadline, uint256 bond)
+    {
+        Dispute memory dispute = _disputes[requestId];
+        return (dispute.demander, dispute.demandDeadline, dispute.demandBond);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function lockOf(Terms terms)
+        public
+        view
+        returns (uint256 total, uint256 compensation, uint256 bounty, uint256 burned)
+    {
+        return Fees.lock(terms, MIN_LOCK);
+    }
+
+    // ── Inside ──────────────────────────────────────────────────────────────────────────────────
+
+    function _requireAwaiting(Request calldata request_, Claim calldata claim_) private view returns (bytes32 requestId) {
+        requestId = RequestState.idOf(request_);
+        _requireState(requestId, request_, RequestState.awaiting(requestId, claim_));
+    }
+
+    function _requireDelivered(Request calldata request_, Delivery calldata delivery)
+        private
+        view
+        returns (bytes32 requestId)
+    {
+        requestId = RequestState.idOf(request_);
+        bytes32 state =
+            RequestState.delivered(requestId, delivery.operator, delivery.deliveredAt, delivery.outputRoot);
+        _requireState(requestId, request_, state);
+    }
+
+    function _requireState(bytes32 requestId, Request calldata request_, bytes32 state) private view {
+        if (_commitments[request_.requester][request_.lane] != state) revert RequestStateMismatch(requestId);
+    }
+
+    function _requireModule(Request calldata request_, Delivery calldata delivery) private view returns (bytes32) {
+        address module = request_.terms.assurance() == Assurance.Exact ? EXACT_MODULE : COMMITTEE_MODULE;
+        if (msg.sender != module) revert CallerNotModule(msg.sender);
+        return _requireDelivered(request_, delivery);
+    }
+
+    function _requireDisputes(bytes32 requestId) private view {
+        if (_disputes[requestId].open == 0) revert DisputesMissing(requestId);
+    }
+
+    function _requireDemand(bytes32 requestId) private view returns (Dispute storage dispute) {
+        dispute = _disputes[requestId];
+        if (dispute.demander == address(0)) revert OutputNotDemanded(requestId);
+    }
+
+    function _lock(Terms terms) private view returns (uint256 total) {
+        (total,,,) = Fees.lock(terms, MIN_LOCK);
+    }
+
+    function _free(Request calldata request_) private {
+        _commitments[request_.requester][request_.lane] = RequestState.FREE;
+    }
+
+    /// @dev A lapsed claimant pays the requester out of its stake; the rest of its lock is freed.
+    function _forfeit(bytes32 requestId, Request calldata request_, address operator) private {
+        _credit(request_.requester, CLAIM_FORFEIT);
+        emit ClaimForfeited(requestId, operator, CLAIM_FORFEIT);
+        OPERATORS.slash(operator, CLAIM_FORFEIT, 0);
+        OPERATORS.unlock(operator, _lock(request_.terms) - CLAIM_FORFEIT);
+    }
+
+    function _releaseBond(Dispute storage dispute, address to) private {
+        _bonds[to] += dispute.demandBond;
+        dispute.demandBond = 0;
+        dispute.demander = address(0);
+    }
+
+    function _credit(address account, uint256 amount) private {
+        _accounts[account].balance += amount.toUint192();
+    }
+
+    function _debit(address account, uint256 amount) private {
+        uint256 balance = _accounts[account].balance;
+        if (amount > balance) revert BalanceInsufficient(account, balance, amount);
+        unchecked {
+            _accounts[account].balance = uint192(balance - amount);
+        }
+    }
+
+    function _debitAndCount(address account, uint256 amount) private returns (uint64 nonce) {
+        Account memory record = _accounts[account];
+        if (amount > record.balance) revert BalanceInsufficient(account, record.balance, amount);
+        nonce = record.nonce;
+        unchecked {
+            _accounts[account] = Account(uint192(record.balance - amount), nonce + 1);
+        }
+    }
+}

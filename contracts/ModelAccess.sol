@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {IModelAccess, Policy, GrantStatus, Grant} from "./interfaces/IModelAccess.sol";
+import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
+
+/// @title Access policy of every model: admins, applications, grants, rate limits, parameter bounds.
+contract ModelAccess is IModelAccess {
+    uint256 private constant MAX_NOTE_BYTES = 256;
+    uint256 private constant LANES = 8;
+
+    struct Rules {
+        Policy policy;
+        uint32 maxPerWindow; // 0 = unlimited
+        uint32 window; // seconds
+    }
+
+    struct Bounds {
+        bytes32 minimum;
+        bytes32 maximum; // 0 = no bounds
+    }
+
+    IModelRegistry private immutable REGISTRY;
+    address private immutable MARKET;
+
+    /// @dev Keyed by the owner who named them, so that they lapse with a transfer of the model.
+    mapping(uint256 modelId => mapping(address owner => mapping(address admin => bool))) private _admins;
+    mapping(uint256 modelId => Rules) private _rules;
+    mapping(uint256 modelId => Bounds) private _bounds;
+    mapping(uint256 modelId => mapping(address requester => Grant)) private _grants;
+
+    constructor(IModelRegistry registry, address market_) {
+        REGISTRY = registry;
+        MARKET = market_;
+    }
+
+    modifier onlyAdmin(uint256 modelId) {
+        if (!isAdmin(modelId, msg.sender)) revert CallerNotAdmin(modelId, msg.sender);
+        _;
+    }
+
+    // ── Rules of a model ────────────────────────────────────────────────────────────────────────
+
+    /// @inheritdoc IModelAccess
+    function setAdmin(uint256 modelId, address admin, bool enabled) external {
+        if (REGISTRY.ownerOf(modelId) != msg.sender) revert CallerNotModelOwner(modelId, msg.sender);
+        _admins[modelId][msg.sender][admin] = enabled;
+        emit AdminSet(modelId, admin, enabled);
+    }
+
+    /// @inheritdoc IModelAccess
+    function setPolicy(uint256 modelId, Policy policy, uint32 maxPerWindow, uint32 window) external onlyAdmin(modelId) {
+        _checkRateLimit(maxPerWindow, window);
+        _rules[modelId] = Rules(policy, maxPerWindow, window);
+        emit PolicySet(modelId, policy, maxPerWindow, window);
+    }
+
+    /// @inheritdoc IModelAccess
+    function setBounds(uint256 modelId, bytes32 minimum, bytes32 maximum) external onlyAdmin(modelId) {
+        if (maximum != 0) {
+            for (uint256 lane; lane < LANES; ++lane) {
+                (uint256 low, uint256 high) = (_lane(minimum, lane), _lane(maximum, lane));
+                if (low > high) revert BoundsInverted(lane, low, high);
+            }
+        }
+        _bounds[modelId] = Bounds(minimum, maximum);
+        emit BoundsSet(modelId, minimum, maximum);
+    }
+
+    // ── Apply and decide ────────────────────────────────────────────────────────────────────────
+
+    /// @inheritdoc IModelAccess
+    function submitApplication(uint256 modelId, string calldata note) external {
+        Policy policy = _rules[modelId].policy;
+        if (policy != Policy.OnRequest) revert ApplicationsClosed(modelId, policy);
+        if (bytes(note).length > MAX_NOTE_BYTES) revert NoteTooLong(bytes(note).length, MAX_NOTE_BYTES);
+        Grant storage record = _grants[modelId][msg.sender];
+        GrantStatus status = record.status;
+        if (status == GrantStatus.Applied) revert ApplicationPending(modelId, msg.sender);
+        if (status == GrantStatus.Denied) revert GrantDenied(modelId, msg.sender);
+        if (status == GrantStatus.Granted && !_isExpired(record.expiry)) revert AlreadyGranted(modelId, msg.sender);
+        record.status = GrantStatus.Applied;
+        emit ApplicationSubmitted(modelId, msg.sender, note);
+    }
+
+    /// @inheritdoc IModelAccess
+    function grant(uint256 modelId, address requester, uint40 expiry, uint32 maxPerWindow, uint32 window)
+        external
+        onlyAdmin(modelId)
+    {
+        if (_isExpired(expiry)) revert ExpiryInPast(expiry);
+        _checkRateLimit(maxPerWindow, window);
+        Grant storage record = _grants[modelId][requester];
+        record.status = GrantStatus.Granted;
+        record.expiry = expiry;
+        record.maxPerWindow = maxPerWindow;
+        record.window = window;
+        emit AccessGranted(modelId, requester, msg.sender, expiry, maxPerWindow, window);
+    }
+
+    /// @inheritdoc IModelAccess
+    function deny(uint256 modelId, address requester) external onlyAdmin(modelId) {
+        _grants[modelId][requester].status = GrantStatus.Denied;
+        emit AccessDenied(modelId, requester, msg.sender);
+    }
+
+    /// @inheritdoc IModelAccess
+    function revoke(uint256 modelId, address requester) external onlyAdmin(modelId) {
+        Grant storage record = _grants[modelId][requester];
+        if (record.status == GrantStatus.None) revert GrantMissing(modelId, requester);
+        record.status = GrantStatus.None;
+        emit AccessRevoked(modelId, requester, msg.sender);
+    }
+
+    // ── Use ─────────────────────────────────────────────────────────────────────────────────────
+
+    /// @inheritdoc IModelAccess
+    function consume(uint256 modelId, address requester, bytes32 params) external {
+        if (msg.sender != MARKET) revert CallerNotMarket(msg.sender);
+        (bool limited, uint40 windowStart, uint32 used) = _admit(modelId, requester, params);
+        if (!limited) return;
+        Grant storage record = _grants[modelId][requester];
+        record.windowStart = windowStart;
+        record.used = used;
+    }
+
+    /// @inheritdoc IModelAccess
+    function check(uint256 modelId, address requester, bytes32 params) external view {
+        _admit(modelId, requester, params);
+    }
+
+    // ── Views ───────────────────────────────────────────────────────────────────────────────────
+
+    /// @inheritdoc IModelAccess
+    function market() external view returns (address) {
+        return MARKET;
+    }
+
+    /// @inheritdoc IModelAccess
+    function isAdmin(uint256 modelId, address account) public view returns (bool) {
+        address owner = REGISTRY.ownerOf(modelId);
+        return account == owner || _admins[modelId][owner][account];
+    }
+
+    /// @inheritdoc IModelAccess
+    function policyOf(uint256 modelId) external view returns (Policy policy, uint32 maxPerWindow, uint32 window) {
+        Rules memory rules = _rules[modelId];
+        return (rules.policy, rules.maxPerWindow, rules.window);
+    }
+
+    /// @inheritdoc IModelAccess
+    function boundsOf(uint256 modelId) external view returns (bytes32 minimum, bytes32 maximum) {
+        Bounds memory bounds = _bounds[modelId];
+        return (bounds.minimum, bounds.maximum);
+    }
+
+    /// @inheritdoc IModelAccess
+    function grantOf(uint256 modelId, address requester) external view returns (Grant memory) {
+        return _grants[modelId][requester];
+    }
+
+    // ── Inside ──────────────────────────────────────────────────────────────────────────────────
+
+    /// @dev Reverts unless the request is admitted; returns the rate limit's counter after it.
+    function _admit(uint256 modelId, address requester, bytes32 params)
+        private
+        view
+        returns (bool limited, uint40 windowStart, uint32 used)
+    {
+        Grant memory record = _grants[modelId][requester];
+        if (record.status == GrantStatus.Granted) {
+            if (_isExpired(record.expiry)) revert GrantExpired(modelId, requester, record.expiry);
+        } else {
+            if (record.status == GrantStatus.Denied) revert GrantDenied(modelId, requester);
+            Rules memory rules = _rules[modelId];
+            if (rules.policy != Policy.Open) revert GrantMissing(modelId, requester);
+            (record.maxPerWindow, record.window) = (rules.maxPerWindow, rules.window);
+        }
+        if (params != 0) _checkParameters(modelId, params);
+        if (record.maxPerWindow == 0) return (false, 0, 0);
+
+        uint256 resetsAt = uint256(record.windowStart) + record.window;
+        if (block.timestamp >= resetsAt) return (true, uint40(block.timestamp), 1);
+        if (record.used >= record.maxPerWindow) revert RateLimitExceeded(modelId, requester, resetsAt);
+        return (true, record.windowStart, record.used + 1);
+    }
+
+    function _checkParameters(uint256 modelId, bytes32 params) private view {
+        bytes32 maximum = _bounds[modelId].maximum;
+        if (maximum == 0) return;
+        bytes32 minimum = _bounds[modelId].minimum;
+        for (uint256 lane; lane < LANES; ++lane) {
+            uint256 value = _lane(params, lane);
+            (uint256 low, uint256 high) = (_lane(minimum, lane), _lane(maximum, lane));
+            if (value < low || value > high) revert ParameterOutOfBounds(modelId, lane, value, low, high);
+        }
+    }
+
+    function _checkRateLimit(uint32 maxPerWindow, uint32 window) private pure {
+        if ((maxPerWindow == 0) != (window == 0)) revert RateLimitInvalid(maxPerWindow, window);
+    }
+
+    function _isExpired(uint40 expiry) private view returns (bool) {
+        return expiry != 0 && block.timestamp >= expiry;
+    }
+
+    function _lane(bytes32 word, uint256 lane) private pure returns (uint256) {
+        return uint32(uint256(word) >> (32 * (LANES - 1 - lane)));
+    }
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {Terms} from "./Terms.sol";
+
+/// @title Who gets how much of a fee, and of the stake behind an answer.
+library Fees {
+    uint256 private constant BPS = 10_000;
+    /// @dev With the registry's limit on operator and data shares, the shares never exceed the fee.
+    uint256 internal constant MAX_PROTOCOL_BPS = 1_000;
+    uint256 private constant BOUNTY_BPS = 3_000;
+
+    /// @notice Splits a fee; the owner's share is the rest, dust included.
+    function split(Terms terms, uint256 protocolBps)
+        internal
+        pure
+        returns (uint256 operatorFee, uint256 ownerFee, uint256 dataFee, uint256 protocolFee)
+    {
+        uint256 fee = terms.fee();
+        operatorFee = fee * terms.operatorBps() / BPS;
+        dataFee = fee * terms.dataBps() / BPS;
+        protocolFee = fee * protocolBps / BPS;
+        ownerFee = fee - operatorFee - dataFee - protocolFee;
+    }
+
+    /// @notice Stake behind one answer and its split on conviction. With total ≥ 2 × insured,
+    /// compensation ≤ 50 % and bounty = 30 %, so at least 20 % is burned: slashing oneself costs.
+    function lock(Terms terms, uint256 minLock)
+        internal
+        pure
+        returns (uint256 total, uint256 compensation, uint256 bounty, uint256 burned)
+    {
+        compensation = terms.fee() * terms.insuredMultiple();
+        total = compensation * 2;
+        if (total < minLock) total = minLock;
+        bounty = total * BOUNTY_BPS / BPS;
+        burned = total - compensation - bounty;
+    }
+}
