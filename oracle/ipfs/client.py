@@ -1,0 +1,211 @@
+"""The real client: publishes and fetches over the RPC of any Kubo, or of the embedded node.
+
+Trusts the node with nothing: the SHA-256 and the UnixFS CID are computed here from the bytes
+that pass by, and an answer that differs is refused. Short calls go through ipfshttpclient
+(`control.py`); transfers are streamed (`wire.py`, `transfer.py`) in a few megabytes of memory.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
+
+from oracle.errors import DigestMismatch, InputInvalid, Unavailable
+from oracle.ipfs import transfer
+from oracle.ipfs.control import Control
+from oracle.ipfs.multipart import frame
+from oracle.ipfs.port import MAX_BLOCK, CidUnresolved, Progress, Published
+from oracle.ipfs.unixfs import file_cid
+from oracle.ipfs.wire import Call, Endpoint, Stalled
+from oracle.protocol.cid import Codec, parse
+from oracle.types import Bytes32, Cid
+
+T = TypeVar("T")
+_ADD = {
+    "cid-version": "1",
+    "raw-leaves": "true",
+    "chunker": f"size-{MAX_BLOCK}",
+    "pin": "true",
+    "quieter": "true",
+    "progress": "false",
+}
+
+
+class IpfsClient:
+    """Implements `port.Ipfs` over HTTP. Holds no connection between calls; safe for threads."""
+
+    def __init__(
+        self, api_url: str, timeout: float = 30.0, *, attempts: int = 6, backoff: float = 0.1
+    ) -> None:
+        """Name the node; nothing is sent yet.
+
+        Args:
+            api_url: `http(s)://[user:password@]host:port[/prefix]`.
+            timeout: seconds of silence until a call gives up (a CID counts as unresolved then).
+            attempts: how often a call is made when the node is unreachable or breaks off;
+                an attempt that brings a fetch forward does not count.
+            backoff: seconds before the second attempt; doubles up to 2.
+        """
+        self._endpoint = Endpoint.parse(api_url)
+        self._timeout = timeout
+        self._attempts = attempts
+        self._backoff = backoff
+
+    def publish_file(self, path: Path, progress: Progress | None = None) -> Published:
+        """Publish and pin a file (see `port.Ipfs`)."""
+
+        def attempt() -> Published:
+            mark = frame(secrets.token_hex(16))
+            size = transfer.file_size(path)
+            length = len(mark.head) + size + len(mark.tail)
+            with Call(
+                self._endpoint, "add", _ADD, self._timeout, (mark.content_type, length)
+            ) as call:
+                call.send(mark.head)
+                published = transfer.send_file(path, size, call.send, progress)
+                call.send(mark.tail)
+                self._agree(call, published.cid)
+            return published
+
+        return self._retrying(attempt)
+
+    def publish_bytes(self, data: bytes) -> Published:
+        """Publish and pin one raw block (see `port.Ipfs`)."""
+        if len(data) > MAX_BLOCK:
+            raise InputInvalid(
+                f"{len(data)} bytes do not fit into one block of {MAX_BLOCK}",
+                hint="publish them as a file",
+            )
+        published = Published(
+            file_cid(data).text(), Bytes32(hashlib.sha256(data).digest()), len(data)
+        )
+
+        def attempt() -> Published:
+            mark = frame(secrets.token_hex(16))
+            body = mark.head + data + mark.tail
+            kind = (mark.content_type, len(body))
+            with Call(self._endpoint, "add", _ADD, self._timeout, kind) as call:
+                call.send(body)
+                self._agree(call, published.cid)
+            return published
+
+        return self._retrying(attempt)
+
+    def fetch_file(
+        self, cid: Cid, target: Path, sha256: Bytes32, size: int, progress: Progress | None = None
+    ) -> None:
+        """Put verified bytes at `target`, going on where an earlier try stopped."""
+        parse(cid)
+        if transfer.is_there(target, sha256, size):
+            if progress:
+                progress(size, size)
+            return
+        with transfer.Download(target, sha256, size, progress) as download:
+
+            def attempt() -> None:
+                if download.done == size > 0:
+                    return
+                # One byte more than promised, so that a longer file is noticed
+                start, length = download.done, size + 1 - download.done
+                options = {"arg": cid, "offset": str(start), "length": str(length)}
+                with Call(self._endpoint, "cat", options, self._timeout) as call:
+                    with self._resolving(cid):
+                        download.expect(call.start())
+                    download.take(call.pieces())
+
+            while True:
+                self._retrying(attempt, lambda: download.done)
+                if download.complete():
+                    return
+
+    def fetch_bytes(self, cid: Cid, max_bytes: int) -> bytes:
+        """Return verified bytes (see `port.Ipfs`)."""
+        codec, digest = parse(cid)
+
+        def attempt() -> bytes:
+            options = {"arg": cid, "length": str(max_bytes + 1)}
+            data = bytearray()
+            with Call(self._endpoint, "cat", options, self._timeout) as call:
+                with self._resolving(cid):
+                    call.start()
+                for piece in call.pieces():
+                    data += piece
+                    if len(data) > max_bytes:
+                        raise InputInvalid(
+                            f"{cid} has more than the {max_bytes} bytes that are allowed here"
+                        )
+            return bytes(data)
+
+        data = self._retrying(attempt)
+        found = hashlib.sha256(data).digest() if codec is Codec.RAW else file_cid(data).digest
+        if found != digest:
+            raise DigestMismatch(
+                f"{len(data)} bytes from {self._endpoint.shown} are not those of {cid}",
+                hint="the node is damaged or lies; use another",
+            )
+        return data
+
+    def pin(self, cid: Cid) -> None:
+        """Keep the bytes of `cid` on the node (see `port.Ipfs`)."""
+        parse(cid)
+        with self._resolving(cid):
+            self._retrying(lambda: Control(self._endpoint, self._timeout).pin(cid))
+
+    def unpin(self, cid: Cid) -> None:
+        """Let the node forget `cid` (see `port.Ipfs`)."""
+        parse(cid)
+        self._retrying(lambda: Control(self._endpoint, self._timeout).unpin(cid))
+
+    def version(self) -> str:
+        """Return what answers, such as `kubo/0.22.0` (see `port.Ipfs`). Tries once."""
+        return Control(self._endpoint, self._timeout).version()
+
+    def _agree(self, call: Call, cid: Cid) -> None:
+        """Read the answer to `add` and compare it with the CID computed here."""
+        answers = [str(item["Hash"]) for item in call.lines() if "Hash" in item]
+        if not answers:
+            raise Unavailable(f"{self._endpoint.shown} answered `add` without a CID")
+        if answers[-1] != cid:
+            raise DigestMismatch(
+                f"{self._endpoint.shown} names {answers[-1][:100]!r} what is {cid}",
+                hint="its Import settings may override chunker, layout or hash; take them out",
+            )
+
+    @contextmanager
+    def _resolving(self, cid: Cid) -> Iterator[None]:
+        """Silence, where an answer should begin, means that nobody has the bytes."""
+        try:
+            yield
+        except Stalled as error:
+            raise CidUnresolved(
+                f"{cid} did not arrive within {self._timeout:g} s",
+                hint="does anyone serve it? try again later, or raise TALLYSTICK_IPFS_TIMEOUT",
+            ) from error
+
+    def _retrying(self, attempt: Callable[[], T], done: Callable[[], int] = int) -> T:
+        """Call `attempt`, and again when the node fails, until `attempts` brought nothing.
+
+        Silence is not tried again (it has been waited for); a block's worth of progress, as
+        `done` tells, starts the count anew.
+        """
+        first, mark = 1, done()
+
+        def stop(state: RetryCallState) -> bool:
+            nonlocal first, mark
+            if done() - mark >= MAX_BLOCK:
+                first, mark = state.attempt_number + 1, done()
+            return state.attempt_number - first + 1 >= self._attempts
+
+        retrying = Retrying(
+            stop=stop,
+            wait=wait_exponential(multiplier=self._backoff, max=2.0),
+            retry=retry_if_exception(
+                lambda error: isinstance(error, Unavailable) and not isinstance(error, Stalled)
+            ),
+            reraise=True,
+        )
+        return retrying(attempt)

@@ -1,0 +1,91 @@
+"""The short calls (version, pins), through ipfshttpclient 0.7.0, with two mends of its faults.
+
+It refuses daemons from 0.8 on, although the calls used here never changed: `Client` is made
+directly, which skips that check. And it would send loopback traffic through a proxy named in the
+environment, so its sessions are told to ignore the environment.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from typing import Any
+
+import ipfshttpclient  # type: ignore[import-untyped]  # it has no types
+from ipfshttpclient import exceptions, http
+
+from oracle.errors import Unavailable
+from oracle.ipfs.wire import Endpoint, Interrupted, Stalled, refusal
+from oracle.types import Cid
+
+
+class _Sessions(http.ClientSync):  # type: ignore[misc]  # the library has no types
+    def _make_session(self) -> Any:
+        session = super()._make_session()
+        session.trust_env = False
+        return session
+
+
+class _Client(ipfshttpclient.Client):  # type: ignore[misc]  # the library has no types
+    _clientfactory = _Sessions
+
+
+class Control:
+    """The short calls to one node."""
+
+    def __init__(self, endpoint: Endpoint, timeout: float) -> None:
+        self._where = f"IPFS node {endpoint.shown}"
+        headers = {"Authorization": endpoint.authorization} if endpoint.authorization else {}
+        self._client = _Client(
+            multiaddr(endpoint),
+            f"{endpoint.prefix}/api/v0".lstrip("/"),
+            timeout=timeout,
+            headers=headers,
+        )
+
+    def version(self) -> str:
+        """Return the agent where the node names it, else its version."""
+        with self._faults():
+            version = str(self._client.version()["Version"])
+            agent = str(self._client.id().get("AgentVersion") or "")
+        return agent if agent else f"kubo/{version}"
+
+    def pin(self, cid: Cid) -> None:
+        """Keep a file."""
+        with self._faults():
+            self._client.pin.add(cid)
+
+    def unpin(self, cid: Cid) -> None:
+        """Give a pin up; none is fine."""
+        try:
+            with self._faults():
+                self._client.pin.rm(cid)
+        except Exception as error:
+            if "not pinned" not in str(error):
+                raise
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except exceptions.ErrorResponse as error:
+            raise refusal(str(error), self._where) from error
+        except exceptions.TimeoutError as error:
+            raise Stalled(f"{self._where} was silent") from error
+        except exceptions.ConnectionError as error:
+            raise Interrupted(
+                f"{self._where} cannot be reached", hint="is it running? `tallystick doctor`"
+            ) from error
+        except (exceptions.Error, LookupError, TypeError, AttributeError, ValueError) as error:
+            raise Unavailable(
+                f"{self._where} answered nonsense: {str(error)[:200]}",
+                hint="is that the RPC port of an IPFS node?",
+            ) from error
+
+
+def multiaddr(endpoint: Endpoint) -> str:
+    """Return the address in the form that ipfshttpclient wants."""
+    try:
+        kind = f"ip{ip_address(endpoint.host).version}"
+    except ValueError:
+        kind = "dns"
+    return f"/{kind}/{endpoint.host}/tcp/{endpoint.port}/{endpoint.scheme}"

@@ -1,0 +1,223 @@
+"""Files on their way to and from a node: hashed while they pass, resumed, bounded, renamed.
+
+Hashing runs on its own threads beside the socket, with at most `DEPTH` pieces in memory.
+
+A download and its files:
+
+    target.part   bytes received so far, held by a lock; survives a crash; its length says where
+                  to go on, and what is there is hashed again before that
+    target        appears by rename, when the length and the SHA-256 are those promised
+"""
+
+import fcntl
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from io import FileIO
+from pathlib import Path
+
+from oracle.errors import DigestMismatch, InputInvalid
+from oracle.ipfs.port import MAX_BLOCK, Progress, Published
+from oracle.ipfs.unixfs import Builder, Entry, Layout, leaf_entry
+from oracle.ipfs.wire import Interrupted
+from oracle.types import Bytes32
+
+DEPTH = 6  # pieces in memory
+
+
+def file_size(path: Path) -> int:
+    """Return the bytes of a regular file.
+
+    Raises:
+        InputInvalid: there is none.
+    """
+    try:
+        if not path.is_file():
+            raise InputInvalid(f"{path} is not a file", hint="give the path of one")
+        return path.stat().st_size
+    except OSError as error:
+        raise InputInvalid(f"{path} cannot be read: {error}") from error
+
+
+def send_file(
+    path: Path, size: int, send: Callable[[memoryview], None], progress: Progress | None
+) -> Published:
+    """Send a file piece by piece, and return what it is.
+
+    Raises:
+        InputInvalid: it cannot be read, or is no longer `size` bytes.
+    """
+    whole, builder, layout = hashlib.sha256(), Builder(), Layout()
+    buffers = [bytearray(MAX_BLOCK) for _ in range(DEPTH)]
+    running: deque[tuple[Future[None], Future[Entry]]] = deque()
+
+    def settle() -> None:
+        hashed, leaf = running.popleft()
+        hashed.result()
+        builder.add(leaf.result())
+
+    done = 0
+    with (
+        _open(path) as file,
+        ThreadPoolExecutor(1) as in_order,
+        ThreadPoolExecutor(1) as leaves,
+    ):
+        for number in range(-(-size // MAX_BLOCK)):
+            if len(running) == DEPTH:
+                settle()
+            view = memoryview(buffers[number % DEPTH])[: min(MAX_BLOCK, size - done)]
+            if file.readinto(view) != len(view):
+                raise InputInvalid(f"{path} became shorter while it was read")
+            hashing = in_order.submit(whole.update, view)
+            running.append((hashing, leaves.submit(leaf_entry, view, layout)))
+            send(view)
+            done += len(view)
+            if progress:
+                progress(done, size)
+        while running:
+            settle()
+        if file.read(1):
+            raise InputInvalid(f"{path} became longer while it was read")
+    return Published(builder.finish().link.text(), Bytes32(whole.digest()), size)
+
+
+def is_there(target: Path, sha256: Bytes32, size: int) -> bool:
+    """Tell whether a file with this length and digest is there already."""
+    try:
+        if not target.is_file() or target.stat().st_size != size:
+            return False
+        with target.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest() == sha256
+    except OSError:
+        return False
+
+
+class Download:
+    """One file being received. Use as a context manager."""
+
+    def __init__(self, target: Path, sha256: Bytes32, size: int, progress: Progress | None) -> None:
+        self.done = 0  # bytes that are in the part file and hashed
+        self._target, self._sha256, self._size = target, sha256, size
+        self._progress = progress
+        self._part = target.with_name(target.name + ".part")
+        self._resumed = False
+
+    def __enter__(self) -> "Download":
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        self._file = _lock(self._part)
+        self._hash = hashlib.sha256()
+        there = os.fstat(self._file.fileno()).st_size
+        if 0 < there <= self._size:
+            while piece := self._file.read(MAX_BLOCK):
+                self._hash.update(piece)
+            self.done, self._resumed = there, True
+        else:
+            self._restart()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def expect(self, declared: int | None) -> None:
+        """Compare the length of an answer with what is missing.
+
+        Raises:
+            DigestMismatch: the node announces more.
+        """
+        if declared is not None and self.done + declared > self._size:
+            self._refuse("longer than")
+
+    def take(self, pieces: Iterator[bytes]) -> None:
+        """Write and hash what arrives, up to the promised size and not a byte further.
+
+        Raises:
+            DigestMismatch: more arrives.
+            Interrupted: less arrives.
+        """
+        running: deque[tuple[int, Future[None], Future[None]]] = deque()
+        arrived = self.done
+
+        def settle() -> None:
+            count, hashed, written = running.popleft()
+            written.result()
+            hashed.result()
+            self.done += count
+            if self._progress:
+                self._progress(self.done, self._size)
+
+        with ThreadPoolExecutor(1) as hashing, ThreadPoolExecutor(1) as writing:
+            try:
+                for piece in pieces:
+                    arrived += len(piece)
+                    if arrived > self._size:
+                        self._refuse("longer than")
+                    if len(running) == DEPTH * 4:
+                        settle()
+                    running.append(
+                        (
+                            len(piece),
+                            hashing.submit(self._hash.update, piece),
+                            writing.submit(_write, self._file, piece),
+                        )
+                    )
+            finally:
+                while running:
+                    settle()
+        if self.done < self._size:
+            raise Interrupted(f"{self._target.name}: {self.done} of {self._size} bytes arrived")
+
+    def complete(self) -> bool:
+        """Check the digest and rename; False when a resumed transfer must start over.
+
+        Raises:
+            DigestMismatch: these are not the promised bytes.
+        """
+        if self._hash.digest() == self._sha256:
+            os.rename(self._part, self._target)
+            return True
+        if not self._resumed:
+            self._refuse("other bytes than")
+        self._restart()  # what an earlier try left may be what is wrong
+        return False
+
+    def _restart(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self._hash = hashlib.sha256()
+        self.done, self._resumed = 0, False
+
+    def _refuse(self, what: str) -> None:
+        self._part.unlink(missing_ok=True)
+        raise DigestMismatch(
+            f"{self._target.name}: the node sent {what} the {self._size} bytes with SHA-256 "
+            f"{self._sha256.hex()}",
+            hint="the node is damaged, or the manifest names another file; nothing was kept",
+        )
+
+
+def _open(path: Path) -> FileIO:
+    try:
+        return path.open("rb", buffering=0)
+    except OSError as error:
+        raise InputInvalid(f"{path} cannot be read: {error}") from error
+
+
+def _lock(part: Path) -> FileIO:
+    """Open a part file alone; who waits here finds a new one when the holder has renamed his."""
+    while True:
+        file = FileIO(os.open(part, os.O_RDWR | os.O_CREAT, 0o644), "r+")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            if os.fstat(file.fileno()).st_ino == part.stat().st_ino:
+                return file
+        except FileNotFoundError:
+            pass
+        file.close()
+
+
+def _write(file: FileIO, piece: bytes) -> None:
+    view = memoryview(piece)
+    while view:
+        view = view[file.write(view) :]
