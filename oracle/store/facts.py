@@ -1,0 +1,30 @@
+"""What the store is told, as values: logs with the ids they are looked up by, and failures."""
+
+from dataclasses import dataclass
+
+from oracle.errors import PermanentError
+from oracle.types import Log, RequestId
+
+
+class RewindNeeded(PermanentError):
+    """A log stands where another block's log is stored: the chain changed, rewind first."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLog:
+    """One raw log and what it is about; both ids come from `oracle.chain.events`."""
+
+    log: Log
+    request_id: RequestId | None = None
+    model_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed attempt, as a worker reported it."""
+
+    request_id: RequestId
+    error: str  # name of the class
+    message: str
+    permanent: bool
+    recorded_at: float  # unix seconds

@@ -1,0 +1,134 @@
+"""The operator's memory: opened by URL, used in transactions.
+
+Knows neither contracts nor queues. Several processes may open the same store.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import RLock
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import StaticPool
+
+from oracle.errors import Unavailable
+from oracle.store import engine as engines
+from oracle.store import schema
+from oracle.store.job import Answer
+from oracle.store.transaction import Transaction
+from oracle.types import Bytes32, RequestId
+
+
+class Store:
+    """Where an operator keeps what it has seen, decided and promised."""
+
+    def __init__(self, engine: Engine, now: Callable[[], float] = time.time) -> None:
+        """Take an engine whose tables are current; use `Store.open` for a URL."""
+        self._engine = engine
+        self._now = now
+        # One connection that threads share (":memory:") cannot hold two transactions.
+        self._one_at_a_time = RLock() if isinstance(engine.pool, StaticPool) else None
+
+    @classmethod
+    def open(cls, url: str, now: Callable[[], float] = time.time) -> "Store":
+        """Connect, create or migrate the tables, and return the store.
+
+        Args:
+            url: of SQLAlchemy: `sqlite:///path`, `sqlite://` (in memory) or `postgresql://…`.
+            now: clock for rows that are dated, unix seconds.
+
+        Raises:
+            ConfigInvalid: the URL is wrong, or the tables are of a newer program.
+            Unavailable: the database cannot be reached, or is no database.
+        """
+        engine = engines.connect(url)
+        with _translated(engine):
+            schema.upgrade(engine)
+        return cls(engine, now)
+
+    @contextmanager
+    def begin(self) -> Iterator[Transaction]:
+        """Give a transaction that may write; it commits at the end, or vanishes on an exception.
+
+        Writers of all processes wait for each other, so what was read in it stays true until it
+        ends. Keep it short: no network, no inference inside.
+
+        Raises:
+            Unavailable: the database cannot be reached, or other writers took above 30 seconds.
+        """
+        with (
+            self._alone(),
+            _translated(self._engine),
+            self._engine.connect() as connection,
+            Session(connection, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            engines.wait_in_line(session.connection())
+            yield Transaction(session, self._now)
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """Give a transaction that only reads: one snapshot, waiting for nobody.
+
+        Raises:
+            Unavailable: the database cannot be reached.
+        """
+        with (
+            self._alone(),
+            _translated(self._engine),
+            self._engine.connect() as connection,
+            Session(engines.reading(connection)) as session,
+        ):
+            yield Transaction(session, self._now)
+
+    def record_answer(
+        self, request_id: RequestId, output_root: Bytes32, output_cid: Bytes32
+    ) -> Answer:
+        """Record an answer in a transaction of its own; the first one stands and is returned."""
+        with self.begin() as tx:
+            return tx.record_answer(request_id, Answer(output_root, output_cid))
+
+    def record_failure(
+        self,
+        request_id: RequestId,
+        error: str,
+        message: str,
+        permanent: bool,
+        report: str | None = None,
+    ) -> None:
+        """Record a failure in a transaction of its own (see `Transaction.record_failure`)."""
+        with self.begin() as tx:
+            tx.record_failure(request_id, error, message, permanent, report)
+
+    def close(self) -> None:
+        """Close all connections; the store may be used again and will reconnect."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if self._one_at_a_time is None:
+            yield
+            return
+        with self._one_at_a_time:
+            yield
+
+
+@contextmanager
+def _translated(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise _unavailable(engine, error) from error
+    except DBAPIError as error:
+        if error.connection_invalidated or "not a database" in str(error.orig):
+            raise _unavailable(engine, error) from error
+        raise
+
+
+def _unavailable(engine: Engine, error: DBAPIError) -> Unavailable:
+    return Unavailable(
+        f"store {engine.url.render_as_string(hide_password=True)}: {error.orig}",
+        hint="check that the folder is writable and the database runs; `tallystick doctor`",
+    )

@@ -1,0 +1,252 @@
+"""The tables, typed. What each holds and who writes it; nothing about how they are used.
+
+```
+ written by the watcher                                  written by the submitter
+ ┌───────┐ ┌────────┐ ┌──────┐ ┌────────────────┐        ┌─────────┐ ┌──────────┐
+ │ meta  │ │ blocks │ │ logs │ │ authorizations │        │ answers │ │ failures │
+ └───────┘ └────────┘ └──┬───┘ └────────────────┘        └────┬────┘ └────┬─────┘
+      chain facts: gone  │ fold                    local facts: stay      │
+      when rewound       ▼                         when rewound           │
+                      ┌──────┐                                            │
+                      │ jobs │ ◀── read together ─────────────────────────┘
+                      └──────┘            ┌────────┐ 1  n ┌──────────────┐ ┌─────────────┐
+                                          │ outbox ├──────┤ outbox_items │ │ outbox_raws │
+                                          └────────┘      └──────────────┘ └─────────────┘
+```
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TextClause,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+_AutoId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up INTEGER alone
+
+
+class Uint256(TypeDecorator[int]):
+    """A uint256 as decimal text: wider than any integer column."""
+
+    impl = String(78)
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> str | None:
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> int | None:
+        return None if value is None else int(value)
+
+
+def _where(condition: str) -> dict[str, TextClause]:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+class Base(DeclarativeBase):
+    """Python types to column types; names for constraints, so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 -- SQLAlchemy reads it so
+        bytes: LargeBinary,
+        int: BigInteger,
+        str: Text,
+        float: Float(53),
+        bool: Boolean,
+    }
+
+
+class MetaRow(Base):
+    """One fact about the store itself: `cursor`, `identity`."""
+
+    __tablename__ = "meta"
+
+    key: Mapped[str] = mapped_column(String(32), primary_key=True)
+    value: Mapped[str]
+
+
+class BlockRow(Base):
+    """A block whose hash is remembered, so that a reorg is seen."""
+
+    __tablename__ = "blocks"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    hash: Mapped[bytes]
+    parent_hash: Mapped[bytes]
+    timestamp: Mapped[int]
+
+
+class LogRow(Base):
+    """A log of our contracts, raw; what else is known of the chain can be rebuilt from these."""
+
+    __tablename__ = "logs"
+    __table_args__ = (
+        Index("ix_logs_request_id", "request_id", **_where("request_id IS NOT NULL")),
+        Index("ix_logs_model_id", "model_id", **_where("model_id IS NOT NULL")),
+        {"sqlite_with_rowid": False},  # kept in the order of the chain; one index less
+    )
+
+    block_number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    log_index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    block_hash: Mapped[bytes]
+    tx_hash: Mapped[bytes]
+    address: Mapped[str] = mapped_column(String(42))
+    topics: Mapped[bytes]  # up to four, one after the other
+    data: Mapped[bytes]
+    request_id: Mapped[bytes | None]
+    model_id: Mapped[int | None]
+
+
+class AuthorizationRow(Base):
+    """From this log on an operator is authoritative for a model, or no longer."""
+
+    __tablename__ = "authorizations"
+
+    model_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    operator: Mapped[str] = mapped_column(String(42), primary_key=True)
+    block_number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    log_index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    authorized: Mapped[bool]
+
+
+class JobRow(Base):
+    """One request that concerns the operator (`oracle.store.job.Job` without its local half)."""
+
+    __tablename__ = "jobs"
+
+    request_id: Mapped[bytes] = mapped_column(primary_key=True)
+    model_id: Mapped[int]
+    expires_at: Mapped[int]  # unix seconds
+    request: Mapped[str]  # JSON
+    phase: Mapped[str] = mapped_column(String(16))
+    claim_operator: Mapped[str] = mapped_column(String(42))
+    claim_until: Mapped[int]
+    delivery_operator: Mapped[str | None] = mapped_column(String(42))
+    delivered_at: Mapped[int | None]
+    output_root: Mapped[bytes | None]
+    output_cid: Mapped[bytes]
+    disputes: Mapped[int]
+    demand_until: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    step: Mapped[str] = mapped_column(String(16))
+    attempt: Mapped[int]
+    failures_seen: Mapped[int]
+    retry_at: Mapped[float]
+    generation: Mapped[str] = mapped_column(String(64))
+    wake_at: Mapped[int]
+    open: Mapped[bool]  # state is not final
+
+
+Index(
+    "ix_jobs_open",
+    JobRow.wake_at,
+    **_where("open"),
+)
+
+
+class AnswerRow(Base):
+    """The one answer this operator stands by; never changed."""
+
+    __tablename__ = "answers"
+
+    request_id: Mapped[bytes] = mapped_column(primary_key=True)
+    output_root: Mapped[bytes]
+    output_cid: Mapped[bytes]
+    recorded_at: Mapped[float]  # unix seconds
+
+
+class FailureRow(Base):
+    """One attempt that failed, as the worker reported it."""
+
+    __tablename__ = "failures"
+    __table_args__ = (
+        UniqueConstraint("report"),
+        Index("ix_failures_request_id", "request_id"),
+    )
+
+    id: Mapped[int] = mapped_column(_AutoId, primary_key=True)
+    request_id: Mapped[bytes]
+    error: Mapped[str] = mapped_column(String(64))
+    message: Mapped[str]
+    permanent: Mapped[bool]
+    report: Mapped[str | None] = mapped_column(String(160))  # so that one told twice counts once
+    recorded_at: Mapped[float]  # unix seconds
+
+
+class OutboxRow(Base):
+    """One transaction this operator means to send (`oracle.chain.outbox.Entry`)."""
+
+    __tablename__ = "outbox"
+
+    id: Mapped[int] = mapped_column(_AutoId, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    to: Mapped[str] = mapped_column(String(42))
+    data: Mapped[bytes]
+    value: Mapped[int] = mapped_column(Uint256)  # wei
+    label: Mapped[str]
+    state: Mapped[str] = mapped_column(String(16))
+    live: Mapped[bool]  # neither mined nor failed
+    nonce: Mapped[int | None]
+    gas: Mapped[int]  # limit
+    max_fee: Mapped[int] = mapped_column(Uint256)  # wei per gas
+    priority_fee: Mapped[int] = mapped_column(Uint256)  # wei per gas
+    sent_at: Mapped[float]  # unix seconds of the last broadcast
+    error: Mapped[str]
+    permanent: Mapped[bool]
+    block_number: Mapped[int | None]
+
+
+Index(
+    "ix_outbox_live_nonce",
+    OutboxRow.nonce,
+    unique=True,
+    **_where("live"),
+)
+
+
+class OutboxItemRow(Base):
+    """One request that a transaction serves; at most one live transaction of a kind does."""
+
+    __tablename__ = "outbox_items"
+
+    outbox_id: Mapped[int] = mapped_column(ForeignKey("outbox.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    request_id: Mapped[bytes]
+    kind: Mapped[str] = mapped_column(String(16))
+    live: Mapped[bool]
+
+
+Index(
+    "ix_outbox_items_live",
+    OutboxItemRow.request_id,
+    OutboxItemRow.kind,
+    unique=True,
+    **_where("live"),
+)
+
+
+class OutboxRawRow(Base):
+    """One signed form of a transaction: the first, or a replacement at a higher price."""
+
+    __tablename__ = "outbox_raws"
+
+    outbox_id: Mapped[int] = mapped_column(ForeignKey("outbox.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    raw: Mapped[bytes]
