@@ -6,7 +6,7 @@ their own, so that watcher and submitter never overwrite each other.
 
 from collections.abc import Iterable
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, update
+from sqlalchemy import Select, and_, delete, exists, func, or_, select, update
 
 from oracle.store import request_json
 from oracle.store.facts import Failure
@@ -40,10 +40,10 @@ class JobPart(Part):
 
     def open_jobs(self, model_id: int | None = None) -> list[Job]:
         """Return the jobs that may still need something done, of one model or of all."""
-        which: ColumnElement[bool] = JobRow.open
+        query = _JOBS.where(JobRow.open)
         if model_id is not None:
-            which = and_(which, JobRow.model_id == model_id)
-        return self._jobs(_JOBS.where(which).order_by(JobRow.wake_at, JobRow.request_id))
+            query = query.where(JobRow.model_id == model_id)
+        return self._jobs(query.order_by(JobRow.wake_at, JobRow.request_id))
 
     def due(
         self, chain_now: Timestamp, wall_now: float, generation: str, limit: int = 1000

@@ -15,6 +15,8 @@
 ```
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -26,7 +28,6 @@ from sqlalchemy import (
     MetaData,
     String,
     Text,
-    TextClause,
     UniqueConstraint,
     text,
 )
@@ -50,7 +51,8 @@ class Uint256(TypeDecorator[int]):
         return None if value is None else int(value)
 
 
-def _where(condition: str) -> dict[str, TextClause]:
+def _where(condition: str) -> dict[str, Any]:
+    """Make an index partial, on both databases."""
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
