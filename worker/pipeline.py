@@ -1,0 +1,160 @@
+"""From jobs to outcomes: fetch, check, run together, publish. One bad job spoils no other.
+
+```
+ jobs ─▶ by model and params ─▶ model (pool) ─▶ inputs (IPFS, checked) ─▶ batches ─▶ runtime
+      ◀─ outcome per job, in order ◀─ output on IPFS ◀─ canonical bytes, checked ◀──┘
+```
+Knows nothing of queues; every error becomes the `Failed` of the jobs that it concerns.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from oracle.errors import DigestMismatch, InputInvalid, TallystickError
+from oracle.ipfs.port import MAX_BLOCK, Ipfs
+from oracle.protocol import cid, tensor
+from oracle.types import ZERO32, Bytes32, RequestId
+from worker import batching
+from worker.errors import ModelFailed, OutputInvalid, OutputTooLarge
+from worker.messages import Answered, Failed, InferJob, Outcome
+from worker.models import LoadedModel, ModelPool
+from worker.runtimes.base import Array
+
+T = TypeVar("T")
+MAX_ROWS = 256  # of one forward pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A job whose input is here and fits."""
+
+    job: InferJob
+    inputs: dict[str, Array]
+
+
+class Pipeline:
+    """Answers jobs; one per process."""
+
+    def __init__(
+        self,
+        ipfs: Ipfs,
+        pool: ModelPool,
+        transfers: ThreadPoolExecutor,
+        log: Any,
+        max_rows: int = MAX_ROWS,
+    ) -> None:
+        self._ipfs = ipfs
+        self._pool = pool
+        self._transfers = transfers
+        self._log = log
+        self._max_rows = max_rows
+
+    def run(self, jobs: Sequence[InferJob]) -> list[Outcome]:
+        """Return one outcome per job, in the order of the jobs. Raises nothing of ours."""
+        groups: dict[tuple[Bytes32, Bytes32, Bytes32], dict[RequestId, InferJob]] = {}
+        for job in jobs:  # a queue may hand out a message twice: it is answered once
+            key = (job.manifest_digest, job.model_root, job.params)
+            groups.setdefault(key, {})[job.request_id] = job
+        outcomes: dict[RequestId, Outcome] = {}
+        for members in groups.values():
+            results = self._run_group(list(members.values()))
+            outcomes.update((outcome.request_id, outcome) for outcome in results)
+        return [outcomes[job.request_id] for job in jobs]
+
+    def _run_group(self, jobs: Sequence[InferJob]) -> list[Outcome]:
+        """Answer jobs of one model with the same parameters."""
+        first = jobs[0]
+        try:
+            model = self._pool.get(first.manifest_digest, first.model_root)
+            params = model.manifest.unpack_params(first.params)
+        except TallystickError as error:
+            return [Failed(job.request_id, error) for job in jobs]
+        prepared = list(self._transfers.map(lambda job: self._prepare(job, model), jobs))
+        ready = [item for item in prepared if isinstance(item, _Ready)]
+        answers: dict[bytes, dict[str, Array] | Failed] = {}
+        for group in batching.plan(model.manifest, [r.inputs for r in ready], self._max_rows):
+            answers.update(self._run_batch([ready[index] for index in group], model, params))
+        return list(
+            self._transfers.map(
+                lambda item: (
+                    item
+                    if isinstance(item, Failed)
+                    else self._publish(item.job, answers[item.job.request_id], model)
+                ),
+                prepared,
+            )
+        )
+
+    def _prepare(self, job: InferJob, model: LoadedModel) -> _Ready | Failed:
+        return _guarded(job, lambda: _Ready(job, self._fetch_input(job, model)))
+
+    def _fetch_input(self, job: InferJob, model: LoadedModel) -> dict[str, Array]:
+        block = job.input_root if job.input_cid == ZERO32 else job.input_cid
+        data = self._ipfs.fetch_bytes(cid.raw_cid(block), MAX_BLOCK)
+        if (digest := tensor.digest(data)) != job.input_root:
+            raise DigestMismatch(
+                f"the input has digest 0x{digest.hex()}, the request says 0x{job.input_root.hex()}",
+                hint="publish the very bytes that were hashed for the request",
+            )
+        inputs = tensor.decode(data, MAX_BLOCK)
+        model.manifest.validate_inputs(inputs)
+        return inputs
+
+    def _run_batch(
+        self, batch: Sequence[_Ready], model: LoadedModel, params: dict[str, float]
+    ) -> dict[bytes, dict[str, Array] | Failed]:
+        inputs = [item.inputs for item in batch]
+        try:
+            outputs = model.runtime.run(batching.join(inputs), params)
+            parts = batching.split(outputs, inputs)
+        except Exception as error:
+            if len(batch) > 1:  # whose fault was it? ask one by one
+                self._log.warning("batch.retry_singly", size=len(batch), error=str(error)[:300])
+                results: dict[bytes, dict[str, Array] | Failed] = {}
+                for item in batch:
+                    results.update(self._run_batch([item], model, params))
+                return results
+            return {batch[0].job.request_id: _failed(batch[0].job, error)}
+        self._log.debug("batch.run", size=len(batch), model=model.manifest.name)
+        return {item.job.request_id: part for item, part in zip(batch, parts, strict=True)}
+
+    def _publish(
+        self, job: InferJob, answer: dict[str, Array] | Failed, model: LoadedModel
+    ) -> Outcome:
+        if isinstance(answer, Failed):
+            return answer
+        return _guarded(job, lambda: self._publish_output(job, answer, model))
+
+    def _publish_output(
+        self, job: InferJob, outputs: dict[str, Array], model: LoadedModel
+    ) -> Answered:
+        try:
+            model.manifest.validate_outputs(outputs)
+            data = tensor.encode(outputs)
+        except InputInvalid as error:  # the same rules; here it is the model that broke them
+            raise OutputInvalid(f"the model's {error}", hint=error.hint) from error
+        limit = model.manifest.max_output_bytes
+        if len(data) > limit:
+            raise OutputTooLarge(
+                f"output of {len(data)} bytes is above the manifest's {limit}",
+                hint="ask for fewer rows in one request",
+            )
+        published = self._ipfs.publish_bytes(data)
+        return Answered(job.request_id, tensor.digest(data), published.sha256)
+
+
+def _guarded(job: InferJob, step: Callable[[], T]) -> T | Failed:
+    try:
+        return step()
+    except Exception as error:
+        return _failed(job, error)
+
+
+def _failed(job: InferJob, error: Exception) -> Failed:
+    if not isinstance(error, TallystickError):  # a fault of a library, or of ours
+        wrapped = ModelFailed(f"{type(error).__name__}: {str(error)[:300]}")
+        wrapped.__cause__ = error
+        error = wrapped
+    return Failed(job.request_id, error)
