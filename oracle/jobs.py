@@ -33,14 +33,15 @@ again while the state lasts: after `requeue_after` (doubling), after a reported 
 when the queue has lost its memory. Messages are therefore *at least once*; effects are exactly
 once because the contract accepts one delivery per request and the submitter stands by one answer.
 
-Times are chain times. Every comparison below flips at one of `_boundaries`, so a job that is looked
-at when `wake_at` comes is never looked at too late.
+Times are chain times; a deadline has passed when it is reached, as in the contracts. Every
+comparison below flips at one of `_boundaries`: a job looked at when `wake_at` comes is never late.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from oracle.chain.events import (
+    Annulled,
     Cancelled,
     Claimed,
     Convicted,
@@ -151,14 +152,15 @@ def learn(job: Job, event: Event) -> Job:  # noqa: PLR0911 - one return for each
                 job, phase=Phase.DELIVERED, delivery=delivery, output_cid=event.output_cid
             )
         case DisputeOpened() | DisputeClosed():
-            return replace(job, disputes=event.open)
+            demands = int(job.demand_until != NO_DEMAND)  # the market counts an open one as well
+            return replace(job, disputes=event.open - demands)
         case OutputDemanded():
             return replace(job, demand_until=event.deadline)
         case OutputPosted():
             return replace(job, demand_until=NO_DEMAND)
         case Finalized():
             return replace(job, phase=Phase.FINALIZED)
-        case Cancelled():
+        case Cancelled() | Annulled():
             return replace(job, phase=Phase.CANCELLED)
         case Convicted():
             return replace(job, phase=Phase.CONVICTED)
@@ -184,7 +186,7 @@ def state_of(job: Job, now: Timestamp, operator: Operator, authorised: bool) -> 
 
 
 def _before_delivery(job: Job, now: Timestamp, operator: Operator, authorised: bool) -> State:
-    if now > job.request.expires_at:
+    if now >= job.request.expires_at:
         return State.LOST
     if job.permanent or (job.answer is None and job.failures >= operator.max_failures):
         return State.FAILED
@@ -199,7 +201,7 @@ def _before_delivery(job: Job, now: Timestamp, operator: Operator, authorised: b
 
 def _may_deliver(job: Job, now: Timestamp, me: Address) -> bool:
     if job.phase is Phase.CLAIMED:
-        return job.claim.operator == me and now <= job.claim.until
+        return job.claim.operator == me and now < job.claim.until
     return job.request.operator == me and now < job.request.priority_until
 
 
@@ -209,14 +211,14 @@ def _may_claim(job: Job, now: Timestamp, operator: Operator) -> bool:
     if job.claim.operator == operator.address and job.answer is None:
         return False  # let one claim lapse already: the next only with the answer in hand
     if job.phase is Phase.CLAIMED:
-        return now > job.claim.until
+        return now >= job.claim.until
     return now >= job.request.priority_until
 
 
 def _after_delivery(job: Job, delivery: Delivery, now: Timestamp) -> State:
     if job.demand_until != NO_DEMAND:
-        return State.DEMANDED if now <= job.demand_until else State.DELIVERED
-    if job.disputes or now <= _window_end(job, delivery):
+        return State.DEMANDED if now < job.demand_until else State.DELIVERED
+    if job.disputes or now < _window_end(job, delivery):
         return State.DELIVERED
     return State.FINALIZING
 
@@ -274,10 +276,10 @@ def _wake_at(job: Job, now: Timestamp, operator: Operator, state: State) -> Time
 def _boundaries(job: Job, operator: Operator) -> tuple[Timestamp, ...]:
     """Give the first second at which each comparison in `state_of` has another outcome."""
     if job.delivery is not None:
-        return Timestamp(_window_end(job, job.delivery) + 1), Timestamp(job.demand_until + 1)
+        return _window_end(job, job.delivery), job.demand_until
     return (
         job.request.priority_until,
-        Timestamp(job.claim.until + 1),
+        job.claim.until,
         Timestamp(job.request.expires_at - operator.claim_margin),
-        Timestamp(job.request.expires_at + 1),
+        job.request.expires_at,
     )

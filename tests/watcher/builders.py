@@ -1,6 +1,7 @@
 """Short words for what a chain may tell about one request, for the tests of the watcher."""
 
 from oracle.chain.events import (
+    Annulled,
     Cancelled,
     Claimed,
     Convicted,
@@ -85,6 +86,7 @@ def convicted(operator: Address) -> Convicted:
 
 
 POSTED = OutputPosted(ID, ME, b"")
+ANNULLED = Annulled(ID, ME, Amount(1))
 CANCELLED = Cancelled(ID, OTHER, Amount(1))
 DISPUTED = DisputeOpened(ID, OTHER, 1)
 APPEASED = DisputeClosed(ID, OTHER, 0)

@@ -4,14 +4,17 @@ from dataclasses import replace
 
 import pytest
 
+from oracle.chain.events import DisputeClosed
 from oracle.jobs import Clock, Operator, advance, from_events, refold, sent, state_of
 from oracle.store.job import AT_ONCE, NEVER, Job, State, Step
 from oracle.types import NO_CLAIM, ZERO_ADDRESS, Timestamp
 from tests.watcher.builders import (
+    ANNULLED,
     ANSWER,
     APPEASED,
     CANCELLED,
     DISPUTED,
+    ID,
     ME,
     OPERATOR,
     OTHER,
@@ -50,36 +53,44 @@ STATES = [
     ("open to all", [requested(ZERO_ADDRESS)], None, 1000, State.CLAIMING),
     ("too close to expiry", [requested(OTHER)], None, 1298, State.WAITING),
     ("just before the margin", [requested(OTHER)], None, 1297, State.CLAIMING),
-    ("last second", [requested(OTHER)], None, 1300, State.WAITING),
-    ("expired", [requested(OTHER)], None, 1301, State.LOST),
-    ("expired with my answer", [requested()], ANSWER, 1301, State.LOST),
+    ("last second", [requested(OTHER)], None, 1299, State.WAITING),
+    ("expired", [requested(OTHER)], None, 1300, State.LOST),
+    ("expired with my answer", [requested()], ANSWER, 1300, State.LOST),
     # claims
-    ("my claim", [requested(OTHER), claimed(ME)], None, 1060, State.QUEUED),
-    ("my claim, answered", [requested(OTHER), claimed(ME)], ANSWER, 1060, State.DELIVERING),
-    ("my claim lapsed", [requested(OTHER), claimed(ME)], None, 1061, State.WAITING),
-    ("my claim lapsed, answered", [requested(OTHER), claimed(ME)], ANSWER, 1061, State.CLAIMING),
-    ("another's claim", [requested(), claimed(OTHER)], ANSWER, 1060, State.WAITING),
-    ("another's claim lapsed", [requested(), claimed(OTHER)], None, 1061, State.CLAIMING),
+    ("my claim", [requested(OTHER), claimed(ME)], None, 1059, State.QUEUED),
+    ("my claim, answered", [requested(OTHER), claimed(ME)], ANSWER, 1059, State.DELIVERING),
+    ("my claim lapsed", [requested(OTHER), claimed(ME)], None, 1060, State.WAITING),
+    ("my claim lapsed, answered", [requested(OTHER), claimed(ME)], ANSWER, 1060, State.CLAIMING),
+    ("another's claim", [requested(), claimed(OTHER)], ANSWER, 1059, State.WAITING),
+    ("another's claim lapsed", [requested(), claimed(OTHER)], None, 1060, State.CLAIMING),
     (
         "claim after claim",
         [requested(), claimed(OTHER), claimed(ME, 1090)],
         None,
-        1090,
+        1089,
         State.QUEUED,
     ),
     # deliveries
-    ("window open", [requested(), delivered(ME)], ANSWER, 1140, State.DELIVERED),
-    ("window passed", [requested(), delivered(ME)], ANSWER, 1141, State.FINALIZING),
+    ("window open", [requested(), delivered(ME)], ANSWER, 1139, State.DELIVERED),
+    ("window passed", [requested(), delivered(ME)], ANSWER, 1140, State.FINALIZING),
     ("delivered by another", [requested(), delivered(OTHER)], ANSWER, 1041, State.LOST),
     ("disputed", [requested(), delivered(ME), DISPUTED], ANSWER, 2000, State.DELIVERED),
     ("appeased", [requested(), delivered(ME), DISPUTED, APPEASED], ANSWER, 2000, State.FINALIZING),
-    ("demanded", [requested(), delivered(ME), demanded(1100)], ANSWER, 1100, State.DEMANDED),
-    ("demand missed", [requested(), delivered(ME), demanded(1100)], ANSWER, 2000, State.DELIVERED),
+    ("demanded", [requested(), delivered(ME), demanded(1100)], ANSWER, 1099, State.DEMANDED),
+    ("demand missed", [requested(), delivered(ME), demanded(1100)], ANSWER, 1100, State.DELIVERED),
     ("shown", [requested(), delivered(ME), demanded(1100), POSTED], ANSWER, 2000, State.FINALIZING),
+    (
+        "a dispute closes while a demand is open, which the market counts, then it is shown",
+        [requested(), delivered(ME), DISPUTED, demanded(1100), DisputeClosed(ID, OTHER, 1), POSTED],
+        ANSWER,
+        2000,
+        State.FINALIZING,
+    ),
     # ends
     ("settled", [requested(), delivered(ME), finalized(ME)], ANSWER, 2000, State.SETTLED),
     ("settled for another", [requested(), delivered(OTHER), finalized(OTHER)], None, 1, State.LOST),
     ("convicted", [requested(), delivered(ME), convicted(ME)], ANSWER, 2000, State.FAILED),
+    ("annulled", [requested(), delivered(ME), DISPUTED, ANNULLED], ANSWER, 2000, State.CANCELLED),
     ("cancelled", [requested(), CANCELLED], ANSWER, 1000, State.CANCELLED),
     ("cancelled in my claim", [requested(), claimed(ME), CANCELLED], None, 1301, State.CANCELLED),
 ]
@@ -100,7 +111,7 @@ def test_state_of__not_authorised__waits_but_keeps_what_is_delivered():
     mine = from_events(requested(), [delivered(ME)])
 
     assert state_of(undelivered, Timestamp(1000), OPERATOR, False) is State.WAITING
-    assert state_of(mine, Timestamp(1141), OPERATOR, False) is State.FINALIZING
+    assert state_of(mine, Timestamp(1140), OPERATOR, False) is State.FINALIZING
 
 
 def test_state_of__operator_that_does_not_claim__leaves_what_others_left():

@@ -9,6 +9,7 @@ from oracle.jobs import Clock, advance, from_events, refold, sent, state_of
 from oracle.store.job import FINAL_STATES, NEVER, Answer, Job, State, Step
 from oracle.types import ZERO32, ZERO_ADDRESS, Timestamp
 from tests.watcher.builders import (
+    ANNULLED,
     APPEASED,
     CANCELLED,
     DISPUTED,
@@ -33,7 +34,7 @@ events = st.one_of(
     st.builds(finalized, who),
     st.builds(convicted, who),
     st.builds(demanded, times),
-    st.sampled_from([POSTED, CANCELLED, DISPUTED, APPEASED]),
+    st.sampled_from([POSTED, CANCELLED, ANNULLED, DISPUTED, APPEASED]),
 )
 histories = st.lists(events, max_size=8)
 preferred = st.sampled_from([ME, OTHER, ZERO_ADDRESS])
