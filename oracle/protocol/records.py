@@ -1,28 +1,36 @@
 """Hashes that a contract computes too: version heads, request ids, order hashes.
 
-All are keccak256 over ABI-encoded words; layouts are in docs/protocol.md.
+All are keccak256 over 32-byte words; the layouts are drawn in docs/protocol.md.
 """
+
+from collections.abc import Sequence
 
 from eth_abi.abi import encode
 from eth_abi.exceptions import EncodingError
+from eth_utils.address import to_checksum_address
 
 from oracle.errors import InputInvalid
 from oracle.protocol.canonical import keccak
-from oracle.types import Address, Assurance, Bytes32, Order, Request, RequestId, Timestamp
+from oracle.types import (
+    Address,
+    Assurance,
+    Bytes32,
+    Order,
+    Request,
+    RequestId,
+    Terms,
+    Timestamp,
+)
 
-_HEAD_TYPE = (  # IModelRegistry.sol
-    "Head(bytes32 prevHead,uint256 modelId,uint32 version,bytes32 manifestDigest,"
-    "bytes32 modelRoot,uint8 assurance,uint64 tolerance,address publisher,uint40 timestamp)"
-)
-_REQUEST_TYPE = (  # IInferenceMarket.sol
-    "Request(uint64 modelId,uint32 version,uint32 lane,uint64 nonce,address requester,"
-    "address operator,uint40 priorityUntil,uint40 expiresAt,address consumer,uint32 callbackGas,"
-    "bytes32 inputRoot,bytes32 inputCid,bytes32 params,bytes32 envelope,uint256 terms)"
-)
+REQUEST_BYTES = 256
 ORDER_TYPE = (  # IInferenceMarket.sol; also its EIP-712 type
     "Order(uint64 modelId,uint32 version,uint32 lane,bytes32 inputRoot,bytes32 inputCid,"
     "bytes32 params,uint64 maxFee,uint32 priorityWindow,uint32 lifetime,address operator,"
     "address consumer,uint32 callbackGas,bytes32 envelope)"
+)
+_HEAD_TYPE = (  # IModelRegistry.sol
+    "Head(bytes32 prevHead,uint256 modelId,uint32 version,bytes32 manifestDigest,"
+    "bytes32 modelRoot,uint8 assurance,uint64 tolerance,address publisher,uint40 timestamp)"
 )
 
 
@@ -60,10 +68,81 @@ def request_id(chain_id: int, market: Address, request: Request) -> RequestId:
     """Return keccak256(abi.encode(chainid, market, request)): no two chains or markets share one.
 
     Raises:
-        InputInvalid: a value does not fit its Solidity type.
+        InputInvalid: a value does not fit its field.
     """
-    types = ["uint256", "address", *_types(_REQUEST_TYPE)]
-    return RequestId(keccak(_abi(types, (chain_id, market, *request_fields(request)))))
+    return RequestId(
+        keccak(_abi(["uint256", "address"], (chain_id, market)) + pack_request(request))
+    )
+
+
+def pack_request(request: Request) -> bytes:
+    """Return the 8 words of a request as the market hashes and logs it.
+
+    ```
+     word      bit 0              160             200/208         232/240        256
+     origin    │ requester u160   │ lane u32 at 160, nonce u64 at 192            │
+     service   │ operator u160    │ priorityUntil u40 │ expiresAt u40 │ 0        │
+     target    │ consumer u160    │ modelId u48 at 160, version u24 at 208, callbackGas u24 │
+     then inputRoot, inputCid, params, envelope, terms
+    ```
+
+    Raises:
+        InputInvalid: a value does not fit its field.
+    """
+    words = (
+        _word((request.requester, 160), (request.lane, 32), (request.nonce, 64)),
+        _word((request.operator, 160), (request.priority_until, 40), (request.expires_at, 40)),
+        _word(
+            (request.consumer, 160),
+            (request.model_id, 48),
+            (request.version, 24),
+            (request.callback_gas, 24),
+        ),
+        request.input_root,
+        request.input_cid,
+        request.params,
+        request.envelope,
+        _word((request.terms.pack(), 256)),
+    )
+    for word in words:
+        _check_word(word)
+    return b"".join(words)
+
+
+def unpack_request(data: bytes) -> Request:
+    """Read the 8 words that `pack_request` makes.
+
+    Raises:
+        InputInvalid: not 256 bytes, or bits are set that belong to no field.
+    """
+    if len(data) != REQUEST_BYTES:
+        raise InputInvalid(f"a request has {REQUEST_BYTES} bytes, not {len(data)}")
+    origin, service, target = (int.from_bytes(data[at : at + 32], "big") for at in (0, 32, 64))
+    roots = [Bytes32(data[at : at + 32]) for at in (96, 128, 160, 192)]
+    try:
+        terms = Terms.unpack(int.from_bytes(data[224:], "big"))
+    except ValueError as error:
+        raise InputInvalid(f"a request's terms are malformed: {error}") from error
+    request = Request(
+        model_id=_field(target, 160, 48),
+        version=_field(target, 208, 24),
+        lane=_field(origin, 160, 32),
+        nonce=_field(origin, 192, 64),
+        requester=_address(origin),
+        operator=_address(service),
+        priority_until=Timestamp(_field(service, 160, 40)),
+        expires_at=Timestamp(_field(service, 200, 40)),
+        consumer=_address(target),
+        callback_gas=_field(target, 232, 24),
+        input_root=roots[0],
+        input_cid=roots[1],
+        params=roots[2],
+        envelope=roots[3],
+        terms=terms,
+    )
+    if pack_request(request) != data:
+        raise InputInvalid("a request has bits that belong to no field")
+    return request
 
 
 def order_hash(order: Order) -> Bytes32:
@@ -72,34 +151,8 @@ def order_hash(order: Order) -> Bytes32:
     Raises:
         InputInvalid: a value does not fit its Solidity type.
     """
-    values = (keccak(ORDER_TYPE.encode()), *order_fields(order))
-    return keccak(_abi(["bytes32", *_types(ORDER_TYPE)], values))
-
-
-def request_fields(request: Request) -> tuple[int | str | bytes, ...]:
-    """Return a request's fields in the order of the Solidity struct, terms as one word."""
-    return (
-        request.model_id,
-        request.version,
-        request.lane,
-        request.nonce,
-        request.requester,
-        request.operator,
-        request.priority_until,
-        request.expires_at,
-        request.consumer,
-        request.callback_gas,
-        request.input_root,
-        request.input_cid,
-        request.params,
-        request.envelope,
-        request.terms.pack(),
-    )
-
-
-def order_fields(order: Order) -> tuple[int | str | bytes, ...]:
-    """Return an order's fields in the order of the Solidity struct."""
-    return (
+    values = (
+        keccak(ORDER_TYPE.encode()),
         order.model_id,
         order.version,
         order.lane,
@@ -114,17 +167,43 @@ def order_fields(order: Order) -> tuple[int | str | bytes, ...]:
         order.callback_gas,
         order.envelope,
     )
+    return keccak(_abi(["bytes32", *_types(ORDER_TYPE)], values))
 
 
 def _types(struct: str) -> list[str]:
     return [field.split()[0] for field in struct.partition("(")[2].rstrip(")").split(",")]
 
 
-def _abi(types: list[str], values: tuple[int | str | bytes, ...]) -> bytes:
+def _abi(types: Sequence[str], values: Sequence[int | str | bytes]) -> bytes:
     for kind, value in zip(types, values, strict=True):
-        if kind == "bytes32" and isinstance(value, bytes) and len(value) != 32:
-            raise InputInvalid(f"a digest has 32 bytes, not {len(value)}")  # eth_abi would pad
+        if kind == "bytes32" and isinstance(value, bytes):
+            _check_word(value)  # eth_abi would pad a short one
     try:
         return encode(types, values)
     except EncodingError as error:
         raise InputInvalid(f"does not fit the contract's types: {error}") from error
+
+
+def _word(*fields: tuple[int | str, int]) -> bytes:
+    """Pack (value, bits) pairs, the first in the lowest bits."""
+    word, at = 0, 0
+    for value, bits in fields:
+        number = int(value, 16) if isinstance(value, str) else value
+        if not 0 <= number < 1 << bits:
+            raise InputInvalid(f"{value} does not fit {bits} bits")
+        word |= number << at
+        at += bits
+    return word.to_bytes(32, "big")
+
+
+def _field(word: int, at: int, bits: int) -> int:
+    return word >> at & (1 << bits) - 1
+
+
+def _address(word: int) -> Address:
+    return Address(to_checksum_address((word & (1 << 160) - 1).to_bytes(20, "big")))
+
+
+def _check_word(word: bytes) -> None:
+    if len(word) != 32:
+        raise InputInvalid(f"a digest has 32 bytes, not {len(word)}")
