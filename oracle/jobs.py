@@ -55,7 +55,7 @@ from oracle.chain.events import (
     Requested,
 )
 from oracle.store.job import AT_ONCE, FINAL_STATES, NEVER, NO_DEMAND, Job, Phase, State, Step
-from oracle.types import NO_CLAIM, Address, Claim, Delivery, Timestamp
+from oracle.types import Address, Claim, Delivery, Timestamp
 
 _STEP_OF = {
     State.CLAIMING: Step.CLAIM,
@@ -89,32 +89,6 @@ class Clock:
     generation: str  # changes when the queue has lost its messages
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
-    """Put `job.step` on the queue, after the job has been stored."""
-
-    job: Job
-
-
-def advance(
-    job: Job, news: Event | Clock, operator: Operator, authorised: bool
-) -> tuple[Job, tuple[Dispatch, ...]]:
-    """Take in one piece of news: an event changes what is known, a clock concludes from it.
-
-    Args:
-        job: the job so far.
-        news: an event of this request, or the time up to which all events have been taken in.
-        operator: whose job it is.
-        authorised: whether the operator is authoritative for the model at that time.
-
-    Returns:
-        The job, and what to put on the queue once the job has been stored.
-    """
-    if isinstance(news, Clock):
-        return _conclude(job, news, operator, authorised)
-    return replace(learn(job, news), wake_at=AT_ONCE), ()
-
-
 def from_events(requested: Requested, later: Iterable[Event] = ()) -> Job:
     """Fold the events of one request, oldest first, into a job that nobody has looked at yet."""
     job = Job(request_id=requested.request_id, request=requested.request)
@@ -123,8 +97,11 @@ def from_events(requested: Requested, later: Iterable[Event] = ()) -> Job:
     return job
 
 
-def refold(job: Job, requested: Requested, later: Iterable[Event]) -> Job:
-    """Replace what the chain said by what it says now; keep what this operator did."""
+def refold(job: Job, requested: Requested, later: Iterable[Event] = ()) -> Job:
+    """Replace what the chain said by what it says now; keep what this operator did.
+
+    A job that had ended is open again until somebody looks.
+    """
     chain = from_events(requested, later)
     return replace(
         job,
@@ -135,15 +112,14 @@ def refold(job: Job, requested: Requested, later: Iterable[Event]) -> Job:
         output_cid=chain.output_cid,
         disputes=chain.disputes,
         demand_until=chain.demand_until,
+        state=job.state if job.open else State.WAITING,
         wake_at=AT_ONCE,
     )
 
 
 def learn(job: Job, event: Event) -> Job:  # noqa: PLR0911 - one return for each event
-    """Take one event of the request into the chain half. Events that change nothing pass."""
+    """Take one event of the request into the chain half. Others change nothing."""
     match event:
-        case Requested():
-            return replace(job, phase=Phase.REQUESTED, request=event.request, claim=NO_CLAIM)
         case Claimed():
             return replace(job, phase=Phase.CLAIMED, claim=Claim(event.operator, event.until))
         case Delivered():
@@ -166,6 +142,53 @@ def learn(job: Job, event: Event) -> Job:  # noqa: PLR0911 - one return for each
             return replace(job, phase=Phase.CONVICTED)
         case _:
             return job
+
+
+def advance(job: Job, clock: Clock, operator: Operator, authorised: bool) -> tuple[Job, bool]:
+    """Conclude from all that is known what the job is now, and what is to be sent.
+
+    Args:
+        job: with all events up to the clock's chain time folded in.
+        clock: time of the finalized head and of this machine.
+        operator: whose job it is.
+        authorised: whether the operator is authoritative for the model at that time.
+
+    Returns:
+        The job, and whether to put `job.step` on the queue, once the job has been stored.
+    """
+    state = state_of(job, clock.chain, operator, authorised)
+    step = _STEP_OF.get(state, Step.NONE)
+    settled = replace(job, state=state, wake_at=_wake_at(job, clock.chain, operator, state))
+    if step is Step.NONE:
+        return replace(settled, step=step, attempt=0, retry_at=0.0, generation=NOT_SENT), False
+    if step is not job.step:
+        # The submitter records the answer and goes on to deliver it: it needs no message.
+        silent = job.state is State.QUEUED and state is State.DELIVERING
+        return _send(replace(settled, attempt=0), step, clock, operator, silent)
+    if job.failures > job.failures_seen:
+        delay = operator.retry_failed_after * 2 ** min(job.failures - 1, _MAX_DOUBLINGS)
+        return replace(settled, failures_seen=job.failures, retry_at=clock.wall + delay), False
+    if clock.wall >= job.retry_at or clock.generation != job.generation:
+        return _send(settled, step, clock, operator, silent=False)
+    return settled, False
+
+
+def _send(job: Job, step: Step, clock: Clock, operator: Operator, silent: bool) -> tuple[Job, bool]:
+    delay = operator.requeue_after * 2 ** min(job.attempt, _MAX_DOUBLINGS)
+    sending = replace(
+        job,
+        step=step,
+        attempt=job.attempt + 1,
+        failures_seen=job.failures,
+        retry_at=clock.wall + delay,
+        generation=NOT_SENT,
+    )
+    return (sent(sending, clock.generation), False) if silent else (sending, True)
+
+
+def sent(job: Job, generation: str) -> Job:
+    """Note that the queue took the message; a crash before that sends it again at once."""
+    return replace(job, generation=generation)
 
 
 def state_of(job: Job, now: Timestamp, operator: Operator, authorised: bool) -> State:
@@ -225,46 +248,6 @@ def _after_delivery(job: Job, delivery: Delivery, now: Timestamp) -> State:
 
 def _window_end(job: Job, delivery: Delivery) -> Timestamp:
     return Timestamp(delivery.delivered_at + job.request.terms.challenge_window)
-
-
-def _conclude(
-    job: Job, clock: Clock, operator: Operator, authorised: bool
-) -> tuple[Job, tuple[Dispatch, ...]]:
-    state = state_of(job, clock.chain, operator, authorised)
-    step = _STEP_OF.get(state, Step.NONE)
-    settled = replace(job, state=state, wake_at=_wake_at(job, clock.chain, operator, state))
-    if step is Step.NONE:
-        return replace(settled, step=step, attempt=0, retry_at=0.0, generation=""), ()
-    if step is not job.step:
-        # The submitter records the answer and goes on to deliver it: it needs no message.
-        silent = job.state is State.QUEUED and state is State.DELIVERING
-        return _send(replace(settled, attempt=0), step, clock, operator, silent)
-    if job.failures > job.failures_seen:
-        delay = operator.retry_failed_after * 2 ** min(job.failures - 1, _MAX_DOUBLINGS)
-        return replace(settled, failures_seen=job.failures, retry_at=clock.wall + delay), ()
-    if clock.wall >= job.retry_at or clock.generation != job.generation:
-        return _send(settled, step, clock, operator, silent=False)
-    return settled, ()
-
-
-def _send(
-    job: Job, step: Step, clock: Clock, operator: Operator, silent: bool
-) -> tuple[Job, tuple[Dispatch, ...]]:
-    delay = operator.requeue_after * 2 ** min(job.attempt, _MAX_DOUBLINGS)
-    sending = replace(
-        job,
-        step=step,
-        attempt=job.attempt + 1,
-        failures_seen=job.failures,
-        retry_at=clock.wall + delay,
-        generation=NOT_SENT,
-    )
-    return (sent(sending, clock.generation), ()) if silent else (sending, (Dispatch(sending),))
-
-
-def sent(job: Job, generation: str) -> Job:
-    """Note that the queue took the message; a crash before that sends it again at once."""
-    return replace(job, generation=generation)
 
 
 def _wake_at(job: Job, now: Timestamp, operator: Operator, state: State) -> Timestamp:
