@@ -1,0 +1,172 @@
+"""From what a person has (JSON, NPZ, an image, sentences) to the canonical input of a model.
+
+Everything is checked against the manifest here, before any money is spent.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oracle.errors import ConfigInvalid, InputInvalid, NotFound
+from oracle.ipfs.port import MAX_BLOCK
+from oracle.protocol import tensor
+from oracle.protocol.manifest import FileEntry, Manifest, Tokenizer
+from oracle.protocol.tensor import Array
+from oracle.services import formats
+from oracle.services.formats import MAX_RAW
+from oracle.types import Bytes32
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+TEXTS = (".txt", ".md")
+
+Fetch = Callable[[FileEntry], Path]  # brings a file of the manifest here, verified
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An input that fits the model: its canonical bytes are what the chain will name."""
+
+    data: bytes
+    digest: Bytes32
+    shapes: dict[str, tuple[int, ...]]
+    texts: tuple[str, ...] = ()  # the sentences it was made of, when it was
+
+
+def prepare(source: str, manifest: Manifest, fetch: Fetch, stdin: Callable[[], bytes]) -> Prepared:
+    """Read a source and make the canonical input.
+
+    Args:
+        source: a file's path, `-` for stdin, or inline JSON (begins with [ { or ").
+        manifest: says what the model takes.
+        fetch: brings the tokenizer's file here, when one is needed.
+        stdin: reads all of stdin.
+
+    Raises:
+        NotFound: no such file.
+        InputInvalid: it does not fit: format, names, shape, dtype, NaN, or too large.
+    """
+    data, suffix = _read(source, stdin)
+    tensors, texts = _tensors(data, suffix, manifest, fetch)
+    manifest.validate_inputs(tensors)
+    encoded = tensor.encode(tensors)
+    if len(encoded) > MAX_BLOCK:
+        raise InputInvalid(
+            f"the input has {len(encoded)} bytes, above the limit of {MAX_BLOCK}",
+            hint="ask with fewer rows at a time",
+        )
+    shapes = {name: tuple(array.shape) for name, array in tensors.items()}
+    return Prepared(encoded, tensor.digest(encoded), shapes, texts)
+
+
+def _read(source: str, stdin: Callable[[], bytes]) -> tuple[bytes, str]:
+    """Return the bytes and the suffix that says what they are."""
+    text = source.strip()
+    if text[:1] in ("[", "{", '"'):
+        return text.encode(), ".json"
+    if source == "-":
+        data = stdin()
+        if len(data) > MAX_RAW:
+            raise InputInvalid(f"stdin has {len(data)} bytes, above the limit of {MAX_RAW}")
+        return data, _sniff(data)
+    path = Path(source).expanduser()
+    try:
+        if (size := path.stat().st_size) > MAX_RAW:
+            raise InputInvalid(f"{path} has {size} bytes, above the limit of {MAX_RAW}")
+        data = path.read_bytes()
+    except OSError as error:
+        raise NotFound(
+            f"cannot read the input {path}: {error.strerror}",
+            hint="give a file, - for stdin, or JSON like '[[0.5, 1.0]]'",
+        ) from error
+    return data, path.suffix.lower() or _sniff(data)
+
+
+def _sniff(data: bytes) -> str:
+    for magic, suffix in ((b"PK\x03\x04", ".npz"), (b"\x93NUMPY", ".npy"), (b"\x89PNG", ".png")):
+        if data.startswith(magic):
+            return suffix
+    if data.lstrip()[:1] in (b"[", b"{", b'"'):
+        return ".json"
+    return ".safetensors" if data[8:9] == b"{" else ".txt"
+
+
+def _tensors(
+    data: bytes, suffix: str, manifest: Manifest, fetch: Fetch
+) -> tuple[dict[str, Array], tuple[str, ...]]:
+    if suffix in TEXTS:
+        texts = _lines(data)
+        return _tokenize(texts, manifest, fetch), texts
+    if suffix == ".json":
+        value = formats.parse_json(data)
+        texts = _texts(value)
+        if texts and isinstance(manifest.preprocess, Tokenizer):
+            return _tokenize(texts, manifest, fetch), texts
+        return formats.from_json(value, manifest), ()
+    if suffix in IMAGES:
+        return formats.from_image(data, manifest), ()
+    return _arrays(data, suffix, manifest), ()
+
+
+def _arrays(data: bytes, suffix: str, manifest: Manifest) -> dict[str, Array]:
+    if suffix == ".npz":
+        return formats.from_npz(data)
+    if suffix == ".npy":
+        return {formats.only_input(manifest).name: formats.from_npy(data)}
+    if suffix == ".safetensors":
+        return formats.from_safetensors(data)
+    raise InputInvalid(
+        f"inputs of kind {suffix!r} are not understood",
+        hint="use .json .npz .npy .safetensors .txt or an image",
+    )
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """Return a string or a list of strings as sentences; () when it is something else."""
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    return ()
+
+
+def _tokenize(texts: tuple[str, ...], manifest: Manifest, fetch: Fetch) -> dict[str, Array]:
+    step = manifest.preprocess
+    if not isinstance(step, Tokenizer):
+        raise InputInvalid(
+            "this model does not take text",
+            hint="wanted: " + ", ".join(f"{s.name} {s}" for s in manifest.inputs),
+        )
+    if not texts:
+        raise InputInvalid("the input holds no sentences")
+    try:
+        from tokenizers import Tokenizer as Library  # noqa: PLC0415 - only for text
+    except ImportError as error:
+        raise ConfigInvalid(
+            "text needs the tokenizers library", hint="pip install tokenizers"
+        ) from error
+    try:
+        library = Library.from_file(str(fetch(manifest.file(step.file))))
+    except Exception as error:  # the library raises bare Exception
+        raise InputInvalid(f"{step.file} of the model is not a tokenizer: {error}") from error
+    library.enable_truncation(step.max_length)
+    library.enable_padding()
+    encodings = library.encode_batch(list(texts))
+    columns = {
+        "input_ids": [e.ids for e in encodings],
+        "attention_mask": [e.attention_mask for e in encodings],
+        "token_type_ids": [e.type_ids for e in encodings],
+    }
+    unknown = [spec.name for spec in manifest.inputs if spec.name not in columns]
+    if unknown:
+        raise InputInvalid(f"a tokenizer does not make the input {unknown[0]}")
+    return {s.name: np.array(columns[s.name], tensor.DTYPES[s.dtype]) for s in manifest.inputs}
+
+
+def _lines(data: bytes) -> tuple[str, ...]:
+    try:
+        return tuple(line for line in data.decode().splitlines() if line.strip())
+    except UnicodeDecodeError as error:
+        raise InputInvalid(f"the input is not UTF-8 text: {error}") from error

@@ -1,0 +1,129 @@
+"""From an answer's canonical bytes to what a person wants to see: labels, scores, nearest texts.
+
+Pure. The bytes were checked against the chain before they come here.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oracle.errors import InputInvalid
+from oracle.protocol import tensor
+from oracle.protocol.manifest import Manifest, TensorSpec
+from oracle.protocol.tensor import Array
+
+MAX_SHOWN = 64  # numbers of a tensor that are shown
+SIMILAR = 3  # nearest rows that are named
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One class and what the model gave it, largest first."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Similar:
+    """Another row of the same answer and the cosine of the angle between the two."""
+
+    row: int
+    text: str
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is to be said about one row (example) of an output."""
+
+    row: int
+    text: str = ""  # the sentence that was asked about
+    top: tuple[Score, ...] = ()
+    nearest: tuple[Similar, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output tensor. `values` is there when it is small enough to be shown."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    values: Any = None
+    rows: tuple[Row, ...] = ()
+
+
+def present(
+    data: bytes, manifest: Manifest, texts: Sequence[str] = (), top: int = 3
+) -> tuple[Output, ...]:
+    """Decode an answer and say what it means.
+
+    Raises:
+        InputInvalid: the bytes are not the outputs that the manifest names.
+    """
+    tensors = tensor.decode(data, manifest.max_output_bytes)
+    manifest.validate_outputs(tensors)
+    return tuple(
+        _present(spec, tensors[spec.name], manifest.labels or (), texts, top)
+        for spec in manifest.outputs
+    )
+
+
+def save(data: bytes, manifest: Manifest, path: Path) -> None:
+    """Write an answer to a file: .json or .npz as such, anything else as canonical bytes.
+
+    Raises:
+        InputInvalid: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".npz":
+            np.savez(path, **tensor.decode(data, manifest.max_output_bytes))  # type: ignore[arg-type]  # numpy's stub gives **kwds the type of allow_pickle
+        elif path.suffix == ".json":
+            tensors = tensor.decode(data, manifest.max_output_bytes)
+            path.write_text(json.dumps({k: v.tolist() for k, v in tensors.items()}) + "\n")
+        else:
+            path.write_bytes(data)
+    except OSError as error:
+        raise InputInvalid(f"cannot write {path}: {error.strerror}") from error
+
+
+def _present(
+    spec: TensorSpec, array: Array, labels: Sequence[str], texts: Sequence[str], top: int
+) -> Output:
+    rows: tuple[Row, ...] = ()
+    if array.ndim == 2 and labels and array.shape[1] == len(labels):
+        rows = tuple(Row(i, _text(texts, i), _top(row, labels, top)) for i, row in enumerate(array))
+    elif array.ndim == 2 and array.dtype.kind == "f" and len(texts) == array.shape[0] > 1:
+        rows = _nearest(array, texts)
+    values = array.tolist() if array.size <= MAX_SHOWN else None
+    return Output(spec.name, spec.dtype, tuple(array.shape), values, rows)
+
+
+def _top(row: Array, labels: Sequence[str], count: int) -> tuple[Score, ...]:
+    order = np.argsort(-row.astype(np.float64), kind="stable")[:count]
+    return tuple(Score(labels[i], float(row[i])) for i in order)
+
+
+def _nearest(array: Array, texts: Sequence[str]) -> tuple[Row, ...]:
+    """Name for every row the others that point in the most similar direction."""
+    wide = array.astype(np.float64)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    unit = wide / np.where(lengths == 0, 1, lengths)
+    cosine = unit @ unit.T
+    np.fill_diagonal(cosine, -np.inf)
+    rows = []
+    for i, similar in enumerate(cosine):
+        order = np.argsort(-similar, kind="stable")[: min(SIMILAR, len(texts) - 1)]
+        near = tuple(Similar(int(j), texts[j], float(similar[j])) for j in order)
+        rows.append(Row(i, texts[i], nearest=near))
+    return tuple(rows)
+
+
+def _text(texts: Sequence[str], row: int) -> str:
+    return texts[row] if row < len(texts) else ""

@@ -1,0 +1,222 @@
+"""From what a person has to the canonical input: everything that does not fit is refused first."""
+
+import io
+import json
+import pickle
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+
+from oracle.errors import InputInvalid, NotFound
+from oracle.protocol import tensor
+from oracle.services import formats, inputs
+from tests.services.manifests import DIGITS, INTEGERS, SENTENCES, TWO_INPUTS
+
+GOOD = [[[[0.0, 0.5], [1.0, 0.25]]]]
+
+
+def no_fetch(entry):
+    raise AssertionError(f"{entry.path} was fetched")
+
+
+def no_stdin():
+    raise AssertionError("stdin was read")
+
+
+def prepare(source, manifest=DIGITS, fetch=no_fetch, stdin=no_stdin):
+    return inputs.prepare(str(source), manifest, fetch, stdin)
+
+
+def decoded(prepared):
+    return tensor.decode(prepared.data, 2**20)
+
+
+def png(width, height, pixels):
+    def chunk(kind, body):
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    rows = b"".join(b"\0" + pixels[y * width : (y + 1) * width] for y in range(height))
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("[[[[0.0, 0.5], [1.0, NaN]]]]", "NaN"),
+        ("[[[[0.0, 0.5], [1.0, Infinity]]]]", "Infinity"),
+        ("[[[[0.0, 0.5], [1.0, 1e39]]]]", "not finite"),
+        ("[[[[0.0, 0.5], [1.0]]]]", "ragged"),
+        ("[[0.5]]", "shape"),
+        ("[]", "shape"),
+        ('[[[["a", "b"], ["c", "d"]]]]', "values"),
+        ("[[[[true, true], [true, true]]]]", "bool"),
+        ("[[[[0.0, ", "not JSON"),
+        ("{}", "missing"),
+        ('{"picture": [[[[0, 0], [0, 0]]]]}', "not one of this model's"),
+        ("[" * 100_000, "not JSON"),
+    ],
+)
+def test_prepare__json_does_not_fit__says_why(source, why):
+    with pytest.raises(InputInvalid, match=why):
+        prepare(source)
+
+
+def test_prepare__sentence_for_a_model_without_text__says_what_is_wanted():
+    with pytest.raises(InputInvalid):
+        prepare('["hello"]')
+
+
+@pytest.mark.parametrize("source", ["[1.5, 2.0]", "[256]", "[-1]", "[true]"])
+def test_prepare__numbers_that_an_integer_cannot_hold__refuses(source):
+    with pytest.raises(InputInvalid, match="values"):
+        prepare(source, INTEGERS)
+
+
+def test_prepare__several_inputs_without_names__asks_for_names():
+    with pytest.raises(InputInvalid, match="takes 2 inputs") as caught:
+        prepare("[1.0]", TWO_INPUTS)
+    assert "a F32 [1], b I64 [1]" in caught.value.hint
+
+
+def test_prepare__no_such_file__says_so(tmp_path):
+    with pytest.raises(NotFound, match=r"nothing\.json"):
+        prepare(tmp_path / "nothing.json")
+
+
+def test_prepare__pickle_as_npz__is_never_opened(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (exec, ("raise SystemExit('ran')",))
+
+    path = tmp_path / "input.npz"
+    np.savez(path, image=np.array([Bomb()], dtype=object))
+    with pytest.raises(InputInvalid, match="plain arrays"):
+        prepare(path)
+    path.write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(InputInvalid, match="plain arrays"):
+        prepare(path)
+
+
+def test_prepare__zip_bomb__is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "MAX_RAW", 1000)
+    path = tmp_path / "input.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("image.npy", bytes(100_000))
+    assert path.stat().st_size < 1000
+    with pytest.raises(InputInvalid, match="unpacks to 100000"):
+        prepare(path)
+
+
+def test_prepare__npz_of_another_dtype__names_both(tmp_path):
+    path = tmp_path / "input.npz"
+    np.savez(path, image=np.array(GOOD, np.float64))
+    with pytest.raises(InputInvalid, match="given dtype float64") as caught:
+        prepare(path)
+    assert "F32 [?, 1, 2, 2]" in caught.value.hint
+
+
+def test_prepare__nan_in_npz__names_the_element(tmp_path):
+    path = tmp_path / "input.npz"
+    np.savez(path, image=np.full((1, 1, 2, 2), np.nan, np.float32))
+    with pytest.raises(InputInvalid, match="not finite"):
+        prepare(path)
+
+
+def test_prepare__larger_than_a_block__refuses(tmp_path):
+    path = tmp_path / "input.npz"
+    np.savez(path, image=np.zeros((2**16, 1, 2, 2), np.float32))
+    with pytest.raises(InputInvalid, match="above the limit of 1048576"):
+        prepare(path)
+
+
+def test_prepare__broken_image__refuses(tmp_path):
+    path = tmp_path / "input.png"
+    path.write_bytes(png(2, 2, bytes(4))[:40])
+    with pytest.raises(InputInvalid, match="not an image"):
+        prepare(path)
+
+
+def test_prepare__unknown_suffix__lists_the_known(tmp_path):
+    path = tmp_path / "input.pkl"
+    path.write_bytes(b"x")
+    with pytest.raises(InputInvalid, match=r"\.pkl") as caught:
+        prepare(path)
+    assert ".safetensors" in caught.value.hint
+
+
+def test_prepare__one_value_in_five_ways__gives_equal_bytes(tmp_path):
+    array = np.array(GOOD, np.float32)
+    np.savez(tmp_path / "a.npz", image=array)
+    np.save(tmp_path / "a.npy", array)
+    (tmp_path / "a.json").write_text(json.dumps({"image": GOOD}))
+    (tmp_path / "a.safetensors").write_bytes(tensor.encode({"image": array}))
+    found = [prepare(tmp_path / n) for n in ("a.npz", "a.npy", "a.json", "a.safetensors")]
+    buffer = io.BytesIO()
+    np.savez(buffer, image=array)
+    found.append(prepare("-", stdin=buffer.getvalue))
+    found.append(prepare(json.dumps(GOOD)))
+    assert {p.digest for p in found} == {tensor.digest(tensor.encode({"image": array}))}
+    assert found[0].shapes == {"image": (1, 1, 2, 2)}
+
+
+def test_prepare__safetensors_of_another_writer__is_encoded_again(tmp_path):
+    from safetensors.numpy import save
+
+    values = {"b": np.array([2], np.int64), "a": np.array([1.5], np.float32)}
+    path = tmp_path / "input.safetensors"
+    path.write_bytes(save(values, metadata={"made": "elsewhere"}))
+    assert prepare(path, TWO_INPUTS).data == tensor.encode(values)
+
+
+def test_prepare__image__scales_and_normalises(tmp_path):
+    path = tmp_path / "input.png"
+    path.write_bytes(png(2, 2, bytes([0, 2, 4, 200])))
+    values = decoded(prepare(path))["image"]
+    assert values.shape == (1, 1, 2, 2)
+    assert values.ravel().tolist() == [-0.5, 0.0, 0.5, 49.5]
+
+
+def tokenizer(tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = {"[UNK]": 0, "a": 1, "tally": 2, "stick": 3}
+    library = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    library.pre_tokenizer = pre_tokenizers.Whitespace()
+    path = tmp_path / "tokenizer.json"
+    library.save(str(path))
+    return path
+
+
+def test_prepare__sentences__tokenises_pads_and_truncates(tmp_path):
+    path = tokenizer(tmp_path)
+    found = prepare('["a tally stick", "a a a a a a"]', SENTENCES, lambda entry: path)
+    values = decoded(found)
+    assert values["input_ids"].tolist() == [[1, 2, 3, 0], [1, 1, 1, 1]]
+    assert values["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+    assert found.texts == ("a tally stick", "a a a a a a")
+
+
+def test_prepare__text_file__takes_lines(tmp_path):
+    path = tokenizer(tmp_path)
+    text = tmp_path / "input.txt"
+    text.write_text("a tally\n\nstick\n")
+    assert prepare(text, SENTENCES, lambda entry: path).texts == ("a tally", "stick")
+    text.write_text("\n \n")
+    with pytest.raises(InputInvalid, match="no sentences"):
+        prepare(text, SENTENCES, lambda entry: path)
+
+
+def test_prepare__tokenizer_is_garbage__says_which_file(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text("{}")
+    with pytest.raises(InputInvalid, match=r"tokenizer\.json of the model"):
+        prepare('"hello"', SENTENCES, lambda entry: path)
