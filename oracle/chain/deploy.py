@@ -1,0 +1,162 @@
+"""Puts all contracts on a chain, wired to each other. Who deploys has no power afterwards."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import rlp  # type: ignore[import-untyped]  # it ships no types
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
+from oracle.chain import artifacts
+from oracle.chain.codec import abi_type, address, plain
+from oracle.chain.inference_market import InferenceMarket, MarketConfig
+from oracle.chain.rpc import Node, RpcError, hexbytes, quantity
+from oracle.chain.wallet import Wallet
+from oracle.errors import ConfigInvalid, PermanentError
+from oracle.types import ZERO_ADDRESS, Address, Amount, Contracts
+
+_DOLLAR = 10**6
+_DAY = 86400
+
+
+class DeploymentFailed(PermanentError):
+    """A contract is not where, or not what, it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeployConfig:
+    """What is fixed at deployment. The defaults are for development: windows of seconds.
+
+    Attributes:
+        token: payment token (ERC-20, 6 decimals); a TestDollar is deployed when left out.
+        treasury: receives the protocol's share; the deployer when left out.
+        protocol_bps: the protocol's share of every fee, in basis points.
+        min_challenge_window, max_challenge_window: seconds; what owners may choose between.
+        min_lock: stake locked for one delivery at the least.
+        claim_forfeit: what a lapsed claim pays to the requester; at most min_lock.
+        claim_period: seconds that a claim is exclusive. Longer than the slowest answer.
+        demand_period: seconds to post a demanded output.
+        max_dispute_age: seconds after the challenge window until anyone may annul open disputes.
+        unbonding_delay: seconds between the start and the end of unstaking; longer than
+            max_challenge_window + max_dispute_age + demand_period, so that no stake leaves
+            before its answers are safe.
+        data_credits, exact_module, committee_module, programs: modules; zero = none.
+    """
+
+    token: Address = ZERO_ADDRESS
+    treasury: Address = ZERO_ADDRESS
+    protocol_bps: int = 250
+    min_challenge_window: int = 1
+    max_challenge_window: int = _DAY
+    min_lock: Amount = Amount(_DOLLAR)  # noqa: RUF009 -- a number with a name
+    claim_forfeit: Amount = Amount(_DOLLAR // 10)  # noqa: RUF009
+    claim_period: int = 30
+    demand_period: int = 60
+    max_dispute_age: int = _DAY
+    unbonding_delay: int = 3 * _DAY
+    data_credits: Address = ZERO_ADDRESS
+    exact_module: Address = ZERO_ADDRESS
+    committee_module: Address = ZERO_ADDRESS
+    programs: Address = ZERO_ADDRESS
+
+
+_DEVELOPMENT = DeployConfig()
+
+
+def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
+    """Deploy everything and check it.
+
+    The market and its registries name each other for ever, so the market's address is computed
+    before it exists: keccak(rlp([deployer, nonce])). Nothing else may be sent from this account
+    meanwhile.
+
+    Raises:
+        DeploymentFailed: the account was used meanwhile, or a contract is not as it should be.
+        ContractError: a constructor refused the configuration.
+    """
+    rpc = wallet.rpc
+    chain_id = quantity(rpc.call("eth_chainId"))
+    deployed_at = quantity(rpc.call("eth_blockNumber"))
+    token = config.token
+    if token == ZERO_ADDRESS:
+        token = _create(wallet, "TestDollar")
+    elif not hexbytes(rpc.call("eth_getCode", token, "latest")):
+        raise ConfigInvalid(f"there is no token at {token}")
+    nonce = wallet.next_nonce()
+    registry, access, operators, market = (
+        created_address(wallet.address, nonce + i) for i in range(4)
+    )
+    window = (config.min_challenge_window, config.max_challenge_window)
+    _create(wallet, "ModelRegistry", config.programs, *window, at=registry)
+    _create(wallet, "ModelAccess", registry, market, at=access)
+    stake = (token, registry, market, config.unbonding_delay)
+    _create(wallet, "OperatorRegistry", *stake, at=operators)
+    terms = MarketConfig(
+        token=token,
+        registry=registry,
+        access=access,
+        operators=operators,
+        data_credits=config.data_credits,
+        exact_module=config.exact_module,
+        committee_module=config.committee_module,
+        treasury=wallet.address if config.treasury == ZERO_ADDRESS else config.treasury,
+        protocol_bps=config.protocol_bps,
+        min_lock=config.min_lock,
+        claim_forfeit=config.claim_forfeit,
+        claim_period=config.claim_period,
+        demand_period=config.demand_period,
+        max_dispute_age=config.max_dispute_age,
+    )
+    _create(wallet, "InferenceMarket", terms, at=market)
+    if (found := InferenceMarket(rpc, market).config()) != terms:
+        raise DeploymentFailed(f"the market at {market} says {found}, not {terms}")
+    contracts = Contracts(chain_id, token, registry, access, operators, market, deployed_at)
+    verify(wallet.rpc, contracts)
+    return contracts
+
+
+def created_address(deployer: Address, nonce: int) -> Address:
+    """Return where a contract created with this nonce lives (yellow paper, section 7)."""
+    return address(keccak(rlp.encode([bytes.fromhex(deployer[2:]), nonce]))[12:])
+
+
+def verify(rpc: Node, contracts: Contracts) -> None:
+    """Check that the contracts are there and name each other.
+
+    Raises:
+        DeploymentFailed: they do not.
+    """
+    places = {
+        "token": contracts.token,
+        "ModelRegistry": contracts.model_registry,
+        "ModelAccess": contracts.model_access,
+        "OperatorRegistry": contracts.operator_registry,
+        "InferenceMarket": contracts.inference_market,
+    }
+    codes = rpc.batch([("eth_getCode", place, "latest") for place in places.values()])
+    for (name, place), code in zip(places.items(), codes, strict=True):
+        if isinstance(code, RpcError):
+            raise code
+        if not hexbytes(code):
+            raise DeploymentFailed(
+                f"there is no {name} at {place}", hint="was the chain started anew? deploy again"
+            )
+    config = InferenceMarket(rpc, contracts.inference_market).config()
+    named = (config.token, config.registry, config.access, config.operators)
+    if named != tuple(places.values())[:4]:
+        raise DeploymentFailed(f"the market at {contracts.inference_market} names {named}")
+
+
+def _create(wallet: Wallet, name: str, *arguments: Any, at: Address | None = None) -> Address:
+    artifact = artifacts.load(name)
+    inputs: list[dict[str, Any]] = next(
+        (item["inputs"] for item in artifact.abi if item["type"] == "constructor"), []
+    )
+    encoded = encode([abi_type(i) for i in inputs], [plain(a) for a in arguments])
+    receipt = wallet.create(artifact.bytecode + encoded)
+    if receipt.contract is None or at not in (None, receipt.contract):
+        raise DeploymentFailed(
+            f"{name} was created at {receipt.contract}, not at {at}",
+            hint="was something else sent from this account meanwhile? deploy again",
+        )
+    return receipt.contract

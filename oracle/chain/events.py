@@ -1,0 +1,361 @@
+"""What the contracts log, as frozen dataclasses: one per event, a field per argument in snake_case.
+
+A test holds them to the generated ABIs; logs.py reads raw logs into them.
+"""
+
+from dataclasses import dataclass
+
+from oracle.types import (
+    Address,
+    Amount,
+    Bytes32,
+    Policy,
+    Request,
+    RequestId,
+    Terms,
+    Timestamp,
+    Verdict,
+    VersionRecord,
+    Wei,
+)
+
+
+class Event:
+    """Base of every event; lets `match` and type hints name them all."""
+
+    __slots__ = ()
+
+
+_event = dataclass(frozen=True, slots=True)
+
+
+# ── InferenceMarket ─────────────────────────────────────────────────────────────────────────────
+@_event
+class Deposited(Event):
+    account: Address
+    from_: Address
+    amount: Amount
+
+
+@_event
+class Withdrawn(Event):
+    account: Address
+    to: Address
+    amount: Amount
+
+
+@_event
+class Requested(Event):
+    request_id: RequestId
+    model_id: int
+    requester: Address
+    request: Request
+
+
+@_event
+class Claimed(Event):
+    request_id: RequestId
+    operator: Address
+    until: Timestamp
+
+
+@_event
+class ClaimForfeited(Event):
+    request_id: RequestId
+    operator: Address
+    amount: Amount
+
+
+@_event
+class Delivered(Event):
+    request_id: RequestId
+    operator: Address
+    output_root: Bytes32
+    output_cid: Bytes32
+    delivered_at: Timestamp
+
+
+@_event
+class Finalized(Event):
+    request_id: RequestId
+    operator: Address
+    operator_fee: Amount
+    owner_fee: Amount
+    data_fee: Amount
+    protocol_fee: Amount
+
+
+@_event
+class CallbackCompleted(Event):
+    request_id: RequestId
+    consumer: Address
+    success: bool
+
+
+@_event
+class Cancelled(Event):
+    request_id: RequestId
+    requester: Address
+    refund: Amount
+
+
+@_event
+class Annulled(Event):
+    request_id: RequestId
+    operator: Address
+    refund: Amount
+
+
+@_event
+class OutputDemanded(Event):
+    request_id: RequestId
+    challenger: Address
+    deadline: Timestamp
+    bond: Wei
+
+
+@_event
+class OutputPosted(Event):
+    request_id: RequestId
+    operator: Address
+    output: bytes
+
+
+@_event
+class DisputeOpened(Event):
+    request_id: RequestId
+    module: Address
+    open: int
+
+
+@_event
+class DisputeClosed(Event):
+    request_id: RequestId
+    module: Address
+    open: int
+
+
+@_event
+class Convicted(Event):
+    request_id: RequestId
+    operator: Address
+    verdict: Verdict
+    refund: Amount
+    compensation: Amount
+    bounty: Amount
+    burned: Amount
+
+
+@_event
+class ModelEarningsCollected(Event):
+    model_id: int
+    to: Address
+    owner_fee: Amount
+    data_fee: Amount
+
+
+@_event
+class ProtocolEarningsCollected(Event):
+    to: Address
+    amount: Amount
+
+
+@_event
+class BondWithdrawn(Event):
+    account: Address
+    amount: Wei
+
+
+# ── ModelRegistry ───────────────────────────────────────────────────────────────────────────────
+@_event
+class ModelRegistered(Event):
+    model_id: int
+    owner: Address
+    name: str
+    update_interval: int  # seconds
+
+
+@_event
+class VersionPublished(Event):
+    record: VersionRecord
+
+
+@_event
+class TermsSet(Event):
+    model_id: int
+    version: int
+    terms: Terms
+
+
+@_event
+class VersionRetired(Event):
+    model_id: int
+    version: int
+
+
+@_event
+class ModelTransferred(Event):
+    """ERC-721 `Transfer`."""
+
+    from_: Address
+    to: Address
+    token_id: int
+
+
+@_event
+class ModelApproval(Event):
+    """ERC-721 `Approval`."""
+
+    owner: Address
+    approved: Address
+    token_id: int
+
+
+@_event
+class ApprovalForAll(Event):
+    owner: Address
+    operator: Address
+    approved: bool
+
+
+# ── ModelAccess ─────────────────────────────────────────────────────────────────────────────────
+@_event
+class AdminSet(Event):
+    model_id: int
+    admin: Address
+    enabled: bool
+
+
+@_event
+class PolicySet(Event):
+    model_id: int
+    policy: Policy
+    max_per_window: int
+    window: int  # seconds
+
+
+@_event
+class BoundsSet(Event):
+    model_id: int
+    minimum: Bytes32
+    maximum: Bytes32
+
+
+@_event
+class ApplicationSubmitted(Event):
+    model_id: int
+    requester: Address
+    note: str
+
+
+@_event
+class AccessGranted(Event):
+    model_id: int
+    requester: Address
+    admin: Address
+    expiry: Timestamp
+    max_per_window: int
+    window: int  # seconds
+
+
+@_event
+class AccessDenied(Event):
+    model_id: int
+    requester: Address
+    admin: Address
+
+
+@_event
+class AccessRevoked(Event):
+    model_id: int
+    requester: Address
+    admin: Address
+
+
+# ── OperatorRegistry ────────────────────────────────────────────────────────────────────────────
+@_event
+class OperatorRegistered(Event):
+    operator: Address
+    encryption_key: Bytes32
+    endpoint: str
+
+
+@_event
+class ProfileUpdated(Event):
+    operator: Address
+    encryption_key: Bytes32
+    endpoint: str
+
+
+@_event
+class Staked(Event):
+    operator: Address
+    from_: Address
+    amount: Amount
+
+
+@_event
+class UnstakeStarted(Event):
+    operator: Address
+    amount: Amount
+    release_at: Timestamp
+
+
+@_event
+class UnstakeFinished(Event):
+    operator: Address
+    amount: Amount
+
+
+@_event
+class OperatorAuthorized(Event):
+    model_id: int
+    operator: Address
+    authorized: bool
+
+
+@_event
+class StakeSlashed(Event):
+    operator: Address
+    amount: Amount
+    burned: Amount
+
+
+# ── Token ───────────────────────────────────────────────────────────────────────────────────────
+@_event
+class Transfer(Event):
+    """ERC-20 `Transfer`."""
+
+    from_: Address
+    to: Address
+    value: Amount
+
+
+@_event
+class Approval(Event):
+    """ERC-20 `Approval`."""
+
+    owner: Address
+    spender: Address
+    value: Amount
+
+
+@_event
+class AuthorizationUsed(Event):
+    """EIP-3009."""
+
+    authorizer: Address
+    nonce: Bytes32
+
+
+@_event
+class AuthorizationCanceled(Event):
+    """EIP-3009."""
+
+    authorizer: Address
+    nonce: Bytes32
+
+
+@_event
+class EIP712DomainChanged(Event):
+    """ERC-5267; none of our contracts ever changes its domain."""

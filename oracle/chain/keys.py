@@ -1,0 +1,148 @@
+"""Keystore files (version 3, as geth writes them): make, open, and ask for the password.
+
+The only module that turns a file into a key. Keys and passwords are never logged, never taken from
+arguments or the environment, and never part of an error.
+"""
+
+import getpass
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from eth_utils.address import to_checksum_address
+
+from oracle.errors import ConfigInvalid, InputInvalid, NotFound
+from oracle.types import Address
+
+Password = Callable[[], str]
+SCRYPT_N = 2**18  # work factor of geth's standard keystores: about a second and 256 MiB
+
+
+class PasswordWrong(InputInvalid):
+    """The password does not open the keystore."""
+
+
+def create(path: Path, password: Password, *, scrypt_n: int = SCRYPT_N) -> Address:
+    """Make a key, write it encrypted with mode 0600, and return its address.
+
+    Raises:
+        InputInvalid: the file exists already, or the password is empty.
+    """
+    return save(path, Account.create(), password, scrypt_n=scrypt_n)
+
+
+def save(
+    path: Path, account: LocalAccount, password: Password, *, scrypt_n: int = SCRYPT_N
+) -> Address:
+    """Write a key that exists, encrypted with mode 0600, and return its address.
+
+    Raises:
+        InputInvalid: the file exists already, or the password is empty.
+    """
+    if path.exists():
+        raise InputInvalid(f"{path} exists", hint="a key is never overwritten: choose another name")
+    secret = password()
+    if not secret:
+        raise InputInvalid("the password is empty")
+    body = json.dumps(Account.encrypt(account.key, secret, kdf="scrypt", iterations=scrypt_n))
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # exclusive and with its mode from the start: no moment in which others can read or replace it
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(body + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return Address(account.address)
+
+
+def load(path: Path, password: Password) -> LocalAccount:
+    """Open a keystore.
+
+    Raises:
+        NotFound: no such file. ConfigInvalid: others may read it, or it is no keystore.
+        PasswordWrong: the password does not fit.
+    """
+    body = _read(path)
+    try:
+        account: LocalAccount = Account.from_key(Account.decrypt(body, password()))
+    except ValueError as error:
+        if "MAC" in str(error):
+            raise PasswordWrong(f"wrong password for {path}") from None
+        raise ConfigInvalid(f"{path} is not a keystore that can be opened") from None
+    except (KeyError, TypeError, AttributeError):
+        raise ConfigInvalid(f"{path} is not a keystore") from None
+    return account
+
+
+def address_of(path: Path) -> Address:
+    """Return the address that a keystore names, without opening it.
+
+    Raises:
+        NotFound: no such file. ConfigInvalid: it is no keystore.
+    """
+    try:
+        return Address(to_checksum_address(_read(path)["address"]))
+    except (KeyError, TypeError, ValueError):
+        raise ConfigInvalid(f"{path} is not a keystore") from None
+
+
+def password_file(path: Path) -> Password:
+    """Return a provider that reads a file, without the newline at its end.
+
+    Raises (when asked):
+        ConfigInvalid: the file cannot be read or is empty.
+    """
+
+    def read() -> str:
+        try:
+            text = path.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError):
+            raise ConfigInvalid(f"the password file {path} cannot be read") from None
+        if not text:
+            raise ConfigInvalid(f"the password file {path} is empty")
+        return text
+
+    return read
+
+
+def password_prompt(text: str = "Password: ", *, confirm: bool = False) -> Password:
+    """Return a provider that asks on the terminal, twice where a typing error would cost the key.
+
+    Raises (when asked):
+        InputInvalid: the two do not match.
+    """
+
+    def ask() -> str:
+        secret = getpass.getpass(text)
+        if confirm and getpass.getpass("Again: ") != secret:
+            raise InputInvalid("the passwords do not match")
+        return secret
+
+    return ask
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise NotFound(f"there is no key at {path}", hint="`tallystick wallet new`") from None
+    except (OSError, UnicodeDecodeError):
+        raise ConfigInvalid(f"{path} cannot be read") from None
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigInvalid(
+            f"{path} may be used by others (mode {stat.S_IMODE(mode):04o})",
+            hint=f"chmod 600 {path}",
+        )
+    try:
+        body = json.loads(text)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise ConfigInvalid(f"{path} is not a keystore")
+    return body

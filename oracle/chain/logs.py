@@ -1,0 +1,180 @@
+"""Raw logs: from the node's JSON to `Log`, and from `Log` to an event of events.py.
+
+Readers are built once from the generated ABIs and the event classes' types. One log costs a
+dictionary look-up and a slice per word; nothing is decoded that nobody asks for.
+"""
+
+import functools
+import re
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Any
+
+from eth_utils.crypto import keccak
+
+from oracle.chain import artifacts, events
+from oracle.chain.codec import NAMES, abi_type, address, signature
+from oracle.chain.events import Event
+from oracle.chain.rpc import RpcMalformed
+from oracle.errors import InputInvalid
+from oracle.protocol.records import REQUEST_BYTES, unpack_request
+from oracle.types import Address, Bytes32, Log, Request, RequestId, Terms, VersionRecord
+
+_ReadAt = Callable[[bytes, int], Any]
+# ERC-20 and ERC-721 share two signatures and differ in the number of topics
+_ERC721_NAMES = {"Transfer": "ModelTransferred", "Approval": "ModelApproval"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """How to read one kind of log. Positions are into the topics' words followed by the data."""
+
+    make: Callable[..., Event]
+    plan: tuple[tuple[_ReadAt, int], ...]
+    indexed: int  # words from topics
+    size: int  # bytes that topics and the head of the data have at least
+    request_topic: int | None
+    model_topic: int | None
+
+
+def parse(raw: Any) -> Log:
+    """Read one log object of `eth_getLogs` or a receipt.
+
+    Raises:
+        RpcMalformed: it is not one.
+    """
+    try:
+        return Log(
+            address(raw["address"]),
+            tuple([bytes.fromhex(topic[2:]) for topic in raw["topics"]]),
+            bytes.fromhex(raw["data"][2:]),
+            int(raw["blockNumber"], 16),
+            Bytes32(bytes.fromhex(raw["blockHash"][2:])),
+            Bytes32(bytes.fromhex(raw["transactionHash"][2:])),
+            int(raw["logIndex"], 16),
+        )
+    except (TypeError, KeyError, ValueError) as error:
+        raise RpcMalformed(f"the node answered a malformed log: {raw!r:.120}") from error
+
+
+def decode(log: Log) -> Event | None:
+    """Return the event, or None when none of our contracts logs such a thing.
+
+    Raises:
+        RpcMalformed: the log is truncated or holds a value outside its type.
+    """
+    reader = _reader_of(log)
+    if reader is None:
+        return None
+    base = 32 * reader.indexed
+    words = b"".join(log.topics[1:]) + log.data
+    if len(words) < reader.size or len(words) - len(log.data) != base:
+        raise RpcMalformed(f"a {reader.make.__name__} log has {len(words)} bytes")
+    try:
+        return reader.make(*[read(words, at) for read, at in reader.plan])
+    except (ValueError, InputInvalid) as error:
+        raise RpcMalformed(f"a {reader.make.__name__} log is malformed: {error}") from error
+
+
+def decode_all(logs: Iterable[Log]) -> tuple[Event, ...]:
+    """Return the events among these logs, in order."""
+    return tuple(event for log in logs if (event := decode(log)) is not None)
+
+
+def keys(log: Log) -> tuple[RequestId | None, int | None]:
+    """Return (request id, model id) as far as the log is indexed by them."""
+    reader = _reader_of(log)
+    if reader is None:
+        return None, None
+    request, model = reader.request_topic, reader.model_topic
+    return (
+        None if request is None else RequestId(log.topics[request]),
+        None if model is None else int.from_bytes(log.topics[model]),
+    )
+
+
+def topic_of(event: type[Event]) -> Bytes32:
+    """Return the first topic of an event, to filter by."""
+    for (topic, _), reader in _readers().items():
+        if reader.make.__name__ == event.__name__:
+            return Bytes32(topic)
+    raise KeyError(event.__name__)
+
+
+def _reader_of(log: Log) -> _Reader | None:
+    return _readers().get((log.topics[0], len(log.topics))) if log.topics else None
+
+
+@functools.cache
+def _readers() -> Mapping[tuple[bytes, int], _Reader]:
+    found: dict[tuple[bytes, int], _Reader] = {}
+    for contract in NAMES:
+        for item in artifacts.load(contract).abi:
+            if item["type"] != "event":
+                continue
+            name = item["name"]
+            if contract == "ModelRegistry":
+                name = _ERC721_NAMES.get(name, name)
+            if (cls := getattr(events, name, None)) is not None:
+                reader = _build(cls, item)
+                found[keccak(text=signature(item)), reader.indexed + 1] = reader
+    return found
+
+
+def _build(cls: type[Event], item: dict[str, Any]) -> _Reader:
+    inputs = item["inputs"]
+    indexed = [i for i in inputs if i["indexed"]]
+    places: dict[str, int] = {_snake(i["name"]): 32 * n for n, i in enumerate(indexed)}
+    base = at = 32 * len(indexed)
+    for argument in inputs:
+        if not argument["indexed"]:
+            places[_snake(argument["name"])] = at
+            at += 32 * (1 + abi_type(argument).count(",") if argument["type"] == "tuple" else 1)
+    topics = {i["name"]: n + 1 for n, i in enumerate(indexed)}
+    target: Any = VersionRecord if cls is events.VersionPublished else cls
+    hints = typing.get_type_hints(target)
+    plan = [(_read(hints[f.name], base), places[f.name]) for f in fields(target)]
+    if cls is events.VersionPublished:
+        inner = tuple(plan)
+        plan = [(lambda w, _: VersionRecord(*[read(w, at) for read, at in inner]), 0)]
+    return _Reader(
+        cls, tuple(plan), len(indexed), at, topics.get("requestId"), topics.get("modelId")
+    )
+
+
+def _read(kind: Any, base: int) -> _ReadAt:
+    """Return the reader of one value of this type; `base` is where the data begins."""
+    read: _ReadAt = _number
+    if kind is Request:
+        read = lambda w, at: unpack_request(w[at : at + REQUEST_BYTES])  # noqa: E731 -- one name
+    elif kind is Address:
+        read = lambda w, at: address(w[at + 12 : at + 32])  # noqa: E731
+    elif kind in (Bytes32, RequestId):
+        read = lambda w, at: w[at : at + 32]  # noqa: E731
+    elif kind is Terms:
+        read = lambda w, at: Terms.unpack(_number(w, at))  # noqa: E731
+    elif kind is bytes:
+        read = lambda w, at: _tail(w, base + _number(w, at))  # noqa: E731
+    elif kind is str:  # whatever a stranger wrote: never let it stop a reader
+        read = lambda w, at: _tail(w, base + _number(w, at)).decode(errors="replace")  # noqa: E731
+    elif isinstance(kind, type) and issubclass(kind, bool | IntEnum):
+        read = lambda w, at: kind(_number(w, at))  # noqa: E731
+    return read
+
+
+def _number(words: bytes, at: int) -> int:
+    return int.from_bytes(words[at : at + 32])
+
+
+def _tail(words: bytes, at: int) -> bytes:
+    end = at + 32 + int.from_bytes(words[at : at + 32])
+    if end > len(words) or at + 32 > len(words):
+        raise ValueError("a dynamic value points outside the log")
+    return words[at + 32 : end]
+
+
+def _snake(name: str) -> str:
+    text = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+    return "from_" if text == "from" else text
