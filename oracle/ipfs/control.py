@@ -1,16 +1,17 @@
 """The short calls (version, pins), through ipfshttpclient 0.7.0, with two mends of its faults.
 
 It refuses daemons from 0.8 on, although the calls used here never changed: `Client` is made
-directly, which skips that check. And it would send loopback traffic through a proxy named in the
-environment, so its sessions are told to ignore the environment.
+directly, which skips that check. And its sessions are replaced by plain ones of requests: its own
+patch them for address families (which we do not use) with an option that urllib3 is about to drop,
+and take a proxy from the environment even for loopback.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
-from typing import Any
 
 import ipfshttpclient  # type: ignore[import-untyped]  # it has no types
+import requests
 from ipfshttpclient import exceptions, http
 
 from oracle.errors import Unavailable
@@ -19,8 +20,10 @@ from oracle.types import Cid
 
 
 class _Sessions(http.ClientSync):  # type: ignore[misc]  # the library has no types
-    def _make_session(self) -> Any:
-        session = super()._make_session()
+    def _make_session(self) -> requests.Session:
+        session = requests.Session()
+        for name, value in self._session_props.items():
+            setattr(session, name, value)
         session.trust_env = False
         return session
 

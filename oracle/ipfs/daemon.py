@@ -1,0 +1,197 @@
+"""Which IPFS node this machine uses: one that answers, else `ipfs` on PATH, else our own.
+
+Starts what it must and gives back a handle that stops only what it started.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from oracle.errors import Unavailable
+from oracle.ipfs.client import IpfsClient
+
+Kind = Literal["kubo by url", "kubo on path", "embedded"]
+
+_STARTS_WITHIN = 30.0  # seconds
+_STOPS_WITHIN = 10.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An IPFS node that answers at `api_url`."""
+
+    kind: Kind
+    api_url: str
+    agent: str  # what it says it is
+    process: "subprocess.Popen[bytes] | None" = None  # None: not ours to stop
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of a node that was started here."""
+        return self.process.pid if self.process else None
+
+    def stop(self) -> None:
+        """Stop the node if it was started here."""
+        if self.process is not None:
+            _stop(self.process)
+
+
+def ensure(
+    api_url: str,
+    repo: Path,
+    *,
+    log: Path | None = None,
+    port: int = 0,
+    environ: Mapping[str, str] | None = None,
+) -> Node:
+    """Return a node that answers, starting one in `repo` when `api_url` does not.
+
+    Args:
+        api_url: asked first; "" skips that.
+        repo: parent of the folders `kubo` and `embedded`, made when needed.
+        log: file for the output of a node started here; default in `repo`.
+        port: TCP port of a node started here; 0 = a free one.
+        environ: environment to look for `ipfs` on PATH in; default this process's.
+
+    Raises:
+        Unavailable: the node that was started does not answer.
+    """
+    if api_url and (agent := probe(api_url)):
+        return Node("kubo by url", api_url, agent)
+    environ = dict(os.environ if environ is None else environ)
+    repo.mkdir(parents=True, exist_ok=True)
+    log = log or repo / "node.log"
+    if binary := shutil.which("ipfs", path=environ.get("PATH", "")):
+        return _start_kubo(binary, repo / "kubo", log, port, environ)
+    return start_embedded(repo / "embedded", log=log, port=port)
+
+
+def probe(api_url: str, timeout: float = 2.0) -> str:
+    """Return what answers at a URL, or "" when nothing that speaks the RPC does."""
+    try:
+        return IpfsClient(api_url, timeout).version()
+    except Unavailable:
+        return ""
+
+
+def start_embedded(repo: Path, *, log: Path, port: int = 0) -> Node:
+    """Start our own node on a folder of blocks.
+
+    Raises:
+        Unavailable: it does not come up (its log says why).
+    """
+    command = [sys.executable, "-m", "oracle.ipfs.node", "--repo", str(repo), "--port", str(port)]
+    ready = _Lines(log)
+    process = _spawn(command, log, dict(os.environ))
+    deadline = time.monotonic() + _STARTS_WITHIN
+    while time.monotonic() < deadline and process.poll() is None:
+        for line in ready.new():
+            if line.startswith("ready "):
+                url = line.removeprefix("ready ").strip()
+                return Node("embedded", url, IpfsClient(url, 5.0).version(), process)
+        time.sleep(0.02)
+    raise _gave_up(process, "the embedded node", log)
+
+
+def _start_kubo(binary: str, repo: Path, log: Path, port: int, environ: Mapping[str, str]) -> Node:
+    """Start Kubo offline, on loopback, on a repository of its own."""
+    environ = {**environ, "IPFS_PATH": str(repo), "IPFS_TELEMETRY": "off"}
+    if not (repo / "config").exists():
+        repo.mkdir(parents=True, exist_ok=True)
+        made = subprocess.run(  # noqa: S603 (a binary that the user has on PATH)
+            [binary, "init", "--empty-repo"],
+            env=environ,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        if made.returncode != 0:
+            raise Unavailable(
+                f"`{binary} init` failed: {made.stderr.decode(errors='replace')[-300:]}",
+                hint="take it off PATH to use the embedded node",
+            )
+    port = port or free_port()
+    _keep_local(repo / "config", port)
+    process = _spawn([binary, "daemon", "--offline", "--migrate=false"], log, environ)
+    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + _STARTS_WITHIN
+    while time.monotonic() < deadline and process.poll() is None:
+        if agent := probe(url):
+            return Node("kubo on path", url, agent, process)
+        time.sleep(0.1)
+    raise _gave_up(process, binary, log)
+
+
+def free_port() -> int:
+    """Return a TCP port on loopback that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _keep_local(config: Path, port: int) -> None:
+    """Point a Kubo repository's addresses to loopback."""
+    body: dict[str, Any] = json.loads(config.read_text())
+    body["Bootstrap"] = []
+    body.setdefault("Addresses", {}).update(API=f"/ip4/127.0.0.1/tcp/{port}", Gateway=[], Swarm=[])
+    body.setdefault("Discovery", {}).setdefault("MDNS", {})["Enabled"] = False
+    config.write_text(json.dumps(body, indent=2) + "\n")
+
+
+def _spawn(command: list[str], log: Path, environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        # A session of its own: Ctrl-C reaches us, and we stop it when nobody needs it any more
+        return subprocess.Popen(  # noqa: S603 (our own module, or a binary on PATH)
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=dict(environ),
+            start_new_session=True,
+        )
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_STOPS_WITHIN)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _gave_up(process: "subprocess.Popen[bytes]", name: str, log: Path) -> Unavailable:
+    ended = process.poll()
+    _stop(process)
+    what = f"ended with status {ended}" if ended is not None else "does not answer"
+    tail = log.read_text(errors="replace").strip().splitlines()[-1:]
+    return Unavailable(
+        f"{name} {what}: {tail[0][:300] if tail else 'no output'}", hint=f"its log is {log}"
+    )
+
+
+class _Lines:
+    """Follows a log from where it ends now."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = path.stat().st_size if path.exists() else 0
+
+    def new(self) -> list[str]:
+        """Return the complete lines that were added."""
+        with self._path.open("rb") as file:
+            file.seek(self._at)
+            text, newline, _ = file.read().rpartition(b"\n")
+        self._at += len(text) + len(newline)
+        return text.decode(errors="replace").splitlines()
