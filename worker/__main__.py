@@ -1,0 +1,52 @@
+"""`python -m worker --role infer|submit`: one process group of an operator.
+
+Settings come from the environment and network.json (see `oracle.config`). SIGTERM finishes what is
+under way and exits with 0.
+"""
+
+import argparse
+import os
+import sys
+
+from oracle import logs
+from oracle.config import Settings
+from oracle.errors import TallystickError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, configure, serve; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
+    parser.add_argument("--role", choices=("infer", "submit"), required=True)
+    parser.add_argument("--processes", type=int, default=0, help="infer only; 0 = what fits")
+    arguments = parser.parse_args(argv)
+    try:
+        settings = Settings.load(os.environ)
+        logs.configure(settings, role=arguments.role)
+        if arguments.role == "infer":
+            return _infer(settings, arguments.processes)
+        return _submit(settings)
+    except TallystickError as error:
+        hint = f"\n  {error.hint}" if error.hint else ""
+        print(f"{type(error).__name__}: {error}{hint}", file=sys.stderr)
+        return error.exit_code
+
+
+def _infer(settings: Settings, processes: int) -> int:
+    from worker import app, infer, tasks  # noqa: PLC0415 - a submitter needs none of it
+
+    processes = processes or infer.processes()
+    application = app.create(settings, "infer")
+    tasks.register(application, settings, lambda: infer.build_pipeline(settings, processes))
+    return app.serve(application, pool="prefork", processes=processes, prefetch=tasks.MAX_BATCH)
+
+
+def _submit(settings: Settings) -> int:
+    from worker import app, submit  # noqa: PLC0415 - an infer worker needs no chain
+
+    application = app.create(settings, "submit")
+    submit.register(application, settings)
+    return app.serve(application, pool="solo", processes=1, prefetch=submit.MAX_BATCH)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
