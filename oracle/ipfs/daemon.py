@@ -45,6 +45,16 @@ class Node:
             _stop(self.process)
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A node that somebody else starts: it will answer at `api_url`."""
+
+    kind: Kind
+    api_url: str
+    command: list[str]
+    environ: Mapping[str, str]  # on top of the caller's
+
+
 def ensure(
     api_url: str,
     repo: Path,
@@ -75,6 +85,20 @@ def ensure(
     return start_embedded(repo / "embedded", log=log, port=port)
 
 
+def prepare(repo: Path, port: int, environ: Mapping[str, str]) -> Prepared:
+    """Say how to start the node that `ensure` would start, for a caller that keeps it running.
+
+    Raises:
+        Unavailable: Kubo's repository cannot be made.
+    """
+    url = f"http://127.0.0.1:{port}"
+    if binary := shutil.which("ipfs", path=environ.get("PATH", "")):
+        command, changes = _kubo(binary, repo / "kubo", port, environ)
+        return Prepared("kubo on path", url, command, changes)
+    (repo / "embedded").mkdir(parents=True, exist_ok=True)
+    return Prepared("embedded", url, _embedded(repo / "embedded", port), {})
+
+
 def probe(api_url: str, timeout: float = 2.0) -> str:
     """Return what answers at a URL, or "" when nothing that speaks the RPC does."""
     try:
@@ -89,9 +113,8 @@ def start_embedded(repo: Path, *, log: Path, port: int = 0) -> Node:
     Raises:
         Unavailable: it does not come up (its log says why).
     """
-    command = [sys.executable, "-m", "oracle.ipfs.node", "--repo", str(repo), "--port", str(port)]
     ready = _Lines(log)
-    process = _spawn(command, log, dict(os.environ))
+    process = _spawn(_embedded(repo, port), log, dict(os.environ))
     deadline = time.monotonic() + _STARTS_WITHIN
     while time.monotonic() < deadline and process.poll() is None:
         for line in ready.new():
@@ -104,12 +127,32 @@ def start_embedded(repo: Path, *, log: Path, port: int = 0) -> Node:
 
 def _start_kubo(binary: str, repo: Path, log: Path, port: int, environ: Mapping[str, str]) -> Node:
     """Start Kubo offline, on loopback, on a repository of its own."""
-    environ = {**environ, "IPFS_PATH": str(repo), "IPFS_TELEMETRY": "off"}
+    port = port or free_port()
+    command, changes = _kubo(binary, repo, port, environ)
+    process = _spawn(command, log, {**environ, **changes})
+    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + _STARTS_WITHIN
+    while time.monotonic() < deadline and process.poll() is None:
+        if agent := probe(url):
+            return Node("kubo on path", url, agent, process)
+        time.sleep(0.1)
+    raise _gave_up(process, binary, log)
+
+
+def _embedded(repo: Path, port: int) -> list[str]:
+    """Return the command of our own node."""
+    return [sys.executable, "-m", "oracle.ipfs.node", "--repo", str(repo), "--port", str(port)]
+
+
+def _kubo(
+    binary: str, repo: Path, port: int, environ: Mapping[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """Make Kubo's repository when there is none; return its command and variables."""
+    changes = {"IPFS_PATH": str(repo), "IPFS_TELEMETRY": "off"}
     if not (repo / "config").exists():
         repo.mkdir(parents=True, exist_ok=True)
         made = subprocess.run(  # noqa: S603 (a binary that the user has on PATH)
             [binary, "init", "--empty-repo"],
-            env=environ,
+            env={**environ, **changes},
             capture_output=True,
             timeout=60,
             check=False,
@@ -119,15 +162,8 @@ def _start_kubo(binary: str, repo: Path, log: Path, port: int, environ: Mapping[
                 f"`{binary} init` failed: {made.stderr.decode(errors='replace')[-300:]}",
                 hint="take it off PATH to use the embedded node",
             )
-    port = port or free_port()
     _keep_local(repo / "config", port)
-    process = _spawn([binary, "daemon", "--offline", "--migrate=false"], log, environ)
-    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + _STARTS_WITHIN
-    while time.monotonic() < deadline and process.poll() is None:
-        if agent := probe(url):
-            return Node("kubo on path", url, agent, process)
-        time.sleep(0.1)
-    raise _gave_up(process, binary, log)
+    return [binary, "daemon", "--offline", "--migrate=false"], changes
 
 
 def free_port() -> int:

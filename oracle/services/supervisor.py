@@ -112,15 +112,25 @@ class Supervisor:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, progress: Progress | None = None) -> None:
-        """Start all in order, each when the one before it is ready.
+    def start(self, progress: Progress | None = None, *, together: bool = False) -> None:
+        """Start all in order, each when the one before it is ready, or all of them at once.
 
         Raises:
             ProcessFailed: one exited or was not ready in time; those already started are stopped.
         """
+        report = progress or _silent
         try:
-            for name in self._children:
-                self.start_one(name, progress)
+            if together:
+                for name, child in self._children.items():
+                    if child.state != "running":
+                        report(name, "starting")
+                        self._spawn(child)
+                for name, child in self._children.items():
+                    self._await_ready(child)
+                    report(name, "ready")
+            else:
+                for name in self._children:
+                    self.start_one(name, progress)
         except BaseException:
             self.stop()
             raise
