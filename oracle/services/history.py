@@ -1,0 +1,108 @@
+"""Reads what happened from the logs of one deployment: the chain is the only memory.
+
+Knows nothing of what the events mean; the services fold them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from oracle.chain import logs
+from oracle.chain.events import Event
+from oracle.chain.rpc import Node, RpcError, quantity
+from oracle.errors import Unavailable
+from oracle.types import Address, Bytes32, Contracts, Log, Timestamp
+
+SPAN = 100_000  # blocks asked for at once; halved when the node refuses
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One event and where it stands in the chain."""
+
+    event: Event
+    block: int
+    tx_hash: Bytes32
+    index: int  # of the log in its block
+
+
+class History:
+    """The logs of one deployment, read when asked for."""
+
+    def __init__(self, rpc: Node, contracts: Contracts) -> None:
+        self._rpc = rpc
+        self._contracts = contracts
+
+    def read(
+        self,
+        place: Address,
+        kinds: Sequence[type[Event]],
+        *topics: Bytes32 | None,
+    ) -> list[Happened]:
+        """Return the events of these kinds that a contract logged, oldest first.
+
+        Args:
+            place: the contract.
+            kinds: event classes of oracle.chain.events.
+            topics: values of the 1st, 2nd, 3rd indexed argument; None = any.
+
+        Raises:
+            Unavailable: the node cannot answer, even for a single block.
+        """
+        wanted: list[object] = [["0x" + logs.topic_of(kind).hex() for kind in kinds]]
+        wanted += [None if topic is None else "0x" + topic.hex() for topic in topics]
+        head = quantity(self._rpc.call("eth_blockNumber"))
+        start, span = self._contracts.deployed_at, SPAN
+        found: list[Happened] = []
+        while start <= head:
+            stop = min(start + span - 1, head)
+            query = {
+                "address": place,
+                "topics": wanted,
+                "fromBlock": hex(start),
+                "toBlock": hex(stop),
+            }
+            try:
+                raw = self._rpc.call("eth_getLogs", query)
+            except RpcError as error:  # most nodes bound the range or the number of results
+                if span == 1:
+                    raise Unavailable(
+                        f"the node gives no logs of block {start}: {error}"
+                    ) from error
+                span //= 2
+                continue
+            found += self._happened(logs.parse(entry) for entry in raw)
+            start = stop + 1
+        return found
+
+    def times(self, blocks: Iterable[int]) -> dict[int, Timestamp]:
+        """Return the time of each block, in unix seconds."""
+        numbers = sorted(set(blocks))
+        answers = self._rpc.batch([("eth_getBlockByNumber", hex(n), False) for n in numbers])
+        for answer in answers:
+            if not isinstance(answer, dict):
+                raise Unavailable(f"the node does not know a block it named: {answer!r:.80}")
+        return {
+            n: Timestamp(quantity(a["timestamp"])) for n, a in zip(numbers, answers, strict=True)
+        }
+
+    def now(self) -> Timestamp:
+        """Return the time of the latest block: what contracts take for now."""
+        block = self._rpc.call("eth_getBlockByNumber", "latest", False)
+        return Timestamp(quantity(block["timestamp"]))
+
+    @staticmethod
+    def _happened(entries: Iterable[Log]) -> list[Happened]:
+        return [
+            Happened(event, log.block_number, log.tx_hash, log.log_index)
+            for log in entries
+            if (event := logs.decode(log)) is not None
+        ]
+
+
+def topic(value: int | str | bytes) -> Bytes32:
+    """Return an indexed argument as a topic: a number, an address, or 32 bytes."""
+    if isinstance(value, bytes):
+        return Bytes32(value.rjust(32, b"\0"))
+    if isinstance(value, str):
+        return Bytes32(bytes.fromhex(value[2:]).rjust(32, b"\0"))
+    return Bytes32(value.to_bytes(32))
