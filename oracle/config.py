@@ -32,8 +32,10 @@ class Settings:
     operator: str = ""  # name of the operator this process belongs to; prefixes its queues
     key: str = ""  # name of a keystore in home/keys, or a path to one
     password_file: str = ""  # file that holds the keystore's password
+    operator_address: str = ""  # "" = the one that the keystore names; the watcher has no key
     finality_depth: int = 0  # blocks below the head that count as final; 0 on Anvil
     poll_interval: float = 0.25  # seconds between two looks at the chain
+    requeue_after: float = 60.0  # seconds without progress until a job is put on the queue again
     cache_bytes: int = 20 * 2**30  # bound of the weight cache on disk
     ipfs_timeout: float = 30.0  # seconds until an unresolved CID gives up
     log_level: str = "info"
