@@ -10,7 +10,13 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 
 from oracle.errors import ConfigInvalid, PermanentError, Unavailable
 
@@ -24,6 +30,10 @@ _OVERLOADED = -32005  # EIP-1474: limit exceeded
 
 class RpcUnavailable(Unavailable):
     """The node cannot be reached, did not answer in time, or is overloaded."""
+
+
+class RpcTimeout(RpcUnavailable):
+    """The node did not answer in time: a smaller question may do better than the same again."""
 
 
 class RpcMalformed(Unavailable):
@@ -95,7 +105,8 @@ class Rpc:
             timeout=timeout, transport=transport, headers={"content-type": "application/json"}
         )
         self._retrying = Retrying(
-            retry=retry_if_exception_type((RpcUnavailable, RpcMalformed)),
+            retry=retry_if_exception_type((RpcUnavailable, RpcMalformed))
+            & retry_if_not_exception_type(RpcTimeout),
             stop=stop_after_attempt(attempts),
             wait=wait_random_exponential(multiplier=backoff, max=5),
             reraise=True,
@@ -135,11 +146,7 @@ class Rpc:
 
     def expect_chain(self, chain_id: int) -> None:
         """Raise WrongChain unless the node serves this chain."""
-        if (found := self.chain_id()) != chain_id:
-            raise WrongChain(
-                f"{self.name} serves chain {found}, the contracts are on chain {chain_id}",
-                hint="point TALLYSTICK_RPC_URL at a node of the right chain",
-            )
+        expect_chain(self, chain_id)
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -160,7 +167,7 @@ class Rpc:
         try:
             response = self._client.post(self.url, content=body)
         except httpx.TimeoutException as error:
-            raise RpcUnavailable(
+            raise RpcTimeout(
                 f"{self.name} did not answer in time", hint="is the node overloaded or syncing?"
             ) from error
         except httpx.HTTPError as error:
@@ -182,6 +189,15 @@ class Rpc:
         if kind is list and isinstance(answer, dict) and "error" in answer:
             raise _result(answer, answer.get("id"))  # the batch as a whole was refused
         raise RpcMalformed(f"{self.name} answered a {type(answer).__name__}, not JSON-RPC")
+
+
+def expect_chain(node: Node, chain_id: int) -> None:
+    """Raise WrongChain unless the node serves this chain."""
+    if (found := quantity(node.call("eth_chainId"))) != chain_id:
+        raise WrongChain(
+            f"the node serves chain {found}, the contracts are on chain {chain_id}",
+            hint="point TALLYSTICK_RPC_URL at a node of the right chain",
+        )
 
 
 def block_param(block: BlockId) -> str | dict[str, Any]:

@@ -1,0 +1,193 @@
+"""Reads blocks and logs in order, in ranges that suit the node, and never mixes two histories.
+
+```
+  start                                        end - DENSE                end
+    │◀── far below the end: large ranges ──────────▶│◀── block by block ───▶│
+    │  head of range │ logs of range │ head again   │  headers, then logs by block hash
+```
+A range's logs count only if its last block has the same hash before and after they were read, and
+its first block stands on the last one of the range before. Near the end every block is asked for
+by its hash, which cannot be mixed up. Whoever stores the blocks can therefore trust the logs.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from oracle.chain import logs
+from oracle.chain.rpc import (
+    Node,
+    RpcError,
+    RpcMalformed,
+    RpcTimeout,
+    expect_chain,
+    hexbytes,
+    quantity,
+)
+from oracle.errors import TransientError
+from oracle.types import Address, BlockRef, Bytes32, Log, Timestamp
+
+DENSE = 32  # blocks below the end that are read one by one, with their headers
+_FIRST_SPAN = 1024  # blocks
+_MAX_SPAN = 2**17
+_FAST, _SLOW = 0.5, 4.0  # seconds for one range
+_MANY_LOGS = 20_000  # about 20 MB of JSON
+
+
+class Reorganised(TransientError):
+    """The chain changed while it was read: compare the hashes you know, then read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What one range of blocks held."""
+
+    start: int
+    end: int
+    blocks: tuple[BlockRef, ...]  # ascending; at least the last one of the range
+    logs: tuple[Log, ...]  # in the order of the chain
+
+
+class Scanner:
+    """Reads the logs of some contracts from one node."""
+
+    def __init__(
+        self,
+        rpc: Node,
+        addresses: Sequence[Address],
+        topics: Sequence[Bytes32] = (),
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare; nothing is read.
+
+        Args:
+            addresses: contracts whose logs are read.
+            topics: kinds of events (`logs.topic_of`); all when left out.
+            clock: seconds, to tell fast ranges from slow ones.
+        """
+        self._rpc = rpc
+        self._filter: dict[str, Any] = {"address": list(addresses)}
+        if topics:
+            self._filter["topics"] = [["0x" + topic.hex() for topic in topics]]
+        self._clock = clock
+        self._span = _FIRST_SPAN
+
+    def expect_chain(self, chain_id: int) -> None:
+        """Raise WrongChain unless the node serves this chain."""
+        expect_chain(self._rpc, chain_id)
+
+    def head(self) -> int:
+        """Return the number of the newest block."""
+        return quantity(self._rpc.call("eth_blockNumber"))
+
+    def block(self, number: int) -> BlockRef | None:
+        """Return the block of that number as the chain has it now; None above the head."""
+        raw = self._rpc.call("eth_getBlockByNumber", hex(number), False)
+        return None if raw is None else parse_block(raw)
+
+    def has(self, block: BlockRef) -> bool:
+        """Return whether this very block is on the chain now."""
+        found = self.block(block.number)
+        return found is not None and found.hash == block.hash
+
+    def scan(self, start: int, end: int, parent: BlockRef | None = None) -> Iterator[Chunk]:
+        """Yield the blocks from `start` to `end` inclusive, in consecutive ranges.
+
+        Args:
+            parent: block `start - 1` as the caller knows it, to be connected to.
+
+        Raises:
+            Reorganised: the chain changed meanwhile. Chunks that were yielded were one history.
+            RpcError, Unavailable: the node cannot answer even for a single block.
+        """
+        while start <= end:
+            last = min(start + self._span - 1, end - DENSE)
+            if last >= start:
+                chunk = self._range(start, last, parent)
+            else:
+                chunk = self._block_by_block(start, min(start + DENSE - 1, end), parent)
+            if chunk is not None:
+                yield chunk
+                start, parent = chunk.end + 1, chunk.blocks[-1]
+
+    def _range(self, start: int, end: int, parent: BlockRef | None) -> Chunk | None:
+        """Read a large range at once; None when it was too large and must be tried smaller."""
+        before = self._blocks([start, end])
+        _connect(parent, before[0])
+        began = self._clock()
+        try:
+            question = {**self._filter, "fromBlock": hex(start), "toBlock": hex(end)}
+            found = _parse_all(self._rpc.call("eth_getLogs", question))
+        except (RpcError, RpcTimeout, RpcMalformed):
+            if start == end:
+                raise
+            self._span = (end - start + 1) // 2
+            return None
+        took = self._clock() - began
+        after = self._blocks([end])[0]
+        if after != before[1]:
+            raise Reorganised(f"block {end} changed while its logs were read")
+        if took > _SLOW or len(found) > _MANY_LOGS:
+            self._span = max(1, self._span // 2)
+        elif took < _FAST and len(found) < _MANY_LOGS // 2:
+            self._span = min(2 * self._span, _MAX_SPAN)
+        return Chunk(start, end, (after,), found)
+
+    def _block_by_block(self, start: int, end: int, parent: BlockRef | None) -> Chunk:
+        blocks = self._blocks(range(start, end + 1))
+        for block in blocks:
+            _connect(parent, block)
+            parent = block
+        calls = [
+            ("eth_getLogs", {**self._filter, "blockHash": "0x" + block.hash.hex()})
+            for block in blocks
+        ]
+        answers = self._rpc.batch(calls)
+        for block, answer in zip(blocks, answers, strict=True):
+            if isinstance(answer, RpcError):
+                raise Reorganised(f"block {block.number} vanished: {answer.message}") from answer
+        found = tuple(log for answer in answers for log in _parse_all(answer))
+        return Chunk(start, end, tuple(blocks), found)
+
+    def _blocks(self, numbers: Sequence[int]) -> list[BlockRef]:
+        answers = self._rpc.batch([("eth_getBlockByNumber", hex(n), False) for n in numbers])
+        blocks = []
+        for number, answer in zip(numbers, answers, strict=True):
+            if isinstance(answer, RpcError):
+                raise answer
+            if answer is None:
+                raise Reorganised(f"block {number} is not there")
+            blocks.append(parse_block(answer))
+        return blocks
+
+
+def parse_block(raw: Any) -> BlockRef:
+    """Read a block of `eth_getBlockByNumber`.
+
+    Raises:
+        RpcMalformed: it is not one.
+    """
+    try:
+        return BlockRef(
+            quantity(raw["number"]),
+            Bytes32(hexbytes(raw["hash"], 32)),
+            Bytes32(hexbytes(raw["parentHash"], 32)),
+            Timestamp(quantity(raw["timestamp"])),
+        )
+    except (TypeError, KeyError) as error:
+        raise RpcMalformed(f"the node answered {raw!r:.80}, not a block") from error
+
+
+def _parse_all(answer: Any) -> tuple[Log, ...]:
+    if not isinstance(answer, list):
+        raise RpcMalformed(f"the node answered {answer!r:.80}, not a list of logs")
+    return tuple([logs.parse(raw) for raw in answer])
+
+
+def _connect(parent: BlockRef | None, block: BlockRef) -> None:
+    if parent is None or block.number != parent.number + 1:
+        return
+    if block.parent_hash != parent.hash:
+        raise Reorganised(f"block {block.number} does not stand on the block known below it")
