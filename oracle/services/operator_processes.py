@@ -1,0 +1,72 @@
+"""The three processes that make an operator, for a supervisor; each gets only what it may hold.
+
+```
+  watcher     no key, no torch   RPC, store, queue
+  infer       no key, no RPC     queue, IPFS
+  submitter   the key            queue, store, RPC
+```
+Variables that a process must not have are set empty, so that none is inherited from our own.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from oracle.config import Settings
+from oracle.errors import ConfigInvalid
+from oracle.services.supervisor import ProcessSpec
+from oracle.services.wallets import WalletInfo, read_password
+
+GRACE = 30.0  # seconds that a worker gets to finish the answer it is at
+
+
+def processes(
+    settings: Settings, wallet: WalletInfo, *, name: str = "", infer_processes: int = 0
+) -> tuple[ProcessSpec, ...]:
+    """Return watcher, infer worker and submitter of one operator, in the order of their start.
+
+    Args:
+        settings: of the network; `password_file` opens the operator's wallet.
+        wallet: the operator's keystore.
+        name: of the operator: prefix of its queues, folder of its store, cache and logs; the
+            wallet's name when left out.
+        infer_processes: children of the infer worker; 0 = what fits the machine.
+
+    Raises:
+        ConfigInvalid: no password file, or one that cannot be read: a process cannot be asked.
+    """
+    if not settings.password_file:
+        raise ConfigInvalid(
+            "an operator's submitter runs unattended and needs a password file",
+            hint="say --password-file FILE or set TALLYSTICK_PASSWORD_FILE",
+        )
+    read_password(Path(settings.password_file))
+    name = name or wallet.name
+    folder = settings.home / "operators" / name
+    public = {
+        "TALLYSTICK_HOME": str(settings.home.resolve()),
+        "TALLYSTICK_OPERATOR": name,
+        "TALLYSTICK_OPERATOR_ADDRESS": wallet.address,
+        "TALLYSTICK_RPC_URL": settings.rpc_url,
+        "TALLYSTICK_IPFS_API": settings.ipfs_api,
+        "TALLYSTICK_REDIS_URL": settings.redis_url,
+        "TALLYSTICK_KEY": "",
+        "TALLYSTICK_PASSWORD_FILE": "",
+    }
+    secret = {
+        "TALLYSTICK_KEY": str(wallet.path.resolve()),
+        "TALLYSTICK_PASSWORD_FILE": str(Path(settings.password_file).expanduser().resolve()),
+    }
+    infer = ["worker", "--role", "infer"]
+    if infer_processes:
+        infer += ["--processes", str(infer_processes)]
+
+    def spec(role: str, module: Sequence[str], env: Mapping[str, str]) -> ProcessSpec:
+        argv = (sys.executable, "-m", *module)
+        return ProcessSpec(f"{name}.{role}", argv, env, folder / f"{role}.log", grace=GRACE)
+
+    return (
+        spec("watcher", ["oracle.watcher"], public),
+        spec("infer", infer, public),
+        spec("submitter", ["worker", "--role", "submit"], public | secret),
+    )
