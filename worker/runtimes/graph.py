@@ -201,6 +201,8 @@ def _output_names(output: dict[str, Any]) -> Any:
 
 
 def _bind(values: Values, node: _Node, result: Any) -> None:
+    if not node.outputs:  # an assertion
+        return
     results: Sequence[Any] = result if node.spread else (result,)
     for names, item in zip(node.outputs, results, strict=True):
         if isinstance(names, list):

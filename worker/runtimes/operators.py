@@ -23,7 +23,7 @@ _COMPOSITES = """
     to.dtype to.dtype_layout to.device lift_fresh_copy.default detach.default detach_.default
     dropout.default feature_dropout.default scaled_dot_product_attention.default
     softmax.int log_softmax.int silu.default mish.default hardswish.default hardsigmoid.default
-    softplus.default relu6.default selu.default celu.default logsigmoid.default glu.default
+    softplus.default relu6.default selu.default celu.default log_sigmoid.default glu.default
     prelu.default threshold.default clamp_min.default clamp_max.default
     max_pool1d.default max_pool2d.default max_pool3d.default avg_pool1d.default
     adaptive_avg_pool1d.default adaptive_avg_pool2d.default adaptive_max_pool2d.default

@@ -35,7 +35,7 @@ def running(what: str) -> Iterator[None]:
             yield
     except torch.OutOfMemoryError as error:
         raise DeviceFull(f"{what}: the device is out of memory", hint="lower the batch") from error
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
         if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
             raise DeviceFull(f"{what}: not enough memory on this host") from error
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
