@@ -39,7 +39,10 @@ def loads(data: bytes) -> Any:
     """
     try:
         value = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_not_a_number
+            data.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_int=_number,
+            parse_constant=_not_a_number,
         )
     except (ValueError, RecursionError) as error:
         raise InputInvalid(f"not JSON: {error}", hint="expected UTF-8 JSON") from error
@@ -65,6 +68,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         raise ValueError("an object has the same key twice")
     return result
+
+
+def _number(text: str) -> int | float:
+    number = int(text)
+    # RFC 8785 writes large floats without a point; as integers they would be out of its domain.
+    return number if abs(number) < 2**53 else float(text)
 
 
 def _not_a_number(text: str) -> NoReturn:

@@ -24,7 +24,7 @@ from oracle.types import Bytes32
 
 MAX_TENSORS = 64
 MAX_RANK = 8
-MAX_HEADER_BYTES = 65536
+MAX_HEADER_BYTES = 65536  # no 64 tensors need half of it
 MAX_NAME_LENGTH = 128
 DTYPES: Mapping[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
@@ -49,7 +49,7 @@ def encode(tensors: Mapping[str, Array]) -> bytes:
 
     Raises:
         InputInvalid: no or too many tensors, a name that is not 1…128 printable ASCII characters,
-            a dtype outside `DTYPES`, more than 8 dimensions, or a header above 64 KiB.
+            a dtype outside `DTYPES`, or more than 8 dimensions.
     """
     _check_count(len(tensors))
     header: dict[str, Any] = {}
@@ -73,8 +73,6 @@ def encode(tensors: Mapping[str, Array]) -> bytes:
         offset = end
     text = canonical.dumps(header)
     text += b" " * (-len(text) % 8)
-    if len(text) > MAX_HEADER_BYTES:
-        raise InputInvalid(f"header of {len(text)} bytes is above {MAX_HEADER_BYTES}")
     return b"".join([len(text).to_bytes(_LENGTH_BYTES, "little"), text, *parts])
 
 
