@@ -36,6 +36,14 @@ class Message:
     payload: Mapping[str, Any]  # JSON; the task's keyword arguments
 
 
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A message and the jobs that it moves on."""
+
+    message: Message
+    jobs: tuple[Job, ...]
+
+
 class JobQueue(Protocol):
     """Where messages go."""
 
@@ -138,47 +146,50 @@ class MemoryQueue:
             raise Unavailable("the queue is down", hint="start it again")
 
 
-def message_for(
-    job: Job, queue_name: Callable[[str], str], version: VersionRecord | None
-) -> Message:
-    """Say in a message what `job.step` asks for; `version` is needed for `infer` alone."""
+def parcels(
+    jobs: Iterable[Job],
+    queue_name: Callable[[str], str],
+    version_of: Callable[[int, int], VersionRecord],
+) -> list[Parcel]:
+    """Say in messages what each job's step asks for; many settlements share one message.
+
+    Args:
+        jobs: each with a step.
+        queue_name: from role (`infer`, `submit`) to the queue's full name.
+        version_of: from model and version to what the registry says of it.
+    """
+    singles: list[Parcel] = []
+    settling: list[Job] = []
+    for job in jobs:
+        if job.step is Step.FINALIZE:
+            settling.append(job)
+            continue
+        payload = _payload(job, version_of)
+        role = "infer" if job.step is Step.INFER else "submit"
+        singles.append(Parcel(_message(job, queue_name(role), payload), (job,)))
+    for start in range(0, len(settling), FINALIZE_BATCH):
+        batch = tuple(settling[start : start + FINALIZE_BATCH])
+        payload = {"request_ids": [_hex(job.request_id) for job in batch]}
+        singles.append(Parcel(_message(batch[0], queue_name("submit"), payload), batch))
+    return singles
+
+
+def _message(job: Job, queue: str, payload: Mapping[str, Any]) -> Message:
+    task_id = f"{job.step}:{_hex(job.request_id)}:{job.attempt}"
+    return Message(queue, f"tallystick.{job.step}", task_id, payload)
+
+
+def _payload(job: Job, version_of: Callable[[int, int], VersionRecord]) -> dict[str, Any]:
     request_id = _hex(job.request_id)
-    match job.step:
-        case Step.INFER:
-            if version is None:
-                raise ValueError(f"an infer message needs the version of {request_id}")
-            payload = _infer_payload(job, version)
-        case Step.DELIVER:
-            if job.answer is None:
-                raise ValueError(f"a deliver message needs the answer of {request_id}")
-            payload = {
-                "request_id": request_id,
-                "output_root": _hex(job.answer.output_root),
-                "output_cid": _hex(job.answer.output_cid),
-            }
-        case Step.CLAIM | Step.POST_OUTPUT:
-            payload = {"request_id": request_id}
-        case _:
-            raise ValueError(f"no message for step {job.step!r} of {request_id}")
-    role = "infer" if job.step is Step.INFER else "submit"
-    return Message(queue_name(role), f"tallystick.{job.step}", _task_id(job), payload)
-
-
-def finalize_messages(jobs: Iterable[Job], queue_name: Callable[[str], str]) -> list[Message]:
-    """Say in few messages which deliveries are to be settled."""
-    waiting = list(jobs)
-    batches = [
-        waiting[start : start + FINALIZE_BATCH] for start in range(0, len(waiting), FINALIZE_BATCH)
-    ]
-    return [
-        Message(
-            queue_name("submit"),
-            f"tallystick.{Step.FINALIZE}",
-            _task_id(batch[0]),
-            {"request_ids": [_hex(job.request_id) for job in batch]},
-        )
-        for batch in batches
-    ]
+    if job.step is Step.INFER:
+        return _infer_payload(job, version_of(job.request.model_id, job.request.version))
+    if job.step is Step.DELIVER and job.answer is not None:
+        return {
+            "request_id": request_id,
+            "output_root": _hex(job.answer.output_root),
+            "output_cid": _hex(job.answer.output_cid),
+        }
+    return {"request_id": request_id}
 
 
 def _infer_payload(job: Job, version: VersionRecord) -> dict[str, Any]:
@@ -194,10 +205,6 @@ def _infer_payload(job: Job, version: VersionRecord) -> dict[str, Any]:
         "params": _hex(request.params),
         "claim": {"operator": job.claim.operator, "until": job.claim.until},
     }
-
-
-def _task_id(job: Job) -> str:
-    return f"{job.step}:{_hex(job.request_id)}:{job.attempt}"
 
 
 def _hex(data: bytes) -> str:

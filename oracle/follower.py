@@ -1,0 +1,173 @@
+"""Keeps a store in step with the chain: logs, blocks and the chain half of jobs; reorgs included.
+
+Knows nothing of queues, and leaves what to do about a job to `oracle/jobs.py`. After `follow`
+returned, the store is what it would be if only the blocks that are now on the chain had ever been.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from threading import Event as Flag
+from typing import Protocol
+
+import structlog
+
+from oracle import jobs
+from oracle.chain.events import OperatorAuthorized, Requested
+from oracle.chain.logs import decode, decode_all, keys, topic_of
+from oracle.chain.reorg import common_block
+from oracle.chain.scan import Chunk
+from oracle.errors import Unavailable
+from oracle.store.facts import StoredLog
+from oracle.store.job import Job
+from oracle.store.store import Store
+from oracle.store.transaction import Transaction
+from oracle.types import Address, BlockRef, Contracts, RequestId
+
+KEPT_BLOCKS = 512  # hashes kept: a reorg deeper than that starts the store's chain half anew
+
+
+class NodeBehind(Unavailable):
+    """The node's head is below what was seen before, on the same history."""
+
+
+class Chain(Protocol):
+    """What is needed of a chain; `Scanner` has it."""
+
+    def expect_chain(self, chain_id: int) -> None: ...
+    def head(self) -> int: ...
+    def has(self, block: BlockRef) -> bool: ...
+    def scan(self, start: int, end: int, parent: BlockRef | None = None) -> Iterator[Chunk]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What one look at the chain brought."""
+
+    blocks: int = 0  # applied
+    logs: int = 0  # new ones
+    rewound: int = 0  # blocks forgotten
+
+
+class Follower:
+    """The store's side of one chain, for one operator."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        store: Store,
+        operator: Address,
+        contracts: Contracts,
+        *,
+        finality_depth: int = 0,
+        stop: Flag | None = None,
+    ) -> None:
+        """Take the collaborators; nothing is read yet.
+
+        Args:
+            chain: reader of blocks and of the contracts' logs.
+            store: of this operator alone.
+            operator: whose jobs are kept.
+            contracts: the deployment that is watched.
+            finality_depth: blocks below the head that count as final.
+            stop: when set, a long way to the head is broken off between two transactions.
+        """
+        self._chain = chain
+        self._store = store
+        self._operator = operator
+        self._contracts = contracts
+        self._depth = finality_depth
+        self._stop = stop or Flag()
+        self._log = structlog.get_logger("tallystick.follower")
+
+    def follow(self) -> Followed:
+        """Bring the store to the finalized head.
+
+        Raises:
+            WrongChain: the node serves another chain.
+            TransientError, RpcError: chain or store could not be used, or the chain changed under
+                our eyes. What was committed stays right; the next call goes on.
+        """
+        self._chain.expect_chain(self._contracts.chain_id)
+        head = self._chain.head()
+        with self._store.read() as tx:
+            known = tx.blocks()
+        common = self._still_there(known, head)
+        rewound = 0
+        if known and common != known[0]:
+            rewound = known[0].number - self._rewind(common)
+        blocks, logs = self._apply_all(common, head - self._depth)
+        return Followed(blocks, logs, rewound)
+
+    def _still_there(self, known: list[BlockRef], head: int) -> BlockRef | None:
+        """Return the newest known block that the chain still has."""
+        reached = [block for block in known if block.number <= head]
+        newest_there = bool(reached) and self._chain.has(reached[0])
+        if len(reached) < len(known) and (newest_there or not reached):
+            raise NodeBehind(
+                f"the node is at block {head}, block {known[0].number} was seen before",
+                hint="it is syncing, or one of several nodes behind one address lags",
+            )
+        return reached[0] if newest_there else common_block(self._chain, reached)
+
+    def _rewind(self, common: BlockRef | None) -> int:
+        """Forget what the chain has forgotten, all of it when nothing known is left."""
+        number = common.number if common else self._contracts.deployed_at - 1
+        with self._store.begin() as tx:
+            touched = tx.rewind(number)
+            # Open jobs as well: the chain's time may have gone back.
+            self._refold(tx, touched | {job.request_id for job in tx.open_jobs()})
+        self._log.warning("chain_reorganised", back_to=number, requests=len(touched))
+        return number
+
+    def _apply_all(self, parent: BlockRef | None, finalized: int) -> tuple[int, int]:
+        """Apply all logs up to the finalized block, one transaction for each range."""
+        start = parent.number + 1 if parent else self._contracts.deployed_at
+        logs = 0
+        for chunk in self._chain.scan(start, finalized, parent):
+            with self._store.begin() as tx:
+                logs += self._apply(tx, chunk)
+            if self._stop.is_set():
+                break
+        return max(0, finalized - start + 1), logs
+
+    def _apply(self, tx: Transaction, chunk: Chunk) -> int:
+        decode_all(chunk.logs)  # a malformed one is refused before anything is stored
+        fresh = tx.add_logs([StoredLog(log, *keys(log)) for log in chunk.logs])
+        touched = {stored.request_id for stored in fresh if stored.request_id is not None}
+        authorized = topic_of(OperatorAuthorized)
+        for stored in fresh:
+            if stored.log.topics[0] == authorized:
+                touched |= self._authorize(tx, stored)
+        self._refold(tx, touched)
+        tx.add_blocks(chunk.blocks)
+        tx.prune_blocks(KEPT_BLOCKS)
+        tx.set_cursor(chunk.end)
+        return len(fresh)
+
+    def _authorize(self, tx: Transaction, stored: StoredLog) -> set[RequestId]:
+        """Note an authorisation; return the requests that look different with it."""
+        log, event = stored.log, decode(stored.log)
+        assert isinstance(event, OperatorAuthorized)
+        tx.set_authorized(
+            event.model_id, event.operator, event.authorized, log.block_number, log.log_index
+        )
+        mine = event.operator == self._operator
+        return set(tx.requests_of(event.model_id)) if mine else set()
+
+    def _refold(self, tx: Transaction, requests: Iterable[RequestId]) -> None:
+        """Bring jobs in line with the logs that the store has; drop those without a request."""
+        folded: list[Job] = []
+        for request_id in requests:
+            first, *later = decode_all(tx.logs_of(request_id)) or (None,)
+            job = tx.job(request_id)
+            if not isinstance(first, Requested):
+                tx.delete_job(request_id)
+            elif job is not None:
+                folded.append(jobs.refold(job, first, later))
+            elif self._concerns_me(tx, first):
+                folded.append(jobs.from_events(first, later))
+        tx.put_jobs(folded)
+
+    def _concerns_me(self, tx: Transaction, event: Requested) -> bool:
+        me = self._operator
+        return event.request.operator == me or tx.is_authorized(event.model_id, me)

@@ -1,0 +1,249 @@
+"""Turns finalized logs into messages on the operator's queue; restarts, reorgs, outages included.
+
+The loop around `oracle/jobs.py`, which says what to do; docs/operator.md shows one cycle as a
+picture and what a crash at each line leaves behind. Holds no key. `python -m oracle.watcher`.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Event as Flag
+
+import structlog
+from eth_utils.address import to_checksum_address
+
+from oracle import jobs
+from oracle import logs as logging
+from oracle.chain import keys
+from oracle.chain.events import VersionPublished
+from oracle.chain.logs import decode_all, topic_of
+from oracle.chain.rpc import Rpc, RpcError
+from oracle.chain.scan import Scanner
+from oracle.config import Settings
+from oracle.errors import ConfigInvalid, NotFound, TallystickError, TransientError
+from oracle.follower import Chain, Followed, Follower
+from oracle.jobs import Clock, Operator
+from oracle.queue import CeleryQueue, JobQueue, Parcel, parcels
+from oracle.store.facts import RewindNeeded
+from oracle.store.job import Job
+from oracle.store.store import Store
+from oracle.store.transaction import Transaction
+from oracle.types import Address, Contracts, RequestId, VersionRecord
+
+BATCH = 500  # jobs concluded in one transaction
+BACKOFF_FIRST = 0.25  # seconds; doubles with every failed cycle
+BACKOFF_LAST = 5.0  # seconds
+# What a cycle may fail with and be tried again: a server is away, the node answers nonsense, or the
+# chain changed between two of its answers. Whatever else goes wrong ends the process.
+PASSING = (TransientError, RpcError, RewindNeeded)
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """What one look found and did."""
+
+    found: Followed
+    messages: int
+
+
+class Watcher:
+    """One operator's eye on the chain."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        store: Store,
+        queue: JobQueue,
+        operator: Operator,
+        contracts: Contracts,
+        *,
+        queue_name: Callable[[str], str] = str,
+        finality_depth: int = 0,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Take the collaborators; nothing is read yet.
+
+        Args:
+            chain: reader of blocks and of the contracts' logs.
+            store: of this operator alone.
+            queue: where messages go.
+            operator: whose jobs these are.
+            contracts: the deployment that is watched.
+            queue_name: from role (`infer`, `submit`) to the operator's queue.
+            finality_depth: blocks below the head that count as final.
+            now: wall clock, unix seconds.
+        """
+        self._stop = Flag()
+        self._follower = Follower(
+            chain,
+            store,
+            operator.address,
+            contracts,
+            finality_depth=finality_depth,
+            stop=self._stop,
+        )
+        self._store = store
+        self._queue = queue
+        self._operator = operator
+        self._queue_name = queue_name
+        self._now = now
+        self._log = structlog.get_logger("tallystick.watcher")
+
+    def cycle(self) -> Cycle:
+        """Follow the chain to its finalized head, then put on the queue what is due.
+
+        Raises:
+            WrongChain: the node serves another chain.
+            TransientError, RpcError: chain, store or queue could not be used. Nothing is lost; the
+                next cycle goes on.
+        """
+        found = self._follower.follow()
+        return Cycle(found, self._dispatch())
+
+    # ── Messages ────────────────────────────────────────────────────────────────────────────────
+
+    def _dispatch(self) -> int:
+        """Conclude what is due, store it, send it, and note what was taken; return messages."""
+        generation = self._queue.generation()
+        messages = 0
+        while not self._stop.is_set():
+            looked, outgoing = self._conclude(generation)
+            self._send(outgoing, generation)
+            messages += len(outgoing)
+            if looked < BATCH:
+                break
+        return messages
+
+    def _conclude(self, generation: str) -> tuple[int, list[Parcel]]:
+        wall = self._now()
+        with self._store.read() as tx:
+            if not (known := tx.blocks()):
+                return 0, []
+            clock = Clock(known[0].timestamp, wall, generation)
+            if not tx.due(clock.chain, wall, generation, limit=1):
+                return 0, []
+        with self._store.begin() as tx:
+            due = tx.due(clock.chain, wall, generation, BATCH)
+            looked = [jobs.advance(job, clock, self._operator, self._may(tx, job)) for job in due]
+            tx.put_jobs(job for job, _ in looked)
+            sending = [job for job, send in looked if send]
+            return len(due), parcels(sending, self._queue_name, partial(self._version, tx))
+
+    def _send(self, outgoing: list[Parcel], generation: str) -> None:
+        """Hand over messages; a crash in here sends them again."""
+        taken: list[RequestId] = []
+        try:
+            for parcel in outgoing:
+                self._queue.send(parcel.message)
+                taken += [job.request_id for job in parcel.jobs]
+                self._log.info("message_sent", task_id=parcel.message.task_id)
+        finally:
+            if taken:
+                with self._store.begin() as tx:  # read again: the submitter may have woken them
+                    current = [job for request_id in taken if (job := tx.job(request_id))]
+                    tx.put_jobs(jobs.sent(job, generation) for job in current)
+
+    def _may(self, tx: Transaction, job: Job) -> bool:
+        return tx.is_authorized(job.request.model_id, self._operator.address)
+
+    def _version(self, tx: Transaction, model_id: int, version: int) -> VersionRecord:
+        for event in decode_all(tx.logs_of_model(model_id, topic_of(VersionPublished))):
+            if isinstance(event, VersionPublished) and event.record.version == version:
+                return event.record
+        raise NotFound(
+            f"the store knows no version {version} of model {model_id}, but a request of it",
+            hint="move the store's file away: the watcher rebuilds it from the chain",
+        )
+
+    # ── The process ─────────────────────────────────────────────────────────────────────────────
+
+    def run(self, interval: float) -> None:
+        """Repeat cycles until `stop`; wait longer and longer while they fail.
+
+        Raises:
+            PermanentError: something that a repetition does not mend, e.g. WrongChain.
+        """
+        trouble, failed = "", 0
+        while not self._stop.is_set():
+            try:
+                done = self.cycle()
+            except PASSING as error:
+                if trouble != type(error).__name__:
+                    self._log.warning("waiting", reason=str(error), hint=error.hint)
+                trouble, failed = type(error).__name__, failed + 1
+                self._stop.wait(min(BACKOFF_LAST, BACKOFF_FIRST * 2 ** min(failed, 10)))
+                continue
+            if trouble:
+                self._log.info("going_on")
+            trouble, failed = "", 0
+            if done.found.logs or done.messages:
+                self._log.debug("cycle", logs=done.found.logs, messages=done.messages)
+            self._stop.wait(interval)
+
+    def stop(self) -> None:
+        """End `run` after the transaction or message at hand; safe in a signal handler."""
+        self._stop.set()
+
+
+def address_of(settings: Settings) -> Address:
+    """Return the operator's address: as set, else as its keystore names it."""
+    if settings.operator_address:
+        return Address(to_checksum_address(settings.operator_address))
+    if not settings.key:
+        raise ConfigInvalid(
+            "no operator to watch for",
+            hint="set TALLYSTICK_KEY (only its address is read) or TALLYSTICK_OPERATOR_ADDRESS",
+        )
+    named = Path(settings.key)
+    stored = settings.home / "keys" / f"{settings.key}.json"
+    return keys.address_of(named if named.is_file() else stored)
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """Watch until SIGTERM or Ctrl-C; return the exit status."""
+    log = structlog.get_logger("tallystick.watcher")
+    try:
+        settings = Settings.load(environ)
+        logging.configure(settings, role="watcher", operator=settings.operator)
+        contracts, me = settings.deployed, address_of(settings)
+        with (
+            closing(Rpc(settings.rpc_url, timeout=5.0, attempts=2)) as rpc,
+            closing(Store.open(settings.database_url)) as store,
+            closing(CeleryQueue(settings.redis_url, settings.operator)) as queue,
+        ):
+            with store.begin() as tx:
+                tx.bind(f"{contracts.chain_id}:{contracts.inference_market}")
+            watched = (
+                contracts.inference_market,
+                contracts.model_registry,
+                contracts.model_access,
+                contracts.operator_registry,
+            )
+            watcher = Watcher(
+                Scanner(rpc, watched),
+                store,
+                queue,
+                Operator(me, requeue_after=settings.requeue_after),
+                contracts,
+                queue_name=settings.queue,
+                finality_depth=settings.finality_depth,
+            )
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: watcher.stop())
+            log.info("watching", address=me, contracts_at=contracts.inference_market)
+            watcher.run(settings.poll_interval)
+    except TallystickError as error:
+        log.error("stopped", reason=str(error), hint=error.hint)
+        return error.exit_code
+    log.info("stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))
