@@ -28,22 +28,15 @@ class _Sessions(http.ClientSync):  # type: ignore[misc]  # the library has no ty
         return session
 
 
-class _Client(ipfshttpclient.Client):  # type: ignore[misc]  # the library has no types
-    _clientfactory = _Sessions
-
-
 class Control:
     """The short calls to one node."""
 
     def __init__(self, endpoint: Endpoint, timeout: float) -> None:
         self._where = f"IPFS node {endpoint.shown}"
         headers = {"Authorization": endpoint.authorization} if endpoint.authorization else {}
-        self._client = _Client(
-            multiaddr(endpoint),
-            f"{endpoint.prefix}/api/v0".lstrip("/"),
-            timeout=timeout,
-            headers=headers,
-        )
+        address, base = multiaddr(endpoint), f"{endpoint.prefix}/api/v0".lstrip("/")
+        self._client = ipfshttpclient.Client(address, base)
+        self._client._client = _Sessions(address, base, headers=headers, timeout=timeout)
 
     def version(self) -> str:
         """Return the agent where the node names it, else its version."""

@@ -41,7 +41,9 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Drop a connection that broke; the client sees that its answer is incomplete."""
-        error = sys.exception() if hasattr(sys, "exception") else sys.exc_info()[1]
+        error = sys.exc_info()[1]
+        if isinstance(error, ConnectionError | TimeoutError):
+            return  # the other side went away, which is its right
         print(f"connection dropped: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
 
 
@@ -77,7 +79,9 @@ class Handler(BaseHTTPRequestHandler):
                 self._json(200, encode(answer))
         except TallystickError as error:
             self._fail(error)
-        except OSError as error:  # a full disk, say; a broken connection ends here as well
+        except ConnectionError:
+            raise
+        except OSError as error:  # a full disk, say
             self._fail(ConfigInvalid(f"the node cannot go on: {error}"))
         return None
 

@@ -124,20 +124,20 @@ class Download:
         """Compare the length of an answer with what is missing.
 
         Raises:
-            DigestMismatch: the node announces more.
+            DigestMismatch: the node announces another one.
         """
-        if declared is not None and self.done + declared > self._size:
-            self._refuse("longer than")
+        if declared is not None and self.done + declared != self._size:
+            self._refuse("more than" if self.done + declared > self._size else "less than")
 
     def take(self, pieces: Iterator[bytes]) -> None:
         """Write and hash what arrives, up to the promised size and not a byte further.
 
         Raises:
-            DigestMismatch: more arrives.
+            DigestMismatch: more arrives, or nothing.
             Interrupted: less arrives.
         """
         running: deque[tuple[int, Future[None], Future[None]]] = deque()
-        arrived = self.done
+        before = arrived = self.done
 
         def settle() -> None:
             count, hashed, written = running.popleft()
@@ -152,7 +152,7 @@ class Download:
                 for piece in pieces:
                     arrived += len(piece)
                     if arrived > self._size:
-                        self._refuse("longer than")
+                        self._refuse("more than")
                     if len(running) == DEPTH * 4:
                         settle()
                     running.append(
@@ -165,6 +165,8 @@ class Download:
             finally:
                 while running:
                     settle()
+        if self.done == before < self._size:
+            self._refuse("less than")  # a whole answer of nothing: the file ends here
         if self.done < self._size:
             raise Interrupted(f"{self._target.name}: {self.done} of {self._size} bytes arrived")
 

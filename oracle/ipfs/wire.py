@@ -128,7 +128,7 @@ class Call:
             raise
 
     def start(self) -> int | None:
-        """Wait for the head of the answer; return its Content-Length where there is one.
+        """Wait for the head of the answer; return the length that it announces, if it does.
 
         Raises:
             Stalled, Interrupted: no answer.
@@ -138,6 +138,9 @@ class Call:
             self._response = self._http.getresponse()
         if self._response.status != 200:
             raise self._refusal(self._response.status)
+        announced = self._response.getheader("X-Content-Length", "")  # Kubo's, which is chunked
+        if self._response.chunked and announced.isdigit():
+            return int(announced)
         return None if self._response.chunked else self._response.length
 
     def pieces(self) -> Iterator[bytes]:

