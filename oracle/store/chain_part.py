@@ -48,7 +48,7 @@ class ChainPart(Part):
 
     def blocks(self) -> list[BlockRef]:
         """Return the remembered blocks, newest first."""
-        rows = self._session.execute(
+        rows = self.session.execute(
             select(
                 BlockRow.number, BlockRow.hash, BlockRow.parent_hash, BlockRow.timestamp
             ).order_by(BlockRow.number.desc())
@@ -73,10 +73,10 @@ class ChainPart(Part):
 
     def prune_blocks(self, keep: int) -> None:
         """Forget all but the newest `keep` blocks: deeper reorgs are not looked for."""
-        newest = self._session.scalar(select(func.max(BlockRow.number)))
+        newest = self.session.scalar(select(func.max(BlockRow.number)))
         if newest is not None:
             oldest = select(BlockRow.number).order_by(BlockRow.number.desc()).limit(keep)
-            self._session.execute(delete(BlockRow).where(BlockRow.number.not_in(oldest)))
+            self.session.execute(delete(BlockRow).where(BlockRow.number.not_in(oldest)))
 
     def add_logs(self, logs: Sequence[StoredLog]) -> list[StoredLog]:
         """Append logs and return those that were not known, in their order.
@@ -119,7 +119,7 @@ class ChainPart(Part):
 
     def requests_of(self, model_id: int) -> list[RequestId]:
         """Return the ids of a model's requests, oldest first."""
-        rows = self._session.scalars(
+        rows = self.session.scalars(
             select(LogRow.request_id)
             .where(LogRow.model_id == model_id, LogRow.request_id.is_not(None))
             .order_by(LogRow.block_number, LogRow.log_index)
@@ -141,7 +141,7 @@ class ChainPart(Part):
 
     def is_authorized(self, model_id: int, operator: Address) -> bool:
         """Say whether an operator is authoritative for a model, by the latest log."""
-        latest = self._session.scalar(
+        latest = self.session.scalar(
             select(AuthorizationRow.authorized)
             .where(
                 and_(AuthorizationRow.model_id == model_id, AuthorizationRow.operator == operator)
@@ -162,15 +162,13 @@ class ChainPart(Part):
             The requests that lost a log.
         """
         gone = LogRow.block_number > number
-        touched = self._session.scalars(
+        touched = self.session.scalars(
             select(LogRow.request_id).where(gone, LogRow.request_id.is_not(None)).distinct()
         )
         requests = {RequestId(row) for row in touched if row is not None}
-        self._session.execute(delete(LogRow).where(gone))
-        self._session.execute(delete(BlockRow).where(BlockRow.number > number))
-        self._session.execute(
-            delete(AuthorizationRow).where(AuthorizationRow.block_number > number)
-        )
+        self.session.execute(delete(LogRow).where(gone))
+        self.session.execute(delete(BlockRow).where(BlockRow.number > number))
+        self.session.execute(delete(AuthorizationRow).where(AuthorizationRow.block_number > number))
         cursor = self.cursor()
         if cursor is not None and cursor > number:
             self.set_cursor(number)
@@ -178,7 +176,7 @@ class ChainPart(Part):
 
     def _insert_logs(self, logs: Sequence[StoredLog]) -> None:
         # The driver takes bytes as they are; SQLAlchemy's per-value handling would double the time.
-        connection = self._session.connection()
+        connection = self.session.connection()
         statement = str(insert(LogRow).compile(dialect=connection.dialect))
         rows = [_row_of(stored) for stored in logs]
         if connection.dialect.positional:
@@ -190,7 +188,7 @@ class ChainPart(Part):
 
     def _places(self, logs: Sequence[StoredLog]) -> dict[tuple[int, int], bytes]:
         numbers = [stored.log.block_number for stored in logs]
-        rows = self._session.execute(
+        rows = self.session.execute(
             select(LogRow.block_number, LogRow.log_index, LogRow.block_hash).where(
                 LogRow.block_number.between(min(numbers), max(numbers))
             )
@@ -198,7 +196,7 @@ class ChainPart(Part):
         return {(number, index): hash_ for number, index, hash_ in rows}
 
     def _logs(self, which: ColumnElement[bool]) -> list[Log]:
-        rows = self._session.execute(
+        rows = self.session.execute(
             select(
                 LogRow.address,
                 LogRow.topics,
@@ -225,7 +223,7 @@ class ChainPart(Part):
         ]
 
     def _meta(self, key: str) -> str | None:
-        return self._session.scalar(select(MetaRow.value).where(MetaRow.key == key))
+        return self.session.scalar(select(MetaRow.value).where(MetaRow.key == key))
 
     def _set_meta(self, key: str, value: str) -> None:
         self._upsert(MetaRow, [{"key": key, "value": value}])

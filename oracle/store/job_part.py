@@ -36,7 +36,7 @@ class JobPart(Part):
 
     def delete_job(self, request_id: RequestId) -> None:
         """Forget a job whose request vanished in a reorg; answer, failures and outbox stay."""
-        self._session.execute(delete(JobRow).where(JobRow.request_id == request_id))
+        self.session.execute(delete(JobRow).where(JobRow.request_id == request_id))
 
     def open_jobs(self, model_id: int | None = None) -> list[Job]:
         """Return the jobs that may still need something done, of one model or of all."""
@@ -70,12 +70,12 @@ class JobPart(Part):
 
     def job_counts(self) -> dict[State, int]:
         """Return how many jobs are in each state; states without jobs are missing."""
-        rows = self._session.execute(select(JobRow.state, func.count()).group_by(JobRow.state))
+        rows = self.session.execute(select(JobRow.state, func.count()).group_by(JobRow.state))
         return {State(state): count for state, count in rows}
 
     def answer(self, request_id: RequestId) -> Answer | None:
         """Return the answer that this operator stands by."""
-        row = self._session.execute(
+        row = self.session.execute(
             select(AnswerRow.output_root, AnswerRow.output_cid).where(
                 AnswerRow.request_id == request_id
             )
@@ -86,7 +86,7 @@ class JobPart(Part):
         """Record an answer unless there is one, wake the job, and return the one that stands."""
         standing = self.answer(request_id)
         if standing is None:
-            self._session.add(
+            self.session.add(
                 AnswerRow(
                     request_id=request_id,
                     output_root=answer.output_root,
@@ -94,7 +94,7 @@ class JobPart(Part):
                     recorded_at=self._now(),
                 )
             )
-            self._session.flush()
+            self.session.flush()
             self.wake(request_id)
         return standing or answer
 
@@ -115,11 +115,11 @@ class JobPart(Part):
             permanent: whether trying again would fail in the same way.
             report: what tells a repeated report from a second failure.
         """
-        if report is not None and self._session.scalar(
+        if report is not None and self.session.scalar(
             select(exists().where(FailureRow.report == report))
         ):
             return
-        self._session.add(
+        self.session.add(
             FailureRow(
                 request_id=request_id,
                 error=error[:64],
@@ -129,12 +129,12 @@ class JobPart(Part):
                 recorded_at=self._now(),
             )
         )
-        self._session.flush()
+        self.session.flush()
         self.wake(request_id)
 
     def failures_of(self, request_id: RequestId) -> list[Failure]:
         """Return the reported failures of one request, oldest first."""
-        rows = self._session.execute(
+        rows = self.session.execute(
             select(
                 FailureRow.error, FailureRow.message, FailureRow.permanent, FailureRow.recorded_at
             )
@@ -153,13 +153,13 @@ class JobPart(Part):
 
     def wake(self, request_id: RequestId) -> None:
         """Make a job due at once."""
-        self._session.execute(
+        self.session.execute(
             update(JobRow).where(JobRow.request_id == request_id).values(wake_at=AT_ONCE)
         )
 
     def _jobs(self, query: "_JobQuery") -> list[Job]:
         # Upserts go past the session, so what it remembers of a row may be old.
-        rows = self._session.execute(query, execution_options={"populate_existing": True})
+        rows = self.session.execute(query, execution_options={"populate_existing": True})
         return [_job_of(*row) for row in rows]
 
 

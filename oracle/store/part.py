@@ -14,18 +14,18 @@ class Part:
     """One part of `oracle.store.transaction.Transaction`."""
 
     def __init__(self, session: Session, now: Callable[[], float]) -> None:
-        self._session = session
+        self.session = session  # for the parts and their neighbours in this package
         self._now = now  # unix seconds
 
     def _upsert(self, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows that all name the same columns; a known key's columns are replaced."""
         if not rows:
             return
-        dialect = self._session.connection().dialect.name
+        dialect = self.session.connection().dialect.name
         target = cast(Table, table.__table__)
         keys = [column.name for column in target.primary_key]
         statement: Any = (postgresql if dialect == "postgresql" else sqlite).insert(target)
         others = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-        self._session.connection().execute(
+        self.session.connection().execute(
             statement.on_conflict_do_update(index_elements=keys, set_=others), list(rows)
         )
