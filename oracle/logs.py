@@ -73,7 +73,7 @@ def configure(settings: Settings, stream: TextIO | None = None, **ids: str) -> N
         logging.getLogger(name).setLevel(logging.WARNING)
     operator = {"operator": settings.operator} if settings.operator else {}
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(**operator, **ids)
+    structlog.contextvars.bind_contextvars(**(operator | ids))
 
 
 def mask_secrets(

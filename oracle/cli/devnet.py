@@ -1,26 +1,164 @@
-"""`tallystick up|down|status|doctor|demo`: a network on this machine, and how it is."""
+"""`tallystick up|down|status|doctor`: a network on this machine, and how it is."""
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from rich.console import Group
+from rich.live import Live
 from rich.text import Text
 
 from oracle.cli import output
 from oracle.cli.session import Session, command
-from oracle.errors import Unavailable
+from oracle.errors import NotFound, Unavailable
 from oracle.services import doctor
+from oracle.services.devnet import background
 
 _COLOURS = {
     doctor.OK: "green",
     doctor.WARNING: "yellow",
     doctor.FAILED: "red",
     doctor.SKIPPED: "dim",
+    "running": "green",
+    "waiting": "yellow",
 }
+_TICK = 0.25  # seconds
+
+Operators = Annotated[
+    str, typer.Option("--operators", metavar="NAMES", help="Operators to run, by comma; or none.")
+]
+RpcPort = Annotated[int, typer.Option("--rpc-port", help="Port of the chain; 0 = a free one.")]
+BlockTime = Annotated[int, typer.Option("--block-time", min=1, help="Seconds between blocks.")]
+Detach = Annotated[bool, typer.Option("--detach", "-d", help="Return when it is up.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    command(
-        app, "doctor", example="tallystick doctor\ntallystick doctor --json | jq .ok", key=True
-    )(_doctor)
+    command(app, "up", example="tallystick up\ntallystick up --detach")(_up)
+    command(app, "down", example="tallystick down")(_down)
+    command(app, "status", example="tallystick status --json")(_status)
+    command(app, "doctor", example="tallystick doctor\ntallystick doctor --json", key=True)(_doctor)
+
+
+def _up(
+    session: Session,
+    operators: Operators = "alpha,beta",
+    rpc_port: RpcPort = 0,
+    block_time: BlockTime = 1,
+    detach: Detach = False,
+) -> None:
+    """Run a network on this machine: chain, IPFS, queue, contracts, wallets, two operators.
+
+    Every start begins a new chain; keys and files are kept. Set TALLYSTICK_IPFS_API or
+    TALLYSTICK_REDIS_URL to use a server of yours instead of one started here.
+    """
+    home = session.settings.home.absolute()
+    background.refuse_second(home)
+    if detach:
+        argv = [
+            *(*background.command(), "up", "--home", str(home), "--operators", operators),
+            *("--rpc-port", str(rpc_port), "--block-time", str(block_time)),
+        ]
+        session.note("starting the network in the background")
+        _show(session, home, background.detach(home, argv))
+        return
+    from oracle.services.devnet.network import Plan, running  # noqa: PLC0415 - web3: 0.3 s
+
+    plan = Plan(
+        home=home,
+        operators=() if operators == "none" else tuple(operators.split(",")),
+        rpc_port=rpc_port,
+        block_time=block_time,
+        ipfs_api=os.environ.get("TALLYSTICK_IPFS_API", ""),
+        redis_url=os.environ.get("TALLYSTICK_REDIS_URL", ""),
+    )
+    try:
+        with background.stoppable(), running(plan, os.environ, session.note) as devnet:
+            _show(session, home, background.read(home))
+            session.note("Ctrl-C stops it")
+            _keep(devnet, session)
+    except background.Stopped:
+        session.note("stopped; nothing is left running")
+
+
+def _keep(devnet: Any, session: Session) -> None:
+    """Restart what ends and show how it is, until a signal comes."""
+    console = output.console(stderr=True)
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        while True:
+            for event in devnet.poll():
+                code = "" if event.exit_code is None else f" with {event.exit_code}"
+                session.note(f"{event.name} {event.what}{code}")
+            if console.is_terminal:
+                live.update(_overview(devnet))
+            time.sleep(_TICK)
+
+
+def _overview(devnet: Any) -> Group:
+    parts = devnet.parts()
+    running = sum(part.state == "running" for part in parts)
+    line = Text(f"block {devnet.head()}  ", "bold")
+    line.append(
+        f"{running} of {len(parts)} processes run", "green" if running == len(parts) else "red"
+    )
+    return Group(line, *(_part(part) for part in parts if part.state != "running"))
+
+
+def _down(session: Session) -> None:
+    """Stop the network that runs in the background (or in another terminal)."""
+    home = session.settings.home
+    stopped = background.stop(home)
+    session.show({"stopped": stopped}, "stopped" if stopped else f"no network runs in {home}")
+
+
+def _status(session: Session) -> None:
+    """Show what runs. Exits with 66 when nothing does, 69 when a part of it does not."""
+    home = session.settings.home
+    network = background.read(home)
+    if network is None:
+        raise NotFound(f"no network runs in {home}", hint="start one with `tallystick up`")
+    well = network.ready and all(part.state == "running" for part in network.parts)
+    _show(session, home, network, well=well)
+    if not well:
+        raise typer.Exit(Unavailable.exit_code)
+
+
+def _show(
+    session: Session, home: Path, network: background.Network | None, *, well: bool = True
+) -> None:
+    if network is None:
+        return
+    settings = type(session.settings).load({}, home)
+    places = {"rpc": settings.rpc_url, "ipfs": settings.ipfs_api, "redis": settings.redis_url}
+    contracts = settings.contracts
+    document = {
+        "ok": well,
+        "home": home,
+        "pid": network.pid,
+        "urls": places,
+        "kinds": network.kinds,
+        "contracts": contracts,
+        "parts": network.parts,
+    }
+    facts = [
+        ("home", home),
+        ("chain", f"{settings.rpc_url}  ({network.kinds.get('chain', '')})"),
+        ("IPFS", f"{settings.ipfs_api}  ({network.kinds.get('ipfs', '')})"),
+        ("queue", f"{settings.redis_url}  ({network.kinds.get('redis', '')})"),
+        ("market", contracts.inference_market if contracts else "not deployed"),
+        ("wallets", f"{home / 'keys'}, password in {home / 'password'}"),
+    ]
+    session.show(document, Group(output.facts(facts), *(_part(part) for part in network.parts)))
+
+
+def _part(part: background.Part) -> Text:
+    line = Text(f"{part.name:<16} ")
+    line.append(f"{part.state:<8} ", _COLOURS.get(part.state, "red"))
+    line.append(f"pid {part.pid}" if part.pid else "")
+    line.append(f"  restarted {part.restarts} times" if part.restarts else "", "yellow")
+    return line
 
 
 def _doctor(session: Session) -> None:

@@ -96,6 +96,7 @@ class _Child:
     early_exits: int = 0
     restarts: int = 0
     exit_code: int | None = None
+    asked: bool = False  # to stop
 
 
 class Supervisor:
@@ -178,6 +179,14 @@ class Supervisor:
             for c in self._children.values()
         )
 
+    def ask_to_stop(self) -> None:
+        """Send all SIGTERM without waiting, so that they end side by side; `stop` is to follow."""
+        for child in self._children.values():
+            if child.process is not None and not child.asked:
+                child.asked = True
+                with suppress(ProcessLookupError):
+                    child.process.send_signal(signal.SIGTERM)
+
     def stop(self, progress: Progress | None = None) -> None:
         """Stop all, last started first. Safe to call twice."""
         report = progress or _silent
@@ -192,8 +201,9 @@ class Supervisor:
         process, child.process, child.state = child.process, None, "stopped"
         if process is None:
             return
-        with suppress(ProcessLookupError):
-            process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
+        if kill or not child.asked:  # twice SIGTERM makes some programs drop what they are at
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
         try:
             child.exit_code = process.wait(child.spec.grace)
         except subprocess.TimeoutExpired:
@@ -248,6 +258,7 @@ class Supervisor:
             if not isinstance(log, int):
                 log.close()
         child.state, child.started_at, child.exit_code = "running", time.monotonic(), None
+        child.asked = False
 
     def _await_ready(self, child: _Child) -> None:
         spec, deadline = child.spec, time.monotonic() + child.spec.ready_timeout

@@ -157,3 +157,30 @@ def test_run_until_signalled__any_end__leaves_no_process(number):
     assert runner.wait(10) == (-9 if number == signal.SIGKILL else number)
     wait_until(lambda: not any(alive(pid) for pid in pids))
     runner.stdout.close()
+
+
+def test_ask_to_stop__then_stop__signals_each_child_once(tmp_path):
+    counting = (
+        "import signal, time; n = []\n"
+        "signal.signal(signal.SIGTERM, lambda *_: n.append(1))\n"
+        "print('ready', flush=True)\n"
+        "end = time.monotonic() + 20\n"
+        "while not n and time.monotonic() < end: time.sleep(0.01)\n"
+        "time.sleep(0.3); print('asked', len(n), flush=True)"
+    )
+    logs = [tmp_path / name for name in ("a", "b")]
+    specs = [
+        ProcessSpec(
+            path.name,
+            (sys.executable, "-c", counting),
+            log_path=path,
+            ready=lambda path=path: "ready" in path.read_text(),
+        )
+        for path in logs
+    ]
+    supervisor = Supervisor(specs)
+    supervisor.start(together=True)
+    supervisor.ask_to_stop()
+    supervisor.ask_to_stop()
+    supervisor.stop()
+    assert [path.read_text().split() for path in logs] == [["ready", "asked", "1"]] * 2

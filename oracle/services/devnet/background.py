@@ -167,7 +167,7 @@ def stop(home: Path) -> bool:
 
 def command() -> list[str]:
     """Return the argv that runs this very installation's command line."""
-    return [sys.executable, "-c", "from oracle.cli import main; main()"]
+    return [sys.executable, "-c", "import sys; from oracle.cli import main; sys.exit(main())"]
 
 
 def _process(network: Network) -> psutil.Process | None:

@@ -1,0 +1,225 @@
+"""Brings a whole network up in order, keeps it running, takes it down again.
+
+```
+ servers (together) ─▶ contracts ─▶ wallets, money ─▶ network.json ─▶ stakes ─▶ operators (together)
+```
+Every start begins a new chain: what remembers the old one (network.json, the operators' stores) is
+removed; keys, IPFS blocks and weight caches are kept.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from oracle.chain.anvil import CHAIN_ID, dev_account
+from oracle.chain.deploy import DeployConfig, deploy
+from oracle.chain.rpc import Rpc, quantity
+from oracle.chain.wallet import Wallet
+from oracle.config import NETWORK_FILE, Settings, save_network
+from oracle.errors import ConfigInvalid
+from oracle.services import wallets as wallet_files
+from oracle.services.context import Context
+from oracle.services.devnet import background, servers, wallets
+from oracle.services.devnet.background import Part
+from oracle.services.operator_processes import processes
+from oracle.services.supervisor import ProcessEvent, Supervisor
+from oracle.types import ZERO32, Address, Amount
+
+Say = Callable[[str], None]
+STAKE = Amount(1_000 * 10**6)  # of each operator
+SERVERS = "servers"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a development network consists of; the empty URLs mean: start one."""
+
+    home: Path
+    operators: tuple[str, ...] = ("alpha", "beta")
+    rpc_port: int = 0  # 0 = a free one
+    block_time: int = 1  # seconds
+    ipfs_api: str = ""
+    redis_url: str = ""
+
+
+class Devnet:
+    """A development network that belongs to this process; use `running`."""
+
+    def __init__(self, plan: Plan, environ: Mapping[str, str], say: Say) -> None:
+        """Take the plan; nothing is started."""
+        self.plan = plan
+        self.settings = Settings(
+            home=plan.home, log_level=environ.get("TALLYSTICK_LOG_LEVEL", "info")
+        )
+        self.kinds: Mapping[str, str] = {}
+        self.ipfs_repo: Path | None = None
+        self._environ = environ
+        self._say = say
+        self._groups: dict[str, Supervisor] = {}
+        self._accounts: dict[str, Address] = {}
+        self._context: Context | None = None
+
+    def start_servers(self) -> None:
+        """Start chain, IPFS and queue on free ports.
+
+        Raises:
+            ConfigInvalid: a network runs in this home already, or a program is missing.
+            ProcessFailed: a server did not come up.
+        """
+        plan = self.plan
+        background.refuse_second(plan.home)
+        _forget_old_chain(plan.home)
+        background.write(plan.home, background.myself())
+        found = servers.plan(
+            plan.home,
+            environ=self._environ,
+            rpc_port=plan.rpc_port,
+            block_time=plan.block_time,
+            ipfs_api=plan.ipfs_api,
+            redis_url=plan.redis_url,
+        )
+        self._say("starting chain, IPFS and queue")
+        self._groups[SERVERS] = Supervisor(found.specs)
+        self._groups[SERVERS].start(together=True)
+        self.kinds, self.ipfs_repo = found.kinds, found.ipfs_repo
+        self.settings = replace(
+            self.settings,
+            rpc_url=found.rpc_url,
+            ipfs_api=found.ipfs_api,
+            redis_url=found.redis_url,
+            password_file=str(wallets.password_file(self.settings)),
+        )
+
+    def deploy(self) -> None:
+        """Put the contracts on the chain, make and fund the wallets, write network.json."""
+        self._say("deploying the contracts")
+        self._accounts = wallets.ensure(self.settings, (*wallets.PEOPLE, *self.plan.operators))
+        with Rpc(self.settings.rpc_url) as rpc:
+            contracts = deploy(
+                Wallet(rpc, dev_account(0)), DeployConfig(treasury=self._accounts["treasury"])
+            )
+        self.settings = replace(self.settings, contracts=contracts)
+        save_network(self.settings)
+        self._context = Context.open(self.settings)
+        self._say("funding the wallets")
+        wallets.fund(self._context, self._accounts.values())
+
+    def stake_operators(self) -> None:
+        """Register every operator and lock its stake."""
+        for name in self.plan.operators:
+            self._say(f"{name} registers and stakes")
+            wallet, registry = self.wallet(name), self.context.operators
+            wallet.send(registry.register(ZERO32, ""))
+            wallet.send(self.context.token.approve(registry.address, STAKE))
+            wallet.send(registry.stake(wallet.address, STAKE))
+
+    def start_operators(self) -> None:
+        """Start every operator's watcher, worker and submitter."""
+        for name in self.plan.operators:
+            self.start_operator(name)
+
+    def start_operator(self, name: str) -> None:
+        """Start one operator's processes (again)."""
+        self._say(f"starting {name}'s watcher, worker and submitter")
+        if name not in self._groups:
+            wallet = wallet_files.find(self.settings, name)
+            self._groups[name] = Supervisor(processes(self.settings, wallet, infer_processes=1))
+        self._groups[name].start(together=True)
+
+    def stop_operator(self, name: str) -> None:
+        """Stop one operator's processes."""
+        self._groups[name].ask_to_stop()
+        self._groups[name].stop()
+
+    def stop(self) -> None:
+        """Stop everything, last started first, and forget the network's file."""
+        operators = [group for name, group in self._groups.items() if name != SERVERS]
+        try:
+            for group in operators:
+                group.ask_to_stop()
+            for group in reversed(self._groups.values()):
+                group.stop()
+        finally:
+            background.forget(self.plan.home)
+
+    def poll(self) -> list[ProcessEvent]:
+        """Restart what ended; return what happened."""
+        events = [event for group in self._groups.values() for event in group.poll()]
+        if events:
+            self.publish()
+        return events
+
+    def publish(self) -> None:
+        """Tell other processes how this network is."""
+        background.write(
+            self.plan.home,
+            replace(background.myself(), ready=True, kinds=self.kinds, parts=self.parts()),
+        )
+
+    def parts(self) -> tuple[Part, ...]:
+        """Return every process."""
+        return tuple(
+            Part(process.name, process.state, process.pid, process.restarts)
+            for group in self._groups.values()
+            for process in group.status()
+        )
+
+    def head(self) -> int:
+        """Return the number of the newest block."""
+        return quantity(self.context.rpc.call("eth_blockNumber"))
+
+    @property
+    def context(self) -> Context:
+        """The network as services see it; there once `deploy` is done."""
+        if self._context is None:
+            raise RuntimeError("deploy() comes first")
+        return self._context
+
+    @property
+    def accounts(self) -> Mapping[str, Address]:
+        """Every wallet's address by name."""
+        return self._accounts
+
+    def wallet(self, name: str) -> Wallet:
+        """Return one of the network's wallets, unlocked."""
+        password = wallet_files.read_password(wallets.password_file(self.settings))
+        return self.context.wallet(name, password)
+
+
+@contextmanager
+def running(
+    plan: Plan, environ: Mapping[str, str] = os.environ, say: Say = lambda _text: None
+) -> Iterator[Devnet]:
+    """Bring a network up completely; take it down at the end, however that comes."""
+    devnet = Devnet(plan, environ, say)
+    try:
+        devnet.start_servers()
+        devnet.deploy()
+        devnet.stake_operators()
+        devnet.start_operators()
+        devnet.publish()
+        yield devnet
+    finally:
+        devnet.stop()
+
+
+def _forget_old_chain(home: Path) -> None:
+    """Remove what belongs to the chain before this one.
+
+    Raises:
+        ConfigInvalid: this home is of a network that is not for development.
+    """
+    old = Settings.load({}, home).contracts
+    if old is not None and old.chain_id != CHAIN_ID:
+        raise ConfigInvalid(
+            f"{home} belongs to chain {old.chain_id}, which is not a development network",
+            hint="choose another folder with TALLYSTICK_HOME",
+        )
+    (home / NETWORK_FILE).unlink(missing_ok=True)
+    for folder in (home / "operators").glob("*"):
+        for file in folder.glob("store.db*"):
+            file.unlink()
+    shutil.rmtree(home / "logs", ignore_errors=True)
