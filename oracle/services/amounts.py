@@ -8,9 +8,11 @@ from eth_utils.address import is_address, is_checksum_address, to_checksum_addre
 from oracle.errors import InputInvalid
 from oracle.types import TOKEN_DECIMALS, Address, Amount, Bytes32, RequestId, Timestamp, Wei
 
-UNIT = "USD"
 # 13 digits of dollars: below 2**64 token units, the width of a fee on chain
-_AMOUNT = re.compile(r"\$?(\d{1,13})(?:\.(\d+))?(?:\s*(?:usd|dollars?))?", re.IGNORECASE | re.ASCII)
+_AMOUNT = re.compile(
+    r"\$?(\d{1,13}|\d{1,3}(?:,\d{3}){1,4})(?:\.(\d+))?(?:\s*(?:usd|dollars?))?",
+    re.IGNORECASE | re.ASCII,
+)
 _DURATION = re.compile(r"(\d{1,10})\s*(s|m|h|d|w)?", re.IGNORECASE | re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PERCENT = re.compile(r"(\d{1,3})(?:\.(\d{1,2}))?\s*%", re.ASCII)
@@ -19,7 +21,7 @@ MAX_UINT32 = 2**32 - 1
 
 
 def parse_amount(text: str) -> Amount:
-    """Read dollars: `0.05`, `$0.05`, `0.05 USD`.
+    """Read dollars: `0.05`, `$1,250.05`, `0.05 USD`.
 
     Raises:
         InputInvalid: not a decimal number, negative, or finer than 6 decimals.
@@ -35,7 +37,10 @@ def parse_amount(text: str) -> Amount:
             f"{text!r:.40} has {len(fraction)} decimals",
             hint=f"a dollar has {TOKEN_DECIMALS}: the smallest amount is 0.000001",
         )
-    return Amount(int(whole) * 10**TOKEN_DECIMALS + int(fraction[:TOKEN_DECIMALS].ljust(6, "0")))
+    return Amount(
+        int(whole.replace(",", "")) * 10**TOKEN_DECIMALS
+        + int(fraction[:TOKEN_DECIMALS].ljust(6, "0"))
+    )
 
 
 def decimal(amount: Amount) -> str:
@@ -46,8 +51,9 @@ def decimal(amount: Amount) -> str:
 
 
 def format_amount(amount: Amount) -> str:
-    """Write token units with their unit: `0.05 USD`."""
-    return f"{decimal(amount)} {UNIT}"
+    """Write token units with their unit, as contract errors do: `$1,250.05`."""
+    whole, _, fraction = decimal(amount).lstrip("-").partition(".")
+    return f"{'-' if amount < 0 else ''}${int(whole):,}.{fraction}"
 
 
 def format_ether(wei: Wei) -> str:

@@ -1,0 +1,72 @@
+"""Puts the commands together and is the one place where errors become text and exit codes."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+import typer
+
+from oracle.cli import output
+from oracle.errors import TallystickError
+
+GROUPS = ("wallet", "model", "access", "operator", "request")
+COMMANDS = ("infer", "devnet")  # modules whose commands stand at the top level
+
+
+def build() -> typer.Typer:
+    """Return the whole command line; every module of commands has `register(app)`."""
+    app = typer.Typer(
+        name="tallystick",
+        help="AI models as a service on Ethereum: publish, ask, verify, get paid.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,  # its tracebacks show local variables: passwords
+        rich_markup_mode=None,
+    )
+    app.callback()(_root)
+    for name in (*COMMANDS, *GROUPS):
+        if find_spec(f"oracle.cli.{name}") is not None:
+            importlib.import_module(f"oracle.cli.{name}").register(app)
+    return app
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; return the exit code.
+
+    0 done · 1 anything else · 2 wrong usage · 130 interrupted · otherwise `exit_code` of the error
+    (oracle/errors.py): 65 bad input, 66 not found, 69 unavailable, 75 try again, 76 digest
+    mismatch, 77 refused by a contract, 78 configuration.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        returned = build()(args=given, prog_name="tallystick", standalone_mode=False)
+    except TallystickError as error:
+        return _report(error, "--json" in given)
+    except typer.TyperException as error:  # wrong usage: its text says which option
+        if "--json" in given:
+            output.print_json(
+                {"error": "Usage", "message": error.format_message(), "hint": "", "exit_code": 2}
+            )
+        else:
+            getattr(error, "show", lambda: None)()
+        return error.exit_code
+    except typer.Abort:
+        sys.stderr.write("Nothing was done.\n")
+        return 1
+    return returned if isinstance(returned, int) else 0
+
+
+def _report(error: TallystickError, as_json: bool) -> int:
+    if as_json:
+        output.print_json(output.error_document(error))
+    else:
+        console = output.console(stderr=True)
+        console.print(f"error: {error}", markup=False, style="red")
+        if error.hint:
+            console.print(f"  → {error.hint}", markup=False)
+    return error.exit_code
+
+
+def _root() -> None:
+    """AI models as a service on Ethereum: publish, ask, verify, get paid."""

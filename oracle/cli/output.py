@@ -1,0 +1,100 @@
+"""How results leave the command line: one JSON document on stdout, or text for people.
+
+Logs, progress and questions go to stderr, so that stdout is always the answer and nothing else.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from oracle.errors import TallystickError
+from oracle.services import amounts
+from oracle.types import Amount
+
+
+def jsonable(value: Any, kind: Any = None) -> Any:
+    """Return a value as JSON data.
+
+    Dataclasses become objects, bytes 0x-hex, enums their name in lower case, amounts (told apart
+    by the type hints of their dataclass) decimal strings in dollars.
+    """
+    if value is None:
+        return None
+    if kind is Amount or (get_origin(kind) is not None and Amount in get_args(kind)):
+        return amounts.decimal(Amount(value)) if isinstance(value, int) else _plain(value)
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:  # noqa: PLR0911 - one line per kind
+    if is_dataclass(value) and not isinstance(value, type):
+        hints = get_type_hints(type(value))
+        return {f.name: jsonable(getattr(value, f.name), hints[f.name]) for f in fields(value)}
+    if isinstance(value, Enum):
+        return value.name.lower()
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [jsonable(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def print_json(value: Any) -> None:
+    """Write the one JSON document to stdout."""
+    sys.stdout.write(json.dumps(jsonable(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def error_document(error: TallystickError) -> dict[str, Any]:
+    """Return an error as the JSON document that takes the answer's place."""
+    return {
+        "error": type(error).__name__,
+        "message": str(error),
+        "hint": error.hint,
+        "exit_code": error.exit_code,
+    }
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "none") -> Any:
+    """Return rows for people to read; `empty` stands for no rows at all."""
+    listed = [[str(cell) for cell in row] for row in rows]
+    if not listed:
+        return Text(empty)
+    result = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        result.add_column(column, overflow="fold")
+    for row in listed:
+        result.add_row(*(Text(cell) for cell in row))  # Text: brackets are not markup
+    return result
+
+
+def facts(pairs: Iterable[tuple[str, Any]]) -> Any:
+    """Return name–value lines for people to read."""
+    result = Table.grid(padding=(0, 2))
+    result.add_column(style="bold", no_wrap=True)
+    result.add_column(overflow="fold")
+    for name, value in pairs:
+        result.add_row(name, value if isinstance(value, Text | Table) else Text(str(value)))
+    return result
+
+
+def console(stderr: bool = False) -> Console:
+    """Return a console on the current stdout or stderr; wide where nobody is looking."""
+    file = sys.stderr if stderr else sys.stdout
+    return Console(file=file, width=None if file.isatty() else 120, highlight=False)
+
+
+def hexed(value: bytes) -> str:
+    """Write bytes as 0x-hex."""
+    return "0x" + value.hex()
