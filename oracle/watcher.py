@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from threading import Event as Flag
 
@@ -31,7 +31,6 @@ from oracle.follower import Chain, Followed, Follower
 from oracle.jobs import Clock, Operator
 from oracle.queue import CeleryQueue, JobQueue, Parcel, parcels
 from oracle.store.facts import RewindNeeded
-from oracle.store.job import Job
 from oracle.store.store import Store
 from oracle.store.transaction import Transaction
 from oracle.types import Address, Contracts, RequestId, VersionRecord
@@ -103,8 +102,7 @@ class Watcher:
             TransientError, RpcError: chain, store or queue could not be used. Nothing is lost; the
                 next cycle goes on.
         """
-        found = self._follower.follow()
-        return Cycle(found, self._dispatch())
+        return Cycle(self._follower.follow(), self._dispatch())
 
     # ── Messages ────────────────────────────────────────────────────────────────────────────────
 
@@ -130,10 +128,15 @@ class Watcher:
                 return 0, []
         with self._store.begin() as tx:
             due = tx.due(clock.chain, wall, generation, BATCH)
-            looked = [jobs.advance(job, clock, self._operator, self._may(tx, job)) for job in due]
+            models = {job.request.model_id for job in due}
+            may = {model: tx.is_authorized(model, self._operator.address) for model in models}
+            looked = [
+                jobs.advance(job, clock, self._operator, may[job.request.model_id]) for job in due
+            ]
             tx.put_jobs(job for job, _ in looked)
             sending = [job for job, send in looked if send]
-            return len(due), parcels(sending, self._queue_name, partial(self._version, tx))
+            version_of = cache(partial(self._version, tx))
+            return len(due), parcels(sending, self._queue_name, version_of)
 
     def _send(self, outgoing: list[Parcel], generation: str) -> None:
         """Hand over messages; a crash in here sends them again."""
@@ -148,9 +151,6 @@ class Watcher:
                 with self._store.begin() as tx:  # read again: the submitter may have woken them
                     current = [job for request_id in taken if (job := tx.job(request_id))]
                     tx.put_jobs(jobs.sent(job, generation) for job in current)
-
-    def _may(self, tx: Transaction, job: Job) -> bool:
-        return tx.is_authorized(job.request.model_id, self._operator.address)
 
     def _version(self, tx: Transaction, model_id: int, version: int) -> VersionRecord:
         for event in decode_all(tx.logs_of_model(model_id, topic_of(VersionPublished))):

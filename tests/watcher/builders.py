@@ -1,5 +1,7 @@
 """Short words for what a chain may tell about one request, for the tests of the watcher."""
 
+from eth_utils.address import to_checksum_address
+
 from oracle.chain.events import (
     Annulled,
     Cancelled,
@@ -9,9 +11,11 @@ from oracle.chain.events import (
     DisputeClosed,
     DisputeOpened,
     Finalized,
+    OperatorAuthorized,
     OutputDemanded,
     OutputPosted,
     Requested,
+    VersionPublished,
 )
 from oracle.jobs import Clock, Operator
 from oracle.store.job import Answer
@@ -27,10 +31,12 @@ from oracle.types import (
     Terms,
     Timestamp,
     Verdict,
+    VersionRecord,
 )
 
-ME = Address("0x" + "Aa" * 20)
-OTHER = Address("0x" + "Bb" * 20)
+ME = Address(to_checksum_address("0x" + "aa" * 20))
+OTHER = Address(to_checksum_address("0x" + "bb" * 20))
+REQUESTER = Address(to_checksum_address("0x" + "cc" * 20))
 ID = RequestId(b"\x01" * 32)
 ROOT = Bytes32(b"\x02" * 32)
 ANSWER = Answer(ROOT, ZERO32)
@@ -46,7 +52,7 @@ def request(operator: Address = ME) -> Request:
         version=1,
         lane=0,
         nonce=0,
-        requester=Address("0x" + "Cc" * 20),
+        requester=REQUESTER,
         operator=operator,
         priority_until=Timestamp(PRIORITY if operator != ZERO_ADDRESS else MADE),
         expires_at=Timestamp(EXPIRES),
@@ -60,8 +66,19 @@ def request(operator: Address = ME) -> Request:
     )
 
 
-def requested(operator: Address = ME) -> Requested:
-    return Requested(ID, 1, request().requester, request(operator))
+def requested(operator: Address = ME, request_id: RequestId = ID) -> Requested:
+    return Requested(request_id, 1, REQUESTER, request(operator))
+
+
+def authorized(operator: Address = ME, flag: bool = True) -> OperatorAuthorized:
+    return OperatorAuthorized(1, operator, flag)
+
+
+def published(version: int = 1) -> VersionPublished:
+    record = VersionRecord(
+        1, version, OTHER, ZERO32, ZERO32, ROOT, ROOT, Assurance.COMMITTEE, 0, Timestamp(MADE)
+    )
+    return VersionPublished(record)
 
 
 def claimed(operator: Address, until: int = CLAIMED_UNTIL) -> Claimed:
