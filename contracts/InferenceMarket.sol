@@ -23,6 +23,7 @@ import {IModelRegistry, Assurance} from "./interfaces/IModelRegistry.sol";
 import {IOperatorRegistry} from "./interfaces/IOperatorRegistry.sol";
 import {Callback} from "./libraries/Callback.sol";
 import {Fees} from "./libraries/Fees.sol";
+import {RequestFields} from "./libraries/RequestFields.sol";
 import {RequestState} from "./libraries/RequestState.sol";
 import {Terms} from "./libraries/Terms.sol";
 
@@ -30,7 +31,9 @@ import {Terms} from "./libraries/Terms.sol";
 contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
     using SafeCast for uint256;
+    using RequestFields for Request;
 
+    uint256 private constant MAX_LANE = type(uint32).max;
     uint256 private constant MAX_LIFETIME = 30 days;
     uint256 private constant MAX_CALLBACK_GAS = 2_000_000;
     uint256 private constant MAX_OUTPUT_BYTES = 65_536;
@@ -38,10 +41,10 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
     /// @dev Gas of posting the largest output: 65,536 bytes at the calldata floor of 40 gas (EIP-7623).
     uint256 private constant DEMAND_GAS = 2_700_000;
     bytes32 private constant ORDER_TYPEHASH = keccak256(
-        "Order(uint64 modelId,uint32 version,uint32 lane,bytes32 inputRoot,bytes32 inputCid,bytes32 params,uint64 maxFee,uint32 priorityWindow,uint32 lifetime,address operator,address consumer,uint32 callbackGas,bytes32 envelope)"
+        "Order(uint256 modelId,uint256 version,uint256 lane,bytes32 inputRoot,bytes32 inputCid,bytes32 params,uint256 maxFee,uint256 priorityWindow,uint256 lifetime,address operator,address consumer,uint256 callbackGas,bytes32 envelope)"
     );
     bytes32 private constant AUTHORIZATION_TYPEHASH = keccak256(
-        "RequestAuthorization(address requester,Order order,uint256 nonce,uint256 deadline)Order(uint64 modelId,uint32 version,uint32 lane,bytes32 inputRoot,bytes32 inputCid,bytes32 params,uint64 maxFee,uint32 priorityWindow,uint32 lifetime,address operator,address consumer,uint32 callbackGas,bytes32 envelope)"
+        "RequestAuthorization(address requester,Order order,uint256 nonce,uint256 deadline)Order(uint256 modelId,uint256 version,uint256 lane,bytes32 inputRoot,bytes32 inputCid,bytes32 params,uint256 maxFee,uint256 priorityWindow,uint256 lifetime,address operator,address consumer,uint256 callbackGas,bytes32 envelope)"
     );
 
     struct Account {
@@ -77,7 +80,8 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
     uint256 private immutable MAX_DISPUTE_AGE;
 
     mapping(address account => Account) private _accounts;
-    mapping(address requester => mapping(uint256 lane => bytes32)) private _commitments;
+    /// @dev Keyed by the low 192 bits of `Request.origin`: requester and lane.
+    mapping(uint256 slot => bytes32) private _commitments;
     mapping(uint256 modelId => Earnings) private _earnings;
     mapping(bytes32 requestId => Dispute) private _disputes;
     mapping(address account => uint256) private _bonds;
@@ -168,43 +172,26 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
     }
 
     function _request(address requester, Order calldata order) private returns (bytes32 requestId) {
-        Terms terms = REGISTRY.termsOf(order.modelId, order.version);
-        if (!terms.exists()) revert VersionUnknown(order.modelId, order.version);
-        if (terms.retired()) revert VersionRetired(order.modelId, order.version);
-        if (terms.fee() > order.maxFee) revert FeeAboveMax(terms.fee(), order.maxFee);
+        uint256 modelId = order.modelId;
+        Terms terms = REGISTRY.termsOf(modelId, order.version);
+        if (!terms.exists()) revert VersionUnknown(modelId, order.version);
+        if (terms.retired()) revert VersionRetired(modelId, order.version);
+        uint256 fee = terms.fee();
+        if (fee > order.maxFee) revert FeeAboveMax(fee, order.maxFee);
         _checkOrder(order);
-        bytes32 commitment = _commitments[requester][order.lane];
-        if (!RequestState.isFree(commitment)) revert LaneBusy(requester, order.lane);
-        ACCESS.consume(order.modelId, requester, order.params);
-
-        Request memory made = Request({
-            modelId: order.modelId,
-            version: order.version,
-            lane: order.lane,
-            nonce: _debitAndCount(requester, terms.fee()),
-            requester: requester,
-            operator: order.operator,
-            priorityUntil: uint40(block.timestamp + order.priorityWindow),
-            expiresAt: uint40(block.timestamp + order.lifetime),
-            consumer: order.consumer,
-            callbackGas: order.callbackGas,
-            inputRoot: order.inputRoot,
-            inputCid: order.inputCid,
-            params: order.params,
-            envelope: order.envelope,
-            terms: terms
-        });
-        requestId = RequestState.idOf(made);
-        _commitments[requester][order.lane] = requestId;
-        emit Requested(requestId, order.modelId, requester, made);
+        uint256 slot = _slotOf(requester, order.lane);
+        if (!RequestState.isFree(_commitments[slot])) revert LaneBusy(requester, order.lane);
+        ACCESS.consume(modelId, requester, order.params);
+        requestId = RequestState.make(order, requester, modelId, _debitAndCount(requester, fee), terms);
+        _commitments[slot] = requestId;
     }
 
     function _checkOrder(Order calldata order) private pure {
         if (order.inputRoot == 0) revert InputRootZero();
-        if (order.lifetime == 0 || order.lifetime > MAX_LIFETIME) {
-            revert LifetimeInvalid(order.lifetime, 1, MAX_LIFETIME);
-        }
-        uint256 maxWindow = order.operator == address(0) ? 0 : order.lifetime;
+        if (order.lane > MAX_LANE) revert LaneInvalid(order.lane, MAX_LANE);
+        uint256 lifetime = order.lifetime;
+        if (lifetime == 0 || lifetime > MAX_LIFETIME) revert LifetimeInvalid(lifetime, 1, MAX_LIFETIME);
+        uint256 maxWindow = order.operator == address(0) ? 0 : lifetime;
         if (order.priorityWindow > maxWindow) revert PriorityWindowInvalid(order.priorityWindow, maxWindow);
         uint256 maxGas = order.consumer == address(0) ? 0 : MAX_CALLBACK_GAS;
         if (order.callbackGas > maxGas) revert CallbackGasInvalid(order.callbackGas, maxGas);
@@ -215,17 +202,17 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
     /// @inheritdoc IInferenceMarket
     function claim(Request calldata request_, Claim calldata lapsed) external {
         bytes32 requestId = _requireAwaiting(request_, lapsed);
-        if (block.timestamp < request_.priorityUntil) revert PriorityWindowOpen(requestId, request_.priorityUntil);
-        if (block.timestamp >= request_.expiresAt) revert RequestExpired(requestId, request_.expiresAt);
+        if (block.timestamp < request_.priorityUntil()) revert PriorityWindowOpen(requestId, request_.priorityUntil());
+        if (block.timestamp >= request_.expiresAt()) revert RequestExpired(requestId, request_.expiresAt());
         if (lapsed.operator != address(0) && block.timestamp < lapsed.until) {
             revert ClaimActive(requestId, lapsed.until);
         }
         uint256 end = block.timestamp + CLAIM_PERIOD;
-        uint40 until = uint40(end < request_.expiresAt ? end : request_.expiresAt);
-        _commitments[request_.requester][request_.lane] = RequestState.claimed(requestId, msg.sender, until);
+        uint40 until = uint40(end < request_.expiresAt() ? end : request_.expiresAt());
+        _commitments[_slot(request_)] = RequestState.claimed(requestId, msg.sender, until);
         emit Claimed(requestId, msg.sender, until);
         if (lapsed.operator != address(0)) _forfeit(requestId, request_, lapsed.operator);
-        OPERATORS.lockFor(request_.modelId, msg.sender, _lock(request_.terms));
+        OPERATORS.lockFor(request_.modelId(), msg.sender, _lock(request_.terms));
     }
 
     /// @inheritdoc IInferenceMarket
@@ -257,16 +244,16 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
             if (msg.sender != claim_.operator) revert CallerNotClaimant(requestId, msg.sender);
             if (block.timestamp >= claim_.until) revert ClaimLapsed(requestId, claim_.until);
         } else {
-            if (msg.sender != request_.operator) revert CallerNotPreferredOperator(requestId, msg.sender);
-            if (block.timestamp >= request_.priorityUntil) {
-                revert PriorityWindowPassed(requestId, request_.priorityUntil);
+            if (msg.sender != request_.operator()) revert CallerNotPreferredOperator(requestId, msg.sender);
+            if (block.timestamp >= request_.priorityUntil()) {
+                revert PriorityWindowPassed(requestId, request_.priorityUntil());
             }
         }
         uint40 deliveredAt = uint40(block.timestamp);
-        _commitments[request_.requester][request_.lane] =
+        _commitments[_slot(request_)] =
             RequestState.delivered(requestId, msg.sender, deliveredAt, outputRoot);
         emit Delivered(requestId, msg.sender, outputRoot, outputCid, deliveredAt);
-        if (!claimed) OPERATORS.lockFor(request_.modelId, msg.sender, _lock(request_.terms));
+        if (!claimed) OPERATORS.lockFor(request_.modelId(), msg.sender, _lock(request_.terms));
     }
 
     // ── Settle ──────────────────────────────────────────────────────────────────────────────────
@@ -280,7 +267,7 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
         }
         // Only now, when all state is written, does foreign code run.
         for (uint256 i; i < count; ++i) {
-            if (requests[i].consumer != address(0)) Callback.run(requests[i], deliveries[i].outputRoot);
+            if (requests[i].consumer() != address(0)) Callback.run(requests[i], deliveries[i].outputRoot);
         }
     }
 
@@ -295,7 +282,7 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
             Fees.split(request_.terms, PROTOCOL_BPS);
         _free(request_);
         _credit(delivery.operator, operatorFee);
-        Earnings storage earnings = _earnings[request_.modelId];
+        Earnings storage earnings = _earnings[request_.modelId()];
         earnings.owner += uint128(ownerFee);
         earnings.data += uint128(dataFee);
         _protocolEarnings += protocolFee;
@@ -306,10 +293,10 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
     /// @inheritdoc IInferenceMarket
     function cancelExpired(Request calldata request_, Claim calldata claim_) external {
         bytes32 requestId = _requireAwaiting(request_, claim_);
-        if (block.timestamp < request_.expiresAt) revert RequestNotExpired(requestId, request_.expiresAt);
+        if (block.timestamp < request_.expiresAt()) revert RequestNotExpired(requestId, request_.expiresAt());
         _free(request_);
-        _credit(request_.requester, request_.terms.fee());
-        emit Cancelled(requestId, request_.requester, request_.terms.fee());
+        _credit(request_.requester(), request_.terms.fee());
+        emit Cancelled(requestId, request_.requester(), request_.terms.fee());
         if (claim_.operator != address(0)) _forfeit(requestId, request_, claim_.operator);
     }
 
@@ -415,7 +402,7 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
         (uint256 total, uint256 compensation, uint256 bounty, uint256 burned) = lockOf(request_.terms);
         uint256 refund = request_.terms.fee();
         _end(requestId, request_);
-        _credit(request_.requester, refund + compensation);
+        _credit(request_.requester(), refund + compensation);
         _credit(challenger, bounty / 2);
         _credit(prover, bounty - bounty / 2);
         emit Convicted(requestId, operator, verdict, refund, compensation, bounty, burned);
@@ -425,7 +412,7 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
     function _annul(bytes32 requestId, Request calldata request_, address operator) private {
         uint256 refund = request_.terms.fee();
         _end(requestId, request_);
-        _credit(request_.requester, refund);
+        _credit(request_.requester(), refund);
         emit Annulled(requestId, operator, refund);
         OPERATORS.unlock(operator, _lock(request_.terms));
     }
@@ -530,15 +517,16 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IInferenceMarket
-    function commitmentOf(address requester, uint32 lane) external view returns (bytes32) {
-        return _commitments[requester][lane];
+    function commitmentOf(address requester, uint256 lane) external view returns (bytes32) {
+        return _commitments[_slotOf(requester, lane)];
     }
 
     /// @inheritdoc IInferenceMarket
-    function freeLane(address requester, uint32 from) external view returns (uint32 lane) {
+    function freeLane(address requester, uint256 from) external view returns (uint256 lane) {
         for (uint256 i; i < FREE_LANE_SEARCH; ++i) {
-            lane = (uint256(from) + i).toUint32();
-            if (RequestState.isFree(_commitments[requester][lane])) return lane;
+            lane = from + i;
+            if (lane > MAX_LANE) revert LaneInvalid(lane, MAX_LANE);
+            if (RequestState.isFree(_commitments[_slotOf(requester, lane)])) return lane;
         }
         revert LaneBusy(requester, lane);
     }
@@ -570,6 +558,14 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
 
     // ── Inside ──────────────────────────────────────────────────────────────────────────────────
 
+    function _slotOf(address requester, uint256 lane) private pure returns (uint256) {
+        return uint160(requester) | lane << 160;
+    }
+
+    function _slot(Request calldata request_) private pure returns (uint256) {
+        return uint192(request_.origin);
+    }
+
     function _requireAwaiting(Request calldata request_, Claim calldata claim_) private view returns (bytes32 requestId) {
         requestId = RequestState.idOf(request_);
         _requireState(requestId, request_, RequestState.awaiting(requestId, claim_));
@@ -587,7 +583,7 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
     }
 
     function _requireState(bytes32 requestId, Request calldata request_, bytes32 state) private view {
-        if (_commitments[request_.requester][request_.lane] != state) revert RequestStateMismatch(requestId);
+        if (_commitments[_slot(request_)] != state) revert RequestStateMismatch(requestId);
     }
 
     function _requireModule(Request calldata request_, Delivery calldata delivery) private view returns (bytes32) {
@@ -610,12 +606,12 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
     }
 
     function _free(Request calldata request_) private {
-        _commitments[request_.requester][request_.lane] = RequestState.FREE;
+        _commitments[_slot(request_)] = RequestState.FREE;
     }
 
     /// @dev A lapsed claimant pays the requester out of its stake; the rest of its lock is freed.
     function _forfeit(bytes32 requestId, Request calldata request_, address operator) private {
-        _credit(request_.requester, CLAIM_FORFEIT);
+        _credit(request_.requester(), CLAIM_FORFEIT);
         emit ClaimForfeited(requestId, operator, CLAIM_FORFEIT);
         OPERATORS.slash(operator, CLAIM_FORFEIT, 0);
         OPERATORS.unlock(operator, _lock(request_.terms) - CLAIM_FORFEIT);

@@ -17,7 +17,7 @@ contract ModelRegistry is IModelRegistry, ERC721 {
 
     struct Model {
         bytes32 head;
-        uint32 versions;
+        uint24 versions; // what a request's packed word holds
         uint32 updateInterval; // seconds
         uint40 updatedAt; // unix seconds of the last publication
         string name;
@@ -73,7 +73,8 @@ contract ModelRegistry is IModelRegistry, ERC721 {
     {
         Model storage model = _models[modelId];
         if (prevHead != model.head) revert StaleHead(modelId, prevHead, model.head);
-        version = model.versions + 1;
+        model.versions += 1;
+        version = model.versions;
         if (version > 1) {
             uint256 allowedAt = uint256(model.updatedAt) + model.updateInterval;
             if (block.timestamp < allowedAt) revert UpdateTooSoon(modelId, allowedAt);
@@ -90,7 +91,6 @@ contract ModelRegistry is IModelRegistry, ERC721 {
         );
         head = _headAfter(modelId, version, prevHead, publication);
         model.head = head;
-        model.versions = version;
         model.updatedAt = uint40(block.timestamp);
         _terms[modelId][version] = terms;
         _heads[modelId][version] = head;
@@ -139,7 +139,7 @@ contract ModelRegistry is IModelRegistry, ERC721 {
     // ── Views ───────────────────────────────────────────────────────────────────────────────────
 
     /// @inheritdoc IModelRegistry
-    function termsOf(uint256 modelId, uint32 version) external view returns (Terms) {
+    function termsOf(uint256 modelId, uint256 version) external view returns (Terms) {
         return _terms[modelId][version];
     }
 

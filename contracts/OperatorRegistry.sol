@@ -105,10 +105,20 @@ contract OperatorRegistry is IOperatorRegistry, ReentrancyGuardTransient {
     /// @inheritdoc IOperatorRegistry
     function lockFor(uint256 modelId, address operator, uint256 amount) external onlyMarket {
         if (!_authorized[modelId][operator]) revert OperatorUnauthorized(modelId, operator);
-        Stake memory record = _stakes[operator];
-        uint256 free = record.staked - record.locked;
-        if (amount > free) revert StakeInsufficient(operator, free, amount);
-        _stakes[operator].locked = record.locked + uint96(amount);
+        // The word of `Stake`: staked at bit 0, locked at bit 96. One read and one write.
+        Stake storage record = _stakes[operator];
+        uint256 word;
+        assembly ("memory-safe") {
+            word := sload(record.slot)
+        }
+        unchecked {
+            uint256 free = uint96(word) - uint96(word >> 96);
+            if (amount > free) revert StakeInsufficient(operator, free, amount);
+            word += amount << 96;
+        }
+        assembly ("memory-safe") {
+            sstore(record.slot, word)
+        }
     }
 
     /// @inheritdoc IOperatorRegistry

@@ -4,34 +4,41 @@ pragma solidity 0.8.30;
 import {Terms} from "../libraries/Terms.sol";
 
 /// @notice What a requester asks for.
+/// @dev Whole words: narrower types would be range-checked on every read. `request` bounds each.
 struct Order {
-    uint64 modelId;
-    uint32 version;
-    uint32 lane; // which of the requester's commitment slots to use; a settled one is cheap again
+    uint256 modelId;
+    uint256 version;
+    uint256 lane; // < 2^32; which commitment slot to use: one that was settled is cheap again
     bytes32 inputRoot; // digest of the canonical input: the only authority on what was asked
     bytes32 inputCid; // where its bytes are: SHA-256 of a raw IPFS block; 0 = inputRoot is that
     bytes32 params; // 8 × uint32 run-time parameters; 0 = the manifest's defaults
-    uint64 maxFee; // token units; more than this reverts
-    uint32 priorityWindow; // seconds in which only `operator` may deliver
-    uint32 lifetime; // seconds until anyone may cancel and the fee is refunded
+    uint256 maxFee; // token units; more than this reverts
+    uint256 priorityWindow; // seconds in which only `operator` may deliver
+    uint256 lifetime; // seconds until anyone may cancel and the fee is refunded
     address operator; // preferred; 0 = none, open to claims at once
     address consumer; // contract to call after settlement; 0 = none
-    uint32 callbackGas;
+    uint256 callbackGas;
     bytes32 envelope; // digest of the encryption header; 0 = plain
 }
 
 /// @notice A request as the chain knows it. Only its hash is stored; callers bring it back.
+/// @dev Three packed words instead of ten fields: every word costs gas in the event and in each
+/// later call. Widths, from the lowest bit (`libraries/RequestFields.sol` reads them):
+///
+/// ```
+///  bit      0                160             192                        256
+///  origin   │ requester u160 │ lane u32      │ nonce u64                │
+///  bit      0                160             200             240        256
+///  service  │ operator u160  │ priorityUntil │ expiresAt       │ 0      │   u40: unix seconds
+///  bit      0                160             208             232        256
+///  target   │ consumer u160  │ modelId u48   │ version u24 │ callbackGas u24 │
+/// ```
+/// nonce: the requester's, so that no two requests are equal. A version that exists fits: the
+/// registry issues no wider ids.
 struct Request {
-    uint64 modelId;
-    uint32 version;
-    uint32 lane;
-    uint64 nonce; // the requester's, so that no two requests are equal
-    address requester;
-    address operator;
-    uint40 priorityUntil; // unix seconds
-    uint40 expiresAt; // unix seconds
-    address consumer;
-    uint32 callbackGas;
+    uint256 origin;
+    uint256 service;
+    uint256 target;
     bytes32 inputRoot;
     bytes32 inputCid;
     bytes32 params;
@@ -129,14 +136,15 @@ interface IInferenceMarket {
     error ConfigInvalid(string field);
     error AmountZero();
     error BalanceInsufficient(address account, uint256 balance, uint256 needed);
-    error VersionUnknown(uint256 modelId, uint32 version);
-    error VersionRetired(uint256 modelId, uint32 version);
+    error VersionUnknown(uint256 modelId, uint256 version);
+    error VersionRetired(uint256 modelId, uint256 version);
     error FeeAboveMax(uint256 fee, uint256 maxFee);
     error InputRootZero();
     error LifetimeInvalid(uint256 given, uint256 min, uint256 max);
     error PriorityWindowInvalid(uint256 given, uint256 max);
     error CallbackGasInvalid(uint256 given, uint256 max);
-    error LaneBusy(address requester, uint32 lane);
+    error LaneInvalid(uint256 given, uint256 max);
+    error LaneBusy(address requester, uint256 lane);
     error SignatureInvalid(address requester);
     error SignatureExpired(uint256 deadline);
     error NonceStale(address requester, uint256 given, uint256 current);
@@ -252,9 +260,9 @@ interface IInferenceMarket {
     function bondOf(address account) external view returns (uint256);
     function requestIdOf(Request calldata request_) external view returns (bytes32);
     /// @return The slot's content: 0 never used, 1 free again, else the hash of a live state.
-    function commitmentOf(address requester, uint32 lane) external view returns (bytes32);
+    function commitmentOf(address requester, uint256 lane) external view returns (bytes32);
     /// @notice The first free lane at or after `from`, looking at no more than 256.
-    function freeLane(address requester, uint32 from) external view returns (uint32 lane);
+    function freeLane(address requester, uint256 from) external view returns (uint256 lane);
     /// @notice Disputes that `finalize` waits for, an unanswered demand included.
     function openDisputesOf(bytes32 requestId) external view returns (uint256);
     /// @return challenger Who demanded the output; 0 when there is no open demand.

@@ -91,7 +91,7 @@ interface IModelRegistry is IERC721 {
     function retireVersion(uint256 modelId, uint32 version) external;
 
     /// @notice The packed terms; zero when the version does not exist.
-    function termsOf(uint256 modelId, uint32 version) external view returns (Terms);
+    function termsOf(uint256 modelId, uint256 version) external view returns (Terms);
     function headOf(uint256 modelId) external view returns (bytes32);
     function versionCount(uint256 modelId) external view returns (uint32);
     function modelCount() external view returns (uint256);

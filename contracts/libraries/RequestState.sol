@@ -1,27 +1,68 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {Request, Claim, Delivery} from "../interfaces/IInferenceMarket.sol";
+import {IInferenceMarket, Order, Request, Claim, Delivery} from "../interfaces/IInferenceMarket.sol";
+import {Terms} from "./Terms.sol";
 
 /// @title What a commitment slot holds in each state of a request.
 /// @notice Preimages differ in length and start with the id, so no state can pass for another:
 ///
 /// ```
 ///   free       0 (never used) or 1 (free again: writing it next costs 5,000 gas, not 22,100)
-///   Requested  id
+///   Requested  id = keccak256(abi.encode(chainId, market, request))
 ///   Claimed    keccak256(abi.encode(id, operator, until))
 ///   Delivered  keccak256(abi.encode(id, operator, deliveredAt, outputRoot))
 /// ```
+/// @dev The assembly does what `abi.encode` does, without the per-field copies that cost 2,400 gas
+/// a request and 700 a delivery: `Request` is ten words with its prefix, all of full width.
 library RequestState {
     bytes32 internal constant FREE = bytes32(uint256(1));
-
-    /// @notice The request's id: unique per chain, market and content.
-    function idOf(Request memory request) internal view returns (bytes32) {
-        return keccak256(abi.encode(block.chainid, address(this), request));
-    }
+    uint256 private constant REQUEST_BYTES = 8 * 32;
 
     function isFree(bytes32 commitment) internal pure returns (bool) {
         return uint256(commitment) <= uint256(FREE);
+    }
+
+    /// @notice Makes a request of an order, returns its id and logs it as `Requested`.
+    function make(Order calldata order, address requester, uint256 modelId, uint256 nonce, Terms terms)
+        internal
+        returns (bytes32 requestId)
+    {
+        // The caller bounds every operand to its field; times are far below 2^40.
+        uint256 origin_ = uint160(requester) | order.lane << 160 | nonce << 192;
+        uint256 service;
+        unchecked {
+            service = uint160(order.operator) | (block.timestamp + order.priorityWindow) << 160
+                | (block.timestamp + order.lifetime) << 200;
+        }
+        uint256 target = uint160(order.consumer) | modelId << 160 | order.version << 208
+            | order.callbackGas << 232;
+        bytes32 envelope = order.envelope;
+        bytes32 topic = IInferenceMarket.Requested.selector;
+        assembly ("memory-safe") {
+            let word := mload(0x40)
+            mstore(word, chainid())
+            mstore(add(word, 0x20), address())
+            mstore(add(word, 0x40), origin_)
+            mstore(add(word, 0x60), service)
+            mstore(add(word, 0x80), target)
+            calldatacopy(add(word, 0xa0), add(order, 0x60), 0x60) // inputRoot, inputCid, params
+            mstore(add(word, 0x100), envelope)
+            mstore(add(word, 0x120), terms)
+            requestId := keccak256(word, 0x140)
+            log4(add(word, 0x40), REQUEST_BYTES, topic, requestId, modelId, requester)
+        }
+    }
+
+    /// @notice The request's id: unique per chain, market and content.
+    function idOf(Request calldata request) internal view returns (bytes32 requestId) {
+        assembly ("memory-safe") {
+            let word := mload(0x40)
+            mstore(word, chainid())
+            mstore(add(word, 0x20), address())
+            calldatacopy(add(word, 0x40), request, REQUEST_BYTES)
+            requestId := keccak256(word, add(REQUEST_BYTES, 0x40))
+        }
     }
 
     /// @notice Requested when the claim is empty, Claimed otherwise.
