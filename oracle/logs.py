@@ -22,7 +22,10 @@ LEVELS: Mapping[str, int] = {
     "error": logging.ERROR,
 }
 SECRET_FIELDS = frozenset({"key", "private_key", "password", "secret", "mnemonic", "keystore"})
-NOISY = ("web3", "urllib3", "httpx", "httpcore", "kombu", "amqp", "asyncio", "filelock")
+NOISY = (
+    *("web3", "urllib3", "httpx", "httpcore", "kombu", "amqp", "asyncio", "filelock"),
+    *("alembic", "celery.worker"),
+)
 
 
 def configure(settings: Settings, stream: TextIO | None = None, **ids: str) -> None:
