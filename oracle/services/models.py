@@ -1,0 +1,271 @@
+"""Models as their registry tells: who owns them, which versions, on which terms, what they earned.
+
+Publishing is in `publishing.py`, checking history and bytes in `verification.py`.
+"""
+
+from dataclasses import dataclass, replace
+
+from oracle.chain.events import (
+    ModelEarningsCollected,
+    ModelRegistered,
+    VersionPublished,
+)
+from oracle.chain.wallet import Wallet
+from oracle.errors import NotFound
+from oracle.protocol.cid import raw_cid
+from oracle.protocol.manifest import MAX_BYTES, Manifest
+from oracle.services.context import Context
+from oracle.services.history import topic
+from oracle.services.receipts import Sent, send
+from oracle.types import Address, Amount, Assurance, Bytes32, Cid, Policy, Terms, Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """One model."""
+
+    model_id: int
+    name: str
+    owner: Address
+    versions: int
+    head: Bytes32
+    policy: Policy
+    update_interval: int  # seconds
+    owner_earnings: Amount  # not collected yet
+    data_earnings: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """One version: its record, and its terms as they are now."""
+
+    model_id: int
+    version: int
+    manifest_digest: Bytes32
+    manifest_cid: Cid
+    model_root: Bytes32
+    assurance: Assurance
+    tolerance: int  # absolute, in 1e-9
+    publisher: Address
+    timestamp: Timestamp
+    head: Bytes32
+    fee: Amount
+    operator_bps: int
+    data_bps: int
+    insured_multiple: int
+    challenge_window: int  # seconds
+    retired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDetail:
+    """A model, its versions, and the manifest of one of them."""
+
+    model: ModelInfo
+    versions: tuple[VersionInfo, ...]
+    version: int | None  # whose manifest this is
+    manifest: Manifest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Earnings that were paid out, and to whom."""
+
+    transaction: Sent
+    to: Address
+    owner_fee: Amount
+    data_fee: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What a person means by `MODEL` or `MODEL@VERSION`."""
+
+    model_id: int
+    version: int | None
+
+
+# ── Reading ─────────────────────────────────────────────────────────────────────────────────────
+def select(context: Context, text: str) -> Selected:
+    """Find a model by its id or its name, with or without `@VERSION`.
+
+    Raises:
+        NotFound: no such model or version, or several models of that name.
+    """
+    name, _, tail = text.partition("@")
+    if tail and not tail.isdecimal():
+        raise NotFound(f"{tail!r} is not a version", hint="write MODEL@3 for version 3")
+    model_id = int(name) if name.isdecimal() else _by_name(context, name)
+    count = context.registry.model_count()
+    if not 1 <= model_id <= count:
+        raise NotFound(f"there is no model {model_id}", hint=_known(count))
+    version = int(tail) if tail else None
+    if version is not None and not 1 <= version <= context.registry.version_count(model_id):
+        raise NotFound(
+            f"model {model_id} has no version {version}",
+            hint=f"`tallystick model versions {model_id}` lists them",
+        )
+    return Selected(model_id, version)
+
+
+def list_models(context: Context, owner: Address | None = None) -> tuple[ModelInfo, ...]:
+    """Return all models, or those of one owner."""
+    every = (info(context, i) for i in range(1, context.registry.model_count() + 1))
+    return tuple(model for model in every if owner in (None, model.owner))
+
+
+def info(context: Context, model_id: int) -> ModelInfo:
+    """Return one model."""
+    earnings = context.market.model_earnings(model_id)
+    return ModelInfo(
+        model_id=model_id,
+        name=context.registry.name_of(model_id),
+        owner=context.registry.owner_of(model_id),
+        versions=context.registry.version_count(model_id),
+        head=context.registry.head_of(model_id),
+        policy=context.access.policy_of(model_id).policy,
+        update_interval=context.registry.update_interval_of(model_id),
+        owner_earnings=earnings.owner_fee,
+        data_earnings=earnings.data_fee,
+    )
+
+
+def versions(context: Context, model_id: int) -> tuple[VersionInfo, ...]:
+    """Return the versions of a model, oldest first."""
+    found = context.history.read(context.registry.address, (VersionPublished,), topic(model_id))
+    result = []
+    for happened in found:
+        assert isinstance(happened.event, VersionPublished)
+        record = happened.event.record
+        terms = context.registry.terms_of(model_id, record.version)
+        result.append(
+            VersionInfo(
+                model_id=model_id,
+                version=record.version,
+                manifest_digest=record.manifest_digest,
+                manifest_cid=raw_cid(record.manifest_digest),
+                model_root=record.model_root,
+                assurance=record.assurance,
+                tolerance=record.tolerance,
+                publisher=record.publisher,
+                timestamp=record.timestamp,
+                head=record.head,
+                fee=terms.fee,
+                operator_bps=terms.operator_bps,
+                data_bps=terms.data_bps,
+                insured_multiple=terms.insured_multiple,
+                challenge_window=terms.challenge_window,
+                retired=terms.retired,
+            )
+        )
+    return tuple(result)
+
+
+def current_version(context: Context, selected: Selected) -> int:
+    """Return the version that was named, or the newest one that is not retired.
+
+    Raises:
+        NotFound: nothing was published, or everything is retired.
+    """
+    if selected.version is not None:
+        return selected.version
+    newest = context.registry.version_count(selected.model_id)
+    for version in range(newest, 0, -1):
+        if not context.registry.terms_of(selected.model_id, version).retired:
+            return version
+    raise NotFound(
+        f"model {selected.model_id} has no version in use",
+        hint="all are retired" if newest else "nothing was published yet",
+    )
+
+
+def manifest(context: Context, model_id: int, version: int) -> Manifest:
+    """Fetch the manifest of a version; its bytes are those that the chain names.
+
+    Raises:
+        NotFound: no such version. CidUnresolved: nobody has the bytes.
+        DigestMismatch, InputInvalid: they are not what they should be.
+    """
+    digest = context.registry.manifest_of(model_id, version)
+    if not any(digest):
+        raise NotFound(f"model {model_id} has no version {version}")
+    return Manifest.parse(context.ipfs.fetch_bytes(raw_cid(digest), MAX_BYTES))
+
+
+def show(context: Context, selected: Selected) -> ModelDetail:
+    """Return a model with its versions and, when something is published, a manifest."""
+    model = info(context, selected.model_id)
+    listed = versions(context, selected.model_id)
+    if not listed:
+        return ModelDetail(model, (), None, None)
+    version = selected.version or listed[-1].version
+    return ModelDetail(model, listed, version, manifest(context, selected.model_id, version))
+
+
+# ── Owner's acts ────────────────────────────────────────────────────────────────────────────────
+def retire(context: Context, wallet: Wallet, model_id: int, version: int) -> Sent:
+    """Refuse new requests of a version, for ever."""
+    return send(wallet, context.registry.retire_version(model_id, version))[0]
+
+
+def set_terms(context: Context, wallet: Wallet, model_id: int, version: int, terms: Terms) -> Sent:
+    """Set price and shares for later requests; assurance and tolerance stay."""
+    call = context.registry.set_terms(
+        model_id,
+        version,
+        fee=terms.fee,
+        operator_bps=terms.operator_bps,
+        data_bps=terms.data_bps,
+        insured_multiple=terms.insured_multiple,
+        challenge_window=terms.challenge_window,
+    )
+    return send(wallet, call)[0]
+
+
+def changed_terms(
+    terms: Terms,
+    *,
+    fee: Amount | None = None,
+    operator_bps: int | None = None,
+    data_bps: int | None = None,
+    insured_multiple: int | None = None,
+    challenge_window: int | None = None,
+) -> Terms:
+    """Return terms with those fields replaced that are not None."""
+    given = {
+        "fee": fee,
+        "operator_bps": operator_bps,
+        "data_bps": data_bps,
+        "insured_multiple": insured_multiple,
+        "challenge_window": challenge_window,
+    }
+    return replace(terms, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+
+
+def collect(context: Context, wallet: Wallet, model_id: int) -> Collected:
+    """Pay the model's earnings to whom they belong; anyone may ask for it."""
+    sent, receipt = send(wallet, context.market.collect_model_earnings(model_id))
+    paid = receipt.one(ModelEarningsCollected)
+    return Collected(sent, paid.to, paid.owner_fee, paid.data_fee)
+
+
+def _by_name(context: Context, name: str) -> int:
+    ids = [
+        h.event.model_id
+        for h in context.history.read(context.registry.address, (ModelRegistered,))
+        if isinstance(h.event, ModelRegistered) and h.event.name == name
+    ]
+    if len(ids) == 1:
+        return ids[0]
+    if ids:
+        listed = ", ".join(map(str, ids))
+        raise NotFound(f"{len(ids)} models are called {name!r}", hint=f"say which id: {listed}")
+    raise NotFound(
+        f"there is no model called {name!r}", hint=_known(context.registry.model_count())
+    )
+
+
+def _known(count: int) -> str:
+    if not count:
+        return "nobody has registered a model here yet"
+    return f"models are 1 to {count}; `tallystick model list` shows them"

@@ -1,0 +1,254 @@
+"""Publishes a folder as a model version: files to IPFS, manifest to IPFS, digest to the chain.
+
+Order of work, the cheapest refusal first:
+
+```
+  read model.json ─▶ hash files ─▶ check manifest ─▶ ask the registry ─▶ upload ─▶ publishVersion
+       │                │               │                 │                │            │
+     missing         unreadable    bad path, pickle    not owner,      resumes:     names the head
+                                                       too soon        by digest    it extends
+```
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from oracle.chain.events import ModelRegistered, VersionPublished
+from oracle.chain.model_registry import Publication
+from oracle.chain.wallet import Wallet
+from oracle.errors import DigestMismatch, Refused
+from oracle.ipfs.port import CidUnresolved
+from oracle.protocol import canonical
+from oracle.protocol.cid import raw_cid
+from oracle.protocol.manifest import FileEntry, Manifest
+from oracle.services import folders
+from oracle.services.context import Context
+from oracle.services.folders import BytesProgress
+from oracle.services.history import topic
+from oracle.services.receipts import Sent, send
+from oracle.types import Address, Amount, Assurance, Bytes32, Cid
+
+DEFAULT_WINDOW = 60  # seconds; moved into the range that the registry allows
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What an owner asks for a version, and how the model is registered when it is new."""
+
+    fee: Amount = Amount(10_000)  # noqa: RUF009 - a number with a name
+    operator_bps: int = 7000
+    data_bps: int = 0
+    insured_multiple: int = 10
+    challenge_window: int | None = None  # seconds
+    update_interval: int = 0  # seconds between two versions; fixed at registration
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedVersion:
+    """A version that is on the chain."""
+
+    model_id: int
+    version: int
+    name: str
+    head: Bytes32
+    manifest_digest: Bytes32
+    manifest_cid: Cid
+    model_root: Bytes32
+    files: tuple[FileEntry, ...]
+    unchanged: bool  # it had been published before; nothing was done
+    registered: Sent | None  # the transaction that registered the model, if it was new
+    transaction: Sent | None
+
+
+def publish(
+    context: Context,
+    wallet: Wallet,
+    folder: Path,
+    offer: Offer,
+    *,
+    model_id: int | None = None,
+    say: Say | None = None,
+    progress: BytesProgress | None = None,
+) -> PublishedVersion:
+    """Publish the folder as the next version of a model.
+
+    Without `model_id` it is the wallet's own model of the manifest's name, registered now if
+    there is none yet. May be repeated after a failure at any point: what is done stays done.
+
+    Raises:
+        NotFound, InputInvalid: the folder is not a model that can be published.
+        ContractError: the registry refuses (not the owner, too soon, terms out of range).
+        DigestMismatch: a file changed while it was published.
+    """
+    say, progress = say or (lambda _: None), progress or (lambda *_: None)
+    draft = folders.read(folder, progress)
+    if model_id is None:
+        model_id = own_model(context, wallet.address, draft.name)
+    elif (owner := context.registry.owner_of(model_id)) != wallet.address:
+        raise Refused(
+            f"model {model_id} belongs to {owner}, not to {wallet.address}",
+            hint="sign with --key of its owner, or publish under another name",
+        )
+    if model_id is not None:
+        if (done := _published_before(context, model_id, _remembered(context, draft))) is not None:
+            return done
+        _rehearse(context, wallet, model_id, draft, offer)
+    manifest = upload(context, folder, draft, progress)
+    if model_id is not None and (done := _published_before(context, model_id, manifest)):
+        return done
+    digest = context.ipfs.publish_bytes(manifest.to_bytes()).sha256
+    registered = None
+    if model_id is None:
+        say(f"registering {manifest.name!r}")
+        call = context.registry.register_model(manifest.name, offer.update_interval)
+        registered, receipt = send(wallet, call)
+        model_id = receipt.one(ModelRegistered).model_id
+    say(f"publishing a version of model {model_id}")
+    head = context.registry.head_of(model_id)
+    publication = _publication(context, manifest, digest, offer)
+    transaction, receipt = send(
+        wallet, context.registry.publish_version(model_id, head, publication)
+    )
+    record = receipt.one(VersionPublished).record
+    return PublishedVersion(
+        model_id=model_id,
+        version=record.version,
+        name=manifest.name,
+        head=record.head,
+        manifest_digest=digest,
+        manifest_cid=raw_cid(digest),
+        model_root=record.model_root,
+        files=manifest.files,
+        unchanged=False,
+        registered=registered,
+        transaction=transaction,
+    )
+
+
+def upload(context: Context, folder: Path, draft: Manifest, progress: BytesProgress) -> Manifest:
+    """Publish the files that the node does not have yet; return the manifest with their CIDs."""
+    memory = _Memory(context.settings.home / "published")
+    return replace(
+        draft, files=tuple(_upload(context, folder, e, memory, progress) for e in draft.files)
+    )
+
+
+def own_model(context: Context, owner: Address, name: str) -> int | None:
+    """Return the newest model of that name that the account registered and still owns."""
+    found = context.history.read(context.registry.address, (ModelRegistered,), None, topic(owner))
+    for happened in reversed(found):
+        event = happened.event
+        assert isinstance(event, ModelRegistered)
+        if event.name == name and context.registry.owner_of(event.model_id) == owner:
+            return event.model_id
+    return None
+
+
+# ── Files ───────────────────────────────────────────────────────────────────────────────────────
+def _upload(
+    context: Context, folder: Path, entry: FileEntry, memory: "_Memory", progress: BytesProgress
+) -> FileEntry:
+    cid = memory.recall(entry.sha256)
+    if cid is not None:
+        try:
+            context.ipfs.pin(cid)
+        except CidUnresolved:
+            cid = None  # another node, or one that forgot
+    if cid is None:
+        published = context.ipfs.publish_file(
+            folder / entry.path, lambda done, total: progress(entry.path, done, total)
+        )
+        if published.sha256 != entry.sha256:
+            raise DigestMismatch(
+                f"{entry.path} changed while it was published", hint="publish again"
+            )
+        cid = published.cid
+        memory.keep(entry.sha256, cid)
+    return replace(entry, cid=cid)
+
+
+class _Memory:
+    """Which files this user has published: a file per SHA-256 that holds the CID."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def recall(self, sha256: Bytes32) -> Cid | None:
+        """Return the CID under which the bytes were published, if they were."""
+        try:
+            return Cid((self._folder / sha256.hex()).read_text().strip())
+        except OSError:
+            return None
+
+    def keep(self, sha256: Bytes32, cid: Cid) -> None:
+        """Remember that the bytes are published."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / sha256.hex()).write_text(cid + "\n")
+
+
+# ── Chain ───────────────────────────────────────────────────────────────────────────────────────
+def _publication(
+    context: Context, manifest: Manifest, digest: Bytes32, offer: Offer
+) -> Publication:
+    window = offer.challenge_window
+    if window is None:
+        shortest, longest = context.registry.challenge_window_range()
+        window = min(max(DEFAULT_WINDOW, shortest), longest)
+    return Publication(
+        manifest_digest=digest,
+        model_root=manifest.model_root(),
+        assurance=Assurance.COMMITTEE,
+        tolerance=manifest.tolerance,
+        fee=offer.fee,
+        operator_bps=offer.operator_bps,
+        data_bps=offer.data_bps,
+        insured_multiple=offer.insured_multiple,
+        challenge_window=window,
+    )
+
+
+def _rehearse(
+    context: Context, wallet: Wallet, model_id: int, draft: Manifest, offer: Offer
+) -> None:
+    """Let the registry refuse before gigabytes are uploaded."""
+    digest = canonical.sha256(draft.to_bytes())  # stands for the one that is not known yet
+    head = context.registry.head_of(model_id)
+    publication = _publication(context, draft, digest, offer)
+    wallet.simulate(context.registry.publish_version(model_id, head, publication))
+
+
+def _remembered(context: Context, draft: Manifest) -> Manifest:
+    """Return the draft with the CIDs under which its files were published before."""
+    memory = _Memory(context.settings.home / "published")
+    files = [replace(e, cid=memory.recall(e.sha256) or e.cid) for e in draft.files]
+    return replace(draft, files=tuple(files))
+
+
+def _published_before(
+    context: Context, model_id: int, manifest: Manifest
+) -> PublishedVersion | None:
+    """Return the newest version if it has this very manifest."""
+    found = context.history.read(context.registry.address, (VersionPublished,), topic(model_id))
+    if not found:
+        return None
+    event = found[-1].event
+    assert isinstance(event, VersionPublished)
+    record = event.record
+    if canonical.sha256(manifest.to_bytes()) != record.manifest_digest:
+        return None
+    return PublishedVersion(
+        model_id=model_id,
+        version=record.version,
+        name=manifest.name,
+        head=record.head,
+        manifest_digest=record.manifest_digest,
+        manifest_cid=raw_cid(record.manifest_digest),
+        model_root=record.model_root,
+        files=manifest.files,
+        unchanged=True,
+        registered=None,
+        transaction=None,
+    )
