@@ -61,7 +61,7 @@ class Answered:
 
     request_id: RequestId
     output_root: Bytes32
-    output_cid: Bytes32
+    output_cid: Bytes32  # SHA-256 of the raw block that holds it; 0 = `output_root` is that
 
     def payload(self) -> dict[str, Any]:
         """Return the payload of `tallystick.deliver`."""
