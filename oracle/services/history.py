@@ -37,6 +37,7 @@ class History:
         place: Address,
         kinds: Sequence[type[Event]],
         *topics: Bytes32 | None,
+        since: int = 0,
     ) -> list[Happened]:
         """Return the events of these kinds that a contract logged, oldest first.
 
@@ -44,6 +45,7 @@ class History:
             place: the contract.
             kinds: event classes of oracle.chain.events.
             topics: values of the 1st, 2nd, 3rd indexed argument; None = any.
+            since: first block that is looked at.
 
         Raises:
             Unavailable: the node cannot answer, even for a single block.
@@ -51,7 +53,7 @@ class History:
         wanted: list[object] = [["0x" + logs.topic_of(kind).hex() for kind in kinds]]
         wanted += [None if topic is None else "0x" + topic.hex() for topic in topics]
         head = quantity(self._rpc.call("eth_blockNumber"))
-        start, span = self._contracts.deployed_at, SPAN
+        start, span = max(since, self._contracts.deployed_at), SPAN
         found: list[Happened] = []
         while start <= head:
             stop = min(start + span - 1, head)

@@ -1,0 +1,233 @@
+"""Operators: registration, stake, authorisation, and what the chain knows of their work."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from statistics import median
+
+from oracle.chain.events import (
+    Annulled,
+    Cancelled,
+    Claimed,
+    ClaimForfeited,
+    Convicted,
+    Delivered,
+    Event,
+    Finalized,
+    OperatorAuthorized,
+    OperatorRegistered,
+    ProfileUpdated,
+    Requested,
+)
+from oracle.chain.wallet import Wallet
+from oracle.errors import NotFound
+from oracle.scheduler import Candidate
+from oracle.services.context import Context
+from oracle.services.history import Happened, topic
+from oracle.services.receipts import Sent, send
+from oracle.types import ZERO32, ZERO_ADDRESS, Address, Amount, RequestId, Timestamp
+
+RECENT = 256  # requests of a model that count for an operator's reputation
+_LIFE = (
+    Requested, Claimed, ClaimForfeited, Delivered, Finalized, Cancelled, Convicted, Annulled,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorInfo:
+    """One operator: money, profile, models, work done."""
+
+    operator: Address
+    registered: bool
+    endpoint: str
+    staked: Amount
+    locked: Amount
+    free: Amount
+    unbonding: Amount
+    release_at: Timestamp  # 0 = nothing unbonds
+    models: tuple[int, ...]  # for which it is authoritative
+    delivered: int
+    in_flight: int
+    failed: int
+    earned: Amount  # settled fees since the deployment
+    prepaid: Amount  # of those, still in the market
+
+
+@dataclass(slots=True)
+class _Work:
+    """What one operator did, while events are folded."""
+
+    delivered: int = 0
+    failed: int = 0
+    in_flight: int = 0
+    earned: int = 0
+    waits: list[int] | None = None
+
+
+# ── Acting ──────────────────────────────────────────────────────────────────────────────────────
+def register(context: Context, wallet: Wallet, endpoint: str) -> Sent:
+    """Register the wallet as an operator, or change its endpoint when it is one."""
+    if context.operators.stake_of(wallet.address).registered:
+        key = context.operators.encryption_key_of(wallet.address)
+        return send(wallet, context.operators.update_profile(key, endpoint))[0]
+    return send(wallet, context.operators.register(ZERO32, endpoint))[0]
+
+
+def stake(
+    context: Context, wallet: Wallet, amount: Amount, operator: Address | None = None
+) -> tuple[Sent, ...]:
+    """Move tokens of the wallet into an operator's stake (its own by default).
+
+    Raises:
+        ContractError: the wallet has not so many tokens, or the operator is not registered.
+    """
+    done = []
+    if context.token.allowance(wallet.address, context.operators.address) < amount:
+        done.append(send(wallet, context.token.approve(context.operators.address, amount))[0])
+    done.append(send(wallet, context.operators.stake(operator or wallet.address, amount))[0])
+    return tuple(done)
+
+
+def start_unstake(context: Context, wallet: Wallet, amount: Amount) -> Sent:
+    """Start the unbonding delay for free stake."""
+    return send(wallet, context.operators.start_unstake(amount))[0]
+
+
+def finish_unstake(context: Context, wallet: Wallet) -> Sent:
+    """Pay out what has unbonded."""
+    return send(wallet, context.operators.finish_unstake())[0]
+
+
+def authorize(
+    context: Context, wallet: Wallet, model_id: int, operator: Address, authorized: bool = True
+) -> Sent:
+    """Make an operator authoritative for a model, or no longer; only the model's owner may."""
+    return send(wallet, context.operators.authorize(model_id, operator, authorized))[0]
+
+
+# ── Reading ─────────────────────────────────────────────────────────────────────────────────────
+def status(context: Context, operator: Address) -> OperatorInfo:
+    """Return what the chain knows of an operator.
+
+    Raises:
+        NotFound: it never registered.
+    """
+    held = context.operators.stake_of(operator)
+    if not held.registered:
+        raise NotFound(
+            f"{operator} is not registered as an operator", hint="`tallystick operator register`"
+        )
+    unbonding = context.operators.unbonding_of(operator)
+    work = _fold(context, context.history.read(context.market.address, _LIFE))[operator]
+    return OperatorInfo(
+        operator=operator,
+        registered=held.registered,
+        endpoint=_endpoint(context, operator),
+        staked=held.staked,
+        locked=held.locked,
+        free=context.operators.free_stake_of(operator),
+        unbonding=unbonding.amount,
+        release_at=unbonding.release_at,
+        models=_models_of(context, operator),
+        delivered=work.delivered,
+        in_flight=work.in_flight,
+        failed=work.failed,
+        earned=Amount(work.earned),
+        prepaid=context.market.balance_of(operator),
+    )
+
+
+def list_operators(context: Context) -> tuple[Address, ...]:
+    """Return everybody who registered, oldest first."""
+    found = context.history.read(context.operators.address, (OperatorRegistered,))
+    return tuple(h.event.operator for h in found if isinstance(h.event, OperatorRegistered))
+
+
+def authorized_for(context: Context, model_id: int) -> tuple[Address, ...]:
+    """Return who was ever made authoritative for a model and still is."""
+    found = context.history.read(context.operators.address, (OperatorAuthorized,), topic(model_id))
+    named = {h.event.operator: None for h in found if isinstance(h.event, OperatorAuthorized)}
+    return tuple(o for o in named if context.operators.is_authorized(model_id, o))
+
+
+def candidates(context: Context, model_id: int) -> tuple[Candidate, ...]:
+    """Return the facts about every operator of a model that `scheduler.choose` weighs.
+
+    Work is counted over the model's last `RECENT` requests.
+    """
+    operators = authorized_for(context, model_id)
+    asked = context.history.read(context.market.address, (Requested,), None, topic(model_id))[
+        -RECENT:
+    ]
+    work: dict[Address, _Work] = defaultdict(_Work)
+    if asked:
+        ids = {h.event.request_id for h in asked if isinstance(h.event, Requested)}
+        life = context.history.read(context.market.address, _LIFE, since=asked[0].block)
+        work = _fold(context, [h for h in life if _request_id(h.event) in ids])
+    return tuple(
+        Candidate(
+            operator=operator,
+            authorized=True,
+            registered=context.operators.stake_of(operator).registered,
+            free_stake=context.operators.free_stake_of(operator),
+            in_flight=work[operator].in_flight,
+            delivered=work[operator].delivered,
+            failed=work[operator].failed,
+            latency=median(waits) if (waits := work[operator].waits) else None,
+        )
+        for operator in operators
+    )
+
+
+def _fold(context: Context, life: list[Happened]) -> dict[Address, _Work]:
+    """Attribute what happened to requests to operators."""
+    work: dict[Address, _Work] = defaultdict(_Work)
+    responsible: dict[RequestId, Address] = {}  # of requests without a delivery
+    asked_in: dict[RequestId, int] = {}
+    delivered_in: list[tuple[Address, int, Timestamp]] = []
+    for happened in life:
+        event = happened.event
+        if isinstance(event, Requested):
+            asked_in[event.request_id] = happened.block
+            responsible[event.request_id] = event.request.operator
+        elif isinstance(event, Claimed):
+            responsible[event.request_id] = event.operator
+        elif isinstance(event, Delivered):
+            work[event.operator].delivered += 1
+            responsible.pop(event.request_id, None)
+            if event.request_id in asked_in:
+                asked = asked_in[event.request_id]
+                delivered_in.append((event.operator, asked, event.delivered_at))
+        elif isinstance(event, Finalized):
+            work[event.operator].earned += event.operator_fee
+        elif isinstance(event, ClaimForfeited | Convicted):
+            work[event.operator].failed += 1
+            responsible.pop(event.request_id, None)  # a cancellation is not held against it again
+        elif isinstance(event, Cancelled):
+            late = responsible.pop(event.request_id, ZERO_ADDRESS)
+            work[late].failed += 1
+    for operator in responsible.values():
+        work[operator].in_flight += 1
+    times = context.history.times(block for _, block, _ in delivered_in)
+    for operator, block, moment in delivered_in:
+        waits = work[operator].waits or []
+        work[operator].waits = [*waits, moment - times[block]]
+    return work
+
+
+def _request_id(event: Event) -> RequestId | None:
+    return getattr(event, "request_id", None)
+
+
+def _endpoint(context: Context, operator: Address) -> str:
+    kinds = (OperatorRegistered, ProfileUpdated)
+    found = context.history.read(context.operators.address, kinds, topic(operator))
+    event = found[-1].event if found else None
+    return event.endpoint if isinstance(event, kinds) else ""
+
+
+def _models_of(context: Context, operator: Address) -> tuple[int, ...]:
+    found = context.history.read(
+        context.operators.address, (OperatorAuthorized,), None, topic(operator)
+    )
+    named = {h.event.model_id: None for h in found if isinstance(h.event, OperatorAuthorized)}
+    return tuple(m for m in named if context.operators.is_authorized(m, operator))

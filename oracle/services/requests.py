@@ -1,0 +1,147 @@
+"""Requests on the market: which there are, and the acts that anyone may take on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from oracle.chain.events import OutputDemanded, Requested
+from oracle.chain.revert import ContractError
+from oracle.chain.wallet import Wallet
+from oracle.errors import InputInvalid, NotFound, PermanentError
+from oracle.services import timeline
+from oracle.services.context import Context
+from oracle.services.history import Happened, topic
+from oracle.services.receipts import Sent, send
+from oracle.services.timeline import LIFE, Moment, RequestInfo, State
+from oracle.types import NO_CLAIM, Address, Delivery, Request, RequestId, Timestamp, Wei
+
+BOND_MARGIN = (125, 100)  # of the bond that a simulation asks for: the base fee moves
+
+
+@dataclass(frozen=True, slots=True)
+class Demanded:
+    """A demand for an output's bytes."""
+
+    transaction: Sent
+    bond: Wei
+    deadline: Timestamp
+
+
+# ── Reading ─────────────────────────────────────────────────────────────────────────────────────
+def show(context: Context, request_id: RequestId) -> RequestInfo:
+    """Return one request with its timeline.
+
+    Raises:
+        NotFound: the market never logged it, or a reorg removed it.
+    """
+    life = context.history.read(context.market.address, LIFE, topic(request_id))
+    if not life or not isinstance(life[0].event, Requested):
+        raise NotFound(
+            f"there is no request 0x{request_id.hex()}",
+            hint="`tallystick request list` shows yours; a reorg can remove a young one",
+        )
+    times = context.history.times(h.block for h in life)
+    moments = tuple(
+        Moment(times[h.block], h.block, h.tx_hash, type(h.event).__name__, timeline.detail(h.event))
+        for h in life
+    )
+    return timeline.fold([h.event for h in life], context.history.now(), moments)
+
+
+def list_requests(
+    context: Context,
+    *,
+    model_id: int | None = None,
+    requester: Address | None = None,
+    state: State | None = None,
+) -> tuple[RequestInfo, ...]:
+    """Return requests, oldest first, without their timelines."""
+    asked = context.history.read(
+        context.market.address,
+        (Requested,),
+        None,
+        None if model_id is None else topic(model_id),
+        None if requester is None else topic(requester),
+    )
+    if not asked:
+        return ()
+    life = context.history.read(context.market.address, LIFE, since=asked[0].block)
+    by_id: dict[RequestId, list[Happened]] = {
+        h.event.request_id: [] for h in asked if isinstance(h.event, Requested)
+    }
+    for happened in life:
+        request_id = getattr(happened.event, "request_id", None)
+        if request_id in by_id:
+            by_id[request_id].append(happened)
+    now = context.history.now()
+    every = (timeline.fold([h.event for h in events], now) for events in by_id.values())
+    return tuple(info for info in every if state in (None, info.state))
+
+
+# ── Acting ──────────────────────────────────────────────────────────────────────────────────────
+def cancel(context: Context, wallet: Wallet, request_id: RequestId) -> Sent:
+    """Refund a request that nobody answered in time; anyone may.
+
+    Raises:
+        ContractError: it has not expired yet. PermanentError: it was answered or ended.
+    """
+    info = show(context, request_id)
+    if info.state not in (State.REQUESTED, State.CLAIMED):
+        raise PermanentError(
+            f"request 0x{request_id.hex()} cannot be cancelled: {info.state.value}"
+        )
+    call = context.market.cancel_expired(info.request, info.claim or NO_CLAIM)
+    return send(wallet, call)[0]
+
+
+def finalize(context: Context, wallet: Wallet, request_ids: Sequence[RequestId]) -> Sent:
+    """Settle answers whose challenge window has passed; anyone may.
+
+    Raises:
+        ContractError: a window is still open, or a dispute is.
+        PermanentError: one was not answered, or has ended.
+    """
+    if not request_ids:
+        raise InputInvalid("no request was named", hint="give one or more request ids")
+    infos = [show(context, request_id) for request_id in request_ids]
+    deliveries = []
+    for info in infos:
+        if info.delivery is None or info.state is not State.DELIVERED:
+            raise PermanentError(
+                f"request 0x{info.request_id.hex()} cannot be finalized: {info.state.value}"
+            )
+        deliveries.append(info.delivery)
+    call = context.market.finalize([info.request for info in infos], deliveries)
+    return send(wallet, call)[0]
+
+
+def bond_needed(context: Context, wallet: Wallet, request_id: RequestId) -> Wei:
+    """Return the bond, in wei, that `demand` would send along now."""
+    request, delivery = _delivered(context, request_id)
+    try:
+        wallet.simulate(context.market.demand_output(request, delivery, Wei(0)))
+    except ContractError as error:
+        if error.name != "BondTooLow":
+            raise
+        return Wei(int(error.values["needed"]) * BOND_MARGIN[0] // BOND_MARGIN[1])
+    return Wei(0)
+
+
+def demand(context: Context, wallet: Wallet, request_id: RequestId, bond: Wei) -> Demanded:
+    """Oblige the operator to post an output's bytes on chain.
+
+    Raises:
+        ContractError: not answered, already final or demanded, or the bond is too low.
+    """
+    request, delivery = _delivered(context, request_id)
+    call = context.market.demand_output(request, delivery, bond)
+    transaction, receipt = send(wallet, call)
+    return Demanded(transaction, bond, receipt.one(OutputDemanded).deadline)
+
+
+def _delivered(context: Context, request_id: RequestId) -> tuple[Request, Delivery]:
+    info = show(context, request_id)
+    if info.delivery is None:
+        raise PermanentError(
+            f"request 0x{request_id.hex()} has no answer to demand: {info.state.value}"
+        )
+    return info.request, info.delivery
