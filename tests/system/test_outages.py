@@ -1,0 +1,123 @@
+"""Redis, the node, or the watcher's machine go away and come back; nothing is lost or done twice."""
+
+import os
+import signal
+import time
+
+import pytest
+from redis import Redis
+
+from oracle.store.job import State
+from tests.system.tcp_proxy import TcpProxy
+from tests.system.world import World, kill, wait_until
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = World(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def proxy(world):
+    made = TcpProxy(world.anvil.port)
+    yield made
+    made.close()
+
+
+def queued(world):
+    with Redis.from_url(world.settings.redis_url) as client:
+        return client.llen("op.infer")
+
+
+def cursor(world):
+    with world.store.read() as tx:
+        return tx.cursor()
+
+
+def test_watcher__redis_killed_twice_with_all_messages__answers_each_exactly_once(world):
+    ids = world.ask(10)
+    world.fork_watcher()
+    wait_until(lambda: queued(world) == 10, 10, "10 messages")
+    world.kill_redis()
+    ids += world.ask(10)  # nobody to tell
+    wait_until(lambda: world.states()[State.WAITING] + len(ids) > 20, 10, "jobs without a queue")
+    world.start_redis()
+    wait_until(lambda: queued(world) == 20, 10, "20 messages in a new Redis")
+
+    world.start_worker()
+    world.start_submitter()
+    wait_until(lambda: len(world.journal()) > 5, 10, "work under way")
+    world.kill_redis()
+    world.start_redis()
+    world.wait_settled(20, 40)
+    world.assert_exactly_once(ids)
+
+
+def test_watcher__node_refuses_hangs_and_talks_nonsense__waits_and_goes_on(world, proxy):
+    pid = world.fork_watcher(TALLYSTICK_RPC_URL=f"http://127.0.0.1:{proxy.port}")
+    wait_until(lambda: cursor(world) is not None, 10, "the first look")
+    known = 0
+    for mode in ("refuse", "garbage", "hang"):
+        proxy.switch(mode)
+        time.sleep(0.3)
+        before = cursor(world)
+        known += len(world.ask(3))
+        time.sleep(1.0)
+        assert cursor(world) == before
+        assert world.states()[State.QUEUED] == known - 3
+        proxy.switch("forward")
+        wait_until(lambda n=known: world.states()[State.QUEUED] == n, 15, f"{known} jobs queued")
+    assert queued(world) == known
+    kill(pid, signal.SIGTERM)
+
+    told = [line["event"] for line in world.watcher_log()]
+    assert told.count("waiting") == told.count("going_on") == 3  # once for each change of state
+
+
+def test_watcher__chain_stopped_and_started_from_its_state__goes_on(world):
+    pid = world.fork_watcher()
+    ids = world.ask(3)
+    wait_until(lambda: world.states()[State.QUEUED] == 3, 10, "3 jobs")
+    world.anvil.stop()
+    time.sleep(0.5)
+    world.anvil.start()
+    world.rpc = world.anvil.rpc
+    world.start_worker()
+    world.start_submitter()
+    world.wait_settled(3, 30)
+    kill(pid, signal.SIGTERM)
+    world.assert_exactly_once(ids)
+
+
+def test_watcher__wrong_chain__exits_and_says_so(world):
+    world.anvil.rpc.call("anvil_setChainId", 5)
+    process = world.start("oracle.watcher")
+
+    assert process.wait(15) == 78
+    text = (world.home / "oracle.watcher.log").read_text()
+    assert "serves chain 5, the contracts are on chain 31337" in text
+
+
+def test_watcher__sigterm__ends_cleanly_at_once(world):
+    process = world.start("oracle.watcher")
+    wait_until(lambda: cursor(world) is not None, 15, "the first look")
+    began = time.monotonic()
+    os.kill(process.pid, signal.SIGTERM)
+
+    assert process.wait(10) == 0
+    assert time.monotonic() - began < 2
+
+
+def test_watcher__two_on_one_store__answers_each_exactly_once(world):
+    world.start_worker()
+    world.start_submitter()
+    pids = [world.fork_watcher() for _ in range(2)]
+    ids = [request_id for _ in range(5) for request_id in world.ask(6)]
+    world.wait_settled(30, 40)
+    for pid in pids:
+        kill(pid)
+    world.assert_exactly_once(ids)

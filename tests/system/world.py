@@ -1,0 +1,292 @@
+"""A whole network of real processes for the system tests: chain, Redis, operator; and its people.
+
+The operator is a real watcher (forked from a zygote, so that it can be killed often), the real
+submitter, and a stub in place of the GPU.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from redis import Redis
+
+from oracle.chain import keys
+from oracle.chain.anvil import Anvil, dev_account, free_port
+from oracle.chain.deploy import DeployConfig, deploy
+from oracle.chain.events import Delivered, Finalized, ModelRegistered, Requested
+from oracle.chain.inference_market import InferenceMarket
+from oracle.chain.logs import decode_all
+from oracle.chain.model_registry import ModelRegistry, Publication
+from oracle.chain.operator_registry import OperatorRegistry
+from oracle.chain.rpc import Rpc
+from oracle.chain.scan import Scanner
+from oracle.chain.test_dollar import TestDollar
+from oracle.chain.wallet import Wallet
+from oracle.config import Settings, save_network
+from oracle.services.devnet import redis as redis_server
+from oracle.services.supervisor import Supervisor
+from oracle.store.job import Job, State
+from oracle.store.store import Store
+from oracle.types import ZERO32, Address, Amount, Assurance, Bytes32, Order, RequestId
+
+DOLLAR = 10**6
+FEE = Amount(DOLLAR)
+WINDOW = 2  # seconds of challenge
+LIFETIME = 86_400  # blocks come faster than seconds here: each one moves the chain's time by one
+
+
+class World:
+    """One deployment: owner (account 0), operator (1), another that never answers (2), requesters."""
+
+    def __init__(self, home: Path, *, block_time: int | None = 1, finality_depth: int = 0) -> None:
+        self.home = home
+        self.anvil = Anvil(block_time=block_time, log=home / "anvil.log", state=home / "anvil.json")
+        self.anvil.start()
+        self.rpc = self.anvil.rpc
+        self.owner, self.operator, self.other = (Wallet(self.rpc, dev_account(i)) for i in range(3))
+        self.requesters = [Wallet(self.rpc, dev_account(i)) for i in range(3, 6)]
+        self.contracts = deploy(self.owner, DeployConfig(claim_period=3600))
+        self.market = InferenceMarket(self.rpc, self.contracts.inference_market)
+        self.model_id = self._people()
+        self.redis_port = free_port()
+        self._redis: Supervisor | None = None
+        self.start_redis()
+        self.settings = Settings(
+            home=home,
+            rpc_url=self.anvil.url,
+            redis_url=redis_server.url_of(self.redis_port),
+            finality_depth=finality_depth,
+            contracts=self.contracts,
+            operator="op",
+        )
+        save_network(self.settings)
+        self.store = Store.open(self.settings.database_url)
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self._zygote: subprocess.Popen[str] | None = None
+        self._lanes: Counter[Address] = Counter()
+
+    # ── Before anything is asked ────────────────────────────────────────────────────────────────
+
+    def _people(self) -> int:
+        rpc, contracts = self.rpc, self.contracts
+        registry = ModelRegistry(rpc, contracts.model_registry)
+        operators = OperatorRegistry(rpc, contracts.operator_registry)
+        token = TestDollar(rpc, contracts.token)
+        publication = Publication(
+            Bytes32(b"\x01" * 32), Bytes32(b"\x02" * 32), Assurance.COMMITTEE,
+            0, FEE, 7000, 0, 1, WINDOW,
+        )  # fmt: skip
+        receipt = self.owner.send(registry.register_model("stub"))
+        (made,) = [e for e in decode_all(receipt.logs) if isinstance(e, ModelRegistered)]
+        self.owner.send(registry.publish_version(made.model_id, ZERO32, publication))
+        plenty = Amount(10_000 * DOLLAR)
+        for wallet in (self.operator, self.other):
+            wallet.send_all(
+                [
+                    token.faucet(wallet.address, plenty),
+                    token.approve(contracts.operator_registry, plenty),
+                ]
+            )
+            wallet.send(operators.register())
+            wallet.send(operators.stake(wallet.address, plenty))
+            self.owner.send(operators.authorize(made.model_id, wallet.address))
+        for wallet in self.requesters:
+            wallet.send_all(
+                [
+                    token.faucet(wallet.address, plenty),
+                    token.approve(contracts.inference_market, plenty),
+                ]
+            )
+            wallet.send(self.market.deposit(wallet.address, plenty))
+        return made.model_id
+
+    # ── Requests ────────────────────────────────────────────────────────────────────────────────
+
+    def order(
+        self, wallet: Wallet, *, preferred: Address | None = None, priority: int = 0
+    ) -> Order:
+        """Make the next order of a requester; for the operator unless another is preferred."""
+        lane = self._lanes[wallet.address]
+        self._lanes[wallet.address] += 1
+        return Order(
+            model_id=self.model_id,
+            version=1,
+            lane=lane,
+            input_root=Bytes32(os.urandom(32)),
+            input_cid=ZERO32,
+            params=ZERO32,
+            max_fee=FEE,
+            priority_window=priority or LIFETIME,
+            lifetime=LIFETIME,
+            operator=preferred or self.operator.address,
+        )
+
+    def ask(self, count: int, **order: object) -> list[RequestId]:
+        """Send requests of one requester and return their ids."""
+        wallet = self.requesters[0]
+        calls = [self.market.request(self.order(wallet, **order)) for _ in range(count)]  # type: ignore[arg-type]
+        receipts = wallet.send_all(calls)
+        events = [event for receipt in receipts for event in decode_all(receipt.logs)]
+        return [event.request_id for event in events if isinstance(event, Requested)]
+
+    # ── Servers ─────────────────────────────────────────────────────────────────────────────────
+
+    def start_redis(self) -> None:
+        program = redis_server.find_server()
+        spec = redis_server.spec(
+            program, self.home / "redis", self.redis_port, self.home / "redis.log"
+        )
+        self._redis = Supervisor([replace(spec, restart=False)])
+        self._redis.start()
+
+    def kill_redis(self) -> None:
+        """kill -9: everything that was in it is gone."""
+        with Redis.from_url(self.settings.redis_url) as client:
+            pid = int(client.info("server")["process_id"])
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not redis_server.answers(self.settings.redis_url), 5, "Redis is gone")
+        if self._redis:
+            self._redis.stop()
+
+    # ── The operator's processes ────────────────────────────────────────────────────────────────
+
+    def environ(self, **more: str) -> dict[str, str]:
+        """Return the variables of the operator's processes."""
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("TALLYSTICK_")}
+        return {
+            **inherited,
+            "TALLYSTICK_HOME": str(self.home),
+            "TALLYSTICK_OPERATOR": "op",
+            "TALLYSTICK_OPERATOR_ADDRESS": self.operator.address,
+            "TALLYSTICK_POLL_INTERVAL": "0.05",
+            "TALLYSTICK_LOG_FORMAT": "json",
+            **more,
+        }
+
+    def fork_watcher(self, **more: str) -> int:
+        """Start a watcher and return its pid."""
+        if self._zygote is None:
+            with (self.home / "watcher.log").open("ab") as log:
+                self._zygote = subprocess.Popen(
+                    [sys.executable, "-m", "tests.system.zygote"],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+                )  # fmt: skip
+        assert self._zygote.stdin is not None
+        assert self._zygote.stdout is not None
+        self._zygote.stdin.write(json.dumps(self.environ(**more)) + "\n")
+        self._zygote.stdin.flush()
+        return int(self._zygote.stdout.readline())
+
+    def start(self, *argv: str, **more: str) -> subprocess.Popen[bytes]:
+        """Start one of the operator's processes."""
+        name = argv[-1].replace("/", "_")
+        with (self.home / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *argv], env=self.environ(**more), stdout=log, stderr=log
+            )
+        self.processes.append(process)
+        return process
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        """Start the stub in place of the infer worker."""
+        return self.start("tests.system.stub_worker", str(self.home / "journal"))
+
+    def start_submitter(self) -> subprocess.Popen[bytes]:
+        """Start the real submitter."""
+        keystore, password = self.home / "op.json", self.home / "password"
+        if not keystore.exists():
+            password.write_text("secret")
+            password.chmod(0o600)
+            keys.save(keystore, dev_account(1), keys.password_file(password), scrypt_n=2)
+        return self.start(
+            "worker", "--role", "submit",
+            TALLYSTICK_KEY=str(keystore), TALLYSTICK_PASSWORD_FILE=str(password),
+        )  # fmt: skip
+
+    # ── What came of it ─────────────────────────────────────────────────────────────────────────
+
+    def job(self, request_id: RequestId) -> Job | None:
+        with self.store.read() as tx:
+            return tx.job(request_id)
+
+    def states(self) -> Counter[State]:
+        with self.store.read() as tx:
+            return Counter(tx.job_counts())
+
+    def journal(self) -> list[dict[str, str]]:
+        """What the worker computed, in order."""
+        path = self.home / "journal"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def watcher_log(self) -> list[dict[str, str]]:
+        lines = (self.home / "watcher.log").read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def wait_settled(self, count: int, seconds: float) -> None:
+        """Wait until so many jobs are settled."""
+        wait_until(
+            lambda: self.states()[State.SETTLED] == count,
+            seconds,
+            lambda: f"{count} settled jobs, there are {dict(self.states())}",
+        )
+
+    def assert_exactly_once(self, ids: list[RequestId]) -> None:
+        """Hold chain, store and journal against each other, request by request."""
+        with Rpc(self.anvil.url) as rpc:
+            scanner = Scanner(rpc, [self.contracts.inference_market])
+            logs = [log for chunk in scanner.scan(0, scanner.head()) for log in chunk.logs]
+        events = decode_all(logs)
+        delivered = {e.request_id: e for e in events if isinstance(e, Delivered)}
+        assert Counter(e.request_id for e in events if isinstance(e, Delivered)) == Counter(ids)
+        assert Counter(e.request_id for e in events if isinstance(e, Finalized)) == Counter(ids)
+        with self.store.read() as tx:
+            jobs = tx.jobs(limit=10 * len(ids))
+        assert Counter(job.request_id for job in jobs) == Counter(ids)
+        assert {job.state for job in jobs} == {State.SETTLED}
+        computed: dict[str, set[str]] = {}
+        for entry in self.journal():
+            computed.setdefault(entry["request_id"], set()).add(entry["output_root"])
+        for job in jobs:
+            root = delivered[job.request_id].output_root
+            assert job.answer is not None
+            assert job.answer.output_root == root  # the answer it stands by is the one on chain
+            assert "0x" + root.hex() in computed["0x" + job.request_id.hex()]
+
+    def close(self) -> None:
+        """Stop everything that was started."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait()
+        if self._zygote is not None:
+            self._zygote.kill()
+            self._zygote.wait()
+        self.store.close()
+        if self._redis:
+            self._redis.stop()
+        self.anvil.stop()
+
+
+def kill(pid: int, number: int = signal.SIGKILL) -> None:
+    """Send a signal and wait until the process is gone."""
+    os.kill(pid, number)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), 15, f"process {pid} is gone")
+
+
+def wait_until(
+    condition: Callable[[], bool], seconds: float, what: str | Callable[[], str]
+) -> None:
+    """Wait for something; fail with what was waited for."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError("not in time: " + (what if isinstance(what, str) else what()))
+        time.sleep(0.02)
