@@ -27,7 +27,7 @@ def expect(image):
 
 def answer(ipfs, outcome):
     assert isinstance(outcome, Answered), outcome
-    data = ipfs.fetch_bytes(raw_cid(outcome.output_cid), 65536)
+    data = ipfs.fetch_bytes(raw_cid(outcome.output_root), 65536)
     assert sha256(data) == outcome.output_root
     return tensor.decode(data, 65536)["logits"]
 

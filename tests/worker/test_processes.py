@@ -20,6 +20,7 @@ from oracle.protocol.canonical import sha256
 from oracle.protocol.cid import raw_cid
 from oracle.services.devnet import redis as redis_server
 from oracle.services.supervisor import Supervisor
+from oracle.types import ZERO32
 from tests.worker.builders import Published, images, write_digits
 from worker.messages import parse_bytes32, to_hex
 
@@ -135,8 +136,9 @@ def test_worker__good_and_bad_jobs__deliver_and_report_messages(settings, redis,
     delivered = {p["request_id"]: p for name, p in sent if name == "tallystick.deliver"}
     assert delivered.keys() == {to_hex(job.request_id) for job in good}
     for payload in delivered.values():
-        data = model.ipfs.fetch_bytes(raw_cid(parse_bytes32(payload["output_cid"])), 65536)
+        data = model.ipfs.fetch_bytes(raw_cid(parse_bytes32(payload["output_root"])), 65536)
         assert to_hex(sha256(data)) == payload["output_root"]
+        assert payload["output_cid"] == to_hex(ZERO32)  # the root is the CID's digest
         assert tensor.decode(data, 65536)["logits"].shape == (1, 10)
     ((_, failure),) = [item for item in sent if item[0] == "tallystick.report_failure"]
     assert failure["request_id"] == to_hex(bad.request_id)
