@@ -24,9 +24,9 @@ from oracle.types import (
 
 REQUEST_BYTES = 256
 ORDER_TYPE = (  # IInferenceMarket.sol; also its EIP-712 type
-    "Order(uint64 modelId,uint32 version,uint32 lane,bytes32 inputRoot,bytes32 inputCid,"
-    "bytes32 params,uint64 maxFee,uint32 priorityWindow,uint32 lifetime,address operator,"
-    "address consumer,uint32 callbackGas,bytes32 envelope)"
+    "Order(uint256 modelId,uint256 version,uint256 lane,bytes32 inputRoot,bytes32 inputCid,"
+    "bytes32 params,uint256 maxFee,uint256 priorityWindow,uint256 lifetime,address operator,"
+    "address consumer,uint256 callbackGas,bytes32 envelope)"
 )
 _HEAD_TYPE = (  # IModelRegistry.sol
     "Head(bytes32 prevHead,uint256 modelId,uint32 version,bytes32 manifestDigest,"

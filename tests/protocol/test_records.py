@@ -104,7 +104,7 @@ def test_version_head__does_not_fit__refused(at: int, value: Any) -> None:
 
 def test_order_hash__does_not_fit__refused() -> None:
     with pytest.raises(InputInvalid):
-        records.order_hash(replace(ORDER, model_id=2**64))
+        records.order_hash(replace(ORDER, model_id=2**256))
 
 
 def test_request_id__packed_struct__as_eth_abi_encodes_it() -> None:
