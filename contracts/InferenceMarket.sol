@@ -239,21 +239,19 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
     function _deliver(Request calldata request_, Claim calldata claim_, bytes32 outputRoot, bytes32 outputCid) private {
         if (outputRoot == 0) revert OutputRootZero();
         bytes32 requestId = _requireAwaiting(request_, claim_);
-        bool claimed = claim_.operator != address(0);
-        if (claimed) {
-            if (msg.sender != claim_.operator) revert CallerNotClaimant(requestId, msg.sender);
+        address claimant = claim_.operator;
+        if (claimant != address(0)) {
+            if (msg.sender != claimant) revert CallerNotClaimant(requestId, msg.sender);
             if (block.timestamp >= claim_.until) revert ClaimLapsed(requestId, claim_.until);
         } else {
             if (msg.sender != request_.operator()) revert CallerNotPreferredOperator(requestId, msg.sender);
-            if (block.timestamp >= request_.priorityUntil()) {
-                revert PriorityWindowPassed(requestId, request_.priorityUntil());
-            }
+            uint256 until = request_.priorityUntil();
+            if (block.timestamp >= until) revert PriorityWindowPassed(requestId, until);
         }
-        uint40 deliveredAt = uint40(block.timestamp);
-        _commitments[_slot(request_)] =
-            RequestState.delivered(requestId, msg.sender, deliveredAt, outputRoot);
-        emit Delivered(requestId, msg.sender, outputRoot, outputCid, deliveredAt);
-        if (!claimed) OPERATORS.lockFor(request_.modelId(), msg.sender, _lock(request_.terms));
+        _commitments[_slot(request_)] = RequestState.delivered(requestId, msg.sender, block.timestamp, outputRoot);
+        emit Delivered(requestId, msg.sender, outputRoot, outputCid, uint40(block.timestamp));
+        // A claimant's stake is locked since the claim.
+        if (claimant == address(0)) OPERATORS.lockFor(request_.modelId(), msg.sender, _lock(request_.terms));
     }
 
     // ── Settle ──────────────────────────────────────────────────────────────────────────────────
@@ -282,9 +280,8 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
             Fees.split(request_.terms, PROTOCOL_BPS);
         _free(request_);
         _credit(delivery.operator, operatorFee);
-        Earnings storage earnings = _earnings[request_.modelId()];
-        earnings.owner += uint128(ownerFee);
-        earnings.data += uint128(dataFee);
+        Earnings memory earnings = _earnings[request_.modelId()];
+        _earnings[request_.modelId()] = Earnings(earnings.owner + uint128(ownerFee), earnings.data + uint128(dataFee));
         _protocolEarnings += protocolFee;
         emit Finalized(requestId, delivery.operator, operatorFee, ownerFee, dataFee, protocolFee);
         OPERATORS.unlock(delivery.operator, _lock(request_.terms));
@@ -601,8 +598,8 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
         if (dispute.demander == address(0)) revert OutputNotDemanded(requestId);
     }
 
-    function _lock(Terms terms) private view returns (uint256 total) {
-        (total,,,) = Fees.lock(terms, MIN_LOCK);
+    function _lock(Terms terms) private view returns (uint256) {
+        return Fees.lockTotal(terms, MIN_LOCK);
     }
 
     function _free(Request calldata request_) private {

@@ -23,16 +23,23 @@ library Fees {
         ownerFee = fee - operatorFee - dataFee - protocolFee;
     }
 
-    /// @notice Stake behind one answer and its split on conviction. With total ≥ 2 × insured,
-    /// compensation ≤ 50 % and bounty = 30 %, so at least 20 % is burned: slashing oneself costs.
+    /// @notice Stake behind one answer: twice what is insured, and never less than `minLock`.
+    function lockTotal(Terms terms, uint256 minLock) internal pure returns (uint256 total) {
+        unchecked {
+            total = terms.fee() * terms.insuredMultiple() * 2; // < 2^81
+        }
+        if (total < minLock) total = minLock;
+    }
+
+    /// @notice How a conviction splits it. With total ≥ 2 × insured, compensation ≤ 50 % and
+    /// bounty = 30 %, so at least 20 % is burned: slashing oneself costs.
     function lock(Terms terms, uint256 minLock)
         internal
         pure
         returns (uint256 total, uint256 compensation, uint256 bounty, uint256 burned)
     {
+        total = lockTotal(terms, minLock);
         compensation = terms.fee() * terms.insuredMultiple();
-        total = compensation * 2;
-        if (total < minLock) total = minLock;
         bounty = total * BOUNTY_BPS / BPS;
         burned = total - compensation - bounty;
     }

@@ -75,11 +75,18 @@ library RequestState {
         return keccak256(abi.encode(requestId, operator, until));
     }
 
-    function delivered(bytes32 requestId, address operator, uint40 deliveredAt, bytes32 outputRoot)
+    function delivered(bytes32 requestId, address operator, uint256 deliveredAt, bytes32 outputRoot)
         internal
         pure
-        returns (bytes32)
+        returns (bytes32 state)
     {
-        return keccak256(abi.encode(requestId, operator, deliveredAt, outputRoot));
+        assembly ("memory-safe") {
+            let word := mload(0x40)
+            mstore(word, requestId)
+            mstore(add(word, 0x20), operator)
+            mstore(add(word, 0x40), deliveredAt)
+            mstore(add(word, 0x60), outputRoot)
+            state := keccak256(word, 0x80)
+        }
     }
 }
