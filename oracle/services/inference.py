@@ -1,0 +1,179 @@
+"""Asks a model and brings the answer back. What is checked beforehand is in `quoting.py`.
+
+```
+  ask                             wait                                     answer
+  input to IPFS, a free lane, ─▶  requested ─▶ delivered ─▶ window ─▶  ─▶  bytes by CID, digest as
+  `request` escrows the fee       settled                                  on chain, decoded
+```
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from oracle.chain.events import Requested
+from oracle.chain.revert import ContractError
+from oracle.chain.wallet import Wallet
+from oracle.errors import DigestMismatch, TransientError
+from oracle.protocol import tensor
+from oracle.protocol.manifest import Manifest
+from oracle.services import outputs, requests
+from oracle.services.amounts import format_amount, format_time
+from oracle.services.context import Context
+from oracle.services.outputs import Output
+from oracle.services.quoting import Prepayment
+from oracle.services.receipts import Sent, send
+from oracle.services.timeline import RequestInfo, State
+from oracle.types import Address, Amount, Bytes32, RequestId
+
+POLL = 0.2  # seconds
+_LANES = 16  # how often another process of the same wallet may take the lane before us
+
+Say = Callable[[str], None]
+
+
+class Unanswered(TransientError):
+    """A request ended, or was waited for too long, without an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that is on the chain."""
+
+    request_id: RequestId
+    fee: Amount
+    operator: Address
+    transaction: Sent
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer whose bytes have the digest that the chain names."""
+
+    request_id: RequestId
+    state: State
+    operator: Address
+    output_root: Bytes32
+    size: int
+    outputs: tuple[Output, ...]
+
+
+# ── Ask ─────────────────────────────────────────────────────────────────────────────────────────
+def ask(context: Context, wallet: Wallet, prepayment: Prepayment) -> Asked:
+    """Publish the input and make the request: this escrows the fee.
+
+    Raises:
+        ContractError: the market refuses; nothing was spent.
+        DigestMismatch: the node stored other bytes.
+    """
+    published = context.ipfs.publish_bytes(prepayment.prepared.data)
+    if published.sha256 != prepayment.order.input_root:
+        raise DigestMismatch("the IPFS node names another digest for the input than its bytes have")
+    start = 0
+    for attempt in range(_LANES):
+        lane = context.market.free_lane(wallet.address, start)
+        try:
+            sent, receipt = send(
+                wallet, context.market.request(replace(prepayment.order, lane=lane))
+            )
+        except ContractError as error:
+            if error.name != "LaneBusy" or attempt == _LANES - 1:
+                raise
+            start = lane + 1  # another process of this wallet was faster
+            continue
+        event = receipt.one(Requested)
+        return Asked(event.request_id, event.request.terms.fee, event.request.operator, sent)
+    raise AssertionError("unreachable")
+
+
+# ── Wait ────────────────────────────────────────────────────────────────────────────────────────
+def wait(
+    context: Context,
+    request_id: RequestId,
+    *,
+    until: State = State.DELIVERED,
+    timeout: float | None = None,
+    say: Say | None = None,
+) -> RequestInfo:
+    """Wait until a request is answered (DELIVERED) or also paid (SETTLED).
+
+    Args:
+        timeout: seconds; None = as long as the request can still come to that.
+
+    Raises:
+        Unanswered: it expired, was cancelled, convicted or annulled, or the time is over.
+    """
+    say, said = say or (lambda _: None), ""
+    started = time.monotonic()
+    while True:
+        info = requests.show(context, request_id)
+        text = _progress(info)
+        if text != said:
+            say(text)
+            said = text
+        if info.state is State.SETTLED or (info.state is State.DELIVERED is until):
+            return info
+        name = f"request 0x{request_id.hex()}"
+        if not info.open:
+            raise Unanswered(f"{name}: {info.state.value}", hint="the fee is in your balance")
+        if info.expired:
+            raise Unanswered(
+                f"{name} expired without an answer",
+                hint=f"`tallystick request cancel 0x{request_id.hex()}` brings the fee back",
+            )
+        if timeout is not None and time.monotonic() - started > timeout:
+            raise Unanswered(
+                f"{name} is not {until.name.lower()} after {timeout:g} s: {info.state.value}",
+                hint=f"look again with `tallystick request show 0x{request_id.hex()}`",
+            )
+        time.sleep(POLL)
+
+
+# ── Answer ──────────────────────────────────────────────────────────────────────────────────────
+def answer(
+    context: Context,
+    info: RequestInfo,
+    manifest: Manifest,
+    texts: tuple[str, ...] = (),
+    top: int = 3,
+) -> tuple[Answer, bytes]:
+    """Fetch an answer, compare its digest with the chain, decode it; return the bytes too.
+
+    Raises:
+        Unanswered: there is none yet. CidUnresolved: nobody serves the bytes.
+        DigestMismatch: the bytes are not those that were delivered.
+        InputInvalid: the bytes are not the outputs that the manifest names.
+    """
+    if info.output_cid is None or info.output_root is None or info.answered_by is None:
+        raise Unanswered(f"request 0x{info.request_id.hex()}: {info.state.value}")
+    data = context.ipfs.fetch_bytes(info.output_cid, manifest.max_output_bytes)
+    if (found := tensor.digest(data)) != info.output_root:
+        raise DigestMismatch(
+            f"the output's bytes have digest 0x{found.hex()}, "
+            f"0x{info.output_root.hex()} was delivered",
+            hint=f"`tallystick request demand 0x{info.request_id.hex()}` obliges the operator",
+        )
+    shown = outputs.present(data, manifest, texts, top)
+    return (
+        Answer(
+            request_id=info.request_id,
+            state=info.state,
+            operator=info.answered_by,
+            output_root=info.output_root,
+            size=len(data),
+            outputs=shown,
+        ),
+        data,
+    )
+
+
+def _progress(info: RequestInfo) -> str:
+    match info.state:
+        case State.REQUESTED:
+            return f"requested, {format_amount(info.fee)} in escrow: waits for {info.operator}"
+        case State.CLAIMED:
+            return f"claimed by {info.claim.operator if info.claim else '?'}"
+        case State.DELIVERED:
+            final = format_time(info.final_at) if info.final_at else "?"
+            return f"delivered by {info.answered_by}: final at {final}"
+    return str(info.state.value)

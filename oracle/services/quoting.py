@@ -1,0 +1,180 @@
+"""What an answer would cost and be worth: everything is checked before money is spent.
+
+Version, price, access, parameters, balance, input, operator, in the order of what they cost to
+check. Publishes and sends nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from oracle import scheduler
+from oracle.errors import Refused
+from oracle.protocol.manifest import FileEntry, Manifest
+from oracle.services import inputs, models, operators
+from oracle.services.amounts import decimal, format_amount
+from oracle.services.context import Context
+from oracle.services.inputs import Prepared
+from oracle.services.models import Selected
+from oracle.types import ZERO32, ZERO_ADDRESS, Address, Amount, Assurance, Bytes32, Order
+
+PRIORITY = 30  # seconds in which only the preferred operator may answer
+LIFETIME = 600  # seconds until the money can be had back
+
+BytesProgress = Callable[[str, int, int], None]  # (file, bytes done, bytes in total)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a person wants to know."""
+
+    model: Selected
+    source: str  # as `inputs.prepare` takes it
+    params: Mapping[str, float] = field(default_factory=dict)
+    max_fee: Amount | None = None  # None = the fee as it is now
+    operator: Address | None = None  # None = the scheduler chooses
+    priority: int = PRIORITY
+    lifetime: int = LIFETIME
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What an answer would cost and be worth; nothing has happened yet."""
+
+    model_id: int
+    version: int
+    name: str
+    fee: Amount
+    balance: Amount  # prepaid, before the request
+    assurance: Assurance
+    meaning: str  # of the assurance, in this deployment
+    insured: Amount  # paid to the requester when the answer is convicted
+    challenge_window: int  # seconds
+    operator: Address
+    operator_reason: str
+    params: Mapping[str, float]
+    shapes: Mapping[str, tuple[int, ...]]
+    input_digest: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class Prepayment:
+    """A quote with what is needed to act on it."""
+
+    quote: Quote
+    order: Order
+    manifest: Manifest
+    prepared: Prepared
+
+
+def quote(
+    context: Context,
+    requester: Address,
+    ask: Ask,
+    *,
+    stdin: Callable[[], bytes],
+    progress: BytesProgress | None = None,
+) -> Prepayment:
+    """Check everything that can be checked without spending; cheapest first.
+
+    Raises:
+        NotFound: no such model or version, or no operator that can serve it.
+        Refused, ContractError: retired, too expensive, no access, rate limit, parameter bounds,
+            balance too low.
+        InputInvalid: parameters or input do not fit the manifest.
+    """
+    version = models.current_version(context, ask.model)
+    model_id = ask.model.model_id
+    terms = context.registry.terms_of(model_id, version)
+    if terms.retired:
+        raise Refused(
+            f"version {version} of model {model_id} is retired and takes no new requests",
+            hint=f"`tallystick model versions {model_id}` shows those in use",
+        )
+    if ask.max_fee is not None and terms.fee > ask.max_fee:
+        raise Refused(
+            f"the fee is {format_amount(terms.fee)}, above your limit of "
+            f"{format_amount(ask.max_fee)}",
+            hint="raise --max-fee, or choose another version",
+        )
+    manifest = models.manifest(context, model_id, version)
+    params = manifest.pack_params(ask.params)
+    context.access.check(model_id, requester, params)
+    balance = context.market.balance_of(requester)
+    if balance < terms.fee:
+        raise Refused(
+            f"your prepaid balance is {format_amount(balance)}, the fee {format_amount(terms.fee)}",
+            hint=f"`tallystick wallet deposit {decimal(Amount(terms.fee - balance))}`",
+        )
+    prepared = inputs.prepare(
+        ask.source, manifest, lambda entry: fetch_file(context, entry, progress), stdin
+    )
+    lock = context.market.lock_of(terms)
+    if ask.operator is None:
+        choice = scheduler.choose(operators.candidates(context, model_id), lock.total)
+        operator, reason = choice.operator, choice.reason
+    else:
+        operator, reason = ask.operator, "as you said"
+    order = Order(
+        model_id=model_id,
+        version=version,
+        lane=0,
+        input_root=prepared.digest,
+        input_cid=ZERO32,  # a raw block: its digest says where it is
+        params=params,
+        max_fee=terms.fee if ask.max_fee is None else ask.max_fee,
+        priority_window=ask.priority,
+        lifetime=ask.lifetime,
+        operator=operator,
+    )
+    return Prepayment(
+        quote=Quote(
+            model_id=model_id,
+            version=version,
+            name=manifest.name,
+            fee=terms.fee,
+            balance=balance,
+            assurance=terms.assurance,
+            meaning=assurance_meaning(context, terms.assurance),
+            insured=lock.compensation,
+            challenge_window=terms.challenge_window,
+            operator=operator,
+            operator_reason=reason,
+            params=manifest.unpack_params(params),
+            shapes=prepared.shapes,
+            input_digest=prepared.digest,
+        ),
+        order=order,
+        manifest=manifest,
+        prepared=prepared,
+    )
+
+
+def assurance_meaning(context: Context, assurance: Assurance) -> str:
+    """Say what protects the requester from a wrong answer, in this very deployment."""
+    config = context.market.config()
+    if assurance is Assurance.EXACT:
+        module, how = config.exact_module, "a contract re-executes one element and convicts"
+    else:
+        module, how = (
+            config.committee_module,
+            "operators drawn at random re-run it: honest majority of drawn stake",
+        )
+    if module == ZERO_ADDRESS:
+        return (
+            "no dispute module is deployed here: a withheld answer can be convicted, "
+            "a wrong one cannot"
+        )
+    return how
+
+
+def fetch_file(context: Context, entry: FileEntry, progress: BytesProgress | None) -> Path:
+    """Bring a file of a manifest here, verified; it stays in the cache under its SHA-256."""
+    target = context.cache / entry.sha256.hex()
+
+    def report(done: int, total: int) -> None:
+        if progress:
+            progress(entry.path, done, total)
+
+    context.ipfs.fetch_file(entry.cid, target, entry.sha256, entry.size, report)
+    return target
