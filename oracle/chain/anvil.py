@@ -25,6 +25,7 @@ from oracle.types import Address
 MNEMONIC = "test test test test test test test test test test test junk"
 CHAIN_ID = 31337
 HARDFORK = "prague"  # EIP-2935 is needed
+_PROJECT = Path(__file__).resolve().parents[2]
 _READY_TIMEOUT = 20.0  # seconds; a cold start takes 0.2
 _STOP_TIMEOUT = 10.0  # seconds to write the state
 
@@ -41,8 +42,7 @@ def find_anvil(environ: Mapping[str, str], roots: Sequence[Path] = ()) -> Path:
         return Path(found)
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     package = f"node_modules/@foundry-rs/anvil-{sys.platform}-{machine}/bin/anvil"
-    project = Path(__file__).resolve().parents[2]
-    for root in (*roots, project, Path.cwd(), *Path.cwd().parents):
+    for root in (*roots, _PROJECT, Path.cwd(), *Path.cwd().parents):
         if os.access(candidate := root / package, os.X_OK):
             return candidate
     raise ConfigInvalid(

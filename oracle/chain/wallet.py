@@ -1,6 +1,8 @@
 """Sends the calls of one account and waits for them: for people and scripts.
 
-Holds the nonce in memory; operators, whose transactions must survive a crash, use sender.py.
+The nonce is the node's, asked for along with the estimate, so that several wallets of one key and a
+chain that is wound back do no harm. Operators, whose transactions must survive a crash, use
+sender.py.
 """
 
 import threading
@@ -64,7 +66,6 @@ class Wallet:
         self._account = account
         self._chain_id = chain_id
         self._timeout = timeout
-        self._nonce: int | None = None
         self._lock = threading.Lock()
 
     def simulate(self, call: Call, block: BlockId = _PENDING) -> bytes:
@@ -96,13 +97,20 @@ class Wallet:
         Raises as `send`, at the first call that would be refused: those before it are sent, and
         after a TransactionReverted too the others were sent.
         """
-        sent = [(call, *self._submit(call.to, call.data, call.value)) for call in calls]
-        return [self._receipt(call, gas, signed) for call, gas, signed in sent]
+        with self._lock:
+            sent = []
+            least = 0  # a node may be slow to count what it just took
+            for call in calls:
+                gas, nonce, signed = self._submit(call.to, call.data, call.value, least)
+                sent.append((call, gas, signed))
+                least = nonce + 1
+        return [self.explain(call, self.wait(signed.tx_hash), gas) for call, gas, signed in sent]
 
     def create(self, bytecode: bytes) -> Receipt:
         """Create a contract; its address is in the receipt. Raises as `send`."""
-        gas, signed = self._submit(None, bytecode, 0)
-        return self._receipt(None, gas, signed)
+        with self._lock:
+            gas, _, signed = self._submit(None, bytecode, 0)
+        return self.explain(None, self.wait(signed.tx_hash), gas)
 
     def sign_typed(self, message: Mapping[str, Any]) -> bytes:
         """Sign EIP-712 typed data (`types`, `primaryType`, `domain`, `message`): 65 bytes."""
@@ -110,8 +118,18 @@ class Wallet:
 
     def next_nonce(self) -> int:
         """Return the nonce that the next transaction gets."""
-        with self._lock:
-            return self._next_nonce()
+        return quantity(self.rpc.call("eth_getTransactionCount", self.address, _PENDING))
+
+    def explain(self, call: Call | None, receipt: Receipt, gas: int = 2**63) -> Receipt:
+        """Return the receipt of a call when it succeeded.
+
+        Raises:
+            TransactionReverted: it did not; with the reason.
+        """
+        if receipt.succeeded:
+            return receipt
+        error = why_reverted(self.rpc, self.address, call, gas, receipt)
+        raise TransactionReverted(receipt, error)
 
     def wait(self, tx_hash: Bytes32) -> Receipt:
         """Wait for a receipt.
@@ -129,44 +147,31 @@ class Wallet:
             time.sleep(pause)
             pause = min(2 * pause, _POLL_MAX)
 
-    def _submit(self, to: Address | None, data: bytes, value: int) -> tuple[int, Signed]:
-        """Send without waiting; return the gas limit and what was sent."""
-        body = as_object(self.address, to, data, value)
-        with self._lock:
-            self._nonce = self._next_nonce()
-            if self._chain_id is None:
-                self._chain_id = quantity(self.rpc.call("eth_chainId"))
-            answers = self.rpc.batch([("eth_estimateGas", body, _PENDING), FEE_HISTORY])
-            for answer in answers:
-                if isinstance(answer, RpcError):
-                    raise self._explained(answer) from answer
-            gas, fees = with_margin(quantity(answers[0])), fees_from(answers[1])
-            try:
-                signed = sign(
-                    self._account, self._chain_id, self._nonce, to, data, value, gas, fees
-                )
-                self.rpc.call("eth_sendRawTransaction", "0x" + signed.raw.hex())
-            except RpcError as error:
-                if not is_known(error):
-                    self._nonce = None  # ask again: another process may use this account
-                    raise self._explained(error) from error
-            except BaseException:
-                self._nonce = None
-                raise
-            self._nonce += 1
-        return gas, signed
-
-    def _next_nonce(self) -> int:
-        if self._nonce is not None:
-            return self._nonce
-        return quantity(self.rpc.call("eth_getTransactionCount", self.address, _PENDING))
-
-    def _receipt(self, call: Call | None, gas: int, signed: Signed) -> Receipt:
-        receipt = self.wait(signed.tx_hash)
-        if not receipt.succeeded:
-            error = why_reverted(self.rpc, self.address, call, gas, receipt)
-            raise TransactionReverted(receipt, error)
-        return receipt
+    def _submit(
+        self, to: Address | None, data: bytes, value: int, least_nonce: int = 0
+    ) -> tuple[int, int, Signed]:
+        """Send without waiting; return the gas limit, the nonce and what was sent."""
+        if self._chain_id is None:
+            self._chain_id = quantity(self.rpc.call("eth_chainId"))
+        answers = self.rpc.batch(
+            [
+                ("eth_estimateGas", as_object(self.address, to, data, value), _PENDING),
+                FEE_HISTORY,
+                ("eth_getTransactionCount", self.address, _PENDING),
+            ]
+        )
+        for answer in answers:
+            if isinstance(answer, RpcError):
+                raise self._explained(answer) from answer
+        gas, fees = with_margin(quantity(answers[0])), fees_from(answers[1])
+        nonce = max(quantity(answers[2]), least_nonce)
+        signed = sign(self._account, self._chain_id, nonce, to, data, value, gas, fees)
+        try:
+            self.rpc.call("eth_sendRawTransaction", "0x" + signed.raw.hex())
+        except RpcError as error:
+            if not is_known(error):
+                raise self._explained(error) from error
+        return gas, nonce, signed
 
     def _explained(self, error: RpcError) -> Exception:
         return funds_error(error, self.address) or revert.from_rpc(error) or error
