@@ -117,7 +117,7 @@ class IpfsClient:
                         download.expect(call.start())
                     download.take(call.pieces())
 
-            while True:
+            while not download.overtaken:
                 self._retrying(attempt, lambda: download.done)
                 if download.complete():
                     return

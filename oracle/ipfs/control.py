@@ -18,6 +18,9 @@ from oracle.errors import Unavailable
 from oracle.ipfs.wire import Endpoint, Interrupted, Stalled, refusal
 from oracle.types import Cid
 
+# What the library trips over when an answer is not what it expects; it asserts, too
+_NONSENSE = (LookupError, TypeError, AttributeError, ValueError, AssertionError)
+
 
 class _Sessions(http.ClientSync):  # type: ignore[misc]  # the library has no types
     def _make_session(self) -> requests.Session:
@@ -71,7 +74,7 @@ class Control:
             raise Interrupted(
                 f"{self._where} cannot be reached", hint="is it running? `tallystick doctor`"
             ) from error
-        except (exceptions.Error, LookupError, TypeError, AttributeError, ValueError) as error:
+        except (exceptions.Error, *_NONSENSE) as error:
             raise Unavailable(
                 f"{self._where} answered nonsense: {str(error)[:200]}",
                 hint="is that the RPC port of an IPFS node?",

@@ -99,6 +99,7 @@ class Download:
 
     def __init__(self, target: Path, sha256: Bytes32, size: int, progress: Progress | None) -> None:
         self.done = 0  # bytes that are in the part file and hashed
+        self.overtaken = False  # someone else completed it while we waited for the part file
         self._target, self._sha256, self._size = target, sha256, size
         self._progress = progress
         self._part = target.with_name(target.name + ".part")
@@ -106,7 +107,11 @@ class Download:
 
     def __enter__(self) -> "Download":
         self._target.parent.mkdir(parents=True, exist_ok=True)
-        self._file = _lock(self._part)
+        self._file, waited = _lock(self._part)
+        if waited and is_there(self._target, self._sha256, self._size):
+            self._part.unlink(missing_ok=True)
+            self.overtaken = True
+            return self
         self._hash = hashlib.sha256()
         there = os.fstat(self._file.fileno()).st_size
         if 0 < there <= self._size:
@@ -152,7 +157,7 @@ class Download:
                 for piece in pieces:
                     arrived += len(piece)
                     if arrived > self._size:
-                        self._refuse("more than")
+                        break
                     if len(running) == DEPTH * 4:
                         settle()
                     running.append(
@@ -165,6 +170,8 @@ class Download:
             finally:
                 while running:
                     settle()
+        if arrived > self._size:
+            self._refuse("more than")
         if self.done == before < self._size:
             self._refuse("less than")  # a whole answer of nothing: the file ends here
         if self.done < self._size:
@@ -206,17 +213,22 @@ def _open(path: Path) -> FileIO:
         raise InputInvalid(f"{path} cannot be read: {error}") from error
 
 
-def _lock(part: Path) -> FileIO:
-    """Open a part file alone; who waits here finds a new one when the holder has renamed his."""
+def _lock(part: Path) -> tuple[FileIO, bool]:
+    """Open a part file alone; True when someone else had it and we waited."""
+    waited = False
     while True:
         file = FileIO(os.open(part, os.O_RDWR | os.O_CREAT, 0o644), "r+")
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waited = True
+            fcntl.flock(file, fcntl.LOCK_EX)
         try:
             if os.fstat(file.fileno()).st_ino == part.stat().st_ino:
-                return file
+                return file, waited
         except FileNotFoundError:
             pass
-        file.close()
+        file.close()  # the holder has renamed this one to the target
 
 
 def _write(file: FileIO, piece: bytes) -> None:

@@ -234,7 +234,9 @@ def refusal(message: str, where: str) -> Exception:
         )
     if any(part in lower for part in ("not find", "not found", "deadline", "canceled")):
         return CidUnresolved(f"{where}: {text}", hint="does anyone serve it? try again later")
-    if any(part in lower for part in ("invalid", "malformed", "not a file", "does not do")):
+    if any(
+        part in lower for part in ("invalid", "malformed", "not a file", "directory", "does not do")
+    ):
         return InputInvalid(f"{where}: {text}")
     return Unavailable(f"{where}: {text}")
 

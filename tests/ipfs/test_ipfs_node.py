@@ -1,0 +1,288 @@
+"""The embedded node's RPC over HTTP: Kubo's answers, and refusals of what Kubo would refuse."""
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import ipfshttpclient
+import pytest
+
+from oracle.errors import DigestMismatch
+from oracle.ipfs.blockstore import BlockStore
+from oracle.ipfs.client import IpfsClient
+from oracle.ipfs.multipart import frame
+from oracle.ipfs.node import Server
+from oracle.ipfs.rpc import Commands
+from oracle.ipfs.unixfs import KUBO_DEFAULT, file_cid
+from tests.ipfs.conftest import sample
+
+pytestmark = pytest.mark.real  # a server on loopback
+
+V1 = {"cid-version": "1", "raw-leaves": "true", "chunker": "size-1000"}
+
+
+class Session:
+    """Speaks to a node as a test wants to, on one connection."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.http = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=5)
+
+    def post(
+        self, path: str, *contents: bytes, headers: dict[str, str] | None = None, **options: str
+    ) -> tuple[int, bytes]:
+        mark = frame("xyz")
+        body = b"".join(mark.head + content + b"\r\n" for content in contents) + b"--xyz--\r\n"
+        query = urlencode({key.replace("_", "-"): value for key, value in options.items()})
+        kind = {"Content-Type": mark.content_type} if contents else {}
+        self.http.request(
+            "POST",
+            f"/api/v0/{path}?{query}",
+            body=body if contents else None,
+            headers={**kind, **(headers or {})},
+        )
+        response = self.http.getresponse()
+        return response.status, response.read()
+
+    def json(self, path: str, *contents: bytes, **options: str) -> dict[str, str]:
+        status, text = self.post(path, *contents, **options)
+        assert status == 200, text
+        return json.loads(text.splitlines()[-1])
+
+    def refusal(self, path: str, *contents: bytes, **options: str) -> str:
+        status, text = self.post(path, *contents, **options)
+        assert status in (400, 500)
+        assert json.loads(text)["Type"] == "error"
+        return json.loads(text)["Message"]
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Session]:
+    store = BlockStore(tmp_path / "repo")
+    server = Server(0, Commands(store))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield Session(server)
+    server.shutdown()
+    server.server_close()
+    thread.join()
+    store.close()
+
+
+def block_file(node: Session, data: bytes) -> Path:
+    blocks = node.server.commands._store.root / "blocks"
+    (path,) = [path for path in blocks.rglob("*.data") if path.read_bytes() == data]
+    return path
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"])
+def test_node__other_methods__are_refused(node: Session, method: str) -> None:
+    node.http.request(method, "/api/v0/version")
+    response = node.http.getresponse()
+    assert (response.status, response.getheader("Allow")) == (405, "POST")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Referer": "https://evil.example/page"},
+        {"Host": "evil.example"},
+        {"Host": "evil.example:5001"},
+        {"Host": "127.0.0.1.evil.example:5001"},
+    ],
+)
+def test_node__call_that_a_page_could_make__is_forbidden(
+    node: Session, headers: dict[str, str]
+) -> None:
+    assert node.post("version", headers=headers)[0] == 403
+
+
+def test_node__its_own_origin__is_allowed(node: Session) -> None:
+    assert node.post("version", headers={"Origin": node.server.url})[0] == 200
+
+
+def test_node__other_paths__are_not_found(node: Session) -> None:
+    node.http.request("POST", "/webui")
+    assert node.http.getresponse().status == 404
+    assert "command not found" in node.refusal("dag/get", arg="x")
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "complaint"),
+    [
+        ("add", {"trickle": "true"}, "trickle"),
+        ("add", {"chunker": "rabin"}, "rabin"),
+        ("add", {"chunker": "size-0"}, "size-0"),
+        ("add", {"chunker": "size-2000000"}, "size-2000000"),
+        ("add", {"cid-version": "2"}, "cid-version=2"),
+        ("add", {"cid-version": "-1"}, "not a number"),
+        ("add", {"hash": "blake3"}, "sha2-256"),
+        ("add", {"wrap-with-directory": "true"}, "wrap"),
+        ("add", {"pin": "perhaps"}, "not true or false"),
+        ("block/put", {"cid-codec": "dag-cbor"}, "raw and dag-pb"),
+        ("block/put", {"mhtype": "sha3-256"}, "sha2-256"),
+    ],
+)
+def test_node__option_it_does_not_do__is_refused_not_ignored(
+    node: Session, path: str, options: dict[str, str], complaint: str
+) -> None:
+    options = {key.replace("-", "_"): value for key, value in options.items()}
+    assert complaint in node.refusal(path, b"data", **options)
+    assert node.json("repo/stat")["NumObjects"] == 0
+
+
+@pytest.mark.parametrize("path", ["cat", "block/get", "block/stat", "pin/add", "pin/rm"])
+@pytest.mark.parametrize("arg", [None, "", "x", "../../../etc/passwd", "/ipfs/x"])
+def test_node__argument_missing_or_malformed__is_refused(
+    node: Session, path: str, arg: str | None
+) -> None:
+    message = node.refusal(path) if arg is None else node.refusal(path, arg=arg)
+    assert "required" in message or "invalid cid" in message
+
+
+@pytest.mark.parametrize("path", ["cat", "block/get", "block/stat", "pin/add"])
+def test_node__unknown_cid__says_what_kubo_says_offline(node: Session, path: str) -> None:
+    cid = file_cid(b"nobody has this").text()
+    expected = f"block was not found locally (offline): ipld: could not find {cid}"
+    assert node.refusal(path, arg=cid) == expected
+
+
+@pytest.mark.parametrize("path", ["add", "block/put"])
+def test_node__no_file__is_refused(node: Session, path: str) -> None:
+    assert "required" in node.refusal(path)
+
+
+def test_add__body_cut_off__stores_no_pin(node: Session) -> None:
+    mark = frame("xyz")
+    node.http.request(
+        "POST",
+        "/api/v0/add?cid-version=1",
+        body=mark.head + b"half of it",
+        headers={"Content-Type": mark.content_type},
+    )
+    assert node.http.getresponse().status == 400
+    assert node.json("pin/ls")["Keys"] == {}
+
+
+def test_block_put__over_two_megabytes__is_refused(node: Session) -> None:
+    assert "over 2097152" in node.refusal("block/put", bytes((2 << 20) + 1))
+
+
+def test_cat__first_block_damaged__is_an_error(node: Session) -> None:
+    cid = node.json("add", b"fine bytes", **V1)["Hash"]
+    block_file(node, b"fine bytes").write_bytes(b"evil bytes")
+    assert "different hash" in node.refusal("cat", arg=cid)
+    assert "different hash" in node.refusal("block/get", arg=cid)
+
+
+def test_cat__later_block_damaged__is_never_served(node: Session, tmp_path: Path) -> None:
+    client = IpfsClient(node.server.url, 5, attempts=2, backoff=0.01)
+    data = sample(5 << 20)
+    path = tmp_path / "in"
+    path.write_bytes(data)
+    published = client.publish_file(path)
+    leaf = data[3 << 20 : 4 << 20]
+    block_file(node, leaf).write_bytes(leaf[:-1] + b"!")
+    with pytest.raises(DigestMismatch, match="different hash than requested"):
+        client.fetch_file(published.cid, tmp_path / "out", published.sha256, published.size)
+    assert not (tmp_path / "out").exists()
+    assert (tmp_path / "out.part").read_bytes() == data[: 3 << 20]
+    client.publish_file(path)
+    client.fetch_file(published.cid, tmp_path / "out", published.sha256, published.size)
+    assert (tmp_path / "out").read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, slice(None)),
+        ({"offset": "999"}, slice(999, None)),
+        ({"offset": "1000", "length": "1"}, slice(1000, 1001)),
+        ({"length": "0"}, slice(0, 0)),
+        ({"offset": "4999", "length": "99"}, slice(4999, None)),
+        ({"offset": "9999"}, slice(9999, None)),
+    ],
+)
+def test_cat__of_a_range__is_that_range(
+    node: Session, options: dict[str, str], expected: slice
+) -> None:
+    data = sample(5000)
+    cid = node.json("add", data, **V1)["Hash"]
+    assert node.post("cat", arg=cid, **options) == (200, data[expected])
+
+
+def test_add__kubos_defaults__give_kubos_cid(node: Session) -> None:
+    data = sample(262145)
+    cid = node.json("add", data)["Hash"]
+    assert cid == file_cid(data, KUBO_DEFAULT).text()
+    assert cid.startswith("Qm")
+    assert node.post("cat", arg=f"/ipfs/{cid}") == (200, data)
+
+
+def test_add__several_files_chunked__answers_each(node: Session) -> None:
+    mark = frame("xyz")
+    body = mark.head + b"one\r\n" + mark.head + b"two" + mark.tail
+    node.http.request(
+        "POST",
+        "/api/v0/add?cid-version=1",
+        body=iter([body[:50], body[50:51], body[51:]]),
+        headers={"Content-Type": mark.content_type},
+        encode_chunked=True,
+    )
+    lines = node.http.getresponse().read().splitlines()
+    assert [json.loads(line)["Hash"] for line in lines] == [
+        file_cid(b"one").text(),
+        file_cid(b"two").text(),
+    ]
+
+
+def test_add__only_hash__stores_nothing(node: Session) -> None:
+    answer = node.json("add", b"data", only_hash="true", **V1)
+    assert answer["Hash"] == file_cid(b"data").text()
+    assert node.json("repo/stat")["NumObjects"] == 0
+
+
+def test_block_put__then_get_and_stat__is_the_block(node: Session) -> None:
+    put = node.json("block/put", b"\x00block\xff")
+    assert put == {"Key": file_cid(b"\x00block\xff").text(), "Size": 7}
+    assert node.post("block/get", arg=put["Key"]) == (200, b"\x00block\xff")
+    assert node.json("block/stat", arg=put["Key"]) == put
+
+
+def test_gc__drops_what_is_not_pinned(node: Session) -> None:
+    kept, lost = node.json("add", b"kept", **V1), node.json("add", b"lost", pin="false", **V1)
+    gone = node.json("repo/gc")
+    assert set(gone) == {"Key"}
+    assert node.json("pin/ls")["Keys"] == {kept["Hash"]: {"Type": "recursive"}}
+    assert node.post("cat", arg=kept["Hash"]) == (200, b"kept")
+    assert "could not find" in node.refusal("cat", arg=lost["Hash"])
+
+
+def test_pin_ls__of_one__tells_whether_it_is_pinned(node: Session) -> None:
+    cid = node.json("add", b"kept", **V1)["Hash"]
+    assert cid in node.json("pin/ls", arg=cid)["Keys"]
+    node.json("pin/rm", arg=cid)
+    assert "is not pinned" in node.refusal("pin/ls", arg=cid)
+    assert node.refusal("pin/rm", arg=cid) == "not pinned or pinned indirectly"
+
+
+@pytest.mark.filterwarnings("ignore:The 'strict' parameter")  # the library's own
+def test_node__spoken_to_by_ipfshttpclient__answers_it(node: Session) -> None:
+    port = node.server.server_address[1]
+    library = ipfshttpclient.Client(f"/ip4/127.0.0.1/tcp/{port}/http")
+    data = sample(3000)
+    cid = library.add_bytes(
+        data, opts={"cid-version": "1", "raw-leaves": "true", "chunker": "size-1000"}
+    )
+    assert library.cat(cid) == data
+    assert library.cat(cid, offset=10, length=5) == data[10:15]
+    assert library.block.stat(cid)["Key"] == cid
+    assert cid in library.pin.ls()["Keys"]
+    assert library.repo.stat()["NumObjects"] == 4
+    assert library.version()["Version"]
