@@ -37,7 +37,7 @@ class DigitsCnn(Architecture):
 
     def __init__(self, options: Options) -> None:
         super().__init__()
-        width = _integer(options, "width", 32, 1, 512)
+        width = _read(options, {"width": (32, 1, 512)})["width"]
         self.conv1 = nn.Conv2d(1, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, 2 * width, 3, padding=1)
         self.head = nn.Linear(2 * width * 16, 10)
@@ -101,22 +101,27 @@ class MiniLm(Architecture):
         "output.dense": "shrink",
         "output.LayerNorm": "norm",
     }
+    _SIZES: Mapping[str, tuple[int, int, int]] = {
+        "layers": (6, 1, 96),
+        "width": (384, 1, 4096),
+        "heads": (12, 1, 128),
+        "inner": (1536, 1, 16384),
+        "vocabulary": (30522, 1, 2**20),
+        "positions": (512, 1, 32768),
+    }
     _UNUSED = ("pooler.", "embeddings.position_ids")
 
     def __init__(self, options: Options) -> None:
         super().__init__()
-        width = _integer(options, "width", 384, 1, 4096)
-        heads = _integer(options, "heads", 12, 1, 128)
+        sizes = _read(options, self._SIZES)
+        width, heads, inner = sizes["width"], sizes["heads"], sizes["inner"]
         if width % heads:
             raise ModelUnsupported(f"minilm: width {width} is not a multiple of {heads} heads")
-        inner = _integer(options, "inner", 1536, 1, 16384)
-        self.words = nn.Embedding(_integer(options, "vocabulary", 30522, 1, 2**20), width)
-        self.positions = nn.Embedding(_integer(options, "positions", 512, 1, 32768), width)
+        self.words = nn.Embedding(sizes["vocabulary"], width)
+        self.positions = nn.Embedding(sizes["positions"], width)
         self.types = nn.Embedding(2, width)
         self.norm = nn.LayerNorm(width, eps=1e-12)
-        self.layers = nn.ModuleList(
-            _BertLayer(width, heads, inner) for _ in range(_integer(options, "layers", 6, 1, 96))
-        )
+        self.layers = nn.ModuleList(_BertLayer(width, heads, inner) for _ in range(sizes["layers"]))
 
     def rename(self, name: str) -> str | None:
         """Map Hugging Face's BertModel names to ours."""
@@ -175,8 +180,16 @@ def build(name: str, options: Options) -> Architecture:
         return ARCHITECTURES[name](options)
 
 
-def _integer(options: Options, name: str, default: int, low: int, high: int) -> int:
-    value = options.get(name, default)
-    if type(value) is not int or not low <= value <= high:
-        raise ModelUnsupported(f"option {name}={value!r:.40} is not an integer {low} to {high}")
-    return value
+def _read(options: Options, sizes: Mapping[str, tuple[int, int, int]]) -> dict[str, int]:
+    """Return every size by name; `sizes` gives (default, least, most)."""
+    if unknown := sorted(options.keys() - sizes.keys()):
+        raise ModelUnsupported(
+            f"option {unknown[0]:.80} is not known", hint="known: " + ", ".join(sizes)
+        )
+    result: dict[str, int] = {}
+    for name, (default, low, high) in sizes.items():
+        value = options.get(name, default)
+        if type(value) is not int or not low <= value <= high:
+            raise ModelUnsupported(f"option {name}={value!r:.40} is not an integer {low} to {high}")
+        result[name] = value
+    return result
