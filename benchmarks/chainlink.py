@@ -27,7 +27,8 @@ const at = (name) => path.join(root, name
   .replace("@openzeppelin/contracts@4.8.3", "@openzeppelin/contracts"));
 const find = (name) => ({ contents: fs.readFileSync(at(name), "utf8") });
 const input = JSON.parse(fs.readFileSync(0, "utf8"));
-for (const name of Object.keys(input.sources)) input.sources[name] = { content: find(name).contents };
+for (const name of Object.keys(input.sources))
+  input.sources[name] = { content: find(name).contents };
 process.stdout.write(solc.compile(JSON.stringify(input), { import: find }));
 """
 
