@@ -1,4 +1,4 @@
-"""Redis, the node, or the watcher's machine go away and come back; nothing is lost or done twice."""
+"""Redis, the node or the watcher go away and come back; nothing is lost, nothing is done twice."""
 
 import os
 import signal
@@ -44,7 +44,7 @@ def test_watcher__redis_killed_twice_with_all_messages__answers_each_exactly_onc
     wait_until(lambda: queued(world) == 10, 10, "10 messages")
     world.kill_redis()
     ids += world.ask(10)  # nobody to tell
-    wait_until(lambda: world.states()[State.WAITING] + len(ids) > 20, 10, "jobs without a queue")
+    wait_until(lambda: world.states().total() == 20, 10, "jobs that nobody could be told of")
     world.start_redis()
     wait_until(lambda: queued(world) == 20, 10, "20 messages in a new Redis")
 
@@ -71,11 +71,12 @@ def test_watcher__node_refuses_hangs_and_talks_nonsense__waits_and_goes_on(world
         assert world.states()[State.QUEUED] == known - 3
         proxy.switch("forward")
         wait_until(lambda n=known: world.states()[State.QUEUED] == n, 15, f"{known} jobs queued")
-    assert queued(world) == known
+    wait_until(lambda: queued(world) == known, 5, f"{known} messages")
     kill(pid, signal.SIGTERM)
 
     told = [line["event"] for line in world.watcher_log()]
-    assert told.count("waiting") == told.count("going_on") == 3  # once for each change of state
+    # Once for each change of state; a hang as short as this one is waited out in the client.
+    assert 2 <= told.count("waiting") == told.count("going_on") <= 3
 
 
 def test_watcher__chain_stopped_and_started_from_its_state__goes_on(world):

@@ -43,7 +43,7 @@ LIFETIME = 86_400  # blocks come faster than seconds here: each one moves the ch
 
 
 class World:
-    """One deployment: owner (account 0), operator (1), another that never answers (2), requesters."""
+    """One deployment: owner (account 0), operator (1), one that never answers (2), requesters."""
 
     def __init__(self, home: Path, *, block_time: int | None = 1, finality_depth: int = 0) -> None:
         self.home = home

@@ -174,6 +174,16 @@ def test_follow__duplicate_logs__change_nothing(chain, store, follower):
     assert contents(store)[1:] == before[1:]
 
 
+def test_follow__node_tells_a_log_twice__counts_it_once(chain, store, follower):
+    block = chain.mine(requested())
+    log = chain.blocks[-1][1][0]
+    chain.blocks[-1] = (block, (log, log))
+
+    assert follower.follow().logs == 3  # with the publication and the authorisation
+    with store.read() as tx:
+        assert tx.logs_of(ID) == [log]
+
+
 def test_follow__finality_depth__leaves_the_newest_blocks(chain, store):
     chain.mine(requested())
     follower = Follower(chain, store, ME, CONTRACTS, finality_depth=1)
