@@ -1,0 +1,44 @@
+"""How an answer is shown to people."""
+
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from oracle.cli import output
+from oracle.services.inference import Answer
+from oracle.services.outputs import Output, Row
+
+_SHOWN_TEXT = 60  # characters of a sentence
+
+
+def answer_text(answer: Answer) -> Any:
+    """Return labels, nearest sentences or numbers, and where the answer comes from."""
+    facts = output.facts(
+        [
+            ("request", output.hexed(answer.request_id)),
+            ("answered by", answer.operator),
+            ("digest", f"{output.hexed(answer.output_root)} (as on chain)"),
+            ("state", answer.state.value),
+        ]
+    )
+    return Group(*(_output(o) for o in answer.outputs), facts)
+
+
+def _output(shown: Output) -> Any:
+    shape = " × ".join(map(str, shown.shape))
+    title = Text(f"{shown.name}  {shown.dtype} {shape}", "bold")
+    if shown.rows:
+        return Group(title, output.table(("row", "", "answer"), map(_row, shown.rows)))
+    values = "" if shown.values is None else str(shown.values)
+    return Group(title, Text(values or "save it with --output FILE"))
+
+
+def _row(row: Row) -> tuple[str, str, str]:
+    parts = [f"{s.label} ({s.score:.3f})" for s in row.top]
+    parts += [f"{n.cosine:.3f} {_short(n.text)}" for n in row.nearest]
+    return str(row.row), _short(row.text), "\n".join(parts) if row.nearest else ", ".join(parts)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_TEXT else text[: _SHOWN_TEXT - 1] + "…"

@@ -1,0 +1,124 @@
+"""`tallystick infer MODEL`: ask, and with --wait bring the answer back."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from oracle.cli import options, output
+from oracle.cli.answers import answer_text
+from oracle.cli.model import Model
+from oracle.cli.session import Session, command
+from oracle.errors import InputInvalid
+from oracle.services import inference, models, outputs, quoting, wallets
+from oracle.services.amounts import format_amount, format_duration
+from oracle.services.quoting import Ask, Quote
+from oracle.services.timeline import State
+from oracle.types import Amount
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(
+        app, "infer", spends=True,
+        example="tallystick infer digits-cnn --input digit.png --max-fee 0.05 --wait --key alice\n"
+        "tallystick infer minilm --input '[\"a cat\", \"a kitten\"]' --wait --yes --key alice\n"
+        "cat input.npz | tallystick infer 1 --input - --param temperature=0.7 --yes --key alice",
+    )(_infer)  # fmt: skip
+
+
+def _infer(
+    session: Session,
+    model: Model,
+    *,
+    source: Annotated[
+        str,
+        typer.Option("--input", metavar="FILE|JSON|-", help="JSON, NPZ, safetensors, image, text."),
+    ],
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", metavar="NAME=VALUE", help="Run-time parameter; repeatable."),
+    ] = None,
+    max_fee: Annotated[
+        Amount | None, options.amount("--max-fee", "Most to pay; the fee as shown by default.")
+    ] = None,
+    operator: Annotated[
+        str, typer.Option("--operator", metavar="WALLET", help="Preferred; chosen by default.")
+    ] = "",
+    priority: Annotated[
+        int, options.duration("--priority", "How long only that operator may answer.")
+    ] = quoting.PRIORITY,
+    lifetime: Annotated[
+        int, options.duration("--lifetime", "After it without an answer: money back.")
+    ] = quoting.LIFETIME,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the answer and show it.")] = False,
+    until: Annotated[
+        str, typer.Option("--until", metavar="delivered|settled", help="What --wait waits for.")
+    ] = "delivered",
+    timeout: Annotated[
+        int | None, options.duration("--timeout", "Give up waiting; the request goes on.")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Save the answer (with --wait).")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", metavar="N", help="Labels shown per row.")] = 3,
+) -> None:
+    """Ask a model; shows price and assurance, and asks you, before money is spent."""
+    states = {"delivered": State.DELIVERED, "settled": State.SETTLED}
+    if until not in states:
+        raise InputInvalid(f"--until {until!r} is neither delivered nor settled")
+    if save and not wait:
+        raise InputInvalid("--output needs --wait: there is no answer yet to save")
+    given = options.assignments("--param", param or [])
+    ask = Ask(
+        model=models.select(session.context, model),
+        source=source,
+        params={n: options.number(f"--param {n}", v) for n, v in given.items()},
+        max_fee=max_fee,
+        operator=wallets.resolve(session.settings, operator) if operator else None,
+        priority=priority,
+        lifetime=lifetime,
+    )
+    wallet = session.wallet
+    with session.bars() as bars:
+        prepayment = quoting.quote(
+            session.context, wallet.address, ask,
+            stdin=sys.stdin.buffer.read, progress=bars.bytes_done,
+        )  # fmt: skip
+    output.console(stderr=True).print(_offer(prepayment.quote))
+    session.confirm(f"Pay {format_amount(prepayment.quote.fee)}?")
+    with session.bars() as bars:
+        asked = inference.ask(session.context, wallet, prepayment)
+        session.note(f"request 0x{asked.request_id.hex()}")
+        if not wait:
+            session.show(asked, f"look with `tallystick request show 0x{asked.request_id.hex()}`")
+            return
+        info = inference.wait(
+            session.context, asked.request_id, until=states[until], timeout=timeout, say=bars.say
+        )
+        texts = prepayment.prepared.texts
+        answer, data = inference.answer(session.context, info, prepayment.manifest, texts, top)
+    if save:
+        outputs.save(data, prepayment.manifest, save)
+        session.note(f"saved to {save}")
+    session.show(answer, answer_text(answer))
+
+
+def _offer(quote: Quote) -> Any:
+    params = ", ".join(f"{n} = {v:g}" for n, v in quote.params.items())
+    return output.facts(
+        [
+            ("model", f"{quote.model_id} version {quote.version}: {quote.name}"),
+            ("fee", f"{format_amount(quote.fee)} of {format_amount(quote.balance)} prepaid"),
+            ("assurance", f"{quote.assurance.name.lower()}: {quote.meaning}"),
+            (
+                "insured",
+                f"{format_amount(quote.insured)}, challenged within "
+                f"{format_duration(quote.challenge_window)}",
+            ),
+            ("operator", f"{quote.operator}: {quote.operator_reason}"),
+            ("input", ", ".join(f"{n} {list(s)}" for n, s in quote.shapes.items())),
+            ("parameters", params or "none"),
+        ]
+    )

@@ -1,0 +1,259 @@
+"""`tallystick model …`: publish, look up, verify, price, retire, collect."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from oracle.cli import options, output
+from oracle.cli.session import Session, command
+from oracle.errors import InputInvalid
+from oracle.services import models, publishing, verification, wallets
+from oracle.services.amounts import format_amount, format_duration, format_share, format_time
+from oracle.services.models import ModelDetail, ModelInfo, VersionInfo
+from oracle.services.publishing import Offer, PublishedVersion
+from oracle.types import Amount
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="Id or name; MODEL@3 is version 3.")]
+Fee = Annotated[Amount | None, options.amount("--fee", "Price of one answer.")]
+OperatorShare = Annotated[int | None, options.share("--operator-share", "Operator's part.")]
+DataShare = Annotated[int | None, options.share("--data-share", "Data contributors' part.")]
+Insured = Annotated[
+    int | None,
+    typer.Option("--insured", metavar="N", help="Times the fee, paid for a convicted answer."),
+]
+Window = Annotated[
+    int | None, options.duration("--challenge-window", "How long an answer can be challenged.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(
+        no_args_is_help=True, rich_markup_mode=None, help="Models and their versions."
+    )
+    app.add_typer(group, name="model")
+    command(
+        group, "publish",
+        key=True,
+        example="tallystick model publish build/digits --fee 0.05 --key owner",
+    )(_publish)  # fmt: skip
+    command(group, "list", example="tallystick model list")(_list)
+    command(group, "show", example="tallystick model show digits-cnn")(_show)
+    command(group, "versions", example="tallystick model versions 1")(_versions)
+    command(group, "verify", example="tallystick model verify 1\ntallystick model verify 1 --json")(
+        _verify
+    )
+    command(
+        group, "terms",
+        key=True,
+        example="tallystick model terms 1@2\ntallystick model terms 1@2 --fee 0.04 --key owner",
+    )(_terms)  # fmt: skip
+    command(group, "retire", spends=True, example="tallystick model retire 1@1 --key owner")(
+        _retire
+    )
+    command(group, "collect", key=True, example="tallystick model collect 1 --key owner")(_collect)
+
+
+def _publish(
+    session: Session,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with model.json.")],
+    *,
+    model: Annotated[
+        str, typer.Option("--model", metavar="MODEL", help="Publish as a version of this model.")
+    ] = "",
+    fee: Fee = None,
+    operator_share: OperatorShare = None,
+    data_share: DataShare = None,
+    insured: Insured = None,
+    challenge_window: Window = None,
+    update_interval: Annotated[
+        int, options.duration("--update-interval", "Least time between versions of a new model.")
+    ] = 0,
+) -> None:
+    """Publish a folder: files and manifest to IPFS, their digest to the chain."""
+    wallet = session.wallet
+    default = Offer()
+    offer = Offer(
+        fee=default.fee if fee is None else fee,
+        operator_bps=default.operator_bps if operator_share is None else operator_share,
+        data_bps=default.data_bps if data_share is None else data_share,
+        insured_multiple=default.insured_multiple if insured is None else insured,
+        challenge_window=challenge_window,
+        update_interval=update_interval,
+    )
+    model_id = models.select(session.context, model).model_id if model else None
+    with session.bars() as bars:
+        done = publishing.publish(
+            session.context, wallet, folder, offer,
+            model_id=model_id, say=bars.say, progress=bars.bytes_done,
+        )  # fmt: skip
+    session.show(done, _published(done))
+
+
+def _list(
+    session: Session,
+    owner: Annotated[str, typer.Option("--owner", metavar="WALLET", help="Only of this one.")] = "",
+) -> None:
+    """List the registered models."""
+    address = wallets.resolve(session.settings, owner) if owner else None
+    found = models.list_models(session.context, address)
+    rows = [(m.model_id, m.name, m.versions, _policy(m), m.owner) for m in found]
+    session.show(
+        found,
+        output.table(("id", "name", "versions", "access", "owner"), rows, "no models yet"),
+    )
+
+
+def _show(session: Session, model: Model) -> None:
+    """Show a model: owner, versions, and what its manifest says."""
+    found = models.show(session.context, models.select(session.context, model))
+    session.show(found, _detail(found))
+
+
+def _versions(session: Session, model: Model) -> None:
+    """List a model's versions with their records and terms."""
+    selected = models.select(session.context, model)
+    found = models.versions(session.context, selected.model_id)
+    session.show(found, _version_table(found))
+
+
+def _verify(
+    session: Session,
+    model: Model,
+    records_only: Annotated[
+        bool, typer.Option("--records-only", help="Only the hash chain and the manifests.")
+    ] = False,
+) -> None:
+    """Recompute a model's history from events and bytes; names what does not fit (exit 76)."""
+    selected = models.select(session.context, model)
+    with session.bars() as bars:
+        found = verification.verify(
+            session.context, selected.model_id,
+            with_bytes=not records_only, progress=bars.bytes_done,
+        )  # fmt: skip
+    rows = [
+        (v.version, f"{v.files} files, {v.size:,} bytes", output.hexed(v.head))
+        for v in found.versions
+    ]
+    session.show(found, output.table(("version", "fits", "head"), rows, "nothing published yet"))
+
+
+def _terms(
+    session: Session,
+    model: Model,
+    *,
+    fee: Fee = None,
+    operator_share: OperatorShare = None,
+    data_share: DataShare = None,
+    insured: Insured = None,
+    challenge_window: Window = None,
+) -> None:
+    """Show a version's terms, or set them for later requests."""
+    selected = models.select(session.context, model)
+    version = models.current_version(session.context, selected)
+    terms = session.context.registry.terms_of(selected.model_id, version)
+    changed = models.changed_terms(
+        terms,
+        fee=fee,
+        operator_bps=operator_share,
+        data_bps=data_share,
+        insured_multiple=insured,
+        challenge_window=challenge_window,
+    )
+    if changed != terms:
+        models.set_terms(session.context, session.wallet, selected.model_id, version, changed)
+    session.show(
+        changed,
+        output.facts(
+            [
+                ("model", f"{selected.model_id} version {version}"),
+                ("fee", format_amount(changed.fee)),
+                ("operator", format_share(changed.operator_bps)),
+                ("data", format_share(changed.data_bps)),
+                ("insured", f"{changed.insured_multiple} times the fee"),
+                ("challenge window", format_duration(changed.challenge_window)),
+                ("assurance", changed.assurance.name.lower()),
+                ("retired", "yes" if changed.retired else "no"),
+            ]
+        ),
+    )
+
+
+def _retire(session: Session, model: Model) -> None:
+    """Take a version out of use, for ever; its history stays."""
+    selected = models.select(session.context, model)
+    if selected.version is None:
+        raise InputInvalid(
+            "say which version", hint=f"`tallystick model retire {model}@1` retires version 1"
+        )
+    wallet = session.wallet
+    session.confirm(f"Retire model {selected.model_id} version {selected.version} for ever?")
+    sent = models.retire(session.context, wallet, selected.model_id, selected.version)
+    session.show(sent, f"version {selected.version} takes no new requests")
+
+
+def _collect(session: Session, model: Model) -> None:
+    """Pay a model's earnings to its owner and data contributors; anyone may."""
+    selected = models.select(session.context, model)
+    done = models.collect(session.context, session.wallet, selected.model_id)
+    total = format_amount(Amount(done.owner_fee + done.data_fee))
+    session.show(done, f"{total} paid to the balance of {done.to}")
+
+
+def _policy(model: ModelInfo) -> str:
+    return model.policy.name.lower().replace("_", "-")
+
+
+def _published(done: PublishedVersion) -> Any:
+    return output.facts(
+        [
+            ("model", f"{done.model_id} {done.name}"),
+            ("version", f"{done.version}" + (" (published before)" if done.unchanged else "")),
+            ("manifest", done.manifest_cid),
+            ("digest", output.hexed(done.manifest_digest)),
+            ("weights", output.hexed(done.model_root)),
+            ("head", output.hexed(done.head)),
+            ("files", f"{len(done.files)}, {sum(f.size for f in done.files):,} bytes"),
+        ]
+    )
+
+
+def _detail(found: ModelDetail) -> Any:
+    lines = [
+        ("model", f"{found.model.model_id} {found.model.name}"),
+        ("owner", found.model.owner),
+        ("access", _policy(found.model)),
+        (
+            "to collect",
+            format_amount(Amount(found.model.owner_earnings + found.model.data_earnings)),
+        ),
+    ]
+    if found.manifest is not None:
+        lines += [
+            ("version", str(found.version)),
+            ("description", found.manifest.description),
+            ("license", found.manifest.license),
+            ("runtime", found.manifest.runtime.format),
+            ("inputs", ", ".join(f"{s.name} {s}" for s in found.manifest.inputs)),
+            ("outputs", ", ".join(f"{s.name} {s}" for s in found.manifest.outputs)),
+            ("parameters", "; ".join(p.range for p in found.manifest.parameters) or "none"),
+        ]
+    lines.append(("versions", _version_table(found.versions)))
+    return output.facts(lines)
+
+
+def _version_table(found: tuple[VersionInfo, ...]) -> Any:
+    rows = [
+        (
+            v.version,
+            format_amount(v.fee),
+            v.assurance.name.lower(),
+            format_duration(v.challenge_window),
+            format_time(v.timestamp),
+            "retired" if v.retired else v.manifest_cid,
+        )
+        for v in found
+    ]
+    columns = ("version", "fee", "assurance", "window", "published", "manifest")
+    return output.table(columns, rows, "nothing published yet")

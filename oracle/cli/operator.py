@@ -1,0 +1,173 @@
+"""`tallystick operator …`: register, stake, be authorised, run."""
+
+import signal
+from typing import Annotated, Any
+
+import typer
+
+from oracle.cli import options, output
+from oracle.cli.model import Model
+from oracle.cli.session import Session, command
+from oracle.errors import ConfigInvalid
+from oracle.services import amounts, models, operator_processes, operators, wallets
+from oracle.services.amounts import format_amount, format_time
+from oracle.services.operators import OperatorInfo
+from oracle.services.supervisor import ProcessEvent, Supervisor
+from oracle.types import Amount
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(
+        no_args_is_help=True, rich_markup_mode=None, help="Serve models and be paid for it."
+    )
+    app.add_typer(group, name="operator")
+    command(
+        group, "register", key=True,
+        example="tallystick operator register --endpoint https://op.example --key op1",
+    )(_register)  # fmt: skip
+    command(group, "stake", spends=True, example="tallystick operator stake 100 --key op1")(_stake)
+    command(
+        group, "unstake", spends=True,
+        example="tallystick operator unstake 50 --key op1\n"
+        "tallystick operator unstake --finish --key op1",
+    )(_unstake)  # fmt: skip
+    command(
+        group, "authorize", key=True, example="tallystick operator authorize 1 op1 --key owner"
+    )(_authorize)
+    command(
+        group, "run", key=True,
+        example="tallystick operator run --key op1 --password-file op1.pw",
+    )(_run)  # fmt: skip
+    command(group, "status", key=True, example="tallystick operator status op1")(_status)
+
+
+def _register(
+    session: Session,
+    endpoint: Annotated[str, typer.Option("--endpoint", metavar="URL", help="Public URL.")] = "",
+) -> None:
+    """Register the wallet as an operator, or change its endpoint."""
+    sent = operators.register(session.context, session.wallet, endpoint)
+    session.show(sent, f"{session.wallet.address} is registered")
+
+
+def _stake(
+    session: Session,
+    amount: Annotated[Amount, options.amount_argument("Dollars.")],
+    operator: Annotated[
+        str, typer.Option("--operator", metavar="WALLET", help="Stake for this one.")
+    ] = "",
+) -> None:
+    """Put money behind an operator's answers; it is slashed when one is wrong or withheld."""
+    wallet = session.wallet
+    target = wallets.resolve(session.settings, operator) if operator else wallet.address
+    session.confirm(f"Stake {format_amount(amount)} for {target}?")
+    operators.stake(session.context, wallet, amount, target)
+    found = operators.status(session.context, target)
+    session.show(found, _facts(found))
+
+
+def _unstake(
+    session: Session,
+    amount: Annotated[
+        Amount | None,
+        typer.Argument(
+            parser=options.named("AMOUNT", amounts.parse_amount),
+            metavar="[AMOUNT]",
+            help="Dollars.",
+        ),
+    ] = None,
+    finish: Annotated[bool, typer.Option("--finish", help="Pay out after the delay.")] = False,
+) -> None:
+    """Start to take free stake out, or finish after the unbonding delay."""
+    wallet = session.wallet
+    if finish:
+        operators.finish_unstake(session.context, wallet)
+    elif amount is None:
+        raise ConfigInvalid("say how much to unstake, or --finish")
+    else:
+        operators.start_unstake(session.context, wallet, amount)
+    found = operators.status(session.context, wallet.address)
+    session.show(found, _facts(found))
+
+
+def _authorize(
+    session: Session,
+    model: Model,
+    operator: Annotated[str, typer.Argument(metavar="OPERATOR", help="Wallet or address.")],
+    remove: Annotated[bool, typer.Option("--remove", help="No longer authoritative.")] = False,
+) -> None:
+    """Make an operator authoritative for a model; only the model's owner may."""
+    address = wallets.resolve(session.settings, operator)
+    selected = models.select(session.context, model)
+    sent = operators.authorize(
+        session.context, session.wallet, selected.model_id, address, not remove
+    )
+    state = "no longer authoritative" if remove else "authoritative"
+    session.show(sent, f"{address} is {state} for model {selected.model_id}")
+
+
+def _status(
+    session: Session,
+    operator: Annotated[
+        str | None, typer.Argument(metavar="[OPERATOR]", help="Wallet or address; else --key.")
+    ] = None,
+) -> None:
+    """Show an operator's stake, models and work."""
+    name = operator or session.settings.key
+    if not name:
+        raise ConfigInvalid("no operator was named", hint="`tallystick operator status NAME`")
+    found = operators.status(session.context, wallets.resolve(session.settings, name))
+    session.show(found, _facts(found))
+
+
+def _run(
+    session: Session,
+    name: Annotated[
+        str, typer.Option("--name", help="Of queues and folder; the wallet's by default.")
+    ] = "",
+    processes: Annotated[
+        int, typer.Option("--processes", metavar="N", help="Infer processes; 0 = what fits.")
+    ] = 0,
+) -> None:
+    """Run an operator in the foreground: watcher, infer worker, submitter."""
+    settings = session.settings
+    if not settings.key:
+        raise ConfigInvalid("no wallet was named", hint="say --key NAME")
+    wallet = wallets.find(settings, settings.key)
+    operators.status(session.context, wallet.address)  # refuses before processes are started
+    specs = operator_processes.processes(settings, wallet, name=name, infer_processes=processes)
+    supervisor = Supervisor(specs)
+    with supervisor:
+        supervisor.start(lambda process, what: session.note(f"{process}: {what}"))
+        for spec in specs:
+            session.note(f"{spec.name}: log in {spec.log_path}")
+        number = supervisor.run_until_signalled(lambda event: session.note(_event(event)))
+    cause = signal.Signals(number).name if number else "all processes ended"
+    session.show({"stopped": cause}, f"stopped: {cause}")
+
+
+def _event(event: ProcessEvent) -> str:
+    code = "" if event.exit_code is None else f" with {event.exit_code}"
+    return f"{event.name}: {event.what}{code}"
+
+
+def _facts(found: OperatorInfo) -> Any:
+    unbonding = "nothing"
+    if found.unbonding:
+        unbonding = f"{format_amount(found.unbonding)} from {format_time(found.release_at)}"
+    return output.facts(
+        [
+            ("operator", found.operator),
+            ("endpoint", found.endpoint or "none"),
+            ("stake", format_amount(found.staked)),
+            ("locked", format_amount(found.locked)),
+            ("free", format_amount(found.free)),
+            ("unbonding", unbonding),
+            ("models", ", ".join(map(str, found.models)) or "none"),
+            ("answers", f"{found.delivered} delivered, {found.in_flight} under way"),
+            ("failures", found.failed),
+            ("earned", format_amount(found.earned)),
+            ("prepaid", format_amount(found.prepaid)),
+        ]
+    )

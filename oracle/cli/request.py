@@ -1,0 +1,152 @@
+"""`tallystick request …`: follow requests, and end those that have to be ended."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from oracle.cli import options, output
+from oracle.cli.answers import answer_text
+from oracle.cli.session import Session, command
+from oracle.errors import InputInvalid
+from oracle.services import amounts, inference, models, outputs, requests, wallets
+from oracle.services.amounts import format_amount, format_ether, format_time
+from oracle.services.timeline import RequestInfo, State
+from oracle.types import ZERO_ADDRESS, RequestId
+
+Id = Annotated[RequestId, options.request_argument("Id of the request.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(
+        no_args_is_help=True, rich_markup_mode=None, help="Requests and their answers."
+    )
+    app.add_typer(group, name="request")
+    some = "0x" + "ab" * 32
+    command(
+        group, "show",
+        example=f"tallystick request show {some}\n"
+        f"tallystick request show {some} --answer --output answer.npz",
+    )(_show)  # fmt: skip
+    command(
+        group, "list", key=True,
+        example="tallystick request list --key alice\ntallystick request list --model 1 --json",
+    )(_list)  # fmt: skip
+    command(group, "cancel", key=True, example=f"tallystick request cancel {some} --key alice")(
+        _cancel
+    )
+    command(group, "finalize", key=True, example=f"tallystick request finalize {some} --key alice")(
+        _finalize
+    )
+    command(
+        group, "demand", spends=True, example=f"tallystick request demand {some} --yes --key alice"
+    )(_demand)
+
+
+def _show(
+    session: Session,
+    request_id: Id,
+    answer: Annotated[bool, typer.Option("--answer", help="Fetch and check the answer.")] = False,
+    save: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Save the answer.")
+    ] = None,
+) -> None:
+    """Show where a request stands and everything that happened to it."""
+    info = requests.show(session.context, request_id)
+    if not answer and save is None:
+        session.show(info, _facts(info))
+        return
+    manifest = models.manifest(session.context, info.model_id, info.version)
+    found, data = inference.answer(session.context, info, manifest)
+    if save is not None:
+        outputs.save(data, manifest, save)
+    session.show(found, answer_text(found))
+
+
+def _list(
+    session: Session,
+    model: Annotated[str, typer.Option("--model", metavar="MODEL", help="Only of this one.")] = "",
+    requester: Annotated[
+        str, typer.Option("--requester", metavar="WALLET", help="Whose; --key by default.")
+    ] = "",
+    state: Annotated[
+        str, typer.Option("--state", metavar="STATE", help="requested, delivered, settled, …")
+    ] = "",
+) -> None:
+    """List requests, oldest first."""
+    if state and state.upper() not in State.__members__:
+        known = ", ".join(s.name.lower() for s in State)
+        raise InputInvalid(f"{state!r} is not a state", hint=f"one of {known}")
+    who = requester or session.settings.key
+    found = requests.list_requests(
+        session.context,
+        model_id=models.select(session.context, model).model_id if model else None,
+        requester=wallets.resolve(session.settings, who) if who else None,
+        state=State[state.upper()] if state else None,
+    )
+    rows = [
+        (
+            output.hexed(r.request_id),
+            f"{r.model_id}@{r.version}",
+            format_amount(r.fee),
+            "expired" if r.expired else r.state.name.lower(),
+            format_time(r.expires_at),
+        )
+        for r in found
+    ]
+    columns = ("request", "model", "fee", "state", "expires")
+    session.show(found, output.table(columns, rows, "no requests"))
+
+
+def _cancel(session: Session, request_id: Id) -> None:
+    """Bring the fee of an expired request back to its requester; anyone may."""
+    sent = requests.cancel(session.context, session.wallet, request_id)
+    session.show(sent, "cancelled; the fee is back in the requester's balance")
+
+
+def _finalize(
+    session: Session,
+    ids: Annotated[
+        list[str], typer.Argument(metavar="REQUEST…", help="Ids; settled in one transaction.")
+    ],
+) -> None:
+    """Settle answers whose challenge window has passed; anyone may."""
+    parsed = [options.named("REQUEST", amounts.parse_request_id)(text) for text in ids]
+    sent = requests.finalize(session.context, session.wallet, parsed)
+    session.show(sent, f"settled {len(parsed)} request(s)")
+
+
+def _demand(session: Session, request_id: Id) -> None:
+    """Oblige the operator to post an answer's bytes on chain, against a bond."""
+    wallet = session.wallet
+    bond = requests.bond_needed(session.context, wallet, request_id)
+    session.confirm(
+        f"Send a bond of {format_ether(bond)}? It pays the operator's gas if it answers, "
+        "and comes back if it does not."
+    )
+    done = requests.demand(session.context, wallet, request_id, bond)
+    session.show(done, f"the operator has until {format_time(done.deadline)}")
+
+
+def _facts(info: RequestInfo) -> Any:
+    lines: list[tuple[str, Any]] = [
+        ("request", output.hexed(info.request_id)),
+        ("state", "expired: can be cancelled" if info.expired else info.state.value),
+        ("model", f"{info.model_id} version {info.version}"),
+        ("requester", info.requester),
+        ("preferred", info.operator if info.operator != ZERO_ADDRESS else "nobody"),
+        ("fee", format_amount(info.fee)),
+        ("expires", format_time(info.expires_at)),
+    ]
+    if info.answered_by and info.output_root and info.final_at:
+        lines += [
+            ("answered by", info.answered_by),
+            ("digest", output.hexed(info.output_root)),
+            ("output", info.output_cid),
+            ("final", format_time(info.final_at)),
+            ("disputes", info.disputes),
+        ]
+    rows = [(format_time(m.time), m.event, m.detail) for m in info.timeline]
+    lines.append(("history", output.table(("time", "event", ""), rows)))
+    return output.facts(lines)
