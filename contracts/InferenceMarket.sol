@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
-import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {
     IInferenceMarket,
     MarketConfig,
@@ -17,20 +12,18 @@ import {
     Delivery,
     Verdict
 } from "./interfaces/IInferenceMarket.sol";
-import {IDataCredits} from "./interfaces/IDataCredits.sol";
-import {IModelAccess} from "./interfaces/IModelAccess.sol";
-import {IModelRegistry, Assurance} from "./interfaces/IModelRegistry.sol";
-import {IOperatorRegistry} from "./interfaces/IOperatorRegistry.sol";
+import {Assurance} from "./interfaces/IModelRegistry.sol";
+import {Configured} from "./base/Configured.sol";
+import {Custody} from "./base/Custody.sol";
+import {Authorization} from "./libraries/Authorization.sol";
 import {Callback} from "./libraries/Callback.sol";
 import {Fees} from "./libraries/Fees.sol";
 import {RequestFields} from "./libraries/RequestFields.sol";
 import {RequestState} from "./libraries/RequestState.sol";
 import {Terms} from "./libraries/Terms.sol";
 
-/// @title The only custodian of fees, from deposit to payout.
-contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
-    using SafeERC20 for IERC20;
-    using SafeCast for uint256;
+/// @title The life of every request: order, claim, delivery, settlement, disputes.
+contract InferenceMarket is Custody, EIP712 {
     using RequestFields for Request;
 
     uint256 private constant MAX_LANE = type(uint32).max;
@@ -40,22 +33,6 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
     uint256 private constant FREE_LANE_SEARCH = 256;
     /// @dev Gas of posting the largest output: 65,536 bytes at the calldata floor of 40 gas (EIP-7623).
     uint256 private constant DEMAND_GAS = 2_700_000;
-    bytes32 private constant ORDER_TYPEHASH = keccak256(
-        "Order(uint256 modelId,uint256 version,uint256 lane,bytes32 inputRoot,bytes32 inputCid,bytes32 params,uint256 maxFee,uint256 priorityWindow,uint256 lifetime,address operator,address consumer,uint256 callbackGas,bytes32 envelope)"
-    );
-    bytes32 private constant AUTHORIZATION_TYPEHASH = keccak256(
-        "RequestAuthorization(address requester,Order order,uint256 nonce,uint256 deadline)Order(uint256 modelId,uint256 version,uint256 lane,bytes32 inputRoot,bytes32 inputCid,bytes32 params,uint256 maxFee,uint256 priorityWindow,uint256 lifetime,address operator,address consumer,uint256 callbackGas,bytes32 envelope)"
-    );
-
-    struct Account {
-        uint192 balance; // token units
-        uint64 nonce; // requests made
-    }
-
-    struct Earnings {
-        uint128 owner; // token units
-        uint128 data; // token units
-    }
 
     struct Dispute {
         uint32 open; // disputes of modules
@@ -64,85 +41,11 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
         uint256 demandBond; // wei
     }
 
-    IERC20 private immutable TOKEN;
-    IModelRegistry private immutable REGISTRY;
-    IModelAccess private immutable ACCESS;
-    IOperatorRegistry private immutable OPERATORS;
-    IDataCredits private immutable DATA_CREDITS;
-    address private immutable EXACT_MODULE;
-    address private immutable COMMITTEE_MODULE;
-    address private immutable TREASURY;
-    uint256 private immutable PROTOCOL_BPS;
-    uint256 private immutable MIN_LOCK;
-    uint256 private immutable CLAIM_FORFEIT;
-    uint256 private immutable CLAIM_PERIOD;
-    uint256 private immutable DEMAND_PERIOD;
-    uint256 private immutable MAX_DISPUTE_AGE;
-
-    mapping(address account => Account) private _accounts;
     /// @dev Keyed by the low 192 bits of `Request.origin`: requester and lane.
     mapping(uint256 slot => bytes32) private _commitments;
-    mapping(uint256 modelId => Earnings) private _earnings;
     mapping(bytes32 requestId => Dispute) private _disputes;
-    mapping(address account => uint256) private _bonds;
-    uint256 private _protocolEarnings;
 
-    constructor(MarketConfig memory config_) EIP712("Tallystick", "1") {
-        TOKEN = IERC20(config_.token);
-        REGISTRY = IModelRegistry(config_.registry);
-        ACCESS = IModelAccess(config_.access);
-        OPERATORS = IOperatorRegistry(config_.operators);
-        DATA_CREDITS = IDataCredits(config_.dataCredits);
-        EXACT_MODULE = config_.exactModule;
-        COMMITTEE_MODULE = config_.committeeModule;
-        TREASURY = config_.treasury;
-        PROTOCOL_BPS = config_.protocolBps;
-        MIN_LOCK = config_.minLock;
-        CLAIM_FORFEIT = config_.claimForfeit;
-        CLAIM_PERIOD = config_.claimPeriod;
-        DEMAND_PERIOD = config_.demandPeriod;
-        MAX_DISPUTE_AGE = config_.maxDisputeAge;
-
-        if (ACCESS.market() != address(this)) revert ConfigInvalid("access");
-        if (OPERATORS.market() != address(this) || OPERATORS.token() != config_.token) revert ConfigInvalid("operators");
-        if (config_.treasury == address(0)) revert ConfigInvalid("treasury");
-        if (config_.protocolBps > Fees.MAX_PROTOCOL_BPS) revert ConfigInvalid("protocolBps");
-        if (config_.claimForfeit > config_.minLock) revert ConfigInvalid("claimForfeit");
-        if (config_.claimPeriod == 0) revert ConfigInvalid("claimPeriod");
-        if (config_.demandPeriod == 0) revert ConfigInvalid("demandPeriod");
-        (, uint256 longestWindow) = REGISTRY.challengeWindowRange();
-        uint256 longest = longestWindow + config_.maxDisputeAge + config_.demandPeriod;
-        if (OPERATORS.unbondingDelay() <= longest) revert ConfigInvalid("unbondingDelay");
-    }
-
-    // ── Prepaid balances ────────────────────────────────────────────────────────────────────────
-
-    /// @inheritdoc IInferenceMarket
-    function deposit(address account, uint256 amount) external {
-        _deposit(account, amount);
-    }
-
-    /// @inheritdoc IInferenceMarket
-    function depositWithPermit(uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external {
-        // A permit that somebody sent first has done its work: the transfer below decides.
-        try IERC20Permit(address(TOKEN)).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
-        _deposit(msg.sender, amount);
-    }
-
-    /// @inheritdoc IInferenceMarket
-    function withdraw(address to, uint256 amount) external nonReentrant {
-        if (amount == 0) revert AmountZero();
-        _debit(msg.sender, amount);
-        emit Withdrawn(msg.sender, to, amount);
-        TOKEN.safeTransfer(to, amount);
-    }
-
-    function _deposit(address account, uint256 amount) private nonReentrant {
-        if (amount == 0) revert AmountZero();
-        _credit(account, amount);
-        emit Deposited(account, msg.sender, amount);
-        TOKEN.safeTransferFrom(msg.sender, address(this), amount);
-    }
+    constructor(MarketConfig memory config_) Configured(config_) EIP712("Tallystick", "1") {}
 
     // ── Request ─────────────────────────────────────────────────────────────────────────────────
 
@@ -160,11 +63,9 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
         bytes calldata signature
     ) external returns (bytes32 requestId) {
         if (block.timestamp >= deadline) revert SignatureExpired(deadline);
-        uint256 current = _accounts[requester].nonce;
+        uint256 current = nonceOf(requester);
         if (nonce != current) revert NonceStale(requester, nonce, current);
-        bytes32 orderHash = keccak256(abi.encode(ORDER_TYPEHASH, order));
-        bytes32 digest =
-            _hashTypedDataV4(keccak256(abi.encode(AUTHORIZATION_TYPEHASH, requester, orderHash, nonce, deadline)));
+        bytes32 digest = _hashTypedDataV4(Authorization.hash(requester, order, nonce, deadline));
         if (!SignatureChecker.isValidSignatureNowCalldata(requester, digest, signature)) {
             revert SignatureInvalid(requester);
         }
@@ -276,13 +177,13 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
         uint256 open = openDisputesOf(requestId);
         if (open != 0) revert DisputesOpen(requestId, open);
 
-        (uint256 operatorFee, uint256 ownerFee, uint256 dataFee, uint256 protocolFee) =
-            Fees.split(request_.terms, PROTOCOL_BPS);
+        (uint256 operatorFee, uint256 ownerFee, uint256 dataFee, uint256 protocolFee) = Fees.split(
+            request_.terms,
+            PROTOCOL_BPS
+        );
         _free(request_);
         _credit(delivery.operator, operatorFee);
-        Earnings memory earnings = _earnings[request_.modelId()];
-        _earnings[request_.modelId()] = Earnings(earnings.owner + uint128(ownerFee), earnings.data + uint128(dataFee));
-        _protocolEarnings += protocolFee;
+        _earn(request_.modelId(), ownerFee, dataFee, protocolFee);
         emit Finalized(requestId, delivery.operator, operatorFee, ownerFee, dataFee, protocolFee);
         OPERATORS.unlock(delivery.operator, _lock(request_.terms));
     }
@@ -422,91 +323,7 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
         if (dispute.demander != address(0)) _releaseBond(dispute, dispute.demander);
     }
 
-    // ── Payouts ─────────────────────────────────────────────────────────────────────────────────
-
-    /// @inheritdoc IInferenceMarket
-    function collectModelEarnings(uint256 modelId) external nonReentrant {
-        address holder = REGISTRY.ownerOf(modelId);
-        Earnings memory earnings = _earnings[modelId];
-        (uint256 ownerFee, uint256 dataFee) = (earnings.owner, earnings.data);
-        if (ownerFee + dataFee == 0) revert AmountZero();
-        bool credited = dataFee != 0 && address(DATA_CREDITS) != address(0) && DATA_CREDITS.hasCredits(modelId);
-        if (!credited) (ownerFee, dataFee) = (ownerFee + dataFee, 0);
-        delete _earnings[modelId];
-        emit ModelEarningsCollected(modelId, holder, ownerFee, dataFee);
-        if (ownerFee != 0) TOKEN.safeTransfer(holder, ownerFee);
-        if (dataFee != 0) {
-            TOKEN.safeTransfer(address(DATA_CREDITS), dataFee);
-            DATA_CREDITS.creditRevenue(modelId, dataFee);
-        }
-    }
-
-    /// @inheritdoc IInferenceMarket
-    function collectProtocolEarnings() external nonReentrant {
-        uint256 amount = _protocolEarnings;
-        if (amount == 0) revert AmountZero();
-        _protocolEarnings = 0;
-        emit ProtocolEarningsCollected(TREASURY, amount);
-        TOKEN.safeTransfer(TREASURY, amount);
-    }
-
-    /// @inheritdoc IInferenceMarket
-    function withdrawBond() external nonReentrant {
-        uint256 amount = _bonds[msg.sender];
-        if (amount == 0) revert AmountZero();
-        _bonds[msg.sender] = 0;
-        emit BondWithdrawn(msg.sender, amount);
-        (bool sent,) = msg.sender.call{value: amount}("");
-        if (!sent) revert TransferFailed(msg.sender, amount);
-    }
-
     // ── Views ───────────────────────────────────────────────────────────────────────────────────
-
-    /// @inheritdoc IInferenceMarket
-    function config() external view returns (MarketConfig memory) {
-        return MarketConfig({
-            token: address(TOKEN),
-            registry: address(REGISTRY),
-            access: address(ACCESS),
-            operators: address(OPERATORS),
-            dataCredits: address(DATA_CREDITS),
-            exactModule: EXACT_MODULE,
-            committeeModule: COMMITTEE_MODULE,
-            treasury: TREASURY,
-            protocolBps: uint16(PROTOCOL_BPS),
-            minLock: uint64(MIN_LOCK),
-            claimForfeit: uint64(CLAIM_FORFEIT),
-            claimPeriod: uint32(CLAIM_PERIOD),
-            demandPeriod: uint32(DEMAND_PERIOD),
-            maxDisputeAge: uint32(MAX_DISPUTE_AGE)
-        });
-    }
-
-    /// @inheritdoc IInferenceMarket
-    function balanceOf(address account) external view returns (uint256 balance) {
-        return _accounts[account].balance;
-    }
-
-    /// @inheritdoc IInferenceMarket
-    function nonceOf(address account) external view returns (uint256) {
-        return _accounts[account].nonce;
-    }
-
-    /// @inheritdoc IInferenceMarket
-    function modelEarnings(uint256 modelId) external view returns (uint256 ownerFee, uint256 dataFee) {
-        Earnings memory earnings = _earnings[modelId];
-        return (earnings.owner, earnings.data);
-    }
-
-    /// @inheritdoc IInferenceMarket
-    function protocolEarnings() external view returns (uint256) {
-        return _protocolEarnings;
-    }
-
-    /// @inheritdoc IInferenceMarket
-    function bondOf(address account) external view returns (uint256) {
-        return _bonds[account];
-    }
 
     /// @inheritdoc IInferenceMarket
     function requestIdOf(Request calldata request_) external view returns (bytes32) {
@@ -535,47 +352,42 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IInferenceMarket
-    function demandOf(bytes32 requestId)
-        external
-        view
-        returns (address challenger, uint256 deadline, uint256 bond)
-    {
+    function demandOf(bytes32 requestId) external view returns (address challenger, uint256 deadline, uint256 bond) {
         Dispute memory dispute = _disputes[requestId];
         return (dispute.demander, dispute.demandDeadline, dispute.demandBond);
     }
 
     /// @inheritdoc IInferenceMarket
-    function lockOf(Terms terms)
-        public
-        view
-        returns (uint256 total, uint256 compensation, uint256 bounty, uint256 burned)
-    {
+    function lockOf(
+        Terms terms
+    ) public view returns (uint256 total, uint256 compensation, uint256 bounty, uint256 burned) {
         return Fees.lock(terms, MIN_LOCK);
     }
 
     // ── Inside ──────────────────────────────────────────────────────────────────────────────────
 
     function _slotOf(address requester, uint256 lane) private pure returns (uint256) {
-        return uint160(requester) | lane << 160;
+        return uint160(requester) | (lane << 160);
     }
 
     function _slot(Request calldata request_) private pure returns (uint256) {
         return uint192(request_.origin);
     }
 
-    function _requireAwaiting(Request calldata request_, Claim calldata claim_) private view returns (bytes32 requestId) {
+    function _requireAwaiting(
+        Request calldata request_,
+        Claim calldata claim_
+    ) private view returns (bytes32 requestId) {
         requestId = RequestState.idOf(request_);
         _requireState(requestId, request_, RequestState.awaiting(requestId, claim_));
     }
 
-    function _requireDelivered(Request calldata request_, Delivery calldata delivery)
-        private
-        view
-        returns (bytes32 requestId)
-    {
+    function _requireDelivered(
+        Request calldata request_,
+        Delivery calldata delivery
+    ) private view returns (bytes32 requestId) {
         requestId = RequestState.idOf(request_);
-        bytes32 state =
-            RequestState.delivered(requestId, delivery.operator, delivery.deliveredAt, delivery.outputRoot);
+        bytes32 state = RequestState.delivered(requestId, delivery.operator, delivery.deliveredAt, delivery.outputRoot);
         _requireState(requestId, request_, state);
     }
 
@@ -615,29 +427,8 @@ contract InferenceMarket is IInferenceMarket, EIP712, ReentrancyGuardTransient {
     }
 
     function _releaseBond(Dispute storage dispute, address to) private {
-        _bonds[to] += dispute.demandBond;
+        _creditBond(to, dispute.demandBond);
         dispute.demandBond = 0;
         dispute.demander = address(0);
-    }
-
-    function _credit(address account, uint256 amount) private {
-        _accounts[account].balance += amount.toUint192();
-    }
-
-    function _debit(address account, uint256 amount) private {
-        uint256 balance = _accounts[account].balance;
-        if (amount > balance) revert BalanceInsufficient(account, balance, amount);
-        unchecked {
-            _accounts[account].balance = uint192(balance - amount);
-        }
-    }
-
-    function _debitAndCount(address account, uint256 amount) private returns (uint64 nonce) {
-        Account memory record = _accounts[account];
-        if (amount > record.balance) revert BalanceInsufficient(account, record.balance, amount);
-        nonce = record.nonce;
-        unchecked {
-            _accounts[account] = Account(uint192(record.balance - amount), nonce + 1);
-        }
     }
 }

@@ -84,10 +84,13 @@ contract ModelAccess is IModelAccess {
     }
 
     /// @inheritdoc IModelAccess
-    function grant(uint256 modelId, address requester, uint40 expiry, uint32 maxPerWindow, uint32 window)
-        external
-        onlyAdmin(modelId)
-    {
+    function grant(
+        uint256 modelId,
+        address requester,
+        uint40 expiry,
+        uint32 maxPerWindow,
+        uint32 window
+    ) external onlyAdmin(modelId) {
         if (_isExpired(expiry)) revert ExpiryInPast(expiry);
         _checkRateLimit(maxPerWindow, window);
         Grant storage record = _grants[modelId][requester];
@@ -161,11 +164,11 @@ contract ModelAccess is IModelAccess {
     /// @dev Reverts unless the request is admitted; returns the grant's word before and after it.
     /// Works on the word of `Grant` (status at bit 0, expiry 8, maxPerWindow 48, window 80,
     /// windowStart 112, used 152), which saves the market 1,000 gas a request.
-    function _admit(uint256 modelId, address requester, bytes32 params)
-        private
-        view
-        returns (uint256 word, uint256 counted)
-    {
+    function _admit(
+        uint256 modelId,
+        address requester,
+        bytes32 params
+    ) private view returns (uint256 word, uint256 counted) {
         word = _read(_grants[modelId][requester]);
         uint256 maxPerWindow = uint32(word >> 48);
         uint256 window = uint32(word >> 80);
@@ -190,7 +193,7 @@ contract ModelAccess is IModelAccess {
             } else if (used >= maxPerWindow) {
                 revert RateLimitExceeded(modelId, requester, windowStart + window);
             }
-            counted = word & type(uint112).max | windowStart << 112 | (used + 1) << 152;
+            counted = (word & type(uint112).max) | (windowStart << 112) | ((used + 1) << 152);
         }
     }
 
@@ -218,7 +221,11 @@ contract ModelAccess is IModelAccess {
             uint256 value = uint32(word >> shift);
             if (value < uint32(minimum >> shift) || value > uint32(maximum >> shift)) {
                 revert ParameterOutOfBounds(
-                    modelId, LANES - 1 - shift / 32, value, uint32(minimum >> shift), uint32(maximum >> shift)
+                    modelId,
+                    LANES - 1 - shift / 32,
+                    value,
+                    uint32(minimum >> shift),
+                    uint32(maximum >> shift)
                 );
             }
         }

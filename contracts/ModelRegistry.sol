@@ -34,9 +34,11 @@ contract ModelRegistry is IModelRegistry, ERC721 {
     mapping(uint256 modelId => mapping(uint256 version => bytes32)) private _heads;
     mapping(uint256 modelId => mapping(uint256 version => bytes32)) private _manifests;
 
-    constructor(IPrograms programs, uint32 minChallengeWindow, uint32 maxChallengeWindow)
-        ERC721("Tallystick Models", "TALLY")
-    {
+    constructor(
+        IPrograms programs,
+        uint32 minChallengeWindow,
+        uint32 maxChallengeWindow
+    ) ERC721("Tallystick Models", "TALLY") {
         if (minChallengeWindow == 0 || minChallengeWindow > maxChallengeWindow) {
             revert ChallengeWindowRangeInvalid(minChallengeWindow, maxChallengeWindow);
         }
@@ -66,11 +68,11 @@ contract ModelRegistry is IModelRegistry, ERC721 {
     }
 
     /// @inheritdoc IModelRegistry
-    function publishVersion(uint256 modelId, bytes32 prevHead, Publication calldata publication)
-        external
-        onlyModelOwner(modelId)
-        returns (uint32 version, bytes32 head)
-    {
+    function publishVersion(
+        uint256 modelId,
+        bytes32 prevHead,
+        Publication calldata publication
+    ) external onlyModelOwner(modelId) returns (uint32 version, bytes32 head) {
         Model storage model = _models[modelId];
         if (prevHead != model.head) revert StaleHead(modelId, prevHead, model.head);
         model.versions += 1;
@@ -124,7 +126,13 @@ contract ModelRegistry is IModelRegistry, ERC721 {
     ) external onlyModelOwner(modelId) {
         Terms current = _requireLive(modelId, version);
         Terms terms = _packTerms(
-            fee, operatorBps, dataBps, insuredMultiple, challengeWindow, uint64(current.tolerance()), current.assurance()
+            fee,
+            operatorBps,
+            dataBps,
+            insuredMultiple,
+            challengeWindow,
+            uint64(current.tolerance()),
+            current.assurance()
         );
         _terms[modelId][version] = terms;
         emit TermsSet(modelId, version, terms);
@@ -240,23 +248,25 @@ contract ModelRegistry is IModelRegistry, ERC721 {
         return TermsLib.pack(fee, operatorBps, dataBps, insuredMultiple, challengeWindow, tolerance, assurance);
     }
 
-    function _headAfter(uint256 modelId, uint32 version, bytes32 prevHead, Publication calldata publication)
-        private
-        view
-        returns (bytes32)
-    {
-        return keccak256(
-            abi.encode(
-                prevHead,
-                modelId,
-                version,
-                publication.manifestDigest,
-                publication.modelRoot,
-                publication.assurance,
-                publication.tolerance,
-                msg.sender,
-                block.timestamp
-            )
-        );
+    function _headAfter(
+        uint256 modelId,
+        uint32 version,
+        bytes32 prevHead,
+        Publication calldata publication
+    ) private view returns (bytes32) {
+        return
+            keccak256(
+                abi.encode(
+                    prevHead,
+                    modelId,
+                    version,
+                    publication.manifestDigest,
+                    publication.modelRoot,
+                    publication.assurance,
+                    publication.tolerance,
+                    msg.sender,
+                    block.timestamp
+                )
+            );
     }
 }

@@ -85,9 +85,10 @@ def artifacts(output: dict[str, Any]) -> dict[str, str]:
     """Return the generated files: name → text. Mocks other than the token are for tests only."""
     files = {}
     for path, contracts in output["contracts"].items():
-        if not path.startswith("contracts/") or path.startswith("contracts/libraries/"):
+        folder = path.removeprefix("contracts/").rpartition("/")[0]
+        if not path.startswith("contracts/") or folder in ("base", "libraries"):
             continue
-        if path.startswith("contracts/mocks/") and path != "contracts/mocks/TestDollar.sol":
+        if folder == "mocks" and path != "contracts/mocks/TestDollar.sol":
             continue
         for name, contract in contracts.items():
             size = len(contract["evm"]["deployedBytecode"]["object"]) // 2

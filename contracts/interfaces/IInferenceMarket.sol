@@ -109,9 +109,20 @@ interface IInferenceMarket {
     event Requested(bytes32 indexed requestId, uint256 indexed modelId, address indexed requester, Request request);
     event Claimed(bytes32 indexed requestId, address indexed operator, uint40 until);
     event ClaimForfeited(bytes32 indexed requestId, address indexed operator, uint256 amount);
-    event Delivered(bytes32 indexed requestId, address indexed operator, bytes32 outputRoot, bytes32 outputCid, uint40 deliveredAt);
+    event Delivered(
+        bytes32 indexed requestId,
+        address indexed operator,
+        bytes32 outputRoot,
+        bytes32 outputCid,
+        uint40 deliveredAt
+    );
     event Finalized(
-        bytes32 indexed requestId, address indexed operator, uint256 operatorFee, uint256 ownerFee, uint256 dataFee, uint256 protocolFee
+        bytes32 indexed requestId,
+        address indexed operator,
+        uint256 operatorFee,
+        uint256 ownerFee,
+        uint256 dataFee,
+        uint256 protocolFee
     );
     event CallbackCompleted(bytes32 indexed requestId, address indexed consumer, bool success);
     event Cancelled(bytes32 indexed requestId, address indexed requester, uint256 refund);
@@ -194,9 +205,13 @@ interface IInferenceMarket {
     /// `nonce` is the requester's current one. Domain: name "Tallystick", version "1"; type
     /// `RequestAuthorization(address requester,Order order,uint256 nonce,uint256 deadline)` followed
     /// by `Order` with the fields of the struct in their order.
-    function requestFor(address requester, Order calldata order, uint256 nonce, uint256 deadline, bytes calldata signature)
-        external
-        returns (bytes32 requestId);
+    function requestFor(
+        address requester,
+        Order calldata order,
+        uint256 nonce,
+        uint256 deadline,
+        bytes calldata signature
+    ) external returns (bytes32 requestId);
 
     // ── Claim and deliver ───────────────────────────────────────────────────────────────────────
     /// @notice After the priority window: takes the exclusive right to deliver for `claimPeriod`
@@ -207,8 +222,12 @@ interface IInferenceMarket {
     /// empty claim) or by the claimant. Locks stake until settlement. `outputCid` as in `inputCid`.
     function deliver(Request calldata request_, Claim calldata claim_, bytes32 outputRoot, bytes32 outputCid) external;
     /// @notice Many deliveries of one operator; one that is not possible reverts all.
-    function deliverBatch(Request[] calldata requests, Claim[] calldata claims, bytes32[] calldata outputRoots, bytes32[] calldata outputCids)
-        external;
+    function deliverBatch(
+        Request[] calldata requests,
+        Claim[] calldata claims,
+        bytes32[] calldata outputRoots,
+        bytes32[] calldata outputCids
+    ) external;
 
     // ── Settle ──────────────────────────────────────────────────────────────────────────────────
     /// @notice Pays out deliveries whose challenge window has passed without open disputes.
@@ -234,8 +253,13 @@ interface IInferenceMarket {
     function closeDispute(Request calldata request_, Delivery calldata delivery) external;
     /// @notice Refunds the fee, pays the insured amount to the requester, half the bounty each to
     /// `challenger` and `prover`, burns the rest. Ends the request.
-    function convict(Request calldata request_, Delivery calldata delivery, Verdict verdict, address challenger, address prover)
-        external;
+    function convict(
+        Request calldata request_,
+        Delivery calldata delivery,
+        Verdict verdict,
+        address challenger,
+        address prover
+    ) external;
     /// @notice Ends the request without a verdict: fee back to the requester, nobody slashed.
     function annul(Request calldata request_, Delivery calldata delivery) external;
     /// @notice The same by anyone, once disputes were open for `maxDisputeAge` seconds after the
@@ -272,5 +296,7 @@ interface IInferenceMarket {
     /// @notice Stake locked for one delivery under these terms, and how a conviction splits it:
     /// total = max(2 × insured, minLock); compensation = insured; bounty = 30 % of total; the rest,
     /// 20 % at the least, is burned. insured = fee × insuredMultiple.
-    function lockOf(Terms terms) external view returns (uint256 total, uint256 compensation, uint256 bounty, uint256 burned);
+    function lockOf(
+        Terms terms
+    ) external view returns (uint256 total, uint256 compensation, uint256 bounty, uint256 burned);
 }

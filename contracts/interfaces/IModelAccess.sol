@@ -38,7 +38,12 @@ interface IModelAccess {
     event BoundsSet(uint256 indexed modelId, bytes32 minimum, bytes32 maximum);
     event ApplicationSubmitted(uint256 indexed modelId, address indexed requester, string note);
     event AccessGranted(
-        uint256 indexed modelId, address indexed requester, address indexed admin, uint40 expiry, uint32 maxPerWindow, uint32 window
+        uint256 indexed modelId,
+        address indexed requester,
+        address indexed admin,
+        uint40 expiry,
+        uint32 maxPerWindow,
+        uint32 window
     );
     event AccessDenied(uint256 indexed modelId, address indexed requester, address indexed admin);
     event AccessRevoked(uint256 indexed modelId, address indexed requester, address indexed admin);

@@ -72,9 +72,11 @@ interface IModelRegistry is IERC721 {
 
     /// @notice Appends a version. Only the owner; `prevHead` must be the current head (0 at first),
     /// so that two concurrent publications cannot both succeed.
-    function publishVersion(uint256 modelId, bytes32 prevHead, Publication calldata publication)
-        external
-        returns (uint32 version, bytes32 head);
+    function publishVersion(
+        uint256 modelId,
+        bytes32 prevHead,
+        Publication calldata publication
+    ) external returns (uint32 version, bytes32 head);
 
     /// @notice Sets price and shares for later requests; assurance and tolerance stay as published.
     function setTerms(

@@ -22,10 +22,12 @@ library Callback {
         bytes32 requestId = RequestState.idOf(request);
         bool success;
         if (consumer.code.length != 0) {
-            bytes memory data =
-                abi.encodeCall(IConsumer.receiveAnswer, (requestId, uint64(request.modelId()), uint32(request.version()), outputRoot));
+            bytes memory data = abi.encodeCall(
+                IConsumer.receiveAnswer,
+                (requestId, uint64(request.modelId()), uint32(request.version()), outputRoot)
+            );
             // EIP-150 passes on at most 63/64 of what is left.
-            uint256 needed = callbackGas * 64 / 63 + OVERHEAD;
+            uint256 needed = (callbackGas * 64) / 63 + OVERHEAD;
             if (gasleft() < needed) revert IInferenceMarket.CallbackGasMissing(gasleft(), needed);
             assembly ("memory-safe") {
                 success := call(callbackGas, consumer, 0, add(data, 0x20), mload(data), 0, 0)

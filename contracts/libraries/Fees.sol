@@ -11,15 +11,14 @@ library Fees {
     uint256 private constant BOUNTY_BPS = 3_000;
 
     /// @notice Splits a fee; the owner's share is the rest, dust included.
-    function split(Terms terms, uint256 protocolBps)
-        internal
-        pure
-        returns (uint256 operatorFee, uint256 ownerFee, uint256 dataFee, uint256 protocolFee)
-    {
+    function split(
+        Terms terms,
+        uint256 protocolBps
+    ) internal pure returns (uint256 operatorFee, uint256 ownerFee, uint256 dataFee, uint256 protocolFee) {
         uint256 fee = terms.fee();
-        operatorFee = fee * terms.operatorBps() / BPS;
-        dataFee = fee * terms.dataBps() / BPS;
-        protocolFee = fee * protocolBps / BPS;
+        operatorFee = (fee * terms.operatorBps()) / BPS;
+        dataFee = (fee * terms.dataBps()) / BPS;
+        protocolFee = (fee * protocolBps) / BPS;
         ownerFee = fee - operatorFee - dataFee - protocolFee;
     }
 
@@ -33,14 +32,13 @@ library Fees {
 
     /// @notice How a conviction splits it. With total ≥ 2 × insured, compensation ≤ 50 % and
     /// bounty = 30 %, so at least 20 % is burned: slashing oneself costs.
-    function lock(Terms terms, uint256 minLock)
-        internal
-        pure
-        returns (uint256 total, uint256 compensation, uint256 bounty, uint256 burned)
-    {
+    function lock(
+        Terms terms,
+        uint256 minLock
+    ) internal pure returns (uint256 total, uint256 compensation, uint256 bounty, uint256 burned) {
         total = lockTotal(terms, minLock);
         compensation = terms.fee() * terms.insuredMultiple();
-        bounty = total * BOUNTY_BPS / BPS;
+        bounty = (total * BOUNTY_BPS) / BPS;
         burned = total - compensation - bounty;
     }
 }

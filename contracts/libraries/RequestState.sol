@@ -24,19 +24,24 @@ library RequestState {
     }
 
     /// @notice Makes a request of an order, returns its id and logs it as `Requested`.
-    function make(Order calldata order, address requester, uint256 modelId, uint256 nonce, Terms terms)
-        internal
-        returns (bytes32 requestId)
-    {
+    function make(
+        Order calldata order,
+        address requester,
+        uint256 modelId,
+        uint256 nonce,
+        Terms terms
+    ) internal returns (bytes32 requestId) {
         // The caller bounds every operand to its field; times are far below 2^40.
-        uint256 origin_ = uint160(requester) | order.lane << 160 | nonce << 192;
+        uint256 origin_ = uint160(requester) | (order.lane << 160) | (nonce << 192);
         uint256 service;
         unchecked {
-            service = uint160(order.operator) | (block.timestamp + order.priorityWindow) << 160
-                | (block.timestamp + order.lifetime) << 200;
+            service =
+                uint160(order.operator) |
+                ((block.timestamp + order.priorityWindow) << 160) |
+                ((block.timestamp + order.lifetime) << 200);
         }
-        uint256 target = uint160(order.consumer) | modelId << 160 | order.version << 208
-            | order.callbackGas << 232;
+        uint256 target =
+            uint160(order.consumer) | (modelId << 160) | (order.version << 208) | (order.callbackGas << 232);
         bytes32 envelope = order.envelope;
         bytes32 topic = IInferenceMarket.Requested.selector;
         assembly ("memory-safe") {
@@ -75,11 +80,12 @@ library RequestState {
         return keccak256(abi.encode(requestId, operator, until));
     }
 
-    function delivered(bytes32 requestId, address operator, uint256 deliveredAt, bytes32 outputRoot)
-        internal
-        pure
-        returns (bytes32 state)
-    {
+    function delivered(
+        bytes32 requestId,
+        address operator,
+        uint256 deliveredAt,
+        bytes32 outputRoot
+    ) internal pure returns (bytes32 state) {
         assembly ("memory-safe") {
             let word := mload(0x40)
             mstore(word, requestId)

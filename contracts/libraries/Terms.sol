@@ -33,11 +33,16 @@ library TermsLib {
         uint64 tolerance_,
         Assurance assurance_
     ) internal pure returns (Terms) {
-        return Terms.wrap(
-            uint256(fee_) | uint256(operatorBps_) << 64 | uint256(dataBps_) << 80
-                | uint256(insuredMultiple_) << 96 | uint256(challengeWindow_) << 112
-                | uint256(tolerance_) << 144 | uint256(uint8(assurance_)) << 208
-        );
+        return
+            Terms.wrap(
+                uint256(fee_) |
+                    (uint256(operatorBps_) << 64) |
+                    (uint256(dataBps_) << 80) |
+                    (uint256(insuredMultiple_) << 96) |
+                    (uint256(challengeWindow_) << 112) |
+                    (uint256(tolerance_) << 144) |
+                    (uint256(uint8(assurance_)) << 208)
+            );
     }
 
     function fee(Terms t) internal pure returns (uint256) {
