@@ -28,6 +28,7 @@ EPOCHS = 14
 BATCH = 64
 WIDTH = 16
 TEST_SHARE = 5  # every fifth image is for testing
+SAMPLES = 8
 FORMATS = ("torch.export", "onnx", "safetensors")
 _ENTRIES = {
     "torch.export": "digits.pt2",
@@ -188,6 +189,7 @@ def main() -> None:
     )
     parser.add_argument("out_dir", type=Path)
     parser.add_argument("--format", choices=FORMATS, default=FORMATS[0])
+    parser.add_argument("--samples", type=Path, help="also write test images and labels as JSON")
     arguments = parser.parse_args()
     shutil.rmtree(arguments.out_dir, ignore_errors=True)
     build(
@@ -195,6 +197,10 @@ def main() -> None:
         lambda what, done, total: print(f"{what} {done}/{total}", flush=True),
         arguments.format,
     )
+    if arguments.samples:
+        images, labels = samples(SAMPLES)
+        body = {"images": images.tolist(), "labels": labels}
+        arguments.samples.write_text(json.dumps(body) + "\n")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class Screen:
 
     def fact(self, name: str, value: object) -> None:
         """Name one value."""
-        line = Text(f"  {name:<18} ", "bold")
+        line = Text(f"  {name:<20} ", "bold")
         line.append(str(value))
         self._console.print(line)
 

@@ -167,6 +167,10 @@ class Devnet:
             for process in group.status()
         )
 
+    def store_url(self, operator: str) -> str:
+        """Return where an operator keeps its jobs."""
+        return replace(self.settings, operator=operator).database_url
+
     def head(self) -> int:
         """Return the number of the newest block."""
         return quantity(self.context.rpc.call("eth_blockNumber"))

@@ -1,0 +1,111 @@
+"""Tells the story from an empty folder to equal books; the last word is the report."""
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+from oracle.ipfs.client import IpfsClient
+from oracle.services.demo import answers, books, closing, opening, trouble
+from oracle.services.demo.builders import Build
+from oracle.services.demo.record import Record
+from oracle.services.demo.screen import Screen
+from oracle.services.demo.stage import Stage
+from oracle.services.devnet.network import Devnet, Plan
+
+REPORT = "report.json"
+
+
+def tell(folder: Path, screen: Screen, environ: Mapping[str, str] = os.environ) -> Path:
+    """Run the whole demo in `folder` (its home is emptied first); return the report's path.
+
+    Every process that was started has ended when this returns or raises.
+
+    Raises:
+        ExpectationFailed: the story went another way than it has to.
+        TallystickError: something that it needs is missing or broke.
+    """
+    record, report = Record(), folder / REPORT
+    home, models = folder / "home", folder / "models"
+    for old in (home, models):
+        shutil.rmtree(old, ignore_errors=True)
+    try:
+        _perform(Plan(home=home.absolute()), models, record, screen, environ)
+    except BaseException as error:
+        record.failure = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        record.write(report)
+    for done in (models, home / "ipfs", *home.glob("operators/*/cache")):
+        shutil.rmtree(done, ignore_errors=True)  # a third of a gigabyte; logs and stores stay
+    return report
+
+
+def _perform(
+    plan: Plan, models: Path, record: Record, screen: Screen, environ: Mapping[str, str]
+) -> None:
+    with ExitStack() as running:
+        digits = running.enter_context(
+            Build(
+                "examples.digits.build",
+                models / "digits",
+                "--samples",
+                str(models / "samples.json"),
+            )
+        )
+        sentences = running.enter_context(Build("examples.minilm.build", models / "minilm"))
+        devnet = Devnet(plan, environ, screen.tell)
+        running.callback(devnet.stop)
+        stage = Stage(devnet, record, screen, models)
+
+        def chapter(title: str, *parts: Callable[[], None]) -> None:
+            screen.chapter(title)
+            with record.chapter(title):
+                for part in parts:
+                    part()
+
+        chapter("A chain, an IPFS node, a queue", lambda: _start(stage))
+        before = books.take(stage.context, devnet.accounts)
+        chapter("Two real models", lambda: opening.publish_models(stage, digits, sentences))
+        chapter("Two operators", lambda: opening.join_operators(stage))
+        chapter("A requester asks for access", lambda: opening.grant_access(stage))
+        chapter("Two paid answers, verified", lambda: answers.ask_both(stage))
+        left_over = []
+        chapter(
+            "One byte of a weight file is changed",
+            lambda: left_over.append(trouble.tampered_weights(stage)),
+        )
+        chapter("One operator stops in the middle", lambda: trouble.operator_stops(stage))
+        chapter("Nobody serves", lambda: trouble.nobody_serves(stage, left_over[0]))
+        chapter("Where every coin went", lambda: closing.pay_out(stage))
+        with record.chapter("The books"):
+            closing.compare_books(stage, before)
+            closing.list_gas(stage)
+        begun = time.monotonic()
+        running.close()
+        record.chapters["Everything is stopped"] = round(time.monotonic() - begun, 3)
+
+
+def _start(stage: Stage) -> None:
+    devnet = stage.devnet
+    devnet.start_servers()
+    devnet.deploy()
+    devnet.start_operators()
+    devnet.publish()
+    settings, record = devnet.settings, stage.record
+    record.accounts = dict(devnet.accounts)
+    record.contracts = asdict(stage.context.contracts)
+    record.environment = {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        **{f"{name} is": what for name, what in devnet.kinds.items()},
+        "IPFS says": IpfsClient(settings.ipfs_api).version(),
+    }
+    stage.screen.fact("chain", f"{settings.rpc_url}, {devnet.kinds['chain']}")
+    stage.screen.fact("IPFS", f"{settings.ipfs_api}, {devnet.kinds['ipfs']}")
+    stage.screen.fact("queue", f"{settings.redis_url}, {devnet.kinds['redis']}")
+    stage.screen.fact("market", stage.context.contracts.inference_market)
