@@ -12,9 +12,11 @@ JSON = st.recursive(
     | st.booleans()
     | st.integers(-(2**53) + 1, 2**53 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda values: st.lists(values) | st.dictionaries(st.text(), values),
-    max_leaves=20,
+    | st.text(max_size=8),
+    lambda values: (
+        st.lists(values, max_size=4) | st.dictionaries(st.text(max_size=4), values, max_size=4)
+    ),
+    max_leaves=6,
 )
 
 

@@ -1,0 +1,200 @@
+"""Which way imports go, and what modules may not do: read from the source, nothing is imported.
+
+```
+worker ─► oracle.{exact, chain, ipfs, store, protocol, config, types, errors}
+oracle.{cli, api, web} ─► services ─► {watcher, scheduler, exact} ─► {chain, ipfs, store}
+                                                        ─► protocol ─► {types, errors}
+```
+A package may import itself and what is below it; siblings know each other by ports alone.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(
+    path
+    for package in ("oracle", "worker")
+    for path in (ROOT / package).rglob("*.py")
+    if "__pycache__" not in path.parts
+)
+
+
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Lowest first. A module not named here (a new one) fails the test until it is given its place.
+LAYERS = (
+    words("oracle.types oracle.errors"),
+    words("oracle.config oracle.logs oracle.protocol"),
+    words("oracle.chain oracle.ipfs oracle.store"),
+    words("oracle.exact"),
+    words("oracle.jobs oracle.queue oracle.follower oracle.watcher oracle.scheduler"),
+    words("oracle.services"),
+    words("oracle.cli oracle.api oracle.web"),
+)
+# Siblings of one layer that may know each other: by a port or by pure data.
+SIBLINGS = frozenset(
+    {
+        ("oracle.store", "oracle.chain.outbox"),  # implements the sender's port
+        ("oracle.store", "oracle.chain.contract"),  # the `Call` of that port
+    }
+)
+WORKER_MAY = words(
+    "oracle.exact oracle.chain oracle.ipfs oracle.store oracle.protocol oracle.config "
+    "oracle.types oracle.errors oracle.logs"
+)
+HEAVY = words("torch onnxruntime onnx transformers sklearn tensorflow")
+FORBIDDEN_IN_PROTOCOL = words(
+    "socket ssl http urllib requests httpx aiohttp subprocess os shutil tempfile time datetime "
+    "random secrets threading asyncio multiprocessing sqlite3 sqlalchemy redis celery logging "
+    "structlog"
+)
+IMPURE_CALLS = words("open print input exec eval __import__ breakpoint")
+IMPURE_METHODS = words(
+    "open read_text read_bytes write_text write_bytes exists mkdir unlink iterdir glob stat"
+)
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def imports_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line, absolute module or name in it) of every import, also inside functions."""
+    package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                up = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*up, base] if base else up)
+            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+
+
+def unit_of(module: str) -> str | None:
+    """Return the first two parts of one of our modules: what the layers speak of."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] in ("oracle", "worker") and len(parts) > 1 else None
+
+
+def layer_of(unit: str) -> int | None:
+    return next((level for level, units in enumerate(LAYERS) if unit in units), None)
+
+
+def complaint(path: Path, line: int, imported: str) -> str | None:
+    """Say what is wrong with an import of one of our modules, or nothing."""
+    unit, target = unit_of(module_of(path)), unit_of(imported)
+    if target is None or unit == target or unit is None:
+        return None
+    where = f"{path.relative_to(ROOT)}:{line} imports {imported}"
+    if module_of(path).startswith("worker"):
+        fine = target.startswith("worker") or target in WORKER_MAY
+        return None if fine else f"{where}: worker may import {sorted(WORKER_MAY)}"
+    if target.startswith("worker"):
+        return f"{where}: oracle enqueues by task name, it never imports worker"
+    own, other = layer_of(unit), layer_of(target)
+    if own is None or other is None:
+        return f"{where}: give {unit if own is None else target} its place in LAYERS"
+    if other > own:
+        return f"{where}: it lies above {unit}"
+    port = ".".join(imported.split(".")[:3])
+    if other == own and {unit, target} <= LAYERS[2] and (unit, port) not in SIBLINGS:
+        return f"{where}: siblings know each other by ports alone (SIBLINGS)"
+    return None
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports__of_a_module__go_downwards(path: Path) -> None:
+    found = [complaint(path, line, name) for line, name in imports_of(path)]
+
+    assert [text for text in found if text] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_module__docstring__says_why_the_file_exists(path: Path) -> None:
+    tree = tree_of(path)
+    if not tree.body:
+        assert path.name == "__init__.py"  # an empty one marks a package
+        return
+    assert ast.get_docstring(tree), "its first line says its one reason to exist"
+
+
+def test_oracle__heavy_libraries__never_imported() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in FILES
+        if module_of(path).startswith("oracle")
+        for line, name in imports_of(path)
+        if name.split(".")[0] in HEAVY
+    ]
+
+    assert found == []
+
+
+def impurities(path: Path) -> Iterator[str]:
+    for line, name in imports_of(path):
+        if name.split(".")[0] in FORBIDDEN_IN_PROTOCOL or name == "pathlib.Path":
+            yield f"{path.name}:{line} imports {name}"
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Call):
+            function = node.func
+            if isinstance(function, ast.Name) and function.id in IMPURE_CALLS:
+                yield f"{path.name}:{node.lineno} calls {function.id}"
+            if isinstance(function, ast.Attribute) and function.attr in IMPURE_METHODS:
+                yield f"{path.name}:{node.lineno} calls .{function.attr}"
+
+
+def test_protocol__pure__no_files_sockets_clocks_or_chance() -> None:
+    found = [text for path in FILES if "protocol" in path.parts for text in impurities(path)]
+
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("oracle/protocol/x.py", "from oracle.store import Store"),
+        ("oracle/protocol/x.py", "from ..chain import rpc"),
+        ("oracle/chain/x.py", "def f():\n    import oracle.services.amounts"),
+        ("oracle/chain/x.py", "from oracle.store import Store"),
+        ("oracle/store/x.py", "from oracle import watcher"),
+        ("oracle/services/x.py", "import worker.tasks"),
+        ("oracle/novelty/x.py", "from oracle import types"),
+        ("worker/x.py", "from oracle.services import amounts"),
+    ],
+)
+def test_complaint__import_that_goes_up__is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, source: str
+) -> None:
+    monkeypatch.setattr("test_architecture.ROOT", tmp_path)
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    path.write_text(source)
+
+    assert any(complaint(path, line, imported) for line, imported in imports_of(path))
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["import socket", "from pathlib import Path", "open('x')", "x.read_bytes()", "import time"],
+)
+def test_impurities__input_or_output__is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.setattr("test_architecture.ROOT", tmp_path)
+    path = tmp_path / "x.py"
+    path.write_text(source)
+
+    assert list(impurities(path))
