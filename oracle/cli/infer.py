@@ -47,10 +47,10 @@ def _infer(
         str, typer.Option("--operator", metavar="WALLET", help="Preferred; chosen by default.")
     ] = "",
     priority: Annotated[
-        int, options.duration("--priority", "How long only that operator may answer.")
+        int, options.duration("--priority", "How long only that operator may answer.", "30s")
     ] = quoting.PRIORITY,
     lifetime: Annotated[
-        int, options.duration("--lifetime", "After it without an answer: money back.")
+        int, options.duration("--lifetime", "After it without an answer: money back.", "10m")
     ] = quoting.LIFETIME,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the answer and show it.")] = False,
     until: Annotated[

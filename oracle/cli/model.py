@@ -68,7 +68,10 @@ def _publish(
     insured: Insured = None,
     challenge_window: Window = None,
     update_interval: Annotated[
-        int, options.duration("--update-interval", "Least time between versions of a new model.")
+        int,
+        options.duration(
+            "--update-interval", "Least time between versions of a new model.", "none"
+        ),
     ] = 0,
 ) -> None:
     """Publish a folder: files and manifest to IPFS, their digest to the chain."""

@@ -1,0 +1,187 @@
+"""A folder becomes a version: refused early, resumed, and never published twice."""
+
+import json
+
+import pytest
+
+from oracle.chain.revert import ContractError
+from oracle.errors import DigestMismatch, InputInvalid, NotFound, Refused
+from oracle.ipfs.memory import MemoryIpfs
+from oracle.services import folders, models, publishing
+from oracle.services.publishing import Offer
+from tests.services.conftest import DESCRIPTION
+
+silent = lambda *_: None  # noqa: E731
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"weights")
+    return tmp_path
+
+
+def describe(folder, **changes):
+    (folder / "model.json").write_text(json.dumps({**DESCRIPTION, **changes}))
+    return folder
+
+
+def test_read__no_description__says_where(folder):
+    with pytest.raises(NotFound, match=r"model\.json"):
+        folders.read(folder, silent)
+
+
+def test_read__description_is_not_an_object__refuses(folder):
+    (folder / "model.json").write_text("[1]")
+    with pytest.raises(InputInvalid, match="not a JSON object"):
+        folders.read(folder, silent)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"files": ["../secret.json", "model.onnx"]}, "outside|not allowed"),
+        ({"files": "model.onnx"}, "not a list"),
+        ({"colour": "teal"}, "colour"),
+        ({"runtime": {"format": "pickle", "entry": "model.onnx"}}, "runtime"),
+        ({"runtime": {"format": "onnx", "entry": "other.onnx"}}, r"other\.onnx"),
+        ({"max_output_bytes": 10**6}, "max_output_bytes"),
+        ({"name": ""}, "name"),
+    ],
+)
+def test_read__description_breaks_a_rule__names_it(folder, changes, why):
+    (folder.parent / "secret.json").write_text("{}")
+    describe(folder, **changes)
+    with pytest.raises(InputInvalid, match=why):
+        folders.read(folder, silent)
+
+
+def test_read__file_that_is_named_is_missing__says_which(folder):
+    describe(folder, files=["model.onnx", "gone.json"])
+    with pytest.raises(NotFound, match=r"gone\.json"):
+        folders.read(folder, silent)
+
+
+def test_read__pickle_in_the_folder__refuses(folder):
+    describe(folder)
+    (folder / "optimizer.pkl").write_bytes(b"x")
+    with pytest.raises(InputInvalid, match=r"optimizer\.pkl is of a kind"):
+        folders.read(folder, silent)
+
+
+def test_read__link_out_of_the_folder__refuses(folder, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside") / "secret.txt"
+    outside.write_text("x")
+    (folder / "link.txt").symlink_to(outside)
+    describe(folder)
+    with pytest.raises(InputInvalid, match="outside"):
+        folders.read(folder, silent)
+
+
+def test_read__good_folder__lists_every_file_with_digest(folder):
+    describe(folder)
+    (folder / "readme.md").write_text("hello")
+    manifest = folders.read(folder, silent)
+    assert [(f.path, f.size) for f in manifest.files] == [("model.onnx", 7), ("readme.md", 5)]
+
+
+class Changing(MemoryIpfs):
+    """A node beside a file that changes while it is published."""
+
+    def publish_file(self, path, progress=None):
+        path.write_bytes(b"changed meanwhile")
+        return super().publish_file(path, progress)
+
+
+class Counting(MemoryIpfs):
+    """Counts what is uploaded, and can lose the connection."""
+
+    def __init__(self):
+        super().__init__()
+        self.uploads = []
+
+    def publish_file(self, path, progress=None):
+        self.uploads.append(path.name)
+        return super().publish_file(path, progress)
+
+
+@pytest.mark.real
+def test_publish__file_changes_meanwhile__publishes_nothing(world):
+    from dataclasses import replace
+
+    context = replace(world.context, ipfs=Changing())
+    with pytest.raises(DigestMismatch, match=r"model\.onnx changed"):
+        publishing.publish(context, world.owner, world.folder, Offer())
+    assert context.registry.model_count() == 0
+
+
+@pytest.mark.real
+def test_publish__model_of_somebody_else__refuses_before_uploading(world):
+    from dataclasses import replace
+
+    first = world.publish()
+    context = replace(world.context, ipfs=Counting())
+    with pytest.raises(Refused, match="belongs to"):
+        publishing.publish(context, world.stranger, world.folder, Offer(), model_id=first.model_id)
+    assert context.ipfs.uploads == []
+
+
+@pytest.mark.real
+def test_publish__update_interval_not_over__refuses_before_uploading(world):
+    from dataclasses import replace
+
+    world.publish(update_interval=3600)
+    (world.folder / "model.onnx").write_bytes(b"weights of the second version")
+    context = replace(world.context, ipfs=Counting())
+    with pytest.raises(ContractError, match="may not publish another version") as caught:
+        publishing.publish(context, world.owner, world.folder, Offer())
+    assert caught.value.name == "UpdateTooSoon"
+    assert context.ipfs.uploads == []
+
+
+@pytest.mark.real
+def test_publish__new_folder__registers_and_publishes(world):
+    done = world.publish()
+    assert (done.model_id, done.version, done.unchanged) == (1, 1, False)
+    manifest = models.manifest(world.context, 1, 1)
+    assert manifest.name == "digits"
+    assert done.model_root == manifest.model_root()
+    assert world.context.registry.manifest_of(1, 1) == done.manifest_digest
+
+
+@pytest.mark.real
+def test_publish__same_folder_again__finds_it_published(world):
+    first = world.publish()
+    again = world.publish()
+    assert again.unchanged
+    assert (again.model_id, again.version, again.head) == (1, 1, first.head)
+    assert world.context.registry.version_count(1) == 1
+
+
+@pytest.mark.real
+def test_publish__other_weights__appends_and_uploads_only_what_is_new(world):
+    from dataclasses import replace
+
+    (world.folder / "notes.txt").write_text("same")
+    context = replace(world.context, ipfs=Counting())
+    publishing.publish(context, world.owner, world.folder, Offer())
+    (world.folder / "model.onnx").write_bytes(b"weights of the second version")
+    context.ipfs.uploads.clear()
+    second = publishing.publish(context, world.owner, world.folder, Offer())
+    assert (second.model_id, second.version) == (1, 2)
+    assert context.ipfs.uploads == ["model.onnx"]
+    assert [v.version for v in models.versions(context, 1)] == [1, 2]
+
+
+@pytest.mark.real
+def test_publish__interrupted_after_registration__continues_with_that_model(world):
+    world.owner.send(world.context.registry.register_model("digits", 0))
+    assert world.publish().model_id == 1
+
+
+@pytest.mark.real
+def test_publish__file_forgotten_by_the_node__is_uploaded_again(world):
+    first = world.publish()
+    (world.folder / "notes.txt").write_text("new")
+    world.ipfs.forget(first.files[0].cid)
+    world.publish()
+    assert world.ipfs.fetch_bytes(first.files[0].cid, 100) == b"weights of the first version"
