@@ -1,0 +1,251 @@
+"""A request from its quote to its answer, and every way in which it can end without one."""
+
+import json
+
+import numpy as np
+import pytest
+
+from oracle.chain.revert import ContractError
+from oracle.errors import DigestMismatch, InputInvalid, NotFound, PermanentError
+from oracle.ipfs.port import CidUnresolved
+from oracle.protocol import tensor
+from oracle.services import inference, models, operators, quoting, requests, wallets
+from oracle.services.inference import Unanswered
+from oracle.services.models import Selected
+from oracle.services.quoting import Ask
+from oracle.services.timeline import State
+from oracle.types import NO_CLAIM, ZERO32, RequestId
+from tests.services.conftest import DOLLAR
+
+pytestmark = pytest.mark.real
+IMAGE = json.dumps([[[[0.0, 0.5], [1.0, 0.25]]]])
+
+
+@pytest.fixture
+def market(world):
+    world.publish()
+    world.serve(1)
+    world.prepay(5 * DOLLAR)
+    return world
+
+
+def ask(market, **options):
+    wanted = Ask(Selected(1, None), IMAGE, **options)
+    prepayment = quoting.quote(market.context, market.requester.address, wanted, stdin=lambda: b"")
+    return prepayment, inference.ask(market.context, market.requester, prepayment)
+
+
+def answer(market, prepayment, asked):
+    info = requests.show(market.context, asked.request_id)
+    return inference.answer(market.context, info, prepayment.manifest)
+
+
+# ── Refusals ────────────────────────────────────────────────────────────────────────────────────
+def test_ask__terms_raised_after_the_quote__spends_nothing(market):
+    wanted = Ask(Selected(1, None), IMAGE)
+    prepayment = quoting.quote(market.context, market.requester.address, wanted, stdin=lambda: b"")
+    dearer = models.changed_terms(market.context.registry.terms_of(1, 1), fee=2 * DOLLAR)
+    models.set_terms(market.context, market.owner, 1, 1, dearer)
+    with pytest.raises(ContractError) as caught:
+        inference.ask(market.context, market.requester, prepayment)
+    assert caught.value.name == "FeeAboveMax"
+    assert market.context.market.balance_of(market.requester.address) == 5 * DOLLAR
+
+
+def test_show__unknown_request__not_found(market):
+    with pytest.raises(NotFound, match="there is no request"):
+        requests.show(market.context, RequestId(b"\1" * 32))
+
+
+def test_wait__nobody_answers__gives_up_and_says_where_to_look(market):
+    _, asked = ask(market)
+    with pytest.raises(Unanswered, match=r"not delivered after 0\.1 s"):
+        inference.wait(market.context, asked.request_id, timeout=0.1)
+
+
+def test_wait__expired__says_how_the_money_comes_back(market):
+    _, asked = ask(market, lifetime=60)
+    market.pass_time(61)
+    with pytest.raises(Unanswered, match="expired") as caught:
+        inference.wait(market.context, asked.request_id)
+    assert "request cancel" in caught.value.hint
+    requests.cancel(market.context, market.stranger, asked.request_id)
+    assert market.context.market.balance_of(market.requester.address) == 5 * DOLLAR
+    with pytest.raises(Unanswered, match="refunded"):
+        inference.wait(market.context, asked.request_id)
+
+
+def test_cancel__not_expired__says_when(market):
+    _, asked = ask(market)
+    with pytest.raises(ContractError, match="can be cancelled from"):
+        requests.cancel(market.context, market.requester, asked.request_id)
+
+
+def test_cancel__answered__refuses(market):
+    _, asked = ask(market)
+    market.deliver(requests.show(market.context, asked.request_id), [0.0, 1.0, 2.0])
+    with pytest.raises(PermanentError, match="answered, may be challenged"):
+        requests.cancel(market.context, market.requester, asked.request_id)
+
+
+def test_finalize__window_open__says_until_when(market):
+    _, asked = ask(market)
+    market.deliver(requests.show(market.context, asked.request_id), [0.0, 1.0, 2.0])
+    with pytest.raises(ContractError, match="can be challenged until"):
+        requests.finalize(market.context, market.stranger, [asked.request_id])
+
+
+def test_finalize__without_an_answer_or_an_id__refuses(market):
+    _, asked = ask(market)
+    with pytest.raises(PermanentError, match="cannot be finalized: waits for an operator"):
+        requests.finalize(market.context, market.stranger, [asked.request_id])
+    with pytest.raises(InputInvalid, match="no request was named"):
+        requests.finalize(market.context, market.stranger, [])
+
+
+def test_answer__not_delivered__says_so(market):
+    prepayment, asked = ask(market)
+    with pytest.raises(Unanswered, match="waits for an operator"):
+        answer(market, prepayment, asked)
+
+
+def test_answer__bytes_that_nobody_serves__is_unresolved(market):
+    prepayment, asked = ask(market)
+    data = market.deliver(requests.show(market.context, asked.request_id), [0.0, 1.0, 2.0])
+    market.ipfs.forget(requests.show(market.context, asked.request_id).output_cid)
+    with pytest.raises(CidUnresolved):
+        answer(market, prepayment, asked)
+    assert data
+
+
+def test_answer__other_bytes_served__is_a_mismatch(market):
+    prepayment, asked = ask(market)
+    market.deliver(requests.show(market.context, asked.request_id), [0.0, 1.0, 2.0])
+    cid = requests.show(market.context, asked.request_id).output_cid
+    market.ipfs.tamper(cid, tensor.encode({"logits": np.array([[9, 9, 9]], np.float32)}))
+    with pytest.raises(DigestMismatch):
+        answer(market, prepayment, asked)
+
+
+def test_answer__cid_names_other_bytes_than_the_root__is_a_mismatch(market):
+    prepayment, asked = ask(market)
+    info = requests.show(market.context, asked.request_id)
+    data = tensor.encode({"logits": np.array([[9, 9, 9]], np.float32)})
+    other = market.ipfs.publish_bytes(data).sha256
+    call = market.context.market.deliver(info.request, NO_CLAIM, b"\7" * 32, other)
+    market.operator.send(call)
+    with pytest.raises(DigestMismatch, match=r"0x0707.* was delivered"):
+        answer(market, prepayment, asked)
+
+
+def test_answer__outputs_are_not_the_manifests__refuses(market):
+    prepayment, asked = ask(market)
+    info = requests.show(market.context, asked.request_id)
+    root = market.ipfs.publish_bytes(tensor.encode({"x": np.zeros(1, np.float32)})).sha256
+    market.operator.send(market.context.market.deliver(info.request, NO_CLAIM, root, ZERO32))
+    with pytest.raises(InputInvalid, match="output"):
+        answer(market, prepayment, asked)
+
+
+# ── The way it goes ─────────────────────────────────────────────────────────────────────────────
+def test_life__answered_and_settled__pays_everybody(market):
+    prepayment, asked = ask(market)
+    before = requests.show(market.context, asked.request_id)
+    assert before.state is State.REQUESTED
+    assert before.operator == market.operator.address
+    market.deliver(before, [0.0, 3.0, 2.0])
+    said = []
+    info = inference.wait(market.context, asked.request_id, say=said.append)
+    assert info.state is State.DELIVERED
+    assert said[0].startswith("delivered by")
+    found, data = inference.answer(market.context, info, prepayment.manifest)
+    assert found.outputs[0].rows[0].top[0].label == "one"
+    assert tensor.digest(data) == found.output_root
+    market.pass_time(61)
+    requests.finalize(market.context, market.stranger, [asked.request_id])
+    after = inference.wait(market.context, asked.request_id, until=State.SETTLED)
+    assert [m.event for m in after.timeline] == ["Requested", "Delivered", "Finalized"]
+    paid = operators.status(market.context, market.operator.address)
+    assert paid.earned == paid.prepaid == 700_000
+    collected = models.collect(market.context, market.stranger, 1)
+    assert collected.to == market.owner.address
+    assert collected.owner_fee + paid.earned + market.context.market.protocol_earnings() == DOLLAR
+
+
+def test_ask__twice__takes_two_lanes_and_then_the_free_one(market):
+    _, first = ask(market)
+    _, second = ask(market)
+    lanes = [requests.show(market.context, a.request_id).request.lane for a in (first, second)]
+    assert lanes == [0, 1]
+    market.deliver(requests.show(market.context, first.request_id), [0.0, 1.0, 2.0])
+    market.pass_time(61)
+    requests.finalize(market.context, market.stranger, [first.request_id])
+    _, third = ask(market)
+    assert requests.show(market.context, third.request_id).request.lane == 0
+
+
+def test_ask__lane_taken_by_another_process__takes_the_next(market):
+    _, _ = ask(market)
+
+    class Stale(type(market.context.market)):
+        """Says that every lane is free, as a node does that lags behind."""
+
+        def free_lane(self, requester, start=0, block="latest"):
+            return start
+
+    from dataclasses import replace
+
+    stale = Stale(market.context.rpc, market.context.market.address)
+    context = replace(market.context, market=stale)
+    wanted = Ask(Selected(1, None), IMAGE)
+    prepayment = quoting.quote(context, market.requester.address, wanted, stdin=lambda: b"")
+    asked = inference.ask(context, market.requester, prepayment)
+    assert requests.show(context, asked.request_id).request.lane == 1
+
+
+def test_list_requests__filters__by_model_wallet_and_state(market):
+    _, first = ask(market)
+    _, second = ask(market)
+    market.deliver(requests.show(market.context, first.request_id), [0.0, 1.0, 2.0])
+    every = requests.list_requests(market.context, model_id=1)
+    assert [r.request_id for r in every] == [first.request_id, second.request_id]
+    delivered = requests.list_requests(market.context, state=State.DELIVERED)
+    assert [r.request_id for r in delivered] == [first.request_id]
+    stranger = market.stranger.address
+    assert requests.list_requests(market.context, requester=stranger) == ()
+    assert requests.list_requests(market.context, model_id=2) == ()
+
+
+def test_demand__withheld_output__is_demanded_with_a_sufficient_bond(market):
+    _, asked = ask(market)
+    with pytest.raises(PermanentError, match="no answer to demand"):
+        requests.bond_needed(market.context, market.requester, asked.request_id)
+    market.deliver(requests.show(market.context, asked.request_id), [0.0, 1.0, 2.0])
+    bond = requests.bond_needed(market.context, market.requester, asked.request_id)
+    assert bond > 0
+    done = requests.demand(market.context, market.requester, asked.request_id, bond)
+    assert done.deadline > market.context.history.now()
+    assert requests.show(market.context, asked.request_id).timeline[-1].event == "OutputDemanded"
+
+
+def test_candidates__after_an_answer__know_its_latency(market):
+    _, asked = ask(market)
+    assert operators.candidates(market.context, 1)[0].in_flight == 1
+    market.pass_time(7)
+    market.deliver(requests.show(market.context, asked.request_id), [0.0, 1.0, 2.0])
+    (found,) = operators.candidates(market.context, 1)
+    assert (found.delivered, found.in_flight, found.failed) == (1, 0, 0)
+    assert found.latency >= 7
+
+
+def test_candidates__request_expired__is_held_against_the_preferred(market):
+    _, asked = ask(market, lifetime=60)
+    market.pass_time(61)
+    requests.cancel(market.context, market.stranger, asked.request_id)
+    assert operators.candidates(market.context, 1)[0].failed == 1
+
+
+def test_withdraw__everything__empties_the_balance(market):
+    wallets.withdraw(market.context, market.requester, None, market.stranger.address)
+    assert wallets.balances(market.context, market.requester.address).prepaid == 0
+    assert wallets.balances(market.context, market.stranger.address).tokens == 5 * DOLLAR

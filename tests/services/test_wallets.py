@@ -1,0 +1,146 @@
+"""Keystores by name, and the money behind them."""
+
+import pytest
+
+from oracle.chain import keys
+from oracle.chain.revert import ContractError
+from oracle.config import Settings
+from oracle.errors import ConfigInvalid, InputInvalid, NotFound
+from oracle.services import operator_processes, operators, wallets
+from oracle.types import Amount
+from tests.services.conftest import DOLLAR
+
+FAST = {"scrypt_n": 2}
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(tmp_path)
+
+
+def make(settings, name):
+    return keys.create(settings.home / "keys" / f"{name}.json", lambda: "secret", **FAST)
+
+
+@pytest.mark.parametrize("name", ["", "../alice", "a/b", ".hidden", ".."])
+def test_create__name_that_is_no_file_name__refuses(settings, name):
+    with pytest.raises(InputInvalid, match="cannot be the name"):
+        wallets.create(settings, name, "secret")
+
+
+def test_create__name_taken__never_overwrites(settings):
+    make(settings, "alice")
+    with pytest.raises(InputInvalid, match="exists"):
+        wallets.create(settings, "alice", "secret")
+
+
+def test_find__unknown__lists_the_known(settings):
+    make(settings, "alice")
+    with pytest.raises(NotFound) as caught:
+        wallets.find(settings, "bob")
+    assert caught.value.hint == "wallets here: alice"
+
+
+def test_find__by_path__works(settings):
+    address = make(settings, "alice")
+    path = settings.home / "keys" / "alice.json"
+    assert wallets.find(settings, str(path)).address == address
+
+
+def test_unlock__wrong_password__says_so_without_repeating_it(settings):
+    make(settings, "alice")
+    with pytest.raises(InputInvalid, match="wrong password") as caught:
+        wallets.unlock(settings, "alice", "hunter2")
+    assert "hunter2" not in str(caught.value) + caught.value.hint
+
+
+def test_resolve__name_or_address__returns_the_address(settings):
+    address = make(settings, "alice")
+    assert wallets.resolve(settings, "alice") == wallets.resolve(settings, address) == address
+    with pytest.raises(InputInvalid, match="neither an address nor a wallet"):
+        wallets.resolve(settings, "carol")
+
+
+def test_read_password__no_file_or_empty__refuses(tmp_path):
+    with pytest.raises(ConfigInvalid, match="cannot be read"):
+        wallets.read_password(tmp_path / "none")
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(ConfigInvalid, match="is empty"):
+        wallets.read_password(tmp_path / "empty")
+
+
+# ── An operator's processes ─────────────────────────────────────────────────────────────────────
+def test_processes__no_password_file__refuses(settings):
+    make(settings, "op1")
+    with pytest.raises(ConfigInvalid, match="needs a password file"):
+        operator_processes.processes(settings, wallets.find(settings, "op1"))
+
+
+def test_processes__key__goes_to_the_submitter_alone(settings, tmp_path):
+    from dataclasses import replace
+
+    make(settings, "op1")
+    (tmp_path / "pw").write_text("secret\n")
+    settings = replace(settings, key="op1", password_file=str(tmp_path / "pw"))
+    watcher, infer, submitter = operator_processes.processes(
+        settings, wallets.find(settings, "op1")
+    )
+    for spec in (watcher, infer):
+        assert spec.env["TALLYSTICK_KEY"] == spec.env["TALLYSTICK_PASSWORD_FILE"] == ""
+    assert submitter.env["TALLYSTICK_KEY"].endswith("op1.json")
+    assert submitter.env["TALLYSTICK_PASSWORD_FILE"] == str(tmp_path / "pw")
+    assert not any("secret" in v for s in (watcher, infer, submitter) for v in s.env.values())
+    assert not any("secret" in a for s in (watcher, infer, submitter) for a in s.argv)
+    child = Settings.load(watcher.env)
+    assert child.operator == "op1"
+    assert child.operator_address == wallets.find(settings, "op1").address
+
+
+# ── Money ───────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.real
+def test_deposit__more_than_in_hand__refuses(world):
+    wallets.fund(world.context, world.requester.address, Amount(DOLLAR))
+    with pytest.raises(ContractError) as caught:
+        wallets.deposit(world.context, world.requester, Amount(2 * DOLLAR))
+    assert caught.value.name == "ERC20InsufficientBalance"
+
+
+@pytest.mark.real
+def test_withdraw__more_than_prepaid__refuses(world):
+    world.prepay(DOLLAR)
+    with pytest.raises(ContractError) as caught:
+        wallets.withdraw(world.context, world.requester, Amount(2 * DOLLAR), None)
+    assert caught.value.name == "BalanceInsufficient"
+
+
+@pytest.mark.real
+def test_fund__new_account__gets_dollars_and_gas(world):
+    account = keys.create(world.folder / "new.json", lambda: "secret", **FAST)
+    found = wallets.fund(world.context, account, Amount(3 * DOLLAR))
+    assert (found.tokens, found.prepaid) == (3 * DOLLAR, 0)
+    assert found.ether == wallets.FUND_WEI
+
+
+@pytest.mark.real
+def test_fund__more_than_one_call_of_the_faucet__calls_again(world):
+    amount = Amount(world.context.token.faucet_max() + 5)
+    assert wallets.fund(world.context, world.stranger.address, amount).tokens == amount
+
+
+@pytest.mark.real
+def test_stake__life__is_shown(world):
+    world.publish()
+    with pytest.raises(NotFound, match="not registered"):
+        operators.status(world.context, world.operator.address)
+    world.serve(1, stake=40)
+    operators.register(world.context, world.operator, "https://op.example")
+    operators.start_unstake(world.context, world.operator, Amount(10 * DOLLAR))
+    found = operators.status(world.context, world.operator.address)
+    assert (found.staked, found.free, found.unbonding) == (30 * DOLLAR, 30 * DOLLAR, 10 * DOLLAR)
+    assert (found.models, found.endpoint) == ((1,), "https://op.example")
+    with pytest.raises(ContractError, match="already unstaking"):
+        operators.finish_unstake(world.context, world.operator)
+    world.pass_time(world.context.operators.unbonding_delay())
+    operators.finish_unstake(world.context, world.operator)
+    assert world.context.token.balance_of(world.operator.address) == 10 * DOLLAR
+    assert operators.list_operators(world.context) == (world.operator.address,)
