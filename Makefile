@@ -17,7 +17,7 @@ lint:
 	$(bin)/python scripts/compile.py --check
 
 contracts-test: # Brownie starts and stops an Anvil of its own
-	$(bin)/python -m pytest tests/contracts
+	$(bin)/brownie test tests/contracts
 
 python-test:
 	$(bin)/python -m pytest -p no:pytest-brownie -n 2 --ignore tests/contracts

@@ -71,6 +71,6 @@ node_packages() {
 
 case $kind in
   runtime) node_packages dev & node=$!; python_runtime; wait "$node" ;;
-  dev) node_packages none & node=$!; python_runtime; python_dev; wait "$node" ;;
+  dev) node_packages none & node=$!; python_runtime; python_dev; wait "$node"; scripts/solc/install.sh ;;
   *) echo "usage: $0 runtime|dev" >&2; exit 64 ;;
 esac

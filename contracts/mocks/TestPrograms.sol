@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {IPrograms} from "../interfaces/IPrograms.sol";
+
+/// @title For tests: a list of programs that count as validated.
+contract TestPrograms is IPrograms {
+    mapping(bytes32 modelRoot => bool) public isProgram;
+
+    function add(bytes32 modelRoot) external {
+        isProgram[modelRoot] = true;
+    }
+}

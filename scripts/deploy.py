@@ -1,0 +1,63 @@
+"""`brownie run deploy`: every contract on the development network, wired to each other.
+
+With --interactive (and so in `brownie console`) the names of `main` are those of the console.
+Production deployments go through oracle.chain.deploy.
+"""
+
+import rlp
+from brownie import (
+    InferenceMarket,
+    ModelAccess,
+    ModelRegistry,
+    OperatorRegistry,
+    TestDollar,
+    accounts,
+)
+from eth_utils import keccak, to_checksum_address
+
+ZERO = "0x" + "00" * 20
+DAY = 86_400
+
+
+def main():
+    """Deploy with windows of seconds, as the tests and the demo use them."""
+    owner, operator, requester, treasury = accounts[:4]
+    token = TestDollar.deploy({"from": owner})
+    registry = ModelRegistry.deploy(ZERO, 1, DAY, {"from": owner})
+    market_address = created_address(owner, owner.nonce + 2)
+    access = ModelAccess.deploy(registry, market_address, {"from": owner})
+    operators = OperatorRegistry.deploy(token, registry, market_address, 3 * DAY, {"from": owner})
+    market = InferenceMarket.deploy(
+        config(token, registry, access, operators, treasury), {"from": owner}
+    )
+    assert market.address == market_address
+    return token, registry, access, operators, market
+
+
+def config(token, registry, access, operators, treasury, **changes):
+    """Return MarketConfig's fields in their order (IInferenceMarket.sol)."""
+    fields = {
+        "token": token,
+        "registry": registry,
+        "access": access,
+        "operators": operators,
+        "dataCredits": ZERO,
+        "exactModule": ZERO,
+        "committeeModule": ZERO,
+        "treasury": treasury,
+        "protocolBps": 250,
+        "minLock": 1_000_000,
+        "claimForfeit": 100_000,
+        "claimPeriod": 30,
+        "demandPeriod": 60,
+        "maxDisputeAge": DAY,
+    }
+    assert changes.keys() <= fields.keys()
+    return tuple((fields | changes).values())
+
+
+def created_address(deployer, nonce):
+    """Return where the contract created with this nonce will live."""
+    return to_checksum_address(
+        keccak(rlp.encode([bytes.fromhex(deployer.address[2:]), nonce]))[12:]
+    )
