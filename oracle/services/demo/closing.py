@@ -16,8 +16,8 @@ def pay_out(stage: Stage) -> None:
     for model in stage.models.values():
         paid = models.collect(context, owner, model.model_id)
         stage.screen.tell(
-            f"{model.name} paid {stage.name_of(paid.to)} {format_amount(paid.owner_fee)}, and "
-            f"{format_amount(paid.data_fee)} of data share (nobody holds data credits yet)"
+            f"{model.name} paid {stage.name_of(paid.to)} {format_amount(paid.owner_fee)}, its data "
+            "share included, as nobody holds data credits"
         )
     _, receipt = send(owner, context.market.collect_protocol_earnings())
     protocol = receipt.one(ProtocolEarningsCollected)
