@@ -57,6 +57,15 @@ def test_manifest__bytes__parse_to_the_manifest(make: ModuleType) -> None:
     assert load("digests")["manifest.json"]["sha256"] == "0x" + sha256(data).hex()
 
 
+def test_model_root__weights_of_the_manifest__hashed_as_documented() -> None:
+    files = json.loads((VECTORS / "manifest.json").read_bytes())["files"]
+    (weights,) = (file for file in files if file["path"].endswith(".pt2"))
+
+    text = f'[["{weights["path"]}","{weights["sha256"]}",{weights["size"]}]]'
+
+    assert load("model_root")["modelRoot"] == "0x" + sha256(text.encode()).hex()
+
+
 def test_params__word__is_solidity_packed() -> None:
     for vector in load("params"):
         lanes = (vector["lanes"] + [0] * 8)[:8]

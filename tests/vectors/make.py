@@ -198,6 +198,7 @@ def vectors() -> dict[str, bytes]:
             name: {"sha256": _hex(sha256(data)), "cid": cid.raw_cid(sha256(data))}
             for name, data in sorted({**files, "manifest.json": manifest}.items())
         },
+        "model_root": {"modelRoot": _hex(MANIFEST.model_root())},
         "params": [{"lanes": lanes, "word": _hex(params.pack(lanes))} for lanes in PARAMS],
         "named_params": [
             {
