@@ -24,7 +24,7 @@ from oracle.ipfs.unixfs import Builder, Entry, Layout, leaf_entry
 from oracle.ipfs.wire import Interrupted
 from oracle.types import Bytes32
 
-DEPTH = 6  # pieces in memory
+DEPTH = 8  # pieces in memory
 
 
 def file_size(path: Path) -> int:
@@ -158,7 +158,7 @@ class Download:
                     arrived += len(piece)
                     if arrived > self._size:
                         break
-                    if len(running) == DEPTH * 4:
+                    if len(running) == DEPTH:
                         settle()
                     running.append(
                         (

@@ -19,7 +19,7 @@ from oracle.errors import ConfigInvalid, DigestMismatch, InputInvalid, Unavailab
 from oracle.ipfs.port import CidUnresolved
 
 MIN_RATE = 1024  # bytes per second, averaged over `timeout`
-_PIECE = 1 << 18  # bytes asked for in one read
+_PIECE = 1 << 20  # bytes asked for in one read
 _MAX_ANSWER = 1 << 20  # bytes of JSON
 
 
