@@ -1,0 +1,221 @@
+"""`tallystick up` with real servers: it is complete, and leaves no process behind however it ends.
+
+One network is shared by the tests that only look; each that ends one starts its own, with no
+operators where they make no difference.
+"""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from oracle.config import Settings
+from oracle.services.devnet import background
+from oracle.services.devnet.background import Network
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+
+PATIENCE = 60.0  # seconds
+
+
+def tallystick(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*background.command(), *arguments, "--home", str(home)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env=clean_environment(),
+        check=False,
+    )
+
+
+def clean_environment() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if not k.startswith("TALLYSTICK_")}
+
+
+def start(home: Path, *options: str) -> tuple["subprocess.Popen[bytes]", Network]:
+    """Start `up` in the foreground and wait until it says that it is ready."""
+    process = subprocess.Popen(
+        [*background.command(), "up", "--home", str(home), *options],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=clean_environment(),
+    )
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        network = background.read(home)
+        if network and network.ready:
+            return process, network
+        assert process.poll() is None, "it ended before it was ready"
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError("it was not ready in time")
+
+
+def descendants(process: "subprocess.Popen[bytes]", network: Network) -> list[psutil.Process]:
+    """Return every process below `up`, those that the file names among them."""
+    found: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
+    named = {part.pid for part in network.parts}
+    assert named <= {child.pid for child in found}
+    return found
+
+
+def assert_gone(children: list[psutil.Process], seconds: float) -> None:
+    _, alive = psutil.wait_procs(children, timeout=seconds)
+    assert [child.cmdline() for child in alive] == []
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A complete network in the background."""
+    home = tmp_path_factory.mktemp("home")
+    done = tallystick(home, "up", "--detach", "--json")
+    assert done.returncode == 0, done.stderr
+    yield home
+    tallystick(home, "down")
+
+
+def test_up__second_in_one_home__is_refused(home: Path) -> None:
+    done = tallystick(home, "up")
+    assert done.returncode == 78
+    assert "tallystick down" in done.stderr
+
+
+def test_up__detached__runs_every_part(home: Path) -> None:
+    done = tallystick(home, "status", "--json")
+    status: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == 0
+    roles = {
+        f"{name}.{role}" for name in ("alpha", "beta") for role in ("watcher", "infer", "submitter")
+    }
+    assert {part["name"] for part in status["parts"]} == {"chain", "ipfs", "redis"} | roles
+    assert {part["state"] for part in status["parts"]} == {"running"}
+
+
+def test_up__wallets__are_secret_and_funded(home: Path) -> None:
+    assert stat.S_IMODE((home / "password").stat().st_mode) == 0o600
+    names = {"owner", "admin", "requester", "treasury", "alpha", "beta"}
+    assert {path.stem for path in (home / "keys").glob("*.json")} == names
+    done = tallystick(home, "wallet", "show", "requester", "--json")
+    shown = json.loads(done.stdout)
+    assert float(shown["tokens"]) == 10_000
+    operator = json.loads(tallystick(home, "operator", "status", "alpha", "--json").stdout)
+    assert float(operator["staked"]) == 1_000
+
+
+def test_doctor__network_runs__finds_everything_well(home: Path) -> None:
+    done = tallystick(home, "doctor", "--json")
+    findings = {f["part"]: f["state"] for f in json.loads(done.stdout)["findings"]}
+    assert done.returncode == 0
+    assert set(findings.values()) == {"ok"}, findings
+
+
+def test_doctor__chain_was_reset__fails_and_names_the_contracts(home: Path, tmp_path: Path) -> None:
+    body = json.loads((home / "network.json").read_text())
+    body["contracts"]["inference_market"] = "0x" + "00" * 19 + "99"
+    (tmp_path / "network.json").write_text(json.dumps(body))
+    done = tallystick(tmp_path, "doctor", "--json")
+    findings = {f["part"]: f for f in json.loads(done.stdout)["findings"]}
+    assert done.returncode == 69
+    assert findings["contracts"]["state"] == "failed"
+    assert "inference_market" in findings["contracts"]["found"]
+    assert "tallystick up" in findings["contracts"]["todo"]
+
+
+def test_status__nothing_runs__exits_66(tmp_path: Path) -> None:
+    assert tallystick(tmp_path, "status").returncode == 66
+    assert tallystick(tmp_path, "down").returncode == 0
+
+
+def test_up__foreign_home__is_left_alone(tmp_path: Path) -> None:
+    contracts = dict.fromkeys(
+        ("token", "model_registry", "model_access", "operator_registry", "inference_market"),
+        "0x" + "11" * 20,
+    )
+    (tmp_path / "network.json").write_text(
+        json.dumps({"contracts": {"chain_id": 1, "deployed_at": 0, **contracts}})
+    )
+    store = tmp_path / "operators" / "alpha" / "store.db"
+    store.parent.mkdir(parents=True)
+    store.write_text("precious")
+    done = tallystick(tmp_path, "up")
+    assert done.returncode == 78
+    assert "chain 1" in done.stderr
+    assert store.read_text() == "precious"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_up__signalled__leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
+    process, network = start(tmp_path)
+    children = descendants(process, network)
+    process.send_signal(number)
+    assert process.wait(PATIENCE) == 0
+    assert_gone(children, 1.0)
+    assert not (tmp_path / background.FILE).exists()
+
+
+def test_up__signalled_while_it_starts__leaves_no_process_behind(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*background.command(), "up", "--home", str(tmp_path)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=clean_environment(),
+    )
+    this, deadline = psutil.Process(process.pid), time.monotonic() + PATIENCE
+    while not (children := this.children(recursive=True)):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+    assert_gone(children, 1.0)
+
+
+def test_up__killed__kernel_ends_its_children(tmp_path: Path) -> None:
+    process, network = start(tmp_path)
+    children = descendants(process, network)
+    process.kill()
+    process.wait()
+    assert_gone(children, 30.0)
+    assert background.read(tmp_path) is None
+
+
+def test_up__child_killed__is_restarted_and_counted(tmp_path: Path) -> None:
+    process, network = start(tmp_path, "--operators", "none")
+    try:
+        (redis,) = (part for part in network.parts if part.name == "redis")
+        assert redis.pid is not None
+        os.kill(redis.pid, signal.SIGKILL)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            now = background.read(tmp_path)
+            assert now is not None
+            (part,) = (part for part in now.parts if part.name == "redis")
+            if part.restarts == 1 and part.state == "running":
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def test_up__again__keeps_keys_and_begins_a_new_chain(tmp_path: Path) -> None:
+    seen = []
+    for _ in range(2):
+        process, _network = start(tmp_path, "--operators", "none")
+        seen.append(((tmp_path / "keys" / "owner.json").read_text(), Settings.load({}, tmp_path)))
+        process.terminate()
+        process.wait(PATIENCE)
+    assert seen[0][0] == seen[1][0]
+    assert seen[0][1].contracts == seen[1][1].contracts
+    assert seen[0][1].rpc_url != seen[1][1].rpc_url
