@@ -36,6 +36,7 @@ class Settings:
     finality_depth: int = 0  # blocks below the head that count as final; 0 on Anvil
     poll_interval: float = 0.25  # seconds between two looks at the chain
     requeue_after: float = 60.0  # seconds without progress until a job is put on the queue again
+    max_claims: int = 32  # an operator with so many requests to answer claims no others'
     cache_bytes: int = 20 * 2**30  # bound of the weight cache on disk
     ipfs_timeout: float = 30.0  # seconds until an unresolved CID gives up
     log_level: str = "info"

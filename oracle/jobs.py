@@ -74,6 +74,7 @@ class Operator:
 
     address: Address
     claims: bool = True  # take over requests that others left
+    max_claims: int = 32  # no further claims while so many requests wait for an answer
     claim_margin: int = 2  # seconds before expiry in which a claim is not worth its risk
     max_failures: int = 3  # reported failures after which a job is given up
     requeue_after: float = 60.0  # seconds of wall time without progress
@@ -189,6 +190,12 @@ def _send(job: Job, step: Step, clock: Clock, operator: Operator, silent: bool) 
 def sent(job: Job, generation: str) -> Job:
     """Note that the queue took the message; a crash before that sends it again at once."""
     return replace(job, generation=generation)
+
+
+def postpone(job: Job, clock: Clock, operator: Operator) -> Job:
+    """Keep a first claim for later: a claim that lapses costs more than one that comes late."""
+    later = clock.wall + operator.retry_failed_after
+    return replace(job, attempt=0, retry_at=later, generation=clock.generation)
 
 
 def state_of(job: Job, now: Timestamp, operator: Operator, authorised: bool) -> State:

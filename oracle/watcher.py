@@ -31,6 +31,7 @@ from oracle.follower import Chain, Followed, Follower
 from oracle.jobs import Clock, Operator
 from oracle.queue import CeleryQueue, JobQueue, Parcel, parcels
 from oracle.store.facts import RewindNeeded
+from oracle.store.job import Job, State, Step
 from oracle.store.store import Store
 from oracle.store.transaction import Transaction
 from oracle.types import Address, Contracts, RequestId, VersionRecord
@@ -135,8 +136,20 @@ class Watcher:
             ]
             tx.put_jobs(job for job, _ in looked)
             sending = [job for job, send in looked if send]
+            late = self._beyond_capacity(tx, sending)
+            tx.put_jobs(jobs.postpone(job, clock, self._operator) for job in late)
+            sending = [job for job in sending if job not in late]
             version_of = cache(partial(self._version, tx))
             return len(due), parcels(sending, self._queue_name, version_of)
+
+    def _beyond_capacity(self, tx: Transaction, sending: list[Job]) -> list[Job]:
+        """Return the first claims for which this operator has too much work already."""
+        claims = [job for job in sending if job.step is Step.CLAIM and job.attempt == 1]
+        if not claims:
+            return []
+        claiming = sum(job.attempt > 0 for job in tx.jobs(State.CLAIMING, limit=4 * BATCH))
+        busy = tx.job_counts().get(State.QUEUED, 0) + claiming - len(claims)
+        return claims[max(0, self._operator.max_claims - busy) :]
 
     def _send(self, outgoing: list[Parcel], generation: str) -> None:
         """Hand over messages; a crash in here sends them again."""
@@ -229,7 +242,7 @@ def main(environ: Mapping[str, str]) -> int:
                 Scanner(rpc, watched),
                 store,
                 queue,
-                Operator(me, requeue_after=settings.requeue_after),
+                Operator(me, max_claims=settings.max_claims, requeue_after=settings.requeue_after),
                 contracts,
                 queue_name=settings.queue,
                 finality_depth=settings.finality_depth,

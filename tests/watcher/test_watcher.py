@@ -275,6 +275,24 @@ def test_cycle__many_settlements__share_messages(world):
     assert {i for batch in batches for i in batch} == {"0x" + i.hex() for i in ids}
 
 
+def test_cycle__more_left_by_others_than_can_be_answered__claims_as_many_as_allowed(world):
+    ids = [RequestId(n.to_bytes(32)) for n in range(1, 51)]
+    world.chain.mine(*(requested(OTHER, request_id=i) for i in ids))
+    world.chain.mine_until(1030)
+    assert len(world.cycle()) == 32
+
+    world.wall += 10
+    assert world.cycle() == []  # still 32 under way
+    with world.store.read() as tx:
+        under_way = [job.request_id for job in tx.open_jobs() if job.attempt]
+    world.chain.mine(*(replace(delivered(ME), request_id=i) for i in under_way[:10]))
+    world.wall += 10
+    claims = world.cycle()
+
+    assert len(claims) == 10
+    assert not {task.split(":")[1] for task in claims} & {"0x" + i.hex() for i in under_way}
+
+
 def test_cycle__failure_reported__tries_again_soon_then_gives_up(world):
     world.chain.mine(requested())
     tasks = world.cycle()
