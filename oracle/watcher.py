@@ -31,7 +31,7 @@ from oracle.follower import Chain, Followed, Follower
 from oracle.jobs import Clock, Operator
 from oracle.queue import CeleryQueue, JobQueue, Parcel, parcels
 from oracle.store.facts import RewindNeeded
-from oracle.store.job import Job, State, Step
+from oracle.store.job import Job, Step
 from oracle.store.store import Store
 from oracle.store.transaction import Transaction
 from oracle.types import Address, Contracts, RequestId, VersionRecord
@@ -147,8 +147,7 @@ class Watcher:
         claims = [job for job in sending if job.step is Step.CLAIM and job.attempt == 1]
         if not claims:
             return []
-        claiming = sum(job.attempt > 0 for job in tx.jobs(State.CLAIMING, limit=4 * BATCH))
-        busy = tx.job_counts().get(State.QUEUED, 0) + claiming - len(claims)
+        busy = tx.under_way(Step.INFER) + tx.under_way(Step.CLAIM) - len(claims)
         return claims[max(0, self._operator.max_claims - busy) :]
 
     def _send(self, outgoing: list[Parcel], generation: str) -> None:

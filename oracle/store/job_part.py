@@ -73,6 +73,13 @@ class JobPart(Part):
         rows = self.session.execute(select(JobRow.state, func.count()).group_by(JobRow.state))
         return {State(state): count for state, count in rows}
 
+    def under_way(self, step: Step) -> int:
+        """Return how many jobs wait for what was put on the queue as this step."""
+        rows = self.session.execute(
+            select(func.count()).where(JobRow.step == step.value, JobRow.attempt > 0)
+        )
+        return int(rows.scalar_one())
+
     def answer(self, request_id: RequestId) -> Answer | None:
         """Return the answer that this operator stands by."""
         row = self.session.execute(

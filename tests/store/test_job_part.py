@@ -181,3 +181,12 @@ def test_jobs__for_a_person__latest_first_and_counted(store: Store) -> None:
         assert tx.jobs(State.LOST) == [early]
         assert tx.jobs(limit=1) == [late]
         assert tx.job_counts() == {State.LOST: 1, State.WAITING: 1}
+
+
+def test_under_way__some_sent_some_not__counts_what_was_sent(store: Store) -> None:
+    with store.begin() as tx:
+        tx.put_job(job("a", step=Step.CLAIM, attempt=2))
+        tx.put_job(job("b", step=Step.CLAIM, attempt=0))
+        tx.put_job(job("c", step=Step.INFER, attempt=1))
+        assert (tx.under_way(Step.CLAIM), tx.under_way(Step.INFER)) == (1, 1)
+        assert tx.under_way(Step.DELIVER) == 0
