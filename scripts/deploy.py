@@ -21,7 +21,7 @@ DAY = 86_400
 
 def main():
     """Deploy with windows of seconds, as the tests and the demo use them."""
-    owner, operator, requester, treasury = accounts[:4]
+    owner, operator, requester, treasury = accounts[:4]  # noqa: RUF059 -- names for the console
     token = TestDollar.deploy({"from": owner})
     registry = ModelRegistry.deploy(ZERO, 1, DAY, {"from": owner})
     market_address = created_address(owner, owner.nonce + 2)

@@ -1,0 +1,1 @@
+"""Contract tests: one folder a contract, one file a function, failures first."""
