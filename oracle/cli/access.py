@@ -8,14 +8,14 @@ from oracle.cli import options, output
 from oracle.cli.model import Model
 from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
-from oracle.services import access, models, wallets
+from oracle.services import access, amounts, models, wallets
 from oracle.services.access import AccessInfo, Limits
 from oracle.services.amounts import format_rate, format_time
 from oracle.types import Address, Policy
 
 Who = Annotated[str, typer.Argument(metavar="WALLET", help="Name of a wallet or an address.")]
-Rate = Annotated[
-    tuple[int, int] | None,
+RateOption = Annotated[
+    amounts.Rate | None,
     options.rate("--rate", "Requests per time, like 10/1h; none for no limit."),
 ]
 _POLICIES = {p.name.lower().replace("_", "-"): p for p in Policy}
@@ -60,14 +60,18 @@ def _policy(
     session: Session,
     model: Model,
     policy: Annotated[str, typer.Argument(metavar="open|allow-list|on-request")],
-    rate: Rate = None,
+    rate: RateOption = None,
 ) -> None:
     """Set who may use a model without being asked about one by one."""
     if policy not in _POLICIES:
         raise InputInvalid(f"{policy!r} is not a policy", hint="one of " + ", ".join(_POLICIES))
     selected = models.select(session.context, model)
     sent = access.set_policy(
-        session.context, session.wallet, selected.model_id, _POLICIES[policy], rate or (0, 0)
+        session.context,
+        session.wallet,
+        selected.model_id,
+        _POLICIES[policy],
+        rate or amounts.NO_LIMIT,
     )
     session.show(sent, f"model {selected.model_id} is {policy}")
 
@@ -90,12 +94,17 @@ def _grant(
     lifetime: Annotated[
         int | None, options.duration("--for", "How long; for ever by default.")
     ] = None,
-    rate: Rate = None,
+    rate: RateOption = None,
 ) -> None:
     """Give a wallet access, whether it applied or not."""
     selected, address = _both(session, model, who)
     sent = access.grant(
-        session.context, session.wallet, selected, address, lifetime=lifetime, rate=rate or (0, 0)
+        session.context,
+        session.wallet,
+        selected,
+        address,
+        lifetime=lifetime,
+        rate=rate or amounts.NO_LIMIT,
     )
     session.show(sent, f"{address} may use model {selected}")
 

@@ -3,7 +3,9 @@
 import importlib
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from importlib.util import find_spec
+from typing import Annotated
 
 import typer
 
@@ -68,5 +70,16 @@ def _report(error: TallystickError, as_json: bool) -> int:
     return error.exit_code
 
 
-def _root() -> None:
+def _version(wanted: bool) -> None:
+    if wanted:
+        output.console().print(f"tallystick {version('tallystick')}", markup=False)
+        raise typer.Exit
+
+
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Say which one this is."),
+    ] = False,
+) -> None:
     """AI models as a service on Ethereum: publish, ask, verify, get paid."""

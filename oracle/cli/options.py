@@ -31,9 +31,15 @@ def amount(flag: str, text: str) -> Any:
     return typer.Option(flag, parser=named(flag, amounts.parse_amount), metavar="USD", help=text)
 
 
-def duration(flag: str, text: str) -> Any:
-    """Return an option like 90s, 5m, 2h."""
-    return typer.Option(flag, parser=named(flag, amounts.parse_duration), metavar="TIME", help=text)
+def duration(flag: str, text: str, shown: str | bool = True) -> Any:
+    """Return an option like 90s, 5m, 2h; `shown` is how its default reads."""
+    return typer.Option(
+        flag,
+        parser=named(flag, amounts.parse_duration),
+        metavar="TIME",
+        help=text,
+        show_default=shown,
+    )
 
 
 def share(flag: str, text: str) -> Any:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from eth_utils.address import is_address, is_checksum_address, to_checksum_address
 
@@ -110,18 +111,28 @@ def format_share(bps: int) -> str:
     return f"{bps / 100:g}%"
 
 
-def parse_rate(text: str) -> tuple[int, int]:
-    """Read a rate limit `10/1h` as (requests, seconds); `none` is no limit, (0, 0).
+class Rate(NamedTuple):
+    """A rate limit; (0, 0) is none."""
+
+    requests: int
+    window: int  # seconds
+
+
+NO_LIMIT = Rate(0, 0)
+
+
+def parse_rate(text: str) -> Rate:
+    """Read a rate limit: `10/1h`, or `none`.
 
     Raises:
         InputInvalid: anything else.
     """
     if text.strip().lower() == "none":
-        return 0, 0
+        return NO_LIMIT
     match = _RATE.fullmatch(text.strip())
     if match is None or int(match[1]) == 0:
         raise InputInvalid(f"{text!r:.40} is not a rate limit", hint="write it like 10/1h, or none")
-    return int(match[1]), parse_duration(match[2])
+    return Rate(int(match[1]), parse_duration(match[2]))
 
 
 def format_rate(count: int, seconds: int) -> str:

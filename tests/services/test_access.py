@@ -7,6 +7,7 @@ from oracle.errors import InputInvalid
 from oracle.protocol import params
 from oracle.protocol.params import ParameterSpec
 from oracle.services import access
+from oracle.services.amounts import Rate
 from oracle.services.models import Selected
 from oracle.types import GrantStatus, Policy
 
@@ -45,14 +46,14 @@ def test_pack_ranges__some_named__keeps_the_manifests_bounds_for_the_rest():
 def test_set_policy__by_a_stranger__refuses(world):
     world.publish()
     with pytest.raises(ContractError, match="is not an admin"):
-        access.set_policy(world.context, world.stranger, 1, Policy.OPEN, (0, 0))
+        access.set_policy(world.context, world.stranger, 1, Policy.OPEN)
 
 
 @pytest.mark.real
 def test_life__apply_grant_deny_revoke__is_shown(world):
     world.publish()
     context, who = world.context, world.requester.address
-    access.set_policy(context, world.owner, 1, Policy.ON_REQUEST, (0, 0))
+    access.set_policy(context, world.owner, 1, Policy.ON_REQUEST)
     access.set_admin(context, world.owner, 1, world.stranger.address, True)
     access.apply(context, world.requester, 1, "for school")
     with pytest.raises(ContractError, match="already applied"):
@@ -60,7 +61,7 @@ def test_life__apply_grant_deny_revoke__is_shown(world):
     (shown,) = access.show(context, 1).wallets
     assert (shown.status, shown.note, shown.allowed) == (GrantStatus.APPLIED, "for school", False)
     assert "has no access" in shown.reason
-    access.grant(context, world.stranger, 1, who, lifetime=3600, rate=(10, 60))
+    access.grant(context, world.stranger, 1, who, lifetime=3600, rate=Rate(10, 60))
     found = access.show(context, 1)
     assert found.admins == (world.stranger.address,)
     (shown,) = found.wallets

@@ -10,6 +10,7 @@ from oracle.chain.rpc import WrongChain
 from oracle.errors import InputInvalid, NotFound, Refused
 from oracle.ipfs.port import CidUnresolved
 from oracle.services import access, inference, models, operators, quoting, wallets
+from oracle.services.amounts import Rate
 from oracle.services.context import Context
 from oracle.services.models import Selected
 from oracle.services.quoting import Ask
@@ -86,14 +87,14 @@ def test_quote__balance_too_low__says_how_much_is_missing(market):
 
 
 def test_quote__no_grant__says_how_to_apply(market):
-    access.set_policy(market.context, market.owner, 1, Policy.ON_REQUEST, (0, 0))
+    access.set_policy(market.context, market.owner, 1, Policy.ON_REQUEST)
     with pytest.raises(ContractError, match="has no access to model 1") as caught:
         quote(market)
     assert "tallystick access apply 1" in caught.value.hint
 
 
 def test_quote__grant_expired__refuses(market):
-    access.set_policy(market.context, market.owner, 1, Policy.ALLOW_LIST, (0, 0))
+    access.set_policy(market.context, market.owner, 1, Policy.ALLOW_LIST)
     who = market.requester.address
     access.grant(market.context, market.owner, 1, who, lifetime=60)
     quote(market)
@@ -104,7 +105,7 @@ def test_quote__grant_expired__refuses(market):
 
 
 def test_quote__rate_limit_used_up__refuses(market):
-    access.set_policy(market.context, market.owner, 1, Policy.OPEN, (1, 3600))
+    access.set_policy(market.context, market.owner, 1, Policy.OPEN, Rate(1, 3600))
     inference.ask(market.context, market.requester, quote(market))
     with pytest.raises(ContractError, match="used up the rate limit") as caught:
         quote(market)
