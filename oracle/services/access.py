@@ -16,7 +16,7 @@ from oracle.errors import InputInvalid
 from oracle.protocol import params
 from oracle.protocol.params import ParameterSpec
 from oracle.services import models
-from oracle.services.amounts import NO_LIMIT, Rate
+from oracle.services.amounts import NO_LIMIT
 from oracle.services.context import Context
 from oracle.services.history import topic
 from oracle.services.models import Selected
@@ -146,7 +146,11 @@ def limits(context: Context, selected: Selected) -> Limits:
 
 # ── Acting ──────────────────────────────────────────────────────────────────────────────────────
 def set_policy(
-    context: Context, wallet: Wallet, model_id: int, policy: Policy, rate: Rate = NO_LIMIT
+    context: Context,
+    wallet: Wallet,
+    model_id: int,
+    policy: Policy,
+    rate: tuple[int, int] = NO_LIMIT,
 ) -> Sent:
     """Set who may use the model; the rate limit is that of wallets without a grant."""
     return send(wallet, context.access.set_policy(model_id, policy, *rate))[0]
@@ -171,7 +175,7 @@ def grant(
     requester: Address,
     *,
     lifetime: int | None = None,
-    rate: Rate = NO_LIMIT,
+    rate: tuple[int, int] = NO_LIMIT,
 ) -> Sent:
     """Give a wallet access, for `lifetime` seconds from now or for ever."""
     expiry = Timestamp(0 if lifetime is None else context.history.now() + lifetime)
