@@ -1,6 +1,7 @@
 """People and contracts of the contract tests; each test starts from the same chain state."""
 
 import pytest
+
 from scripts.deploy import config, created_address
 from tests import brownie_fixes  # noqa: F401 -- before the first deployment: see there
 from tests.contracts.market import (

@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+import brownie
 from brownie import chain, web3
 
 ZERO = "0x" + "00" * 20
@@ -53,6 +54,18 @@ def publication(**changes: Any) -> tuple:
     }
     assert changes.keys() <= fields.keys()
     return tuple((fields | changes).values())
+
+
+def refuses(error: str, *arguments: Any) -> Any:
+    """Expect a revert with exactly this typed error (Brownie wants it as it prints it)."""
+    return brownie.reverts(f"{error}: " + ", ".join(map(_printed, arguments)))
+
+
+def _printed(argument: Any) -> str:
+    text = str(getattr(argument, "address", argument))
+    if text.startswith("0x") and len(text) == 66:
+        return repr(bytes.fromhex(text[2:]))
+    return text.lower()
 
 
 def now() -> int:

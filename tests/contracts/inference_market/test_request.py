@@ -1,7 +1,7 @@
 """InferenceMarket.request: who may ask for what, and what it costs."""
 
-import brownie
 import pytest
+
 from tests.contracts.market import (
     DOLLAR,
     FEE,
@@ -15,98 +15,99 @@ from tests.contracts.market import (
     now,
     priority_until,
     publication,
+    refuses,
 )
 
 MAX_LIFETIME = 30 * 86_400
 
 
 def test_request__unknown_model__reverts(market):
-    with brownie.reverts("VersionUnknown: 7, 1"):
+    with refuses("VersionUnknown", 7, 1):
         market.request(modelId=7)
 
 
 @pytest.mark.parametrize("version", [0, 2, 2**32 + 1, 2**256 - 1])
 def test_request__unknown_version__reverts(market, version):
-    with brownie.reverts(f"VersionUnknown: 1, {version}"):
+    with refuses("VersionUnknown", 1, version):
         market.request(version=version)
 
 
 def test_request__retired_version__reverts(market, registry, owner):
     registry.retireVersion(1, 1, {"from": owner})
-    with brownie.reverts("VersionRetired: 1, 1"):
+    with refuses("VersionRetired", 1, 1):
         market.request()
 
 
 def test_request__fee_above_max__reverts(market):
-    with brownie.reverts(f"FeeAboveMax: {FEE}, {FEE - 1}"):
+    with refuses("FeeAboveMax", FEE, FEE - 1):
         market.request(maxFee=FEE - 1)
 
 
 def test_request__no_input__reverts(market):
-    with brownie.reverts("InputRootZero: "):
+    with refuses("InputRootZero"):
         market.request(inputRoot=ZERO32)
 
 
 @pytest.mark.parametrize("lifetime", [0, MAX_LIFETIME + 1, 2**256 - 1])
 def test_request__lifetime_out_of_range__reverts(market, lifetime):
-    with brownie.reverts(f"LifetimeInvalid: {lifetime}, 1, {MAX_LIFETIME}"):
+    with refuses("LifetimeInvalid", lifetime, 1, MAX_LIFETIME):
         market.request(lifetime=lifetime)
 
 
 @pytest.mark.parametrize("window", [LIFETIME + 1, 2**256 - 1])
 def test_request__priority_longer_than_life__reverts(market, window):
-    with brownie.reverts(f"PriorityWindowInvalid: {window}, {LIFETIME}"):
+    with refuses("PriorityWindowInvalid", window, LIFETIME):
         market.request(priorityWindow=window)
 
 
 def test_request__priority_without_an_operator__reverts(market):
-    with brownie.reverts(f"PriorityWindowInvalid: {PRIORITY}, 0"):
+    with refuses("PriorityWindowInvalid", PRIORITY, 0):
         market.request(operator=ZERO)
 
 
 def test_request__callback_without_a_consumer__reverts(market):
-    with brownie.reverts("CallbackGasInvalid: 1, 0"):
+    with refuses("CallbackGasInvalid", 1, 0):
         market.request(callbackGas=1)
 
 
 def test_request__callback_gas_above_max__reverts(market, bob):
-    with brownie.reverts("CallbackGasInvalid: 2000001, 2000000"):
+    with refuses("CallbackGasInvalid", 2000001, 2000000):
         market.request(consumer=bob, callbackGas=2_000_001)
 
 
 @pytest.mark.parametrize("lane", [2**32, 2**256 - 1])
 def test_request__lane_too_high__reverts(market, lane):
-    with brownie.reverts(f"LaneInvalid: {lane}, {2**32 - 1}"):
+    with refuses("LaneInvalid", lane, 2**32 - 1):
         market.request(lane=lane)
 
 
 def test_request__lane_in_use__reverts(market, alice):
     market.request(lane=3)
-    with brownie.reverts(f"LaneBusy: {alice.address.lower()}, 3"):
+    with refuses("LaneBusy", alice, 3):
         market.request(lane=3)
 
 
 def test_request__balance_too_small__reverts(market, contract, alice):
     contract.withdraw(alice, 100 * DOLLAR - FEE + 1, {"from": alice})
-    with brownie.reverts(f"BalanceInsufficient: {alice.address.lower()}, {FEE - 1}, {FEE}"):
+    with refuses("BalanceInsufficient", alice, FEE - 1, FEE):
         market.request()
 
 
 def test_request__no_grant__reverts(market, bob):
-    with brownie.reverts(f"GrantMissing: 1, {bob.address.lower()}"):
+    with refuses("GrantMissing", 1, bob):
         market.request(sender=bob)
 
 
 def test_request__rate_limit_used_up__reverts(market, access, owner, alice):
     access.grant(1, alice, 0, 1, 3_600, {"from": owner})
     market.request(lane=0)
-    with brownie.reverts(f"RateLimitExceeded: 1, {alice.address.lower()}, {now() + 3_600}"):
+    with refuses("RateLimitExceeded", 1, alice, now() + 3_600):
         market.request(lane=1)
 
 
 def test_request__parameter_out_of_bounds__reverts(market, access, owner):
     access.setBounds(1, ZERO32, "0x" + "00000005" * 8, {"from": owner})
-    with brownie.reverts("ParameterOutOfBounds: 1, 7, 6, 0, 5"):
+    with refuses("ParameterOutOfBounds", 1, 7, 6, 0, 5):
         market.request(params=6)
 
 
