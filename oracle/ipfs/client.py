@@ -17,18 +17,25 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponent
 from oracle.errors import DigestMismatch, InputInvalid, Unavailable
 from oracle.ipfs import transfer
 from oracle.ipfs.control import Control
+from oracle.ipfs.endpoint import Endpoint
 from oracle.ipfs.multipart import frame
 from oracle.ipfs.port import MAX_BLOCK, CidUnresolved, Progress, Published
 from oracle.ipfs.unixfs import file_cid
-from oracle.ipfs.wire import Call, Endpoint, Stalled
+from oracle.ipfs.wire import Call, Stalled
 from oracle.protocol.cid import Codec, parse
 from oracle.types import Bytes32, Cid
 
 T = TypeVar("T")
+# Everything that the CID depends on is said, so that a node's own settings do not matter (Kubo
+# ignores the options that its version does not know)
 _ADD = {
     "cid-version": "1",
     "raw-leaves": "true",
     "chunker": f"size-{MAX_BLOCK}",
+    "hash": "sha2-256",
+    "max-file-links": "174",
+    "trickle": "false",
+    "inline": "false",
     "pin": "true",
     "quieter": "true",
     "progress": "false",
@@ -172,7 +179,7 @@ class IpfsClient:
         if answers[-1] != cid:
             raise DigestMismatch(
                 f"{self._endpoint.shown} names {answers[-1][:100]!r} what is {cid}",
-                hint="its Import settings may override chunker, layout or hash; take them out",
+                hint="is it an IPFS node that lays files out as Kubo does?",
             )
 
     @contextmanager

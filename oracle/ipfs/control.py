@@ -15,7 +15,8 @@ import requests
 from ipfshttpclient import exceptions, http
 
 from oracle.errors import Unavailable
-from oracle.ipfs.wire import Endpoint, Interrupted, Stalled, refusal
+from oracle.ipfs.endpoint import Endpoint
+from oracle.ipfs.wire import Interrupted, Stalled, refusal
 from oracle.types import Cid
 
 # What the library trips over when an answer is not what it expects; it asserts, too

@@ -20,13 +20,17 @@ NODE_VERSION = "0.1.0"
 AGENT = f"tallystick-embedded/{NODE_VERSION}"
 _MAX_CHUNK = 1 << 20  # bytes, as Kubo's
 
-# Options that are heard and change nothing here
+# What a command listens to; `_NEUTRAL` is heard everywhere and changes nothing here
+_OPTIONS = {
+    "add": {"cid-version", "raw-leaves", "chunker", "pin", "only-hash", "hash", "max-file-links"},
+    "cat": {"offset", "length"},
+    "block/put": {"cid-codec", "mhtype", "pin"},
+}
 _NEUTRAL = {
     *("arg", "stream-channels", "encoding", "offline", "progress", "quiet", "quieter", "silent"),
-    *("stream", "timeout", "type", "size-only", "human", "recursive", "quieter", "inline-limit"),
+    *("stream", "timeout", "type", "size-only", "human", "recursive"),
 }
-_ADD = {"cid-version", "raw-leaves", "chunker", "pin", "only-hash", "hash", "max-file-links"}
-_FALSE_ONLY = {"trickle", "wrap-with-directory", "nocopy", "fscache", "inline", "hidden"}
+_ONLY_FALSE = {"trickle", "wrap-with-directory", "nocopy", "fscache", "inline"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +63,12 @@ class Commands:
         command = _TABLE.get(path)
         if command is None:
             raise NotFound(f"command not found: {path[:80]}", hint="see docs/ipfs.md")
+        known = _NEUTRAL | _OPTIONS.get(path, set())
         for name, value in options.items():
-            known = name in _NEUTRAL or (command is Commands._add and name in _ADD)
-            if not known and not (name in _FALSE_ONLY and value == "false") and name not in _EXTRA:
-                raise InputInvalid(f"the embedded node does not do {name}={value[:40]} in {path}")
+            if name not in known and not (name in _ONLY_FALSE and value == "false"):
+                raise InputInvalid(
+                    f"the embedded node does not do {name[:40]}={value[:40]} in {path}"
+                )
         return command(self, options, body)
 
     def _add(self, options: Options, body: Reader | None) -> Answer:
@@ -163,7 +169,6 @@ _TABLE: dict[str, Command] = {
     "version": Commands._version,
     "id": Commands._id,
 }
-_EXTRA = {"offset", "length", "cid-codec", "mhtype", "pin"}
 
 
 def encode(answer: list[dict[str, Any]]) -> bytes:

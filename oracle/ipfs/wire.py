@@ -4,23 +4,23 @@ One connection per call. Every wait is bounded: `timeout` seconds for a byte to 
 than `MIN_RATE` bytes per second over such a span counts as none.
 """
 
-import base64
 import http.client
 import json
 import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import urlencode
 
-from oracle.errors import ConfigInvalid, DigestMismatch, InputInvalid, Unavailable
+from oracle.errors import DigestMismatch, InputInvalid, Unavailable
+from oracle.ipfs.endpoint import Endpoint
 from oracle.ipfs.port import CidUnresolved
 
 MIN_RATE = 1024  # bytes per second, averaged over `timeout`
 _PIECE = 1 << 20  # bytes asked for in one read
 _MAX_ANSWER = 1 << 20  # bytes of JSON
+_MAX_TRAILERS, _MAX_TRAILER = 16, 4096  # lines, bytes of one
 
 
 class Stalled(Unavailable):
@@ -31,42 +31,23 @@ class Interrupted(Unavailable):
     """The connection broke or ended before everything was said."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where an RPC is, from `http(s)://[user:password@]host:port[/prefix]`."""
+class _Response(http.client.HTTPResponse):
+    """Keeps what Kubo says in the trailer, where it reports an error in mid-stream.
 
-    scheme: str
-    host: str
-    port: int
-    prefix: str
-    authorization: str
+    http.client reads trailers with this method of its own and forgets them; should it be renamed,
+    such an answer counts as interrupted, without the reason.
+    """
 
-    @classmethod
-    def parse(cls, url: str) -> "Endpoint":
-        """Take a URL apart.
+    stream_error = ""
 
-        Raises:
-            ConfigInvalid: it is not one.
-        """
-        try:
-            parts = urlsplit(url)
-            port = parts.port or (443 if parts.scheme == "https" else 5001)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("not http:// or https:// with a host")
-        except ValueError as error:
-            raise ConfigInvalid(
-                f"IPFS API {url!r}: {error}", hint="set TALLYSTICK_IPFS_API=http://host:port"
-            ) from error
-        token = ""
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            token = "Basic " + base64.b64encode(pair.encode()).decode()
-        return cls(parts.scheme, parts.hostname, port, parts.path.rstrip("/"), token)
-
-    @property
-    def shown(self) -> str:
-        """The URL without its password."""
-        return f"{self.scheme}://{self.host}:{self.port}{self.prefix}"
+    def _read_and_discard_trailer(self) -> None:
+        for _ in range(_MAX_TRAILERS):
+            line = self.fp.readline(_MAX_TRAILER)
+            if not line.strip():
+                return
+            name, _, value = line.partition(b":")
+            if name.lower() == b"x-stream-error":
+                self.stream_error = value.strip().decode(errors="replace")
 
 
 class Call:
@@ -82,7 +63,8 @@ class Call:
     ) -> None:
         """Connect and send the head; `body` is its (Content-Type, length)."""
         self._endpoint, self._path, self._timeout = endpoint, path, timeout
-        self._response: http.client.HTTPResponse | None = None
+        self._response: _Response | None = None
+        self._announced: int | None = None  # bytes of the answer
         if endpoint.scheme == "https":
             context = ssl.create_default_context()
             self._http: http.client.HTTPConnection = http.client.HTTPSConnection(
@@ -90,6 +72,7 @@ class Call:
             )
         else:
             self._http = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=timeout)
+        self._http.response_class = _Response
         with self._faults():
             self._http.putrequest(
                 "POST",
@@ -135,39 +118,43 @@ class Call:
             CidUnresolved, DigestMismatch, InputInvalid, Unavailable: the node's own error.
         """
         with self._faults():
-            self._response = self._http.getresponse()
-        if self._response.status != 200:
-            raise self._refusal(self._response.status)
-        announced = self._response.getheader("X-Content-Length", "")  # Kubo's, which is chunked
-        if self._response.chunked and announced.isdigit():
-            return int(announced)
-        return None if self._response.chunked else self._response.length
+            response = self._http.getresponse()
+        assert isinstance(response, _Response)
+        self._response = response
+        text = response.getheader("X-Content-Length", "")  # Kubo's, whose answers are chunked
+        kubos = int(text) if text.isdigit() and len(text) < 19 else None
+        self._announced = kubos if response.chunked else response.length
+        if response.status != 200:
+            raise self._refusal(response.status)
+        return self._announced
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the body of the answer as it arrives.
 
         Raises:
             Stalled: slower than MIN_RATE over `timeout` seconds.
-            Interrupted: it ends before its declared length.
+            Interrupted: it ends before the length that it announced.
+            the node's own error: it met one in mid-stream and says so in a trailer.
         """
-        assert self._response is not None
-        left = None if self._response.chunked else self._response.length
-        since, seen = time.monotonic(), 0
-        while left != 0:
+        response = self._response
+        assert response is not None
+        total, since, seen = 0, time.monotonic(), 0
+        while self._announced is None or total < self._announced:
+            want = _PIECE if self._announced is None else min(_PIECE, self._announced - total)
             with self._faults():
-                data = self._response.read1(_PIECE if left is None else min(_PIECE, left))
+                data = response.read1(want)
             if not data:
-                if left:
-                    raise Interrupted(f"{self._where} ended {left} bytes early")
-                return
-            if left is not None:
-                left -= len(data)
-            seen += len(data)
+                break
+            total, seen = total + len(data), seen + len(data)
             if seen >= MIN_RATE * self._timeout:
                 since, seen = time.monotonic(), 0
             elif time.monotonic() - since > self._timeout:
                 raise Stalled(f"{self._where} sent {seen} bytes in {self._timeout:g} s")
             yield data
+        if response.stream_error:
+            raise refusal(response.stream_error, self._where)
+        if self._announced is not None and total < self._announced:
+            raise Interrupted(f"{self._where} ended {self._announced - total} bytes early")
 
     def lines(self) -> list[dict[str, Any]]:
         """Read an answer of JSON objects, one per line.

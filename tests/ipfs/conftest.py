@@ -55,7 +55,7 @@ def ipfs(request: pytest.FixtureRequest, start: Callable[[str], RealNode]) -> Ip
     """The port, over each implementation."""
     if request.param == "memory":
         return MemoryIpfs()
-    return IpfsClient(start(request.param).url, timeout=3.0, backoff=0.05)
+    return IpfsClient(start(request.param).url, timeout=2.0, backoff=0.05)
 
 
 @pytest.fixture

@@ -94,16 +94,19 @@ def says(body: bytes, *, status: str = "200 OK", length: int | None = None) -> S
     return script
 
 
-def says_chunked(*pieces: bytes, announced: int | None = None, end: bool = True) -> Script:
-    """Answer as Kubo does, chunked."""
+def says_chunked(
+    *pieces: bytes, announced: int | None = None, end: bool = True, trailer: str = ""
+) -> Script:
+    """Answer as Kubo does, chunked; `trailer` is an error that it met in mid-stream."""
 
     def script(connection: socket.socket, _: Request) -> None:
         extra = "" if announced is None else f"X-Content-Length: {announced}\r\n"
         connection.sendall(f"HTTP/1.1 200 OK\r\n{extra}Transfer-Encoding: chunked\r\n\r\n".encode())
-        for piece in pieces:
+        for piece in filter(None, pieces):  # an empty chunk would be the end
             connection.sendall(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
         if end:
-            connection.sendall(b"0\r\n\r\n")
+            told = f"X-Stream-Error: {trailer}\r\n" if trailer else ""
+            connection.sendall(f"0\r\n{told}\r\n".encode())
 
     return script
 

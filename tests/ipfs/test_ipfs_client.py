@@ -135,6 +135,25 @@ def test_fetch_file__a_byte_now_and_then__is_given_up_in_time(tmp_path: Path) ->
     assert len(node.requests) == 1
 
 
+@pytest.mark.parametrize("had", [0, 1000])
+def test_fetch__kubo_tells_an_error_in_the_trailer__is_that_error(tmp_path: Path, had: int) -> None:
+    told = says_chunked(DATA[:had], announced=len(DATA), trailer="ipld: could not find bafk")
+    with lying(told) as node:
+        with pytest.raises(CidUnresolved, match="could not find bafk"):
+            fetch(node.url, tmp_path / "out")
+        with pytest.raises(CidUnresolved, match="could not find bafk"):
+            client(node.url).fetch_bytes(CID, len(DATA))
+    assert (tmp_path / "out.part").stat().st_size == had
+
+
+def test_fetch_file__kubo_ends_before_what_it_announced__is_interrupted(tmp_path: Path) -> None:
+    with (
+        lying(says_chunked(announced=len(DATA))) as node,
+        pytest.raises(Unavailable, match="early"),
+    ):
+        fetch(node.url, tmp_path / "out")
+
+
 def test_fetch_bytes__a_byte_now_and_then__is_given_up_in_time() -> None:
     with lying(dripping(1000)) as node, pytest.raises(Unavailable, match=r"bytes in 0\.5 s"):
         client(node.url, 0.5).fetch_bytes(CID, len(DATA))

@@ -1,6 +1,7 @@
 """Finding a node and starting one: by URL, from PATH, our own; stopping what was started."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -66,6 +67,23 @@ def test_start_embedded__folder_in_use__says_why(tmp_path: Path) -> None:
         assert str(tmp_path / "log2") in got.value.hint
     finally:
         node.stop()
+
+
+@pytest.mark.parametrize("on_path", [True, False])
+def test_prepare__what_it_says_to_run__answers_where_it_says(tmp_path: Path, on_path: bool) -> None:
+    environ = path_with_kubo(tmp_path / "bin") if on_path else {**os.environ, "PATH": ""}
+    node = daemon.prepare(tmp_path / "ipfs", daemon.free_port(), environ)
+    assert node.kind == ("kubo on path" if on_path else "embedded")
+    root = str(Path(__file__).parents[2])
+    env = {**environ, **node.environ, "PYTHONPATH": root}
+    process = subprocess.Popen(node.command, env=env, stdout=subprocess.PIPE, cwd=root)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().split() == [b"ready", node.api_url.encode()]
+        assert daemon.probe(node.api_url)
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
 
 
 def test_ensure__node_by_url__uses_it_and_leaves_it_running(tmp_path: Path) -> None:
