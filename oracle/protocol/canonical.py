@@ -40,7 +40,6 @@ def loads(data: bytes) -> Any:
     try:
         value = json.loads(
             data.decode("utf-8"),
-            object_pairs_hook=_unique,
             parse_int=_number,
             parse_constant=_not_a_number,
         )
@@ -61,13 +60,6 @@ def sha256(data: bytes) -> Bytes32:
 def keccak(data: bytes) -> Bytes32:
     """Return the digest that contracts compute."""
     return Bytes32(_keccak(data))
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("an object has the same key twice")
-    return result
 
 
 def _number(text: str) -> int | float:

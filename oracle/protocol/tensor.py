@@ -132,8 +132,6 @@ def require_finite(tensors: Mapping[str, Array]) -> None:
 
 
 def _read_header(data: bytes) -> tuple[dict[str, Any], int]:
-    if len(data) < _LENGTH_BYTES:
-        raise InputInvalid(f"{len(data)} bytes are too few for a tensor file", hint=_hint())
     length = int.from_bytes(data[:_LENGTH_BYTES], "little")
     start = _LENGTH_BYTES + length
     if length > MAX_HEADER_BYTES or start > len(data):

@@ -1,5 +1,7 @@
 """CIDs: one text per digest, everything else refused."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +37,12 @@ HELLO_SHA256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824
 def test_parse__not_a_canonical_cid__refused(text: str) -> None:
     with pytest.raises(InputInvalid):
         cid.parse(text)
+
+
+@pytest.mark.parametrize("value", [None, 5, HELLO.encode(), [*HELLO]])
+def test_parse__not_text__refused(value: Any) -> None:
+    with pytest.raises(InputInvalid):
+        cid.parse(value)
 
 
 @pytest.mark.parametrize(("position", "byte"), [(0, 2), (1, 0x71), (2, 0x13), (3, 0x1F)])

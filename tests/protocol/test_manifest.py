@@ -75,6 +75,7 @@ TYPE_FAULTS = {
     "size as text": put("files", 0, "size", value="1"),
     "size as fraction": put("files", 0, "size", value=1.5),
     "size as boolean": put("files", 0, "size", value=True),
+    "sha256 of 31 bytes": put("files", 0, "sha256", value="0x" + "ab" * 31),
     "sha256 too short": put("files", 0, "sha256", value="0x00"),
     "sha256 upper case": put("files", 0, "sha256", value="0x" + "A" * 64),
     "sha256 without 0x": put("files", 0, "sha256", value="a" * 64),
@@ -95,7 +96,7 @@ RULE_FAULTS: dict[str, Manifest] = {
     "output above 64 KiB": replace(GOOD, max_output_bytes=65537),
     "tolerance wide": replace(GOOD, tolerance=2**53),
     "no files": replace(GOOD, files=()),
-    "65 files": replace(GOOD, files=tuple(file(f"{i}.txt") for i in range(65))),
+    "65 files": replace(GOOD, files=GOOD.files + tuple(file(f"{i}.txt") for i in range(63))),
     "entry not listed": replace(GOOD, runtime=replace(GOOD.runtime, entry="x.safetensors")),
     "entry of another format": replace(GOOD, runtime=Runtime("onnx", "weights/m.safetensors")),
     "architecture missing": replace(GOOD, runtime=replace(GOOD.runtime, architecture=None)),
@@ -256,6 +257,19 @@ def test_file__not_listed__refused() -> None:
 def test_parse__what_to_bytes_gave__the_same_manifest() -> None:
     assert Manifest.parse(GOOD.to_bytes()) == GOOD
     assert GOOD.file("tokenizer.json") is GOOD.files[1]
+
+
+def test_parse__only_what_must_be_said__the_rest_is_default() -> None:
+    small = Manifest(
+        name="m",
+        runtime=Runtime("onnx", "m.onnx"),
+        files=tuple(file(name) for name in ["m.onnx", *(f"{i}.txt" for i in range(63))]),
+        inputs=GOOD.inputs,
+        outputs=GOOD.outputs,
+    )
+
+    assert Manifest.parse(small.to_bytes()) == small
+    assert (small.labels, small.preprocess, small.max_output_bytes) == (None, None, 65536)
 
 
 def test_pack_params__named__as_the_lanes_say() -> None:
