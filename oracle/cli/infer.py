@@ -13,6 +13,7 @@ from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
 from oracle.services import inference, models, outputs, quoting, wallets
 from oracle.services.amounts import format_amount, format_duration
+from oracle.services.formats import MAX_RAW
 from oracle.services.quoting import Ask, Quote
 from oracle.services.timeline import State
 from oracle.types import Amount
@@ -84,7 +85,7 @@ def _infer(
     with session.bars() as bars:
         prepayment = quoting.quote(
             session.context, wallet.address, ask,
-            stdin=sys.stdin.buffer.read, progress=bars.bytes_done,
+            stdin=_read_stdin, progress=bars.bytes_done,
         )  # fmt: skip
     output.console(stderr=True).print(_offer(prepayment.quote))
     session.confirm(f"Pay {format_amount(prepayment.quote.fee)}?")
@@ -103,6 +104,11 @@ def _infer(
         outputs.save(data, prepayment.manifest, save)
         session.note(f"saved to {save}")
     session.show(answer, answer_text(answer))
+
+
+def _read_stdin() -> bytes:
+    """Return all of stdin, or one byte more than is allowed."""
+    return sys.stdin.buffer.read(MAX_RAW + 1)
 
 
 def _offer(quote: Quote) -> Any:

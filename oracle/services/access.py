@@ -239,7 +239,8 @@ def pack_ranges(
 
 
 def _specs(context: Context, selected: Selected) -> tuple[ParameterSpec, ...]:
-    version = models.current_version(context, selected)
+    """Return the parameters of the version that was named, or of the newest one."""
+    version = selected.version or context.registry.version_count(selected.model_id)
     return models.manifest(context, selected.model_id, version).parameters
 
 
