@@ -12,12 +12,12 @@ import structlog
 
 from oracle.config import Settings
 from oracle.ipfs.client import IpfsClient
-from worker import device, runtimes
+from worker import device, inputs, runtimes
 from worker.cache import FileCache
 from worker.models import ModelPool
 from worker.pipeline import Pipeline
 
-TRANSFERS = 8  # small fetches and publications at a time
+TRANSFERS = 16  # small fetches and publications at a time
 _MAX_PROCESSES = 4  # on a CPU: each holds its own copy of the models
 _SHARE_OF_GPU = 0.8
 _SHARE_OF_RAM = 0.5  # of all processes together
@@ -49,4 +49,6 @@ def build_pipeline(settings: Settings, workers: int) -> Pipeline:
         log=log,
     )
     log.info("infer.ready", device=str(described))
-    return Pipeline(ipfs, pool, ThreadPoolExecutor(TRANSFERS), log)
+    quick = IpfsClient(settings.ipfs_api, inputs.QUICK)
+    source = inputs.InputSource(quick, ipfs, ThreadPoolExecutor(inputs.SEARCHES))
+    return Pipeline(ipfs, source, pool, ThreadPoolExecutor(TRANSFERS), log=log)

@@ -7,13 +7,14 @@ out.
 One pool per process. A model holds the lease of its files for as long as it is loaded.
 """
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from oracle.errors import DigestMismatch
-from oracle.ipfs.port import Ipfs
+from oracle.errors import DigestMismatch, PermanentError, TallystickError
+from oracle.ipfs.port import CidUnresolved, Ipfs
 from oracle.protocol import cid
 from oracle.protocol.canonical import sha256
 from oracle.protocol.manifest import MAX_BYTES, Manifest
@@ -22,7 +23,9 @@ from worker.cache import FileCache, Lease
 from worker.runtimes.base import Files, Runtime
 
 Load = Callable[[Manifest, Files, str], Runtime]
+REMEMBER = 10.0  # seconds in which a model that was refused is not fetched again
 _KEEP_MANIFESTS = 256
+_KEEP_REFUSED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,15 @@ class ModelPool:
     """Loaded models of one process, bounded by their bytes on the device."""
 
     def __init__(
-        self, ipfs: Ipfs, cache: FileCache, load: Load, *, device: str, max_bytes: int, log: Any
+        self,
+        ipfs: Ipfs,
+        cache: FileCache,
+        load: Load,
+        *,
+        device: str,
+        max_bytes: int,
+        log: Any,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ipfs = ipfs
         self._cache = cache
@@ -48,6 +59,10 @@ class ModelPool:
         self._log = log
         self._manifests: OrderedDict[Bytes32, Manifest] = OrderedDict()
         self._models: OrderedDict[Bytes32, LoadedModel] = OrderedDict()
+        self._clock = clock
+        self._refused: OrderedDict[tuple[Bytes32, Bytes32], tuple[float, TallystickError]] = (
+            OrderedDict()
+        )
 
     def get(self, manifest_digest: Bytes32, model_root: Bytes32) -> LoadedModel:
         """Return the model that a version's record names.
@@ -60,7 +75,7 @@ class ModelPool:
         """
         model = self._models.get(manifest_digest)
         if model is None:
-            model = self._fetch(manifest_digest, model_root)
+            model = self._fetch_unless_refused(manifest_digest, model_root)
         _check_root(model.manifest, model_root)
         self._models.move_to_end(manifest_digest)
         return model
@@ -84,6 +99,21 @@ class ModelPool:
         while self._models:
             self._unload()
 
+    def _fetch_unless_refused(self, manifest_digest: Bytes32, model_root: Bytes32) -> LoadedModel:
+        """Fetch a model; one that is bad or lost is not fetched anew for every request."""
+        key = (manifest_digest, model_root)  # another record may name the same manifest rightly
+        until, known = self._refused.get(key, (0.0, None))
+        if known is not None and self._clock() < until:
+            raise known.with_traceback(None)
+        self._refused.pop(key, None)
+        try:
+            return self._fetch(manifest_digest, model_root)
+        except (PermanentError, CidUnresolved) as error:
+            self._refused[key] = (self._clock() + REMEMBER, error)
+            while len(self._refused) > _KEEP_REFUSED:
+                self._refused.popitem(last=False)
+            raise
+
     def _fetch(self, manifest_digest: Bytes32, model_root: Bytes32) -> LoadedModel:
         manifest = self.manifest(manifest_digest)
         _check_root(manifest, model_root)
@@ -99,9 +129,12 @@ class ModelPool:
         model = LoadedModel(manifest, runtime, lease)
         self._models[manifest_digest] = model
         self._log.info(
-            "model.loaded", name=manifest.name, manifest=manifest_digest.hex(),
-            bytes=runtime.nbytes, device=self._device,
-        )  # fmt: skip
+            "model.loaded",
+            name=manifest.name,
+            manifest=manifest_digest.hex(),
+            bytes=runtime.nbytes,
+            device=self._device,
+        )
         return model
 
     def _used(self) -> int:

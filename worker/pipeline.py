@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 
 from oracle.errors import DigestMismatch, InputInvalid, TallystickError
 from oracle.ipfs.port import MAX_BLOCK, Ipfs
-from oracle.protocol import cid, tensor
+from oracle.protocol import tensor
 from oracle.types import ZERO32, Bytes32, RequestId
 from worker import batching
 from worker.errors import ModelFailed, OutputInvalid, OutputTooLarge
+from worker.inputs import InputSource
 from worker.messages import Answered, Failed, InferJob, Outcome
 from worker.models import LoadedModel, ModelPool
 from worker.runtimes.base import Array
@@ -40,12 +41,15 @@ class Pipeline:
     def __init__(
         self,
         ipfs: Ipfs,
+        inputs: InputSource,
         pool: ModelPool,
         transfers: ThreadPoolExecutor,
+        *,
         log: Any,
         max_rows: int = MAX_ROWS,
     ) -> None:
         self._ipfs = ipfs
+        self._inputs = inputs
         self._pool = pool
         self._transfers = transfers
         self._log = log
@@ -92,7 +96,7 @@ class Pipeline:
 
     def _fetch_input(self, job: InferJob, model: LoadedModel) -> dict[str, Array]:
         block = job.input_root if job.input_cid == ZERO32 else job.input_cid
-        data = self._ipfs.fetch_bytes(cid.raw_cid(block), MAX_BLOCK)
+        data = self._inputs.get(block)
         if (digest := tensor.digest(data)) != job.input_root:
             raise DigestMismatch(
                 f"the input has digest 0x{digest.hex()}, the request says 0x{job.input_root.hex()}",

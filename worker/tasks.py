@@ -15,12 +15,13 @@ from oracle.types import RequestId
 from worker import messages
 from worker.batches import FairBatches
 from worker.errors import CacheFull, DeviceFull
+from worker.inputs import InputLate
 from worker.messages import Answered, Failed, InferJob, Outcome
 from worker.pipeline import Pipeline
 
 MAX_BATCH = 64  # messages
-RETRIES = 5  # of what is this machine's trouble and not the request's: 1, 2, 4, 8, 16 seconds
-_OURS = (Unavailable, CacheFull, DeviceFull)
+RETRIES = 5  # of what time may heal on this machine: after 1, 2, 4, 8, 16 seconds
+_HEALS = (Unavailable, CacheFull, DeviceFull, InputLate)
 
 
 class WorkerCrashed(TransientError):
@@ -108,7 +109,7 @@ def _send_outcome(
         return
     report = outcome.payload()
     attempt = int(payload.get("attempt", 0))
-    if isinstance(outcome.error, _OURS) and attempt < RETRIES:
+    if isinstance(outcome.error, _HEALS) and attempt < RETRIES:
         log.warning("infer.retry", attempt=attempt + 1, **report)
         send(messages.INFER, {**payload, "attempt": attempt + 1}, 2.0**attempt)
         return

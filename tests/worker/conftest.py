@@ -9,6 +9,7 @@ from oracle.ipfs.memory import MemoryIpfs
 from tests.worker.builders import Published, write_digits
 from worker import runtimes
 from worker.cache import FileCache
+from worker.inputs import InputSource
 from worker.models import ModelPool
 from worker.pipeline import Pipeline
 
@@ -31,8 +32,9 @@ def cache(tmp_path, ipfs, log):
 @pytest.fixture
 def pipeline(ipfs, cache, log):
     pool = ModelPool(ipfs, cache, runtimes.load, device="cpu", max_bytes=2**30, log=log)
-    with ThreadPoolExecutor(2) as transfers:
-        yield Pipeline(ipfs, pool, transfers, log)
+    with ThreadPoolExecutor(2) as transfers, ThreadPoolExecutor(2) as searches:
+        source = InputSource(ipfs, ipfs, searches)
+        yield Pipeline(ipfs, source, pool, transfers, log=log)
     pool.close()
 
 

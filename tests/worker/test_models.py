@@ -1,13 +1,16 @@
 """The pool of loaded models: bounded, checked against the chain, and it lets go of files."""
 
+import time
+
 import pytest
 import structlog
 
 from oracle.errors import DigestMismatch
+from oracle.ipfs.port import CidUnresolved
 from oracle.types import ZERO32
 from tests.worker.builders import Published, write_digits
 from worker.errors import WeightsInvalid
-from worker.models import ModelPool
+from worker.models import REMEMBER, ModelPool
 
 
 class Model:
@@ -71,6 +74,9 @@ def test_get__loading_fails__files_are_let_go_and_it_can_be_tried_again(
         pool.get(model.digest, model.root)
     assert released == [1]
     loader.error = None
+    with pytest.raises(WeightsInvalid):
+        pool.get(model.digest, model.root)  # remembered
+    pool._clock = lambda: time.monotonic() + REMEMBER + 1
     assert pool.get(model.digest, model.root).manifest.name == "a"
 
 
@@ -93,3 +99,15 @@ def test_close__all_models__files_are_let_go(pool, published):
     assert pool._models == {}
     for lease in leases:
         lease.release()  # harmless
+
+
+def test_get__weights_nobody_serves__asked_for_once_in_a_while(pool, published, ipfs, monkeypatch):
+    model, asked = published[0], []
+    (entry,) = model.manifest.files
+    ipfs.forget(entry.cid)
+    fetch = ipfs.fetch_file
+    monkeypatch.setattr(ipfs, "fetch_file", lambda *a: asked.append(1) or fetch(*a))
+    for _ in range(3):
+        with pytest.raises(CidUnresolved):
+            pool.get(model.digest, model.root)
+    assert asked == [1]

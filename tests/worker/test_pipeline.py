@@ -15,6 +15,7 @@ from oracle.protocol.params import pack
 from oracle.types import Bytes32
 from tests.worker.builders import LOGITS, Published, digits_module, images, write_digits
 from worker.errors import ModelFailed, OutputInvalid, OutputTooLarge
+from worker.inputs import InputLate
 from worker.messages import Answered, Failed
 
 LOST = Bytes32(b"\1" * 32)
@@ -39,7 +40,7 @@ BAD_INPUTS = {
     "wrong_name": ({"picture": images()}, {}, InputInvalid),
     "not_canonical": (b"\x80\x02cos\nsystem\n.", {}, InputInvalid),
     "truncated": (tensor.encode({"image": images()})[:-4], {}, InputInvalid),
-    "unresolvable": ({"image": images()}, {"input_root": LOST}, CidUnresolved),
+    "unresolvable": ({"image": images()}, {"input_root": LOST}, InputLate),
     "parameter_without_name": ({"image": images()}, {"params": pack([1])}, InputInvalid),
     "manifest_unresolvable": ({"image": images()}, {"manifest_digest": LOST}, CidUnresolved),
     "another_model_root": ({"image": images()}, {"model_root": LOST}, DigestMismatch),
@@ -53,7 +54,7 @@ def test_run__one_bad_job__fails_typed_and_neighbours_are_answered(pipeline, ipf
     outcomes = pipeline.run([good[0], digits.job(9, tensors, **changes), good[1]])
     assert isinstance(outcomes[1], Failed)
     assert type(outcomes[1].error) is error
-    assert outcomes[1].permanent == (error is not CidUnresolved)
+    assert outcomes[1].permanent == (error not in (CidUnresolved, InputLate))
     for n, outcome in zip((0, 1), (outcomes[0], outcomes[2]), strict=True):
         np.testing.assert_allclose(answer(ipfs, outcome), expect(images(seed=n)), atol=1e-5)
 
