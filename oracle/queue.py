@@ -81,6 +81,7 @@ class CeleryQueue:
             broker_transport_options={
                 "socket_timeout": _SOCKET_TIMEOUT,
                 "socket_connect_timeout": _SOCKET_TIMEOUT,
+                "max_retries": 1,  # of connecting; the next cycle tries again
             },
         )
         self._redis = None
