@@ -48,8 +48,8 @@ def _infer(
         str, typer.Option("--operator", metavar="WALLET", help="Preferred; chosen by default.")
     ] = "",
     priority: Annotated[
-        int, options.duration("--priority", "How long only that operator may answer.", "30s")
-    ] = quoting.PRIORITY,
+        int | None, options.duration("--priority", "How long only that operator may answer.", "30s")
+    ] = None,
     lifetime: Annotated[
         int, options.duration("--lifetime", "After it without an answer: money back.", "10m")
     ] = quoting.LIFETIME,

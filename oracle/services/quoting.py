@@ -33,7 +33,7 @@ class Ask:
     params: Mapping[str, float] = field(default_factory=dict)
     max_fee: Amount | None = None  # None = the fee as it is now
     operator: Address | None = None  # None = the scheduler chooses
-    priority: int = PRIORITY
+    priority: int | None = None  # seconds; None = PRIORITY, or half a shorter lifetime
     lifetime: int = LIFETIME
 
 
@@ -123,7 +123,7 @@ def quote(
         input_cid=ZERO32,  # a raw block: its digest says where it is
         params=params,
         max_fee=terms.fee if ask.max_fee is None else ask.max_fee,
-        priority_window=ask.priority,
+        priority_window=_priority(ask),
         lifetime=ask.lifetime,
         operator=operator,
     )
@@ -148,6 +148,10 @@ def quote(
         manifest=manifest,
         prepared=prepared,
     )
+
+
+def _priority(ask: Ask) -> int:
+    return min(PRIORITY, ask.lifetime // 2) if ask.priority is None else ask.priority
 
 
 def assurance_meaning(context: Context, assurance: Assurance) -> str:

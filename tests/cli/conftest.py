@@ -1,0 +1,102 @@
+"""A network for the command line: Anvil, the embedded IPFS node, keystores; one per file."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oracle.chain import keys
+from oracle.chain.anvil import Anvil, dev_account
+from oracle.chain.deploy import DeployConfig, deploy
+from oracle.chain.wallet import Wallet
+from oracle.cli import main
+from oracle.config import Settings, save_network
+from oracle.ipfs import daemon
+from oracle.services import operators, publishing, wallets
+from oracle.services.context import Context
+from oracle.services.publishing import Offer
+from oracle.types import Amount
+from tests.services.conftest import DESCRIPTION, DOLLAR
+
+WEIGHTS = bytes(range(256)) * 5000  # 1.2 MB: two blocks and a root
+Call = Callable[..., Any]
+
+
+@dataclass
+class Network:
+    """A running network; `blocks` is the IPFS node's folder, `folder` a model to publish."""
+
+    home: Path
+    context: Context
+    blocks: Path
+    folder: Path
+
+    def wallet(self, name: str) -> Wallet:
+        return self.context.wallet(name, "secret")
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    with Anvil() as anvil:
+        node = daemon.start_embedded(home / "ipfs", log=home / "ipfs.log")
+        try:
+            contracts = deploy(Wallet(anvil.rpc, dev_account(9)), DeployConfig())
+            settings = Settings(home, rpc_url=anvil.url, ipfs_api=node.api_url, contracts=contracts)
+            save_network(settings)
+            (home / "password").write_text("secret\n")
+            for name in ("owner", "op1", "alice"):
+                keys.create(home / "keys" / f"{name}.json", lambda: "secret", scrypt_n=2)
+            folder = home / "digits"
+            folder.mkdir()
+            (folder / "model.json").write_text(json.dumps(DESCRIPTION))
+            (folder / "model.onnx").write_bytes(WEIGHTS)
+            yield Network(home, Context.open(settings), home / "ipfs" / "blocks", folder)
+        finally:
+            node.stop()
+
+
+@pytest.fixture(scope="module")
+def populated(network):
+    """The network with an open model, an operator behind it, and money in alice's balance."""
+    context = network.context
+    for name in ("owner", "op1", "alice"):
+        wallets.fund(context, wallets.find(context.settings, name).address, Amount(50 * DOLLAR))
+    owner, op1 = network.wallet("owner"), network.wallet("op1")
+    offer = Offer(fee=Amount(50_000), challenge_window=60)
+    publishing.publish(context, owner, network.folder, offer)
+    operators.register(context, op1, "")
+    operators.stake(context, op1, Amount(20 * DOLLAR))
+    operators.authorize(context, owner, 1, op1.address)
+    wallets.deposit(context, network.wallet("alice"), Amount(DOLLAR))
+    return network
+
+
+@pytest.fixture
+def market(populated):
+    """The populated network, put back after the test."""
+    snapshot = populated.context.rpc.call("evm_snapshot")
+    yield populated
+    populated.context.rpc.call("evm_revert", snapshot)
+
+
+@pytest.fixture
+def tallystick(network, monkeypatch, capsys) -> Call:
+    """Return a function that runs a command line and gives back its JSON document."""
+    for name in list(os.environ):
+        if name.startswith("TALLYSTICK_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("TALLYSTICK_HOME", str(network.home))
+    monkeypatch.setenv("TALLYSTICK_PASSWORD_FILE", str(network.home / "password"))
+
+    def call(*words: object, code: int = 0) -> Any:
+        returned = main([*map(str, words), "--json"])
+        captured = capsys.readouterr()
+        assert returned == code, captured
+        return json.loads(captured.out)
+
+    return call
