@@ -1,11 +1,11 @@
 """Blocks, logs, authorisations, and forgetting them."""
 
 import pytest
-from samples import ALICE, BOB, block, log, request_id
 from sqlalchemy import event
 
 from oracle.errors import ConfigInvalid
 from oracle.store import RewindNeeded, Store
+from tests.store.samples import ALICE, BOB, block, log, request_id
 
 
 def test_bind__another_deployment__refused(store: Store) -> None:

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from samples import ALICE, BOB, job, request, request_id, word
 
 from oracle.store import Store
 from oracle.store.job import NEVER, Answer, Job, Phase, State, Step
 from oracle.types import Claim, Delivery, Timestamp
+from tests.store.samples import ALICE, BOB, job, request, request_id, word
 
 FULL = job(
     "r",
@@ -190,3 +190,17 @@ def test_under_way__some_sent_some_not__counts_what_was_sent(store: Store) -> No
         tx.put_job(job("c", step=Step.INFER, attempt=1))
         assert (tx.under_way(Step.CLAIM), tx.under_way(Step.INFER)) == (1, 1)
         assert tx.under_way(Step.DELIVER) == 0
+
+
+def test_due__sqlite__reads_the_index_of_open_jobs_and_no_settled_row() -> None:
+    store = Store.open("sqlite://")
+    asked: list[tuple[str, tuple[object, ...]]] = []
+    event.listen(
+        store._engine, "before_cursor_execute", lambda *args: asked.append((args[2], args[3]))
+    )
+    with store.read() as tx:
+        tx.due(Timestamp(5), 0.0, "g")
+        query, values = asked[-1]
+        plan = tx.session.connection().exec_driver_sql("EXPLAIN QUERY PLAN " + query, values)
+        assert "SCAN jobs USING INDEX ix_jobs_open" in [row[3] for row in plan]
+    store.close()

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from samples import ALICE, request_id
 
 from oracle.chain.contract import Call
 from oracle.chain.outbox import AlreadyPending, EntryState, OutboxStore
 from oracle.store import Store
 from oracle.store.outbox import SqlOutbox
 from oracle.types import Wei
+from tests.store.samples import ALICE, request_id
 
 CALL = Call(ALICE, b"\x01\x02", Wei(10**25), "deliver 2 answers")
 A, B, C = map(request_id, "abc")

@@ -10,13 +10,13 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import ALICE, BOB, TERMS, job, request, request_id, word
 
 from oracle.store import Store, StoredLog, Transaction
 from oracle.store.engine import connect
 from oracle.store.job import Answer, Job, Phase
 from oracle.store.tables import Base
 from oracle.types import BlockRef, Bytes32, Log, RequestId, Timestamp
+from tests.store.samples import ALICE, BOB, TERMS, job, request, request_id, word
 
 NAMES = ("a", "b", "c")
 REQUESTED, CLAIMED, CANCELLED, AUTHORIZED = (word(f"topic{number}") for number in range(4))

@@ -8,12 +8,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from samples import job, request_id
 from sqlalchemy import text
 
 from oracle.errors import ConfigInvalid, Unavailable
 from oracle.store import Store, engine, schema
 from oracle.store.tables import Base
+from tests.store.samples import job, request_id
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from samples import block, job, log, request_id, word
 
 from oracle.errors import Unavailable
 from oracle.store import Store
 from oracle.store.job import State
+from tests.store.samples import block, job, log, request_id, word
 
 
 def test_begin__exception__nothing_is_kept(store: Store) -> None:

@@ -78,11 +78,12 @@ def upgrade() -> None:
         sa.Column("open", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("request_id", name="pk_jobs"),
     )
+    op.create_index("ix_jobs_expires_at", "jobs", ["expires_at"])
     op.create_index(
         "ix_jobs_open",
         "jobs",
-        ["wake_at"],
-        sqlite_where=sa.text("open"),
+        ["wake_at", "step", "retry_at", "generation"],
+        sqlite_where=sa.text("open = 1"),
         postgresql_where=sa.text("open"),
     )
     op.create_table(
@@ -144,7 +145,7 @@ def upgrade() -> None:
         "outbox",
         ["nonce"],
         unique=True,
-        sqlite_where=sa.text("live"),
+        sqlite_where=sa.text("live = 1"),
         postgresql_where=sa.text("live"),
     )
     op.create_table(
@@ -162,7 +163,7 @@ def upgrade() -> None:
         "outbox_items",
         ["request_id", "kind"],
         unique=True,
-        sqlite_where=sa.text("live"),
+        sqlite_where=sa.text("live = 1"),
         postgresql_where=sa.text("live"),
     )
     op.create_table(
