@@ -189,7 +189,7 @@ def check_key(settings: Settings) -> str:
     open_to = stat.S_IMODE(password_file.stat().st_mode) & 0o077
     from oracle.chain import keys  # noqa: PLC0415 - eth-account takes 0.3 s to import
 
-    account = keys.load(path, password_file.read_text().rstrip("\n"))
+    account = keys.load(path, keys.password_file(password_file))
     text = f"{path.stem} is {account.address}"
     if open_to:
         return Note(text + "; others can read its password file", f"chmod 600 {password_file}")

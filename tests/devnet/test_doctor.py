@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from oracle.chain import keys
 from oracle.config import Settings
 from oracle.errors import ConfigInvalid, NotFound, TallystickError, Unavailable
 from oracle.services import doctor
@@ -123,6 +124,27 @@ def test_check_key__no_password_file__not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="missing"):
         doctor.check_key(settings(tmp_path, key="owner", password_file="missing"))
     assert isinstance(doctor.check_key(settings(tmp_path, key="owner")), Note)
+
+
+@pytest.mark.parametrize(("mode", "well"), [(0o600, True), (0o644, False)])
+def test_check_key__opens__notes_a_password_that_others_can_read(
+    tmp_path: Path, mode: int, well: bool
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("correct horse\n")
+    password.chmod(mode)
+    path = tmp_path / "keys" / "owner.json"
+    address = keys.create(path, lambda: "correct horse", scrypt_n=2)
+    found = doctor.check_key(settings(tmp_path, key="owner", password_file=str(password)))
+    assert address in found
+    assert isinstance(found, Note) is not well
+
+
+def test_check_key__wrong_password__fails(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("wrong")
+    keys.create(tmp_path / "keys" / "owner.json", lambda: "correct horse", scrypt_n=2)
+    with pytest.raises(keys.PasswordWrong):
+        doctor.check_key(settings(tmp_path, key="owner", password_file=str(tmp_path / "password")))
 
 
 def test_check_disk__full__says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
