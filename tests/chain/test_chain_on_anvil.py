@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import World
 
 from oracle.chain import logs
 from oracle.chain.anvil import Anvil, dev_account, dev_address, find_anvil, free_port, wait_ready
@@ -24,6 +23,7 @@ from oracle.chain.test_dollar import TestDollar
 from oracle.chain.wallet import TransactionPending, Wallet
 from oracle.errors import ConfigInvalid, Unavailable
 from oracle.types import Amount, Bytes32, RequestId
+from tests.chain.conftest import World
 
 pytestmark = pytest.mark.real
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from conftest import World
 
 from oracle.chain import events as ev
 from oracle.chain.model_registry import Publication
@@ -26,6 +25,7 @@ from oracle.types import (
     Terms,
     Timestamp,
 )
+from tests.chain.conftest import World
 
 pytestmark = pytest.mark.real
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import event
 
 from oracle.store import Store
 from oracle.store.job import NEVER, Answer, Job, Phase, State, Step
