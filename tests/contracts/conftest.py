@@ -1,5 +1,7 @@
 """People and contracts of the contract tests; each test starts from the same chain state."""
 
+import gc
+
 import pytest
 
 from scripts.deploy import config, created_address
@@ -17,6 +19,16 @@ from tests.contracts.market import (
 )
 
 DAY = 86_400
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_collection():
+    """Take what is loaded out of the garbage collector's sight.
+
+    Brownie collects garbage after each test to forget reverted transactions; with everything that
+    pytest's plugins import that takes 0.3 s, without it 0.02 s.
+    """
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -61,7 +61,13 @@ def refuses(error: str, *arguments: Any) -> Any:
     return brownie.reverts(f"{error}: " + ", ".join(map(_printed, arguments)))
 
 
+class Verbatim(str):
+    """A text argument of an error; addresses are printed in lower case, texts as they are."""
+
+
 def _printed(argument: Any) -> str:
+    if isinstance(argument, Verbatim):
+        return argument
     text = str(getattr(argument, "address", argument))
     if text.startswith("0x") and len(text) == 66:
         return repr(bytes.fromhex(text[2:]))

@@ -7,7 +7,7 @@ from eth_account import Account
 
 
 def sign(account: Any, contract: Any, name: str, types: dict, message: dict, **domain: Any) -> Any:
-    """Sign `message` of the types' first type for a contract's domain, fields of which may change."""
+    """Sign `message`, of the first of the types, for a contract; `domain` changes its fields."""
     fields = {
         "name": name,
         "version": "1",

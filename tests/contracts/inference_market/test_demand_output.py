@@ -1,0 +1,230 @@
+"""InferenceMarket.demandOutput, postOutput, convictWithheld: an answer is bytes, not a digest."""
+
+import hashlib
+
+import pytest
+
+from tests.contracts.market import (
+    DEMAND_PERIOD,
+    DOLLAR,
+    EXACT,
+    FEE,
+    LOCK,
+    MULTIPLE,
+    NO_CLAIM,
+    OUTPUT,
+    WINDOW,
+    WITHHELD,
+    ZERO,
+    ZERO32,
+    at,
+    digest,
+    now,
+    publication,
+    refuses,
+)
+
+MAX_OUTPUT = 65_536
+DEMAND_GAS = 2_700_000
+
+
+@pytest.fixture
+def delivered(market):
+    return market.delivered()
+
+
+@pytest.fixture
+def demanded(contract, delivered, bob):
+    """A delivery whose output bob demanded, and the deadline."""
+    transaction = contract.demandOutput(*delivered, {"from": bob, "value": 10**15})
+    return (*delivered, transaction.timestamp + DEMAND_PERIOD)
+
+
+def test_demand__not_delivered__reverts(market, contract, operator, bob):
+    request = market.request()
+    with refuses("RequestStateMismatch", market.id_of(request)):
+        contract.demandOutput(request, (operator, now(), digest("x")), {"from": bob})
+
+
+@pytest.fixture
+def base_fee(web3):
+    """Let the next block have a base fee; Brownie's other transactions pay none."""
+    yield lambda wei: web3.provider.make_request("anvil_setNextBlockBaseFeePerGas", [hex(wei)])
+    web3.provider.make_request("anvil_setNextBlockBaseFeePerGas", ["0x0"])
+
+
+def test_demand__bond_below_the_price_of_an_answer__reverts(contract, delivered, bob, base_fee):
+    needed = 2 * DEMAND_GAS * 10**9
+    fees = {"max_fee": 2 * 10**9, "priority_fee": 0}
+    base_fee(10**9)
+    with refuses("BondTooLow", needed - 1, needed):
+        contract.demandOutput(*delivered, {"from": bob, "value": needed - 1, **fees})
+
+
+def test_demand__twice__reverts(market, contract, demanded, alice):
+    request, delivery, _ = demanded
+    with refuses("OutputAlreadyDemanded", market.id_of(request)):
+        contract.demandOutput(request, delivery, {"from": alice})
+
+
+def test_demand__again_after_the_answer__reverts(market, contract, demanded, operator, alice):
+    request, delivery, _ = demanded
+    contract.postOutput(request, delivery, OUTPUT, {"from": operator})
+    with refuses("OutputAlreadyDemanded", market.id_of(request)):
+        contract.demandOutput(request, delivery, {"from": alice})
+
+
+def test_demand__exact_version__reverts(market, contract, registry, programs, owner, bob):
+    programs.add(digest("program"), {"from": bob})
+    exact = publication(assurance=EXACT, modelRoot=digest("program"))
+    registry.publishVersion(1, registry.headOf(1), exact, {"from": owner})
+    request, delivery = market.delivered(version=2)
+    with refuses("OutputUndemandable", market.id_of(request)):
+        contract.demandOutput(request, delivery, {"from": bob})
+
+
+def test_demand__after_the_window_but_unsettled__is_allowed(market, contract, delivered, bob):
+    request, delivery = delivered
+    at(delivery[1] + 10 * WINDOW)
+    transaction = contract.demandOutput(request, delivery, {"from": bob, "value": 5})
+    deadline = delivery[1] + 10 * WINDOW + DEMAND_PERIOD
+    assert dict(transaction.events["OutputDemanded"]) == {
+        "requestId": market.id_of(request),
+        "challenger": bob,
+        "deadline": deadline,
+        "bond": 5,
+    }
+    assert contract.demandOf(market.id_of(request)) == (bob, deadline, 5)
+    assert contract.openDisputesOf(market.id_of(request)) == 1
+
+
+def test_post__nothing_demanded__reverts(market, contract, delivered, operator):
+    with refuses("OutputNotDemanded", market.id_of(delivered[0])):
+        contract.postOutput(*delivered, OUTPUT, {"from": operator})
+
+
+def test_post__at_the_deadline__reverts(market, contract, demanded, operator):
+    request, delivery, deadline = demanded
+    at(deadline)
+    with refuses("DemandExpired", market.id_of(request), deadline):
+        contract.postOutput(request, delivery, OUTPUT, {"from": operator})
+
+
+def test_post__other_bytes__reverts(market, contract, demanded, operator):
+    request, delivery, _ = demanded
+    wrong = "0x" + hashlib.sha256(b"another answer").hexdigest()
+    with refuses("OutputMismatch", market.id_of(request), wrong, delivery[2]):
+        contract.postOutput(request, delivery, b"another answer", {"from": operator})
+
+
+def test_post__too_many_bytes__reverts(contract, demanded, operator):
+    request, delivery, _ = demanded
+    with refuses("OutputTooLarge", MAX_OUTPUT + 1, MAX_OUTPUT):
+        contract.postOutput(request, delivery, bytes(MAX_OUTPUT + 1), {"from": operator})
+
+
+def test_post__largest_output__costs_less_gas_than_the_bond_pays(market, contract, operator, bob):
+    output = bytes([255]) * MAX_OUTPUT
+    request = market.request()
+    root = "0x" + hashlib.sha256(output).hexdigest()
+    transaction = contract.deliver(request, NO_CLAIM, root, ZERO32, {"from": operator})
+    delivery = (operator, transaction.timestamp, root)
+    contract.demandOutput(request, delivery, {"from": bob})
+    assert contract.postOutput(request, delivery, output, {"from": operator}).gas_used < DEMAND_GAS
+
+
+def test_post__twice__reverts(market, contract, demanded, operator):
+    request, delivery, _ = demanded
+    contract.postOutput(request, delivery, OUTPUT, {"from": operator})
+    with refuses("OutputNotDemanded", market.id_of(request)):
+        contract.postOutput(request, delivery, OUTPUT, {"from": operator})
+
+
+def test_post__by_anyone__gives_the_bond_to_the_operator(market, contract, demanded, alice):
+    request, delivery, deadline = demanded
+    at(deadline - 1)
+    transaction = contract.postOutput(request, delivery, OUTPUT, {"from": alice})
+    assert transaction.events["OutputPosted"]["output"] == "0x" + OUTPUT.hex()
+    assert contract.bondOf(market.operator) == 10**15
+    assert contract.openDisputesOf(market.id_of(request)) == 0
+    assert market.finalize(request, delivery).events["Finalized"]["operatorFee"] == FEE * 7 // 10
+
+
+def test_convict_withheld__nothing_demanded__reverts(market, contract, delivered, bob):
+    with refuses("OutputNotDemanded", market.id_of(delivered[0])):
+        contract.convictWithheld(*delivered, {"from": bob})
+
+
+def test_convict_withheld__second_before_the_deadline__reverts(market, contract, demanded, bob):
+    request, delivery, deadline = demanded
+    at(deadline - 1)
+    with refuses("DemandOpen", market.id_of(request), deadline):
+        contract.convictWithheld(request, delivery, {"from": bob})
+
+
+def test_convict_withheld__after_the_answer__reverts(market, contract, demanded, operator, bob):
+    request, delivery, deadline = demanded
+    contract.postOutput(request, delivery, OUTPUT, {"from": operator})
+    at(deadline)
+    with refuses("OutputNotDemanded", market.id_of(request)):
+        contract.convictWithheld(request, delivery, {"from": bob})
+
+
+def test_convict_withheld__at_the_deadline__pays_everybody_from_the_stake(
+    market, contract, operators, token, demanded, alice, bob, operator, rival
+):
+    request, delivery, deadline = demanded
+    before, burnt = contract.balanceOf(alice), token.balanceOf(operators.burnAddress())
+    at(deadline)
+    transaction = contract.convictWithheld(request, delivery, {"from": rival})
+    insured, bounty = MULTIPLE * FEE, LOCK * 30 // 100
+    burned = LOCK - insured - bounty
+    assert dict(transaction.events["Convicted"]) == {
+        "requestId": market.id_of(request),
+        "operator": operator,
+        "verdict": WITHHELD,
+        "refund": FEE,
+        "compensation": insured,
+        "bounty": bounty,
+        "burned": burned,
+    }
+    assert burned * 5 >= LOCK
+    assert contract.balanceOf(alice) == before + FEE + insured
+    assert contract.balanceOf(bob) == bounty // 2
+    assert contract.balanceOf(rival) == bounty - bounty // 2
+    assert token.balanceOf(operators.burnAddress()) == burnt + burned
+    assert operators.stakeOf(operator) == (100 * DOLLAR - LOCK, 0, True)
+    assert contract.bondOf(bob) == 10**15
+    assert market.commitment() == 1
+    assert contract.demandOf(market.id_of(request)) == (ZERO, deadline, 0)
+
+
+def test_withdraw_bond__nothing__reverts(contract, bob):
+    with refuses("AmountZero"):
+        contract.withdrawBond({"from": bob})
+
+
+def test_withdraw_bond__payee_refuses_ether__keeps_it(market, contract, delivered, bob, TestWallet):
+    wallet = TestWallet.deploy({"from": bob})
+    data = contract.demandOutput.encode_input(*delivered)
+    deadline = wallet.execute(contract, data, {"from": bob, "value": 7}).timestamp + DEMAND_PERIOD
+    at(deadline)
+    contract.convictWithheld(*delivered, {"from": bob})
+    withdraw = contract.withdrawBond.encode_input()
+    with refuses("TransferFailed", wallet, 7):
+        wallet.execute(contract, withdraw, {"from": bob})
+    assert contract.bondOf(wallet) == 7
+    wallet.acceptEther(True, {"from": bob})
+    wallet.execute(contract, withdraw, {"from": bob})
+    assert (wallet.balance(), contract.bondOf(wallet), contract.balance()) == (7, 0, 0)
+
+
+def test_withdraw_bond__in_order__pays_once(contract, demanded, operator, bob):
+    request, delivery, _ = demanded
+    contract.postOutput(request, delivery, OUTPUT, {"from": bob})
+    before = operator.balance()
+    transaction = contract.withdrawBond({"from": operator})
+    assert operator.balance() == before + 10**15
+    assert dict(transaction.events["BondWithdrawn"]) == {"account": operator, "amount": 10**15}
+    with refuses("AmountZero"):
+        contract.withdrawBond({"from": operator})
