@@ -13,7 +13,7 @@ from eth_utils.crypto import keccak
 from oracle.chain import artifacts
 from oracle.chain.codec import NAMES, abi_type, address, signature
 from oracle.chain.rpc import RpcError
-from oracle.chain.sentences import SENTENCES, Sentence
+from oracle.chain.sentences import SENTENCES
 from oracle.errors import Refused
 from oracle.types import TOKEN_DECIMALS, Policy, Timestamp
 
@@ -89,7 +89,9 @@ def decode(data: bytes, clock: Callable[[], float] = time.time) -> ContractError
         argument: address(value) if kind == "address" else value
         for argument, kind, value in zip(names, types, raw, strict=True)
     }
-    sentence = SENTENCES.get(name) or Sentence(f"The contract refused: {name} {values}.")
+    sentence = SENTENCES.get(name)
+    if sentence is None:  # an error newer than this program
+        return ContractError(name, values, f"The contract refused: {name} {values}.")
     words = _Words(clock)
     retry_at = None
     if sentence.heals_at is not False:

@@ -10,8 +10,11 @@ its first block stands on the last one of the range before. Near the end every b
 by its hash, which cannot be mixed up. Whoever stores the blocks can therefore trust the logs.
 """
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,10 +32,10 @@ from oracle.errors import TransientError
 from oracle.types import Address, BlockRef, Bytes32, Log, Timestamp
 
 DENSE = 32  # blocks below the end that are read one by one, with their headers
-_FIRST_SPAN = 1024  # blocks
+_FIRST_SPAN = 256  # blocks
 _MAX_SPAN = 2**17
 _FAST, _SLOW = 0.5, 4.0  # seconds for one range
-_MANY_LOGS = 20_000  # about 20 MB of JSON
+_MANY_LOGS = 10_000  # about 10 MB of JSON: two of these are in memory at a time
 
 
 class Reorganised(TransientError):
@@ -102,38 +105,59 @@ class Scanner:
             Reorganised: the chain changed meanwhile. Chunks that were yielded were one history.
             RpcError, Unavailable: the node cannot answer even for a single block.
         """
-        while start <= end:
-            last = min(start + self._span - 1, end - DENSE)
-            if last >= start:
-                chunk = self._range(start, last, parent)
-            else:
-                chunk = self._block_by_block(start, min(start + DENSE - 1, end), parent)
-            if chunk is not None:
+        if start <= end - DENSE:
+            for chunk in self._ranges(start, end - DENSE, parent):
                 yield chunk
                 start, parent = chunk.end + 1, chunk.blocks[-1]
+        while start <= end:
+            chunk = self._block_by_block(start, min(start + DENSE - 1, end), parent)
+            yield chunk
+            start, parent = chunk.end + 1, chunk.blocks[-1]
 
-    def _range(self, start: int, end: int, parent: BlockRef | None) -> Chunk | None:
-        """Read a large range at once; None when it was too large and must be tried smaller."""
-        before = self._blocks([start, end])
-        _connect(parent, before[0])
+    def _ranges(self, start: int, end: int, parent: BlockRef | None) -> Iterator[Chunk]:
+        """Read large ranges, each one while the caller works on the one before."""
+        ahead = ThreadPoolExecutor(1, "scan")
+        try:
+            coming = ahead.submit(self._range, start, min(start + self._span - 1, end))
+            while start <= end:
+                first, chunk = coming.result()
+                if chunk is not None:
+                    start = chunk.end + 1
+                if start <= end:
+                    coming = ahead.submit(self._range, start, min(start + self._span - 1, end))
+                if chunk is not None:
+                    _connect(parent, first)
+                    parent = chunk.blocks[-1]
+                    yield chunk
+        finally:
+            ahead.shutdown(wait=False, cancel_futures=True)
+
+    def _range(self, start: int, end: int) -> tuple[BlockRef, Chunk | None]:
+        """Read a large range at once; no chunk when it was too large and must be tried smaller.
+
+        Returns:
+            The range's first block, which the caller connects to the one below, and the chunk.
+        """
+        first, before = self._blocks([start, end])
         began = self._clock()
         try:
             question = {**self._filter, "fromBlock": hex(start), "toBlock": hex(end)}
-            found = _parse_all(self._rpc.call("eth_getLogs", question))
+            with _no_collection():
+                found = _parse_all(self._rpc.call("eth_getLogs", question))
         except (RpcError, RpcTimeout, RpcMalformed):
             if start == end:
                 raise
             self._span = (end - start + 1) // 2
-            return None
+            return first, None
         took = self._clock() - began
         after = self._blocks([end])[0]
-        if after != before[1]:
+        if after != before:
             raise Reorganised(f"block {end} changed while its logs were read")
         if took > _SLOW or len(found) > _MANY_LOGS:
             self._span = max(1, self._span // 2)
         elif took < _FAST and len(found) < _MANY_LOGS // 2:
             self._span = min(2 * self._span, _MAX_SPAN)
-        return Chunk(start, end, (after,), found)
+        return first, Chunk(start, end, (after,), found)
 
     def _block_by_block(self, start: int, end: int, parent: BlockRef | None) -> Chunk:
         blocks = self._blocks(range(start, end + 1))
@@ -184,6 +208,18 @@ def _parse_all(answer: Any) -> tuple[Log, ...]:
     if not isinstance(answer, list):
         raise RpcMalformed(f"the node answered {answer!r:.80}, not a list of logs")
     return tuple([logs.parse(raw) for raw in answer])
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Pause the cycle collector: JSON has no cycles, and looking for them costs a quarter."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _connect(parent: BlockRef | None, block: BlockRef) -> None:

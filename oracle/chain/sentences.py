@@ -155,6 +155,10 @@ SENTENCES: dict[str, Sentence] = {
     "NonceStale": _S(
         "The signature of {requester} names nonce {given}, the next one is {current}.", "sign again"
     ),
+    "LaneInvalid": _S(
+        "Lane {given} does not exist; {max} is the last.",
+        "ask for a free lane, or leave the choice to the client",
+    ),
     "RequestStateMismatch": _S(
         "Request {requestId:id} is not in the state this call needs: it was never made, is "
         "settled, was claimed or delivered by somebody else, or vanished in a reorg.",

@@ -39,6 +39,14 @@ def test_decode__arguments_cut_off__names_the_error() -> None:
     assert "unreadable" in str(error)
 
 
+def test_decode__error_without_a_sentence__name_and_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(revert.SENTENCES, "ModelUnknown")
+    error = revert.decode(data("ModelUnknown(uint256)", 7))
+    assert str(error) == "The contract refused: ModelUnknown {'modelId': 7}."
+
+
 def test_from_rpc__no_revert__none() -> None:
     assert revert.from_rpc(RpcError(-32000, "header not found")) is None
 

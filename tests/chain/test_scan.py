@@ -137,7 +137,7 @@ def test_scan__fast_node__ranges_grow() -> None:
     node.mine(8000)
     chunks = list(Scanner(node, [HERE]).scan(0, 8000))
     sizes = [chunk.end - chunk.start + 1 for chunk in chunks]
-    assert sizes[:3] == [1024, 2048, 4096]
+    assert sizes[:4] == [256, 512, 1024, 2048]
 
 
 def test_scan__slow_node__ranges_shrink() -> None:
@@ -146,7 +146,7 @@ def test_scan__slow_node__ranges_shrink() -> None:
     node.mine(3000)
     chunks = list(Scanner(node, [HERE], clock=lambda: next(ticks)).scan(0, 3000))
     sizes = [chunk.end - chunk.start + 1 for chunk in chunks]
-    assert sizes[:3] == [1024, 512, 256]
+    assert sizes[:3] == [256, 128, 64]
 
 
 def test_scan__ranges__consecutive_and_complete() -> None:
