@@ -178,7 +178,7 @@ def test_protocol__pure__no_files_sockets_clocks_or_chance() -> None:
 def test_complaint__import_that_goes_up__is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, source: str
 ) -> None:
-    monkeypatch.setattr("test_architecture.ROOT", tmp_path)
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
     path = tmp_path / name
     path.parent.mkdir(parents=True)
     path.write_text(source)
@@ -193,7 +193,7 @@ def test_complaint__import_that_goes_up__is_found(
 def test_impurities__input_or_output__is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
-    monkeypatch.setattr("test_architecture.ROOT", tmp_path)
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
     path = tmp_path / "x.py"
     path.write_text(source)
 
