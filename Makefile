@@ -1,6 +1,8 @@
 # The two commands: `make demo` and `make test`. Everything they need is made first (scripts/setup.sh).
 .PHONY: demo test contracts-test python-test lint bench clean
 bin := .venv/bin
+# pip and Brownie keep things there
+export HOME ?= $(CURDIR)/build/home
 
 demo: ## a paid, verified answer on a real chain, from an empty clone
 	@scripts/setup.sh runtime

@@ -52,20 +52,18 @@ python_dev() {
   stamp .venv/.dev "${pins[@]}"
 }
 
-node_packages() {
-  local omit=$1 pins=(package-lock.json)
+node_packages() { # options of `npm ci`
+  local pins=(package-lock.json)
   fresh node_modules/.dev "${pins[@]}" && return
-  [ "$omit" = dev ] && fresh node_modules/.runtime "${pins[@]}" && return
+  [ "$kind" = runtime ] && fresh node_modules/.runtime "${pins[@]}" && return
   # npm carries Anvil for Linux on x86-64; elsewhere a Foundry on PATH is used
-  [ "$omit" = dev ] && ! command -v npm >/dev/null && command -v anvil >/dev/null && return
+  [ "$kind" = runtime ] && ! command -v npm >/dev/null && command -v anvil >/dev/null && return
   command -v npm >/dev/null || {
     echo "npm is needed (Node 20 or newer): it carries Anvil and the Solidity compiler" >&2
     exit 1
   }
   say "Installing the npm packages"
-  local args=()
-  [ "$omit" = dev ] && args=(--omit=dev)
-  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error "${args[@]}"
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error "$@" >&2
   stamp "node_modules/.$kind" "${pins[@]}"
 }
 
