@@ -1,0 +1,65 @@
+"""ModelRegistry.setTerms and retireVersion: what an owner may change after publishing."""
+
+from tests.contracts.market import FEE, WINDOW, refuses
+
+TERMS = (2 * FEE, 1, 2, 3, WINDOW)
+RETIRED = 1 << 216
+
+
+def test_set_terms__by_somebody_else__reverts(model, registry, admin):
+    with refuses("CallerNotModelOwner", 1, admin):
+        registry.setTerms(1, 1, *TERMS, {"from": admin})
+
+
+def test_set_terms__unknown_version__reverts(model, registry, owner):
+    with refuses("VersionUnknown", 1, 2):
+        registry.setTerms(1, 2, *TERMS, {"from": owner})
+
+
+def test_set_terms__retired_version__reverts(model, registry, owner):
+    registry.retireVersion(1, 1, {"from": owner})
+    with refuses("VersionAlreadyRetired", 1, 1):
+        registry.setTerms(1, 1, *TERMS, {"from": owner})
+
+
+def test_set_terms__shares_too_high__reverts(model, registry, owner):
+    with refuses("SharesTooHigh", 9_001, 9_000):
+        registry.setTerms(1, 1, FEE, 9_000, 1, 1, WINDOW, {"from": owner})
+
+
+def test_set_terms__in_order__keeps_assurance_and_tolerance(model, registry, owner):
+    transaction = registry.setTerms(1, 1, *TERMS, {"from": owner})
+    word = 2 * FEE | 1 << 64 | 2 << 80 | 3 << 96 | WINDOW << 112 | 1_000 << 144 | 1 << 208
+    assert registry.termsOf(1, 1) == word
+    assert transaction.events["TermsSet"]["terms"] == word
+
+
+def test_retire__by_somebody_else__reverts(model, registry, bob):
+    with refuses("CallerNotModelOwner", 1, bob):
+        registry.retireVersion(1, 1, {"from": bob})
+
+
+def test_retire__unknown_version__reverts(model, registry, owner):
+    with refuses("VersionUnknown", 1, 7):
+        registry.retireVersion(1, 7, {"from": owner})
+
+
+def test_retire__twice__reverts(model, registry, owner):
+    registry.retireVersion(1, 1, {"from": owner})
+    with refuses("VersionAlreadyRetired", 1, 1):
+        registry.retireVersion(1, 1, {"from": owner})
+
+
+def test_retire__in_order__sets_one_bit_and_keeps_history(model, registry, owner):
+    before, head = registry.termsOf(1, 1), registry.headOf(1)
+    transaction = registry.retireVersion(1, 1, {"from": owner})
+    assert registry.termsOf(1, 1) == before | RETIRED
+    assert registry.headOf(1) == head
+    assert dict(transaction.events["VersionRetired"]) == {"modelId": 1, "version": 1}
+
+
+def test_retire__open_request__settles_as_usual(market, registry, owner):
+    request = market.request()
+    registry.retireVersion(1, 1, {"from": owner})
+    delivery = market.deliver(request)
+    assert "Finalized" in market.finalize(request, delivery).events
