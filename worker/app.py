@@ -31,7 +31,7 @@ def create(settings: Settings, role: str) -> Celery:
         worker_redirect_stdouts=False,
         worker_proc_alive_timeout=START_TIMEOUT,
         worker_cancel_long_running_tasks_on_connection_loss=False,
-        worker_enable_remote_control=True,
+        worker_enable_remote_control=False,  # nobody commands workers through the queue
         worker_send_task_events=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
