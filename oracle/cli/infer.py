@@ -87,7 +87,7 @@ def _infer(
             session.context, wallet.address, ask,
             stdin=_read_stdin, progress=bars.bytes_done,
         )  # fmt: skip
-    output.console(stderr=True).print(_offer(prepayment.quote))
+    output.print_human(_offer(prepayment.quote), stderr=True)
     session.confirm(f"Pay {format_amount(prepayment.quote.fee)}?")
     with session.bars() as bars:
         asked = inference.ask(session.context, wallet, prepayment)

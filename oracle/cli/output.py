@@ -92,7 +92,18 @@ def facts(pairs: Iterable[tuple[str, Any]]) -> Any:
 def console(stderr: bool = False) -> Console:
     """Return a console on the current stdout or stderr; wide where nobody is looking."""
     file = sys.stderr if stderr else sys.stdout
-    return Console(file=file, width=None if file.isatty() else 120, highlight=False)
+    return Console(file=file, width=None if file.isatty() else 200, highlight=False)
+
+
+def print_human(renderable: Any, stderr: bool = False) -> None:
+    """Write text or a renderable for people; without the padding where nobody is looking."""
+    target = console(stderr)
+    if target.is_terminal:
+        target.print(renderable, markup=False)
+        return
+    with target.capture() as captured:
+        target.print(renderable, markup=False)
+    target.file.write("\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n")
 
 
 def hexed(value: bytes) -> str:

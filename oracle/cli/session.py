@@ -113,7 +113,7 @@ class Session:
 
     def note(self, text: str) -> None:
         """Say something that is not the answer."""
-        output.console(stderr=True).print(text, markup=False)
+        output.print_human(text, stderr=True)
 
     def confirm(self, question: str) -> None:
         """Ask before money is spent, unless --yes.
@@ -134,7 +134,7 @@ class Session:
         if self.as_json:
             output.print_json(result)
         elif human is not None:
-            output.console().print(human, markup=False)
+            output.print_human(human)
 
 
 def command(

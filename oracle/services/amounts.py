@@ -58,9 +58,10 @@ def format_amount(amount: Amount) -> str:
 
 
 def format_ether(wei: Wei) -> str:
-    """Write the chain's currency with four decimals or more."""
-    whole, rest = divmod(wei, 10**18)
-    return f"{whole}.{f'{rest:018d}'.rstrip('0').ljust(4, '0')} ETH"
+    """Write the chain's currency, to a millionth; less than that in wei."""
+    if 0 < wei < 10**12:
+        return f"{wei} wei"
+    return f"{wei // 10**12 / 10**6:.6f}".rstrip("0").rstrip(".") + " ETH"
 
 
 def parse_duration(text: str) -> int:

@@ -93,3 +93,15 @@ def test_parse_address__lower_case__returns_checksummed():
 def test_parse_request_id__too_short__refuses():
     with pytest.raises(InputInvalid, match="not a request id"):
         amounts.parse_request_id("0x1234")
+
+
+@pytest.mark.parametrize(
+    ("wei", "text"),
+    [(0, "0 ETH"), (5, "5 wei"), (10**18, "1 ETH"), (1_234_567_890_123_456_789, "1.234567 ETH")],
+)
+def test_format_ether__any__is_short(wei, text):
+    assert amounts.format_ether(wei) == text
+
+
+def test_format_amount__large__has_thousands():
+    assert amounts.format_amount(1_234_567_890_000) == "$1,234,567.89"

@@ -79,4 +79,4 @@ def test_fold__output_elsewhere__cid_is_that_of_its_block():
 def test_detail__money__is_written_with_its_unit():
     assert "$0.05 in escrow" in detail(ASKED)
     demand = OutputDemanded(ID, ALICE, 60, 10**17)
-    assert detail(demand) == f"by {ALICE} until 1970-01-01 00:01:00 UTC, bond 0.1000 ETH"
+    assert detail(demand) == f"by {ALICE} until 1970-01-01 00:01:00 UTC, bond 0.1 ETH"
