@@ -35,19 +35,22 @@ def measure(size: int, folder: Path) -> dict[str, Any]:
     write_source(source, size)
     before = hash_speed(size)
     node = daemon.start_embedded(folder / "repo", log=folder / "node.log")
-    publish, fetch = [], []
+    assert node.pid is not None
+    publish, fetch, work = [], [], []
     try:
         client = IpfsClient(node.api_url, timeout=60)
+        work.append(cpu_time(node.pid))
         for _ in range(ROUNDS):
             started = time.perf_counter()
             published = client.publish_file(source)
             publish.append(size / MEGA / (time.perf_counter() - started))
+        work.append(cpu_time(node.pid))
         for _ in range(ROUNDS):
             started = time.perf_counter()
             client.fetch_file(published.cid, target, published.sha256, size)
             fetch.append(size / MEGA / (time.perf_counter() - started))
             target.unlink()
-        assert node.pid is not None
+        work.append(cpu_time(node.pid))
         memory = {"client": peak_memory(os.getpid()), "node": peak_memory(node.pid)}
     finally:
         node.stop()
@@ -62,6 +65,8 @@ def measure(size: int, folder: Path) -> dict[str, Any]:
         "fetch_rounds": fetch,
         "publish_ratio": max(publish) / sha256,
         "fetch_ratio": max(fetch) / sha256,
+        "publish_cpu_s_per_gb": (work[1] - work[0]) / ROUNDS / size * 1000 * MEGA,
+        "fetch_cpu_s_per_gb": (work[2] - work[1]) / ROUNDS / size * 1000 * MEGA,
         "memory_mb": memory,
         "memory_total_mb": sum(memory.values()),
         "goals": {"ratio": GOAL_RATIO, "memory_mb": GOAL_MEMORY},
@@ -84,6 +89,13 @@ def hash_speed(size: int) -> float:
     for _ in range(max(1, size // _BLOCK)):
         whole.update(block)
     return size / MEGA / (time.perf_counter() - started)
+
+
+def cpu_time(pid: int) -> float:
+    """Return the seconds that this process and another have computed, kernel work included."""
+    theirs = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ticks = int(theirs[11]) + int(theirs[12])
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def peak_memory(pid: int) -> float:
@@ -112,6 +124,11 @@ def run(report: Callable[[str], None], build: Path, size: int = SIZE) -> dict[st
             f"{what:28} {speed:>9,.0f} MB/s   {ratio:.2f}× of sha256, "
             f"goal ≥ {GOAL_RATIO} (rounds {rounds})"
         )
+    work = [result[f"{what}_cpu_s_per_gb"] for what in ("publish", "fetch")]
+    report(
+        f"{'work of client and node':28} {work[0]:>9.1f} s of a core per GB published, "
+        f"{work[1]:.1f} fetched (SHA-256 alone {1000 / result['sha256_mb_s']:.1f})"
+    )
     memory = result["memory_mb"]
     report(
         f"{'peak memory':28} {result['memory_total_mb']:>9,.0f} MB   goal ≤ {GOAL_MEMORY} "

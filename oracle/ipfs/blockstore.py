@@ -57,7 +57,11 @@ class BlockStore:
         os.close(self._lock)
 
     def put(self, link: Link, *parts: Buffer) -> None:
-        """Store a block whose digest the caller has computed, replacing one that may be damaged."""
+        """Store a block whose digest the caller has computed, replacing one that may be damaged.
+
+        Raises:
+            OSError: the disk does not take it; nothing is left of it then.
+        """
         path = self._path(link)
         temporary = self.root / "tmp" / f"{path.name}.{threading.get_ident()}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -66,12 +70,15 @@ class BlockStore:
                 view = memoryview(part)
                 while view:
                     view = view[os.write(descriptor, view) :]
+            if path.parent.name not in self._shards:
+                path.parent.mkdir(exist_ok=True)
+                self._shards.add(path.parent.name)
+            temporary.rename(path)
+        except OSError:  # a full disk, say
+            temporary.unlink(missing_ok=True)
+            raise
         finally:
             os.close(descriptor)
-        if path.parent.name not in self._shards:
-            path.parent.mkdir(exist_ok=True)
-            self._shards.add(path.parent.name)
-        os.rename(temporary, path)
 
     def get(self, link: Link) -> bytes:
         """Return a block, hashed.

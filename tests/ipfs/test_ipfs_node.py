@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from urllib.parse import urlencode
 import ipfshttpclient
 import pytest
 
-from oracle.errors import DigestMismatch
+from oracle.errors import DigestMismatch, Unavailable
 from oracle.ipfs.blockstore import BlockStore
 from oracle.ipfs.client import IpfsClient
 from oracle.ipfs.multipart import frame
@@ -196,6 +197,18 @@ def test_cat__later_block_damaged__is_never_served(node: Session, tmp_path: Path
     client.publish_file(path)
     client.fetch_file(published.cid, tmp_path / "out", published.sha256, published.size)
     assert (tmp_path / "out").read_bytes() == data
+
+
+def test_add__disk_takes_no_more__is_unavailable_and_leaves_nothing(node: Session) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(Unavailable, match="the node cannot go on"):
+            IpfsClient(node.server.url, 5, attempts=1).publish_bytes(sample(200_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    root = node.server.commands._store.root
+    assert [path for path in root.rglob("*") if path.is_file()] == [root / "lock"]
 
 
 @pytest.mark.parametrize(
