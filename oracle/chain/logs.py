@@ -46,17 +46,25 @@ def parse(raw: Any) -> Log:
         RpcMalformed: it is not one.
     """
     try:
-        return Log(
+        topics = tuple([bytes.fromhex(topic[2:]) for topic in raw["topics"]])
+        data = raw["data"]
+        log = Log(
             address(raw["address"]),
-            tuple([bytes.fromhex(topic[2:]) for topic in raw["topics"]]),
-            bytes.fromhex(raw["data"][2:]),
+            topics,
+            bytes.fromhex(data[2:]),
             int(raw["blockNumber"], 16),
             Bytes32(bytes.fromhex(raw["blockHash"][2:])),
             Bytes32(bytes.fromhex(raw["transactionHash"][2:])),
             int(raw["logIndex"], 16),
         )
+        words = len(topics) + 2
+        if data[:2] != "0x" or type(raw["topics"]) is not list:
+            raise ValueError
+        if len(b"".join((log.block_hash, log.tx_hash, *topics))) != 32 * words:
+            raise ValueError
     except (TypeError, KeyError, ValueError) as error:
         raise RpcMalformed(f"the node answered a malformed log: {raw!r:.120}") from error
+    return log
 
 
 def decode(log: Log) -> Event | None:

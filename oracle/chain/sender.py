@@ -86,6 +86,7 @@ class Sender:
         self._fee_ceiling = fee_ceiling
         self._clock = clock
         self._sleep = sleep
+        self._ended: list[Entry] = []  # not yet told: an exception must not swallow them
         self._log = structlog.get_logger("tallystick.sender")
 
     def simulate(self, call: Call) -> None:
@@ -116,7 +117,8 @@ class Sender:
     def step(self) -> list[Entry]:
         """Bring every live transaction one step on; return those that ended, mined or failed.
 
-        May be called at any time, also after an exception of the last call.
+        May be called at any time, also after an exception of the last call; what ended in that
+        one is returned too. What ended right before a crash is told to nobody: look it up.
 
         Raises:
             Unavailable, RpcError: the node cannot be asked; the next call goes on.
@@ -124,13 +126,13 @@ class Sender:
         """
         live = self._outbox.live()
         sent = sorted((e for e in live if e.nonce is not None), key=lambda e: e.nonce or 0)
-        found = self._look_up(sent)
-        ended = [e for e in map(self._follow, sent, found) if not e.live]
+        for entry, found in zip(sent, self._look_up(sent), strict=True):
+            self._follow(entry, found)
         self._fill_gap()
         for entry in live:
             if entry.nonce is None:
-                done = self._first_broadcast(entry)
-                ended += [done] if not done.live else []
+                self._first_broadcast(entry)
+        ended, self._ended = self._ended, []
         return ended
 
     # ── Follow what was sent ────────────────────────────────────────────────────────────────────
@@ -286,4 +288,6 @@ class Sender:
 
     def _keep(self, entry: Entry) -> Entry:
         self._outbox.put(entry)
+        if not entry.live:
+            self._ended.append(entry)
         return entry

@@ -406,6 +406,29 @@ def test_step__killed_at_any_line__restart_sends_each_exactly_once(
     assert states(outbox) == [EntryState.MINED] * 3
 
 
+def test_step__one_ends_and_then_the_node_fails__told_by_the_next_step(
+    chain: Chain, outbox: MemoryOutbox
+) -> None:
+    class Flaky(Chain):
+        down = True
+
+        def call(self, method: str, *params: Any) -> Any:
+            if self.down and method == "eth_sendRawTransaction":
+                raise RpcUnavailable("gone")
+            return super().call(method, *params)
+
+    node = Flaky()
+    node.refusing[b"1"] = REFUSAL
+    sender = sender_on(node, outbox)
+    sender.submit("deliver", [A], call(b"1"))
+    sender.submit("deliver", [B], call(b"2"))
+    with pytest.raises(RpcUnavailable):
+        sender.step()
+    node.down = False
+    ended = sender.step() + sender.step()
+    assert [(e.id, e.state) for e in ended] == [(1, EntryState.FAILED), (2, EntryState.MINED)]
+
+
 @pytest.mark.parametrize("error", [RpcUnavailable("gone"), RpcError(-32603, "internal error")])
 def test_step__node_fails_at_any_call__next_step_goes_on(error: Exception) -> None:
     class Flaky(Chain):
