@@ -204,9 +204,16 @@ class Watcher:
 
 
 def address_of(settings: Settings) -> Address:
-    """Return the operator's address: as set, else as its keystore names it."""
+    """Return the operator's address: as set, else as its keystore names it.
+
+    Raises:
+        ConfigInvalid: neither is set, or it is no address. NotFound: there is no such keystore.
+    """
     if settings.operator_address:
-        return Address(to_checksum_address(settings.operator_address))
+        try:
+            return Address(to_checksum_address(settings.operator_address))
+        except ValueError as error:
+            raise ConfigInvalid(f"TALLYSTICK_OPERATOR_ADDRESS: {error}") from error
     if not settings.key:
         raise ConfigInvalid(
             "no operator to watch for",

@@ -83,12 +83,13 @@ class Operation(RuleBasedStateMachine):
         return {request_id: from_events(*_split(life)) for request_id, life in lives.items()}
 
     def open(self):
+        """Requests that this operator may still have to do something about."""
         now = self.now()
         return [
             job
             for job in self.truth().values()
-            if job.phase is Phase.DELIVERED
-            or (job.delivery is None and now < job.request.expires_at)
+            if (job.delivery is None and now < job.request.expires_at)
+            or (job.phase is Phase.DELIVERED and job.delivery.operator == ME)
         ]
 
     def now(self):
@@ -245,7 +246,6 @@ class Operation(RuleBasedStateMachine):
                 assert not job.open, job
                 mine = truth.delivery is not None and truth.delivery.operator == ME
                 assert (job.state is State.SETTLED) == mine
-                assert (job.phase is Phase.FINALIZED) == (truth.delivery is not None)
                 # None was left lying: what nobody delivered had been claimed, and the claim lapsed.
                 assert truth.delivery is not None or truth.claim.until > 0
 
@@ -261,6 +261,6 @@ TestOperation.settings = settings(
     max_examples=20,
     stateful_step_count=30,
     deadline=None,
-    phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+    phases=(hypothesis.Phase.generate,),  # a history of 30 steps is read, not shrunk for minutes
     suppress_health_check=list(HealthCheck),
 )

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from oracle.config import Settings
 from oracle.errors import ConfigInvalid, NotFound, Unavailable
 from oracle.jobs import Operator
 from oracle.queue import FINALIZE_BATCH, MemoryQueue
@@ -362,9 +363,10 @@ def test_main__no_network__says_so_and_returns_its_status(tmp_path):
     assert main({"TALLYSTICK_HOME": str(tmp_path)}) == ConfigInvalid.exit_code
 
 
-def test_address_of__no_operator__is_refused(tmp_path):
-    from oracle.config import Settings
-
-    with pytest.raises(ConfigInvalid):
-        address_of(Settings(tmp_path))
+def test_address_of__no_operator_or_no_address__is_refused(tmp_path):
+    for settings in (Settings(tmp_path), Settings(tmp_path, operator_address="0x12")):
+        with pytest.raises(ConfigInvalid):
+            address_of(settings)
+    with pytest.raises(NotFound):
+        address_of(Settings(tmp_path, key="nobody"))
     assert address_of(Settings(tmp_path, operator_address=ME.lower())) == ME
