@@ -16,7 +16,7 @@ from oracle.errors import ConfigInvalid, PermanentError
 from oracle.types import ZERO_ADDRESS, Address, Amount, Contracts
 
 _DOLLAR = 10**6
-_DAY = 86400
+_HOUR = 3600
 
 
 class DeploymentFailed(PermanentError):
@@ -25,7 +25,7 @@ class DeploymentFailed(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class DeployConfig:
-    """What is fixed at deployment. The defaults are for development: windows of seconds.
+    """What is fixed at deployment. The defaults are for development: short windows.
 
     Attributes:
         token: payment token (ERC-20, 6 decimals); a TestDollar is deployed when left out.
@@ -47,13 +47,13 @@ class DeployConfig:
     treasury: Address = ZERO_ADDRESS
     protocol_bps: int = 250
     min_challenge_window: int = 1
-    max_challenge_window: int = _DAY
+    max_challenge_window: int = _HOUR
     min_lock: Amount = Amount(_DOLLAR)  # noqa: RUF009 -- a number with a name
     claim_forfeit: Amount = Amount(_DOLLAR // 10)  # noqa: RUF009
     claim_period: int = 30
     demand_period: int = 60
-    max_dispute_age: int = _DAY
-    unbonding_delay: int = 3 * _DAY
+    max_dispute_age: int = _HOUR
+    unbonding_delay: int = 3 * _HOUR
     data_credits: Address = ZERO_ADDRESS
     exact_module: Address = ZERO_ADDRESS
     committee_module: Address = ZERO_ADDRESS

@@ -129,7 +129,7 @@ SENTENCES: dict[str, Sentence] = {
     "AmountZero": _S("The amount is zero."),
     "BalanceInsufficient": _S(
         "{account} has a prepaid balance of {balance:usd}; {needed:usd} is needed.",
-        "deposit more with `tallystick wallet fund`",
+        "deposit more with `tallystick wallet deposit`",
     ),
     "FeeAboveMax": _S(
         "The model's fee is {fee:usd}, above your limit of {maxFee:usd}.",
@@ -164,7 +164,10 @@ SENTENCES: dict[str, Sentence] = {
         "settled, was claimed or delivered by somebody else, or vanished in a reorg.",
         _SHOW,
     ),
-    "RequestExpired": _S("Request {requestId:id} expired {expiresAt:time}.", "cancel it: refund"),
+    "RequestExpired": _S(
+        "Request {requestId:id} expired {expiresAt:time}.",
+        "`tallystick request cancel {requestId:key}` brings the fee back",
+    ),
     "RequestNotExpired": _S(
         "Request {requestId:id} can be cancelled from {expiresAt:time} on.", "wait", "expiresAt"
     ),
@@ -195,7 +198,7 @@ SENTENCES: dict[str, Sentence] = {
     "OutputRootZero": _S("The digest of the output is zero."),
     "ChallengeWindowOpen": _S(
         "The answer to request {requestId:id} can be challenged until {until:time}.",
-        "it can be finalized then",
+        "then `tallystick request finalize {requestId:key}` pays it out",
         "until",
     ),
     "ChallengeWindowPassed": _S(

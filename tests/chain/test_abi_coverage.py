@@ -3,17 +3,20 @@
 import re
 import string
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
-from oracle.chain import artifacts, codec, logs
+from oracle.chain import artifacts, codec, logs, sentences
 from oracle.chain.inference_market import InferenceMarket, MarketConfig
 from oracle.chain.model_access import ModelAccess
 from oracle.chain.model_registry import ModelRegistry, Publication
 from oracle.chain.operator_registry import OperatorRegistry
 from oracle.chain.sentences import SENTENCES
 from oracle.chain.test_dollar import TestDollar
+from oracle.cli.app import build
 from oracle.types import Claim, Delivery, Grant, Order, Stake
 
 WRAPPERS = {
@@ -92,6 +95,19 @@ def test_sentences__every_error_of_every_abi__uses_its_arguments(item: dict[str,
     assert used <= known
     if isinstance(sentence.heals_at, str):
         assert sentence.heals_at in known
+
+
+def hinted_commands() -> set[str]:
+    folder = Path(sentences.__file__).parent
+    text = "".join(path.read_text() for path in folder.glob("*.py"))
+    return set(re.findall(r"`tallystick ((?:[a-z]+ ?)+)", text))
+
+
+@pytest.mark.parametrize("hinted", sorted(hinted_commands()))
+def test_hints__a_command__exists(hinted: str) -> None:
+    command: Any = typer.main.get_command(build())
+    for name in hinted.split():
+        command = command.commands[name]
 
 
 @pytest.mark.parametrize("struct", STRUCTS)

@@ -5,6 +5,7 @@ No sockets: the chain is a `MemoryNode`.
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from oracle.chain.rpc import RpcError, RpcUnavailable
 from oracle.chain.sender import Sender
 from oracle.chain.transactions import Fees, FundsInsufficient, sign
 from oracle.errors import TransientError
+from oracle.store import Store
+from oracle.store.outbox import SqlOutbox
 from oracle.types import Address, Log, RequestId, Wei
 
 MARKET = Address("0x5FbDB2315678afecb367f032d93F642f64180aa3")
@@ -347,14 +350,13 @@ class Faulty:
         return passed_on
 
 
+LIFE = (("claim", (A,), b"1"), ("deliver", (A, B), b"2"), ("deliver", (C,), b"3"))
+
+
 def life(node: Any, outbox: Any, chain: Chain, clock: Clock) -> None:
     """Claim, deliver in a batch, get stuck, settle: every kind of line in sender.py is run."""
     sender = sender_on(node, outbox, clock)
-    for kind, ids, data in (
-        ("claim", [A], b"1"),
-        ("deliver", [A, B], b"2"),
-        ("deliver", [C], b"3"),
-    ):
+    for kind, ids, data in LIFE:
         with contextlib.suppress(AlreadyPending):
             sender.submit(kind, ids, call(data))
     sender.step()
@@ -390,11 +392,7 @@ def test_step__killed_at_any_line__restart_sends_each_exactly_once(
         )
     served = {(e.kind, e.request_ids) for e in outbox.entries.values()}
     sender = sender_on(chain, outbox, clock)  # the next process: only the store is left
-    for kind, ids, data in (
-        ("claim", (A,), b"1"),
-        ("deliver", (A, B), b"2"),
-        ("deliver", (C,), b"3"),
-    ):
+    for kind, ids, data in LIFE:
         if (kind, ids) not in served:
             sender.submit(kind, ids, call(data))
     for _ in range(5):
@@ -427,6 +425,34 @@ def test_step__one_ends_and_then_the_node_fails__told_by_the_next_step(
     node.down = False
     ended = sender.step() + sender.step()
     assert [(e.id, e.state) for e in ended] == [(1, EntryState.FAILED), (2, EntryState.MINED)]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("crash_at", range(4, steps_of_a_life(), 7))
+def test_step__killed_with_the_real_store__goes_on_from_its_file(
+    tmp_path: Path, crash_at: int, after: bool
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    chain, clock, steps = Chain(automine=False), Clock(), iter(range(10**6))
+    store = Store.open(url)
+    with pytest.raises(Crash):
+        life(
+            Faulty(chain, steps, crash_at, after),
+            Faulty(SqlOutbox(store), steps, crash_at, after),
+            chain,
+            clock,
+        )
+    store.close()
+    outbox = SqlOutbox(Store.open(url))
+    sender = sender_on(chain, outbox, clock)
+    for kind, ids, data in LIFE:
+        if not any(entry.kind == kind for entry in outbox.of(ids[0])):
+            sender.submit(kind, ids, call(data))
+    for _ in range(6):
+        sender.step()
+        chain.mine()
+    assert sorted(chain.succeeded) == [b"1", b"2", b"3"]
+    assert all(ok for _, ok in chain.transactions), "a transaction was sent twice"
 
 
 @pytest.mark.parametrize("error", [RpcUnavailable("gone"), RpcError(-32603, "internal error")])
