@@ -45,7 +45,7 @@ def test_fees_from__no_fee_history__rpc_malformed(history: Any) -> None:
         fees_from(history)
 
 
-@pytest.mark.parametrize("key", RECEIPT.keys() - {"contractAddress"})
+@pytest.mark.parametrize("key", sorted(RECEIPT.keys() - {"contractAddress"}))
 def test_parse_receipt__a_field_is_missing__rpc_malformed(key: str) -> None:
     with pytest.raises(RpcMalformed):
         parse_receipt({k: v for k, v in RECEIPT.items() if k != key})
