@@ -26,6 +26,7 @@ _COLOURS = {
     "waiting": "yellow",
 }
 _TICK = 0.25  # seconds
+_INTERRUPTED = 130
 
 Operators = Annotated[
     str, typer.Option("--operators", metavar="NAMES", help="Operators to run, by comma; or none.")
@@ -174,8 +175,12 @@ def _demo(session: Session, out: Out = Path("build/demo")) -> None:
 
     console = output.console(stderr=session.as_json)
     begun = time.monotonic()
-    with background.stoppable():
-        report = story.tell(out, Screen(console), os.environ)
+    try:
+        with background.stoppable():
+            report = story.tell(out, Screen(console), os.environ)
+    except background.Stopped:
+        session.note("stopped in the middle of the story; nothing is left running")
+        raise typer.Exit(_INTERRUPTED) from None
     if session.as_json:
         sys.stdout.write(report.read_text())
         return
