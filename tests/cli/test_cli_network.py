@@ -1,12 +1,20 @@
 """What the command line refuses on a real network, and what it says to people."""
 
 import io
+import json
+import threading
+import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from oracle.cli import main
 from oracle.config import save_network
+from oracle.protocol import tensor
+from oracle.services import requests
+from oracle.services.timeline import State
+from oracle.types import NO_CLAIM, ZERO32
 
 pytestmark = pytest.mark.real
 IMAGE = "[[[[0.0, 0.5], [1.0, 0.25]]]]"
@@ -46,6 +54,28 @@ def test_infer__input_on_stdin__is_taken(market, tallystick, monkeypatch):
     piped = io.TextIOWrapper(io.BytesIO(IMAGE.encode()))
     monkeypatch.setattr("sys.stdin", piped)
     assert tallystick("infer", "1", "--input", "-", *ALICE)["fee"] == "0.05"
+
+
+def test_infer__waited_for_and_answered__shows_and_saves_it(market, tallystick, tmp_path):
+    """Another thread is the operator: it answers when it sees the request."""
+
+    def serve():
+        context, operator = market.context, market.wallet("op1")
+        while not (found := requests.list_requests(context, state=State.REQUESTED)):
+            time.sleep(0.05)
+        data = tensor.encode({"logits": np.array([[0.1, 0.7, 0.2]], np.float32)})
+        root = context.ipfs.publish_bytes(data).sha256
+        operator.send(context.market.deliver(found[0].request, NO_CLAIM, root, ZERO32))
+
+    operator = threading.Thread(target=serve, daemon=True)
+    operator.start()
+    target = tmp_path / "answer.json"
+    asked = ("infer", "1", "--input", IMAGE, "--wait", "--timeout", "60s", "--output", target)
+    answer = tallystick(*asked, *ALICE)
+    operator.join(10)
+    assert answer["state"] == "delivered"
+    assert answer["outputs"][0]["rows"][0]["top"][0]["label"] == "one"
+    assert json.loads(target.read_text())["logits"] == [[pytest.approx(x) for x in (0.1, 0.7, 0.2)]]
 
 
 def test_infer__waited_for_in_vain__says_that_the_request_goes_on(market, tallystick):
