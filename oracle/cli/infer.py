@@ -96,7 +96,12 @@ def _infer(
             session.show(asked, f"look with `tallystick request show 0x{asked.request_id.hex()}`")
             return
         info = inference.wait(
-            session.context, asked.request_id, until=states[until], timeout=timeout, say=bars.say
+            session.context,
+            asked.request_id,
+            until=states[until],
+            timeout=timeout,
+            since=asked.transaction.block,
+            say=bars.say,
         )
         texts = prepayment.prepared.texts
         answer, data = inference.answer(session.context, info, prepayment.manifest, texts, top)

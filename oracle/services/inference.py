@@ -93,12 +93,14 @@ def wait(
     *,
     until: State = State.DELIVERED,
     timeout: float | None = None,
+    since: int = 0,
     say: Say | None = None,
 ) -> RequestInfo:
     """Wait until a request is answered (DELIVERED) or also paid (SETTLED).
 
     Args:
         timeout: seconds; None = as long as the request can still come to that.
+        since: block of the request, if known: nothing before it is read again and again.
 
     Raises:
         Unanswered: it expired, was cancelled, convicted or annulled, or the time is over.
@@ -106,7 +108,7 @@ def wait(
     say, said = say or (lambda _: None), ""
     started = time.monotonic()
     while True:
-        info = requests.show(context, request_id)
+        info = requests.show(context, request_id, since=since)
         text = _progress(info)
         if text != said:
             say(text)

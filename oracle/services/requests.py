@@ -27,13 +27,13 @@ class Demanded:
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────────────────
-def show(context: Context, request_id: RequestId) -> RequestInfo:
-    """Return one request with its timeline.
+def show(context: Context, request_id: RequestId, *, since: int = 0) -> RequestInfo:
+    """Return one request with its timeline; `since` is a block that is not after its own.
 
     Raises:
         NotFound: the market never logged it, or a reorg removed it.
     """
-    life = context.history.read(context.market.address, LIFE, topic(request_id))
+    life = context.history.read(context.market.address, LIFE, topic(request_id), since=since)
     if not life or not isinstance(life[0].event, Requested):
         raise NotFound(
             f"there is no request 0x{request_id.hex()}",
