@@ -108,13 +108,13 @@ def probe(api_url: str, timeout: float = 2.0) -> str:
 
 
 def start_embedded(repo: Path, *, log: Path, port: int = 0) -> Node:
-    """Start our own node on a folder of blocks.
+    """Start our own node on a folder of blocks; it ends with this process, however that ends.
 
     Raises:
         Unavailable: it does not come up (its log says why).
     """
     ready = _Lines(log)
-    process = _spawn(_embedded(repo, port), log, dict(os.environ))
+    process = _spawn([*_embedded(repo, port), "--follow"], log, dict(os.environ))
     deadline = time.monotonic() + _STARTS_WITHIN
     while time.monotonic() < deadline and process.poll() is None:
         for line in ready.new():
@@ -188,7 +188,7 @@ def _spawn(command: list[str], log: Path, environ: Mapping[str, str]) -> "subpro
         # A session of its own: Ctrl-C reaches us, and we stop it when nobody needs it any more
         return subprocess.Popen(  # noqa: S603 (our own module, or a binary on PATH)
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # what `--follow` watches
             stdout=output,
             stderr=output,
             env=dict(environ),
@@ -197,6 +197,8 @@ def _spawn(command: list[str], log: Path, environ: Mapping[str, str]) -> "subpro
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
+    if process.stdin:
+        process.stdin.close()
     if process.poll() is not None:
         return
     process.send_signal(signal.SIGTERM)

@@ -197,11 +197,18 @@ class _Body:
         return size
 
 
+def _follow(server: Server) -> None:
+    """Stop when who started us is gone, kill -9 included: our standard input ends then."""
+    sys.stdin.buffer.read()
+    server.shutdown()
+
+
 def main(arguments: list[str]) -> int:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM, SIGINT, or (with --follow) the end of standard input."""
     parser = argparse.ArgumentParser(prog="python -m oracle.ipfs.node", description=__doc__)
     parser.add_argument("--repo", type=Path, required=True, help="folder of the blocks")
     parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1; 0 = free")
+    parser.add_argument("--follow", action="store_true", help="stop when standard input ends")
     parsed = parser.parse_args(arguments)
     try:
         store = BlockStore(parsed.repo)
@@ -211,6 +218,8 @@ def main(arguments: list[str]) -> int:
         return ConfigInvalid.exit_code
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+    if parsed.follow:
+        threading.Thread(target=_follow, args=(server,), daemon=True).start()
     print(f"ready {server.url}", flush=True)
     server.serve_forever(poll_interval=0.2)
     server.server_close()

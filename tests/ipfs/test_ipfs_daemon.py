@@ -69,6 +69,21 @@ def test_start_embedded__folder_in_use__says_why(tmp_path: Path) -> None:
         node.stop()
 
 
+def test_start_embedded__who_started_it_is_killed__ends_too(tmp_path: Path) -> None:
+    starter = (
+        "import pathlib, sys, time; from oracle.ipfs import daemon; p = pathlib.Path(sys.argv[1]);"
+        "print(daemon.start_embedded(p / 'repo', log=p / 'log').pid, flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", starter, str(tmp_path)]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) as process:
+        assert process.stdout is not None
+        node = psutil.Process(int(process.stdout.readline()))
+        process.kill()
+    gone, _ = psutil.wait_procs([node], timeout=5)
+    assert gone == [node]
+
+
 @pytest.mark.parametrize("on_path", [True, False])
 def test_prepare__what_it_says_to_run__answers_where_it_says(tmp_path: Path, on_path: bool) -> None:
     environ = path_with_kubo(tmp_path / "bin") if on_path else {**os.environ, "PATH": ""}
