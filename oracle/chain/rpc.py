@@ -26,6 +26,7 @@ BlockId = int | bytes | str  # number, hash (EIP-1898) or tag
 # Methods that change something are sent once: whoever sends them knows what a repeat would do.
 _UNSAFE_PREFIXES = ("eth_send", "evm_", "anvil_", "hardhat_")
 _OVERLOADED = -32005  # EIP-1474: limit exceeded
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class RpcUnavailable(Unavailable):
@@ -102,7 +103,10 @@ class Rpc:
         self.url = url
         self.name = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
         self._client = httpx.Client(
-            timeout=timeout, transport=transport, headers={"content-type": "application/json"}
+            timeout=timeout,
+            transport=transport,
+            headers={"content-type": "application/json"},
+            trust_env=parts.hostname not in _LOOPBACK,  # no proxy to reach ourselves
         )
         self._retrying = Retrying(
             retry=retry_if_exception_type((RpcUnavailable, RpcMalformed))

@@ -78,6 +78,16 @@ def test_call__nothing_listens__rpc_unavailable_with_a_hint() -> None:
     assert "tallystick up" in caught.value.hint
 
 
+def test_call__a_proxy_is_set__not_used_for_loopback(
+    anvil: Anvil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with Rpc(anvil.url, attempts=1) as rpc:
+        assert rpc.chain_id() == 31337
+
+
 def test_expect_chain__other_chain__wrong_chain(world: World) -> None:
     with pytest.raises(WrongChain, match="31337"):
         world.rpc.expect_chain(1)
