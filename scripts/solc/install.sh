@@ -5,7 +5,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 version=0.8.30
-mkdir -p "$root/.solcx"
+mkdir -p "$root/.solcx" "$root/build/brownie" # Brownie makes no parent folders
 target="$root/.solcx/solc-v$version"
 native="$HOME/.solcx/solc-v$version"
 if [ -x "$native" ] && "$native" --version >/dev/null 2>&1; then
