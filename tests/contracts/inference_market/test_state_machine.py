@@ -274,9 +274,10 @@ class MarketMachine(RuleBasedStateMachine):
         )
 
     @some(demanded)
-    @rule(pick=picks, account=people, right=st.booleans())
-    def post(self, pick, account, right):
+    @rule(pick=picks, when=whens, account=people, right=st.booleans())
+    def post(self, pick, when, account, right):
         job = self._pick(pick, demanded)
+        self._reach(job.demand_deadline, when)
         now = self.world.time
         arguments = (job.words, self._delivery(job), OUTPUT if right else b"nonsense")
         self.both(account, "postOutput", arguments, lambda: self.books.post(job, right, now))
