@@ -152,7 +152,7 @@ def _show(
         ("IPFS", f"{settings.ipfs_api}  ({network.kinds.get('ipfs', '')})"),
         ("queue", f"{settings.redis_url}  ({network.kinds.get('redis', '')})"),
         ("market", contracts.inference_market if contracts else "not deployed"),
-        ("wallets", f"{home / 'keys'}, password in {home / 'password'}"),
+        ("wallets", f"{home / 'keys'}; export TALLYSTICK_PASSWORD_FILE={home / 'password'}"),
     ]
     session.show(document, Group(output.facts(facts), *(_part(part) for part in network.parts)))
 
