@@ -14,14 +14,13 @@ from rich.text import Text
 from oracle.cli import output
 from oracle.cli.session import Session, command
 from oracle.errors import NotFound, Unavailable
-from oracle.services import doctor
 from oracle.services.devnet import background
 
 _COLOURS = {
-    doctor.OK: "green",
-    doctor.WARNING: "yellow",
-    doctor.FAILED: "red",
-    doctor.SKIPPED: "dim",
+    "ok": "green",
+    "warning": "yellow",
+    "failed": "red",
+    "skipped": "dim",
     "running": "green",
     "waiting": "yellow",
 }
@@ -190,6 +189,8 @@ def _demo(session: Session, out: Out = Path("build/demo")) -> None:
 
 def _doctor(session: Session) -> None:
     """Check each part: RPC, chain, contracts, IPFS, Redis, store, key, disk, GPU."""
+    from oracle.services import doctor  # noqa: PLC0415 - store and queue take 0.5 s to import
+
     findings = []
     for finding in doctor.examine(session.settings):
         findings.append(finding)
