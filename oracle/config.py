@@ -106,6 +106,7 @@ def save_network(settings: Settings) -> None:
         "ipfs_api": settings.ipfs_api,
         "redis_url": settings.redis_url,
         "finality_depth": settings.finality_depth,
+        "poll_interval": settings.poll_interval,
         "contracts": asdict(settings.contracts) if settings.contracts else None,
     }
     temporary = settings.home / (NETWORK_FILE + ".tmp")

@@ -31,6 +31,7 @@ from oracle.types import ZERO32, Address, Amount
 Say = Callable[[str], None]
 STAKE = Amount(1_000 * 10**6)  # of each operator
 SERVERS = "servers"
+POLL_INTERVAL = 0.05  # seconds; the chain is on this machine, so looking often costs nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Devnet:
             ipfs_api=found.ipfs_api,
             redis_url=found.redis_url,
             password_file=str(wallets.password_file(self.settings)),
+            poll_interval=POLL_INTERVAL,
         )
 
     def deploy(self) -> None:
