@@ -286,6 +286,8 @@ contract InferenceMarket is Custody, EIP712 {
         _requireDisputes(requestId);
         uint256 staleAt = delivery.deliveredAt + request_.terms.challengeWindow() + MAX_DISPUTE_AGE;
         if (block.timestamp < staleAt) revert DisputesNotStale(requestId, staleAt);
+        Dispute storage dispute = _disputes[requestId];
+        if (dispute.demander != address(0)) revert DemandOpen(requestId, dispute.demandDeadline);
         _annul(requestId, request_, delivery.operator);
     }
 
@@ -301,10 +303,15 @@ contract InferenceMarket is Custody, EIP712 {
         uint256 refund = request_.terms.fee();
         _end(requestId, request_);
         _credit(request_.requester(), refund + compensation);
-        _credit(challenger, bounty / 2);
-        _credit(prover, bounty - bounty / 2);
         emit Convicted(requestId, operator, verdict, refund, compensation, bounty, burned);
+        _payBounty(requestId, challenger, bounty / 2);
+        _payBounty(requestId, prover, bounty - bounty / 2);
         OPERATORS.slash(operator, total, burned);
+    }
+
+    function _payBounty(bytes32 requestId, address account, uint256 amount) private {
+        _credit(account, amount);
+        emit BountyPaid(requestId, account, amount);
     }
 
     function _annul(bytes32 requestId, Request calldata request_, address operator) private {

@@ -125,6 +125,9 @@ contract ModelRegistry is IModelRegistry, ERC721 {
         uint32 challengeWindow
     ) external onlyModelOwner(modelId) {
         Terms current = _requireLive(modelId, version);
+        if (insuredMultiple < current.insuredMultiple() || challengeWindow < current.challengeWindow()) {
+            revert ProtectionLowered(modelId, version);
+        }
         Terms terms = _packTerms(
             fee,
             operatorBps,

@@ -1,9 +1,13 @@
 """Mends, at import, what eth-brownie 1.22.2 gets wrong with Anvil 1.7.1 and with immutables.
 
 Imported before the first contract is deployed: by tests/contracts/conftest.py and scripts/brownie.
-Goes when Brownie does these two things itself.
+Goes when Brownie does these three things itself.
 """
 
+import time
+from typing import Any
+
+from brownie.network import account as _account
 from brownie.network import contract as _contract
 from brownie.network.rpc import anvil as _anvil
 
@@ -39,5 +43,29 @@ def _mine(timestamp: int | None = None) -> None:
     _anvil._request("evm_mine", [] if timestamp is None else [int(timestamp)])
 
 
+def _wait_for_receipt(transact: Any) -> Any:
+    """Hand a transaction back only when its receipt can be read.
+
+    Anvil counts a mined transaction a moment before it shows the receipt. Under load Brownie looks
+    in between: it then sleeps for a second, or takes the transaction for dropped.
+    """
+
+    def _transact(self: Any, tx: dict, allow_revert: bool) -> Any:
+        txid = transact(self, tx, allow_revert)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            reply = _contract.web3.provider.make_request(
+                "eth_getTransactionReceipt", [txid.to_0x_hex()]
+            )
+            if reply.get("result"):
+                break
+            time.sleep(0.005)
+        return txid
+
+    return _transact
+
+
+_account.Account._transact = _wait_for_receipt(_account.Account._transact)
+_account.LocalAccount._transact = _wait_for_receipt(_account.LocalAccount._transact)
 _contract._verify_deployed_code = _verify_deployed_code
 _anvil.mine = _mine

@@ -139,6 +139,7 @@ interface IInferenceMarket {
         uint256 bounty,
         uint256 burned
     );
+    event BountyPaid(bytes32 indexed requestId, address indexed account, uint256 amount);
     event Annulled(bytes32 indexed requestId, address indexed operator, uint256 refund);
     event ModelEarningsCollected(uint256 indexed modelId, address indexed to, uint256 ownerFee, uint256 dataFee);
     event ProtocolEarningsCollected(address indexed to, uint256 amount);
@@ -263,7 +264,8 @@ interface IInferenceMarket {
     /// @notice Ends the request without a verdict: fee back to the requester, nobody slashed.
     function annul(Request calldata request_, Delivery calldata delivery) external;
     /// @notice The same by anyone, once disputes were open for `maxDisputeAge` seconds after the
-    /// challenge window: a dead module traps nobody's money.
+    /// challenge window: a dead module traps nobody's money. Not while a demand is open: that ends by
+    /// itself, and an operator must not escape it.
     function annulStale(Request calldata request_, Delivery calldata delivery) external;
 
     // ── Payouts ─────────────────────────────────────────────────────────────────────────────────

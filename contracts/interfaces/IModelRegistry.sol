@@ -64,6 +64,7 @@ interface IModelRegistry is IERC721 {
     error ChallengeWindowRangeInvalid(uint256 min, uint256 max);
     error SharesTooHigh(uint256 sumBps, uint256 maxBps);
     error InsuredMultipleInvalid(uint256 given, uint256 max);
+    error ProtectionLowered(uint256 modelId, uint32 version);
     error ChallengeWindowInvalid(uint256 given, uint256 min, uint256 max);
 
     /// @notice Mints a model to the caller. `name` is a label (1…64 bytes), not an identity.
@@ -79,6 +80,8 @@ interface IModelRegistry is IERC721 {
     ) external returns (uint32 version, bytes32 head);
 
     /// @notice Sets price and shares for later requests; assurance and tolerance stay as published.
+    /// What protects requesters, insured multiple and challenge window, may only rise: a request in
+    /// flight bounds its fee by `maxFee`, and must not find less insurance than it was shown.
     function setTerms(
         uint256 modelId,
         uint32 version,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {IInferenceMarket, Order, Request, Claim, Delivery} from "../interfaces/IInferenceMarket.sol";
+import {IInferenceMarket, Order, Request, Claim} from "../interfaces/IInferenceMarket.sol";
 import {Terms} from "./Terms.sol";
 
 /// @title What a commitment slot holds in each state of a request.

@@ -147,6 +147,13 @@ class Convicted(Event):
 
 
 @_event
+class BountyPaid(Event):
+    request_id: RequestId
+    account: Address
+    amount: Amount
+
+
+@_event
 class ModelEarningsCollected(Event):
     model_id: int
     to: Address

@@ -58,6 +58,10 @@ SENTENCES: dict[str, Sentence] = {
     "InsuredMultipleInvalid": _S(
         "An insurance of {given} times the fee is too much; {max} is the most."
     ),
+    "ProtectionLowered": _S(
+        "Insurance and challenge window of version {version} of model {modelId} may only rise.",
+        "publish a new version for weaker terms",
+    ),
     "ProgramUnknown": _S(
         "No valid program is registered under the root {modelRoot:id}.",
         "register the program before the version",

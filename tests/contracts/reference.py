@@ -233,6 +233,7 @@ class Books:
         require(job.phase == "delivered", "RequestStateMismatch")
         require(job.open > 0, "DisputesMissing")
         require(now >= job.window_end + MAX_DISPUTE_AGE, "DisputesNotStale")
+        require(job.demander is None, "DemandOpen")
         self._annul(job)
 
     def _convict(self, job: Job, challenger: str, prover: str) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.contracts.market import (
+    DEMAND_PERIOD,
     DOLLAR,
     EQUIVOCATION,
     EXACT,
@@ -105,6 +106,11 @@ def test_convict__wrong_output__pays_challenger_and_prover(
     assert contract.balanceOf(bob) == contract.balanceOf(rival) == bounty // 2
     assert operators.stakeOf(operator) == (100 * DOLLAR - LOCK, 0, True)
     assert transaction.events["Convicted"]["verdict"] == EQUIVOCATION
+    request_id = market.id_of(disputed[0])
+    assert [dict(event) for event in transaction.events["BountyPaid"]] == [
+        {"requestId": request_id, "account": account, "amount": bounty // 2}
+        for account in (bob, rival)
+    ]
     assert contract.openDisputesOf(market.id_of(disputed[0])) == 0
     with refuses("RequestStateMismatch", market.id_of(disputed[0])):
         market.finalize(*disputed)
@@ -130,11 +136,13 @@ def test_convict__output_demanded_too__gives_the_bond_back(
 
 
 def test_annul__no_verdict__refunds_and_slashes_nobody(
-    market, contract, operators, disputed, committee, alice, operator
+    market, contract, operators, disputed, committee, alice, operator, bob
 ):
     before = contract.balanceOf(alice)
+    contract.demandOutput(*disputed, {"from": bob, "value": 3})
     transaction = contract.annul(*disputed, {"from": committee})
     assert contract.balanceOf(alice) == before + FEE
+    assert contract.bondOf(bob) == 3
     assert operators.stakeOf(operator) == (100 * DOLLAR, 0, True)
     assert market.commitment() == 1
     assert dict(transaction.events["Annulled"]) == {
@@ -157,13 +165,24 @@ def test_annul_stale__second_too_early__reverts(market, contract, disputed, bob)
         contract.annulStale(*disputed, {"from": bob})
 
 
+def test_annul_stale__output_demanded__is_no_escape_from_the_demand(
+    market, contract, disputed, operator, bob
+):
+    stale_at = disputed[1][1] + WINDOW + MAX_DISPUTE_AGE
+    at(stale_at)
+    time = contract.demandOutput(*disputed, {"from": bob}).timestamp
+    with refuses("DemandOpen", market.id_of(disputed[0]), time + DEMAND_PERIOD):
+        contract.annulStale(*disputed, {"from": operator})
+    at(time + DEMAND_PERIOD)
+    assert "Convicted" in contract.convictWithheld(*disputed, {"from": bob}).events
+
+
 def test_annul_stale__module_never_closes__anyone_frees_the_money(
     market, contract, operators, disputed, alice, operator, bob
 ):
     before = contract.balanceOf(alice)
-    contract.demandOutput(*disputed, {"from": bob, "value": 3})
     at(disputed[1][1] + WINDOW + MAX_DISPUTE_AGE)
     contract.annulStale(*disputed, {"from": bob})
     assert contract.balanceOf(alice) == before + FEE
     assert operators.stakeOf(operator) == (100 * DOLLAR, 0, True)
-    assert contract.bondOf(bob) == 3
+    assert market.commitment() == 1

@@ -106,7 +106,7 @@ def test_finalize__by_anyone__splits_the_fee(market, contract, operators, operat
 
 
 def test_finalize__fee_that_does_not_divide__dust_is_the_owners(market, registry, owner):
-    registry.setTerms(1, 1, 9_999, 3_333, 3_333, 1, WINDOW, {"from": owner})
+    registry.setTerms(1, 1, 9_999, 3_333, 3_333, 5, WINDOW, {"from": owner})
     request, delivery = market.delivered()
     event = market.finalize(request, delivery).events["Finalized"]
     assert (event["operatorFee"], event["dataFee"], event["protocolFee"]) == (3_332, 3_332, 499)
@@ -116,16 +116,16 @@ def test_finalize__fee_that_does_not_divide__dust_is_the_owners(market, registry
 def test_finalize__largest_fee_and_shares__does_not_overflow(
     market, contract, token, registry, owner, alice, operators, operator, accounts
 ):
-    registry.setTerms(1, 1, 2**40, 9_000, 0, 1, WINDOW, {"from": owner})
+    registry.setTerms(1, 1, 2**38, 9_000, 0, 5, WINDOW, {"from": owner})
     for _ in range(4):
         token.faucet(alice, 10**12, {"from": alice})
         token.faucet(operator, 10**12, {"from": alice})
-    contract.deposit(alice, 2**40, {"from": alice})
-    operators.stake(operator, 2**41, {"from": operator})
-    request, delivery = market.delivered(maxFee=2**40)
+    contract.deposit(alice, 2**38, {"from": alice})
+    operators.stake(operator, 3 * 10**12, {"from": operator})
+    request, delivery = market.delivered(maxFee=2**38)
     event = market.finalize(request, delivery).events["Finalized"]
-    assert event["operatorFee"] == 2**40 * 9 // 10
-    assert event["ownerFee"] + event["protocolFee"] == 2**40 - event["operatorFee"]
+    assert event["operatorFee"] == 2**38 * 9 // 10
+    assert event["ownerFee"] + event["protocolFee"] == 2**38 - event["operatorFee"]
 
 
 def test_finalize__batch__accumulates(market, contract, registry, operators, owner, operator):

@@ -48,7 +48,7 @@ def test_collect_model__with_credits__pays_contributors_too(
 def test_collect_model__credits_but_no_data_share__pays_the_holder(
     market, contract, registry, token, credits, owner, bob
 ):
-    registry.setTerms(1, 1, FEE, 7_000, 0, 1, 60, {"from": owner})
+    registry.setTerms(1, 1, FEE, 7_000, 0, 5, 60, {"from": owner})
     credits.setCredits(1, True, {"from": bob})
     market.finalize(*market.delivered())
     contract.collectModelEarnings(1, {"from": bob})
@@ -59,7 +59,7 @@ def test_collect_model__credits_but_no_data_share__pays_the_holder(
 def test_collect_model__owner_keeps_nothing_for_himself__data_is_paid(
     market, contract, registry, token, credits, owner, bob
 ):
-    registry.setTerms(1, 1, FEE, 0, 9_000, 1, 60, {"from": owner})
+    registry.setTerms(1, 1, FEE, 0, 9_000, 5, 60, {"from": owner})
     credits.setCredits(1, True, {"from": bob})
     market.finalize(*market.delivered())
     contract.collectModelEarnings(1, {"from": bob})

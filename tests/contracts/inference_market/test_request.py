@@ -167,7 +167,7 @@ def test_request__same_words_on_another_market__has_another_id(
 
 def test_request__terms_changed_later__keeps_its_snapshot(market, registry, owner):
     request = market.request()
-    registry.setTerms(1, 1, 9 * FEE, 0, 0, 1, 10, {"from": owner})
+    registry.setTerms(1, 1, 9 * FEE, 0, 0, 9, 600, {"from": owner})
     delivery = market.deliver(request)
     settled = market.finalize(request, delivery).events["Finalized"]
     assert settled["operatorFee"] == FEE * 7_000 // 10_000

@@ -397,10 +397,10 @@ class MarketMachine(RuleBasedStateMachine):
             answered = (job.words, self._delivery(job))
             if waiting(job):
                 self.world.call(STRANGER, "InferenceMarket", "cancelExpired", *undelivered)
-            elif job.open:
-                self.world.call(STRANGER, "InferenceMarket", "annulStale", *answered)
             elif job.demander:
                 self.world.call(STRANGER, "InferenceMarket", "convictWithheld", *answered)
+            elif job.open:
+                self.world.call(STRANGER, "InferenceMarket", "annulStale", *answered)
             else:
                 arguments = [[argument] for argument in answered]
                 self.world.call(STRANGER, "InferenceMarket", "finalize", *arguments)

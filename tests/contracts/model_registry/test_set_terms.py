@@ -1,8 +1,10 @@
 """ModelRegistry.setTerms and retireVersion: what an owner may change after publishing."""
 
+import pytest
+
 from tests.contracts.market import FEE, WINDOW, refuses
 
-TERMS = (2 * FEE, 1, 2, 3, WINDOW)
+TERMS = (2 * FEE, 1, 2, 6, WINDOW + 1)
 RETIRED = 1 << 216
 
 
@@ -24,12 +26,20 @@ def test_set_terms__retired_version__reverts(model, registry, owner):
 
 def test_set_terms__shares_too_high__reverts(model, registry, owner):
     with refuses("SharesTooHigh", 9_001, 9_000):
-        registry.setTerms(1, 1, FEE, 9_000, 1, 1, WINDOW, {"from": owner})
+        registry.setTerms(1, 1, FEE, 9_000, 1, 5, WINDOW, {"from": owner})
+
+
+@pytest.mark.parametrize(("multiple", "window"), [(4, WINDOW), (5, WINDOW - 1)])
+def test_set_terms__less_protection_than_published__reverts(
+    model, registry, owner, multiple, window
+):
+    with refuses("ProtectionLowered", 1, 1):
+        registry.setTerms(1, 1, FEE, 0, 0, multiple, window, {"from": owner})
 
 
 def test_set_terms__in_order__keeps_assurance_and_tolerance(model, registry, owner):
     transaction = registry.setTerms(1, 1, *TERMS, {"from": owner})
-    word = 2 * FEE | 1 << 64 | 2 << 80 | 3 << 96 | WINDOW << 112 | 1_000 << 144 | 1 << 208
+    word = 2 * FEE | 1 << 64 | 2 << 80 | 6 << 96 | 61 << 112 | 1_000 << 144 | 1 << 208
     assert registry.termsOf(1, 1) == word
     assert transaction.events["TermsSet"]["terms"] == word
 
