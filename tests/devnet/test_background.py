@@ -128,3 +128,21 @@ def test_write__read_back__is_equal(tmp_path: Path) -> None:
     background.write(tmp_path, network)
     assert background.read(tmp_path) == network
     assert json.loads((tmp_path / background.FILE).read_text())["parts"][0]["name"] == "redis"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_stoppable__signal_dropped_by_a_finalizer__is_raised_again() -> None:
+    class Finalized:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)  # the handler runs in here, where Python drops what it raises
+
+    ended = False
+    with pytest.raises(background.Stopped), background.stoppable():  # noqa: PT012
+        try:
+            Finalized()
+            time.sleep(10)
+        finally:
+            time.sleep(1.2)  # two alarms pass: cleaning up is not disturbed
+            ended = True
+    assert ended

@@ -26,6 +26,7 @@ FILE = "devnet.json"
 LOG = "devnet.log"
 _STOP_PATIENCE = 45.0  # seconds: above the supervisor's own grace for a handful of children
 _START_PATIENCE = 120.0  # seconds
+_SWALLOWED_AFTER = 0.5  # seconds until a stop that had no effect is repeated
 _CLOCK_SLACK = 1.0  # seconds by which two readings of one start time may differ
 
 
@@ -105,19 +106,33 @@ def refuse_second(home: Path) -> None:
 def stoppable() -> Iterator[None]:
     """Turn the first SIGINT, SIGTERM or SIGHUP into `Stopped`; later ones do not disturb the end.
 
+    Python drops an exception that a signal raises inside a finalizer or a weak reference's callback
+    (imports have some), so an alarm looks after it: while nothing unwinds, it raises again.
     Main thread only.
     """
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    asked: list[Stopped] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
         for each in numbers:
             signal.signal(each, signal.SIG_IGN)
-        raise Stopped(number)
+        asked.append(Stopped(number))
+        signal.setitimer(signal.ITIMER_REAL, _SWALLOWED_AFTER, _SWALLOWED_AFTER)
+        raise asked[0]
+
+    def insist(_number: int, _frame: FrameType | None) -> None:
+        handled = sys.exc_info()[1]
+        while handled is not None and handled is not asked[0]:
+            handled = handled.__context__
+        if handled is None:
+            raise asked[0]
 
     previous = {number: signal.signal(number, stop) for number in numbers}
+    previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, insist)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in previous.items():
             signal.signal(number, handler)
 
