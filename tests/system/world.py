@@ -12,9 +12,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 from redis import Redis
 
 from oracle.chain import keys
@@ -172,15 +174,24 @@ class World:
 
     def fork_watcher(self, **more: str) -> int:
         """Start a watcher and return its pid."""
+        return self._fork("watcher", **more)
+
+    def fork_submitter(self, **more: str) -> int:
+        """Start the real submitter and return its pid."""
+        return self._fork("submit", **(self._secrets() | more))
+
+    def _fork(self, role: str, **more: str) -> int:
         if self._zygote is None:
-            with (self.home / "watcher.log").open("ab") as log:
+            with (self.home / "zygote.log").open("ab") as log:
                 self._zygote = subprocess.Popen(
                     [sys.executable, "-m", "tests.system.zygote"],
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
                 )  # fmt: skip
         assert self._zygote.stdin is not None
         assert self._zygote.stdout is not None
-        self._zygote.stdin.write(json.dumps(self.environ(**more)) + "\n")
+        log_path = str(self.home / f"{role}.log")
+        order = {"role": role, "environ": self.environ(**more), "log": log_path}
+        self._zygote.stdin.write(json.dumps(order) + "\n")
         self._zygote.stdin.flush()
         return int(self._zygote.stdout.readline())
 
@@ -200,15 +211,16 @@ class World:
 
     def start_submitter(self) -> subprocess.Popen[bytes]:
         """Start the real submitter."""
+        return self.start("worker", "--role", "submit", **self._secrets())
+
+    def _secrets(self) -> dict[str, str]:
+        """Return the variables that only the submitter gets."""
         keystore, password = self.home / "op.json", self.home / "password"
         if not keystore.exists():
             password.write_text("secret")
             password.chmod(0o600)
             keys.save(keystore, dev_account(1), keys.password_file(password), scrypt_n=2)
-        return self.start(
-            "worker", "--role", "submit",
-            TALLYSTICK_KEY=str(keystore), TALLYSTICK_PASSWORD_FILE=str(password),
-        )  # fmt: skip
+        return {"TALLYSTICK_KEY": str(keystore), "TALLYSTICK_PASSWORD_FILE": str(password)}
 
     # ── What came of it ─────────────────────────────────────────────────────────────────────────
 
@@ -267,6 +279,9 @@ class World:
                 process.kill()
             process.wait()
         if self._zygote is not None:
+            for forked in psutil.Process(self._zygote.pid).children():
+                with suppress(psutil.NoSuchProcess):
+                    forked.kill()
             self._zygote.kill()
             self._zygote.wait()
         self.store.close()

@@ -1,25 +1,43 @@
-"""Starts watchers quickly: everything is imported once, and each line on stdin forks one.
+"""Starts watchers and submitters quickly: all is imported once, each line on stdin forks one.
 
-What is forked runs `oracle.watcher.main`, as `python -m oracle.watcher` does, in its own process.
+What is forked runs `oracle.watcher.main`, or `worker.__main__.main` with the role `submit`, as
+`python -m` does, in its own process.
 """
 
 import json
 import os
 import signal
 import sys
+from collections.abc import Mapping
 
 from oracle import watcher
+from worker import __main__ as worker
+from worker import app, submit
+
+PRELOADED = (app, submit)  # what the worker's main imports late
 
 
 def run() -> None:
-    """Fork a watcher for each line, a JSON object that is its environment; answer with its pid."""
+    """Fork a process for each line, an order as JSON; answer with its pid.
+
+    An order has `role` (watcher or submit), `environ` and `log`, the file that gets its output.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     for line in sys.stdin:
-        environ = json.loads(line)
+        order = json.loads(line)
         if (pid := os.fork()) == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            os._exit(watcher.main(environ))
+            _become(order["role"], order["environ"], order["log"])
         print(pid, flush=True)
+
+
+def _become(role: str, environ: Mapping[str, str], log: str) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    for number in (1, 2):
+        os.dup2(output, number)
+    os.environ.clear()
+    os.environ.update(environ)
+    os._exit(watcher.main(environ) if role == "watcher" else worker.main(["--role", "submit"]))
 
 
 if __name__ == "__main__":
