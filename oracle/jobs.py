@@ -29,8 +29,9 @@ of its own.
                           Cancelled ─▶ cancelled     own failure, conviction ─▶ failed
 ```
 `[step]` is the message that a state wants on the queue. It is sent when the state is entered, and
-again while the state lasts: after `requeue_after` (doubling), after a reported failure, and at once
-when the queue has lost its memory. Messages are therefore *at least once*; effects are exactly
+again while the state lasts: after `requeue_after` (doubling), after a quarter of the time that is
+left where lateness costs (deliver, post_output), after a reported failure, and at once when the
+queue has lost its memory. Messages are therefore *at least once*; effects are exactly
 once because the contract accepts one delivery per request and the submitter stands by one answer.
 
 Times are chain times; a deadline has passed when it is reached, as in the contracts. Every
@@ -66,6 +67,7 @@ _STEP_OF = {
 }
 NOT_SENT = ""  # the generation of a message that no queue has taken yet
 _MAX_DOUBLINGS = 5  # a message is repeated at the latest after 32 × requeue_after
+_URGENT_AFTER = 1.0  # seconds: the shortest pause between two messages of one job
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,7 @@ def advance(job: Job, clock: Clock, operator: Operator, authorised: bool) -> tup
 
 def _send(job: Job, step: Step, clock: Clock, operator: Operator, silent: bool) -> tuple[Job, bool]:
     delay = operator.requeue_after * 2 ** min(job.attempt, _MAX_DOUBLINGS)
+    delay = min(delay, max(_URGENT_AFTER, (_deadline(job, step) - clock.chain) / 4))
     sending = replace(
         job,
         step=step,
@@ -185,6 +188,17 @@ def _send(job: Job, step: Step, clock: Clock, operator: Operator, silent: bool) 
         generation=NOT_SENT,
     )
     return (sent(sending, clock.generation), False) if silent else (sending, True)
+
+
+def _deadline(job: Job, step: Step) -> Timestamp:
+    """Return when a message that went lost would cost money; of the cheap steps, repeated early."""
+    match step:
+        case Step.DELIVER:
+            return job.claim.until if job.phase is Phase.CLAIMED else job.request.priority_until
+        case Step.POST_OUTPUT:
+            return job.demand_until
+        case _:
+            return NEVER
 
 
 def sent(job: Job, generation: str) -> Job:

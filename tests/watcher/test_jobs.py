@@ -175,6 +175,25 @@ def test_advance__no_progress__repeats_after_longer_and_longer():
     assert times == [60, 180, 420]
 
 
+def test_advance__demand_not_answered__repeats_while_there_is_time():
+    job = learn(from_events(requested(), [delivered(ME, 1010)]), demanded(1060))
+    times = []
+    for second in range(60):
+        job, steps = tick(job, clock(1020 + second, float(second)))
+        times += [second] * len(steps)
+
+    assert times == [0, 10, 18, 24, 28, 31, 34, 36, 37, 38, 39]
+
+
+def test_advance__delivery_lost_in_a_short_priority_window__repeats_within_it():
+    job, _ = tick(from_events(requested()), clock(1000, 0.0))
+    job, _ = tick(replace(job, answer=ANSWER), clock(1002, 2.0))
+    job, early = tick(job, clock(1008, 8.0))
+    job, steps = tick(job, clock(1009, 9.0))
+
+    assert (early, steps) == ([], [Step.DELIVER])
+
+
 def test_advance__reported_failure__repeats_soon_and_once():
     job, _ = tick(from_events(requested()), clock(1000, 0.0))
     job = replace(job, failures=1)

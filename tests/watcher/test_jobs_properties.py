@@ -133,7 +133,7 @@ def test_advance__any_number_of_looks__sends_a_step_once(operator, history, now,
     job = fold(operator, history, None)
     messages = 0
     for look in range(looks):
-        job, send = advance(job, Clock(Timestamp(now), look / 10, "g"), OPERATOR, True)
+        job, send = advance(job, Clock(Timestamp(now), look / 100, "g"), OPERATOR, True)
         messages += send
         job = sent(job, "g") if send else job
 
