@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {Request, Delivery} from "./IInferenceMarket.sol";
+import {Assurance} from "./IModelRegistry.sol";
+import {Step, Opening} from "./IStepVerifier.sol";
+
+/// @notice What a version's record says beside model and version; `headAt` is its hash.
+struct VersionRecord {
+    bytes32 prevHead;
+    bytes32 manifestDigest;
+    bytes32 modelRoot;
+    uint64 tolerance;
+    address publisher;
+    uint40 timestamp;
+}
+
+/// @notice What an operator signs off chain (EIP-712 `Receipt`); traceRoot 0 = not stated.
+struct Receipt {
+    bytes32 outputRoot;
+    bytes32 traceRoot;
+    bytes signature; // by the operator; ERC-1271 for contracts; empty = no receipt
+}
+
+/// @notice The tensor that an operator of the program wrote, as the program's words show it.
+struct TensorProof {
+    uint256[] preamble; // header word and input spec words
+    uint256[9] operator;
+    bytes32[] operatorPath;
+    Opening result; // root and path in the trace; path empty for the delivered output
+}
+
+/// @notice Whose move it is in a challenge, and what is asked.
+enum Turn {
+    None, // no such challenge, or ended
+    Challenger,
+    Trace, // operator: commitTrace
+    Node, // operator: openNode or revealLeaves
+    Step // operator: answerStep
+}
+
+/// @notice Everything that is fixed at deployment.
+struct GameConfig {
+    address market;
+    address registry;
+    address verifier;
+    uint32 minReply; // seconds that every turn lasts at the least
+    uint32 clock; // seconds of thinking that each side of a challenge has in all, beyond which turns last minReply
+}
+
+/// @notice One challenger's game about one delivery.
+struct Challenge {
+    Turn turn;
+    uint8 demands; // asked so far; at most MAX_DEMANDS
+    uint40 turnSince; // unix seconds
+    uint40 deadline; // of the turn
+    uint32 challengerClock; // seconds left
+    uint32 operatorClock;
+    uint40 witnessBlock; // block of the witness; 0 = none
+    uint96 bond; // wei
+    bytes32 witness;
+    uint256 target; // what is demanded or was revealed: op u16 │ level u8 │ index u64, or op │ row │ col
+}
+
+/// @title Convicts a wrong answer of an exact model by computing one element of one operator again.
+/// @notice docs/exact.md, section 7, draws the game. Times are half-open: a turn that ends at t is over at t.
+/// All money in stake and fees stays in the market; this contract holds challengers' bonds alone.
+interface IDisputeGame {
+    event Challenged(
+        bytes32 indexed requestId,
+        address indexed challenger,
+        bytes32 witness,
+        uint256 bond,
+        uint256 deadline
+    );
+    event TraceCommitted(bytes32 indexed requestId, bytes32 traceRoot, bytes32[] leaves);
+    event ReceiptAccepted(bytes32 indexed requestId, bytes32 traceRoot);
+    event NodeDemanded(
+        bytes32 indexed requestId,
+        address indexed challenger,
+        uint256 op,
+        uint256 level,
+        uint256 index,
+        uint256 deadline
+    );
+    event NodeOpened(
+        bytes32 indexed requestId,
+        address indexed challenger,
+        uint256 op,
+        uint256 level,
+        uint256 index,
+        bytes32[] nodes
+    );
+    event LeavesRevealed(
+        bytes32 indexed requestId,
+        address indexed challenger,
+        uint256 op,
+        uint256 level,
+        uint256 index,
+        bytes data
+    );
+    event StepDemanded(
+        bytes32 indexed requestId,
+        address indexed challenger,
+        uint256 op,
+        uint256 row,
+        uint256 col,
+        uint256 deadline
+    );
+    event StepAnswered(bytes32 indexed requestId, address indexed challenger, uint256 op, uint256 row, uint256 col);
+    event ChallengeFailed(bytes32 indexed requestId, address indexed challenger, uint256 toOperator, uint256 burned);
+    event FaultProven(bytes32 indexed requestId, address indexed challenger, uint256 op, uint256 row, uint256 col);
+    event EquivocationProven(bytes32 indexed requestId, address indexed challenger, bytes32 first, bytes32 second);
+    event SilenceProven(bytes32 indexed requestId, address indexed challenger);
+    event BondReleased(bytes32 indexed requestId, address indexed challenger, uint256 amount);
+    event BondWithdrawn(address indexed account, uint256 amount);
+
+    error ConfigInvalid(string field);
+    error BondTooLow(uint256 given, uint256 needed);
+    error ChallengeExists(bytes32 requestId, address challenger);
+    error ChallengeMissing(bytes32 requestId, address challenger);
+    error TurnInvalid(bytes32 requestId, address challenger, Turn current);
+    error TurnOver(bytes32 requestId, uint256 deadline);
+    error TurnOpen(bytes32 requestId, uint256 deadline);
+    error CallerNotOperator(bytes32 requestId, address caller);
+    error RecordMismatch(uint256 modelId, uint256 version);
+    error TraceMissing(bytes32 requestId);
+    error TraceAlreadyCommitted(bytes32 requestId, bytes32 traceRoot);
+    error LeavesInvalid(uint256 given, uint256 expected);
+    error DemandsExhausted(bytes32 requestId, address challenger);
+    error TargetInvalid(uint256 op, uint256 level, uint256 index);
+    error OpeningInvalid(bytes32 requestId);
+    error WitnessMissing(bytes32 requestId, address challenger);
+    error WitnessMismatch(bytes32 requestId, address challenger);
+    error WitnessTooYoung(bytes32 requestId, uint256 provableFrom);
+    error StepConsistent(uint256 op, uint256 row, uint256 col);
+    error StepInconsistent(uint256 op, uint256 row, uint256 col);
+    error ReceiptInvalid(bytes32 requestId, address signer);
+    error ReceiptsAgree(bytes32 requestId);
+    error RequestLive(bytes32 requestId);
+    error AmountZero();
+    error TransferFailed(address to, uint256 amount);
+
+    // ── Challenge ───────────────────────────────────────────────────────────────────────────────
+    /// @notice Opens a game. `witness` = keccak256(abi.encode(requestId, challenger, salt, op, row, col)), or 0 to demand the trace.
+    function challenge(Request calldata request, Delivery calldata delivery, bytes32 witness) external payable;
+    /// @notice Shows a fault. A receipt brings the trace root when the chain has none (empty otherwise).
+    function prove(
+        Request calldata request,
+        Delivery calldata delivery,
+        VersionRecord calldata record,
+        Receipt calldata receipt,
+        bytes32 salt,
+        Step calldata step
+    ) external;
+    /// @notice Asks for the node `index` at `level` (0 = root) of the tensor that operator `op` wrote.
+    function demandNode(
+        Request calldata request,
+        Delivery calldata delivery,
+        uint256 op,
+        uint256 level,
+        uint256 index
+    ) external;
+    /// @notice Asks the operator to prove one element itself.
+    function demandStep(
+        Request calldata request,
+        Delivery calldata delivery,
+        uint256 op,
+        uint256 row,
+        uint256 col
+    ) external;
+    /// @notice Convicts on two contradicting signatures, or on one that contradicts the delivery. Needs no challenge or bond.
+    function proveEquivocation(
+        Request calldata request,
+        Delivery calldata delivery,
+        Receipt calldata first,
+        Receipt calldata second
+    ) external payable;
+
+    // ── Reply: the operator ─────────────────────────────────────────────────────────────────────
+    /// @notice Posts the tensor leaves of operators 0 … nOps−2, in order. Once per request.
+    function commitTrace(
+        Request calldata request,
+        Delivery calldata delivery,
+        VersionRecord calldata record,
+        address challenger,
+        uint256[] calldata preamble,
+        bytes32 graphRoot,
+        bytes32[] calldata leaves
+    ) external;
+    /// @notice Shows the nodes `min(6, levels left)` levels below the demanded one.
+    /// @param path from the demanded node up to the tensor's root.
+    function openNode(
+        Request calldata request,
+        Delivery calldata delivery,
+        VersionRecord calldata record,
+        address challenger,
+        TensorProof calldata tensor,
+        bytes32[] calldata nodes,
+        bytes32[] calldata path
+    ) external;
+    /// @notice Shows the logical bytes below the demanded node, at most 5 levels above the leaves.
+    function revealLeaves(
+        Request calldata request,
+        Delivery calldata delivery,
+        VersionRecord calldata record,
+        address challenger,
+        TensorProof calldata tensor,
+        bytes calldata data,
+        bytes32[] calldata path
+    ) external;
+    /// @notice Brings the demanded step; it must be consistent.
+    function answerStep(
+        Request calldata request,
+        Delivery calldata delivery,
+        VersionRecord calldata record,
+        address challenger,
+        Step calldata step
+    ) external;
+
+    // ── End: anyone ─────────────────────────────────────────────────────────────────────────────
+    /// @notice Convicts an operator whose turn is over.
+    function convictSilent(Request calldata request, Delivery calldata delivery, address challenger) external;
+    /// @notice Ends a challenge whose challenger's turn is over.
+    function lapse(Request calldata request, Delivery calldata delivery, address challenger) external;
+    /// @notice Gives back the bond of a challenge whose request ended in another way.
+    function releaseBond(Request calldata request, Delivery calldata delivery, address challenger) external;
+    function withdrawBond() external;
+
+    // ── Views ───────────────────────────────────────────────────────────────────────────────────
+    function config() external view returns (GameConfig memory);
+    function challengeOf(bytes32 requestId, address challenger) external view returns (Challenge memory);
+    function traceRootOf(bytes32 requestId) external view returns (bytes32);
+    function firstChallengerOf(bytes32 requestId) external view returns (address);
+    function bondOf(address account) external view returns (uint256);
+    /// @notice Wei that a challenge needs now: 2 × 1,200,000 × base fee.
+    function bondNeeded() external view returns (uint256);
+    function receiptHash(bytes32 requestId, bytes32 outputRoot, bytes32 traceRoot) external view returns (bytes32);
+}
