@@ -42,6 +42,9 @@ def register(app: typer.Typer) -> None:
     command(
         group, "demand", spends=True, example=f"tallystick request demand {some} --yes --key alice"
     )(_demand)
+    command(group, "convict", key=True, example=f"tallystick request convict {some} --key alice")(
+        _convict
+    )
 
 
 def _show(
@@ -127,6 +130,16 @@ def _demand(session: Session, request_id: Id) -> None:
     )
     done = requests.demand(session.context, wallet, request_id, bond)
     session.show(done, f"the operator has until {format_time(done.deadline)}")
+
+
+def _convict(session: Session, request_id: Id) -> None:
+    """Convict an operator that did not post a demanded answer in time; anyone may."""
+    done = requests.convict(session.context, session.wallet, request_id)
+    session.show(
+        done,
+        f"{done.operator} is convicted: {format_amount(done.to_requester)} to the requester, "
+        f"a bounty of {format_amount(done.bounty)} to who demanded and who convicted",
+    )
 
 
 def _facts(info: RequestInfo) -> Any:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from oracle.chain.events import OutputDemanded, Requested
+from oracle.chain.events import Convicted, OutputDemanded, Requested
 from oracle.chain.revert import ContractError
 from oracle.chain.wallet import Wallet
 from oracle.errors import InputInvalid, NotFound, PermanentError
@@ -12,7 +12,7 @@ from oracle.services.context import Context
 from oracle.services.history import Happened, topic
 from oracle.services.receipts import Sent, send
 from oracle.services.timeline import LIFE, Moment, RequestInfo, State
-from oracle.types import NO_CLAIM, Address, Delivery, Request, RequestId, Timestamp, Wei
+from oracle.types import NO_CLAIM, Address, Amount, Delivery, Request, RequestId, Timestamp, Wei
 
 BOND_MARGIN = (125, 100)  # of the bond that a simulation asks for: the base fee moves
 
@@ -24,6 +24,16 @@ class Demanded:
     transaction: Sent
     bond: Wei
     deadline: Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class Conviction:
+    """What the end of a withheld answer paid."""
+
+    transaction: Sent
+    operator: Address
+    to_requester: Amount  # its fee, and the compensation
+    bounty: Amount  # half to whoever demanded, half to whoever convicted
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────────────────
@@ -136,6 +146,20 @@ def demand(context: Context, wallet: Wallet, request_id: RequestId, bond: Wei) -
     call = context.market.demand_output(request, delivery, bond)
     transaction, receipt = send(wallet, call)
     return Demanded(transaction, bond, receipt.one(OutputDemanded).deadline)
+
+
+def convict(context: Context, wallet: Wallet, request_id: RequestId) -> Conviction:
+    """Convict an operator that did not post a demanded output in time; anyone may.
+
+    Raises:
+        ContractError: nobody demanded it, it was posted, or there is still time.
+        PermanentError: the request has no answer, or has ended.
+    """
+    request, delivery = _delivered(context, request_id)
+    transaction, receipt = send(wallet, context.market.convict_withheld(request, delivery))
+    event = receipt.one(Convicted)
+    paid = Amount(event.refund + event.compensation)
+    return Conviction(transaction, event.operator, paid, event.bounty)
 
 
 def _delivered(context: Context, request_id: RequestId) -> tuple[Request, Delivery]:

@@ -14,7 +14,7 @@ from oracle.config import save_network
 from oracle.protocol import tensor
 from oracle.services import requests
 from oracle.services.timeline import State
-from oracle.types import NO_CLAIM, ZERO32
+from oracle.types import NO_CLAIM, ZERO32, Bytes32
 
 pytestmark = pytest.mark.real
 IMAGE = "[[[[0.0, 0.5], [1.0, 0.25]]]]"
@@ -105,6 +105,26 @@ def test_terms__changed_then_retired__bind_new_requests(market, tallystick):
     tallystick("model", "retire", "1@1", *OWNER)
     refused = tallystick("infer", "1@1", "--input", IMAGE, *ALICE, code=77)
     assert "retired" in refused["message"]
+
+
+def test_convict__answer_withheld__needs_a_demand_and_its_deadline(market, tallystick):
+    asked = tallystick("infer", "1", "--input", IMAGE, *ALICE)["request_id"]
+    context = market.context
+    request = requests.show(context, bytes.fromhex(asked[2:])).request
+    market.wallet("op1").send(context.market.deliver(request, NO_CLAIM, Bytes32(b"1" * 32), ZERO32))
+    refused = tallystick("request", "convict", asked, "--key", "owner", code=77)
+    assert "Nobody demanded" in refused["message"]
+    tallystick("request", "demand", asked, *ALICE)
+    refused = tallystick("request", "convict", asked, "--key", "owner", code=77)
+    assert "The operator has until" in refused["message"]
+    context.rpc.call("evm_increaseTime", context.market.config().demand_period)
+    context.rpc.call("evm_mine")
+    done = tallystick("request", "convict", asked, "--key", "owner")
+    assert done["operator"] == market.wallet("op1").address
+    assert float(done["to_requester"]) > 0.05
+    assert tallystick("request", "show", asked)["state"] == "convicted"
+    again = tallystick("request", "convict", asked, "--key", "owner", code=77)
+    assert "is not in the state this call needs" in again["message"]
 
 
 def test_show__wrong_password__says_so(market, tallystick, tmp_path):

@@ -1,12 +1,14 @@
-"""Stands for the infer worker: answers messages with random digests, and writes down what it did.
+"""Stands for the infer worker: answers messages with random bytes, and writes down what it did.
 
+With `--publish` the bytes are put on IPFS, where whoever knows their digest finds them.
 Two answers to one request never agree, so that an operator that stood by two would be found out.
 """
 
+import argparse
+import hashlib
 import json
 import os
 import secrets
-import sys
 import time
 
 from celery import Celery
@@ -14,15 +16,17 @@ from kombu import Connection, Queue
 from kombu.mixins import ConsumerMixin
 
 from oracle.config import Settings
+from oracle.ipfs.client import IpfsClient
 
 
 class StubWorker(ConsumerMixin):
     """Answers at once."""
 
-    def __init__(self, settings, journal):
+    def __init__(self, settings, journal, ipfs):
         self.connection = Connection(settings.redis_url)
         self._settings = settings
         self._journal = journal
+        self._ipfs = ipfs
         self._celery = Celery("stub", broker=settings.redis_url, set_as_current=False)
         self._celery.conf.task_ignore_result = True
 
@@ -32,7 +36,10 @@ class StubWorker(ConsumerMixin):
 
     def answer(self, body, message):
         payload = body[1]
-        root = "0x" + secrets.token_hex(32)
+        output = secrets.token_bytes(200)
+        root = "0x" + hashlib.sha256(output).hexdigest()
+        if self._ipfs:
+            self._ipfs.publish_bytes(output)
         entry = {
             "at": time.time(),
             "task_id": message.headers["id"],
@@ -54,6 +61,17 @@ class StubWorker(ConsumerMixin):
         message.ack()
 
 
+def main():
+    """Serve until somebody ends it."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("journal")
+    parser.add_argument("--publish", action="store_true")
+    arguments = parser.parse_args()
+    settings = Settings.load(os.environ)
+    ipfs = IpfsClient(settings.ipfs_api) if arguments.publish else None
+    with open(arguments.journal, "a") as journal:
+        StubWorker(settings, journal, ipfs).run()
+
+
 if __name__ == "__main__":
-    with open(sys.argv[1], "a") as journal:
-        StubWorker(Settings.load(os.environ), journal).run()
+    main()

@@ -32,6 +32,7 @@ from oracle.chain.scan import Scanner
 from oracle.chain.test_dollar import TestDollar
 from oracle.chain.wallet import Wallet
 from oracle.config import Settings, save_network
+from oracle.ipfs import daemon
 from oracle.services.devnet import redis as redis_server
 from oracle.services.supervisor import Supervisor
 from oracle.store.job import Job, State
@@ -41,20 +42,32 @@ from oracle.types import ZERO32, Address, Amount, Assurance, Bytes32, Order, Req
 DOLLAR = 10**6
 FEE = Amount(DOLLAR)
 WINDOW = 2  # seconds of challenge
+DEMAND = 20  # seconds to post a demanded output
 LIFETIME = 86_400  # blocks come faster than seconds here: each one moves the chain's time by one
 
 
 class World:
     """One deployment: owner (account 0), operator (1), one that never answers (2), requesters."""
 
-    def __init__(self, home: Path, *, block_time: int | None = 1, finality_depth: int = 0) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        block_time: int | None = 1,
+        finality_depth: int = 0,
+        window: int = WINDOW,
+        ipfs: bool = False,
+    ) -> None:
+        """Start servers and deploy; with `ipfs` there is a node, and the worker publishes."""
         self.home = home
+        self.window = window
+        self.ipfs = daemon.start_embedded(home / "ipfs", log=home / "ipfs.log") if ipfs else None
         self.anvil = Anvil(block_time=block_time, log=home / "anvil.log", state=home / "anvil.json")
         self.anvil.start()
         self.rpc = self.anvil.rpc
         self.owner, self.operator, self.other = (Wallet(self.rpc, dev_account(i)) for i in range(3))
         self.requesters = [Wallet(self.rpc, dev_account(i)) for i in range(3, 6)]
-        self.contracts = deploy(self.owner, DeployConfig(claim_period=3600))
+        self.contracts = deploy(self.owner, DeployConfig(claim_period=3600, demand_period=DEMAND))
         self.market = InferenceMarket(self.rpc, self.contracts.inference_market)
         self.model_id = self._people()
         self.redis_port = free_port()
@@ -64,6 +77,7 @@ class World:
             home=home,
             rpc_url=self.anvil.url,
             redis_url=redis_server.url_of(self.redis_port),
+            ipfs_api=self.ipfs.api_url if self.ipfs else "http://127.0.0.1:1",
             finality_depth=finality_depth,
             contracts=self.contracts,
             operator="op",
@@ -83,7 +97,7 @@ class World:
         token = TestDollar(rpc, contracts.token)
         publication = Publication(
             Bytes32(b"\x01" * 32), Bytes32(b"\x02" * 32), Assurance.COMMITTEE,
-            0, FEE, 7000, 0, 1, WINDOW,
+            0, FEE, 7000, 0, 1, self.window,
         )  # fmt: skip
         receipt = self.owner.send(registry.register_model("stub"))
         (made,) = [e for e in decode_all(receipt.logs) if isinstance(e, ModelRegistered)]
@@ -207,7 +221,8 @@ class World:
 
     def start_worker(self) -> subprocess.Popen[bytes]:
         """Start the stub in place of the infer worker."""
-        return self.start("tests.system.stub_worker", str(self.home / "journal"))
+        publish = ["--publish"] if self.ipfs else []
+        return self.start("tests.system.stub_worker", *publish, str(self.home / "journal"))
 
     def start_submitter(self) -> subprocess.Popen[bytes]:
         """Start the real submitter."""
@@ -287,6 +302,8 @@ class World:
         self.store.close()
         if self._redis:
             self._redis.stop()
+        if self.ipfs:
+            self.ipfs.stop()
         self.anvil.stop()
 
 
