@@ -1,0 +1,171 @@
+"""`tallystick operator run` with real processes: it serves, restarts what dies, and ends cleanly.
+
+The network is a development one without operators; the operator is a stranger to it, who makes a
+wallet, stakes and runs with nothing but the command line.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from oracle.cli import main
+from oracle.services.devnet import background
+from oracle.services.devnet.network import Devnet, Plan, running
+from tests.worker.builders import images, write_digits
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+
+PATIENCE = 60.0  # seconds
+ROLES = ("watcher", "infer", "submitter")
+Call = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devnet]:
+    """Servers, contracts and people; nobody serves."""
+    home = tmp_path_factory.mktemp("home")
+    with running(Plan(home, operators=()), environ={"PATH": os.environ["PATH"]}) as devnet:
+        yield devnet
+
+
+@pytest.fixture
+def tallystick(
+    network: Devnet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Call:
+    """Return a function that runs a command line and gives back its JSON document."""
+    for name in list(os.environ):
+        if name.startswith("TALLYSTICK_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("TALLYSTICK_HOME", str(network.plan.home))
+    monkeypatch.setenv("TALLYSTICK_PASSWORD_FILE", str(network.plan.home / "password"))
+
+    def call(*words: object) -> Any:
+        returned = main([*map(str, words), "--json"])
+        captured = capsys.readouterr()
+        assert returned == 0, captured
+        return json.loads(captured.out)
+
+    return call
+
+
+@pytest.fixture
+def operator(network: Devnet, tallystick: Call, tmp_path: Path) -> str:
+    """A new wallet with a stake, authoritative for a new model; both have this name."""
+    name = f"op{len(tallystick('wallet', 'list'))}"
+    folder = write_digits(tmp_path / "model", name=name)
+    published = tallystick(
+        "model", "publish", folder, "--fee", "0.05", "--challenge-window", "1h", "--key", "owner"
+    )
+    tallystick("access", "policy", published["model_id"], "open", "--key", "owner")
+    tallystick("wallet", "new", name)
+    tallystick("wallet", "fund", name, "100")
+    tallystick("operator", "register", "--key", name)
+    tallystick("operator", "stake", "50", "--key", name, "--yes")
+    tallystick("operator", "authorize", published["model_id"], name, "--key", "owner")
+    tallystick("wallet", "deposit", "1", "--key", "requester", "--yes")
+    return name
+
+
+@pytest.fixture
+def run(network: Devnet, operator: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """The command, with all its processes up."""
+    home = network.plan.home
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("TALLYSTICK_")}
+    with (home / f"{operator}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *background.command(), "operator", "run", "--key", operator, "--processes", "1",
+                "--home", str(home), "--password-file", str(home / "password"),
+            ],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ,
+        )  # fmt: skip
+    wait_until(lambda: len(by_role(process)) == len(ROLES), process)
+    yield process
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+
+
+def by_role(process: "subprocess.Popen[bytes]") -> dict[str, psutil.Process]:
+    """Return the direct children that have become what they are to be."""
+    words = {"oracle.watcher": "watcher", "infer": "infer", "submit": "submitter"}
+    found = {}
+    for child in psutil.Process(process.pid).children():
+        with suppress(psutil.Error):
+            roles = [words[word] for word in child.cmdline() if word in words]
+            found |= dict.fromkeys(roles, child)
+    return found
+
+
+def wait_until(condition: Callable[[], Any], process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert process.poll() is None, "it ended"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def ask(tallystick: Call, model: str) -> Any:
+    image = json.dumps(images().tolist())
+    words = ("--wait", "--timeout", "60s", "--key", "requester", "--yes")
+    return tallystick("infer", model, "--input", image, *words)
+
+
+def descendants(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    found: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
+    return found
+
+
+def assert_gone(children: list[psutil.Process]) -> None:
+    """Wait for the end of all; what waits to be reaped by init has ended."""
+    _, left = psutil.wait_procs(children, timeout=PATIENCE)
+    assert [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_run__serves__answers_posts_what_is_demanded_and_leaves_no_process(
+    tallystick: Call, operator: str, run: "subprocess.Popen[bytes]"
+) -> None:
+    answer = ask(tallystick, operator)
+    address = tallystick("wallet", "show", operator)["address"]
+    assert (answer["state"], answer["operator"]) == ("delivered", address)
+
+    tallystick("request", "demand", answer["request_id"], "--key", "requester", "--yes")
+
+    def posted() -> bool:
+        shown = tallystick("request", "show", answer["request_id"])
+        return "OutputPosted" in [moment["event"] for moment in shown["timeline"]]
+
+    wait_until(posted, run)
+    keys = {role: child.environ()["TALLYSTICK_KEY"] for role, child in by_role(run).items()}
+    assert [role for role in ROLES if keys[role]] == ["submitter"]
+
+    children = descendants(run)
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(PATIENCE) == 0
+    assert_gone(children)
+
+
+def test_run__every_process_killed_in_turn__restarts_each_and_goes_on_serving(
+    tallystick: Call, operator: str, run: "subprocess.Popen[bytes]"
+) -> None:
+    for role in ROLES:
+        victim = by_role(run)[role]
+        victim.kill()
+        wait_until(lambda r=role, v=victim: by_role(run).get(r, v).pid != v.pid, run)  # type: ignore[misc]
+    assert ask(tallystick, operator)["state"] == "delivered"
+
+
+def test_run__killed__kernel_ends_its_processes(run: "subprocess.Popen[bytes]") -> None:
+    children = descendants(run)
+    run.kill()
+    run.wait()
+    assert_gone(children)
