@@ -15,12 +15,12 @@ import hashlib
 import os
 import threading
 from base64 import b32encode
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from oracle.errors import ConfigInvalid, DigestMismatch, NotFound
-from oracle.ipfs.cid import DAG_PB, Link, parse
+from oracle.errors import ConfigInvalid, DigestMismatch, InputInvalid, NotFound
+from oracle.ipfs.cid import DAG_PB, RAW, Link, parse
 from oracle.ipfs.unixfs import Buffer, decode
 
 MAX_STORED = 2 << 20  # bytes; what bitswap carries
@@ -62,6 +62,33 @@ class BlockStore:
         Raises:
             OSError: the disk does not take it; nothing is left of it then.
         """
+        with self._written(link, parts) as (temporary, path):
+            temporary.rename(path)
+
+    def claim(self, link: Link, data: Buffer) -> None:
+        """Store a block whose digest the caller was told; it is checked when the block is read.
+
+        What is told fills empty places only: where a block is, and for the inner nodes of
+        trees, the bytes are hashed now. So a wrong claim replaces nothing, and the right bytes
+        replace a wrong claim.
+
+        Raises:
+            InputInvalid: the bytes are not those of `link`; nothing is stored then.
+            OSError: the disk does not take it; nothing is left of it then.
+        """
+        with self._written(link, (data,)) as (temporary, path):
+            if link.codec == RAW:
+                with suppress(OSError):  # there is one; or this file system has no hard links
+                    os.link(temporary, path)
+                    temporary.unlink()
+                    return
+            if hashlib.sha256(data).digest() != link.digest:
+                raise InputInvalid(f"malformed CAR: these are not the bytes of {link.text()}")
+            temporary.rename(path)
+
+    @contextmanager
+    def _written(self, link: Link, parts: Iterable[Buffer]) -> Iterator[tuple[Path, Path]]:
+        """Write a block aside; give (where it is, where it belongs)."""
         path = self._path(link)
         temporary = self.root / "tmp" / f"{path.name}.{threading.get_ident()}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -73,8 +100,8 @@ class BlockStore:
             if path.parent.name not in self._shards:
                 path.parent.mkdir(exist_ok=True)
                 self._shards.add(path.parent.name)
-            temporary.rename(path)
-        except OSError:  # a full disk, say
+            yield temporary, path
+        except (OSError, InputInvalid):  # a full disk, say
             temporary.unlink(missing_ok=True)
             raise
         finally:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from oracle.errors import InputInvalid
-from oracle.ipfs.blockstore import BlockStore
+from oracle.ipfs import car
+from oracle.ipfs.blockstore import MAX_STORED, BlockStore
 from oracle.ipfs.cid import RAW, Link
 from oracle.ipfs.unixfs import Builder, Entry, Layout, decode, leaf_entry, leaf_frame
 
@@ -50,6 +51,31 @@ def add(store: BlockStore, read: ReadInto, layout: Layout, *, pin: bool, keep: b
         if pin and keep:
             (store.root / "pins" / root.link.text()).touch()
     return root
+
+
+def take(store: BlockStore, stream: car.Reader) -> tuple[int, int]:
+    """Store the blocks of a CAR stream under the CIDs that it names; return (blocks, bytes).
+
+    Raises:
+        InputInvalid: the stream is malformed, or a claim is wrong (see `BlockStore.claim`).
+    """
+    buffers = [bytearray(MAX_STORED) for _ in range(DEPTH)]
+    running: deque[Future[None]] = deque()
+    count = total = 0
+    with store.writing(), ThreadPoolExecutor(2) as pool:
+        while True:
+            if len(running) == DEPTH:  # the oldest block's buffer is the next one used
+                running.popleft().result()
+            buffer = buffers[count % DEPTH]
+            found = stream.next_block(buffer)
+            if found is None:
+                break
+            link, length = found
+            running.append(pool.submit(store.claim, link, memoryview(buffer)[:length]))
+            count, total = count + 1, total + length
+        for future in running:
+            future.result()
+    return count, total
 
 
 def size(store: BlockStore, link: Link) -> int:

@@ -76,19 +76,20 @@ class Reader:
         self._done = False
         return True
 
-    def read_into(self, buffer: bytearray) -> int:
-        """Fill `buffer` from this part; less than its length only at the part's end.
+    def read_into(self, buffer: bytearray, size: int | None = None) -> int:
+        """Fill (the first `size` bytes of) `buffer` from this part; less only at the part's end.
 
         Raises:
             InputInvalid: the body ends inside the part.
         """
         if self._done:
             return 0
+        size = len(buffer) if size is None else size
         width = len(self._delimiter)
-        got = min(len(self._ahead), len(buffer))
+        got = min(len(self._ahead), size)
         buffer[:got] = self._ahead[:got]
         rest = self._ahead[got:]
-        got += self._fill(memoryview(buffer)[got:])
+        got += self._fill(memoryview(buffer)[got:size])
         rest += self._take(max(0, width - 1 - len(rest)))
         at = buffer.find(self._delimiter, 0, got)
         if at < 0:  # one that starts in the buffer may end in the look-ahead
@@ -99,7 +100,7 @@ class Reader:
             self._ahead = bytes(buffer[at:got]) + rest
             self._done = True
             return at
-        if got < len(buffer):
+        if got < size:
             raise InputInvalid("the request ends inside a part", hint="send it again")
         self._ahead = rest
         return got

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oracle.errors import InputInvalid, NotFound
-from oracle.ipfs import files
+from oracle.ipfs import car, files
 from oracle.ipfs.blockstore import MAX_STORED, BlockStore
 from oracle.ipfs.cid import DAG_PB, RAW, Link, parse
 from oracle.ipfs.multipart import Reader
@@ -25,6 +25,7 @@ _OPTIONS = {
     "add": {"cid-version", "raw-leaves", "chunker", "pin", "only-hash", "hash", "max-file-links"},
     "cat": {"offset", "length"},
     "block/put": {"cid-codec", "mhtype", "pin"},
+    "dag/import": {"pin-roots", "stats"},
 }
 _NEUTRAL = {
     *("arg", "stream-channels", "encoding", "offline", "progress", "quiet", "quieter", "silent"),
@@ -121,6 +122,16 @@ class Commands:
         link = _argument(options)
         return [{"Key": link.text(), "Size": self._store.size(link)}]
 
+    def _dag_import(self, options: Options, body: Reader | None) -> Answer:
+        if _flag(options, "pin-roots", True):
+            raise InputInvalid("the embedded node pins with pin/add: say pin-roots=false")
+        reader, blocks, size = _need(body), 0, 0
+        while reader.next_part():
+            found = files.take(self._store, car.Reader(reader.read_into))
+            blocks, size = blocks + found[0], size + found[1]
+        stats = {"BlockCount": blocks, "BlockBytesCount": size}
+        return [{"Stats": stats}] if _flag(options, "stats", False) else []
+
     def _pin_add(self, options: Options, _: Reader | None) -> Answer:
         link = _argument(options)
         self._store.pin(link)
@@ -161,6 +172,7 @@ _TABLE: dict[str, Command] = {
     "block/get": Commands._block_get,
     "block/put": Commands._block_put,
     "block/stat": Commands._block_stat,
+    "dag/import": Commands._dag_import,
     "pin/add": Commands._pin_add,
     "pin/rm": Commands._pin_rm,
     "pin/ls": Commands._pin_ls,

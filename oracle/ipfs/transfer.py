@@ -13,18 +13,21 @@ import fcntl
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path
 
 from oracle.errors import DigestMismatch, InputInvalid
+from oracle.ipfs import car
 from oracle.ipfs.port import MAX_BLOCK, Progress, Published
 from oracle.ipfs.unixfs import Builder, Entry, Layout, leaf_entry
 from oracle.ipfs.wire import Interrupted
 from oracle.types import Bytes32
 
 DEPTH = 8  # pieces in memory
+
+Send = Callable[[memoryview], None]
 
 
 def file_size(path: Path) -> int:
@@ -41,46 +44,81 @@ def file_size(path: Path) -> int:
         raise InputInvalid(f"{path} cannot be read: {error}") from error
 
 
-def send_file(
-    path: Path, size: int, send: Callable[[memoryview], None], progress: Progress | None
-) -> Published:
+def send_file(path: Path, size: int, send: Send, progress: Progress | None) -> Published:
     """Send a file piece by piece, and return what it is.
 
     Raises:
         InputInvalid: it cannot be read, or is no longer `size` bytes.
     """
-    whole, builder, layout = hashlib.sha256(), Builder(), Layout()
-    buffers = [bytearray(MAX_BLOCK) for _ in range(DEPTH)]
-    running: deque[tuple[Future[None], Future[Entry]]] = deque()
+    return _send(path, size, send, progress, builder=Builder(), before=lambda _: b"")
+
+
+def send_blocks(path: Path, size: int, send: Send, progress: Progress | None) -> Published:
+    """Send a file as the CAR stream of its blocks, and return what it is.
+
+    Raises:
+        InputInvalid: it cannot be read, or is no longer `size` bytes.
+    """
+    send(memoryview(car.HEADER))
+    nodes = Builder(emit=lambda link, block: send(memoryview(car.prefix(link, len(block)) + block)))
+    return _send(
+        path,
+        size,
+        send,
+        progress,
+        builder=nodes,
+        before=lambda leaf: car.prefix(leaf.link, leaf.size),
+    )
+
+
+def _send(
+    path: Path,
+    size: int,
+    send: Send,
+    progress: Progress | None,
+    *,
+    builder: Builder,
+    before: Callable[[Entry], bytes],
+) -> Published:
+    """Read, hash (whole file and leaf, on a thread each) and send, with `before` every leaf."""
+    whole, layout, room = hashlib.sha256(), Layout(), car.PREFIX
+    buffers = [memoryview(bytearray(room + MAX_BLOCK)) for _ in range(DEPTH)]
+    running: deque[tuple[memoryview, Future[None], Future[Entry]]] = deque()
+    done = 0
 
     def settle() -> None:
-        hashed, leaf = running.popleft()
+        nonlocal done
+        buffer, hashed, leaf = running.popleft()
+        entry = leaf.result()
+        head = before(entry)
+        buffer[room - len(head) : room] = head  # so that one call sends both
+        send(buffer[room - len(head) : room + entry.size])
+        builder.add(entry)
         hashed.result()
-        builder.add(leaf.result())
+        done += entry.size
+        if progress:
+            progress(done, size)
 
-    done = 0
     with (
         _open(path) as file,
         ThreadPoolExecutor(1) as in_order,
         ThreadPoolExecutor(1) as leaves,
     ):
-        for number in range(-(-size // MAX_BLOCK)):
+        for number, start in enumerate(range(0, size, MAX_BLOCK)):
             if len(running) == DEPTH:
                 settle()
-            view = memoryview(buffers[number % DEPTH])[: min(MAX_BLOCK, size - done)]
+            buffer = buffers[number % DEPTH]
+            view = buffer[room : room + min(MAX_BLOCK, size - start)]
             if file.readinto(view) != len(view):
                 raise InputInvalid(f"{path} became shorter while it was read")
             hashing = in_order.submit(whole.update, view)
-            running.append((hashing, leaves.submit(leaf_entry, view, layout)))
-            send(view)
-            done += len(view)
-            if progress:
-                progress(done, size)
+            running.append((buffer, hashing, leaves.submit(leaf_entry, view, layout)))
         while running:
             settle()
         if file.read(1):
             raise InputInvalid(f"{path} became longer while it was read")
-    return Published(builder.finish().link.text(), Bytes32(whole.digest()), size)
+        root = builder.finish()
+    return Published(root.link.text(), Bytes32(whole.digest()), size)
 
 
 def is_there(target: Path, sha256: Bytes32, size: int) -> bool:
@@ -134,13 +172,17 @@ class Download:
         if declared is not None and self.done + declared != self._size:
             self._refuse("more than" if self.done + declared > self._size else "less than")
 
-    def take(self, pieces: Iterator[bytes]) -> None:
+    def take(self, read: Callable[[memoryview], int]) -> None:
         """Write and hash what arrives, up to the promised size and not a byte further.
+
+        Args:
+            read: puts what has arrived into a buffer and tells how much; 0 at the end.
 
         Raises:
             DigestMismatch: more arrives, or nothing.
             Interrupted: less arrives.
         """
+        buffers = [memoryview(bytearray(MAX_BLOCK)) for _ in range(DEPTH)]
         running: deque[tuple[int, Future[None], Future[None]]] = deque()
         before = arrived = self.done
 
@@ -153,20 +195,25 @@ class Download:
                 self._progress(self.done, self._size)
 
         with ThreadPoolExecutor(1) as hashing, ThreadPoolExecutor(1) as writing:
+            number, ended = 0, False
             try:
-                for piece in pieces:
-                    arrived += len(piece)
-                    if arrived > self._size:
-                        break
-                    if len(running) == DEPTH:
+                while not ended and arrived <= self._size:
+                    if len(running) == DEPTH:  # the oldest piece's buffer is the next one used
                         settle()
-                    running.append(
-                        (
-                            len(piece),
-                            hashing.submit(self._hash.update, piece),
-                            writing.submit(_write, self._file, piece),
-                        )
-                    )
+                    buffer, filled = buffers[number % DEPTH], 0
+                    try:
+                        while not ended and filled < MAX_BLOCK:
+                            count = read(buffer[filled:])
+                            filled, ended = filled + count, count == 0
+                    finally:  # what came before a connection broke is kept, too
+                        arrived += filled
+                        if filled and arrived <= self._size:
+                            piece = buffer[:filled]
+                            hashed = hashing.submit(self._hash.update, piece)
+                            running.append(
+                                (filled, hashed, writing.submit(_write, self._file, piece))
+                            )
+                    number += 1
             finally:
                 while running:
                     settle()
@@ -231,7 +278,6 @@ def _lock(part: Path) -> tuple[FileIO, bool]:
         file.close()  # the holder has renamed this one to the target
 
 
-def _write(file: FileIO, piece: bytes) -> None:
-    view = memoryview(piece)
+def _write(file: FileIO, view: memoryview) -> None:
     while view:
         view = view[file.write(view) :]

@@ -62,9 +62,9 @@ def leaf_frame(size: int, layout: Layout) -> tuple[bytes, bytes]:
     """Return what stands before and after the bytes of a leaf in its block."""
     if layout.raw_leaves:
         return b"", b""
-    head = b"\x08\x02" + (b"\x12" + _varint(size) if size else b"")
-    tail = b"\x18" + _varint(size)
-    return b"\x0a" + _varint(len(head) + size + len(tail)) + head, tail
+    head = b"\x08\x02" + (b"\x12" + varint(size) if size else b"")
+    tail = b"\x18" + varint(size)
+    return b"\x0a" + varint(len(head) + size + len(tail)) + head, tail
 
 
 def leaf_entry(data: Buffer, layout: Layout) -> Entry:
@@ -174,14 +174,15 @@ def _encode(entries: list[Entry], size: int) -> bytes:
     out = bytearray()
     for entry in entries:
         name = entry.link.to_bytes()
-        link = b"\x0a" + _varint(len(name)) + name + b"\x12\x00\x18" + _varint(entry.total)
-        out += b"\x12" + _varint(len(link)) + link
-    message = b"\x08\x02\x18" + _varint(size)
-    message += b"".join(b"\x20" + _varint(entry.size) for entry in entries)
-    return bytes(out) + b"\x0a" + _varint(len(message)) + message
+        link = b"\x0a" + varint(len(name)) + name + b"\x12\x00\x18" + varint(entry.total)
+        out += b"\x12" + varint(len(link)) + link
+    message = b"\x08\x02\x18" + varint(size)
+    message += b"".join(b"\x20" + varint(entry.size) for entry in entries)
+    return bytes(out) + b"\x0a" + varint(len(message)) + message
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """Return a number as protobuf and multiformats write it: 7 bits per byte, lowest first."""
     out = bytearray()
     while number > 127:
         out.append(number & 127 | 128)

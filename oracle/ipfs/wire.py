@@ -18,7 +18,7 @@ from oracle.ipfs.endpoint import Endpoint
 from oracle.ipfs.port import CidUnresolved
 
 MIN_RATE = 1024  # bytes per second, averaged over `timeout`
-_PIECE = 1 << 20  # bytes asked for in one read
+_PIECE = 64 << 10  # bytes asked for in one read of a short answer
 _MAX_ANSWER = 1 << 20  # bytes of JSON
 _MAX_TRAILERS, _MAX_TRAILER = 16, 4096  # lines, bytes of one
 
@@ -39,6 +39,14 @@ class _Response(http.client.HTTPResponse):
     """
 
     stream_error = ""
+
+    def receive(self, view: memoryview) -> int:
+        """Read what there is; straight from the socket into `view` where the body is plain."""
+        if not self.chunked:
+            return self.fp.readinto1(view)
+        data = self.read1(len(view))
+        view[: len(data)] = data
+        return len(data)
 
     def _read_and_discard_trailer(self) -> None:
         for _ in range(_MAX_TRAILERS):
@@ -65,6 +73,8 @@ class Call:
         self._endpoint, self._path, self._timeout = endpoint, path, timeout
         self._response: _Response | None = None
         self._announced: int | None = None  # bytes of the answer
+        self._total = self._seen = 0  # bytes that came: in all, and since `_since`
+        self._since = 0.0
         if endpoint.scheme == "https":
             context = ssl.create_default_context()
             self._http: http.client.HTTPConnection = http.client.HTTPSConnection(
@@ -120,7 +130,7 @@ class Call:
         with self._faults():
             response = self._http.getresponse()
         assert isinstance(response, _Response)
-        self._response = response
+        self._response, self._since = response, time.monotonic()
         text = response.getheader("X-Content-Length", "")  # Kubo's, whose answers are chunked
         kubos = int(text) if text.isdigit() and len(text) < 19 else None
         self._announced = kubos if response.chunked else response.length
@@ -128,8 +138,8 @@ class Call:
             raise self._refusal(response.status)
         return self._announced
 
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the body of the answer as it arrives.
+    def read_into(self, view: memoryview) -> int:
+        """Read what has arrived of the answer's body, at most `view`; 0 at its end.
 
         Raises:
             Stalled: slower than MIN_RATE over `timeout` seconds.
@@ -138,23 +148,32 @@ class Call:
         """
         response = self._response
         assert response is not None
-        total, since, seen = 0, time.monotonic(), 0
-        while self._announced is None or total < self._announced:
-            want = _PIECE if self._announced is None else min(_PIECE, self._announced - total)
-            with self._faults():
-                data = response.read1(want)
-            if not data:
-                break
-            total, seen = total + len(data), seen + len(data)
-            if seen >= MIN_RATE * self._timeout:
-                since, seen = time.monotonic(), 0
-            elif time.monotonic() - since > self._timeout:
-                raise Stalled(f"{self._where} sent {seen} bytes in {self._timeout:g} s")
-            yield data
-        if response.stream_error:
+        if self._announced is not None:
+            view = view[: self._announced - self._total]
+        with self._faults():
+            count = response.receive(view) if view else 0
+        self._total += count
+        self._seen += count
+        if self._seen >= MIN_RATE * self._timeout:
+            self._since, self._seen = time.monotonic(), 0
+        elif time.monotonic() - self._since > self._timeout:
+            raise Stalled(f"{self._where} sent {self._seen} bytes in {self._timeout:g} s")
+        if count == 0 and response.stream_error:
             raise refusal(response.stream_error, self._where)
-        if self._announced is not None and total < self._announced:
-            raise Interrupted(f"{self._where} ended {self._announced - total} bytes early")
+        if count == 0 and self._announced is not None and self._total < self._announced:
+            raise Interrupted(f"{self._where} ended {self._announced - self._total} bytes early")
+        return count
+
+    def text(self, most: int) -> bytes:
+        """Return the body of the answer: at most `most` bytes and one, so that more is noticed.
+
+        Raises:
+            Stalled, Interrupted, the node's own error: as in `read_into`.
+        """
+        text, room = bytearray(), memoryview(bytearray(min(_PIECE, most + 1)))
+        while len(text) <= most and (count := self.read_into(room[: most + 1 - len(text)])):
+            text += room[:count]
+        return bytes(text)
 
     def lines(self) -> list[dict[str, Any]]:
         """Read an answer of JSON objects, one per line.
@@ -170,12 +189,10 @@ class Call:
         return f"IPFS node {self._endpoint.shown} ({self._path})"
 
     def _text(self) -> bytes:
-        text = bytearray()
-        for piece in self.pieces():
-            text += piece
-            if len(text) > _MAX_ANSWER:
-                raise Unavailable(f"{self._where} answered with more than {_MAX_ANSWER} bytes")
-        return bytes(text)
+        text = self.text(_MAX_ANSWER)
+        if len(text) > _MAX_ANSWER:
+            raise Unavailable(f"{self._where} answered with more than {_MAX_ANSWER} bytes")
+        return text
 
     def _answered(self) -> None:
         """Raise the error that a node sent before it stopped reading, if it did."""

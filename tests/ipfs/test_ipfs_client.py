@@ -230,7 +230,7 @@ def test_publish_file__node_takes_nothing__is_given_up_in_time(tmp_path: Path) -
 @pytest.mark.parametrize("change", [-1, +1])
 def test_publish_file__changes_while_read__is_invalid(tmp_path: Path, change: int) -> None:
     path = tmp_path / "in"
-    path.write_bytes(bytes(5 << 20))
+    path.write_bytes(bytes(12 << 20))
 
     def tamper(done: int, total: int) -> None:
         with path.open("r+b") as file:
