@@ -25,6 +25,8 @@ def register(app: typer.Typer) -> None:
         app, "infer", spends=True,
         example="tallystick infer digits-cnn --input digit.png --max-fee 0.05 --wait --key alice\n"
         "tallystick infer minilm --input '[\"a cat\", \"a kitten\"]' --wait --yes --key alice\n"
+        "tallystick infer 1 --input - --consumer 0x5FbDB2315678afecb367f032d93F642f64180aa3 "
+        "--callback-gas 80000 --yes --key alice\n"
         "cat input.npz | tallystick infer 1 --input - --param temperature=0.7 --yes --key alice",
     )(_infer)  # fmt: skip
 
@@ -53,6 +55,19 @@ def _infer(
     lifetime: Annotated[
         int, options.duration("--lifetime", "After it without an answer: money back.", "10m")
     ] = quoting.LIFETIME,
+    consumer: Annotated[
+        str, typer.Option("--consumer", metavar="ADDRESS", help="Contract to call with the answer.")
+    ] = "",
+    callback_gas: Annotated[
+        int | None,
+        typer.Option(
+            "--callback-gas",
+            metavar="N",
+            min=0,
+            show_default=f"{quoting.CALLBACK_GAS:,}",
+            help="Gas of that call, which comes after settlement.",
+        ),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the answer and show it.")] = False,
     until: Annotated[
         str, typer.Option("--until", metavar="delivered|settled", help="What --wait waits for.")
@@ -71,6 +86,8 @@ def _infer(
         raise InputInvalid(f"--until {until!r} is neither delivered nor settled")
     if save and not wait:
         raise InputInvalid("--output needs --wait: there is no answer yet to save")
+    if callback_gas is not None and not consumer:
+        raise InputInvalid("--callback-gas needs --consumer: nobody is to be called")
     given = options.assignments("--param", param or [])
     ask = Ask(
         model=models.select(session.context, model),
@@ -80,6 +97,8 @@ def _infer(
         operator=wallets.resolve(session.settings, operator) if operator else None,
         priority=priority,
         lifetime=lifetime,
+        consumer=wallets.resolve(session.settings, consumer) if consumer else None,
+        callback_gas=quoting.CALLBACK_GAS if callback_gas is None else callback_gas,
     )
     wallet = session.wallet
     with session.bars() as bars:
@@ -118,6 +137,7 @@ def _read_stdin() -> bytes:
 
 def _offer(quote: Quote) -> Any:
     params = ", ".join(f"{n} = {v:g}" for n, v in quote.params.items())
+    called = f"{quote.consumer} with {quote.callback_gas:,} gas" if quote.consumer else "nobody"
     return output.facts(
         [
             ("model", f"{quote.model_id} version {quote.version}: {quote.name}"),
@@ -131,5 +151,6 @@ def _offer(quote: Quote) -> Any:
             ("operator", f"{quote.operator}: {quote.operator_reason}"),
             ("input", ", ".join(f"{n} {list(s)}" for n, s in quote.shapes.items())),
             ("parameters", params or "none"),
+            ("callback", called),
         ]
     )

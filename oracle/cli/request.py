@@ -152,6 +152,8 @@ def _facts(info: RequestInfo) -> Any:
         ("fee", format_amount(info.fee)),
         ("expires", format_time(info.expires_at)),
     ]
+    if info.request.consumer != ZERO_ADDRESS:
+        lines.append(("callback", f"{info.request.consumer}, {info.request.callback_gas:,} gas"))
     if info.answered_by and info.output_root and info.final_at:
         lines += [
             ("answered by", info.answered_by),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from oracle import scheduler
-from oracle.errors import Refused
+from oracle.errors import InputInvalid, Refused
 from oracle.protocol.manifest import FileEntry, Manifest
 from oracle.services import inputs, models, operators
 from oracle.services.amounts import decimal, format_amount
@@ -20,6 +20,7 @@ from oracle.types import ZERO32, ZERO_ADDRESS, Address, Amount, Assurance, Bytes
 
 PRIORITY = 30  # seconds in which only the preferred operator may answer
 LIFETIME = 600  # seconds until the money can be had back
+CALLBACK_GAS = 100_000  # for a consumer that stores a digest and does a little with it
 
 BytesProgress = Callable[[str, int, int], None]  # (file, bytes done, bytes in total)
 
@@ -35,6 +36,8 @@ class Ask:
     operator: Address | None = None  # None = the scheduler chooses
     priority: int | None = None  # seconds; None = PRIORITY, or half a shorter lifetime
     lifetime: int = LIFETIME
+    consumer: Address | None = None  # contract that is called with the final answer's digest
+    callback_gas: int = CALLBACK_GAS
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ class Quote:
     params: Mapping[str, float]
     shapes: Mapping[str, tuple[int, ...]]
     input_digest: Bytes32
+    consumer: Address | None
+    callback_gas: int  # 0 without a consumer
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +86,9 @@ def quote(
         NotFound: no such model or version, or no operator that can serve it.
         Refused, ContractError: retired, too expensive, no access, rate limit, parameter bounds,
             balance too low.
-        InputInvalid: parameters or input do not fit the manifest.
+        InputInvalid: parameters or input do not fit the manifest, or the consumer is no contract.
     """
+    consumer, callback_gas = _callback(context, ask)
     version = models.current_version(context, ask.model)
     model_id = ask.model.model_id
     terms = context.registry.terms_of(model_id, version)
@@ -126,6 +132,8 @@ def quote(
         priority_window=_priority(ask),
         lifetime=ask.lifetime,
         operator=operator,
+        consumer=consumer or ZERO_ADDRESS,
+        callback_gas=callback_gas,
     )
     return Prepayment(
         quote=Quote(
@@ -143,6 +151,8 @@ def quote(
             params=manifest.unpack_params(params),
             shapes=prepared.shapes,
             input_digest=prepared.digest,
+            consumer=consumer,
+            callback_gas=callback_gas,
         ),
         order=order,
         manifest=manifest,
@@ -152,6 +162,17 @@ def quote(
 
 def _priority(ask: Ask) -> int:
     return min(PRIORITY, ask.lifetime // 2) if ask.priority is None else ask.priority
+
+
+def _callback(context: Context, ask: Ask) -> tuple[Address | None, int]:
+    if ask.consumer is None:
+        return None, 0
+    if context.rpc.call("eth_getCode", ask.consumer, "latest") in ("0x", None):
+        raise InputInvalid(
+            f"the consumer {ask.consumer} is no contract on this chain: nobody would hear the call",
+            hint="name a contract with receiveAnswer (contracts/interfaces/IConsumer.sol)",
+        )
+    return ask.consumer, ask.callback_gas
 
 
 def assurance_meaning(context: Context, assurance: Assurance) -> str:

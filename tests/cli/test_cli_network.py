@@ -78,6 +78,26 @@ def test_infer__waited_for_and_answered__shows_and_saves_it(market, tallystick, 
     assert json.loads(target.read_text())["logits"] == [[pytest.approx(x) for x in (0.1, 0.7, 0.2)]]
 
 
+def test_infer__consumer__is_called_once_the_answer_is_final(market, tallystick):
+    refused = tallystick("infer", "1", "--input", IMAGE, "--callback-gas", "9", *ALICE, code=65)
+    assert "--callback-gas needs --consumer" in refused["message"]
+    context, listener = market.context, "0x" + "ab" * 20
+    called = ("--consumer", listener, "--callback-gas", "50000")
+    refused = tallystick("infer", "1", "--input", IMAGE, *called, *ALICE, code=65)
+    assert "is no contract" in refused["message"]
+    context.rpc.call("anvil_setCode", listener, "0x00")  # STOP: takes every call
+    asked = tallystick("infer", "1", "--input", IMAGE, *called, *ALICE)["request_id"]
+    request = requests.show(context, bytes.fromhex(asked[2:])).request
+    assert (request.consumer.lower(), request.callback_gas) == (listener.lower(), 50_000)
+    root = Bytes32(b"1" * 32)
+    market.wallet("op1").send(context.market.deliver(request, NO_CLAIM, root, ZERO32))
+    context.rpc.call("evm_increaseTime", 60)
+    context.rpc.call("evm_mine")
+    tallystick("request", "finalize", asked, "--key", "op1")
+    last = tallystick("request", "show", asked)["timeline"][-1]
+    assert (last["event"], last["detail"].endswith(": done")) == ("CallbackCompleted", True)
+
+
 def test_infer__waited_for_in_vain__says_that_the_request_goes_on(market, tallystick):
     refused = tallystick(
         "infer", "1", "--input", IMAGE, "--wait", "--timeout", "1s", *ALICE, code=75

@@ -14,7 +14,7 @@ from oracle.services.amounts import Rate
 from oracle.services.context import Context
 from oracle.services.models import Selected
 from oracle.services.quoting import Ask
-from oracle.types import Assurance, Policy
+from oracle.types import ZERO_ADDRESS, Assurance, Policy
 from tests.services.conftest import DOLLAR
 
 pytestmark = pytest.mark.real
@@ -71,6 +71,31 @@ def test_quote__version_retired__refuses(market):
         quote(market, version=1)
     with pytest.raises(NotFound, match="no version in use"):
         quote(market)
+
+
+# ── Whom to call with the answer ────────────────────────────────────────────────────────────────
+def test_quote__consumer_without_code__refused(market):
+    with pytest.raises(InputInvalid, match="is no contract on this chain"):
+        quote(market, consumer=market.stranger.address)
+
+
+def test_quote__callback_gas_above_the_markets_limit__refused_when_asked(market):
+    greedy = quote(market, consumer=market.context.contracts.token, callback_gas=2_000_001)
+    with pytest.raises(ContractError, match="2000000 is the most") as caught:
+        inference.ask(market.context, market.requester, greedy)
+    assert caught.value.name == "CallbackGasInvalid"
+
+
+def test_quote__consumer__is_in_the_order(market):
+    token = market.context.contracts.token
+    found = quote(market, consumer=token, callback_gas=7)
+    assert (found.order.consumer, found.order.callback_gas) == (token, 7)
+    assert (found.quote.consumer, found.quote.callback_gas) == (token, 7)
+
+
+def test_quote__no_consumer__no_gas_for_nobody(market):
+    order = quote(market).order
+    assert (order.consumer, order.callback_gas) == (ZERO_ADDRESS, 0)
 
 
 # ── Who, how much, which parameters ─────────────────────────────────────────────────────────────
