@@ -3,11 +3,11 @@
 ```
   start                                        end - DENSE                end
     │◀── far below the end: large ranges ──────────▶│◀── block by block ───▶│
-    │  head of range │ logs of range │ head again   │  headers, then logs by block hash
+    │  ends of range │ logs of range │ both again   │  headers, then logs by block hash
 ```
-A range's logs count only if its last block has the same hash before and after they were read, and
-its first block stands on the last one of the range before. Near the end every block is asked for
-by its hash, which cannot be mixed up. Whoever stores the blocks can therefore trust the logs.
+A range's logs count only if its first and last block have the same hashes before and after they
+were read, and the first stands on the last one of the range before. Near the end every block is
+asked for by its hash, which cannot be mixed up. Whoever stores the blocks can trust the logs.
 """
 
 import gc
@@ -32,9 +32,10 @@ from oracle.errors import TransientError
 from oracle.types import Address, BlockRef, Bytes32, Log, Timestamp
 
 DENSE = 32  # blocks below the end that are read one by one, with their headers
-_FIRST_SPAN = 256  # blocks
+_FIRST_SPAN = 64  # blocks
 _MAX_SPAN = 2**17
 _FAST, _SLOW = 0.5, 4.0  # seconds for one range
+_COLLECT_EVERY = 64  # ranges
 _MANY_LOGS = 10_000  # about 10 MB of JSON: two of these are in memory at a time
 
 
@@ -50,6 +51,14 @@ class Chunk:
     end: int
     blocks: tuple[BlockRef, ...]  # ascending; at least the last one of the range
     logs: tuple[Log, ...]  # in the order of the chain
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the node said of a large range, not yet parsed."""
+
+    last: BlockRef  # of the range
+    logs: list[Any]
 
 
 class Scanner:
@@ -76,6 +85,7 @@ class Scanner:
             self._filter["topics"] = [["0x" + topic.hex() for topic in topics]]
         self._clock = clock
         self._span = _FIRST_SPAN
+        self._ranges_read = 0
 
     def expect_chain(self, chain_id: int) -> None:
         """Raise WrongChain unless the node serves this chain."""
@@ -118,46 +128,52 @@ class Scanner:
         """Read large ranges, each one while the caller works on the one before."""
         ahead = ThreadPoolExecutor(1, "scan")
         try:
-            coming = ahead.submit(self._range, start, min(start + self._span - 1, end))
-            while start <= end:
-                first, chunk = coming.result()
-                if chunk is not None:
-                    start = chunk.end + 1
-                if start <= end:
-                    coming = ahead.submit(self._range, start, min(start + self._span - 1, end))
-                if chunk is not None:
-                    _connect(parent, first)
-                    parent = chunk.blocks[-1]
-                    yield chunk
+            with _no_collection():
+                coming = ahead.submit(self._range, start, min(start + self._span - 1, end))
+                while start <= end:
+                    first, answer = coming.result()
+                    if answer is not None:
+                        start = answer.last.number + 1
+                    if start <= end:
+                        coming = ahead.submit(self._range, start, min(start + self._span - 1, end))
+                    if answer is not None:
+                        _connect(parent, first)
+                        parent = answer.last
+                        yield Chunk(first.number, parent.number, (parent,), _parse_all(answer.logs))
+                        self._collect_at_times()
         finally:
             ahead.shutdown(wait=False, cancel_futures=True)
 
-    def _range(self, start: int, end: int) -> tuple[BlockRef, Chunk | None]:
-        """Read a large range at once; no chunk when it was too large and must be tried smaller.
+    def _collect_at_times(self) -> None:
+        """Let the cycle collector, which is paused, look at what came in many ranges."""
+        self._ranges_read += 1
+        if self._ranges_read % _COLLECT_EVERY == 0:
+            gc.collect(1)
+
+    def _range(self, start: int, end: int) -> tuple[BlockRef, "_Answer | None"]:
+        """Read a large range at once; no answer when it was too large and must be tried smaller.
 
         Returns:
-            The range's first block, which the caller connects to the one below, and the chunk.
+            The range's first block, which the caller connects to the one below, and the answer.
         """
-        first, before = self._blocks([start, end])
+        ends = self._blocks([start, end])
         began = self._clock()
         try:
             question = {**self._filter, "fromBlock": hex(start), "toBlock": hex(end)}
-            with _no_collection():
-                found = _parse_all(self._rpc.call("eth_getLogs", question))
+            found = _list(self._rpc.call("eth_getLogs", question))
         except (RpcError, RpcTimeout, RpcMalformed):
             if start == end:
                 raise
             self._span = (end - start + 1) // 2
-            return first, None
+            return ends[0], None
         took = self._clock() - began
-        after = self._blocks([end])[0]
-        if after != before:
-            raise Reorganised(f"block {end} changed while its logs were read")
+        if self._blocks([start, end]) != ends:  # both: the first pair may be of two histories
+            raise Reorganised(f"blocks {start} to {end} changed while their logs were read")
         if took > _SLOW or len(found) > _MANY_LOGS:
             self._span = max(1, self._span // 2)
         elif took < _FAST and len(found) < _MANY_LOGS // 2:
             self._span = min(2 * self._span, _MAX_SPAN)
-        return first, Chunk(start, end, (after,), found)
+        return ends[0], _Answer(ends[1], found)
 
     def _block_by_block(self, start: int, end: int, parent: BlockRef | None) -> Chunk:
         blocks = self._blocks(range(start, end + 1))
@@ -204,15 +220,19 @@ def parse_block(raw: Any) -> BlockRef:
         raise RpcMalformed(f"the node answered {raw!r:.80}, not a block") from error
 
 
-def _parse_all(answer: Any) -> tuple[Log, ...]:
+def _list(answer: Any) -> list[Any]:
     if not isinstance(answer, list):
         raise RpcMalformed(f"the node answered {answer!r:.80}, not a list of logs")
-    return tuple([logs.parse(raw) for raw in answer])
+    return answer
+
+
+def _parse_all(answer: Any) -> tuple[Log, ...]:
+    return tuple([logs.parse(raw) for raw in _list(answer)])
 
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Pause the cycle collector: JSON has no cycles, and looking for them costs a quarter."""
+    """Pause the cycle collector: logs make no cycles, and looking for them costs a quarter."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -91,12 +91,13 @@ class ChainPart(Part):
         for stored in logs:
             log = stored.log
             place = (log.block_number, log.log_index)
-            if place not in known:
+            before = known.get(place)
+            if before is None:
                 known[place] = log.block_hash
                 fresh.append(stored)
-            elif known[place] != log.block_hash:
+            elif before != log.block_hash:
                 raise RewindNeeded(
-                    f"block {log.block_number} was 0x{known[place].hex()}, is now "
+                    f"block {log.block_number} was 0x{before.hex()}, is now "
                     f"0x{log.block_hash.hex()}",
                     hint="rewind below this block before adding its logs",
                 )
@@ -230,16 +231,20 @@ class ChainPart(Part):
 
 
 def _row_of(stored: StoredLog) -> tuple[object, ...]:
-    """Give the values in the order of `_LOG_COLUMNS`."""
-    log = stored.log
+    """Give the values in the order of `_LOG_COLUMNS`.
+
+    sqlite3 looks for an adapter of every `bytes` (and finds none), of a `bytearray` it does not:
+    that halves the time to insert a log.
+    """
+    log, request_id, model_id = stored
     return (
         log.block_number,
         log.log_index,
-        log.block_hash,
-        log.tx_hash,
+        bytearray(log.block_hash),
+        bytearray(log.tx_hash),
         log.address,
-        b"".join(log.topics),
-        log.data,
-        stored.request_id,
-        stored.model_id,
+        bytearray().join(log.topics),
+        bytearray(log.data),
+        None if request_id is None else bytearray(request_id),
+        model_id,
     )

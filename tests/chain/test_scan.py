@@ -96,7 +96,7 @@ def test_scan__does_not_stand_on_the_known_parent__reorganised_before_a_chunk() 
 
 
 @pytest.mark.parametrize("depth", [1, 5, 40, 99])
-@pytest.mark.parametrize("after", range(1, 12))
+@pytest.mark.parametrize("after", range(1, 16))
 def test_scan__reorg_between_any_two_calls__never_two_histories(after: int, depth: int) -> None:
     node = Turning()
     for number in range(100):
@@ -137,7 +137,7 @@ def test_scan__fast_node__ranges_grow() -> None:
     node.mine(8000)
     chunks = list(Scanner(node, [HERE]).scan(0, 8000))
     sizes = [chunk.end - chunk.start + 1 for chunk in chunks]
-    assert sizes[:4] == [256, 512, 1024, 2048]
+    assert sizes[:4] == [64, 128, 256, 512]
 
 
 def test_scan__slow_node__ranges_shrink() -> None:
@@ -146,7 +146,7 @@ def test_scan__slow_node__ranges_shrink() -> None:
     node.mine(3000)
     chunks = list(Scanner(node, [HERE], clock=lambda: next(ticks)).scan(0, 3000))
     sizes = [chunk.end - chunk.start + 1 for chunk in chunks]
-    assert sizes[:3] == [256, 128, 64]
+    assert sizes[:3] == [64, 32, 16]
 
 
 def test_scan__ranges__consecutive_and_complete() -> None:
