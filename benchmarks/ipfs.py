@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,6 @@ with open(sys.argv[1], "rb", 0) as file:
 def measure(size: int, folder: Path) -> dict[str, Any]:
     """Publish and fetch ROUNDS times; return speeds (MB/s) and memory (MB)."""
     source, target = folder / "source", folder / "target"
-    write_source(source, size)
     before = hash_speed(size)
     node = daemon.start_embedded(folder / "repo", log=folder / "node.log")
     assert node.pid is not None
@@ -51,7 +49,7 @@ def measure(size: int, folder: Path) -> dict[str, Any]:
         client = IpfsClient(node.api_url, timeout=60)
         for _ in range(ROUNDS):
             speeds: dict[str, float] = {}
-            forget(node.api_url)
+            write_source(source, size)  # new bytes, so that every round publishes something new
             os.sync()  # so that no round pays for the writes of the one before
             speeds["copy"] = size / MEGA / plain_copy(source, target)
             target.unlink()
@@ -71,7 +69,6 @@ def measure(size: int, folder: Path) -> dict[str, Any]:
             speeds["publish_cpu_s_per_gb"] = (work[1] - work[0]) / size * 1000 * MEGA
             speeds["fetch_cpu_s_per_gb"] = (work[3] - work[2]) / size * 1000 * MEGA
             target.unlink()
-            client.unpin(published.cid)
             rounds.append(speeds)
         memory = {"client": peak_memory(os.getpid()), "node": peak_memory(node.pid)}
     finally:
@@ -117,14 +114,8 @@ def plain_copy(source: Path, target: Path) -> float:
     return seconds
 
 
-def forget(api_url: str) -> None:
-    """Let the node drop what is not pinned, so that every round publishes something new."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    opener.open(urllib.request.Request(f"{api_url}/api/v0/repo/gc", method="POST")).read()
-
-
 def write_source(path: Path, size: int) -> None:
-    """Write a file in which no two blocks are equal."""
+    """Write a file in which no two blocks are equal, nor any to one of another file."""
     block = bytearray(os.urandom(_BLOCK))
     with path.open("wb") as file:
         for number in range(-(-size // _BLOCK)):

@@ -8,13 +8,10 @@ node takes:
     varint | CID | block …
 """
 
-from collections.abc import Callable
-
 from oracle.errors import InputInvalid
 from oracle.ipfs.cid import RAW, Link, from_bytes
+from oracle.ipfs.multipart import Reader as Part
 from oracle.ipfs.unixfs import Builder, Entry, Layout, varint
-
-Read = Callable[[bytearray, int], int]  # fills so many bytes of it; less only at the end
 
 # The root is known when all is sent: the empty identity CID stands for it, as with go-car
 HEADER = b"\x19\xa2\x65roots\x81\xd8\x2a\x45\x00\x01\x55\x00\x00\x67version\x01"
@@ -49,13 +46,13 @@ def length(size: int, layout: Layout) -> int:
 class Reader:
     """Reads the blocks of a stream, one after the other."""
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, part: Part) -> None:
         """Take the stream and skip its header.
 
         Raises:
             InputInvalid: not CAR v1.
         """
-        self._read = read
+        self._part = part
         size = self._varint()
         if size is None or size > _MAX_HEADER or not self._bytes(size).endswith(b"version\x01"):
             raise InputInvalid("this is not a CAR v1 stream")
@@ -75,7 +72,7 @@ class Reader:
         link, size = from_bytes(name), size - len(name)
         if not 0 <= size <= len(buffer):
             raise InputInvalid(f"block of {size} bytes: over {len(buffer)} bytes")
-        if self._read(buffer, size) != size:
+        if self._part.read_known(memoryview(buffer)[:size]) != size:
             raise InputInvalid("the CAR stream ends inside a block", hint="send it again")
         return link, size
 
@@ -83,7 +80,7 @@ class Reader:
         number = 0
         for index in range(_MAX_VARINT):
             one = bytearray(1)
-            if not self._read(one, 1):
+            if not self._part.read_into(one):
                 if index:
                     break
                 return None
@@ -94,6 +91,6 @@ class Reader:
 
     def _bytes(self, count: int) -> bytes:
         data = bytearray(count)
-        if self._read(data, count) != count:
+        if self._part.read_into(data) != count:
             raise InputInvalid("the CAR stream ends inside a block", hint="send it again")
         return bytes(data)

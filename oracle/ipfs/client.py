@@ -2,7 +2,8 @@
 
 Trusts the node with nothing: the SHA-256 and the UnixFS CID are computed here from the bytes
 that pass by, and an answer that differs is refused. Short calls go through ipfshttpclient
-(`control.py`); transfers are streamed (`wire.py`, `transfer.py`) in a few megabytes of memory.
+(`control.py`); transfers are streamed (`wire.py`, `upload.py`,
+`transfer.py`) in a few megabytes of memory.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
 
 from oracle.errors import DigestMismatch, InputInvalid, Unavailable
-from oracle.ipfs import car, transfer
+from oracle.ipfs import car, transfer, upload
 from oracle.ipfs.control import Control
 from oracle.ipfs.endpoint import Endpoint
 from oracle.ipfs.multipart import frame
@@ -68,7 +69,7 @@ class IpfsClient:
 
         def attempt() -> Published:
             mark = frame(secrets.token_hex(16))
-            size = transfer.file_size(path)
+            size = upload.file_size(path)
             blocks = size > MAX_BLOCK and self._takes_blocks()
             command, options = ("dag/import", _IMPORT) if blocks else ("add", _ADD)
             content = car.length(size, Layout()) if blocks else size
@@ -77,7 +78,7 @@ class IpfsClient:
                 self._endpoint, command, options, self._timeout, (mark.content_type, length)
             ) as call:
                 call.send(mark.head)
-                sending = transfer.send_blocks if blocks else transfer.send_file
+                sending = upload.send_blocks if blocks else upload.send_file
                 published = sending(path, size, call.send, progress)
                 call.send(mark.tail)
                 if not blocks:

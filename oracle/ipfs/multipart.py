@@ -76,20 +76,19 @@ class Reader:
         self._done = False
         return True
 
-    def read_into(self, buffer: bytearray, size: int | None = None) -> int:
-        """Fill (the first `size` bytes of) `buffer` from this part; less only at the part's end.
+    def read_into(self, buffer: bytearray) -> int:
+        """Fill `buffer` from this part; less than its length only at the part's end.
 
         Raises:
             InputInvalid: the body ends inside the part.
         """
         if self._done:
             return 0
-        size = len(buffer) if size is None else size
         width = len(self._delimiter)
-        got = min(len(self._ahead), size)
+        got = min(len(self._ahead), len(buffer))
         buffer[:got] = self._ahead[:got]
         rest = self._ahead[got:]
-        got += self._fill(memoryview(buffer)[got:size])
+        got += self._fill(memoryview(buffer)[got:])
         rest += self._take(max(0, width - 1 - len(rest)))
         at = buffer.find(self._delimiter, 0, got)
         if at < 0:  # one that starts in the buffer may end in the look-ahead
@@ -100,10 +99,24 @@ class Reader:
             self._ahead = bytes(buffer[at:got]) + rest
             self._done = True
             return at
-        if got < size:
+        if got < len(buffer):
             raise InputInvalid("the request ends inside a part", hint="send it again")
         self._ahead = rest
         return got
+
+    def read_known(self, view: memoryview) -> int:
+        """Fill `view` with bytes that must be this part's, by a length that its content tells.
+
+        No delimiter is looked for, which a well-formed part does not contain.
+
+        Raises:
+            InputInvalid: the body ends here.
+        """
+        if self._done:
+            return 0
+        got = min(len(self._ahead), len(view))
+        view[:got], self._ahead = self._ahead[:got], self._ahead[got:]
+        return got + self._fill(view[got:])
 
     def _line(self) -> bytes:
         """Take one line of headers, without its CRLF."""

@@ -127,7 +127,7 @@ class Commands:
             raise InputInvalid("the embedded node pins with pin/add: say pin-roots=false")
         reader, blocks, size = _need(body), 0, 0
         while reader.next_part():
-            found = files.take(self._store, car.Reader(reader.read_into))
+            found = files.take(self._store, car.Reader(reader))
             blocks, size = blocks + found[0], size + found[1]
         stats = {"BlockCount": blocks, "BlockBytesCount": size}
         return [{"Stats": stats}] if _flag(options, "stats", False) else []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from oracle.errors import ConfigInvalid, DigestMismatch, InputInvalid, NotFound
 from oracle.ipfs import files
 from oracle.ipfs.blockstore import BlockStore
-from oracle.ipfs.cid import RAW, Link
+from oracle.ipfs.cid import DAG_PB, RAW, Link
 from oracle.ipfs.unixfs import Builder, Entry, Layout, file_cid
 from tests.ipfs.conftest import sample
 
@@ -69,6 +69,49 @@ def test_put__over_a_damaged_block__mends_it(store: BlockStore) -> None:
     file_of(store, b"bytes").write_bytes(b"Bytes")
     store.put(link_of(b"bytes"), b"by", b"tes")
     assert store.get(link_of(b"bytes")) == b"bytes"
+
+
+def test_claim__of_other_bytes__is_found_out_when_they_are_read(store: BlockStore) -> None:
+    store.claim(link_of(b"bytes"), b"Bytes")
+    with pytest.raises(DigestMismatch, match="different hash than requested: bafkrei"):
+        store.get(link_of(b"bytes"))
+
+
+def test_claim__of_other_bytes_where_a_block_is__replaces_nothing(store: BlockStore) -> None:
+    store.put(link_of(b"bytes"), b"bytes")
+    with pytest.raises(InputInvalid, match="not the bytes of bafkrei"):
+        store.claim(link_of(b"bytes"), b"Bytes")
+    assert store.get(link_of(b"bytes")) == b"bytes"
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_claim__of_the_right_bytes__replaces_a_wrong_claim(store: BlockStore) -> None:
+    store.claim(link_of(b"bytes"), b"Bytes")
+    store.claim(link_of(b"bytes"), b"bytes")
+    assert store.get(link_of(b"bytes")) == b"bytes"
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_claim__of_a_wrong_inner_node__is_refused(store: BlockStore) -> None:
+    link = Link(DAG_PB, hashlib.sha256(b"node").digest())
+    with pytest.raises(InputInvalid, match="not the bytes of bafybei"):
+        store.claim(link, b"Node")
+    assert store.stat() == (0, 0)
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_claim__no_hard_links_here__is_checked_and_renamed(
+    store: BlockStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_: object) -> None:
+        raise PermissionError("this file system has none")
+
+    monkeypatch.setattr(os, "link", link)
+    store.claim(link_of(b"bytes"), b"bytes")
+    with pytest.raises(InputInvalid):
+        store.claim(link_of(b"other"), b"Other")
+    assert store.get(link_of(b"bytes")) == b"bytes"
+    assert store.stat() == (1, 5)
 
 
 def test_open__served_by_another__is_refused(store: BlockStore) -> None:

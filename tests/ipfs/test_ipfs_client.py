@@ -241,6 +241,30 @@ def test_publish_file__changes_while_read__is_invalid(tmp_path: Path, change: in
         client(node.url).publish_file(path, tamper)
 
 
+def test_publish_file__blocks_collected_before_the_pin__is_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "in"
+    path.write_bytes(bytes(3 << 20))
+    version = says(b'{"Version":"0.1.0","System":"embedded"}')
+    gone = says(MISSING, status="500 Internal Server Error")
+    pinned = says(json.dumps({"Pins": [file_cid(bytes(3 << 20)).text()]}).encode())
+    with lying(version, says(b""), gone, version, says(b""), pinned) as node:
+        published = client(node.url).publish_file(path)
+        paths = [request.path.removeprefix("/api/v0/") for request in node.requests]
+    assert published.cid == file_cid(bytes(3 << 20)).text()
+    assert paths == ["version", "dag/import", "pin/add"] * 2
+
+
+def test_publish_file__node_says_embedded_and_takes_no_blocks__says_so(tmp_path: Path) -> None:
+    path = tmp_path / "in"
+    path.write_bytes(bytes(3 << 20))
+    refused = says(b'{"Message":"command not found: dag/import"}', status="500 x")
+    with (
+        lying(says(b'{"System":"embedded"}'), refused) as node,
+        pytest.raises(TallystickError, match="dag/import"),
+    ):
+        client(node.url).publish_file(path)
+
+
 def test_publish__breaks_off_once__is_tried_again() -> None:
     good = says(json.dumps({"Hash": CID}).encode())
     with lying(hangs_up, good) as node:

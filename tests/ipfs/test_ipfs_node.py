@@ -12,7 +12,9 @@ import ipfshttpclient
 import pytest
 
 from oracle.errors import DigestMismatch, Unavailable
+from oracle.ipfs import car
 from oracle.ipfs.blockstore import BlockStore
+from oracle.ipfs.cid import Link
 from oracle.ipfs.client import IpfsClient
 from oracle.ipfs.multipart import frame
 from oracle.ipfs.node import Server
@@ -209,6 +211,53 @@ def test_add__disk_takes_no_more__is_unavailable_and_leaves_nothing(node: Sessio
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     root = node.server.commands._store.root
     assert [path for path in root.rglob("*") if path.is_file()] == [root / "lock"]
+
+
+def section(data: bytes, link: Link | None = None) -> bytes:
+    return car.prefix(link or file_cid(data), len(data)) + data
+
+
+def test_dag_import__of_blocks__stores_and_counts_them(node: Session) -> None:
+    content = car.HEADER + section(b"one") + section(b"three")
+    answer = node.json("dag/import", content, pin_roots="false", stats="true")
+    assert answer == {"Stats": {"BlockCount": 2, "BlockBytesCount": 8}}
+    assert node.post("block/get", arg=file_cid(b"three").text()) == (200, b"three")
+
+
+def test_dag_import__without_a_word_about_pins__is_refused(node: Session) -> None:
+    assert "pin-roots=false" in node.refusal("dag/import", car.HEADER)
+
+
+def test_dag_import__bytes_of_another_cid__are_never_served(node: Session) -> None:
+    content = car.HEADER + section(b"evil", file_cid(b"good"))
+    assert node.post("dag/import", content, pin_roots="false")[0] == 200
+    cid = file_cid(b"good").text()
+    assert "different hash" in node.refusal("cat", arg=cid)
+    assert node.json("add", b"good", **V1)["Hash"] == cid
+    assert "not the bytes of" in node.refusal("dag/import", content, pin_roots="false")
+    assert node.post("cat", arg=cid) == (200, b"good")
+
+
+def test_dag_import__cut_off__is_refused(node: Session) -> None:
+    content = car.HEADER + section(bytes(5000))
+    assert "inside a block" in node.refusal("dag/import", content[:-1500], pin_roots="false")
+
+
+def test_publish_file__to_an_embedded_node__sends_blocks_that_it_need_not_hash(
+    node: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[str] = []
+    run = node.server.commands.run
+    monkeypatch.setattr(
+        node.server.commands, "run", lambda *call: commands.append(call[0]) or run(*call)
+    )
+    data = sample((2 << 20) + 1)
+    (tmp_path / "in").write_bytes(data)
+    published = IpfsClient(node.server.url, 5).publish_file(tmp_path / "in")
+    assert commands == ["version", "dag/import", "pin/add"]
+    assert published.cid == file_cid(data).text()
+    assert node.post("cat", arg=published.cid) == (200, data)
+    assert list(node.json("pin/ls")["Keys"]) == [published.cid]
 
 
 @pytest.mark.parametrize(
