@@ -5,6 +5,7 @@ and by deployment), environment variables `TALLYSTICK_*`.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -92,6 +93,15 @@ class Settings:
     def database_url(self) -> str:
         """SQLAlchemy URL of the store."""
         return self.store_url or f"sqlite:///{self.state_dir / 'store.db'}"
+
+    def keystore(self, name: str = "") -> Path:
+        """Path of a keystore, `key`'s by default: of this name in home/keys, else the file named.
+
+        A file in the current folder never stands in for a wallet: a path has a separator in it.
+        """
+        name = name or self.key
+        stored = self.home / "keys" / f"{name}.json"
+        return Path(name).expanduser() if os.sep in name and not stored.exists() else stored
 
     def queue(self, role: str) -> str:
         """Name of the Celery queue for a role (`infer`, `submit`, …) of this operator."""

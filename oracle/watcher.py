@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from threading import Event as Flag
 
 import structlog
@@ -219,9 +218,7 @@ def address_of(settings: Settings) -> Address:
             "no operator to watch for",
             hint="set TALLYSTICK_KEY (only its address is read) or TALLYSTICK_OPERATOR_ADDRESS",
         )
-    named = Path(settings.key)
-    stored = settings.home / "keys" / f"{settings.key}.json"
-    return keys.address_of(named if named.is_file() else stored)
+    return keys.address_of(settings.keystore())
 
 
 def main(environ: Mapping[str, str]) -> int:

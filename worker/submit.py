@@ -88,9 +88,7 @@ def open_submitter(settings: Settings) -> Submitter:
             "the submitter needs a key and its password file",
             hint="set TALLYSTICK_KEY and TALLYSTICK_PASSWORD_FILE",
         )
-    named = Path(settings.key)
-    path = named if named.is_file() else settings.home / "keys" / f"{settings.key}.json"
-    account = keys.load(path, keys.password_file(Path(settings.password_file)))
+    account = keys.load(settings.keystore(), keys.password_file(Path(settings.password_file)))
     contracts = settings.deployed
     log = structlog.get_logger("tallystick.submitter")
     rpc = Rpc(settings.rpc_url)

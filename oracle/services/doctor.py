@@ -175,8 +175,7 @@ def check_key(settings: Settings) -> str:
     """See that the key this process would sign with opens with its password file."""
     if not settings.key:
         return "none named (TALLYSTICK_KEY); only what signs needs one"
-    named = Path(settings.key)
-    path = named if named.exists() else settings.home / "keys" / f"{settings.key}.json"
+    path = settings.keystore()
     if not path.exists():
         raise NotFound(f"no keystore {path}", hint="`tallystick wallet list` shows what there is")
     if not settings.password_file:

@@ -1,6 +1,5 @@
 """Wallets: keystore files in home/keys, their money on the chain and in the market."""
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,9 +70,7 @@ def find(settings: Settings, name: str) -> WalletInfo:
     Raises:
         NotFound: there is none. ConfigInvalid: the file is no keystore.
     """
-    path = settings.home / "keys" / f"{name}.json"
-    if not path.exists() and os.sep in name:
-        path = Path(name).expanduser()
+    path = settings.keystore(name)
     if not path.exists():
         known = ", ".join(info.name for info in list_wallets(settings)) or "none yet"
         raise NotFound(f"there is no wallet {name}", hint=f"wallets here: {known}")
