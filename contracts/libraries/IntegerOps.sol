@@ -1,0 +1,437 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {Program} from "./Program.sol";
+
+/// @title The arithmetic of docs/exact.md, sections 1 and 4, on rows of stored numbers in calldata.
+/// @notice A stored number is u = value + z: big-endian, z half the range when signed (`Program.zero`).
+/// @dev Rows are logical bytes, at most 8,192, with whole elements. Loops take a word of 32 bytes at a time
+/// and cut the last one to the row, for what follows in calldata is somebody's else. Nothing overflows for a
+/// validated program: the bounds stand beside the code. `Σ(u−z)(w−z') = Σuw − z'Σu − zΣw + n·z·z'` keeps the
+/// loops free of signs.
+library IntegerOps {
+    int256 private constant MAX_BIAS = 1 << 61;
+    int256 private constant MAX_MULT = (1 << 24) - 1;
+    uint256 private constant MAX_SHIFT = 62;
+
+    /// @notice What SOFTMAX needs beside its rows.
+    struct Softmax {
+        uint256 size; // bytes of an element
+        uint256 shift; // of differences, before they are looked up
+        uint256 place; // of the element asked for
+        uint256 one; // what probability 1 is: 255 or 65,535
+    }
+
+    // Bytes, 16-bit and 32-bit numbers in lanes of 32, 64 and 128 bits.
+    uint256 private constant U8_IN_32 = 0x000000ff000000ff000000ff000000ff000000ff000000ff000000ff000000ff;
+    uint256 private constant U8_IN_64 = 0x00000000000000ff00000000000000ff00000000000000ff00000000000000ff;
+    uint256 private constant U16_IN_64 = 0x000000000000ffff000000000000ffff000000000000ffff000000000000ffff;
+    uint256 private constant U32_IN_64 = 0x00000000ffffffff00000000ffffffff00000000ffffffff00000000ffffffff;
+    uint256 private constant U64_IN_128 = 0x0000000000000000ffffffffffffffff0000000000000000ffffffffffffffff;
+
+    // ── One number ──────────────────────────────────────────────────────────────────────────────
+
+    /// @notice The stored form of element k; `size` is 1, 2, 4 or 16 bytes.
+    function at(bytes calldata row, uint256 k, uint256 size) internal pure returns (uint256 stored) {
+        assembly ("memory-safe") {
+            stored := shr(sub(256, shl(3, size)), calldataload(add(row.offset, mul(k, size))))
+        }
+    }
+
+    function value(uint256 stored, uint256 dtype) internal pure returns (int256) {
+        unchecked {
+            return int256(stored) - int256(Program.zero(dtype));
+        }
+    }
+
+    /// @notice The stored form of a value, limited to the dtype's range.
+    function store(int256 v, uint256 dtype) internal pure returns (uint256) {
+        unchecked {
+            v += int256(Program.zero(dtype));
+            if (v < 0) return 0;
+            uint256 top = (1 << (8 * Program.size(dtype))) - 1;
+            return uint256(v) > top ? top : uint256(v);
+        }
+    }
+
+    /// @notice bias, mult and shift of a channel's 16 bytes, limited so that arithmetic is total.
+    function channel(uint256 record) internal pure returns (int256 bias, int256 mult, uint256 shift) {
+        unchecked {
+            bias = _limit(int256((record >> 64) & type(uint64).max) - (1 << 63), MAX_BIAS);
+            mult = _limit(int256((record >> 32) & type(uint32).max) - (1 << 31), MAX_MULT);
+            shift = (record >> 24) & 0xff;
+        }
+        if (shift == 0) shift = 1;
+        if (shift > MAX_SHIFT) shift = MAX_SHIFT;
+    }
+
+    /// @notice An accumulator as an element: |acc| < 2^37, so every sum is below 2^63.
+    function requantise(int256 acc, uint256 record, uint256 dtype) internal pure returns (uint256 stored) {
+        (int256 bias, int256 mult, uint256 shift) = channel(record);
+        return scaled(acc * mult + bias, shift, dtype);
+    }
+
+    /// @notice A product with its bias as an element: rounded half up, shifted, limited.
+    function scaled(int256 product, uint256 shift, uint256 dtype) internal pure returns (uint256 stored) {
+        unchecked {
+            return store((product + int256(1 << (shift - 1))) >> shift, dtype);
+        }
+    }
+
+    // ── Sums over a row ─────────────────────────────────────────────────────────────────────────
+
+    /// @notice Σ of the values of a row.
+    function sum(bytes calldata row, uint256 dtype) internal pure returns (int256) {
+        uint256 size = Program.size(dtype);
+        unchecked {
+            return int256(_storedSum(row, size)) - int256(Program.zero(dtype) * (row.length / size));
+        }
+    }
+
+    /// @notice Σ and number of the values whose mask byte is not zero. `mask` has a byte per element.
+    function sumKept(
+        bytes calldata row,
+        uint256 dtype,
+        bytes calldata mask
+    ) internal pure returns (int256 total, uint256 kept) {
+        uint256 size = Program.size(dtype);
+        uint256 stored;
+        assembly ("memory-safe") {
+            let cut := sub(256, shl(3, size))
+            let from := row.offset
+            for {
+                let k := 0
+            } lt(k, mask.length) {
+                k := add(k, 1)
+            } {
+                if byte(0, calldataload(add(mask.offset, k))) {
+                    stored := add(stored, shr(cut, calldataload(from)))
+                    kept := add(kept, 1)
+                }
+                from := add(from, size)
+            }
+        }
+        unchecked {
+            total = int256(stored) - int256(Program.zero(dtype) * kept);
+        }
+    }
+
+    /// @notice Σ a·b of two rows with equally many elements of 1 or 2 bytes.
+    function dot(bytes calldata a, uint256 aType, bytes calldata b, uint256 bType) internal pure returns (int256) {
+        (uint256 products, uint256 aSum, uint256 bSum) = _storedDot(a, Program.size(aType), b, Program.size(bType));
+        uint256 aZero = Program.zero(aType);
+        uint256 bZero = Program.zero(bType);
+        unchecked {
+            products += (a.length / Program.size(aType)) * aZero * bZero;
+            return int256(products) - int256(bZero * aSum + aZero * bSum);
+        }
+    }
+
+    // ── Operators on a whole row ────────────────────────────────────────────────────────────────
+
+    /// @notice The greatest stored number and the least place it stands at.
+    function peak(bytes calldata row, uint256 size) internal pure returns (uint256 greatest, uint256 place) {
+        assembly ("memory-safe") {
+            let cut := sub(256, shl(3, size))
+            greatest := shr(cut, calldataload(row.offset))
+            let best := row.offset
+            for {
+                let from := add(row.offset, size)
+                let end := add(row.offset, row.length)
+            } lt(from, end) {
+                from := add(from, size)
+            } {
+                let stored := shr(cut, calldataload(from))
+                if gt(stored, greatest) {
+                    greatest := stored
+                    best := from
+                }
+            }
+            place := div(sub(best, row.offset), size)
+        }
+    }
+
+    /// @notice LAYERNORM before its channel: (x[j] − μ)/σ in units of 2^−16. |z| < 2^23.
+    /// @param eps below 2^52; with n ≤ 4,096 and |x| ≤ 2^15, v + eps is below 2^55.
+    function standardise(bytes calldata row, uint256 dtype, uint256 j, uint256 eps) internal pure returns (int256 z) {
+        uint256 size = Program.size(dtype);
+        unchecked {
+            int256 n = int256(row.length / size);
+            int256 s = sum(row, dtype);
+            int256 v = n * dot(row, dtype, row, dtype) - s * s; // never negative (Cauchy-Schwarz)
+            uint256 r = Math.max(1, Math.sqrt((uint256(v) + eps) << 8));
+            return floorDiv((n * value(at(row, j, size), dtype) - s) << 20, int256(r));
+        }
+    }
+
+    /// @notice SOFTMAX of one element, in stored form.
+    /// @param mask A byte per element, or empty: all are kept.
+    /// @param table u16, at least one.
+    function softmax(
+        bytes calldata row,
+        bytes calldata mask,
+        bytes calldata table,
+        Softmax memory options
+    ) internal pure returns (uint256) {
+        uint256 greatest = _greatestKept(row, options.size, mask);
+        (uint256 total, uint256 weight) = _weights(row, mask, table, greatest, options);
+        unchecked {
+            return total == 0 ? 0 : (weight * options.one + total / 2) / total;
+        }
+    }
+
+    /// @notice ⌊a / b⌋ for b > 0.
+    function floorDiv(int256 a, int256 b) internal pure returns (int256 q) {
+        unchecked {
+            q = a / b;
+            if (a % b < 0) --q;
+        }
+    }
+
+    // ── Private ─────────────────────────────────────────────────────────────────────────────────
+
+    function _limit(int256 v, int256 bound) private pure returns (int256) {
+        if (v > bound) return bound;
+        return v < -bound ? -bound : v;
+    }
+
+    function _storedDot(
+        bytes calldata a,
+        uint256 aSize,
+        bytes calldata b,
+        uint256 bSize
+    ) private pure returns (uint256 products, uint256 aSum, uint256 bSum) {
+        if (aSize == bSize) return aSize == 1 ? _dot8(a, b) : _dot16(a, b);
+        if (aSize == 2) return _dot16by8(a, b);
+        (products, bSum, aSum) = _dot16by8(b, a);
+    }
+
+    /// @dev Neighbours are added into lanes of twice their width; 2^(lane width) ≡ 1 modulo the lane's
+    /// greatest number, so `mod` adds the lanes up. A word's sum is below that number for every size.
+    function _storedSum(bytes calldata row, uint256 size) private pure returns (uint256 total) {
+        assembly ("memory-safe") {
+            let width := shl(3, size)
+            let lane := sub(shl(shl(1, width), 1), 1)
+            let mask := mul(div(not(0), lane), sub(shl(width, 1), 1))
+            for {
+                let from := row.offset
+                let end := add(row.offset, row.length)
+            } lt(from, end) {
+                from := add(from, 0x20)
+            } {
+                let x := calldataload(from)
+                let past := sub(add(from, 0x20), end)
+                if sgt(past, 0) {
+                    x := and(x, shl(shl(3, past), not(0)))
+                }
+                total := add(total, mod(add(and(x, mask), and(shr(width, x), mask)), lane))
+            }
+        }
+    }
+
+    /// @dev Σ of products without a loop over elements: as polynomials in 2^32, a word of eight lanes times a
+    /// word with its lanes reversed has Σ x_k·w_k in the top lane. Four bytes a lane make four such products a
+    /// word. 8,192 · 255² < 2^32: the lanes below carry nothing upwards, so products add up over the row and
+    /// the top lane is taken once. Sums of x and w gather in lanes likewise; `mod` adds the lanes.
+    function _dot8(
+        bytes calldata a,
+        bytes calldata b
+    ) private pure returns (uint256 products, uint256 aSum, uint256 bSum) {
+        assembly ("memory-safe") {
+            let n := a.length
+            for {
+                let i := 0
+            } lt(i, n) {} {
+                let x := calldataload(add(a.offset, i))
+                let w := calldataload(add(b.offset, i))
+                i := add(i, 0x20)
+                if gt(i, n) {
+                    let keep := shl(shl(3, sub(i, n)), not(0))
+                    x := and(x, keep)
+                    w := and(w, keep)
+                }
+                w := or(shl(128, w), shr(128, w))
+                w := or(shl(64, and(w, U64_IN_128)), and(shr(64, w), U64_IN_128))
+                w := or(shl(32, and(w, U32_IN_64)), and(shr(32, w), U32_IN_64))
+                let p := and(x, U8_IN_32)
+                let q := and(w, U8_IN_32)
+                aSum := add(aSum, p)
+                bSum := add(bSum, q)
+                products := add(products, mul(p, q))
+                p := and(shr(8, x), U8_IN_32)
+                q := and(shr(8, w), U8_IN_32)
+                aSum := add(aSum, p)
+                bSum := add(bSum, q)
+                products := add(products, mul(p, q))
+                p := and(shr(16, x), U8_IN_32)
+                q := and(shr(16, w), U8_IN_32)
+                aSum := add(aSum, p)
+                bSum := add(bSum, q)
+                products := add(products, mul(p, q))
+                p := and(shr(24, x), U8_IN_32)
+                q := and(shr(24, w), U8_IN_32)
+                aSum := add(aSum, p)
+                bSum := add(bSum, q)
+                products := add(products, mul(p, q))
+            }
+            products := shr(224, products)
+            aSum := mod(aSum, 0xffffffff)
+            bSum := mod(bSum, 0xffffffff)
+        }
+    }
+
+    /// @dev As `_dot8`, with four lanes of 64 bits that hold four elements each: 4,096 · 65,535² < 2^44.
+    function _dot16(
+        bytes calldata a,
+        bytes calldata b
+    ) private pure returns (uint256 products, uint256 aSum, uint256 bSum) {
+        assembly ("memory-safe") {
+            let n := a.length
+            for {
+                let i := 0
+            } lt(i, n) {} {
+                let x := calldataload(add(a.offset, i))
+                let w := calldataload(add(b.offset, i))
+                i := add(i, 0x20)
+                if gt(i, n) {
+                    let keep := shl(shl(3, sub(i, n)), not(0))
+                    x := and(x, keep)
+                    w := and(w, keep)
+                }
+                w := or(shl(128, w), shr(128, w))
+                w := or(shl(64, and(w, U64_IN_128)), and(shr(64, w), U64_IN_128))
+                let p := and(x, U16_IN_64)
+                let q := and(w, U16_IN_64)
+                aSum := add(aSum, p)
+                bSum := add(bSum, q)
+                products := add(products, mul(p, q))
+                p := and(shr(16, x), U16_IN_64)
+                q := and(shr(16, w), U16_IN_64)
+                aSum := add(aSum, p)
+                bSum := add(bSum, q)
+                products := add(products, mul(p, q))
+                p := and(shr(32, x), U16_IN_64)
+                q := and(shr(32, w), U16_IN_64)
+                aSum := add(aSum, p)
+                bSum := add(bSum, q)
+                products := add(products, mul(p, q))
+                p := and(shr(48, x), U16_IN_64)
+                q := and(shr(48, w), U16_IN_64)
+                aSum := add(aSum, p)
+                bSum := add(bSum, q)
+                products := add(products, mul(p, q))
+            }
+            products := shr(192, products)
+            aSum := mod(aSum, 0xffffffffffffffff)
+            bSum := mod(bSum, 0xffffffffffffffff)
+        }
+    }
+
+    /// @dev As `_dot16`; b has half the bytes: 16 a word, spread to lanes of 64 bits in reverse order.
+    function _dot16by8(
+        bytes calldata a,
+        bytes calldata b
+    ) private pure returns (uint256 products, uint256 aSum, uint256 bSum) {
+        assembly ("memory-safe") {
+            let n := b.length
+            for {
+                let i := 0
+            } lt(i, n) {} {
+                let x := calldataload(add(a.offset, shl(1, i)))
+                let w := shr(128, calldataload(add(b.offset, i)))
+                i := add(i, 0x10)
+                if gt(i, n) {
+                    let past := shl(3, sub(i, n))
+                    x := and(x, shl(shl(1, past), not(0)))
+                    w := and(w, shl(past, not(0)))
+                }
+                w := and(or(shl(128, w), shr(64, w)), U64_IN_128)
+                w := and(or(shl(64, w), shr(32, w)), U32_IN_64)
+                let p := and(x, U16_IN_64)
+                let q := and(w, U8_IN_64)
+                aSum := add(aSum, p)
+                bSum := add(bSum, q)
+                products := add(products, mul(p, q))
+                p := and(shr(16, x), U16_IN_64)
+                q := and(shr(8, w), U8_IN_64)
+                aSum := add(aSum, p)
+                bSum := add(bSum, q)
+                products := add(products, mul(p, q))
+                p := and(shr(32, x), U16_IN_64)
+                q := and(shr(16, w), U8_IN_64)
+                aSum := add(aSum, p)
+                bSum := add(bSum, q)
+                products := add(products, mul(p, q))
+                p := and(shr(48, x), U16_IN_64)
+                q := and(shr(24, w), U8_IN_64)
+                aSum := add(aSum, p)
+                bSum := add(bSum, q)
+                products := add(products, mul(p, q))
+            }
+            products := shr(192, products)
+            aSum := mod(aSum, 0xffffffffffffffff)
+            bSum := mod(bSum, 0xffffffffffffffff)
+        }
+    }
+
+    /// @dev Offset binary keeps the order, so stored numbers are compared. 0 when nothing is kept.
+    function _greatestKept(
+        bytes calldata row,
+        uint256 size,
+        bytes calldata mask
+    ) private pure returns (uint256 greatest) {
+        assembly ("memory-safe") {
+            let cut := sub(256, shl(3, size))
+            let all := iszero(mask.length)
+            let keep := mask.offset
+            for {
+                let from := row.offset
+                let end := add(row.offset, row.length)
+            } lt(from, end) {
+                from := add(from, size)
+                keep := add(keep, 1)
+            } {
+                if or(all, byte(0, calldataload(keep))) {
+                    let stored := shr(cut, calldataload(from))
+                    if gt(stored, greatest) {
+                        greatest := stored
+                    }
+                }
+            }
+        }
+    }
+
+    /// @dev Σ of the weights w_k, and the weight of the element asked for.
+    function _weights(
+        bytes calldata row,
+        bytes calldata mask,
+        bytes calldata table,
+        uint256 greatest,
+        Softmax memory options
+    ) private pure returns (uint256 total, uint256 weight) {
+        uint256 size = options.size;
+        uint256 shift = options.shift;
+        uint256 n = row.length / size;
+        assembly ("memory-safe") {
+            for {
+                let k := 0
+            } lt(k, n) {
+                k := add(k, 1)
+            } {
+                if or(iszero(mask.length), byte(0, calldataload(add(mask.offset, k)))) {
+                    let entry := shr(sub(256, shl(3, size)), calldataload(add(row.offset, mul(k, size))))
+                    entry := shl(1, shr(shift, sub(greatest, entry)))
+                    if gt(add(entry, 2), table.length) {
+                        entry := sub(table.length, 2)
+                    }
+                    entry := shr(240, calldataload(add(table.offset, entry)))
+                    total := add(total, entry)
+                    if eq(k, mload(add(options, 0x40))) {
+                        weight := entry
+                    }
+                }
+            }
+        }
+    }
+}
