@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {Strings} from "@openzeppelin/contracts/utils/Strings.sol";
 import {IStepVerifier, ExactClaim, Opening, Slice, Step} from "./interfaces/IStepVerifier.sol";
 import {IntegerOps} from "./libraries/IntegerOps.sol";
 import {Merkle} from "./libraries/Merkle.sol";
@@ -28,17 +30,16 @@ contract StepVerifier is IStepVerifier {
     /// @inheritdoc IStepVerifier
     function check(ExactClaim calldata claim, Step calldata step) external pure returns (bool consistent) {
         uint256 stored = _compute(claim, step);
-        uint256 result = step.operator[0];
+        uint256 head = step.operator[0];
         (uint256 nOps, uint256 nInputs) = (step.preamble[0].operators(), step.preamble[0].inputs());
-        bytes32 leaf = Merkle.tensor(nInputs + step.op, result.spec(), step.result.root);
-        if (step.op + 1 == nOps) {
-            if (step.result.path.length != 0) revert ProofInvalid("result path");
-            if (leaf != claim.outputRoot) revert ProofInvalid("result");
-        } else {
-            _inTrace(leaf, step.op, nOps, step.result.path, claim.traceRoot, "result");
-        }
-        bytes calldata data = _leafShare(step.element, result, step.result.root, step.row, step.col, "element");
-        return stored == _inShare(data, result, step.col);
+        bytes32 leaf = Merkle.tensor(nInputs + step.op, head.spec(), step.result.root);
+        bool committed =
+            step.op + 1 == nOps
+                ? step.result.path.length == 0 && leaf == claim.outputRoot
+                : _inTrace(leaf, step.op, nOps, step.result.path, claim.traceRoot);
+        if (!committed) revert ProofInvalid("result");
+        if (!_leafFits(step.element, head, step.result.root, step.row, step.col)) revert ProofInvalid("element");
+        return stored == _inShare(step.element.data, head, step.col);
     }
 
     /// @inheritdoc IStepVerifier
@@ -61,9 +62,9 @@ contract StepVerifier is IStepVerifier {
         if (preamble.length == 0 || preamble.length != 1 + preamble[0].inputs()) revert ProofInvalid("preamble");
         uint256 nOps = preamble[0].operators();
         if (step.op >= nOps) revert PositionInvalid(step.op, step.row, step.col);
-        if (step.operatorPath.length != Program.log(nOps)) revert ProofInvalid("operator path");
+        if (step.operatorPath.length != Program.log(nOps)) revert ProofInvalid("operator");
         bytes32 graphRoot = Merkle.climb(Merkle.operator(step.operator), step.op, step.operatorPath);
-        if (keccak256(abi.encodePacked(uint8(3), preamble, graphRoot)) != modelRoot) revert ProofInvalid("program");
+        if (keccak256(abi.encodePacked(uint8(3), preamble, graphRoot)) != modelRoot) revert ProofInvalid("operator");
         uint256 result = step.operator[0];
         if (step.row >= result.rows() || step.col >= result.cols()) {
             revert PositionInvalid(step.op, step.row, step.col);
@@ -84,38 +85,32 @@ contract StepVerifier is IStepVerifier {
                 bool isInput = word.index() < step.preamble[0].inputs();
                 if (isInput && !readsInput) _bindInputs(claim.inputRoot, step);
                 readsInput = readsInput || isInput;
-                operands.roots[k] = _bindActivation(claim.traceRoot, step, step.operands[k], word);
+                if (!_activationFits(claim.traceRoot, step, k)) revert ProofInvalid(_numbered("operand ", k));
+                operands.roots[k] = step.operands[k].root;
             } else {
-                if (step.operands[k].path.length != 0) revert ProofInvalid("operand path");
-                if (word.kind() == Program.CONSTANT) operands.roots[k] = bytes32(step.operator[4 + 2 * k]);
-                else if (step.operands[k].root != 0) revert ProofInvalid("operand");
+                bool absent = word.kind() == Program.ABSENT;
+                bool bare = step.operands[k].path.length == 0 && (!absent || step.operands[k].root == 0);
+                if (!bare) revert ProofInvalid(_numbered("operand ", k));
+                operands.roots[k] = bytes32(step.operator[4 + 2 * k]);
             }
         }
-        if (!readsInput && step.inputLeaves.length != 0) revert ProofInvalid("input leaves");
+        if (!readsInput && step.inputLeaves.length != 0) revert ProofInvalid("inputs");
     }
 
-    function _bindActivation(
-        bytes32 traceRoot,
-        Step calldata step,
-        Opening calldata opening,
-        uint256 word
-    ) private pure returns (bytes32 root) {
-        root = opening.root;
+    function _activationFits(bytes32 traceRoot, Step calldata step, uint256 k) private pure returns (bool) {
+        Opening calldata opening = step.operands[k];
+        uint256 word = step.operator[3 + 2 * k];
         uint256 id = word.index();
         uint256 nInputs = step.preamble[0].inputs();
-        bytes32 leaf = Merkle.tensor(id, word.spec(), root);
-        if (id < nInputs) {
-            if (opening.path.length != 0) revert ProofInvalid("operand path");
-            if (step.inputLeaves[id] != leaf) revert ProofInvalid("operand");
-        } else {
-            _inTrace(leaf, id - nInputs, step.preamble[0].operators(), opening.path, traceRoot, "operand");
-        }
+        bytes32 leaf = Merkle.tensor(id, word.spec(), opening.root);
+        if (id < nInputs) return opening.path.length == 0 && step.inputLeaves[id] == leaf;
+        return _inTrace(leaf, id - nInputs, step.preamble[0].operators(), opening.path, traceRoot);
     }
 
     function _bindInputs(bytes32 inputRoot, Step calldata step) private pure {
         bytes32[] calldata leaves = step.inputLeaves;
-        if (leaves.length != step.preamble[0].inputs()) revert ProofInvalid("input leaves");
-        if (keccak256(abi.encodePacked(uint8(5), leaves)) != inputRoot) revert ProofInvalid("input leaves");
+        if (leaves.length != step.preamble[0].inputs()) revert ProofInvalid("inputs");
+        if (keccak256(abi.encodePacked(uint8(5), leaves)) != inputRoot) revert ProofInvalid("inputs");
     }
 
     /// @dev The trace holds the tensors of all operators but the last.
@@ -124,12 +119,14 @@ contract StepVerifier is IStepVerifier {
         uint256 op,
         uint256 nOps,
         bytes32[] calldata path,
-        bytes32 traceRoot,
-        string memory part
-    ) private pure {
+        bytes32 traceRoot
+    ) private pure returns (bool) {
         assert(op + 1 < nOps); // a validated operator reads smaller ids only
-        if (path.length != Program.log(nOps - 1)) revert ProofInvalid(string.concat(part, " path"));
-        if (Merkle.climb(leaf, op, path) != traceRoot) revert ProofInvalid(part);
+        return path.length == Program.log(nOps - 1) && Merkle.climb(leaf, op, path) == traceRoot;
+    }
+
+    function _numbered(string memory part, uint256 k) private pure returns (string memory) {
+        return string.concat(part, Strings.toString(k));
     }
 
     // ── Reading operands, one slice a call, in order ────────────────────────────────────────────
@@ -151,9 +148,8 @@ contract StepVerifier is IStepVerifier {
         uint256 word = step.operator[3 + 2 * k];
         assert(row < word.rows());
         data = slice.data;
-        if (data.length != word.rowBytes()) revert ProofInvalid("slice length");
-        if (slice.path.length != Program.log(word.rows())) revert ProofInvalid("slice path");
-        if (Merkle.climb(Merkle.row(data), row, slice.path) != operands.roots[k]) revert ProofInvalid("slice");
+        bool fits = data.length == word.rowBytes() && slice.path.length == Program.log(word.rows());
+        if (!fits || Merkle.climb(Merkle.row(data), row, slice.path) != operands.roots[k]) _refuseLast(operands);
     }
 
     /// @notice The stored form of one element of operand k (16 bytes for a record).
@@ -164,9 +160,8 @@ contract StepVerifier is IStepVerifier {
         uint256 row,
         uint256 col
     ) private pure returns (uint256 stored) {
-        Slice calldata slice = _next(step, operands);
         uint256 word = step.operator[3 + 2 * k];
-        return _inShare(_leafShare(slice, word, operands.roots[k], row, col, "slice"), word, col);
+        return _inShare(_leaf(step, operands, k, row, col), word, col);
     }
 
     /// @notice The value of one element of operand k.
@@ -180,26 +175,39 @@ contract StepVerifier is IStepVerifier {
         return IntegerOps.value(_element(step, operands, k, row, col), step.operator[3 + 2 * k].dtype());
     }
 
-    /// @dev The row's share of the leaf that holds (row, col).
-    function _leafShare(
+    /// @notice The row's share of the leaf of operand k that holds (row, col).
+    function _leaf(
+        Step calldata step,
+        Operands memory operands,
+        uint256 k,
+        uint256 row,
+        uint256 col
+    ) private pure returns (bytes calldata data) {
+        Slice calldata slice = _next(step, operands);
+        if (!_leafFits(slice, step.operator[3 + 2 * k], operands.roots[k], row, col)) _refuseLast(operands);
+        return slice.data;
+    }
+
+    /// @dev Whether a slice is the row's share of the leaf that holds (row, col), under this root.
+    function _leafFits(
         Slice calldata slice,
         uint256 word,
         bytes32 root,
         uint256 row,
-        uint256 col,
-        string memory part
-    ) private pure returns (bytes calldata data) {
-        assert(row < word.rows() && col < word.cols());
+        uint256 col
+    ) private pure returns (bool) {
+        assert(row < word.rows() && col < word.cols()); // of a validated program
         uint256 rowBytes = word.rowBytes();
         uint256 number = (col * word.dtype().size()) / Merkle.LEAF_BYTES;
-        uint256 rest = rowBytes - number * Merkle.LEAF_BYTES;
-        uint256 depth = Program.log((rowBytes + Merkle.LEAF_BYTES - 1) / Merkle.LEAF_BYTES);
-        data = slice.data;
-        if (data.length != (rest < Merkle.LEAF_BYTES ? rest : Merkle.LEAF_BYTES)) {
-            revert ProofInvalid(string.concat(part, " length"));
-        }
-        if (slice.path.length != Program.log(word.rows()) + depth) revert ProofInvalid(string.concat(part, " path"));
-        if (Merkle.climb(Merkle.leaf(data), (row << depth) + number, slice.path) != root) revert ProofInvalid(part);
+        uint256 share = Math.min(rowBytes - number * Merkle.LEAF_BYTES, Merkle.LEAF_BYTES);
+        uint256 depth = Program.log(Math.ceilDiv(rowBytes, Merkle.LEAF_BYTES));
+        if (slice.data.length != share || slice.path.length != Program.log(word.rows()) + depth) return false;
+        return Merkle.climb(Merkle.leaf(slice.data), (row << depth) + number, slice.path) == root;
+    }
+
+    /// @dev The slice that was taken last is not what it has to be.
+    function _refuseLast(Operands memory operands) private pure {
+        revert ProofInvalid(_numbered("slice ", operands.read - 1));
     }
 
     /// @dev Elements divide leaves, so none lies in two.
@@ -266,7 +274,7 @@ contract StepVerifier is IStepVerifier {
         Operands memory operands
     ) private pure returns (uint256 first, uint256 second) {
         uint256 word = step.operator[7];
-        bytes calldata data = _leafShare(_next(step, operands), word, operands.roots[2], 0, 0, "slice");
+        bytes calldata data = _leaf(step, operands, 2, 0, 0);
         return (_inShare(data, word, 0), _inShare(data, word, 1));
     }
 

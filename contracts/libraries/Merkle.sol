@@ -77,7 +77,7 @@ library Merkle {
                 mstore(node, 0)
             }
         }
-        return _fold(nodes, width);
+        return fold(nodes, width);
     }
 
     /// @notice Root over these nodes, padded with absent ones to a power of two.
@@ -90,16 +90,27 @@ library Merkle {
             calldatacopy(nodes, calldatasize(), shl(5, width)) // zeros
             calldatacopy(nodes, level.offset, shl(5, level.length))
         }
-        return _fold(nodes, width);
+        return fold(nodes, width);
     }
 
-    /// @notice Root over a level of a power of two nodes, which it overwrites.
-    function fold(bytes32[] memory level) internal pure returns (bytes32) {
-        uint256 nodes;
+    /// @notice Root over `width` (a power of two) words in memory from `nodes` on, which it overwrites.
+    function fold(uint256 nodes, uint256 width) internal pure returns (bytes32 root) {
         assembly ("memory-safe") {
-            nodes := add(level, 0x20)
+            for {} gt(width, 1) {} {
+                width := shr(1, width)
+                let from := nodes
+                for {
+                    let to := nodes
+                    let end := add(nodes, shl(5, width))
+                } lt(to, end) {
+                    to := add(to, 0x20)
+                } {
+                    mstore(to, keccak256(from, 0x40))
+                    from := add(from, 0x40)
+                }
+            }
+            root := mload(nodes)
         }
-        return _fold(nodes, level.length);
     }
 
     /// @notice An operator's leaf in the graph.
@@ -118,25 +129,5 @@ library Merkle {
             keccak256(
                 abi.encodePacked(uint8(2), uint16(id), uint8(spec >> 64), uint32(spec >> 32), uint32(spec), root)
             );
-    }
-
-    /// @dev Overwrites `width` words from `nodes` on.
-    function _fold(uint256 nodes, uint256 width) private pure returns (bytes32 root) {
-        assembly ("memory-safe") {
-            for {} gt(width, 1) {} {
-                width := shr(1, width)
-                let from := nodes
-                for {
-                    let to := nodes
-                    let end := add(nodes, shl(5, width))
-                } lt(to, end) {
-                    to := add(to, 0x20)
-                } {
-                    mstore(to, keccak256(from, 0x40))
-                    from := add(from, 0x40)
-                }
-            }
-            root := mload(nodes)
-        }
     }
 }
