@@ -62,12 +62,7 @@ contract ProgramRegistry is IPrograms {
             if (bytes(part).length != 0) revert OperatorInvalid(op, part);
             leaves[op] = Merkle.operator(operator);
         }
-        uint256 nodes;
-        assembly ("memory-safe") {
-            nodes := add(leaves, 0x20)
-        }
-        bytes32 graphRoot = Merkle.fold(nodes, leaves.length);
-        modelRoot = keccak256(abi.encodePacked(uint8(3), program[:1 + nInputs], graphRoot));
+        modelRoot = keccak256(abi.encodePacked(uint8(3), program[:1 + nInputs], Merkle.fold(leaves)));
         if (isProgram[modelRoot]) revert ProgramAlreadyRegistered(modelRoot);
         isProgram[modelRoot] = true;
         emit ProgramRegistered(modelRoot, msg.sender, nOps, nInputs);

@@ -113,6 +113,15 @@ library Merkle {
         }
     }
 
+    /// @notice Root over an array of a power of two nodes, which it overwrites.
+    function fold(bytes32[] memory level) internal pure returns (bytes32) {
+        uint256 nodes;
+        assembly ("memory-safe") {
+            nodes := add(level, 0x20)
+        }
+        return fold(nodes, level.length);
+    }
+
     /// @notice An operator's leaf in the graph.
     function operator(uint256[9] calldata words) internal pure returns (bytes32 hash) {
         assembly ("memory-safe") {
