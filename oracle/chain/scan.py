@@ -115,32 +115,32 @@ class Scanner:
             Reorganised: the chain changed meanwhile. Chunks that were yielded were one history.
             RpcError, Unavailable: the node cannot answer even for a single block.
         """
-        if start <= end - DENSE:
-            for chunk in self._ranges(start, end - DENSE, parent):
+        with _no_collection():
+            if start <= end - DENSE:
+                for chunk in self._ranges(start, end - DENSE, parent):
+                    yield chunk
+                    start, parent = chunk.end + 1, chunk.blocks[-1]
+            while start <= end:
+                chunk = self._block_by_block(start, min(start + DENSE - 1, end), parent)
                 yield chunk
                 start, parent = chunk.end + 1, chunk.blocks[-1]
-        while start <= end:
-            chunk = self._block_by_block(start, min(start + DENSE - 1, end), parent)
-            yield chunk
-            start, parent = chunk.end + 1, chunk.blocks[-1]
 
     def _ranges(self, start: int, end: int, parent: BlockRef | None) -> Iterator[Chunk]:
         """Read large ranges, each one while the caller works on the one before."""
         ahead = ThreadPoolExecutor(1, "scan")
         try:
-            with _no_collection():
-                coming = ahead.submit(self._range, start, min(start + self._span - 1, end))
-                while start <= end:
-                    first, answer = coming.result()
-                    if answer is not None:
-                        start = answer.last.number + 1
-                    if start <= end:
-                        coming = ahead.submit(self._range, start, min(start + self._span - 1, end))
-                    if answer is not None:
-                        _connect(parent, first)
-                        parent = answer.last
-                        yield Chunk(first.number, parent.number, (parent,), _parse_all(answer.logs))
-                        self._collect_at_times()
+            coming = ahead.submit(self._range, start, min(start + self._span - 1, end))
+            while start <= end:
+                first, answer = coming.result()
+                if answer is not None:
+                    start = answer.last.number + 1
+                if start <= end:
+                    coming = ahead.submit(self._range, start, min(start + self._span - 1, end))
+                if answer is not None:
+                    _connect(parent, first)
+                    parent = answer.last
+                    yield Chunk(first.number, parent.number, (parent,), _parse_all(answer.logs))
+                    self._collect_at_times()
         finally:
             ahead.shutdown(wait=False, cancel_futures=True)
 

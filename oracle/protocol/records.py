@@ -3,6 +3,7 @@
 All are keccak256 over 32-byte words; the layouts are drawn in docs/protocol.md.
 """
 
+import functools
 from collections.abc import Sequence
 
 from eth_abi.abi import encode
@@ -119,11 +120,14 @@ def unpack_request(data: bytes) -> Request:
         raise InputInvalid(f"a request has {REQUEST_BYTES} bytes, not {len(data)}")
     origin, service, target = (int.from_bytes(data[at : at + 32], "big") for at in (0, 32, 64))
     roots = [Bytes32(data[at : at + 32]) for at in (96, 128, 160, 192)]
+    packed_terms = int.from_bytes(data[224:], "big")
     try:
-        terms = Terms.unpack(int.from_bytes(data[224:], "big"))
+        terms = Terms.unpack(packed_terms)
     except ValueError as error:
         raise InputInvalid(f"a request's terms are malformed: {error}") from error
-    request = Request(
+    if service >> 240 or terms.pack() != packed_terms:
+        raise InputInvalid("a request has bits that belong to no field")
+    return Request(
         model_id=_field(target, 160, 48),
         version=_field(target, 208, 24),
         lane=_field(origin, 160, 32),
@@ -140,9 +144,6 @@ def unpack_request(data: bytes) -> Request:
         envelope=roots[3],
         terms=terms,
     )
-    if pack_request(request) != data:
-        raise InputInvalid("a request has bits that belong to no field")
-    return request
 
 
 def order_hash(order: Order) -> Bytes32:
@@ -201,7 +202,13 @@ def _field(word: int, at: int, bits: int) -> int:
 
 
 def _address(word: int) -> Address:
-    return Address(to_checksum_address((word & (1 << 160) - 1).to_bytes(20, "big")))
+    return _checksummed((word & (1 << 160) - 1).to_bytes(20, "big"))
+
+
+@functools.lru_cache(maxsize=4096)
+def _checksummed(raw: bytes) -> Address:
+    """Return the checksummed address; remembered, since a checksum costs a hash."""
+    return Address(to_checksum_address(raw))
 
 
 def _check_word(word: bytes) -> None:

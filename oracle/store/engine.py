@@ -75,7 +75,7 @@ def _make_folder(folder: Path) -> None:
 def _on_sqlite_connect(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
     cursor = connection.cursor()
-    cursor.execute("PRAGMA page_size = 8192")  # of a new file; 19 logs to a page, not 8
+    cursor.execute("PRAGMA page_size = 8192")  # of a new file: fewer pages to log and copy
     cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
     _switch_to_wal(cursor)
     cursor.execute("PRAGMA synchronous = FULL")  # a promise once made outlives a power cut
