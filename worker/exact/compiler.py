@@ -1,0 +1,72 @@
+"""Compile a float model to a program of integers: the one function to call."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from oracle.exact.constants import Constants
+from oracle.exact.dtypes import Array as Integers
+from oracle.exact.program import Program
+from oracle.exact.quantisation import InputCode, Meaning, OutputCode, quantise
+from oracle.exact.reference import execute
+from worker.exact import passes
+from worker.exact.calibration import calibrate
+from worker.exact.graph import Array, Graph, Pass
+from worker.exact.lowering import Lowering, Rule
+from worker.exact.lowering_elements import ELEMENTS
+from worker.exact.lowering_layers import LAYERS
+from worker.exact.policy import Calibrated, Policy
+
+RULES: Mapping[str, Rule] = {**LAYERS, **ELEMENTS}
+Sample = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A program with its constants, and what its integers stand for."""
+
+    program: Program
+    constants: Constants
+    inputs: tuple[InputCode, ...]
+    output: OutputCode
+
+    def run(self, sample: Sample) -> Array:
+        """Return the answer to one sample, as a reader sees it (reference executor)."""
+        return self.output.dequantise(self.integers(sample))
+
+    def integers(self, sample: Sample) -> Integers:
+        """Return the output tensor of one sample."""
+        return execute(self.program, self.constants, quantise(self.inputs, sample)).output
+
+
+def compile_graph(
+    graph: Graph,
+    samples: Sequence[Sample],
+    *,
+    policy: Policy | None = None,
+    rewrites: Sequence[Pass] = (),
+    name: str = "output",
+    meaning: Meaning = "value",
+    labels: tuple[str, ...] = (),
+) -> Compiled:
+    """Compile a float graph.
+
+    Args:
+        graph: from a frontend.
+        samples: calibration data, a few dozen to a few hundred inputs of the kind the model gets.
+        policy: dtypes and ranges; 8 bits where nothing else is said.
+        rewrites: passes over the simplified graph, before calibration (equalisation).
+        name, meaning, labels: of the output.
+
+    Raises:
+        OperatorUnsupported: an operator without integer form; it is named with its place.
+        ModelFailed: no calibration samples, or NaN in them.
+        ProgramInvalid: the program breaks a bound of docs/exact.md, section 3.
+    """
+    graph = passes.simplify(graph)
+    for rewrite in rewrites:
+        graph = rewrite(graph)
+    lowering = Lowering(graph, calibrate(graph, samples), policy or Calibrated(), RULES)
+    lowering.run()
+    output = lowering.output(name, meaning, labels)
+    program, constants = lowering.builder.build()
+    return Compiled(program, constants, tuple(lowering.inputs), output)

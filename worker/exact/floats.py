@@ -1,0 +1,125 @@
+"""Runs the float graph, one sample at a time: what calibration observes and accuracy compares with."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch.nn import functional
+
+from worker.exact import expressions
+from worker.exact.graph import Array, Graph, Node
+from worker.exact.tracing import one_sample
+
+Observe = Callable[[str, torch.Tensor], None]
+
+
+def run(graph: Graph, inputs: Mapping[str, Array], observe: Observe | None = None) -> Array:
+    """Return the output for one sample, in float32.
+
+    Args:
+        graph: any float graph.
+        inputs: one array per input, with the shapes of the graph.
+        observe: is shown every input and every node's result.
+    """
+    values = {name: _constant(array) for name, array in graph.constants.items()}
+    with torch.inference_mode():
+        given = one_sample(inputs)
+        for name in graph.inputs:
+            values[name] = given[name].reshape(graph.shapes[name])
+            if observe:
+                observe(name, values[name])
+        for node in graph.nodes:
+            arguments = [None if name is None else values[name] for name in node.inputs]
+            values[node.output] = _limit(node, _OPERATORS[node.op](node, *arguments))
+            if observe:
+                observe(node.output, values[node.output])
+    return values[graph.output].numpy()
+
+
+def _constant(array: Array) -> torch.Tensor:
+    return torch.from_numpy(array.astype("f4") if array.dtype.kind == "f" else array)
+
+
+def _limit(node: Node, value: torch.Tensor) -> torch.Tensor:
+    low, high = node.attributes.get("low"), node.attributes.get("high")
+    if low is None and high is None:
+        return value
+    return torch.clamp(value, low, high)
+
+
+def _pad(node: Node, x: torch.Tensor, value: float) -> torch.Tensor:
+    top, left, bottom, right = node.attributes["padding"]
+    return functional.pad(x, (left, right, top, bottom), value=value)
+
+
+def _conv2d(
+    node: Node, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    a = node.attributes
+    return functional.conv2d(
+        _pad(node, x, 0.0), weight, bias, a["stride"], 0, a["dilation"], a["groups"]
+    )
+
+
+def _affine(node: Node, x: torch.Tensor) -> torch.Tensor:
+    scale, offset = (torch.from_numpy(node.attributes[name]) for name in ("scale", "offset"))
+    return (x * scale + offset).to(torch.float32)
+
+
+def _max_pool(node: Node, x: torch.Tensor) -> torch.Tensor:
+    a = node.attributes
+    padded = _pad(node, x, -torch.inf)
+    return functional.max_pool2d(padded, a["kernel"], a["stride"], 0, a["dilation"])
+
+
+def _slice(node: Node, x: torch.Tensor) -> torch.Tensor:
+    a = node.attributes
+    stop = a["start"] + (a["size"] - 1) * a["step"] + 1
+    return x[(slice(None),) * a["dim"] + (slice(a["start"], stop, a["step"]),)]
+
+
+def _masked_mean(_node: Node, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    keep = mask.reshape(1, -1, 1).to(x.dtype)
+    return (x * keep).sum(1) / keep.sum(1).clamp(min=1e-9)
+
+
+def _masked_fill(node: Node, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return torch.where((mask != 0) == bool(node.attributes["where"]), node.attributes["value"], x)
+
+
+_OPERATORS: Mapping[str, Callable[..., torch.Tensor]] = {
+    "linear": lambda _node, x, weight, bias: functional.linear(x, weight, bias),
+    "conv2d": _conv2d,
+    "matmul": lambda _node, a, b: torch.matmul(a, b),
+    "add": lambda _node, a, b: a + b,
+    "sub": lambda _node, a, b: a - b,
+    "mul": lambda _node, a, b: a * b,
+    "div": lambda _node, a, b: a / b,
+    "affine": _affine,
+    "clamp": lambda node, x: torch.clamp(
+        x, node.attributes["limits"][0], node.attributes["limits"][1]
+    ),
+    "pointwise": lambda node, x: expressions.evaluate(node.attributes["expression"], x).to(
+        torch.float32
+    ),
+    "layer_norm": lambda node, x, weight, bias: functional.layer_norm(
+        x, x.shape[-1:], weight, bias, node.attributes["eps"]
+    ),
+    "softmax": lambda _node, x: torch.softmax(x, -1),
+    "embedding": lambda _node, ids, table: functional.embedding(ids, table),
+    "max_pool": _max_pool,
+    "avg_pool": lambda node, x: functional.avg_pool2d(
+        _pad(node, x, 0.0), node.attributes["kernel"], node.attributes["stride"]
+    ),
+    "mean": lambda node, x: x.mean(node.attributes["dims"], node.attributes["keep"]),
+    "sum": lambda node, x: x.sum(node.attributes["dims"], node.attributes["keep"]),
+    "masked_mean": _masked_mean,
+    "masked_fill": _masked_fill,
+    "reshape": lambda node, x: x.reshape(node.attributes["shape"]),
+    "expand": lambda node, x: x.expand(node.attributes["shape"]),
+    "permute": lambda node, x: x.permute(node.attributes["dims"]),
+    "slice": _slice,
+    "concat": lambda node, *parts: torch.cat(parts, node.attributes["dim"]),
+    "argmax": lambda _node, x: x.argmax(-1),
+    "norm": lambda _node, x: torch.linalg.vector_norm(x, dim=-1, keepdim=True),
+    "normalise": lambda _node, x: functional.normalize(x, dim=-1),
+}

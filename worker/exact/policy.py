@@ -1,0 +1,99 @@
+"""Which dtype and range each tensor gets: the choices that decide accuracy, apart from the rest.
+
+The lowering asks a policy at every tensor; a model family with needs of its own (transformers) is
+another policy, or a pass over the float graph, never a branch in the lowering.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from oracle.exact.dtypes import DType
+from worker.exact.calibration import Statistics
+from worker.exact.graph import Node
+
+Clip = Literal["largest", "percentile", "least_error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A tensor about to be given integers.
+
+    `role` is the operator that makes it, or `input`, `output`, `score` (read by a softmax), `sum`
+    (read by a layer norm) or `table` (read by a pointwise function).
+    """
+
+    value: str
+    role: str
+    node: Node | None
+    signed: bool
+    unsigned_fits: bool = True  # whether every reader takes u8
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Integers for a tensor: |x| ≤ limit is spread over the dtype."""
+
+    dtype: DType
+    limit: float
+
+    @property
+    def scale(self) -> float:
+        """What one step is worth."""
+        return self.limit / self.dtype.maximum
+
+
+class Policy(Protocol):
+    """Answers for every tensor of a model."""
+
+    @property
+    def exp_entries(self) -> int:
+        """Most entries of a softmax's table: a proof shows all of them, 2 bytes each."""
+        ...
+
+    def choose(self, site: Site, statistics: Statistics) -> Choice:
+        """Return dtype and range of an activation."""
+        ...
+
+    def weight(self, node: Node) -> DType:
+        """Return the dtype of a layer's weights: `i8` or `i16`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """8 bits where nothing else is said; 16 for outputs, sums before a layer norm, and tables.
+
+    `dtypes` names a width by role or by the name of a value (which wins): "8" or "16".
+    """
+
+    bits: Mapping[str, int] = field(default_factory=dict)
+    clip: Clip = "largest"
+    percentile: float = 99.99
+    weight_bits: int = 8
+    exp_entries: int = 1024
+
+    _DEFAULTS = {
+        "output": 16, "score": 16, "sum": 16, "layer_norm": 16, "embedding": 16, "table": 16,
+        "masked_mean": 16, "pooled": 16, "softmax": 8,
+    }  # fmt: skip
+
+    def choose(self, site: Site, statistics: Statistics) -> Choice:
+        """Return the calibrated range in 8 or 16 bits, unsigned where nothing is negative."""
+        bits = self.bits.get(site.value, self.bits.get(site.role))
+        bits = bits or self._DEFAULTS.get(site.role, 8)
+        unsigned = not site.signed and site.unsigned_fits
+        pair = {8: (DType.I8, DType.U8), 16: (DType.I16, DType.U16)}[bits]
+        dtype = pair[unsigned]
+        return Choice(dtype, self._limit(statistics, dtype) or 1.0)
+
+    def _limit(self, statistics: Statistics, dtype: DType) -> float:
+        if self.clip == "percentile":
+            return statistics.percentile(self.percentile)
+        if self.clip == "least_error":
+            return statistics.least_error(dtype.maximum)
+        return statistics.largest
+
+    def weight(self, node: Node) -> DType:
+        """Return the same width for every layer."""
+        return DType.I16 if self.weight_bits == 16 else DType.I8
