@@ -40,6 +40,7 @@ class Settings:
     max_claims: int = 32  # an operator with so many requests to answer claims no others'
     cache_bytes: int = 20 * 2**30  # bound of the weight cache on disk
     ipfs_timeout: float = 30.0  # seconds until an unresolved CID gives up
+    metrics_port: int = 0  # of the watcher on loopback, the submitter has the next; 0 = none
     log_level: str = "info"
     log_format: str = "console"  # console | json
     contracts: Contracts | None = None

@@ -28,9 +28,10 @@ from oracle.config import Settings
 from oracle.errors import ConfigInvalid, NotFound, TallystickError, TransientError
 from oracle.follower import Chain, Followed, Follower
 from oracle.jobs import Clock, Operator
+from oracle.metrics import WatcherMetrics, serving
 from oracle.queue import CeleryQueue, JobQueue, Parcel, parcels
 from oracle.store.facts import RewindNeeded
-from oracle.store.job import Job, Step
+from oracle.store.job import Job, State, Step
 from oracle.store.store import Store
 from oracle.store.transaction import Transaction
 from oracle.types import Address, Contracts, RequestId, VersionRecord
@@ -41,6 +42,7 @@ BACKOFF_LAST = 5.0  # seconds
 # What a cycle may fail with and be tried again: a server is away, the node answers nonsense, or the
 # chain changed between two of its answers. Whatever else goes wrong ends the process.
 PASSING = (TransientError, RpcError, RewindNeeded)
+NOTHING_NEW = Followed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Watcher:
         queue_name: Callable[[str], str] = str,
         finality_depth: int = 0,
         now: Callable[[], float] = time.time,
+        metrics: WatcherMetrics | None = None,
     ) -> None:
         """Take the collaborators; nothing is read yet.
 
@@ -77,6 +80,7 @@ class Watcher:
             queue_name: from role (`infer`, `submit`) to the operator's queue.
             finality_depth: blocks below the head that count as final.
             now: wall clock, unix seconds.
+            metrics: what is counted.
         """
         self._stop = Flag()
         self._follower = Follower(
@@ -92,6 +96,7 @@ class Watcher:
         self._operator = operator
         self._queue_name = queue_name
         self._now = now
+        self._metrics = metrics or WatcherMetrics()
         self._log = structlog.get_logger("tallystick.watcher")
 
     def cycle(self) -> Cycle:
@@ -102,7 +107,14 @@ class Watcher:
             TransientError, RpcError: chain, store or queue could not be used. Nothing is lost; the
                 next cycle goes on.
         """
-        return Cycle(self._follower.follow(), self._dispatch())
+        found = self._follower.follow()
+        self._metrics.looked(found.blocks, found.logs, found.rewound)
+        done = Cycle(found, self._dispatch())
+        if done.messages or found != NOTHING_NEW:
+            with self._store.read() as tx:
+                counts, block = tx.job_counts(), tx.cursor()
+            self._metrics.know(block or 0, {state: counts.get(state, 0) for state in State})
+        return done
 
     # ── Messages ────────────────────────────────────────────────────────────────────────────────
 
@@ -155,6 +167,7 @@ class Watcher:
         try:
             for parcel in outgoing:
                 self._queue.send(parcel.message)
+                self._metrics.sent(parcel.jobs[0].step)
                 taken += [job.request_id for job in parcel.jobs]
                 self._log.info("message_sent", task_id=parcel.message.task_id)
         finally:
@@ -185,6 +198,7 @@ class Watcher:
             try:
                 done = self.cycle()
             except PASSING as error:
+                self._metrics.failed(error)
                 if trouble != type(error).__name__:
                     self._log.warning("waiting", reason=str(error), hint=error.hint)
                 trouble, failed = type(error).__name__, failed + 1
@@ -241,6 +255,7 @@ def main(environ: Mapping[str, str]) -> int:
                 contracts.model_access,
                 contracts.operator_registry,
             )
+            metrics = WatcherMetrics()
             watcher = Watcher(
                 Scanner(rpc, watched),
                 store,
@@ -249,11 +264,13 @@ def main(environ: Mapping[str, str]) -> int:
                 contracts,
                 queue_name=settings.queue,
                 finality_depth=settings.finality_depth,
+                metrics=metrics,
             )
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: watcher.stop())
             log.info("watching", address=me, contracts_at=contracts.inference_market)
-            watcher.run(settings.poll_interval)
+            with serving(metrics.registry, settings.metrics_port, log):
+                watcher.run(settings.poll_interval)
     except TallystickError as error:
         log.error("stopped", reason=str(error), hint=error.hint)
         return error.exit_code

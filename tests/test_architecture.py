@@ -30,7 +30,7 @@ def words(text: str) -> frozenset[str]:
 # Lowest first. A module not named here (a new one) fails the test until it is given its place.
 LAYERS = (
     words("oracle.types oracle.errors"),
-    words("oracle.config oracle.logs oracle.protocol"),
+    words("oracle.config oracle.logs oracle.metrics oracle.protocol"),
     words("oracle.chain oracle.ipfs oracle.store"),
     words("oracle.exact"),
     words("oracle.jobs oracle.queue oracle.follower oracle.watcher oracle.scheduler"),
@@ -46,7 +46,7 @@ SIBLINGS = frozenset(
 )
 WORKER_MAY = words(
     "oracle.exact oracle.chain oracle.ipfs oracle.store oracle.protocol oracle.config "
-    "oracle.types oracle.errors oracle.logs"
+    "oracle.types oracle.errors oracle.logs oracle.metrics"
 )
 HEAVY = words("torch onnxruntime onnx transformers sklearn tensorflow")
 FORBIDDEN_IN_PROTOCOL = words(

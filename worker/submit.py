@@ -6,7 +6,7 @@ the thread speaks to the chain, so a slow block holds up no message.
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from oracle.chain.transactions import FundsInsufficient
 from oracle.config import Settings
 from oracle.errors import ConfigInvalid, InputInvalid, TransientError
 from oracle.ipfs.client import IpfsClient
+from oracle.metrics import serving
 from oracle.store.outbox import SqlOutbox
 from oracle.store.store import Store
 from oracle.types import RequestId
@@ -110,9 +111,17 @@ def register(app: Celery, settings: Settings) -> None:
     log = structlog.get_logger("tallystick.submitter")
     submitter = open_submitter(settings)
     tender = Tender(submitter, settings.poll_interval, log)
+    port = settings.metrics_port + 1 if settings.metrics_port else 0  # the watcher has the first
+    running = ExitStack()
+
+    def start(**_: Any) -> None:
+        running.enter_context(serving(submitter.metrics.registry, port, log))
+        tender.start()
+        running.callback(tender.stop)
+
     add_tasks(app, submitter, tender.turn)
-    signals.worker_ready.connect(lambda **_: tender.start(), weak=False)
-    signals.worker_shutdown.connect(lambda **_: tender.stop(), weak=False)
+    signals.worker_ready.connect(start, weak=False)
+    signals.worker_shutdown.connect(lambda **_: running.close(), weak=False)
 
 
 def add_tasks(

@@ -16,6 +16,7 @@ from oracle.chain.contract import Call
 from oracle.chain.inference_market import InferenceMarket
 from oracle.chain.outbox import AlreadyPending, Entry, EntryState
 from oracle.ipfs.port import MAX_BLOCK, Ipfs
+from oracle.metrics import SubmitterMetrics
 from oracle.protocol import cid
 from oracle.store.job import Answer, Job, Phase
 from oracle.store.store import Store
@@ -41,13 +42,21 @@ class Submitter:
     """One operator's hand; one per key. Threads may share it if they take turns."""
 
     def __init__(
-        self, store: Store, market: InferenceMarket, sender: Transactions, ipfs: Ipfs, log: Any
+        self,
+        store: Store,
+        market: InferenceMarket,
+        sender: Transactions,
+        ipfs: Ipfs,
+        log: Any,
+        *,
+        metrics: SubmitterMetrics | None = None,
     ) -> None:
         self._store = store
         self._market = market
         self._sender = sender
         self._ipfs = ipfs
         self._log = log
+        self.metrics = metrics or SubmitterMetrics()
 
     # ── Messages ────────────────────────────────────────────────────────────────────────────────
 
@@ -74,6 +83,7 @@ class Submitter:
         self, request_id: RequestId, error: str, message: str, permanent: bool, report: str | None
     ) -> None:
         """Record that a request could not be answered; `report` tells a repeat from another."""
+        self.metrics.failed(error)
         self._log.warning(
             "submit.failure", request_id=request_id, error=error, message=message,
             permanent=permanent,
@@ -91,10 +101,12 @@ class Submitter:
         for entry in self._sender.step():
             ids = entry.request_ids
             if entry.state is EntryState.MINED:
+                self.metrics.ended(entry.kind, "mined")
                 self._log.info(
                     "submit.mined", kind=entry.kind, requests=len(ids), block=entry.block_number
                 )
             elif len(ids) > 1:
+                self.metrics.ended(entry.kind, "split")
                 self._log.warning("submit.split", kind=entry.kind, requests=len(ids))
                 middle = len(ids) // 2
                 self._submit(entry.kind, ids[:middle])
@@ -104,6 +116,7 @@ class Submitter:
 
     def _refused(self, entry: Entry) -> None:
         (request_id,) = entry.request_ids
+        self.metrics.ended(entry.kind, "refused")
         self._log.warning(
             "submit.refused", kind=entry.kind, request_id=request_id, error=entry.error
         )

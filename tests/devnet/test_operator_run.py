@@ -7,6 +7,7 @@ wallet, stakes and runs with nothing but the command line.
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -76,10 +78,21 @@ def operator(network: Devnet, tallystick: Call, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def run(network: Devnet, operator: str) -> Iterator["subprocess.Popen[bytes]"]:
+def metrics_port() -> int:
+    """Return a port that is free, as is the one after it."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as first, suppress(OSError):
+            port = int(first.getsockname()[1])
+            socket.create_server(("127.0.0.1", port + 1)).close()
+            return port
+
+
+@pytest.fixture
+def run(network: Devnet, operator: str, metrics_port: int) -> Iterator["subprocess.Popen[bytes]"]:
     """The command, with all its processes up."""
     home = network.plan.home
     environ = {k: v for k, v in os.environ.items() if not k.startswith("TALLYSTICK_")}
+    environ["TALLYSTICK_METRICS_PORT"] = str(metrics_port)
     with (home / f"{operator}.log").open("wb") as log:
         process = subprocess.Popen(
             [
@@ -132,7 +145,7 @@ def assert_gone(children: list[psutil.Process]) -> None:
 
 
 def test_run__serves__answers_posts_what_is_demanded_and_leaves_no_process(
-    tallystick: Call, operator: str, run: "subprocess.Popen[bytes]"
+    tallystick: Call, operator: str, run: "subprocess.Popen[bytes]", metrics_port: int
 ) -> None:
     answer = ask(tallystick, operator)
     address = tallystick("wallet", "show", operator)["address"]
@@ -147,6 +160,11 @@ def test_run__serves__answers_posts_what_is_demanded_and_leaves_no_process(
     wait_until(posted, run)
     keys = {role: child.environ()["TALLYSTICK_KEY"] for role, child in by_role(run).items()}
     assert [role for role in ROLES if keys[role]] == ["submitter"]
+
+    asked = httpx.get(f"http://127.0.0.1:{metrics_port}/metrics", trust_env=False).text
+    sent = httpx.get(f"http://127.0.0.1:{metrics_port + 1}/metrics", trust_env=False).text
+    assert 'tallystick_messages_total{step="post_output"}' in asked
+    assert 'tallystick_transactions_total{kind="post_output",outcome="mined"} 1.0' in sent
 
     children = descendants(run)
     run.send_signal(signal.SIGTERM)

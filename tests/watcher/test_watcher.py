@@ -9,6 +9,7 @@ import pytest
 from oracle.config import Settings
 from oracle.errors import ConfigInvalid, NotFound, Unavailable
 from oracle.jobs import Operator
+from oracle.metrics import WatcherMetrics
 from oracle.queue import FINALIZE_BATCH, MemoryQueue
 from oracle.store.job import State
 from oracle.store.store import Store
@@ -43,6 +44,7 @@ class World:
         self.start()
 
     def start(self):
+        self.metrics = WatcherMetrics()
         self.watcher = Watcher(
             self.chain,
             self.store,
@@ -51,7 +53,12 @@ class World:
             CONTRACTS,
             queue_name=lambda role: f"op.{role}",
             now=lambda: self.wall,
+            metrics=self.metrics,
         )
+
+    def count(self, name, **labels):
+        """Read one metric."""
+        return self.metrics.registry.get_sample_value(f"tallystick_{name}", labels)
 
     def cycle(self):
         """Run one cycle; return the ids of the tasks that it put on the queue."""
@@ -354,6 +361,27 @@ def test_cycle__request_of_a_version_that_was_never_published__is_an_error(world
 
     with pytest.raises(NotFound):
         world.cycle()
+
+
+# ── What is counted ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_metrics__request_then_reorg__say_where_the_watcher_is(world):
+    world.cycle()
+    world.chain.mine(requested())
+    world.cycle()
+    assert world.count("messages_total", step="infer") == 1
+    assert world.count("jobs", state="queued") == 1
+    assert world.count("block") == world.chain.head()
+    logs = world.count("logs_total")
+
+    world.chain.revert(1)
+    world.chain.mine()
+    world.cycle()
+
+    assert world.count("reorganisations_total") == 1
+    assert world.count("jobs", state="queued") == 0
+    assert world.count("logs_total") == logs
 
 
 # ── The process ─────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,112 @@
+"""What an operator's processes count, for Prometheus; served on loopback when a port is set.
+
+Each process has a registry of its own, handed to whatever counts: the watcher serves on
+`metrics_port`, the submitter on the port after it. Metrics never stop an operator: a port that is
+taken is logged, and that is all.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+
+HOST = "127.0.0.1"
+
+
+class WatcherMetrics:
+    """How far the watcher has come, and what it asked for."""
+
+    def __init__(self) -> None:
+        """Start at zero, on a new registry."""
+        self.registry = CollectorRegistry()
+        self._block = Gauge(
+            "tallystick_block", "Newest final block in the store", registry=self.registry
+        )
+        self._blocks = Counter("tallystick_blocks", "Blocks read", registry=self.registry)
+        self._logs = Counter("tallystick_logs", "Logs read", registry=self.registry)
+        self._reorgs = Counter(
+            "tallystick_reorganisations", "Times the chain took blocks back", registry=self.registry
+        )
+        self._messages = Counter(
+            "tallystick_messages", "Messages put on the queue", ["step"], registry=self.registry
+        )
+        self._troubles = Counter(
+            "tallystick_troubles", "Cycles that failed and are repeated", ["error"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._jobs = Gauge(
+            "tallystick_jobs", "Requests known, by what they are to this operator", ["state"],
+            registry=self.registry,
+        )  # fmt: skip
+
+    def looked(self, blocks: int, logs: int, rewound: int) -> None:
+        """Count one look at the chain."""
+        self._blocks.inc(blocks)
+        self._logs.inc(logs)
+        self._reorgs.inc(rewound > 0)
+
+    def sent(self, step: str) -> None:
+        """Count one message."""
+        self._messages.labels(step).inc()
+
+    def failed(self, error: Exception) -> None:
+        """Count one cycle that was in vain."""
+        self._troubles.labels(type(error).__name__).inc()
+
+    def know(self, block: int, jobs: Mapping[str, int]) -> None:
+        """Say where the store stands: its newest block, and the jobs in every state."""
+        self._block.set(block)
+        for state, count in jobs.items():
+            self._jobs.labels(state).set(count)
+
+
+class SubmitterMetrics:
+    """What became of the operator's transactions."""
+
+    def __init__(self) -> None:
+        """Start at zero, on a new registry."""
+        self.registry = CollectorRegistry()
+        self._transactions = Counter(
+            "tallystick_transactions", "Transactions that ended", ["kind", "outcome"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._failures = Counter(
+            "tallystick_failures", "Reported failures of the infer worker", ["error"],
+            registry=self.registry,
+        )  # fmt: skip
+
+    def ended(self, kind: str, outcome: str) -> None:
+        """Count a transaction; `outcome` is mined, split or refused."""
+        self._transactions.labels(kind, outcome).inc()
+
+    def failed(self, error: str) -> None:
+        """Count a failure that the worker reported."""
+        self._failures.labels(error).inc()
+
+
+@contextmanager
+def serving(registry: CollectorRegistry, port: int, log: Any) -> Iterator[None]:
+    """Serve a registry over HTTP while the block runs; port 0 = not at all."""
+    stop = _serve(registry, port, log) if port else None
+    try:
+        yield
+    finally:
+        if stop:
+            stop()
+
+
+def _serve(registry: CollectorRegistry, port: int, log: Any) -> Callable[[], None] | None:
+    try:
+        server, thread = start_http_server(port, HOST, registry)
+    except OSError as error:
+        log.warning("metrics_not_served", port=port, reason=str(error))
+        return None
+    log.info("metrics", at=f"http://{HOST}:{port}/metrics")
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return stop
