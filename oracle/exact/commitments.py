@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from oracle.exact.dtypes import Array, Spec
 from oracle.exact.program import Program
-from oracle.exact.tensors import Tree, keccak, log, tensor_leaf, tree_path, tree_root
+from oracle.exact.tensors import Openable, Tree, keccak, log, tensor_leaf, tree_path, tree_root
 from oracle.types import ZERO32, Bytes32
 
 
@@ -51,14 +51,17 @@ class Committed:
     """
 
     def __init__(
-        self, program: Program, tensors: Sequence[Array], trees: Mapping[int, Tree] | None = None
+        self,
+        program: Program,
+        tensors: Sequence[Array],
+        trees: Mapping[int, Openable] | None = None,
     ) -> None:
         self.program = program
         self.tensors = tuple(tensors)
         self._trees = dict(trees or {})
         self._leaves: dict[int, Bytes32] = {}
 
-    def tree(self, tensor_id: int) -> Tree:
+    def tree(self, tensor_id: int) -> Openable:
         """Return a tensor with its hashes."""
         if tensor_id not in self._trees:
             dtype = self.program.spec_of(tensor_id).dtype

@@ -1,8 +1,9 @@
-"""The judge: computes one element again from a step alone, as StepVerifier.sol does.
+"""The judge: computes one element again from a step alone, as StepVerifier.sol does, part for part.
 
-docs/exact.md, section 6. Parts that `ProofInvalid` names, in the order in which they are checked:
-`preamble`, `operator` (words, path or model root), `operands` (their number), `inputs`,
-`operand k`, `slices` (too few or too many), `slice k` (length, path or root), `result`, `element`.
+docs/exact.md, section 6. `ProofInvalid` names, in the order of checking: `preamble`, `operator
+path`, `program`, `operands` (their number), `input leaves`, `operand`, `slices` (their number),
+`slice`, `result`, `element`; and `… length` or `… path` where a part has more or fewer bytes or
+siblings than the program implies.
 """
 
 from collections.abc import Sequence
@@ -11,19 +12,12 @@ from typing import Any
 from oracle.exact.commitments import join_inputs, trace_depth
 from oracle.exact.dtypes import Spec, elements
 from oracle.exact.elements import Reader, element, stored
-from oracle.exact.errors import PositionInvalid, ProgramInvalid, ProofInvalid
-from oracle.exact.ops import Kind, Op, read_op
+from oracle.exact.errors import PositionInvalid, ProofInvalid
+from oracle.exact.ops import Kind, Op, Operand, operator_leaf, read_op
 from oracle.exact.program import model_root
-from oracle.exact.steps import ExactClaim, Slice, Step
-from oracle.exact.tensors import (
-    LEAF,
-    climb,
-    leaf_hash,
-    leaves_of,
-    log,
-    row_hash,
-    tensor_leaf,
-)
+from oracle.exact.steps import ExactClaim, Opening, Slice, Step
+from oracle.exact.tensors import LEAF, climb, leaf_hash, leaves_of, log, row_hash, tensor_leaf
+from oracle.types import ZERO32
 
 
 def check(claim: ExactClaim, step: Step) -> bool:
@@ -43,11 +37,10 @@ def compute(claim: ExactClaim, step: Step) -> int:
     Raises:
         ProofInvalid, PositionInvalid: see `check`.
     """
-    op = _operator(claim, step)
-    roots = _operand_roots(claim, step, op)
-    opener = _Opener(op, roots, step.slices)
+    op = _bind_program(claim, step)
+    opener = _Opener(op, _bind_operands(claim, step, op), step.slices)
     value = element(op, step.row, step.col, opener)
-    require(opener.next == len(step.slices), "slices")
+    require(opener.read == len(step.slices), "slices")
     return stored(value, op.result.dtype)
 
 
@@ -61,52 +54,84 @@ def require(holds: bool, part: str) -> None:
         raise ProofInvalid(part)
 
 
-def _operator(claim: ExactClaim, step: Step) -> Op:
-    """Return the operator that the model root vouches for, the position being inside its result."""
+# ── Binding to the claim ──────────────────────────────────────────────────────────────────────────
+
+
+def _bind_program(claim: ExactClaim, step: Step) -> Op:
+    """Return the operator, once the model root vouches for its words and it has the element."""
+    require(len(step.preamble) > 0, "preamble")
     inputs, ops = _counts(step)
     require(len(step.preamble) == 1 + inputs, "preamble")
-    if not 0 <= step.op < ops:
+    if step.op >= ops:
         raise PositionInvalid(step.op, step.row, step.col)
-    require(len(step.operator) == 9 and len(step.operator_path) == log(ops), "operator")
-    try:
-        op = read_op(step.op, step.operator)
-    except ProgramInvalid as error:
-        raise ProofInvalid("operator") from error
-    graph_root = climb(op.leaf, step.op, step.operator_path)
-    require(model_root(step.preamble, graph_root) == claim.model_root, "operator")
-    if not (0 <= step.row < op.result.rows and 0 <= step.col < op.result.cols):
+    require(len(step.operator_path) == log(ops), "operator path")
+    graph_root = climb(operator_leaf(step.operator), step.op, step.operator_path)
+    require(model_root(step.preamble, graph_root) == claim.model_root, "program")
+    op = read_op(step.op, step.operator)
+    if step.row >= op.result.rows or step.col >= op.result.cols:
         raise PositionInvalid(step.op, step.row, step.col)
     return op
 
 
 def _counts(step: Step) -> tuple[int, int]:
     """Return the numbers of inputs and operators that the header states."""
-    require(len(step.preamble) > 0, "preamble")
     return step.preamble[0] >> 16 & 0xFF, step.preamble[0] & 0xFFFF
 
 
-def _operand_roots(claim: ExactClaim, step: Step, op: Op) -> list[bytes]:
-    """Return the root of each operand, held against program, request or trace."""
-    inputs, ops = _counts(step)
+def _bind_operands(claim: ExactClaim, step: Step, op: Op) -> list[bytes]:
+    """Return the root of each operand, held against request, trace or program."""
+    inputs, _ = _counts(step)
     require(len(step.operands) == len(op.operands), "operands")
-    reads_input = any(o.kind == Kind.ACTIVATION and o.index < inputs for o in op.operands)
-    require(len(step.input_leaves) == (inputs if reads_input else 0), "inputs")
-    require(not reads_input or join_inputs(step.input_leaves) == claim.input_root, "inputs")
-    roots: list[bytes] = []
-    for k, (operand, opening) in enumerate(zip(op.operands, step.operands, strict=True)):
-        if operand.kind != Kind.ACTIVATION:
-            require(len(opening.path) == 0, f"operand {k}")
-            roots.append(operand.root)
-            continue
+    if any(o.kind == Kind.ACTIVATION and o.index < inputs for o in op.operands):
+        require(len(step.input_leaves) == inputs, "input leaves")
+        require(join_inputs(step.input_leaves) == claim.input_root, "input leaves")
+    else:
+        require(len(step.input_leaves) == 0, "input leaves")
+    return [
+        _bind_operand(claim, step, operand, opening)
+        for operand, opening in zip(op.operands, step.operands, strict=True)
+    ]
+
+
+def _bind_operand(claim: ExactClaim, step: Step, operand: Operand, opening: Opening) -> bytes:
+    inputs, _ = _counts(step)
+    if operand.kind == Kind.ACTIVATION and operand.index >= inputs:
+        _in_trace(claim, step, operand.index - inputs, operand.spec, opening, part="operand")
+        return opening.root
+    require(len(opening.path) == 0, "operand path")
+    if operand.kind == Kind.ACTIVATION:
         leaf = tensor_leaf(operand.index, operand.spec, opening.root)
-        if operand.index < inputs:
-            fits = len(opening.path) == 0 and step.input_leaves[operand.index] == leaf
-        else:
-            fits = len(opening.path) == trace_depth(ops)
-            fits = fits and climb(leaf, operand.index - inputs, opening.path) == claim.trace_root
-        require(fits, f"operand {k}")
-        roots.append(opening.root)
-    return roots
+        require(step.input_leaves[operand.index] == leaf, "operand")
+        return opening.root
+    require(operand.kind == Kind.CONSTANT or opening.root == ZERO32, "operand")
+    return operand.root
+
+
+def _in_trace(
+    claim: ExactClaim, step: Step, op: int, spec: Spec, opening: Opening, *, part: str
+) -> None:
+    """Hold the tensor that `op` wrote against the trace, which has all but the last."""
+    inputs, ops = _counts(step)
+    require(len(opening.path) == trace_depth(ops), f"{part} path")
+    leaf = tensor_leaf(inputs + op, spec, opening.root)
+    require(climb(leaf, op, opening.path) == claim.trace_root, part)
+
+
+def _committed(claim: ExactClaim, step: Step) -> int:
+    """Return the committed element in stored form, held against trace or delivery."""
+    (inputs, ops), spec = _counts(step), read_op(step.op, step.operator).result
+    if step.op == ops - 1:
+        require(len(step.result.path) == 0, "result path")
+        leaf = tensor_leaf(inputs + step.op, spec, step.result.root)
+        require(leaf == claim.output_root, "result")
+    else:
+        _in_trace(claim, step, step.op, spec, step.result, part="result")
+    at = step.col * spec.size
+    _open_leaf(step.element, spec, step.result.root, step.row, at // LEAF, name="element")
+    return int.from_bytes(step.element.data[at % LEAF : at % LEAF + spec.size])
+
+
+# ── Opening slices ────────────────────────────────────────────────────────────────────────────────
 
 
 class _Opener(Reader):
@@ -116,45 +141,29 @@ class _Opener(Reader):
         super().__init__(op)
         self.roots = roots
         self.slices = slices
-        self.next = 0
+        self.read = 0
 
     def row(self, operand: int, row: int) -> Sequence[int]:
-        spec = self.op.operands[operand].spec
-        part, name = self._take()
-        fits = len(part.data) == spec.row_bytes and len(part.path) == log(spec.rows)
-        require(fits and climb(row_hash(part.data), row, part.path) == self.roots[operand], name)
+        spec, part = self.op.operands[operand].spec, self._next()
+        require(len(part.data) == spec.row_bytes, "slice length")
+        require(len(part.path) == log(spec.rows), "slice path")
+        require(climb(row_hash(part.data), row, part.path) == self.roots[operand], "slice")
         return elements(part.data, spec.dtype)
 
     def leaf(self, operand: int, row: int, leaf: int) -> Sequence[Any]:
-        spec = self.op.operands[operand].spec
-        part, name = self._take()
-        require(leaf_root(part, spec, row, leaf) == self.roots[operand], name)
+        spec, part = self.op.operands[operand].spec, self._next()
+        _open_leaf(part, spec, self.roots[operand], row, leaf, name="slice")
         return elements(part.data, spec.dtype)
 
-    def _take(self) -> tuple[Slice, str]:
-        require(self.next < len(self.slices), "slices")
-        self.next += 1
-        return self.slices[self.next - 1], f"slice {self.next - 1}"
+    def _next(self) -> Slice:
+        require(self.read < len(self.slices), "slices")
+        self.read += 1
+        return self.slices[self.read - 1]
 
 
-def leaf_root(part: Slice, spec: Spec, row: int, leaf: int) -> bytes | None:
-    """Return the root above a row's share of a leaf; None when its lengths are not the spec's."""
+def _open_leaf(part: Slice, spec: Spec, root: bytes, row: int, leaf: int, *, name: str) -> None:
+    """Hold a row's share of a leaf against the root of its tensor."""
     beside = log(leaves_of(spec))
-    size = min(LEAF, spec.row_bytes - leaf * LEAF)
-    if len(part.data) != size or len(part.path) != log(spec.rows) + beside:
-        return None
-    return climb(leaf_hash(part.data), (row << beside) + leaf, part.path)
-
-
-def _committed(claim: ExactClaim, step: Step) -> int:
-    """Return the committed element in stored form, held against trace or delivery."""
-    (inputs, ops), op = _counts(step), read_op(step.op, step.operator)
-    spec, last = op.result, step.op == ops - 1
-    leaf = tensor_leaf(inputs + step.op, spec, step.result.root)
-    require(len(step.result.path) == (0 if last else trace_depth(ops)), "result")
-    root = climb(leaf, step.op, step.result.path)
-    require(root == (claim.output_root if last else claim.trace_root), "result")
-    at = step.col * spec.size
-    found = leaf_root(step.element, spec, step.row, at // LEAF)
-    require(found == step.result.root, "element")
-    return int.from_bytes(step.element.data[at % LEAF : at % LEAF + spec.size])
+    require(len(part.data) == min(LEAF, spec.row_bytes - leaf * LEAF), f"{name} length")
+    require(len(part.path) == log(spec.rows) + beside, f"{name} path")
+    require(climb(leaf_hash(part.data), (row << beside) + leaf, part.path) == root, name)

@@ -111,7 +111,12 @@ class Op:
     @property
     def leaf(self) -> Bytes32:
         """The operator's leaf under the graph root."""
-        return keccak(b"\x04" + join(self.words()))
+        return operator_leaf(self.words())
+
+
+def operator_leaf(words: Sequence[int]) -> Bytes32:
+    """Return the leaf of an operator's words under the graph root."""
+    return keccak(b"\x04" + join(words))
 
 
 def read_op(index: int, words: Sequence[int]) -> Op:

@@ -32,12 +32,7 @@ class Program:
     ops: tuple[Op, ...]
 
     def __post_init__(self) -> None:
-        for what, count, most in (
-            ("inputs", len(self.inputs), MAX_INPUTS),
-            ("operators", len(self.ops), MAX_OPERATORS),
-        ):
-            if not 1 <= count <= most:
-                raise ProgramInvalid(None, "header", f"{count} {what}, 1 to {most} are allowed")
+        _check_counts(len(self.inputs), len(self.ops))
 
     @property
     def output(self) -> Spec:
@@ -82,10 +77,11 @@ class Program:
         words = [int.from_bytes(data[at : at + 32]) for at in range(0, len(data), 32)]
         header = words[0] if words else 0
         ops, inputs = header & 0xFFFF, header >> 16 & 0xFF
-        if len(data) % 32 or len(words) != 1 + inputs + OPERATOR_WORDS * ops:
-            raise ProgramInvalid(None, "length", f"{len(data)} bytes")
         if header >> 24 != FORMAT:
             raise ProgramInvalid(None, "header", f"format {header >> 24}")
+        _check_counts(inputs, ops)
+        if len(data) % 32 or len(words) != 1 + inputs + OPERATOR_WORDS * ops:
+            raise ProgramInvalid(None, "length", f"{len(data)} bytes")
         operators = words[1 + inputs :]
         program = cls(
             tuple(_input(i, word) for i, word in enumerate(words[1 : 1 + inputs])),
@@ -124,6 +120,12 @@ class Program:
 def model_root(preamble: tuple[int, ...], graph_root: bytes) -> Bytes32:
     """Return the model root of a header word with input spec words, and a graph."""
     return keccak(b"\x03" + join(preamble) + graph_root)
+
+
+def _check_counts(inputs: int, ops: int) -> None:
+    for what, count, most in (("inputs", inputs, MAX_INPUTS), ("operators", ops, MAX_OPERATORS)):
+        if not 1 <= count <= most:
+            raise ProgramInvalid(None, "header", f"{count} {what}, 1 to {most} are allowed")
 
 
 def _input(index: int, word: int) -> Spec:

@@ -13,11 +13,10 @@ from oracle.exact.elements import Reader, element
 from oracle.exact.errors import PositionInvalid
 from oracle.exact.program import Kind, Op
 from oracle.exact.steps import ExactClaim, Opening, Slice, Step, TensorProof
-from oracle.exact.tensors import LEAF, Tree
+from oracle.exact.tensors import LEAF, Openable
 from oracle.types import ZERO32, Bytes32
 
-OPENED_LEVELS = 6  # of one openNode
-REVEALED_LEVELS = 5  # of one revealLeaves, at the most
+OPENED_LEVELS = 6  # below a node that openNode shows
 
 
 def claim(committed: Committed) -> ExactClaim:
@@ -72,24 +71,24 @@ def tensor_proof(committed: Committed, op: int) -> TensorProof:
     )
 
 
-def open_node(tree: Tree, level: int, index: int) -> tuple[Bytes32, ...]:
+def open_node(tree: Openable, level: int, index: int) -> tuple[Bytes32, ...]:
     """Return the nodes `min(6, levels left)` levels below a node, from left to right."""
     below = min(OPENED_LEVELS, tree.depth - level)
     first = index << below
     return tuple(tree.node(level + below, first + k) for k in range(1 << below))
 
 
-def reveal_leaves(tree: Tree, level: int, index: int) -> bytes:
+def reveal_leaves(tree: Openable, level: int, index: int) -> bytes:
     """Return the logical bytes below a node."""
     return tree.below(level, index)
 
 
-def row_slice(tree: Tree, row: int) -> Slice:
+def row_slice(tree: Openable, row: int) -> Slice:
     """Return a row with its path."""
     return Slice(tree.row(row), tree.path(tree.row_levels, row))
 
 
-def leaf_slice(tree: Tree, row: int, leaf: int) -> Slice:
+def leaf_slice(tree: Openable, row: int, leaf: int) -> Slice:
     """Return a row's share of one leaf with its path."""
     index = (row << tree.depth - tree.row_levels) + leaf
     return Slice(tree.leaf(row, leaf), tree.path(tree.depth, index))
@@ -98,7 +97,7 @@ def leaf_slice(tree: Tree, row: int, leaf: int) -> Slice:
 class _Recorder(Reader):
     """Reads committed operands and writes down what it showed."""
 
-    def __init__(self, op: Op, trees: Sequence[Tree | None]) -> None:
+    def __init__(self, op: Op, trees: Sequence[Openable | None]) -> None:
         super().__init__(op)
         self.trees = trees
         self.slices: list[Slice] = []
@@ -113,14 +112,14 @@ class _Recorder(Reader):
         self.slices.append(part)
         return elements(part.data, self.op.operands[operand].spec.dtype)
 
-    def _tree(self, operand: int) -> Tree:
+    def _tree(self, operand: int) -> Openable:
         tree = self.trees[operand]
         assert tree is not None, "operators do not read absent operands"
         return tree
 
 
-def _trees(op: Op, constants: Constants, committed: Committed) -> list[Tree | None]:
-    trees: list[Tree | None] = []
+def _trees(op: Op, constants: Constants, committed: Committed) -> list[Openable | None]:
+    trees: list[Openable | None] = []
     for operand in op.operands:
         match operand.kind:
             case Kind.NONE:

@@ -10,6 +10,7 @@ Absent leaves are zero and absent nodes hash to one value per height, so neither
 
 import functools
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from sha3 import keccak_256  # type: ignore[import-untyped]  # has no annotations; 4× eth_hash
@@ -96,7 +97,34 @@ def absent(height: int) -> Bytes32:
     return ZERO32 if height == 0 else keccak(absent(height - 1) * 2)
 
 
-class Tree:
+class Openable(Protocol):
+    """A tensor of which at least parts can be shown."""
+
+    spec: Spec
+    row_levels: int
+    depth: int
+
+    @property
+    def root(self) -> Bytes32:
+        """The hash over everything."""
+
+    def node(self, level: int, index: int) -> Bytes32:
+        """Return node `index` (left to right) at `level` (0 = root)."""
+
+    def path(self, level: int, index: int) -> tuple[Bytes32, ...]:
+        """Return the siblings from node `index` at `level` up to the root."""
+
+    def row(self, row: int) -> bytes:
+        """Return the logical bytes of a row."""
+
+    def leaf(self, row: int, leaf: int) -> bytes:
+        """Return the logical bytes of a row that lie in one of its leaves."""
+
+    def below(self, level: int, index: int) -> bytes:
+        """Return the logical bytes below a node, in order; none below an absent one."""
+
+
+class Tree(Openable):
     """A tensor in stored form with its hashes, which are made when first asked for.
 
     Args:
