@@ -18,6 +18,7 @@ import {Custody} from "./base/Custody.sol";
 import {Authorization} from "./libraries/Authorization.sol";
 import {Callback} from "./libraries/Callback.sol";
 import {Fees} from "./libraries/Fees.sol";
+import {Openings} from "./libraries/Openings.sol";
 import {RequestFields} from "./libraries/RequestFields.sol";
 import {RequestState} from "./libraries/RequestState.sol";
 import {Terms} from "./libraries/Terms.sol";
@@ -203,7 +204,6 @@ contract InferenceMarket is Custody, EIP712 {
     /// @inheritdoc IInferenceMarket
     function demandOutput(Request calldata request_, Delivery calldata delivery) external payable {
         bytes32 requestId = _requireDelivered(request_, delivery);
-        if (request_.terms.assurance() != Assurance.Committee) revert OutputUndemandable(requestId);
         Dispute storage dispute = _disputes[requestId];
         if (dispute.demandDeadline != 0) revert OutputAlreadyDemanded(requestId);
         uint256 needed = DEMAND_GAS * 2 * block.basefee;
@@ -220,8 +220,10 @@ contract InferenceMarket is Custody, EIP712 {
         bytes32 requestId = _requireDelivered(request_, delivery);
         Dispute storage dispute = _requireDemand(requestId);
         if (block.timestamp >= dispute.demandDeadline) revert DemandExpired(requestId, dispute.demandDeadline);
-        if (output.length > MAX_OUTPUT_BYTES) revert OutputTooLarge(output.length, MAX_OUTPUT_BYTES);
-        bytes32 digest = _outputDigest(request_.terms, output);
+        bool exact = request_.terms.assurance() == Assurance.Exact;
+        uint256 max = exact ? MAX_OUTPUT_BYTES + Openings.TENSOR_HEADER : MAX_OUTPUT_BYTES;
+        if (output.length > max) revert OutputTooLarge(output.length, max);
+        bytes32 digest = exact ? Openings.outputRoot(output) : sha256(output);
         if (digest != delivery.outputRoot) revert OutputMismatch(requestId, digest, delivery.outputRoot);
         _releaseBond(dispute, delivery.operator);
         emit OutputPosted(requestId, delivery.operator, output);
@@ -233,12 +235,6 @@ contract InferenceMarket is Custody, EIP712 {
         Dispute storage dispute = _requireDemand(requestId);
         if (block.timestamp < dispute.demandDeadline) revert DemandOpen(requestId, dispute.demandDeadline);
         _convict(requestId, request_, delivery.operator, Verdict.Withheld, dispute.demander, msg.sender);
-    }
-
-    /// @dev The seam for the exact tier: its roots are keccak trees that are opened leaf by leaf.
-    /// Until then `demandOutput` refuses every assurance but Committee.
-    function _outputDigest(Terms, bytes calldata output) private pure returns (bytes32) {
-        return sha256(output);
     }
 
     // ── Disputes ────────────────────────────────────────────────────────────────────────────────

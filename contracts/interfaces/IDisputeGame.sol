@@ -2,7 +2,6 @@
 pragma solidity 0.8.30;
 
 import {Request, Delivery} from "./IInferenceMarket.sol";
-import {Assurance} from "./IModelRegistry.sol";
 import {Step, Opening} from "./IStepVerifier.sol";
 
 /// @notice What a version's record says beside model and version; `headAt` is its hash.
@@ -51,20 +50,24 @@ struct GameConfig {
 /// @notice One challenger's game about one delivery.
 struct Challenge {
     Turn turn;
-    uint8 demands; // asked so far; at most MAX_DEMANDS
-    uint40 turnSince; // unix seconds
-    uint40 deadline; // of the turn
+    uint8 demands; // asked so far; at most 12
+    uint40 deadline; // of the turn, unix seconds
     uint32 challengerClock; // seconds left
     uint32 operatorClock;
-    uint40 witnessBlock; // block of the witness; 0 = none
+    uint40 witnessBlock; // in which the witness was committed; 0 = no witness
     uint96 bond; // wei
     bytes32 witness;
-    uint256 target; // what is demanded or was revealed: op u16 │ level u8 │ index u64, or op │ row │ col
+    uint96 target; // what is demanded, or what was revealed last (libraries/Target.sol)
+    address older; // neighbours among the open challenges (libraries/Challengers.sol)
+    address newer;
 }
 
 /// @title Convicts a wrong answer of an exact model by computing one element of one operator again.
 /// @notice docs/exact.md, section 7, draws the game. Times are half-open: a turn that ends at t is over at t.
 /// All money in stake and fees stays in the market; this contract holds challengers' bonds alone.
+/// Calls about a delivery that is not the one the market waits for revert with its
+/// `RequestStateMismatch`. Who answers for an operator need not be the operator, except in `commitTrace`:
+/// answers prove themselves, a trace does not.
 interface IDisputeGame {
     event Challenged(
         bytes32 indexed requestId,
@@ -124,6 +127,7 @@ interface IDisputeGame {
     error TurnOpen(bytes32 requestId, uint256 deadline);
     error CallerNotOperator(bytes32 requestId, address caller);
     error RecordMismatch(uint256 modelId, uint256 version);
+    /// @notice Nothing can be demanded before the trace is on chain.
     error TraceMissing(bytes32 requestId);
     error TraceAlreadyCommitted(bytes32 requestId, bytes32 traceRoot);
     error LeavesInvalid(uint256 given, uint256 expected);
@@ -144,7 +148,8 @@ interface IDisputeGame {
     // ── Challenge ───────────────────────────────────────────────────────────────────────────────
     /// @notice Opens a game. `witness` = keccak256(abi.encode(requestId, challenger, salt, op, row, col)), or 0 to demand the trace.
     function challenge(Request calldata request, Delivery calldata delivery, bytes32 witness) external payable;
-    /// @notice Shows a fault. A receipt brings the trace root when the chain has none (empty otherwise).
+    /// @notice Shows a fault and convicts. A receipt brings the trace root when the chain has none (empty
+    /// otherwise, or when the step needs no trace).
     function prove(
         Request calldata request,
         Delivery calldata delivery,
@@ -169,26 +174,30 @@ interface IDisputeGame {
         uint256 row,
         uint256 col
     ) external;
-    /// @notice Convicts on two contradicting signatures, or on one that contradicts the delivery. Needs no challenge or bond.
+    /// @notice Convicts on two signatures of the operator that contradict each other, or, when `second`
+    /// has none, on one that contradicts what it said on chain: the delivery or the trace. Needs no
+    /// challenge and no bond; without an open challenge it must come within the challenge window.
     function proveEquivocation(
         Request calldata request,
         Delivery calldata delivery,
         Receipt calldata first,
         Receipt calldata second
-    ) external payable;
+    ) external;
 
     // ── Reply: the operator ─────────────────────────────────────────────────────────────────────
-    /// @notice Posts the tensor leaves of operators 0 … nOps−2, in order. Once per request.
+    /// @notice Posts the tensor leaves of operators 0 … nOps−2, in order. Once per request, by the operator
+    /// alone; it answers all challenges whose turn is Trace and not over.
     function commitTrace(
         Request calldata request,
         Delivery calldata delivery,
         VersionRecord calldata record,
-        address challenger,
         uint256[] calldata preamble,
         bytes32 graphRoot,
         bytes32[] calldata leaves
     ) external;
-    /// @notice Shows the nodes `min(6, levels left)` levels below the demanded one.
+    /// @notice Shows the 64 nodes 6 levels below the demanded one, which is at least 6 above the leaves.
+    /// A node deeper than the tensor's leaves was no honest demand: the tensor's operator shows that
+    /// (nodes, path and result empty), and the challenge has failed.
     /// @param path from the demanded node up to the tensor's root.
     function openNode(
         Request calldata request,
@@ -209,7 +218,8 @@ interface IDisputeGame {
         bytes calldata data,
         bytes32[] calldata path
     ) external;
-    /// @notice Brings the demanded step; it must be consistent.
+    /// @notice Brings the demanded step; it must be consistent, and the challenge has failed. Of an
+    /// element outside its tensor the step shows the operator alone.
     function answerStep(
         Request calldata request,
         Delivery calldata delivery,
@@ -224,15 +234,22 @@ interface IDisputeGame {
     /// @notice Ends a challenge whose challenger's turn is over.
     function lapse(Request calldata request, Delivery calldata delivery, address challenger) external;
     /// @notice Gives back the bond of a challenge whose request ended in another way.
-    function releaseBond(Request calldata request, Delivery calldata delivery, address challenger) external;
+    function releaseBond(bytes32 requestId, address challenger) external;
+    /// @notice Pays out the caller's bonds and shares of failed ones.
     function withdrawBond() external;
 
     // ── Views ───────────────────────────────────────────────────────────────────────────────────
     function config() external view returns (GameConfig memory);
     function challengeOf(bytes32 requestId, address challenger) external view returns (Challenge memory);
-    function traceRootOf(bytes32 requestId) external view returns (bytes32);
+    /// @return root 0 when the program has one operator.
+    /// @return committedAt Unix seconds; 0 = not yet.
+    function traceOf(bytes32 requestId) external view returns (bytes32 root, uint256 committedAt);
+    /// @return Who opened the oldest challenge that has not failed; 0 = nobody.
     function firstChallengerOf(bytes32 requestId) external view returns (address);
+    /// @return Wei that the account can withdraw; for the burn address, what was burned.
     function bondOf(address account) external view returns (uint256);
+    /// @notice Who is credited with burned bonds; nobody can withdraw them.
+    function burnAddress() external view returns (address);
     /// @notice Wei that a challenge needs now: 2 × 1,200,000 × base fee.
     function bondNeeded() external view returns (uint256);
     function receiptHash(bytes32 requestId, bytes32 outputRoot, bytes32 traceRoot) external view returns (bytes32);

@@ -178,7 +178,6 @@ interface IInferenceMarket {
     error DisputesMissing(bytes32 requestId);
     error CallerNotModule(address caller);
     error DisputesNotStale(bytes32 requestId, uint256 staleAt);
-    error OutputUndemandable(bytes32 requestId);
     error BondTooLow(uint256 given, uint256 needed);
     error OutputAlreadyDemanded(bytes32 requestId);
     error OutputNotDemanded(bytes32 requestId);
@@ -240,7 +239,9 @@ interface IInferenceMarket {
     /// @notice Obliges the operator to post the output's bytes before a deadline. The bond, in the
     /// chain's currency, pays for the operator's gas when it does and comes back when it does not.
     function demandOutput(Request calldata request_, Delivery calldata delivery) external payable;
-    /// @notice Answers a demand. Anyone may; the bond goes to the operator.
+    /// @notice Answers a demand. Anyone may; the bond goes to the operator. Of a Committee version the
+    /// bytes are the file whose SHA-256 was delivered; of an Exact version the output tensor as
+    /// `u16 id ‖ u8 dtype ‖ u32 rows ‖ u32 cols ‖ logical row bytes` (docs/exact.md, section 2).
     function postOutput(Request calldata request_, Delivery calldata delivery, bytes calldata output) external;
     /// @notice Convicts an operator that did not answer a demand.
     function convictWithheld(Request calldata request_, Delivery calldata delivery) external;

@@ -9,6 +9,10 @@ library RequestFields {
         return address(uint160(request.origin));
     }
 
+    function lane(Request calldata request) internal pure returns (uint256) {
+        return uint32(request.origin >> 160);
+    }
+
     function operator(Request calldata request) internal pure returns (address) {
         return address(uint160(request.service));
     }

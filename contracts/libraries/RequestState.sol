@@ -61,10 +61,15 @@ library RequestState {
 
     /// @notice The request's id: unique per chain, market and content.
     function idOf(Request calldata request) internal view returns (bytes32 requestId) {
+        return idAt(address(this), request);
+    }
+
+    /// @notice The id of a request of this market, for other contracts.
+    function idAt(address market, Request calldata request) internal view returns (bytes32 requestId) {
         assembly ("memory-safe") {
             let word := mload(0x40)
             mstore(word, chainid())
-            mstore(add(word, 0x20), address())
+            mstore(add(word, 0x20), market)
             calldatacopy(add(word, 0x40), request, REQUEST_BYTES)
             requestId := keccak256(word, add(REQUEST_BYTES, 0x40))
         }

@@ -235,9 +235,6 @@ SENTENCES: dict[str, Sentence] = {
         "wait",
         "staleAt",
     ),
-    "OutputUndemandable": _S(
-        "The output of request {requestId:id} cannot be demanded in one piece.", _SHOW
-    ),
     "ConfigInvalid": _S("The market cannot be deployed: its {field} does not fit."),
     "LengthMismatch": _S("The lists do not match: {left} against {right} entries."),
     "CallbackGasMissing": _S(

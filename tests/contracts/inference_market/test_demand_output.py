@@ -2,8 +2,12 @@
 
 import hashlib
 
+import numpy as np
 import pytest
+from brownie.exceptions import VirtualMachineError
 
+from oracle.exact.dtypes import DType
+from oracle.exact.tensors import Tree, tensor_leaf
 from tests.contracts.market import (
     DEMAND_PERIOD,
     DOLLAR,
@@ -74,13 +78,90 @@ def test_demand__again_after_the_answer__reverts(market, contract, demanded, ope
         contract.demandOutput(request, delivery, {"from": alice})
 
 
-def test_demand__exact_version__reverts(market, contract, registry, programs, owner, bob):
+@pytest.fixture
+def exact_delivered(market, contract, registry, programs, owner, operator, bob):
+    """Deliver a tensor of an Exact version whose output bob demands."""
     programs.add(digest("program"), {"from": bob})
     exact = publication(assurance=EXACT, modelRoot=digest("program"))
     registry.publishVersion(1, registry.headOf(1), exact, {"from": owner})
-    request, delivery = market.delivered(version=2)
-    with refuses("OutputUndemandable", market.id_of(request)):
-        contract.demandOutput(request, delivery, {"from": bob})
+
+    def deliver(tensor_id, array, dtype):
+        tree = Tree.of(array, dtype)
+        root = "0x" + tensor_leaf(tensor_id, tree.spec, tree.root).hex()
+        request = market.request(version=2)
+        transaction = contract.deliver(request, NO_CLAIM, root, ZERO32, {"from": operator})
+        delivery = (operator, transaction.timestamp, root)
+        contract.demandOutput(request, delivery, {"from": bob, "value": 5})
+        rows, cols = array.shape
+        shape = bytes([dtype]) + rows.to_bytes(4) + cols.to_bytes(4)
+        return request, delivery, tensor_id.to_bytes(2) + shape + tree.stored.tobytes()
+
+    return deliver
+
+
+def seven_by_fifty():
+    return np.arange(350, dtype=np.int32).reshape(7, 50) - 175
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda b: b"",
+        lambda b: b[:11],
+        lambda b: b[:10],
+        lambda b: b[:-1],
+        lambda b: b + b"\0",
+        lambda b: b[:-1] + bytes([b[-1] ^ 1]),
+        lambda b: b"\0\4" + b[2:],
+        lambda b: b[:2] + b"\0" + b[3:],
+        lambda b: b[:2] + b"\xff" + b[3:],
+        lambda b: b[:3] + b[7:11] + b[3:7] + b[11:],
+        lambda b: b[:3] + bytes(4) + b[7:],
+        lambda b: b[:3] + b"\xff" * 8 + b[11:],
+    ],
+)
+def test_post__exact_version_other_bytes__reverts(contract, exact_delivered, spoil, operator):
+    request, delivery, output = exact_delivered(3, seven_by_fifty(), DType.I32)
+    with pytest.raises(VirtualMachineError, match="OutputMismatch"):
+        contract.postOutput(request, delivery, spoil(output), {"from": operator})
+
+
+def test_post__exact_version_the_files_bytes__are_not_the_tensor(
+    market, contract, exact_delivered, operator
+):
+    request, delivery, _ = exact_delivered(3, seven_by_fifty(), DType.I32)
+    with refuses("OutputMismatch", market.id_of(request), ZERO32, delivery[2]):
+        contract.postOutput(request, delivery, OUTPUT, {"from": operator})
+
+
+@pytest.mark.parametrize(
+    ("array", "dtype"),
+    [
+        (seven_by_fifty(), DType.I32),
+        (np.full((1, 1), -7, np.int8), DType.I8),
+        (np.arange(384, dtype=np.int16).reshape(1, 384), DType.I16),
+        (np.arange(5 * 129, dtype=np.uint16).reshape(5, 129) * 99, DType.U16),
+    ],
+)
+def test_post__exact_version__opens_the_tensor_that_was_delivered(
+    market, contract, exact_delivered, array, dtype, alice
+):
+    request, delivery, output = exact_delivered(9, array, dtype)
+    transaction = contract.postOutput(request, delivery, output, {"from": alice})
+    assert transaction.events["OutputPosted"]["output"] == "0x" + output.hex()
+    assert contract.bondOf(market.operator) == 5
+
+
+def test_post__exact_version_largest_output__costs_less_gas_than_the_bond_pays(
+    contract, exact_delivered, operator
+):
+    array = np.full((64, 1_024), 127, np.int8)
+    request, delivery, output = exact_delivered(9, array, DType.I8)
+    too_many = MAX_OUTPUT + 11
+    assert len(output) == too_many
+    with refuses("OutputTooLarge", too_many + 1, too_many):
+        contract.postOutput(request, delivery, output + b"\0", {"from": operator})
+    assert contract.postOutput(request, delivery, output, {"from": operator}).gas_used < DEMAND_GAS
 
 
 def test_demand__after_the_window_but_unsettled__is_allowed(market, contract, delivered, bob):
