@@ -2,8 +2,8 @@
 
 Trusts the node with nothing: the SHA-256 and the UnixFS CID are computed here from the bytes
 that pass by, and an answer that differs is refused. Short calls go through ipfshttpclient
-(`control.py`); transfers are streamed (`wire.py`, `upload.py`,
-`transfer.py`) in a few megabytes of memory.
+(`control.py`); transfers are streamed (`wire.py`, `upload.py`, `transfer.py`) in a few
+megabytes of memory.
 """
 
 import hashlib
@@ -185,6 +185,8 @@ class IpfsClient:
         try:
             with Call(self._endpoint, "version", {}, self._timeout) as call:
                 return call.lines()[0].get("System") == "embedded"
+        except Stalled:
+            raise  # `add` would only wait once more
         except (Unavailable, LookupError):
             return False  # `add` will tell what is wrong
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs Helia and the Node 24 that it wants, beside this file; about 400 MB, so the suite does
+# Installs Helia and the Node 24 that it wants, beside this file; about 600 MB, so the suite does
 # not do it by itself and skips the Helia tests, with this script as the reason, until it is there.
 set -euo pipefail
 cd "$(dirname "$0")"
