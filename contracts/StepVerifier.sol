@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {Strings} from "@openzeppelin/contracts/utils/Strings.sol";
 import {IStepVerifier, ExactClaim, Opening, Slice, Step} from "./interfaces/IStepVerifier.sol";
 import {IntegerOps} from "./libraries/IntegerOps.sol";
@@ -29,27 +28,28 @@ contract StepVerifier is IStepVerifier {
 
     /// @inheritdoc IStepVerifier
     function check(ExactClaim calldata claim, Step calldata step) external pure returns (bool consistent) {
-        uint256 stored = _compute(claim, step);
+        (uint256 stored, uint256 header) = _compute(claim, step);
         uint256 head = step.operator[0];
-        (uint256 nOps, uint256 nInputs) = (step.preamble[0].operators(), step.preamble[0].inputs());
-        bytes32 leaf = Merkle.tensor(nInputs + step.op, head.spec(), step.result.root);
-        bool committed =
-            step.op + 1 == nOps
-                ? step.result.path.length == 0 && leaf == claim.outputRoot
-                : _inTrace(leaf, step.op, nOps, step.result.path, claim.traceRoot);
-        if (!committed) revert ProofInvalid("result");
-        if (!_leafFits(step.element, head, step.result.root, step.row, step.col)) revert ProofInvalid("element");
-        return stored == _inShare(step.element.data, head, step.col);
+        Opening calldata result = step.result;
+        bytes32 root = result.root;
+        if (!_resultFits(claim, step.op, header, head.spec(), result)) revert ProofInvalid("result");
+        (bytes calldata data, bool fits) = _openLeaf(step.element, head, root, step.row, step.col);
+        if (!fits) revert ProofInvalid("element");
+        return stored == _inLeaf(data, head, step.col);
     }
 
     /// @inheritdoc IStepVerifier
     function compute(ExactClaim calldata claim, Step calldata step) external pure returns (uint256 stored) {
-        return _compute(claim, step);
+        (stored, ) = _compute(claim, step);
     }
 
-    function _compute(ExactClaim calldata claim, Step calldata step) private pure returns (uint256 stored) {
-        _bindProgram(claim.modelRoot, step);
-        Operands memory operands = _bindOperands(claim, step);
+    function _compute(
+        ExactClaim calldata claim,
+        Step calldata step
+    ) private pure returns (uint256 stored, uint256 header) {
+        header = _bindProgram(claim.modelRoot, step);
+        Operands memory operands;
+        _bindOperands(claim, step, header, operands);
         stored = _evaluate(step, operands);
         if (operands.read != step.slices.length) revert ProofInvalid("slices");
     }
@@ -57,84 +57,124 @@ contract StepVerifier is IStepVerifier {
     // ── Binding to the claim ────────────────────────────────────────────────────────────────────
 
     /// @dev After this the preamble and the operator's words are those of the validated program.
-    function _bindProgram(bytes32 modelRoot, Step calldata step) private pure {
+    function _bindProgram(bytes32 modelRoot, Step calldata step) private pure returns (uint256 header) {
         uint256[] calldata preamble = step.preamble;
-        if (preamble.length == 0 || preamble.length != 1 + preamble[0].inputs()) revert ProofInvalid("preamble");
-        uint256 nOps = preamble[0].operators();
-        if (step.op >= nOps) revert PositionInvalid(step.op, step.row, step.col);
-        if (step.operatorPath.length != Program.log(nOps)) revert ProofInvalid("operator");
-        bytes32 graphRoot = Merkle.climb(Merkle.operator(step.operator), step.op, step.operatorPath);
-        if (keccak256(abi.encodePacked(uint8(3), preamble, graphRoot)) != modelRoot) revert ProofInvalid("operator");
-        uint256 result = step.operator[0];
-        if (step.row >= result.rows() || step.col >= result.cols()) {
-            revert PositionInvalid(step.op, step.row, step.col);
+        if (preamble.length != 0) header = preamble[0];
+        unchecked {
+            if (header == 0 || preamble.length != 1 + header.inputs()) revert ProofInvalid("preamble");
         }
+        uint256 nOps = header.operators();
+        if (step.op >= nOps) revert PositionInvalid(step.op, step.row, step.col);
+        bytes32[] calldata path = step.operatorPath;
+        if (!Program.isLog(path.length, nOps)) revert ProofInvalid("operator");
+        bytes32 graphRoot = Merkle.climb(Merkle.operator(step.operator), step.op, path);
+        if (keccak256(abi.encodePacked(uint8(3), preamble, graphRoot)) != modelRoot) revert ProofInvalid("operator");
+        uint256 head = step.operator[0];
+        if (step.row >= head.rows() || step.col >= head.cols()) revert PositionInvalid(step.op, step.row, step.col);
     }
 
     /// @dev After this each operand's root is the one that the request, the trace or the program commits to.
     function _bindOperands(
         ExactClaim calldata claim,
-        Step calldata step
-    ) private pure returns (Operands memory operands) {
-        uint256 count = step.operator[0].operandCount();
-        if (step.operands.length != count) revert ProofInvalid("operands");
-        bool readsInput;
-        for (uint256 k; k < count; ++k) {
-            uint256 word = step.operator[3 + 2 * k];
-            if (word.kind() == Program.ACTIVATION) {
-                bool isInput = word.index() < step.preamble[0].inputs();
-                if (isInput && !readsInput) _bindInputs(claim.inputRoot, step);
-                readsInput = readsInput || isInput;
-                if (!_activationFits(claim.traceRoot, step, k)) revert ProofInvalid(_numbered("operand ", k));
-                operands.roots[k] = step.operands[k].root;
-            } else {
-                bool absent = word.kind() == Program.ABSENT;
-                bool bare = step.operands[k].path.length == 0 && (!absent || step.operands[k].root == 0);
-                if (!bare) revert ProofInvalid(_numbered("operand ", k));
-                operands.roots[k] = bytes32(step.operator[4 + 2 * k]);
+        Step calldata step,
+        uint256 header,
+        Operands memory operands
+    ) private pure {
+        Opening[] calldata openings = step.operands;
+        if (openings.length != step.operator[0].operandCount()) revert ProofInvalid("operands");
+        _bindInputs(claim.inputRoot, step, header);
+        for (uint256 k; k < openings.length; ++k) {
+            uint256 word = _word(step, k);
+            if (!_operandFits(claim.traceRoot, step, header, word, openings[k])) {
+                revert ProofInvalid(_numbered("operand ", k));
             }
+            // A constant's root is the program's, whatever the opening says.
+            operands.roots[k] = word.kind() == Program.ACTIVATION ? openings[k].root : _constant(step, k);
         }
-        if (!readsInput && step.inputLeaves.length != 0) revert ProofInvalid("inputs");
     }
 
-    function _activationFits(bytes32 traceRoot, Step calldata step, uint256 k) private pure returns (bool) {
-        Opening calldata opening = step.operands[k];
-        uint256 word = step.operator[3 + 2 * k];
-        uint256 id = word.index();
-        uint256 nInputs = step.preamble[0].inputs();
-        bytes32 leaf = Merkle.tensor(id, word.spec(), opening.root);
-        if (id < nInputs) return opening.path.length == 0 && step.inputLeaves[id] == leaf;
-        return _inTrace(leaf, id - nInputs, step.preamble[0].operators(), opening.path, traceRoot);
-    }
-
-    function _bindInputs(bytes32 inputRoot, Step calldata step) private pure {
+    /// @dev The leaves of all inputs come when an operand is an input, and only then.
+    function _bindInputs(bytes32 inputRoot, Step calldata step, uint256 header) private pure {
         bytes32[] calldata leaves = step.inputLeaves;
-        if (leaves.length != step.preamble[0].inputs()) revert ProofInvalid("inputs");
-        if (keccak256(abi.encodePacked(uint8(5), leaves)) != inputRoot) revert ProofInvalid("inputs");
+        uint256 count = header.inputs();
+        bool read =
+            _isInput(_word(step, 0), count) || _isInput(_word(step, 1), count) || _isInput(_word(step, 2), count);
+        if (leaves.length != (read ? count : 0)) revert ProofInvalid("inputs");
+        if (read && keccak256(abi.encodePacked(uint8(5), leaves)) != inputRoot) revert ProofInvalid("inputs");
     }
 
-    /// @dev The trace holds the tensors of all operators but the last.
+    function _operandFits(
+        bytes32 traceRoot,
+        Step calldata step,
+        uint256 header,
+        uint256 word,
+        Opening calldata opening
+    ) private pure returns (bool) {
+        bytes32[] calldata path = opening.path;
+        if (word.kind() == Program.CONSTANT) return path.length == 0;
+        if (word.kind() == Program.ABSENT) return path.length == 0 && opening.root == 0;
+        bytes32 leaf = Merkle.tensor(word.index(), word.spec(), opening.root);
+        if (_isInput(word, header.inputs())) return path.length == 0 && step.inputLeaves[word.index()] == leaf;
+        return _inTrace(leaf, word.index(), header, path, traceRoot);
+    }
+
+    function _isInput(uint256 word, uint256 nInputs) private pure returns (bool) {
+        return word.kind() == Program.ACTIVATION && word.index() < nInputs;
+    }
+
+    /// @dev The last operator's tensor is the delivered output, the others' are in the trace.
+    function _resultFits(
+        ExactClaim calldata claim,
+        uint256 op,
+        uint256 header,
+        uint256 spec,
+        Opening calldata result
+    ) private pure returns (bool) {
+        unchecked {
+            uint256 id = header.inputs() + op;
+            bytes32 leaf = Merkle.tensor(id, spec, result.root);
+            if (op + 1 == header.operators()) return result.path.length == 0 && leaf == claim.outputRoot;
+            return _inTrace(leaf, id, header, result.path, claim.traceRoot);
+        }
+    }
+
+    /// @dev The trace holds the tensors of all operators but the last, from the first operator's on.
     function _inTrace(
         bytes32 leaf,
-        uint256 op,
-        uint256 nOps,
+        uint256 id,
+        uint256 header,
         bytes32[] calldata path,
         bytes32 traceRoot
     ) private pure returns (bool) {
-        assert(op + 1 < nOps); // a validated operator reads smaller ids only
-        return path.length == Program.log(nOps - 1) && Merkle.climb(leaf, op, path) == traceRoot;
-    }
-
-    function _numbered(string memory part, uint256 k) private pure returns (string memory) {
-        return string.concat(part, Strings.toString(k));
+        uint256 place = id - header.inputs();
+        uint256 count = header.operators() - 1;
+        assert(place < count); // a validated operator reads smaller ids only
+        return Program.isLog(path.length, count) && Merkle.climb(leaf, place, path) == traceRoot;
     }
 
     // ── Reading operands, one slice a call, in order ────────────────────────────────────────────
 
+    /// @dev Operand k's word; k < 3.
+    function _word(Step calldata step, uint256 k) private pure returns (uint256) {
+        unchecked {
+            return step.operator[3 + 2 * k];
+        }
+    }
+
+    function _constant(Step calldata step, uint256 k) private pure returns (bytes32 root) {
+        unchecked {
+            return bytes32(step.operator[4 + 2 * k]);
+        }
+    }
+
     function _next(Step calldata step, Operands memory operands) private pure returns (Slice calldata slice) {
-        uint256 read = operands.read++;
-        if (read >= step.slices.length) revert ProofInvalid("slices");
-        return step.slices[read];
+        uint256 read = operands.read;
+        Slice[] calldata slices = step.slices;
+        if (read >= slices.length) revert ProofInvalid("slices");
+        unchecked {
+            operands.read = read + 1;
+        }
+        return slices[read];
     }
 
     /// @notice The logical bytes of a whole row of operand k.
@@ -144,35 +184,9 @@ contract StepVerifier is IStepVerifier {
         uint256 k,
         uint256 row
     ) private pure returns (bytes calldata data) {
-        Slice calldata slice = _next(step, operands);
-        uint256 word = step.operator[3 + 2 * k];
-        assert(row < word.rows());
-        data = slice.data;
-        bool fits = data.length == word.rowBytes() && slice.path.length == Program.log(word.rows());
-        if (!fits || Merkle.climb(Merkle.row(data), row, slice.path) != operands.roots[k]) _refuseLast(operands);
-    }
-
-    /// @notice The stored form of one element of operand k (16 bytes for a record).
-    function _element(
-        Step calldata step,
-        Operands memory operands,
-        uint256 k,
-        uint256 row,
-        uint256 col
-    ) private pure returns (uint256 stored) {
-        uint256 word = step.operator[3 + 2 * k];
-        return _inShare(_leaf(step, operands, k, row, col), word, col);
-    }
-
-    /// @notice The value of one element of operand k.
-    function _value(
-        Step calldata step,
-        Operands memory operands,
-        uint256 k,
-        uint256 row,
-        uint256 col
-    ) private pure returns (int256) {
-        return IntegerOps.value(_element(step, operands, k, row, col), step.operator[3 + 2 * k].dtype());
+        bool fits;
+        (data, fits) = _openRow(_next(step, operands), _word(step, k), operands.roots[k], row);
+        if (!fits) _refuseSlice(operands);
     }
 
     /// @notice The row's share of the leaf of operand k that holds (row, col).
@@ -183,37 +197,87 @@ contract StepVerifier is IStepVerifier {
         uint256 row,
         uint256 col
     ) private pure returns (bytes calldata data) {
-        Slice calldata slice = _next(step, operands);
-        if (!_leafFits(slice, step.operator[3 + 2 * k], operands.roots[k], row, col)) _refuseLast(operands);
-        return slice.data;
+        bool fits;
+        (data, fits) = _openLeaf(_next(step, operands), _word(step, k), operands.roots[k], row, col);
+        if (!fits) _refuseSlice(operands);
     }
 
-    /// @dev Whether a slice is the row's share of the leaf that holds (row, col), under this root.
-    function _leafFits(
+    /// @notice The stored form of one element of operand k (16 bytes for a record).
+    function _element(
+        Step calldata step,
+        Operands memory operands,
+        uint256 k,
+        uint256 row,
+        uint256 col
+    ) private pure returns (uint256 stored) {
+        return _inLeaf(_leaf(step, operands, k, row, col), _word(step, k), col);
+    }
+
+    /// @notice The value of one element of operand k.
+    function _value(
+        Step calldata step,
+        Operands memory operands,
+        uint256 k,
+        uint256 row,
+        uint256 col
+    ) private pure returns (int256) {
+        return IntegerOps.value(_element(step, operands, k, row, col), _word(step, k).dtype());
+    }
+
+    /// @dev The slice's bytes, and whether they are this row under this root.
+    function _openRow(
+        Slice calldata slice,
+        uint256 word,
+        bytes32 root,
+        uint256 row
+    ) private pure returns (bytes calldata data, bool fits) {
+        data = slice.data;
+        bytes32[] calldata path = slice.path;
+        assert(row < word.rows());
+        fits =
+            data.length == word.rowBytes() &&
+            Program.isLog(path.length, word.rows()) &&
+            Merkle.climb(Merkle.row(data), row, path) == root;
+    }
+
+    /// @dev The slice's bytes, and whether they are the row's share of the leaf that holds (row, col).
+    function _openLeaf(
         Slice calldata slice,
         uint256 word,
         bytes32 root,
         uint256 row,
         uint256 col
-    ) private pure returns (bool) {
-        assert(row < word.rows() && col < word.cols()); // of a validated program
-        uint256 rowBytes = word.rowBytes();
-        uint256 number = (col * word.dtype().size()) / Merkle.LEAF_BYTES;
-        uint256 share = Math.min(rowBytes - number * Merkle.LEAF_BYTES, Merkle.LEAF_BYTES);
-        uint256 depth = Program.log(Math.ceilDiv(rowBytes, Merkle.LEAF_BYTES));
-        if (slice.data.length != share || slice.path.length != Program.log(word.rows()) + depth) return false;
-        return Merkle.climb(Merkle.leaf(slice.data), (row << depth) + number, slice.path) == root;
-    }
-
-    /// @dev The slice that was taken last is not what it has to be.
-    function _refuseLast(Operands memory operands) private pure {
-        revert ProofInvalid(_numbered("slice ", operands.read - 1));
+    ) private pure returns (bytes calldata data, bool fits) {
+        data = slice.data;
+        assert(row < word.rows() && col < word.cols());
+        // Nothing overflows: rows, columns and sizes are fields of 32 bits and less.
+        unchecked {
+            uint256 rowBytes = word.rowBytes();
+            uint256 from = (col * word.dtype().size()) & ~(Merkle.LEAF_BYTES - 1); // where the leaf begins in the row
+            uint256 share = rowBytes - from;
+            if (data.length != (share < Merkle.LEAF_BYTES ? share : Merkle.LEAF_BYTES)) return (data, false);
+            bytes32[] calldata path = slice.path;
+            uint256 depth = Program.log((rowBytes + Merkle.LEAF_BYTES - 1) / Merkle.LEAF_BYTES); // below the row
+            if (path.length < depth || !Program.isLog(path.length - depth, word.rows())) return (data, false);
+            fits = Merkle.climb(Merkle.leaf(data), (row << depth) + from / Merkle.LEAF_BYTES, path) == root;
+        }
     }
 
     /// @dev Elements divide leaves, so none lies in two.
-    function _inShare(bytes calldata data, uint256 word, uint256 col) private pure returns (uint256 stored) {
-        uint256 size = word.dtype().size();
-        return IntegerOps.at(data, col % (Merkle.LEAF_BYTES / size), size);
+    function _inLeaf(bytes calldata data, uint256 word, uint256 col) private pure returns (uint256 stored) {
+        unchecked {
+            uint256 size = word.dtype().size();
+            return IntegerOps.at(data, col % (Merkle.LEAF_BYTES / size), size);
+        }
+    }
+
+    /// @dev The slice that was taken last is not what it has to be.
+    function _refuseSlice(Operands memory operands) private pure {
+        revert ProofInvalid(_numbered("slice ", operands.read - 1));
+    }
+
+    function _numbered(string memory part, uint256 k) private pure returns (string memory) {
+        return string.concat(part, Strings.toString(k));
     }
 
     // ── Operators: docs/exact.md, section 4, in its order ───────────────────────────────────────
@@ -275,7 +339,7 @@ contract StepVerifier is IStepVerifier {
     ) private pure returns (uint256 first, uint256 second) {
         uint256 word = step.operator[7];
         bytes calldata data = _leaf(step, operands, 2, 0, 0);
-        return (_inShare(data, word, 0), _inShare(data, word, 1));
+        return (_inLeaf(data, word, 0), _inLeaf(data, word, 1));
     }
 
     function _lookUp(Step calldata step, Operands memory operands) private pure returns (uint256) {

@@ -28,6 +28,10 @@ library IntegerOps {
     uint256 private constant U8_IN_64 = 0x00000000000000ff00000000000000ff00000000000000ff00000000000000ff;
     uint256 private constant U16_IN_64 = 0x000000000000ffff000000000000ffff000000000000ffff000000000000ffff;
     uint256 private constant U32_IN_64 = 0x00000000ffffffff00000000ffffffff00000000ffffffff00000000ffffffff;
+    uint256 private constant U1_IN_32 = 0x0000000100000001000000010000000100000001000000010000000100000001;
+    uint256 private constant U1_IN_64 = 0x0000000000000001000000000000000100000000000000010000000000000001;
+    uint256 private constant U8_IN_8 = 0x0101010101010101010101010101010101010101010101010101010101010101;
+    uint256 private constant U16_IN_16 = 0x0001000100010001000100010001000100010001000100010001000100010001;
     uint256 private constant U64_IN_128 = 0x0000000000000000ffffffffffffffff0000000000000000ffffffffffffffff;
 
     // ── One number ──────────────────────────────────────────────────────────────────────────────
@@ -119,13 +123,13 @@ library IntegerOps {
 
     /// @notice Σ a·b of two rows with equally many elements of 1 or 2 bytes.
     function dot(bytes calldata a, uint256 aType, bytes calldata b, uint256 bType) internal pure returns (int256) {
-        (uint256 products, uint256 aSum, uint256 bSum) = _storedDot(a, Program.size(aType), b, Program.size(bType));
+        uint256 aSize = Program.size(aType);
+        uint256 bSize = Program.size(bType);
         uint256 aZero = Program.zero(aType);
         uint256 bZero = Program.zero(bType);
-        unchecked {
-            products += (a.length / Program.size(aType)) * aZero * bZero;
-            return int256(products) - int256(bZero * aSum + aZero * bSum);
-        }
+        if (aSize < bSize) return _dot16by8(b, bZero, a, aZero);
+        if (bSize < aSize) return _dot16by8(a, aZero, b, bZero);
+        return aSize == 1 ? _dot8(a, aZero, b, bZero) : _dot16(a, aZero, b, bZero);
     }
 
     // ── Operators on a whole row ────────────────────────────────────────────────────────────────
@@ -196,17 +200,6 @@ library IntegerOps {
         return v < -bound ? -bound : v;
     }
 
-    function _storedDot(
-        bytes calldata a,
-        uint256 aSize,
-        bytes calldata b,
-        uint256 bSize
-    ) private pure returns (uint256 products, uint256 aSum, uint256 bSum) {
-        if (aSize == bSize) return aSize == 1 ? _dot8(a, b) : _dot16(a, b);
-        if (aSize == 2) return _dot16by8(a, b);
-        (products, bSum, aSum) = _dot16by8(b, a);
-    }
-
     /// @dev Neighbours are added into lanes of twice their width; 2^(lane width) ≡ 1 modulo the lane's
     /// greatest number, so `mod` adds the lanes up. A word's sum is below that number for every size.
     function _storedSum(bytes calldata row, uint256 size) private pure returns (uint256 total) {
@@ -230,148 +223,128 @@ library IntegerOps {
         }
     }
 
-    /// @dev Σ of products without a loop over elements: as polynomials in 2^32, a word of eight lanes times a
-    /// word with its lanes reversed has Σ x_k·w_k in the top lane. Four bytes a lane make four such products a
-    /// word. 8,192 · 255² < 2^32: the lanes below carry nothing upwards, so products add up over the row and
-    /// the top lane is taken once. Sums of x and w gather in lanes likewise; `mod` adds the lanes.
+    /// @dev Σ of products without a loop over elements. As polynomials in 2^32, a word of eight lanes times a word
+    /// with its lanes reversed has Σ x_k·w_k as coefficient of 2^224. A lane of four bytes takes four such
+    /// products: of the bytes 0, 1, 2, 3 of each lane, their zero subtracted. Coefficients, also summed over a row,
+    /// are within ±8,192·255² < 2^31, so all lower ones together are within ±2^223: rounding to the nearest
+    /// multiple of 2^224 leaves the top one, with its sign.
     function _dot8(
         bytes calldata a,
-        bytes calldata b
-    ) private pure returns (uint256 products, uint256 aSum, uint256 bSum) {
+        uint256 aZero,
+        bytes calldata b,
+        uint256 bZero
+    ) private pure returns (int256 result) {
         assembly ("memory-safe") {
-            let n := a.length
-            for {
-                let i := 0
-            } lt(i, n) {} {
-                let x := calldataload(add(a.offset, i))
-                let w := calldataload(add(b.offset, i))
-                i := add(i, 0x20)
-                if gt(i, n) {
-                    let keep := shl(shl(3, sub(i, n)), not(0))
-                    x := and(x, keep)
-                    w := and(w, keep)
-                }
+            let aLanes := mul(aZero, U1_IN_32)
+            let bLanes := mul(bZero, U1_IN_32)
+            let total := 0
+            // From the last word, of which the row may fill only a part, down to the first.
+            let i := and(sub(a.length, 1), not(0x1f))
+            let past := not(shl(shl(3, sub(add(i, 0x20), a.length)), not(0)))
+            let x := calldataload(add(a.offset, i))
+            let w := calldataload(add(b.offset, i))
+            x := or(and(x, not(past)), and(mul(aZero, U8_IN_8), past)) // zeros, as far as a's values go
+            for {} 1 {} {
                 w := or(shl(128, w), shr(128, w))
                 w := or(shl(64, and(w, U64_IN_128)), and(shr(64, w), U64_IN_128))
                 w := or(shl(32, and(w, U32_IN_64)), and(shr(32, w), U32_IN_64))
-                let p := and(x, U8_IN_32)
-                let q := and(w, U8_IN_32)
-                aSum := add(aSum, p)
-                bSum := add(bSum, q)
-                products := add(products, mul(p, q))
-                p := and(shr(8, x), U8_IN_32)
-                q := and(shr(8, w), U8_IN_32)
-                aSum := add(aSum, p)
-                bSum := add(bSum, q)
-                products := add(products, mul(p, q))
-                p := and(shr(16, x), U8_IN_32)
-                q := and(shr(16, w), U8_IN_32)
-                aSum := add(aSum, p)
-                bSum := add(bSum, q)
-                products := add(products, mul(p, q))
-                p := and(shr(24, x), U8_IN_32)
-                q := and(shr(24, w), U8_IN_32)
-                aSum := add(aSum, p)
-                bSum := add(bSum, q)
-                products := add(products, mul(p, q))
+                total := add(total, mul(sub(and(x, U8_IN_32), aLanes), sub(and(w, U8_IN_32), bLanes)))
+                total := add(total, mul(sub(and(shr(8, x), U8_IN_32), aLanes), sub(and(shr(8, w), U8_IN_32), bLanes)))
+                total := add(total, mul(sub(and(shr(16, x), U8_IN_32), aLanes), sub(and(shr(16, w), U8_IN_32), bLanes)))
+                total := add(total, mul(sub(and(shr(24, x), U8_IN_32), aLanes), sub(and(shr(24, w), U8_IN_32), bLanes)))
+                if iszero(i) {
+                    break
+                }
+                i := sub(i, 0x20)
+                x := calldataload(add(a.offset, i))
+                w := calldataload(add(b.offset, i))
             }
-            products := shr(224, products)
-            aSum := mod(aSum, 0xffffffff)
-            bSum := mod(bSum, 0xffffffff)
+            result := sar(224, add(total, shl(223, 1)))
         }
     }
 
-    /// @dev As `_dot8`, with four lanes of 64 bits that hold four elements each: 4,096 · 65,535² < 2^44.
+    /// @dev As `_dot8`, with four lanes of four elements in 64 bits: ±4,096·65,535² < 2^63.
     function _dot16(
         bytes calldata a,
-        bytes calldata b
-    ) private pure returns (uint256 products, uint256 aSum, uint256 bSum) {
+        uint256 aZero,
+        bytes calldata b,
+        uint256 bZero
+    ) private pure returns (int256 result) {
         assembly ("memory-safe") {
-            let n := a.length
-            for {
-                let i := 0
-            } lt(i, n) {} {
-                let x := calldataload(add(a.offset, i))
-                let w := calldataload(add(b.offset, i))
-                i := add(i, 0x20)
-                if gt(i, n) {
-                    let keep := shl(shl(3, sub(i, n)), not(0))
-                    x := and(x, keep)
-                    w := and(w, keep)
-                }
+            let aLanes := mul(aZero, U1_IN_64)
+            let bLanes := mul(bZero, U1_IN_64)
+            let total := 0
+            // From the last word, of which the row may fill only a part, down to the first.
+            let i := and(sub(a.length, 1), not(0x1f))
+            let past := not(shl(shl(3, sub(add(i, 0x20), a.length)), not(0)))
+            let x := calldataload(add(a.offset, i))
+            let w := calldataload(add(b.offset, i))
+            x := or(and(x, not(past)), and(mul(aZero, U16_IN_16), past)) // zeros, as far as a's values go
+            for {} 1 {} {
                 w := or(shl(128, w), shr(128, w))
                 w := or(shl(64, and(w, U64_IN_128)), and(shr(64, w), U64_IN_128))
-                let p := and(x, U16_IN_64)
-                let q := and(w, U16_IN_64)
-                aSum := add(aSum, p)
-                bSum := add(bSum, q)
-                products := add(products, mul(p, q))
-                p := and(shr(16, x), U16_IN_64)
-                q := and(shr(16, w), U16_IN_64)
-                aSum := add(aSum, p)
-                bSum := add(bSum, q)
-                products := add(products, mul(p, q))
-                p := and(shr(32, x), U16_IN_64)
-                q := and(shr(32, w), U16_IN_64)
-                aSum := add(aSum, p)
-                bSum := add(bSum, q)
-                products := add(products, mul(p, q))
-                p := and(shr(48, x), U16_IN_64)
-                q := and(shr(48, w), U16_IN_64)
-                aSum := add(aSum, p)
-                bSum := add(bSum, q)
-                products := add(products, mul(p, q))
+                total := add(total, mul(sub(and(x, U16_IN_64), aLanes), sub(and(w, U16_IN_64), bLanes)))
+                total := add(
+                    total,
+                    mul(sub(and(shr(16, x), U16_IN_64), aLanes), sub(and(shr(16, w), U16_IN_64), bLanes))
+                )
+                total := add(
+                    total,
+                    mul(sub(and(shr(32, x), U16_IN_64), aLanes), sub(and(shr(32, w), U16_IN_64), bLanes))
+                )
+                total := add(
+                    total,
+                    mul(sub(and(shr(48, x), U16_IN_64), aLanes), sub(and(shr(48, w), U16_IN_64), bLanes))
+                )
+                if iszero(i) {
+                    break
+                }
+                i := sub(i, 0x20)
+                x := calldataload(add(a.offset, i))
+                w := calldataload(add(b.offset, i))
             }
-            products := shr(192, products)
-            aSum := mod(aSum, 0xffffffffffffffff)
-            bSum := mod(bSum, 0xffffffffffffffff)
+            result := sar(192, add(total, shl(191, 1)))
         }
     }
 
-    /// @dev As `_dot16`; b has half the bytes: 16 a word, spread to lanes of 64 bits in reverse order.
+    /// @dev As `_dot16`; b has half the bytes: 16 a time, spread over lanes of 64 bits in reverse order.
     function _dot16by8(
         bytes calldata a,
-        bytes calldata b
-    ) private pure returns (uint256 products, uint256 aSum, uint256 bSum) {
+        uint256 aZero,
+        bytes calldata b,
+        uint256 bZero
+    ) private pure returns (int256 result) {
         assembly ("memory-safe") {
-            let n := b.length
-            for {
-                let i := 0
-            } lt(i, n) {} {
-                let x := calldataload(add(a.offset, shl(1, i)))
-                let w := shr(128, calldataload(add(b.offset, i)))
-                i := add(i, 0x10)
-                if gt(i, n) {
-                    let past := shl(3, sub(i, n))
-                    x := and(x, shl(shl(1, past), not(0)))
-                    w := and(w, shl(past, not(0)))
-                }
+            let aLanes := mul(aZero, U1_IN_64)
+            let bLanes := mul(bZero, U1_IN_64)
+            let total := 0
+            let i := and(sub(b.length, 1), not(0x0f))
+            let past := not(shl(shl(4, sub(add(i, 0x10), b.length)), not(0)))
+            let x := calldataload(add(a.offset, shl(1, i)))
+            let w := calldataload(add(b.offset, i))
+            x := or(and(x, not(past)), and(mul(aZero, U16_IN_16), past))
+            for {} 1 {} {
+                w := shr(128, w)
                 w := and(or(shl(128, w), shr(64, w)), U64_IN_128)
                 w := and(or(shl(64, w), shr(32, w)), U32_IN_64)
-                let p := and(x, U16_IN_64)
-                let q := and(w, U8_IN_64)
-                aSum := add(aSum, p)
-                bSum := add(bSum, q)
-                products := add(products, mul(p, q))
-                p := and(shr(16, x), U16_IN_64)
-                q := and(shr(8, w), U8_IN_64)
-                aSum := add(aSum, p)
-                bSum := add(bSum, q)
-                products := add(products, mul(p, q))
-                p := and(shr(32, x), U16_IN_64)
-                q := and(shr(16, w), U8_IN_64)
-                aSum := add(aSum, p)
-                bSum := add(bSum, q)
-                products := add(products, mul(p, q))
-                p := and(shr(48, x), U16_IN_64)
-                q := and(shr(24, w), U8_IN_64)
-                aSum := add(aSum, p)
-                bSum := add(bSum, q)
-                products := add(products, mul(p, q))
+                total := add(total, mul(sub(and(x, U16_IN_64), aLanes), sub(and(w, U8_IN_64), bLanes)))
+                total := add(total, mul(sub(and(shr(16, x), U16_IN_64), aLanes), sub(and(shr(8, w), U8_IN_64), bLanes)))
+                total := add(
+                    total,
+                    mul(sub(and(shr(32, x), U16_IN_64), aLanes), sub(and(shr(16, w), U8_IN_64), bLanes))
+                )
+                total := add(
+                    total,
+                    mul(sub(and(shr(48, x), U16_IN_64), aLanes), sub(and(shr(24, w), U8_IN_64), bLanes))
+                )
+                if iszero(i) {
+                    break
+                }
+                i := sub(i, 0x10)
+                x := calldataload(add(a.offset, shl(1, i)))
+                w := calldataload(add(b.offset, i))
             }
-            products := shr(192, products)
-            aSum := mod(aSum, 0xffffffffffffffff)
-            bSum := mod(bSum, 0xffffffffffffffff)
+            result := sar(192, add(total, shl(191, 1)))
         }
     }
 

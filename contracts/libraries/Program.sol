@@ -74,7 +74,9 @@ library Program {
 
     /// @notice Bytes of one row, without padding.
     function rowBytes(uint256 word) internal pure returns (uint256) {
-        return cols(word) * size(dtype(word));
+        unchecked {
+            return cols(word) * size(dtype(word)); // 32 bits by 5
+        }
     }
 
     // ── Head and operand words ──────────────────────────────────────────────────────────────────
@@ -96,14 +98,18 @@ library Program {
     }
 
     function lane(uint256[9] calldata operator, uint256 k) internal pure returns (uint256) {
-        return (operator[1 + k / 8] >> (32 * (k % 8))) & U32_MASK;
+        unchecked {
+            return (operator[1 + k / 8] >> (32 * (k % 8))) & U32_MASK;
+        }
     }
 
     // ── Dtypes ──────────────────────────────────────────────────────────────────────────────────
 
     /// @notice Bytes of one element; 0 for what is no dtype.
     function size(uint256 dtype_) internal pure returns (uint256) {
-        return (SIZES >> (8 * dtype_)) & 0xff;
+        unchecked {
+            return (SIZES >> (8 * dtype_)) & 0xff;
+        }
     }
 
     /// @notice The stored form of 0: half the range for signed numbers.
@@ -115,6 +121,15 @@ library Program {
 
     /// @notice The least d with 2^d ≥ n; n is at least 1.
     function log(uint256 n) internal pure returns (uint256) {
-        return n < 2 ? 0 : Math.log2(n - 1) + 1;
+        unchecked {
+            return n < 2 ? 0 : Math.log2(n - 1) + 1;
+        }
+    }
+
+    /// @notice Whether d = log(n); n is at least 1.
+    function isLog(uint256 d, uint256 n) internal pure returns (bool) {
+        unchecked {
+            return (n - 1) >> d == 0 && (d == 0 || (n - 1) >> (d - 1) != 0);
+        }
     }
 }
