@@ -93,8 +93,9 @@ def calibrate(graph: Graph, samples: Iterable[Mapping[str, Array]]) -> dict[str,
             raise ModelFailed(f"{name} is NaN on a calibration sample", hint="check the data")
         observed.setdefault(name, _Observed()).add(value)
 
-    for sample in samples:
-        floats.run(graph, sample, observe)
+    with floats.one_thread():
+        for sample in samples:
+            floats.run(graph, sample, observe)
     if not observed:
         raise ModelFailed("there are no calibration samples", hint="give at least a few dozen")
     return {name: each.finish() for name, each in observed.items()}

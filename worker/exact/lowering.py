@@ -120,10 +120,10 @@ class Lowering:
 
     def choice(self, node: Node, role: str | None = None) -> Choice:
         """Return dtype and range of a node's result."""
-        signed = self._statistics[node.output].low < 0 and node.attributes.get("low") is None
-        site = Site(
-            node.output, role or self._role(node), node, signed, self._takes_unsigned(node.output)
-        )
+        clamped = node.attributes.get("low") is not None  # by an unsigned dtype alone
+        signed = self._statistics[node.output].low < 0 and not clamped
+        fits = clamped or self._takes_unsigned(node.output)
+        site = Site(node.output, role or self._role(node), node, signed, fits)
         choice = self.policy.choose(site, self._statistics[node.output])
         high = node.attributes.get("high")
         if high is not None and choice.limit > high:

@@ -1,6 +1,6 @@
 """Rules for what works element by element, for views, and for masks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,33 +24,32 @@ def add(lowering: Lowering, node: Node) -> Value:
         mask = lowering.value(node, 1 - at) if lowering.constant(node, 1 - at) is None else None
         if isinstance(mask, MaskValue):
             return _masked(lowering, node, lowering.quantised(node, at), mask)
-    sides = [_side(lowering, node, at) for at in (0, 1)]
+    return _sum(lowering, node, [_side(lowering, node, at) for at in (0, 1)])
+
+
+def _sum(lowering: Lowering, node: Node, sides: Sequence[Quantised]) -> Quantised:
     shape = lowering.shape(node)
     first = 0 if sides[0].shape == shape else 1
+    signs = (1, -1) if node.op == "sub" else (1, 1)
     a, b = (signed(lowering, sides[at].expanded(shape)) for at in (first, 1 - first))
     order = stored_order(a)
     split = _columns(a, order)
-    left = lowering.layout.matrix(a, order[:split], order[split:])
-    if not any(b.strides[dim] for dim in order[:split] if shape[dim] > 1):  # one row for all
-        one = Quantised(b.ref, b.scale, shape, b.strides, b.base)
-        for dim in order[:split]:
-            one = one.sliced(dim, 0, 1, 1)
-        right = lowering.layout.matrix(one, order[:split], order[split:])
-    else:
-        right = lowering.layout.matrix(b, order[:split], order[split:])
+    rows, cols = order[:split], order[split:]
+    left = lowering.layout.matrix(a, rows, cols)
+    if not any(b.strides[dim] for dim in rows if shape[dim] > 1):
+        for dim in rows:  # one row serves all
+            b = b.sliced(dim, 0, 1, 1)
+    right = lowering.layout.matrix(b, rows, cols)
     choice = lowering.choice(node)
-    limited = node.attributes.get("low") is not None
-    wide = limited and choice.dtype in (DType.U16, DType.I16, DType.I8)
-    if choice.dtype == DType.U16 or wide:
+    narrow = choice.dtype in (DType.I8, DType.U8)
+    limited = node.attributes.get("low") is not None and not narrow  # ADD has no u16
+    if choice.dtype == DType.U16:
         choice = Choice(DType.I16, choice.limit)
-    sign = -1 if node.op == "sub" else 1
-    factors = (a.scale / choice.scale, b.scale / choice.scale * sign)
-    if first == 1:
-        factors = (factors[0] * sign, factors[1] * sign)
+    factors = (a.scale / choice.scale * signs[first], b.scale / choice.scale * signs[1 - first])
     c = lowering.builder.constant(addition(factors, (a.bound, b.bound)), DType.CHANNEL)
     ref = lowering.builder.add(left, right, c, dtype=choice.dtype)
     made = dense(ref, choice.scale, shape, order)
-    return _limited(lowering, made, node) if wide else made
+    return _limited(lowering, made, node) if limited else made
 
 
 def _side(lowering: Lowering, node: Node, at: int) -> Quantised:
@@ -161,10 +160,13 @@ def affine(lowering: Lowering, node: Node) -> Value:
     split = _columns(x, order)
     across = [_by_column(array, shape, order, split) for array in (scale, offset)]
     if across[0] is None or across[1] is None:
-        raise node.refuse(
-            "its factors differ from row to row",
-            instead="scale along the channels (the last dimension; of images, the first)",
-        )
+        if scale.size > 1 or float(scale.ravel()[0]) == 0.0:
+            raise node.refuse(
+                "its factors differ from row to row",
+                instead="scale along the channels (the last dimension; of images, the first)",
+            )
+        scaled = replace(x, scale=x.scale * float(scale.ravel()[0]))
+        return _sum(lowering, node, [scaled, as_constant(lowering, offset, DType.I16)])
     ref = lowering.layout.matrix(x, order[:split], order[split:])
     choice = lowering.choice(node)
     c = channels(lowering, x.scale * across[0] / choice.scale, across[1] / choice.scale, x.bound)

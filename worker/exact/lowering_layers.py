@@ -87,7 +87,7 @@ def conv2d(lowering: Lowering, node: Node) -> Quantised:
     """PAD, a VIEW that makes one row of each window, DOT; groups are groups of DOT."""
     a = node.attributes
     weights, bias = _weights(lowering, node)
-    out, depth, *kernel = weights.shape
+    out, _, *kernel = weights.shape
     groups = a["groups"]
     _, _, rows, cols = lowering.shape(node)
     image = padded(lowering, lowering.quantised(node), a["padding"])
@@ -99,7 +99,6 @@ def conv2d(lowering: Lowering, node: Node) -> Quantised:
     if groups == 1:
         return dense(ref, choice.scale, (1, out, rows, cols), (0, 2, 3, 1))
     ref = lowering.layout.matrix(made, (0, 2, 3), (1, 4))
-    assert depth >= 1
     return dense(ref, choice.scale, (1, out, rows, cols), (0, 2, 3, 1))
 
 
@@ -260,7 +259,7 @@ def softmax(lowering: Lowering, node: Node) -> Quantised:
     mask = None
     if keep is not None:
         keep = keep.expanded(x.shape)
-        if any(keep.strides[:-1]):
+        if any(keep.strides[dim] for dim in range(rank - 1) if x.shape[dim] > 1):
             mask = lowering.layout.matrix(keep, range(rank - 1), [rank - 1])
         else:
             mask = lowering.layout.strided(
@@ -282,11 +281,9 @@ def embedding(lowering: Lowering, node: Node) -> Quantised:
     dtype = lowering.choice(node).dtype
     dtype = {DType.U8: DType.I8, DType.U16: DType.I16}.get(dtype, dtype)
     held = as_constant(lowering, table, dtype)
-    rank = len(ids.shape)
     row = lowering.layout.strided(
         ids.ref, 1, math.prod(ids.shape), ids.shape, ids.strides, ids.base
     )
-    assert rank
     return dense(lowering.builder.gather(row, held.ref), held.scale, lowering.shape(node))
 
 

@@ -93,8 +93,8 @@ def _into(before: Node, node: Node, graph: Graph, constants: dict[str, Array]) -
             before,
             output=node.output,
             attributes={
-                "scale": before.attributes["scale"] * scale,
-                "offset": before.attributes["offset"] * scale + offset,
+                "scale": np.asarray(before.attributes["scale"] * scale),
+                "offset": np.asarray(before.attributes["offset"] * scale + offset),
             },
         )
     if before.op not in ("linear", "conv2d", "layer_norm"):

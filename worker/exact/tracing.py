@@ -81,6 +81,7 @@ class Trace:
         inputs: Sequence[str | None],
         output: str,
         shape: Sequence[int],
+        /,
         **attributes: Any,
     ) -> str:
         """Append a node and return the name of its result."""
