@@ -16,6 +16,7 @@ from oracle.ipfs.client import IpfsClient
 from oracle.ipfs.port import Ipfs
 from oracle.services import wallets
 from oracle.services.history import History
+from oracle.services.history_cache import HistoryCache
 from oracle.types import Contracts
 
 
@@ -63,7 +64,7 @@ class Context:
             operators=OperatorRegistry(rpc, contracts.operator_registry),
             market=InferenceMarket(rpc, contracts.inference_market),
             token=TestDollar(rpc, contracts.token),
-            history=History(rpc, contracts),
+            history=History(rpc, contracts, HistoryCache(settings.home / "cache" / "history", rpc)),
         )
 
     def wallet(self, name: str, password: str) -> Wallet:

@@ -1,15 +1,18 @@
 """Reads what happened from the logs of one deployment: the chain is the only memory.
 
-Knows nothing of what the events mean; the services fold them.
+What a long chain gave once is kept by `history_cache.py`. Knows nothing of what the events mean;
+the services fold them.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from oracle.chain import logs
 from oracle.chain.events import Event
 from oracle.chain.rpc import Node, RpcError, quantity
 from oracle.errors import Unavailable
+from oracle.services.history_cache import HistoryCache, Kept
 from oracle.types import Address, Bytes32, Contracts, Log, Timestamp
 
 SPAN = 100_000  # blocks asked for at once; halved when the node refuses
@@ -28,15 +31,25 @@ class Happened:
 class History:
     """The logs of one deployment, read when asked for."""
 
-    def __init__(self, rpc: Node, contracts: Contracts) -> None:
+    def __init__(
+        self, rpc: Node, contracts: Contracts, cache: HistoryCache | None = None, span: int = SPAN
+    ) -> None:
+        """Take the collaborators; nothing is read yet.
+
+        Args:
+            cache: where answers of more than `span` blocks are kept; None = nowhere.
+            span: blocks asked for at once.
+        """
         self._rpc = rpc
         self._contracts = contracts
+        self._cache = cache
+        self._span = span
 
     def read(
         self,
         place: Address,
         kinds: Sequence[type[Event]],
-        *topics: Bytes32 | None,
+        *topics: Bytes32 | Sequence[Bytes32] | None,
         since: int = 0,
     ) -> list[Happened]:
         """Return the events of these kinds that a contract logged, oldest first.
@@ -44,17 +57,30 @@ class History:
         Args:
             place: the contract.
             kinds: event classes of oracle.chain.events.
-            topics: values of the 1st, 2nd, 3rd indexed argument; None = any.
+            topics: values of the 1st, 2nd, 3rd indexed argument; several = any of them, None = any.
             since: first block that is looked at.
 
         Raises:
             Unavailable: the node cannot answer, even for a single block.
         """
         wanted: list[object] = [["0x" + logs.topic_of(kind).hex() for kind in kinds]]
-        wanted += [None if topic is None else "0x" + topic.hex() for topic in topics]
+        wanted += [_words(topic) for topic in topics]
+        start = max(since, self._contracts.deployed_at)
+        question = {"address": place, "topics": wanted, "from": start}
         head = quantity(self._rpc.call("eth_blockNumber"))
-        start, span = max(since, self._contracts.deployed_at), SPAN
-        found: list[Happened] = []
+        cache = self._cache if head - start >= self._span else None
+        if cache is None:
+            raw = self._scan(place, wanted, start, head)
+        else:
+            block_hash = cache.hash_of(head)
+            kept = cache.recall(question)
+            raw = list(kept.raw) if kept else []
+            raw += self._scan(place, wanted, kept.block + 1 if kept else start, head)
+            cache.keep(question, Kept(head, block_hash, raw))
+        return self._happened(logs.parse(entry) for entry in raw)
+
+    def _scan(self, place: Address, wanted: list[object], start: int, head: int) -> list[Any]:
+        span, found = self._span, []
         while start <= head:
             stop = min(start + span - 1, head)
             query = {
@@ -64,7 +90,7 @@ class History:
                 "toBlock": hex(stop),
             }
             try:
-                raw = self._rpc.call("eth_getLogs", query)
+                found += self._rpc.call("eth_getLogs", query)
             except RpcError as error:  # most nodes bound the range or the number of results
                 if span == 1:
                     raise Unavailable(
@@ -72,7 +98,6 @@ class History:
                     ) from error
                 span //= 2
                 continue
-            found += self._happened(logs.parse(entry) for entry in raw)
             start = stop + 1
         return found
 
@@ -99,6 +124,12 @@ class History:
             for log in entries
             if (event := logs.decode(log)) is not None
         ]
+
+
+def _words(topic: Bytes32 | Sequence[Bytes32] | None) -> object:
+    if topic is None:
+        return None
+    return "0x" + topic.hex() if isinstance(topic, bytes) else ["0x" + one.hex() for one in topic]
 
 
 def topic(value: int | str | bytes) -> Bytes32:

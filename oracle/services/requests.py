@@ -14,6 +14,7 @@ from oracle.services.receipts import Sent, send
 from oracle.services.timeline import LIFE, Moment, RequestInfo, State
 from oracle.types import NO_CLAIM, Address, Amount, Delivery, Request, RequestId, Timestamp, Wei
 
+MAX_IDS = 100  # requests whose events are asked for by id
 BOND_MARGIN = (125, 100)  # of the bond that a simulation asks for: the base fee moves
 
 
@@ -74,10 +75,12 @@ def list_requests(
     )
     if not asked:
         return ()
-    life = context.history.read(context.market.address, LIFE, since=asked[0].block)
-    by_id: dict[RequestId, list[Happened]] = {
-        h.event.request_id: [] for h in asked if isinstance(h.event, Requested)
-    }
+    ids = [h.event.request_id for h in asked if isinstance(h.event, Requested)]
+    only = (
+        [[topic(i) for i in ids]] if len(ids) <= MAX_IDS else []
+    )  # else reading those of others as well costs less
+    life = context.history.read(context.market.address, LIFE, *only, since=asked[0].block)
+    by_id: dict[RequestId, list[Happened]] = {request_id: [] for request_id in ids}
     for happened in life:
         request_id = getattr(happened.event, "request_id", None)
         if request_id in by_id:
