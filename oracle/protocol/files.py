@@ -18,7 +18,10 @@ from oracle.types import Bytes32, Cid
 MAX_FILES = 64
 MAX_FILE_BYTES = 2**40
 MAX_PATH_LENGTH = 255
-SUFFIXES = (".safetensors", ".pt2", ".onnx", ".json", ".jsonl", ".txt", ".md", ".csv", ".model")
+SUFFIXES = (
+    ".safetensors", ".pt2", ".onnx", ".program",
+    ".json", ".jsonl", ".txt", ".md", ".csv", ".model",
+)  # fmt: skip
 WEIGHT_SUFFIXES = (".safetensors", ".pt2", ".onnx")
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import PurePosixPath
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
@@ -22,14 +22,29 @@ from oracle.protocol.shapes import TensorSpec, check_specs, check_tensors
 from oracle.protocol.tensor import Array
 from oracle.types import Bytes32
 
-__all__ = ["FileEntry", "Image", "Manifest", "ParameterSpec", "Runtime", "TensorSpec", "Tokenizer"]
+__all__ = [
+    "Exact",
+    "FileEntry",
+    "Image",
+    "Manifest",
+    "ParameterSpec",
+    "Runtime",
+    "TensorSpec",
+    "Tokenizer",
+]
 
 MAX_BYTES = 256 * 1024  # one raw block, far below IPFS's 1 MiB
 MAX_OUTPUT_BYTES = 65536  # what an operator can be made to post on chain
 MAX_NAME = 64
 MAX_TEXT = 4096
 MAX_LABELS = 1024
-_SUFFIX_OF_FORMAT = {"torch.export": ".pt2", "safetensors": ".safetensors", "onnx": ".onnx"}
+MAX_EXACT_INPUTS = 8  # docs/exact.md, section 3
+_SUFFIX_OF_FORMAT = {
+    "torch.export": ".pt2",
+    "safetensors": ".safetensors",
+    "onnx": ".onnx",
+    "exact": ".program",
+}
 
 Scalar: TypeAlias = bool | int | float | str
 
@@ -38,10 +53,29 @@ Scalar: TypeAlias = bool | int | float | str
 class Runtime:
     """How to load the weights: a format, and for bare safetensors a registered architecture."""
 
-    format: Literal["torch.export", "safetensors", "onnx"]
+    format: Literal["torch.export", "safetensors", "onnx", "exact"]
     entry: str  # path of the file that is loaded first
     architecture: str | None = None
     options: Mapping[str, Scalar] = field(default_factory=dict)
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exact:
+    """How an exact version's integers meet the numbers of its inputs and outputs.
+
+    Attributes:
+        constants: path of the file with weights and tables (`oracle.exact.constants`).
+        inputs: per tensor of the program, how a sample becomes integers, and
+        output: what the integers of the answer stand for (`oracle.exact.quantisation`).
+        output_id: the output tensor's id in the program.
+    """
+
+    constants: str
+    inputs: tuple[Mapping[str, Any], ...]
+    output: Mapping[str, Any]
+    output_id: int
 
     __pydantic_config__ = STRICT
 
@@ -86,6 +120,7 @@ class Manifest:
     outputs: tuple[TensorSpec, ...]
     parameters: tuple[ParameterSpec, ...] = ()
     preprocess: Tokenizer | Image | None = None
+    exact: Exact | None = None  # with runtime.format "exact", and only with it
     labels: tuple[str, ...] | None = None  # of the classes, in the order of the last axis
     max_output_bytes: int = MAX_OUTPUT_BYTES  # of the canonical output file
     tolerance: int = 0  # absolute, in 1e-9, as in the version's record
@@ -142,7 +177,10 @@ class Manifest:
         return params.unpack_named(self.parameters, word)
 
     def model_root(self) -> Bytes32:
-        """Return the digest of the weights alone, as a Committee version's record names it."""
+        """Return the digest of the weights alone, as a Committee version's record names it.
+
+        An exact version's root is its program's (`oracle.exact.program`).
+        """
         return weights_root(self.files)
 
     def file(self, path: str) -> FileEntry:
@@ -182,6 +220,7 @@ def _check(manifest: Manifest) -> None:
     check_specs(manifest.outputs, "output")
     params.check_specs(manifest.parameters)
     _check_runtime(manifest)
+    _check_exact(manifest)
     _check_preprocess(manifest)
 
 
@@ -198,6 +237,25 @@ def _check_runtime(manifest: Manifest) -> None:
             f"manifest: runtime.architecture is {runtime.architecture!r} with {runtime.format}",
             hint="safetensors needs an architecture; the other formats carry their own graph",
         )
+
+
+def _check_exact(manifest: Manifest) -> None:
+    exact = manifest.exact
+    if (exact is not None) != (manifest.runtime.format == "exact"):
+        raise InputInvalid(
+            f"manifest: runtime.format is {manifest.runtime.format}, exact "
+            f"{'missing' if exact is None else 'given'}",
+            hint="an exact version has both, any other neither",
+        )
+    if exact is None:
+        return
+    manifest.file(exact.constants)
+    if PurePosixPath(exact.constants).suffix != ".safetensors":
+        raise InputInvalid(f"manifest: constants {exact.constants} is not a .safetensors file")
+    if not 1 <= len(exact.inputs) <= MAX_EXACT_INPUTS:
+        raise InputInvalid(f"manifest: {len(exact.inputs)} exact inputs")
+    if not 1 <= exact.output_id < 2**16:
+        raise InputInvalid(f"manifest: output_id {exact.output_id} is no tensor of a program")
 
 
 def _check_preprocess(manifest: Manifest) -> None:
