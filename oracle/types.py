@@ -224,4 +224,7 @@ class Contracts:
     model_access: Address
     operator_registry: Address
     inference_market: Address
+    program_registry: Address
+    step_verifier: Address
+    dispute_game: Address
     deployed_at: int  # block number: logs are scanned from here

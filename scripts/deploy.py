@@ -6,10 +6,13 @@ Production deployments go through oracle.chain.deploy.
 
 import rlp
 from brownie import (
+    DisputeGame,
     InferenceMarket,
     ModelAccess,
     ModelRegistry,
     OperatorRegistry,
+    ProgramRegistry,
+    StepVerifier,
     TestDollar,
     accounts,
 )
@@ -17,21 +20,26 @@ from eth_utils import keccak, to_checksum_address
 
 ZERO = "0x" + "00" * 20
 DAY = 86_400
+MIN_REPLY, CLOCK = 10, 60  # seconds of a dispute game
 
 
 def main():
     """Deploy with windows of seconds, as the tests and the demo use them."""
     owner, operator, requester, treasury = accounts[:4]  # noqa: RUF059 -- names for the console
     token = TestDollar.deploy({"from": owner})
-    registry = ModelRegistry.deploy(ZERO, 1, DAY, {"from": owner})
+    programs = ProgramRegistry.deploy({"from": owner})
+    verifier = StepVerifier.deploy({"from": owner})
+    registry = ModelRegistry.deploy(programs, 1, DAY, {"from": owner})
     market_address = created_address(owner, owner.nonce + 2)
+    game_address = created_address(owner, owner.nonce + 3)
     access = ModelAccess.deploy(registry, market_address, {"from": owner})
     operators = OperatorRegistry.deploy(token, registry, market_address, 3 * DAY, {"from": owner})
-    market = InferenceMarket.deploy(
-        config(token, registry, access, operators, treasury), {"from": owner}
-    )
-    assert market.address == market_address
-    return token, registry, access, operators, market
+    fixed = config(token, registry, access, operators, treasury, exactModule=game_address)
+    market = InferenceMarket.deploy(fixed, {"from": owner})
+    rules = (market, registry, verifier, MIN_REPLY, CLOCK)
+    game = DisputeGame.deploy(rules, {"from": owner})
+    assert (market.address, game.address) == (market_address, game_address)
+    return token, registry, access, operators, market, programs, verifier, game
 
 
 def config(token, registry, access, operators, treasury, **changes):

@@ -20,7 +20,16 @@ from oracle.protocol.records import pack_request
 from oracle.types import Address, Request, Terms
 
 # The contracts of a deployment, as their artifacts are called.
-NAMES = ("ModelRegistry", "ModelAccess", "OperatorRegistry", "InferenceMarket", "TestDollar")
+NAMES = (
+    "ModelRegistry",
+    "ModelAccess",
+    "OperatorRegistry",
+    "InferenceMarket",
+    "TestDollar",
+    "ProgramRegistry",
+    "StepVerifier",
+    "DisputeGame",
+)
 
 _REQUEST_WORDS = ("uint256",) * 3 + ("bytes32",) * 4 + ("uint256",)
 

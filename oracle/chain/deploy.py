@@ -9,6 +9,7 @@ from eth_utils.crypto import keccak
 
 from oracle.chain import artifacts
 from oracle.chain.codec import abi_type, address, plain
+from oracle.chain.dispute_game import DisputeGame, GameConfig
 from oracle.chain.inference_market import InferenceMarket, MarketConfig
 from oracle.chain.rpc import Node, RpcError, hexbytes, quantity
 from oracle.chain.wallet import Wallet
@@ -17,6 +18,7 @@ from oracle.types import ZERO_ADDRESS, Address, Amount, Contracts
 
 _DOLLAR = 10**6
 _HOUR = 3600
+_GAME_TURNS = 28  # of the longest game, and two to spare: DisputeGame's constructor asks the same
 
 
 class DeploymentFailed(PermanentError):
@@ -40,7 +42,10 @@ class DeployConfig:
         unbonding_delay: seconds between the start and the end of unstaking; longer than
             max_challenge_window + max_dispute_age + demand_period, so that no stake leaves
             before its answers are safe.
-        data_credits, exact_module, committee_module, programs: modules; zero = none.
+        min_reply: seconds that every turn of a dispute game lasts at the least.
+        clock: seconds of thinking that each side of a game has beyond that. A game ends within
+            2 · clock + 26 · min_reply, which max_dispute_age exceeds by at least two turns.
+        data_credits, committee_module: modules; zero = none.
     """
 
     token: Address = ZERO_ADDRESS
@@ -54,10 +59,18 @@ class DeployConfig:
     demand_period: int = 60
     max_dispute_age: int = _HOUR
     unbonding_delay: int = 3 * _HOUR
+    min_reply: int = 10
+    clock: int = 60
     data_credits: Address = ZERO_ADDRESS
-    exact_module: Address = ZERO_ADDRESS
     committee_module: Address = ZERO_ADDRESS
-    programs: Address = ZERO_ADDRESS
+
+    def __post_init__(self) -> None:
+        longest = 2 * self.clock + _GAME_TURNS * self.min_reply
+        if self.max_dispute_age < longest:
+            raise ConfigInvalid(
+                f"max_dispute_age is {self.max_dispute_age} s; a dispute game needs {longest} s",
+                hint="raise it, or lower clock and min_reply",
+            )
 
 
 _DEVELOPMENT = DeployConfig()
@@ -66,9 +79,9 @@ _DEVELOPMENT = DeployConfig()
 def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
     """Deploy everything and check it.
 
-    The market and its registries name each other for ever, so the market's address is computed
-    before it exists: keccak(rlp([deployer, nonce])). Nothing else may be sent from this account
-    meanwhile.
+    The market, its registries and the dispute game name each other for ever, so their addresses
+    are computed before they exist: keccak(rlp([deployer, nonce])). Nothing else may be sent from
+    this account meanwhile.
 
     Raises:
         DeploymentFailed: the account was used meanwhile, or a contract is not as it should be.
@@ -82,12 +95,13 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         token = _create(wallet, "TestDollar")
     elif not hexbytes(rpc.call("eth_getCode", token, "latest")):
         raise ConfigInvalid(f"there is no token at {token}")
+    programs, verifier = _create(wallet, "ProgramRegistry"), _create(wallet, "StepVerifier")
     nonce = wallet.next_nonce()
-    registry, access, operators, market = (
-        created_address(wallet.address, nonce + i) for i in range(4)
+    registry, access, operators, market, game = (
+        created_address(wallet.address, nonce + i) for i in range(5)
     )
     window = (config.min_challenge_window, config.max_challenge_window)
-    _create(wallet, "ModelRegistry", config.programs, *window, at=registry)
+    _create(wallet, "ModelRegistry", programs, *window, at=registry)
     _create(wallet, "ModelAccess", registry, market, at=access)
     stake = (token, registry, market, config.unbonding_delay)
     _create(wallet, "OperatorRegistry", *stake, at=operators)
@@ -97,7 +111,7 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         access=access,
         operators=operators,
         data_credits=config.data_credits,
-        exact_module=config.exact_module,
+        exact_module=game,
         committee_module=config.committee_module,
         treasury=wallet.address if config.treasury == ZERO_ADDRESS else config.treasury,
         protocol_bps=config.protocol_bps,
@@ -110,7 +124,20 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
     _create(wallet, "InferenceMarket", terms, at=market)
     if (found := InferenceMarket(rpc, market).config()) != terms:
         raise DeploymentFailed(f"the market at {market} says {found}, not {terms}")
-    contracts = Contracts(chain_id, token, registry, access, operators, market, deployed_at)
+    rules = GameConfig(market, registry, verifier, config.min_reply, config.clock)
+    _create(wallet, "DisputeGame", rules, at=game)
+    contracts = Contracts(
+        chain_id=chain_id,
+        token=token,
+        model_registry=registry,
+        model_access=access,
+        operator_registry=operators,
+        inference_market=market,
+        program_registry=programs,
+        step_verifier=verifier,
+        dispute_game=game,
+        deployed_at=deployed_at,
+    )
     verify(wallet.rpc, contracts)
     return contracts
 
@@ -132,6 +159,9 @@ def verify(rpc: Node, contracts: Contracts) -> None:
         "ModelAccess": contracts.model_access,
         "OperatorRegistry": contracts.operator_registry,
         "InferenceMarket": contracts.inference_market,
+        "ProgramRegistry": contracts.program_registry,
+        "StepVerifier": contracts.step_verifier,
+        "DisputeGame": contracts.dispute_game,
     }
     codes = rpc.batch([("eth_getCode", place, "latest") for place in places.values()])
     for (name, place), code in zip(places.items(), codes, strict=True):
@@ -143,8 +173,11 @@ def verify(rpc: Node, contracts: Contracts) -> None:
             )
     config = InferenceMarket(rpc, contracts.inference_market).config()
     named = (config.token, config.registry, config.access, config.operators)
-    if named != tuple(places.values())[:4]:
-        raise DeploymentFailed(f"the market at {contracts.inference_market} names {named}")
+    if named != tuple(places.values())[:4] or config.exact_module != contracts.dispute_game:
+        raise DeploymentFailed(f"the market at {contracts.inference_market} names {config}")
+    game = DisputeGame(rpc, contracts.dispute_game).config()
+    if (game.market, game.verifier) != (contracts.inference_market, contracts.step_verifier):
+        raise DeploymentFailed(f"the dispute game at {contracts.dispute_game} names {game}")
 
 
 def _create(wallet: Wallet, name: str, *arguments: Any, at: Address | None = None) -> Address:

@@ -328,6 +328,125 @@ class StakeSlashed(Event):
     burned: Amount
 
 
+# ── ProgramRegistry ─────────────────────────────────────────────────────────────────────────────
+@_event
+class ProgramRegistered(Event):
+    model_root: Bytes32
+    registrant: Address
+    operators: int
+    inputs: int
+
+
+# ── DisputeGame ─────────────────────────────────────────────────────────────────────────────────
+@_event
+class Challenged(Event):
+    request_id: RequestId
+    challenger: Address
+    witness: Bytes32
+    bond: Wei
+    deadline: Timestamp
+
+
+@_event
+class TraceCommitted(Event):
+    request_id: RequestId
+    trace_root: Bytes32
+    leaves: tuple[Bytes32, ...]
+
+
+@_event
+class ReceiptAccepted(Event):
+    request_id: RequestId
+    trace_root: Bytes32
+
+
+@_event
+class NodeDemanded(Event):
+    request_id: RequestId
+    challenger: Address
+    op: int
+    level: int
+    index: int
+    deadline: Timestamp
+
+
+@_event
+class NodeOpened(Event):
+    request_id: RequestId
+    challenger: Address
+    op: int
+    level: int
+    index: int
+    nodes: tuple[Bytes32, ...]
+
+
+@_event
+class LeavesRevealed(Event):
+    request_id: RequestId
+    challenger: Address
+    op: int
+    level: int
+    index: int
+    data: bytes
+
+
+@_event
+class StepDemanded(Event):
+    request_id: RequestId
+    challenger: Address
+    op: int
+    row: int
+    col: int
+    deadline: Timestamp
+
+
+@_event
+class StepAnswered(Event):
+    request_id: RequestId
+    challenger: Address
+    op: int
+    row: int
+    col: int
+
+
+@_event
+class ChallengeFailed(Event):
+    request_id: RequestId
+    challenger: Address
+    to_operator: Wei
+    burned: Wei
+
+
+@_event
+class FaultProven(Event):
+    request_id: RequestId
+    challenger: Address
+    op: int
+    row: int
+    col: int
+
+
+@_event
+class EquivocationProven(Event):
+    request_id: RequestId
+    challenger: Address
+    first: Bytes32
+    second: Bytes32
+
+
+@_event
+class SilenceProven(Event):
+    request_id: RequestId
+    challenger: Address
+
+
+@_event
+class BondReleased(Event):
+    request_id: RequestId
+    challenger: Address
+    amount: Wei
+
+
 # ── Token ───────────────────────────────────────────────────────────────────────────────────────
 @_event
 class Transfer(Event):

@@ -177,6 +177,8 @@ def _read(kind: Any, base: int) -> _ReadAt:
         read = lambda w, at: address(w[at + 12 : at + 32])  # noqa: E731
     elif kind in (Bytes32, RequestId):
         read = lambda w, at: w[at : at + 32]  # noqa: E731
+    elif kind == tuple[Bytes32, ...]:
+        read = lambda w, at: _list(w, base + _number(w, at))  # noqa: E731
     elif kind is Terms:
         read = lambda w, at: Terms.unpack(_number(w, at))  # noqa: E731
     elif kind is bytes:
@@ -197,6 +199,13 @@ def _tail(words: bytes, at: int) -> bytes:
     if end > len(words) or at + 32 > len(words):
         raise ValueError("a dynamic value points outside the log")
     return words[at + 32 : end]
+
+
+def _list(words: bytes, at: int) -> tuple[bytes, ...]:
+    end = at + 32 + 32 * int.from_bytes(words[at : at + 32])
+    if end > len(words) or at + 32 > len(words):
+        raise ValueError("a list points outside the log")
+    return tuple(words[i : i + 32] for i in range(at + 32, end, 32))
 
 
 def _snake(name: str) -> str:

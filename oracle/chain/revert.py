@@ -30,6 +30,7 @@ _PANICS = {
     0x32: "an index outside its array",
     0x41: "too much memory",
 }
+_TURNS = ("nobody's", "the challenger's", "the trace", "a node or leaves", "a step")
 _REVERTED = 3  # JSON-RPC code of a reverted execution
 _SPANS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
@@ -168,6 +169,7 @@ _SHOWN: Mapping[str, Callable[[Any], str]] = {
     "id": lambda digest: f"0x{digest.hex()[:8]}…{digest.hex()[-4:]}",
     "key": lambda digest: f"0x{digest.hex()}",
     "policy": lambda policy: Policy(policy).name.lower().replace("_", "-"),
+    "turn": lambda turn: _TURNS[turn],
     "panic": lambda code: _PANICS.get(code, f"panic {code:#04x}"),
 }
 

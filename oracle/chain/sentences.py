@@ -235,10 +235,72 @@ SENTENCES: dict[str, Sentence] = {
         "wait",
         "staleAt",
     ),
-    "ConfigInvalid": _S("The market cannot be deployed: its {field} does not fit."),
+    "ConfigInvalid": _S("The contract cannot be deployed: its {field} does not fit."),
     "LengthMismatch": _S("The lists do not match: {left} against {right} entries."),
     "CallbackGasMissing": _S(
         "{available} gas is left for the callback; {needed} is needed.", "send with more gas"
+    ),
+    # ── Programs of exact models ────────────────────────────────────────────────────────────────
+    "ProgramLengthInvalid": _S("The program has {words} words; its header says {expected}."),
+    "HeaderInvalid": _S("The program's header {header} is not one of format 1."),
+    "InputInvalid": _S("Input {input} of the program is not a tensor: its spec is {spec}."),
+    "OperatorInvalid": _S(
+        "Operator {op} of the program breaks a rule: {part}.", "docs/exact.md, sections 3 and 4"
+    ),
+    "ProgramAlreadyRegistered": _S("The program {modelRoot:id} is already registered."),
+    "ProofInvalid": _S(
+        "The proof does not fit what the chain knows: {part}.",
+        "was it made for this very answer and trace?",
+    ),
+    "PositionInvalid": _S("Operator {op} of the program wrote no element [{row}, {col}]."),
+    # ── Disputes of exact answers ───────────────────────────────────────────────────────────────
+    "ChallengeExists": _S("{challenger} already challenges the answer to {requestId:id}."),
+    "ChallengeMissing": _S("{challenger} does not challenge the answer to {requestId:id}."),
+    "TurnInvalid": _S(
+        "In the challenge of {requestId:id} by {challenger} it is time for another move: its turn "
+        "is {current:turn}."
+    ),
+    "TurnOver": _S("The turn in the challenge of {requestId:id} was over {deadline:time}."),
+    "TurnOpen": _S(
+        "The turn in the challenge of {requestId:id} lasts until {deadline:time}.",
+        "wait",
+        "deadline",
+    ),
+    "CallerNotOperator": _S("{caller} did not deliver the answer to {requestId:id}."),
+    "RecordMismatch": _S(
+        "This is not the record of version {version} of model {modelId}, or it is not exact.",
+        "`tallystick model versions {modelId}`",
+    ),
+    "TraceMissing": _S(
+        "The trace of the answer to {requestId:id} is not on chain.",
+        "demand it: challenge without a witness",
+    ),
+    "TraceAlreadyCommitted": _S("The trace of the answer to {requestId:id} is on chain already."),
+    "LeavesInvalid": _S("{given} hashes were shown; {expected} are needed."),
+    "DemandsExhausted": _S("{challenger} has used up its demands about {requestId:id}."),
+    "TargetInvalid": _S("There is no node or element ({op}, {level}, {index}) to show."),
+    "OpeningInvalid": _S(
+        "What was shown does not fit the answer to {requestId:id}, or not what was demanded."
+    ),
+    "WitnessMissing": _S(
+        "{challenger} committed to no fault in the answer to {requestId:id}.",
+        "prove an element of leaves that were revealed to this challenge",
+    ),
+    "WitnessMismatch": _S(
+        "{challenger} committed to another fault in the answer to {requestId:id}, or with "
+        "another salt."
+    ),
+    "WitnessTooYoung": _S(
+        "The fault in the answer to {requestId:id} can be proven from block {provableFrom} on.",
+        "wait a block",
+        True,
+    ),
+    "StepConsistent": _S("Element [{row}, {col}] of operator {op} is right."),
+    "StepInconsistent": _S("Element [{row}, {col}] of operator {op} is wrong."),
+    "ReceiptInvalid": _S("The receipt for {requestId:id} is not signed by {signer}."),
+    "ReceiptsAgree": _S("What the operator signed for {requestId:id} does not contradict itself."),
+    "RequestLive": _S(
+        "The request {requestId:id} has not ended.", "the bond is free after its verdict", True
     ),
     # ── OpenZeppelin: EIP-6093 and helpers ──────────────────────────────────────────────────────
     "ERC20InsufficientBalance": _S(

@@ -10,18 +10,24 @@ import pytest
 import typer
 
 from oracle.chain import artifacts, codec, logs, sentences
+from oracle.chain.dispute_game import Challenge, DisputeGame, GameConfig, Receipt
 from oracle.chain.inference_market import InferenceMarket, MarketConfig
 from oracle.chain.model_access import ModelAccess
 from oracle.chain.model_registry import ModelRegistry, Publication
 from oracle.chain.operator_registry import OperatorRegistry
+from oracle.chain.program_registry import ProgramRegistry, StepVerifier
 from oracle.chain.sentences import SENTENCES
 from oracle.chain.test_dollar import TestDollar
 from oracle.cli.app import build
+from oracle.exact.steps import ExactClaim, Step, TensorProof
 from oracle.types import Claim, Delivery, Grant, Order, Stake
 
 WRAPPERS = {
     cls.NAME: cls
-    for cls in (ModelRegistry, ModelAccess, OperatorRegistry, InferenceMarket, TestDollar)
+    for cls in (
+        *(ModelRegistry, ModelAccess, OperatorRegistry, InferenceMarket, TestDollar),
+        *(ProgramRegistry, StepVerifier, DisputeGame),
+    )
 }
 STRUCTS = {
     "Order": Order,
@@ -31,6 +37,12 @@ STRUCTS = {
     "Stake": Stake,
     "Publication": Publication,
     "MarketConfig": MarketConfig,
+    "GameConfig": GameConfig,
+    "Receipt": Receipt,
+    "Challenge": Challenge,
+    "Step": Step,
+    "TensorProof": TensorProof,
+    "ExactClaim": ExactClaim,
 }
 # of libraries beneath, without a use of their own
 NOT_WRAPPED = {"eip712Domain"}
@@ -57,7 +69,10 @@ def test_wrappers__every_function_of_the_abi__has_a_method(contract: str, functi
 
 
 def test_wrappers__every_interface__is_covered_by_its_contract() -> None:
-    for contract in ("ModelRegistry", "ModelAccess", "OperatorRegistry", "InferenceMarket"):
+    for contract in codec.NAMES:
+        interface = {"ProgramRegistry": "IPrograms"}.get(contract, "I" + contract)
+        if contract == "TestDollar":
+            continue
 
         def signatures(name: str) -> set[str]:
             return {
@@ -66,7 +81,7 @@ def test_wrappers__every_interface__is_covered_by_its_contract() -> None:
                 if i["type"] in ("function", "event", "error")
             }
 
-        assert signatures("I" + contract) <= signatures(contract)
+        assert signatures(interface) <= signatures(contract)
 
 
 @pytest.mark.parametrize(("contract", "item"), items("event"), ids=lambda v: str(v)[:30])

@@ -141,7 +141,8 @@ def test_run__server_away__is_unavailable(home, capsys):
         "rpc_url": "http://127.0.0.1:1",
         "contracts": {
             "chain_id": 31337, "token": "0x", "model_registry": "0x", "model_access": "0x",
-            "operator_registry": "0x", "inference_market": "0x", "deployed_at": 0,
+            "operator_registry": "0x", "inference_market": "0x", "program_registry": "0x",
+            "step_verifier": "0x", "dispute_game": "0x", "deployed_at": 0,
         },
     }  # fmt: skip
     (home / "network.json").write_text(json.dumps(network))

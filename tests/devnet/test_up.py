@@ -142,7 +142,10 @@ def test_status__nothing_runs__exits_66(tmp_path: Path) -> None:
 
 def test_up__foreign_home__is_left_alone(tmp_path: Path) -> None:
     contracts = dict.fromkeys(
-        ("token", "model_registry", "model_access", "operator_registry", "inference_market"),
+        (
+            *("token", "model_registry", "model_access", "operator_registry"),
+            *("inference_market", "program_registry", "step_verifier", "dispute_game"),
+        ),
         "0x" + "11" * 20,
     )
     (tmp_path / "network.json").write_text(
