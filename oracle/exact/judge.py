@@ -1,9 +1,8 @@
 """The judge: computes one element again from a step alone, as StepVerifier.sol does, part for part.
 
-docs/exact.md, section 6. `ProofInvalid` names, in the order of checking: `preamble`, `operator
-path`, `program`, `operands` (their number), `input leaves`, `operand`, `slices` (their number),
-`slice`, `result`, `element`; and `… length` or `… path` where a part has more or fewer bytes or
-siblings than the program implies.
+docs/exact.md, section 6. Parts that `ProofInvalid` names, in the order of checking: `preamble`,
+`operator` (words, path or model root), `operands` (their number), `inputs`, `operand k`, `slices`
+(too few or too many), `slice k` (length, path or root), `result`, `element`.
 """
 
 from collections.abc import Sequence
@@ -64,9 +63,9 @@ def _bind_program(claim: ExactClaim, step: Step) -> Op:
     require(len(step.preamble) == 1 + inputs, "preamble")
     if step.op >= ops:
         raise PositionInvalid(step.op, step.row, step.col)
-    require(len(step.operator_path) == log(ops), "operator path")
+    require(len(step.operator_path) == log(ops), "operator")
     graph_root = climb(operator_leaf(step.operator), step.op, step.operator_path)
-    require(model_root(step.preamble, graph_root) == claim.model_root, "program")
+    require(model_root(step.preamble, graph_root) == claim.model_root, "operator")
     op = read_op(step.op, step.operator)
     if step.row >= op.result.rows or step.col >= op.result.cols:
         raise PositionInvalid(step.op, step.row, step.col)
@@ -83,27 +82,29 @@ def _bind_operands(claim: ExactClaim, step: Step, op: Op) -> list[bytes]:
     inputs, _ = _counts(step)
     require(len(step.operands) == len(op.operands), "operands")
     if any(o.kind == Kind.ACTIVATION and o.index < inputs for o in op.operands):
-        require(len(step.input_leaves) == inputs, "input leaves")
-        require(join_inputs(step.input_leaves) == claim.input_root, "input leaves")
+        require(len(step.input_leaves) == inputs, "inputs")
+        require(join_inputs(step.input_leaves) == claim.input_root, "inputs")
     else:
-        require(len(step.input_leaves) == 0, "input leaves")
+        require(len(step.input_leaves) == 0, "inputs")
     return [
-        _bind_operand(claim, step, operand, opening)
-        for operand, opening in zip(op.operands, step.operands, strict=True)
+        _bind_operand(claim, step, operand, step.operands[k], part=f"operand {k}")
+        for k, operand in enumerate(op.operands)
     ]
 
 
-def _bind_operand(claim: ExactClaim, step: Step, operand: Operand, opening: Opening) -> bytes:
+def _bind_operand(
+    claim: ExactClaim, step: Step, operand: Operand, opening: Opening, *, part: str
+) -> bytes:
     inputs, _ = _counts(step)
     if operand.kind == Kind.ACTIVATION and operand.index >= inputs:
-        _in_trace(claim, step, operand.index - inputs, operand.spec, opening, part="operand")
+        _in_trace(claim, step, operand.index - inputs, operand.spec, opening, part=part)
         return opening.root
-    require(len(opening.path) == 0, "operand path")
+    require(len(opening.path) == 0, part)
     if operand.kind == Kind.ACTIVATION:
         leaf = tensor_leaf(operand.index, operand.spec, opening.root)
-        require(step.input_leaves[operand.index] == leaf, "operand")
+        require(step.input_leaves[operand.index] == leaf, part)
         return opening.root
-    require(operand.kind == Kind.CONSTANT or opening.root == ZERO32, "operand")
+    require(operand.kind == Kind.CONSTANT or opening.root == ZERO32, part)
     return operand.root
 
 
@@ -112,7 +113,7 @@ def _in_trace(
 ) -> None:
     """Hold the tensor that `op` wrote against the trace, which has all but the last."""
     inputs, ops = _counts(step)
-    require(len(opening.path) == trace_depth(ops), f"{part} path")
+    require(len(opening.path) == trace_depth(ops), part)
     leaf = tensor_leaf(inputs + op, spec, opening.root)
     require(climb(leaf, op, opening.path) == claim.trace_root, part)
 
@@ -121,7 +122,7 @@ def _committed(claim: ExactClaim, step: Step) -> int:
     """Return the committed element in stored form, held against trace or delivery."""
     (inputs, ops), spec = _counts(step), read_op(step.op, step.operator).result
     if step.op == ops - 1:
-        require(len(step.result.path) == 0, "result path")
+        require(len(step.result.path) == 0, "result")
         leaf = tensor_leaf(inputs + step.op, spec, step.result.root)
         require(leaf == claim.output_root, "result")
     else:
@@ -144,26 +145,26 @@ class _Opener(Reader):
         self.read = 0
 
     def row(self, operand: int, row: int) -> Sequence[int]:
-        spec, part = self.op.operands[operand].spec, self._next()
-        require(len(part.data) == spec.row_bytes, "slice length")
-        require(len(part.path) == log(spec.rows), "slice path")
-        require(climb(row_hash(part.data), row, part.path) == self.roots[operand], "slice")
+        spec, part, name = self._next(operand)
+        require(len(part.data) == spec.row_bytes and len(part.path) == log(spec.rows), name)
+        require(climb(row_hash(part.data), row, part.path) == self.roots[operand], name)
         return elements(part.data, spec.dtype)
 
     def leaf(self, operand: int, row: int, leaf: int) -> Sequence[Any]:
-        spec, part = self.op.operands[operand].spec, self._next()
-        _open_leaf(part, spec, self.roots[operand], row, leaf, name="slice")
+        spec, part, name = self._next(operand)
+        _open_leaf(part, spec, self.roots[operand], row, leaf, name=name)
         return elements(part.data, spec.dtype)
 
-    def _next(self) -> Slice:
-        require(self.read < len(self.slices), "slices")
+    def _next(self, operand: int) -> tuple[Spec, Slice, str]:
+        k = self.read
+        require(k < len(self.slices), "slices")
         self.read += 1
-        return self.slices[self.read - 1]
+        return self.op.operands[operand].spec, self.slices[k], f"slice {k}"
 
 
 def _open_leaf(part: Slice, spec: Spec, root: bytes, row: int, leaf: int, *, name: str) -> None:
     """Hold a row's share of a leaf against the root of its tensor."""
     beside = log(leaves_of(spec))
-    require(len(part.data) == min(LEAF, spec.row_bytes - leaf * LEAF), f"{name} length")
-    require(len(part.path) == log(spec.rows) + beside, f"{name} path")
+    require(len(part.data) == min(LEAF, spec.row_bytes - leaf * LEAF), name)
+    require(len(part.path) == log(spec.rows) + beside, name)
     require(climb(leaf_hash(part.data), (row << beside) + leaf, part.path) == root, name)
