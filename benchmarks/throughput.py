@@ -132,7 +132,9 @@ def _raw(
     import torch  # noqa: PLC0415 - after the forks
 
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
-    model = runtimes.load(manifest, paths, "cuda" if torch.cuda.is_available() else "cpu")
+    model = runtimes.load(
+        manifest, paths, manifest.model_root(), "cuda" if torch.cuda.is_available() else "cpu"
+    )
     batches = [
         {name: np.concatenate([i[name] for i in inputs[at : at + BATCH]]) for name in inputs[0]}
         for at in range(0, len(inputs), BATCH)

@@ -19,7 +19,9 @@ Tensors = Mapping[str, Array]
 
 
 def can_batch(manifest: Manifest) -> bool:
-    """Whether the first dimension of everything is open."""
+    """Whether the first dimension of everything is open, or counts samples (exact versions)."""
+    if manifest.exact is not None:
+        return True
     specs = [*manifest.inputs, *manifest.outputs]
     return all(spec.shape and spec.shape[0] is None for spec in specs)
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from oracle.errors import DigestMismatch, PermanentError, TallystickError
+from oracle.exact import form
+from oracle.exact.form import Form
 from oracle.ipfs.port import CidUnresolved, Ipfs
 from oracle.protocol import cid
 from oracle.protocol.canonical import sha256
@@ -22,7 +24,7 @@ from oracle.types import Bytes32
 from worker.cache import FileCache, Lease
 from worker.runtimes.base import Files, Runtime
 
-Load = Callable[[Manifest, Files, str], Runtime]
+Load = Callable[[Manifest, Files, Bytes32, str], Runtime]
 REMEMBER = 10.0  # seconds in which a model that was refused is not fetched again
 _KEEP_MANIFESTS = 256
 _KEEP_REFUSED = 1024
@@ -33,6 +35,8 @@ class LoadedModel:
     """A manifest and its runtime."""
 
     manifest: Manifest
+    model_root: Bytes32  # that its weights have
+    form: Form
     runtime: Runtime
     lease: Lease
 
@@ -76,7 +80,7 @@ class ModelPool:
         model = self._models.get(manifest_digest)
         if model is None:
             model = self._fetch_unless_refused(manifest_digest, model_root)
-        _check_root(model.manifest, model_root)
+        _check_root(model.model_root, model_root)
         self._models.move_to_end(manifest_digest)
         return model
 
@@ -116,17 +120,19 @@ class ModelPool:
 
     def _fetch(self, manifest_digest: Bytes32, model_root: Bytes32) -> LoadedModel:
         manifest = self.manifest(manifest_digest)
-        _check_root(manifest, model_root)
+        if manifest.exact is None:  # an exact program is held against its root when it is read
+            _check_root(manifest.model_root(), model_root)
         needed = sum(entry.size for entry in manifest.files)
         while self._models and self._used() + needed > self._max_bytes:
             self._unload()
         lease = self._cache.lease(manifest.files)
         try:
-            runtime = self._load(manifest, lease.paths, self._device)
+            version = form.of(manifest)
+            runtime = self._load(manifest, lease.paths, model_root, self._device)
         except BaseException:
             lease.release()
             raise
-        model = LoadedModel(manifest, runtime, lease)
+        model = LoadedModel(manifest, model_root, version, runtime, lease)
         self._models[manifest_digest] = model
         self._log.info(
             "model.loaded",
@@ -146,10 +152,10 @@ class ModelPool:
         self._log.info("model.unloaded", name=model.manifest.name, manifest=digest.hex())
 
 
-def _check_root(manifest: Manifest, model_root: Bytes32) -> None:
-    if (weights := manifest.model_root()) != model_root:
+def _check_root(found: Bytes32, model_root: Bytes32) -> None:
+    if found != model_root:
         raise DigestMismatch(
-            f"the weights in the manifest have root 0x{weights.hex()}, the version's record says "
+            f"the weights in the manifest have root 0x{found.hex()}, the version's record says "
             f"0x{model_root.hex()}",
             hint="the owner must publish a version whose parts agree",
         )

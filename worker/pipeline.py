@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from oracle.errors import DigestMismatch, InputInvalid, TallystickError
-from oracle.ipfs.port import MAX_BLOCK, Ipfs
-from oracle.protocol import tensor
+from oracle.ipfs.port import Ipfs
 from oracle.types import ZERO32, Bytes32, RequestId
 from worker import batching
 from worker.errors import ModelFailed, OutputInvalid, OutputTooLarge
@@ -97,14 +96,12 @@ class Pipeline:
     def _fetch_input(self, job: InferJob, model: LoadedModel) -> dict[str, Array]:
         block = job.input_root if job.input_cid == ZERO32 else job.input_cid
         data = self._inputs.get(block)
-        if (digest := tensor.digest(data)) != job.input_root:
+        if (root := model.form.input_root(data)) != job.input_root:
             raise DigestMismatch(
-                f"the input has digest 0x{digest.hex()}, the request says 0x{job.input_root.hex()}",
+                f"the input has root 0x{root.hex()}, the request says 0x{job.input_root.hex()}",
                 hint="publish the very bytes that were hashed for the request",
             )
-        inputs = tensor.decode(data, MAX_BLOCK)
-        model.manifest.validate_inputs(inputs)
-        return inputs
+        return model.form.decode_inputs(data)
 
     def _run_batch(
         self, batch: Sequence[_Ready], model: LoadedModel, params: dict[str, float]
@@ -135,8 +132,7 @@ class Pipeline:
         self, job: InferJob, outputs: dict[str, Array], model: LoadedModel
     ) -> Answered:
         try:
-            model.manifest.validate_outputs(outputs)
-            data = tensor.encode(outputs)
+            data = model.form.encode_outputs(outputs)
         except InputInvalid as error:  # the same rules; here it is the model that broke them
             raise OutputInvalid(f"the model's {error}", hint=error.hint) from error
         limit = model.manifest.max_output_bytes
@@ -146,7 +142,9 @@ class Pipeline:
                 hint="ask for fewer rows in one request",
             )
         published = self._ipfs.publish_bytes(data)
-        return Answered(job.request_id, published.sha256, ZERO32)  # its digest is its CID
+        root = model.form.output_root(data)
+        located = root == published.sha256  # the root says where the bytes are
+        return Answered(job.request_id, root, ZERO32 if located else published.sha256)
 
 
 def _guarded(job: InferJob, step: Callable[[], T]) -> T | Failed:

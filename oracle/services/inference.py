@@ -15,6 +15,7 @@ from oracle.chain.events import Requested
 from oracle.chain.revert import ContractError
 from oracle.chain.wallet import Wallet
 from oracle.errors import DigestMismatch, TransientError
+from oracle.exact import form
 from oracle.protocol import tensor
 from oracle.protocol.manifest import Manifest
 from oracle.services import outputs, requests
@@ -67,7 +68,7 @@ def ask(context: Context, wallet: Wallet, prepayment: Prepayment) -> Asked:
         DigestMismatch: the node stored other bytes.
     """
     published = context.ipfs.publish_bytes(prepayment.prepared.data)
-    if published.sha256 != prepayment.order.input_root:
+    if published.sha256 != tensor.digest(prepayment.prepared.data):
         raise DigestMismatch("the IPFS node names another digest for the input than its bytes have")
     start = 0
     for attempt in range(_LANES):
@@ -149,9 +150,9 @@ def answer(
     if info.output_cid is None or info.output_root is None or info.answered_by is None:
         raise Unanswered(f"request 0x{info.request_id.hex()}: {info.state.value}")
     data = context.ipfs.fetch_bytes(info.output_cid, manifest.max_output_bytes)
-    if (found := tensor.digest(data)) != info.output_root:
+    if (found := form.of(manifest).output_root(data)) != info.output_root:
         raise DigestMismatch(
-            f"the output's bytes have digest 0x{found.hex()}, "
+            f"the output's bytes have root 0x{found.hex()}, "
             f"0x{info.output_root.hex()} was delivered",
             hint=f"`tallystick request demand 0x{info.request_id.hex()}` obliges the operator",
         )

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from oracle.errors import ConfigInvalid, InputInvalid, NotFound
+from oracle.exact import form
 from oracle.ipfs.port import MAX_BLOCK
 from oracle.protocol import tensor
 from oracle.protocol.manifest import FileEntry, Manifest, Tokenizer
 from oracle.protocol.tensor import Array
 from oracle.services import formats
 from oracle.services.formats import MAX_RAW
-from oracle.types import Bytes32
+from oracle.types import ZERO32, Bytes32
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 TEXTS = (".txt", ".md")
@@ -27,12 +28,18 @@ Fetch = Callable[[FileEntry], Path]  # brings a file of the manifest here, verif
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An input that fits the model: its canonical bytes are what the chain will name."""
+    """An input that fits the model: its bytes, and the root by which the chain will name them."""
 
     data: bytes
-    digest: Bytes32
+    root: Bytes32
     shapes: dict[str, tuple[int, ...]]
     texts: tuple[str, ...] = ()  # the sentences it was made of, when it was
+
+    @property
+    def locator(self) -> Bytes32:
+        """What a request says of where the bytes are: nothing when the root is their SHA-256."""
+        digest = tensor.digest(self.data)
+        return ZERO32 if digest == self.root else digest
 
 
 def prepare(source: str, manifest: Manifest, fetch: Fetch, stdin: Callable[[], bytes]) -> Prepared:
@@ -50,15 +57,15 @@ def prepare(source: str, manifest: Manifest, fetch: Fetch, stdin: Callable[[], b
     """
     data, suffix = _read(source, stdin)
     tensors, texts = _tensors(data, suffix, manifest, fetch)
-    manifest.validate_inputs(tensors)
-    encoded = tensor.encode(tensors)
+    version = form.of(manifest)
+    encoded = version.encode_inputs(tensors)
     if len(encoded) > MAX_BLOCK:
         raise InputInvalid(
             f"the input has {len(encoded)} bytes, above the limit of {MAX_BLOCK}",
             hint="ask with fewer rows at a time",
         )
     shapes = {name: tuple(array.shape) for name, array in tensors.items()}
-    return Prepared(encoded, tensor.digest(encoded), shapes, texts)
+    return Prepared(encoded, version.input_root(encoded), shapes, texts)
 
 
 def _read(source: str, stdin: Callable[[], bytes]) -> tuple[bytes, str]:
@@ -152,7 +159,7 @@ def _tokenize(texts: tuple[str, ...], manifest: Manifest, fetch: Fetch) -> dict[
     except Exception as error:  # the library raises bare Exception
         raise InputInvalid(f"{step.file} of the model is not a tokenizer: {error}") from error
     library.enable_truncation(step.max_length)
-    library.enable_padding()
+    library.enable_padding(length=manifest.inputs[0].shape[-1])  # None: as long as the longest
     encodings = library.encode_batch(list(texts))
     columns = {
         "input_ids": [e.ids for e in encodings],

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from oracle.errors import InputInvalid
-from oracle.protocol import tensor
+from oracle.exact import form
 from oracle.protocol.manifest import Manifest, TensorSpec
 from oracle.protocol.tensor import Array
 
@@ -66,8 +66,7 @@ def present(
     Raises:
         InputInvalid: the bytes are not the outputs that the manifest names.
     """
-    tensors = tensor.decode(data, manifest.max_output_bytes)
-    manifest.validate_outputs(tensors)
+    tensors = form.of(manifest).decode_outputs(data)
     return tuple(
         _present(spec, tensors[spec.name], manifest.labels or (), texts, top)
         for spec in manifest.outputs
@@ -83,9 +82,9 @@ def save(data: bytes, manifest: Manifest, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".npz":
-            np.savez(path, **tensor.decode(data, manifest.max_output_bytes))  # type: ignore[arg-type]  # numpy's stub gives **kwds the type of allow_pickle
+            np.savez(path, **form.of(manifest).decode_outputs(data))  # type: ignore[arg-type]  # numpy's stub gives **kwds the type of allow_pickle
         elif path.suffix == ".json":
-            tensors = tensor.decode(data, manifest.max_output_bytes)
+            tensors = form.of(manifest).decode_outputs(data)
             path.write_text(json.dumps({k: v.tolist() for k, v in tensors.items()}) + "\n")
         else:
             path.write_bytes(data)

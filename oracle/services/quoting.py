@@ -16,7 +16,7 @@ from oracle.services.amounts import decimal, format_amount
 from oracle.services.context import Context
 from oracle.services.inputs import Prepared
 from oracle.services.models import Selected
-from oracle.types import ZERO32, ZERO_ADDRESS, Address, Amount, Assurance, Bytes32, Order
+from oracle.types import ZERO_ADDRESS, Address, Amount, Assurance, Bytes32, Order
 
 PRIORITY = 30  # seconds in which only the preferred operator may answer
 LIFETIME = 600  # seconds until the money can be had back
@@ -125,8 +125,8 @@ def quote(
         model_id=model_id,
         version=version,
         lane=0,
-        input_root=prepared.digest,
-        input_cid=ZERO32,  # a raw block: its digest says where it is
+        input_root=prepared.root,
+        input_cid=prepared.locator,
         params=params,
         max_fee=terms.fee if ask.max_fee is None else ask.max_fee,
         priority_window=_priority(ask),
@@ -150,7 +150,7 @@ def quote(
             operator_reason=reason,
             params=manifest.unpack_params(params),
             shapes=prepared.shapes,
-            input_digest=prepared.digest,
+            input_digest=prepared.root,
             consumer=consumer,
             callback_gas=callback_gas,
         ),

@@ -164,7 +164,7 @@ def test_prepare__one_value_in_five_ways__gives_equal_bytes(tmp_path):
     np.savez(buffer, image=array)
     found.append(prepare("-", stdin=buffer.getvalue))
     found.append(prepare(json.dumps(GOOD)))
-    assert {p.digest for p in found} == {tensor.digest(tensor.encode({"image": array}))}
+    assert {p.root for p in found} == {tensor.digest(tensor.encode({"image": array}))}
     assert found[0].shapes == {"image": (1, 1, 2, 2)}
 
 

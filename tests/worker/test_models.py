@@ -26,7 +26,7 @@ class Loader:
         self.loaded = []
         self.error = None
 
-    def __call__(self, manifest, files, device):
+    def __call__(self, manifest, files, model_root, device):
         if self.error:
             raise self.error
         self.loaded.append(manifest.name)

@@ -31,7 +31,7 @@ DIGITS = Manifest(
 
 
 def load(manifest, path):
-    return runtimes.load(manifest, {manifest.runtime.entry: path}, "cpu")
+    return runtimes.load(manifest, {manifest.runtime.entry: path}, manifest.model_root(), "cpu")
 
 
 @pytest.fixture

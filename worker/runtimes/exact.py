@@ -1,0 +1,44 @@
+"""Runs exact versions: integer programs whose roots are recomputed from the weights before serving.
+
+Inputs and outputs carry the sample as their first axis: `[samples, rows, cols]`.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from oracle.exact import quantisation, version
+from oracle.exact.reference import execute
+from oracle.exact.version import Version
+from oracle.protocol.manifest import Manifest
+from oracle.types import Bytes32
+from worker.runtimes.base import Array, Files, Params
+
+
+class ExactModel:
+    """A loaded program."""
+
+    def __init__(self, manifest: Manifest, loaded: Version, device: str) -> None:
+        assert manifest.exact is not None
+        self._inputs = [quantisation.input_from_json(code).name for code in manifest.exact.inputs]
+        self._output = quantisation.output_from_json(manifest.exact.output).name
+        self._loaded = loaded
+        self.nbytes = sum(loaded.constants.tree(n).stored.nbytes for n in loaded.constants)
+
+    def run(self, inputs: Mapping[str, Array], params: Params) -> dict[str, Array]:
+        """Answer one batch (see `base.Runtime`); exact versions take parameters as an input."""
+        columns = [inputs[name] for name in self._inputs]
+        program, constants = self._loaded.program, self._loaded.constants
+        answers = [
+            execute(program, constants, sample).output for sample in zip(*columns, strict=True)
+        ]
+        return {self._output: np.stack(answers)}
+
+
+def load(manifest: Manifest, files: Files, model_root: Bytes32, device: str) -> ExactModel:
+    """Load program and constants.
+
+    Raises:
+        DigestMismatch, ProgramInvalid, InputInvalid: see `oracle.exact.version.read`.
+    """
+    return ExactModel(manifest, version.read(manifest, files, model_root), device)
