@@ -23,7 +23,7 @@ _MAX_CHUNK = 1 << 20  # bytes, as Kubo's
 # What a command listens to; `_NEUTRAL` is heard everywhere and changes nothing here
 _OPTIONS = {
     "add": {"cid-version", "raw-leaves", "chunker", "pin", "only-hash", "hash", "max-file-links"},
-    "cat": {"offset", "length"},
+    "cat": {"offset", "length", "hash-on-read"},
     "block/put": {"cid-codec", "mhtype", "pin"},
     "dag/import": {"pin-roots", "stats"},
 }
@@ -90,7 +90,8 @@ class Commands:
         size = files.size(self._store, link)
         start = min(_number(options, "offset", 0), size)
         stop = min(size, start + _number(options, "length", size))
-        return Bytes(stop - start, files.read(self._store, link, start, stop))
+        check = _flag(options, "hash-on-read", True)  # ours; Kubo has a setting of that name
+        return Bytes(stop - start, files.read(self._store, link, start, stop, check=check))
 
     def _block_get(self, options: Options, _: Reader | None) -> Answer:
         data = self._store.get(_argument(options))

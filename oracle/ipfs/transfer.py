@@ -42,6 +42,7 @@ class Download:
 
     def __init__(self, target: Path, sha256: Bytes32, size: int, progress: Progress | None) -> None:
         self.done = 0  # bytes that are in the part file and hashed
+        self.again = False  # what came at first was wrong
         self.overtaken = False  # someone else completed it while we waited for the part file
         self._target, self._sha256, self._size = target, sha256, size
         self._progress = progress
@@ -88,18 +89,17 @@ class Download:
             Interrupted: less arrives.
         """
         buffers = [memoryview(bytearray(MAX_BLOCK)) for _ in range(DEPTH)]
-        running: deque[tuple[int, Future[None], Future[None]]] = deque()
+        running: deque[tuple[int, Future[None]]] = deque()
         before = arrived = self.done
 
         def settle() -> None:
-            count, hashed, written = running.popleft()
-            written.result()
+            count, hashed = running.popleft()
             hashed.result()
             self.done += count
             if self._progress:
                 self._progress(self.done, self._size)
 
-        with ThreadPoolExecutor(1) as hashing, ThreadPoolExecutor(1) as writing:
+        with ThreadPoolExecutor(1) as hashing:
             number, ended = 0, False
             try:
                 while not ended and arrived <= self._size:
@@ -114,10 +114,8 @@ class Download:
                         arrived += filled
                         if filled and arrived <= self._size:
                             piece = buffer[:filled]
-                            hashed = hashing.submit(self._hash.update, piece)
-                            running.append(
-                                (filled, hashed, writing.submit(_write, self._file, piece))
-                            )
+                            _write(self._file, piece)  # at once, while it is in the cache
+                            running.append((filled, hashing.submit(self._hash.update, piece)))
                     number += 1
             finally:
                 while running:
@@ -129,8 +127,10 @@ class Download:
         if self.done < self._size:
             raise Interrupted(f"{self._target.name}: {self.done} of {self._size} bytes arrived")
 
-    def complete(self) -> bool:
-        """Check the digest and rename; False when a resumed transfer must start over.
+    def complete(self, once_more: Callable[[], bool]) -> bool:
+        """Check the digest and rename; False when the transfer must start over.
+
+        It must when it was resumed, or when `once_more` says, which is asked only if it matters.
 
         Raises:
             DigestMismatch: these are not the promised bytes.
@@ -138,8 +138,9 @@ class Download:
         if self._hash.digest() == self._sha256:
             os.rename(self._part, self._target)
             return True
-        if not self._resumed:
+        if self.again or not (self._resumed or once_more()):
             self._refuse("other bytes than")
+        self.again = True
         self._restart()  # what an earlier try left may be what is wrong
         return False
 

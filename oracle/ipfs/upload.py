@@ -17,7 +17,7 @@ from oracle.ipfs.port import MAX_BLOCK, Progress, Published
 from oracle.ipfs.unixfs import Builder, Entry, Layout, leaf_entry
 from oracle.types import Bytes32
 
-DEPTH = 8  # pieces in memory
+DEPTH = 4  # pieces in memory
 
 Send = Callable[[memoryview], None]
 

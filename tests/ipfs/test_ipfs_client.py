@@ -322,7 +322,12 @@ def test_client__proxy_in_the_environment__is_not_used(monkeypatch: pytest.Monke
 def test_fetch_file__answer_of_any_form__arrives(script: Script, tmp_path: Path) -> None:
     with lying(script) as node:
         fetch(node.url, tmp_path / "out")
-        assert node.requests[0].options == {"arg": CID, "offset": "0", "length": "300001"}
+        assert node.requests[0].options == {
+            "arg": CID,
+            "offset": "0",
+            "length": "300001",
+            "hash-on-read": "false",
+        }
     assert (tmp_path / "out").read_bytes() == DATA
 
 

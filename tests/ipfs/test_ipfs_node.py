@@ -201,6 +201,27 @@ def test_cat__later_block_damaged__is_never_served(node: Session, tmp_path: Path
     assert (tmp_path / "out").read_bytes() == data
 
 
+def test_cat__by_a_reader_who_checks__is_not_hashed_here(node: Session) -> None:
+    cid = node.json("add", b"fine bytes", **V1)["Hash"]
+    block_file(node, b"fine bytes").write_bytes(b"evil bytes")
+    assert node.post("cat", arg=cid, hash_on_read="false") == (200, b"evil bytes")
+    assert "different hash" in node.refusal("cat", arg=cid, hash_on_read="true")
+
+
+def test_cat__torn_block_by_a_reader_who_checks__is_an_error(node: Session) -> None:
+    data = sample(2500)
+    cid = node.json("add", data, **V1)["Hash"]
+    block_file(node, data[:1000]).write_bytes(data[:999])
+    assert "different hash" in node.refusal("cat", arg=cid, hash_on_read="false")
+
+
+def test_cat__inner_node_damaged__is_an_error_for_everyone(node: Session) -> None:
+    cid = node.json("add", sample(2500), **V1)["Hash"]
+    root = node.post("block/get", arg=cid)[1]
+    block_file(node, root).write_bytes(root[:-1] + b"?")
+    assert "different hash" in node.refusal("cat", arg=cid, hash_on_read="false")
+
+
 def test_add__disk_takes_no_more__is_unavailable_and_leaves_nothing(node: Session) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))

@@ -136,6 +136,25 @@ def test_fetch_file__part_is_of_something_else__starts_over_once(
     assert (tmp_path / "out").read_bytes() == big.read_bytes()
 
 
+def test_fetch_file__cut_off_after_a_damaged_block__keeps_no_wrong_byte(
+    phoenix: Phoenix, big: Path, client: IpfsClient, tmp_path: Path
+) -> None:
+    published, data = client.publish_file(big), big.read_bytes()
+    (block,) = [p for p in phoenix.repo.rglob("*.data") if p.read_bytes() == data[: 1 << 20]]
+    block.write_bytes(bytes(1 << 20))
+    impatient = IpfsClient(phoenix.node.url, 10, attempts=2, backoff=0.01)
+    with pytest.raises(Unavailable):
+        fetch(impatient, published, tmp_path / "out", phoenix.kill_once(rise=False))
+    phoenix.rise()
+    with pytest.raises(DigestMismatch, match="different hash than requested"):
+        fetch(client, published, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert (tmp_path / "out.part").read_bytes() == b""
+    client.publish_file(big)
+    fetch(client, published, tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == data
+
+
 def test_fetch_file__part_is_longer_than_the_file__starts_over(
     phoenix: Phoenix, client: IpfsClient, tmp_path: Path
 ) -> None:
