@@ -4,9 +4,11 @@ Knows nothing of queues, and leaves what to do about a job to `oracle/jobs.py`. 
 returned, the store is what it would be if only the blocks that are now on the chain had ever been.
 """
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from threading import Event as Flag
+from types import MappingProxyType
 from typing import Protocol
 
 import structlog
@@ -131,14 +133,15 @@ class Follower:
         return max(0, finalized - start + 1), logs
 
     def _apply(self, tx: Transaction, chunk: Chunk) -> int:
-        decode_all(chunk.logs)  # a malformed one is refused before anything is stored
+        events = decode_all(chunk.logs)  # a malformed one is refused before anything is stored
         fresh = tx.add_logs([StoredLog(log, *keys(log)) for log in chunk.logs])
         touched = {stored.request_id for stored in fresh if stored.request_id is not None}
         authorized = topic_of(OperatorAuthorized)
         for stored in fresh:
             if stored.log.topics[0] == authorized:
                 touched |= self._authorize(tx, stored)
-        self._refold(tx, touched)
+        asked = {event.request_id: event for event in events if isinstance(event, Requested)}
+        self._refold(tx, touched, asked)
         tx.add_blocks(chunk.blocks)
         tx.prune_blocks(KEPT_BLOCKS)
         tx.set_cursor(chunk.end)
@@ -154,20 +157,39 @@ class Follower:
         mine = event.operator == self._operator
         return set(tx.requests_of(event.model_id)) if mine else set()
 
-    def _refold(self, tx: Transaction, requests: Iterable[RequestId]) -> None:
-        """Bring jobs in line with the logs that the store has; drop those without a request."""
+    def _refold(
+        self,
+        tx: Transaction,
+        requests: Iterable[RequestId],
+        asked: Mapping[RequestId, Requested] = MappingProxyType({}),
+    ) -> None:
+        """Bring jobs in line with the logs that the store has; drop those without a request.
+
+        Args:
+            asked: how those of the requests began that are new; most of them are other people's,
+                and their logs need not be read back.
+        """
+        concerns_me = self._concerns(tx)
+        requests = set(requests)
+        known = tx.jobs_of(requests)
+        mine = {
+            request_id
+            for request_id in requests
+            if request_id in known or request_id not in asked or concerns_me(asked[request_id])
+        }
         folded: list[Job] = []
-        for request_id in requests:
-            first, *later = decode_all(tx.logs_of(request_id)) or (None,)
-            job = tx.job(request_id)
+        for request_id, logs in tx.logs_of_all(mine).items():
+            first, *later = decode_all(logs) or (None,)
+            job = known.get(request_id)
             if not isinstance(first, Requested):
                 tx.delete_job(request_id)
             elif job is not None:
                 folded.append(jobs.refold(job, first, later))
-            elif self._concerns_me(tx, first):
+            elif concerns_me(first):
                 folded.append(jobs.from_events(first, later))
         tx.put_jobs(folded)
 
-    def _concerns_me(self, tx: Transaction, event: Requested) -> bool:
-        me = self._operator
-        return event.request.operator == me or tx.is_authorized(event.model_id, me)
+    def _concerns(self, tx: Transaction) -> Callable[[Requested], bool]:
+        """Return what says whether a request concerns this operator, as things are now."""
+        authorized = functools.cache(lambda model_id: tx.is_authorized(model_id, self._operator))
+        return lambda event: event.request.operator == self._operator or authorized(event.model_id)

@@ -3,13 +3,13 @@
 All of it can be thrown away above a block and told again (`rewind`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from sqlalchemy import ColumnElement, and_, delete, func, insert, select
 
 from oracle.errors import ConfigInvalid
 from oracle.store.facts import RewindNeeded, StoredLog
-from oracle.store.part import Part
+from oracle.store.part import Part, portions
 from oracle.store.tables import AuthorizationRow, BlockRow, LogRow, MetaRow
 from oracle.types import Address, BlockRef, Bytes32, Log, RequestId, Timestamp
 
@@ -109,6 +109,14 @@ class ChainPart(Part):
         """Return the logs of one request, oldest first."""
         return self._logs(LogRow.request_id == request_id)
 
+    def logs_of_all(self, request_ids: Collection[RequestId]) -> dict[RequestId, list[Log]]:
+        """Return the logs of many requests, each one's oldest first."""
+        found: dict[RequestId, list[Log]] = {request_id: [] for request_id in request_ids}
+        for portion in portions(request_ids):
+            for about, log in self._rows(LogRow.request_id.in_(portion)):
+                found[RequestId(about or b"")].append(log)
+        return found
+
     def logs_of_model(self, model_id: int, topic0: bytes | None = None) -> list[Log]:
         """Return the logs that name a model, oldest first; of one event when `topic0` is given."""
         logs = self._logs(LogRow.model_id == model_id)
@@ -197,6 +205,10 @@ class ChainPart(Part):
         return {(number, index): hash_ for number, index, hash_ in rows}
 
     def _logs(self, which: ColumnElement[bool]) -> list[Log]:
+        return [log for _, log in self._rows(which)]
+
+    def _rows(self, which: ColumnElement[bool]) -> Iterator[tuple[bytes | None, Log]]:
+        """Yield (request id, log), oldest first."""
         rows = self.session.execute(
             select(
                 LogRow.address,
@@ -206,22 +218,25 @@ class ChainPart(Part):
                 LogRow.block_hash,
                 LogRow.tx_hash,
                 LogRow.log_index,
+                LogRow.request_id,
             )
             .where(which)
             .order_by(LogRow.block_number, LogRow.log_index)
         )
-        return [
-            Log(
-                address=Address(address),
-                topics=tuple(topics[at : at + 32] for at in range(0, len(topics), 32)),
-                data=data,
-                block_number=number,
-                block_hash=Bytes32(block_hash),
-                tx_hash=Bytes32(tx_hash),
-                log_index=index,
+        for address, topics, data, number, block_hash, tx_hash, index, about in rows:
+            words = tuple([topics[at : at + 32] for at in range(0, len(topics), 32)])
+            yield (
+                about,
+                Log(
+                    Address(address),
+                    words,
+                    data,
+                    number,
+                    Bytes32(block_hash),
+                    Bytes32(tx_hash),
+                    index,
+                ),
             )
-            for address, topics, data, number, block_hash, tx_hash, index in rows
-        ]
 
     def _meta(self, key: str) -> str | None:
         return self.session.scalar(select(MetaRow.value).where(MetaRow.key == key))

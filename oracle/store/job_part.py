@@ -11,7 +11,7 @@ from sqlalchemy import Select, and_, delete, exists, func, or_, select, update
 from oracle.store import request_json
 from oracle.store.facts import Failure
 from oracle.store.job import AT_ONCE, Answer, Job, Phase, State, Step
-from oracle.store.part import Part
+from oracle.store.part import Part, portions
 from oracle.store.tables import AnswerRow, FailureRow, JobRow
 from oracle.types import Address, Bytes32, Claim, Delivery, RequestId, Timestamp
 
@@ -25,6 +25,11 @@ class JobPart(Part):
         """Return one job."""
         found = self._jobs(_JOBS.where(JobRow.request_id == request_id))
         return found[0] if found else None
+
+    def jobs_of(self, request_ids: Iterable[RequestId]) -> dict[RequestId, Job]:
+        """Return those jobs that are there."""
+        found = [self._jobs(_JOBS.where(JobRow.request_id.in_(p))) for p in portions(request_ids)]
+        return {job.request_id: job for jobs in found for job in jobs}
 
     def put_job(self, job: Job) -> None:
         """Insert or replace one job, but for its answer and failures."""

@@ -1,13 +1,24 @@
 """What the parts of a transaction share: the session, the clock, and insert-or-replace."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from oracle.store.tables import Base
+
+T = TypeVar("T")
+_AT_ONCE = 500  # values that one statement asks for
+
+
+def portions(values: Iterable[T]) -> Iterator[list[T]]:
+    """Yield values in lists that are short enough for an IN of either database."""
+    rest = iter(values)
+    while portion := list(islice(rest, _AT_ONCE)):
+        yield portion
 
 
 class Part:

@@ -86,6 +86,13 @@ def test_parse__a_field_is_no_such_thing__rpc_malformed(key: str, value: Any) ->
         logs.parse({**RAW, key: value})
 
 
+@pytest.mark.parametrize("text", ["0x01", "01" * 33, "0x" + "01" * 33, "0x" + " 1" * 32])
+@pytest.mark.parametrize("key", ["blockHash", "transactionHash", "topics"])
+def test_parse__not_32_bytes__rpc_malformed(key: str, text: str) -> None:
+    with pytest.raises(RpcMalformed):
+        logs.parse({**RAW, key: [text] if key == "topics" else text})
+
+
 @pytest.mark.parametrize("raw", [None, [], "log", {}])
 def test_parse__no_log__rpc_malformed(raw: Any) -> None:
     with pytest.raises(RpcMalformed):

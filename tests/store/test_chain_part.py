@@ -69,6 +69,21 @@ def test_logs_of__added_out_of_order__in_the_order_of_the_chain(store: Store) ->
     assert [(item.block_number, item.log_index) for item in found] == [(9, 0), (9, 1), (10, 0)]
 
 
+def test_logs_of_all__more_than_one_statement_can_name__each_ones_in_the_chains_order(
+    store: Store,
+) -> None:
+    names = [request_id(str(number)) for number in range(1001)]
+    with store.begin() as tx:
+        tx.add_logs([log(2, index, str(index)) for index in range(1001)])
+        tx.add_logs([log(1, 0, "1000"), log(1, 1, "stranger"), log(1, 2)])
+        found = tx.logs_of_all([*names, request_id("silent")])
+
+    assert list(found) == [*names, request_id("silent")]
+    assert found[names[0]] == [log(2, 0, "0").log]
+    assert found[names[1000]] == [log(1, 0, "1000").log, log(2, 1000, "1000").log]
+    assert found[request_id("silent")] == []
+
+
 def test_logs_of_model__one_event__the_others_are_left_out(store: Store) -> None:
     with store.begin() as tx:
         tx.add_logs([log(1, model=7), log(2, model=8)])

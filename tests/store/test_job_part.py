@@ -36,6 +36,15 @@ def test_job__unknown__none(store: Store) -> None:
         assert tx.failures_of(request_id("r")) == []
 
 
+def test_jobs_of__some_unknown__the_others(store: Store) -> None:
+    with store.begin() as tx:
+        tx.put_jobs([FULL, job("last"), job("nobody asked for")])
+        asked = [request_id("r"), *(request_id(str(n)) for n in range(600)), request_id("last")]
+        found = tx.jobs_of(asked)
+
+    assert found == {request_id("r"): FULL, request_id("last"): job("last")}
+
+
 @pytest.mark.parametrize("written", [FULL, job("r")], ids=["full", "fresh"])
 def test_put_job__read_back__equal(store: Store, written: Job) -> None:
     with store.begin() as tx:

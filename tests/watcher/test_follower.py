@@ -4,6 +4,7 @@ from dataclasses import replace
 from threading import Event
 
 import pytest
+from sqlalchemy import event
 
 from oracle.chain.rpc import RpcMalformed, WrongChain
 from oracle.chain.scan import Reorganised
@@ -148,6 +149,29 @@ def test_follow__request_of_a_strange_model__makes_no_job(store):
     Follower(chain, store, ME, CONTRACTS).follow()
 
     assert job_of(store) is None
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_follow__mine_among_strangers__mine_alone_and_no_more_questions(store, before):
+    def statements(strangers):
+        chain = MemoryChain()
+        chain.mine(published())
+        opened = Store.open("sqlite://")
+        names = [RequestId(n.to_bytes(32)) for n in range(100, 100 + strangers)]
+        chain.mine(requested(ME), *(requested(OTHER, request_id=name) for name in names))
+        for _ in range(before):
+            Follower(chain, opened, ME, CONTRACTS).follow()
+            chain.mine(claimed(ME), *(replace(claimed(OTHER), request_id=name) for name in names))
+        asked = []
+        event.listen(opened._engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+        Follower(chain, opened, ME, CONTRACTS).follow()
+        questions = len(asked)
+        assert job_of(opened).phase is (Phase.CLAIMED if before else Phase.REQUESTED)
+        assert all(job_of(opened, name) is None for name in names)
+        opened.close()
+        return questions
+
+    assert statements(2) == statements(200)
 
 
 def test_follow__request_before_the_authorisation__becomes_a_job_with_it(store):
