@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from worker.exact.expressions import X, Expression, clamp
+from worker.exact.expressions import Expression, X, clamp
 from worker.exact.tracing import Call, Dynamic, Trace
 
 Values = Mapping[str, Any]
@@ -16,8 +16,18 @@ Converter = Callable[[Trace, Call], Values]
 
 # Results depend on shapes alone, so they are constants for a program of one shape.
 SHAPE_ONLY = frozenset(
-    "sym_size zeros_like ones_like full_like new_zeros new_ones new_full _assert_tensor_metadata "
-    "sym_constrain_range_for_size size".split()
+    [
+        "sym_size",
+        "zeros_like",
+        "ones_like",
+        "full_like",
+        "new_zeros",
+        "new_ones",
+        "new_full",
+        "_assert_tensor_metadata",
+        "sym_constrain_range_for_size",
+        "size",
+    ]
 )
 
 
@@ -165,7 +175,7 @@ def _max_pool(trace: Trace, call: Call) -> Values:
 
 def _avg_pool(trace: Trace, call: Call) -> Values:
     padding = _pair(call["padding"])
-    if padding != (0, 0) and not call["count_include_pad"] or call["divisor_override"]:
+    if (padding != (0, 0) and not call["count_include_pad"]) or call["divisor_override"]:
         raise trace.refuse(
             "avg_pool2d", "its divisor depends on the place", instead="count_include_pad=True"
         )
@@ -397,7 +407,7 @@ CONVERTERS: Mapping[str, Converter] = {
     **dict.fromkeys(("mean", "sum"), _reduce),
     **dict.fromkeys(("linalg_vector_norm", "norm"), _norm),
     **dict.fromkeys(
-        "flatten reshape view _unsafe_view unsqueeze squeeze unflatten view_as".split(), _reshape
+        ["flatten", "reshape", "view", "_unsafe_view", "unsqueeze", "squeeze", "unflatten", "view_as"], _reshape
     ),
     **dict.fromkeys(("permute", "transpose", "t", "movedim"), _permute),
     **dict.fromkeys(("expand", "expand_as"), _expand),
@@ -406,8 +416,7 @@ CONVERTERS: Mapping[str, Converter] = {
     **dict.fromkeys(("cat", "stack"), _concat),
     "argmax": _argmax,
     **dict.fromkeys(
-        "to _to_copy type_as contiguous clone dropout feature_dropout detach detach_ "
-        "lift_fresh_copy alias".split(),
+        ["to", "_to_copy", "type_as", "contiguous", "clone", "dropout", "feature_dropout", "detach", "detach_", "lift_fresh_copy", "alias"],
         _same,
     ),
     **{name: _named(name) for name in (

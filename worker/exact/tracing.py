@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from worker.exact.expressions import X, Expression
+from worker.exact.expressions import Expression, X
 from worker.exact.graph import Array, Graph, Node, OperatorUnsupported
 
 

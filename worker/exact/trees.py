@@ -193,7 +193,9 @@ def _thresholds(features: int, groups: Sequence[Sequence[Tree]]) -> tuple[tuple[
 def _scale(groups: Sequence[Sequence[Tree]], outputs: int) -> float:
     """Return the power of two that leaves are counted in: no sum of leaves leaves i32."""
     assert outputs == len(groups)
-    largest = max(sum(float(np.abs(tree.value).max()) for tree in group) for group in groups)
+    largest = max(
+        sum(float(np.abs(tree.value[tree.left < 0]).max()) for tree in group) for group in groups
+    )
     room = 2**31 - 1 - max(len(group) for group in groups)
     return 2.0 ** -math.floor(math.log2(room / (largest or 1.0)))
 

@@ -1,0 +1,162 @@
+"""What a compilation cost and kept: accuracy on held-out data, size, operators, proof size."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from oracle.exact import constants
+from oracle.exact.dtypes import Spec
+from oracle.exact.ops import OPERATOR_WORDS, Kind, Op, Opcode
+from oracle.exact.program import Program
+from oracle.exact.tensors import LEAF, depth_of, log
+from worker.exact import floats
+from worker.exact.compiler import Compiled, Sample
+from worker.exact.graph import Array, Graph
+
+WORD = 32
+GAS_PER_BYTE = 40  # the calldata floor of EIP-7623, of a non-zero byte
+
+# What an operator shows of each operand: a row, or one leaf (docs/exact.md, column "reads").
+_READS: Mapping[Opcode, str] = {
+    Opcode.DOT: "rre", Opcode.ADD: "eee", Opcode.LUT: "ee", Opcode.LAYERNORM: "re",
+    Opcode.SOFTMAX: "rrr", Opcode.MEAN: "rre", Opcode.MAX: "r", Opcode.SUM: "r",
+    Opcode.ARGMAX: "r", Opcode.GATHER: "ee", Opcode.VIEW: "e", Opcode.PAD: "e",
+    Opcode.CONCAT: "e", Opcode.TREE: "re", Opcode.RESCALE: "ee",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Exact against float, on samples that neither training nor calibration saw.
+
+    `same_class`: share of samples with the same greatest output; `correct_*`: share that equals the
+    label; `mean_error` and `largest_error` are of |exact − float|; `deviation` is of the float
+    outputs, to compare errors with.
+    """
+
+    samples: int
+    same_class: float
+    mean_cosine: float
+    mean_error: float
+    largest_error: float
+    deviation: float
+    correct_float: float | None = None
+    correct_exact: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that is shown of a compilation before a version is published."""
+
+    accuracy: Accuracy
+    float_bytes: int
+    exact_bytes: int
+    operators: Mapping[str, int]
+    proof_bytes: int
+    proof_operator: int
+
+    @property
+    def size_ratio(self) -> float:
+        """Exact size over float size."""
+        return self.exact_bytes / max(1, self.float_bytes)
+
+    @property
+    def proof_gas(self) -> int:
+        """What the largest proof pays for its calldata, at the most."""
+        return 21_000 + GAS_PER_BYTE * self.proof_bytes
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values, for the manifest."""
+        return {
+            **asdict(self), "operators": dict(self.operators), "size_ratio": self.size_ratio,
+            "proof_gas": self.proof_gas,
+        }  # fmt: skip
+
+
+def measure_graph(
+    compiled: Compiled, graph: Graph, samples: Sequence[Sample], labels: Sequence[int] | None = None
+) -> Report:
+    """Report on a compiled graph; `samples` are held out, `labels` the true classes."""
+    size = sum(array.size * 4 for array in graph.constants.values())
+    with floats.one_thread():
+        return measure(compiled, lambda sample: floats.run(graph, sample), size, samples, labels)
+
+
+def measure(
+    compiled: Compiled,
+    reference: Callable[[Sample], Array],
+    float_bytes: int,
+    samples: Sequence[Sample],
+    labels: Sequence[int] | None = None,
+) -> Report:
+    """Report on a compiled model, against any float version of it.
+
+    Args:
+        compiled: the program.
+        reference: the float answer to a sample.
+        float_bytes: size of the float model.
+        samples: held-out inputs.
+        labels: their true classes, where there are any.
+    """
+    given = np.stack([np.ravel(reference(sample)) for sample in samples]).astype(np.float64)
+    exact = np.stack([np.ravel(compiled.run(sample)) for sample in samples]).astype(np.float64)
+    length = np.linalg.norm(given, axis=1) * np.linalg.norm(exact, axis=1)
+    chosen = [_classes(values) for values in (given, exact)]
+    truth = None if labels is None else np.asarray(labels)
+    correct = [None if truth is None else float((c == truth).mean()) for c in chosen]
+    accuracy = Accuracy(
+        samples=len(samples),
+        same_class=float((chosen[0] == chosen[1]).mean()),
+        mean_cosine=float(((given * exact).sum(1) / np.where(length > 0, length, 1)).mean()),
+        mean_error=float(np.abs(given - exact).mean()),
+        largest_error=float(np.abs(given - exact).max()),
+        deviation=float(given.std()),
+        correct_float=correct[0],
+        correct_exact=correct[1],
+    )
+    sizes = [proof_bytes(compiled.program, op) for op in range(len(compiled.program.ops))]
+    exact_bytes = len(compiled.program.encode()) + len(
+        constants.save(compiled.program, compiled.constants)
+    )
+    names = Counter(op.opcode.name for op in compiled.program.ops)
+    return Report(accuracy, float_bytes, exact_bytes, names, max(sizes), int(np.argmax(sizes)))
+
+
+def _classes(values: Array) -> Array:
+    """Return the class of each row; one column is a class, or a score with its sign."""
+    if values.shape[1] > 1:
+        return np.asarray(values.argmax(1))
+    whole = np.all(values == np.rint(values)) and values.min() >= 0
+    return values[:, 0] if whole else values[:, 0] > 0
+
+
+def proof_bytes(program: Program, op: int) -> int:
+    """Return the most bytes that a step of operator `op` has, ABI-encoded (docs/exact.md, 6)."""
+    operator = program.ops[op]
+    path = WORD * (1 + log(max(2, len(program.ops)) - 1))  # in the trace, with its length
+    size = WORD * (len(program.preamble) + OPERATOR_WORDS + log(len(program.ops)) + 16)
+    size += WORD * len(program.inputs)
+    size += (len(operator.operands) + 1) * (path + 3 * WORD)
+    for operand, read in zip(operator.operands, _READS[operator.opcode], strict=False):
+        if operand.kind != Kind.NONE:
+            size += _slices(operator, operand.spec, read)
+    return size + _leaf(operator.result)
+
+
+def _slices(operator: Op, spec: Spec, read: str) -> int:
+    if read == "r":
+        return _framed(spec.row_bytes, log(spec.rows))
+    visited = operator.lane(0) + 1 if operator.opcode == Opcode.TREE else 1
+    return visited * _leaf(spec)
+
+
+def _leaf(spec: Spec) -> int:
+    return _framed(min(LEAF, spec.row_bytes), depth_of(spec))
+
+
+def _framed(data: int, siblings: int) -> int:
+    """Return a slice's size: offsets and lengths of its bytes and its path, then both, padded."""
+    return 5 * WORD + -(-data // WORD) * WORD + siblings * WORD
