@@ -13,7 +13,7 @@ from oracle.types import Verdict, Wei
 from tests.system.tcp_proxy import TcpProxy
 from tests.system.world import DEMAND, FEE, World, kill, wait_until
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
 CHALLENGED = 600  # seconds: nothing is settled before time is moved on
 BOND = Wei(10**17)
@@ -36,7 +36,7 @@ def proxy(world):
 def answered(world):
     """Ask once; return the id when the store knows of the delivery."""
     (request_id,) = world.ask(1)
-    wait_until(lambda: world.states()[State.DELIVERED] == 1, 30, "a delivery")
+    wait_until(lambda: world.states()[State.DELIVERED] == 1, 60, "a delivery")
     return request_id
 
 
@@ -141,8 +141,8 @@ def test_operator__down_until_the_deadline__is_slashed_and_learns_of_it(world):
     assert sum(event.amount for event in bounties) == lock.bounty
     assert world.market.bond_of(challenger.address) == BOND
 
-    wait_until(lambda: world.states()[State.FAILED] == 1, 10, "the operator knows")
+    wait_until(lambda: world.states()[State.FAILED] == 1, 60, "the operator knows")
     sent = world.rpc.call("eth_getTransactionCount", world.operator.address, "latest")
     world.fork_submitter()  # finds the message of the demand that is over
-    wait_until(lambda: "submit.skipped" in (world.home / "submit.log").read_text(), 15, "a look")
+    wait_until(lambda: "submit.skipped" in (world.home / "submit.log").read_text(), 60, "a look")
     assert world.rpc.call("eth_getTransactionCount", world.operator.address, "latest") == sent

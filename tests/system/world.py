@@ -42,7 +42,7 @@ from oracle.types import ZERO32, Address, Amount, Assurance, Bytes32, Order, Req
 DOLLAR = 10**6
 FEE = Amount(DOLLAR)
 WINDOW = 2  # seconds of challenge
-DEMAND = 20  # seconds to post a demanded output
+DEMAND = 40  # seconds to post a demanded output
 LIFETIME = 86_400  # blocks come faster than seconds here: each one moves the chain's time by one
 
 
