@@ -63,9 +63,14 @@ class Program:
                     found.setdefault(operand.index, (op, operand))
         return dict(sorted(found.items()))
 
+    @property
+    def words(self) -> tuple[int, ...]:
+        """All words, as `registerProgram` takes them."""
+        return self.preamble + tuple(word for op in self.ops for word in op.words())
+
     def encode(self) -> bytes:
-        """Return the program's bytes, `program.bin`."""
-        return join(self.preamble) + b"".join(join(op.words()) for op in self.ops)
+        """Return the program's bytes: the words, joined."""
+        return join(self.words)
 
     @classmethod
     def parse(cls, data: bytes) -> "Program":

@@ -147,8 +147,8 @@ class Tree(Openable):
         Raises:
             InputInvalid: not a matrix, or an element outside the dtype's range.
         """
-        return cls(Spec(dtype, *array.shape) if array.ndim == 2 else Spec(dtype, 0, 0),
-                   encode(array, dtype))  # fmt: skip
+        stored = encode(array, dtype)
+        return cls(Spec(dtype, *array.shape), stored)
 
     @functools.cached_property
     def array(self) -> Array:
@@ -203,16 +203,14 @@ class Tree(Openable):
         tagged[..., 1:] = padded.reshape(rows, leaves, LEAF)
         levels = [_hash(tagged)]
         for height in range(self.depth):
-            level = levels[-1]
-            if height >= self.depth - self.row_levels:  # pairs of rows from here on
-                level = level.reshape(1, -1, 32)
+            between_rows = height >= self.depth - self.row_levels
+            level = levels[-1].reshape(1, -1, 32) if between_rows else levels[-1]
             if level.shape[1] % 2:
-                filler = np.frombuffer(absent(height), np.uint8)
-                end = np.broadcast_to(filler, (level.shape[0], 1, 32))
-                level = np.concatenate([level, end], axis=1)
-            parents = _hash(level.reshape(level.shape[0], -1, 64))
-            at_row = height >= self.depth - self.row_levels
-            levels.append(parents.reshape(-1, 1, 32) if at_row else parents)
+                last = np.frombuffer(absent(height), np.uint8)
+                last = np.broadcast_to(last, (len(level), 1, 32))
+                level = np.concatenate([level, last], axis=1)
+            parents = _hash(level.reshape(len(level), -1, 64))
+            levels.append(parents.reshape(-1, 1, 32) if between_rows else parents)
         return levels
 
 
