@@ -50,15 +50,20 @@ def read_program(manifest: Manifest, files: Mapping[str, Path]) -> Program:
     return program
 
 
-def read(manifest: Manifest, files: Mapping[str, Path], model_root: Bytes32) -> Version:
+def read(
+    manifest: Manifest, files: Mapping[str, Path], model_root: Bytes32 | None = None
+) -> Version:
     """Read a version and recompute its root from the weights up, as must be done before serving.
+
+    Args:
+        model_root: what the chain names; None before a version is published.
 
     Raises:
         DigestMismatch: the program is not the one that the chain names.
         ConstantMismatch, ProgramInvalid, InputInvalid: see `read_program` and `constants.load`.
     """
     program = read_program(manifest, files)
-    if program.model_root != model_root:
+    if model_root not in (None, program.model_root):
         raise DigestMismatch(
             f"the program has root 0x{program.model_root.hex()}, the version's record says "
             f"0x{model_root.hex()}",

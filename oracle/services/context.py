@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oracle.chain import deploy
+from oracle.chain.dispute_game import DisputeGame
 from oracle.chain.inference_market import InferenceMarket
 from oracle.chain.model_access import ModelAccess
 from oracle.chain.model_registry import ModelRegistry
 from oracle.chain.operator_registry import OperatorRegistry
+from oracle.chain.program_registry import ProgramRegistry
 from oracle.chain.rpc import Node, Rpc
 from oracle.chain.test_dollar import TestDollar
 from oracle.chain.wallet import Wallet
@@ -32,6 +34,8 @@ class Context:
     access: ModelAccess
     operators: OperatorRegistry
     market: InferenceMarket
+    programs: ProgramRegistry
+    game: DisputeGame
     token: TestDollar
     history: History
 
@@ -63,6 +67,8 @@ class Context:
             access=ModelAccess(rpc, contracts.model_access),
             operators=OperatorRegistry(rpc, contracts.operator_registry),
             market=InferenceMarket(rpc, contracts.inference_market),
+            programs=ProgramRegistry(rpc, contracts.program_registry),
+            game=DisputeGame(rpc, contracts.dispute_game),
             token=TestDollar(rpc, contracts.token),
             history=History(rpc, contracts, HistoryCache(settings.home / "cache" / "history", rpc)),
         )

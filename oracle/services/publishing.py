@@ -8,6 +8,11 @@ Order of work, the cheapest refusal first:
      missing         unreadable    bad path, pickle    not owner,      resumes:     names the head
                                                        too soon        by digest    it extends
 ```
+An exact version's program is validated on chain first, once (`registerProgram`); its root, not the
+files' digest, is the version's model root.
+```
+  program + constants ─▶ roots fit ─▶ registered? ─▶ registerProgram
+```
 """
 
 from collections.abc import Callable
@@ -18,6 +23,7 @@ from oracle.chain.events import ModelRegistered, VersionPublished
 from oracle.chain.model_registry import Publication
 from oracle.chain.wallet import Wallet
 from oracle.errors import DigestMismatch, Refused
+from oracle.exact import version
 from oracle.ipfs.port import CidUnresolved
 from oracle.protocol import canonical
 from oracle.protocol.cid import raw_cid
@@ -92,10 +98,13 @@ def publish(
             f"model {model_id} belongs to {owner}, not to {wallet.address}",
             hint="sign with --key of its owner, or publish under another name",
         )
+    known = _remembered(context, draft)
+    if model_id is not None and (done := _published_before(context, model_id, known)):
+        return done
+    root, assurance = _assured(context, wallet, folder, draft, say)
+    offered = _Offered(root, assurance, offer)
     if model_id is not None:
-        if (done := _published_before(context, model_id, _remembered(context, draft))) is not None:
-            return done
-        _rehearse(context, wallet, model_id, draft, offer)
+        _rehearse(context, wallet, model_id, draft, offered)
     manifest = upload(context, folder, draft, progress)
     if model_id is not None and (done := _published_before(context, model_id, manifest)):
         return done
@@ -108,7 +117,7 @@ def publish(
         model_id = receipt.one(ModelRegistered).model_id
     say(f"publishing a version of model {model_id}")
     head = context.registry.head_of(model_id)
-    publication = _publication(context, manifest, digest, offer)
+    publication = _publication(context, manifest, digest, offered)
     transaction, receipt = send(
         wallet, context.registry.publish_version(model_id, head, publication)
     )
@@ -190,17 +199,47 @@ class _Memory:
 
 
 # ── Chain ───────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class _Offered:
+    """What a version's record will say beside its manifest."""
+
+    model_root: Bytes32
+    assurance: Assurance
+    offer: Offer
+
+
+def _assured(
+    context: Context, wallet: Wallet, folder: Path, draft: Manifest, say: Say
+) -> tuple[Bytes32, Assurance]:
+    """Return model root and assurance; an exact version's program is registered if it is new.
+
+    Raises:
+        ProgramInvalid, ConstantMismatch, InputInvalid: program and constants do not fit.
+        ContractError: the registry of programs refuses.
+    """
+    if draft.exact is None:
+        return draft.model_root(), Assurance.COMMITTEE
+    files = {entry.path: folder / entry.path for entry in draft.files}
+    program = version.read(draft, files).program
+    root = program.model_root
+    if not context.programs.is_program(root):
+        say(f"having {len(program.ops)} operators validated on chain")
+        send(wallet, context.programs.register_program(program.words))
+    return root, Assurance.EXACT
+
+
 def _publication(
-    context: Context, manifest: Manifest, digest: Bytes32, offer: Offer
+    context: Context, manifest: Manifest, digest: Bytes32, offered: _Offered
 ) -> Publication:
+    offer = offered.offer
     window = offer.challenge_window
     if window is None:
         shortest, longest = context.registry.challenge_window_range()
         window = min(max(DEFAULT_WINDOW, shortest), longest)
     return Publication(
         manifest_digest=digest,
-        model_root=manifest.model_root(),
-        assurance=Assurance.COMMITTEE,
+        model_root=offered.model_root,
+        assurance=offered.assurance,
         tolerance=manifest.tolerance,
         fee=offer.fee,
         operator_bps=offer.operator_bps,
@@ -211,12 +250,12 @@ def _publication(
 
 
 def _rehearse(
-    context: Context, wallet: Wallet, model_id: int, draft: Manifest, offer: Offer
+    context: Context, wallet: Wallet, model_id: int, draft: Manifest, offered: _Offered
 ) -> None:
     """Let the registry refuse before gigabytes are uploaded."""
     digest = canonical.sha256(draft.to_bytes())  # stands for the one that is not known yet
     head = context.registry.head_of(model_id)
-    publication = _publication(context, draft, digest, offer)
+    publication = _publication(context, draft, digest, offered)
     wallet.simulate(context.registry.publish_version(model_id, head, publication))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from oracle.chain.events import VersionPublished
 from oracle.errors import DigestMismatch, InputInvalid
+from oracle.exact import version as exact
 from oracle.ipfs.port import CidUnresolved
 from oracle.protocol import records
 from oracle.protocol.cid import raw_cid
@@ -81,6 +82,8 @@ def verify(
             manifest = _check_manifest(context, record)
             for entry in manifest.files if with_bytes else ():
                 files.check(record.version, entry)
+            if with_bytes and manifest.exact is not None:
+                files.check_program(record, manifest)
             size = sum(entry.size for entry in manifest.files)
             digest, count = record.manifest_digest, len(manifest.files)
             checked.append(CheckedVersion(record.version, record.head, digest, count, size))
@@ -149,7 +152,9 @@ def _check_manifest(context: Context, record: VersionRecord) -> Manifest:
         raise HistoryBroken(
             subject, f"its tolerance is {manifest.tolerance}, the record's {record.tolerance}"
         )
-    if record.assurance is Assurance.COMMITTEE and manifest.model_root() != record.model_root:
+    if (manifest.exact is None) != (record.assurance is Assurance.COMMITTEE):
+        raise HistoryBroken(subject, f"is not that of a version of {record.assurance.name}")
+    if manifest.exact is None and manifest.model_root() != record.model_root:
         raise HistoryBroken(
             subject,
             f"its weights hash to 0x{manifest.model_root().hex()}, the record says "
@@ -171,8 +176,29 @@ class _Files:
         """Fetch one file; what is not what the manifest promises raises."""
         if entry.sha256 in self._seen:
             return
-        subject = f"file {entry.path} of version {version}"
         target = self._folder / entry.sha256.hex()
+        try:
+            self._fetch(version, entry, target)
+        finally:
+            target.unlink(missing_ok=True)
+        self._seen.add(entry.sha256)
+
+    def check_program(self, record: VersionRecord, manifest: Manifest) -> None:
+        """Recompute an exact version's root from its weights up."""
+        assert manifest.exact is not None
+        wanted = (manifest.runtime.entry, manifest.exact.constants)
+        paths = {path: self._folder / manifest.file(path).sha256.hex() for path in wanted}
+        for path, target in paths.items():
+            self._fetch(record.version, manifest.file(path), target)
+        try:
+            exact.read(manifest, paths, record.model_root)
+        except (DigestMismatch, InputInvalid) as error:
+            raise HistoryBroken(
+                f"program of version {record.version}", str(error), hint=error.hint
+            ) from error
+
+    def _fetch(self, version: int, entry: FileEntry, target: Path) -> None:
+        subject = f"file {entry.path} of version {version}"
 
         def report(done: int, total: int) -> None:
             if self._progress:
@@ -184,6 +210,3 @@ class _Files:
             raise CidUnresolved(f"{subject}: {error}", hint=error.hint) from error
         except DigestMismatch as error:
             raise HistoryBroken(subject, str(error), hint=error.hint) from error
-        finally:
-            target.unlink(missing_ok=True)
-        self._seen.add(entry.sha256)

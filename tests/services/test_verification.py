@@ -138,7 +138,8 @@ def _publish_manifest(world, manifest: Manifest, model_root: Bytes32 | None = No
     registry = world.context.registry
     world.owner.send(registry.register_model("liar", 0))
     digest = world.ipfs.publish_bytes(manifest.to_bytes()).sha256
-    publication = publishing._publication(world.context, manifest, digest, Offer())
+    offered = publishing._Offered(manifest.model_root(), Assurance.COMMITTEE, Offer())
+    publication = publishing._publication(world.context, manifest, digest, offered)
     if model_root:
         publication = replace(publication, model_root=model_root)
     world.owner.send(registry.publish_version(1, ZERO32, publication))
