@@ -39,9 +39,12 @@ struct Step {
 }
 
 /// @title Judges one element of an exact answer. Pure: holds nothing, trusts nothing.
-/// @dev docs/exact.md is the specification.
+/// @dev docs/exact.md is the specification. Warning: a verdict means something only for a modelRoot that an IPrograms
+/// found valid; the caller sees to that.
 interface IStepVerifier {
-    /// @notice A part of the step does not fit the claim, the program or its own shape.
+    /// @notice A part of the step does not fit the claim, the program or its own shape. Parts, in the order of the
+    /// checks: "preamble", "operator" (words, path or modelRoot), "operands" (their number), "inputs" (inputLeaves),
+    /// "operand k", "slice k" (length, path or root), "slices" (too few or too many), "result", "element".
     error ProofInvalid(string part);
     /// @notice (op, row, col) is no element of the program.
     error PositionInvalid(uint256 op, uint256 row, uint256 col);

@@ -6,10 +6,9 @@ import {Program} from "./Program.sol";
 
 /// @title The arithmetic of docs/exact.md, sections 1 and 4, on rows of stored numbers in calldata.
 /// @notice A stored number is u = value + z: big-endian, z half the range when signed (`Program.zero`).
-/// @dev Rows are logical bytes, at most 8,192, with whole elements. Loops take a word of 32 bytes at a time
-/// and cut the last one to the row, for what follows in calldata is somebody's else. Nothing overflows for a
-/// validated program: the bounds stand beside the code. `Σ(u−z)(w−z') = Σuw − z'Σu − zΣw + n·z·z'` keeps the
-/// loops free of signs.
+/// @dev Rows are logical bytes, at most 8,192, with whole elements, at least one. Loops take words of 32 bytes and
+/// cut the one that reaches past the row, for what follows in calldata is somebody else's. Nothing overflows for a
+/// validated program: the bounds stand beside the code.
 library IntegerOps {
     int256 private constant MAX_BIAS = 1 << 61;
     int256 private constant MAX_MULT = (1 << 24) - 1;
