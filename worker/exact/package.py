@@ -1,0 +1,86 @@
+"""Writes a compiled version as a folder that `tallystick model publish` takes.
+
+```
+ model.json        the float model's description with runtime, exact, files replaced
+ model.program     the program's words        constants.safetensors   weights and tables
+ report.json       what compilation kept: accuracy against float, sizes, proofs
+```
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from oracle.exact import constants, quantisation
+from worker.exact.compiler import Compiled
+from worker.exact.report import Report
+
+PROGRAM, CONSTANTS, REPORT = "model.program", "constants.safetensors", "report.json"
+_DTYPE = {"tokens": "I64", "mask": "I64"}  # what a tokenizer gives; all else is real numbers
+
+
+def write(
+    compiled: Compiled, folder: Path, about: Mapping[str, Any], report: Report | None = None
+) -> None:
+    """Write the folder.
+
+    Args:
+        compiled: program, constants and what their integers stand for.
+        folder: made when it is missing; files of these names are replaced.
+        about: of model.json: name, description, license, labels, preprocess, descriptions of
+            inputs; what depends on the program is written here.
+        report: shown to whoever considers the model.
+
+    Raises:
+        ConstantMismatch, ProgramInvalid: the constants do not belong to the program.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PROGRAM).write_bytes(compiled.program.encode())
+    (folder / CONSTANTS).write_bytes(constants.save(compiled.program, compiled.constants))
+    if report is not None:
+        (folder / REPORT).write_text(json.dumps(report.to_json(), indent=1, sort_keys=True) + "\n")
+    program, output = compiled.program, compiled.output
+    known = {spec["name"]: spec for spec in about.get("inputs", ())}
+    body = {
+        **{key: value for key, value in about.items() if key != "tolerance"},
+        "runtime": {"format": "exact", "entry": PROGRAM},
+        "inputs": [
+            {
+                "name": code.name,
+                "dtype": _DTYPE.get(code.kind, "F32"),
+                "shape": list(_shape(code)),
+                "description": known.get(code.name, {}).get("description", ""),
+            }
+            for code in compiled.inputs
+        ],
+        "outputs": [
+            {
+                "name": output.name,
+                "dtype": "I64" if output.meaning == "class" else "F32",
+                "shape": list(output.shape),
+                "description": output.meaning,
+            }
+        ],
+        "exact": {
+            "constants": CONSTANTS,
+            "inputs": [quantisation.to_json(code) for code in compiled.inputs],
+            "output": quantisation.to_json(output),
+            "output_id": program.id_of(len(program.ops) - 1),
+        },
+    }
+    if output.labels and "labels" not in body:
+        body["labels"] = list(output.labels)
+    (folder / "model.json").write_text(json.dumps(body, indent=1) + "\n")
+
+
+def copy_beside(source: Path, folder: Path, paths: tuple[str, ...]) -> None:
+    """Copy files that the version lists beside its own (a tokenizer)."""
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / path, folder / path)
+
+
+def _shape(code: quantisation.InputCode) -> tuple[int, ...]:
+    return code.shape if isinstance(code, quantisation.Linear) else (1, code.spec.cols)
