@@ -1,4 +1,4 @@
-"""How a requester's numbers become a program's integers and back: NumPy alone, as data in a manifest.
+"""How a requester's numbers become a program's integers and back: NumPy alone, data in a manifest.
 
 A program knows integers only. For each input its manifest says what they stand for:
 ```
@@ -6,13 +6,14 @@ A program knows integers only. For each input its manifest says what they stand 
  tokens   ids, as they are                    mask   1 where a token is, 0 where there is none
  ranks    for each feature the number of the model's thresholds that are ≤ it (TREE, docs/exact.md)
 ```
-and for the output `x = (q − zero_point) · scale`. Rounding is to even, division is IEEE-754 binary64:
-every requester gets the same integers, but nothing depends on it: the integers are the request.
+and for the output `x = (q − zero_point) · scale`. Rounding is to even, division is binary64: every
+requester gets the same integers, though nothing depends on it: the integers are the request.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -85,7 +86,8 @@ class Tokens:
                 f"input {self.name} has ids {given.min()} … {given.max()}, 0 … {self.count - 1} "
                 "are known"
             )
-        return given.astype(np.uint16)
+        ids: Array = given.astype(np.uint16)
+        return ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,8 @@ class Mask:
         Raises:
             InputInvalid: another length.
         """
-        return (_shaped(self.name, values, (1, self.length)) != 0).astype(np.uint8)
+        kept: Array = (_shaped(self.name, values, (1, self.length)) != 0).astype(np.uint8)
+        return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +270,7 @@ def _one_of(*allowed: str) -> Callable[[Any], str]:
 
 def _sorted_floats(value: Any) -> tuple[float, ...]:
     limits = tuple(float(item) for item in value)
-    if any(not a < b for a, b in zip(limits, limits[1:], strict=False)) or len(limits) > 65_534:
+    if any(not a < b for a, b in pairwise(limits)) or len(limits) > 65_534:
         raise ValueError("thresholds are not strictly ascending, or above 65,534")
     return limits
 

@@ -14,9 +14,11 @@ from worker.exact.graph import Array, Graph, Pass
 from worker.exact.lowering import Lowering, Rule
 from worker.exact.lowering_elements import ELEMENTS
 from worker.exact.lowering_layers import LAYERS
+from worker.exact.lowering_reductions import REDUCTIONS
+from worker.exact.lowering_shapes import SHAPES
 from worker.exact.policy import Calibrated, Policy
 
-RULES: Mapping[str, Rule] = {**LAYERS, **ELEMENTS}
+RULES: Mapping[str, Rule] = {**LAYERS, **REDUCTIONS, **ELEMENTS, **SHAPES}
 Sample = Mapping[str, Array]
 
 

@@ -104,7 +104,9 @@ def as_clamp(expression: Expression) -> tuple[float | None, float | None] | None
     return (None if low == -math.inf else low, None if high == math.inf else high)
 
 
-def as_affine(expression: Expression) -> tuple[float, float] | None:
+def as_affine(  # noqa: PLR0911  # one return for each of the four operations and three leaves
+    expression: Expression,
+) -> tuple[float, float] | None:
     """Return (scale, offset) when the expression is scale · x + offset."""
     if not isinstance(expression, tuple):
         return 0.0, float(expression)

@@ -1,4 +1,4 @@
-"""Runs the float graph, one sample at a time: what calibration observes and accuracy compares with."""
+"""Runs the float graph, one sample at a time: for calibration, and to compare accuracy with."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

@@ -14,6 +14,8 @@ from worker.exact.tracing import Call, Dynamic, Trace, one_sample
 from worker.runtimes import operators, pt2
 from worker.runtimes.pt2 import DTYPES
 
+_REFERENCES = frozenset({"as_tensor", "as_tensors", "as_optional_tensor", "as_optional_tensors"})
+_IGNORED = frozenset({"as_none", "as_layout", "as_memory_format"})
 _INSTEAD = (
     "use the operators listed in worker/exact/aten.py, publish this model as a float one "
     "(judged by a committee), or move the operator out of the model"
@@ -135,21 +137,14 @@ class _Reader:
 
     def _argument(self, argument: dict[str, Any]) -> Any:
         ((kind, value),) = argument.items()
-        if kind.startswith("as_sym_") or kind in ("as_tensor", "as_optional_tensor"):
-            if isinstance(value, list):
-                return [self._reference(item) for item in value]
-            return self._reference(value)
-        if kind in ("as_tensors", "as_optional_tensors"):
-            return [self._reference(item) for item in value]
-        if kind == "as_none":
+        if kind.startswith("as_sym_") or kind in _REFERENCES:
+            several = isinstance(value, list)
+            return [self._reference(item) for item in value] if several else self._reference(value)
+        if kind in _IGNORED:
             return None
         if kind == "as_scalar_type":
             return DTYPES[value]
-        if kind == "as_device":
-            return torch.device("cpu")
-        if kind in ("as_layout", "as_memory_format"):
-            return None
-        return value
+        return torch.device("cpu") if kind == "as_device" else value
 
     def _reference(self, value: dict[str, Any]) -> Any:
         if "as_none" in value:

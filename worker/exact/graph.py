@@ -6,7 +6,7 @@ are concrete, for one sample, with whatever leading ones the framework keeps for
 | op | inputs | attributes |
 |---|---|---|
 | linear | x [..., K], w [N, K], b [N] or None | |
-| conv2d | x [1, C, H, W], w, b or None | stride, padding (top, left, bottom, right), dilation, groups |
+| conv2d | x [1, C, H, W], w, b or None | stride, padding (4: t, l, b, r), dilation, groups |
 | matmul | a [..., M, K], b [..., K, N] | |
 | add, sub, mul, div | a, b (broadcast) | |
 | affine | x | scale, offset: arrays that broadcast to x |

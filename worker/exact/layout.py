@@ -1,8 +1,8 @@
 """Values during lowering: integers, what they are worth, and where each element lies.
 
-A float graph speaks of shapes with any number of dimensions, a program of matrices. A `Quantised` is
-a tensor of the program seen through strides, so reshape, permute, slice and expand cost nothing; when
-an operator needs rows and columns, `Layout.matrix` emits one VIEW, or none if they lie right already.
+A float graph speaks of shapes with any number of dimensions, a program of matrices. A `Quantised`
+is a tensor of the program seen through strides, so reshape, permute, slice and expand cost nothing;
+when an operator needs rows and columns, `Layout.matrix` emits one VIEW, or none if they lie right.
 ```
  logical (1, C, H, W)  ──strides──▶  flat elements of a matrix of H·W rows, C columns
 ```
@@ -76,10 +76,12 @@ def dense(ref: Ref, scale: float, shape: Shape, order: Sequence[int] | None = No
 
 def stored_order(value: Quantised) -> tuple[int, ...]:
     """Return the dimensions as they lie, slowest first; those of size one stay in front."""
-    dims = range(len(value.shape))
-    return tuple(
-        sorted(dims, key=lambda d: (value.shape[d] != 1, -value.strides[d] if value.shape[d] != 1 else 0))
-    )  # fmt: skip
+
+    def place(dim: int) -> tuple[bool, int]:
+        moves = value.shape[dim] != 1
+        return moves, -value.strides[dim] if moves else 0
+
+    return tuple(sorted(range(len(value.shape)), key=place))
 
 
 class Layout:
@@ -101,13 +103,19 @@ class Layout:
             value.ref,
             math.prod(value.shape) // width,
             width,
-            [value.shape[dim] for dim in dims],
-            [value.strides[dim] for dim in dims],
-            value.base,
+            sizes=[value.shape[dim] for dim in dims],
+            strides=[value.strides[dim] for dim in dims],
+            base=value.base,
+        )
+
+    def laid_out(self, value: Quantised, rows: int, cols: int) -> Ref:
+        """Return a matrix of the value's elements in their logical order."""
+        return self.strided(
+            value.ref, rows, cols, sizes=value.shape, strides=value.strides, base=value.base
         )
 
     def strided(
-        self, ref: Ref, rows: int, cols: int, sizes: Sequence[int], strides: Sequence[int],
+        self, ref: Ref, rows: int, cols: int, *, sizes: Sequence[int], strides: Sequence[int],
         base: int = 0,
     ) -> Ref:  # fmt: skip
         """Return a matrix of elements of `ref`; `ref` itself when nothing would move."""
@@ -138,8 +146,6 @@ class Layout:
             strides = tuple(seen.view(shape).stride())
         except RuntimeError:
             width = shape[-1] if shape else 1
-            ref = self.strided(
-                value.ref, math.prod(shape) // width, width, value.shape, value.strides, value.base
-            )
+            ref = self.laid_out(value, math.prod(shape) // width, width)
             return dense(ref, value.scale, shape)
         return replace(value, shape=shape, strides=strides)

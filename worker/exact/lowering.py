@@ -78,7 +78,7 @@ class Lowering:
             if rule is None:
                 raise node.refuse(
                     "it has no integer form",
-                    instead="remove it, or publish this model as a float one (judged by a committee)",
+                    instead="remove it, or publish a float version (judged by a committee)",
                 )
             try:
                 self._values[node.output] = rule(self, node)
@@ -149,7 +149,7 @@ class Lowering:
         value = self.quantised(Node("output", (self.graph.output,), name, where=node.where))
         shape = value.shape or (1,)
         rows, width = math.prod(shape[:-1]), shape[-1]
-        ref = self.layout.strided(value.ref, rows, width, value.shape, value.strides, value.base)
+        ref = self.layout.laid_out(value, rows, width)
         if ref.place != "op":  # every operator reaches the output, so the newest one writes it
             ref = self.builder.view(ref, rows, width, sizes=[rows * width], strides=[1])
         if node.op == "argmax":

@@ -1,5 +1,6 @@
-"""Rules for what works element by element, for views, and for masks."""
+"""Rules for what works element by element, and for masks."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -24,7 +25,7 @@ def add(lowering: Lowering, node: Node) -> Value:
         mask = lowering.value(node, 1 - at) if lowering.constant(node, 1 - at) is None else None
         if isinstance(mask, MaskValue):
             return _masked(lowering, node, lowering.quantised(node, at), mask)
-    return _sum(lowering, node, [_side(lowering, node, at) for at in (0, 1)])
+    return _sum(lowering, node, [side(lowering, node, at) for at in (0, 1)])
 
 
 def _sum(lowering: Lowering, node: Node, sides: Sequence[Quantised]) -> Quantised:
@@ -52,7 +53,7 @@ def _sum(lowering: Lowering, node: Node, sides: Sequence[Quantised]) -> Quantise
     return _limited(lowering, made, node) if limited else made
 
 
-def _side(lowering: Lowering, node: Node, at: int) -> Quantised:
+def side(lowering: Lowering, node: Node, at: int) -> Quantised:
     constant = lowering.constant(node, at)
     if constant is None:
         return lowering.quantised(node, at)
@@ -107,28 +108,16 @@ def masked_fill(lowering: Lowering, node: Node) -> Value:
 def mul(lowering: Lowering, node: Node) -> Quantised:
     """DOT with rows of one element: the one operator that multiplies two activations."""
     shape = lowering.shape(node)
-    a, b = (_side(lowering, node, at).expanded(shape) for at in (0, 1))
+    a, b = (side(lowering, node, at).expanded(shape) for at in (0, 1))
     order = stored_order(a)
-    rows = [lowering.layout.matrix(_flat(side, order), (0, 1), (2,)) for side in (a, b)]
+    size = math.prod(shape)
+    rows = [lowering.layout.laid_out(each.permuted(order), size, 1) for each in (a, b)]
     choice = lowering.choice(node)
     c = channels(lowering, a.scale * b.scale / choice.scale, 0.0, a.bound * b.bound)
-    ref = lowering.builder.dot(*rows, c, dtype=choice.dtype, group=1)
-    made = dense(ref, choice.scale, shape, order)
+    ref = lowering.builder.dot(rows[0], rows[1], c, dtype=choice.dtype, group=1)
     width = shape[order[-1]]
-    ref = lowering.builder.view(
-        made.ref, ref.spec.rows // width, width, sizes=[ref.spec.rows], strides=[1]
-    )
-    return replace(made, ref=ref)
-
-
-def _flat(value: Quantised, order: tuple[int, ...]) -> Quantised:
-    """Return the value with a last dimension of one element, in an order."""
-    turned = value.permuted(order)
-    shape, strides = (*turned.shape, 1), (*turned.strides, 1)
-    front = len(shape) - 3
-    if front < 0:
-        shape, strides = (1,) * -front + shape, (0,) * -front + strides
-    return replace(turned, shape=shape, strides=strides)
+    ref = lowering.builder.view(ref, size // width, width, sizes=[size], strides=[1])
+    return dense(ref, choice.scale, shape, order)
 
 
 def div(lowering: Lowering, node: Node) -> Value:
@@ -245,67 +234,13 @@ def _mapped(node: Node, mask: MaskValue, expression: expressions.Expression) -> 
     return MaskValue(mask.view, low, high)
 
 
-def concat(lowering: Lowering, node: Node) -> Quantised:
-    """RESCALE what differs to one scale, then CONCAT columns, three at a time."""
-    shape, dim = lowering.shape(node), node.attributes["dim"]
-    sides = [_side(lowering, node, at) for at in range(len(node.inputs))]
-    if len({(side.dtype, side.scale) for side in sides}) > 1:
-        choice = lowering.choice(node)
-        sides = [_to(lowering, side, choice) for side in sides]
-    rest = [other for other in range(len(shape)) if other != dim]
-    parts = [lowering.layout.matrix(side, rest, [dim]) for side in sides]
-    while len(parts) > 1:
-        parts = [
-            lowering.builder.concat(*parts[at : at + 3])
-            if len(parts[at : at + 3]) > 1
-            else parts[at]
-            for at in range(0, len(parts), 3)
-        ]
-    return dense(parts[0], sides[0].scale, shape, [*rest, dim])
-
-
-def _to(lowering: Lowering, value: Quantised, choice: Choice) -> Quantised:
-    if value.dtype == choice.dtype and value.scale == choice.scale:
-        return value
-    c = requantisation(value.scale / choice.scale, 0.0, value.bound)
-    return lowering.rescaled(value, choice.dtype, choice.scale, c)
-
-
-def view(lowering: Lowering, node: Node) -> Value:
-    """Reshape, permute, slice, expand: of strides, not of elements."""
-    value = lowering.value(node)
-    if isinstance(value, MaskValue):
-        return replace(value, view=_seen(lowering, node, value.view))
-    if isinstance(value, Masked):
-        shape = value.scores.shape
-        keep = _seen(lowering, node, value.keep.expanded(shape))
-        return Masked(_seen(lowering, node, value.scores), keep)
-    return _seen(lowering, node, lowering.quantised(node))
-
-
-def _seen(lowering: Lowering, node: Node, value: Quantised) -> Quantised:
-    a = node.attributes
-    if node.op == "reshape":
-        return lowering.layout.reshaped(value, tuple(a["shape"]))
-    if node.op == "permute":
-        return value.permuted(a["dims"])
-    if node.op == "expand":
-        return value.expanded(tuple(a["shape"]))
-    return value.sliced(a["dim"], a["start"], a["step"], a["size"])
-
-
-def normalise(lowering: Lowering, node: Node) -> Quantised:
-    """Leave the last division to whoever reads the output."""
-    if node.output != lowering.graph.output:
-        raise node.refuse(
-            "it is in the middle of the model",
-            instead="a layer norm; at the end, the reader divides",
-        )
-    return lowering.quantised(node)
-
-
 ELEMENTS: Mapping[str, Rule] = {
-    "add": add, "sub": add, "mul": mul, "div": div, "affine": affine, "clamp": clamp,
-    "pointwise": pointwise, "masked_fill": masked_fill, "concat": concat, "reshape": view,
-    "permute": view, "slice": view, "expand": view, "normalise": normalise,
-}  # fmt: skip
+    "add": add,
+    "sub": add,
+    "mul": mul,
+    "div": div,
+    "affine": affine,
+    "clamp": clamp,
+    "pointwise": pointwise,
+    "masked_fill": masked_fill,
+}

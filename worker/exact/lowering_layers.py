@@ -8,7 +8,7 @@ import numpy as np
 from oracle.exact.builder import Ref
 from oracle.exact.dtypes import DType
 from worker.exact.graph import Array, Node
-from worker.exact.layout import Quantised, dense, stored_order
+from worker.exact.layout import Quantised, dense
 from worker.exact.lowering import Lowering, Masked, Rule
 from worker.exact.policy import Choice
 from worker.exact.scaling import quantise_rows, quantise_tensor, requantisation
@@ -30,7 +30,10 @@ def linear(lowering: Lowering, node: Node) -> Quantised:
     a = lowering.layout.matrix(x, range(rank - 1), [rank - 1])
     choice = lowering.choice(node)
     weights, bias = _weights(lowering, node)
-    ref = _dot(lowering, node, a, x.scale, weights, bias, choice, a.spec.rows)
+    ref = _dot(
+        lowering, node, a, scale=x.scale, weights=weights, bias=bias, choice=choice,
+        group=a.spec.rows,
+    )  # fmt: skip
     return dense(ref, choice.scale, lowering.shape(node))
 
 
@@ -42,7 +45,7 @@ def _weights(lowering: Lowering, node: Node) -> tuple[Array, Array | float]:
 
 
 def _dot(
-    lowering: Lowering, node: Node, a: Ref, scale: float, weights: Array, bias: Array | float,
+    lowering: Lowering, node: Node, a: Ref, *, scale: float, weights: Array, bias: Array | float,
     choice: Choice, group: int,
 ) -> Ref:  # fmt: skip
     """DOT with constant weights [rows of b, K]; real factors go into the channels."""
@@ -90,11 +93,17 @@ def conv2d(lowering: Lowering, node: Node) -> Quantised:
     out, _, *kernel = weights.shape
     groups = a["groups"]
     _, _, rows, cols = lowering.shape(node)
-    image = padded(lowering, lowering.quantised(node), a["padding"])
-    windows = _windows(lowering, image, kernel, a, (rows, cols), groups)
+    x = lowering.quantised(node)
+    if x.shape[0] != 1:
+        raise node.refuse(f"a batch of {x.shape[0]} images", instead="a sample with a batch of 1")
+    image = padded(lowering, x, a["padding"])
+    windows = _windows(lowering, image, a, kernel=kernel, size=(rows, cols), groups=groups)
     choice = lowering.choice(node)
     flat = weights.transpose(0, 2, 3, 1).reshape(out, -1)  # (C, kh, kw) → (kh, kw, C)
-    ref = _dot(lowering, node, windows, image.scale, flat, bias, choice, rows * cols)
+    ref = _dot(
+        lowering, node, windows, scale=image.scale, weights=flat, bias=bias, choice=choice,
+        group=rows * cols,
+    )  # fmt: skip
     made = dense(ref, choice.scale, (1, groups, rows, cols, out // groups))
     if groups == 1:
         return dense(ref, choice.scale, (1, out, rows, cols), (0, 2, 3, 1))
@@ -103,8 +112,8 @@ def conv2d(lowering: Lowering, node: Node) -> Quantised:
 
 
 def _windows(
-    lowering: Lowering, image: Quantised, kernel: Sequence[int], a: Mapping[str, tuple[int, int]],
-    size: tuple[int, int], groups: int,
+    lowering: Lowering, image: Quantised, a: Mapping[str, tuple[int, int]], *,
+    kernel: Sequence[int], size: tuple[int, int], groups: int,
 ) -> Ref:  # fmt: skip
     """Return groups · rows · cols rows of kh · kw · C/groups elements."""
     _, channel_count, height, width = image.shape
@@ -124,12 +133,12 @@ def _windows(
         ref,
         groups * math.prod(size),
         math.prod(kernel) * part,
-        [groups, *size, *kernel, part],
-        [
+        sizes=[groups, *size, *kernel, part],
+        strides=[
             per_group, stride[0] * row, stride[1] * pixel, dilation[0] * row, dilation[1] * pixel,
             element,
         ],
-        base,
+        base=base,
     )  # fmt: skip
 
 
@@ -149,80 +158,9 @@ def padded(
     return dense(ref, image.scale, shape, (0, 2, 3, 1))
 
 
-def max_pool(lowering: Lowering, node: Node) -> Quantised:
-    """MAX over windows; the border is the least number, which never wins."""
-    x = lowering.quantised(node)
-    rows = _pool_rows(lowering, node, x, node.attributes["dilation"], x.dtype.minimum)
-    _, count, *size = lowering.shape(node)
-    ref = lowering.builder.max(rows, cols=count)
-    return dense(ref, x.scale, (1, count, *size), (0, 2, 3, 1))
-
-
-def avg_pool(lowering: Lowering, node: Node) -> Quantised:
-    """MEAN over windows, the border counted."""
-    x = lowering.quantised(node)
-    rows = _pool_rows(lowering, node, x, (1, 1), 0)
-    _, count, *size = lowering.shape(node)
-    ref, choice = _mean(lowering, node, rows, x, count, None)
-    return dense(ref, choice.scale, (1, count, *size), (0, 2, 3, 1))
-
-
-def _pool_rows(
-    lowering: Lowering, node: Node, x: Quantised, dilation: tuple[int, int], border: int
-) -> Ref:
-    """Return one row of window elements for each place and channel."""
-    a = node.attributes
-    image = padded(lowering, x, a["padding"], border)
-    _, count, rows, cols = lowering.shape(node)
-    _, channel, row, pixel = image.strides
-    return lowering.layout.strided(
-        image.ref, rows * cols * count, math.prod(a["kernel"]),
-        [rows, cols, count, *a["kernel"]],
-        [a["stride"][0] * row, a["stride"][1] * pixel, channel, dilation[0] * row,
-         dilation[1] * pixel],
-        image.base,
-    )  # fmt: skip
-
-
-def _mean(
-    lowering: Lowering, node: Node, rows: Ref, x: Quantised, cols: int, mask: Ref | None
-) -> tuple[Ref, Choice]:
-    choice = lowering.choice(node)
-    if choice.dtype == DType.U16:  # MEAN has no u16
-        choice = Choice(DType.I16, choice.limit)
-    c = channels(lowering, x.scale / choice.scale / 2**16, 0.0, x.bound * 2**16)
-    return lowering.builder.mean(rows, c, dtype=choice.dtype, mask=mask, cols=cols), choice
-
-
-def mean(lowering: Lowering, node: Node) -> Quantised:
-    """MEAN over dimensions; a sum is a mean that is worth more."""
-    x = lowering.quantised(node)
-    dims = node.attributes["dims"]
-    kept = [dim for dim in stored_order(x) if dim not in dims]
-    rows = lowering.layout.matrix(x, kept, dims)
-    shape = tuple(1 if dim in dims else size for dim, size in enumerate(x.shape))
-    width = x.shape[kept[-1]] if kept else 1
-    count = math.prod(x.shape[dim] for dim in dims)
-    worth = 1 if node.op == "mean" else count
-    seen = Quantised(x.ref, x.scale * worth, x.shape, x.strides, x.base)
-    ref, choice = _mean(lowering, node, rows, seen, width, None)
-    made = dense(ref, choice.scale, shape, [*dims, *kept])
-    return lowering.layout.reshaped(made, lowering.shape(node))
-
-
-def masked_mean(lowering: Lowering, node: Node) -> Quantised:
-    """MEAN over the tokens that a mask keeps."""
-    x, mask = lowering.quantised(node), lowering.quantised(node, 1)
-    rows = lowering.layout.matrix(x, (0, 2), (1,))
-    mask = lowering.layout.reshaped(mask, (1, x.shape[1]))
-    keep = lowering.layout.matrix(mask, (0,), (1,))
-    ref, choice = _mean(lowering, node, rows, x, x.shape[2], keep)
-    return dense(ref, choice.scale, lowering.shape(node))
-
-
 def layer_norm(lowering: Lowering, node: Node) -> Quantised:
     """LAYERNORM: γ in units of 2⁻¹⁶ deviations, β in the channels' bias."""
-    x = signed(lowering, lowering.quantised(node))
+    x = signed(lowering, lowering.quantised(node), narrow=True)
     width, rank = x.shape[-1], len(x.shape)
     gamma, beta = (lowering.constant(node, at) for at in (1, 2))
     choice = lowering.choice(node)
@@ -241,7 +179,8 @@ def softmax(lowering: Lowering, node: Node) -> Quantised:
     """SOFTMAX with a table of e^−d; masked scores bring their mask."""
     value = lowering.value(node)
     keep = value.keep if isinstance(value, Masked) else None
-    x = signed(lowering, value.scores if isinstance(value, Masked) else lowering.quantised(node))
+    scores = value.scores if isinstance(value, Masked) else lowering.quantised(node)
+    x = signed(lowering, scores, narrow=True)
     rank = len(x.shape)
     rows = lowering.layout.matrix(x, range(rank - 1), [rank - 1])
     entries = lowering.policy.exp_entries
@@ -262,9 +201,10 @@ def softmax(lowering: Lowering, node: Node) -> Quantised:
         if any(keep.strides[dim] for dim in range(rank - 1) if x.shape[dim] > 1):
             mask = lowering.layout.matrix(keep, range(rank - 1), [rank - 1])
         else:
-            mask = lowering.layout.strided(
-                keep.ref, 1, x.shape[-1], x.shape[-1:], keep.strides[-1:], keep.base
-            )
+            one = keep
+            for dim in range(rank - 1):
+                one = one.sliced(dim, 0, 1, 1)
+            mask = lowering.layout.laid_out(one, 1, x.shape[-1])
     choice = lowering.choice(node)
     dtype = DType.U16 if choice.dtype.size == 2 else DType.U8
     ref = lowering.builder.softmax(rows, exp, dtype=dtype, mask=mask, shift=shift)
@@ -281,32 +221,26 @@ def embedding(lowering: Lowering, node: Node) -> Quantised:
     dtype = lowering.choice(node).dtype
     dtype = {DType.U8: DType.I8, DType.U16: DType.I16}.get(dtype, dtype)
     held = as_constant(lowering, table, dtype)
-    row = lowering.layout.strided(
-        ids.ref, 1, math.prod(ids.shape), ids.shape, ids.strides, ids.base
-    )
+    row = lowering.layout.laid_out(ids, 1, math.prod(ids.shape))
     return dense(lowering.builder.gather(row, held.ref), held.scale, lowering.shape(node))
 
 
-def argmax(lowering: Lowering, node: Node) -> Quantised:
-    """ARGMAX of each row."""
-    x = lowering.quantised(node)
-    rank = len(x.shape)
-    rows = lowering.layout.matrix(x, range(rank - 1), [rank - 1])
-    return dense(lowering.builder.argmax(rows), 1.0, lowering.shape(node))
-
-
-def signed(lowering: Lowering, value: Quantised) -> Quantised:
-    """Return an unsigned value in the next wider signed dtype, without loss."""
+def signed(lowering: Lowering, value: Quantised, *, narrow: bool = False) -> Quantised:
+    """Return an unsigned value in a signed dtype: without loss, unless i32 is too wide."""
     if value.dtype in (DType.I8, DType.I16, DType.I32):
         return value
-    wide, bits = (DType.I16, 7) if value.dtype == DType.U8 else (DType.I32, 8)
-    factor = 2**bits
-    c = requantisation(float(factor), 0.0, value.bound)
+    wide, factor = (DType.I16, 2.0**7) if value.dtype == DType.U8 else (DType.I32, 2.0**8)
+    if narrow and wide == DType.I32:
+        wide, factor = DType.I16, 0.5
+    c = requantisation(factor, 0.0, value.bound)
     return lowering.rescaled(value, wide, value.scale / factor, c)
 
 
 LAYERS: Mapping[str, Rule] = {
-    "linear": linear, "matmul": matmul, "conv2d": conv2d, "max_pool": max_pool,
-    "avg_pool": avg_pool, "mean": mean, "sum": mean, "masked_mean": masked_mean,
-    "layer_norm": layer_norm, "softmax": softmax, "embedding": embedding, "argmax": argmax,
-}  # fmt: skip
+    "linear": linear,
+    "matmul": matmul,
+    "conv2d": conv2d,
+    "layer_norm": layer_norm,
+    "softmax": softmax,
+    "embedding": embedding,
+}

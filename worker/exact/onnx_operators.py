@@ -10,9 +10,8 @@ import torch
 
 from worker.exact import aten
 from worker.exact.expressions import Expression, X, clamp
-from worker.exact.tracing import Call, Dynamic, Trace
+from worker.exact.tracing import Call, Converter, Dynamic, Trace
 
-Converter = Callable[[Trace, Call], Mapping[str, Any]]
 SHAPE_ONLY = frozenset({"Shape", "Size", "ConstantOfShape"})
 
 
@@ -164,11 +163,11 @@ def _slice(trace: Trace, call: Call) -> Mapping[str, Any]:
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         if step < 1:
             raise trace.refuse("Slice", f"a step of {step}", instead="positive steps")
-        axis %= len(shape)
-        places = range(shape[axis])[start:end:step]
-        shape[axis] = len(places)
+        dim = axis % len(shape)
+        places = range(shape[dim])[start:end:step]
+        shape[dim] = len(places)
         name = trace.emit(
-            "slice", [name], trace.fresh(call.output), shape, dim=axis, start=places.start,
+            "slice", [name], trace.fresh(call.output), shape, dim=dim, start=places.start,
             step=step, size=len(places),
         )  # fmt: skip
     return {call.output: Dynamic(name, call.results[0])}

@@ -52,18 +52,20 @@ def compose_pointwise(graph: Graph) -> Graph:
 
 def name_pointwise(graph: Graph) -> Graph:
     """Turn functions that need no table into what they are: `affine` and `clamp`."""
-    nodes = []
-    for node in graph.nodes:
-        if node.op == "pointwise":
-            expression = node.attributes["expression"]
-            line, limits = expressions.as_affine(expression), expressions.as_clamp(expression)
-            if line is not None:
-                scale, offset = (np.asarray(value, np.float64) for value in line)
-                node = replace(node, op="affine", attributes={"scale": scale, "offset": offset})
-            elif limits is not None:
-                node = replace(node, op="clamp", attributes={"limits": limits})
-        nodes.append(node)
-    return graph.with_nodes(nodes)
+    return graph.with_nodes([_named(node) for node in graph.nodes])
+
+
+def _named(node: Node) -> Node:
+    if node.op != "pointwise":
+        return node
+    expression = node.attributes["expression"]
+    line, limits = expressions.as_affine(expression), expressions.as_clamp(expression)
+    if line is not None:
+        scale, offset = (np.asarray(value, np.float64) for value in line)
+        return replace(node, op="affine", attributes={"scale": scale, "offset": offset})
+    if limits is not None:
+        return replace(node, op="clamp", attributes={"limits": limits})
+    return node
 
 
 def merge_affine(graph: Graph) -> Graph:
@@ -72,16 +74,16 @@ def merge_affine(graph: Graph) -> Graph:
 
 
 def _fold_back(graph: Graph) -> Graph:
-    users, nodes, constants = graph.users(), [], {}
+    users = graph.users()
+    constants: dict[str, Array] = {}
     done: dict[str, Node] = {}
     for node in graph.nodes:
         before = done.get(node.inputs[0] or "") if node.op == "affine" else None
-        alone = before is not None and len(users.get(before.output, ())) == 1
-        folded = _into(before, node, graph, constants) if before is not None and alone else None
-        node = folded or node  # `before` has no reader left, so it is dropped
-        nodes.append(node)
-        done[node.output] = node
-    return graph.with_nodes(nodes, constants)
+        folded = None
+        if before is not None and len(users[before.output]) == 1:
+            folded = _into(before, node, graph, constants)
+        done[node.output] = folded or node  # `before` has no reader left, so it is dropped
+    return graph.with_nodes(done.values(), constants)
 
 
 def _into(before: Node, node: Node, graph: Graph, constants: dict[str, Array]) -> Node | None:
@@ -149,7 +151,7 @@ def _fold_forward(graph: Graph) -> Graph:
 
 def fuse_clamp(graph: Graph) -> Graph:
     """Let the requantisation before a ReLU do it: an unsigned result cannot be negative."""
-    users, nodes = graph.users(), []
+    users = graph.users()
     done: dict[str, Node] = {}
     for node in graph.nodes:
         before = done.get(node.inputs[0] or "") if node.op == "clamp" else None
@@ -162,35 +164,33 @@ def fuse_clamp(graph: Graph) -> Graph:
             and len(users[before.output]) == 1
             and "low" not in before.attributes
         ):
-            node = replace(before.also(low=low, high=high), output=node.output)
-        nodes.append(node)
-        done[node.output] = node
-    return graph.with_nodes(nodes)
+            done[node.output] = replace(before.also(low=low, high=high), output=node.output)
+        else:
+            done[node.output] = node
+    return graph.with_nodes(done.values())
 
 
 def find_masked_mean(graph: Graph) -> Graph:
     """Recognise Σ(x·mask) / max(Σ mask, ε): the mean of the tokens that are there."""
-    made, nodes = graph.producers(), []
-    for node in graph.nodes:
-        if node.op == "div" and None not in node.inputs:
-            above, below = (_through_views(made, name or "") for name in node.inputs)
-            product = _through_views(made, above.inputs[0] or "") if above else None
-            if (
-                above is not None
-                and above.op == "sum"
-                and above.attributes["dims"] == (1,)
-                and product is not None
-                and product.op == "mul"
-                and below is not None
-                and _is_count(made, below)
-            ):
-                shapes = [graph.shapes[name or ""] for name in product.inputs]
-                first = 0 if shapes[0] == graph.shapes[product.output] else 1
-                if _is_mask(graph, made, product.inputs[1 - first] or ""):
-                    inputs = (product.inputs[first], product.inputs[1 - first])
-                    node = replace(node, op="masked_mean", inputs=inputs, attributes={})
-        nodes.append(node)
-    return graph.with_nodes(nodes)
+    made = graph.producers()
+    return graph.with_nodes([_masked_mean(graph, made, node) or node for node in graph.nodes])
+
+
+def _masked_mean(graph: Graph, made: dict[str, Node], node: Node) -> Node | None:
+    if node.op != "div":
+        return None
+    above, below = (_through_views(made, name or "") for name in node.inputs)
+    if above is None or below is None or above.op != "sum" or above.attributes["dims"] != (1,):
+        return None
+    product = _through_views(made, above.inputs[0] or "")
+    if product is None or product.op != "mul" or not _is_count(made, below):
+        return None
+    x, mask = product.inputs
+    if graph.shapes[x or ""] != graph.shapes[product.output]:
+        x, mask = mask, x
+    if not _is_mask(graph, made, mask or ""):
+        return None
+    return replace(node, op="masked_mean", inputs=(x, mask), attributes={})
 
 
 def _through_views(made: dict[str, Node], name: str) -> Node | None:
@@ -222,16 +222,17 @@ def _is_mask(graph: Graph, made: dict[str, Node], name: str) -> bool:
 
 def find_normalise(graph: Graph) -> Graph:
     """Recognise x / max(‖x‖, ε)."""
-    made, nodes = graph.producers(), []
-    for node in graph.nodes:
-        if node.op == "div" and node.inputs[1] in made:
-            below = made[node.inputs[1] or ""]
-            while below.op in ("clamp", "expand", "pointwise") and below.inputs[0] in made:
-                below = made[below.inputs[0] or ""]
-            if below.op == "norm" and below.inputs[0] == node.inputs[0]:
-                node = replace(node, op="normalise", inputs=node.inputs[:1])
-        nodes.append(node)
-    return graph.with_nodes(nodes)
+    made = graph.producers()
+    return graph.with_nodes([_normalise(made, node) or node for node in graph.nodes])
+
+
+def _normalise(made: dict[str, Node], node: Node) -> Node | None:
+    below = made.get(node.inputs[1] or "") if node.op == "div" else None
+    while below is not None and below.op in ("clamp", "expand", "pointwise"):
+        below = made.get(below.inputs[0] or "")
+    if below is None or below.op != "norm" or below.inputs[0] != node.inputs[0]:
+        return None
+    return replace(node, op="normalise", inputs=node.inputs[:1])
 
 
 PASSES: tuple[Pass, ...] = (

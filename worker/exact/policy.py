@@ -6,7 +6,7 @@ another policy, or a pass over the float graph, never a branch in the lowering.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from oracle.exact.dtypes import DType
 from worker.exact.calibration import Statistics
@@ -62,9 +62,10 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """8 bits where nothing else is said; 16 for outputs, sums before a layer norm, and tables.
+    """8 bits where nothing else is said; 16 for outputs, scores and around layer norms.
 
-    `dtypes` names a width by role or by the name of a value (which wins): "8" or "16".
+    `bits` says 8 or 16 by role, or by the name of a value, which wins; `clip` how ranges follow from
+    the calibration data.
     """
 
     bits: Mapping[str, int] = field(default_factory=dict)
@@ -73,8 +74,8 @@ class Calibrated:
     weight_bits: int = 8
     exp_entries: int = 1024
 
-    _DEFAULTS = {
-        "output": 16, "score": 16, "sum": 16, "layer_norm": 16, "embedding": 16, "table": 16,
+    _DEFAULTS: ClassVar[Mapping[str, int]] = {
+        "output": 16, "score": 16, "sum": 16, "layer_norm": 16, "embedding": 16,
         "masked_mean": 16, "pooled": 16, "softmax": 8,
     }  # fmt: skip
 

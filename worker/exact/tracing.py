@@ -4,7 +4,7 @@ Running a sample gives every shape and folds every constant (positions, masks, s
 second implementation of the framework's rules. A value is *dynamic* when it depends on an input.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,6 +152,22 @@ class Trace:
         """Return the graph, without what does not reach the output."""
         graph = Graph(self._inputs, output, (), {}, dict(self._shapes))
         return graph.with_nodes(self._nodes, self._constants)
+
+
+Values = Mapping[str, Any]
+Converter = Callable[[Trace, Call], Values]
+
+
+def first(call: Call, name: str) -> Values:
+    """Return the call's first result as the value of that name."""
+    return {call.output: Dynamic(name, call.results[0])}
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """Return the two numbers of a list; one number stands for both."""
+    if isinstance(value, int):
+        return value, value
+    return int(value[0]), int(value[-1])
 
 
 def _scalar(side: Any) -> Any:

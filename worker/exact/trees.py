@@ -93,10 +93,10 @@ def compile_trees(
         raise ModelUnsupported("a regression has no classes", hint='ask for answer="scores"')
     trees = _with_base(ensemble)
     thresholds = _thresholds(ensemble.features, trees)
-    scale = _scale(trees, len(ensemble.base))
+    scale = _scale(trees)
     builder = Builder()
     code = Ranks(name, thresholds, ensemble.missing, ensemble.precision)
-    scores = _scores(builder, builder.input(code.spec), trees, thresholds, scale, ensemble)
+    scores = _scores(builder, builder.input(code.spec), trees, thresholds, scale)
     shape: tuple[int, ...] = (1, len(ensemble.base))
     if answer == "class":
         if ensemble.binary:
@@ -190,9 +190,8 @@ def _thresholds(features: int, groups: Sequence[Sequence[Tree]]) -> tuple[tuple[
     return tuple(tuple(sorted(limits)) for limits in found)
 
 
-def _scale(groups: Sequence[Sequence[Tree]], outputs: int) -> float:
+def _scale(groups: Sequence[Sequence[Tree]]) -> float:
     """Return the power of two that leaves are counted in: no sum of leaves leaves i32."""
-    assert outputs == len(groups)
     largest = max(
         sum(float(np.abs(tree.value[tree.left < 0]).max()) for tree in group) for group in groups
     )
@@ -202,13 +201,13 @@ def _scale(groups: Sequence[Sequence[Tree]], outputs: int) -> float:
 
 def _scores(
     builder: Builder, ranks: Ref, groups: Sequence[Sequence[Tree]],
-    thresholds: tuple[tuple[float, ...], ...], scale: float, ensemble: Ensemble,
+    thresholds: tuple[tuple[float, ...], ...], scale: float,
 ) -> Ref:  # fmt: skip
     trees = [tree for group in groups for tree in group]
     nodes, depth = _nodes(trees, thresholds, scale)
     table = builder.constant(nodes.reshape(1, -1), DType.NODE)
     values = builder.tree(ranks, table, trees=len(trees), depth=depth)
-    outputs, each = len(ensemble.base), len(groups[0])
+    outputs, each = len(groups), len(groups[0])
     while each > 1:
         width = next(w for w in range(min(each, MAX_SUMMED), 0, -1) if each % w == 0)
         if width == 1:  # a prime above the limit

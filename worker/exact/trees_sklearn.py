@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from oracle.exact.quantisation import Missing
 from worker.errors import ModelUnsupported
 from worker.exact.graph import Array
 from worker.exact.trees import Ensemble, Tree, below
@@ -69,7 +70,7 @@ def _ensemble(
     factor: float,
 ) -> Ensemble:  # fmt: skip
     features = int(model.n_features_in_)
-    missing = ("nan",) * features
+    missing: tuple[Missing, ...] = ("nan",) * features
     return Ensemble(trees, base, features, "float32", missing, factor=factor, classes=classes)
 
 

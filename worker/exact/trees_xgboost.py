@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from oracle.exact.quantisation import Missing
 from worker.errors import ModelUnsupported, WeightsInvalid
 from worker.exact.trees import Ensemble, Tree
 
@@ -69,7 +70,8 @@ def _read(learner: Mapping[str, Any], rounds: int | None, labels: tuple[str, ...
         )
     )
     classes = _classes(objective, outputs, labels)
-    return Ensemble(trees, base, features, "float32", ("nan",) * features, classes=classes)
+    missing: tuple[Missing, ...] = ("nan",) * features
+    return Ensemble(trees, base, features, "float32", missing, classes=classes)
 
 
 def _base(text: str, objective: str, outputs: int) -> tuple[float, ...]:
