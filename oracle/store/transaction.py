@@ -2,7 +2,8 @@
 
 from oracle.store.chain_part import ChainPart
 from oracle.store.job_part import JobPart
+from oracle.store.reply_part import ReplyPart
 
 
-class Transaction(ChainPart, JobPart):
+class Transaction(ChainPart, JobPart, ReplyPart):
     """What `Store.begin` and `Store.read` hand out; of no use after their block."""
