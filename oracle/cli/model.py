@@ -8,7 +8,7 @@ import typer
 from oracle.cli import options, output
 from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
-from oracle.services import models, publishing, verification, wallets
+from oracle.services import compiling, models, publishing, verification, wallets
 from oracle.services.amounts import format_amount, format_duration, format_share, format_time
 from oracle.services.models import ModelDetail, ModelInfo, VersionInfo
 from oracle.services.publishing import Offer, PublishedVersion
@@ -36,7 +36,8 @@ def register(app: typer.Typer) -> None:
     command(
         group, "publish",
         key=True,
-        example="tallystick model publish build/digits --fee 0.05 --key owner",
+        example="tallystick model publish build/digits --fee 0.05 --key owner\n"
+        "tallystick model publish build/digits --exact --samples digits.npz --key owner",
     )(_publish)  # fmt: skip
     command(group, "list", example="tallystick model list")(_list)
     command(group, "show", example="tallystick model show digits-cnn")(_show)
@@ -67,6 +68,18 @@ def _publish(
     data_share: DataShare = None,
     insured: Insured = None,
     challenge_window: Window = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compile to integers: a contract can convict.")
+    ] = False,
+    samples: Annotated[
+        Path | None,
+        typer.Option(
+            "--samples",
+            metavar="FILE.npz",
+            help="For --exact: inputs by name and labels; half calibrate, half are held out. "
+            "DIR/samples.npz by default.",
+        ),
+    ] = None,
     update_interval: Annotated[
         int,
         options.duration(
@@ -86,12 +99,26 @@ def _publish(
         update_interval=update_interval,
     )
     model_id = models.select(session.context, model).model_id if model else None
+    if exact:
+        folder = _compile(session, folder, samples)
+    elif samples is not None:
+        raise InputInvalid("--samples needs --exact: a float version is published as it is")
     with session.bars() as bars:
         done = publishing.publish(
             session.context, wallet, folder, offer,
             model_id=model_id, say=bars.say, progress=bars.bytes_done,
         )  # fmt: skip
     session.show(done, _published(done))
+
+
+def _compile(session: Session, folder: Path, samples: Path | None) -> Path:
+    """Compile a folder beside it; say what the integers kept of the float model."""
+    with session.bars() as bars:
+        made = compiling.compile_exact(
+            folder, samples, lambda done, total: bars.bytes_done("compiling", done, total)
+        )
+    session.note(compiling.describe(made.report))
+    return made.folder
 
 
 def _list(

@@ -11,9 +11,9 @@ from oracle.errors import InputInvalid, NotFound, PermanentError
 from oracle.ipfs.blockstore import BlockStore
 from oracle.ipfs.cid import parse
 from oracle.ipfs.unixfs import file_cid
+from oracle.services.builders import Build
 from oracle.services.demo import gas, tamper
 from oracle.services.demo.books import Books, Holding, tabulate
-from oracle.services.demo.builders import Build
 from oracle.services.demo.gas import GasOf, Transaction
 from oracle.services.demo.record import ExpectationFailed, Record
 from oracle.services.demo.screen import Screen

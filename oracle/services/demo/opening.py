@@ -7,7 +7,7 @@ from oracle.protocol.canonical import sha256
 from oracle.protocol.manifest import MAX_BYTES
 from oracle.services import access, models, operators, publishing, wallets
 from oracle.services.amounts import format_amount, format_share
-from oracle.services.demo.builders import Build
+from oracle.services.builders import Build
 from oracle.services.demo.record import ModelFacts
 from oracle.services.demo.stage import Stage
 from oracle.services.devnet.network import STAKE

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from oracle.ipfs.client import IpfsClient
+from oracle.services.builders import Build
 from oracle.services.demo import answers, books, closing, opening, trouble
-from oracle.services.demo.builders import Build
 from oracle.services.demo.record import Record
 from oracle.services.demo.screen import Screen
 from oracle.services.demo.stage import Stage

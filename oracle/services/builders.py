@@ -1,33 +1,38 @@
-"""Builds the two models in processes of their own, beside whatever else happens meanwhile.
+"""Builds models in processes of their own, beside whatever else happens meanwhile.
 
-`oracle` never imports torch, so the example programs are run, not imported. They print
+`oracle` never imports torch, so compilers and example programs are run, not imported. They print
 `<what> <done>/<total>` lines.
 """
 
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from oracle.errors import PermanentError
-from oracle.services.demo.screen import Update
 
-PROJECT = Path(__file__).resolve().parents[3]  # where `examples` can be imported
+PROJECT = Path(__file__).resolve().parents[2]  # where `examples` can be imported
+
+
+Update = Callable[[int, int], None]  # (done, total)
 
 
 class Build:
     """One model that is being built; use as a context manager."""
 
-    def __init__(self, module: str, folder: Path, *options: str) -> None:
-        """Start building into `folder`."""
+    def __init__(
+        self, module: str, folder: Path, *options: str, source: Path | None = None
+    ) -> None:
+        """Start building into `folder`, from `source` if the program takes one."""
         self.folder = folder
         self.module = module
         self._lines: list[str] = []
         self._seen: Update = lambda _done, _total: None
         folder.parent.mkdir(parents=True, exist_ok=True)
-        self._process = _start([sys.executable, "-m", module, str(folder), *options])
+        places = [str(place) for place in (source, folder) if place is not None]
+        self._process = _start([sys.executable, "-m", module, *places, *options])
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -47,6 +52,11 @@ class Build:
                 hint="run it alone; it needs the packages of requirements.txt",
             )
         return self.folder
+
+    @property
+    def last_line(self) -> str:
+        """What the program printed last."""
+        return self._lines[-1] if self._lines else ""
 
     def __enter__(self) -> "Build":
         return self
