@@ -64,14 +64,15 @@ class Policy(Protocol):
 class Calibrated:
     """8 bits where nothing else is said; 16 for outputs, scores and around layer norms.
 
-    `bits` says 8 or 16 by role, or by the name of a value, which wins; `clip` how ranges follow from
-    the calibration data.
+    `bits` says 8 or 16 by role, or by the name of a value, which wins; `clip` how ranges follow
+    from the data; 16 bits have room for values `headroom` times as large as any that were seen.
     """
 
     bits: Mapping[str, int] = field(default_factory=dict)
     clip: Clip = "largest"
     percentile: float = 99.99
     weight_bits: int = 8
+    headroom: float = 2.0
     exp_entries: int = 1024
 
     _DEFAULTS: ClassVar[Mapping[str, int]] = {
@@ -91,6 +92,8 @@ class Calibrated:
     def _limit(self, statistics: Statistics, dtype: DType) -> float:
         if self.clip == "percentile":
             return statistics.percentile(self.percentile)
+        if dtype.size == 2:
+            return statistics.largest * self.headroom
         if self.clip == "least_error":
             return statistics.least_error(dtype.maximum)
         return statistics.largest

@@ -70,7 +70,8 @@ def _ensemble(
     factor: float,
 ) -> Ensemble:  # fmt: skip
     features = int(model.n_features_in_)
-    missing: tuple[Missing, ...] = ("nan",) * features
+    nan: Missing = "nan"
+    missing = (nan,) * features
     return Ensemble(trees, base, features, "float32", missing, factor=factor, classes=classes)
 
 

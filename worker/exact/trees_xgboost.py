@@ -70,7 +70,8 @@ def _read(learner: Mapping[str, Any], rounds: int | None, labels: tuple[str, ...
         )
     )
     classes = _classes(objective, outputs, labels)
-    missing: tuple[Missing, ...] = ("nan",) * features
+    nan: Missing = "nan"
+    missing = (nan,) * features
     return Ensemble(trees, base, features, "float32", missing, classes=classes)
 
 
