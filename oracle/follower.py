@@ -13,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from oracle import jobs
+from oracle import jobs, replies
 from oracle.chain.events import OperatorAuthorized, Requested
 from oracle.chain.logs import decode, decode_all, keys, topic_of
 from oracle.chain.reorg import common_block
@@ -178,15 +178,23 @@ class Follower:
             if request_id in known or request_id not in asked or concerns_me(asked[request_id])
         }
         folded: list[Job] = []
+        owing = tx.owing(mine)
         for request_id, logs in tx.logs_of_all(mine).items():
             first, *later = decode_all(logs) or (None,)
             job = known.get(request_id)
             if not isinstance(first, Requested):
                 tx.delete_job(request_id)
-            elif job is not None:
+                tx.owe(request_id, ())
+                continue
+            if job is not None:
                 folded.append(jobs.refold(job, first, later))
             elif concerns_me(first):
                 folded.append(jobs.from_events(first, later))
+            else:
+                continue
+            demands = replies.owed(folded[-1], later, self._operator)
+            if demands or request_id in owing:
+                tx.owe(request_id, demands)
         tx.put_jobs(folded)
 
     def _concerns(self, tx: Transaction) -> Callable[[Requested], bool]:

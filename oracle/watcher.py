@@ -21,15 +21,17 @@ from oracle import jobs
 from oracle import logs as logging
 from oracle.chain import keys
 from oracle.chain.events import VersionPublished
-from oracle.chain.logs import decode_all, topic_of
+from oracle.chain.logs import topic_of
 from oracle.chain.rpc import Rpc, RpcError
 from oracle.chain.scan import Scanner
+from oracle.chain.versions import record_of
 from oracle.config import Settings
-from oracle.errors import ConfigInvalid, NotFound, TallystickError, TransientError
+from oracle.errors import ConfigInvalid, TallystickError, TransientError
 from oracle.follower import Chain, Followed, Follower
 from oracle.jobs import Clock, Operator
 from oracle.metrics import WatcherMetrics, serving
 from oracle.queue import CeleryQueue, JobQueue, Parcel, parcels
+from oracle.replies import Replies
 from oracle.store.facts import RewindNeeded
 from oracle.store.job import Job, State, Step
 from oracle.store.store import Store
@@ -77,7 +79,7 @@ class Watcher:
             queue: where messages go.
             operator: whose jobs these are.
             contracts: the deployment that is watched.
-            queue_name: from role (`infer`, `submit`) to the operator's queue.
+            queue_name: from role (`infer`, `submit`, …) to the operator's queue.
             finality_depth: blocks below the head that count as final.
             now: wall clock, unix seconds.
             metrics: what is counted.
@@ -95,6 +97,7 @@ class Watcher:
         self._queue = queue
         self._operator = operator
         self._queue_name = queue_name
+        self._replies = Replies(store, queue, queue_name, self._version)
         self._now = now
         self._metrics = metrics or WatcherMetrics()
         self._log = structlog.get_logger("tallystick.watcher")
@@ -128,7 +131,18 @@ class Watcher:
             messages += len(outgoing)
             if looked < BATCH:
                 break
-        return messages
+        return messages + self._reply(generation)
+
+    def _reply(self, generation: str) -> int:
+        """Put on the queue what disputes wait for; return messages."""
+        with self._store.read() as tx:
+            known = tx.blocks()
+        if not known:
+            return 0
+        sent = self._replies.send(Clock(known[0].timestamp, self._now(), generation))
+        for _ in range(sent):
+            self._metrics.sent("respond")
+        return sent
 
     def _conclude(self, generation: str) -> tuple[int, list[Parcel]]:
         wall = self._now()
@@ -177,13 +191,7 @@ class Watcher:
                     tx.put_jobs(jobs.sent(job, generation) for job in current)
 
     def _version(self, tx: Transaction, model_id: int, version: int) -> VersionRecord:
-        for event in decode_all(tx.logs_of_model(model_id, topic_of(VersionPublished))):
-            if isinstance(event, VersionPublished) and event.record.version == version:
-                return event.record
-        raise NotFound(
-            f"the store knows no version {version} of model {model_id}, but a request of it",
-            hint="move the store's file away: the watcher rebuilds it from the chain",
-        )
+        return record_of(tx.logs_of_model(model_id, topic_of(VersionPublished)), version)
 
     # ── The process ─────────────────────────────────────────────────────────────────────────────
 
@@ -254,6 +262,7 @@ def main(environ: Mapping[str, str]) -> int:
                 contracts.model_registry,
                 contracts.model_access,
                 contracts.operator_registry,
+                contracts.dispute_game,
             )
             metrics = WatcherMetrics()
             watcher = Watcher(

@@ -33,7 +33,9 @@ LAYERS = (
     words("oracle.config oracle.logs oracle.metrics oracle.protocol"),
     words("oracle.chain oracle.ipfs oracle.store"),
     words("oracle.exact"),
-    words("oracle.jobs oracle.queue oracle.follower oracle.watcher oracle.scheduler"),
+    words(
+        "oracle.jobs oracle.queue oracle.replies oracle.follower oracle.watcher oracle.scheduler"
+    ),
     words("oracle.services"),
     words("oracle.cli oracle.api oracle.web"),
 )
