@@ -5,14 +5,13 @@ Inputs and outputs carry the sample as their first axis: `[samples, rows, cols]`
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from oracle.exact import quantisation, version
-from oracle.exact.reference import execute
 from oracle.exact.version import Version
 from oracle.protocol.manifest import Manifest
 from oracle.types import Bytes32
+from worker.exact.executor import Executor
 from worker.runtimes.base import Array, Files, Params
+from worker.runtimes.tensors import running
 
 
 class ExactModel:
@@ -22,17 +21,13 @@ class ExactModel:
         assert manifest.exact is not None
         self._inputs = [quantisation.input_from_json(code).name for code in manifest.exact.inputs]
         self._output = quantisation.output_from_json(manifest.exact.output).name
-        self._loaded = loaded
+        self._executor = Executor(loaded.program, loaded.constants, device)
         self.nbytes = sum(loaded.constants.tree(n).stored.nbytes for n in loaded.constants)
 
     def run(self, inputs: Mapping[str, Array], params: Params) -> dict[str, Array]:
         """Answer one batch (see `base.Runtime`); exact versions take parameters as an input."""
-        columns = [inputs[name] for name in self._inputs]
-        program, constants = self._loaded.program, self._loaded.constants
-        answers = [
-            execute(program, constants, sample).output for sample in zip(*columns, strict=True)
-        ]
-        return {self._output: np.stack(answers)}
+        with running("the program"):
+            return {self._output: self._executor.run([inputs[name] for name in self._inputs])}
 
 
 def load(manifest: Manifest, files: Files, model_root: Bytes32, device: str) -> ExactModel:
@@ -40,5 +35,6 @@ def load(manifest: Manifest, files: Files, model_root: Bytes32, device: str) -> 
 
     Raises:
         DigestMismatch, ProgramInvalid, InputInvalid: see `oracle.exact.version.read`.
+        ModelUnsupported: the device does not add integers exactly (`worker.exact.executor`).
     """
     return ExactModel(manifest, version.read(manifest, files, model_root), device)
