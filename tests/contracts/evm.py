@@ -14,7 +14,16 @@ from oracle.chain.codec import abi_type, interface, plain, signature
 from oracle.protocol.canonical import keccak
 
 CHAIN_ID = 1
-CONTRACTS = ("ModelRegistry", "ModelAccess", "OperatorRegistry", "InferenceMarket", "TestDollar")
+CONTRACTS = (
+    "ModelRegistry",
+    "ModelAccess",
+    "OperatorRegistry",
+    "InferenceMarket",
+    "TestDollar",
+    "ProgramRegistry",
+    "StepVerifier",
+    "DisputeGame",
+)
 
 
 class Refused(Exception):
