@@ -39,6 +39,9 @@ class Settings:
     requeue_after: float = 60.0  # seconds without progress until a job is put on the queue again
     max_claims: int = 32  # an operator with so many requests to answer claims no others'
     cache_bytes: int = 20 * 2**30  # bound of the weight cache on disk
+    trace_bytes: int = 2 * 2**30  # bound of the traces on disk that disputes may ask for
+    listen: str = ""  # host:port where the responder serves traces; "" = on chain alone
+    fault: str = ""  # faults on purpose, for demonstrations (worker/faults.py); "" = none
     ipfs_timeout: float = 30.0  # seconds until an unresolved CID gives up
     metrics_port: int = 0  # of the watcher on loopback, the submitter has the next; 0 = none
     log_level: str = "info"

@@ -1,4 +1,4 @@
-"""`python -m worker --role infer|submit`: one process group of an operator.
+"""`python -m worker --role infer|submit|respond`: one process group of an operator.
 
 Settings come from the environment and network.json (see `oracle.config`). SIGTERM finishes what is
 under way and exits with 0.
@@ -16,7 +16,7 @@ from oracle.errors import TallystickError
 def main(argv: list[str] | None = None) -> int:
     """Parse, configure, serve; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
-    parser.add_argument("--role", choices=("infer", "submit"), required=True)
+    parser.add_argument("--role", choices=("infer", "submit", "respond"), required=True)
     parser.add_argument("--processes", type=int, default=0, help="infer only; 0 = what fits")
     arguments = parser.parse_args(argv)
     try:
@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
         logs.configure(settings, role=arguments.role)
         if arguments.role == "infer":
             return _infer(settings, arguments.processes)
-        return _submit(settings)
+        return _respond(settings) if arguments.role == "respond" else _submit(settings)
     except TallystickError as error:
         hint = f"\n  {error.hint}" if error.hint else ""
         print(f"{type(error).__name__}: {error}{hint}", file=sys.stderr)
@@ -46,6 +46,12 @@ def _submit(settings: Settings) -> int:
     application = app.create(settings, "submit")
     submit.register(application, settings)
     return app.serve(application, pool="solo", processes=1, prefetch=submit.MAX_BATCH)
+
+
+def _respond(settings: Settings) -> int:
+    from worker import responder  # noqa: PLC0415 - only this role serves traces
+
+    return responder.run(settings)
 
 
 if __name__ == "__main__":

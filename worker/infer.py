@@ -12,7 +12,7 @@ import structlog
 
 from oracle.config import Settings
 from oracle.ipfs.client import IpfsClient
-from worker import device, inputs, runtimes
+from worker import device, faults, inputs, runtimes
 from worker.cache import FileCache
 from worker.models import ModelPool
 from worker.pipeline import Pipeline
@@ -40,10 +40,11 @@ def build_pipeline(settings: Settings, workers: int) -> Pipeline:
     share = _SHARE_OF_GPU if kind == "cuda" else _SHARE_OF_RAM / workers
     ipfs = IpfsClient(settings.ipfs_api, settings.ipfs_timeout)
     cache = FileCache(settings.state_dir / "cache", settings.cache_bytes, ipfs, log)
+    lies = faults.OUTPUT_BYTE in faults.parse(settings.fault, log)
     pool = ModelPool(
         ipfs,
         cache,
-        runtimes.load,
+        faults.lying(runtimes.load) if lies else runtimes.load,
         device=kind,
         max_bytes=int(described.memory_bytes * share),
         log=log,

@@ -14,6 +14,7 @@ import structlog
 from celery import Celery, Task, signals  # type: ignore[import-untyped]  # it ships no types
 
 from oracle.chain import keys
+from oracle.chain.dispute_game import DisputeGame
 from oracle.chain.inference_market import InferenceMarket
 from oracle.chain.rpc import Rpc, RpcError
 from oracle.chain.sender import Sender
@@ -25,9 +26,11 @@ from oracle.metrics import serving
 from oracle.store.outbox import SqlOutbox
 from oracle.store.store import Store
 from oracle.types import RequestId
-from worker import messages
+from worker import dispute_messages, messages
 from worker.batches import FairBatches
+from worker.dispute_messages import Move
 from worker.messages import Answered, parse_bytes32
+from worker.player import Player
 from worker.submitter import MAX_DELIVERIES, Submitter
 
 MAX_BATCH = MAX_DELIVERIES  # messages
@@ -77,7 +80,7 @@ class Tender(threading.Thread):
         self.join()
 
 
-def open_submitter(settings: Settings) -> Submitter:
+def open_hands(settings: Settings) -> tuple[Submitter, Player]:
     """Open keystore, store and node.
 
     Raises:
@@ -103,13 +106,22 @@ def open_submitter(settings: Settings) -> Submitter:
     log.info("submit.ready", address=account.address)
     market = InferenceMarket(rpc, contracts.inference_market)
     ipfs = IpfsClient(settings.ipfs_api, settings.ipfs_timeout)
-    return Submitter(store, market, sender, ipfs, log)
+    player = Player(
+        store,
+        DisputeGame(rpc, contracts.dispute_game),
+        sender,
+        lambda words: bytes(account.sign_typed_data(full_message=words).signature),
+        chain_id=contracts.chain_id,
+        me=sender.address,
+        log=log,
+    )
+    return Submitter(store, market, sender, ipfs, log), player
 
 
 def register(app: Celery, settings: Settings) -> None:
     """Open the submitter, add its tasks to an application, and follow its transactions."""
     log = structlog.get_logger("tallystick.submitter")
-    submitter = open_submitter(settings)
+    submitter, player = open_hands(settings)
     tender = Tender(submitter, settings.poll_interval, log)
     port = settings.metrics_port + 1 if settings.metrics_port else 0  # the watcher has the first
     running = ExitStack()
@@ -119,15 +131,18 @@ def register(app: Celery, settings: Settings) -> None:
         tender.start()
         running.callback(tender.stop)
 
-    add_tasks(app, submitter, tender.turn)
+    add_tasks(app, submitter, player, tender.turn)
     signals.worker_ready.connect(start, weak=False)
     signals.worker_shutdown.connect(lambda **_: running.close(), weak=False)
 
 
 def add_tasks(
-    app: Celery, submitter: Submitter, turn: Callable[[], AbstractContextManager[Any]]
+    app: Celery,
+    submitter: Submitter,
+    player: Player,
+    turn: Callable[[], AbstractContextManager[Any]],
 ) -> None:
-    """Add the tasks of the queue `submit`; each parses, calls the submitter, and is done."""
+    """Add the tasks of the queue `submit`; each parses, calls submitter or player, is done."""
     log = structlog.get_logger("tallystick.submitter")
 
     class Deliver(FairBatches):
@@ -181,6 +196,11 @@ def add_tasks(
             task_id,
         ),
     )  # fmt: skip
+    task(dispute_messages.PLAY, lambda p, _: player.play(Move.parse(p)))
+    task(
+        dispute_messages.RECEIPT,
+        lambda p, _: player.receipt(_request_id(p["request_id"]), parse_bytes32(p["trace_root"])),
+    )
 
 
 def _answered(payload: dict[str, Any]) -> Answered:

@@ -99,9 +99,9 @@ class Submitter:
             Unavailable, RpcError, FundsInsufficient: see `Sender.step`; call again later.
         """
         for entry in self._sender.step():
-            ids = entry.request_ids
+            ids, kind = entry.request_ids, entry.kind.partition(":")[0]
             if entry.state is EntryState.MINED:
-                self.metrics.ended(entry.kind, "mined")
+                self.metrics.ended(kind, "mined")
                 self._log.info(
                     "submit.mined", kind=entry.kind, requests=len(ids), block=entry.block_number
                 )
@@ -116,7 +116,7 @@ class Submitter:
 
     def _refused(self, entry: Entry) -> None:
         (request_id,) = entry.request_ids
-        self.metrics.ended(entry.kind, "refused")
+        self.metrics.ended(entry.kind.partition(":")[0], "refused")
         self._log.warning(
             "submit.refused", kind=entry.kind, request_id=request_id, error=entry.error
         )
