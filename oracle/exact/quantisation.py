@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oracle.errors import InputInvalid
-from oracle.exact.dtypes import DType, Spec
+from oracle.exact.dtypes import MAX_ELEMENTS, NUMBERS, DType, Spec
 
 Array = NDArray[Any]
 Missing = Literal["nan", "zero", "none"]
@@ -251,12 +251,31 @@ def _read(kind: type[Any], value: Mapping[str, Any]) -> Any:
     try:
         fields = {name: _FIELDS[name](item) for name, item in value.items()}
         code = kind(**fields)
-        sound = isinstance(code, OutputCode) or code.spec.valid
+        sound = _sound(code)
     except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
         raise InputInvalid(f"malformed {kind.__name__} code: {error!r:.200}") from error
-    if not sound or not 0 < getattr(code, "scale", 1.0) < math.inf:
-        raise InputInvalid(f"{kind.__name__} code of {code.name:.80} has no valid shape or scale")
+    if not sound:
+        raise InputInvalid(
+            f"the {kind.__name__} code of {code.name:.80} contradicts itself",
+            hint="its shape, scale, order and lists must fit each other",
+        )
     return code
+
+
+def _sound(code: InputCode | OutputCode) -> bool:
+    """Whether the fields of a code that a stranger wrote fit each other."""
+    if isinstance(code, Ranks):
+        return code.spec.valid and len(code.missing) == len(code.thresholds)
+    if isinstance(code, Tokens):
+        return code.spec.valid and 1 <= code.count <= 2**16
+    if isinstance(code, Mask):
+        return code.spec.valid
+    size = math.prod(code.shape)
+    fits = min(code.shape, default=0) >= 1 and size <= MAX_ELEMENTS and code.dtype in NUMBERS
+    if isinstance(code, Linear):
+        fits = fits and sorted(code.order) == list(range(len(code.shape)))
+        fits = fits and code.rows >= 1 and size % code.rows == 0
+    return fits and 0 < code.scale < math.inf
 
 
 def _one_of(*allowed: str) -> Callable[[Any], str]:
@@ -270,7 +289,8 @@ def _one_of(*allowed: str) -> Callable[[Any], str]:
 
 def _sorted_floats(value: Any) -> tuple[float, ...]:
     limits = tuple(float(item) for item in value)
-    if any(not a < b for a, b in pairwise(limits)) or len(limits) > 65_534:
+    ascending = all(a < b for a, b in pairwise(limits)) and not any(map(math.isnan, limits))
+    if not ascending or len(limits) >= MISSING_RANK:
         raise ValueError("thresholds are not strictly ascending, or above 65,534")
     return limits
 

@@ -70,5 +70,5 @@ def compile_graph(
     lowering = Lowering(graph, calibrate(graph, samples), policy or Calibrated(), RULES)
     lowering.run()
     output = lowering.output(name, meaning, labels)
-    program, constants = lowering.builder.build()
+    program, constants = lowering.build()
     return Compiled(program, constants, tuple(lowering.inputs), output)

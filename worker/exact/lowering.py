@@ -8,9 +8,11 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from oracle.exact.builder import Builder
+from oracle.exact.builder import Builder, Ref
+from oracle.exact.constants import Constants
 from oracle.exact.dtypes import DType
 from oracle.exact.errors import ProgramInvalid
+from oracle.exact.program import Program
 from oracle.exact.quantisation import InputCode, Linear, Mask, Meaning, OutputCode, Tokens
 from worker.exact.calibration import Statistics
 from worker.exact.graph import Array, Graph, Node
@@ -64,6 +66,7 @@ class Lowering:
         self._users = graph.users()
         self._producers = graph.producers()
         self._values: dict[str, Value] = {}
+        self._ends: list[tuple[int, Node]] = []  # the last operator of each node
 
     def run(self) -> None:
         """Lower every node.
@@ -81,9 +84,17 @@ class Lowering:
                     instead="remove it, or publish a float version (judged by a committee)",
                 )
             try:
-                self._values[node.output] = rule(self, node)
-            except (TooManyDimensions, FactorOutOfRange, ProgramInvalid) as error:
-                raise node.refuse(str(error), instead=_instead(error)) from error
+                value = rule(self, node)
+            except TooManyDimensions as error:
+                raise node.refuse(
+                    str(error), instead="a reshape between two permutations, or fewer dimensions"
+                ) from error
+            except FactorOutOfRange as error:
+                raise node.refuse(
+                    str(error), instead="check the calibration data: a range is almost zero"
+                ) from error
+            self._values[node.output] = value
+            self._ends.append((_ref(value).number, node))
 
     # ── What rules ask for ────────────────────────────────────────────────────────────────────────
 
@@ -159,6 +170,24 @@ class Lowering:
             labels=labels,
         )  # fmt: skip
 
+    def build(self) -> tuple[Program, Constants]:
+        """Return the program and its constants.
+
+        Raises:
+            OperatorUnsupported: a node is too large for a proof, or its sums for 37 bits.
+            ProgramInvalid: too many operators, or an output that is too large.
+        """
+        try:
+            return self.builder.build()
+        except ProgramInvalid as error:
+            nodes = [node for end, node in self._ends if error.op is not None and end >= error.op]
+            if not nodes or error.part == "output":
+                raise
+            raise nodes[0].refuse(
+                str(error),
+                instead="make the layer smaller, or choose 8 bits for one side of it in the policy",
+            ) from error
+
     def _input(self, name: str) -> Value:
         shape = self.graph.shapes[name]
         statistics = self._statistics[name]
@@ -207,9 +236,7 @@ def _scaled(value: Quantised, factor: float) -> Quantised:
     return Quantised(value.ref, value.scale * factor, value.shape, value.strides, value.base)
 
 
-def _instead(error: Exception) -> str:
-    if isinstance(error, ProgramInvalid):
-        return "make the layer smaller, or choose 8 bits for one side of it in the policy"
-    if isinstance(error, TooManyDimensions):
-        return "use fewer dimensions, or a reshape between two permutations"
-    return "check the calibration data: a range is almost zero"
+def _ref(value: Value) -> Ref:
+    if isinstance(value, Quantised):
+        return value.ref
+    return value.scores.ref if isinstance(value, Masked) else value.view.ref
