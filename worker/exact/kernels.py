@@ -171,15 +171,16 @@ class Add(Kernel):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Return [batch, rows, columns]."""
-        a, b = (t.reshape(-1, s.rows, s.cols) for t, s in zip((a, b), self.specs, strict=True))
+        one, other = self.specs
+        a, b = a.reshape(-1, one.rows, one.cols), b.reshape(-1, other.rows, other.cols)
+        x, y = self.factors
         low, high = self.op.result.dtype.minimum, self.op.result.dtype.maximum
         if self.exact:
             unit = 2.0**-self.shift
-            x, y = (factor * unit for factor in self.factors)
-            total = a.double() * x + b.double() * y
+            total = a.double() * (x * unit) + b.double() * (y * unit)
             return (total + self.offset * unit).floor_().clamp_(low, high).to(self.out)
-        wide = [t.to(torch.int64) * factor for t, factor in zip((a, b), self.factors, strict=True)]
-        return ((wide[0] + wide[1] + self.offset) >> self.shift).clamp(low, high).to(self.out)
+        wide = a.to(torch.int64) * x + b.to(torch.int64) * y + self.offset
+        return (wide >> self.shift).clamp(low, high).to(self.out)
 
 
 class Lut(Kernel):
@@ -310,7 +311,7 @@ class Gather(Kernel):
 
 
 class View(Kernel):
-    """11: strides over what lies already in order."""
+    """11: slices and a permutation where strides nest in each other, else torch.as_strided."""
 
     def __init__(self, op: Op, constants: Columns, out: torch.dtype) -> None:
         super().__init__(op, out)
@@ -318,12 +319,45 @@ class View(Kernel):
         self.count, self.base = x.rows * x.cols, op.lane(10)
         dims = [(e, s) for e, s in zip(op.params[:5], op.params[5:10], strict=True) if e > 1]
         self.sizes, self.strides = [e for e, _ in dims], [s for _, s in dims]
+        self.nested = nested(self.count, self.base, dims)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [batch, sizes above one …]."""
-        flat = x.reshape(-1, self.count).contiguous()
-        shape, strides = [len(flat), *self.sizes], [self.count, *self.strides]
-        return flat.as_strided(shape, strides, flat.storage_offset() + self.base)
+        if self.nested is None:  # a copy begins at storage offset 0, which as_strided counts from
+            flat = x.reshape(-1, self.count).clone(memory_format=torch.contiguous_format)
+            return flat.as_strided(
+                [len(flat), *self.sizes], [self.count, *self.strides], self.base
+            )
+        shape, starts, sizes, order = self.nested
+        x = x.reshape(-1, *shape)
+        for dim, (start, size) in enumerate(zip(starts, sizes, strict=True)):
+            x = x.narrow(dim + 1, start, size)
+        return x.permute(0, *(1 + dim for dim in order), len(shape)).squeeze(-1)
+
+
+def nested(
+    count: int, base: int, dims: Sequence[tuple[int, int]]
+) -> tuple[list[int], list[int], list[int], list[int]] | None:
+    """Return (shape, starts, sizes, order) of reshape, narrow, permute that make a VIEW; or None.
+
+    With sizes and strides by falling stride, each stride must be a multiple of the next, and each
+    dimension must end before the one above it steps.
+    """
+    order = sorted(range(len(dims)), key=lambda k: -dims[k][1])
+    shape, starts, sizes, above, rest = [], [], [], count, base
+    for k in order:
+        size, stride = dims[k]
+        if stride == 0 or above % stride:
+            return None
+        start, rest = divmod(rest, stride)
+        if start + size > above // stride:
+            return None
+        shape.append(above // stride)
+        starts.append(start)
+        sizes.append(size)
+        above = stride
+    back = [order.index(k) for k in range(len(dims))]
+    return [*shape, above], [*starts, rest], [*sizes, 1], back
 
 
 class Pad(Kernel):
