@@ -100,7 +100,8 @@ def message(reply: Reply, job: Job, version: VersionRecord, queue: str) -> Messa
         "input_cid": _hex(request.input_cid),
         "output_root": _hex(job.delivery.output_root),
     }
-    task_id = f"respond:{request_id}:{demand.challenger}:{reply.attempt + 1}"
+    place = f"{demand.ask}-{demand.op}-{demand.first}-{demand.second}"
+    task_id = f"respond:{request_id}:{demand.challenger}:{place}:{reply.attempt + 1}"
     return Message(queue, TASK, task_id, payload)
 
 

@@ -1,0 +1,175 @@
+"""A network with an exact model on it, its operator's real processes, and a challenger by hand.
+
+Nobody infers: the test delivers what it likes, true or not. Watcher, submitter and responder are
+the operator's own.
+"""
+
+import json
+import subprocess
+
+from celery import Celery
+
+from oracle.chain.dispute_game import Answer, DisputeGame
+from oracle.chain.events import ModelRegistered, Requested, VersionPublished
+from oracle.chain.logs import decode_all, topic_of
+from oracle.chain.model_registry import ModelRegistry, Publication
+from oracle.chain.operator_registry import OperatorRegistry
+from oracle.chain.program_registry import ProgramRegistry
+from oracle.chain.scan import Scanner
+from oracle.chain.versions import record_of
+from oracle.exact import constants as constants_
+from oracle.exact import files
+from oracle.exact.commitments import Committed
+from oracle.ipfs.client import IpfsClient
+from oracle.protocol.canonical import dumps, sha256
+from oracle.protocol.manifest import Manifest
+from oracle.store.job import State
+from oracle.types import ZERO32, Assurance, Bytes32, Order, RequestId, VersionRecord
+from tests.contracts.exact import example
+from tests.system.world import DOLLAR, FEE, LIFETIME, World, wait_until
+from worker.messages import DELIVER, to_hex
+
+WINDOW = 600  # seconds: longer than any test
+
+
+class DisputeWorld(World):
+    """One exact model, an operator that answers for it, and requesters who may challenge."""
+
+    def __init__(self, home, **options):
+        self.example = example()
+        super().__init__(home, window=WINDOW, ipfs=True, **options)
+        self.game = DisputeGame(self.rpc, self.contracts.dispute_game)
+        self.challenger = self.requesters[1]
+
+    def _people(self) -> int:
+        super()._people()
+        contracts, program = self.contracts, self.example.program
+        self.ipfs_client = IpfsClient(self.ipfs.api_url)
+        manifest = self._publish_files()
+        digest = self.ipfs_client.publish_bytes(manifest).sha256
+        self.owner.send(
+            ProgramRegistry(self.rpc, contracts.program_registry).register_program(program.words)
+        )
+        registry = ModelRegistry(self.rpc, contracts.model_registry)
+        made = self.owner.send(registry.register_model("exact")).one(ModelRegistered)
+        publication = Publication(
+            digest, program.model_root, Assurance.EXACT, 0, FEE, 7000, 0, 1, self.window
+        )
+        self.owner.send(registry.publish_version(made.model_id, ZERO32, publication))
+        operators = OperatorRegistry(self.rpc, contracts.operator_registry)
+        self.owner.send(operators.authorize(made.model_id, self.operator.address))
+        return made.model_id
+
+    def _publish_files(self) -> bytes:
+        from oracle.exact import quantisation
+        from oracle.exact.dtypes import DType
+
+        program, constants = self.example.program, self.example.constants
+        entries = []
+        for name, data in (
+            ("model.program", program.encode()),
+            ("constants.safetensors", constants_.save(program, constants)),
+        ):
+            path = self.home / name
+            path.write_bytes(data)
+            found = self.ipfs_client.publish_file(path)
+            entries.append(
+                {"path": name, "cid": found.cid, "sha256": to_hex(found.sha256), "size": found.size}
+            )
+        x = quantisation.Linear("x", DType.I8, (64, 8), (0, 1), 64, 1.0)
+        y = quantisation.OutputCode("y", DType.I32, (8, 8), 1.0)
+        manifest = Manifest.parse(
+            dumps(
+                {
+                    "schema": "tallystick/manifest/1",
+                    "name": "exact",
+                    "files": sorted(entries, key=lambda entry: entry["path"]),
+                    "runtime": {"format": "exact", "entry": "model.program"},
+                    "inputs": [{"name": "x", "dtype": "F32", "shape": [64, 8]}],
+                    "outputs": [{"name": "y", "dtype": "F32", "shape": [8, 8]}],
+                    "exact": {
+                        "constants": "constants.safetensors",
+                        "inputs": [quantisation.to_json(x)],
+                        "output": quantisation.to_json(y),
+                        "output_id": len(program.ops),
+                    },
+                }
+            )
+        )
+        return manifest.to_bytes()
+
+    # ── Requests and answers ────────────────────────────────────────────────────────────────────
+
+    def ask_exact(self, committed: Committed | None = None) -> RequestId:
+        """Ask for the example's input and tell the submitter an answer; return when delivered."""
+        committed = committed or self.example.honest
+        data = files.record(0, self.example.honest.tree(0))
+        self.ipfs_client.publish_bytes(data)
+        order = self.order(self.requesters[0])
+        order = Order(
+            order.model_id, 1, order.lane, committed.input_root, sha256(data), ZERO32, FEE,
+            LIFETIME, LIFETIME, self.operator.address,
+        )  # fmt: skip
+        request_id = self.requesters[0].send(self.market.request(order)).one(Requested).request_id
+        wait_until(lambda: self.job(request_id) is not None, 60, "the watcher sees the request")
+        output = committed.tree(len(self.example.program.ops))
+        record = files.record(len(self.example.program.ops), output)
+        self.ipfs_client.publish_bytes(record)
+        self.send(
+            DELIVER, request_id=to_hex(request_id), output_root=to_hex(committed.output_root),
+            output_cid=to_hex(sha256(record)),
+        )  # fmt: skip
+        wait_until(
+            lambda: (job := self.job(request_id)) is not None and job.state is State.DELIVERED,
+            60,
+            lambda: f"a delivery, the job is {self.job(request_id)}",
+        )
+        return request_id
+
+    def send(self, task: str, **payload: str) -> None:
+        """Put a message on the submitter's queue."""
+        with Celery(broker=self.settings.redis_url, set_as_current=False) as app:
+            app.send_task(task, kwargs=payload, queue="op.submit")
+
+    def answer(self, request_id: RequestId) -> Answer:
+        """Return what callers of the game bring."""
+        job = self.job(request_id)
+        return Answer(job.request, job.delivery, self.record())
+
+    def record(self) -> VersionRecord:
+        with self.store.read() as tx:
+            return record_of(tx.logs_of_model(self.model_id, topic_of(VersionPublished)), 1)
+
+    # ── The challenger ──────────────────────────────────────────────────────────────────────────
+
+    def challenge(self, request_id: RequestId, witness: Bytes32 = ZERO32, wallet=None) -> None:
+        """Challenge a delivery; without a witness the trace is demanded."""
+        bond = 2 * self.game.bond_needed()
+        (wallet or self.challenger).send(
+            self.game.challenge(self.answer(request_id), witness, bond=bond)
+        )
+
+    def events(self, kind):
+        """Return all events of a kind."""
+        watched = [self.contracts.inference_market, self.contracts.dispute_game]
+        scanner = Scanner(self.rpc, watched)
+        logs = [log for chunk in scanner.scan(0, scanner.head()) for log in chunk.logs]
+        return [event for event in decode_all(logs) if isinstance(event, kind)]
+
+    # ── Processes ───────────────────────────────────────────────────────────────────────────────
+
+    def start_responder(self, **more: str) -> subprocess.Popen[bytes]:
+        """Start the real responder."""
+        return self.start("worker", "--role", "respond", **more)
+
+    def staked(self) -> int:
+        registry = OperatorRegistry(self.rpc, self.contracts.operator_registry)
+        return registry.stake_of(self.operator.address).staked
+
+    def log_of(self, role: str) -> list[dict[str, object]]:
+        """Return a process's log."""
+        lines = (self.home / f"{role}.log").read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+STAKE = 10_000 * DOLLAR
