@@ -94,7 +94,8 @@ class Lowering:
                     str(error), instead="check the calibration data: a range is almost zero"
                 ) from error
             self._values[node.output] = value
-            self._ends.append((_ref(value).number, node))
+            if _ref(value).place == "op":
+                self._ends.append((_ref(value).number, node))
 
     # ── What rules ask for ────────────────────────────────────────────────────────────────────────
 

@@ -1,4 +1,4 @@
-"""XGBoost's own JSON (from a file or a fitted object) as an ensemble; never a pickle.
+"""XGBoost's own JSON or UBJSON (a file or a fitted object) as an ensemble; never a pickle.
 
 Features are float32 and compared `x < threshold`; NaN is missing. Source: XGBoost 3.2,
 doc/tutorials/saving_model.rst and src/tree/tree_model.cc.
@@ -14,6 +14,7 @@ import numpy as np
 
 from oracle.exact.quantisation import Missing
 from worker.errors import ModelUnsupported, WeightsInvalid
+from worker.exact import ubjson
 from worker.exact.trees import Ensemble, Tree
 
 _LOGIT = frozenset({"binary:logistic", "reg:logistic", "binary:logitraw"})
@@ -21,7 +22,7 @@ _LOG = frozenset({"count:poisson", "reg:gamma", "reg:tweedie"})
 
 
 def from_xgboost(model: Any, *, rounds: int | None = None) -> Ensemble:
-    """Read a fitted XGBModel or Booster, or a model file in JSON.
+    """Read a fitted XGBModel or Booster, or a model file in JSON or UBJSON.
 
     Args:
         model: a path, or an object that can save itself (`save_raw`).
@@ -29,7 +30,7 @@ def from_xgboost(model: Any, *, rounds: int | None = None) -> Ensemble:
 
     Raises:
         ModelUnsupported: a linear booster, categorical splits, vector leaves.
-        WeightsInvalid: not XGBoost's JSON.
+        WeightsInvalid: neither of XGBoost's formats.
     """
     labels: tuple[str, ...] = ()
     if isinstance(model, Path):
@@ -39,7 +40,9 @@ def from_xgboost(model: Any, *, rounds: int | None = None) -> Ensemble:
         booster = model.get_booster() if hasattr(model, "get_booster") else model
         data = booster.save_raw("json")
     try:
-        return _read(json.loads(data)["learner"], rounds, labels)
+        text = data[:1] == b"{" and data[1:2] in b'"\n\r\t '  # UBJSON goes on with a length
+        parsed = json.loads(data) if text else ubjson.loads(bytes(data))
+        return _read(parsed["learner"], rounds, labels)
     except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
         raise WeightsInvalid(
             f"not XGBoost's JSON: {error!r:.200}", hint='save it with model.save_model("m.json")'

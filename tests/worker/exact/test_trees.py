@@ -12,7 +12,9 @@ import xgboost
 from sklearn import ensemble, tree
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
+from examples.exact import trees as example
 from worker.errors import ModelUnsupported, WeightsInvalid
+from worker.exact import ubjson
 from worker.exact.compiler import Compiled
 from worker.exact.trees import Ensemble, Tree, classes_of, compile_trees
 from worker.exact.trees_lightgbm import from_lightgbm
@@ -150,10 +152,11 @@ def test_compile_trees__rows_on_the_thresholds__same_class(name: str) -> None:
     assert np.array_equal(answers(compiled, held), model.predict(held))
 
 
-def test_from_xgboost__file__is_the_fitted_object(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["json", "ubj"])
+def test_from_xgboost__file__is_the_fitted_object(tmp_path: Path, suffix: str) -> None:
     rows, labels, _, _ = split(*load_digits(return_X_y=True))
     model = xgboost.XGBClassifier(n_estimators=5, n_jobs=1).fit(rows, labels)
-    path = tmp_path / "m.json"
+    path = tmp_path / f"m.{suffix}"
     model.save_model(path)
 
     by_file, by_object = (compile_trees(from_xgboost(source)) for source in (path, model))
@@ -190,6 +193,39 @@ def test_from_xgboost__other_json__is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(WeightsInvalid, match="not XGBoost's JSON"):
         from_xgboost(path)
+
+
+@pytest.mark.parametrize("share", [0, 1, 30, 50, 99])
+def test_from_xgboost__ubjson_cut_short__is_refused(tmp_path: Path, share: int) -> None:
+    rows, labels = load_breast_cancer(return_X_y=True)
+    path = tmp_path / "m.ubj"
+    xgboost.XGBClassifier(n_estimators=2, n_jobs=1).fit(rows, labels).save_model(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * share // 100])
+
+    with pytest.raises(WeightsInvalid):
+        from_xgboost(path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{" + b"i\x01a[" * 100,
+        b"[#l\x7f\xff\xff\xffT",
+        b"[$d#L" + b"\x7f" + b"\xff" * 7,
+        b"?",
+        b"Si\xff",
+    ],
+    ids=["deep", "count", "typed count", "marker", "length"],
+)
+def test_ubjson__hostile__is_refused(data: bytes) -> None:
+    with pytest.raises(WeightsInvalid):
+        ubjson.loads(data)
+
+
+def test_example__trees__answer_as_the_library() -> None:
+    fitted = example.build("XGBoost", "cancer")
+
+    assert np.array_equal(fitted.exact(), fitted.classes)
 
 
 def test_from_lightgbm__other_text__is_refused(tmp_path: Path) -> None:
