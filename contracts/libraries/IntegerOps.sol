@@ -178,9 +178,10 @@ library IntegerOps {
         Softmax memory options
     ) internal pure returns (uint256) {
         uint256 greatest = _greatestKept(row, options.size, mask);
-        (uint256 total, uint256 weight) = _weights(row, mask, table, greatest, options);
+        uint256 total = _weights(row, mask, table, greatest, options);
+        if (total == 0) return 0;
         unchecked {
-            return total == 0 ? 0 : (weight * options.one + total / 2) / total;
+            return (_weight(row, mask, table, greatest, options) * options.one + total / 2) / total;
         }
     }
 
@@ -374,36 +375,50 @@ library IntegerOps {
         }
     }
 
-    /// @dev Σ of the weights w_k, and the weight of the element asked for.
+    /// @dev Σ of the weights w_k.
     function _weights(
         bytes calldata row,
         bytes calldata mask,
         bytes calldata table,
         uint256 greatest,
         Softmax memory options
-    ) private pure returns (uint256 total, uint256 weight) {
-        uint256 size = options.size;
-        uint256 shift = options.shift;
-        uint256 n = row.length / size;
+    ) private pure returns (uint256 total) {
+        // Fewer locals than would read well: the stack has sixteen places.
         assembly ("memory-safe") {
+            let cut := sub(256, shl(3, mload(options)))
+            let shift := mload(add(options, 0x20))
+            let keep := mask.offset
             for {
-                let k := 0
-            } lt(k, n) {
-                k := add(k, 1)
+                let from := row.offset
+                let end := add(row.offset, row.length)
+            } lt(from, end) {
+                from := add(from, mload(options))
+                keep := add(keep, 1)
             } {
-                if or(iszero(mask.length), byte(0, calldataload(add(mask.offset, k)))) {
-                    let entry := shr(sub(256, shl(3, size)), calldataload(add(row.offset, mul(k, size))))
-                    entry := shl(1, shr(shift, sub(greatest, entry)))
+                if or(iszero(mask.length), byte(0, calldataload(keep))) {
+                    let entry := shl(1, shr(shift, sub(greatest, shr(cut, calldataload(from)))))
                     if gt(add(entry, 2), table.length) {
                         entry := sub(table.length, 2)
                     }
-                    entry := shr(240, calldataload(add(table.offset, entry)))
-                    total := add(total, entry)
-                    if eq(k, mload(add(options, 0x40))) {
-                        weight := entry
-                    }
+                    total := add(total, shr(240, calldataload(add(table.offset, entry))))
                 }
             }
+        }
+    }
+
+    /// @dev The weight of one element: exp[min((greatest − x) >> shift, T − 1)], or 0 where it is not kept.
+    function _weight(
+        bytes calldata row,
+        bytes calldata mask,
+        bytes calldata table,
+        uint256 greatest,
+        Softmax memory options
+    ) private pure returns (uint256) {
+        uint256 place = options.place;
+        if (mask.length != 0 && at(mask, place, 1) == 0) return 0;
+        unchecked {
+            uint256 entry = (greatest - at(row, place, options.size)) >> options.shift;
+            return at(table, Math.min(entry, table.length / 2 - 1), 2);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 import pytest
 
+from oracle.exact.builder import Builder, Ref
+from oracle.exact.dtypes import DType, Spec
 from tests.contracts.market import EXACT, ZERO32, publication, refuses
 from tests.exact import vectors
 from tests.vectors.exact.invalid import limits
@@ -94,3 +96,17 @@ def test_model_registry__exact_version__takes_what_was_registered(
         registry.publishVersion(1, ZERO32, version, {"from": bob})
     programs.registerProgram(words(vector.program), {"from": bob})
     registry.publishVersion(1, ZERO32, version, {"from": bob})
+
+
+def test_register_program__operator_twice__writes_two_tensors(programs, bob):
+    """No word names what an operator writes: its number does, so nothing is written twice."""
+    b = Builder()
+    x = b.input(Spec(DType.I8, 2, 4))
+    for _ in range(2):
+        b.sum(x, cols=2)
+    b.concat(*[Ref("op", number, Spec(DType.I32, 1, 2)) for number in (0, 1)])
+    program, _ = b.build()
+    assert program.ops[0].words() == program.ops[1].words()
+    assert [program.id_of(op) for op in range(3)] == [1, 2, 3]
+    root = programs.registerProgram.call(words(program.encode()), {"from": bob})
+    assert bytes(root) == program.model_root
