@@ -66,6 +66,7 @@ class Lowering:
         self._users = graph.users()
         self._producers = graph.producers()
         self._values: dict[str, Value] = {}
+        self._result: Ref | None = None
         self._ends: list[tuple[int, Node]] = []  # the last operator of each node
 
     def run(self) -> None:
@@ -164,6 +165,7 @@ class Lowering:
         ref = self.layout.laid_out(value, rows, width)
         if ref.place != "op":  # every operator reaches the output, so the newest one writes it
             ref = self.builder.view(ref, rows, width, sizes=[rows * width], strides=[1])
+        self._result = ref
         if node.op == "argmax":
             meaning = "class"
         return OutputCode(
@@ -179,7 +181,10 @@ class Lowering:
             ProgramInvalid: too many operators, or an output that is too large.
         """
         try:
-            return self.builder.build()
+            program, constants = self.builder.build()
+            assert self._result is not None, "the output comes first"
+            assert self._result.number == len(program.ops) - 1, "a program's last operator is it"
+            return program, constants
         except ProgramInvalid as error:
             nodes = [node for end, node in self._ends if error.op is not None and end >= error.op]
             if not nodes or error.part == "output":

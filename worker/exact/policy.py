@@ -77,7 +77,7 @@ class Calibrated:
 
     _DEFAULTS: ClassVar[Mapping[str, int]] = {
         "output": 16, "score": 16, "sum": 16, "layer_norm": 16, "embedding": 16,
-        "masked_mean": 16, "pooled": 16, "softmax": 8,
+        "masked_mean": 16, "softmax": 8,
     }  # fmt: skip
 
     def choose(self, site: Site, statistics: Statistics) -> Choice:
