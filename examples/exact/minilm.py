@@ -2,8 +2,8 @@
 
     python -m examples.exact.minilm build/minilm-exact
 
-Compiles the encoder for texts of up to 128 tokens, calibrated on `text/calibration.txt`, and answers
-the held-out sentences of `text/held_out.txt` with both.
+Compiles the encoder for texts of up to 128 tokens, calibrated on `text/calibration.txt`, and
+answers the held-out sentences of `text/held_out.txt` with both.
 """
 
 import argparse

@@ -1,13 +1,13 @@
 """The fast executor: a valid program as a torch module, bit for bit the reference (oracle/exact).
 
-`Executor` runs batches on a CPU or a GPU, eagerly or compiled. Which shortcuts a machine may take is
-decided when it starts, by known-answer tests (products.py); a compiled program is used only after it
-gave what the eager one gives.
+`Executor` runs batches on a CPU or a GPU, eagerly or compiled. Which shortcuts a machine may take
+is decided when it starts, by known-answer tests (products.py); a compiled program is used only
+after it gave what the eager one gives.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ from oracle.exact.program import Kind, Op, Opcode, Program
 from oracle.exact.reference import Trace
 from worker.errors import ModelUnsupported
 from worker.exact import products
-from worker.exact.kernels import Dot, Kernel, carried, carrier, kernel
+from worker.exact.kernel import Kernel, carried, carrier
+from worker.exact.kernels import Dot, kernel
 
 MAX_BATCH = 64
 
@@ -111,7 +112,9 @@ class Executor:
         self.int_mm = int_mm and products.int_mm_is_exact(device)
         self.note = ""
         self._network = Network(program, constants, int_mm=self.int_mm).eval().to(device)
-        self._compiled = torch.compile(self._network, dynamic=False) if compiled else None
+        self._compiled: Any = None
+        if compiled:
+            self._compiled = torch.compile(self._network, dynamic=False, fullgraph=True)
         self._proven: set[int] = set()  # batch sizes whose compiled program gave the eager answer
 
     @property
@@ -151,22 +154,20 @@ class Executor:
         given = self._given([np.asarray(array)[None] for array in inputs])
         with torch.inference_mode():
             values = self._network(given, keep=True)
-        tensors = list(
-            as_dtype(x, s.dtype) for x, s in zip(inputs, self.program.inputs, strict=True)
-        )
+        tensors = [as_dtype(x, s.dtype) for x, s in zip(inputs, self.program.inputs, strict=True)]
         for index, value in enumerate(values[len(given) :]):
             tensors.append(self._array(value, index, 1)[0])
         return Trace(self.program, tuple(tensors))
 
     def _answer(self, given: list[Tensor]) -> Tensor:
         size = len(given[0])
+        if self._compiled is not None and size in self._proven:
+            return cast(Tensor, self._compiled(given)[0])
+        eager = cast(Tensor, self._network(given)[0])
         if self._compiled is None:
-            return self._network(given)[0]
-        if size in self._proven:
-            return self._compiled(given)[0]
-        eager = self._network(given)[0]
+            return eager
         try:
-            answer = self._compiled([tensor.clone() for tensor in given])[0]
+            answer = self._compiled(given)[0]
         except Exception as error:  # Dynamo and Inductor raise what they like; the answer is known
             self._give_up(f"{type(error).__name__}: {error}")
             return eager
@@ -207,9 +208,9 @@ def _read_as_int8(program: Program) -> frozenset[int]:
     suited: set[int] = set()
     for tensor_id in reversed(range(first, first + len(program.ops))):
         readers = [op for op in program.ops if _reads(op, tensor_id)]
-        if readers and program.spec_of(tensor_id).dtype == DType.I8:
-            if all(_wants_int8(program, op, suited) for op in readers):
-                suited.add(tensor_id)
+        eight = program.spec_of(tensor_id).dtype == DType.I8
+        if readers and eight and all(_wants_int8(program, op, suited) for op in readers):
+            suited.add(tensor_id)
     return frozenset(suited)
 
 

@@ -64,10 +64,10 @@ def bounds(a: DType, b: DType, columns: int, weights: Array | None) -> Any:
 
 def _chunk(most: int, other: Array) -> int | None:
     """Return the widest equal chunk that float32 sums exactly; None when there are too many."""
-    columns = other.shape[1]
+    columns: int = other.shape[1]
     for count in range(1, min(MAX_CHUNKS, columns) + 1):
-        chunk = math.ceil(columns / count)
-        sums = np.add.reduceat(other, range(0, columns, chunk), axis=1)
+        chunk: int = math.ceil(columns / count)
+        sums: Array = np.add.reduceat(other, range(0, columns, chunk), axis=1)
         if most * int(sums.max()) < FLOAT32:
             return chunk
     return None
@@ -88,9 +88,12 @@ def multiply(way: Plan, a: Tensor, b: Tensor) -> Tensor:
         return (high @ b.transpose(-1, -2)).double() * 256 + low @ b.transpose(-1, -2)
     if way.chunk >= a.shape[-1]:
         return a @ b.transpose(-1, -2)
-    parts = zip(a.split(way.chunk, -1), b.split(way.chunk, -1), strict=True)
+    parts = zip(torch.split(a, way.chunk, -1), torch.split(b, way.chunk, -1), strict=True)
     products = [part @ weights.transpose(-1, -2) for part, weights in parts]
-    return functools.reduce(lambda x, y: x + y, [p.double() for p in products])
+    total = products[0].double()
+    for product in products[1:]:
+        total = total + product
+    return total
 
 
 @functools.cache

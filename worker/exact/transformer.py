@@ -17,15 +17,14 @@ What decides accuracy (docs/exact.md has no dtype between 8 and 16 bits):
   −0.17, at the end of i8: a zero point costs nothing, because it goes into the next layer's bias.
 """
 
-import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from oracle.exact.builder import Builder, Ref
 from oracle.exact.dtypes import DType
@@ -34,15 +33,13 @@ from worker.errors import ModelFailed
 from worker.exact.compiler import Compiled, Sample
 from worker.exact.graph import Array
 from worker.exact.scaling import addition, quantise_rows, requantisation
+from worker.exact.transformer_seen import Observed, observe
 from worker.runtimes.architectures import MiniLm
 
 I8, U8, I16, U16 = DType.I8, DType.U8, DType.I16, DType.U16
 GELU_FROM = -5.0  # GELU(−5) = −1.4e-6
 EXP_REACH = 12.0  # e^-12 · 65,535 rounds to 0
 NORM_EPS = 1e-12
-BATCH = 16  # texts that calibration runs at once
-
-Observed = Mapping[str, Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,7 @@ class Recipe:
 class Grid:
     """Integers of an activation: x = scale · q + middle, one scale for all columns or one each."""
 
-    scale: Array
+    scale: Array | np.float64
     middle: float
     dtype: DType
 
@@ -86,46 +83,6 @@ def compile_encoder(
     if not samples:
         raise ModelFailed("no calibration texts", hint="give about a hundred of the kind expected")
     return _Encoder(model, observe(model, samples), length, recipe or Recipe()).compile()
-
-
-def observe(model: MiniLm, samples: Sequence[Sample]) -> Observed:
-    """Run the float model in float64; return what its layers read and write.
-
-    Returns:
-        [tokens, columns] by "layers.0.query.in", "layers.0.query.out" …; padding is left out.
-    """
-    wide = copy.deepcopy(model).double()
-    parts: dict[str, list[Array]] = {}
-    keep = torch.empty(0, dtype=torch.bool)
-
-    def listen(name: str) -> Any:
-        def hook(_: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
-            for end, value in (("in", given[0]), ("out", result)):
-                parts.setdefault(f"{name}.{end}", []).append(value[keep].numpy())
-
-        return hook
-
-    for name, module in wide.named_modules():
-        if isinstance(module, nn.Linear | nn.LayerNorm):
-            module.register_forward_hook(listen(name))
-    ordered = sorted(samples, key=lambda sample: int(np.sum(sample["attention_mask"])))
-    with torch.inference_mode():
-        for at in range(0, len(ordered), BATCH):
-            ids, mask = _stacked(ordered[at : at + BATCH])
-            keep = mask.bool()
-            wide(ids, mask)
-    return {name: np.concatenate(part) for name, part in parts.items()}
-
-
-def _stacked(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
-    """Return ids and mask of some texts, cut to the longest."""
-    width = max(int(np.sum(sample["attention_mask"])) for sample in samples)
-    stacked = np.zeros((2, len(samples), width), np.int64)
-    for k, sample in enumerate(samples):
-        for row, name in enumerate(("input_ids", "attention_mask")):
-            values = np.asarray(sample[name]).ravel()[:width]
-            stacked[row, k, : len(values)] = values
-    return torch.from_numpy(stacked[0]), torch.from_numpy(stacked[1])
 
 
 class _Encoder:
@@ -187,14 +144,14 @@ class _Encoder:
         for name in (q, k):
             grids[name] = replace(grids[name], scale=grids[name].scale * stretch)
         joined = self._dense([q, k, v], x, grid, [grids[name] for name in (q, k, v)])
-        parts = [
+        queries, keys = (
             b.view(joined, heads * s, dim, sizes=[heads, s, dim], strides=[dim, 3 * width, 1],
                    base=at * width)
             for at in (0, 1)
-        ]  # fmt: skip
+        )  # fmt: skip
         factor = np.repeat(by_head, s) / math.sqrt(dim) * self.recipe.score_unit
         c = self._channels(factor, 0.0, dim * 2.0**14)
-        scores = b.dot(*parts, c, dtype=I16, group=s)
+        scores = b.dot(queries, keys, c, dtype=I16, group=s)
         steps = np.arange(math.ceil(EXP_REACH * self.recipe.score_unit) + 1)
         table = np.rint(np.exp(-steps / self.recipe.score_unit) * 65_535).astype(np.uint16)
         table[-1] = 0
