@@ -7,6 +7,7 @@ trace_server.py. It is idle most of the time: torch is imported with the first t
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 import structlog
@@ -17,10 +18,13 @@ from oracle.exact.dtypes import Array
 from oracle.exact.program import Program
 from oracle.exact.reference import Trace
 from oracle.ipfs.client import IpfsClient
-from worker import app, faults, respond, traces
+from oracle.store.store import Store
+from worker import app, faults, respond, trace_server, traces
 from worker.cache import FileCache
 from worker.models import ModelPool
 from worker.trace_files import TraceFiles
+from worker.trace_server import RateLimit
+from worker.trace_service import TraceService
 from worker.traces import Traces
 
 ROLE = "audit"  # of its queue
@@ -39,9 +43,13 @@ def run(settings: Settings) -> int:
 
     if faults.WITHHOLD in wanted:
         respond.register_silence(application)
-    else:
-        respond.register(application, open_traces(settings, wanted, log), send)
-    return app.serve(application, pool="solo", processes=1, prefetch=1)
+        return app.serve(application, pool="solo", processes=1, prefetch=1)
+    made = open_traces(settings, wanted, log)
+    respond.register(application, made, send)
+    with closing(Store.open(settings.database_url)) as store:
+        offered = trace_server.application(TraceService(store, made, send), RateLimit(), log)
+        with trace_server.serving(offered, settings.listen, log):
+            return app.serve(application, pool="solo", processes=1, prefetch=1)
 
 
 def open_traces(settings: Settings, wanted: frozenset[str], log: Any) -> Traces:

@@ -130,13 +130,15 @@ def _run(
         int, typer.Option("--processes", metavar="N", help="Infer processes; 0 = what fits.")
     ] = 0,
 ) -> None:
-    """Run an operator in the foreground: watcher, infer worker, submitter."""
+    """Run an operator in the foreground: watcher, infer worker, submitter, responder."""
     settings = session.settings
     if not settings.key:
         raise ConfigInvalid("no wallet was named", hint="say --key NAME")
     wallet = wallets.find(settings, settings.key)
-    operators.status(session.context, wallet.address)  # refuses before processes are started
-    specs = operator_processes.processes(settings, wallet, name=name, infer_processes=processes)
+    found = operators.status(session.context, wallet.address)  # refuses before anything starts
+    specs = operator_processes.processes(
+        settings, wallet, name=name, infer_processes=processes, endpoint=found.endpoint
+    )
     supervisor = Supervisor(specs)
     with supervisor:
         supervisor.start(lambda process, what: session.note(f"{process}: {what}"))

@@ -27,7 +27,7 @@ from tests.worker.builders import images, write_digits
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
 PATIENCE = 60.0  # seconds
-ROLES = ("watcher", "infer", "submitter")
+ROLES = ("watcher", "infer", "submitter", "responder")
 Call = Callable[..., Any]
 
 
@@ -110,7 +110,12 @@ def run(network: Devnet, operator: str, metrics_port: int) -> Iterator["subproce
 
 def by_role(process: "subprocess.Popen[bytes]") -> dict[str, psutil.Process]:
     """Return the direct children that have become what they are to be."""
-    words = {"oracle.watcher": "watcher", "infer": "infer", "submit": "submitter"}
+    words = {
+        "oracle.watcher": "watcher",
+        "infer": "infer",
+        "submit": "submitter",
+        "respond": "responder",
+    }
     found = {}
     for child in psutil.Process(process.pid).children():
         with suppress(psutil.Error):

@@ -99,7 +99,9 @@ def test_up__detached__runs_every_part(home: Path) -> None:
     status: dict[str, Any] = json.loads(done.stdout)
     assert done.returncode == 0
     roles = {
-        f"{name}.{role}" for name in ("alpha", "beta") for role in ("watcher", "infer", "submitter")
+        f"{name}.{role}"
+        for name in ("alpha", "beta")
+        for role in ("watcher", "infer", "submitter", "responder")
     }
     assert {part["name"] for part in status["parts"]} == {"chain", "ipfs", "redis"} | roles
     assert {part["state"] for part in status["parts"]} == {"running"}

@@ -82,18 +82,44 @@ def test_processes__key__goes_to_the_submitter_alone(settings, tmp_path):
     make(settings, "op1")
     (tmp_path / "pw").write_text("secret\n")
     settings = replace(settings, key="op1", password_file=str(tmp_path / "pw"))
-    watcher, infer, submitter = operator_processes.processes(
+    watcher, infer, submitter, responder = specs = operator_processes.processes(
         settings, wallets.find(settings, "op1")
     )
-    for spec in (watcher, infer):
+    for spec in (watcher, infer, responder):
         assert spec.env["TALLYSTICK_KEY"] == spec.env["TALLYSTICK_PASSWORD_FILE"] == ""
     assert submitter.env["TALLYSTICK_KEY"].endswith("op1.json")
     assert submitter.env["TALLYSTICK_PASSWORD_FILE"] == str(tmp_path / "pw")
-    assert not any("secret" in v for s in (watcher, infer, submitter) for v in s.env.values())
-    assert not any("secret" in a for s in (watcher, infer, submitter) for a in s.argv)
+    assert not any("secret" in v for s in specs for v in s.env.values())
+    assert not any("secret" in a for s in specs for a in s.argv)
     child = Settings.load(watcher.env)
     assert child.operator == "op1"
     assert child.operator_address == wallets.find(settings, "op1").address
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "listen", "expected"),
+    [
+        ("http://127.0.0.1:7001", "", "127.0.0.1:7001"),
+        ("http://localhost:7001/base", "", "127.0.0.1:7001"),
+        ("https://op.example", "", ""),
+        ("http://127.0.0.1:99999", "", ""),
+        ("", "", ""),
+        ("https://op.example", "0.0.0.0:80", "0.0.0.0:80"),
+    ],
+)
+def test_processes__endpoint__says_where_the_responder_listens(
+    settings, tmp_path, endpoint, listen, expected
+):
+    from dataclasses import replace
+
+    make(settings, "op1")
+    (tmp_path / "pw").write_text("secret\n")
+    settings = replace(settings, key="op1", password_file=str(tmp_path / "pw"), listen=listen)
+    *others, responder = operator_processes.processes(
+        settings, wallets.find(settings, "op1"), endpoint=endpoint
+    )
+    assert responder.env["TALLYSTICK_LISTEN"] == expected
+    assert not any("TALLYSTICK_LISTEN" in spec.env for spec in others)
 
 
 # ── Money ───────────────────────────────────────────────────────────────────────────────────────

@@ -11,10 +11,10 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from oracle.chain.anvil import CHAIN_ID, dev_account
+from oracle.chain.anvil import CHAIN_ID, dev_account, free_port
 from oracle.chain.deploy import DeployConfig, deploy
 from oracle.chain.rpc import Rpc, quantity
 from oracle.chain.wallet import Wallet
@@ -44,6 +44,7 @@ class Plan:
     block_time: int = 1  # seconds
     ipfs_api: str = ""
     redis_url: str = ""
+    faults: Mapping[str, str] = field(default_factory=dict)  # by operator (worker/faults.py)
 
 
 class Devnet:
@@ -60,6 +61,7 @@ class Devnet:
         self._environ = environ
         self._say = say
         self._groups: dict[str, Supervisor] = {}
+        self._ports: dict[str, int] = {}  # of the operators' responders
         self._accounts: dict[str, Address] = {}
         self._context: Context | None = None
 
@@ -114,22 +116,29 @@ class Devnet:
         for name in self.plan.operators:
             self._say(f"{name} registers and stakes")
             wallet, registry = self.wallet(name), self.context.operators
-            wallet.send(registry.register(ZERO32, ""))
+            wallet.send(registry.register(ZERO32, self.endpoint(name)))
             wallet.send(self.context.token.approve(registry.address, STAKE))
             wallet.send(registry.stake(wallet.address, STAKE))
 
     def start_operators(self) -> None:
-        """Start every operator's watcher, worker and submitter."""
+        """Start every operator's processes."""
         for name in self.plan.operators:
             self.start_operator(name)
 
     def start_operator(self, name: str) -> None:
         """Start one operator's processes (again)."""
-        self._say(f"starting {name}'s watcher, worker and submitter")
+        self._say(f"starting {name}'s watcher, worker, submitter and responder")
         if name not in self._groups:
             wallet = wallet_files.find(self.settings, name)
-            self._groups[name] = Supervisor(processes(self.settings, wallet, infer_processes=1))
+            settings = replace(self.settings, fault=self.plan.faults.get(name, ""))
+            specs = processes(settings, wallet, infer_processes=1, endpoint=self.endpoint(name))
+            self._groups[name] = Supervisor(specs)
         self._groups[name].start(together=True)
+
+    def endpoint(self, name: str) -> str:
+        """Return where an operator's responder is: a free loopback port of its own."""
+        port = self._ports.setdefault(name, free_port())
+        return f"http://127.0.0.1:{port}"
 
     def stop_operator(self, name: str) -> None:
         """Stop one operator's processes."""
