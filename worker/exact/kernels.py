@@ -109,7 +109,8 @@ class Add(Kernel):
         if self.exact:
             unit = 2.0**-self.shift
             total = a.double() * (x * unit) + b.double() * (y * unit)
-            return (total + self.offset * unit).floor_().clamp_(low, high).to(self.out)
+            total = (total + self.offset * unit).floor_()
+            return total.clamp_(low, high).to(self.out)
         total = a.to(torch.int64) * x + b.to(torch.int64) * y + self.offset
         total >>= self.shift
         return total.clamp(low, high).to(self.out)
