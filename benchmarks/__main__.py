@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 BUILD = Path("build/bench")
-BENCHMARKS = ("gas", "proofs", "events", "ipfs", "latency", "throughput")
+BENCHMARKS = ("gas", "proofs", "disputes", "events", "ipfs", "latency", "throughput")
 
 
 def main(names: list[str]) -> int:
