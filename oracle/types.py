@@ -14,6 +14,7 @@ Cid = NewType("Cid", str)  # CIDv1, base32
 Amount = NewType("Amount", int)  # token units; 1 dollar = 10**6
 Wei = NewType("Wei", int)
 Timestamp = NewType("Timestamp", int)  # unix seconds
+Activation = NewType("Activation", int)  # one number inside a model, signed, in 1e-9
 
 ZERO_ADDRESS = Address("0x0000000000000000000000000000000000000000")
 ZERO32 = Bytes32(bytes(32))
@@ -51,6 +52,24 @@ class Verdict(IntEnum):
     WRONG_OUTPUT = 0
     WITHHELD = 1
     EQUIVOCATION = 2
+
+
+class Finding(IntEnum):
+    """What a voter of a committee found when it computed an answer itself (ICommittee.sol)."""
+
+    NONE = 0
+    MATCH = 1
+    MISMATCH = 2
+    INPUT_UNAVAILABLE = 3
+    OUTPUT_UNAVAILABLE = 4
+
+
+class Fault(IntEnum):
+    """Why a voter of a committee loses stake (ICommittee.sol)."""
+
+    SILENCE = 0
+    ACTIVATION_OFF = 1
+    MINORITY = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,4 +246,5 @@ class Contracts:
     program_registry: Address
     step_verifier: Address
     dispute_game: Address
+    committee: Address
     deployed_at: int  # block number: logs are scanned from here

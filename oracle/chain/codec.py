@@ -29,6 +29,7 @@ NAMES = (
     "ProgramRegistry",
     "StepVerifier",
     "DisputeGame",
+    "Committee",
 )
 
 _REQUEST_WORDS = ("uint256",) * 3 + ("bytes32",) * 4 + ("uint256",)

@@ -9,16 +9,18 @@ from eth_utils.crypto import keccak
 
 from oracle.chain import artifacts
 from oracle.chain.codec import abi_type, address, plain
+from oracle.chain.committee import Committee, CommitteeConfig
 from oracle.chain.dispute_game import DisputeGame, GameConfig
 from oracle.chain.inference_market import InferenceMarket, MarketConfig
 from oracle.chain.rpc import Node, RpcError, hexbytes, quantity
 from oracle.chain.wallet import Wallet
 from oracle.errors import ConfigInvalid, PermanentError
-from oracle.types import ZERO_ADDRESS, Address, Amount, Contracts
+from oracle.types import ZERO_ADDRESS, Address, Amount, Contracts, Wei
 
 _DOLLAR = 10**6
 _HOUR = 3600
 _GAME_TURNS = 28  # of the longest game, and two to spare: DisputeGame's constructor asks the same
+_ROUNDS = 3  # of votes about a float answer
 
 
 class DeploymentFailed(PermanentError):
@@ -45,7 +47,14 @@ class DeployConfig:
         min_reply: seconds that every turn of a dispute game lasts at the least.
         clock: seconds of thinking that each side of a game has beyond that. A game ends within
             2 · clock + 26 · min_reply, which max_dispute_age exceeds by at least two turns.
-        data_credits, committee_module: modules; zero = none.
+        challenge_bond: what challenging a float answer costs beyond gas, in wei.
+        min_seat: stake of a committee's member at the least; 20 penalties or more.
+        penalty: what silence and a wrong activation cost a voter.
+        seasoning: seconds until a change of a member's stake counts.
+        seed_delay: blocks between a challenge and the block that draws its committee.
+        draw_period, commit_period, reveal_period, tally_period: seconds of a committee's dispute;
+            max_dispute_age exceeds them, all rounds taken together.
+        data_credits: module; zero = none.
     """
 
     token: Address = ZERO_ADDRESS
@@ -61,8 +70,16 @@ class DeployConfig:
     unbonding_delay: int = 3 * _HOUR
     min_reply: int = 10
     clock: int = 60
+    challenge_bond: Wei = Wei(10**15)  # noqa: RUF009
+    min_seat: Amount = Amount(20 * _DOLLAR)  # noqa: RUF009
+    penalty: Amount = Amount(_DOLLAR)  # noqa: RUF009
+    seasoning: int = 5
+    seed_delay: int = 2
+    draw_period: int = 120
+    commit_period: int = 60
+    reveal_period: int = 60
+    tally_period: int = 60
     data_credits: Address = ZERO_ADDRESS
-    committee_module: Address = ZERO_ADDRESS
 
     def __post_init__(self) -> None:
         longest = 2 * self.clock + _GAME_TURNS * self.min_reply
@@ -70,6 +87,13 @@ class DeployConfig:
             raise ConfigInvalid(
                 f"max_dispute_age is {self.max_dispute_age} s; a dispute game needs {longest} s",
                 hint="raise it, or lower clock and min_reply",
+            )
+        rounds = self.commit_period + self.reveal_period + self.tally_period
+        voting = self.draw_period + _ROUNDS * rounds + self.tally_period
+        if self.max_dispute_age < voting:
+            raise ConfigInvalid(
+                f"max_dispute_age is {self.max_dispute_age} s; a committee needs {voting} s",
+                hint="raise it, or lower the periods of the committee",
             )
 
 
@@ -97,8 +121,8 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         raise ConfigInvalid(f"there is no token at {token}")
     programs, verifier = _create(wallet, "ProgramRegistry"), _create(wallet, "StepVerifier")
     nonce = wallet.next_nonce()
-    registry, access, operators, market, game = (
-        created_address(wallet.address, nonce + i) for i in range(5)
+    registry, access, operators, market, game, committee = (
+        created_address(wallet.address, nonce + i) for i in range(6)
     )
     window = (config.min_challenge_window, config.max_challenge_window)
     _create(wallet, "ModelRegistry", programs, *window, at=registry)
@@ -112,7 +136,7 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         operators=operators,
         data_credits=config.data_credits,
         exact_module=game,
-        committee_module=config.committee_module,
+        committee_module=committee,
         treasury=wallet.address if config.treasury == ZERO_ADDRESS else config.treasury,
         protocol_bps=config.protocol_bps,
         min_lock=config.min_lock,
@@ -126,6 +150,7 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         raise DeploymentFailed(f"the market at {market} says {found}, not {terms}")
     rules = GameConfig(market, registry, verifier, config.min_reply, config.clock)
     _create(wallet, "DisputeGame", rules, at=game)
+    _create(wallet, "Committee", _committee(config, market), at=committee)
     contracts = Contracts(
         chain_id=chain_id,
         token=token,
@@ -136,6 +161,7 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         program_registry=programs,
         step_verifier=verifier,
         dispute_game=game,
+        committee=committee,
         deployed_at=deployed_at,
     )
     verify(wallet.rpc, contracts)
@@ -162,6 +188,7 @@ def verify(rpc: Node, contracts: Contracts) -> None:
         "ProgramRegistry": contracts.program_registry,
         "StepVerifier": contracts.step_verifier,
         "DisputeGame": contracts.dispute_game,
+        "Committee": contracts.committee,
     }
     codes = rpc.batch([("eth_getCode", place, "latest") for place in places.values()])
     for (name, place), code in zip(places.items(), codes, strict=True):
@@ -173,11 +200,30 @@ def verify(rpc: Node, contracts: Contracts) -> None:
             )
     config = InferenceMarket(rpc, contracts.inference_market).config()
     named = (config.token, config.registry, config.access, config.operators)
-    if named != tuple(places.values())[:4] or config.exact_module != contracts.dispute_game:
+    modules = (config.exact_module, config.committee_module)
+    if named != tuple(places.values())[:4] or modules != tuple(places.values())[-2:]:
         raise DeploymentFailed(f"the market at {contracts.inference_market} names {config}")
     game = DisputeGame(rpc, contracts.dispute_game).config()
     if (game.market, game.verifier) != (contracts.inference_market, contracts.step_verifier):
         raise DeploymentFailed(f"the dispute game at {contracts.dispute_game} names {game}")
+    committee = Committee(rpc, contracts.committee).config()
+    if committee.market != contracts.inference_market:
+        raise DeploymentFailed(f"the committee at {contracts.committee} names {committee}")
+
+
+def _committee(config: DeployConfig, market: Address) -> CommitteeConfig:
+    return CommitteeConfig(
+        market=market,
+        bond=config.challenge_bond,
+        min_stake=config.min_seat,
+        penalty=config.penalty,
+        seasoning=config.seasoning,
+        seed_delay=config.seed_delay,
+        draw_period=config.draw_period,
+        commit_period=config.commit_period,
+        reveal_period=config.reveal_period,
+        tally_period=config.tally_period,
+    )
 
 
 def _create(wallet: Wallet, name: str, *arguments: Any, at: Address | None = None) -> Address:

@@ -6,9 +6,12 @@ A test holds them to the generated ABIs; logs.py reads raw logs into them.
 from dataclasses import dataclass
 
 from oracle.types import (
+    Activation,
     Address,
     Amount,
     Bytes32,
+    Fault,
+    Finding,
     Policy,
     Request,
     RequestId,
@@ -445,6 +448,127 @@ class BondReleased(Event):
     request_id: RequestId
     challenger: Address
     amount: Wei
+
+
+# ── Committee ───────────────────────────────────────────────────────────────────────────────────
+@_event
+class RuntimeClassDeclared(Event):
+    model_id: int
+    version: int
+    runtime_class: Bytes32
+
+
+@_event
+class Enlisted(Event):
+    member: Address
+    runtime_class: Bytes32
+    amount: Amount
+    stake: Amount
+
+
+@_event
+class LeaveStarted(Event):
+    member: Address
+    runtime_class: Bytes32
+    amount: Amount
+    release_at: Timestamp
+
+
+@_event
+class LeaveFinished(Event):
+    member: Address
+    runtime_class: Bytes32
+    amount: Amount
+
+
+@_event
+class CommitteeCalled(Event):
+    request_id: RequestId
+    challenger: Address
+    runtime_class: Bytes32
+    eligible: Amount
+    seed_block: int
+    draw_until: Timestamp
+    bond: Wei
+
+
+@_event
+class Drawn(Event):
+    request_id: RequestId
+    seed: Bytes32
+
+
+@_event
+class RoundStarted(Event):
+    request_id: RequestId
+    round: int
+    commit_until: Timestamp
+    reveal_until: Timestamp
+
+
+@_event
+class VoteCommitted(Event):
+    request_id: RequestId
+    member: Address
+    round: int
+    commitment: Bytes32
+
+
+@_event
+class VoteEvicted(Event):
+    request_id: RequestId
+    member: Address
+    round: int
+
+
+@_event
+class VoteRevealed(Event):
+    request_id: RequestId
+    member: Address
+    round: int
+    finding: Finding
+    output_digest: Bytes32
+    activation: Activation
+
+
+@_event
+class RoundTallied(Event):
+    request_id: RequestId
+    round: int
+    finding: Finding
+    valid: int
+    median: Activation
+
+
+@_event
+class VoterPunished(Event):
+    request_id: RequestId
+    member: Address
+    round: int
+    fault: Fault
+    amount: Amount
+
+
+@_event
+class VotersPaid(Event):
+    request_id: RequestId
+    voters: int
+    tokens_each: Amount
+    wei_each: Wei
+
+
+@_event
+class DrawMissed(Event):
+    request_id: RequestId
+    challenger: Address
+    to_operator: Wei
+    burned: Wei
+
+
+@_event
+class RewardWithdrawn(Event):
+    account: Address
+    amount: Amount
 
 
 # ── Token ───────────────────────────────────────────────────────────────────────────────────────

@@ -21,7 +21,7 @@ from oracle.chain.events import Event
 from oracle.chain.rpc import RpcMalformed
 from oracle.errors import InputInvalid
 from oracle.protocol.records import REQUEST_BYTES, unpack_request
-from oracle.types import Address, Bytes32, Log, Request, RequestId, Terms, VersionRecord
+from oracle.types import Activation, Address, Bytes32, Log, Request, RequestId, Terms, VersionRecord
 
 # A frozen dataclass's own __init__ costs a microsecond, setting its slots a third of that.
 _new = object.__new__
@@ -179,6 +179,8 @@ def _read(kind: Any, base: int) -> _ReadAt:
         read = lambda w, at: w[at : at + 32]  # noqa: E731
     elif kind == tuple[Bytes32, ...]:
         read = lambda w, at: _list(w, base + _number(w, at))  # noqa: E731
+    elif kind is Activation:
+        read = _signed
     elif kind is Terms:
         read = lambda w, at: Terms.unpack(_number(w, at))  # noqa: E731
     elif kind is bytes:
@@ -192,6 +194,10 @@ def _read(kind: Any, base: int) -> _ReadAt:
 
 def _number(words: bytes, at: int) -> int:
     return int.from_bytes(words[at : at + 32])
+
+
+def _signed(words: bytes, at: int) -> int:
+    return int.from_bytes(words[at : at + 32], signed=True)
 
 
 def _tail(words: bytes, at: int) -> bytes:

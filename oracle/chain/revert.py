@@ -170,6 +170,7 @@ _SHOWN: Mapping[str, Callable[[Any], str]] = {
     "key": lambda digest: f"0x{digest.hex()}",
     "policy": lambda policy: Policy(policy).name.lower().replace("_", "-"),
     "turn": lambda turn: _TURNS[turn],
+    "stage": lambda stage: ("undisputed", "not drawn yet", "voting", "closed")[stage],
     "panic": lambda code: _PANICS.get(code, f"panic {code:#04x}"),
 }
 

@@ -302,6 +302,72 @@ SENTENCES: dict[str, Sentence] = {
     "RequestLive": _S(
         "The request {requestId:id} has not ended.", "the bond is free after its verdict", True
     ),
+    # ── Committee ───────────────────────────────────────────────────────────────────────────────
+    "RuntimeClassInvalid": _S(
+        "Version {version} of model {modelId} cannot be given the runtime class {runtimeClass:id}.",
+        "it is named once, and zero is the general class that every version starts with",
+    ),
+    "SeatTooSmall": _S(
+        "A seat with {stake:usd} is too small; {needed:usd} is the least.", "stake more"
+    ),
+    "SeatLeaving": _S(
+        "{member} is leaving the class {runtimeClass:id} until {releaseAt:time}.",
+        "finish leaving first",
+        "releaseAt",
+    ),
+    "SeatMissing": _S("{member} has no such seat in the class {runtimeClass:id}."),
+    "SeatBound": _S(
+        "The stake of {member} in the class {runtimeClass:id} is free {releaseAt:time}.",
+        "wait",
+        "releaseAt",
+    ),
+    "PoolTooSmall": _S(
+        "The class {runtimeClass:id} has {eligible:usd} of stake that could be drawn; "
+        "{needed:usd} is needed.",
+        "members must enlist before an answer is challenged",
+    ),
+    "DisputeExists": _S("The answer to {requestId:id} has had its dispute already."),
+    "StageInvalid": _S(
+        "The dispute about {requestId:id} is not in the stage that this call needs, but "
+        "{current:stage}."
+    ),
+    "SeedPending": _S(
+        "The committee about {requestId:id} can be drawn after block {seedBlock}.",
+        "wait a few blocks",
+        True,
+    ),
+    "DrawOver": _S(
+        "The committee about {requestId:id} had to be drawn until {drawUntil:time}.",
+        "the dispute lapses now, and with it the challenger's bond",
+    ),
+    "DrawOpen": _S(
+        "The committee about {requestId:id} can be drawn until {drawUntil:time}.",
+        "draw it",
+        "drawUntil",
+    ),
+    "CommitOver": _S("Votes about {requestId:id} could be committed to until {commitUntil:time}."),
+    "RevealNotOpen": _S(
+        "Votes about {requestId:id} can be revealed from {opensAt:time} on.", "wait", "opensAt"
+    ),
+    "RevealOver": _S("Votes about {requestId:id} could be revealed until {revealUntil:time}."),
+    "RoundOpen": _S(
+        "The round about {requestId:id} can be tallied from {revealUntil:time} on.",
+        "wait",
+        "revealUntil",
+    ),
+    "RoundNotTallied": _S("Round {round} about {requestId:id} has not been tallied.", "tally it"),
+    "RoundFull": _S("Twelve members with lower hashes vote in round {round} about {requestId:id}."),
+    "MemberNotDrawn": _S("{member} was not drawn in round {round} about {requestId:id}."),
+    "MemberExcluded": _S("{member} has an interest in {requestId:id} and may not vote on it."),
+    "MemberNotSilent": _S("{member} was not silent in round {round} about {requestId:id}."),
+    "CommitmentZero": _S("A commitment of zero is none."),
+    "CommitmentExists": _S("{member} has committed to a vote about {requestId:id} already."),
+    "CommitmentMissing": _S("{member} has committed to no vote about {requestId:id}."),
+    "CommitmentMismatch": _S(
+        "This is not the vote about {requestId:id} that {member} committed to."
+    ),
+    "FindingInvalid": _S("A vote needs a finding, not {given}."),
+    "VoteRevealedAlready": _S("{member} has revealed its vote about {requestId:id} already."),
     # ── OpenZeppelin: EIP-6093 and helpers ──────────────────────────────────────────────────────
     "ERC20InsufficientBalance": _S(
         "{sender} has {balance:usd}; {needed:usd} is needed.", "`tallystick wallet fund`"

@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from oracle.chain import artifacts, codec, logs, sentences
+from oracle.chain.committee import Ballot, Committee, CommitteeConfig, Dispute, Seat
 from oracle.chain.dispute_game import Challenge, DisputeGame, GameConfig, Receipt
 from oracle.chain.inference_market import InferenceMarket, MarketConfig
 from oracle.chain.model_access import ModelAccess
@@ -26,7 +27,7 @@ WRAPPERS = {
     cls.NAME: cls
     for cls in (
         *(ModelRegistry, ModelAccess, OperatorRegistry, InferenceMarket, TestDollar),
-        *(ProgramRegistry, StepVerifier, DisputeGame),
+        *(ProgramRegistry, StepVerifier, DisputeGame, Committee),
     )
 }
 STRUCTS = {
@@ -38,6 +39,10 @@ STRUCTS = {
     "Publication": Publication,
     "MarketConfig": MarketConfig,
     "GameConfig": GameConfig,
+    "CommitteeConfig": CommitteeConfig,
+    "Seat": Seat,
+    "Dispute": Dispute,
+    "Ballot": Ballot,
     "Receipt": Receipt,
     "Challenge": Challenge,
     "Step": Step,

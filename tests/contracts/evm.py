@@ -23,6 +23,7 @@ CONTRACTS = (
     "ProgramRegistry",
     "StepVerifier",
     "DisputeGame",
+    "Committee",
 )
 
 
