@@ -13,7 +13,9 @@ from oracle.cli import output
 from oracle.errors import TallystickError
 
 # in the order of --help; all but `devnet` are named like their command or group
-MODULES = ("infer", "devnet", "wallet", "model", "access", "operator", "request")
+MODULES = (
+    "infer", "verify", "devnet", "wallet", "model", "access", "operator", "request", "challenger",
+)  # fmt: skip
 
 
 def build(only: str = "") -> typer.Typer:

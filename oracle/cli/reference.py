@@ -28,6 +28,8 @@ typed password or `--password-file`; a key is never an argument. `HOME` is `--ho
 | 0 | done |
 | 1 | failed for good, or you said no |
 | 2 | wrong usage |
+| 3 | `verify`: the answer is wrong |
+| 4 | `verify`: a float model's answer, for the committee to judge |
 | 65 | bad input: shape, dtype, NaN, an amount or a name that is none |
 | 66 | not found: model, version, request, wallet, a CID that nobody has |
 | 69 | a server cannot be reached (RPC, IPFS, Redis, store) |

@@ -14,6 +14,7 @@ _AMOUNT = re.compile(
     r"\$?(\d{1,13}|\d{1,3}(?:,\d{3}){1,4})(?:\.(\d+))?(?:\s*(?:usd|dollars?))?",
     re.IGNORECASE | re.ASCII,
 )
+_ETHER = re.compile(r"(\d{1,9})(?:\.(\d{1,18}))?(?:\s*eth)?", re.IGNORECASE | re.ASCII)
 _DURATION = re.compile(r"(\d{1,10})\s*(s|m|h|d|w)?", re.IGNORECASE | re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PERCENT = re.compile(r"(\d{1,3})(?:\.(\d{1,2}))?\s*%", re.ASCII)
@@ -62,6 +63,18 @@ def format_ether(wei: Wei) -> str:
     if 0 < wei < 10**12:
         return f"{wei} wei"
     return f"{wei // 10**12 / 10**6:.6f}".rstrip("0").rstrip(".") + " ETH"
+
+
+def parse_ether(text: str) -> Wei:
+    """Read the chain's currency: `0.05`, `0.05 ETH`.
+
+    Raises:
+        InputInvalid: not a decimal number, or finer than a wei.
+    """
+    match = _ETHER.fullmatch(text.strip())
+    if match is None:
+        raise InputInvalid(f"{text!r:.40} is not an amount", hint="write it like 0.05, in ETH")
+    return Wei(int(match[1]) * 10**18 + int((match[2] or "").ljust(18, "0")))
 
 
 def parse_duration(text: str) -> int:

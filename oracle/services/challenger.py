@@ -28,7 +28,7 @@ from oracle.services.challenge.board import ChainBoard
 from oracle.services.challenge.engine import Budget, Engine, Outputs, Traces
 from oracle.services.challenge.following import Deliveries, Scope
 from oracle.services.challenge.knowledge import Truth
-from oracle.services.challenge.memory import Case, CaseState, Memory
+from oracle.services.challenge.memory import Case, CaseState, Memory, Signed
 from oracle.services.challenge.moves import End, Move, Wait
 from oracle.services.challenge.truth import Reexecutor, output_of
 from oracle.services.context import Context
@@ -148,6 +148,10 @@ class Challenger(AbstractContextManager["Challenger"]):
         self._memory.close()
         self._store.close()
         self._lock.close()
+
+    def keep_receipt(self, request_id: RequestId, signed: Signed) -> None:
+        """Take a receipt that came another way; whether it is the operator's is looked at later."""
+        self._memory.keep_receipt(request_id, signed)
 
     # ── Run ─────────────────────────────────────────────────────────────────────────────────────
 

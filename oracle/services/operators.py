@@ -121,7 +121,7 @@ def status(context: Context, operator: Address) -> OperatorInfo:
     return OperatorInfo(
         operator=operator,
         registered=held.registered,
-        endpoint=_endpoint(context, operator),
+        endpoint=endpoint_of(context, operator),
         staked=held.staked,
         locked=held.locked,
         free=context.operators.free_stake_of(operator),
@@ -218,7 +218,8 @@ def _request_id(event: Event) -> RequestId | None:
     return getattr(event, "request_id", None)
 
 
-def _endpoint(context: Context, operator: Address) -> str:
+def endpoint_of(context: Context, operator: Address) -> str:
+    """Return the public URL that an operator registered; "" = none."""
     kinds = (OperatorRegistered, ProfileUpdated)
     found = context.history.read(context.operators.address, kinds, topic(operator))
     event = found[-1].event if found else None

@@ -14,8 +14,6 @@ from oracle.chain.events import (
     Delivered,
     LeavesRevealed,
     NodeOpened,
-    OperatorRegistered,
-    ProfileUpdated,
     Requested,
     StepAnswered,
     TraceCommitted,
@@ -30,7 +28,7 @@ from oracle.chain.wallet import Wallet
 from oracle.exact.receipt import receipt as typed_receipt
 from oracle.exact.steps import ExactClaim, Step
 from oracle.protocol import eip712
-from oracle.services import timeline
+from oracle.services import operators, timeline
 from oracle.services.challenge.moves import (
     AskNode,
     AskStep,
@@ -183,11 +181,7 @@ class ChainBoard(Board):
         return self._context.rpc.call("eth_getCode", operator, "latest") in ("0x", None)
 
     def endpoint(self, operator: Address) -> str:
-        kinds = (OperatorRegistered, ProfileUpdated)
-        place = self._context.operators.address
-        found = self._context.history.read(place, kinds, topic(operator))
-        event = found[-1].event if found else None
-        return event.endpoint if isinstance(event, kinds) else ""
+        return operators.endpoint_of(self._context, operator)
 
     def stake(self, view: View) -> tuple[Wei, Wei, Wei, Amount]:
         assert view.answer is not None

@@ -18,7 +18,13 @@ from oracle.exact.commitments import trace_root
 from oracle.services.amounts import format_amount, format_ether
 from oracle.services.challenge import moves
 from oracle.services.challenge.board import Board
-from oracle.services.challenge.knowledge import Knowledge, Truth, sample_step, sound
+from oracle.services.challenge.knowledge import (
+    Knowledge,
+    Truth,
+    record_size,
+    sample_step,
+    sound,
+)
 from oracle.services.challenge.memory import Memory, Signed
 from oracle.services.challenge.moves import End, Move, Open, Position, View, Wait
 from oracle.services.timeline import State
@@ -39,8 +45,8 @@ class Traces(Protocol):
     def receipt(self, endpoint: str, request_id: RequestId) -> Signed | None:
         """Return the signed roots with the trace's leaves; nothing of it is checked."""
 
-    def tensor(self, endpoint: str, request_id: RequestId, op: int) -> bytes | None:
-        """Return the record of the tensor that an operator of the program wrote."""
+    def tensor(self, endpoint: str, request_id: RequestId, op: int, size: int) -> bytes | None:
+        """Return the record, `size` bytes, of the tensor that an operator of the program wrote."""
 
 
 class Outputs(Protocol):
@@ -142,7 +148,7 @@ class Engine:
         return None if usable is None else usable.leaves
 
     def _signed(self, view: View, truth: Truth, *, ask: bool) -> list[Signed]:
-        """Return what the operator signed, as kept and, when asked for, as it says now."""
+        """Return what the operator signed, as kept and, with `ask`, as it says now."""
         assert view.answer is not None
         if ask:
             operator = view.answer.delivery.operator
@@ -152,7 +158,8 @@ class Engine:
                 whole = whole and trace_root(answer.leaves) == answer.receipt.trace_root
                 leaves = answer.leaves if whole else ()
                 self._memory.keep_receipt(view.request_id, Signed(answer.receipt, leaves))
-        return self._memory.receipts(view.request_id)
+        kept = self._memory.receipts(view.request_id)
+        return [one for one in kept if self._board.vouched(view, one.receipt)]
 
     def _usable(self, view: View, signed: list[Signed]) -> Signed | None:
         """Return a receipt that can carry a proof: of this answer, with its leaves, for good."""
@@ -188,7 +195,8 @@ class Engine:
             except (TransientError, DigestMismatch, InputInvalid) as error:
                 self._log.info("output_missing", request_id=view.request_id, error=str(error))
         endpoint = self._board.endpoint(view.answer.delivery.operator)
-        yield self._traces.tensor(endpoint, view.request_id, op)
+        size = record_size(known.truth.program, op)
+        yield self._traces.tensor(endpoint, view.request_id, op, size)
 
     # ── Before money is risked ──────────────────────────────────────────────────────────────────
 

@@ -23,6 +23,7 @@ from oracle.exact.tensors import LEAF, Tree, depth_of, leaves_of, log, tensor_le
 from oracle.types import Bytes32
 
 Fault = tuple[int, int, int]  # op, row, col
+RECORD_HEADER = 11  # bytes: id, dtype, rows, columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,11 @@ def leaf_index(fault: Fault, program: Program) -> int:
     op, row, col = fault
     spec = program.spec_of(program.id_of(op))
     return (row << log(leaves_of(spec))) + col * spec.size // LEAF
+
+
+def record_size(program: Program, op: int) -> int:
+    """Return the bytes of the record of an operator's tensor."""
+    return RECORD_HEADER + program.spec_of(program.id_of(op)).bytes
 
 
 def sound(truth: Truth, input_root: Bytes32, most: int = 64) -> bool:

@@ -38,7 +38,7 @@ class Shop:
     def receipt(self, endpoint: str, request_id: RequestId) -> Signed | None:
         return self.receipts.get(request_id)
 
-    def tensor(self, endpoint: str, request_id: RequestId, op: int) -> bytes | None:
+    def tensor(self, endpoint: str, request_id: RequestId, op: int, size: int) -> bytes | None:
         return self.tensors.get((request_id, op))
 
 
