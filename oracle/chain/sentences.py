@@ -406,6 +406,7 @@ SENTENCES: dict[str, Sentence] = {
     "StringTooLong": _S("The string {str} is too long."),
     "SafeERC20FailedOperation": _S("The token {token} refused the transfer."),
     "ReentrancyGuardReentrantCall": _S("The contract was called while it was busy."),
+    "CheckpointUnorderedInsertion": _S("The chain's clock went backwards."),
     "Error": _S("The contract said: {reason}."),
     "Panic": _S("The contract failed an internal check: {code:panic}."),
 }
