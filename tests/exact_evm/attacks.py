@@ -59,6 +59,7 @@ def _expressible(step: Step) -> bool:
     """Whether the ABI has words for a step at all."""
     typed = all(isinstance(part, Slice) for part in step.slices)
     typed &= all(isinstance(opening, Opening) for opening in step.operands)
+    typed &= all(isinstance(word, int) and 0 <= word < 2**256 for word in step.preamble)
     return typed and len(step.operator) == OPERATOR_WORDS
 
 
