@@ -5,10 +5,10 @@ the operator's own.
 """
 
 import json
-import subprocess
 
 from celery import Celery
 
+from oracle.chain.anvil import free_port
 from oracle.chain.dispute_game import Answer, DisputeGame
 from oracle.chain.events import ModelRegistered, Requested, VersionPublished
 from oracle.chain.logs import decode_all, topic_of
@@ -23,6 +23,7 @@ from oracle.exact.commitments import Committed
 from oracle.ipfs.client import IpfsClient
 from oracle.protocol.canonical import dumps, sha256
 from oracle.protocol.manifest import Manifest
+from oracle.services.traces import TraceClient
 from oracle.store.job import State
 from oracle.types import ZERO32, Assurance, Bytes32, Order, RequestId, VersionRecord
 from tests.contracts.exact import example
@@ -37,6 +38,7 @@ class DisputeWorld(World):
 
     def __init__(self, home, **options):
         self.example = example()
+        self.port = free_port()  # of the responder
         super().__init__(home, window=WINDOW, ipfs=True, **options)
         self.game = DisputeGame(self.rpc, self.contracts.dispute_game)
         self.challenger = self.requesters[1]
@@ -158,9 +160,17 @@ class DisputeWorld(World):
 
     # ── Processes ───────────────────────────────────────────────────────────────────────────────
 
-    def start_responder(self, **more: str) -> subprocess.Popen[bytes]:
-        """Start the real responder."""
-        return self.start("worker", "--role", "respond", **more)
+    def fork_responder(self, **more: str) -> int:
+        """Start the real responder and return its pid."""
+        return self._fork("respond", **({"TALLYSTICK_LISTEN": self.listen} | more))
+
+    @property
+    def listen(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def traces(self) -> TraceClient:
+        """Return a client of the responder."""
+        return TraceClient(f"http://{self.listen}")
 
     def staked(self) -> int:
         registry = OperatorRegistry(self.rpc, self.contracts.operator_registry)

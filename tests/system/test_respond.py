@@ -2,43 +2,242 @@
 
 import pytest
 
-from oracle.chain.events import ChallengeFailed, LeavesRevealed, NodeOpened, TraceCommitted
-from oracle.exact.commitments import trace_root
-from tests.system.dispute_world import STAKE, DisputeWorld
-from tests.system.world import wait_until
+from oracle.chain.events import (
+    ChallengeFailed,
+    Convicted,
+    LeavesRevealed,
+    NodeOpened,
+    StepAnswered,
+    TraceCommitted,
+)
+from oracle.errors import NotFound
+from oracle.exact import files
+from oracle.exact.commitments import Committed, trace_root
+from oracle.exact.tensors import tensor_leaf
+from oracle.services.traces import TraceOver
+from oracle.store.job import State
+from oracle.types import RequestId, Verdict
+from tests.system.dispute_world import STAKE, WINDOW, DisputeWorld
+from tests.system.world import kill, wait_until
+from worker import faults
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
-REPLY = 60  # seconds that the first turn lasts
+REPLY = 60  # seconds that a turn lasts
 
 
 @pytest.fixture
-def world(tmp_path):
-    made = DisputeWorld(tmp_path)
-    yield made
-    made.close()
+def make_world(tmp_path):
+    made = []
+
+    def make(**options):
+        made.append(DisputeWorld(tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for world in made:
+        world.close()
 
 
-def test_operator__challenged_without_a_witness__commits_the_trace_and_answers_all(world):
+def nonce(world):
+    return int(world.rpc.call("eth_getTransactionCount", world.operator.address, "latest"), 16)
+
+
+def let_pass(world, seconds):
+    world.rpc.call("evm_increaseTime", seconds)
+    world.rpc.call("evm_mine")
+
+
+def owed(world, request_id):
+    """What the store says that this operator owes."""
+    with world.store.read() as tx:
+        return [reply.demand.ask.value for reply in tx.replies_to(request_id)]
+
+
+def wait_seen(world):
+    """Wait until the watcher has read all blocks."""
+    head = int(world.rpc.call("eth_blockNumber"), 16)
+
+    def seen():
+        with world.store.read() as tx:
+            return tx.cursor() >= head
+
+    wait_until(seen, 30, "the watcher at the head")
+
+
+def logged(world, role, event, count=1):
+    return lambda: sum(line["event"] == event for line in world.log_of(role)) >= count
+
+
+# ── Alive ───────────────────────────────────────────────────────────────────────────────────────
+def test_operator__challenged__serves_off_chain_and_answers_every_demand_on_chain(make_world):
+    world = make_world()
     world.fork_watcher()
     world.fork_submitter()
-    world.start_responder()
-    request_id = world.ask_exact()
-    world.challenge(request_id)
+    pid = world.fork_responder()
+    request_id, honest = world.ask_exact(), world.example.honest
 
+    served = world.traces().receipt(request_id)
+    assert served.signer(world.contracts.chain_id, world.game.address) == world.operator.address
+    assert served.leaves == honest.trace_leaves
+    assert served.output_root == honest.output_root
+    kill(pid)
+    world.fork_responder()
+    wait_until(logged(world, "respond", "traces.served", 2), 30, "the next responder")
+    for op, leaf in enumerate((*served.leaves, served.output_root)):
+        record = world.traces().tensor(request_id, op, leaf)
+        tensor_id, tree = files.read_output(record)
+        assert tensor_leaf(tensor_id, tree.spec, tree.root) == leaf
+    assert logged(world, "respond", "trace.made")()
+    assert not logged(world, "respond", "trace.made", 2)()  # the second had it on disk
+    with pytest.raises(NotFound):
+        world.traces().receipt(RequestId(b"\1" * 32))
+
+    world.challenge(request_id)
     wait_until(lambda: world.events(TraceCommitted), REPLY, "the trace on chain")
     (committed,) = world.events(TraceCommitted)
-    assert committed.leaves == world.example.honest.trace_leaves
-    assert committed.trace_root == trace_root(committed.leaves)
-
-    answer = world.answer(request_id)
-    world.challenger.send(world.game.demand_node(answer, 0, 0, 0))
+    assert committed.leaves == served.leaves
+    assert committed.trace_root == served.trace_root == trace_root(committed.leaves)
+    answer, game = world.answer(request_id), world.game
+    world.challenger.send(game.demand_node(answer, 0, 0, 0))
     wait_until(lambda: world.events(NodeOpened), REPLY, "the root opened")
-    world.challenger.send(world.game.demand_node(answer, 0, 6, 37))
+    world.challenger.send(game.demand_node(answer, 0, 6, 37))
     wait_until(lambda: world.events(LeavesRevealed), REPLY, "a leaf revealed")
-    world.challenger.send(world.game.demand_step(answer, 2, 4, 5))
+    world.challenger.send(game.demand_step(answer, 2, 4, 5))
     wait_until(lambda: world.events(ChallengeFailed), REPLY, "the step answered")
 
     assert world.staked() == STAKE
     assert world.market.open_disputes_of(request_id) == 0
     assert world.game.bond_of(world.operator.address) > 0
+    let_pass(world, WINDOW)
+    wait_until(lambda: world.states()[State.SETTLED] == 1, 60, "the fee")
+    with pytest.raises(TraceOver):
+        world.traces().receipt(request_id)
+
+
+# ── Killed ──────────────────────────────────────────────────────────────────────────────────────
+def test_operator__all_killed_and_redis_lost_at_every_demand__answers_each_in_time(make_world):
+    world = make_world()
+    watcher, submitter = world.fork_watcher(), world.fork_submitter()
+    request_id = world.ask_exact()
+
+    kill(watcher)  # nobody sees the challenge
+    world.challenge(request_id)
+    kill(submitter)
+    world.kill_redis()
+    world.start_redis()
+    watcher = world.fork_watcher()
+    wait_until(lambda: owed(world, request_id) == ["trace"], 30, "the watcher knows")
+    submitter, responder = world.fork_submitter(), world.fork_responder()
+    wait_until(lambda: world.events(TraceCommitted), REPLY, "the trace on chain")
+
+    kill(responder)  # the message waits for nobody
+    answer, game = world.answer(request_id), world.game
+    wait_until(lambda: owed(world, request_id) == [], 30, "nothing owed")
+    world.challenger.send(game.demand_node(answer, 0, 6, 37))
+    wait_until(lambda: owed(world, request_id) == ["node"], 30, "the watcher knows")
+    world.kill_redis()
+    world.start_redis()
+    responder = world.fork_responder()
+    wait_until(lambda: world.events(LeavesRevealed), REPLY, "a leaf revealed")
+
+    kill(submitter)  # the answer waits for nobody, and goes lost
+    world.challenger.send(game.demand_step(answer, 0, 3, 99))
+    wait_until(logged(world, "respond", "respond.answered", 3), 30, "an answer on the queue")
+    kill(watcher)
+    kill(responder)
+    world.kill_redis()
+    world.start_redis()
+    world.fork_watcher()
+    world.fork_responder()
+    world.fork_submitter()
+    wait_until(lambda: world.events(StepAnswered), REPLY, "the step answered")
+    assert len(world.events(TraceCommitted)) == len(world.events(LeavesRevealed)) == 1
+    assert world.staked() == STAKE
+
+
+# ── Reorganised ─────────────────────────────────────────────────────────────────────────────────
+def test_operator__reorg_in_the_middle_of_a_game__answers_what_the_chain_still_asks(make_world):
+    world = make_world(block_time=None)
+    world.fork_watcher()
+    world.fork_submitter()
+    world.fork_responder()
+    request_id = world.ask_exact()
+    world.challenge(request_id)
+    wait_until(lambda: world.events(TraceCommitted), REPLY, "the trace on chain")
+    wait_seen(world)
+    world.rpc.call("anvil_reorg", 1, [])  # takes the trace back, not the challenge
+    assert world.events(TraceCommitted) == []
+    wait_until(lambda: world.events(TraceCommitted), REPLY, "the trace again")
+    wait_seen(world)
+
+    world.rpc.call("anvil_reorg", 3, [])  # takes trace and challenge back
+    wait_until(logged(world, "watcher", "chain_reorganised", 2), 30, "the watcher saw it")
+    before = nonce(world)
+    world.rpc.call("evm_mine")
+    wait_until(lambda: owed(world, request_id) == [], 30, "nothing is owed")
+    assert world.events(TraceCommitted) == []
+    assert nonce(world) == before
+    assert world.job(request_id).state is State.DELIVERED
+
+
+# ── Too late ────────────────────────────────────────────────────────────────────────────────────
+def test_operator__back_after_the_deadline__sends_nothing(make_world):
+    world = make_world()
+    world.fork_watcher()
+    submitter = world.fork_submitter()
+    request_id = world.ask_exact()
+    world.challenge(request_id)
+    wait_until(lambda: owed(world, request_id) == ["trace"], 30, "the watcher knows")
+    kill(submitter)
+    world.fork_responder()
+    wait_until(logged(world, "respond", "respond.answered"), 30, "an answer for nobody")
+    before = nonce(world)
+    let_pass(world, 2 * REPLY)
+    wait_seen(world)
+    world.fork_submitter()
+    wait_until(logged(world, "submit", "play.skipped"), 30, "the answer is put aside")
+    assert nonce(world) == before
+    assert owed(world, request_id) == ["trace"]
+
+    world.challenger.send(
+        world.game.convict_silent(world.answer(request_id), world.challenger.address)
+    )
+    (convicted,) = world.events(Convicted)
+    assert (convicted.request_id, convicted.verdict) == (request_id, Verdict.WITHHELD)
+    wait_until(lambda: owed(world, request_id) == [], 30, "nothing is owed any more")
+    wait_until(lambda: world.states()[State.FAILED] == 1, 30, "the job is over")
+
+
+# ── Faults on purpose ───────────────────────────────────────────────────────────────────────────
+def test_operator__that_lies__signs_its_lie_and_cannot_answer_for_it(make_world):
+    world = make_world()
+    world.fork_watcher()
+    world.fork_submitter()
+    world.fork_responder(TALLYSTICK_FAULT=faults.OUTPUT_BYTE)
+    honest = world.example.honest
+    lie = Committed(honest.program, faults.spoil_trace(honest.tensors))
+    request_id = world.ask_exact(lie)
+    served = world.traces().receipt(request_id)
+    assert (served.output_root, served.leaves) == (lie.output_root, honest.trace_leaves)
+    assert lie.output_root != honest.output_root
+
+    world.challenge(request_id)
+    wait_until(lambda: world.events(TraceCommitted), REPLY, "the trace on chain")
+    world.challenger.send(world.game.demand_step(world.answer(request_id), 2, 7, 7))
+    wait_until(logged(world, "submit", "submit.refused"), REPLY, "the step is inconsistent")
+    assert world.events(StepAnswered) == []
+
+
+def test_operator__that_withholds__answers_nothing(make_world):
+    world = make_world()
+    world.fork_watcher()
+    world.fork_submitter()
+    world.fork_responder(TALLYSTICK_FAULT=faults.WITHHOLD)
+    request_id = world.ask_exact()
+    before = nonce(world)
+    world.challenge(request_id)
+    wait_until(logged(world, "respond", "respond.withheld"), REPLY, "a demand that is ignored")
+    assert logged(world, "respond", "FAULTS_ON")()
+    assert world.events(TraceCommitted) == []
+    assert nonce(world) == before

@@ -1,9 +1,10 @@
-"""Starts watchers and submitters quickly: all is imported once, each line on stdin forks one.
+"""Starts watchers, submitters, responders quickly: what they import is imported once, then forked.
 
-What is forked runs `oracle.watcher.main`, or `worker.__main__.main` with the role `submit`, as
-`python -m` does, in its own process.
+What is forked runs `oracle.watcher.main`, or `worker.__main__.main` with the role `submit` or
+`respond`, as `python -m` does, in its own process.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -20,11 +21,15 @@ PRELOADED = (app, submit)  # what the worker's main imports late
 def run() -> None:
     """Fork a process for each line, an order as JSON; answer with its pid.
 
-    An order has `role` (watcher or submit), `environ` and `log`, the file that gets its output.
+    An order has `role` (watcher, submit or respond), `environ` and `log`, the file that gets its
+    output.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     for line in sys.stdin:
         order = json.loads(line)
+        if order["role"] == "respond":
+            importlib.import_module("worker.responder")
+            importlib.import_module("worker.exact.executor")  # torch: seconds
         if (pid := os.fork()) == 0:
             _become(order["role"], order["environ"], order["log"])
         print(pid, flush=True)
@@ -37,7 +42,7 @@ def _become(role: str, environ: Mapping[str, str], log: str) -> None:
         os.dup2(output, number)
     os.environ.clear()
     os.environ.update(environ)
-    os._exit(watcher.main(environ) if role == "watcher" else worker.main(["--role", "submit"]))
+    os._exit(watcher.main(environ) if role == "watcher" else worker.main(["--role", role]))
 
 
 if __name__ == "__main__":
