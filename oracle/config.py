@@ -41,6 +41,7 @@ class Settings:
     cache_bytes: int = 20 * 2**30  # bound of the weight cache on disk
     trace_bytes: int = 2 * 2**30  # bound of the traces on disk that disputes may ask for
     listen: str = ""  # host:port where the responder serves traces; "" = on chain alone
+    audit_share: float = 0.02  # of deliveries that are re-executed by another operator; 0 = none
     fault: str = ""  # faults on purpose, for demonstrations (worker/faults.py); "" = none
     ipfs_timeout: float = 30.0  # seconds until an unresolved CID gives up
     metrics_port: int = 0  # of the watcher on loopback, the submitter has the next; 0 = none

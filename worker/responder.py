@@ -19,7 +19,7 @@ from oracle.exact.program import Program
 from oracle.exact.reference import Trace
 from oracle.ipfs.client import IpfsClient
 from oracle.store.store import Store
-from worker import app, faults, respond, trace_server, traces
+from worker import app, audit, faults, respond, trace_server, traces
 from worker.cache import FileCache
 from worker.models import ModelPool
 from worker.trace_files import TraceFiles
@@ -47,6 +47,7 @@ def run(settings: Settings) -> int:
     made = open_traces(settings, wanted, log)
     respond.register(application, made, send)
     with closing(Store.open(settings.database_url)) as store:
+        audit.register(application, made, store)
         offered = trace_server.application(TraceService(store, made, send), RateLimit(), log)
         with trace_server.serving(offered, settings.listen, log):
             return app.serve(application, pool="solo", processes=1, prefetch=1)

@@ -2,6 +2,9 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,14 +14,17 @@ from oracle import logs
 from oracle.cli import options, output
 from oracle.cli.session import Session, command
 from oracle.errors import ConfigInvalid, InputInvalid, NotFound
+from oracle.queue import CeleryQueue
 from oracle.services import amounts, challenger, disputes, models, wallets
 from oracle.services.amounts import format_ether, format_time, parse_ether
+from oracle.services.audits import Audits
 from oracle.services.challenge.engine import Budget
 from oracle.services.challenge.following import Scope
 from oracle.services.challenge.memory import Signed
 from oracle.services.challenge.served import EndpointTraces, parse_receipt
 from oracle.services.challenger import Report
 from oracle.services.disputes import Game
+from oracle.store.store import Store
 from oracle.types import Address, Amount, RequestId
 
 _NOTHING = Amount(0)
@@ -39,7 +45,8 @@ def register(app: typer.Typer) -> None:
         group, "run", key=True,
         example="tallystick challenger run --key carol --password-file carol.pw\n"
         "tallystick challenger run --fraction 0.1 --model 3 --max-bond 0.05 --key carol\n"
-        f"tallystick challenger run --request {some} --once --key alice",
+        f"tallystick challenger run --request {some} --once --key alice\n"
+        "tallystick challenger run --audits op1 --key op1 --password-file op1.pw",
     )(_run)  # fmt: skip
     command(
         group, "list", key=True,
@@ -58,9 +65,13 @@ def _run(
     session: Session,
     *,
     fraction: Annotated[
-        float,
-        typer.Option("--fraction", metavar="0…1", help="Of deliveries; a secret draws which."),
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            "--fraction",
+            metavar="0…1",
+            help="Of deliveries; a secret draws which. 1 unless --audits is given.",
+        ),
+    ] = None,
     model: Annotated[str, typer.Option("--model", metavar="MODEL", help="Only of this one.")] = "",
     request: Annotated[
         list[str] | None,
@@ -69,6 +80,10 @@ def _run(
     once: Annotated[
         bool, typer.Option("--once", help="Do what can be done now, then stop.")
     ] = False,
+    audits: Annotated[
+        str,
+        typer.Option("--audits", metavar="OPERATOR", help="Have this operator of yours audit."),
+    ] = "",
     max_bond: Annotated[
         str, typer.Option("--max-bond", metavar="ETH", help="Never bind more in one game.")
     ] = "",
@@ -87,6 +102,8 @@ def _run(
     settings = session.settings
     if not settings.key:
         raise ConfigInvalid("no wallet was named", hint="say --key NAME")
+    if fraction is None:
+        fraction = 0.0 if audits else 1.0
     if not 0 <= fraction <= 1:
         raise InputInvalid(f"--fraction {fraction:g} is not between 0 and 1")
     requests = [
@@ -102,15 +119,15 @@ def _run(
     if receipts and len(requests) != 1:
         raise InputInvalid("--receipt goes with exactly one --request")
     logs.configure(settings, role="challenger")
-    traces = EndpointTraces()
-    with session.bars() as bars:
+    with session.bars() as bars, _audits(session, audits) as shared:
         opened = challenger.open_named(
             session.context,
-            traces,
+            EndpointTraces(),
             settings.key,
             session.password(),
             scope=scope,
             budget=Budget(most, min_bounty),
+            audits=shared,
             say=bars.say,
         )
         with opened as running:
@@ -118,6 +135,19 @@ def _run(
                 running.keep_receipt(requests[0], signed)
             report = running.once() if once else _forever(running, settings.poll_interval)
     session.show(report, _report(report))
+
+
+@contextmanager
+def _audits(session: Session, operator: str) -> Iterator[Audits | None]:
+    """Open an operator's store and queue."""
+    if not operator:
+        yield None
+        return
+    settings = replace(session.settings, operator=operator)
+    address = wallets.find(settings, operator).address
+    queue = CeleryQueue(settings.redis_url, operator)
+    with closing(Store.open(settings.database_url)) as store, closing(queue):
+        yield Audits(session.context, store, queue, settings.queue("audit"), address)
 
 
 def _forever(running: challenger.Challenger, pause: float) -> Report:

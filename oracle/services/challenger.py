@@ -24,6 +24,7 @@ from oracle.chain.sender import Sender
 from oracle.chain.wallet import Wallet
 from oracle.errors import ConfigInvalid, PermanentError, TransientError, Unavailable
 from oracle.services import wallets
+from oracle.services.audits import Audits
 from oracle.services.challenge.board import ChainBoard
 from oracle.services.challenge.engine import Budget, Engine, Outputs, Traces
 from oracle.services.challenge.following import Deliveries, Scope
@@ -104,9 +105,13 @@ class Challenger(AbstractContextManager["Challenger"]):
         folder: Path,
         scope: Scope,
         budget: Budget,
+        audits: Audits | None = None,
         say: Say | None = None,
     ) -> None:
         """Open the challenger's folder.
+
+        Args:
+            audits: an operator's share of the audits, which are looked at as well.
 
         Raises:
             ConfigInvalid: another process uses it, or it is another account's.
@@ -129,7 +134,7 @@ class Challenger(AbstractContextManager["Challenger"]):
         )
         self._board = ChainBoard(context, wallet, self._sender, self._outbox)
         self._engine = Engine(self._board, self._memory, traces, _IpfsOutputs(context), budget)
-        self._deliveries = Deliveries(context, self._memory, wallet.address, scope)
+        self._deliveries = Deliveries(context, self._memory, wallet.address, scope, audits)
         self._reexecutor = Reexecutor(context)
         self._scope = scope
         self._truths: dict[RequestId, Truth] = {}
@@ -185,6 +190,7 @@ class Challenger(AbstractContextManager["Challenger"]):
         """
         self._note(self._sender.step())
         found = self._deliveries.follow(self._board.finalized())
+        self._deliveries.collect()
         if found:
             self._say(f"{found} deliveries to look at")
         for case in self._memory.cases(CaseState.DUE):
@@ -317,12 +323,15 @@ def open_named(
     *,
     scope: Scope,
     budget: Budget,
+    audits: Audits | None = None,
     say: Say | None = None,
 ) -> Challenger:
     """Open the challenger of a wallet; raises what `Challenger` and the keystore do."""
     account = wallets.unlock(context.settings, name, password)
     folder = folder_of(context, Path(name).stem)
-    return Challenger(context, account, traces, folder=folder, scope=scope, budget=budget, say=say)
+    return Challenger(
+        context, account, traces, folder=folder, scope=scope, budget=budget, audits=audits, say=say
+    )
 
 
 def _name(move: Move) -> str:

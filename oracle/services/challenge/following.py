@@ -12,6 +12,8 @@ from oracle.chain.events import Challenged, Delivered, Event, Requested
 from oracle.chain.reorg import common_block
 from oracle.chain.scan import Scanner
 from oracle.services import timeline
+from oracle.services.audits import Audits
+from oracle.services.audits import Delivered as Audited
 from oracle.services.challenge.memory import Memory
 from oracle.services.context import Context
 from oracle.services.history import topic
@@ -33,7 +35,15 @@ class Scope:
 class Deliveries:
     """The deliveries of exact versions on one deployment."""
 
-    def __init__(self, context: Context, memory: Memory, me: Address, scope: Scope) -> None:
+    def __init__(
+        self,
+        context: Context,
+        memory: Memory,
+        me: Address,
+        scope: Scope,
+        audits: Audits | None = None,
+    ) -> None:
+        self._audits = audits
         self._context = context
         self._memory = memory
         self._me = me
@@ -42,24 +52,36 @@ class Deliveries:
     def follow(self, finalized: int) -> int:
         """Read up to a finalized block; note what is to be looked at and return how many."""
         if self._scope.requests:
-            found = self._wanted(self._infos(self._scope.requests))
+            found = self._wanted(self.infos(self._scope.requests))
             for request_id, output_root in found:
                 self._memory.add(request_id, output_root)
             return len(found)
+        if self._audits is not None:
+            finalized -= 1  # the draw needs the block after a delivery's
         start = self._start()
-        end = Scanner(self._context.rpc, []).block(finalized)
-        if end is None or start > finalized:
+        if start > finalized or (end := Scanner(self._context.rpc, []).block(finalized)) is None:
             return 0
         market = self._context.market.address
-        delivered = self._context.history.read(market, (Delivered,), since=start)
-        ids = [
-            h.event.request_id
-            for h in delivered
+        blocks = {
+            h.event.request_id: h.block
+            for h in self._context.history.read(market, (Delivered,), since=start)
             if isinstance(h.event, Delivered) and h.block <= finalized
-        ]
-        found = self._wanted(self._infos(ids))
+        }
+        infos = [info for info in self.infos(blocks) if self._open(info)]
+        if self._audits is not None:
+            self._audits.draw([Audited(info, blocks[info.request_id]) for info in infos])
+        found = self._wanted(infos)
         self._memory.advance(end, found)
         return len(found)
+
+    def collect(self) -> None:
+        """Have audits done, and look at what they found wrong."""
+        if self._audits is None:
+            return
+        asked = {request_id for request_id, _ in self._audits.asked()}
+        self._audits.send(info for info in self.infos(asked) if self._open(info))
+        for request_id, output_root in self._audits.wrong():
+            self._memory.add(request_id, output_root)
 
     def orphans(self) -> list[tuple[RequestId, Bytes32]]:
         """Return answers that this account has challenged, with its bond still in the game."""
@@ -69,13 +91,13 @@ class Deliveries:
         live = [i for i in ids if game.challenge_of(i, self._me).turn is not Turn.NONE]
         return [
             (info.request_id, info.output_root)
-            for info in self._infos(live)
+            for info in self.infos(live)
             if info.output_root is not None
         ]
 
     def info(self, request_id: RequestId) -> RequestInfo | None:
         """Return where a request stands; None when there is none."""
-        return next(self._infos([request_id]), None)
+        return next(self.infos([request_id]), None)
 
     def _start(self) -> int:
         known: list[BlockRef] = self._memory.blocks()
@@ -86,7 +108,8 @@ class Deliveries:
             self._memory.forget_above(common.number if common else -1)
         return common.number + 1 if common else self._context.contracts.deployed_at
 
-    def _infos(self, ids: Iterable[RequestId]) -> Iterator[RequestInfo]:
+    def infos(self, ids: Iterable[RequestId]) -> Iterator[RequestInfo]:
+        """Yield where these requests stand."""
         wanted = list(dict.fromkeys(ids))
         now = self._context.history.now()
         for at in range(0, len(wanted), _AT_ONCE):
@@ -107,12 +130,15 @@ class Deliveries:
         ]
 
     def _wants(self, info: RequestInfo) -> bool:
-        if info.request.terms.assurance is not Assurance.EXACT or info.answered_by == self._me:
-            return False
-        if info.state is not State.DELIVERED:
+        if not self._open(info):
             return False
         if self._scope.requests:
             return True
         if self._scope.model_id not in (None, info.model_id):
             return False
         return self._memory.picks(info.request_id, self._scope.fraction)
+
+    def _open(self, info: RequestInfo) -> bool:
+        """Whether it is an exact answer of somebody else that can still be disputed."""
+        exact = info.request.terms.assurance is Assurance.EXACT
+        return exact and info.answered_by != self._me and info.state is State.DELIVERED

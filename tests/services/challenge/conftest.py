@@ -159,7 +159,13 @@ class Arena:
         budget = options.pop("budget", Budget())
         folder = self.home / name
         return Challenger(
-            self.world.context, account, self.shop, folder=folder, scope=scope, budget=budget
+            self.world.context,
+            account,
+            self.shop,
+            folder=folder,
+            scope=scope,
+            budget=budget,
+            **options,
         )
 
     def balance(self, account: Address) -> int:
