@@ -1,9 +1,9 @@
 """Which way imports go, and what modules may not do: read from the source, nothing is imported.
 
 ```
-worker ─► oracle.{exact, chain, ipfs, store, protocol, config, types, errors}
-oracle.{cli, api, web} ─► services ─► {watcher, scheduler, exact} ─► {chain, ipfs, store}
-                                                        ─► protocol ─► {types, errors}
+worker ─► oracle.{exact, valuation, chain, ipfs, store, protocol, config, types, errors}
+oracle.{cli, api, web} ─► services ─► {watcher, scheduler, valuation, exact} ─► {chain, ipfs, store}
+                                                                   ─► protocol ─► {types, errors}
 ```
 A package may import itself and what is below it; siblings know each other by ports alone.
 """
@@ -32,7 +32,7 @@ LAYERS = (
     words("oracle.types oracle.errors"),
     words("oracle.config oracle.logs oracle.metrics oracle.protocol"),
     words("oracle.chain oracle.ipfs oracle.store"),
-    words("oracle.exact"),
+    words("oracle.exact oracle.valuation"),
     words(
         "oracle.jobs oracle.queue oracle.replies oracle.follower oracle.watcher oracle.scheduler"
     ),
@@ -47,8 +47,8 @@ SIBLINGS = frozenset(
     }
 )
 WORKER_MAY = words(
-    "oracle.exact oracle.chain oracle.ipfs oracle.store oracle.protocol oracle.config "
-    "oracle.types oracle.errors oracle.logs oracle.metrics"
+    "oracle.exact oracle.valuation oracle.chain oracle.ipfs oracle.store oracle.protocol "
+    "oracle.config oracle.types oracle.errors oracle.logs oracle.metrics"
 )
 HEAVY = words("torch onnxruntime onnx transformers sklearn tensorflow")
 FORBIDDEN_IN_PROTOCOL = words(

@@ -1,0 +1,1 @@
+"""What data is worth, fast: exact KNN-Shapley values in torch, and other opinions beside them."""
