@@ -76,6 +76,18 @@ def samples(count: int, first: int = 0) -> tuple[Images, list[int]]:
     return images[test][chosen], [int(label) for label in labels[test][chosen]]
 
 
+def calibration() -> dict[str, Any]:
+    """Return as many training as test images with labels, the training images first.
+
+    `python -m worker.exact` takes ranges from the first half and measures on the second.
+    """
+    images, labels = _data()
+    test = np.arange(len(labels)) % TEST_SHARE == 0
+    known = np.flatnonzero(~test)[: test.sum()]
+    chosen = np.concatenate([known, np.flatnonzero(test)])
+    return {"image": images[chosen], "labels": labels[chosen]}
+
+
 def train(report: Progress) -> tuple[DigitsCnn, float]:
     """Return the trained model and its accuracy on the test images."""
     threads = torch.get_num_threads()
@@ -190,6 +202,9 @@ def main() -> None:
     parser.add_argument("out_dir", type=Path)
     parser.add_argument("--format", choices=FORMATS, default=FORMATS[0])
     parser.add_argument("--samples", type=Path, help="also write test images and labels as JSON")
+    parser.add_argument(
+        "--calibration", type=Path, help="also write images and labels as NPZ, to compile with"
+    )
     arguments = parser.parse_args()
     shutil.rmtree(arguments.out_dir, ignore_errors=True)
     build(
@@ -201,6 +216,8 @@ def main() -> None:
         images, labels = samples(SAMPLES)
         body = {"images": images.tolist(), "labels": labels}
         arguments.samples.write_text(json.dumps(body) + "\n")
+    if arguments.calibration:
+        np.savez(arguments.calibration, **calibration())
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from oracle import logs
 from oracle.cli import output
 from oracle.cli.session import Session, command
 from oracle.errors import NotFound, Unavailable
@@ -169,6 +171,7 @@ def _demo(session: Session, out: Out = Path("build/demo")) -> None:
 
     Takes about half a minute. Exits with 70 when the story goes another way than it has to.
     """
+    logs.configure(replace(session.settings, log_level="error"))
     from oracle.services.demo import story  # noqa: PLC0415 - web3 takes 0.3 s to import
     from oracle.services.demo.screen import Screen  # noqa: PLC0415
 

@@ -39,9 +39,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--samples", type=Path, help=f"NPZ: inputs by name, optionally labels; MODEL/{SAMPLES}"
     )
+    parser.add_argument("--name", help="of the exact version; MODEL's when left out")
     given = parser.parse_args(argv)
     try:
-        report = build(given.model, given.out, given.samples or given.model / SAMPLES, _print)
+        report = build(
+            given.model,
+            given.out,
+            given.samples or given.model / SAMPLES,
+            _print,
+            given.name or "",
+        )
     except TallystickError as error:
         print(f"{error}" + (f"\n{error.hint}" if error.hint else ""), file=sys.stderr)
         return 1
@@ -50,15 +57,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build(
-    source: Path, target: Path, samples: Path, say: Callable[[str, int, int], None]
+    source: Path, target: Path, samples: Path, say: Callable[[str, int, int], None], name: str = ""
 ) -> Report:
     """Compile a folder, measure it on held-out samples, write the folder of the exact version.
+
+    It has the float model's name unless `name` gives another.
 
     Raises:
         InputInvalid: no model.json or samples, or they do not fit each other.
         OperatorUnsupported: an operator without integer form; it is named with its place.
     """
     about = _description(source)
+    about["name"] = name or about["name"]
     inputs, labels = _samples(samples, [spec["name"] for spec in about["inputs"]])
     runtime = about.get("runtime", {})
     reader = _READERS.get(runtime.get("format"))

@@ -44,8 +44,7 @@ def ask_digit(
     stage: Stage, number: int, operator: str, *, priority: int, lifetime: int
 ) -> tuple[Ordered, Explain]:
     """Ask about one of the test images; also return how to read the answer against its label."""
-    samples: dict[str, Any] = json.loads((stage.folder / "samples.json").read_text())
-    image, label = samples["images"][number], str(samples["labels"][number])
+    image, _ = test_image(stage, number)
     ordered = order(
         stage,
         "digits",
@@ -55,16 +54,24 @@ def ask_digit(
         priority=priority,
         lifetime=lifetime,
     )
+    return ordered, lambda answer: reading(stage, number, answer)
 
-    def explain(answer: Answer) -> Iterator[str]:
-        (row,) = answer.outputs[0].rows
-        best = row.top[0]
-        for line in image[0]:
-            yield "".join(SHADES[min(int(v * len(SHADES)), len(SHADES) - 1)] * 2 for v in line)
-        yield f"the model reads {best.label}, the image's label is {label}"
-        stage.expect(f"the class is the image's label, {label}", best.label == label, best.label)
 
-    return ordered, explain
+def test_image(stage: Stage, number: int) -> tuple[Any, str]:
+    """Return one of the test images, 1 × 8 × 8, and its label."""
+    samples: dict[str, Any] = json.loads((stage.folder / "samples.json").read_text())
+    return samples["images"][number], str(samples["labels"][number])
+
+
+def reading(stage: Stage, number: int, answer: Answer) -> Iterator[str]:
+    """Show a test image with what the model reads, which has to be its label."""
+    image, label = test_image(stage, number)
+    (row,) = answer.outputs[0].rows
+    best = row.top[0]
+    for line in image[0]:
+        yield "".join(SHADES[min(int(v * len(SHADES)), len(SHADES) - 1)] * 2 for v in line)
+    yield f"the model reads {best.label}, the image's label is {label}"
+    stage.expect(f"the class is the image's label, {label}", best.label == label, best.label)
 
 
 def _nearest(stage: Stage, answer: Answer) -> Iterator[str]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from oracle.chain.events import Finalized
+from oracle.exact import form
 from oracle.protocol import tensor
 from oracle.protocol.cid import raw_cid
 from oracle.services import inference, quoting
@@ -75,9 +76,10 @@ def settle(stage: Stage, ordered: Ordered, explain: Explain) -> RequestInfo:
     answer, data = inference.answer(context, info, prepayment.manifest, texts)
     assert info.output_root is not None
     assert info.output_cid is not None
-    recomputed = tensor.digest(data)
+    recomputed = form.of(prepayment.manifest).output_root(data)
     paid = _shares(stage, ordered.request_id)
     shown = tuple(explain(answer))
+    located = raw_cid(tensor.digest(prepayment.prepared.data))
     stage.record.answers.append(
         AnswerFacts(
             what=ordered.what,
@@ -85,7 +87,7 @@ def settle(stage: Stage, ordered: Ordered, explain: Explain) -> RequestInfo:
             model=prepayment.quote.name,
             operator=stage.name_of(answer.operator),
             input_root=prepayment.order.input_root,
-            input_cid=raw_cid(prepayment.order.input_root),
+            input_cid=located,
             output_root=info.output_root,
             output_recomputed=recomputed,
             output_cid=info.output_cid,
@@ -100,7 +102,7 @@ def settle(stage: Stage, ordered: Ordered, explain: Explain) -> RequestInfo:
     for line in shown:
         screen.tell(line)
     screen.fact("request", hexed(ordered.request_id))
-    screen.fact("input", raw_cid(prepayment.order.input_root))
+    screen.fact("input", located)
     screen.fact("output", info.output_cid)
     screen.fact("digest on chain", hexed(info.output_root))
     screen.fact("digest of the bytes", hexed(recomputed))

@@ -9,6 +9,8 @@ from oracle.services.demo.stage import Stage
 from oracle.services.receipts import send
 from oracle.types import Amount
 
+CLAIMANTS = ("requester", "challenger")
+
 
 def pay_out(stage: Stage) -> None:
     """Models, protocol, operators and requester take their money out of the market."""
@@ -22,7 +24,7 @@ def pay_out(stage: Stage) -> None:
     _, receipt = send(owner, context.market.collect_protocol_earnings())
     protocol = receipt.one(ProtocolEarningsCollected)
     stage.screen.tell(f"{stage.name_of(protocol.to)} got {format_amount(protocol.amount)}")
-    for name in (*stage.devnet.plan.operators, "requester"):
+    for name in (*stage.devnet.plan.operators, *stage.devnet.plan.faults, *CLAIMANTS):
         prepaid = context.market.balance_of(stage.address(name))
         if prepaid:
             wallets.withdraw(context, stage.wallet(name), None, None)

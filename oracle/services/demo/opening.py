@@ -15,9 +15,11 @@ from oracle.services.publishing import Offer
 from oracle.types import ZERO32, ZERO_ADDRESS, Amount, Order, Policy
 
 WINDOW = 2  # seconds in which an answer may be challenged
+EXACT_WINDOW = 15  # the same where answers are challenged
 OFFERS = {
     "digits": Offer(fee=Amount(50_000), data_bps=500, challenge_window=WINDOW),
     "sentences": Offer(fee=Amount(200_000), data_bps=500, challenge_window=WINDOW),
+    "exact": Offer(fee=Amount(50_000), data_bps=500, challenge_window=EXACT_WINDOW),
 }
 DEPOSIT = Amount(5 * 10**6)
 
@@ -30,7 +32,7 @@ def publish_models(stage: Stage, digits: Build, sentences: Build) -> None:
     ):
         with stage.screen.working(what) as update:
             folder = build.wait(update)
-        _publish(stage, key, folder)
+        publish(stage, key, folder)
     owner, digits_id = stage.wallet("owner"), stage.models["digits"].model_id
     access.set_policy(stage.context, owner, digits_id, Policy.ON_REQUEST, (0, 0))
     access.set_admin(stage.context, owner, digits_id, stage.address("admin"), True)
@@ -78,7 +80,8 @@ def grant_access(stage: Stage) -> None:
     stage.expect("admin granted 20 requests an hour", granted.allowed, granted.reason)
 
 
-def _publish(stage: Stage, key: str, folder: Path) -> None:
+def publish(stage: Stage, key: str, folder: Path) -> None:
+    """Publish a folder as the model that the story calls `key`, and say what it is."""
     offer = OFFERS[key]
     with stage.screen.working(f"publishing {folder.name} to IPFS and the chain") as update:
         published = publishing.publish(

@@ -78,6 +78,20 @@ class AnswerFacts:
     shown: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ConvictionFacts:
+    """One operator that was convicted of a wrong exact answer: the moves, and the money."""
+
+    request_id: bytes
+    operator: str
+    verdict: str
+    transactions: tuple[Mapping[str, Any], ...]  # function, sender, hash, gas
+    refund: str  # dollars: the fee, back to the requester
+    compensation: str  # to the requester, out of the stake
+    bounty: str
+    burned: str
+
+
 @dataclass(slots=True)
 class Record:
     """The report while it grows."""
@@ -88,6 +102,7 @@ class Record:
     contracts: dict[str, Any] = field(default_factory=dict)
     models: list[ModelFacts] = field(default_factory=list)
     answers: list[AnswerFacts] = field(default_factory=list)
+    convictions: list[ConvictionFacts] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     expectations: list[Expectation] = field(default_factory=list)
     transactions: list[Any] = field(default_factory=list)
@@ -137,7 +152,7 @@ class Record:
                 name: _plain(getattr(self, name))
                 for name in (
                     *("chapters", "environment", "accounts", "contracts", "models", "answers"),
-                    *("refusals", "books", "transactions", "expectations"),
+                    *("convictions", "refusals", "books", "transactions", "expectations"),
                 )
             },
         }

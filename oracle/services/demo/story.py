@@ -11,7 +11,7 @@ from pathlib import Path
 
 from oracle.ipfs.client import IpfsClient
 from oracle.services.builders import Build
-from oracle.services.demo import answers, books, closing, opening, trouble
+from oracle.services.demo import answers, books, closing, liars, opening, trouble
 from oracle.services.demo.record import Record
 from oracle.services.demo.screen import Screen
 from oracle.services.demo.stage import Stage
@@ -34,7 +34,13 @@ def tell(folder: Path, screen: Screen, environ: Mapping[str, str] = os.environ) 
     for old in (home, models):
         shutil.rmtree(old, ignore_errors=True)
     try:
-        _perform(Plan(home=home.absolute()), models, record, screen, environ)
+        _perform(
+            Plan(home=home.absolute(), faults=liars.FAULTS, game=liars.GAME),
+            models,
+            record,
+            screen,
+            environ,
+        )
     except BaseException as error:
         record.failure = f"{type(error).__name__}: {error}"
         raise
@@ -55,6 +61,8 @@ def _perform(
                 models / "digits",
                 "--samples",
                 str(models / "samples.json"),
+                "--calibration",
+                str(models / "samples.npz"),
             )
         )
         sentences = running.enter_context(Build("examples.minilm.build", models / "minilm"))
@@ -74,6 +82,19 @@ def _perform(
         chapter("Two operators", lambda: opening.join_operators(stage))
         chapter("A requester asks for access", lambda: opening.grant_access(stage))
         chapter("Two paid answers, verified", lambda: answers.ask_both(stage))
+        compiled = running.enter_context(
+            Build(
+                "worker.exact",
+                models / "exact",
+                "--samples",
+                str(models / "samples.npz"),
+                "--name",
+                "digits-exact",
+                source=models / "digits",
+            )
+        )
+        chapter("A model that a contract can judge", lambda: liars.publish_exact(stage, compiled))
+        chapter("Two liars are convicted", lambda: liars.join(stage), lambda: liars.judge(stage))
         left_over = []
         chapter(
             "One byte of a weight file is changed",

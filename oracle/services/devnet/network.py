@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from eth_account.signers.local import LocalAccount
+
 from oracle.chain.anvil import CHAIN_ID, dev_account, free_port
 from oracle.chain.deploy import DeployConfig, deploy
 from oracle.chain.rpc import Rpc, quantity
@@ -45,6 +47,7 @@ class Plan:
     ipfs_api: str = ""
     redis_url: str = ""
     faults: Mapping[str, str] = field(default_factory=dict)  # by operator (worker/faults.py)
+    game: tuple[int, int] = (10, 60)  # seconds: shortest turn of a dispute, thinking beyond it
 
 
 class Devnet:
@@ -100,11 +103,13 @@ class Devnet:
     def deploy(self) -> None:
         """Put the contracts on the chain, make and fund the wallets, write network.json."""
         self._say("deploying the contracts")
-        self._accounts = wallets.ensure(self.settings, (*wallets.PEOPLE, *self.plan.operators))
+        self._accounts = wallets.ensure(
+            self.settings, dict.fromkeys((*wallets.PEOPLE, *self.plan.operators, *self.plan.faults))
+        )
+        shortest, clock = self.plan.game
+        config = DeployConfig(treasury=self._accounts["treasury"], min_reply=shortest, clock=clock)
         with Rpc(self.settings.rpc_url) as rpc:
-            contracts = deploy(
-                Wallet(rpc, dev_account(0)), DeployConfig(treasury=self._accounts["treasury"])
-            )
+            contracts = deploy(Wallet(rpc, dev_account(0)), config)
         self.settings = replace(self.settings, contracts=contracts)
         save_network(self.settings)
         self._context = Context.open(self.settings)
@@ -200,8 +205,12 @@ class Devnet:
 
     def wallet(self, name: str) -> Wallet:
         """Return one of the network's wallets, unlocked."""
+        return Wallet(self.context.rpc, self.unlock(name), chain_id=self.context.contracts.chain_id)
+
+    def unlock(self, name: str) -> LocalAccount:
+        """Return the key of one of the network's wallets."""
         password = wallet_files.read_password(wallets.password_file(self.settings))
-        return self.context.wallet(name, password)
+        return wallet_files.unlock(self.settings, name, password)
 
 
 @contextmanager

@@ -1,0 +1,190 @@
+"""Chapters on exact answers: one is right; two liars are convicted by a contract, each in its way.
+
+```
+  mallory  changes one byte, serves its trace   challenge ─▶ prove                       convicted
+  oscar    changes one byte, shows nothing      challenge ─▶ (silence) ─▶ convictSilent  convicted
+```
+The challenger re-executes what others deliver; nobody told it who lies.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+
+from oracle.chain.events import BountyPaid, Convicted
+from oracle.services import inference, operators, verifying
+from oracle.services.amounts import decimal, format_amount
+from oracle.services.builders import Build
+from oracle.services.challenge.engine import Budget
+from oracle.services.challenge.following import Scope
+from oracle.services.challenge.served import EndpointTraces
+from oracle.services.challenger import Challenger, folder_of
+from oracle.services.compiling import describe
+from oracle.services.demo import gas
+from oracle.services.demo.answers import reading, test_image
+from oracle.services.demo.asking import Ordered, hexed, order, settle
+from oracle.services.demo.opening import publish
+from oracle.services.demo.record import ConvictionFacts
+from oracle.services.demo.stage import Stage
+from oracle.services.devnet.network import STAKE
+from oracle.services.history import topic
+from oracle.services.requests import show
+from oracle.services.timeline import State
+from oracle.services.verifying import Verdict
+from oracle.types import Amount, RequestId
+
+SERVES, WITHHOLDS, CHALLENGER = "mallory", "oscar", "challenger"
+FAULTS = {SERVES: "output-byte", WITHHOLDS: "output-byte,withhold"}
+HONEST = "alpha"
+GAME = (3, 3)  # seconds: shortest turn, and thinking beyond it, of the demo's disputes
+PATIENCE = 90.0  # seconds
+LIFETIME = 60
+
+
+def publish_exact(stage: Stage, compiled: Build) -> None:
+    """The owner publishes the CNN once more, as a program of integers; two more operators start."""
+    for name in FAULTS:
+        stage.devnet.start_operator(name)
+    with stage.screen.working("compiling the CNN to a program of integers") as update:
+        folder = compiled.wait(update)
+    report = json.loads(compiled.last_line)
+    publish(stage, "exact", folder)
+    stage.screen.tell(describe(report))
+    accuracy = report["accuracy"]
+    stage.expect(
+        "it is right as often as the float model, within half a point",
+        accuracy["correct_exact"] >= accuracy["correct_float"] - 0.005,
+        accuracy,
+    )
+    model = stage.models["exact"]
+    stage.expect(
+        "the contract validated the program", stage.context.programs.is_program(model.model_root)
+    )
+
+
+def join(stage: Stage) -> None:
+    """Two more operators register; what they do with answers is not to be seen from outside."""
+    owner, model = stage.wallet("owner"), stage.models["exact"]
+    for name in FAULTS:
+        wallet = stage.wallet(name)
+        operators.register(stage.context, wallet, stage.devnet.endpoint(name))
+        operators.stake(stage.context, wallet, STAKE)
+    for name in (HONEST, *FAULTS):
+        operators.authorize(stage.context, owner, model.model_id, stage.address(name))
+    stage.screen.tell(f"{' and '.join(FAULTS)} registered, staked, and are authorised")
+
+
+def judge(stage: Stage) -> None:
+    """Three operators answer the same question; the challenger has the liars convicted."""
+    asked = {name: _ask(stage, name) for name in (HONEST, *FAULTS)}
+    with stage.screen.working("waiting for three answers"):
+        for ordered in asked.values():
+            inference.wait(stage.context, ordered.request_id, timeout=PATIENCE)
+    traces = EndpointTraces()
+    for name, ordered in asked.items():
+        found = verifying.verify(stage.context, ordered.request_id, traces)
+        wanted = Verdict.WRONG if name in FAULTS else Verdict.RIGHT
+        seen = found.output
+        where = (
+            f": element [{seen.row}, {seen.col}] is {seen.got}, not {seen.expected}" if seen else ""
+        )
+        stage.screen.tell(f"tallystick verify: {name}'s answer is {found.verdict.value}{where}")
+        stage.expect(f"re-executing finds {name}'s answer {wanted.value}", found.verdict is wanted)
+    for name in FAULTS:
+        _convict(stage, name, asked[name])
+    settle(stage, asked[HONEST], lambda answer: reading(stage, 0, answer))
+    for name in FAULTS:
+        stage.devnet.stop_operator(name)
+
+
+def _ask(stage: Stage, operator: str) -> Ordered:
+    image, _ = test_image(stage, 0)
+    return order(
+        stage, "exact", f"test image 0, asked of {operator}", json.dumps([image]), operator,
+        priority=LIFETIME, lifetime=LIFETIME,
+    )  # fmt: skip
+
+
+def _convict(stage: Stage, name: str, ordered: Ordered) -> None:
+    """Let the challenger play one game to its end; state what it cost and who was paid."""
+    context, request_id = stage.context, ordered.request_id
+    requester, liar = stage.wallet("requester").address, stage.address(name)
+    before = (context.market.balance_of(requester), context.operators.stake_of(liar).staked)
+    first = stage.devnet.head()
+    with stage.screen.working(f"the challenger disputes {name}'s answer"):
+        _play(stage, [request_id])
+    info = show(context, request_id)
+    stage.expect(f"{name} is convicted", info.state is State.CONVICTED, info.state)
+    (verdict,) = [
+        h.event
+        for h in context.history.read(context.market.address, (Convicted,), topic(request_id))
+        if isinstance(h.event, Convicted)
+    ]
+    bounties = [
+        h.event
+        for h in context.history.read(context.market.address, (BountyPaid,), topic(request_id))
+        if isinstance(h.event, BountyPaid)
+    ]
+    players = {CHALLENGER, name}
+    played = [
+        used
+        for used in gas.read(context, stage.devnet.accounts)
+        if used.block > first and used.to == "dispute_game" and used.sender in players
+    ]
+    moves = [used for used in played if not used.function.endswith("withdrawBond")]
+    lost = Amount(before[1] - context.operators.stake_of(liar).staked)
+    stage.record.convictions.append(
+        ConvictionFacts(
+            request_id=request_id,
+            operator=name,
+            verdict=verdict.verdict.name,
+            transactions=tuple(
+                {"function": m.function, "sender": m.sender, "hash": m.hash, "gas": m.gas_used}
+                for m in moves
+            ),
+            refund=decimal(verdict.refund),
+            compensation=decimal(verdict.compensation),
+            bounty=decimal(verdict.bounty),
+            burned=decimal(verdict.burned),
+        )
+    )
+    stage.screen.tell(f"{name} is convicted: {verdict.verdict.name}", "bold")
+    stage.screen.table(
+        ("transaction", "by", "gas"), [(m.function, m.sender, f"{m.gas_used:,}") for m in moves]
+    )
+    stage.screen.fact("request", hexed(request_id))
+    stage.screen.fact(
+        "money",
+        f"{format_amount(verdict.refund)} back to the requester and "
+        f"{format_amount(verdict.compensation)} on top, {format_amount(verdict.bounty)} to the "
+        f"challenger, "
+        f"{format_amount(verdict.burned)} burned: {format_amount(lost)} of {name}'s stake",
+    )
+    balance = context.market.balance_of(requester)
+    stage.expect(
+        "the requester has the fee back and the insured amount on top",
+        balance == before[0] + verdict.refund + verdict.compensation and verdict.compensation > 0,
+    )
+    stage.expect(
+        f"all of it comes out of {name}'s stake",
+        lost == verdict.compensation + verdict.bounty + verdict.burned,
+    )
+    paid = {bounty.account for bounty in bounties}
+    stage.expect("the challenger has the bounty", paid == {stage.address(CHALLENGER)}, paid)
+    if name == SERVES:
+        stage.expect("it took two transactions", len(moves) == 2, [m.function for m in moves])
+
+
+def _play(stage: Stage, requests: Sequence[RequestId]) -> None:
+    """Run the challenger, as `tallystick challenger run` does, until the games are over."""
+    opened = Challenger(
+        stage.context,
+        stage.devnet.unlock(CHALLENGER),
+        EndpointTraces(),
+        folder=folder_of(stage.context, CHALLENGER),
+        scope=Scope(requests=tuple(requests)),
+        budget=Budget(),
+    )
+    deadline = time.monotonic() + PATIENCE
+    with opened as running:
+        running.run(lambda: time.monotonic() > deadline, stage.devnet.settings.poll_interval)
