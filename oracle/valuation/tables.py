@@ -193,7 +193,8 @@ def _write_sums(sums: Entries, block: Block, before: Ints) -> Ints:
     np.cumsum(running, axis=0, out=running)
     sums["position"] = positions.T
     sums["running"] = stored(running).T
-    return running[-1].copy()
+    after: Ints = running[-1].copy()
+    return after
 
 
 def _prefixes(data: RoundData, totals: Ints) -> Ints:
