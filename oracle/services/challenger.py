@@ -183,11 +183,12 @@ class Challenger(AbstractContextManager["Challenger"]):
         return self._finish()
 
     def cycle(self) -> bool:
-        """Follow, re-execute, move; return whether something was sent or is under way.
+        """Follow, re-execute, move; return whether a transaction ended or is under way.
 
         Raises:
             TransientError, RpcError: the node cannot be used.
         """
+        before = len(self._report.transactions)
         self._note(self._sender.step())
         found = self._deliveries.follow(self._board.finalized())
         self._deliveries.collect()
@@ -200,7 +201,7 @@ class Challenger(AbstractContextManager["Challenger"]):
             if self._backoff.ready(case.request_id):
                 self._play(case)
         self._note(self._sender.step())
-        return bool(self._outbox.live())
+        return bool(self._outbox.live()) or len(self._report.transactions) > before
 
     # ── One delivery ────────────────────────────────────────────────────────────────────────────
 
