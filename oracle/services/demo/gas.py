@@ -1,5 +1,6 @@
 """Every transaction of a development chain, named, with its gas."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
@@ -43,7 +44,7 @@ def read(context: Context, accounts: Mapping[str, Address]) -> list[Transaction]
     receipts = context.rpc.batch([("eth_getTransactionReceipt", h) for h in hashes])
     names = _names(context, accounts)
     functions = {
-        function.selector: f"{contract}.{function.name}"
+        (_snake(contract), function.selector): f"{contract}.{function.name}"
         for contract in NAMES
         for function in interface(contract).functions.values()
     }
@@ -51,13 +52,14 @@ def read(context: Context, accounts: Mapping[str, Address]) -> list[Transaction]
     for body, receipt in zip(bodies, receipts, strict=True):
         to, created = body.get("to"), receipt.get("contractAddress")
         place = to or created
-        call = functions.get(hexbytes(body["input"])[:4], "") if to else ""
+        called = names.get(place.lower(), place)
+        call = functions.get((called, hexbytes(body["input"])[:4]), "") if to else ""
         found.append(
             Transaction(
                 block=quantity(body["blockNumber"]),
                 hash=body["hash"],
                 sender=names.get(body["from"].lower(), body["from"]),
-                to=names.get(place.lower(), place),
+                to=called,
                 function=call or ("create" if not to else "transfer"),
                 gas_used=quantity(receipt["gasUsed"]),
                 succeeded=quantity(receipt["status"]) == 1,
@@ -83,3 +85,9 @@ def _names(context: Context, accounts: Mapping[str, Address]) -> dict[str, str]:
         if isinstance(value, str):
             names[value.lower()] = field.name
     return names
+
+
+def _snake(name: str) -> str:
+    """Return a contract's name as `Contracts` spells its field."""
+    words = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+    return "token" if words == "test_dollar" else words
