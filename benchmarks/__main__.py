@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 BUILD = Path("build/bench")
-BENCHMARKS = ("gas", "proofs", "disputes", "events", "ipfs", "latency", "throughput")
+BENCHMARKS = ("gas", "proofs", "disputes", "events", "ipfs", "latency", "throughput", "exact_speed")
 
 
 def main(names: list[str]) -> int:

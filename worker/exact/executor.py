@@ -24,6 +24,11 @@ from worker.exact.kernel import Kernel, carried, carrier
 from worker.exact.kernels import Dot, kernel
 
 MAX_BATCH = 64
+# Kernels never change, and validity keeps every index inside its table: neither need be checked.
+_OPTIONS: Mapping[str, Any] = {
+    "guard_filter_fn": torch.compiler.skip_guard_on_all_nn_modules_unsafe,
+    "assert_indirect_indexing": False,
+}
 
 
 class Network(nn.Module):
@@ -112,10 +117,8 @@ class Executor:
         self.int_mm = int_mm and products.int_mm_is_exact(device)
         self.note = ""
         self._network = Network(program, constants, int_mm=self.int_mm).eval().to(device)
-        self._compiled: Any = None
-        if compiled:
-            self._compiled = torch.compile(self._network, dynamic=False, fullgraph=True)
-        self._proven: set[int] = set()  # batch sizes whose compiled program gave the eager answer
+        self._compiles = compiled
+        self._compiled: dict[int, Any] = {}  # by batch; each gave what the eager one gives
 
     @property
     def ways(self) -> Mapping[str, int]:
@@ -160,24 +163,27 @@ class Executor:
         return Trace(self.program, tuple(tensors))
 
     def _answer(self, given: list[Tensor]) -> Tensor:
-        size = len(given[0])
-        if self._compiled is not None and size in self._proven:
-            return cast(Tensor, self._compiled(given)[0])
-        eager = cast(Tensor, self._network(given)[0])
-        if self._compiled is None:
-            return eager
-        try:
-            answer = self._compiled(given)[0]
-        except Exception as error:  # Dynamo and Inductor raise what they like; the answer is known
-            self._give_up(f"{type(error).__name__}: {error}")
-            return eager
-        if not torch.equal(answer, eager):
-            self._give_up("the compiled program computed something else")
-        self._proven.add(size)
-        return eager
+        compiled = self._compiled.get(len(given[0]))
+        if compiled is not None:
+            return cast(Tensor, compiled(given)[0])
+        answer = cast(Tensor, self._network(given)[0])
+        if self._compiles:
+            self._compile(given, answer)
+        return answer
 
-    def _give_up(self, why: str) -> None:
-        self._compiled = None
+    def _compile(self, given: list[Tensor], answer: Tensor) -> None:
+        """Compile for a batch, and keep it if it gives the answer that is known."""
+        why = "the compiled program computed something else"
+        try:
+            # A graph of its own: Dynamo keeps what it compiled by code, which all Networks share.
+            graph = torch.export.export(self._network, (given,)).module()
+            compiled = torch.compile(graph, dynamic=False, fullgraph=True, options=dict(_OPTIONS))
+            if torch.equal(compiled(given)[0], answer):
+                self._compiled[len(given[0])] = compiled
+                return
+        except Exception as error:  # Dynamo and Inductor raise what they like; the answer is known
+            why = f"{type(error).__name__}: {error}"
+        self._compiles = False
         self.note = f"runs eagerly: torch.compile failed: {why.splitlines()[0][:300]}"
 
     def _given(self, inputs: Sequence[Array]) -> list[Tensor]:

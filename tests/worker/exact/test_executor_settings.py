@@ -82,6 +82,23 @@ def test_run__compiled__same_bytes() -> None:
     assert executor.note == ""
 
 
+@pytest.mark.skipif(not (shutil.which("c++") or shutil.which("g++")), reason="no C++ compiler")
+def test_run__two_compiled_programs_of_one_shape__each_has_its_own_weights() -> None:
+    given = np.arange(-32, 32, dtype=np.int8).reshape(1, 8, 8)
+    for factor in (3, 5, 7):
+        builder = Builder()
+        c = builder.constant(channels(0, 1, 1), DType.CHANNEL)
+        weights = builder.constant(np.eye(8, dtype=np.int8) * factor, DType.I8)
+        builder.dot(builder.input(Spec(DType.I8, 8, 8)), weights, c, dtype=DType.I32)
+        program, constants = builder.build()
+        executor = Executor(program, constants, compiled=True)
+
+        for _ in range(2):
+            output = executor.run([given])
+            np.testing.assert_array_equal(output, given.astype(np.int64) * factor + 1 >> 1)
+        assert executor.note == ""
+
+
 @pytest.mark.parametrize("cap", CAPS, ids=lambda cap: cap.replace(" ", "-"))
 def test_run__instruction_set_capped__same_bytes(cap: str) -> None:
     code = (
