@@ -1,6 +1,7 @@
 """`tallystick challenger …`: re-execute what others deliver, and dispute what is wrong."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -118,7 +119,10 @@ def _run(
     receipts = [_receipt(path) for path in receipt or []]
     if receipts and len(requests) != 1:
         raise InputInvalid("--receipt goes with exactly one --request")
-    logs.configure(settings, role="challenger")
+    watched = sys.stderr.isatty() and settings.log_level == "info"  # the bars say the same
+    logs.configure(
+        replace(settings, log_level="warning") if watched else settings, role="challenger"
+    )
     with session.bars() as bars, _audits(session, audits) as shared:
         opened = challenger.open_named(
             session.context,

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from oracle import logs
 from oracle.cli import options, output
 from oracle.cli.session import Session, command
 from oracle.services import verifying
@@ -37,6 +38,7 @@ def _verify(
 
     Exit code 0: right; 3: wrong; 4: a float model's, which nobody can re-execute to the bit.
     """
+    logs.configure(session.settings, role="verify")
     traces = EndpointTraces()
     with session.bars() as bars:
         found = verifying.verify(

@@ -193,7 +193,7 @@ class Engine:
             try:
                 yield self._outputs.fetch(view.output_cid, known.output_root)
             except (TransientError, DigestMismatch, InputInvalid) as error:
-                self._log.info("output_missing", request_id=view.request_id, error=str(error))
+                self._log.debug("output_missing", request_id=view.request_id, error=str(error))
         endpoint = self._board.endpoint(view.answer.delivery.operator)
         size = record_size(known.truth.program, op)
         yield self._traces.tensor(endpoint, view.request_id, op, size)

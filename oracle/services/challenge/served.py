@@ -29,7 +29,7 @@ class EndpointTraces(Traces):
         try:
             served = self._client(endpoint).receipt(request_id)
         except TallystickError as error:
-            self._log.info("receipt_missing", request_id=request_id, error=str(error))
+            self._log.debug("receipt_missing", request_id=request_id, error=str(error))
             return None
         receipt = Receipt(served.output_root, served.trace_root, served.signature)
         return Signed(receipt, served.leaves)
@@ -38,7 +38,7 @@ class EndpointTraces(Traces):
         try:
             return self._client(endpoint).tensor(request_id, op, max_bytes=size)
         except TallystickError as error:
-            self._log.info("tensor_missing", request_id=request_id, op=op, error=str(error))
+            self._log.debug("tensor_missing", request_id=request_id, op=op, error=str(error))
             return None
 
     def _client(self, endpoint: str) -> TraceClient:

@@ -4,7 +4,7 @@ import pytest
 
 from oracle.chain.wallet import Wallet
 from oracle.exact.commitments import trace_root
-from oracle.services import requests
+from oracle.services import disputes, requests
 from oracle.services.challenge.memory import CaseState, Signed
 from oracle.services.challenger import Report
 from oracle.services.timeline import State
@@ -23,6 +23,15 @@ def what(report: Report) -> list[str]:
 
 def state(arena: Arena, request_id: RequestId) -> State:
     return requests.show(arena.world.context, request_id).state
+
+
+def game_gas(arena: Arena, request_id: RequestId) -> tuple[int, int]:
+    """Return the transactions of a game, all parties', and their gas."""
+    moves = disputes.show(arena.world.context, request_id).moves
+    hashes = dict.fromkeys("0x" + move.transaction.hex() for move in moves)
+    rpc = arena.world.context.rpc
+    receipts = [rpc.call("eth_getTransactionReceipt", each) for each in hashes]
+    return len(receipts), sum(int(receipt["gasUsed"], 16) for receipt in receipts)
 
 
 def wei(arena: Arena, address: str) -> int:
@@ -69,6 +78,9 @@ def test_once__liar_serves_its_trace__convicted_in_two_transactions(arena: Arena
     assert arena.balance(requester) == paid + 10 * DOLLAR  # fee back, and ten times the fee
     assert arena.balance(ME) == 6 * DOLLAR  # 30 % of a lock of 20 dollars
     assert report.games[0].state is CaseState.OVER
+    transactions, gas = game_gas(arena, request_id)
+    assert transactions == 2
+    print(f"\nserved: 2 transactions, {gas:,} gas")
     assert arena.world.context.game.bond_of(ME) == 0
 
 
@@ -111,8 +123,10 @@ def test_once__trace_withheld__convicted_within_nine_transactions(arena: Arena) 
         "demand node 37 at level 6",
         "prove a fault",
     ]
-    assert len(done) + sent == 7
-    print(f"\noperator's gas in a game about withheld data: {gas:,}")
+    transactions, total = game_gas(arena, request_id)
+    assert transactions == len(done) + sent == 7
+    assert gas < total < 1_200_000
+    print(f"\nwithheld: {transactions} transactions, {total:,} gas, {gas:,} of it the operator's")
     assert arena.world.context.game.bond_of(ME) == 0  # withdrawn
 
 
