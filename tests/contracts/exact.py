@@ -21,6 +21,7 @@ from oracle.exact.reference import evaluate, execute
 I8, I32, CHANNEL = DType.I8, DType.I32, DType.CHANNEL
 ROWS, COLS, WIDTH = 64, 8, 100
 FAULT = (0, 37, 51)  # op, row, col of the first wrong element of `lie_inside`
+SINGLE_FAULT = (0, 1, 290)
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,16 @@ def example() -> Example:
 
 @functools.cache
 def single() -> tuple[Program, Constants, Committed, Committed]:
-    """Build a program of one operator, which needs no trace; return the truth and a lie."""
+    """Build a program of one operator, which needs no trace; return the truth and a lie.
+
+    Its tensors are 3 × 300 bytes: of 4 × 4 leaves one row and one leaf of each row are absent.
+    """
     b = Builder()
-    b.argmax(b.input(Spec(I8, 2, 30)))
+    rows, cols = 3, 300
+    b.view(b.input(Spec(I8, rows, cols)), rows, cols, sizes=(rows, cols), strides=(cols, 1))
     program, constants = b.build()
-    x = np.random.default_rng(8).integers(-128, 127, (2, 30)).astype(np.int8)
+    x = np.random.default_rng(8).integers(-128, 127, (rows, cols)).astype(np.int8)
     true = execute(program, constants, (x,)).tensors
-    wrong = [true[0], true[1] ^ 1]
-    return program, constants, Committed(program, true), Committed(program, wrong)
+    wrong = true[1].copy()
+    wrong[1, 290] += 1
+    return program, constants, Committed(program, true), Committed(program, (x, wrong))

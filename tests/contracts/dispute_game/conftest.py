@@ -1,10 +1,12 @@
 """A market whose model 1 is the exact example, with the dispute game as its module."""
 
+from dataclasses import replace
+
 import pytest
 
 from scripts.deploy import created_address
 from tests.contracts.dispute_game.game import CLOCK, MIN_REPLY, Game, hexed
-from tests.contracts.exact import FAULT, example
+from tests.contracts.exact import FAULT, example, single
 from tests.contracts.market import EXACT, ON_REQUEST, ZERO32, publication
 
 
@@ -79,6 +81,21 @@ def lie(game):
 def truth(game):
     """Deliver the true answer."""
     return game.answer(game.example.honest)
+
+
+@pytest.fixture
+def lone(game, registry, programs, owner, bob):
+    """A game about version 2, whose program has one operator, and a wrong answer of it."""
+    program, constants, _, wrong = single()
+    words = program.encode()
+    words = [int.from_bytes(words[at : at + 32]) for at in range(0, len(words), 32)]
+    programs.registerProgram(words, {"from": bob})
+    head = registry.headOf(1)
+    version = publication(assurance=EXACT, modelRoot=hexed(program.model_root))
+    published = registry.publishVersion(1, head, version, {"from": owner})
+    record = (head, *version[:2], version[3], owner.address, published.timestamp)
+    game = replace(game, record=record)
+    return game, game.answer(wrong, constants, version=2)
 
 
 @pytest.fixture(scope="session")

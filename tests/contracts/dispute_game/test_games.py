@@ -30,7 +30,9 @@ class Challenger:
         """Learn from what the operator logged."""
         program = example().program
         for name in ("TraceCommitted", "NodeOpened", "LeavesRevealed"):
-            for event in transaction.events.get(name, []):
+            if name not in transaction.events:
+                continue
+            for event in transaction.events[name]:
                 if name == "TraceCommitted":
                     self.leaves = [words(leaf) for leaf in event["leaves"]]
                     continue

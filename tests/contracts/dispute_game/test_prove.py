@@ -1,8 +1,7 @@
 """DisputeGame.challenge and prove: a fault is committed to, then shown, and convicts."""
 
-from dataclasses import replace
-
 import pytest
+from eth_utils import keccak
 
 from tests.contracts.dispute_game.game import (
     CHALLENGER,
@@ -13,10 +12,9 @@ from tests.contracts.dispute_game.game import (
     Answer,
     hexed,
 )
-from tests.contracts.exact import example, single
+from tests.contracts.exact import SINGLE_FAULT, example
 from tests.contracts.market import (
     DOLLAR,
-    EXACT,
     FEE,
     LOCK,
     MULTIPLE,
@@ -148,12 +146,13 @@ def test_prove__no_witness__reverts(game, lie, bob, fault):
         game.prove(lie, bob, lie.step(*fault))
 
 
-@pytest.mark.parametrize("change", [{"salt": ZERO32}, {"op": 1}, {"row": 38}, {"col": 50}])
-def test_prove__other_than_the_witness__reverts(game, challenged, bob, fault, change):
-    place = dict(zip(("op", "row", "col"), fault, strict=True))
-    step = challenged.step(*(place | {k: v for k, v in change.items() if k != "salt"}).values())
+def test_prove__other_than_the_witness__reverts(game, challenged, bob, fault):
+    op, row, col = fault
+    for place in ((op + 1, row, col), (op, row + 1, col), (op, row, col - 1)):
+        with refuses("WitnessMismatch", challenged.id, bob):
+            game.prove(challenged, bob, challenged.step(*place))
     with refuses("WitnessMismatch", challenged.id, bob):
-        game.prove(challenged, bob, step, salt=change.get("salt", SALT))
+        game.prove(challenged, bob, challenged.step(*fault), salt=ZERO32)
 
 
 def test_prove__witness_copied_from_the_pool__reverts(game, challenged, bob, carol, fault):
@@ -163,25 +162,32 @@ def test_prove__witness_copied_from_the_pool__reverts(game, challenged, bob, car
         game.prove(challenged, carol, challenged.step(*fault), game.receipt(challenged))
 
 
-def test_prove__in_the_block_of_the_witness__reverts(game, lie, bob, fault, web3, chain):
+def test_prove__in_the_block_of_the_witness__reverts(game, lie, bob, fault, web3):
     """Challenge and proof in one block: what a copier of a pending proof would have to do."""
-    rpc = web3.provider.make_request
-    receipt, step = game.receipt(lie), lie.step(*fault)
-    rpc("evm_setAutomine", [False])
+    contract, receipt, step = game.contract, game.receipt(lie), lie.step(*fault)
+    witness = game.witness(lie, bob, *fault)
+    calls = (
+        contract.challenge.encode_input(*lie.of, witness),
+        contract.prove.encode_input(*lie.of, game.record, receipt, SALT, step),
+    )
+
+    def rpc(method, *params):
+        return web3.provider.make_request(method, list(params))["result"]
+
+    rpc("evm_setAutomine", False)
     try:
-        options = {"required_confs": 0, "gas_limit": 3_000_000}
-        witness = game.witness(lie, bob, *fault)
-        game.contract.challenge(*lie.of, witness, {"from": bob, **options})
-        arguments = (game.record, receipt, SALT, step)
-        proof = game.contract.prove(
-            *lie.of, *arguments, {"from": bob, "allow_revert": True, **options}
-        )
-        rpc("evm_mine", [])
+        sender = {"from": bob.address, "to": contract.address, "gas": hex(3_000_000)}
+        hashes = [rpc("eth_sendTransaction", {**sender, "data": data}) for data in calls]
+        rpc("evm_mine")
     finally:
-        rpc("evm_setAutomine", [True])
-    proof.wait(1)
-    assert proof.revert_msg.startswith("WitnessTooYoung")
-    game.prove(lie, bob, step, receipt)
+        rpc("evm_setAutomine", True)
+    mined = [rpc("eth_getTransactionReceipt", hash_) for hash_ in hashes]
+    assert mined[0]["blockNumber"] == mined[1]["blockNumber"]
+    trace = rpc("debug_traceTransaction", hashes[1], {"tracer": "callTracer"})
+    block = int(mined[0]["blockNumber"], 16)
+    error = keccak(b"WitnessTooYoung(bytes32,uint256)")[:4]
+    assert trace["output"] == hexed(error + bytes.fromhex(lie.id[2:]) + (block + 1).to_bytes(32))
+    assert "Convicted" in game.prove(lie, bob, step, receipt).events
 
 
 def test_prove__right_element__reverts(game, truth, bob, fault):
@@ -210,21 +216,18 @@ def test_prove__receipt_of_somebody_else__reverts(game, challenged, operator, bo
         game.prove(challenged, bob, challenged.step(*fault), receipt)
 
 
-@pytest.mark.parametrize(
-    "elsewhere",
-    [
+def test_prove__receipt_for_another_request_chain_or_game__reverts(
+    game, challenged, operator, bob, fault
+):
+    for elsewhere in (
         {"chainId": 1},
         {"verifyingContract": "0x" + "11" * 20},
         {"request_id": "0x" + "12" * 32},
         {"version": "2"},
-    ],
-)
-def test_prove__receipt_for_another_request_chain_or_game__reverts(
-    game, challenged, operator, bob, fault, elsewhere
-):
-    receipt = game.receipt(challenged, **elsewhere)
-    with refuses("ReceiptInvalid", challenged.id, operator):
-        game.prove(challenged, bob, challenged.step(*fault), receipt)
+    ):
+        receipt = game.receipt(challenged, **elsewhere)
+        with refuses("ReceiptInvalid", challenged.id, operator):
+            game.prove(challenged, bob, challenged.step(*fault), receipt)
 
 
 def test_prove__receipt_for_another_output__reverts(game, challenged, operator, bob, fault):
@@ -272,20 +275,9 @@ def test_prove__only_the_output_is_wrong__convicts(game, bob):
     assert "Convicted" in game.prove(lie, bob, lie.step(2, 4, 5), game.receipt(lie)).events
 
 
-def test_prove__program_of_one_operator__needs_no_trace(
-    game, registry, programs, owner, bob, carol
-):
-    program, constants, _, wrong = single()
-    words = program.encode()
-    words = [int.from_bytes(words[at : at + 32]) for at in range(0, len(words), 32)]
-    programs.registerProgram(words, {"from": bob})
-    head = registry.headOf(1)
-    version = publication(assurance=EXACT, modelRoot=hexed(program.model_root))
-    published = registry.publishVersion(1, head, version, {"from": owner})
-    record = (head, *version[:2], version[3], owner.address, published.timestamp)
-    game = replace(game, record=record)
-    lie = game.answer(wrong, constants, version=2)
-    game.challenge(lie, bob, 0, 1, 0)
+def test_prove__program_of_one_operator__needs_no_trace(lone, bob, carol):
+    game, lie = lone
+    game.challenge(lie, bob, *SINGLE_FAULT)
     game.challenge(lie, carol)
     assert dict(game.commit(lie).events["TraceCommitted"]) == {
         "requestId": lie.id,
@@ -293,7 +285,7 @@ def test_prove__program_of_one_operator__needs_no_trace(
         "leaves": (),
     }
     assert game.turn(lie, carol)["turn"] == CHALLENGER
-    assert "Convicted" in game.prove(lie, bob, lie.step(0, 1, 0)).events
+    assert "Convicted" in game.prove(lie, bob, lie.step(*SINGLE_FAULT)).events
 
 
 def test_prove__by_a_second_challenger__half_of_the_bounty_is_the_firsts(

@@ -521,7 +521,7 @@ def test_game__any_order_of_calls__keeps_the_rules(steps):
     run_state_machine_as_test(
         GameMachine,
         settings=settings(
-            max_examples=120,
+            max_examples=60,
             stateful_step_count=steps,
             deadline=None,
             derandomize=True,

@@ -103,27 +103,19 @@ def seven_by_fifty():
     return np.arange(350, dtype=np.int32).reshape(7, 50) - 175
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda b: b"",
-        lambda b: b[:11],
-        lambda b: b[:10],
-        lambda b: b[:-1],
-        lambda b: b + b"\0",
-        lambda b: b[:-1] + bytes([b[-1] ^ 1]),
-        lambda b: b"\0\4" + b[2:],
-        lambda b: b[:2] + b"\0" + b[3:],
-        lambda b: b[:2] + b"\xff" + b[3:],
-        lambda b: b[:3] + b[7:11] + b[3:7] + b[11:],
-        lambda b: b[:3] + bytes(4) + b[7:],
-        lambda b: b[:3] + b"\xff" * 8 + b[11:],
-    ],
-)
-def test_post__exact_version_other_bytes__reverts(contract, exact_delivered, spoil, operator):
-    request, delivery, output = exact_delivered(3, seven_by_fifty(), DType.I32)
-    with pytest.raises(VirtualMachineError, match="OutputMismatch"):
-        contract.postOutput(request, delivery, spoil(output), {"from": operator})
+def test_post__exact_version_other_bytes__reverts(contract, exact_delivered, operator):
+    request, delivery, b = exact_delivered(3, seven_by_fifty(), DType.I32)
+    for spoilt in (
+        *(b"", b[:10], b[:11], b[:-1], b + b"\0"),
+        b[:-1] + bytes([b[-1] ^ 1]),
+        b"\0\4" + b[2:],  # another id
+        *(b[:2] + dtype + b[3:] for dtype in (b"\0", b"\4", b"\xff")),
+        b[:3] + b[7:11] + b[3:7] + b[11:],  # rows and columns the other way round
+        b[:3] + bytes(4) + b[7:],
+        b[:3] + b"\xff" * 8 + b[11:],
+    ):
+        with pytest.raises(VirtualMachineError, match="OutputMismatch"):
+            contract.postOutput(request, delivery, spoilt, {"from": operator})
 
 
 def test_post__exact_version_the_files_bytes__are_not_the_tensor(
