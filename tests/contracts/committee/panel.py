@@ -1,0 +1,143 @@
+"""The committee as a test drives it: delivered answers, members, and votes with defaults."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from brownie import chain
+from eth_abi import encode
+from eth_utils import keccak
+
+from tests.contracts.market import DOLLAR, ZERO32, Market, at, digest, now
+
+BOND = 10**15
+MIN_STAKE = 20 * DOLLAR
+PENALTY = DOLLAR
+SEASONING, SEED_DELAY = 10, 2
+DRAW, COMMIT, REVEAL, TALLY = 100, 40, 30, 20  # seconds
+LONGEST = DRAW + 3 * (COMMIT + REVEAL + TALLY)
+LEAVE_DELAY = SEASONING + 2 * LONGEST
+
+NONE, MATCH, MISMATCH, NO_INPUT, NO_OUTPUT = range(5)  # findings
+UNDISPUTED, CHALLENGED, VOTING, CLOSED = range(4)  # stages
+SILENCE, ACTIVATION_OFF, MINORITY = range(3)  # faults
+GENERAL = ZERO32
+TOLERANCE = 1_000  # of the version: 1e-6
+ACTIVATION = 1_234_567_891  # what honest voters find, in 1e-9
+DEAD = "0x000000000000000000000000000000000000dEaD"
+SALT = "0x" + "5a" * 32
+TYPES = ["bytes32", "uint256", "address", "uint8", "bytes32", "int128", "bytes32"]
+
+
+@dataclass(frozen=True)
+class Vote:
+    """What a voter says; the defaults are those of an honest one."""
+
+    finding: int = MATCH
+    activation: int = ACTIVATION
+    output_digest: str = digest("my output")
+    salt: str = SALT
+
+
+@dataclass
+class Panel:
+    """The contract with a market around it, and one dispute at a time."""
+
+    contract: Any
+    market: Market
+    token: Any
+    challenger: Any
+    members: list = field(default_factory=list)
+
+    # ── Members ─────────────────────────────────────────────────────────────────────────────────
+    def enlist(self, account: Any, amount: int = MIN_STAKE, runtime_class: str = GENERAL) -> Any:
+        self.fund(account, amount)
+        return self.contract.enlist(runtime_class, amount, {"from": account})
+
+    def fund(self, account: Any, amount: int) -> None:
+        """Give somebody tokens and let the committee take them."""
+        self.token.faucet(account, amount, {"from": account})
+        self.token.approve(self.contract, amount, {"from": account})
+
+    def season(self) -> None:
+        """Let all stakes count."""
+        chain.mine(timestamp=now() + SEASONING + 1)
+
+    def stake_of(self, account: Any, runtime_class: str = GENERAL) -> int:
+        return self.contract.seatOf(runtime_class, account)[0]
+
+    # ── Challenge and draw ──────────────────────────────────────────────────────────────────────
+    def challenge(self, delivered: tuple, sender: Any = None, value: int = BOND) -> Any:
+        return self.contract.challenge(
+            *delivered, {"from": sender or self.challenger, "value": value}
+        )
+
+    def id_of(self, delivered: tuple) -> str:
+        return self.market.id_of(delivered[0])
+
+    def dispute(self, delivered: tuple) -> dict:
+        names = "stage round tallied finding challengedAt commitUntil revealUntil seedBlock"
+        names += " challenger bond eligible runtimeClass seed"
+        return dict(zip(names.split(), self.contract.disputeOf(self.id_of(delivered)), strict=True))
+
+    def to_the_seed(self, delivered: tuple) -> None:
+        """Mine until the hash of the seed block is there."""
+        missing = self.dispute(delivered)["seedBlock"] + 1 - chain.height
+        if missing > 1:
+            chain.mine(missing - 1)
+
+    def draw(self, delivered: tuple, sender: Any = None) -> Any:
+        self.to_the_seed(delivered)
+        return self.contract.draw(self.id_of(delivered), {"from": sender or self.challenger})
+
+    def voting(self, delivered: tuple) -> tuple:
+        """Challenge and draw."""
+        self.challenge(delivered)
+        self.draw(delivered)
+        return delivered
+
+    # ── Vote ────────────────────────────────────────────────────────────────────────────────────
+    def commitment(self, delivered: tuple, member: Any, vote: Vote, round_: int) -> str:
+        words = (
+            bytes.fromhex(self.id_of(delivered)[2:]),
+            round_,
+            member.address,
+            vote.finding,
+            bytes.fromhex(vote.output_digest[2:]),
+            vote.activation,
+            bytes.fromhex(vote.salt[2:]),
+        )
+        return "0x" + keccak(encode(TYPES, words)).hex()
+
+    def commit(self, delivered: tuple, member: Any, vote: Vote | None = None) -> Any:
+        round_ = self.dispute(delivered)["round"]
+        commitment = self.commitment(delivered, member, vote or Vote(), round_)
+        return self.contract.commit(self.id_of(delivered), commitment, {"from": member})
+
+    def to_reveals(self, delivered: tuple) -> None:
+        chain.mine(timestamp=max(self.dispute(delivered)["commitUntil"], now() + 1))
+
+    def reveal(self, delivered: tuple, member: Any, vote: Vote | None = None) -> Any:
+        vote = vote or Vote()
+        words = (vote.finding, vote.output_digest, vote.activation, vote.salt)
+        return self.contract.reveal(self.id_of(delivered), *words, {"from": member})
+
+    def tally(self, delivered: tuple, sender: Any = None) -> Any:
+        """Tally as soon as the round is over."""
+        at(max(self.dispute(delivered)["revealUntil"], now() + 1))
+        return self.contract.tally(*delivered, {"from": sender or self.challenger})
+
+    def vote(self, delivered: tuple, *votes: Vote | None, hidden: tuple = ()) -> Any:
+        """Let the members vote in their order (None = silent, hidden = not revealed), and tally."""
+        cast = [(m, v) for m, v in zip(self.members, votes, strict=False) if v is not None]
+        for member, vote in cast:
+            self.commit(delivered, member, vote)
+        self.to_reveals(delivered)
+        for member, vote in cast:
+            if member not in hidden:
+                self.reveal(delivered, member, vote)
+        return self.tally(delivered)
+
+
+def blind(activation: int, finding: int = MATCH) -> Vote:
+    """Return the vote of somebody who has not run the model."""
+    return Vote(finding, activation)

@@ -1,0 +1,160 @@
+"""enlist, startLeave, finishLeave, declareRuntimeClass; weightAt, poolAt."""
+
+import pytest
+from brownie import chain
+
+from tests.contracts.committee.panel import GENERAL, LEAVE_DELAY, MIN_STAKE, SEASONING
+from tests.contracts.market import ZERO32, at, digest, now, refuses
+
+CLASS = digest("torch.export")
+
+
+def test_enlist__nothing__reverts(empty, bob):
+    with refuses("AmountZero"):
+        empty.contract.enlist(GENERAL, 0, {"from": bob})
+
+
+def test_enlist__less_than_a_seat__reverts(empty, bob):
+    empty.fund(bob, MIN_STAKE)
+    with refuses("SeatTooSmall", bob, MIN_STAKE - 1, MIN_STAKE):
+        empty.contract.enlist(GENERAL, MIN_STAKE - 1, {"from": bob})
+
+
+def test_enlist__while_leaving__reverts(empty, bob):
+    empty.enlist(bob)
+    empty.contract.startLeave(GENERAL, {"from": bob})
+    release_at = empty.contract.seatOf(GENERAL, bob)[1]
+    empty.fund(bob, MIN_STAKE)
+    with refuses("SeatLeaving", bob, GENERAL, release_at):
+        empty.contract.enlist(GENERAL, MIN_STAKE, {"from": bob})
+
+
+def test_enlist__too_much_for_the_field__reverts(empty, bob):
+    with refuses("SafeCastOverflowedUintDowncast", 96, 2**96):
+        empty.contract.enlist(GENERAL, 2**96, {"from": bob})
+
+
+def test_enlist__without_allowance__reverts(empty, bob):
+    with refuses("ERC20InsufficientAllowance", empty.contract, 0, MIN_STAKE):
+        empty.contract.enlist(GENERAL, MIN_STAKE, {"from": bob})
+
+
+def test_enlist__twice__adds_up_and_counts_after_seasoning(empty, token, bob):
+    first = empty.enlist(bob, MIN_STAKE, CLASS)
+    at(first.timestamp + 5)
+    empty.token.approve(empty.contract, 1, {"from": bob})
+    empty.token.faucet(bob, 1, {"from": bob})
+    at(first.timestamp + 7)
+    second = empty.contract.enlist(CLASS, 1, {"from": bob})
+    assert dict(second.events["Enlisted"]) == {
+        "member": bob,
+        "runtimeClass": CLASS,
+        "amount": 1,
+        "stake": MIN_STAKE + 1,
+    }
+    assert token.balanceOf(empty.contract) == MIN_STAKE + 1
+    weights = [
+        empty.contract.weightAt(CLASS, bob, first.timestamp + seconds) for seconds in (-1, 0, 6, 7)
+    ]
+    assert weights == [0, MIN_STAKE, MIN_STAKE, MIN_STAKE + 1]
+    assert empty.contract.poolAt(CLASS, first.timestamp + 7) == MIN_STAKE + 1
+    assert empty.contract.poolAt(GENERAL, first.timestamp + 7) == 0
+
+
+def test_start_leave__no_seat__reverts(empty, bob):
+    with refuses("SeatMissing", bob, GENERAL):
+        empty.contract.startLeave(GENERAL, {"from": bob})
+
+
+def test_start_leave__twice__reverts(empty, bob):
+    empty.enlist(bob)
+    empty.contract.startLeave(GENERAL, {"from": bob})
+    release_at = empty.contract.seatOf(GENERAL, bob)[1]
+    with refuses("SeatLeaving", bob, GENERAL, release_at):
+        empty.contract.startLeave(GENERAL, {"from": bob})
+
+
+def test_start_leave__a_seat__weighs_nothing_from_then_on(empty, bob, alice):
+    empty.enlist(bob)
+    empty.enlist(alice, 2 * MIN_STAKE)
+    at(now() + 5)
+    transaction = empty.contract.startLeave(GENERAL, {"from": bob})
+    time = transaction.timestamp
+    assert dict(transaction.events["LeaveStarted"]) == {
+        "member": bob,
+        "runtimeClass": GENERAL,
+        "amount": MIN_STAKE,
+        "releaseAt": time + LEAVE_DELAY,
+    }
+    assert empty.contract.poolAt(GENERAL, time - 1) == 3 * MIN_STAKE
+    assert empty.contract.poolAt(GENERAL, time) == 2 * MIN_STAKE
+    assert empty.contract.weightAt(GENERAL, bob, time) == 0
+    assert empty.contract.leaveDelay() == LEAVE_DELAY
+
+
+def test_finish_leave__never_started__reverts(empty, bob):
+    empty.enlist(bob)
+    with refuses("SeatMissing", bob, GENERAL):
+        empty.contract.finishLeave(GENERAL, {"from": bob})
+
+
+def test_finish_leave__second_too_early__reverts(empty, bob):
+    empty.enlist(bob)
+    release_at = empty.contract.startLeave(GENERAL, {"from": bob}).timestamp + LEAVE_DELAY
+    at(release_at - 1)
+    with refuses("SeatBound", bob, GENERAL, release_at):
+        empty.contract.finishLeave(GENERAL, {"from": bob})
+
+
+def test_finish_leave__in_time__pays_the_stake_once(empty, token, bob):
+    empty.enlist(bob)
+    at(empty.contract.startLeave(GENERAL, {"from": bob}).timestamp + LEAVE_DELAY)
+    before = token.balanceOf(bob)
+    event = empty.contract.finishLeave(GENERAL, {"from": bob}).events["LeaveFinished"]
+    assert dict(event) == {"member": bob, "runtimeClass": GENERAL, "amount": MIN_STAKE}
+    assert token.balanceOf(bob) == before + MIN_STAKE
+    with refuses("SeatMissing", bob, GENERAL):
+        empty.contract.finishLeave(GENERAL, {"from": bob})
+    assert empty.enlist(bob).events["Enlisted"]["stake"] == MIN_STAKE
+
+
+def test_declare_runtime_class__by_somebody_else__reverts(empty, bob):
+    with refuses("CallerNotModelOwner", 1, bob):
+        empty.contract.declareRuntimeClass(1, 1, CLASS, {"from": bob})
+
+
+@pytest.mark.parametrize("version", [0, 2])
+def test_declare_runtime_class__no_such_version__reverts(empty, owner, version):
+    with refuses("VersionUnknown", 1, version):
+        empty.contract.declareRuntimeClass(1, version, CLASS, {"from": owner})
+
+
+def test_declare_runtime_class__the_general_one__reverts(empty, owner):
+    with refuses("RuntimeClassInvalid", 1, 1, ZERO32):
+        empty.contract.declareRuntimeClass(1, 1, ZERO32, {"from": owner})
+
+
+def test_declare_runtime_class__twice__reverts(empty, owner):
+    transaction = empty.contract.declareRuntimeClass(1, 1, CLASS, {"from": owner})
+    assert dict(transaction.events["RuntimeClassDeclared"]) == {
+        "modelId": 1,
+        "version": 1,
+        "runtimeClass": CLASS,
+    }
+    assert empty.contract.runtimeClassOf(1, 1) == (CLASS, transaction.timestamp)
+    with refuses("RuntimeClassInvalid", 1, 1, digest("other")):
+        empty.contract.declareRuntimeClass(1, 1, digest("other"), {"from": owner})
+
+
+def test_history__of_many_changes__is_found_at_every_second(empty, bob):
+    empty.fund(bob, MIN_STAKE + 20)
+    empty.contract.enlist(GENERAL, MIN_STAKE, {"from": bob})
+    changes = []
+    for _ in range(20):
+        at(now() + 2)
+        transaction = empty.contract.enlist(GENERAL, 1, {"from": bob})
+        changes.append(transaction.timestamp)
+    for number, time in enumerate(changes):
+        assert empty.contract.weightAt(GENERAL, bob, time) == MIN_STAKE + number + 1
+        assert empty.contract.poolAt(GENERAL, time - 1) == MIN_STAKE + number
+    assert chain.height > SEASONING  # the look-ups above were of the past
