@@ -10,8 +10,10 @@ Nothing here trusts a file: rows are counted while they are read, archives' size
 """
 
 import csv
+import importlib
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +31,23 @@ from oracle.valuation.errors import (
 )
 from oracle.valuation.schema import Schema
 
-MAX_BYTES = 1 << 32  # of one file, once it is unpacked
 Raw = tuple[Array, list[Any]]  # values, rows × columns; labels
 
 
-def read(path: Path, schema: Schema, *, drop_repeats: bool = False) -> DataSet:
+@dataclass(frozen=True)
+class Limits:
+    """How much a reader takes in: rows, and bytes of one file once it is unpacked."""
+
+    rows: int = MAX_ROWS
+    bytes: int = 1 << 32
+
+
+NO_MORE = Limits()
+
+
+def read(
+    path: Path, schema: Schema, *, drop_repeats: bool = False, limits: Limits = NO_MORE
+) -> DataSet:
     """Return the data set in a file or a folder of pictures.
 
     Raises:
@@ -41,7 +55,7 @@ def read(path: Path, schema: Schema, *, drop_repeats: bool = False) -> DataSet:
         ReaderMissing: the format needs a package.
     """
     if path.is_dir():
-        reader: Callable[[Path, Schema], Raw] = _pictures
+        reader: Callable[[Path, Schema, Limits], Raw] = _pictures
     else:
         known = {".csv": _csv, ".npz": _npz, ".parquet": _parquet}
         if path.suffix.lower() not in known or not path.is_file():
@@ -49,31 +63,31 @@ def read(path: Path, schema: Schema, *, drop_repeats: bool = False) -> DataSet:
                 f"{path.name} is no file of training data that we read",
                 hint=f"{', '.join(known)}, or a folder with one folder of pictures for each label",
             )
-        if path.stat().st_size > MAX_BYTES:
-            raise DataOversized(path.name, "bytes", MAX_BYTES)
+        if path.stat().st_size > limits.bytes:
+            raise DataOversized(path.name, "bytes", limits.bytes)
         reader = known[path.suffix.lower()]
-    values, labels = reader(path, schema)
+    values, labels = reader(path, schema, limits)
     if not len(labels):
         raise DataEmpty(path.name)
     return schema.dataset(values, labels, where=path.name, drop_repeats=drop_repeats)
 
 
-def _csv(path: Path, schema: Schema) -> Raw:
+def _csv(path: Path, schema: Schema, limits: Limits) -> Raw:
     rows, labels = [], []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = csv.DictReader(file, strict=True)
             _require_columns(path.name, schema, list(lines.fieldnames or ()))
             for number, line in enumerate(lines):
-                if number == MAX_ROWS:
-                    raise DataOversized(path.name, "rows", MAX_ROWS)
+                if number == limits.rows:
+                    raise DataOversized(path.name, "rows", limits.rows)
                 if None in line or None in line.values():
                     raise SchemaMismatch(f"{path.name}: row {number} has not as many cells")
                 rows.append(_numbers(path.name, number, line, schema))
                 labels.append(line[schema.label])
     except (csv.Error, UnicodeDecodeError) as error:
         raise FormatUnknown(f"{path.name} is not CSV in UTF-8: {error}") from error
-    return np.array(rows, np.float64).reshape(len(rows), -1), labels
+    return np.array(rows, np.float64).reshape(-1, len(schema.columns)), labels
 
 
 def _numbers(where: str, row: int, line: Mapping[str, str], schema: Schema) -> list[float]:
@@ -91,11 +105,11 @@ def _numbers(where: str, row: int, line: Mapping[str, str], schema: Schema) -> l
     return values
 
 
-def _npz(path: Path, schema: Schema) -> Raw:
+def _npz(path: Path, schema: Schema, limits: Limits) -> Raw:
     try:
         with zipfile.ZipFile(path) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
-                raise DataOversized(path.name, "bytes", MAX_BYTES)
+            if sum(member.file_size for member in archive.infolist()) > limits.bytes:
+                raise DataOversized(path.name, "bytes", limits.bytes)
         with np.load(path, allow_pickle=False) as arrays:
             held = {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
@@ -104,42 +118,42 @@ def _npz(path: Path, schema: Schema) -> Raw:
         name = "y" if "y" in held else schema.label
         if name not in held:
             raise SchemaMismatch(f"{path.name} has no labels", hint="name them y")
-        return _same_length(path.name, held["x"], held[name])
+        return _same_length(path.name, limits, held["x"], held[name])
     _require_columns(path.name, schema, list(held))
     columns = [held[name] for name in schema.columns]
     if {column.shape for column in columns} != {held[schema.label].shape}:
         raise SchemaMismatch(f"{path.name}: columns are not equally long")
-    return _same_length(path.name, np.stack(columns, axis=-1), held[schema.label])
+    return _same_length(path.name, limits, np.stack(columns, axis=-1), held[schema.label])
 
 
-def _same_length(where: str, values: Array, labels: Array) -> Raw:
+def _same_length(where: str, limits: Limits, values: Array, labels: Array) -> Raw:
     if values.ndim > 2:
         values = values.reshape(len(values), -1)
     if labels.ndim != 1 or values.ndim != 2 or len(labels) != len(values):
         raise SchemaMismatch(f"{where}: values {values.shape} and labels {labels.shape}")
-    if len(labels) > MAX_ROWS:
-        raise DataOversized(where, "rows", MAX_ROWS)
+    if len(labels) > limits.rows:
+        raise DataOversized(where, "rows", limits.rows)
     return values, labels.tolist()
 
 
-def _parquet(path: Path, schema: Schema) -> Raw:
+def _parquet(path: Path, schema: Schema, limits: Limits) -> Raw:
     try:
-        from pyarrow import ArrowException, parquet  # noqa: PLC0415 - only for Parquet
+        parquet = importlib.import_module("pyarrow.parquet")  # only for Parquet
     except ImportError as error:
         raise ReaderMissing("Parquet", "pyarrow") from error
     try:
         with parquet.ParquetFile(path) as file:
-            if file.metadata.num_rows > MAX_ROWS:
-                raise DataOversized(path.name, "rows", MAX_ROWS)
+            if file.metadata.num_rows > limits.rows:
+                raise DataOversized(path.name, "rows", limits.rows)
             _require_columns(path.name, schema, file.schema_arrow.names)
             table = file.read(columns=[*schema.columns, schema.label])
         columns = [table[name].to_numpy() for name in schema.columns]
         return np.stack(columns, axis=-1), table[schema.label].to_pylist()
-    except (ArrowException, OSError) as error:
+    except (ValueError, NotImplementedError, OSError) as error:  # ArrowInvalid is a ValueError
         raise FormatUnknown(f"{path.name} is not Parquet: {error}") from error
 
 
-def _pictures(path: Path, schema: Schema) -> Raw:
+def _pictures(path: Path, schema: Schema, limits: Limits) -> Raw:
     try:
         import PIL.Image as pillow  # noqa: PLC0415 - only for images
     except ImportError as error:
@@ -149,8 +163,8 @@ def _pictures(path: Path, schema: Schema) -> Raw:
     height, width, channels = schema.image
     values, labels = [], []
     for number, (label, file) in enumerate(_files(path)):
-        if number == MAX_ROWS:
-            raise DataOversized(path.name, "pictures", MAX_ROWS)
+        if number == limits.rows:
+            raise DataOversized(path.name, "pictures", limits.rows)
         try:
             with pillow.open(file) as picture:
                 if picture.size != (width, height):
@@ -162,7 +176,7 @@ def _pictures(path: Path, schema: Schema) -> Raw:
             raise FormatUnknown(f"{label}/{file.name} is not a picture: {error}") from error
         values.append(np.asarray(pixels, np.float64).ravel())
         labels.append(label)
-    return np.array(values).reshape(len(values), -1), labels
+    return np.array(values).reshape(-1, len(schema.columns)), labels
 
 
 def _files(path: Path) -> Iterator[tuple[str, Path]]:

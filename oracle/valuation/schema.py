@@ -65,7 +65,9 @@ class Schema:
             given = json.loads(text)
             if not isinstance(given, Mapping) or set(given) - {field.name for field in fields(cls)}:
                 raise InputInvalid("a schema is an object with the fields of to_json")
-            tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+            tuples: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in given.items()
+            }
             return cls(**tuples)
         except (ValueError, TypeError) as error:
             raise InputInvalid(f"not a schema: {error}") from error
@@ -94,7 +96,8 @@ class Schema:
             raise NotFinite(where, int(row), self.columns[column])
         with np.errstate(over="ignore"):  # beyond any range: clamped
             steps = np.rint((given - np.array(self.offset)) / np.array(self.scale))
-        return np.clip(steps, -128, 127).astype(np.int8)
+        integers: Features = np.clip(steps, -128, 127).astype(np.int8)
+        return integers
 
     def label_ids(self, given: Sequence[Any], where: str = "data") -> Labels:
         """Return the labels' numbers.
