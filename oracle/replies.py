@@ -9,7 +9,7 @@ the game's events (docs/exact.md, section 7), so a replay, a crash or a reorg ne
  StepDemanded ─▶ step ─▶ StepAnswered
                    request over · ChallengeFailed
 ```
-A demand is a message `tallystick.respond` on the queue `audit`, sent again after a quarter of the
+A demand is a message `tallystick.respond` on the queue `respond`, sent again after a quarter of the
 time that is left, and at once when the queue has lost its memory; none after its deadline.
 """
 
@@ -37,7 +37,7 @@ from oracle.store.store import Store
 from oracle.store.transaction import Transaction
 from oracle.types import ZERO32, Address, VersionRecord
 
-ROLE = "audit"  # of the queue: a process that has models, but no key
+ROLE = "respond"  # of the queue: a process that has models, but no key
 TASK = "tallystick.respond"
 BATCH = 100  # replies in one transaction
 _SHORTEST = 1.0  # seconds between two messages about one demand

@@ -4,6 +4,7 @@ JSON only: a message can never carry code. Acknowledged late: a message is gone 
 there, and comes back when its process dies. No results: effects are messages and transactions.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from celery import Celery, signals  # type: ignore[import-untyped]  # it ships no types
@@ -46,19 +47,23 @@ def create(settings: Settings, role: str) -> Celery:
     return app
 
 
-def serve(app: Celery, *, pool: str, processes: int, prefetch: int) -> int:
+def serve(
+    app: Celery, *, pool: str, processes: int, prefetch: int, queues: Sequence[str] = ()
+) -> int:
     """Work until SIGTERM or SIGINT, then finish what is under way; return the exit code.
 
     Args:
         pool: Celery's name of one: "prefork" or "solo".
         processes: of a prefork pool.
         prefetch: messages that each process may hold.
+        queues: full names, taken from in turn; the role's own when left out.
     """
     signals.setup_logging.connect(_keep_logging, weak=False)
     app.conf.worker_prefetch_multiplier = prefetch
     worker = app.Worker(
-        pool=pool, concurrency=processes, quiet=True, without_mingle=True, without_gossip=True
-    )
+        pool=pool, concurrency=processes, quiet=True, without_mingle=True, without_gossip=True,
+        queues=list(queues) or None,
+    )  # fmt: skip
     worker.start()
     return int(worker.exitcode or 0)
 

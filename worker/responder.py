@@ -1,4 +1,4 @@
-"""The responder's process: answers demands from the queue `audit`, serves traces over HTTP.
+"""The responder's process: answers demands, audits others' answers, serves traces over HTTP.
 
 Has models and the store, but no key. The composition root of respond.py, traces.py and
 trace_server.py. It is idle most of the time: torch is imported with the first trace, not before.
@@ -27,7 +27,7 @@ from worker.trace_server import RateLimit
 from worker.trace_service import TraceService
 from worker.traces import Traces
 
-ROLE = "audit"  # of its queue
+QUEUES = ("respond", "audit")  # taken from in turn: no demand waits behind many audits
 _SHARE_OF_RAM = 0.25
 _EXECUTORS = 2  # kept
 
@@ -36,21 +36,26 @@ def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
     log = structlog.get_logger("tallystick.responder")
     wanted = faults.parse(settings.fault, log)
-    application = app.create(settings, ROLE)
+    application = app.create(settings, QUEUES[0])
 
     def send(name: str, payload: dict[str, Any]) -> None:
         application.send_task(name, kwargs=payload, queue=settings.queue("submit"), retry=True)
 
     if faults.WITHHOLD in wanted:
         respond.register_silence(application)
-        return app.serve(application, pool="solo", processes=1, prefetch=1)
+        return _serve(application, settings)
     made = open_traces(settings, wanted, log)
     respond.register(application, made, send)
     with closing(Store.open(settings.database_url)) as store:
         audit.register(application, made, store)
         offered = trace_server.application(TraceService(store, made, send), RateLimit(), log)
         with trace_server.serving(offered, settings.listen, log):
-            return app.serve(application, pool="solo", processes=1, prefetch=1)
+            return _serve(application, settings)
+
+
+def _serve(application: Any, settings: Settings) -> int:
+    queues = [settings.queue(role) for role in QUEUES]
+    return app.serve(application, pool="solo", processes=1, prefetch=1, queues=queues)
 
 
 def open_traces(settings: Settings, wanted: frozenset[str], log: Any) -> Traces:

@@ -128,10 +128,10 @@ class DisputeWorld(World):
         )
         return request_id
 
-    def send(self, task: str, **payload: str) -> None:
-        """Put a message on the submitter's queue."""
+    def send(self, task: str, queue: str = "op.submit", **payload: str) -> None:
+        """Put a message on one of the operator's queues."""
         with Celery(broker=self.settings.redis_url, set_as_current=False) as app:
-            app.send_task(task, kwargs=payload, queue="op.submit")
+            app.send_task(task, kwargs=payload, queue=queue)
 
     def answer(self, request_id: RequestId) -> Answer:
         """Return what callers of the game bring."""
@@ -178,7 +178,8 @@ class DisputeWorld(World):
 
     def log_of(self, role: str) -> list[dict[str, object]]:
         """Return a process's log."""
-        lines = (self.home / f"{role}.log").read_text().splitlines()
+        path = self.home / f"{role}.log"
+        lines = path.read_text().splitlines() if path.exists() else []
         return [json.loads(line) for line in lines if line.startswith("{")]
 
 

@@ -93,6 +93,9 @@ def test_operator__challenged__serves_off_chain_and_answers_every_demand_on_chai
     with pytest.raises(NotFound):
         world.traces().receipt(RequestId(b"\1" * 32))
 
+    world.send("tallystick.audit", queue="op.audit")  # the same process audits others
+    wait_until(logged(world, "respond", "audit.malformed"), 30, "a message of the other queue")
+
     world.challenge(request_id)
     wait_until(lambda: world.events(TraceCommitted), REPLY, "the trace on chain")
     (committed,) = world.events(TraceCommitted)

@@ -147,7 +147,7 @@ def test_cycle__deadline_reached__nothing_more_is_sent(world):
 def test_cycle__demand__message_says_all_that_an_answer_is_made_of(world):
     world.chain.mine(node(deadline=1100))
     (message,) = world.cycle()
-    assert message.queue == "op.audit"
+    assert message.queue == "op.respond"
     assert message.payload == {
         "request_id": "0x" + ID.hex(),
         "challenger": OTHER,
