@@ -22,8 +22,8 @@ from oracle.services.audits import Audits
 from oracle.services.challenge.engine import Budget
 from oracle.services.challenge.following import Scope
 from oracle.services.challenge.memory import Signed
+from oracle.services.challenge.running import Report
 from oracle.services.challenge.served import EndpointTraces, parse_receipt
-from oracle.services.challenger import Report
 from oracle.services.disputes import Game
 from oracle.store.store import Store
 from oracle.types import Address, Amount, RequestId

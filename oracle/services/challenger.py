@@ -7,11 +7,10 @@
 One process per account: a second one finds the folder locked.
 """
 
-import fcntl
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -22,7 +21,7 @@ from eth_account.signers.local import LocalAccount
 from oracle.chain.outbox import Entry, EntryState
 from oracle.chain.sender import Sender
 from oracle.chain.wallet import Wallet
-from oracle.errors import ConfigInvalid, PermanentError, TransientError, Unavailable
+from oracle.errors import PermanentError, TransientError, Unavailable
 from oracle.services import wallets
 from oracle.services.audits import Audits
 from oracle.services.challenge.board import ChainBoard
@@ -31,6 +30,7 @@ from oracle.services.challenge.following import Deliveries, Scope
 from oracle.services.challenge.knowledge import Truth
 from oracle.services.challenge.memory import Case, CaseState, Memory, Signed
 from oracle.services.challenge.moves import End, Move, Wait
+from oracle.services.challenge.running import Backoff, Report, Transaction, locked
 from oracle.services.challenge.truth import Reexecutor, output_of
 from oracle.services.context import Context
 from oracle.services.timeline import State
@@ -38,51 +38,9 @@ from oracle.store.outbox import SqlOutbox
 from oracle.store.store import Store
 from oracle.types import Bytes32, RequestId
 
-_PAUSE_FIRST, _PAUSE_MAX = 1.0, 60.0  # seconds until something that failed is tried again
 _MINED = 60.0  # seconds that one pass waits for its own transactions
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """A transaction that a challenger sent and that ended."""
-
-    request_id: RequestId | None
-    what: str
-    mined: bool
-    block: int | None
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What one pass or a whole run did."""
-
-    looked_at: int = 0
-    right: int = 0
-    wrong: int = 0
-    transactions: tuple[Transaction, ...] = ()
-    games: tuple[Case, ...] = ()  # known to be wrong, in their present state
-
-
-@dataclass
-class _Backoff:
-    """When something that failed is tried again."""
-
-    until: dict[bytes, float] = field(default_factory=dict)
-    pause: dict[bytes, float] = field(default_factory=dict)
-
-    def ready(self, name: bytes) -> bool:
-        return time.monotonic() >= self.until.get(name, 0.0)
-
-    def failed(self, name: bytes) -> None:
-        pause = min(_PAUSE_MAX, 2 * self.pause.get(name, _PAUSE_FIRST / 2))
-        self.pause[name], self.until[name] = pause, time.monotonic() + pause
-
-    def worked(self, name: bytes) -> None:
-        self.until.pop(name, None)
-        self.pause.pop(name, None)
 
 
 class _IpfsOutputs(Outputs):
@@ -117,7 +75,7 @@ class Challenger(AbstractContextManager["Challenger"]):
             ConfigInvalid: another process uses it, or it is another account's.
         """
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock: IO[str] = _locked(folder / "lock")
+        self._lock: IO[str] = locked(folder / "lock")
         self._context = context
         wallet = Wallet(context.rpc, account, chain_id=context.contracts.chain_id)
         self.address = wallet.address
@@ -138,7 +96,7 @@ class Challenger(AbstractContextManager["Challenger"]):
         self._reexecutor = Reexecutor(context)
         self._scope = scope
         self._truths: dict[RequestId, Truth] = {}
-        self._backoff = _Backoff()
+        self._backoff = Backoff()
         self._report = Report()
         self._log: Any = structlog.get_logger("tallystick.challenger")
         for request_id, output_root in self._deliveries.orphans():
@@ -345,16 +303,3 @@ def _name(move: Move) -> str:
         "Equivocate": "two statements of the operator are shown",
         "Release": "the bond is released",
     }[type(move).__name__]
-
-
-def _locked(path: Path) -> IO[str]:
-    file = path.open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise ConfigInvalid(
-            f"another challenger uses {path.parent}",
-            hint="one process per account; choose another --key",
-        ) from error
-    return file

@@ -16,8 +16,9 @@ from oracle.errors import DigestMismatch, InputInvalid, PermanentError, Transien
 from oracle.exact import proofs
 from oracle.exact.commitments import trace_root
 from oracle.services.amounts import format_amount, format_ether
-from oracle.services.challenge import moves
+from oracle.services.challenge import deciding
 from oracle.services.challenge.board import Board
+from oracle.services.challenge.deciding import Position
 from oracle.services.challenge.knowledge import (
     Knowledge,
     Truth,
@@ -26,7 +27,7 @@ from oracle.services.challenge.knowledge import (
     sound,
 )
 from oracle.services.challenge.memory import Memory, Signed
-from oracle.services.challenge.moves import End, Move, Open, Position, View, Wait
+from oracle.services.challenge.moves import End, Move, Open, View, Wait
 from oracle.services.timeline import State
 from oracle.types import Amount, Bytes32, RequestId, Wei
 
@@ -100,7 +101,7 @@ class Engine:
             return Wait("a transaction is under way")
         view = self._board.view(request_id)
         if view.answer is None or view.state is not State.DELIVERED:
-            move = moves.after(view)
+            move = deciding.after(view)
         else:
             move = self._decide(view, reexecute())
         if isinstance(move, Wait | End):
@@ -128,7 +129,7 @@ class Engine:
         if ours and known.wrong:
             self._look(view, known)
         plan = self._memory.plan(view.request_id, delivered, view.failures)
-        move = moves.decide(
+        move = deciding.decide(
             Position(
                 view=view,
                 known=known,
@@ -208,11 +209,13 @@ class Engine:
             raise Unsound("our own trace does not pass the judge: nothing is challenged with it")
         claim = proofs.claim(truth.honest)
         last = sample_step(truth, len(truth.program.ops) - 1)
-        wrong = None if move.fault is None else known.step(moves.claim_of(view, known), move.fault)
+        wrong = (
+            None if move.fault is None else known.step(deciding.claim_of(view, known), move.fault)
+        )
         try:
             agreed = self._board.check(claim, last)
             if wrong is not None:
-                agreed = agreed and not self._board.check(moves.claim_of(view, known), wrong)
+                agreed = agreed and not self._board.check(deciding.claim_of(view, known), wrong)
         except ContractError as error:
             raise Unsound(f"the contract does not take our proof: {error}") from error
         if not agreed:

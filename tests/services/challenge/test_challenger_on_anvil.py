@@ -6,7 +6,7 @@ from oracle.chain.wallet import Wallet
 from oracle.exact.commitments import trace_root
 from oracle.services import disputes, requests
 from oracle.services.challenge.memory import CaseState, Signed
-from oracle.services.challenger import Report
+from oracle.services.challenge.running import Report
 from oracle.services.timeline import State
 from oracle.types import ZERO32, RequestId
 from tests.services.challenge.conftest import CHALLENGER, OTHER, Arena
