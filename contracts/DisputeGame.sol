@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {
     IDisputeGame,
@@ -272,7 +273,10 @@ contract DisputeGame is Turns, EIP712 {
 
     function _requireSigned(bytes32 requestId, address operator, Receipt calldata receipt) private view {
         bytes32 digest = receiptHash(requestId, receipt.outputRoot, receipt.traceRoot);
-        if (!SignatureChecker.isValidSignatureNowCalldata(operator, digest, receipt.signature)) {
+        // The key first: an account that took on code since (EIP-7702) cannot deny what its key signed.
+        (address signer, , ) = ECDSA.tryRecoverCalldata(digest, receipt.signature);
+        if (signer == operator) return;
+        if (!SignatureChecker.isValidERC1271SignatureNowCalldata(operator, digest, receipt.signature)) {
             revert ReceiptInvalid(requestId, operator);
         }
     }

@@ -1,6 +1,7 @@
 """DisputeGame.challenge and prove: a fault is committed to, then shown, and convicts."""
 
 import pytest
+from brownie import web3
 from eth_utils import keccak
 
 from tests.contracts.dispute_game.game import (
@@ -343,6 +344,21 @@ def test_prove__operator_is_a_contract_wallet__receipt_by_erc_1271(
         game.prove(lie, bob, step, receipt)
     wallet.approve(game.contract.receiptHash(request_id, root, trace), {"from": bob})
     assert "Convicted" in game.prove(lie, bob, step, receipt).events
+
+
+def test_prove__operator_takes_on_code__cannot_deny_its_receipt(
+    game, challenged, bob, operator, fault
+):
+    receipt = game.receipt(challenged)
+    # EIP-7702: an account with a key delegates to code, here to one that calls no signature its own.
+    web3.provider.make_request(
+        "anvil_setCode", [operator.address, "0xef0100" + game.contract.address[2:]]
+    )
+    try:
+        proof = game.prove(challenged, bob, challenged.step(*fault), receipt)
+        assert "Convicted" in proof.events
+    finally:
+        web3.provider.make_request("anvil_setCode", [operator.address, "0x"])
 
 
 def test_prove__last_second__counts(game, challenged, bob, fault):
