@@ -45,9 +45,9 @@ library Ballots {
         }
     }
 
-    /// @notice Whether a vote counts: revealed, and its activation is the one that was agreed on.
+    /// @notice Whether a vote counts, given that most activations agree: revealed, and its own is among them.
     function isValid(Result memory result, Ballot memory ballot) internal pure returns (bool) {
-        if (ballot.finding == Finding.None || !result.agreed) return false;
+        if (ballot.finding == Finding.None) return false;
         return !_hasActivation(ballot) || _distance(ballot.activation, result.median) <= result.reach;
     }
 

@@ -24,6 +24,7 @@ CONTRACTS = (
     "StepVerifier",
     "DisputeGame",
     "Committee",
+    "DataCredits",
 )
 
 
@@ -49,7 +50,11 @@ class World:
     def set_time(self, timestamp: int) -> None:
         self.time = timestamp
         self.number += 1
-        self.evm.set_block_env(pyrevm.BlockEnv(number=self.number, timestamp=timestamp))
+        self.set_block()
+
+    def set_block(self) -> None:
+        """Make what is called next be in the block `number` at `time`."""
+        self.evm.set_block_env(pyrevm.BlockEnv(number=self.number, timestamp=self.time))
 
     def deploy(self, deployer: str, name: str, *arguments: Any) -> str:
         """Deploy a contract and return its address."""

@@ -49,7 +49,7 @@ def test_draw__too_late__reverts(panel, challenged):
     panel.to_the_seed(challenged)
     at(until)
     with refuses("DrawOver", panel.id_of(challenged), until):
-        panel.draw(challenged)
+        panel.contract.draw(panel.id_of(challenged), {"from": panel.challenger})
 
 
 def test_draw__twice__reverts(panel, voting, bob):
@@ -61,7 +61,7 @@ def test_draw__last_second__takes_the_hash_of_the_seed_block(panel, challenged):
     until = panel.contract.drawUntil(panel.id_of(challenged))
     panel.to_the_seed(challenged)
     at(until - 1)
-    transaction = panel.draw(challenged)
+    transaction = panel.contract.draw(panel.id_of(challenged), {"from": panel.challenger})
     dispute, time = panel.dispute(challenged), transaction.timestamp
     seed = chain[dispute["seedBlock"]].hash.to_0x_hex()
     request_id = panel.id_of(challenged)

@@ -108,8 +108,9 @@ def test_finish_leave__second_too_early__reverts(empty, bob):
 
 def test_finish_leave__in_time__pays_the_stake_once(empty, token, bob):
     empty.enlist(bob)
-    at(empty.contract.startLeave(GENERAL, {"from": bob}).timestamp + LEAVE_DELAY)
+    release_at = empty.contract.startLeave(GENERAL, {"from": bob}).timestamp + LEAVE_DELAY
     before = token.balanceOf(bob)
+    at(release_at)
     event = empty.contract.finishLeave(GENERAL, {"from": bob}).events["LeaveFinished"]
     assert dict(event) == {"member": bob, "runtimeClass": GENERAL, "amount": MIN_STAKE}
     assert token.balanceOf(bob) == before + MIN_STAKE
