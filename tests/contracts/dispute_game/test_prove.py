@@ -350,7 +350,7 @@ def test_prove__operator_takes_on_code__cannot_deny_its_receipt(
     game, challenged, bob, operator, fault
 ):
     receipt = game.receipt(challenged)
-    # EIP-7702: an account with a key delegates to code, here to one that calls no signature its own.
+    # EIP-7702: an account with a key delegates to code, here to one that denies all signatures.
     web3.provider.make_request(
         "anvil_setCode", [operator.address, "0xef0100" + game.contract.address[2:]]
     )
