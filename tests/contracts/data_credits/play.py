@@ -1,0 +1,243 @@
+"""Rounds as tests play them: the market, DataCredits and ValuationGame in an EVM in this process.
+
+Knows nothing of what is right: it calls, and hands back what was returned or why it was refused.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from eth_account import Account
+
+from oracle.chain.deploy import created_address
+from oracle.exact.tensors import keccak, log, tree_path, tree_root
+from tests.contracts.evm import World
+
+START = 1_800_000_000
+ZERO, ZERO32, DEAD = "0x" + "00" * 20, bytes(32), "0x" + "00" * 18 + "dead"
+DOLLAR = 10**6
+ONE = 1 << 40
+DEPOSIT, FEE, REWARD = 10 * DOLLAR, DOLLAR // 2, 3 * DOLLAR
+SUBMIT, REVEAL, TEST = 100, 60, 30  # seconds
+VALUING, CLAIM, WINDOW = 1_000, 200, 300  # seconds
+STAKE, FORFEIT = 50 * DOLLAR, 5 * DOLLAR
+MIN_REPLY, CLOCK = 20, 50  # seconds
+NONE, COLLECTING, VALUE, SETTLED, VOID = range(5)
+COMMITTED, REVEALED, EXCLUDED, DISPLACED, CLOSED = range(1, 6)
+KEYS = {name: keccak(name.encode()) for name in ("alice", "bob", "carol", "dave")}
+ALICE, BOB, CAROL, DAVE = (Account.from_key(key).address for key in KEYS.values())
+DEPLOYER, OWNER, VALUATOR, RIVAL, CHALLENGER, TREASURY, OPERATOR, USER = (
+    "0x" + f"{0xE0 + i:040x}" for i in range(8)
+)
+PEOPLE = (ALICE, BOB, CAROL, DAVE, OWNER, VALUATOR, RIVAL, CHALLENGER, OPERATOR, USER)
+DATA_BPS = 5_000
+SALT = b"\x5a" * 32
+TEST_ROOT = keccak(b"test set")
+CID = keccak(b"file")
+
+
+def words(*values: Any) -> bytes:
+    """Encode static values as abi.encode does."""
+    return b"".join(_word(value) for value in values)
+
+
+def _word(value: Any) -> bytes:
+    if isinstance(value, int):
+        return value.to_bytes(32)
+    return bytes.fromhex(value[2:]).rjust(32, b"\0") if isinstance(value, str) else bytes(value)
+
+
+def test_commitment(
+    root: bytes = TEST_ROOT, rows: int = 1, salt: bytes = SALT, opener: str = OWNER
+) -> bytes:
+    return keccak(words(1, opener, salt, root, rows))
+
+
+def value_leaf(number: int, value: int) -> bytes:
+    return keccak(b"\x12" + number.to_bytes(4) + value.to_bytes(8))
+
+
+def values_root(values: list[int]) -> bytes:
+    leaves = [value_leaf(c, value) for c, value in enumerate(values)]
+    return tree_root(leaves, log(len(leaves)))
+
+
+def value_path(values: list[int], number: int) -> tuple[bytes, ...]:
+    leaves = [value_leaf(c, value) for c, value in enumerate(values)]
+    return tree_path(leaves, log(len(leaves)), number)
+
+
+@dataclass
+class Data:
+    """All contracts, with model 1 of OWNER; everybody has money and has approved everything."""
+
+    world: World = field(default_factory=lambda: World(START))
+    game: str = ""  # an account that stands in for the game; empty = the real one
+    round_id: int = 0
+
+    def __post_init__(self) -> None:
+        world = self.world
+        token = world.deploy(DEPLOYER, "TestDollar")
+        programs = world.deploy(DEPLOYER, "ProgramRegistry")
+        names = [created_address(DEPLOYER, 2 + i) for i in range(6)]
+        registry, access, stakes, market, credits, game = names
+        world.deploy(DEPLOYER, "ModelRegistry", programs, 1, 100)
+        world.deploy(DEPLOYER, "ModelAccess", registry, market)
+        world.deploy(DEPLOYER, "OperatorRegistry", token, registry, market, 10**6)
+        wiring = (token, registry, access, stakes, credits, ZERO, ZERO, TREASURY)
+        world.deploy(DEPLOYER, "InferenceMarket", (*wiring, 500, 10**6, 10**5, 30, 60, 3_600))
+        self.market, self.credits = market, credits
+        rules = (market, self.game or game, DEPOSIT, FEE, 10_000)
+        world.deploy(DEPLOYER, "DataCredits", rules)
+        if not self.game:
+            times = (VALUING, CLAIM, WINDOW, MIN_REPLY, CLOCK)
+            world.deploy(DEPLOYER, "ValuationGame", (credits, STAKE, FORFEIT, *times))
+            self.game = game
+        self.requests = 0
+        for account in PEOPLE:
+            world.evm.set_balance(account, 10**20)
+            world.call(account, "TestDollar", "faucet", account, 10**6 * DOLLAR)
+            for spender in (credits, self.game, market, stakes):
+                world.call(account, "TestDollar", "approve", spender, 2**256 - 1)
+        self._publish()
+
+    def _publish(self) -> None:
+        call = self.world.call
+        call(OWNER, "ModelRegistry", "registerModel", "model", 0)
+        fields = (CID, CID, 1, 0, 1, 0, DATA_BPS, 1, 1)
+        call(OWNER, "ModelRegistry", "publishVersion", 1, ZERO32, fields)
+        call(OPERATOR, "OperatorRegistry", "register", ZERO32, "")
+        call(OWNER, "OperatorRegistry", "authorize", 1, OPERATOR, True)
+        call(OPERATOR, "OperatorRegistry", "stake", OPERATOR, 10**6 * DOLLAR)
+
+    def do(self, caller: str, function: str, *arguments: Any) -> Any:
+        return self.world.call(caller, "DataCredits", function, *arguments)
+
+    def see(self, function: str, *arguments: Any) -> Any:
+        return self.do(OWNER, function, *arguments)
+
+    @property
+    def gas(self) -> int:
+        """Gas of the last call, without the transaction's 21,000 and its calldata."""
+        return int(self.world.evm.result.gas_used)
+
+    def tokens(self, account: str) -> int:
+        return int(self.world.call(OWNER, "TestDollar", "balanceOf", account))
+
+    def pass_to(self, name: str) -> None:
+        """Go to the end of a phase."""
+        self.world.set_time(self.round()[{"submit": 1, "reveal": 2, "test": 3}[name]])
+
+    def round(self, round_id: int = 0) -> Any:
+        return self.see("roundOf", round_id or self.round_id)
+
+    def stage(self, round_id: int = 0) -> int:
+        return int(self.round(round_id)[4])
+
+    # ── A round ─────────────────────────────────────────────────────────────────────────────────
+    def terms(self, **changes: Any) -> tuple[Any, ...]:
+        terms = {
+            "features": 3,
+            "neighbours": 5,
+            "rowTolerance": 30,
+            "testTolerance": 12,
+            "testRows": 1,
+            "maxContributions": 8,
+            "maxRows": 1_000,
+            "submitPeriod": SUBMIT,
+            "revealPeriod": REVEAL,
+            "testPeriod": TEST,
+            "reward": REWARD,
+            "testCommitment": test_commitment(),
+            "schema": CID,
+        }
+        assert changes.keys() <= terms.keys()
+        return tuple((terms | changes).values())
+
+    def open(self, **changes: Any) -> int:
+        self.round_id = self.do(OWNER, "openRound", 1, self.terms(**changes))
+        return self.round_id
+
+    def commitment(self, owner: str, root: bytes, rows: int = 10, salt: bytes = SALT) -> bytes:
+        return keccak(words(self.round_id, owner, salt, root, rows))
+
+    def submit(self, owner: str, root: bytes, rows: int = 10, bps: int = 0) -> int:
+        commitment = self.commitment(owner, root, rows)
+        return int(self.do(owner, "submit", self.round_id, commitment, bps))
+
+    def reveal(self, index: int, root: bytes, rows: int = 10, salt: bytes = SALT) -> None:
+        arguments = (self.round_id, index, root, rows, salt, CID, ZERO32)
+        self.do(BOB, "reveal", *arguments)
+
+    def reveal_test(self, root: bytes = TEST_ROOT, salt: bytes = SALT) -> None:
+        self.do(BOB, "revealTest", self.round_id, root, salt, CID)
+
+    def settle(self, values: list[int], valuator: str = VALUATOR) -> None:
+        """Settle as the game: only where an account stands in for it."""
+        root = values_root(values)
+        self.do(self.game, "settle", self.round_id, valuator, root, values)
+
+    def give(self, values: list[int], number: int) -> None:
+        arguments = (self.round_id, number, values[number], value_path(values, number))
+        self.do(BOB, "credit", *arguments)
+
+    def play(self, owners: list[str], values: list[int], **changes: Any) -> None:
+        """Play a whole round in which these bring a data set each, and give them their credits."""
+        self.prepare(owners, **changes)
+        self.settle(values)
+        for number in range(len(values)):
+            self.give(values, number)
+
+    def prepare(self, owners: list[str], bps: int = 0, **changes: Any) -> None:
+        """Play a round up to its valuation."""
+        self.open(**changes)
+        roots = [keccak(b"data %d %d" % (self.round_id, k)) for k in range(len(owners))]
+        for owner, root in zip(owners, roots, strict=True):
+            self.submit(owner, root, bps=bps)
+        self.pass_to("submit")
+        for index, root in enumerate(roots):
+            self.reveal(index, root)
+        self.seal()
+
+    def seal(self) -> None:
+        self.pass_to("reveal")
+        self.reveal_test()
+        self.pass_to("test")
+        self.do(BOB, "number", self.round_id, 1_000)
+
+    # ── Revenue ─────────────────────────────────────────────────────────────────────────────────
+    def sell(self, amount: int) -> None:
+        """Sell an answer; `amount` of its fee is the data share, which the market holds now."""
+        call, lane = self.world.call, self.requests
+        fee = amount * 10_000 // DATA_BPS
+        call(OWNER, "ModelRegistry", "setTerms", 1, 1, fee, 0, DATA_BPS, 1, 1)
+        call(USER, "TestDollar", "faucet", USER, fee)
+        call(USER, "InferenceMarket", "deposit", USER, fee)
+        order = (1, 1, 0, CID, ZERO32, ZERO32, fee, 50, 100, OPERATOR, ZERO, 0, ZERO32)
+        call(USER, "InferenceMarket", "request", order)
+        now = self.world.time
+        request = (
+            int(USER, 16) | lane << 192,
+            int(OPERATOR, 16) | now + 50 << 160 | now + 100 << 200,
+            1 << 160 | 1 << 208,
+            *(CID, ZERO32, ZERO32, ZERO32),
+            call(OWNER, "ModelRegistry", "termsOf", 1, 1),
+        )
+        self.requests += 1
+        call(OPERATOR, "InferenceMarket", "deliver", request, (ZERO, 0), CID, ZERO32)
+        self.world.set_time(now + 1)
+        delivery = (OPERATOR, now, CID)
+        call(USER, "InferenceMarket", "finalize", [request], [delivery])
+
+    def collect(self) -> None:
+        self.world.call(BOB, "InferenceMarket", "collectModelEarnings", 1)
+
+    def earn(self, amount: int) -> None:
+        """Sell an answer and hand its data share to who holds credits."""
+        self.sell(amount)
+        self.collect()
+
+
+def sign(account: str, digest: bytes) -> bytes:
+    """Sign as one of the four people with keys."""
+    name = next(name for name, key in KEYS.items() if Account.from_key(key).address == account)
+    return bytes(Account.unsafe_sign_hash(digest, KEYS[name]).signature)
