@@ -14,7 +14,17 @@ from pathlib import Path
 from typing import Any
 
 BUILD = Path("build/bench")
-BENCHMARKS = ("gas", "proofs", "disputes", "events", "ipfs", "latency", "throughput", "exact_speed")
+BENCHMARKS = (
+    "gas",
+    "proofs",
+    "disputes",
+    "events",
+    "ipfs",
+    "latency",
+    "throughput",
+    "exact_speed",
+    "valuation",
+)
 
 
 def main(names: list[str]) -> int:
