@@ -508,7 +508,7 @@ def test_committee__any_order_of_calls__keeps_the_rules():
     run_state_machine_as_test(
         CommitteeMachine,
         settings=settings(
-            max_examples=120,
+            max_examples=60,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,
