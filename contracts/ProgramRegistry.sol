@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {IPrograms} from "./interfaces/IPrograms.sol";
 import {Merkle} from "./libraries/Merkle.sol";
 import {Program} from "./libraries/Program.sol";
@@ -18,6 +19,7 @@ contract ProgramRegistry is IPrograms {
     uint256 private constant MAX_ELEMENTS = 1 << 28;
     uint256 private constant MAX_ROW_BYTES = 8192; // of a row that an operator reads whole
     uint256 private constant MAX_OUTPUT_BYTES = 65_536;
+    uint256 private constant MAX_OUTPUT_DEPTH = 10; // of its tree: at most 1,024 leaves are hashed
     uint256 private constant MAX_ACCUMULATOR = 1 << 37;
     uint256 private constant MAX_NORMALISED = 4096; // columns of LAYERNORM
     uint256 private constant MAX_EPSILON = 1 << 52;
@@ -107,8 +109,15 @@ contract ProgramRegistry is IPrograms {
         }
         if (code == Program.DOT && !_accumulatorFits(operator[3], operator[5])) return "bounds";
         bool last = op + 1 == program[0].operators();
-        if (last && head.rows() * head.rowBytes() > MAX_OUTPUT_BYTES) return "output";
+        if (last && !_isPostable(head)) return "output";
         return "";
+    }
+
+    /// @dev Whether the output, when it is demanded, can be hashed in one transaction.
+    function _isPostable(uint256 head) private pure returns (bool) {
+        uint256 rowBytes = head.rowBytes();
+        if (head.rows() * rowBytes > MAX_OUTPUT_BYTES) return false;
+        return Program.log(head.rows()) + Program.log(Math.ceilDiv(rowBytes, Merkle.LEAF_BYTES)) <= MAX_OUTPUT_DEPTH;
     }
 
     /// @dev CONCAT may do without its third operand; what can be absent elsewhere keeps its place.

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from oracle.exact.dtypes import NUMBERS, DType, Spec
 from oracle.exact.errors import ProgramInvalid
 from oracle.exact.ops import LANES, Kind, Op, Opcode, Operand
+from oracle.exact.tensors import depth_of
 from oracle.types import ZERO32
 
 MAX_ROW_BYTES = 8192  # of a row that an operator reads whole
 MAX_OUTPUT_BYTES = 65536
+MAX_OUTPUT_DEPTH = 10  # of its tree: at most 1,024 leaves are hashed when it is demanded
 MAX_ACCUMULATOR = 2**37
 MAX_NORMALISED = 4096  # columns of LAYERNORM
 I8, U8, I16, U16, I32, CHANNEL, NODE = DType
@@ -56,7 +58,7 @@ def check(inputs: Sequence[Spec], ops: Sequence[Op]) -> None:
     specs = list(inputs)  # by tensor id, of the tensors that an operator may read
     for index, op in enumerate(ops):
         part = broken(specs, op)
-        if not part and index == len(ops) - 1 and op.result.bytes > MAX_OUTPUT_BYTES:
+        if not part and index == len(ops) - 1 and not _postable(op.result):
             part = "output"
         if part:
             raise ProgramInvalid(index, part, op.opcode.name)
@@ -100,6 +102,11 @@ def _fits(specs: Sequence[Spec], slot: Slot, operand: Operand) -> bool:
             exists = operand.index < len(specs) and spec == specs[operand.index]
             exists = exists and operand.root == ZERO32 and not slot.constant
     return exists and spec.valid and spec.dtype in slot.dtypes
+
+
+def _postable(output: Spec) -> bool:
+    """Whether an output, when it is demanded, can be hashed in one transaction."""
+    return output.bytes <= MAX_OUTPUT_BYTES and depth_of(output) <= MAX_OUTPUT_DEPTH
 
 
 def magnitude(dtype: DType) -> int:

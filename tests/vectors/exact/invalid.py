@@ -303,6 +303,10 @@ def limits(*, above: bool) -> Iterator[tuple[str, bytes, str]]:
         lanes = (1, 1, 1, 1, spec.cols, 0, 0, 0, 0, 1)
         op = Op(Opcode.VIEW, spec, (Operand(Kind.ACTIVATION, 0, spec),), lanes)
         yield f"an output of {spec.bytes} bytes", _single(op), "output"
+    spec = Spec(I8, 1024 + more, 1)
+    lanes = (1, 1, 1, 1, spec.rows, 0, 0, 0, 0, 1)
+    op = Op(Opcode.VIEW, spec, (Operand(Kind.ACTIVATION, 0, spec),), lanes)
+    yield f"an output of {spec.rows} rows", _single(op), "output"
 
 
 def _single(op: Op) -> bytes:
