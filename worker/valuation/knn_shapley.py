@@ -93,12 +93,15 @@ def flags(data: RoundData, *, device: str = "cpu", budget: int = BUDGET) -> Flag
     earlier = torch.empty((data.features.shape[1] + 2, count), device=device)  # unflagged, by row
     numbers = np.empty(count, np.int64)
     held = 0
+    buffer = torch.empty(size * count, device=device)  # fresh pages cost more than sums
     for start in range(0, count, size):
         block = data.features[start : start + size]
         left, right = _left(block, device), _right(block, device).T
         with _full_precision():
             leaks = _first(left @ tests, data.params.tau_test)
-            before = _first(left @ earlier[:, :held], data.params.tau_row)
+            distances = buffer[: len(left) * held].view(len(left), held)
+            torch.mm(left, earlier[:, :held], out=distances)
+            before = _first(distances, data.params.tau_row)
             within = (left @ right <= data.params.tau_row).cpu().numpy()
         state = np.where(leaks >= 0, LEAKED, np.where(before >= 0, DUPLICATE, 0))
         seen = np.where(leaks >= 0, leaks, numbers[before])
