@@ -224,7 +224,7 @@ class _Encoder:
         real = np.concatenate([self.weights[f"{name}.weight"] for name in names])
         integers, scales = quantise_rows(real * grid.scale, I8)
         seen = grid.integers(self.seen[f"{names[0]}.in"])
-        wanted = np.concatenate([self.seen[f"{name}.out"].mean(0) for name in names])
+        wanted = np.concatenate([self.seen[f"{name}.out"].mean(0, np.float64) for name in names])
         bias = wanted - seen.mean(0) @ integers.T.astype(np.float64) * scales
         shape = [len(self.weights[f"{name}.weight"]) for name in names]
         sizes = zip(results, shape, strict=True)

@@ -18,12 +18,12 @@ Observed = Mapping[str, Array]
 
 
 def observe(model: MiniLm, samples: Sequence[Sample]) -> Observed:
-    """Run the float model in float64; return what its layers read and write.
+    """Run the float model; return what its layers read and write.
 
     Returns:
-        [tokens, columns] by "layers.0.query.in", "layers.0.query.out" …; padding is left out.
+        float32 [tokens, columns] by "layers.0.query.in", "layers.0.query.out" …, without padding.
     """
-    wide = copy.deepcopy(model).double()
+    heard = copy.deepcopy(model).float()
     parts: dict[str, list[Array]] = {}
     keep = torch.empty(0, dtype=torch.bool)
 
@@ -34,7 +34,7 @@ def observe(model: MiniLm, samples: Sequence[Sample]) -> Observed:
 
         return hook
 
-    for name, module in wide.named_modules():
+    for name, module in heard.named_modules():
         if isinstance(module, nn.Linear | nn.LayerNorm):
             module.register_forward_hook(listen(name))
     ordered = sorted(samples, key=lambda sample: int(np.sum(sample["attention_mask"])))
@@ -42,7 +42,7 @@ def observe(model: MiniLm, samples: Sequence[Sample]) -> Observed:
         for at in range(0, len(ordered), BATCH):
             ids, mask = _stacked(ordered[at : at + BATCH])
             keep = mask.bool()
-            wide(ids, mask)
+            heard(ids, mask)
     return {name: np.concatenate(part) for name, part in parts.items()}
 
 
