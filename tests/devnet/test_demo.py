@@ -58,8 +58,8 @@ def test_demo__report__holds_every_expectation(performance: tuple[str, dict[str,
     _, report = performance
     assert report["ok"] is True
     assert report["failure"] == ""
-    assert len(report["expectations"]) >= 25
-    assert len(report["chapters"]) == 11
+    assert len(report["expectations"]) >= 45
+    assert len(report["chapters"]) == 13
     assert report["environment"]["IPFS says"]
 
 
@@ -83,7 +83,14 @@ def test_demo__books__add_up_from_the_report_alone(
         for name, account in report["books"]["after"]["accounts"].items()
     }
     fees = sum(Decimal(answer["fee"]) for answer in report["answers"])
-    assert paid["requester"] == Decimal(10_000) - fees
+    gained = {
+        name: sum(Decimal(conviction[name]) for conviction in report["convictions"])
+        for name in ("compensation", "bounty", "burned")
+    }
+    assert paid["requester"] == 10_000 - fees + gained["compensation"]
+    assert paid["challenger"] == 10_000 + gained["bounty"]
+    assert paid["mallory"] + paid["oscar"] == 20_000 - sum(gained.values())
+    assert Decimal(report["books"]["after"]["burned"]) == gained["burned"] > 0
     for name in ("owner", "treasury", "alpha", "beta"):
         assert paid[name] > 10_000
 
@@ -92,10 +99,21 @@ def test_demo__answers__have_the_digest_on_chain_and_name_who_gave_them(
     performance: tuple[str, dict[str, Any]],
 ) -> None:
     _, report = performance
-    assert [answer["operator"] for answer in report["answers"]] == ["alpha", "beta", "beta"]
+    served = [answer["operator"] for answer in report["answers"]]
+    assert served == ["alpha", "beta", "alpha", "beta"]
     for answer in report["answers"]:
         assert answer["output_root"] == answer["output_recomputed"]
         assert sum(map(Decimal, answer["shares"].values())) == Decimal(answer["fee"])
+
+
+def test_demo__liars__are_convicted_for_what_they_did(
+    performance: tuple[str, dict[str, Any]],
+) -> None:
+    _, report = performance
+    verdicts = {found["operator"]: found["verdict"] for found in report["convictions"]}
+    assert verdicts == {"mallory": "WRONG_OUTPUT", "oscar": "WITHHELD"}
+    for found in report["convictions"]:
+        assert {sent["sender"] for sent in found["transactions"]} == {"challenger"}
 
 
 def test_demo__refusals__are_typed(performance: tuple[str, dict[str, Any]]) -> None:

@@ -166,10 +166,13 @@ def test_run__serves__answers_posts_what_is_demanded_and_leaves_no_process(
     keys = {role: child.environ()["TALLYSTICK_KEY"] for role, child in by_role(run).items()}
     assert [role for role in ROLES if keys[role]] == ["submitter"]
 
-    asked = httpx.get(f"http://127.0.0.1:{metrics_port}/metrics", trust_env=False).text
-    sent = httpx.get(f"http://127.0.0.1:{metrics_port + 1}/metrics", trust_env=False).text
-    assert 'tallystick_messages_total{step="post_output"}' in asked
-    assert 'tallystick_transactions_total{kind="post_output",outcome="mined"} 1.0' in sent
+    def metrics(port: int) -> str:
+        return httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+
+    assert 'tallystick_messages_total{step="post_output"}' in metrics(metrics_port)
+    mined = 'tallystick_transactions_total{kind="post_output",outcome="mined"} 1.0'
+    # counted on the submitter's next look at the chain, after the chain has the event
+    wait_until(lambda: mined in metrics(metrics_port + 1), run)
 
     children = descendants(run)
     run.send_signal(signal.SIGTERM)

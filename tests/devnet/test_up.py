@@ -11,6 +11,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import psutil
 import pytest
 
 from oracle.config import Settings
-from oracle.services.devnet import background
+from oracle.services.devnet import background, wallets
 from oracle.services.devnet.background import Network
+from oracle.types import Contracts
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
@@ -109,7 +111,7 @@ def test_up__detached__runs_every_part(home: Path) -> None:
 
 def test_up__wallets__are_secret_and_funded(home: Path) -> None:
     assert stat.S_IMODE((home / "password").stat().st_mode) == 0o600
-    names = {"owner", "admin", "requester", "treasury", "alpha", "beta"}
+    names = {*wallets.PEOPLE, "alpha", "beta"}
     assert {path.stem for path in (home / "keys").glob("*.json")} == names
     done = tallystick(home, "wallet", "show", "requester", "--json")
     shown = json.loads(done.stdout)
@@ -143,15 +145,9 @@ def test_status__nothing_runs__exits_66(tmp_path: Path) -> None:
 
 
 def test_up__foreign_home__is_left_alone(tmp_path: Path) -> None:
-    contracts = dict.fromkeys(
-        (
-            *("token", "model_registry", "model_access", "operator_registry"),
-            *("inference_market", "program_registry", "step_verifier", "dispute_game"),
-        ),
-        "0x" + "11" * 20,
-    )
+    contracts = {field.name: "0x" + "11" * 20 for field in fields(Contracts)}
     (tmp_path / "network.json").write_text(
-        json.dumps({"contracts": {"chain_id": 1, "deployed_at": 0, **contracts}})
+        json.dumps({"contracts": {**contracts, "chain_id": 1, "deployed_at": 0}})
     )
     store = tmp_path / "operators" / "alpha" / "store.db"
     store.parent.mkdir(parents=True)
