@@ -46,7 +46,7 @@ def _word(value: Any) -> bytes:
     return bytes.fromhex(value[2:]).rjust(32, b"\0") if isinstance(value, str) else bytes(value)
 
 
-def test_commitment(
+def commitment_to_test_set(
     root: bytes = TEST_ROOT, rows: int = 1, salt: bytes = SALT, opener: str = OWNER
 ) -> bytes:
     return keccak(words(1, opener, salt, root, rows))
@@ -147,7 +147,7 @@ class Data:
             "revealPeriod": REVEAL,
             "testPeriod": TEST,
             "reward": REWARD,
-            "testCommitment": test_commitment(),
+            "testCommitment": commitment_to_test_set(),
             "schema": CID,
         }
         assert changes.keys() <= terms.keys()
