@@ -46,10 +46,12 @@ def _panel(panel: Panel) -> list[str]:
         y = low + (high - low) * step / 4
         at = place(left, y)[1]
         parts.append(f'<path d="M0 {at:.1f}H{WIDTH}" stroke="#8884"/>')
-        parts.append(f'<text x="-6" y="{at + 4:.1f}" text-anchor="end">{y:.3g}</text>')
+        parts.append(f'<text x="-6" y="{at + 4:.1f}" text-anchor="end">{_number(y)}</text>')
         x = left + (right - left) * step / 4
         at = place(x, low)[0]
-        parts.append(f'<text x="{at:.1f}" y="{HEIGHT + 16}" text-anchor="middle">{x:.3g}</text>')
+        parts.append(
+            f'<text x="{at:.1f}" y="{HEIGHT + 16}" text-anchor="middle">{_number(x)}</text>'
+        )
     middle = f'x="{WIDTH / 2}" y="{HEIGHT + 32}" text-anchor="middle"'
     parts.append(f"<text {middle}>{panel.x}; up: {panel.y}</text>")
     for number, (name, line) in enumerate(panel.lines.items()):
@@ -60,3 +62,7 @@ def _panel(panel: Panel) -> list[str]:
         place_of_name = f'x="{number * 115}" y="{HEIGHT + 50}" fill="{colour}"'
         parts.append(f"<text {place_of_name}>{name}</text>")
     return parts
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.2g}"
