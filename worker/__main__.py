@@ -1,4 +1,4 @@
-"""`python -m worker --role infer|submit|respond`: one process group of an operator.
+"""`python -m worker --role infer|submit|respond|vote`: one process group of an operator or voter.
 
 Settings come from the environment and network.json (see `oracle.config`). SIGTERM finishes what is
 under way and exits with 0.
@@ -16,7 +16,7 @@ from oracle.errors import TallystickError
 def main(argv: list[str] | None = None) -> int:
     """Parse, configure, serve; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
-    parser.add_argument("--role", choices=("infer", "submit", "respond"), required=True)
+    parser.add_argument("--role", choices=("infer", "submit", "respond", "vote"), required=True)
     parser.add_argument("--processes", type=int, default=0, help="infer only; 0 = what fits")
     arguments = parser.parse_args(argv)
     try:
@@ -24,6 +24,8 @@ def main(argv: list[str] | None = None) -> int:
         logs.configure(settings, role=arguments.role)
         if arguments.role == "infer":
             return _infer(settings, arguments.processes)
+        if arguments.role == "vote":
+            return _vote(settings)
         return _respond(settings) if arguments.role == "respond" else _submit(settings)
     except TallystickError as error:
         hint = f"\n  {error.hint}" if error.hint else ""
@@ -52,6 +54,12 @@ def _respond(settings: Settings) -> int:
     from worker import responder  # noqa: PLC0415 - only this role serves traces
 
     return responder.run(settings)
+
+
+def _vote(settings: Settings) -> int:
+    from worker import vote_process  # noqa: PLC0415 - only this role votes
+
+    return vote_process.run(settings)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ enum Finding {
     None, // no majority, or nothing was found yet
     Match, // within the terms' tolerance of what was delivered
     Mismatch,
-    InputUnavailable, // the input's bytes are nowhere to be had
+    InputUnavailable, // the bytes of the input, or of the model, are nowhere to be had
     OutputUnavailable // those of the delivered output are not
 }
 

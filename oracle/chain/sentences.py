@@ -326,10 +326,14 @@ SENTENCES: dict[str, Sentence] = {
         "{needed:usd} is needed.",
         "members must enlist before an answer is challenged",
     ),
-    "DisputeExists": _S("The answer to {requestId:id} has had its dispute already."),
+    "DisputeExists": _S(
+        "The answer to {requestId:id} has had its dispute already.",
+        "`tallystick committee show {requestId:key}`",
+    ),
     "StageInvalid": _S(
         "The dispute about {requestId:id} is not in the stage that this call needs, but "
-        "{current:stage}."
+        "{current:stage}.",
+        "`tallystick committee show {requestId:key}`",
     ),
     "SeedPending": _S(
         "The committee about {requestId:id} can be drawn after block {seedBlock}.",

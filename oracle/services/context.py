@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oracle.chain import deploy
+from oracle.chain.committee import Committee
 from oracle.chain.dispute_game import DisputeGame
 from oracle.chain.inference_market import InferenceMarket
 from oracle.chain.model_access import ModelAccess
@@ -36,6 +37,7 @@ class Context:
     market: InferenceMarket
     programs: ProgramRegistry
     game: DisputeGame
+    committee: Committee
     token: TestDollar
     history: History
 
@@ -69,6 +71,7 @@ class Context:
             market=InferenceMarket(rpc, contracts.inference_market),
             programs=ProgramRegistry(rpc, contracts.program_registry),
             game=DisputeGame(rpc, contracts.dispute_game),
+            committee=Committee(rpc, contracts.committee),
             token=TestDollar(rpc, contracts.token),
             history=History(rpc, contracts, HistoryCache(settings.home / "cache" / "history", rpc)),
         )

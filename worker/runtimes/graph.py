@@ -70,8 +70,15 @@ class Graph:
             raise ArchiveRefused(f"malformed graph: {error!r}") from error
         self.nbytes = sum(t.nbytes for t in self._weights.values())
 
-    def run(self, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+    def run(
+        self,
+        inputs: Mapping[str, torch.Tensor],
+        observe: Callable[[Any], None] | None = None,
+    ) -> list[torch.Tensor]:
         """Return the outputs, in the order of the signature.
+
+        Args:
+            observe: is shown what each node returns, in the order of the graph.
 
         Raises:
             RuntimeError, ValueError, TypeError, IndexError: what torch raises.
@@ -82,6 +89,8 @@ class Graph:
                 *(read(values) for read in node.args),
                 **{name: read(values) for name, read in node.kwargs},
             )
+            if observe is not None:
+                observe(result)
             _bind(values, node, result)
             for name in node.last_uses:
                 values.pop(name, None)

@@ -4,7 +4,8 @@ Inputs and parameters are matched by name (the argument names of the exported `f
 by position. A graph that takes a run-time parameter takes it as a 0-d float32 tensor of its name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from oracle.protocol.manifest import Manifest
 from worker.errors import ModelUnsupported
@@ -27,10 +28,16 @@ class TorchExport:
 
     def run(self, inputs: Mapping[str, Array], params: Params) -> dict[str, Array]:
         """Answer one batch (see `base.Runtime`)."""
+        return self.observed(inputs, params, None)
+
+    def observed(
+        self, inputs: Mapping[str, Array], params: Params, observe: Callable[[Any], None] | None
+    ) -> dict[str, Array]:
+        """Answer one batch, and show what each node of the graph returns."""
         given = {**inputs, **as_scalars(params)}
         with running("the exported graph"):
             results = self._graph.run(
-                {name: to_torch(given[name], self._device) for name in self._inputs}
+                {name: to_torch(given[name], self._device) for name in self._inputs}, observe
             )
             return {
                 name: from_torch(tensor)

@@ -1,0 +1,210 @@
+"""`tallystick committee …`: sit on it, call it, and see what it says about float answers."""
+
+import signal
+import threading
+from typing import Annotated, Any
+
+import typer
+
+from oracle import logs
+from oracle.cli import options, output
+from oracle.cli.session import Session, command
+from oracle.errors import ConfigInvalid
+from oracle.services import committee, wallets
+from oracle.services.amounts import format_amount, format_ether, format_time
+from oracle.services.committee import CommitteeInfo, SeatInfo
+from oracle.services.committee_voter import CommitteeVoter
+from oracle.services.committee_worker import PipeWorker
+from oracle.types import Amount, RequestId, Timestamp
+
+Id = Annotated[RequestId, options.request_argument("Id of the request.")]
+Class = Annotated[
+    str,
+    typer.Option("--class", metavar="FORMAT", help="Runtime class; else the general one."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help="Have answers of float models decided by members drawn at random: it is right what an "
+        "honest majority of drawn stake finds.",
+    )
+    app.add_typer(group, name="committee")
+    some = "0x" + "ab" * 32
+    command(
+        group, "enlist", spends=True,
+        example="tallystick committee enlist 50 --key op1\n"
+        "tallystick committee enlist 50 --class torch.export --key op1",
+    )(_enlist)  # fmt: skip
+    command(group, "leave", key=True, example="tallystick committee leave --key op1")(_leave)
+    command(group, "seat", key=True, example="tallystick committee seat op1")(_seat)
+    command(
+        group, "run", key=True,
+        example="tallystick committee run --key op1 --password-file op1.pw",
+    )(_run)  # fmt: skip
+    command(
+        group,
+        "challenge",
+        spends=True,
+        example=f"tallystick committee challenge {some} --key carol",
+    )(_challenge)
+    command(group, "draw", key=True, example=f"tallystick committee draw {some} --key carol")(
+        _advance
+    )
+    command(group, "tally", key=True, example=f"tallystick committee tally {some} --key carol")(
+        _advance
+    )
+    command(group, "list", example="tallystick committee list --all")(_list)
+    command(group, "show", example=f"tallystick committee show {some}")(_show)
+    command(group, "withdraw", key=True, example="tallystick committee withdraw --key op1")(
+        _withdraw
+    )
+
+
+def _enlist(
+    session: Session,
+    amount: Annotated[Amount, options.amount_argument("Dollars.")],
+    class_: Class = "",
+) -> None:
+    """Take a seat, or add to it; silence when drawn, and votes without running the model, cost."""
+    session.confirm(f"Stake {format_amount(amount)} in the committee?")
+    chosen = committee.runtime_class(class_)
+    committee.enlist(session.context, session.wallet, amount, chosen)
+    found = committee.seat(session.context, session.wallet.address, chosen)
+    session.show(found, _facts(found))
+
+
+def _leave(session: Session, class_: Class = "") -> None:
+    """Start to leave a seat; after the delay, take the stake out."""
+    chosen = committee.runtime_class(class_)
+    committee.leave(session.context, session.wallet, chosen)
+    found = committee.seat(session.context, session.wallet.address, chosen)
+    session.show(found, _facts(found))
+
+
+def _seat(
+    session: Session,
+    member: Annotated[
+        str | None, typer.Argument(metavar="[MEMBER]", help="Wallet or address; else --key.")
+    ] = None,
+    class_: Class = "",
+) -> None:
+    """Show a member's seat and what it is owed."""
+    name = member or session.settings.key
+    if not name:
+        raise ConfigInvalid("no member was named", hint="`tallystick committee seat NAME`")
+    address = wallets.resolve(session.settings, name)
+    found = committee.seat(session.context, address, committee.runtime_class(class_))
+    session.show(found, _facts(found))
+
+
+def _run(session: Session) -> None:
+    """Vote on what the wallet is drawn for, until stopped; what was begun is gone on with."""
+    settings, wallet = session.settings, session.wallet
+    logs.configure(settings, role="committee")
+    folder = settings.home / "committee" / wallet.address
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    worker = PipeWorker(settings, folder / "worker.log")
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with CommitteeVoter(session.context, wallet, worker, folder, session.note) as voter:
+        session.note(f"{wallet.address} waits to be drawn")
+        voter.run(stopped.is_set, max(settings.poll_interval, 0.2))
+    session.show({"stopped": True}, "stopped")
+
+
+def _challenge(session: Session, request_id: Id) -> None:
+    """Call the committee about a float answer; the bond is lost when the answer is right."""
+    bond = session.context.committee.bond_needed()
+    session.confirm(f"Bind {format_ether(bond)} as a bond?")
+    committee.challenge(session.context, session.wallet, request_id)
+    found = committee.show(session.context, request_id)
+    session.show(found, _told(found))
+
+
+def _advance(session: Session, request_id: Id) -> None:
+    """Do what anyone may do next: draw the members, tally a round, or end what was missed."""
+    sent = committee.advance(session.context, session.wallet, request_id)
+    found = committee.show(session.context, request_id)
+    session.show(found, output.facts([("done", sent.what), ("stage", found.stage.name.lower())]))
+
+
+def _list(
+    session: Session,
+    every: Annotated[bool, typer.Option("--all", help="Closed ones as well.")] = False,
+) -> None:
+    """List disputes about float answers."""
+    found = committee.list_disputes(session.context, every=every)
+    columns = ("request", "stage", "round", "finding", "challenger")
+    rows = [
+        (output.hexed(one.request_id), one.stage.name.lower(), one.round + 1, _said(one),
+         one.challenger)
+        for one in found
+    ]  # fmt: skip
+    session.show(found, output.table(columns, rows, "no disputes"))
+
+
+def _show(session: Session, request_id: Id) -> None:
+    """Show a dispute about a float answer, move by move."""
+    found = committee.show(session.context, request_id)
+    session.show(found, _told(found))
+
+
+def _withdraw(session: Session) -> None:
+    """Pay out bonds and rewards."""
+    done = committee.withdraw(session.context, session.wallet)
+    session.show(done, f"{len(done)} payment(s)" if done else "nothing is owed")
+
+
+def _said(found: CommitteeInfo) -> str:
+    return committee.FINDINGS[found.finding] if found.finding or _closed(found) else ""
+
+
+def _closed(found: CommitteeInfo) -> bool:
+    return found.stage.name == "CLOSED"
+
+
+def _when(time: Timestamp) -> str:
+    return format_time(time) if time else "not drawn yet"
+
+
+def _told(found: CommitteeInfo) -> Any:
+    voters = [
+        (
+            v.member,
+            "yes" if v.committed else "no",
+            committee.FINDINGS[v.finding] if v.finding else "",
+        )
+        for v in found.voters
+    ]
+    moves = [(format_time(m.time), m.event, m.detail) for m in found.moves]
+    return output.facts(
+        [
+            ("request", output.hexed(found.request_id)),
+            ("stage", found.stage.name.lower()),
+            ("finding", _said(found) or "none yet"),
+            ("decides", "an honest majority of drawn stake"),
+            ("drawn from", format_amount(found.eligible)),
+            ("bond", format_ether(found.bond)),
+            ("commit until", _when(found.commit_until)),
+            ("reveal until", _when(found.reveal_until)),
+            ("voters", output.table(("member", "committed", "finding"), voters, "none")),
+            ("history", output.table(("time", "event", ""), moves, "nothing happened")),
+        ]
+    )
+
+
+def _facts(found: SeatInfo) -> Any:
+    return output.facts(
+        [
+            ("member", found.member),
+            ("stake", format_amount(found.stake)),
+            ("leaving", format_time(found.release_at) if found.release_at else "no"),
+            ("rewards", format_amount(found.reward)),
+            ("bonds", format_ether(found.bonds)),
+        ]
+    )

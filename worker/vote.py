@@ -1,0 +1,149 @@
+"""What a committee's voter finds: its own output, an activation, and whether the delivery matches.
+
+```
+ model, input ─▶ run ─▶ own output ─┬─▶ digest, activation
+                delivered output ───┴─▶ within the tolerance? ─▶ MATCH or MISMATCH
+```
+Knows nothing of chains or keys: who votes is `oracle.services.committee_voter`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from oracle.errors import DigestMismatch, InputInvalid
+from oracle.ipfs.port import MAX_BLOCK, CidUnresolved, Ipfs
+from oracle.protocol import tensor
+from oracle.protocol.canonical import sha256
+from oracle.protocol.cid import raw_cid
+from oracle.types import ZERO32, Activation, Bytes32, Finding
+from worker import activations
+from worker.errors import ModelRefused, OutputInvalid
+from worker.messages import parse_bytes32, to_hex
+from worker.models import LoadedModel, ModelPool
+from worker.runtimes.base import Array
+
+_NOTHING = Activation(0)
+_DIGESTS = (
+    "manifest_digest", "model_root", "input_root", "input_cid", "params", "output_root",
+    "output_cid", "seed",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class VoteJob:
+    """One delivery to judge."""
+
+    manifest_digest: Bytes32
+    model_root: Bytes32
+    input_root: Bytes32
+    input_cid: Bytes32  # SHA-256 of the raw block that holds the input; 0 = `input_root` is that
+    params: Bytes32
+    output_root: Bytes32  # as delivered
+    output_cid: Bytes32
+    seed: Bytes32  # of the activation
+    tolerance: int  # absolute, in 1e-9
+
+    @classmethod
+    def parse(cls, payload: Mapping[str, Any]) -> "VoteJob":
+        """Read a job.
+
+        Raises:
+            InputInvalid: a field is missing or malformed.
+        """
+        try:
+            digests = {name: parse_bytes32(payload[name]) for name in _DIGESTS}
+            return cls(**digests, tolerance=int(payload["tolerance"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputInvalid(f"malformed vote job: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a vote is made of."""
+
+    finding: Finding
+    output_digest: Bytes32 = ZERO32  # of the own output
+    activation: Activation = _NOTHING
+
+    def payload(self) -> dict[str, Any]:
+        """Return it as JSON data; the activation as text, as it may have 39 digits."""
+        return {
+            "finding": self.finding.name,
+            "output_digest": to_hex(self.output_digest),
+            "activation": str(self.activation),
+        }
+
+
+def find(job: VoteJob, pool: ModelPool, ipfs: Ipfs) -> Found:
+    """Run the model and judge the delivery.
+
+    A model or an input that nobody has, or that this machine cannot run, is INPUT_UNAVAILABLE: who
+    challenges has to keep them available. An input that does not fit the model has no answer, so
+    whatever was delivered is a MISMATCH.
+
+    Raises:
+        Unavailable: IPFS is away. CacheFull, DeviceFull, ModelFailed: try again.
+    """
+    try:
+        model = pool.get(job.manifest_digest, job.model_root)
+        data = _block(ipfs, job.input_root, job.input_cid)
+    except (CidUnresolved, DigestMismatch, ModelRefused):
+        return Found(Finding.INPUT_UNAVAILABLE)
+    try:
+        inputs = model.form.decode_inputs(data)
+        params = model.manifest.unpack_params(job.params)
+    except InputInvalid:
+        return Found(Finding.MISMATCH)
+    outputs, activation = activations.run(model.runtime, inputs, params, job.seed)
+    try:
+        own = model.form.encode_outputs(outputs)
+    except InputInvalid as error:
+        raise OutputInvalid(f"the model's {error}", hint=error.hint) from error
+    finding = _judge(job, model, outputs, ipfs)
+    return Found(finding, sha256(own), activation)
+
+
+def _judge(job: VoteJob, model: LoadedModel, own: dict[str, Array], ipfs: Ipfs) -> Finding:
+    try:
+        delivered = _block(ipfs, job.output_root, job.output_cid)
+    except CidUnresolved:
+        return Finding.OUTPUT_UNAVAILABLE
+    except DigestMismatch:
+        return Finding.MISMATCH
+    try:
+        theirs = model.form.decode_outputs(delivered)
+    except InputInvalid:
+        return Finding.MISMATCH
+    return Finding.MATCH if matches(own, theirs, job.tolerance) else Finding.MISMATCH
+
+
+def matches(own: Mapping[str, Array], theirs: Mapping[str, Array], tolerance: int) -> bool:
+    """Tell whether two answers are equal within a tolerance (absolute, in 1e-9).
+
+    Names, shapes and dtypes are equal; what is not a number, or infinite, is so in both.
+    """
+    if own.keys() != theirs.keys():
+        return False
+    return all(_near(own[name], theirs[name], tolerance / 1e9) for name in own)
+
+
+def _near(a: Array, b: Array, reach: float) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    return bool(np.isclose(x, y, rtol=0, atol=reach, equal_nan=True).all())
+
+
+def _block(ipfs: Ipfs, root: Bytes32, located: Bytes32) -> bytes:
+    """Fetch what a request or a delivery names.
+
+    Raises:
+        CidUnresolved: nobody has it. DigestMismatch: what is there is something else.
+    """
+    data = ipfs.fetch_bytes(raw_cid(root if located == ZERO32 else located), MAX_BLOCK)
+    if tensor.digest(data) != root:
+        raise DigestMismatch(f"the bytes have digest 0x{tensor.digest(data).hex()}")
+    return data
