@@ -62,7 +62,7 @@ class Table:
 
     @functools.cached_property
     def tree(self) -> HashTree:
-        """The hashes: 10 µs a leaf. The library keeps the interpreter's lock: threads do not help."""
+        """The hashes. The library keeps the interpreter's lock, so threads would not help."""
         rows, entries = self.entries.shape
         leaves = -(-entries // PER_LEAF)
         hashes = np.zeros((rows, leaves, 32), np.uint8)
