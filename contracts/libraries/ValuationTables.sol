@@ -8,8 +8,9 @@ import {Program} from "./Program.sol";
 /// @title The roots that a valuation commits to, and the leaves below them (docs/valuation.md, sections 1 and 3).
 library ValuationTables {
     uint256 internal constant ENTRY_BYTES = 16;
-    uint256 internal constant LEAF_ENTRIES_BITS = 7; // 128 entries
-    uint256 internal constant LEAF_BYTES = 2_048;
+    uint256 internal constant LEAF_BITS = 7; // log2 of a leaf's 128 entries
+    uint256 internal constant LEAF_MASK = 127;
+    uint256 private constant LEAF_BYTES = 2_048;
     uint256 private constant LEAF_TAG = 0x11;
 
     function root(Valuation calldata valuation) internal pure returns (bytes32) {
@@ -59,6 +60,14 @@ library ValuationTables {
 
     /// @notice Levels of leaves below a row of `entries` (≥ 1) entries.
     function logLeaves(uint256 entries) internal pure returns (uint256) {
-        return Program.log(((entries - 1) >> LEAF_ENTRIES_BITS) + 1);
+        return Program.log(((entries - 1) >> LEAF_BITS) + 1);
+    }
+
+    /// @notice Logical bytes of a leaf of such a row; 0 when it is absent.
+    function leafBytes(uint256 entries, uint256 number) internal pure returns (uint256) {
+        uint256 first = number << LEAF_BITS;
+        if (first >= entries) return 0;
+        uint256 count = entries - first;
+        return (count > LEAF_MASK ? LEAF_MASK + 1 : count) * ENTRY_BYTES;
     }
 }

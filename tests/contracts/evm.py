@@ -25,6 +25,8 @@ CONTRACTS = (
     "DisputeGame",
     "Committee",
     "DataCredits",
+    "ValuationGame",
+    "ValuationVerifier",
 )
 
 

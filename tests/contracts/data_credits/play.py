@@ -78,8 +78,8 @@ class Data:
         world = self.world
         token = world.deploy(DEPLOYER, "TestDollar")
         programs = world.deploy(DEPLOYER, "ProgramRegistry")
-        names = [created_address(DEPLOYER, 2 + i) for i in range(6)]
-        registry, access, stakes, market, credits, game = names
+        names = [created_address(DEPLOYER, 2 + i) for i in range(7)]
+        registry, access, stakes, market, credits, verifier, game = names
         world.deploy(DEPLOYER, "ModelRegistry", programs, 1, 100)
         world.deploy(DEPLOYER, "ModelAccess", registry, market)
         world.deploy(DEPLOYER, "OperatorRegistry", token, registry, market, 10**6)
@@ -89,8 +89,9 @@ class Data:
         rules = (market, self.game or game, DEPOSIT, FEE, 10_000)
         world.deploy(DEPLOYER, "DataCredits", rules)
         if not self.game:
+            world.deploy(DEPLOYER, "ValuationVerifier", credits)
             times = (VALUING, CLAIM, WINDOW, MIN_REPLY, CLOCK)
-            world.deploy(DEPLOYER, "ValuationGame", (credits, STAKE, FORFEIT, *times))
+            world.deploy(DEPLOYER, "ValuationGame", (credits, verifier, STAKE, FORFEIT, *times))
             self.game = game
         self.requests = 0
         for account in PEOPLE:
