@@ -1,0 +1,304 @@
+"""Members that vote by themselves, on a chain: what they send and when, also after a crash."""
+
+import time
+
+import pytest
+
+from oracle.chain.anvil import dev_account
+from oracle.chain.committee import GENERAL, Stage, Vote
+from oracle.chain.revert import ContractError
+from oracle.chain.wallet import Wallet
+from oracle.errors import ConfigInvalid, PermanentError, Unavailable
+from oracle.protocol.canonical import keccak
+from oracle.services import committee, inference, quoting, requests, wallets
+from oracle.services.committee_voter import CommitteeVoter, Votes
+from oracle.services.committee_worker import Opinion
+from oracle.services.models import Selected
+from oracle.services.quoting import Ask
+from oracle.types import Activation, Amount, Bytes32, Finding
+from tests.services.conftest import DOLLAR
+
+pytestmark = pytest.mark.real
+ONE = Activation(10**9)
+DIGEST = Bytes32(b"\x07" * 32)
+
+
+class Stub:
+    """A worker that finds what it is told."""
+
+    def __init__(self, finding=Finding.MISMATCH, activation=ONE):
+        self.found = Opinion(finding, DIGEST, activation)
+        self.jobs = []
+        self.away = False
+
+    def opinion(self, job):
+        self.jobs.append(job)
+        if self.away:
+            raise Unavailable("the device is away")
+        return self.found
+
+    def close(self):
+        pass
+
+
+def asked(world):
+    """Make a request and return its id."""
+    wanted = Ask(Selected(1, None), "[[[[0.0, 0.5], [1.0, 0.25]]]]")
+    prepayment = quoting.quote(world.context, world.requester.address, wanted, stdin=lambda: b"")
+    return inference.ask(world.context, world.requester, prepayment).request_id
+
+
+@pytest.fixture
+def delivered(world):
+    """An answer of a float model, with three members who were there before."""
+    for number in (4, 5, 6):
+        wallet = Wallet(world.context.rpc, dev_account(number))
+        wallets.fund(world.context, wallet.address, Amount(100 * DOLLAR))
+        committee.enlist(world.context, wallet, Amount(30 * DOLLAR))
+    world.pass_time(10)
+    model_id = world.publish(challenge_window=600).model_id
+    world.serve(model_id)
+    world.prepay(10 * DOLLAR)
+    request_id = asked(world)
+    world.deliver(requests.show(world.context, request_id), [1.0, 2.0, 3.0])
+    return request_id
+
+
+@pytest.fixture
+def stubs():
+    return [Stub(), Stub(), Stub()]
+
+
+@pytest.fixture
+def voters(world, stubs, tmp_path):
+    made = [
+        CommitteeVoter(
+            world.context, Wallet(world.context.rpc, dev_account(4 + n)), stub, tmp_path / str(n)
+        )
+        for n, stub in enumerate(stubs)
+    ]
+    yield made
+    for voter in made:
+        voter.__exit__(None, None, None)
+
+
+def play(voters, done, rounds=200):
+    """Let the voters look until something is so."""
+    for _ in range(rounds):
+        for voter in voters:
+            voter.cycle()
+        if done():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came to that")
+
+
+def stage(world, request_id):
+    return world.context.committee.dispute_of(request_id).stage
+
+
+def to_voting(world, voters, request_id):
+    committee.challenge(world.context, world.stranger, request_id)
+    for _ in range(3):
+        world.context.rpc.call("evm_mine")
+    play(voters, lambda: stage(world, request_id) is Stage.VOTING)
+
+
+def committed(world, request_id, count=3):
+    def done():
+        chain = world.context.committee
+        round_ = chain.dispute_of(request_id).round
+        return len(chain.voters_of(request_id, round_)) == count
+
+    return done
+
+
+def revealed(world, request_id):
+    def done():
+        chain = world.context.committee
+        round_ = chain.dispute_of(request_id).round
+        members = chain.voters_of(request_id, round_)
+        return all(chain.ballot_of(request_id, round_, m).finding for m in members)
+
+    return done
+
+
+def to_the_end(world, voters, request_id, count=3):
+    play(voters, committed(world, request_id, count))
+    world.pass_time(60)
+    play(voters, revealed(world, request_id))
+    world.pass_time(60)
+    play(voters, lambda: stage(world, request_id) is Stage.CLOSED)
+
+
+# ── People ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_show__nobody_called__permanent_error(world, delivered):
+    with pytest.raises(PermanentError, match="nobody called"):
+        committee.show(world.context, delivered)
+
+
+def test_challenge__unanswered__permanent_error(world, delivered):
+    with pytest.raises(PermanentError, match="no answer"):
+        committee.challenge(world.context, world.stranger, asked(world))
+
+
+def test_advance__nothing_open__permanent_error(world, delivered):
+    with pytest.raises(PermanentError, match="no open dispute"):
+        committee.advance(world.context, world.stranger, delivered)
+
+
+def test_advance__missed_draw__ends_the_dispute(world, delivered):
+    committee.challenge(world.context, world.stranger, delivered)
+    with pytest.raises(ContractError, match="can be drawn after block"):
+        committee.advance(world.context, world.stranger, delivered)
+    world.pass_time(130)
+    sent = committee.advance(world.context, world.stranger, delivered)
+    assert "never drawn" in sent.what
+    found = committee.show(world.context, delivered)
+    assert found.stage is Stage.CLOSED
+    assert [move.event for move in found.moves] == ["CommitteeCalled", "DrawMissed"]
+    assert committee.withdraw(world.context, world.operator)[0].what == "withdraw bonds"
+
+
+def test_leave__twice__starts_and_finishes(world, delivered):
+    member = Wallet(world.context.rpc, dev_account(4))
+    committee.leave(world.context, member)
+    seat = committee.seat(world.context, member.address)
+    assert (seat.stake, seat.release_at > 0) == (30 * DOLLAR, True)
+    world.pass_time(world.context.committee.leave_delay())
+    committee.leave(world.context, member)
+    assert committee.seat(world.context, member.address).stake == 0
+
+
+def test_runtime_class__by_name__is_its_hash():
+    assert committee.runtime_class("") == GENERAL
+    assert committee.runtime_class("torch.export") == keccak(b"torch.export")
+
+
+# ── Members at work ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_voter__folder_in_use__config_invalid(world, voters, tmp_path):
+    with pytest.raises(ConfigInvalid):
+        CommitteeVoter(world.context, world.stranger, Stub(), tmp_path / "0")
+
+
+def test_voters__wrong_answer__convict_the_operator(world, delivered, voters, stubs):
+    to_voting(world, voters, delivered)
+    to_the_end(world, voters, delivered)
+    found = committee.show(world.context, delivered)
+    assert found.finding is Finding.MISMATCH
+    assert requests.show(world.context, delivered).state.name == "CONVICTED"
+    job = stubs[0].jobs[0]
+    info = requests.show(world.context, delivered)
+    assert job["input_root"] == "0x" + info.request.input_root.hex()
+    assert job["output_root"] == "0x" + info.delivery.output_root.hex()
+    assert job["tolerance"] == 1000
+    for number in (4, 5, 6):
+        wallet = Wallet(world.context.rpc, dev_account(number))
+        assert committee.seat(world.context, wallet.address).reward > 0
+        assert [s.what for s in committee.withdraw(world.context, wallet)] == ["withdraw rewards"]
+    assert committee.list_disputes(world.context) == ()
+    assert len(committee.list_disputes(world.context, every=True)) == 1
+
+
+def test_voters__right_answer__close_the_dispute(world, delivered, voters, stubs):
+    for stub in stubs:
+        stub.found = Opinion(Finding.MATCH, DIGEST, ONE)
+    to_voting(world, voters, delivered)
+    to_the_end(world, voters, delivered)
+    assert committee.show(world.context, delivered).finding is Finding.MATCH
+    assert requests.show(world.context, delivered).state.name == "DELIVERED"
+
+
+def test_voter__crash_after_the_vote_was_kept__commits_to_the_same_vote(
+    world, delivered, voters, stubs, tmp_path, monkeypatch
+):
+    to_voting(world, voters, delivered)
+    crashed = voters[0]
+    member = Wallet(world.context.rpc, dev_account(4))
+
+    class Died(BaseException):
+        pass
+
+    class Dead(Wallet):
+        def send(self, call):
+            raise Died
+
+    crashed._wallet = Dead(world.context.rpc, dev_account(4))
+    with pytest.raises(Died):
+        play([crashed], lambda: False)
+    crashed.__exit__(None, None, None)
+    (kept,) = (tmp_path / "0" / "votes").glob("*.json")
+    before = kept.read_text()
+    stubs[0].found = Opinion(Finding.MATCH, DIGEST, ONE)  # it would find something else now
+    voters[0] = CommitteeVoter(world.context, member, stubs[0], tmp_path / "0")
+    to_the_end(world, voters, delivered)
+    assert kept.read_text() == before
+    assert committee.show(world.context, delivered).finding is Finding.MISMATCH
+    assert len(stubs[0].jobs) == 1
+
+
+def test_voter__vote_lost__reveals_nothing(world, delivered, voters, tmp_path):
+    to_voting(world, voters, delivered)
+    play(voters, committed(world, delivered))
+    for path in (tmp_path / "0" / "votes").iterdir():
+        path.unlink()
+    world.pass_time(60)
+    for _ in range(3):
+        voters[0].cycle()
+    member = dev_account(4).address
+    assert world.context.committee.ballot_of(delivered, 0, member).finding is Finding.NONE
+
+
+def test_voter__cannot_compute__is_silent_and_reported_by_the_others(
+    world, delivered, voters, stubs
+):
+    stubs[0].away = True
+    wallet = Wallet(world.context.rpc, dev_account(7))
+    wallets.fund(world.context, wallet.address, Amount(100 * DOLLAR))
+    to_voting(world, voters, delivered)
+    for _ in range(2):  # two votes are no quorum: a second round, and a third
+        play(voters[1:], committed(world, delivered, 2))
+        world.pass_time(121)
+        play(voters[1:], lambda: True)
+    voters[0].cycle()
+    world.pass_time(121)
+    play(voters[1:], lambda: stage(world, delivered) is Stage.CLOSED)
+    for voter in voters[1:]:
+        voter.cycle()
+    silent = dev_account(4).address
+    assert all(
+        world.context.committee.ballot_of(delivered, round_, silent).reported for round_ in range(3)
+    )
+    assert committee.seat(world.context, silent).stake == 27 * DOLLAR
+
+
+def test_voter__request_ended_otherwise__frees_the_bond(world, delivered, voters):
+    to_voting(world, voters, delivered)
+    info = requests.show(world.context, delivered)
+    market = world.context.market
+    world.stranger.send(market.demand_output(info.request, info.delivery, bond=10**16))
+    world.pass_time(61)
+    world.stranger.send(market.convict_withheld(info.request, info.delivery))
+    play(voters, lambda: stage(world, delivered) is Stage.CLOSED)
+    assert world.context.committee.bond_of(world.stranger.address) > 0
+
+
+def test_run__stopped__returns(world, delivered, voters):
+    seen = iter([False, False, True])
+    voters[0].run(lambda: next(seen), 0.0)
+
+
+def test_votes__kept__come_back(tmp_path):
+    votes, vote = Votes(tmp_path), Vote(Finding.MATCH, DIGEST, Activation(-(2**127)), DIGEST)
+    assert votes.get("name") is None
+    votes.put("name", vote)
+    assert Votes(tmp_path).get("name") == vote
+
+
+def test_enlist__money_missing__contract_error(world):
+    with pytest.raises(ContractError):
+        committee.enlist(world.context, world.stranger, Amount(10**12))
