@@ -1,0 +1,205 @@
+"""A tampered float answer is convicted by three members, each a process of its own with a worker.
+
+Nothing is timed: the chain's clock is moved when all have committed, and when all have revealed.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from oracle.chain import keys
+from oracle.chain.anvil import Anvil, dev_account
+from oracle.chain.committee import Stage
+from oracle.chain.deploy import DeployConfig, deploy
+from oracle.chain.wallet import Wallet
+from oracle.config import Settings, save_network
+from oracle.ipfs import daemon
+from oracle.protocol import tensor
+from oracle.services import (
+    committee,
+    inference,
+    operators,
+    publishing,
+    quoting,
+    requests,
+    wallets,
+)
+from oracle.services.context import Context
+from oracle.services.models import Selected
+from oracle.services.publishing import Offer
+from oracle.services.quoting import Ask
+from oracle.services.timeline import State
+from oracle.types import NO_CLAIM, ZERO32, Amount, Finding
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+
+DOLLAR = 10**6
+HOUR = 3600
+MEMBERS = ("ada", "ben", "cleo")
+CONFIG = DeployConfig(
+    max_dispute_age=4 * HOUR, unbonding_delay=8 * HOUR,
+    draw_period=600, commit_period=HOUR, reveal_period=600, tally_period=60,
+)  # fmt: skip
+INPUT = [[0.5, -1.0, 2.0, 0.25]]
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.layers = torch.nn.Sequential(
+            torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 3)
+        )
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+@dataclass
+class Network:
+    home: Path
+    context: Context
+    owner: Wallet
+    operator: Wallet
+    requester: Wallet
+    challenger: Wallet
+    truth: np.ndarray
+
+    def wallet(self, name: str) -> Wallet:
+        return self.context.wallet(name, "secret")
+
+    def pass_time(self, seconds: int) -> None:
+        self.context.rpc.call("evm_increaseTime", seconds)
+        self.context.rpc.call("evm_mine")
+
+
+def folder_of(home: Path, net: Net) -> Path:
+    folder = home / "model"
+    folder.mkdir()
+    torch.export.save(torch.export.export(net, (torch.zeros(1, 4),)), folder / "net.pt2")
+    described = {
+        "name": "net",
+        "runtime": {"format": "torch.export", "entry": "net.pt2"},
+        "inputs": [{"name": "x", "dtype": "F32", "shape": [1, 4]}],
+        "outputs": [{"name": "y", "dtype": "F32", "shape": [1, 3]}],
+        "tolerance": 10_000,
+    }
+    (folder / "model.json").write_text(json.dumps(described))
+    return folder
+
+
+@pytest.fixture
+def network(tmp_path):
+    net = Net().eval()
+    with Anvil() as anvil:
+        node = daemon.start_embedded(tmp_path / "ipfs", log=tmp_path / "ipfs.log")
+        try:
+            contracts = deploy(Wallet(anvil.rpc, dev_account(9)), CONFIG)
+            settings = Settings(
+                tmp_path, rpc_url=anvil.url, ipfs_api=node.api_url, contracts=contracts
+            )
+            save_network(settings)
+            context = Context.open(settings)
+            people = [Wallet(anvil.rpc, dev_account(number)) for number in range(4)]
+            with torch.no_grad():
+                truth = net(torch.tensor(INPUT)).numpy()
+            made = Network(tmp_path, context, *people, truth)
+            offer = Offer(fee=Amount(DOLLAR), challenge_window=HOUR)
+            publishing.publish(context, made.owner, folder_of(tmp_path, net), offer)
+            _people(made)
+            yield made
+        finally:
+            node.stop()
+
+
+def _people(network: Network) -> None:
+    context = network.context
+    for wallet in (network.operator, network.requester):
+        wallets.fund(context, wallet.address, Amount(100 * DOLLAR))
+    operators.register(context, network.operator, "")
+    operators.stake(context, network.operator, Amount(50 * DOLLAR))
+    operators.authorize(context, network.owner, 1, network.operator.address)
+    wallets.deposit(context, network.requester, Amount(10 * DOLLAR))
+    (network.home / "password").write_text("secret\n")
+    for name in MEMBERS:
+        keys.create(network.home / "keys" / f"{name}.json", lambda: "secret", scrypt_n=2)
+        wallets.fund(context, network.wallet(name).address, Amount(100 * DOLLAR))
+        committee.enlist(context, network.wallet(name), Amount(20 * DOLLAR))
+    network.pass_time(10)
+
+
+def tampered(network: Network) -> bytes:
+    """Deliver an answer in which one number is wrong, and call the committee."""
+    context = network.context
+    wanted = Ask(Selected(1, None), json.dumps(INPUT))
+    prepaid = quoting.quote(context, network.requester.address, wanted, stdin=lambda: b"")
+    request_id = inference.ask(context, network.requester, prepaid).request_id
+    wrong = network.truth.copy()
+    wrong[0, 1] += 1e-3
+    root = context.ipfs.publish_bytes(tensor.encode({"y": wrong})).sha256
+    info = requests.show(context, request_id)
+    network.operator.send(context.market.deliver(info.request, NO_CLAIM, root, ZERO32))
+    committee.challenge(context, network.challenger, request_id)
+    for _ in range(3):
+        context.rpc.call("evm_mine")
+    return request_id
+
+
+@pytest.fixture
+def members(network):
+    """Start `tallystick committee run` three times."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("TALLYSTICK_")}
+    running = []
+    for name in MEMBERS:
+        command = ["committee", "run", "--key", name, "--password-file", "password"]
+        with (network.home / f"{name}.log").open("wb") as log:
+            running.append(
+                subprocess.Popen(
+                    [sys.executable, "-c", "from oracle.cli import main; raise SystemExit(main())",
+                     *command],
+                    cwd=network.home, stdout=log, stderr=log,
+                    env={**inherited, "TALLYSTICK_HOME": str(network.home)},
+                )
+            )  # fmt: skip
+    yield running
+    for process in running:
+        process.terminate()
+    for process in running:
+        assert process.wait(60) == 0
+
+
+def until(network, what, patience=150.0):
+    deadline = time.monotonic() + patience
+    while not what():
+        if time.monotonic() > deadline:
+            logs = [(network.home / f"{name}.log").read_text()[-2000:] for name in MEMBERS]
+            raise AssertionError("\n".join(logs))
+        time.sleep(0.1)
+
+
+def test_run__tampered_answer__three_processes_convict_the_operator(network, members):
+    request_id = tampered(network)
+    chain = network.context.committee
+    addresses = [network.wallet(name).address for name in MEMBERS]
+
+    def ballots():
+        return [chain.ballot_of(request_id, 0, address) for address in addresses]
+
+    until(network, lambda: all(any(ballot.commitment) for ballot in ballots()))
+    network.pass_time(HOUR)
+    until(network, lambda: all(ballot.finding for ballot in ballots()))
+    assert len({ballot.activation for ballot in ballots()}) == 1
+    network.pass_time(600)
+    until(network, lambda: chain.dispute_of(request_id).stage is Stage.CLOSED)
+    assert chain.dispute_of(request_id).finding is Finding.MISMATCH
+    assert requests.show(network.context, request_id).state is State.CONVICTED
+    assert network.context.operators.stake_of(network.operator.address).staked < 50 * DOLLAR
+    assert all(chain.reward_of(address) > 0 for address in addresses)
