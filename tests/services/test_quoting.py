@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -191,13 +192,22 @@ def test_quote__operator_dismissed__is_no_candidate(market):
         quote(market)
 
 
+@pytest.mark.parametrize("assurance", Assurance)
+def test_assurance_meaning__no_module__says_that_a_wrong_answer_stays(market, assurance):
+    config = replace(
+        market.context.market.config(), exact_module=ZERO_ADDRESS, committee_module=ZERO_ADDRESS
+    )
+    bare = SimpleNamespace(market=SimpleNamespace(config=lambda: config))
+    assert "no dispute module is deployed here" in quoting.assurance_meaning(bare, assurance)
+
+
 def test_quote__all_fits__says_price_and_assurance_and_spends_nothing(market):
     before = market.context.market.balance_of(market.requester.address)
     blocks = set(market.ipfs.pinned)
     found = quote(market, params={"temperature": 0.7}).quote
     assert (found.fee, found.balance, found.version) == (DOLLAR, 5 * DOLLAR, 1)
     assert found.assurance is Assurance.COMMITTEE
-    assert "no dispute module is deployed here" in found.meaning
+    assert "honest majority of drawn stake" in found.meaning
     assert found.operator == market.operator.address
     assert found.operator_reason == "has not answered yet"
     assert found.params == {"temperature": 0.7}

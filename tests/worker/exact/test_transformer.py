@@ -1,5 +1,7 @@
 """Encoders in integers: near the float model, and the same bytes from both executors."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from worker.exact.transformer import Recipe, compile_encoder
 from worker.exact.transformer_seen import observe
 from worker.runtimes.architectures import MiniLm
 
+SOAK = os.environ.get("TALLYSTICK_TEST_SOAK")  # all held-out sentences: three minutes on two cores
 LENGTH = 12
 SIZES = {"layers": 2, "width": 32, "heads": 4, "inner": 64, "vocabulary": 50, "positions": 16}
 
@@ -100,13 +103,13 @@ def test_trace__encoder__is_the_reference(compiled: Compiled) -> None:
 
 
 @pytest.mark.real
-def test_compile_minilm__240_held_out_sentences__mean_cosine_of_99_percent() -> None:
+def test_compile_minilm__held_out_sentences__mean_cosine_of_99_percent() -> None:
     compiled = minilm.compile_minilm()
     samples = minilm.held_out()
+    assert len(samples) >= 200
 
-    accuracy = minilm.compare(compiled, samples)
+    accuracy = minilm.compare(compiled, samples[:: 1 if SOAK else 10])
 
-    assert accuracy.sentences >= 200
     assert accuracy.mean >= 0.99
     inputs = quantise(compiled.inputs, samples[0])
     trace = Executor(compiled.program, compiled.constants).trace(inputs)
