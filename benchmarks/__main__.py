@@ -23,6 +23,7 @@ BENCHMARKS = (
     "latency",
     "throughput",
     "exact_speed",
+    "exact_delivery",
     "valuation",
 )
 
