@@ -6,6 +6,7 @@ Production deployments go through oracle.chain.deploy.
 
 import rlp
 from brownie import (
+    Committee,
     DisputeGame,
     InferenceMarket,
     ModelAccess,
@@ -21,6 +22,8 @@ from eth_utils import keccak, to_checksum_address
 ZERO = "0x" + "00" * 20
 DAY = 86_400
 MIN_REPLY, CLOCK = 10, 60  # seconds of a dispute game
+# of the committee: bond (wei), least seat, penalty, seasoning, seed delay (blocks), four periods
+COMMITTEE = (10**15, 20 * 10**6, 10**6, 5, 2, 120, 60, 60, 60)
 
 
 def main():
@@ -32,14 +35,18 @@ def main():
     registry = ModelRegistry.deploy(programs, 1, DAY, {"from": owner})
     market_address = created_address(owner, owner.nonce + 2)
     game_address = created_address(owner, owner.nonce + 3)
+    committee_address = created_address(owner, owner.nonce + 4)
     access = ModelAccess.deploy(registry, market_address, {"from": owner})
     operators = OperatorRegistry.deploy(token, registry, market_address, 3 * DAY, {"from": owner})
-    fixed = config(token, registry, access, operators, treasury, exactModule=game_address)
+    modules = {"exactModule": game_address, "committeeModule": committee_address}
+    fixed = config(token, registry, access, operators, treasury, **modules)
     market = InferenceMarket.deploy(fixed, {"from": owner})
     rules = (market, registry, verifier, MIN_REPLY, CLOCK)
     game = DisputeGame.deploy(rules, {"from": owner})
-    assert (market.address, game.address) == (market_address, game_address)
-    return token, registry, access, operators, market, programs, verifier, game
+    committee = Committee.deploy((market, *COMMITTEE), {"from": owner})
+    places = (market.address, game.address, committee.address)
+    assert places == (market_address, game_address, committee_address)
+    return token, registry, access, operators, market, programs, verifier, game, committee
 
 
 def config(token, registry, access, operators, treasury, **changes):
