@@ -21,7 +21,7 @@ from oracle.chain.logs import decode, topic_of
 from oracle.chain.logs import parse as parse_log
 from oracle.chain.rpc import quantity
 from oracle.services import operators, publishing, quoting, wallets
-from oracle.services.demo.builders import Build
+from oracle.services.builders import Build
 from oracle.services.devnet.network import Devnet, Plan, running
 from oracle.services.models import Selected
 from oracle.services.publishing import Offer
