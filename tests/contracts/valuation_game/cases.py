@@ -1,6 +1,6 @@
 """Valuations as tests challenge them: a sealed round on chain, with tables true or false.
 
-Tables, lies and proofs are those of `oracle/valuation` and its tests; this file puts them on a chain.
+Tables, lies and proofs are those of `oracle/valuation` and its tests; here they meet a chain.
 """
 
 from dataclasses import dataclass, field
