@@ -18,7 +18,7 @@ contract Committee is Seats {
     using RequestFields for Request;
     using SafeCast for uint256;
 
-    /// @dev Gas of a round of five voters, its draw and its tally; half of a lost bond pays for it.
+    /// @dev Gas of a round of nine voters, its draw and its tally; half of a lost bond pays for it.
     uint256 private constant VOTING_GAS = 2_000_000;
     /// @dev Blocks whose hashes the history contract serves (EIP-2935).
     uint256 private constant HISTORY_BLOCKS = 8_191;
