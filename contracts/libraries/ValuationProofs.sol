@@ -21,9 +21,9 @@ struct Shown {
     uint256 rowTolerance;
     uint256 testTolerance;
     uint256 contributions; // C
-    uint256 N;
+    uint256 N; // solhint-disable-line var-name-mixedcase
     uint256 n;
-    uint256 T;
+    uint256 T; // solhint-disable-line var-name-mixedcase
     bytes32[6] roots; // of order, sums, rows, values, nothing, the test set
     DataSet a; // those that the fault's indices say, if there are such
     DataSet b;

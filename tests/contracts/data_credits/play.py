@@ -3,14 +3,17 @@
 Knows nothing of what is right: it calls, and hands back what was returned or why it was refused.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from eth_account import Account
 
 from oracle.chain.deploy import created_address
 from oracle.exact.tensors import keccak, log, tree_path, tree_root
-from tests.contracts.evm import World
+from tests.contracts.evm import Refused, World
 
 START = 1_800_000_000
 ZERO, ZERO32, DEAD = "0x" + "00" * 20, bytes(32), "0x" + "00" * 18 + "dead"
@@ -242,3 +245,10 @@ def sign(account: str, digest: bytes) -> bytes:
     """Sign as one of the four people with keys."""
     name = next(name for name, key in KEYS.items() if Account.from_key(key).address == account)
     return bytes(Account.unsafe_sign_hash(digest, KEYS[name]).signature)
+
+
+@contextmanager
+def refuses(error: str) -> Iterator[None]:
+    """Expect a revert with this typed error."""
+    with pytest.raises(Refused, match=f"^{error}$"):
+        yield

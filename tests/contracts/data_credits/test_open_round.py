@@ -1,0 +1,103 @@
+"""DataCredits: the constructor, and opening a round."""
+
+import pytest
+
+from tests.contracts.data_credits.play import (
+    ALICE,
+    COLLECTING,
+    DEPLOYER,
+    DEPOSIT,
+    FEE,
+    OWNER,
+    REVEAL,
+    REWARD,
+    RIVAL,
+    SUBMIT,
+    TEST,
+    ZERO32,
+    refuses,
+    words,
+)
+
+
+# ── constructor ─────────────────────────────────────────────────────────────────────────────────
+def test_constructor__market_names_another__reverts(data):
+    with pytest.raises(RuntimeError):
+        data.world.deploy(DEPLOYER, "DataCredits", (data.market, RIVAL, DEPOSIT, FEE, 1))
+
+
+def test_config__deployed__is_what_was_given(data):
+    market, game, *numbers = data.see("config")
+    assert market == data.market.lower()
+    assert game == RIVAL.lower()
+    assert numbers == [DEPOSIT, FEE, 10_000]
+
+
+# ── openRound ───────────────────────────────────────────────────────────────────────────────────
+def test_open_round__not_the_holder__reverts(data):
+    with refuses("CallerNotModelOwner"):
+        data.do(ALICE, "openRound", 1, data.terms())
+
+
+def test_open_round__no_such_model__reverts(data):
+    with refuses("ERC721NonexistentToken"):
+        data.do(OWNER, "openRound", 2, data.terms())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"features": 0},
+        {"features": 257},
+        {"neighbours": 0},
+        {"testRows": 0},
+        {"testRows": 4_097},
+        {"maxContributions": 0},
+        {"maxContributions": 1_025},
+        {"maxRows": 0},
+        {"maxContributions": 1_024, "maxRows": 1_025},
+        {"submitPeriod": 0},
+        {"revealPeriod": 10_001},
+        {"testPeriod": 0},
+        {"testCommitment": ZERO32},
+    ],
+    ids=str,
+)
+def test_open_round__terms_out_of_range__reverts(data, change):
+    with refuses("TermsInvalid|Panic"):
+        data.open(**change)
+
+
+def test_open_round__another_is_live__reverts(data):
+    data.open()
+    with refuses("RoundLive"):
+        data.open()
+
+
+@pytest.mark.parametrize(
+    "change", [{"features": 256, "testRows": 4_096}, {"maxContributions": 1_024, "maxRows": 1_024}]
+)
+def test_open_round__limits__are_allowed(data, change):
+    assert data.open(**change) == 1
+
+
+def test_open_round__terms__are_kept_and_the_reward_is_taken(data):
+    before, now = data.tokens(OWNER), data.world.time
+    assert data.open() == 1
+    round_ = data.round()
+    assert round_[:5] == (1, now + SUBMIT, now + SUBMIT + REVEAL, now + SUBMIT + REVEAL + TEST, 1)
+    assert data.stage() == COLLECTING
+    assert data.see("currentRoundOf", 1) == 1
+    assert (before - data.tokens(OWNER), data.tokens(data.credits)) == (REWARD, REWARD)
+
+
+def test_open_round__after_the_last_ended__opens(data):
+    data.open()
+    data.pass_to("test")
+    data.do(ALICE, "voidRound", 1)
+    assert data.open() == 2
+    assert data.see("currentRoundOf", 1) == 2
+
+
+def test_round_of__unknown__is_empty(data):
+    assert not any(int.from_bytes(words(word)) for word in data.round(7))
