@@ -9,8 +9,10 @@ from typing import Any
 from eth_abi import encode
 
 from oracle.exact.tensors import keccak
-from oracle.valuation.faults import Fault
+from oracle.valuation.faults import Code, Fault
+from oracle.valuation.finder import _Writer
 from oracle.valuation.rounds import RoundData, Valuation
+from oracle.valuation.rules import convicts
 from oracle.valuation.tables import Tables
 from tests.contracts.data_credits.play import (
     ALICE,
@@ -28,6 +30,13 @@ from tests.contracts.data_credits.play import (
 )
 
 TYPES = ("uint256", "uint256", "address", "bytes32", "uint8") + ("uint32",) * 5
+
+
+def shown(held: RoundData, tables: Tables, code: Code, **indices: int) -> Fault:
+    """Return the proof of numbers, whether they are wrong or not."""
+    writer = _Writer(held, tables, code, indices)
+    convicts(code, writer)
+    return writer.fault
 
 
 @dataclass
