@@ -40,11 +40,51 @@ def shown(held: RoundData, tables: Tables, code: Code, **indices: int) -> Fault:
 
 
 @dataclass
-class Case:
+class Announced:
+    """A deployment in whose round somebody shows faults."""
+
+    data: Data = field(default_factory=Data)
+
+    def do(self, caller: str, function: str, *arguments: Any, value: int = 0) -> Any:
+        return self.data.world.call(caller, "ValuationGame", function, *arguments, value=value)
+
+    @property
+    def round_id(self) -> int:
+        return self.data.round_id
+
+    @property
+    def attempt(self) -> int:
+        return int(self.do(BOB, "caseOf", self.round_id)[2])
+
+    @property
+    def published(self) -> bool:
+        return bool(self.do(BOB, "caseOf", self.round_id)[4])
+
+    def witness(self, fault: Fault, challenger: str = CHALLENGER, salt: bytes = SALT) -> bytes:
+        place = (fault.t, fault.p, fault.i, fault.j, fault.a)
+        values = (self.round_id, self.attempt, challenger, salt, fault.code, *place)
+        return keccak(encode(TYPES, values))
+
+    def announce(self, fault: Fault, challenger: str = CHALLENGER) -> None:
+        """Commit to a fault, a block before it is shown."""
+        self.do(challenger, "announce", self.witness(fault, challenger))
+        self.data.world.set_time(self.data.world.time + 1)
+
+    def prove(self, valuation: Valuation, fault: Fault, challenger: str = CHALLENGER) -> None:
+        self.do(challenger, "prove", self.round_id, valuation, SALT, fault.as_tuple)
+
+    def convict(self, valuation: Valuation, fault: Fault) -> int:
+        """Announce and prove; return the gas of the proof."""
+        self.announce(fault)
+        self.prove(valuation, fault)
+        return self.data.gas
+
+
+@dataclass
+class Case(Announced):
     """One round with the real game; its data are those of a `RoundData`."""
 
-    held: RoundData
-    data: Data = field(default_factory=Data)
+    held: RoundData = field(kw_only=True)
 
     def __post_init__(self) -> None:
         data, held = self.data, self.held
@@ -71,21 +111,6 @@ class Case:
         data.do(BOB, "number", data.round_id, 100)
         self.do(VALUATOR, "stake", 100 * STAKE)
 
-    def do(self, caller: str, function: str, *arguments: Any, value: int = 0) -> Any:
-        return self.data.world.call(caller, "ValuationGame", function, *arguments, value=value)
-
-    @property
-    def round_id(self) -> int:
-        return self.data.round_id
-
-    @property
-    def attempt(self) -> int:
-        return int(self.do(BOB, "caseOf", self.round_id)[2])
-
-    @property
-    def published(self) -> bool:
-        return bool(self.do(BOB, "caseOf", self.round_id)[4])
-
     def claim(self, valuator: str = VALUATOR) -> None:
         self.do(valuator, "claim", self.round_id)
 
@@ -94,25 +119,6 @@ class Case:
         self.claim()
         self.do(VALUATOR, "publish", self.round_id, tables.valuation, list(tables.values), CID)
         return tables.valuation
-
-    def witness(self, fault: Fault, challenger: str = CHALLENGER, salt: bytes = SALT) -> bytes:
-        place = (fault.t, fault.p, fault.i, fault.j, fault.a)
-        values = (self.round_id, self.attempt, challenger, salt, fault.code, *place)
-        return keccak(encode(TYPES, values))
-
-    def announce(self, fault: Fault, challenger: str = CHALLENGER) -> None:
-        """Commit to a fault, a block before it is shown."""
-        self.do(challenger, "announce", self.witness(fault, challenger))
-        self.data.world.set_time(self.data.world.time + 1)
-
-    def prove(self, valuation: Valuation, fault: Fault, challenger: str = CHALLENGER) -> None:
-        self.do(challenger, "prove", self.round_id, valuation, SALT, fault.as_tuple)
-
-    def convict(self, valuation: Valuation, fault: Fault) -> int:
-        """Announce and prove; return the gas of the proof."""
-        self.announce(fault)
-        self.prove(valuation, fault)
-        return self.data.gas
 
     def pass_window(self) -> None:
         self.data.world.set_time(self.do(BOB, "caseOf", self.round_id)[1])

@@ -30,7 +30,7 @@ VALUES = list(RIGHT.values)
 @pytest.fixture
 def case():
     """The true valuation, published."""
-    made = Case(HELD)
+    made = Case(held=HELD)
     made.publish(RIGHT)
     return made
 
@@ -82,7 +82,7 @@ def reveal(case, part, index, data=None, tables=RIGHT):
 # ── demand ──────────────────────────────────────────────────────────────────────────────────────
 def test_demand__nothing_published__reverts():
     with refuses("ValuationMissing"):
-        demand(Case(HELD))
+        demand(Case(held=HELD))
 
 
 def test_demand__another_valuation__reverts(case):
@@ -123,7 +123,7 @@ def test_demand__no_such_node__reverts(case, part, number, level, index):
 
 
 def test_demand__of_a_table_without_rows__reverts():
-    held = Case(HELD)
+    held = Case(held=HELD)
     bare = replace(RIGHT.valuation, n=0)
     held.claim()
     held.do(VALUATOR, "publish", 1, bare, VALUES, bytes(32))
@@ -132,7 +132,7 @@ def test_demand__of_a_table_without_rows__reverts():
 
 
 def test_demand__of_a_table_whose_root_is_zero__is_silence():
-    held = Case(HELD)
+    held = Case(held=HELD)
     hollow = replace(RIGHT.valuation, sums=bytes(32))
     held.claim()
     held.do(VALUATOR, "publish", 1, hollow, VALUES, bytes(32))
@@ -318,7 +318,7 @@ def test_demand__in_the_next_attempt__starts_anew(case):
 
 # ── a whole game ────────────────────────────────────────────────────────────────────────────────
 def test_withheld_table__opened_leaf_by_leaf__convicts():
-    case = Case(HELD)
+    case = Case(held=HELD)
     _, false = rounds.falsified(HELD, "step")
     valuation = case.publish(false)
     assert _descend(case, false) == false.order.leaf(2, 0)  # test point 2, positions 0 … 127

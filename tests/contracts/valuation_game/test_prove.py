@@ -30,13 +30,13 @@ RIGHT = rounds.tables(HELD)
 @pytest.fixture(scope="module")
 def case():
     """A sealed round; whatever is published in it is convicted by the end of a test."""
-    return Case(HELD)
+    return Case(held=HELD)
 
 
 @pytest.fixture
 def lied():
     """A published valuation with one wrong distance, and the fault."""
-    case = Case(HELD)
+    case = Case(held=HELD)
     _, false = rounds.falsified(HELD, "distance")
     valuation = case.publish(false)
     return case, valuation, finder.find(HELD, false, RIGHT)
@@ -52,7 +52,7 @@ def test_announce__again__reverts(lied):
 
 # ── prove ───────────────────────────────────────────────────────────────────────────────────────
 def test_prove__nothing_published__reverts():
-    case = Case(HELD)
+    case = Case(held=HELD)
     with refuses("ValuationMissing"):
         case.prove(RIGHT.valuation, Fault(1))
 
@@ -150,7 +150,7 @@ def test_prove__the_truth__convicts_nobody(truth, code, place):
 @pytest.fixture(scope="module")
 def truth():
     """The true valuation, published."""
-    case = Case(HELD)
+    case = Case(held=HELD)
     case.publish(RIGHT)
     return case
 

@@ -39,7 +39,7 @@ VALUES = list(RIGHT.values)
 
 @pytest.fixture
 def case():
-    return Case(HELD)
+    return Case(held=HELD)
 
 
 def publish(case, valuation=RIGHT.valuation, values=VALUES, valuator=VALUATOR):

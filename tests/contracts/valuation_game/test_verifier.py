@@ -22,7 +22,7 @@ RIGHT = rounds.tables(HELD)
 
 @cache
 def world():
-    return Case(HELD)
+    return Case(held=HELD)
 
 
 @cache
