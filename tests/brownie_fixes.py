@@ -1,12 +1,15 @@
-"""Mends, at import, what eth-brownie 1.22.2 gets wrong with Anvil 1.7.1 and with immutables.
+"""Mends, at import, what eth-brownie 1.22.2 gets wrong with Anvil 1.7.1, immutables and xdist.
 
 Imported before the first contract is deployed: by tests/contracts/conftest.py and scripts/brownie.
-Goes when Brownie does these three things itself.
+Goes when Brownie does these things itself.
 """
 
+import os
+import socket
 import time
 from typing import Any
 
+from brownie._config import CONFIG
 from brownie.network import account as _account
 from brownie.network import contract as _contract
 from brownie.network.rpc import anvil as _anvil
@@ -65,6 +68,18 @@ def _wait_for_receipt(transact: Any) -> Any:
     return _transact
 
 
+def _take_a_port() -> None:
+    """Give this process of pytest-xdist an Anvil of its own.
+
+    Brownie counts up from 8545 and joins, and at the end stops, whatever answers there.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        CONFIG.networks["development"]["cmd_settings"]["port"] = probe.getsockname()[1]
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # else scripts/brownie has chosen one
+    _take_a_port()
 _account.Account._transact = _wait_for_receipt(_account.Account._transact)
 _account.LocalAccount._transact = _wait_for_receipt(_account.LocalAccount._transact)
 _contract._verify_deployed_code = _verify_deployed_code
