@@ -1,9 +1,10 @@
 """all-MiniLM-L6-v2 as an exact program of integers, and how near it comes to the float model.
 
     python -m examples.exact.minilm build/minilm-exact
+    tallystick model publish build/minilm-exact --key owner
 
-Compiles the encoder for texts of up to 128 tokens, calibrated on `text/calibration.txt`, and
-answers the held-out sentences of `text/held_out.txt` with both.
+Compiles the encoder for texts of up to 128 tokens, calibrated on `text/calibration.txt`, writes the
+folder of a version, and answers the held-out sentences of `text/held_out.txt` with both.
 """
 
 import argparse
@@ -19,8 +20,8 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from examples.minilm.build import package_dir
-from oracle.exact import constants as constants_file
-from oracle.exact.quantisation import quantise, to_json
+from oracle.exact.quantisation import quantise
+from worker.exact import package
 from worker.exact.compiler import Compiled, Sample
 from worker.exact.executor import Executor
 from worker.exact.transformer import Recipe, compile_encoder
@@ -28,6 +29,12 @@ from worker.runtimes.architectures import MiniLm
 
 LENGTH = 128  # tokens of the program; shorter texts are padded
 TEXT = Path(__file__).parent / "text"
+ABOUT: dict[str, Any] = {
+    "name": "all-MiniLM-L6-v2-exact",
+    "description": "Sentence embeddings of 384 numbers, in integers; one text of up to 128 tokens",
+    "license": "Apache-2.0",
+    "preprocess": {"kind": "tokenizer", "file": "tokenizer.json", "max_length": LENGTH},
+}
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -117,19 +124,14 @@ def main() -> None:
     )
     parser.add_argument("out_dir", type=Path)
     out_dir = parser.parse_args().out_dir
-    out_dir.mkdir(parents=True, exist_ok=True)
     compiled = compile_minilm()
-    stored = constants_file.save(compiled.program, compiled.constants)
-    (out_dir / "program.bin").write_bytes(compiled.program.encode())
-    (out_dir / "constants.safetensors").write_bytes(stored)
-    codes = {
-        "inputs": [to_json(code) for code in compiled.inputs], "output": to_json(compiled.output)
-    }  # fmt: skip
-    (out_dir / "codes.json").write_text(json.dumps(codes, indent=2) + "\n")
+    package.write(compiled, out_dir, ABOUT)
+    package.copy_beside(package_dir(), out_dir, ("tokenizer.json",))
     accuracy = compare(compiled, held_out())
     size = (package_dir() / "model.safetensors").stat().st_size
     print(f"model root 0x{compiled.program.model_root.hex()}")
-    print(f"{len(compiled.program.ops)} operators, constants {len(stored):,} of {size:,} bytes")
+    stored = (out_dir / package.CONSTANTS).stat().st_size
+    print(f"{len(compiled.program.ops)} operators, constants {stored:,} of {size:,} bytes")
     print(json.dumps(asdict(accuracy)))
 
 
