@@ -72,7 +72,7 @@ contract DataCredits is Rounds, EIP712 {
         if (commitment == 0) revert CommitmentZero();
         if (endorserBps > MAX_ENDORSER_BPS) revert EndorserShareInvalid(endorserBps, MAX_ENDORSER_BPS);
         index = round.contributions;
-        if (index == round.maxContributions) revert RoundFull(roundId, index);
+        if (index == round.maxContributions) revert ContributionsFull(roundId, index);
         uint256 modelId = round.modelId;
         uint256 deposit = _enter(modelId, roundId, owner, signed);
         round.contributions = uint16(index + 1);
@@ -131,7 +131,7 @@ contract DataCredits is Rounds, EIP712 {
         Contribution storage contribution = _requireStatus(roundId, index, Status.Committed);
         address owner = contribution.owner;
         bytes32 commitment = keccak256(abi.encode(roundId, owner, salt, dataRoot, rows));
-        if (commitment != contribution.digest) revert CommitmentMismatch(roundId, index);
+        if (commitment != contribution.digest) revert SubmissionMismatch(roundId, index);
         if (dataRoot == 0) revert DataRootZero();
         if (rows == 0 || rows > round.maxRows) revert RowsInvalid(rows, round.maxRows);
         _makeKnown(round, dataRoot, roundId, index);

@@ -51,7 +51,7 @@ contract ValuationGame is Valuators {
     function announce(bytes32 witness) external {
         if (announcedAt[witness] != 0) revert WitnessKnown(witness);
         announcedAt[witness] = block.number;
-        emit FaultAnnounced(witness);
+        emit ValuationFaultAnnounced(witness);
     }
 
     /// @inheritdoc IValuationGame
@@ -65,7 +65,7 @@ contract ValuationGame is Valuators {
         uint256 attempt = case_.attempt;
         _requireWitness(roundId, attempt, salt, fault);
         if (!_isFault()) revert FaultMissing(fault.code);
-        emit FaultProven(roundId, msg.sender, attempt, fault.code);
+        emit ValuationFaultProven(roundId, msg.sender, attempt, fault.code);
         _convict(roundId, msg.sender);
     }
 
@@ -74,7 +74,7 @@ contract ValuationGame is Valuators {
             abi.encode(roundId, attempt, msg.sender, salt, fault.code, fault.t, fault.p, fault.i, fault.j, fault.a)
         );
         uint256 announced = announcedAt[witness];
-        if (announced == 0) revert WitnessMissing(witness);
+        if (announced == 0) revert WitnessUnknown(witness);
         if (block.number <= announced) revert WitnessTooYoung(witness, announced + 1);
     }
 
@@ -112,18 +112,18 @@ contract ValuationGame is Valuators {
             _requireTurn(roundId, game, msg.sender, Mover.Challenger);
             game.challengerClock = _spend(game.challengerClock, game.deadline);
         }
-        if (game.count == MAX_DEMANDS) revert DemandsExhausted(roundId, msg.sender);
+        if (game.count == MAX_DEMANDS) revert TableDemandsExhausted(roundId, msg.sender);
         Tree memory tree = _tree(roundId, valuation, part, number);
         // Whatever the root is, 0 included: what has rows must be shown.
         bool exists = tree.count != 0 && level <= tree.depth && index >> level == 0;
-        if (!exists) revert TargetInvalid(part, level, index);
+        if (!exists) revert TableTargetInvalid(part, level, index);
         game.turn = Mover.Valuator;
         game.count += 1;
         game.deadline = _deadline(game.valuatorClock);
         game.bond += msg.value.toUint96();
         (game.part, game.number, game.level, game.index) = (part, uint16(number), uint8(level), uint32(index));
         _demands[roundId][case_.attempt][msg.sender] = game;
-        emit NodeDemanded(roundId, msg.sender, case_.attempt, part, number, level, index, game.deadline);
+        emit TableDemanded(roundId, msg.sender, case_.attempt, part, number, level, index, game.deadline);
     }
 
     /// @inheritdoc IValuationGame
@@ -137,9 +137,9 @@ contract ValuationGame is Valuators {
         (Demands storage game, Tree memory tree) = _demanded(roundId, valuation, challenger);
         uint256 height = tree.depth - game.level;
         uint256 levels = height < OPENED_LEVELS ? height : OPENED_LEVELS;
-        if (height == 0 || nodes.length != 1 << levels) revert OpeningInvalid(roundId, challenger);
+        if (height == 0 || nodes.length != 1 << levels) revert TableOpeningInvalid(roundId, challenger);
         _answer(roundId, challenger, game, tree, Merkle.rootOf(nodes), path);
-        emit NodeOpened(roundId, challenger, nodes);
+        emit TableOpened(roundId, challenger, nodes);
     }
 
     /// @inheritdoc IValuationGame
@@ -152,11 +152,11 @@ contract ValuationGame is Valuators {
     ) external {
         (Demands storage game, Tree memory tree) = _demanded(roundId, valuation, challenger);
         uint256 length = _leafBytes(tree, game.index);
-        if (game.level != tree.depth || data.length != length) revert OpeningInvalid(roundId, challenger);
+        if (game.level != tree.depth || data.length != length) revert TableOpeningInvalid(roundId, challenger);
         bytes32 leaf;
         if (length != 0) leaf = tree.width == 0 ? ValuationTables.rowLeaf(data) : ValuationTables.leaf(data);
         _answer(roundId, challenger, game, tree, leaf, path);
-        emit LeafRevealed(roundId, challenger, data);
+        emit TableLeafRevealed(roundId, challenger, data);
     }
 
     /// @inheritdoc IValuationGame
@@ -164,7 +164,7 @@ contract ValuationGame is Valuators {
         uint256 attempt = _requirePublished(roundId).attempt;
         Demands storage game = _demands[roundId][attempt][challenger];
         _requireOver(roundId, game, challenger, Mover.Valuator);
-        emit SilenceProven(roundId, challenger, attempt);
+        emit ValuatorSilent(roundId, challenger, attempt);
         _convict(roundId, challenger);
     }
 
@@ -179,7 +179,7 @@ contract ValuationGame is Valuators {
         case_.challenges -= 1;
         _creditBond(case_.valuator, toValuator);
         _creditBond(BURN_ADDRESS, burned);
-        emit ChallengeLapsed(roundId, challenger, toValuator, burned);
+        emit DemandLapsed(roundId, challenger, toValuator, burned);
     }
 
     /// @inheritdoc IValuationGame
@@ -187,11 +187,11 @@ contract ValuationGame is Valuators {
         Case storage case_ = _cases[roundId];
         Demands storage game = _demands[roundId][attempt][challenger];
         bool live = case_.published && case_.attempt == attempt;
-        if (live || game.turn == Mover.None) revert TurnInvalid(roundId, challenger, game.turn);
+        if (live || game.turn == Mover.None) revert DemandTurnInvalid(roundId, challenger, game.turn);
         uint256 amount = game.bond;
         delete _demands[roundId][attempt][challenger];
         _creditBond(challenger, amount);
-        emit BondReleased(roundId, challenger, amount);
+        emit DemandBondReleased(roundId, challenger, amount);
     }
 
     // ── Views ───────────────────────────────────────────────────────────────────────────────────
@@ -278,7 +278,7 @@ contract ValuationGame is Valuators {
         bytes32[] calldata path
     ) private {
         bool shown = path.length == game.level && Merkle.climb(node, game.index, path) == tree.root;
-        if (!shown) revert OpeningInvalid(roundId, challenger);
+        if (!shown) revert TableOpeningInvalid(roundId, challenger);
         game.valuatorClock = _spend(game.valuatorClock, game.deadline);
         game.deadline = _deadline(game.challengerClock);
         game.turn = Mover.Challenger;
@@ -287,13 +287,13 @@ contract ValuationGame is Valuators {
     // ── Turns ───────────────────────────────────────────────────────────────────────────────────
 
     function _requireTurn(uint256 roundId, Demands memory game, address challenger, Mover turn) private view {
-        if (game.turn != turn) revert TurnInvalid(roundId, challenger, game.turn);
-        if (block.timestamp >= game.deadline) revert TurnOver(roundId, game.deadline);
+        if (game.turn != turn) revert DemandTurnInvalid(roundId, challenger, game.turn);
+        if (block.timestamp >= game.deadline) revert DemandTurnOver(roundId, game.deadline);
     }
 
     function _requireOver(uint256 roundId, Demands memory game, address challenger, Mover turn) private view {
-        if (game.turn != turn) revert TurnInvalid(roundId, challenger, game.turn);
-        if (block.timestamp < game.deadline) revert TurnOpen(roundId, game.deadline);
+        if (game.turn != turn) revert DemandTurnInvalid(roundId, challenger, game.turn);
+        if (block.timestamp < game.deadline) revert DemandTurnOpen(roundId, game.deadline);
     }
 
     function _deadline(uint256 left) private view returns (uint40) {

@@ -59,7 +59,7 @@ abstract contract Credits is IDataRounds, ReentrancyGuardTransient {
         amount = _balances[msg.sender];
         if (amount == 0) revert AmountZero();
         _balances[msg.sender] = 0;
-        emit Withdrawn(msg.sender, amount);
+        emit BalanceWithdrawn(msg.sender, amount);
         TOKEN.safeTransfer(msg.sender, amount);
     }
 

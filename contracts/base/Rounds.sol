@@ -230,7 +230,7 @@ abstract contract Rounds is Credits {
 
     function _requireStage(uint256 roundId, Stage stage) internal view returns (Round storage round) {
         round = _rounds[roundId];
-        if (round.stage != stage) revert StageInvalid(roundId, round.stage);
+        if (round.stage != stage) revert RoundStageInvalid(roundId, round.stage);
     }
 
     function _requireBetween(uint256 roundId, uint256 from, uint256 until) internal view {

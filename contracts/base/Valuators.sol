@@ -64,7 +64,7 @@ abstract contract Valuators is IValuationGame, ReentrancyGuardTransient {
         if (amount == 0) revert AmountZero();
         Seat storage seat = _seats[msg.sender];
         seat.staked += amount.toUint128();
-        emit Staked(msg.sender, amount, seat.staked);
+        emit ValuatorStaked(msg.sender, amount, seat.staked);
         TOKEN.safeTransferFrom(msg.sender, address(this), amount);
     }
 
@@ -74,7 +74,7 @@ abstract contract Valuators is IValuationGame, ReentrancyGuardTransient {
         Seat storage seat = _seats[msg.sender];
         _requireFree(seat, amount);
         seat.staked -= uint128(amount);
-        emit Unstaked(msg.sender, amount, seat.staked);
+        emit ValuatorUnstaked(msg.sender, amount, seat.staked);
         TOKEN.safeTransfer(msg.sender, amount);
     }
 

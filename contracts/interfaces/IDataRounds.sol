@@ -186,7 +186,7 @@ interface IDataRounds is IDataCredits {
     );
     event RevenueCredited(uint256 indexed modelId, uint256 amount, uint256 credits);
     event RevenueClaimed(uint256 indexed modelId, address indexed holder, uint256 amount);
-    event Withdrawn(address indexed account, uint256 amount);
+    event BalanceWithdrawn(address indexed account, uint256 amount);
 
     error ConfigInvalid(string field);
     error AmountZero();
@@ -197,13 +197,13 @@ interface IDataRounds is IDataCredits {
     error TermsInvalid(string field);
     /// @notice A model has one round at a time.
     error RoundLive(uint256 modelId, uint256 roundId);
-    error StageInvalid(uint256 roundId, Stage current);
+    error RoundStageInvalid(uint256 roundId, Stage current);
     error PhaseOver(uint256 roundId, uint256 until);
     error PhaseNotOpen(uint256 roundId, uint256 opensAt);
     error CommitmentZero();
-    error CommitmentMismatch(uint256 roundId, uint256 index);
+    error SubmissionMismatch(uint256 roundId, uint256 index);
     error SubmissionsExhausted(uint256 roundId, address owner, uint256 cap);
-    error RoundFull(uint256 roundId, uint256 maxContributions);
+    error ContributionsFull(uint256 roundId, uint256 maxContributions);
     error EndorserShareInvalid(uint256 bps, uint256 max);
     error AuthorizationExpired(uint256 deadline);
     error SignatureInvalid(address owner);

@@ -114,8 +114,8 @@ struct Seat {
 /// A conviction takes the stake: half is the challenger's, half is burned, so convicting oneself costs. Times are
 /// half-open. Nobody has to answer for a valuator in person: answers prove themselves.
 interface IValuationGame {
-    event Staked(address indexed valuator, uint256 amount, uint256 staked);
-    event Unstaked(address indexed valuator, uint256 amount, uint256 staked);
+    event ValuatorStaked(address indexed valuator, uint256 amount, uint256 staked);
+    event ValuatorUnstaked(address indexed valuator, uint256 amount, uint256 staked);
     event RoundClaimed(uint256 indexed roundId, address indexed valuator, uint256 until);
     event ClaimLapsed(uint256 indexed roundId, address indexed valuator, uint256 burned);
     event ValuationPublished(
@@ -128,9 +128,9 @@ interface IValuationGame {
         uint64[] values,
         uint256 windowEnd
     );
-    event FaultAnnounced(bytes32 indexed witness);
-    event FaultProven(uint256 indexed roundId, address indexed challenger, uint256 attempt, uint256 code);
-    event NodeDemanded(
+    event ValuationFaultAnnounced(bytes32 indexed witness);
+    event ValuationFaultProven(uint256 indexed roundId, address indexed challenger, uint256 attempt, uint256 code);
+    event TableDemanded(
         uint256 indexed roundId,
         address indexed challenger,
         uint256 attempt,
@@ -140,9 +140,9 @@ interface IValuationGame {
         uint256 index,
         uint256 deadline
     );
-    event NodeOpened(uint256 indexed roundId, address indexed challenger, bytes32[] nodes);
-    event LeafRevealed(uint256 indexed roundId, address indexed challenger, bytes data);
-    event SilenceProven(uint256 indexed roundId, address indexed challenger, uint256 attempt);
+    event TableOpened(uint256 indexed roundId, address indexed challenger, bytes32[] nodes);
+    event TableLeafRevealed(uint256 indexed roundId, address indexed challenger, bytes data);
+    event ValuatorSilent(uint256 indexed roundId, address indexed challenger, uint256 attempt);
     event ValuatorConvicted(
         uint256 indexed roundId,
         address indexed valuator,
@@ -151,8 +151,8 @@ interface IValuationGame {
         uint256 burned,
         uint256 endBy
     );
-    event ChallengeLapsed(uint256 indexed roundId, address indexed challenger, uint256 toValuator, uint256 burned);
-    event BondReleased(uint256 indexed roundId, address indexed challenger, uint256 amount);
+    event DemandLapsed(uint256 indexed roundId, address indexed challenger, uint256 toValuator, uint256 burned);
+    event DemandBondReleased(uint256 indexed roundId, address indexed challenger, uint256 amount);
     event BondWithdrawn(address indexed account, uint256 amount);
     event RewardWithdrawn(address indexed account, uint256 amount);
 
@@ -173,17 +173,17 @@ interface IValuationGame {
     error WindowPassed(uint256 roundId, uint256 until);
     error ChallengesOpen(uint256 roundId, uint256 open);
     error WitnessKnown(bytes32 witness);
-    error WitnessMissing(bytes32 witness);
+    error WitnessUnknown(bytes32 witness);
     error WitnessTooYoung(bytes32 witness, uint256 provableFrom);
     /// @notice The proof is right, and what it shows is not wrong.
     error FaultMissing(uint256 code);
     error BondTooLow(uint256 given, uint256 needed);
-    error TurnInvalid(uint256 roundId, address challenger, Mover current);
-    error TurnOver(uint256 roundId, uint256 deadline);
-    error TurnOpen(uint256 roundId, uint256 deadline);
-    error DemandsExhausted(uint256 roundId, address challenger);
-    error TargetInvalid(Part part, uint256 level, uint256 index);
-    error OpeningInvalid(uint256 roundId, address challenger);
+    error DemandTurnInvalid(uint256 roundId, address challenger, Mover current);
+    error DemandTurnOver(uint256 roundId, uint256 deadline);
+    error DemandTurnOpen(uint256 roundId, uint256 deadline);
+    error TableDemandsExhausted(uint256 roundId, address challenger);
+    error TableTargetInvalid(Part part, uint256 level, uint256 index);
+    error TableOpeningInvalid(uint256 roundId, address challenger);
     error TransferFailed(address to, uint256 amount);
 
     // ── Stake ───────────────────────────────────────────────────────────────────────────────────

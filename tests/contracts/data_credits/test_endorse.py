@@ -90,7 +90,7 @@ def test_endorse__when_the_test_set_may_be_known__reverts(endorsable):
 
 def test_settle_endorsement__not_settled__reverts(endorsable):
     endorse(endorsable, 1)
-    with refuses("StageInvalid"):
+    with refuses("RoundStageInvalid"):
         end(endorsable, [ONE, ONE])
 
 

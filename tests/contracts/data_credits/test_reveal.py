@@ -64,7 +64,7 @@ def test_reveal__twice__reverts(committed):
     [(OTHER, 10, b"\x5a" * 32), (ROOT, 11, b"\x5a" * 32), (ROOT, 10, ROOT)],
 )
 def test_reveal__something_else__reverts(committed, root, rows, salt):
-    with refuses("CommitmentMismatch"):
+    with refuses("SubmissionMismatch"):
         committed.reveal(0, root, rows, salt)
 
 
@@ -73,7 +73,7 @@ def test_reveal__a_commitment_copied_from_another__cannot_be_opened(data):
     data.submit(ALICE, ROOT)
     data.do(BOB, "submit", 1, data.commitment(ALICE, ROOT), 0)
     data.pass_to("submit")
-    with refuses("CommitmentMismatch"):
+    with refuses("SubmissionMismatch"):
         data.reveal(1, ROOT)
 
 

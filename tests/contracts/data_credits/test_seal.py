@@ -102,7 +102,7 @@ def test_exclude__in_time__leaves_it_out_and_gives_the_deposit_back(revealed):
     assert [revealed.see("placeOf", 1, c) for c in range(2)] == [(1, 0, 11), (2, 11, 12)]
     revealed.do(BOB, "refund", 1, 0)
     assert revealed.see("balanceOf", ALICE) == DEPOSIT
-    with refuses("StageInvalid"):
+    with refuses("RoundStageInvalid"):
         revealed.do(BOB, "refund", 1, 0)
 
 
@@ -144,7 +144,7 @@ def test_number__in_parts__numbers_rows_in_the_order_of_commitments(revealed, li
         (2, 21, 12),
     ]
     assert 33 in revealed.round()
-    with refuses("StageInvalid"):
+    with refuses("RoundStageInvalid"):
         revealed.do(BOB, "number", 1, limit)
 
 
@@ -178,7 +178,7 @@ def test_void_round__being_valued_and_not_by_the_game__reverts(data):
 def test_void_round__twice__reverts(revealed):
     revealed.pass_to("test")
     revealed.do(BOB, "voidRound", 1)
-    with refuses("StageInvalid"):
+    with refuses("RoundStageInvalid"):
         revealed.do(BOB, "voidRound", 1)
 
 

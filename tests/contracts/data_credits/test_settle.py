@@ -41,7 +41,7 @@ def test_settle__not_the_game__reverts(data):
 
 def test_settle__not_sealed__reverts(data):
     data.open()
-    with refuses("StageInvalid"):
+    with refuses("RoundStageInvalid"):
         data.settle([ONE])
 
 
@@ -73,7 +73,7 @@ def test_settle__first_round__leaves_earlier_data_shares_to_the_holder_of_the_mo
 # ── credit ──────────────────────────────────────────────────────────────────────────────────────
 def test_credit__not_settled__reverts(data):
     data.prepare([ALICE])
-    with refuses("StageInvalid"):
+    with refuses("RoundStageInvalid"):
         data.give([ONE], 0)
 
 

@@ -33,7 +33,7 @@ def submit_for(data, signed, deadline=FOREVER, bps=0, owner=ALICE):
 
 # ── submit ──────────────────────────────────────────────────────────────────────────────────────
 def test_submit__no_such_round__reverts(data):
-    with refuses("StageInvalid"):
+    with refuses("RoundStageInvalid"):
         data.submit(ALICE, ROOT)
 
 
@@ -59,7 +59,7 @@ def test_submit__more_than_half_for_endorsers__reverts(data):
 def test_submit__round_full__reverts(data):
     data.open(maxContributions=1)
     data.submit(ALICE, ROOT)
-    with refuses("RoundFull"):
+    with refuses("ContributionsFull"):
         data.submit(BOB, ROOT)
 
 

@@ -118,7 +118,7 @@ def test_demand__window_passed_while_another_plays__reverts(case):
     ],
 )
 def test_demand__no_such_node__reverts(case, part, number, level, index):
-    with refuses("TargetInvalid"):
+    with refuses("TableTargetInvalid"):
         demand(case, part, number, level, index)
 
 
@@ -127,7 +127,7 @@ def test_demand__of_a_table_without_rows__reverts():
     bare = replace(RIGHT.valuation, n=0)
     held.claim()
     held.do(VALUATOR, "publish", 1, bare, VALUES, bytes(32))
-    with refuses("TargetInvalid"):
+    with refuses("TableTargetInvalid"):
         demand(held, valuation=bare)
 
 
@@ -144,7 +144,7 @@ def test_demand__of_a_table_whose_root_is_zero__is_silence():
 
 def test_demand__not_ones_turn__reverts(case):
     demand(case)
-    with refuses("TurnInvalid"):
+    with refuses("DemandTurnInvalid"):
         demand(case)
 
 
@@ -161,7 +161,7 @@ def test_demand__too_many__reverts(case):
     for _ in range(32):
         demand(case, TEST, level=8, index=5)
         reveal(case, TEST, 5)
-    with refuses("DemandsExhausted"):
+    with refuses("TableDemandsExhausted"):
         demand(case)
 
 
@@ -184,33 +184,33 @@ def test_answers__down_to_every_kind_of_leaf__are_accepted(case, part):
 
 
 def test_open_node__no_demand__reverts(case):
-    with refuses("TurnInvalid"):
+    with refuses("DemandTurnInvalid"):
         open_node(case, ORDER, 0, 0)
 
 
 def test_open_node__too_late__reverts(case):
     demand(case)
     case.data.world.set_time(game(case)[2])
-    with refuses("TurnOver"):
+    with refuses("DemandTurnOver"):
         open_node(case, ORDER, 0, 0)
 
 
 def test_open_node__another_node__reverts(case):
     demand(case, ORDER, level=2, index=1)
-    with refuses("OpeningInvalid"):
+    with refuses("TableOpeningInvalid"):
         open_node(case, ORDER, 2, 2)
 
 
 def test_open_node__of_another_table__reverts(case):
     demand(case, SUMS)
-    with refuses("OpeningInvalid"):
+    with refuses("TableOpeningInvalid"):
         open_node(case, ORDER, 0, 0)
 
 
 def test_open_node__of_a_leaf__reverts(case):
     demand(case, TEST, level=8, index=5)
     hashes, depth, _ = tree(TEST)
-    with refuses("OpeningInvalid"):
+    with refuses("TableOpeningInvalid"):
         case.do(
             *(BOB, "openNode", 1, RIGHT.valuation, CHALLENGER),
             *([hashes.node(8, 5)], path_of(hashes, depth, 5)),
@@ -219,14 +219,14 @@ def test_open_node__of_a_leaf__reverts(case):
 
 def test_reveal_leaf__of_an_inner_node__reverts(case):
     demand(case, TEST, level=7, index=5)
-    with refuses("OpeningInvalid"):
+    with refuses("TableOpeningInvalid"):
         reveal(case, TEST, 5)
 
 
 @pytest.mark.parametrize("change", [b"\0", b""])
 def test_reveal_leaf__other_bytes__reverts(case, change):
     demand(case, TEST, level=8, index=5)
-    with refuses("OpeningInvalid"):
+    with refuses("TableOpeningInvalid"):
         reveal(case, TEST, 5, data=change and HELD.test.row(5)[:-1] + change)
 
 
@@ -252,7 +252,7 @@ def test_answer__clocks__each_side_has_its_budget_and_then_the_least_reply(case)
 def test_convict_silent__still_time__reverts(case):
     demand(case)
     case.data.world.set_time(game(case)[2] - 1)
-    with refuses("TurnOpen"):
+    with refuses("DemandTurnOpen"):
         case.do(BOB, "convictSilent", 1, CHALLENGER)
 
 
@@ -260,7 +260,7 @@ def test_convict_silent__the_challengers_turn__reverts(case):
     demand(case)
     open_node(case, ORDER, 0, 0)
     case.data.world.set_time(game(case)[2])
-    with refuses("TurnInvalid"):
+    with refuses("DemandTurnInvalid"):
         case.do(BOB, "convictSilent", 1, CHALLENGER)
 
 
@@ -276,7 +276,7 @@ def test_convict_silent__silence__pays_the_challenger_and_everybody_gets_their_b
         before = case.data.world.evm.get_balance(account)
         case.do(account, "withdrawBond")
         assert case.data.world.evm.get_balance(account) - before == BOND
-    with refuses("TurnInvalid"):
+    with refuses("DemandTurnInvalid"):
         case.do(BOB, "releaseBond", 1, 1, RIVAL)
     assert case.data.world.evm.get_balance(case.data.game) == 0
 
@@ -284,7 +284,7 @@ def test_convict_silent__silence__pays_the_challenger_and_everybody_gets_their_b
 def test_lapse__still_time__reverts(case):
     demand(case)
     open_node(case, ORDER, 0, 0)
-    with refuses("TurnOpen"):
+    with refuses("DemandTurnOpen"):
         case.do(BOB, "lapse", 1, CHALLENGER)
 
 
@@ -302,7 +302,7 @@ def test_lapse__challenger_vanished__costs_its_bond_and_lets_the_round_settle(ca
 
 def test_release_bond__live__reverts(case):
     demand(case)
-    with refuses("TurnInvalid"):
+    with refuses("DemandTurnInvalid"):
         case.do(BOB, "releaseBond", 1, 1, CHALLENGER)
 
 

@@ -65,14 +65,14 @@ def test_prove__another_valuation__reverts(lied):
 
 def test_prove__not_announced__reverts(lied):
     case, valuation, fault = lied
-    with refuses("WitnessMissing"):
+    with refuses("WitnessUnknown"):
         case.prove(valuation, fault)
 
 
 def test_prove__announced_by_another__reverts(lied):
     case, valuation, fault = lied
     case.announce(fault, BOB)
-    with refuses("WitnessMissing"):
+    with refuses("WitnessUnknown"):
         case.prove(valuation, fault)
 
 
@@ -80,7 +80,7 @@ def test_prove__announced_by_another__reverts(lied):
 def test_prove__another_place_than_announced__reverts(lied, change):
     case, valuation, fault = lied
     case.announce(fault)
-    with refuses("WitnessMissing"):
+    with refuses("WitnessUnknown"):
         case.prove(valuation, replace(fault, **change))
 
 
@@ -105,7 +105,7 @@ def test_prove__announced_for_an_earlier_valuation__reverts(lied):
     case.prove(valuation, fault)
     _, false = rounds.falsified(HELD, "distance")
     case.publish(false)
-    with refuses("WitnessMissing"):
+    with refuses("WitnessUnknown"):
         case.prove(valuation, fault)
 
 
