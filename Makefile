@@ -22,7 +22,10 @@ lint:
 # slow ones do not come last
 parallel := -n 2 --no-loadscope-reorder
 
-contracts-test: # each process of Brownie starts and stops an Anvil of its own
+# Each process of Brownie starts and stops an Anvil of its own. The first load after compiling deletes
+# artifacts that nothing of ours needs: it must not be two processes at once
+contracts-test:
+	$(bin)/brownie compile
 	$(bin)/brownie test tests/contracts $(parallel)
 
 python-test:
