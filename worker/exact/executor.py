@@ -220,9 +220,9 @@ def _read_as_int8(program: Program) -> frozenset[int]:
     first = len(program.inputs)
     suited: set[int] = set()
     for tensor_id in reversed(range(first, first + len(program.ops))):
-        readers = [op for op in program.ops if _reads(op, tensor_id)]
+        readers = [index for index, op in enumerate(program.ops) if _reads(op, tensor_id)]
         eight = program.spec_of(tensor_id).dtype == DType.I8
-        if readers and eight and all(_wants_int8(program, op, suited) for op in readers):
+        if readers and eight and all(_wants_int8(program, index, suited) for index in readers):
             suited.add(tensor_id)
     return frozenset(suited)
 
@@ -231,11 +231,12 @@ def _reads(op: Op, tensor_id: int) -> bool:
     return any(o.kind == Kind.ACTIVATION and o.index == tensor_id for o in op.operands)
 
 
-def _wants_int8(program: Program, op: Op, suited: set[int]) -> bool:
+def _wants_int8(program: Program, index: int, suited: set[int]) -> bool:
+    op = program.ops[index]
     if op.opcode == Opcode.DOT:
         return op.lane(0) == op.result.rows and op.operands[1].kind == Kind.CONSTANT
     if op.opcode == Opcode.VIEW:
-        return program.id_of(program.ops.index(op)) in suited
+        return program.id_of(index) in suited  # by place: two operators can be equal
     return False
 
 
