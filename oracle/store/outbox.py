@@ -30,33 +30,8 @@ class SqlOutbox:
         Raises:
             AlreadyPending: a live entry of this kind serves one of these requests.
         """
-        entry = Entry(
-            id=0,
-            kind=kind,
-            request_ids=tuple(request_ids),
-            to=call.to,
-            data=call.data,
-            value=call.value,
-            label=call.label,
-        )
         with self._store.begin() as tx:
-            if pending := _pending(tx, kind, request_ids):
-                raise AlreadyPending(pending)
-            statement = insert(OutboxRow).values(_row_of(entry)).returning(OutboxRow.id)
-            entry_id = tx.session.scalars(statement).one()
-            items = [
-                {
-                    "outbox_id": entry_id,
-                    "position": position,
-                    "request_id": request_id,
-                    "kind": kind,
-                    "live": True,
-                }
-                for position, request_id in enumerate(request_ids)
-            ]
-            if items:
-                tx.session.execute(insert(OutboxItemRow), items)
-            return _entries(tx, OutboxRow.id == entry_id)[0]
+            return add_in(tx, kind, request_ids, call)
 
     def live(self) -> list[Entry]:
         """Return the live entries by id."""
@@ -96,6 +71,36 @@ class SqlOutbox:
         ids = select(OutboxItemRow.outbox_id).where(OutboxItemRow.request_id == request_id)
         with self._store.read() as tx:
             return _entries(tx, OutboxRow.id.in_(ids))
+
+
+def add_in(tx: Transaction, kind: str, request_ids: Sequence[RequestId], call: Call) -> Entry:
+    """Keep a new intent in a transaction that does more than that (see `SqlOutbox.add`)."""
+    entry = Entry(
+        id=0,
+        kind=kind,
+        request_ids=tuple(request_ids),
+        to=call.to,
+        data=call.data,
+        value=call.value,
+        label=call.label,
+    )
+    if pending := _pending(tx, kind, request_ids):
+        raise AlreadyPending(pending)
+    statement = insert(OutboxRow).values(_row_of(entry)).returning(OutboxRow.id)
+    entry_id = tx.session.scalars(statement).one()
+    items = [
+        {
+            "outbox_id": entry_id,
+            "position": position,
+            "request_id": request_id,
+            "kind": kind,
+            "live": True,
+        }
+        for position, request_id in enumerate(request_ids)
+    ]
+    if items:
+        tx.session.execute(insert(OutboxItemRow), items)
+    return _entries(tx, OutboxRow.id == entry_id)[0]
 
 
 def _pending(tx: Transaction, kind: str, request_ids: Sequence[RequestId]) -> Entry | None:
