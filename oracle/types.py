@@ -13,6 +13,7 @@ RequestId = NewType("RequestId", bytes)  # 32 bytes
 Cid = NewType("Cid", str)  # CIDv1, base32
 Amount = NewType("Amount", int)  # token units; 1 dollar = 10**6
 Wei = NewType("Wei", int)
+Credits = NewType("Credits", int)  # of a model's data share; 2**40 = one point of accuracy, about
 Timestamp = NewType("Timestamp", int)  # unix seconds
 Activation = NewType("Activation", int)  # one number inside a model, signed, in 1e-9
 
@@ -70,6 +71,16 @@ class Fault(IntEnum):
     SILENCE = 0
     ACTIVATION_OFF = 1
     MINORITY = 2
+
+
+class Part(IntEnum):
+    """What of a valuation can be demanded on chain (IValuationGame.sol)."""
+
+    ORDER = 0
+    SUMS = 1
+    ROWS = 2
+    DATA = 3  # the data set of a contribution
+    TEST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +222,38 @@ class Stake:
 
 
 @dataclass(frozen=True, slots=True)
+class RoundTerms:
+    """What a model's holder fixes when it opens a round for data (IDataRounds.sol)."""
+
+    features: int  # of a row
+    neighbours: int
+    row_tolerance: int  # squared distance within which a row repeats an earlier one
+    test_tolerance: int  # squared distance within which a row is taken from the test set
+    test_rows: int
+    max_contributions: int
+    max_rows: int  # of one contribution
+    submit_period: int  # seconds, as both that follow
+    reveal_period: int
+    test_period: int
+    reward: Amount  # the opener's part of the valuator's pay
+    test_commitment: Bytes32
+    schema: Bytes32  # SHA-256 of the schema's file
+
+
+@dataclass(frozen=True, slots=True)
+class ValuationRoots:
+    """What a valuator commits to, in the letters of docs/valuation.md (IValuationGame.sol)."""
+
+    N: int  # rows
+    n: int  # rows without a flag
+    T: int  # test points
+    order: Bytes32
+    sums: Bytes32
+    rows: Bytes32
+    values: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
 class BlockRef:
     """One block of the chain, as far as following it goes."""
 
@@ -247,4 +290,7 @@ class Contracts:
     step_verifier: Address
     dispute_game: Address
     committee: Address
+    data_credits: Address
+    valuation_verifier: Address
+    valuation_game: Address
     deployed_at: int  # block number: logs are scanned from here

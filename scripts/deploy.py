@@ -7,6 +7,7 @@ Production deployments go through oracle.chain.deploy.
 import rlp
 from brownie import (
     Committee,
+    DataCredits,
     DisputeGame,
     InferenceMarket,
     ModelAccess,
@@ -15,6 +16,8 @@ from brownie import (
     ProgramRegistry,
     StepVerifier,
     TestDollar,
+    ValuationGame,
+    ValuationVerifier,
     accounts,
 )
 from eth_utils import keccak, to_checksum_address
@@ -24,6 +27,9 @@ DAY = 86_400
 MIN_REPLY, CLOCK = 10, 60  # seconds of a dispute game
 # of the committee: bond (wei), least seat, penalty, seasoning, seed delay (blocks), four periods
 COMMITTEE = (10**15, 20 * 10**6, 10**6, 5, 2, 120, 60, 60, 60)
+DATA = (10 * 10**6, 10**6 // 2, 30 * DAY)  # deposit, fee, longest phase of a round
+# of valuations: stake, forfeit, seconds to value, of a claim, and to challenge
+VALUATION = (50 * 10**6, 5 * 10**6, 3_600, 300, 60)
 
 
 def main():
@@ -36,17 +42,32 @@ def main():
     market_address = created_address(owner, owner.nonce + 2)
     game_address = created_address(owner, owner.nonce + 3)
     committee_address = created_address(owner, owner.nonce + 4)
+    credits_address = created_address(owner, owner.nonce + 5)
+    valuations_address = created_address(owner, owner.nonce + 7)
     access = ModelAccess.deploy(registry, market_address, {"from": owner})
     operators = OperatorRegistry.deploy(token, registry, market_address, 3 * DAY, {"from": owner})
-    modules = {"exactModule": game_address, "committeeModule": committee_address}
+    modules = {
+        "exactModule": game_address,
+        "committeeModule": committee_address,
+        "dataCredits": credits_address,
+    }
     fixed = config(token, registry, access, operators, treasury, **modules)
     market = InferenceMarket.deploy(fixed, {"from": owner})
     rules = (market, registry, verifier, MIN_REPLY, CLOCK)
     game = DisputeGame.deploy(rules, {"from": owner})
     committee = Committee.deploy((market, *COMMITTEE), {"from": owner})
-    places = (market.address, game.address, committee.address)
-    assert places == (market_address, game_address, committee_address)
-    return token, registry, access, operators, market, programs, verifier, game, committee
+    credits = DataCredits.deploy((market, valuations_address, *DATA), {"from": owner})
+    judge = ValuationVerifier.deploy(credits, {"from": owner})
+    fixed = (credits, judge, *VALUATION, MIN_REPLY, CLOCK)
+    valuations = ValuationGame.deploy(fixed, {"from": owner})
+    places = (market, game, committee, credits, valuations)
+    computed = (
+        *(market_address, game_address, committee_address),
+        *(credits_address, valuations_address),
+    )
+    assert tuple(place.address for place in places) == computed
+    parts = (token, registry, access, operators, market, programs, verifier, game, committee)
+    return *parts, credits, judge, valuations
 
 
 def config(token, registry, access, operators, treasury, **changes):

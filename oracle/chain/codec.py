@@ -30,6 +30,9 @@ NAMES = (
     "StepVerifier",
     "DisputeGame",
     "Committee",
+    "DataCredits",
+    "ValuationVerifier",
+    "ValuationGame",
 )
 
 _REQUEST_WORDS = ("uint256",) * 3 + ("bytes32",) * 4 + ("uint256",)

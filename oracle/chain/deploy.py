@@ -10,15 +10,18 @@ from eth_utils.crypto import keccak
 from oracle.chain import artifacts
 from oracle.chain.codec import abi_type, address, plain
 from oracle.chain.committee import Committee, CommitteeConfig
+from oracle.chain.data_credits import DataConfig, DataCredits
 from oracle.chain.dispute_game import DisputeGame, GameConfig
 from oracle.chain.inference_market import InferenceMarket, MarketConfig
 from oracle.chain.rpc import Node, RpcError, hexbytes, quantity
+from oracle.chain.valuation_game import ValuationConfig, ValuationGame
 from oracle.chain.wallet import Wallet
 from oracle.errors import ConfigInvalid, PermanentError
 from oracle.types import ZERO_ADDRESS, Address, Amount, Contracts, Wei
 
 _DOLLAR = 10**6
 _HOUR = 3600
+_DAY = 24 * _HOUR
 _GAME_TURNS = 28  # of the longest game, and two to spare: DisputeGame's constructor asks the same
 _ROUNDS = 3  # of votes about a float answer
 
@@ -54,7 +57,15 @@ class DeployConfig:
         seed_delay: blocks between a challenge and the block that draws its committee.
         draw_period, commit_period, reveal_period, tally_period: seconds of a committee's dispute;
             max_dispute_age exceeds them, all rounds taken together.
-        data_credits: module; zero = none.
+        data_deposit: what a data set's owner gets back when it was worth something.
+        data_fee: what a data set costs; part of the valuator's pay.
+        max_period: seconds that a phase of a round for data may last at the most.
+        valuation_stake: locked behind each valuation; valuation_forfeit is lost of it by who
+            takes a round and publishes nothing.
+        valuing_period: seconds after which a round that nobody values may be voided.
+        valuation_claim_period: seconds that a valuator has for one round.
+        valuation_window: seconds in which a valuation can be challenged. min_reply and clock
+            hold for its challenges, too.
     """
 
     token: Address = ZERO_ADDRESS
@@ -79,7 +90,14 @@ class DeployConfig:
     commit_period: int = 60
     reveal_period: int = 60
     tally_period: int = 60
-    data_credits: Address = ZERO_ADDRESS
+    data_deposit: Amount = Amount(10 * _DOLLAR)  # noqa: RUF009
+    data_fee: Amount = Amount(_DOLLAR // 2)  # noqa: RUF009
+    max_period: int = 30 * _DAY
+    valuation_stake: Amount = Amount(50 * _DOLLAR)  # noqa: RUF009
+    valuation_forfeit: Amount = Amount(5 * _DOLLAR)  # noqa: RUF009
+    valuing_period: int = _HOUR
+    valuation_claim_period: int = 300
+    valuation_window: int = 60
 
     def __post_init__(self) -> None:
         longest = 2 * self.clock + _GAME_TURNS * self.min_reply
@@ -121,8 +139,8 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         raise ConfigInvalid(f"there is no token at {token}")
     programs, verifier = _create(wallet, "ProgramRegistry"), _create(wallet, "StepVerifier")
     nonce = wallet.next_nonce()
-    registry, access, operators, market, game, committee = (
-        created_address(wallet.address, nonce + i) for i in range(6)
+    registry, access, operators, market, game, committee, credits, judge, valuations = (
+        created_address(wallet.address, nonce + i) for i in range(9)
     )
     window = (config.min_challenge_window, config.max_challenge_window)
     _create(wallet, "ModelRegistry", programs, *window, at=registry)
@@ -134,7 +152,7 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         registry=registry,
         access=access,
         operators=operators,
-        data_credits=config.data_credits,
+        data_credits=credits,
         exact_module=game,
         committee_module=committee,
         treasury=wallet.address if config.treasury == ZERO_ADDRESS else config.treasury,
@@ -151,6 +169,9 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
     rules = GameConfig(market, registry, verifier, config.min_reply, config.clock)
     _create(wallet, "DisputeGame", rules, at=game)
     _create(wallet, "Committee", _committee(config, market), at=committee)
+    _create(wallet, "DataCredits", _data(config, market, valuations), at=credits)
+    _create(wallet, "ValuationVerifier", credits, at=judge)
+    _create(wallet, "ValuationGame", _valuation(config, credits, judge), at=valuations)
     contracts = Contracts(
         chain_id=chain_id,
         token=token,
@@ -162,6 +183,9 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         step_verifier=verifier,
         dispute_game=game,
         committee=committee,
+        data_credits=credits,
+        valuation_verifier=judge,
+        valuation_game=valuations,
         deployed_at=deployed_at,
     )
     verify(wallet.rpc, contracts)
@@ -189,6 +213,9 @@ def verify(rpc: Node, contracts: Contracts) -> None:
         "StepVerifier": contracts.step_verifier,
         "DisputeGame": contracts.dispute_game,
         "Committee": contracts.committee,
+        "DataCredits": contracts.data_credits,
+        "ValuationVerifier": contracts.valuation_verifier,
+        "ValuationGame": contracts.valuation_game,
     }
     codes = rpc.batch([("eth_getCode", place, "latest") for place in places.values()])
     for (name, place), code in zip(places.items(), codes, strict=True):
@@ -200,8 +227,9 @@ def verify(rpc: Node, contracts: Contracts) -> None:
             )
     config = InferenceMarket(rpc, contracts.inference_market).config()
     named = (config.token, config.registry, config.access, config.operators)
-    modules = (config.exact_module, config.committee_module)
-    if named != tuple(places.values())[:4] or modules != tuple(places.values())[-2:]:
+    modules = (config.exact_module, config.committee_module, config.data_credits)
+    wanted = (contracts.dispute_game, contracts.committee, contracts.data_credits)
+    if named != tuple(places.values())[:4] or modules != wanted:
         raise DeploymentFailed(f"the market at {contracts.inference_market} names {config}")
     game = DisputeGame(rpc, contracts.dispute_game).config()
     if (game.market, game.verifier) != (contracts.inference_market, contracts.step_verifier):
@@ -209,6 +237,13 @@ def verify(rpc: Node, contracts: Contracts) -> None:
     committee = Committee(rpc, contracts.committee).config()
     if committee.market != contracts.inference_market:
         raise DeploymentFailed(f"the committee at {contracts.committee} names {committee}")
+    data = DataCredits(rpc, contracts.data_credits).config()
+    if (data.market, data.game) != (contracts.inference_market, contracts.valuation_game):
+        raise DeploymentFailed(f"the data credits at {contracts.data_credits} name {data}")
+    values = ValuationGame(rpc, contracts.valuation_game).config()
+    places_of_game = (values.data_credits, values.verifier)
+    if places_of_game != (contracts.data_credits, contracts.valuation_verifier):
+        raise DeploymentFailed(f"the valuation game at {contracts.valuation_game} names {values}")
 
 
 def _committee(config: DeployConfig, market: Address) -> CommitteeConfig:
@@ -223,6 +258,24 @@ def _committee(config: DeployConfig, market: Address) -> CommitteeConfig:
         commit_period=config.commit_period,
         reveal_period=config.reveal_period,
         tally_period=config.tally_period,
+    )
+
+
+def _data(config: DeployConfig, market: Address, game: Address) -> DataConfig:
+    return DataConfig(market, game, config.data_deposit, config.data_fee, config.max_period)
+
+
+def _valuation(config: DeployConfig, credits: Address, verifier: Address) -> ValuationConfig:
+    return ValuationConfig(
+        data_credits=credits,
+        verifier=verifier,
+        stake=config.valuation_stake,
+        forfeit=config.valuation_forfeit,
+        valuing_period=config.valuing_period,
+        claim_period=config.valuation_claim_period,
+        challenge_window=config.valuation_window,
+        min_reply=config.min_reply,
+        clock=config.clock,
     )
 
 

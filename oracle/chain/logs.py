@@ -1,4 +1,4 @@
-"""Raw logs: from the node's JSON to `Log`, and from `Log` to an event of events.py.
+"""Raw logs: from the node's JSON to `Log`, and from `Log` to an event of events/.
 
 Readers are built once from the generated ABIs and the event classes' types. One log costs a
 dictionary look-up and a slice per word; nothing is decoded that nobody asks for.
@@ -9,7 +9,7 @@ import re
 import typing
 from binascii import unhexlify
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -187,9 +187,20 @@ def _read(kind: Any, base: int) -> _ReadAt:
         read = lambda w, at: _tail(w, base + _number(w, at))  # noqa: E731
     elif kind is str:  # whatever a stranger wrote: never let it stop a reader
         read = lambda w, at: _tail(w, base + _number(w, at)).decode(errors="replace")  # noqa: E731
+    elif kind == tuple[int, ...]:
+        read = lambda w, at: tuple(map(int.from_bytes, _list(w, base + _number(w, at))))  # noqa: E731
+    elif is_dataclass(kind):
+        read = _read_struct(kind)
     elif isinstance(kind, type) and issubclass(kind, bool | IntEnum):
         read = lambda w, at: kind(_number(w, at))  # noqa: E731
     return read
+
+
+def _read_struct(kind: Any) -> _ReadAt:
+    """Return the reader of a struct of single words, in the order of its fields."""
+    hints = typing.get_type_hints(kind)
+    reads = [(_read(hints[f.name], 0), 32 * n) for n, f in enumerate(fields(kind))]
+    return lambda w, at: kind(*[read(w, at + offset) for read, offset in reads])
 
 
 def _number(words: bytes, at: int) -> int:

@@ -1,4 +1,4 @@
-"""Revert data to an error that a person can act on. The words are in sentences.py."""
+"""Revert data to an error that a person can act on. The words are in sentences/."""
 
 import functools
 import string
@@ -31,6 +31,7 @@ _PANICS = {
     0x41: "too much memory",
 }
 _TURNS = ("nobody's", "the challenger's", "the trace", "a node or leaves", "a step")
+_STATUSES = ("unknown", "committed", "revealed", "excluded", "displaced", "closed")
 _REVERTED = 3  # JSON-RPC code of a reverted execution
 _SPANS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
@@ -100,8 +101,8 @@ def decode(data: bytes, clock: Callable[[], float] = time.time) -> ContractError
     return ContractError(
         name,
         values,
-        words.format(sentence.message, **values),
-        hint=words.format(sentence.hint, **values),
+        words.format(sentence.message, *values.values(), **values),
+        hint=words.format(sentence.hint, *values.values(), **values),
         retry_at=retry_at,
     )
 
@@ -126,7 +127,7 @@ def from_rpc(error: RpcError) -> ContractError | None:
 
 
 class _Words(string.Formatter):
-    """Formats values as sentences.py names the ways."""
+    """Formats values as sentences/ names the ways."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -170,6 +171,9 @@ _SHOWN: Mapping[str, Callable[[Any], str]] = {
     "key": lambda digest: f"0x{digest.hex()}",
     "policy": lambda policy: Policy(policy).name.lower().replace("_", "-"),
     "turn": lambda turn: _TURNS[turn],
+    "mover": lambda mover: ("nobody's", "the challenger's", "the valuator's")[mover],
+    "round": lambda stage: ("unknown", "collecting", "being valued", "settled", "void")[stage],
+    "contribution": lambda status: _STATUSES[status],
     "stage": lambda stage: ("undisputed", "not drawn yet", "voting", "closed")[stage],
     "panic": lambda code: _PANICS.get(code, f"panic {code:#04x}"),
 }

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from oracle.chain import deploy
 from oracle.chain.committee import Committee
+from oracle.chain.data_credits import DataCredits
 from oracle.chain.dispute_game import DisputeGame
 from oracle.chain.inference_market import InferenceMarket
 from oracle.chain.model_access import ModelAccess
@@ -13,6 +14,7 @@ from oracle.chain.operator_registry import OperatorRegistry
 from oracle.chain.program_registry import ProgramRegistry
 from oracle.chain.rpc import Node, Rpc
 from oracle.chain.test_dollar import TestDollar
+from oracle.chain.valuation_game import ValuationGame
 from oracle.chain.wallet import Wallet
 from oracle.config import Settings
 from oracle.ipfs.client import IpfsClient
@@ -38,6 +40,8 @@ class Context:
     programs: ProgramRegistry
     game: DisputeGame
     committee: Committee
+    credits: DataCredits
+    valuations: ValuationGame
     token: TestDollar
     history: History
 
@@ -72,6 +76,8 @@ class Context:
             programs=ProgramRegistry(rpc, contracts.program_registry),
             game=DisputeGame(rpc, contracts.dispute_game),
             committee=Committee(rpc, contracts.committee),
+            credits=DataCredits(rpc, contracts.data_credits),
+            valuations=ValuationGame(rpc, contracts.valuation_game),
             token=TestDollar(rpc, contracts.token),
             history=History(rpc, contracts, HistoryCache(settings.home / "cache" / "history", rpc)),
         )

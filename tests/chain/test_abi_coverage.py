@@ -9,8 +9,17 @@ from typing import Any
 import pytest
 import typer
 
-from oracle.chain import artifacts, codec, logs, sentences
+from oracle.chain import artifacts, codec, logs
 from oracle.chain.committee import Ballot, Committee, CommitteeConfig, Dispute, Seat
+from oracle.chain.data_credits import (
+    Contribution,
+    DataConfig,
+    DataCredits,
+    Endorsement,
+    Place,
+    Round,
+    Standing,
+)
 from oracle.chain.dispute_game import Challenge, DisputeGame, GameConfig, Receipt
 from oracle.chain.inference_market import InferenceMarket, MarketConfig
 from oracle.chain.model_access import ModelAccess
@@ -19,15 +28,23 @@ from oracle.chain.operator_registry import OperatorRegistry
 from oracle.chain.program_registry import ProgramRegistry, StepVerifier
 from oracle.chain.sentences import SENTENCES
 from oracle.chain.test_dollar import TestDollar
+from oracle.chain.valuation_game import (
+    Case,
+    Demands,
+    ValuationConfig,
+    ValuationGame,
+    ValuationVerifier,
+)
 from oracle.cli.app import build
 from oracle.exact.steps import ExactClaim, Step, TensorProof
-from oracle.types import Claim, Delivery, Grant, Order, Stake
+from oracle.types import Claim, Delivery, Grant, Order, RoundTerms, Stake, ValuationRoots
 
 WRAPPERS = {
     cls.NAME: cls
     for cls in (
         *(ModelRegistry, ModelAccess, OperatorRegistry, InferenceMarket, TestDollar),
         *(ProgramRegistry, StepVerifier, DisputeGame, Committee),
+        *(DataCredits, ValuationVerifier, ValuationGame),
     )
 }
 STRUCTS = {
@@ -48,7 +65,19 @@ STRUCTS = {
     "Step": Step,
     "TensorProof": TensorProof,
     "ExactClaim": ExactClaim,
+    "DataConfig": DataConfig,
+    "RoundTerms": RoundTerms,
+    "Round": Round,
+    "Contribution": Contribution,
+    "Place": Place,
+    "Standing": Standing,
+    "Endorsement": Endorsement,
+    "ValuationConfig": ValuationConfig,
+    "Valuation": ValuationRoots,
+    "Case": Case,
+    "Demands": Demands,
 }
+INTERFACES = {"ProgramRegistry": "IPrograms", "DataCredits": "IDataRounds"}
 # of libraries beneath, without a use of their own
 NOT_WRAPPED = {"eip712Domain"}
 
@@ -75,7 +104,7 @@ def test_wrappers__every_function_of_the_abi__has_a_method(contract: str, functi
 
 def test_wrappers__every_interface__is_covered_by_its_contract() -> None:
     for contract in codec.NAMES:
-        interface = {"ProgramRegistry": "IPrograms"}.get(contract, "I" + contract)
+        interface = INTERFACES.get(contract, "I" + contract)
         if contract == "TestDollar":
             continue
 
@@ -105,7 +134,7 @@ def reads(reader: Any, item: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("item", [i for _, i in items("error")], ids=lambda i: i["name"])
 def test_sentences__every_error_of_every_abi__uses_its_arguments(item: dict[str, Any]) -> None:
     sentence = SENTENCES[item["name"]]
-    known = {i["name"] for i in item["inputs"]}
+    known = {i["name"] for i in item["inputs"]} | set(map(str, range(len(item["inputs"]))))
     used = {
         name
         for text in (sentence.message, sentence.hint)
@@ -118,8 +147,8 @@ def test_sentences__every_error_of_every_abi__uses_its_arguments(item: dict[str,
 
 
 def hinted_commands() -> set[str]:
-    folder = Path(sentences.__file__).parent
-    text = "".join(path.read_text() for path in folder.glob("*.py"))
+    folder = Path(artifacts.__file__).parent
+    text = "".join(path.read_text() for path in folder.rglob("*.py"))
     return set(re.findall(r"`tallystick ((?:[a-z]+ ?)+)", text))
 
 
@@ -144,4 +173,4 @@ def test_types__fields_of_a_struct__in_the_order_of_solidity(struct: str) -> Non
         if (names := find([*item["inputs"], *item["outputs"]])) is not None
     )
     ours = [f.name for f in fields(STRUCTS[struct])]
-    assert [snake(name) for name in found] == ours
+    assert [name if name in ("N", "n", "T") else snake(name) for name in found] == ours

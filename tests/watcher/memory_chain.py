@@ -18,7 +18,7 @@ from oracle.types import Address, BlockRef, Bytes32, Contracts, Log, Timestamp
 
 GENESIS_TIME = 990
 CONTRACTS = Contracts(
-    31337, *(Address("0x" + f"{i:02x}" * 20) for i in range(1, 10)), deployed_at=1
+    31337, *(Address("0x" + f"{i:02x}" * 20) for i in range(1, 13)), deployed_at=1
 )
 
 

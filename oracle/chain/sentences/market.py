@@ -1,20 +1,6 @@
-"""What each contract error means, in English, and what to do next. One table, nothing else.
+"""Errors of the market and its registries."""
 
-A placeholder is an argument of the error; what follows the colon says how to show it: `usd` an
-amount of the token, `eth` wei, `time` unix seconds, `span` seconds, `id` a digest (shortened),
-`key` a request id. A third column holds the argument, or `True`, where time alone heals the error.
-"""
-
-from typing import NamedTuple
-
-
-class Sentence(NamedTuple):
-    """How one error reads."""
-
-    message: str
-    hint: str = ""
-    heals_at: str | bool = False  # argument with the time, or True: later, at no known time
-
+from oracle.chain.sentences.sentence import Sentence
 
 _S = Sentence
 _OWNER = "only the holder of the model's token may; `tallystick model show {modelId}` names it"
@@ -22,7 +8,7 @@ _WIRING = "the contracts are wired to one market at deployment; use its function
 _GRANT = "apply with `tallystick access apply {modelId}`, or ask an admin of the model"
 _SHOW = "look at it with `tallystick request show {requestId:key}`"
 
-SENTENCES: dict[str, Sentence] = {
+MARKET: dict[str, Sentence] = {
     # ── Registry ────────────────────────────────────────────────────────────────────────────────
     "ModelUnknown": _S("There is no model {modelId}.", "`tallystick model list` shows all"),
     "VersionUnknown": _S(
@@ -116,8 +102,8 @@ SENTENCES: dict[str, Sentence] = {
     ),
     "EndpointTooLong": _S("The endpoint has {length} bytes; {max} is the most."),
     "StakeInsufficient": _S(
-        "Operator {operator} has {free:usd} of free stake; {needed:usd} is needed.",
-        "stake more with `tallystick operator stake`, or wait until deliveries settle",
+        "{0} has {free:usd} of free stake; {needed:usd} is needed.",
+        "stake more (`tallystick operator stake`), or wait until what is locked is settled",
         True,
     ),
     "LockInsufficient": _S(
@@ -153,7 +139,7 @@ SENTENCES: dict[str, Sentence] = {
         "ask for a free lane, or leave the choice to the client",
     ),
     "SignatureInvalid": _S(
-        "The signature is not by {requester}.", "is it for this chain and this contract?"
+        "The signature is not by {0}.", "is it for this chain and this contract?"
     ),
     "SignatureExpired": _S("The signature was valid until {deadline:time}.", "sign again"),
     "NonceStale": _S(
@@ -240,177 +226,4 @@ SENTENCES: dict[str, Sentence] = {
     "CallbackGasMissing": _S(
         "{available} gas is left for the callback; {needed} is needed.", "send with more gas"
     ),
-    # ── Programs of exact models ────────────────────────────────────────────────────────────────
-    "ProgramLengthInvalid": _S("The program has {words} words; its header says {expected}."),
-    "HeaderInvalid": _S("The program's header {header} is not one of format 1."),
-    "InputInvalid": _S("Input {input} of the program is not a tensor: its spec is {spec}."),
-    "OperatorInvalid": _S(
-        "Operator {op} of the program breaks a rule: {part}.", "docs/exact.md, sections 3 and 4"
-    ),
-    "ProgramAlreadyRegistered": _S("The program {modelRoot:id} is already registered."),
-    "ProofInvalid": _S(
-        "The proof does not fit what the chain knows: {part}.",
-        "was it made for this very answer and trace?",
-    ),
-    "PositionInvalid": _S("Operator {op} of the program wrote no element [{row}, {col}]."),
-    # ── Disputes of exact answers ───────────────────────────────────────────────────────────────
-    "ChallengeExists": _S("{challenger} already challenges the answer to {requestId:id}."),
-    "ChallengeMissing": _S("{challenger} does not challenge the answer to {requestId:id}."),
-    "TurnInvalid": _S(
-        "In the challenge of {requestId:id} by {challenger} it is time for another move: its turn "
-        "is {current:turn}."
-    ),
-    "TurnOver": _S("The turn in the challenge of {requestId:id} was over {deadline:time}."),
-    "TurnOpen": _S(
-        "The turn in the challenge of {requestId:id} lasts until {deadline:time}.",
-        "wait",
-        "deadline",
-    ),
-    "CallerNotOperator": _S("{caller} did not deliver the answer to {requestId:id}."),
-    "RecordMismatch": _S(
-        "This is not the record of version {version} of model {modelId}, or it is not exact.",
-        "`tallystick model versions {modelId}`",
-    ),
-    "TraceMissing": _S(
-        "The trace of the answer to {requestId:id} is not on chain.",
-        "demand it: challenge without a witness",
-    ),
-    "TraceAlreadyCommitted": _S("The trace of the answer to {requestId:id} is on chain already."),
-    "LeavesInvalid": _S("{given} hashes were shown; {expected} are needed."),
-    "DemandsExhausted": _S("{challenger} has used up its demands about {requestId:id}."),
-    "TargetInvalid": _S("There is no node or element ({op}, {level}, {index}) to show."),
-    "OpeningInvalid": _S(
-        "What was shown does not fit the answer to {requestId:id}, or not what was demanded."
-    ),
-    "WitnessMissing": _S(
-        "{challenger} committed to no fault in the answer to {requestId:id}.",
-        "prove an element of leaves that were revealed to this challenge",
-    ),
-    "WitnessMismatch": _S(
-        "{challenger} committed to another fault in the answer to {requestId:id}, or with "
-        "another salt."
-    ),
-    "WitnessTooYoung": _S(
-        "The fault in the answer to {requestId:id} can be proven from block {provableFrom} on.",
-        "wait a block",
-        True,
-    ),
-    "StepConsistent": _S("Element [{row}, {col}] of operator {op} is right."),
-    "StepInconsistent": _S("Element [{row}, {col}] of operator {op} is wrong."),
-    "ReceiptInvalid": _S("The receipt for {requestId:id} is not signed by {signer}."),
-    "ReceiptsAgree": _S("What the operator signed for {requestId:id} does not contradict itself."),
-    "RequestLive": _S(
-        "The request {requestId:id} has not ended.", "the bond is free after its verdict", True
-    ),
-    # ── Committee ───────────────────────────────────────────────────────────────────────────────
-    "RuntimeClassInvalid": _S(
-        "Version {version} of model {modelId} cannot be given the runtime class {runtimeClass:id}.",
-        "it is named once, and zero is the general class that every version starts with",
-    ),
-    "SeatTooSmall": _S(
-        "A seat with {stake:usd} is too small; {needed:usd} is the least.", "stake more"
-    ),
-    "SeatLeaving": _S(
-        "{member} is leaving the class {runtimeClass:id} until {releaseAt:time}.",
-        "finish leaving first",
-        "releaseAt",
-    ),
-    "SeatMissing": _S("{member} has no such seat in the class {runtimeClass:id}."),
-    "SeatBound": _S(
-        "The stake of {member} in the class {runtimeClass:id} is free {releaseAt:time}.",
-        "wait",
-        "releaseAt",
-    ),
-    "PoolTooSmall": _S(
-        "The class {runtimeClass:id} has {eligible:usd} of stake that could be drawn; "
-        "{needed:usd} is needed.",
-        "members must enlist before an answer is challenged",
-    ),
-    "DisputeExists": _S(
-        "The answer to {requestId:id} has had its dispute already.",
-        "`tallystick committee show {requestId:key}`",
-    ),
-    "StageInvalid": _S(
-        "The dispute about {requestId:id} is not in the stage that this call needs, but "
-        "{current:stage}.",
-        "`tallystick committee show {requestId:key}`",
-    ),
-    "SeedPending": _S(
-        "The committee about {requestId:id} can be drawn after block {seedBlock}.",
-        "wait a few blocks",
-        True,
-    ),
-    "DrawOver": _S(
-        "The committee about {requestId:id} had to be drawn until {drawUntil:time}.",
-        "the dispute lapses now, and with it the challenger's bond",
-    ),
-    "DrawOpen": _S(
-        "The committee about {requestId:id} can be drawn until {drawUntil:time}.",
-        "draw it",
-        "drawUntil",
-    ),
-    "CommitOver": _S("Votes about {requestId:id} could be committed to until {commitUntil:time}."),
-    "RevealNotOpen": _S(
-        "Votes about {requestId:id} can be revealed from {opensAt:time} on.", "wait", "opensAt"
-    ),
-    "RevealOver": _S("Votes about {requestId:id} could be revealed until {revealUntil:time}."),
-    "RoundOpen": _S(
-        "The round about {requestId:id} can be tallied from {revealUntil:time} on.",
-        "wait",
-        "revealUntil",
-    ),
-    "RoundNotTallied": _S("Round {round} about {requestId:id} has not been tallied.", "tally it"),
-    "RoundFull": _S("Twelve members with lower hashes vote in round {round} about {requestId:id}."),
-    "MemberNotDrawn": _S("{member} was not drawn in round {round} about {requestId:id}."),
-    "MemberExcluded": _S("{member} has an interest in {requestId:id} and may not vote on it."),
-    "MemberNotSilent": _S("{member} was not silent in round {round} about {requestId:id}."),
-    "CommitmentZero": _S("A commitment of zero is none."),
-    "CommitmentExists": _S("{member} has committed to a vote about {requestId:id} already."),
-    "CommitmentMissing": _S("{member} has committed to no vote about {requestId:id}."),
-    "CommitmentMismatch": _S(
-        "This is not the vote about {requestId:id} that {member} committed to."
-    ),
-    "FindingInvalid": _S("A vote needs a finding, not {given}."),
-    "VoteRevealedAlready": _S("{member} has revealed its vote about {requestId:id} already."),
-    # ── OpenZeppelin: EIP-6093 and helpers ──────────────────────────────────────────────────────
-    "ERC20InsufficientBalance": _S(
-        "{sender} has {balance:usd}; {needed:usd} is needed.", "`tallystick wallet fund`"
-    ),
-    "ERC20InsufficientAllowance": _S(
-        "{spender} may take {allowance:usd}; {needed:usd} is needed.", "approve it first"
-    ),
-    "ERC20InvalidSender": _S("Tokens cannot come from {sender}."),
-    "ERC20InvalidReceiver": _S("Tokens cannot go to {receiver}."),
-    "ERC20InvalidApprover": _S("{approver} cannot approve anything."),
-    "ERC20InvalidSpender": _S("{spender} cannot be approved."),
-    "ERC721InvalidOwner": _S("{owner} cannot own a model."),
-    "ERC721NonexistentToken": _S("There is no model {tokenId}.", "`tallystick model list`"),
-    "ERC721IncorrectOwner": _S("{sender} does not own model {tokenId}; {owner} does."),
-    "ERC721InvalidSender": _S("A model cannot come from {sender}."),
-    "ERC721InvalidReceiver": _S("A model cannot go to {receiver}."),
-    "ERC721InsufficientApproval": _S("{operator} may not transfer model {tokenId}."),
-    "ERC721InvalidApprover": _S("{approver} cannot approve anything."),
-    "ERC721InvalidOperator": _S("{operator} cannot be approved."),
-    "ERC2612ExpiredSignature": _S("The permit was valid until {deadline:time}.", "sign again"),
-    "ERC2612InvalidSigner": _S("The permit is signed by {signer}, not by {owner}."),
-    "ERC3009InvalidAuthorizationTime": _S(
-        "The signed payment is valid after {validAfter:time} and before {validBefore:time}."
-    ),
-    "ERC3009InvalidSignature": _S("The signed payment is not signed by its payer."),
-    "ERC3009UsedAuthorization": _S(
-        "The signed payment {nonce:id} of {authorizer} is used or cancelled."
-    ),
-    "FaucetAmountTooHigh": _S("The faucet gives {max:usd} at a time, not {amount:usd}."),
-    "SafeCastOverflowedUintDowncast": _S("{value} does not fit {bits} bits."),
-    "InvalidAccountNonce": _S("The next nonce of {account} is {currentNonce}.", "sign again"),
-    "ECDSAInvalidSignature": _S("The signature is invalid."),
-    "ECDSAInvalidSignatureLength": _S("The signature has {length} bytes; 65 are needed."),
-    "ECDSAInvalidSignatureS": _S("The signature is malleable (s = {s:id}).", "use the lower s"),
-    "InvalidShortString": _S("A short string is malformed."),
-    "StringTooLong": _S("The string {str} is too long."),
-    "SafeERC20FailedOperation": _S("The token {token} refused the transfer."),
-    "ReentrancyGuardReentrantCall": _S("The contract was called while it was busy."),
-    "CheckpointUnorderedInsertion": _S("The chain's clock went backwards."),
-    "Error": _S("The contract said: {reason}."),
-    "Panic": _S("The contract failed an internal check: {code:panic}."),
 }
