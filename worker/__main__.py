@@ -1,4 +1,5 @@
-"""`python -m worker --role infer|submit|respond|vote`: one process group of an operator or voter.
+"""`python -m worker --role infer|submit|respond|vote|value`: one process group of an
+operator, voter or valuator.
 
 Settings come from the environment and network.json (see `oracle.config`). SIGTERM finishes what is
 under way and exits with 0.
@@ -16,7 +17,8 @@ from oracle.errors import TallystickError
 def main(argv: list[str] | None = None) -> int:
     """Parse, configure, serve; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
-    parser.add_argument("--role", choices=("infer", "submit", "respond", "vote"), required=True)
+    roles = ("infer", "submit", "respond", "vote", "value")
+    parser.add_argument("--role", choices=roles, required=True)
     parser.add_argument("--processes", type=int, default=0, help="infer only; 0 = what fits")
     arguments = parser.parse_args(argv)
     try:
@@ -26,6 +28,8 @@ def main(argv: list[str] | None = None) -> int:
             return _infer(settings, arguments.processes)
         if arguments.role == "vote":
             return _vote(settings)
+        if arguments.role == "value":
+            return _value(settings)
         return _respond(settings) if arguments.role == "respond" else _submit(settings)
     except TallystickError as error:
         hint = f"\n  {error.hint}" if error.hint else ""
@@ -60,6 +64,12 @@ def _vote(settings: Settings) -> int:
     from worker import vote_process  # noqa: PLC0415 - only this role votes
 
     return vote_process.run(settings)
+
+
+def _value(settings: Settings) -> int:
+    from worker.valuation import task  # noqa: PLC0415 - only this role values data
+
+    return task.run(settings)
 
 
 if __name__ == "__main__":

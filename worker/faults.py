@@ -3,7 +3,8 @@
 `TALLYSTICK_FAULT` names them, separated by commas:
 
 * `output-byte`: one byte of every exact answer is changed, and of the trace that stands behind it;
-* `withhold`: no traces are served and no demands answered.
+* `withhold`: no traces or tables are served and no demands answered;
+* `false-value`: a valuator inflates the value of the worst contribution (worker/valuation/lies.py).
 
 Whoever sets it loses stake. Every process that obeys says so when it starts.
 """
@@ -22,8 +23,9 @@ from worker.runtimes.base import Files, Params, Runtime
 
 OUTPUT_BYTE = "output-byte"
 WITHHOLD = "withhold"
+FALSE_VALUE = "false-value"
 NONE: frozenset[str] = frozenset()
-_KNOWN = (OUTPUT_BYTE, WITHHOLD)
+_KNOWN = (OUTPUT_BYTE, WITHHOLD, FALSE_VALUE)
 
 
 def parse(setting: str, log: Any) -> frozenset[str]:

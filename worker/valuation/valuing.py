@@ -1,0 +1,161 @@
+"""Values one round: rows come from IPFS, tables go to files and to IPFS, the result is a file.
+
+```
+ folder/job.json ─▶ rows fetched, held against the chain's roots ─▶ `fetched`
+                 ─▶ flags, scores, tables (*.bin), trees ─▶ IPFS ─▶ result.json, the last thing
+```
+A crash at any line loses nothing but time: who finds result.json has it all. Knows no chain and no
+key: the process that claims and publishes reads the folder (`oracle.services.valuing`).
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from oracle.errors import ConfigInvalid, PermanentError, TallystickError
+from oracle.ipfs.port import Ipfs
+from oracle.types import Bytes32
+from oracle.valuation import served, table_files
+from oracle.valuation.jobs import ValueJob
+from oracle.valuation.reference import Flags
+from oracle.valuation.rounds import RoundData
+from oracle.valuation.table_files import Index, Opinions
+from oracle.valuation.tables import build
+from worker import faults
+from worker.valuation import knn_shapley, lies, second_opinions
+
+JOB, FETCHED, RESULT, FAILED = "job.json", "fetched", "result.json", "failed.json"
+OPINION_ROWS = 5_000  # of a round; above, retraining costs more than the values
+PERMUTATIONS = 20
+
+
+class Busy(Exception):
+    """Another process is at this job."""
+
+
+def value(
+    folder: Path,
+    ipfs: Ipfs,
+    *,
+    device: str = "cpu",
+    wanted: frozenset[str] = faults.NONE,
+    publish: bool = True,
+    opinions: bool = True,
+) -> None:
+    """Do the job in a folder, unless it is done; what fails is written to failed.json.
+
+    Args:
+        wanted: faults on purpose (worker/faults.py).
+        publish: put the tables on IPFS. A challenger only compares.
+        opinions: ask the second opinions, where the round is small enough.
+
+    Raises:
+        Busy: another process is at it.
+    """
+    with _alone(folder):
+        if (folder / RESULT).exists():
+            return
+        try:
+            _value(folder, ipfs, device, wanted, publish=publish, opinions=opinions)
+        except TallystickError as error:
+            body = {
+                "error": type(error).__name__,
+                "message": str(error),
+                "permanent": isinstance(error, PermanentError),
+            }
+            write_whole(folder / FAILED, json.dumps(body))
+            structlog.get_logger("tallystick.value").error("value.failed", **body)
+        else:
+            (folder / FAILED).unlink(missing_ok=True)
+
+
+def _value(
+    folder: Path,
+    ipfs: Ipfs,
+    device: str,
+    wanted: frozenset[str],
+    *,
+    publish: bool,
+    opinions: bool,
+) -> None:
+    log = structlog.get_logger("tallystick.value")
+    job = ValueJob.from_json((folder / JOB).read_text())
+    data = fetch(job, ipfs, folder)
+    write_whole(folder / FETCHED, "")
+    log.info("value.fetched", round_id=job.round_id, rows=len(data.labels), test=data.test.rows)
+    flags = knn_shapley.flags(data, device=device)
+    tables = build(data, flags, knn_shapley.scores(data, flags, device=device), folder)
+    if faults.FALSE_VALUE in wanted:
+        tables = lies.inflate(data, tables)
+    table_files.write(tables, folder)
+    asked = opinions and len(data.labels) <= OPINION_ROWS
+    said = _opinions(data, flags) if asked else {}
+    index = Index(tables.valuation, tables.values, table_files.totals(tables, data.starts), said)
+    cid = Bytes32(bytes(32))
+    if publish and faults.WITHHOLD not in wanted:
+        index, cid = table_files.publish(ipfs, index, folder)
+    _write_result(folder, index, cid)
+    log.info("value.done", round_id=job.round_id, n=tables.valuation.n, values=tables.values)
+
+
+def fetch(job: ValueJob, ipfs: Ipfs, folder: Path) -> RoundData:
+    """Return the rows of a job, each data set held against its root.
+
+    Raises:
+        CidUnresolved, Unavailable, DigestMismatch: see `oracle.valuation.served.fetch`.
+    """
+    rows = folder / "data"
+    sets = tuple(served.fetch(ipfs, source, job.width, rows) for source in job.sets)
+    return RoundData(job.params, sets, served.fetch(ipfs, job.test, job.width, rows))
+
+
+def _opinions(data: RoundData, flags: Flags) -> Opinions:
+    """Return what leave-one-out and Data Shapley say of each contribution, in accuracy."""
+    try:
+        utility = second_opinions.accuracy(
+            data.features, data.labels, data.test.features, data.test.labels, k=data.params.k
+        )
+        members = second_opinions.members(data, flags)
+        one = second_opinions.leave_one_out(utility, members)
+        many = second_opinions.tmc_shapley(utility, members, permutations=PERMUTATIONS)
+    except ImportError:  # scikit-learn is optional: opinions are reported, never paid
+        return {}
+    return {"leave_one_out": one.values, "data_shapley": many.values, "error": many.errors}
+
+
+def _write_result(folder: Path, index: Index, cid: Bytes32) -> None:
+    body: dict[str, Any] = {"index": json.loads(index.to_json()), "cid": cid.hex()}
+    write_whole(folder / RESULT, json.dumps(body))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that is there completely or not at all, and survives a power cut."""
+    part = path.with_suffix(".part")
+    with part.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the job: a message may be handed out twice.
+
+    Raises:
+        Busy: another process holds it. ConfigInvalid: there is no such job.
+    """
+    if not (folder / JOB).exists():
+        raise ConfigInvalid(f"no job in {folder}", hint="valuator and worker share a folder")
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Busy(str(folder)) from error
+        yield
