@@ -14,6 +14,8 @@ from oracle.types import Bytes32
 from oracle.valuation.rounds import Params, Round
 
 TASK = "tallystick.value"
+JOB, FETCHED, RESULT, FAILED = "job.json", "fetched", "result.json", "failed.json"  # in its folder
+DATA = "data"  # folder of the rows, in the job's
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from oracle.ipfs.port import MAX_BLOCK, Ipfs
 from oracle.protocol.cid import raw_cid
 from oracle.types import Bytes32, Cid
 from oracle.valuation.dataset import MAX_FEATURES, MAX_ROWS, DataSet
-from oracle.valuation.jobs import Source
+from oracle.valuation.jobs import Source, ValueJob
+from oracle.valuation.rounds import RoundData
 
 MAGIC = b"TSDATA\x00\x01"
 SCHEMA = "tallystick/data-set/1"
@@ -90,6 +91,16 @@ def fetch(ipfs: Ipfs, source: Source, width: int, folder: Path) -> DataSet:
         path.unlink()
         raise DigestMismatch(f"{where} has root 0x{data.root.hex()} and {data.width} features")
     return data
+
+
+def fetch_round(ipfs: Ipfs, job: ValueJob, folder: Path) -> RoundData:
+    """Return the rows of a job, each data set held against its root; their files are in `folder`.
+
+    Raises:
+        CidUnresolved, Unavailable, DigestMismatch: as `fetch`.
+    """
+    sets = tuple(fetch(ipfs, source, job.width, folder) for source in job.sets)
+    return RoundData(job.params, sets, fetch(ipfs, job.test, job.width, folder))
 
 
 def _fetch(ipfs: Ipfs, source: Source, size: int, path: Path) -> None:

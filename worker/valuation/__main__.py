@@ -11,6 +11,7 @@ from oracle import logs
 from oracle.config import Settings
 from oracle.errors import TallystickError
 from oracle.ipfs.client import IpfsClient
+from oracle.valuation.jobs import RESULT
 from worker import device
 from worker.valuation import valuing
 
@@ -27,7 +28,7 @@ def main(folder: Path) -> int:
     except (TallystickError, valuing.Busy) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    return 0 if (folder / valuing.RESULT).exists() else 1
+    return 0 if (folder / RESULT).exists() else 1
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from oracle.errors import ConfigInvalid, PermanentError, TallystickError
 from oracle.ipfs.port import Ipfs
 from oracle.types import Bytes32
 from oracle.valuation import served, table_files
-from oracle.valuation.jobs import ValueJob
+from oracle.valuation.jobs import DATA, FAILED, FETCHED, JOB, RESULT, ValueJob
 from oracle.valuation.reference import Flags
 from oracle.valuation.rounds import RoundData
 from oracle.valuation.table_files import Index, Opinions
@@ -30,7 +30,6 @@ from oracle.valuation.tables import build
 from worker import faults
 from worker.valuation import knn_shapley, lies, second_opinions
 
-JOB, FETCHED, RESULT, FAILED = "job.json", "fetched", "result.json", "failed.json"
 OPINION_ROWS = 5_000  # of a round; above, retraining costs more than the values
 PERMUTATIONS = 20
 
@@ -86,7 +85,7 @@ def _value(
 ) -> None:
     log = structlog.get_logger("tallystick.value")
     job = ValueJob.from_json((folder / JOB).read_text())
-    data = fetch(job, ipfs, folder)
+    data = served.fetch_round(ipfs, job, folder / DATA)
     write_whole(folder / FETCHED, "")
     log.info("value.fetched", round_id=job.round_id, rows=len(data.labels), test=data.test.rows)
     flags = knn_shapley.flags(data, device=device)
@@ -102,17 +101,6 @@ def _value(
         index, cid = table_files.publish(ipfs, index, folder)
     _write_result(folder, index, cid)
     log.info("value.done", round_id=job.round_id, n=tables.valuation.n, values=tables.values)
-
-
-def fetch(job: ValueJob, ipfs: Ipfs, folder: Path) -> RoundData:
-    """Return the rows of a job, each data set held against its root.
-
-    Raises:
-        CidUnresolved, Unavailable, DigestMismatch: see `oracle.valuation.served.fetch`.
-    """
-    rows = folder / "data"
-    sets = tuple(served.fetch(ipfs, source, job.width, rows) for source in job.sets)
-    return RoundData(job.params, sets, served.fetch(ipfs, job.test, job.width, rows))
 
 
 def _opinions(data: RoundData, flags: Flags) -> Opinions:
