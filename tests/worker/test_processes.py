@@ -189,6 +189,7 @@ def test_worker__model_kills_its_process__neighbours_are_answered(settings, redi
         enqueue(settings, job)
     with running(settings, code=SLOW.format(marker=str(marker), then=then)) as process:
         wait_for(lambda: len(messages(redis, settings)) >= 3, process=process)
+        wait_for(lambda: redis.hlen("unacked") == 0, process=process)  # only then: results first
     sent = {payload["request_id"]: (name, payload) for name, payload in messages(redis, settings)}
     assert {name for name, _ in sent.values()} == {
         "tallystick.deliver", "tallystick.report_failure",
@@ -196,4 +197,3 @@ def test_worker__model_kills_its_process__neighbours_are_answered(settings, redi
     name, payload = sent[to_hex(poison)]
     assert name == "tallystick.report_failure"
     assert (payload["error"], payload["permanent"]) == ("WorkerCrashed", False)
-    assert redis.hlen("unacked") == 0
