@@ -1,7 +1,8 @@
 """Messages that a wallet signs, as EIP-712 typed data: what a browser or eth_account wants to see.
 
 Each function returns the whole message; its digest names chain and contract, so that a signature
-is good for one deployment alone. Sources: EIP-712, EIP-2612, EIP-3009, InferenceMarket.sol.
+is good for one deployment alone. Sources: EIP-712, EIP-2612, EIP-3009, InferenceMarket.sol,
+DataCredits.sol.
 """
 
 from typing import Any, TypeAlias
@@ -24,6 +25,10 @@ _TRANSFER = (
 )
 _AUTHORIZATION = (
     "RequestAuthorization(address requester,Order order,uint256 nonce,uint256 deadline)"
+)
+_SUBMISSION = (
+    "Submission(address owner,uint256 roundId,bytes32 commitment,uint256 endorserBps,uint256 nonce,"
+    "uint256 deadline)"
 )
 
 
@@ -111,6 +116,40 @@ def request_authorization(
         "deadline": deadline,
     }
     return _typed(domain("Tallystick", chain_id, market), message, _AUTHORIZATION, ORDER_TYPE)
+
+
+def submission(
+    *,
+    chain_id: int,
+    credits: Address,
+    owner: Address,
+    round_id: int,
+    commitment: Bytes32,
+    endorser_bps: int,
+    nonce: int,
+    deadline: Timestamp,
+) -> TypedData:
+    """Return what `DataCredits.submitFor` checks: `owner` brings a data set, others pay.
+
+    Args:
+        chain_id: of the chain.
+        credits: address of DataCredits.
+        owner: who signs, and who gets deposit and credit.
+        round_id: of the round.
+        commitment: to the data set (`training.commitment`).
+        endorser_bps: of the credit, offered to endorsers.
+        nonce: of the owner's standing at the model; each submission uses one up.
+        deadline: unix seconds; the signature is void after them.
+    """
+    message = {
+        "owner": owner,
+        "roundId": round_id,
+        "commitment": "0x" + commitment.hex(),
+        "endorserBps": endorser_bps,
+        "nonce": nonce,
+        "deadline": deadline,
+    }
+    return _typed(domain("Tallystick", chain_id, credits), message, _SUBMISSION)
 
 
 def digest(typed: TypedData) -> Bytes32:

@@ -20,6 +20,7 @@ from oracle.protocol.files import FileEntry, check_files, weights_root
 from oracle.protocol.params import ParameterSpec
 from oracle.protocol.shapes import TensorSpec, check_specs, check_tensors
 from oracle.protocol.tensor import Array
+from oracle.protocol.training import TrainingData
 from oracle.types import Bytes32
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Runtime",
     "TensorSpec",
     "Tokenizer",
+    "TrainingData",
 ]
 
 MAX_BYTES = 256 * 1024  # one raw block, far below IPFS's 1 MiB
@@ -124,6 +126,7 @@ class Manifest:
     labels: tuple[str, ...] | None = None  # of the classes, in the order of the last axis
     max_output_bytes: int = MAX_OUTPUT_BYTES  # of the canonical output file
     tolerance: int = 0  # absolute, in 1e-9, as in the version's record
+    data: TrainingData | None = None  # what rounds for data take; absent where there are none
 
     __pydantic_config__ = STRICT
 
@@ -137,7 +140,9 @@ class Manifest:
         """
         if len(data) > MAX_BYTES:
             raise InputInvalid(f"manifest of {len(data)} bytes is above the limit of {MAX_BYTES}")
-        canonical.loads(data)
+        body = canonical.loads(data)
+        if isinstance(body, dict) and body.get("data", body) is None:
+            raise InputInvalid("manifest: data is null", hint="leave it out: one way to write it")
         try:
             manifest = _adapter().validate_json(data)
         except ValidationError as error:
@@ -154,9 +159,12 @@ class Manifest:
             InputInvalid: a rule is broken.
         """
         try:
-            data = canonical.dumps(_adapter().dump_python(self, mode="json", warnings="error"))
+            body = _adapter().dump_python(self, mode="json", warnings="error")
         except PydanticSerializationError as error:
             raise InputInvalid(f"manifest: a field has the wrong type: {error}") from error
+        if self.data is None:
+            del body["data"]  # so older manifests keep their digest
+        data = canonical.dumps(body)
         Manifest.parse(data)
         return data
 
@@ -222,6 +230,8 @@ def _check(manifest: Manifest) -> None:
     _check_runtime(manifest)
     _check_exact(manifest)
     _check_preprocess(manifest)
+    if manifest.data is not None:
+        manifest.data.check()
 
 
 def _check_runtime(manifest: Manifest) -> None:

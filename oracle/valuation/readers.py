@@ -54,6 +54,14 @@ def read(
         DataInvalid: a subclass says what is wrong with the data.
         ReaderMissing: the format needs a package.
     """
+    values, labels = raw(path, schema, limits)
+    if not len(labels):
+        raise DataEmpty(path.name)
+    return schema.dataset(values, labels, where=path.name, drop_repeats=drop_repeats)
+
+
+def raw(path: Path, schema: Schema, limits: Limits = NO_MORE) -> Raw:
+    """Return the numbers of a file as they stand there, and its labels; errors as `read`."""
     if path.is_dir():
         reader: Callable[[Path, Schema, Limits], Raw] = _pictures
     else:
@@ -66,10 +74,7 @@ def read(
         if path.stat().st_size > limits.bytes:
             raise DataOversized(path.name, "bytes", limits.bytes)
         reader = known[path.suffix.lower()]
-    values, labels = reader(path, schema, limits)
-    if not len(labels):
-        raise DataEmpty(path.name)
-    return schema.dataset(values, labels, where=path.name, drop_repeats=drop_repeats)
+    return reader(path, schema, limits)
 
 
 def _csv(path: Path, schema: Schema, limits: Limits) -> Raw:

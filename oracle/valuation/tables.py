@@ -11,7 +11,7 @@ blocks at work and the hashes (64 bytes for 2,048) are held.
 """
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,18 @@ def value_leaf(data: bytes) -> Bytes32:
     return keccak(b"\x12" + data)
 
 
+def value_bytes(c: int, value: int) -> bytes:
+    """Return the bytes of a leaf of `values`: `u32 c ‖ u64 value`."""
+    return c.to_bytes(4) + value.to_bytes(8)
+
+
+def values_tree(values: Sequence[int]) -> HashTree:
+    """Return the tree over the contributions' values."""
+    leaves = b"".join(value_bytes(c, value) for c, value in enumerate(values))
+    data = np.frombuffer(leaves, np.uint8).reshape(-1, 12)
+    return HashTree(hash_all(data, b"\x12").reshape(-1, 1, 32))
+
+
 @dataclass(frozen=True, eq=False)
 class Tables:
     """All that a valuator publishes."""
@@ -95,14 +107,12 @@ class Tables:
 
     def value(self, c: int) -> bytes:
         """Return the bytes of a leaf of `values`."""
-        return c.to_bytes(4) + self.values[c].to_bytes(8)
+        return value_bytes(c, self.values[c])
 
     @functools.cached_property
     def values_tree(self) -> HashTree:
         """The tree over the contributions' values."""
-        leaves = b"".join(self.value(c) for c in range(len(self.values)))
-        data = np.frombuffer(leaves, np.uint8).reshape(-1, 12)
-        return HashTree(hash_all(data, b"\x12").reshape(-1, 1, 32))
+        return values_tree(self.values)
 
     @functools.cached_property
     def valuation(self) -> Valuation:

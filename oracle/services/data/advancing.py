@@ -1,0 +1,171 @@
+"""Takes a round further: every step that anyone may take, and those whose secret is kept here.
+
+```
+ SUBMIT ─▶ REVEAL ─▶ TEST ─▶ NUMBER ─▶ VALUE ─▶ CHALLENGE ─▶ SETTLE ─▶ SETTLED
+           reveal    reveal  number    lapse a   end dead     settle    credit, forfeit, refund,
+           own sets  own     (MISSED:  claim;    challenges             end endorsements
+                     test    void)     void
+```
+Nothing here decides anything: the contracts do, and refuse what is not due.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+from oracle.chain.contract import Call
+from oracle.chain.data_credits import ContributionStatus
+from oracle.chain.events import Endorsed, TableDemanded
+from oracle.chain.revert import ContractError
+from oracle.chain.valuation_game import Mover
+from oracle.chain.wallet import Wallet
+from oracle.services.context import Context
+from oracle.services.data import contributions, listing, rounds
+from oracle.services.data.listing import ContributionInfo
+from oracle.services.data.rounds import Phase, RoundInfo
+from oracle.services.data.secrets import Secret
+from oracle.services.history import topic
+from oracle.services.receipts import Sent, send
+from oracle.types import ZERO_ADDRESS, Address, Bytes32
+from oracle.valuation.tables import values_tree
+from oracle.valuation.trees import HashTree
+
+BATCH = 100  # contributions numbered by one transaction
+_HIDDEN = (ContributionStatus.COMMITTED, ContributionStatus.DISPLACED)
+_ENDED = (Phase.SETTLED, Phase.VOID)
+Step = Callable[[], Sent]
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """What was done, what was refused and why, and where the round stands now."""
+
+    round: RoundInfo
+    transactions: tuple[Sent, ...]
+    refused: tuple[str, ...]
+
+
+def advance(context: Context, wallet: Wallet, round_id: int) -> Advanced:
+    """Do whatever is due in a round, until nothing is; one refused step does not keep others back.
+
+    Raises:
+        NotFound: no such round.
+    """
+    done: list[Sent] = []
+    while True:
+        info, before = rounds.show(context, round_id), len(done)
+        refused = []
+        for step in _due(context, wallet, info):
+            try:
+                done.append(step())
+            except ContractError as error:  # somebody was faster, or it cannot be
+                refused.append(str(error))
+        if len(done) == before or info.phase in _ENDED:
+            return Advanced(rounds.show(context, round_id), tuple(done), tuple(refused))
+
+
+def _due(context: Context, wallet: Wallet, info: RoundInfo) -> Iterator[Step]:
+    round_id = info.round_id
+    if info.phase is Phase.REVEAL:
+        for one in contributions.kept_here(context, round_id):
+            yield partial(_reveal, context, wallet, *one)
+    if info.phase is Phase.TEST and rounds.test_secret(context, round_id):
+        yield partial(rounds.reveal_test, context, wallet, round_id)
+    for call in _calls(context, info):
+        yield partial(_send, wallet, call)
+
+
+def _reveal(context: Context, wallet: Wallet, one: ContributionInfo, secret: Secret) -> Sent:
+    return contributions.open_one(context, wallet, one, secret).transaction
+
+
+def _send(wallet: Wallet, call: Call) -> Sent:
+    return send(wallet, call)[0]
+
+
+def _calls(context: Context, info: RoundInfo) -> Iterator[Call]:
+    match info.phase:
+        case Phase.SUBMIT | Phase.REVEAL:
+            return
+        case Phase.NUMBER:
+            yield context.credits.number(info.round_id, BATCH)
+        case Phase.MISSED:
+            yield context.credits.void_round(info.round_id)
+        case Phase.VALUE if info.until <= context.history.now():
+            yield from _unvalued(context, info)
+        case Phase.CHALLENGE:
+            yield from _dead_challenges(context, info)
+        case Phase.SETTLE:
+            yield context.valuations.settle(info.round_id, info.values)
+    yield from _payments(context, info)
+
+
+def _unvalued(context: Context, info: RoundInfo) -> Iterator[Call]:
+    """End a claim that brought nothing, or a round that nobody values."""
+    if info.valuator != ZERO_ADDRESS:
+        yield context.valuations.lapse_claim(info.round_id)
+    else:
+        yield context.valuations.void_round(info.round_id)
+
+
+def _dead_challenges(context: Context, info: RoundInfo) -> Iterator[Call]:
+    """End challenges in which somebody let its turn pass."""
+    place, now = context.valuations.address, context.history.now()
+    happened = context.history.read(place, (TableDemanded,), topic(info.round_id))
+    events = [h.event for h in happened if isinstance(h.event, TableDemanded)]
+    for challenger in dict.fromkeys(e.challenger for e in events if e.attempt == info.attempt):
+        game = context.valuations.demands_of(info.round_id, info.attempt, challenger)
+        if game.turn is Mover.NONE or now < game.deadline:
+            continue
+        if game.turn is Mover.VALUATOR:
+            yield context.valuations.convict_silent(info.round_id, challenger)
+            return
+        yield context.valuations.lapse(info.round_id, challenger)
+
+
+def _payments(context: Context, info: RoundInfo) -> Iterator[Call]:
+    """Deal with deposits, credits and endorsements that wait."""
+    credits, round_id = context.credits, info.round_id
+    endorsers = _endorsers(context, round_id)
+    for one in listing.list_contributions(context, round_id):
+        if one.status in _HIDDEN:
+            yield credits.forfeit(round_id, one.index)
+        elif one.status is ContributionStatus.EXCLUDED or (
+            one.status is ContributionStatus.REVEALED and info.phase is Phase.VOID
+        ):
+            yield credits.refund(round_id, one.index)
+        elif one.status is ContributionStatus.REVEALED and info.phase is Phase.SETTLED:
+            yield credits.credit(round_id, *_proof(info, one))
+        for endorser in endorsers.get(one.index, ()):
+            if credits.endorsement_of(round_id, one.index, endorser).amount:
+                yield from _endorsement(context, info, one, endorser)
+
+
+def _endorsement(
+    context: Context, info: RoundInfo, one: ContributionInfo, endorser: Address
+) -> Iterator[Call]:
+    if info.phase is Phase.SETTLED and one.number is not None:
+        number, value, path = _proof(info, one)
+        yield context.credits.settle_endorsement(info.round_id, number, endorser, value, path)
+    elif info.phase in _ENDED:
+        yield context.credits.return_endorsement(info.round_id, one.index, endorser)
+
+
+def _endorsers(context: Context, round_id: int) -> dict[int, list[Address]]:
+    happened = context.history.read(context.credits.address, (Endorsed,), topic(round_id))
+    found: dict[int, list[Address]] = {}
+    for one in happened:
+        if isinstance(one.event, Endorsed):
+            found.setdefault(one.event.index, []).append(one.event.endorser)
+    return found
+
+
+def _proof(info: RoundInfo, one: ContributionInfo) -> tuple[int, int, tuple[Bytes32, ...]]:
+    """Return number, value and path of a contribution in the settled valuation."""
+    assert one.number is not None
+    return one.number, info.values[one.number], _tree(info.values).path(one.number)
+
+
+@lru_cache(maxsize=4)
+def _tree(values: tuple[int, ...]) -> HashTree:
+    return values_tree(values)

@@ -1,0 +1,276 @@
+"""Data sets that people bring: committed to, revealed after the close, listed.
+
+```
+ files ─▶ data set ─▶ secret kept here ─▶ submit (commitment)   ┈ round closes ┈   reveal
+          by schema   before anything      or sign, and somebody   rows on IPFS, root and salt
+                      is sent              else relays             on chain
+```
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from oracle.chain.data_credits import ContributionStatus, Opening, Submission
+from oracle.chain.events import ContributionSubmitted
+from oracle.chain.wallet import Wallet
+from oracle.errors import NotFound, Refused
+from oracle.protocol import eip712
+from oracle.protocol.training import commitment as commit
+from oracle.services.context import Context
+from oracle.services.data import files, rounds, secrets
+from oracle.services.data.files import Say
+from oracle.services.data.listing import ContributionInfo, list_contributions, show
+from oracle.services.data.rounds import RoundClosed
+from oracle.services.data.secrets import Secret, SecretBook
+from oracle.services.receipts import Sent, send
+from oracle.types import ZERO32, Address, Amount, Bytes32, Timestamp
+from oracle.valuation import served
+from oracle.valuation.dataset import DataSet
+from oracle.valuation.errors import DataOversized, SchemaMismatch
+from oracle.valuation.readers import Limits
+
+SIGNATURE_LIFETIME = 3600  # seconds
+MAX_FILE = 1 << 32  # bytes that one file may hold once it is unpacked
+
+
+class AlreadyBrought(Refused):
+    """The model has been given this very data set before, under whatever name or order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A data set that fits a round, and what is committed to."""
+
+    round_id: int
+    model_id: int
+    data: DataSet
+    secret: Secret
+    deposit: Amount
+    fee: Amount
+    on_chain: int | None  # index, when an earlier try got that far
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A contribution that is on the chain."""
+
+    round_id: int
+    index: int
+    owner: Address
+    data_root: Bytes32
+    rows: int
+    commitment: Bytes32
+    deposit: Amount
+    fee: Amount
+    reveal_from: Timestamp
+    reveal_until: Timestamp
+    transaction: Sent | None  # None: an earlier try had sent it
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A submission that somebody else may send, and pay for. Holds nothing that is secret."""
+
+    submission: Submission
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RevealedSet:
+    """A data set that is open now."""
+
+    round_id: int
+    index: int
+    data_root: Bytes32
+    cid: Bytes32
+    transaction: Sent
+
+
+# ── Commit ──────────────────────────────────────────────────────────────────────────────────────
+def prepare(
+    context: Context,
+    owner: Address,
+    model_id: int,
+    paths: Sequence[Path],
+    *,
+    drop_repeats: bool = False,
+    say: Say = lambda _: None,
+) -> Prepared:
+    """Read files for the model's round and keep the secret of a commitment to them.
+
+    May be repeated: the same rows give the same data set, and a commitment made before is taken up.
+
+    Raises:
+        NotFound: the model has no round. RoundClosed: it takes nothing any more.
+        DataInvalid: a subclass says what is wrong with the data.
+        AlreadyBrought: the model has this data set already.
+    """
+    round_id = rounds.current(context, model_id)
+    info = rounds.show(context, round_id)
+    if info.phase is not rounds.Phase.SUBMIT:
+        raise RoundClosed(
+            f"round {round_id} of model {model_id} takes no data sets: {info.phase.value}",
+            hint="wait for the next round",
+        )
+    terms = info.terms
+    schema = files.fetch(context, terms.schema)
+    limits = Limits(rows=terms.max_rows, bytes=MAX_FILE)
+    data = files.read(paths, schema, limits=limits, drop_repeats=drop_repeats, say=say)
+    if data.rows > terms.max_rows:
+        raise DataOversized("the data set", "rows", terms.max_rows)
+    if data.width != terms.features:
+        raise SchemaMismatch(f"the data set has {data.width} columns, not {terms.features}")
+    _refuse_known(context, model_id, data)
+    deposit, _ = context.credits.requirements_of(model_id, owner)
+    book = SecretBook.of(context.settings.home, context.contracts)
+    kept = [s for s in book.of_account(owner, round_id) if s.root == data.root]
+    index = _index_of(context, round_id, kept[0].commitment) if kept else None
+    if kept:
+        secret = kept[0]
+    else:
+        salt = secrets.salt()
+        commitment = commit(round_id, owner, salt, data.root, data.rows)
+        secret = Secret(commitment, owner, round_id, salt, data.root, data.rows)
+        book.keep(secret, data)
+    return Prepared(round_id, model_id, data, secret, deposit, info.fee, index)
+
+
+def submit(
+    context: Context, wallet: Wallet, prepared: Prepared, *, endorser_bps: int = 0
+) -> Brought:
+    """Commit to a prepared data set. Takes fee and deposit from the wallet.
+
+    Raises:
+        ContractError: the round is over or full, or the tier takes no more.
+    """
+    if prepared.on_chain is not None:
+        return _brought(context, prepared, prepared.on_chain, None)
+    rounds.allow(context, wallet, Amount(prepared.deposit + prepared.fee))
+    call = context.credits.submit(prepared.round_id, prepared.secret.commitment, endorser_bps)
+    sent, receipt = send(wallet, call)
+    return _brought(context, prepared, receipt.one(ContributionSubmitted).index, sent)
+
+
+def sign(
+    context: Context,
+    wallet: Wallet,
+    prepared: Prepared,
+    *,
+    endorser_bps: int = 0,
+    lifetime: int = SIGNATURE_LIFETIME,
+) -> Signed:
+    """Sign a submission (EIP-712) that somebody else sends and pays for; credit stays the signer's.
+
+    One at a time: the signature names the signer's next nonce.
+    """
+    deadline = Timestamp(context.history.now() + lifetime)
+    commitment = prepared.secret.commitment
+    submission = Submission(wallet.address, prepared.round_id, commitment, endorser_bps, deadline)
+    message = eip712.submission(
+        chain_id=context.contracts.chain_id,
+        credits=context.credits.address,
+        owner=wallet.address,
+        round_id=prepared.round_id,
+        commitment=commitment,
+        endorser_bps=endorser_bps,
+        nonce=context.credits.standing_of(prepared.model_id, wallet.address).nonce,
+        deadline=deadline,
+    )
+    return Signed(submission, wallet.sign_typed(message))
+
+
+def relay(context: Context, wallet: Wallet, signed: Signed) -> ContributionInfo:
+    """Send a signed submission; the wallet pays fee and deposit, which goes back to the owner.
+
+    Raises:
+        ContractError: signed by another key, for another chain or contract, expired, or used.
+    """
+    submission = signed.submission
+    model_id = context.credits.round_of(submission.round_id).model_id
+    deposit, _ = context.credits.requirements_of(model_id, submission.owner)
+    rounds.allow(context, wallet, Amount(deposit + context.credits.config().fee))
+    call = context.credits.submit_for(submission, signed.signature)
+    index = send(wallet, call)[1].one(ContributionSubmitted).index
+    return show(context, submission.round_id, index)
+
+
+# ── Reveal ──────────────────────────────────────────────────────────────────────────────────────
+def reveal(context: Context, wallet: Wallet, round_id: int) -> tuple[RevealedSet, ...]:
+    """Publish the rows of all contributions committed to on this machine, and open them.
+
+    Raises:
+        NotFound: no secret of this round is kept here, or the rows are gone.
+        ContractError: too early, too late, or the data set was committed earlier by another.
+    """
+    hidden = kept_here(context, round_id)
+    if not hidden:
+        raise NotFound(
+            f"this machine holds no hidden contribution to round {round_id}",
+            hint="reveal where `tallystick data submit` was run, with the same --home",
+        )
+    return tuple(open_one(context, wallet, *one) for one in hidden)
+
+
+def kept_here(context: Context, round_id: int) -> tuple[tuple[ContributionInfo, Secret], ...]:
+    """Return the hidden contributions of a round that this machine can open."""
+    book = SecretBook.of(context.settings.home, context.contracts)
+    hidden = [
+        (info, book.find(info.commitment))
+        for info in list_contributions(context, round_id)
+        if info.status is ContributionStatus.COMMITTED
+    ]
+    return tuple((info, secret) for info, secret in hidden if secret is not None)
+
+
+def open_one(
+    context: Context, wallet: Wallet, info: ContributionInfo, secret: Secret
+) -> RevealedSet:
+    """Publish the rows of one contribution and open it; errors as `reveal`."""
+    book = SecretBook.of(context.settings.home, context.contracts)
+    opening = Opening(secret.root, secret.rows, secret.salt, secret.root, ZERO32)
+    # Nothing becomes public that the contract would refuse.
+    wallet.simulate(context.credits.reveal(info.round_id, info.index, opening))
+    cid = served.publish(context.ipfs, book.data(secret), book.folder)
+    call = context.credits.reveal(info.round_id, info.index, replace(opening, cid=cid))
+    sent, _ = send(wallet, call)
+    return RevealedSet(info.round_id, info.index, secret.root, cid, sent)
+
+
+# ── Inside ──────────────────────────────────────────────────────────────────────────────────────
+def _refuse_known(context: Context, model_id: int, data: DataSet) -> None:
+    """Raise AlreadyBrought when an earlier round of the model was given the same rows."""
+    for round_ in rounds.list_rounds(context, model_id):
+        if round_.phase is rounds.Phase.VOID:
+            continue
+        for info in list_contributions(context, round_.round_id):
+            known = info.data_root == data.root and info.number is not None
+            if known:
+                raise AlreadyBrought(
+                    f"this data set is contribution {info.index} of round {info.round_id}",
+                    hint="its name and the order of its rows make no difference; bring new rows",
+                )
+
+
+def _index_of(context: Context, round_id: int, commitment: Bytes32) -> int | None:
+    for info in list_contributions(context, round_id):
+        if info.commitment == commitment:
+            return info.index
+    return None
+
+
+def _brought(context: Context, prepared: Prepared, index: int, sent: Sent | None) -> Brought:
+    round_ = context.credits.round_of(prepared.round_id)
+    return Brought(
+        round_id=prepared.round_id,
+        index=index,
+        owner=prepared.secret.account,
+        data_root=prepared.data.root,
+        rows=prepared.data.rows,
+        commitment=prepared.secret.commitment,
+        deposit=prepared.deposit,
+        fee=prepared.fee,
+        reveal_from=round_.submit_until,
+        reveal_until=round_.reveal_until,
+        transaction=sent,
+    )

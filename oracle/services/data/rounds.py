@@ -1,0 +1,337 @@
+"""Rounds for data: what they ask for, where they stand, and what their opener does.
+
+Who brought what to one is in `contributions.py`; what anyone may do is in `advancing.py`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from oracle.chain import events as ev
+from oracle.chain.data_credits import Round, RoundStage
+from oracle.chain.events import RoundOpened, TestSetRevealed, ValuationPublished
+from oracle.chain.valuation_game import Case
+from oracle.chain.wallet import Wallet
+from oracle.errors import InputInvalid, NotFound, PermanentError
+from oracle.protocol.training import TrainingData, test_commitment
+from oracle.services.context import Context
+from oracle.services.data import files, moves, secrets
+from oracle.services.data.secrets import Secret, SecretBook
+from oracle.services.history import Happened, topic
+from oracle.services.receipts import Sent, send
+from oracle.services.timeline import Moment
+from oracle.types import (
+    ZERO32,
+    ZERO_ADDRESS,
+    Address,
+    Amount,
+    Bytes32,
+    Credits,
+    RoundTerms,
+    Timestamp,
+)
+from oracle.valuation import served
+from oracle.valuation.dataset import DataSet
+from oracle.valuation.errors import SchemaMismatch
+
+
+class RoundClosed(PermanentError):
+    """A round does not take what was brought any more, or not yet."""
+
+
+class Phase(Enum):
+    """Where a round stands, as the clock and the contracts together tell."""
+
+    SUBMIT = "takes commitments to data sets"
+    REVEAL = "data sets are revealed"
+    TEST = "the test set is revealed"
+    NUMBER = "anyone may number the contributions"
+    MISSED = "the test set was not revealed; anyone may void the round"
+    VALUE = "a valuator computes what the data is worth"
+    CHALLENGE = "the valuation can be challenged"
+    SETTLE = "anyone may settle the round"
+    SETTLED = "settled"
+    VOID = "void"
+
+
+@dataclass(frozen=True, slots=True)
+class RoundInfo:
+    """A round as it stands now.
+
+    Attributes:
+        until: when the phase ends by itself, 0 when somebody has to act.
+        deposit: of an account without a tier; fee: of every contribution.
+        test_root: of the test set, once it is revealed.
+        valuation_root: of the published valuation; zero when there is none.
+        credits: that the settled valuation gave in all.
+    """
+
+    round_id: int
+    model_id: int
+    opener: Address
+    phase: Phase
+    until: Timestamp
+    submit_until: Timestamp
+    reveal_until: Timestamp
+    test_until: Timestamp
+    terms: RoundTerms
+    deposit: Amount
+    fee: Amount
+    contributions: int
+    revealed: int
+    numbered: int
+    rows: int
+    test_root: Bytes32 | None
+    test_cid: Bytes32 | None
+    valuator: Address
+    attempt: int
+    challenges: int
+    valuation_root: Bytes32
+    values: tuple[int, ...]
+    credits: Credits
+    moves: tuple[Moment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A round that was just opened."""
+
+    round_id: int
+    model_id: int
+    terms: RoundTerms
+    test_root: Bytes32
+    transaction: Sent
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an opener chooses; the rest of the terms follows from schema and test set."""
+
+    neighbours: int = 5
+    row_tolerance: int = 0
+    test_tolerance: int = 0
+    max_contributions: int = 64
+    max_rows: int = 1 << 14
+    submit_period: int = 86_400  # seconds, as both that follow
+    reveal_period: int = 86_400
+    test_period: int = 86_400
+    reward: Amount = Amount(0)  # noqa: RUF009 - a number with a name
+
+
+# ── Reading ─────────────────────────────────────────────────────────────────────────────────────
+def show(context: Context, round_id: int) -> RoundInfo:
+    """Return one round with all that happened in it.
+
+    Raises:
+        NotFound: there is no such round.
+    """
+    happened = moves.read(context, round_id)
+    if not happened:
+        raise NotFound(f"there is no round {round_id}", hint="`tallystick data round list`")
+    return _info(context, round_id, happened, moves.tell(context, happened))
+
+
+def list_rounds(context: Context, model_id: int | None = None) -> tuple[RoundInfo, ...]:
+    """Return rounds, oldest first, of one model or of all; without what happened in them."""
+    opened = context.history.read(
+        context.credits.address, (RoundOpened,), None, None if model_id is None else topic(model_id)
+    )
+    found: dict[int, list[Happened]] = {
+        h.event.round_id: [h] for h in opened if isinstance(h.event, RoundOpened)
+    }
+    if not found:
+        return ()
+    ids = [topic(round_id) for round_id in found]
+    kinds = (ev.TestSetRevealed, ev.RoundSettled)
+    since = opened[0].block
+    for place, events in (
+        (context.credits.address, kinds),
+        (context.valuations.address, (ev.ValuationPublished,)),
+    ):
+        for happened in context.history.read(place, events, ids, since=since):
+            found[happened.event.round_id].append(happened)  # type: ignore[attr-defined]
+    return tuple(_info(context, round_id, life, ()) for round_id, life in found.items())
+
+
+def current(context: Context, model_id: int) -> int:
+    """Return the model's last round.
+
+    Raises:
+        NotFound: nobody ever opened one.
+    """
+    round_id = context.credits.current_round_of(model_id)
+    if not round_id:
+        raise NotFound(
+            f"model {model_id} has no round for data",
+            hint=f"its holder opens one: `tallystick data round open {model_id} TEST_SET`",
+        )
+    return round_id
+
+
+def _info(
+    context: Context, round_id: int, happened: Iterable[Happened], told: tuple[Moment, ...]
+) -> RoundInfo:
+    round_ = context.credits.round_of(round_id)
+    case = context.valuations.case_of(round_id)
+    config = context.credits.config()
+    events = [h.event for h in happened]
+    opened = next(e for e in events if isinstance(e, RoundOpened))
+    test = next((e for e in events if isinstance(e, TestSetRevealed)), None)
+    valued = [e for e in events if isinstance(e, ValuationPublished)]
+    settled = next((e for e in events if isinstance(e, ev.RoundSettled)), None)
+    phase, until = phase_of(context, round_id, round_, case)
+    last = valued[-1] if valued and phase in _VALUED else None
+    return RoundInfo(
+        round_id=round_id,
+        model_id=round_.model_id,
+        opener=round_.opener,
+        phase=phase,
+        until=until,
+        submit_until=round_.submit_until,
+        reveal_until=round_.reveal_until,
+        test_until=round_.test_until,
+        terms=opened.terms,
+        deposit=config.deposit,
+        fee=config.fee,
+        contributions=round_.contributions,
+        revealed=round_.revealed,
+        numbered=round_.numbered,
+        rows=round_.rows,
+        test_root=test.test_root if test else None,
+        test_cid=test.cid if test else None,
+        valuator=case.valuator,
+        attempt=case.attempt,
+        challenges=case.challenges,
+        valuation_root=last.valuation_root if last else ZERO32,
+        values=last.values if last else (),
+        credits=settled.credits if settled else Credits(0),
+        moves=told,
+    )
+
+
+_VALUED = (Phase.CHALLENGE, Phase.SETTLE, Phase.SETTLED)
+
+
+def phase_of(context: Context, round_id: int, round_: Round, case: Case) -> tuple[Phase, Timestamp]:
+    """Return where a round stands by the latest block's clock, and until when."""
+    now, never = context.history.now(), Timestamp(0)
+    if round_.stage is RoundStage.COLLECTING:
+        for phase, until in (
+            (Phase.SUBMIT, round_.submit_until),
+            (Phase.REVEAL, round_.reveal_until),
+            (Phase.TEST, round_.test_until),
+        ):
+            if now < until:
+                return phase, until
+        return (Phase.NUMBER if round_.test_revealed else Phase.MISSED), never
+    if round_.stage is RoundStage.VALUING:
+        if not case.published:
+            end = case.until if case.valuator != ZERO_ADDRESS else _end_by(context, round_, case)
+            return Phase.VALUE, end
+        if now < case.until:
+            return Phase.CHALLENGE, case.until
+        return (Phase.CHALLENGE if case.challenges else Phase.SETTLE), never
+    if round_.stage is RoundStage.NONE:
+        raise NotFound(f"there is no round {round_id}", hint="`tallystick data round list`")
+    return (Phase.SETTLED if round_.stage is RoundStage.SETTLED else Phase.VOID), never
+
+
+def _end_by(context: Context, round_: Round, case: Case) -> Timestamp:
+    if case.end_by:
+        return case.end_by
+    return Timestamp(round_.sealed_at + context.valuations.config().valuing_period)
+
+
+# ── What the opener does ────────────────────────────────────────────────────────────────────────
+def open_round(
+    context: Context,
+    wallet: Wallet,
+    model_id: int,
+    *,
+    test: DataSet,
+    data: TrainingData,
+    plan: Plan,
+) -> Opened:
+    """Open a round whose test set is committed to now and hidden until data sets are revealed.
+
+    Raises:
+        SchemaMismatch: the test set is not of this schema.
+        InputInvalid: the schema is not that of the model's manifest.
+        ContractError: not the model's holder, a round is live, terms out of range.
+    """
+    pinned = files.of_model(context, model_id)
+    if pinned not in (None, data):
+        raise InputInvalid(
+            f"model {model_id} pins another schema of data in its manifest",
+            hint="leave --schema out to take the manifest's, or publish a new version",
+        )
+    if test.width != len(data.columns):
+        raise SchemaMismatch(f"the test set has {test.width} columns, not {len(data.columns)}")
+    secret_salt = secrets.salt()
+    commitment = test_commitment(model_id, wallet.address, secret_salt, test.root, test.rows)
+    terms = RoundTerms(
+        features=test.width,
+        neighbours=plan.neighbours,
+        row_tolerance=plan.row_tolerance,
+        test_tolerance=plan.test_tolerance,
+        test_rows=test.rows,
+        max_contributions=plan.max_contributions,
+        max_rows=plan.max_rows,
+        submit_period=plan.submit_period,
+        reveal_period=plan.reveal_period,
+        test_period=plan.test_period,
+        reward=plan.reward,
+        test_commitment=commitment,
+        schema=files.publish(context, data),
+    )
+    book = SecretBook.of(context.settings.home, context.contracts)
+    secret = Secret(commitment, wallet.address, model_id, secret_salt, test.root, test.rows)
+    book.keep(secret, test)
+    allow(context, wallet, plan.reward)
+    sent, receipt = send(wallet, context.credits.open_round(model_id, terms))
+    round_id = receipt.one(RoundOpened).round_id
+    return Opened(round_id, model_id, terms, test.root, sent)
+
+
+def reveal_test(context: Context, wallet: Wallet, round_id: int) -> Sent:
+    """Publish the test set and open the commitment to it; anyone who holds its secret may.
+
+    Raises:
+        NotFound: this machine does not hold the secret.
+        ContractError: too early, too late, or revealed before.
+    """
+    secret = test_secret(context, round_id)
+    if secret is None:
+        raise NotFound(
+            f"the test set of round {round_id} was not committed to on this machine",
+            hint="reveal it where `tallystick data round open` was run",
+        )
+    book = SecretBook.of(context.settings.home, context.contracts)
+    wallet.simulate(context.credits.reveal_test(round_id, secret.root, secret.salt, secret.root))
+    cid = served.publish(context.ipfs, book.data(secret), book.folder)
+    call = context.credits.reveal_test(round_id, secret.root, secret.salt, cid)
+    return send(wallet, call)[0]
+
+
+def test_secret(context: Context, round_id: int) -> Secret | None:
+    """Return what opens the commitment to a round's test set, if it was made here."""
+    round_ = context.credits.round_of(round_id)
+    if round_.test_revealed:
+        return None
+    return SecretBook.of(context.settings.home, context.contracts).find(round_.test)
+
+
+def exclude(context: Context, wallet: Wallet, round_id: int, index: int) -> Sent:
+    """Leave out a contribution whose data nobody serves; its deposit goes back.
+
+    Raises:
+        ContractError: not the opener, not in the phase of the test set, not revealed.
+    """
+    return send(wallet, context.credits.exclude(round_id, index))[0]
+
+
+def allow(context: Context, wallet: Wallet, amount: Amount) -> None:
+    """Let DataCredits take this much of the wallet's tokens."""
+    place = context.credits.address
+    if amount and context.token.allowance(wallet.address, place) < amount:
+        wallet.send(context.token.approve(place, amount))

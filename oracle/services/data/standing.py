@@ -1,0 +1,148 @@
+"""What data earned its owners: tiers, endorsements, credits, and the share of fees."""
+
+from dataclasses import dataclass
+
+from oracle.chain.data_credits import Standing
+from oracle.chain.events import BalanceWithdrawn, RevenueClaimed
+from oracle.chain.wallet import Wallet
+from oracle.errors import InputInvalid, Refused
+from oracle.services.context import Context
+from oracle.services.data.moves import POINT
+from oracle.services.receipts import Sent, send
+from oracle.types import Address, Amount, Credits
+
+MAX_POINTS = 1 << 12  # that one account can be thought to hold
+
+
+class NothingOwed(Refused):
+    """There is nothing to pay out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """What a tier asks and gives (libraries/Tiers.sol)."""
+
+    tier: int
+    earned: Credits  # at the least
+    kept: int  # deposits, at the least
+    kept_per_forfeited: int
+    deposit_bps: int  # of the full deposit
+    cap: int  # contributions to one round
+
+
+TIERS = (
+    Tier(0, Credits(0), 0, 0, 10_000, 2),
+    Tier(1, Credits(1 << 30), 1, 2, 5_000, 4),
+    Tier(2, Credits(1 << 34), 3, 4, 2_500, 8),
+    Tier(3, Credits(1 << 37), 8, 10, 1_000, 16),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StandingInfo:
+    """An account at one model.
+
+    Attributes:
+        deposit, cap: of its next contribution, and how many it may bring to a round.
+        claimable: what its credits earned and were told of; `pending` is its part of what the
+            market still holds for the model, by the credits as they are now.
+        balance: deposits and rewards that came back, of all models.
+    """
+
+    model_id: int
+    account: Address
+    tier: int
+    deposit: Amount
+    cap: int
+    standing: Standing
+    credits: Credits
+    total_credits: Credits
+    claimable: Amount
+    pending: Amount
+    balance: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What was paid out, and by which transactions."""
+
+    model_id: int
+    account: Address
+    revenue: Amount
+    deposits: Amount
+    transactions: tuple[Sent, ...]
+
+
+def standing(context: Context, model_id: int, account: Address) -> StandingInfo:
+    """Return what an account has done for a model, and what that is worth."""
+    credits = context.credits
+    deposit, cap = credits.requirements_of(model_id, account)
+    held, total = credits.credits_of(model_id, account), credits.total_credits(model_id)
+    waiting = context.market.model_earnings(model_id).data_fee if total else 0
+    return StandingInfo(
+        model_id=model_id,
+        account=account,
+        tier=credits.tier_of(model_id, account),
+        deposit=deposit,
+        cap=cap,
+        standing=credits.standing_of(model_id, account),
+        credits=held,
+        total_credits=total,
+        claimable=credits.claimable(model_id, account),
+        pending=Amount(waiting * held // total if total else 0),
+        balance=credits.balance_of(account),
+    )
+
+
+def claim(context: Context, wallet: Wallet, model_id: int) -> Claimed:
+    """Pay what the wallet's credits of a model earned, and its deposits and rewards.
+
+    What the market still holds for the model is divided first; anyone may ask for that.
+
+    Raises:
+        NothingOwed: there is nothing to pay.
+    """
+    account, sent = wallet.address, []
+    found = standing(context, model_id, account)
+    if found.pending:
+        sent.append(send(wallet, context.market.collect_model_earnings(model_id))[0])
+    revenue = deposits = Amount(0)
+    if context.credits.claimable(model_id, account):
+        transaction, receipt = send(wallet, context.credits.claim(model_id))
+        revenue = receipt.one(RevenueClaimed).amount
+        sent.append(transaction)
+    if context.credits.balance_of(account):
+        transaction, receipt = send(wallet, context.credits.withdraw())
+        deposits = receipt.one(BalanceWithdrawn).amount
+        sent.append(transaction)
+    if not revenue and not deposits:
+        raise NothingOwed(
+            f"model {model_id} owes {account} nothing",
+            hint="credits earn when answers are paid; what was claimed is not claimed twice",
+        )
+    return Claimed(model_id, account, revenue, deposits, tuple(sent))
+
+
+def endorse(context: Context, wallet: Wallet, round_id: int, index: int, amount: Credits) -> Sent:
+    """Stake own credit on somebody else's revealed contribution.
+
+    Raises:
+        ContractError: no tier, not so many credits, own contribution, or not the phase.
+    """
+    return send(wallet, context.credits.endorse(round_id, index, amount))[0]
+
+
+def parse_credits(text: str) -> Credits:
+    """Read credits in points of accuracy: `0.05`; rounded down to a credit (2⁻⁴⁰ of a point).
+
+    Raises:
+        InputInvalid: not a positive decimal.
+    """
+    whole, _, fraction = text.strip().partition(".")
+    digits = whole + fraction
+    if not digits.isdecimal() or not digits.isascii() or len(digits) > 24:
+        raise InputInvalid(f"{text!r:.40} is no number of credits", hint="write it like 0.05")
+    credits = int(digits) * POINT // 10 ** len(fraction)
+    if not 0 < credits <= MAX_POINTS * POINT:
+        raise InputInvalid(f"{text!r:.40} is no number of credits", hint="write it like 0.05")
+    return Credits(credits)
