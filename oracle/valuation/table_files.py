@@ -102,16 +102,8 @@ def load(folder: Path, valuation: Valuation, values: tuple[int, ...]) -> Tables:
     Raises:
         DigestMismatch: a file is missing or has another length.
     """
-    tables = {}
-    for name, shape in _shapes(valuation).items():
-        path, dtype = folder / f"{name}.bin", _DTYPES[name]
-        if 0 in shape:
-            tables[name] = Table(np.zeros(shape, dtype))
-            continue
-        if not path.exists() or path.stat().st_size != shape[0] * shape[1] * ENTRY:
-            raise DigestMismatch(f"{path} is not a table of {shape[0]} × {shape[1]} entries")
-        tables[name] = Table(np.memmap(path, dtype, "r", shape=shape))
-    return Tables(tables["order"], tables["sums"], tables["rows"], values)
+    order, sums, rows = (_open(folder, name, shape) for name, shape in shapes(valuation).items())
+    return Tables(order, sums, rows, values)
 
 
 def publish(ipfs: Ipfs, index: Index, folder: Path) -> tuple[Index, Bytes32]:
@@ -130,43 +122,59 @@ def publish(ipfs: Ipfs, index: Index, folder: Path) -> tuple[Index, Bytes32]:
     return whole, ipfs.publish_bytes(whole.to_json().encode()).sha256
 
 
-def fetch(
-    ipfs: Ipfs, cid: Bytes32, valuation: Valuation, values: tuple[int, ...], folder: Path
-) -> Tables:
-    """Return the tables of a published valuation, held against its roots.
-
-    Args:
-        folder: where the files are kept; those that are there already are looked at first.
+def fetch_index(ipfs: Ipfs, cid: Bytes32) -> Index:
+    """Return the index that a digest on chain names.
 
     Raises:
-        CidUnresolved: nobody has them. Unavailable: the node cannot be reached.
+        CidUnresolved: nobody has it. Unavailable: the node cannot be reached.
+        DigestMismatch: what is there is something else.
+    """
+    return Index.from_json(ipfs.fetch_bytes(raw_cid(cid), MAX_BLOCK))
+
+
+def fetch(ipfs: Ipfs, index: Index, name: str, valuation: Valuation, folder: Path) -> Table:
+    """Return one table of a published valuation, held against its root; its file is in `folder`.
+
+    Args:
+        index: as it is served; nothing of it is believed.
+        valuation: as the chain has it.
+
+    Raises:
+        CidUnresolved: nobody has it. Unavailable: the node cannot be reached.
         DigestMismatch: what is there is something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    index = Index.from_json(ipfs.fetch_bytes(raw_cid(cid), MAX_BLOCK))
-    for name, shape in _shapes(valuation).items():
-        path, size = folder / f"{name}.bin", shape[0] * shape[1] * ENTRY
-        if not size or (path.exists() and path.stat().st_size == size):
-            continue
+    shape = shapes(valuation)[name]
+    path, size = folder / f"{name}.bin", shape[0] * shape[1] * ENTRY
+    if size and not (path.exists() and path.stat().st_size == size):
         place = index.files.get(name)
         if place is None or place["size"] != size:
             raise DigestMismatch(f"the index names no table {name} of {size:,} bytes")
         sha256 = Bytes32(bytes.fromhex(place["sha256"]))
         ipfs.fetch_file(Cid(place["cid"]), path, sha256, size)
-    tables = load(folder, valuation, values)
-    if tables.valuation != valuation:
-        for name in NAMES:
-            (folder / f"{name}.bin").unlink(missing_ok=True)
-        raise DigestMismatch("the tables that are served are not those of the valuation on chain")
-    return tables
+    table = _open(folder, name, shape)
+    if table.root != getattr(valuation, name):
+        path.unlink(missing_ok=True)
+        raise DigestMismatch(f"the table {name} that is served is not the one on chain")
+    return table
 
 
-def _shapes(valuation: Valuation) -> dict[str, tuple[int, int]]:
+def shapes(valuation: Valuation) -> dict[str, tuple[int, int]]:
+    """Return rows × entries of each table."""
     return {
         "order": (valuation.T, valuation.n),
         "sums": (valuation.N, valuation.T),
         "rows": (1, valuation.N),
     }
+
+
+def _open(folder: Path, name: str, shape: tuple[int, int]) -> Table:
+    path, dtype = folder / f"{name}.bin", _DTYPES[name]
+    if 0 in shape:
+        return Table(np.zeros(shape, dtype))
+    if not path.exists() or path.stat().st_size != shape[0] * shape[1] * ENTRY:
+        raise DigestMismatch(f"{path} is not a table of {shape[0]} × {shape[1]} entries")
+    return Table(np.memmap(path, dtype, "r", shape=shape))
 
 
 def _place(given: Any) -> dict[str, Any]:

@@ -1,0 +1,318 @@
+"""A challenger of valuations: computes a round again, and convicts who published another result.
+
+```
+ published ─▶ computed again ─▶ right
+                   └─ wrong ─▶ announce ─▶ (a block) ─▶ prove ─▶ convicted
+                        └─ not served ─▶ demand ─▶ (silence) ─▶ convict
+```
+What an announcement commits to is on disk before it is sent: a crash loses nothing. Everything else
+is the chain's, and is read again. One process per account.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import structlog
+from eth_abi.abi import encode
+
+from oracle.chain.contract import Call
+from oracle.chain.events import ValuationPublished
+from oracle.chain.revert import ContractError
+from oracle.chain.rpc import quantity
+from oracle.chain.transactions import Receipt
+from oracle.chain.valuation_game import Case, Demands, Mover, Node
+from oracle.chain.wallet import Wallet
+from oracle.errors import TransientError
+from oracle.exact.tensors import keccak
+from oracle.services.challenge.running import Backoff, locked
+from oracle.services.context import Context
+from oracle.services.valuing import checking, rounds
+from oracle.services.valuing.checking import NotServed, Recompute, Truth
+from oracle.types import Bytes32, Part, Timestamp, Wei
+from oracle.valuation.faults import Fault
+
+_WITNESS = ("uint256", "uint256", "address", "bytes32", "uint8") + ("uint32",) * 5
+_BOND_MARGIN = 2  # the base fee may rise until a demand is mined
+Say = Callable[[str], None]
+
+
+class Stand(StrEnum):
+    """How a round's valuation stands, as far as we are concerned."""
+
+    NONE = "none"  # nothing is published, or it is settled
+    RIGHT = "right"
+    OURS = "ours"
+    WRONG = "wrong"  # a conviction is under way
+    UNSERVED = "unserved"  # demanded on chain; the valuator's turn
+    CONVICTED = "convicted"  # by us
+    LATE = "late"  # wrong, and the window has passed
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found and done about one round."""
+
+    round_id: int
+    attempt: int
+    stand: Stand
+    note: str = ""
+    fault: Fault | None = None
+    transactions: tuple[Receipt, ...] = ()
+
+
+@dataclass
+class _Game:
+    """What is known of one published valuation."""
+
+    said: ValuationPublished
+    truth: Truth | None = None
+    fault: Fault | None = None
+    missing: NotServed | None = None
+    sent: list[Receipt] = field(default_factory=list)
+
+
+class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
+    """One account that checks valuations."""
+
+    def __init__(
+        self,
+        context: Context,
+        wallet: Wallet,
+        recompute: Recompute,
+        folder: Path,
+        say: Say | None = None,
+    ) -> None:
+        """Open the challenger's folder.
+
+        Raises:
+            ConfigInvalid: another process uses it.
+        """
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = locked(folder / "lock")
+        self._folder = folder
+        self._context = context
+        self._wallet = wallet
+        self._recompute = recompute
+        self._say = say or (lambda _: None)
+        self._games: dict[tuple[int, int], _Game] = {}
+        self._done: set[tuple[int, int]] = set()
+        self._backoff = Backoff()
+        self._log: Any = structlog.get_logger("tallystick.challenger")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lock.close()
+
+    def run(self, stop: Callable[[], bool], pause: Callable[[], None]) -> None:
+        """Look at every valuation that is published until `stop` says so."""
+        while not stop():
+            try:
+                moved = self.cycle()
+            except TransientError as error:
+                self._log.warning("unavailable", error=str(error))
+                moved = False
+            if not moved:
+                pause()
+
+    def cycle(self) -> bool:
+        """Look at every sealed round once; return whether anything was sent."""
+        moved = False
+        for round_id in rounds.sealed(self._context):
+            key = round_id.to_bytes(32)
+            if not self._backoff.ready(key):
+                continue
+            try:
+                report = self.step(round_id)
+            except (ContractError, TransientError) as error:
+                self._log.warning("stuck", round_id=round_id, error=str(error))
+                self._backoff.failed(key)
+                continue
+            self._backoff.worked(key)
+            moved |= bool(report.transactions)
+        return moved
+
+    def settle(self, round_id: int, stop: Callable[[], bool], pause: Callable[[], None]) -> Report:
+        """Check one round, and move until its valuation is right or convicted, or `stop`."""
+        report = self.step(round_id)
+        while report.stand in (Stand.WRONG, Stand.UNSERVED) and not stop():
+            if not report.transactions:
+                pause()
+            report = self.step(round_id)
+        return report
+
+    # ── One round ───────────────────────────────────────────────────────────────────────────────
+
+    def step(self, round_id: int) -> Report:
+        """Look at a round's valuation, and make the next move, if there is one to make now.
+
+        Raises:
+            NotFound: there is no such round, or it is not sealed.
+            Unavailable: node or IPFS is away. ContractError: the contract refused.
+        """
+        case = self._context.valuations.case_of(round_id)
+        if not case.published:
+            return self._after(round_id, case)
+        key = (round_id, case.attempt)
+        if key not in self._games:
+            said = rounds.published(self._context, round_id, case.attempt)
+            self._games[key] = _Game(said)
+        game = self._games[key]
+        if case.valuator == self._wallet.address:
+            return self._report(game, Stand.OURS)
+        if key in self._done:
+            return self._report(game, Stand.RIGHT)
+        self._look(game)
+        if game.fault is None and game.missing is None:
+            self._done.add(key)
+            return self._report(game, Stand.RIGHT)
+        if game.fault is None:
+            return self._demand(game, case)
+        return self._prove(game, case, game.fault)
+
+    def _look(self, game: _Game) -> None:
+        """Find out who is right, unless that is known."""
+        if game.fault is not None:
+            return
+        context, folder = self._context, self._of(game.said)
+        try:
+            if game.truth is None:
+                job = rounds.job(context, game.said.round_id)
+                game.truth = checking.truth(job, context.ipfs, self._recompute, folder)
+            game.fault = checking.fault(game.truth, game.said, context.ipfs, folder)
+            game.missing = None
+        except NotServed as missing:
+            if game.missing is None:
+                self._say(f"round {game.said.round_id}: not served: {missing}")
+            game.missing = missing
+            return
+        if game.fault is not None:
+            self._say(f"round {game.said.round_id}: WRONG, fault {game.fault.code}")
+
+    # ── Prove ───────────────────────────────────────────────────────────────────────────────────
+
+    def _prove(self, game: _Game, case: Case, fault: Fault) -> Report:
+        said, chain = game.said, self._context.valuations
+        if self._now() >= case.until and not case.challenges:
+            return self._report(game, Stand.LATE, "the window has passed")
+        salt = self._salt(said)
+        hidden = witness(said, self._wallet.address, salt, fault)
+        if not chain.announced_at(hidden):
+            self._send(game, chain.announce(hidden))
+            return self._report(game, Stand.WRONG, "announced", sent=1)
+        self._send(game, chain.prove(said.round_id, said.valuation, salt, fault.as_tuple))
+        self._withdraw(game)
+        return self._report(game, Stand.CONVICTED, f"fault {fault.code}")
+
+    def _salt(self, said: ValuationPublished) -> Bytes32:
+        """Return the salt of our announcement, which is on disk."""
+        path = self._of(said) / "salt.json"
+        if path.exists():
+            return Bytes32(bytes.fromhex(json.loads(path.read_text())["salt"]))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        salt = secrets.token_bytes(32)
+        part = path.with_suffix(".part")
+        with part.open("w") as file:
+            json.dump({"salt": salt.hex()}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        return Bytes32(salt)
+
+    # ── Demand ──────────────────────────────────────────────────────────────────────────────────
+
+    def _demand(self, game: _Game, case: Case) -> Report:
+        """Have what is not served shown on chain; convict who shows nothing."""
+        said, chain, me = game.said, self._context.valuations, self._wallet.address
+        demands = chain.demands_of(said.round_id, said.attempt, me)
+        now = self._now()
+        if demands.turn is Mover.VALUATOR:
+            if now < demands.deadline:
+                return self._report(game, Stand.UNSERVED, f"its turn until {demands.deadline}")
+            self._send(game, chain.convict_silent(said.round_id, me))
+            self._release(game)
+            self._withdraw(game)
+            return self._report(game, Stand.CONVICTED, "silent")
+        if demands.turn is Mover.NONE and now >= case.until:
+            return self._report(game, Stand.LATE, "the window has passed")
+        node = self._target(game, demands)
+        if node is None:
+            return self._report(game, Stand.UNSERVED, "it shows what is demanded")
+        bond = Wei(_BOND_MARGIN * chain.bond_needed())
+        self._send(game, chain.demand(said.round_id, said.valuation, node, bond=bond))
+        return self._report(game, Stand.UNSERVED, f"demanded {node.part.name.lower()}", sent=1)
+
+    def _target(self, game: _Game, demands: Demands) -> Node | None:
+        """Return what to demand next."""
+        if demands.turn is not Mover.NONE:
+            return None
+        if game.truth is None:
+            return Node(Part.TEST, 0, 0, 0)
+        theirs, ours = game.said.valuation, game.truth.tables.valuation
+        parts = ((Part.ROWS, "rows"), (Part.SUMS, "sums"), (Part.ORDER, "order"))
+        for part, name in parts:
+            if getattr(theirs, name) != getattr(ours, name):
+                return Node(part, 0, 0, 0)
+        return Node(Part.ROWS, 0, 0, 0)
+
+    # ── After ───────────────────────────────────────────────────────────────────────────────────
+
+    def _after(self, round_id: int, case: Case) -> Report:
+        """A valuation was convicted or settled: take back the bond of ours, if there is one."""
+        games = [game for (known, _), game in self._games.items() if known == round_id]
+        for game in games:
+            self._release(game)
+        if games and case.attempt == games[-1].said.attempt and not case.published:
+            return self._report(games[-1], Stand.NONE, "it ended")
+        return Report(round_id, case.attempt, Stand.NONE)
+
+    def _release(self, game: _Game) -> None:
+        """Free the bond of our challenge once its valuation is convicted."""
+        chain, said = self._context.valuations, game.said
+        demands = chain.demands_of(said.round_id, said.attempt, self._wallet.address)
+        case = chain.case_of(said.round_id)
+        live = case.published and case.attempt == said.attempt
+        if demands.turn is not Mover.NONE and not live:
+            self._send(game, chain.release_bond(said.round_id, said.attempt, self._wallet.address))
+        if chain.bond_of(self._wallet.address):
+            self._send(game, chain.withdraw_bond())
+
+    def _withdraw(self, game: _Game) -> None:
+        if self._context.valuations.reward_of(self._wallet.address):
+            self._send(game, self._context.valuations.withdraw_reward())
+
+    def _send(self, game: _Game, call: Call) -> None:
+        game.sent.append(self._wallet.send(call))
+        self._log.info("sent", round_id=game.said.round_id, what=call.label)
+        self._say(f"round {game.said.round_id}: {call.label}")
+
+    def _report(self, game: _Game, stand: Stand, note: str = "", *, sent: int = 0) -> Report:
+        done = tuple(game.sent)
+        if stand in (Stand.WRONG, Stand.UNSERVED):
+            done = done[len(done) - sent :]
+        return Report(game.said.round_id, game.said.attempt, stand, note, game.fault, done)
+
+    def _of(self, said: ValuationPublished) -> Path:
+        return self._folder / f"{said.round_id}-{said.attempt}-{said.valuation_root.hex()[:16]}"
+
+    def _now(self) -> Timestamp:
+        """Return the time of the block that is being built."""
+        block = self._context.rpc.call("eth_getBlockByNumber", "pending", False)
+        return Timestamp(quantity(block["timestamp"])) if block else self._context.history.now()
+
+
+def witness(said: ValuationPublished, me: str, salt: Bytes32, fault: Fault) -> Bytes32:
+    """Return what hides a fault until it is shown (`IValuationGame.announce`)."""
+    place = (fault.code, fault.t, fault.p, fault.i, fault.j, fault.a)
+    return keccak(encode(_WITNESS, [said.round_id, said.attempt, me, salt, *place]))
