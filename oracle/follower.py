@@ -92,6 +92,10 @@ class Follower:
         self._chain.expect_chain(self._contracts.chain_id)
         head = self._chain.head()
         with self._store.read() as tx:
+            newest = tx.newest_block()
+        if newest and newest.number <= head and self._chain.has(newest):
+            return Followed(*self._apply_all(newest, head - self._depth))
+        with self._store.read() as tx:
             known = tx.blocks()
         common = self._still_there(known, head)
         rewound = 0

@@ -136,10 +136,10 @@ class Watcher:
     def _reply(self, generation: str) -> int:
         """Put on the queue what disputes wait for; return messages."""
         with self._store.read() as tx:
-            known = tx.blocks()
-        if not known:
+            newest = tx.newest_block()
+        if newest is None:
             return 0
-        sent = self._replies.send(Clock(known[0].timestamp, self._now(), generation))
+        sent = self._replies.send(Clock(newest.timestamp, self._now(), generation))
         for _ in range(sent):
             self._metrics.sent("respond")
         return sent
@@ -147,9 +147,9 @@ class Watcher:
     def _conclude(self, generation: str) -> tuple[int, list[Parcel]]:
         wall = self._now()
         with self._store.read() as tx:
-            if not (known := tx.blocks()):
+            if not (newest := tx.newest_block()):
                 return 0, []
-            clock = Clock(known[0].timestamp, wall, generation)
+            clock = Clock(newest.timestamp, wall, generation)
             if not tx.due(clock.chain, wall, generation, limit=1):
                 return 0, []
         with self._store.begin() as tx:

@@ -147,10 +147,10 @@ class Player:
 
 
 def _is_owed(tx: Transaction, move: Move) -> bool:
-    reply, blocks = tx.reply(move.request_id, move.demand.challenger), tx.blocks()
-    if reply is None or not blocks:
+    reply, newest = tx.reply(move.request_id, move.demand.challenger), tx.newest_block()
+    if reply is None or newest is None:
         return False
-    return reply.demand == move.demand and blocks[0].timestamp < move.demand.deadline
+    return reply.demand == move.demand and newest.timestamp < move.demand.deadline
 
 
 def _root(move: Move) -> Bytes32:

@@ -46,12 +46,16 @@ class ChainPart(Part):
         """Say that everything up to this block is in the store."""
         self._set_meta(_CURSOR, str(number))
 
-    def blocks(self) -> list[BlockRef]:
+    def newest_block(self) -> BlockRef | None:
+        """Return the newest remembered block: cheap enough for every look at the chain."""
+        return next(iter(self.blocks(limit=1)), None)
+
+    def blocks(self, limit: int | None = None) -> list[BlockRef]:
         """Return the remembered blocks, newest first."""
         rows = self.session.execute(
-            select(
-                BlockRow.number, BlockRow.hash, BlockRow.parent_hash, BlockRow.timestamp
-            ).order_by(BlockRow.number.desc())
+            select(BlockRow.number, BlockRow.hash, BlockRow.parent_hash, BlockRow.timestamp)
+            .order_by(BlockRow.number.desc())
+            .limit(limit)
         )
         return [
             BlockRef(number, Bytes32(hash_), Bytes32(parent), Timestamp(at))
