@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 HOST = "127.0.0.1"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class WatcherMetrics:
@@ -110,3 +111,41 @@ def _serve(registry: CollectorRegistry, port: int, log: Any) -> Callable[[], Non
         thread.join()
 
     return stop
+
+
+class GatewayMetrics:
+    """What a gateway was asked, what it answered, and where the time went."""
+
+    def __init__(self) -> None:
+        """Start at zero, on a new registry."""
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "tallystick_http_requests", "HTTP requests answered", ["method", "route", "status"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._seconds = Histogram(
+            "tallystick_http_seconds", "Seconds from the first byte to the last", ["route"],
+            buckets=_SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self._stages = Histogram(
+            "tallystick_answer_seconds", "Seconds of an answer by stage", ["stage"],
+            buckets=_SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self._running = Gauge(
+            "tallystick_http_running", "HTTP requests being answered", registry=self.registry
+        )
+
+    def began(self) -> None:
+        """Count a request in."""
+        self._running.inc()
+
+    def ended(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request out; `route` is the pattern, never a path that a client made up."""
+        self._running.dec()
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def stages(self, seconds: Mapping[str, float]) -> None:
+        """Count where the time of one answer went."""
+        for stage, took in seconds.items():
+            self._stages.labels(stage).observe(took)

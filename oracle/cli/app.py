@@ -15,7 +15,7 @@ from oracle.errors import TallystickError
 # in the order of --help; all but `devnet` are named like their command or group
 MODULES = (
     "infer", "verify", "devnet", "wallet", "model", "access", "operator", "request", "challenger",
-    "committee", "valuator", "serve", "key",
+    "committee", "data", "valuator", "serve", "key",
 )  # fmt: skip
 
 

@@ -6,49 +6,14 @@ Logs, progress and questions go to stderr, so that stdout is always the answer a
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, is_dataclass
-from enum import Enum
-from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from oracle.errors import TallystickError
-from oracle.services import amounts
-from oracle.types import Amount
-
-
-def jsonable(value: Any, kind: Any = None) -> Any:
-    """Return a value as JSON data.
-
-    Dataclasses become objects, bytes 0x-hex, enums their name in lower case, amounts (told apart
-    by the type hints of their dataclass) decimal strings in dollars.
-    """
-    if value is None:
-        return None
-    if kind is Amount or (get_origin(kind) is not None and Amount in get_args(kind)):
-        return amounts.decimal(Amount(value)) if isinstance(value, int) else _plain(value)
-    return _plain(value)
-
-
-def _plain(value: Any) -> Any:  # noqa: PLR0911 - one line per kind
-    if is_dataclass(value) and not isinstance(value, type):
-        hints = get_type_hints(type(value))
-        return {f.name: jsonable(getattr(value, f.name), hints[f.name]) for f in fields(value)}
-    if isinstance(value, Enum):
-        return value.name.lower()
-    if isinstance(value, bytes):
-        return "0x" + value.hex()
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, dict):
-        return {str(k): jsonable(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [jsonable(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+from oracle.services.documents import jsonable
 
 
 def print_json(value: Any) -> None:

@@ -52,11 +52,15 @@ def from_json(value: Any, manifest: Manifest) -> dict[str, Array]:
         raise InputInvalid(
             f"input {unknown[0]} is not one of this model's", hint="wanted: " + ", ".join(specs)
         )
-    return {name: _array(nested, specs[name]) for name, nested in value.items()}
+    return {name: to_array(nested, specs[name]) for name, nested in value.items()}
 
 
-def _array(nested: Any, spec: TensorSpec) -> Array:
-    """Make an array of the spec's dtype from nested lists, refusing values that would change."""
+def to_array(nested: Any, spec: TensorSpec) -> Array:
+    """Make an array of the spec's dtype from nested lists; its shape is not looked at.
+
+    Raises:
+        InputInvalid: ragged lists, or values that the dtype cannot hold.
+    """
     try:
         raw = np.array(nested)
     except (ValueError, OverflowError) as error:

@@ -145,7 +145,7 @@ class GatewayPart(Part):
             update(ApiKeyRow).where(ApiKeyRow.id == key_id).values(spent=ApiKeyRow.spent - fee)
         )
 
-    def _tickets(self, query: Select[tuple[TicketRow]]) -> list[Ticket]:
+    def _tickets(self, query: Select[TicketRow]) -> list[Ticket]:
         rows = self.session.scalars(query, execution_options={"populate_existing": True})
         return [_ticket_of(row) for row in rows]
 

@@ -24,7 +24,7 @@ from oracle.config import NETWORK_FILE, Settings, save_network
 from oracle.errors import ConfigInvalid
 from oracle.services import wallets as wallet_files
 from oracle.services.context import Context
-from oracle.services.devnet import background, servers, wallets
+from oracle.services.devnet import background, rest, servers, wallets
 from oracle.services.devnet.background import Part
 from oracle.services.operator_processes import processes
 from oracle.services.supervisor import ProcessEvent, Supervisor
@@ -32,7 +32,9 @@ from oracle.types import ZERO32, Address, Amount
 
 Say = Callable[[str], None]
 STAKE = Amount(1_000 * 10**6)  # of each operator
+PREPAID = Amount(1_000 * 10**6)  # of the gateway
 SERVERS = "servers"
+GATEWAY = "gateway"
 POLL_INTERVAL = 0.05  # seconds; the chain is on this machine, so looking often costs nothing
 
 
@@ -47,6 +49,8 @@ class Plan:
     ipfs_api: str = ""
     redis_url: str = ""
     faults: Mapping[str, str] = field(default_factory=dict)  # by operator (worker/faults.py)
+    rest: bool = False  # serve the REST gateway as well
+    rest_port: int = 0  # 0 = a free one
     game: tuple[int, int] = (10, 60)  # seconds: shortest turn of a dispute, thinking beyond it
 
 
@@ -61,6 +65,7 @@ class Devnet:
         )
         self.kinds: Mapping[str, str] = {}
         self.ipfs_repo: Path | None = None
+        self.rest_url = ""  # of the gateway, once it is started
         self._environ = environ
         self._say = say
         self._groups: dict[str, Supervisor] = {}
@@ -139,6 +144,17 @@ class Devnet:
             specs = processes(settings, wallet, infer_processes=1, endpoint=self.endpoint(name))
             self._groups[name] = Supervisor(specs)
         self._groups[name].start(together=True)
+
+    def start_gateway(self) -> None:
+        """Prepay for the gateway's account and serve REST."""
+        if GATEWAY not in self._groups:
+            self._say("starting the REST gateway")
+            wallet_files.deposit(self.context, self.wallet(GATEWAY), PREPAID)
+            found = rest.gateway(self.settings, self.plan.rest_port or free_port())
+            self.rest_url = found.url
+            self.kinds = {**self.kinds, "rest": found.url}
+            self._groups[GATEWAY] = Supervisor([found.spec])
+        self._groups[GATEWAY].start()
 
     def endpoint(self, name: str) -> str:
         """Return where an operator's responder is: a free loopback port of its own."""
@@ -224,6 +240,8 @@ def running(
         devnet.deploy()
         devnet.stake_operators()
         devnet.start_operators()
+        if plan.rest:
+            devnet.start_gateway()
         devnet.publish()
         yield devnet
     finally:
@@ -243,7 +261,7 @@ def _forget_old_chain(home: Path) -> None:
             hint="choose another folder with TALLYSTICK_HOME",
         )
     (home / NETWORK_FILE).unlink(missing_ok=True)
-    for folder in (home / "operators").glob("*"):
+    for folder in (*(home / "operators").glob("*"), home / "gateway"):
         for file in folder.glob("store.db*"):
             file.unlink()
     shutil.rmtree(home / "logs", ignore_errors=True)

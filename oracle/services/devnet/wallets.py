@@ -11,7 +11,7 @@ from oracle.services import wallets
 from oracle.services.context import Context
 from oracle.types import Address, Amount
 
-PEOPLE = ("owner", "admin", "requester", "challenger", "treasury")
+PEOPLE = ("owner", "admin", "requester", "challenger", "treasury", "gateway")
 PASSWORD_FILE = "password"  # noqa: S105 - the name of a file
 TOKENS = Amount(10_000 * 10**6)  # for each wallet
 _SCRYPT_N = 2**12  # a hundredth of a second instead of one: nothing here is worth more

@@ -1,0 +1,127 @@
+"""KServe's Open Inference Protocol v2, with the binary tensor extension."""
+
+from importlib.metadata import version as version_of
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from oracle.api import asking, tensors
+from oracle.api.state import KeyDep, State, StateDep
+from oracle.errors import InputInvalid
+from oracle.services import models
+from oracle.services.gateway.catalogue import Version
+
+router = APIRouter(prefix="/v2", tags=["inference (KServe v2)"])
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["inputs"],
+                    "properties": {
+                        "id": {"type": "string"},
+                        "parameters": {"type": "object"},
+                        "inputs": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "required": ["name", "shape", "datatype"],
+                                "properties": {
+                                    "name": {"type": "string"},
+                                    "shape": {"type": "array", "items": {"type": "integer"}},
+                                    "datatype": {"type": "string"},
+                                    "parameters": {"type": "object"},
+                                    "data": {"type": "array"},
+                                },
+                            },
+                        },
+                        "outputs": {"type": "array", "items": {"type": "object"}},
+                    },
+                }
+            },
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+@router.get("")
+async def server() -> dict[str, Any]:
+    """Describe this server."""
+    return {
+        "name": "tallystick",
+        "version": version_of("tallystick"),
+        "extensions": ["binary_tensor_data"],
+    }
+
+
+@router.get("/models/{name}")
+@router.get("/models/{name}/versions/{version}")
+async def model(state: StateDep, name: str, version: str = "") -> dict[str, Any]:
+    """Describe a model as its manifest does; without a version, the newest that is in use."""
+    served, versions = await state.blocking(lambda: _served(state, name, version))
+    manifest = served.manifest
+    return {
+        "name": manifest.name,
+        "versions": [str(number) for number in range(1, versions + 1)],
+        "platform": manifest.runtime.format,
+        "inputs": [tensors.describe(spec) for spec in manifest.inputs],
+        "outputs": [tensors.describe(spec) for spec in manifest.outputs],
+    }
+
+
+@router.get("/models/{name}/ready")
+@router.get("/models/{name}/versions/{version}/ready")
+async def ready(state: StateDep, name: str, version: str = "") -> dict[str, Any]:
+    """Say whether an operator can serve the version now."""
+    listing = await asking.find(state, name, version)
+    return {"name": listing.name, "ready": True}
+
+
+@router.post("/models/{name}/infer", openapi_extra=_BODY)
+@router.post("/models/{name}/versions/{version}/infer", openapi_extra=_BODY)
+async def infer(
+    request: Request, state: StateDep, key: KeyDep, name: str, version: str = ""
+) -> Response:
+    """Ask, pay from the key's budget, and answer when the delivery is on the chain."""
+    watch = asking.Stopwatch()
+    body = await request.body()
+    listing = await asking.find(state, name, version)
+    inference = await state.blocking(
+        lambda: tensors.read(body, request.headers.get(tensors.HEADER), listing.manifest)
+    )
+    question = await asking.question(
+        state,
+        listing,
+        arrays=inference.arrays,
+        texts=inference.texts,
+        params=inference.params,
+        idempotency=asking.idempotency_of(request),
+    )
+    watch.mark("prepare")
+    served = await asking.ask(state, key, question, watch)
+    fields: dict[str, Any] = {
+        "model_name": listing.name,
+        "model_version": str(listing.served.version),
+    }
+    if inference.id:
+        fields["id"] = inference.id
+    fields["parameters"] = {"request_id": "0x" + served.answer.request_id.hex()}
+    content, head = tensors.write(served.answer.outputs, inference.wanted, fields)
+    headers = asking.headers(listing, served.answer, watch.seconds)
+    if head is None:
+        return Response(content, headers=headers, media_type="application/json")
+    headers[tensors.HEADER] = str(head)
+    return Response(content, headers=headers, media_type="application/octet-stream")
+
+
+def _served(state: State, name: str, version: str) -> tuple[Version, int]:
+    if version and not version.isdecimal():
+        raise InputInvalid(f"{version!r:.40} is no version", hint="versions are 1, 2, …")
+    context = state.context
+    selected = models.select(context, f"{name}@{version}" if version else name)
+    number = models.current_version(context, selected)
+    count = context.registry.version_count(selected.model_id)
+    return state.versions.version(selected.model_id, number), count

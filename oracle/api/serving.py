@@ -1,0 +1,51 @@
+"""Runs the app in this process until a signal comes; what was accepted is not lost.
+
+The first SIGTERM closes the door and lets those inside finish; what they wait for is in the store.
+"""
+
+import structlog
+import uvicorn
+from eth_account.signers.local import LocalAccount
+
+from oracle.api.app import create_app
+from oracle.api.config import ApiConfig
+from oracle.services.context import Context
+from oracle.services.gateway import gateway as gateways
+from oracle.services.gateway.gateway import Gateway
+from oracle.store import Store
+
+GRACE = 10  # seconds that running requests get at the end
+BACKLOG = 2048  # connections that wait to be taken
+
+
+def serve(
+    context: Context,
+    account: LocalAccount | None,
+    config: ApiConfig,
+    host: str,
+    port: int,
+) -> None:
+    """Answer on host and port; returns when it was asked to stop.
+
+    Raises:
+        ConfigInvalid: see `Store.open`.
+    """
+    gateway = None
+    if account is not None:
+        gateway = Gateway(context, account, Store.open(gateways.store_url(context.settings)))
+    app = create_app(context, gateway, config)
+    structlog.get_logger("tallystick.api").info(
+        "api.serving", at=f"http://{host}:{port}", account=gateway.address if gateway else "none"
+    )
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,  # the guard writes it, with ids
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+        timeout_keep_alive=30,
+        backlog=BACKLOG,
+        h11_max_incomplete_event_size=64 * 1024,
+    )

@@ -1,0 +1,103 @@
+"""What every route is given: the network, the gateway when there is one, and who asks."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Request
+
+from oracle.api.config import ApiConfig
+from oracle.api.limits import Buckets
+from oracle.api.problems import Rejected
+from oracle.metrics import GatewayMetrics
+from oracle.services.context import Context
+from oracle.services.gateway import keys
+from oracle.services.gateway.catalogue import Versions
+from oracle.services.gateway.gateway import Gateway
+from oracle.services.gateway.keys import KeyRefused
+from oracle.store.ticket import ApiKey
+
+T = TypeVar("T")
+_REMEMBERED = 1.0  # seconds that a key is believed; a charge asks the store anyway
+
+
+@dataclass
+class State:
+    """The collaborators of the routes."""
+
+    context: Context
+    config: ApiConfig
+    metrics: GatewayMetrics
+    buckets: Buckets
+    gateway: Gateway | None  # None = only reading
+    versions: Versions
+    keys: dict[str, tuple[float, ApiKey]] = field(default_factory=dict)
+
+    async def blocking(self, step: Callable[[], T]) -> T:
+        """Run a blocking step beside the event loop."""
+        if self.gateway is not None:
+            return await self.gateway.blocking(step)
+        return await asyncio.to_thread(step)
+
+    @property
+    def asking(self) -> Gateway:
+        """The gateway.
+
+        Raises:
+            Rejected: this server has no account.
+        """
+        if self.gateway is None:
+            raise Rejected(
+                503, "ReadOnly", "this server has no account and asks nothing; it shows the chain"
+            )
+        return self.gateway
+
+
+def state_of(request: Request) -> State:
+    """Return the app's state."""
+    found: State = request.app.state.tallystick
+    return found
+
+
+StateDep = Annotated[State, Depends(state_of)]
+
+
+async def key_of(request: Request, state: StateDep) -> ApiKey:
+    """Return the API key that came along.
+
+    Raises:
+        KeyRefused: none, or none that is in use.
+        Rejected: it asked more often than it may.
+    """
+    gateway = state.asking
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not secret.strip():
+        raise KeyRefused(
+            "this costs money and came without an API key",
+            hint="send `Authorization: Bearer tsk_…`; `tallystick key create` makes one",
+        )
+    secret = secret.strip()
+    now = time.monotonic()
+    kept = state.keys.get(secret)
+    if kept is None or now - kept[0] > _REMEMBERED:
+        key = await gateway.blocking(lambda: keys.authenticate(gateway.store, secret))
+        if len(state.keys) > 10_000:
+            state.keys.clear()
+        state.keys[secret] = (now, key)
+    else:
+        key = kept[1]
+    if key.per_minute:
+        wait = state.buckets.take(f"key:{key.id}", key.per_minute / 60, key.per_minute)
+        if wait:
+            raise Rejected(
+                429,
+                "KeyRateLimit",
+                f"the API key {key.name!r} may ask {key.per_minute} times a minute",
+                {"Retry-After": str(max(1, round(wait)))},
+            )
+    return key
+
+
+KeyDep = Annotated[ApiKey, Depends(key_of)]

@@ -1,0 +1,60 @@
+"""`tallystick serve`: the REST gateway, in the foreground."""
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from oracle import logs
+from oracle.cli.session import Session, command
+from oracle.errors import InputInvalid
+
+DEFAULT = "127.0.0.1:8551"
+
+Listen = Annotated[
+    str, typer.Option("--listen", metavar="HOST:PORT", help="Where to answer; loopback by default.")
+]
+ReadOnly = Annotated[
+    bool, typer.Option("--read-only", help="Without an account: show the chain, ask nothing.")
+]
+Origins = Annotated[
+    list[str] | None,
+    typer.Option("--cors-origin", metavar="URL", help="Page of others that may ask; repeatable."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(
+        app, "serve", key=True,
+        example="tallystick serve --key gateway\ntallystick serve --read-only --listen 0.0.0.0:80",
+    )(_serve)  # fmt: skip
+
+
+def _serve(
+    session: Session,
+    listen: Listen = DEFAULT,
+    read_only: ReadOnly = False,
+    cors_origin: Origins = None,
+) -> None:
+    """Answer KServe v2, OpenAI embeddings and /api over HTTP until stopped.
+
+    The wallet of --key pays for what clients with API keys ask (`tallystick key create`): it needs
+    a prepaid balance, some currency for gas, and access to the models. Nobody else may send with
+    it. TLS belongs to a proxy in front of it.
+    """
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise InputInvalid(f"--listen {listen!r} is not HOST:PORT", hint=DEFAULT)
+    logs.configure(replace(session.settings, operator=""), role="gateway")
+    from oracle.api import serving  # noqa: PLC0415 - FastAPI takes 0.4 s to import
+    from oracle.api.config import ApiConfig  # noqa: PLC0415
+
+    config = ApiConfig(cors_origins=tuple(cors_origin or ()))
+    account = None
+    if not read_only:
+        from oracle.services import wallets  # noqa: PLC0415
+
+        settings = session.settings
+        account = wallets.unlock(settings, settings.key or "gateway", session.password())
+    serving.serve(session.context, account, config, host.strip("[]"), int(port))

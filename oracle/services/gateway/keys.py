@@ -1,0 +1,90 @@
+"""API keys: made once, shown once, kept as a digest."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+
+from oracle.errors import InputInvalid, NotFound, Refused
+from oracle.store import Store
+from oracle.store.ticket import ApiKey
+from oracle.types import Amount
+
+PREFIX = "tsk_"
+MAX_NAME = 64
+_BYTES = 32  # random: too many to guess, so a fast digest protects as well as a slow one
+
+
+class KeyRefused(Refused):
+    """No API key came along, or none that is in use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """A new key and its secret, which is never seen again."""
+
+    key: ApiKey
+    secret: str
+
+
+def mint(
+    store: Store,
+    name: str,
+    budget: Amount,
+    *,
+    per_minute: int = 0,
+    models: tuple[int, ...] = (),
+) -> Minted:
+    """Make a key.
+
+    Args:
+        budget: what it may spend in all.
+        per_minute: requests; 0 = unlimited.
+        models: that it may ask; () = all.
+
+    Raises:
+        InputInvalid: the name is taken or empty, or the budget is nothing.
+    """
+    if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
+        raise InputInvalid(f"{name!r:.80} cannot be the name of a key", hint="1 to 64 characters")
+    if budget <= 0:
+        raise InputInvalid("a key without a budget could ask nothing", hint="give it a budget")
+    secret = PREFIX + secrets.token_urlsafe(_BYTES)
+    with store.begin() as tx:
+        return Minted(tx.add_api_key(name, digest(secret), budget, per_minute, models), secret)
+
+
+def authenticate(store: Store, secret: str) -> ApiKey:
+    """Return the key of a secret.
+
+    Raises:
+        KeyRefused: nobody has it, or it was revoked.
+    """
+    with store.read() as tx:
+        key = tx.api_key(digest(secret))
+    if key is None:
+        raise KeyRefused("this API key is not known here", hint="`tallystick key create` makes one")
+    if key.revoked_at is not None:
+        raise KeyRefused(f"the API key {key.name!r} was revoked", hint="ask for another one")
+    return key
+
+
+def revoke(store: Store, name: str) -> None:
+    """Let a key do nothing any more; what it asked before is still answered.
+
+    Raises:
+        NotFound: no key of this name is in use.
+    """
+    with store.begin() as tx:
+        if not tx.revoke_api_key(name):
+            raise NotFound(f"there is no API key {name!r} in use", hint="`tallystick key list`")
+
+
+def listed(store: Store) -> tuple[ApiKey, ...]:
+    """Return all keys."""
+    with store.read() as tx:
+        return tuple(tx.api_keys())
+
+
+def digest(secret: str) -> bytes:
+    """Return what is kept of a secret."""
+    return hashlib.sha256(secret.encode()).digest()

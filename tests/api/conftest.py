@@ -1,0 +1,70 @@
+"""What the REST tests share: one development network with its gateway, and a model to ask."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from oracle.services import operators, publishing
+from oracle.services.devnet.network import Devnet, Plan, running
+from oracle.services.gateway import gateway as gateways
+from oracle.services.gateway import keys
+from oracle.services.publishing import Offer
+from oracle.store import Store
+from oracle.types import Amount
+from tests.worker.builders import write_digits
+
+DOLLAR = 10**6
+FEE = 10_000  # a cent
+
+
+@dataclass(frozen=True)
+class Door:
+    """A running gateway, and a key to it."""
+
+    devnet: Devnet
+    url: str
+    secret: str
+    store: Store  # the gateway's own
+
+    def client(self, secret: str | None = None, **options) -> httpx.Client:
+        """A client that sends the key, and waits long enough for a cold worker."""
+        secret = self.secret if secret is None else secret
+        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        options = {"timeout": 60, **options}
+        return httpx.Client(base_url=self.url, headers=headers, trust_env=False, **options)
+
+    def mint(self, name: str, budget: int = DOLLAR, **options) -> str:
+        return keys.mint(self.store, name, Amount(budget), **options).secret
+
+
+@pytest.fixture(scope="session")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A network with one operator, `digits` published, and its gateway."""
+    folder = tmp_path_factory.mktemp("rest")
+    plan = Plan(folder / "home", operators=("alpha",), rest=True)
+    with running(plan, environ={"PATH": os.environ["PATH"]}) as devnet:
+        publish(devnet, write_digits(folder / "digits"))
+        store = Store.open(gateways.store_url(devnet.settings))
+        secret = keys.mint(store, "tests", Amount(100 * DOLLAR)).secret
+        yield Door(devnet, devnet.rest_url, secret, store)
+        store.close()
+
+
+def publish(devnet: Devnet, folder: Path, **offer: int) -> int:
+    """Publish a model that alpha serves and everybody may use; return its id."""
+    owner = devnet.wallet("owner")
+    terms = Offer(**{"fee": Amount(FEE), "challenge_window": 60, **offer})
+    published = publishing.publish(devnet.context, owner, folder, terms)
+    operators.authorize(devnet.context, owner, published.model_id, devnet.accounts["alpha"])
+    return published.model_id
+
+
+@pytest.fixture
+def client(door: Door) -> Iterator[httpx.Client]:
+    """A client with a key that may ask everything."""
+    with door.client() as opened:
+        yield opened
