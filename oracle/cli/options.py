@@ -7,6 +7,7 @@ import typer
 
 from oracle.errors import InputInvalid
 from oracle.services import amounts
+from oracle.services.data.credits import parse_credits
 
 T = TypeVar("T")
 
@@ -62,6 +63,11 @@ def request_argument(text: str) -> Any:
     return typer.Argument(
         parser=named("REQUEST", amounts.parse_request_id), metavar="REQUEST", help=text
     )
+
+
+def credits_argument(text: str) -> Any:
+    """Return an argument in credits, as points of accuracy."""
+    return typer.Argument(parser=named("CREDITS", parse_credits), metavar="CREDITS", help=text)
 
 
 def assignments(flag: str, values: list[str]) -> dict[str, str]:

@@ -32,7 +32,7 @@ from oracle.valuation.trees import HashTree
 
 BATCH = 100  # contributions numbered by one transaction
 _HIDDEN = (ContributionStatus.COMMITTED, ContributionStatus.DISPLACED)
-_ENDED = (Phase.SETTLED, Phase.VOID)
+ENDED = (Phase.SETTLED, Phase.VOID)
 Step = Callable[[], Sent]
 
 
@@ -60,7 +60,7 @@ def advance(context: Context, wallet: Wallet, round_id: int) -> Advanced:
                 done.append(step())
             except ContractError as error:  # somebody was faster, or it cannot be
                 refused.append(str(error))
-        if len(done) == before or info.phase in _ENDED:
+        if len(done) == before or info.phase in ENDED:
             return Advanced(rounds.show(context, round_id), tuple(done), tuple(refused))
 
 
@@ -147,7 +147,7 @@ def _endorsement(
     if info.phase is Phase.SETTLED and one.number is not None:
         number, value, path = _proof(info, one)
         yield context.credits.settle_endorsement(info.round_id, number, endorser, value, path)
-    elif info.phase in _ENDED:
+    elif info.phase in ENDED:
         yield context.credits.return_endorsement(info.round_id, one.index, endorser)
 
 

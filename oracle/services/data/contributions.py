@@ -7,6 +7,7 @@
 ```
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +15,10 @@ from pathlib import Path
 from oracle.chain.data_credits import ContributionStatus, Opening, Submission
 from oracle.chain.events import ContributionSubmitted
 from oracle.chain.wallet import Wallet
-from oracle.errors import NotFound, Refused
+from oracle.errors import InputInvalid, NotFound, Refused
 from oracle.protocol import eip712
 from oracle.protocol.training import commitment as commit
+from oracle.services.amounts import parse_address
 from oracle.services.context import Context
 from oracle.services.data import files, rounds, secrets
 from oracle.services.data.files import Say
@@ -72,8 +74,52 @@ class Brought:
 class Signed:
     """A submission that somebody else may send, and pay for. Holds nothing that is secret."""
 
+    chain_id: int
+    contract: Address  # DataCredits
     submission: Submission
     signature: bytes
+
+    def to_json(self) -> str:
+        """Return it as JSON."""
+        given = self.submission
+        body = {
+            "chain_id": self.chain_id,
+            "contract": self.contract,
+            "owner": given.owner,
+            "round_id": given.round_id,
+            "commitment": "0x" + given.commitment.hex(),
+            "endorser_bps": given.endorser_bps,
+            "deadline": given.deadline,
+            "signature": "0x" + self.signature.hex(),
+        }
+        return json.dumps(body, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Signed":
+        """Read what `to_json` wrote.
+
+        Raises:
+            InputInvalid: something else.
+        """
+        try:
+            body = json.loads(text)
+            commitment, signature = (
+                bytes.fromhex(body[name].removeprefix("0x")) for name in ("commitment", "signature")
+            )
+            submission = Submission(
+                parse_address(body["owner"]),
+                int(body["round_id"]),
+                Bytes32(commitment.rjust(32, b"\0")[:32]),
+                int(body["endorser_bps"]),
+                Timestamp(int(body["deadline"])),
+            )
+            contract = parse_address(body["contract"])
+            return cls(int(body["chain_id"]), contract, submission, signature)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputInvalid(
+                f"not a signed submission: {error!r:.200}",
+                hint="`tallystick data submit MODEL FILES --sign OUT` writes one",
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,15 +223,24 @@ def sign(
         nonce=context.credits.standing_of(prepared.model_id, wallet.address).nonce,
         deadline=deadline,
     )
-    return Signed(submission, wallet.sign_typed(message))
+    return Signed(
+        context.contracts.chain_id, context.credits.address, submission, wallet.sign_typed(message)
+    )
 
 
 def relay(context: Context, wallet: Wallet, signed: Signed) -> ContributionInfo:
     """Send a signed submission; the wallet pays fee and deposit, which goes back to the owner.
 
     Raises:
-        ContractError: signed by another key, for another chain or contract, expired, or used.
+        InputInvalid: signed for another chain or contract.
+        ContractError: signed by another key, expired, or used before.
     """
+    place = (signed.chain_id, signed.contract)
+    if place != (context.contracts.chain_id, context.credits.address):
+        raise InputInvalid(
+            f"the submission is signed for chain {place[0]}, contract {place[1]}",
+            hint=f"this is chain {context.contracts.chain_id}, {context.credits.address}",
+        )
     submission = signed.submission
     model_id = context.credits.round_of(submission.round_id).model_id
     deposit, _ = context.credits.requirements_of(model_id, submission.owner)

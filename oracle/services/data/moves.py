@@ -4,11 +4,10 @@ from oracle.chain import events as ev
 from oracle.chain.events import Event
 from oracle.services.amounts import format_amount, format_time
 from oracle.services.context import Context
+from oracle.services.data.credits import format_credits
 from oracle.services.history import Happened, topic
 from oracle.services.timeline import Moment
-from oracle.types import Credits
 
-POINT = 1 << 40  # credits: one point of accuracy, about
 _LIFE = (
     ev.RoundOpened, ev.ContributionSubmitted, ev.ContributionRevealed, ev.ContributionDisplaced,
     ev.ContributionExcluded, ev.Endorsed, ev.TestSetRevealed, ev.RoundSealed, ev.RoundSettled,
@@ -38,11 +37,6 @@ def tell(context: Context, happened: list[Happened]) -> tuple[Moment, ...]:
         Moment(times[h.block], h.block, h.tx_hash, type(h.event).__name__, detail(h.event))
         for h in happened
     )
-
-
-def format_credits(credits: Credits | int) -> str:
-    """Write credits in points of accuracy: `0.516000`."""
-    return f"{credits / POINT:.6f}"
 
 
 def detail(event: Event) -> str:  # noqa: PLR0911, PLR0912 -- one line per kind

@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from oracle.chain.data_credits import Standing
 from oracle.chain.events import BalanceWithdrawn, RevenueClaimed
 from oracle.chain.wallet import Wallet
-from oracle.errors import InputInvalid, Refused
+from oracle.errors import Refused
 from oracle.services.context import Context
-from oracle.services.data.moves import POINT
 from oracle.services.receipts import Sent, send
 from oracle.types import Address, Amount, Credits
-
-MAX_POINTS = 1 << 12  # that one account can be thought to hold
 
 
 class NothingOwed(Refused):
@@ -130,19 +127,3 @@ def endorse(context: Context, wallet: Wallet, round_id: int, index: int, amount:
         ContractError: no tier, not so many credits, own contribution, or not the phase.
     """
     return send(wallet, context.credits.endorse(round_id, index, amount))[0]
-
-
-def parse_credits(text: str) -> Credits:
-    """Read credits in points of accuracy: `0.05`; rounded down to a credit (2⁻⁴⁰ of a point).
-
-    Raises:
-        InputInvalid: not a positive decimal.
-    """
-    whole, _, fraction = text.strip().partition(".")
-    digits = whole + fraction
-    if not digits.isdecimal() or not digits.isascii() or len(digits) > 24:
-        raise InputInvalid(f"{text!r:.40} is no number of credits", hint="write it like 0.05")
-    credits = int(digits) * POINT // 10 ** len(fraction)
-    if not 0 < credits <= MAX_POINTS * POINT:
-        raise InputInvalid(f"{text!r:.40} is no number of credits", hint="write it like 0.05")
-    return Credits(credits)

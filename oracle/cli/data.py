@@ -1,0 +1,299 @@
+"""`tallystick data …`: bring data to a model, see what it was worth, and be paid for it."""
+
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from oracle.cli import data_round, options, output
+from oracle.cli.model import Model
+from oracle.cli.session import Session, command
+from oracle.errors import NotFound
+from oracle.services import models, wallets
+from oracle.services.amounts import format_amount, format_time
+from oracle.services.data import advancing, contributions, files, listing, standing
+from oracle.services.data.contributions import Brought, Signed
+from oracle.services.data.credits import format_credits
+from oracle.services.data.listing import ContributionInfo
+from oracle.services.data.standing import TIERS, StandingInfo
+from oracle.types import Amount, Credits
+
+Round = Annotated[int, typer.Argument(metavar="ROUND", help="Number of the round.")]
+Index = Annotated[int, typer.Argument(metavar="INDEX", help="Of the contribution in its round.")]
+WATCH = 2.0  # seconds between two looks
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help="Bring data that makes a model better; it is valued, and earns a part of every fee.",
+    )
+    app.add_typer(group, name="data")
+    command(
+        group, "submit", spends=True,
+        example="tallystick data submit 1 mine.csv --key alice\n"
+        "tallystick data submit digits more.npz pictures/ --drop-repeats --key alice\n"
+        "tallystick data submit 1 mine.csv --sign for-bob.json --key alice",
+    )(_submit)  # fmt: skip
+    command(group, "relay", spends=True, example="tallystick data relay for-bob.json --key bob")(
+        _relay
+    )
+    command(group, "reveal", key=True, example="tallystick data reveal 1 --key alice")(_reveal)
+    command(group, "show", example="tallystick data show 1 0")(_show)
+    command(group, "list", example="tallystick data list 1")(_list)
+    command(
+        group, "tiers", key=True,
+        example="tallystick data tiers\ntallystick data tiers digits --wallet alice",
+    )(_tiers)  # fmt: skip
+    command(group, "endorse", spends=True, example="tallystick data endorse 2 0 0.05 --key bob")(
+        _endorse
+    )
+    command(
+        group, "advance", key=True,
+        example="tallystick data advance 1 --key alice\n"
+        "tallystick data advance 1 --watch --key alice",
+    )(_advance)  # fmt: skip
+    command(group, "claim", key=True, example="tallystick data claim digits --key alice")(_claim)
+    command(group, "schema", example="tallystick data schema mine.csv --label digit > data.json")(
+        _schema
+    )
+    data_round.register(group)
+
+
+def _submit(
+    session: Session,
+    model: Model,
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILES...", help="CSV, Parquet, NPZ, or a folder of pictures."),
+    ],
+    *,
+    drop_repeats: Annotated[
+        bool, typer.Option("--drop-repeats", help="Leave out rows that stand twice.")
+    ] = False,
+    endorsers: Annotated[
+        int, options.share("--endorsers", "Part of the credit for who endorses it; at most 50%.")
+    ] = 0,
+    sign: Annotated[
+        Path | None,
+        typer.Option("--sign", metavar="OUT", help="Only sign; somebody else relays and pays."),
+    ] = None,
+) -> None:
+    """Commit to a data set for a model's round; its rows stay hidden until the round closes."""
+    wallet, context = session.wallet, session.context
+    model_id = models.select(context, model).model_id
+    with session.bars() as bars:
+        prepared = contributions.prepare(
+            context, wallet.address, model_id, paths, drop_repeats=drop_repeats, say=bars.say
+        )
+    if sign is not None:
+        signed = contributions.sign(context, wallet, prepared, endorser_bps=endorsers)
+        sign.write_text(signed.to_json())
+        session.show(signed, f"{sign}: relay it before {format_time(signed.submission.deadline)}")
+        return
+    if prepared.on_chain is None:
+        session.confirm(
+            f"Bring {prepared.data.rows} rows to round {prepared.round_id} for a fee of "
+            f"{format_amount(prepared.fee)} and a deposit of {format_amount(prepared.deposit)}, "
+            "which is lost when they are worth nothing?"
+        )
+    done = contributions.submit(context, wallet, prepared, endorser_bps=endorsers)
+    session.show(done, _brought(done))
+
+
+def _relay(
+    session: Session,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `submit --sign` wrote.")],
+) -> None:
+    """Send and pay for a submission that its owner signed; deposit and credit stay the owner's."""
+    try:
+        signed = Signed.from_json(file.read_text())
+    except OSError as error:
+        raise NotFound(f"cannot read {file}: {error.strerror}") from error
+    session.confirm(f"Pay fee and deposit for {signed.submission.owner}?")
+    done = contributions.relay(session.context, session.wallet, signed)
+    session.show(done, _told(done))
+
+
+def _reveal(session: Session, round_id: Round) -> None:
+    """Publish the rows that this machine committed to, once the round takes no more."""
+    with session.bars() as bars:
+        bars.say("publishing the rows")
+        done = contributions.reveal(session.context, session.wallet, round_id)
+    rows = [(one.index, output.hexed(one.data_root)) for one in done]
+    session.show(done, output.table(("contribution", "data set"), rows))
+
+
+def _show(session: Session, round_id: Round, index: Index) -> None:
+    """Show one contribution and what became of it."""
+    found = listing.show(session.context, round_id, index)
+    session.show(found, _told(found))
+
+
+def _list(session: Session, round_id: Round) -> None:
+    """List the contributions to a round."""
+    found = listing.list_contributions(session.context, round_id)
+    columns = ("index", "owner", "status", "rows", "deposit", "endorsed", "credit")
+    rows = [
+        (one.index, one.owner, _status(one), one.rows or "", format_amount(one.deposit),
+         format_credits(one.endorsed), _credit(one))
+        for one in found
+    ]  # fmt: skip
+    session.show(found, output.table(columns, rows, "nobody brought anything"))
+
+
+def _tiers(
+    session: Session,
+    model: Annotated[
+        str, typer.Argument(metavar="[MODEL]", help="With it: an account's standing there.")
+    ] = "",
+    wallet: Annotated[
+        str, typer.Option("--wallet", metavar="WALLET", help="Name or address; else --key.")
+    ] = "",
+) -> None:
+    """Show what tiers ask and give, or where an account stands at a model."""
+    if not model:
+        columns = ("tier", "credits", "deposits kept", "per forfeited", "deposit", "cap")
+        rows = [
+            (t.tier, format_credits(t.earned), t.kept, t.kept_per_forfeited,
+             f"{t.deposit_bps / 100:g}%", t.cap)
+            for t in TIERS
+        ]  # fmt: skip
+        session.show(TIERS, output.table(columns, rows))
+        return
+    model_id = models.select(session.context, model).model_id
+    name = wallet or session.settings.key
+    if not name:
+        raise NotFound("no account was named", hint="`tallystick data tiers MODEL --wallet NAME`")
+    account = wallets.resolve(session.settings, name)
+    found = standing.standing(session.context, model_id, account)
+    session.show(found, _standing(found))
+
+
+def _endorse(
+    session: Session,
+    round_id: Round,
+    index: Index,
+    amount: Annotated[Credits, options.credits_argument("Own credits to stake, like 0.05.")],
+) -> None:
+    """Stake own credits on somebody else's contribution: win and lose with it."""
+    session.confirm(f"Stake {format_credits(amount)} credits, lost when it is worthless?")
+    standing.endorse(session.context, session.wallet, round_id, index, amount)
+    found = listing.show(session.context, round_id, index)
+    session.show(found, _told(found))
+
+
+def _advance(
+    session: Session,
+    round_id: Round,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on until the round has ended.")
+    ] = False,
+) -> None:
+    """Do what is due in a round: reveal what is kept here, number, settle, credit, refund."""
+    context, wallet = session.context, session.wallet
+    stopped = threading.Event()
+    if watch:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stopped.set())
+    while True:
+        done = advancing.advance(context, wallet, round_id)
+        for sent in done.transactions:
+            session.note(sent.what)
+        for text in done.refused:
+            session.note(f"refused: {text}")
+        if not watch or done.round.phase in advancing.ENDED or stopped.wait(WATCH):
+            break
+    session.show(done, data_round.facts(done.round))
+
+
+def _claim(session: Session, model: Model) -> None:
+    """Be paid what own credits of a model earned, and deposits and rewards that came back."""
+    model_id = models.select(session.context, model).model_id
+    done = standing.claim(session.context, session.wallet, model_id)
+    session.show(
+        done,
+        output.facts(
+            [
+                ("share of fees", format_amount(done.revenue)),
+                ("deposits, rewards", format_amount(done.deposits)),
+            ]
+        ),
+    )
+
+
+def _schema(
+    session: Session,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV with a header.")],
+    label: Annotated[
+        str, typer.Option("--label", metavar="COLUMN", help="Column of the labels.")
+    ] = "label",
+    labels: Annotated[
+        str, typer.Option("--labels", metavar="A,B,…", help="Names of the classes 0, 1 …")
+    ] = "",
+) -> None:
+    """Write a schema of data that spans a file's values: `data` of model.json, or --schema."""
+    found = files.fit(file, label, tuple(labels.split(",")) if labels else ())
+    output.print_json(found)
+
+
+def _status(one: ContributionInfo) -> str:
+    return "forfeited" if one.lost else one.status.name.lower()
+
+
+def _credit(one: ContributionInfo) -> str:
+    return "" if one.credit is None else format_credits(one.credit)
+
+
+def _brought(done: Brought) -> Any:
+    return output.facts(
+        [
+            ("round", done.round_id),
+            ("contribution", done.index),
+            ("data set", output.hexed(done.data_root)),
+            ("rows", done.rows),
+            ("fee", format_amount(done.fee)),
+            ("deposit", format_amount(done.deposit)),
+            ("reveal from", format_time(done.reveal_from)),
+            ("reveal until", format_time(done.reveal_until)),
+            ("by", f"`tallystick data advance {done.round_id} --watch`"),
+        ]
+    )
+
+
+def _told(found: ContributionInfo) -> Any:
+    return output.facts(
+        [
+            ("contribution", f"{found.index} of round {found.round_id}"),
+            ("status", _status(found)),
+            ("owner", found.owner),
+            ("submitted", format_time(found.submitted_at)),
+            ("data set", output.hexed(found.data_root) if found.data_root else "hidden"),
+            ("rows", found.rows or "hidden"),
+            ("deposit", format_amount(found.deposit)),
+            ("offered", f"{found.endorser_bps / 100:g}% to endorsers"),
+            ("endorsed", format_credits(found.endorsed)),
+            ("credit", _credit(found) or "none yet"),
+        ]
+    )
+
+
+def _standing(found: StandingInfo) -> Any:
+    record = found.standing
+    return output.facts(
+        [
+            ("account", found.account),
+            ("tier", found.tier),
+            ("next deposit", f"{format_amount(found.deposit)}; {found.cap} contributions a round"),
+            ("earned", format_credits(record.earned)),
+            ("deposits", f"{record.kept} kept, {record.forfeited} forfeited"),
+            ("credits", f"{format_credits(found.credits)} of "
+             f"{format_credits(found.total_credits)}"),
+            ("to claim", format_amount(Amount(found.claimable + found.pending))),
+            ("to withdraw", format_amount(found.balance)),
+        ]
+    )  # fmt: skip

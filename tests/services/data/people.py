@@ -1,0 +1,164 @@
+"""A model with a schema of data, people with files of it, and a valuator who computes here.
+
+Knows nothing of what is right: the round is played by the services under test.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from oracle.chain.contract import Call
+from oracle.chain.transactions import Receipt
+from oracle.chain.wallet import Wallet
+from oracle.protocol.training import TrainingData
+from oracle.services import wallets
+from oracle.services.context import Context
+from oracle.services.data import advancing, contributions, rounds
+from oracle.services.data.advancing import Advanced
+from oracle.services.data.contributions import Brought
+from oracle.services.data.rounds import Plan
+from oracle.types import Amount, ValuationRoots
+from oracle.valuation import reference, served
+from oracle.valuation.dataset import DataSet
+from oracle.valuation.jobs import Source
+from oracle.valuation.rounds import Params, RoundData
+from oracle.valuation.tables import Tables, build
+from tests.services.conftest import DOLLAR, World
+
+SCHEMA = TrainingData(
+    columns=("a", "b", "c"), offset=(0.0,) * 3, scale=(1.0,) * 3, label="kind", labels=("no", "yes")
+)
+PLAN = Plan(
+    neighbours=3,
+    row_tolerance=1,
+    test_tolerance=0,
+    max_contributions=8,
+    max_rows=1_000,
+    submit_period=600,
+    reveal_period=300,
+    test_period=300,
+    reward=Amount(3 * DOLLAR),
+)
+MONEY = Amount(500 * DOLLAR)
+
+
+def rows(seed: int, count: int = 40, *, wrong: bool = False) -> list[tuple[int, int, int, str]]:
+    """Return rows of two clouds that lie apart; `wrong` ones have the other's label."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, count)
+    points = rng.integers(-20, 20, (count, 3)) + np.where(labels, 40, -40)[:, None]
+    names = ("yes", "no") if wrong else ("no", "yes")
+    found = dict.fromkeys(
+        (*map(int, point), names[label]) for point, label in zip(points, labels, strict=True)
+    )
+    return list(found)  # type: ignore[arg-type]
+
+
+def csv(path: Path, lines: Sequence[tuple[object, ...]]) -> Path:
+    """Write rows as CSV."""
+    text = "a,b,c,kind\n" + "".join(",".join(map(str, line)) + "\n" for line in lines)
+    path.write_text(text)
+    return path
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the tests drive."""
+
+    world: World
+    folder: Path
+
+    @property
+    def context(self) -> Context:
+        return self.world.context
+
+    @property
+    def owner(self) -> Wallet:
+        return self.world.owner
+
+    def home(self, name: str) -> Context:
+        """Return the context of a person with a home of its own."""
+        settings = replace(self.context.settings, home=self.folder / name)
+        return replace(self.context, settings=settings)
+
+    def fund(self, *people: Wallet) -> None:
+        for wallet in people:
+            wallets.fund(self.context, wallet.address, MONEY)
+
+    def publish(self, data_bps: int = 4_000) -> int:
+        return self.world.publish(operator_bps=4_000, data_bps=data_bps).model_id
+
+    def open(self, model_id: int = 1, plan: Plan = PLAN, seed: int = 99) -> int:
+        """Open a round with ten hidden rows."""
+        test = DataSet.of(*_integers(rows(seed, 10)))
+        opened = rounds.open_round(
+            self.context, self.owner, model_id, test=test, data=SCHEMA, plan=plan
+        )
+        return opened.round_id
+
+    def bring(self, wallet: Wallet, *paths: Path, bps: int = 0) -> Brought:
+        prepared = contributions.prepare(self.context, wallet.address, 1, paths)
+        return contributions.submit(self.context, wallet, prepared, endorser_bps=bps)
+
+    def file(self, name: str, lines: Sequence[tuple[object, ...]]) -> Path:
+        return csv(self.folder / name, lines)
+
+    def advance(self, round_id: int, wallet: Wallet | None = None) -> Advanced:
+        return advancing.advance(self.context, wallet or self.world.stranger, round_id)
+
+    def pass_phase(self, round_id: int) -> None:
+        """Go to the end of the phase."""
+        until = rounds.show(self.context, round_id).until
+        self.world.pass_time(until - self.context.history.now())
+
+    def seal(self, round_id: int) -> None:
+        """Take a round from its close to its valuation."""
+        self.pass_phase(round_id)
+        self.advance(round_id)
+        self.pass_phase(round_id)
+        self.advance(round_id, self.owner)
+        self.pass_phase(round_id)
+        self.advance(round_id)
+
+    # ── A valuator ──────────────────────────────────────────────────────────────────────────────
+    def tables(self, round_id: int) -> Tables:
+        """Return the true tables, from what is on IPFS."""
+        info = rounds.show(self.context, round_id)
+        listed = contributions.list_contributions(self.context, round_id)
+        numbered = sorted((c for c in listed if c.number is not None), key=lambda c: c.number)
+        sets = [Source(c.data_root, c.rows, c.cid) for c in numbered]
+        test = Source(info.test_root, info.terms.test_rows, info.test_cid)
+        held = [
+            served.fetch(self.context.ipfs, source, info.terms.features, self.folder / "fetched")
+            for source in (*sets, test)
+        ]
+        terms = info.terms
+        params = Params(terms.neighbours, terms.row_tolerance, terms.test_tolerance)
+        data = RoundData(params, tuple(held[:-1]), held[-1])
+        flags = reference.flags(data)
+        return build(data, flags, reference.scores(data, flags))
+
+    def value(self, round_id: int, valuator: Wallet) -> Tables:
+        """Stake, claim and publish the true valuation; return its tables."""
+        game, tables = self.context.valuations, self.tables(round_id)
+        stake = game.config().stake
+        self.do(valuator, self.context.token.approve(game.address, stake))
+        self.do(valuator, game.stake(stake))
+        self.do(valuator, game.claim(round_id))
+        roots = tables.valuation
+        given = ValuationRoots(
+            roots.N, roots.n, roots.T, roots.order, roots.sums, roots.rows, roots.values
+        )
+        self.do(valuator, game.publish(round_id, given, list(tables.values), roots.root))
+        return tables
+
+    def do(self, wallet: Wallet, call: Call) -> Receipt:
+        return wallet.send(call)
+
+
+def _integers(lines: Sequence[tuple[int, int, int, str]]) -> tuple[np.ndarray, np.ndarray]:
+    features = np.array([line[:3] for line in lines], np.int8)
+    labels = np.array([SCHEMA.labels.index(line[3]) for line in lines], np.uint16)
+    return features, labels
