@@ -35,8 +35,7 @@ class NodeBehind(Unavailable):
 class Chain(Protocol):
     """What is needed of a chain; `Scanner` has it."""
 
-    def expect_chain(self, chain_id: int) -> None: ...
-    def head(self) -> int: ...
+    def look(self, chain_id: int, newest: BlockRef | None) -> tuple[int, bool]: ...
     def has(self, block: BlockRef) -> bool: ...
     def scan(self, start: int, end: int, parent: BlockRef | None = None) -> Iterator[Chunk]: ...
 
@@ -89,11 +88,10 @@ class Follower:
             TransientError, RpcError: chain or store could not be used, or the chain changed under
                 our eyes. What was committed stays right; the next call goes on.
         """
-        self._chain.expect_chain(self._contracts.chain_id)
-        head = self._chain.head()
         with self._store.read() as tx:
             newest = tx.newest_block()
-        if newest and newest.number <= head and self._chain.has(newest):
+        head, newest_there = self._chain.look(self._contracts.chain_id, newest)
+        if newest and newest.number <= head and newest_there:
             return Followed(*self._apply_all(newest, head - self._depth))
         with self._store.read() as tx:
             known = tx.blocks()

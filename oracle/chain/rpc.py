@@ -197,7 +197,12 @@ class Rpc:
 
 def expect_chain(node: Node, chain_id: int) -> None:
     """Raise WrongChain unless the node serves this chain."""
-    if (found := quantity(node.call("eth_chainId"))) != chain_id:
+    check_chain(quantity(node.call("eth_chainId")), chain_id)
+
+
+def check_chain(found: int, chain_id: int) -> None:
+    """Raise WrongChain unless the chain that a node named is this one."""
+    if found != chain_id:
         raise WrongChain(
             f"the node serves chain {found}, the contracts are on chain {chain_id}",
             hint="point TALLYSTICK_RPC_URL at a node of the right chain",

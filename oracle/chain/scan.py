@@ -24,7 +24,7 @@ from oracle.chain.rpc import (
     RpcError,
     RpcMalformed,
     RpcTimeout,
-    expect_chain,
+    check_chain,
     hexbytes,
     quantity,
 )
@@ -87,13 +87,27 @@ class Scanner:
         self._span = _FIRST_SPAN
         self._ranges_read = 0
 
-    def expect_chain(self, chain_id: int) -> None:
-        """Raise WrongChain unless the node serves this chain."""
-        expect_chain(self._rpc, chain_id)
-
     def head(self) -> int:
         """Return the number of the newest block."""
         return quantity(self._rpc.call("eth_blockNumber"))
+
+    def look(self, chain_id: int, newest: BlockRef | None) -> tuple[int, bool]:
+        """Return the head's number, and whether a block known as newest is on the chain: one trip.
+
+        Raises:
+            WrongChain: the node serves another chain.
+        """
+        number = hex(newest.number) if newest else "earliest"
+        answers = self._rpc.batch(
+            [("eth_chainId",), ("eth_blockNumber",), ("eth_getBlockByNumber", number, False)]
+        )
+        for answer in answers:
+            if isinstance(answer, RpcError):
+                raise answer
+        served, head, raw = answers
+        check_chain(quantity(served), chain_id)
+        there = newest is not None and raw is not None and parse_block(raw).hash == newest.hash
+        return quantity(head), there
 
     def block(self, number: int) -> BlockRef | None:
         """Return the block of that number as the chain has it now; None above the head."""

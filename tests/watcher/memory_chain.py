@@ -62,10 +62,11 @@ class MemoryChain:
 
     # ── What can be asked ───────────────────────────────────────────────────────────────────────
 
-    def expect_chain(self, chain_id: int) -> None:
+    def look(self, chain_id: int, newest: BlockRef | None) -> tuple[int, bool]:
         self._check()
         if chain_id != self.chain_id:
             raise WrongChain(f"this is chain {self.chain_id}")
+        return self.head(), newest is not None and self.has(newest)
 
     def head(self) -> int:
         self._check()
