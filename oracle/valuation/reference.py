@@ -1,6 +1,7 @@
 """The reference: flags and scores of docs/valuation.md, section 2, as plainly as they are written.
 
 Slow on purpose (N² distances at once): worker/valuation is the fast one and gives the same bits.
+Up to SMALL pairs it takes less than the import of torch, so small rounds are left to it.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from oracle.valuation.rounds import ONE, RoundData
 
 Ints = NDArray[np.int64]
 DUPLICATE, LEAKED = 1, 2
+SMALL = 1 << 20  # pairs of a row with a row or a test point: about half a second
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,12 @@ class Block:
     rows: NDArray[np.integer]
     distances: NDArray[np.integer]
     s: Ints
+
+
+def is_small(data: RoundData) -> bool:
+    """Tell whether a round is not worth the import of torch."""
+    rows = len(data.labels)
+    return rows * (rows + data.test.rows) <= SMALL
 
 
 def distances(a: NDArray[np.int8], b: NDArray[np.int8]) -> Ints:

@@ -12,7 +12,6 @@ from oracle.config import Settings
 from oracle.errors import TallystickError
 from oracle.ipfs.client import IpfsClient
 from oracle.valuation.jobs import RESULT
-from worker import device
 from worker.valuation import valuing
 
 
@@ -21,10 +20,8 @@ def main(folder: Path) -> int:
     try:
         settings = Settings.load(os.environ)
         logs.configure(settings, role="value")
-        kind = device.choose()
-        device.configure(kind, threads=os.cpu_count() or 1)  # integers: threads change no bit
         ipfs = IpfsClient(settings.ipfs_api, settings.ipfs_timeout)
-        valuing.value(folder, ipfs, device=kind, publish=False, opinions=False)
+        valuing.value(folder, ipfs, publish=False, opinions=False)
     except (TallystickError, valuing.Busy) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1

@@ -58,6 +58,33 @@ def accuracy(
     return utility
 
 
+def votes(data: RoundData) -> Utility:
+    """Return the utility that a valuator reports with: k nearest rows vote, in integers.
+
+    Needs no library. Of equal distances the lower row number is nearer, of equal votes the lower
+    label wins, so every machine says the same. Holds T × N row numbers.
+    """
+    wanted, k = data.test.labels, data.params.k
+    points = data.test.features.astype(np.int32)
+    held = data.features.astype(np.int32)
+    order = np.array([np.square(held - z).sum(1).argsort(kind="stable") for z in points])
+    near = data.labels[order]
+
+    def utility(rows: Rows) -> float:
+        if not rows.size:
+            return 0.0
+        present = np.zeros(len(held), bool)
+        present[rows] = True
+        chosen = present[order]
+        chosen &= chosen.cumsum(1) <= k
+        voters = near[chosen].reshape(len(wanted), -1)
+        counts = (voters[:, :, None] == voters[:, None, :]).sum(2)
+        best = np.where(counts == counts.max(1, keepdims=True), voters, 0x10000).min(1)
+        return float((best == wanted).mean())
+
+    return utility
+
+
 def _model(model: Model, k: int) -> Any:
     if model == "knn":
         neighbours = importlib.import_module("sklearn.neighbors")  # optional, and heavy

@@ -7,7 +7,6 @@ No answer is sent: the valuator looks into the folder, which both share. A messa
 or to two processes, does no harm.
 """
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from oracle.errors import ConfigInvalid
 from oracle.ipfs.client import IpfsClient
 from oracle.ipfs.port import Ipfs
 from oracle.valuation.jobs import TASK
-from worker import app, device, faults
+from worker import app, faults
 from worker.valuation import valuing
 
 _NAME = re.compile(r"[0-9]{1,20}-[0-9a-f]{16}")  # of a job: nothing that leads out of the folder
@@ -30,22 +29,15 @@ def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
     log = structlog.get_logger("tallystick.value")
     wanted = faults.parse(settings.fault, log)
-    kind = device.choose()
-    device.configure(kind, threads=os.cpu_count() or 1)  # integers: threads change no bit
-    log.info("value.ready", device=kind)
     application = app.create(settings, "value")
     ipfs = IpfsClient(settings.ipfs_api, settings.ipfs_timeout)
-    register(application, settings.state_dir / "rounds", ipfs, device=kind, wanted=wanted)
+    register(application, settings.state_dir / "rounds", ipfs, wanted=wanted)
+    log.info("value.ready")
     return app.serve(application, pool="solo", processes=1, prefetch=1)
 
 
 def register(
-    application: Celery,
-    folder: Path,
-    ipfs: Ipfs,
-    *,
-    device: str = "cpu",
-    wanted: frozenset[str] = faults.NONE,
+    application: Celery, folder: Path, ipfs: Ipfs, *, wanted: frozenset[str] = faults.NONE
 ) -> None:
     """Add `tallystick.value` to an application.
 
@@ -60,7 +52,7 @@ def register(
             log.error("value.malformed", job=name)
             return
         try:
-            valuing.value(folder / name, ipfs, device=device, wanted=wanted)
+            valuing.value(folder / name, ipfs, wanted=wanted)
         except valuing.Busy:
             log.info("value.busy", job=name)
         except ConfigInvalid as error:

@@ -11,7 +11,7 @@ key: the process that claims and publishes reads the folder (`oracle.services.va
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,14 @@ import structlog
 from oracle.errors import ConfigInvalid, PermanentError, TallystickError
 from oracle.ipfs.port import Ipfs
 from oracle.types import Bytes32
-from oracle.valuation import served, table_files
+from oracle.valuation import reference, served, table_files
 from oracle.valuation.jobs import DATA, FAILED, FETCHED, JOB, RESULT, ValueJob
-from oracle.valuation.reference import Flags
+from oracle.valuation.reference import Block, Flags
 from oracle.valuation.rounds import RoundData
 from oracle.valuation.table_files import Index, Opinions
 from oracle.valuation.tables import build
 from worker import faults
-from worker.valuation import knn_shapley, lies, second_opinions
+from worker.valuation import lies, second_opinions
 
 OPINION_ROWS = 5_000  # of a round; above, retraining costs more than the values
 PERMUTATIONS = 20
@@ -42,7 +42,6 @@ def value(
     folder: Path,
     ipfs: Ipfs,
     *,
-    device: str = "cpu",
     wanted: frozenset[str] = faults.NONE,
     publish: bool = True,
     opinions: bool = True,
@@ -61,7 +60,7 @@ def value(
         if (folder / RESULT).exists():
             return
         try:
-            _value(folder, ipfs, device, wanted, publish=publish, opinions=opinions)
+            _value(folder, ipfs, wanted, publish=publish, opinions=opinions)
         except TallystickError as error:
             body = {
                 "error": type(error).__name__,
@@ -75,21 +74,15 @@ def value(
 
 
 def _value(
-    folder: Path,
-    ipfs: Ipfs,
-    device: str,
-    wanted: frozenset[str],
-    *,
-    publish: bool,
-    opinions: bool,
+    folder: Path, ipfs: Ipfs, wanted: frozenset[str], *, publish: bool, opinions: bool
 ) -> None:
     log = structlog.get_logger("tallystick.value")
     job = ValueJob.from_json((folder / JOB).read_text())
     data = served.fetch_round(ipfs, job, folder / DATA)
     write_whole(folder / FETCHED, "")
     log.info("value.fetched", round_id=job.round_id, rows=len(data.labels), test=data.test.rows)
-    flags = knn_shapley.flags(data, device=device)
-    tables = build(data, flags, knn_shapley.scores(data, flags, device=device), folder)
+    flags, scores = compute(data)
+    tables = build(data, flags, scores, folder)
     if faults.FALSE_VALUE in wanted:
         tables = lies.inflate(data, tables)
     table_files.write(tables, folder)
@@ -103,17 +96,25 @@ def _value(
     log.info("value.done", round_id=job.round_id, n=tables.valuation.n, values=tables.values)
 
 
+def compute(data: RoundData) -> tuple[Flags, Iterable[Block]]:
+    """Return flags and scores: by torch, or of a small round by the reference, with equal bits."""
+    if reference.is_small(data):
+        flags = reference.flags(data)
+        return flags, reference.scores(data, flags)
+    from worker import device  # noqa: PLC0415 - a worker that waits for a large round needs
+    from worker.valuation import knn_shapley  # noqa: PLC0415 - neither torch nor its 300 MB
+
+    kind = device.choose()
+    device.configure(kind, threads=os.cpu_count() or 1)  # integers: threads change no bit
+    flags = knn_shapley.flags(data, device=kind)
+    return flags, knn_shapley.scores(data, flags, device=kind)
+
+
 def _opinions(data: RoundData, flags: Flags) -> Opinions:
     """Return what leave-one-out and Data Shapley say of each contribution, in accuracy."""
-    try:
-        utility = second_opinions.accuracy(
-            data.features, data.labels, data.test.features, data.test.labels, k=data.params.k
-        )
-        members = second_opinions.members(data, flags)
-        one = second_opinions.leave_one_out(utility, members)
-        many = second_opinions.tmc_shapley(utility, members, permutations=PERMUTATIONS)
-    except ImportError:  # scikit-learn is optional: opinions are reported, never paid
-        return {}
+    utility, members = second_opinions.votes(data), second_opinions.members(data, flags)
+    one = second_opinions.leave_one_out(utility, members)
+    many = second_opinions.tmc_shapley(utility, members, permutations=PERMUTATIONS)
     return {"leave_one_out": one.values, "data_shapley": many.values, "error": many.errors}
 
 

@@ -27,8 +27,6 @@ from oracle.valuation.jobs import DATA, ValueJob
 from oracle.valuation.rounds import RoundData
 from oracle.valuation.tables import Table, Tables, build
 
-SMALL = 1 << 20  # pairs of rows; up to here the reference takes less than a process needs to start
-
 
 class NotServed(TransientError):
     """Nobody has the bytes behind something that the chain names; the chain can demand them."""
@@ -66,8 +64,7 @@ class Recomputer(Recompute):
         }
 
     def __call__(self, job: ValueJob, data: RoundData, folder: Path) -> Tables:
-        rows = len(data.labels)
-        if rows * (rows + data.test.rows) <= SMALL:
+        if reference.is_small(data):
             flags = reference.flags(data)
             return build(data, flags, reference.scores(data, flags))
         if read_result(folder) is None:
