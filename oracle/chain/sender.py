@@ -128,7 +128,8 @@ class Sender:
         sent = sorted((e for e in live if e.nonce is not None), key=lambda e: e.nonce or 0)
         for entry, found in zip(sent, self._look_up(sent), strict=True):
             self._follow(entry, found)
-        self._fill_gap()
+        if live:
+            self._fill_gap()
         for entry in live:
             if entry.nonce is None:
                 self._first_broadcast(entry)

@@ -17,9 +17,13 @@ def pay_out(stage: Stage) -> None:
     context, owner = stage.context, stage.wallet("owner")
     for model in stage.models.values():
         paid = models.collect(context, owner, model.model_id)
+        data = (
+            f"{format_amount(paid.data_fee)} went to who holds its data credits"
+            if paid.data_fee
+            else "its data share included, as nobody holds data credits"
+        )
         stage.screen.tell(
-            f"{model.name} paid {stage.name_of(paid.to)} {format_amount(paid.owner_fee)}, its data "
-            "share included, as nobody holds data credits"
+            f"{model.name} paid {stage.name_of(paid.to)} {format_amount(paid.owner_fee)}, {data}"
         )
     _, receipt = send(owner, context.market.collect_protocol_earnings())
     protocol = receipt.one(ProtocolEarningsCollected)
@@ -43,7 +47,7 @@ def compare_books(stage: Stage, before: Books) -> None:
         change = Amount(held.total - was)
         sign = "+" if change > 0 else ""
         rows.append((name, decimal(was), decimal(held.total), f"{sign}{decimal(change)}"))
-    for name in ("escrow", "uncollected", "burned"):
+    for name in ("escrow", "rounds", "uncollected", "burned"):
         was, now = getattr(before, name), getattr(after, name)
         rows.append((name, decimal(was), decimal(now), decimal(Amount(now - was))))
     rows.append(
@@ -55,7 +59,8 @@ def compare_books(stage: Stage, before: Books) -> None:
     stage.expect("the sum of all balances before and after is equal", before.sum == after.sum)
     stage.expect("and equal to the token's supply", after.sum == after.supply == before.supply)
     stage.expect(
-        "nothing is left in escrow or uncollected", not after.escrow and not after.uncollected
+        "nothing is left in escrow, in rounds or uncollected, but for a unit that cannot be split",
+        not after.escrow and not after.rounds and after.uncollected <= 1,
     )
 
 

