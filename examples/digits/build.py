@@ -183,7 +183,10 @@ def _describe(entry: str, runtime_format: str, accuracy: float) -> dict[str, Any
                 "description": "one score per digit; the largest is the answer",
             }
         ],
-        "preprocess": {"kind": "image", "height": 8, "width": 8, "channels": 1, "scale": 1.0},
+        "preprocess": {  # dark ink on light paper: 1 − pixel ÷ 255
+            "kind": "image", "height": 8, "width": 8, "channels": 1,
+            "scale": 1 / 255, "mean": [1.0], "std": [-1.0],
+        },
         "labels": [str(digit) for digit in range(10)],
         "max_output_bytes": 16384,
         "tolerance": 100_000,

@@ -1,0 +1,310 @@
+"""What the page's modules ask for as JSON: an input as the model sees it, an answer, a request.
+
+Each is thin over a service. What spends the sponsor's money wants a request of this very page.
+"""
+
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from oracle.errors import InputInvalid, Refused, TallystickError
+from oracle.exact import form
+from oracle.protocol.manifest import Manifest
+from oracle.services import inference, inputs, models, quoting, requests
+from oracle.services.amounts import format_amount, parse_address, parse_request_id
+from oracle.services.context import Context
+from oracle.services.inputs import Prepared
+from oracle.services.models import Selected, VersionInfo
+from oracle.services.quoting import Ask
+from oracle.types import Order
+from oracle.web import accounts, problems, uploads
+from oracle.web.rendering import PageOptions
+from oracle.web.sponsor import Sponsor
+from oracle.web.views import Views, input_kind
+
+MAX_VALUES = 65536  # numbers of a tensor that a browser is sent
+VISIT_COOKIE = "visit"
+_DAY = 86400
+
+FileName = Annotated[str, Query(max_length=200)]
+Params = Annotated[str, Query(max_length=2000)]
+
+
+def describe(model_id: int, version: VersionInfo, manifest: Manifest) -> dict[str, Any]:
+    """Return what the form's module needs to know about a version."""
+    batched = all(spec.shape and spec.shape[0] is None for spec in manifest.inputs)
+    return {
+        "model": model_id,
+        "version": version.version,
+        "kind": input_kind(manifest),
+        "batched": batched,
+        "inputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in manifest.inputs],
+        "labels": manifest.labels,
+        "fee": version.fee,
+        "window": version.challenge_window,
+    }
+
+
+class TooLarge(InputInvalid):
+    """A body above the limit; it was not read to its end."""
+
+
+async def body_of(request: Request) -> bytes:
+    """Read a body of at most `MAX_UPLOAD` bytes.
+
+    Raises:
+        TooLarge: there are more.
+    """
+    data = bytearray()
+    async for piece in request.stream():
+        data += piece
+        if len(data) > uploads.MAX_UPLOAD:
+            raise TooLarge(f"the input is larger than {uploads.MAX_UPLOAD} bytes")
+    return bytes(data)
+
+
+def router(
+    context: Context, views: Views, options: PageOptions, sponsor: Sponsor | None
+) -> APIRouter:
+    """Return the routes of the page's modules."""
+    routes = APIRouter(prefix="/page", include_in_schema=False)
+    acts = _Actions(context, views, options, sponsor)
+    for method, path, endpoint in (
+        ("POST", "/preview", acts.preview),
+        ("POST", "/ask", acts.ask),
+        ("POST", "/prepare", acts.prepare),
+        ("GET", "/requests/{request_id}", acts.state),
+        ("GET", "/requests/{request_id}/answer", acts.answer),
+        ("GET", "/accounts/{address}", acts.account),
+    ):
+        routes.add_api_route(path, endpoint, methods=[method], response_model=None)
+    return routes
+
+
+class _Actions:
+    def __init__(
+        self, context: Context, views: Views, options: PageOptions, sponsor: Sponsor | None
+    ) -> None:
+        self._context, self._views, self._options = context, views, options
+        self._sponsor = sponsor
+
+    # ── An input, and asking ────────────────────────────────────────────────────────────────────
+    async def preview(
+        self,
+        request: Request,
+        model: int,
+        version: int,
+        name: FileName,
+    ) -> Response:
+        """Return an input as the model will see it. Spends nothing."""
+
+        def act(data: bytes) -> dict[str, Any]:
+            manifest = models.manifest(self._context, model, version)
+            with uploads.source(data, name) as source:
+                prepared = inputs.prepare(source, manifest, self._fetch, bytes)
+            return seen(prepared, manifest)
+
+        return await self._with_body(request, act)
+
+    async def ask(
+        self,
+        request: Request,
+        model: int,
+        version: int,
+        name: FileName,
+        params: Params = "{}",
+    ) -> Response:
+        """Ask in the sponsor's name."""
+        visit = request.cookies.get(VISIT_COOKIE, "")
+        fresh = "" if 16 <= len(visit) <= 64 else secrets.token_urlsafe(24)
+
+        def act(data: bytes) -> dict[str, Any]:
+            if self._sponsor is None:
+                raise Refused("nobody sponsors questions here", hint="connect a wallet")
+            own_page(request)
+            with uploads.source(data, name) as source:
+                question = Ask(Selected(model, version), source, read_params(params))
+                asked = self._sponsor.ask(visit or fresh, question)
+            return {
+                "request": "0x" + asked.request_id.hex(),
+                "operator": asked.operator,
+                "fee": format_amount(asked.fee),
+                "left": self._sponsor.left(visit or fresh),
+            }
+
+        response = await self._with_body(request, act)
+        if fresh:
+            response.set_cookie(
+                VISIT_COOKIE,
+                fresh,
+                max_age=_DAY,
+                samesite="strict",
+                httponly=True,
+                secure=self._options.secure,
+            )
+        return response
+
+    async def prepare(  # noqa: PLR0917 - FastAPI passes query values by name
+        self,
+        request: Request,
+        model: int,
+        version: int,
+        name: FileName,
+        requester: str,
+        params: Params = "{}",
+    ) -> Response:
+        """Publish an input and return the order that a wallet signs. Spends nothing."""
+
+        def act(data: bytes) -> dict[str, Any]:
+            own_page(request)
+            with uploads.source(data, name) as source:
+                question = Ask(Selected(model, version), source, read_params(params))
+                found = quoting.quote(
+                    self._context, parse_address(requester), question, stdin=bytes
+                )
+            self._context.ipfs.publish_bytes(found.prepared.data)
+            lane = self._context.market.free_lane(parse_address(requester))
+            return {"order": order_words(found.order, lane), "fee": format_amount(found.quote.fee)}
+
+        return await self._with_body(request, act)
+
+    # ── A request ───────────────────────────────────────────────────────────────────────────────
+    def state(self, request_id: str, since: Annotated[int, Query(ge=0)] = 0) -> Response:
+        """Return where a request stands."""
+
+        def act() -> dict[str, Any]:
+            info = requests.show(self._context, parse_request_id(request_id), since=since)
+            return {
+                "state": info.state.name,
+                "open": info.open,
+                "expired": info.expired,
+                "operator": info.answered_by or (info.claim.operator if info.claim else None),
+                "output": "0x" + info.output_root.hex() if info.output_root else None,
+                "finalAt": info.final_at,
+                "now": self._context.history.now(),
+                "disputes": info.disputes,
+                "block": info.timeline[0].block,
+                "moments": [
+                    {"time": m.time, "event": m.event, "transaction": "0x" + m.transaction.hex()}
+                    for m in info.timeline
+                ],
+            }
+
+        return self._json(act)
+
+    def answer(self, request_id: str) -> Response:
+        """Return an answer's numbers; their digest is the one on the chain."""
+
+        def act() -> dict[str, Any]:
+            info = requests.show(self._context, parse_request_id(request_id))
+            manifest = models.manifest(self._context, info.model_id, info.version)
+            answer, data = inference.answer(self._context, info, manifest)
+            arrays = form.of(manifest).decode_outputs(data)
+            return {
+                "outputs": [_numbers(name, array) for name, array in arrays.items()],
+                "labels": manifest.labels,
+                "root": "0x" + answer.output_root.hex(),
+                "cid": info.output_cid,
+            }
+
+        return self._json(act)
+
+    def account(self, address: str) -> Response:
+        """Return what an account has, asked, and may decide."""
+        return self._json(lambda: accounts.account(self._context, parse_address(address)))
+
+    # ── Plumbing ────────────────────────────────────────────────────────────────────────────────
+    def _fetch(self, entry: Any) -> Any:
+        return quoting.fetch_file(self._context, entry, None)
+
+    @staticmethod
+    def _json(act: Callable[[], Mapping[str, Any]]) -> Response:
+        try:
+            return JSONResponse(act(), headers={"Cache-Control": "no-store"})
+        except TallystickError as error:
+            return problems.as_json(error)
+
+    async def _with_body(
+        self, request: Request, act: Callable[[bytes], Mapping[str, Any]]
+    ) -> Response:
+        try:
+            data = await body_of(request)
+        except TooLarge as error:
+            return problems.as_json(error)
+        return await run_in_threadpool(self._json, lambda: act(data))
+
+
+def own_page(request: Request) -> None:
+    """Refuse what another site's page sends with a visitor's cookies.
+
+    Raises:
+        Refused: the browser says that it comes from elsewhere.
+    """
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise Refused("questions are taken from this site's own page only")
+    origin = request.headers.get("origin")
+    if origin is not None and origin.partition("//")[2] != request.headers.get("host"):
+        raise Refused("questions are taken from this site's own page only")
+
+
+def read_params(text: str) -> dict[str, float]:
+    """Return parameters by name.
+
+    Raises:
+        InputInvalid: not a JSON object of numbers.
+    """
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise InputInvalid(f"the parameters are not JSON: {error}") from error
+    if not isinstance(values, dict) or not all(
+        isinstance(v, int | float) and not isinstance(v, bool) for v in values.values()
+    ):
+        raise InputInvalid("the parameters are not an object of numbers")
+    return values
+
+
+def seen(prepared: Prepared, manifest: Manifest) -> dict[str, Any]:
+    """Return an input as the model will see it."""
+    arrays = form.of(manifest).decode_inputs(prepared.data)
+    return {
+        "digest": "0x" + prepared.root.hex(),
+        "bytes": len(prepared.data),
+        "texts": prepared.texts,
+        "tensors": [_numbers(name, array) for name, array in arrays.items()],
+    }
+
+
+def _numbers(name: str, array: Any) -> dict[str, Any]:
+    flat = array.reshape(-1)
+    return {
+        "name": name,
+        "dtype": str(array.dtype),
+        "shape": list(array.shape),
+        "values": flat[:MAX_VALUES].tolist(),
+        "complete": flat.size <= MAX_VALUES,
+    }
+
+
+def order_words(order: Order, lane: int) -> dict[str, Any]:
+    """Return an order as asking.js encodes it; large numbers as text."""
+    return {
+        "modelId": order.model_id,
+        "version": order.version,
+        "lane": lane,
+        "inputRoot": "0x" + order.input_root.hex(),
+        "inputCid": "0x" + order.input_cid.hex(),
+        "params": "0x" + order.params.hex(),
+        "maxFee": str(order.max_fee),
+        "priorityWindow": order.priority_window,
+        "lifetime": order.lifetime,
+        "operator": order.operator,
+        "consumer": order.consumer,
+        "callbackGas": order.callback_gas,
+        "envelope": "0x" + order.envelope.hex(),
+    }

@@ -1,0 +1,204 @@
+"""The pages themselves: each asks the services, and a template shows what they say.
+
+`router` returns everything that the page consists of, for an application to include.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from oracle.errors import NotFound, TallystickError
+from oracle.services import disputes, models, operators, requests
+from oracle.services.amounts import parse_address, parse_request_id
+from oracle.services.context import Context
+from oracle.types import Assurance, Bytes32
+from oracle.web import actions, bytes_served, problems
+from oracle.web.locale import LANGUAGES
+from oracle.web.rendering import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, PageOptions, Renderer
+from oracle.web.sponsor import Sponsor
+from oracle.web.views import Views, input_kind
+
+_YEAR = 365 * 86400
+Page = Callable[..., Response]
+
+
+def router(
+    context: Context, options: PageOptions | None = None, sponsor: Sponsor | None = None
+) -> APIRouter:
+    """Return the routes of the page.
+
+    Args:
+        context: the network.
+        options: how browsers reach the chain and IPFS; by default they use their own wallets.
+        sponsor: pays for visitors' questions; None = they need a wallet.
+    """
+    options = options or PageOptions()
+    views, renderer = Views(context), Renderer(options)
+    pages = _Pages(context, views, renderer, sponsor)
+    routes = APIRouter(include_in_schema=False)
+    for path, endpoint in (
+        ("/", pages.models),
+        ("/models/{model_id}", pages.model),
+        ("/models/{model_id}/try", pages.attempt),
+        ("/requests/{request_id}", pages.proof),
+        ("/operators", pages.operators),
+        ("/operators/{address}", pages.operator),
+        ("/account", pages.account),
+        ("/preferences", pages.preferences),
+    ):
+        routes.add_api_route(path, endpoint, methods=["GET"], response_model=None)
+    routes.include_router(bytes_served.router(context, options))
+    routes.include_router(actions.router(context, views, options, sponsor))
+    return routes
+
+
+def _shown(page: Page) -> Page:
+    """Show a `TallystickError` as a page."""
+
+    @functools.wraps(page)
+    def wrapped(self: "_Pages", request: Request, *args: Any, **kwargs: Any) -> Response:
+        try:
+            return page(self, request, *args, **kwargs)
+        except TallystickError as error:
+            return problems.as_page(self.renderer, request, error)
+
+    return wrapped
+
+
+class _Pages:
+    """One method per page; they run in threads, since the services wait for the chain."""
+
+    def __init__(
+        self, context: Context, views: Views, renderer: Renderer, sponsor: Sponsor | None
+    ) -> None:
+        self.context, self.views, self.renderer = context, views, renderer
+        self.sponsor = sponsor
+
+    @_shown
+    def models(
+        self,
+        request: Request,
+        q: Annotated[str, Query(max_length=200)] = "",
+        page: Annotated[int, Query(ge=1, le=10**6)] = 1,
+    ) -> Response:
+        """Show all models, or those that fit a search."""
+        listing = self.views.listing(q, page)
+        return self._page(request, "models.html", listing=listing, search=q)
+
+    @_shown
+    def model(self, request: Request, model_id: str, version: int | None = None) -> Response:
+        """Show one model: history, terms, access, operators."""
+        view = self.views.model(self._number(model_id), version)
+        return self._page(request, "model.html", view=view, card=view.card)
+
+    @_shown
+    def attempt(self, request: Request, model_id: str, version: int | None = None) -> Response:
+        """Show the form that asks a model."""
+        view = self.views.model(self._number(model_id), version)
+        if view.card.version is None or view.card.manifest is None:
+            raise NotFound(f"model {model_id} cannot be tried: it has no manifest that can be had")
+        return self._page(
+            request,
+            "try.html",
+            view=view,
+            card=view.card,
+            manifest=view.card.manifest,
+            kind=input_kind(view.card.manifest),
+            form=actions.describe(view.card.model.model_id, view.card.version, view.card.manifest),
+        )
+
+    @_shown
+    def proof(self, request: Request, request_id: str) -> Response:
+        """Show one request and everything that proves it."""
+        info = requests.show(self.context, parse_request_id(request_id))
+        exact = info.request.terms.assurance is Assurance.EXACT
+        dispute = disputes.show(self.context, info.request_id) if exact else None
+        receipts = self._receipts({moment.transaction for moment in info.timeline})
+        return self._page(
+            request,
+            "proof.html",
+            info=info,
+            model=models.info(self.context, info.model_id),
+            dispute=dispute,
+            gas=receipts,
+            now=self.context.history.now(),
+            disputable=self.views.disputable(info.request.terms.assurance),
+        )
+
+    @_shown
+    def operators(self, request: Request) -> Response:
+        """Show everybody who registered."""
+        every = [
+            operators.status(self.context, address)
+            for address in operators.list_operators(self.context)
+        ]
+        return self._page(request, "operators.html", operators=every)
+
+    @_shown
+    def operator(self, request: Request, address: str) -> Response:
+        """Show one operator."""
+        info = operators.status(self.context, parse_address(address))
+        names = {i: self.context.registry.name_of(i) for i in info.models}
+        return self._page(request, "operators.html", operators=[info], names=names)
+
+    @_shown
+    def account(self, request: Request) -> Response:
+        """Show the page that a connected wallet fills."""
+        return self._page(request, "account.html")
+
+    def preferences(
+        self, request: Request, theme: str = "", language: str = "", back: str = "/"
+    ) -> Response:
+        """Keep a choice in a cookie and go back; works without scripts."""
+        local = back.startswith("/") and not back.startswith(("//", "/\\"))
+        response = RedirectResponse(back if local else "/", 303)
+        for name, value, known in (
+            (THEME_COOKIE, theme, THEMES),
+            (LANGUAGE_COOKIE, language, LANGUAGES),
+        ):
+            if value in known:
+                response.set_cookie(
+                    name,
+                    value,
+                    max_age=_YEAR,
+                    samesite="lax",
+                    httponly=True,
+                    secure=self.renderer.options.secure,
+                )
+        return response
+
+    def _page(self, request: Request, template: str, **values: Any) -> Response:
+        network = {
+            "chainId": self.context.contracts.chain_id,
+            "deployedAt": self.context.contracts.deployed_at,
+            "rpc": self.renderer.options.rpc_url,
+            "gateway": self.renderer.options.gateway,
+            "registry": self.context.contracts.model_registry,
+            "access": self.context.contracts.model_access,
+            "market": self.context.contracts.inference_market,
+            "token": self.context.contracts.token,
+        }
+        return self.renderer.page(
+            request, template, network=network, sponsored=self.sponsor is not None, **values
+        )
+
+    def _receipts(self, transactions: set[Bytes32]) -> dict[Bytes32, int]:
+        """Return the gas that each transaction used."""
+        ordered = list(transactions)
+        answers = self.context.rpc.batch(
+            [("eth_getTransactionReceipt", "0x" + tx.hex()) for tx in ordered]
+        )
+        return {
+            tx: int(answer["gasUsed"], 16)
+            for tx, answer in zip(ordered, answers, strict=True)
+            if isinstance(answer, dict)
+        }
+
+    @staticmethod
+    def _number(text: str) -> int:
+        if not text.isascii() or not text.isdecimal() or len(text) > 15:
+            raise NotFound(f"{text!r:.40} is not the number of a model")
+        return int(text)

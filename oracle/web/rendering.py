@@ -1,0 +1,128 @@
+"""Turns templates into responses: escaping, filters, and the headers that keep scripts out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from oracle.services import amounts
+from oracle.web import locale, pictures
+from oracle.web.locale import LANGUAGES, Catalogue
+
+THEMES = ("auto", "light", "dark")
+THEME_COOKIE, LANGUAGE_COOKIE = "theme", "language"
+
+
+@dataclass(frozen=True, slots=True)
+class PageOptions:
+    """What the page needs to know beyond the network.
+
+    Attributes:
+        rpc_url: of the chain, as a *browser* reaches it; it is public from then on. "" = the
+            page verifies through the visitor's wallet only.
+        gateway: IPFS gateway (`GATEWAY/ipfs/CID`) as a browser reaches it; "" = this server.
+        secure: whether cookies are kept to https.
+    """
+
+    rpc_url: str = ""
+    gateway: str = ""
+    secure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """How somebody wants to see the page."""
+
+    t: Catalogue
+    theme: str
+    path: str  # with the query, to come back to
+
+
+def visitor(request: Request) -> Visitor:
+    """Read language and theme from cookies and headers."""
+    theme = request.cookies.get(THEME_COOKIE, "auto")
+    language = locale.choose(
+        request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language")
+    )
+    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return Visitor(locale.catalogue(language), theme if theme in THEMES else "auto", path)
+
+
+def headers(options: PageOptions) -> dict[str, str]:
+    """Return the headers of every page: nothing inline, nothing from elsewhere, never framed."""
+    elsewhere = " ".join(origin for origin in (options.rpc_url, options.gateway) if origin)
+    policy = {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": "'self' blob: data:",
+        "connect-src": f"'self' {elsewhere}".strip(),
+        "form-action": "'self'",
+        "base-uri": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    return {
+        "Content-Security-Policy": "; ".join(f"{k} {v}" for k, v in policy.items()),
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+        "Cache-Control": "no-store",
+    }
+
+
+class Renderer:
+    """The templates, with the filters that they use."""
+
+    def __init__(self, options: PageOptions) -> None:
+        self.options = options
+        self.environment = Environment(
+            loader=PackageLoader("oracle.web"),
+            autoescape=select_autoescape(default=True, default_for_string=True),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.environment.filters |= {
+            "amount": amounts.format_amount,
+            "ether": amounts.format_ether,
+            "when": amounts.format_time,
+            "share": amounts.format_share,
+            "duration": amounts.format_duration,
+            "rate": lambda pair: amounts.format_rate(*pair),
+            "hex": lambda data: "0x" + data.hex(),
+            "short": short,
+            "notches": pictures.notches,
+            "size": size,
+        }
+        self.environment.globals |= {"bar": pictures.share, "languages": LANGUAGES}
+
+    def page(self, request: Request, template: str, code: int = 200, **values: Any) -> HTMLResponse:
+        """Return a page, complete with headers."""
+        who = visitor(request)
+        shared: Mapping[str, Any] = {
+            "t": who.t,
+            "theme": who.theme,
+            "here": who.path,
+            "strings": who.t.for_scripts(),
+            "options": self.options,
+        }
+        body = self.environment.get_template(template).render({**shared, **values})
+        return HTMLResponse(body, code, headers(self.options))
+
+
+def short(value: bytes | str, keep: int = 6) -> str:
+    """Return the beginning and the end of a digest or an address."""
+    text = "0x" + value.hex() if isinstance(value, bytes) else value
+    return text if len(text) <= 2 * keep + 3 else f"{text[: keep + 2]}…{text[-keep:]}"
+
+
+def size(count: int) -> str:
+    """Return bytes in the unit that a person would choose."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} B"

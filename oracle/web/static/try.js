@@ -1,0 +1,154 @@
+// Try it: from a drawing, a file or a text to a paid answer, and what both look like.
+import { $, api, chooseWallet, el, page, say, t } from "./page.js";
+import { askWithWallet } from "./asking.js";
+import { drawing } from "./draw.js";
+import { occlusion } from "./occlusion.js";
+import { showAnswer, showSeen } from "./show.js";
+import { runBatch } from "./batch.js";
+import { wallet } from "./wallet.js";
+
+export const form = JSON.parse($("form-data").textContent);
+const said = $("said");
+let pad = null, latest = 0, watched = "";
+
+// ── What is asked ─────────────────────────────────────────────────────────────────────────────
+const how = () => document.querySelector("input[name=how]:checked").value;
+
+/** Return [{ name, data }] of everything that the visitor gave. */
+async function given() {
+  if (how() === "file") return [...$("file").files].map((file) => ({ name: file.name, data: file }));
+  if (how() === "draw") return pad.empty() ? [] : [{ name: "drawing.png", data: await pad.picture() }];
+  const text = $("words").value.trim();
+  const name = { text: "words.txt", table: "rows.csv", tensor: "value.json" }[form.kind];
+  return text ? [{ name: form.kind === "table" && /^[[{]/.test(text) ? "rows.json" : name, data: text }] : [];
+}
+
+/** Return the parameters that differ from what the model takes by itself. */
+export function params() {
+  const inputs = [...document.querySelectorAll("[data-param]")];
+  return Object.fromEntries(inputs.filter((i) => Number(i.value) !== Number(i.dataset.default)).map((i) => [i.dataset.param, Number(i.value)]));
+}
+
+const query = (name) => new URLSearchParams({ model: form.model, version: form.version, name });
+
+/** Return how the model sees a sample; spends nothing. */
+export const preview = (sample) => api(`/page/preview?${query(sample.name)}`, { method: "POST", body: sample.data });
+
+/** Ask, paid by this site or by the visitor's wallet; resolves to { request, left? }. */
+export async function ask(sample, payer) {
+  const asked = query(sample.name);
+  asked.set("params", JSON.stringify(params()));
+  if (payer === "wallet") return askWithWallet(asked, sample.data);
+  return api(`/page/ask?${asked}`, { method: "POST", body: sample.data });
+}
+
+async function look() {
+  const mine = ++latest;
+  const [sample] = await given();
+  if (!sample) return;
+  try {
+    const seen = await preview(sample);
+    if (mine === latest) { showSeen($("seen"), seen, form); if (said.classList.contains("bad")) say(said, ""); }
+  } catch (error) { if (mine === latest) say(said, error.message, "bad"); }
+}
+
+// ── What becomes of it ────────────────────────────────────────────────────────────────────────
+/** Wait for an answer; `see` is told every state. */
+export async function answered(id, see = () => {}) {
+  let since = 0;
+  for (;;) {
+    const state = await api(`/page/requests/${id}?since=${since}`);
+    since = state.block;
+    see(state);
+    if (state.output) return api(`/page/requests/${id}/answer`);
+    if (!state.open || state.expired) throw new Error(t("try.unanswered"));
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+}
+
+function showSteps(state) {
+  const at = { REQUESTED: 1, CLAIMED: 1, DELIVERED: 3, SETTLED: 5 }[state.state] ?? 1;
+  document.querySelectorAll("#steps li").forEach((li, i) => {
+    li.className = i < at ? "done" : i === at ? "now" : "";
+    if (!state.open && state.state !== "SETTLED" && i === at) li.className = "wrong";
+    if (i === at) li.setAttribute("aria-current", "step"); else li.removeAttribute("aria-current");
+  });
+}
+
+async function follow(id) { // to the end of the window, as long as nothing else is asked
+  watched = id;
+  for (let i = 0; i < 200 && watched === id; i++) {
+    const state = await api(`/page/requests/${id}`).catch(() => null);
+    if (state) showSteps(state);
+    if (state && !state.open) return;
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+}
+
+async function start(payer) {
+  const samples = await given();
+  if (!samples.length) return say(said, t("try.nothing"), "bad");
+  if (payer === "wallet" && !wallet().account && !(await chooseWallet())) return undefined;
+  if (samples.length > 1) return runBatch(samples, payer, { ask, answered, form });
+  const [sample] = samples;
+  say(said, t("try.preparing"));
+  const seen = await preview(sample);
+  showSeen($("seen"), seen, form);
+  say(said, t(payer === "wallet" ? "try.wallet" : "try.asking"));
+  const asked = await ask(sample, payer);
+  say(said, t("try.waiting"));
+  $("proof-link").replaceChildren(el("a", { href: `/requests/${asked.request}` }, t("try.proof")));
+  watched = asked.request;
+  const answer = await answered(asked.request, showSteps);
+  showAnswer($("answer"), answer, form, seen);
+  say(said, [t("try.answered"), asked.left === undefined ? "" : t("try.left", { left: asked.left })].join(" "), "good");
+  occlusion($("after"), seen, answer, payer, { ask, answered, form });
+  follow(asked.request);
+  return undefined;
+}
+
+async function press(payer) {
+  const buttons = ["ask-sponsored", "ask-wallet"].map($).filter(Boolean);
+  for (const button of buttons) button.disabled = true;
+  try { await start(payer); } catch (error) { say(said, error.message, "bad"); }
+  for (const button of buttons) button.disabled = false;
+}
+
+// ── The form ──────────────────────────────────────────────────────────────────────────────────
+const EXAMPLES = {
+  text: "The cat sleeps on the warm stove.\nA kitten naps beside the fire.\nInterest rates rose by a quarter of a point.\nThe central bank made borrowing dearer.\nShe planted tomatoes in the garden.",
+  table: form.inputs[0].shape.length ? [0, 1, 2].map((r) => Array.from({ length: form.inputs[0].shape.at(-1) ?? 4 }, (_, i) => ((i * 7 + r * 3) % 10) / 10).join(",")).join("\n") : "",
+};
+
+function delayed(act, wait = 250) {
+  let timer;
+  return () => { clearTimeout(timer); timer = setTimeout(act, wait); };
+}
+
+if (form.kind === "image") {
+  pad = drawing($("pad"), form, delayed(look));
+  $("clear").addEventListener("click", () => pad.clear());
+  $("example").addEventListener("click", () => pad.example());
+} else {
+  $("words").addEventListener("input", delayed(look, 500));
+  $("example").addEventListener("click", () => { $("words").value = EXAMPLES[form.kind] ?? nested(); look(); });
+}
+
+function nested() { // zeros in the shape of each input
+  const fill = ([n, ...rest]) => Array.from({ length: n ?? 1 }, () => (rest.length ? fill(rest) : 0));
+  return JSON.stringify(Object.fromEntries(form.inputs.map((i) => [i.name, i.shape.length ? fill(i.shape) : 0])));
+}
+
+$("file").addEventListener("change", look);
+for (const radio of document.querySelectorAll("input[name=how]")) {
+  radio.addEventListener("change", () => {
+    for (const panel of document.querySelectorAll("[data-panel]")) panel.hidden = panel.dataset.panel !== how();
+    look();
+  });
+}
+for (const slider of document.querySelectorAll("[data-param]")) {
+  slider.addEventListener("input", () => { slider.nextElementSibling.value = slider.value; });
+}
+$("ask").addEventListener("submit", (event) => { event.preventDefault(); press(page.sponsored ? "sponsor" : "wallet"); });
+$("ask-wallet").addEventListener("click", () => press("wallet"));
+$("bench").hidden = false;
