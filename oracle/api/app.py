@@ -16,7 +16,7 @@ from oracle.api.config import ApiConfig
 from oracle.api.guard import Guard
 from oracle.api.limits import Buckets
 from oracle.api.problems import Problem
-from oracle.api.routes import health, kserve, openai
+from oracle.api.routes import chain, health, kserve, models, openai, ordering, requests
 from oracle.api.state import State
 from oracle.errors import TallystickError
 from oracle.metrics import GatewayMetrics
@@ -24,7 +24,15 @@ from oracle.services.context import Context
 from oracle.services.gateway.catalogue import Versions
 from oracle.services.gateway.gateway import Gateway
 
-ROUTERS = (health.router, kserve.router, openai.router)
+ROUTERS = (
+    health.router,
+    kserve.router,
+    openai.router,
+    requests.router,
+    ordering.router,
+    models.router,
+    chain.router,
+)
 
 
 def create_app(

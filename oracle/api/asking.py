@@ -12,7 +12,7 @@ from oracle.errors import InputInvalid
 from oracle.protocol.tensor import Array
 from oracle.services import inputs
 from oracle.services.amounts import decimal
-from oracle.services.gateway.catalogue import Listing
+from oracle.services.gateway.catalogue import Listing, Version
 from oracle.services.gateway.gateway import Answered
 from oracle.services.gateway.sponsor import Question
 from oracle.store.ticket import ApiKey, Ticket
@@ -110,10 +110,9 @@ async def ask(state: State, key: ApiKey, asked: Question, watch: Stopwatch) -> S
     return Served(asked.listing, asked, ticket, answer, watch.seconds)
 
 
-def headers(listing: Listing, answer: Answered, seconds: Mapping[str, float]) -> dict[str, str]:
-    """Return what every answer says about itself."""
-    served, request_id = listing.served, f"0x{answer.request_id.hex()}"
-    timing = ", ".join(f"{name};dur={1000 * took:.1f}" for name, took in seconds.items())
+def worth(served: Version, answer: Answered) -> dict[str, str]:
+    """Return the headers of what every answer says about itself."""
+    request_id = f"0x{answer.request_id.hex()}"
     return {
         "Tallystick-Request-Id": request_id,
         "Tallystick-Model": f"{served.model_id}@{served.version}",
@@ -123,6 +122,11 @@ def headers(listing: Listing, answer: Answered, seconds: Mapping[str, float]) ->
         "Tallystick-Operator": answer.operator,
         "Tallystick-Assurance": answer.request.terms.assurance.name.lower(),
         "Tallystick-Fee": decimal(answer.request.terms.fee),
-        "Link": f'</api/requests/{request_id}>; rel="describedby"',
-        "Server-Timing": timing,
+        "Link": f'</api/requests/{request_id}/receipt>; rel="describedby"',
     }
+
+
+def headers(served: Served) -> dict[str, str]:
+    """Return the headers of an answer that was just paid for, with where the time went."""
+    timing = ", ".join(f"{name};dur={1000 * took:.1f}" for name, took in served.seconds.items())
+    return {**worth(served.listing.served, served.answer), "Server-Timing": timing}

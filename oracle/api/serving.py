@@ -3,17 +3,23 @@
 The first SIGTERM closes the door and lets those inside finish; what they wait for is in the store.
 """
 
+from urllib.parse import urlsplit
+
 import structlog
 import uvicorn
 from eth_account.signers.local import LocalAccount
 
+from oracle.api import page
 from oracle.api.app import create_app
 from oracle.api.config import ApiConfig
 from oracle.services.context import Context
 from oracle.services.gateway import gateway as gateways
 from oracle.services.gateway.gateway import Gateway
 from oracle.store import Store
+from oracle.types import Amount
+from oracle.web.rendering import PageOptions
 
+_LOOPBACK = ("127.0.0.1", "localhost")  # whose RPC address is no secret
 GRACE = 10  # seconds that running requests get at the end
 BACKLOG = 2048  # connections that wait to be taken
 
@@ -24,8 +30,14 @@ def serve(
     config: ApiConfig,
     host: str,
     port: int,
+    *,
+    page_budget: Amount | None = None,
 ) -> None:
     """Answer on host and port; returns when it was asked to stop.
+
+    Args:
+        account: that pays for clients with API keys; None = only show what there is.
+        page_budget: of fees that visitors of the page may spend; None = they need a wallet.
 
     Raises:
         ConfigInvalid: see `Store.open`.
@@ -33,7 +45,11 @@ def serve(
     gateway = None
     if account is not None:
         gateway = Gateway(context, account, Store.open(gateways.store_url(context.settings)))
-    app = create_app(context, gateway, config)
+    rpc = context.settings.rpc_url
+    options = PageOptions(rpc_url=rpc if urlsplit(rpc).hostname in _LOOPBACK else "")
+    app = create_app(
+        context, gateway, config, lambda app, state: page.mount(app, state, page_budget, options)
+    )
     structlog.get_logger("tallystick.api").info(
         "api.serving", at=f"http://{host}:{port}", account=gateway.address if gateway else "none"
     )

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Request
 
 from oracle.api.config import ApiConfig
+from oracle.api.documents import Memory
 from oracle.api.limits import Buckets
 from oracle.api.problems import Rejected
 from oracle.metrics import GatewayMetrics
@@ -33,6 +34,7 @@ class State:
     buckets: Buckets
     gateway: Gateway | None  # None = only reading
     versions: Versions
+    memory: Memory = field(default_factory=Memory)
     keys: dict[str, tuple[float, ApiKey]] = field(default_factory=dict)
 
     async def blocking(self, step: Callable[[], T]) -> T:

@@ -34,6 +34,9 @@ Operators = Annotated[
 ]
 RpcPort = Annotated[int, typer.Option("--rpc-port", help="Port of the chain; 0 = a free one.")]
 BlockTime = Annotated[int, typer.Option("--block-time", min=1, help="Seconds between blocks.")]
+RestPort = Annotated[
+    int, typer.Option("--rest-port", help="Port of REST and the page; 0 = a free one, -1 = none.")
+]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for report.json and logs.")]
 Detach = Annotated[bool, typer.Option("--detach", "-d", help="Return when it is up.")]
 
@@ -49,12 +52,14 @@ def register(app: typer.Typer) -> None:
 
 def _up(
     session: Session,
+    *,
     operators: Operators = "alpha,beta",
     rpc_port: RpcPort = 0,
     block_time: BlockTime = 1,
+    rest_port: RestPort = 0,
     detach: Detach = False,
 ) -> None:
-    """Run a network on this machine: chain, IPFS, queue, contracts, wallets, two operators.
+    """Run a network on this machine: chain, IPFS, queue, contracts, wallets, two operators, REST.
 
     Every start begins a new chain; keys and files are kept. Set TALLYSTICK_IPFS_API or
     TALLYSTICK_REDIS_URL to use a server of yours instead of one started here.
@@ -65,6 +70,7 @@ def _up(
         argv = [
             *(*background.command(), "up", "--home", str(home), "--operators", operators),
             *("--rpc-port", str(rpc_port), "--block-time", str(block_time)),
+            *("--rest-port", str(rest_port)),
         ]
         session.note("starting the network in the background")
         _show(session, home, background.detach(home, argv))
@@ -78,6 +84,8 @@ def _up(
         block_time=block_time,
         ipfs_api=os.environ.get("TALLYSTICK_IPFS_API", ""),
         redis_url=os.environ.get("TALLYSTICK_REDIS_URL", ""),
+        rest=rest_port >= 0,
+        rest_port=max(0, rest_port),
     )
     try:
         with background.stoppable(), running(plan, os.environ, session.note) as devnet:
@@ -152,6 +160,7 @@ def _show(
         ("chain", f"{settings.rpc_url}  ({network.kinds.get('chain', '')})"),
         ("IPFS", f"{settings.ipfs_api}  ({network.kinds.get('ipfs', '')})"),
         ("queue", f"{settings.redis_url}  ({network.kinds.get('redis', '')})"),
+        ("REST, page", network.kinds.get("rest", "not served")),
         ("market", contracts.inference_market if contracts else "not deployed"),
         ("wallets", f"{home / 'keys'}; export TALLYSTICK_PASSWORD_FILE={home / 'password'}"),
     ]

@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from oracle import logs
+from oracle.cli import options
 from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
+from oracle.types import Amount
 
 DEFAULT = "127.0.0.1:8551"
 
@@ -20,6 +22,12 @@ ReadOnly = Annotated[
 Origins = Annotated[
     list[str] | None,
     typer.Option("--cors-origin", metavar="URL", help="Page of others that may ask; repeatable."),
+]
+
+
+PageBudget = Annotated[
+    Amount | None,
+    options.amount("--page-budget", "What visitors of the page may spend; else they need wallets."),
 ]
 
 
@@ -36,6 +44,7 @@ def _serve(
     listen: Listen = DEFAULT,
     read_only: ReadOnly = False,
     cors_origin: Origins = None,
+    page_budget: PageBudget = None,
 ) -> None:
     """Answer KServe v2, OpenAI embeddings and /api over HTTP until stopped.
 
@@ -57,4 +66,6 @@ def _serve(
 
         settings = session.settings
         account = wallets.unlock(settings, settings.key or "gateway", session.password())
-    serving.serve(session.context, account, config, host.strip("[]"), int(port))
+    serving.serve(
+        session.context, account, config, host.strip("[]"), int(port), page_budget=page_budget
+    )

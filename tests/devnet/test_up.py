@@ -105,7 +105,7 @@ def test_up__detached__runs_every_part(home: Path) -> None:
         for name in ("alpha", "beta")
         for role in ("watcher", "infer", "submitter", "responder")
     }
-    assert {part["name"] for part in status["parts"]} == {"chain", "ipfs", "redis"} | roles
+    assert {part["name"] for part in status["parts"]} == {"chain", "ipfs", "redis", "rest"} | roles
     assert {part["state"] for part in status["parts"]} == {"running"}
 
 

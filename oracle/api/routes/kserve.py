@@ -110,7 +110,7 @@ async def infer(
         fields["id"] = inference.id
     fields["parameters"] = {"request_id": "0x" + served.answer.request_id.hex()}
     content, head = tensors.write(served.answer.outputs, inference.wanted, fields)
-    headers = asking.headers(listing, served.answer, watch.seconds)
+    headers = asking.headers(served)
     if head is None:
         return Response(content, headers=headers, media_type="application/json")
     headers[tensors.HEADER] = str(head)

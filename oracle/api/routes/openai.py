@@ -78,7 +78,7 @@ async def embeddings(request: Request, state: StateDep, key: KeyDep, body: Embed
         "model": body.model,
         "usage": {"prompt_tokens": used, "total_tokens": used},
     }
-    return JSONResponse(document, headers=asking.headers(listing, served.answer, watch.seconds))
+    return JSONResponse(document, headers=asking.headers(served))
 
 
 @router.post("/chat/completions", include_in_schema=False)

@@ -49,6 +49,7 @@ class Plan:
     ipfs_api: str = ""
     redis_url: str = ""
     faults: Mapping[str, str] = field(default_factory=dict)  # by operator (worker/faults.py)
+    people: tuple[str, ...] = ()  # who else gets a wallet
     rest: bool = False  # serve the REST gateway as well
     rest_port: int = 0  # 0 = a free one
     game: tuple[int, int] = (10, 60)  # seconds: shortest turn of a dispute, thinking beyond it
@@ -109,7 +110,10 @@ class Devnet:
         """Put the contracts on the chain, make and fund the wallets, write network.json."""
         self._say("deploying the contracts")
         self._accounts = wallets.ensure(
-            self.settings, dict.fromkeys((*wallets.PEOPLE, *self.plan.operators, *self.plan.faults))
+            self.settings,
+            dict.fromkeys(
+                (*wallets.PEOPLE, *self.plan.people, *self.plan.operators, *self.plan.faults)
+            ),
         )
         shortest, clock = self.plan.game
         config = DeployConfig(treasury=self._accounts["treasury"], min_reply=shortest, clock=clock)

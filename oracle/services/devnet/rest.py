@@ -9,6 +9,7 @@ from oracle.services.devnet import background
 from oracle.services.supervisor import ProcessSpec
 
 WALLET = "gateway"
+BUDGET = "100"  # dollars that visitors of the page may spend
 GRACE = 20.0  # seconds: above the server's own
 _PROBE = 1.0  # seconds
 
@@ -25,7 +26,17 @@ def gateway(settings: Settings, port: int) -> Rest:
     """Describe the process; nothing is started."""
     url = f"http://127.0.0.1:{port}"
     home = str(settings.home.resolve())
-    words = ("serve", "--home", home, "--key", WALLET, "--listen", f"127.0.0.1:{port}")
+    words = (
+        "serve",
+        "--home",
+        home,
+        "--key",
+        WALLET,
+        "--listen",
+        f"127.0.0.1:{port}",
+        "--page-budget",
+        BUDGET,
+    )
     kept = {
         "TALLYSTICK_HOME": home,
         "TALLYSTICK_PASSWORD_FILE": settings.password_file,

@@ -26,6 +26,7 @@ from oracle.services.gateway.bell import Bell
 from oracle.services.gateway.catalogue import Catalogue
 from oracle.services.gateway.dispatcher import Dispatcher, Outcome
 from oracle.services.gateway.follower import Follower
+from oracle.services.gateway.relay import Relay
 from oracle.services.gateway.sponsor import Lanes, Question, Sponsor
 from oracle.services.history import Happened, topic
 from oracle.services.timeline import LIFE
@@ -117,6 +118,13 @@ class Gateway:
             self.address,
             store,
             self._lanes,
+            simulate=self.sender.simulate,
+            accepted=self.dispatcher.wake,
+            clock=clock,
+        )
+        self.relay = Relay(
+            context,
+            store,
             simulate=self.sender.simulate,
             accepted=self.dispatcher.wake,
             clock=clock,

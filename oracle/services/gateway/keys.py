@@ -88,3 +88,19 @@ def listed(store: Store) -> tuple[ApiKey, ...]:
 def digest(secret: str) -> bytes:
     """Return what is kept of a secret."""
     return hashlib.sha256(secret.encode()).digest()
+
+
+def own(store: Store, name: str, budget: Amount) -> ApiKey:
+    """Return the key of this name for use inside this process; made when there is none.
+
+    Its secret is thrown away: nobody else can use it.
+
+    Raises:
+        KeyRefused: it was revoked.
+    """
+    found = next((key for key in listed(store) if key.name == name), None)
+    if found is None:
+        return mint(store, name, budget).key
+    if found.revoked_at is not None:
+        raise KeyRefused(f"the API key {name!r} was revoked", hint="choose another name")
+    return found

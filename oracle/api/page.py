@@ -1,0 +1,97 @@
+"""The web page inside the app, and who pays for what its visitors ask."""
+
+import threading
+import time
+from collections import OrderedDict
+
+from fastapi import FastAPI
+
+from oracle.api.state import State
+from oracle.chain.transactions import hash_of
+from oracle.errors import Refused
+from oracle.services import inputs, quoting
+from oracle.services.gateway import keys
+from oracle.services.gateway.gateway import Gateway, NotYet, RequestFailed
+from oracle.services.gateway.sponsor import Question
+from oracle.services.inference import Asked
+from oracle.services.quoting import Ask
+from oracle.services.receipts import Sent
+from oracle.store.outbox import SqlOutbox
+from oracle.types import ZERO32, Address, Amount
+from oracle.web import pages
+from oracle.web.rendering import PageOptions
+
+KEY = "page"  # name of the API key whose budget visitors spend
+QUESTIONS = 100  # of one visit
+_VISITS = 4096  # that are remembered
+_PATIENCE = 30.0  # seconds until a request is on the chain
+
+
+class PageSponsor:
+    """Implements the page's port over the gateway: one sender for the page and for REST."""
+
+    def __init__(self, gateway: Gateway, budget: Amount, questions: int = QUESTIONS) -> None:
+        """Take the gateway; `budget` is that of a new key, one that is there keeps its own."""
+        self._gateway = gateway
+        self._key = keys.own(gateway.store, KEY, budget)
+        self._questions = questions
+        self._asked: OrderedDict[str, int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def address(self) -> Address:
+        """The requester that the chain will see."""
+        return self._gateway.address
+
+    def left(self, visit: str) -> int:
+        """Return how many questions a visit may still ask."""
+        with self._lock:
+            return self._questions - self._asked.get(visit, 0)
+
+    def ask(self, visit: str, ask: Ask) -> Asked:
+        """Ask in the gateway's name.
+
+        Raises:
+            Refused: the visit has used up its questions, or the budget is spent.
+            InputInvalid, NotFound, ContractError: as for any client.
+        """
+        if self.left(visit) <= 0:
+            raise Refused(
+                f"this visit has asked its {self._questions} sponsored questions",
+                hint="connect a wallet to go on",
+            )
+        gateway, model = self._gateway, ask.model
+        listing = gateway.catalogue.find(str(model.model_id), str(model.version or ""))
+        manifest = listing.manifest
+        prepared = inputs.prepare(
+            ask.source,
+            manifest,
+            lambda entry: quoting.fetch_file(gateway.context, entry, None),
+            bytes,
+        )
+        question = Question(listing, prepared, manifest.pack_params(ask.params))
+        ticket = gateway.sponsor.accept(self._key, question)
+        with self._lock:
+            self._asked[visit] = self._asked.pop(visit, 0) + 1
+            while len(self._asked) > _VISITS:
+                self._asked.popitem(last=False)
+        deadline = time.monotonic() + _PATIENCE
+        while (outcome := gateway.dispatcher.outcome(ticket.id)) is None:
+            if time.monotonic() > deadline:
+                raise NotYet("the request is not on the chain yet", ticket.id)
+            time.sleep(0.005)
+        if outcome.request_id is None:
+            raise RequestFailed(f"the request was refused: {outcome.error}")
+        raws = [raw for entry in SqlOutbox(gateway.store).of(ticket.id) for raw in entry.raws]
+        sent = Sent(
+            "request an answer", hash_of(raws[-1]) if raws else ZERO32, outcome.block or 0, 0
+        )
+        return Asked(outcome.request_id, ticket.fee, listing.operator, sent)
+
+
+def mount(app: FastAPI, state: State, budget: Amount | None, options: PageOptions) -> None:
+    """Add the page; with a budget its visitors can ask without a wallet."""
+    sponsor = None
+    if state.gateway is not None and budget:
+        sponsor = PageSponsor(state.gateway, budget)
+    app.include_router(pages.router(state.context, options, sponsor))

@@ -1,0 +1,151 @@
+"""Models: versions, manifests, history and its verification, access."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from oracle.api.documents import Limit, Offset, address_of, listed, show
+from oracle.api.problems import Rejected
+from oracle.api.state import StateDep
+from oracle.chain.events import VersionPublished
+from oracle.services import access, models, operators, quoting, verification
+from oracle.services.history import topic
+from oracle.services.models import Selected
+from oracle.types import VersionRecord
+
+router = APIRouter(prefix="/api/models", tags=["models"])
+_AT_ONCE = asyncio.Semaphore(2)  # verifications: each reads every byte of a model
+
+
+@router.get("")
+async def list_models(
+    request: Request, state: StateDep, limit: Limit = 50, offset: Offset = 0, owner: str = ""
+) -> Response:
+    """List all models, or those of one owner."""
+    whose = address_of(owner) if owner else None
+    return await listed(
+        request, state, lambda: models.list_models(state.context, whose), limit, offset
+    )
+
+
+@router.get("/{model}")
+async def model(request: Request, state: StateDep, model: str) -> Response:
+    """Show a model with its versions and the newest manifest; MODEL@3 shows that of version 3."""
+    return await show(
+        request, state, lambda: models.show(state.context, models.select(state.context, model))
+    )
+
+
+@router.get("/{model}/versions")
+async def versions(
+    request: Request, state: StateDep, model: str, limit: Limit = 50, offset: Offset = 0
+) -> Response:
+    """List a model's versions, oldest first."""
+    context = state.context
+    return await listed(
+        request,
+        state,
+        lambda: models.versions(context, models.select(context, model).model_id),
+        limit,
+        offset,
+    )
+
+
+@router.get("/{model}/history")
+async def history(
+    request: Request, state: StateDep, model: str, limit: Limit = 50, offset: Offset = 0
+) -> Response:
+    """List the records of the model's hash chain, as the registry logged them."""
+    context = state.context
+
+    def read() -> list[VersionRecord]:
+        model_id = models.select(context, model).model_id
+        found = context.history.read(context.registry.address, (VersionPublished,), topic(model_id))
+        return [h.event.record for h in found if isinstance(h.event, VersionPublished)]
+
+    return await listed(request, state, read, limit, offset)
+
+
+@router.get("/{model}/verification")
+async def verify(
+    request: Request,
+    state: StateDep,
+    model: str,
+    with_bytes: Annotated[
+        bool, Query(alias="bytes", description="Read every file as well, not the records alone.")
+    ] = False,
+) -> Response:
+    """Recompute the hash chain; a history that does not fit is a problem that names the record.
+
+    You need not believe this server: `tallystick model verify` does the same on your machine.
+    """
+    context = state.context
+    if _AT_ONCE.locked() and with_bytes:
+        raise Rejected(503, "Busy", "other verifications are running", {"Retry-After": "5"})
+    async with _AT_ONCE:
+        return await show(
+            request,
+            state,
+            lambda: verification.verify(
+                context, models.select(context, model).model_id, with_bytes=with_bytes
+            ),
+        )
+
+
+@router.get("/{model}/access")
+async def rules(request: Request, state: StateDep, model: str) -> Response:
+    """Show the policy, the admins, and everybody who applied, was granted, denied or revoked."""
+    context = state.context
+    return await show(
+        request, state, lambda: access.show(context, models.select(context, model).model_id)
+    )
+
+
+@router.get("/{model}/access/{address}")
+async def access_of(request: Request, state: StateDep, model: str, address: str) -> Response:
+    """Show one wallet's access, and why it would be refused."""
+    context, who = state.context, address_of(address)
+    return await show(
+        request,
+        state,
+        lambda: access.of_wallet(context, models.select(context, model).model_id, who),
+    )
+
+
+@router.get("/{model}/limits")
+async def limits(request: Request, state: StateDep, model: str) -> Response:
+    """Show what each run-time parameter may be."""
+    context = state.context
+    return await show(request, state, lambda: access.limits(context, models.select(context, model)))
+
+
+@router.get("/{model}/operators")
+async def candidates(request: Request, state: StateDep, model: str) -> Response:
+    """List who may serve the model, with what the scheduler weighs."""
+    context = state.context
+    return await show(
+        request,
+        state,
+        lambda: operators.candidates(context, models.select(context, model).model_id),
+    )
+
+
+@router.get("/{model}/assurance")
+async def assurance(request: Request, state: StateDep, model: str) -> Response:
+    """Say in one sentence what protects a requester from a wrong answer."""
+    context = state.context
+
+    def read() -> dict[str, object]:
+        selected: Selected = models.select(context, model)
+        version = models.current_version(context, selected)
+        terms = context.registry.terms_of(selected.model_id, version)
+        return {
+            "version": version,
+            "assurance": terms.assurance,
+            "meaning": quoting.assurance_meaning(context, terms.assurance),
+            "challenge_window": terms.challenge_window,
+            "insured_multiple": terms.insured_multiple,
+        }
+
+    return await show(request, state, read)

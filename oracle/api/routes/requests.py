@@ -1,0 +1,165 @@
+"""Requests: listed, shown, followed live, and their answers."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+
+from oracle.api import asking, tensors
+from oracle.api.documents import Limit, Offset, address_of, document, listed, request_id_of, show
+from oracle.api.state import State, StateDep
+from oracle.errors import InputInvalid, NotFound
+from oracle.services import models, requests
+from oracle.services.gateway import progress
+from oracle.services.gateway.gateway import Gateway, RequestFailed
+from oracle.services.timeline import State as Standing
+from oracle.store.ticket import TicketState
+from oracle.types import RequestId
+
+router = APIRouter(prefix="/api/requests", tags=["requests"])
+_STATES = {state.name.lower(): state for state in Standing}
+_SILENCE = 15.0  # seconds after which a comment keeps proxies from hanging up
+
+
+@router.get("")
+async def list_requests(
+    request: Request,
+    state: StateDep,
+    *,
+    model: str = "",
+    requester: str = "",
+    standing: str = "",
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> Response:
+    """List requests, newest first; of a model, a requester, or in a state."""
+    context = state.context
+    if standing and standing not in _STATES:
+        raise InputInvalid(f"{standing!r:.40} is no state", hint="one of: " + ", ".join(_STATES))
+    who = address_of(requester) if requester else None
+
+    def read() -> list[Any]:
+        model_id = models.select(context, model).model_id if model else None
+        found = requests.list_requests(
+            context, model_id=model_id, requester=who, state=_STATES.get(standing)
+        )
+        return list(reversed(found))
+
+    return await listed(request, state, read, limit, offset)
+
+
+@router.get("/{request_id}")
+async def show_request(request: Request, state: StateDep, request_id: str) -> Response:
+    """Show a request with its timeline; the id of a ticket leads to its request."""
+    found = await _resolve(state, request_id)
+    return await show(
+        request, state, lambda: requests.show(state.context, found), kind=("request", found)
+    )
+
+
+@router.get("/{request_id}/answer")
+async def answer(request: Request, state: StateDep, request_id: str, wait: float = 0.0) -> Response:
+    """Return an answer, its digest compared with the chain's; waits at most `wait` seconds.
+
+    Also after a restart, and for requests that others made.
+    """
+    if not 0 <= wait <= state.config.answer_timeout:
+        raise InputInvalid(f"wait is 0 to {state.config.answer_timeout:g} seconds")
+    found = await _resolve(state, request_id)
+    answered = await state.asking.answer(found, wait)
+    served = await state.blocking(
+        lambda: state.versions.version(answered.request.model_id, answered.request.version)
+    )
+    wanted = [tensors.Wanted(spec.name, False) for spec in served.manifest.outputs]
+    fields = {
+        "model_name": served.manifest.name,
+        "model_version": str(served.version),
+        "parameters": {"request_id": "0x" + found.hex()},
+    }
+    body, _ = tensors.write(answered.outputs, wanted, fields)
+    return Response(body, headers=asking.worth(served, answered), media_type="application/json")
+
+
+@router.get("/{request_id}/receipt")
+async def receipt(request: Request, state: StateDep, request_id: str) -> Response:
+    """Return what proves an answer: all fields that hash to the id, digests, transactions."""
+    found = await _resolve(state, request_id)
+    context = state.context
+
+    def read() -> dict[str, Any]:
+        info = requests.show(context, found)
+        return {
+            "request_id": info.request_id,
+            "chain_id": context.contracts.chain_id,
+            "market": context.market.address,
+            "request": info.request,
+            "delivery": info.delivery,
+            "output_cid": info.output_cid,
+            "final_at": info.final_at,
+            "transactions": [
+                {"event": m.event, "transaction": m.transaction, "block": m.block}
+                for m in info.timeline
+            ],
+        }
+
+    return document(request, await state.memory.of(state, ("receipt", found), read))
+
+
+@router.get("/{request_id}/events")
+async def events(state: StateDep, request_id: str) -> StreamingResponse:
+    """Stream a request's progress (server-sent events) until it is settled or ended.
+
+    requested → finalized block → claimed → delivered → window → settled; each event carries block
+    and transaction.
+    """
+    gateway = state.asking
+    found = await _resolve(state, request_id)
+    await gateway.life(found)  # an unknown one is 404, not an empty stream
+
+    async def stream() -> AsyncIterator[str]:
+        told = 0
+        while True:
+            steps = progress.steps(gateway.follower.life(found))
+            for number, step in enumerate(steps[told:], told):
+                data = json.dumps({"name": step.name, **step.facts}, ensure_ascii=False)
+                yield f"id: {number}\nevent: {step.name}\ndata: {data}\n\n"
+            told = len(steps)
+            if (steps and steps[-1].last) or not gateway.ready:
+                return
+            if not await _news(gateway, found, told):
+                yield ": still here\n\n"
+
+    return StreamingResponse(
+        stream(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
+    )
+
+
+async def _news(gateway: Gateway, request_id: RequestId, told: int) -> bool:
+    """Wait until there are more steps than were told; False after a while without."""
+
+    def look() -> bool | None:
+        return len(progress.steps(gateway.follower.life(request_id))) > told or None
+
+    try:
+        return await gateway.bell.until(request_id, look, _SILENCE)
+    except TimeoutError:
+        return False
+
+
+async def _resolve(state: State, text: str) -> RequestId:
+    """Return the request that an id means: its own, or that of a ticket of this gateway."""
+    given = request_id_of(text)
+    if state.gateway is None:
+        return given
+    gateway = state.gateway
+    try:
+        ticket = await state.blocking(lambda: gateway.ticket(given))
+    except NotFound:
+        return given
+    if ticket.state is TicketState.FAILED:
+        raise RequestFailed(f"the request was refused: {ticket.error}")
+    if ticket.request_id is None:
+        return await gateway.requested(ticket, 5.0)
+    return ticket.request_id

@@ -1,0 +1,62 @@
+"""A request's life as steps that a person follows. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from oracle.chain.events import (
+    Annulled,
+    Cancelled,
+    Claimed,
+    Convicted,
+    Delivered,
+    DisputeOpened,
+    Finalized,
+    OutputDemanded,
+    OutputPosted,
+    Requested,
+)
+from oracle.services import timeline
+from oracle.services.history import Happened
+
+_NAMES: dict[type[Any], str] = {
+    Claimed: "claimed",
+    Delivered: "delivered",
+    DisputeOpened: "disputed",
+    OutputDemanded: "demanded",
+    OutputPosted: "posted",
+    Finalized: "settled",
+    Cancelled: "cancelled",
+    Convicted: "convicted",
+    Annulled: "annulled",
+}
+_LAST = (Finalized, Cancelled, Convicted, Annulled)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step, and whether none can follow."""
+
+    name: str
+    facts: dict[str, Any]
+    last: bool = False
+
+
+def steps(life: Sequence[Happened]) -> list[Step]:
+    """Return the steps of a life whose logs are final; a delivery opens the window."""
+    found: list[Step] = []
+    window = 0
+    for one in life:
+        facts = {
+            "block": one.block,
+            "transaction": "0x" + one.tx_hash.hex(),
+            "detail": timeline.detail(one.event),
+        }
+        if isinstance(one.event, Requested):
+            window = one.event.request.terms.challenge_window
+            found += [Step("requested", facts), Step("finalized", {"block": one.block})]
+        elif (name := _NAMES.get(type(one.event))) is not None:
+            found.append(Step(name, facts, isinstance(one.event, _LAST)))
+            if isinstance(one.event, Delivered):
+                found.append(Step("window", {"until": one.event.delivered_at + window}))
+    return found
