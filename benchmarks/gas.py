@@ -53,7 +53,7 @@ class Market:
     def __post_init__(self) -> None:
         rpc = self.anvil.rpc
         self.owner, self.operator, self.requester = (Wallet(rpc, dev_account(i)) for i in range(3))
-        at = deploy(self.owner)
+        at = self.at = deploy(self.owner)
         self.registry = ModelRegistry(rpc, at.model_registry)
         self.access = ModelAccess(rpc, at.model_access)
         self.operators = OperatorRegistry(rpc, at.operator_registry)

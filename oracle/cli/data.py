@@ -1,7 +1,9 @@
 """`tallystick data …`: bring data to a model, see what it was worth, and be paid for it."""
 
+import importlib
 import signal
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,6 +64,8 @@ def register(app: typer.Typer) -> None:
         _schema
     )
     data_round.register(group)
+    if find_spec("oracle.cli.data_challenge") is not None:  # `challenge`, over services/valuing
+        importlib.import_module("oracle.cli.data_challenge").register(group)
 
 
 def _submit(

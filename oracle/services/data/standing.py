@@ -86,7 +86,7 @@ def standing(context: Context, model_id: int, account: Address) -> StandingInfo:
         credits=held,
         total_credits=total,
         claimable=credits.claimable(model_id, account),
-        pending=Amount(waiting * held // total if total else 0),
+        pending=_part(waiting, held, total),
         balance=credits.balance_of(account),
     )
 
@@ -127,3 +127,8 @@ def endorse(context: Context, wallet: Wallet, round_id: int, index: int, amount:
         ContractError: no tier, not so many credits, own contribution, or not the phase.
     """
     return send(wallet, context.credits.endorse(round_id, index, amount))[0]
+
+
+def _part(amount: int, held: int, total: int) -> Amount:
+    """Return what credits would get of an amount, rounded as libraries/Accumulator.sol does."""
+    return Amount(held * ((amount << 128) // total) >> 128 if total else 0)

@@ -13,12 +13,14 @@ from oracle.chain.contract import Call
 from oracle.chain.transactions import Receipt
 from oracle.chain.wallet import Wallet
 from oracle.protocol.training import TrainingData
-from oracle.services import wallets
+from oracle.services import inference, quoting, requests, wallets
 from oracle.services.context import Context
 from oracle.services.data import advancing, contributions, rounds
 from oracle.services.data.advancing import Advanced
 from oracle.services.data.contributions import Brought
 from oracle.services.data.rounds import Plan
+from oracle.services.models import Selected
+from oracle.services.quoting import Ask
 from oracle.types import Amount, ValuationRoots
 from oracle.valuation import reference, served
 from oracle.valuation.dataset import DataSet
@@ -42,6 +44,7 @@ PLAN = Plan(
     reward=Amount(3 * DOLLAR),
 )
 MONEY = Amount(500 * DOLLAR)
+IMAGE = "[[[[0.0, 0.5], [1.0, 0.25]]]]"
 
 
 def rows(seed: int, count: int = 40, *, wrong: bool = False) -> list[tuple[int, int, int, str]]:
@@ -92,9 +95,8 @@ class Data:
 
     def open(self, model_id: int = 1, plan: Plan = PLAN, seed: int = 99) -> int:
         """Open a round with ten hidden rows."""
-        test = DataSet.of(*_integers(rows(seed, 10)))
         opened = rounds.open_round(
-            self.context, self.owner, model_id, test=test, data=SCHEMA, plan=plan
+            self.context, self.owner, model_id, test=data_set(seed), data=SCHEMA, plan=plan
         )
         return opened.round_id
 
@@ -121,6 +123,23 @@ class Data:
         self.advance(round_id, self.owner)
         self.pass_phase(round_id)
         self.advance(round_id)
+
+    def sell(self, answers: int) -> None:
+        """Sell answers at a dollar each; the market holds the model's part of them."""
+        world, context = self.world, self.context
+        if not context.operators.stake_of(world.operator.address).registered:
+            world.serve(1)
+        world.prepay(answers * DOLLAR)
+        ids = []
+        for _ in range(answers):
+            wanted = Ask(Selected(1, None), IMAGE)
+            person = world.requester
+            quoted = quoting.quote(context, person.address, wanted, stdin=lambda: b"")
+            asked = inference.ask(context, person, quoted)
+            world.deliver(requests.show(context, asked.request_id), [1.0, 0.0, 0.0])
+            ids.append(asked.request_id)
+        world.pass_time(61)
+        requests.finalize(context, world.stranger, ids)
 
     # ── A valuator ──────────────────────────────────────────────────────────────────────────────
     def tables(self, round_id: int) -> Tables:
@@ -158,7 +177,9 @@ class Data:
         return wallet.send(call)
 
 
-def _integers(lines: Sequence[tuple[int, int, int, str]]) -> tuple[np.ndarray, np.ndarray]:
+def data_set(seed: int = 99) -> DataSet:
+    """Return ten rows as a data set."""
+    lines = rows(seed, 10)
     features = np.array([line[:3] for line in lines], np.int8)
     labels = np.array([SCHEMA.labels.index(line[3]) for line in lines], np.uint16)
-    return features, labels
+    return DataSet.of(features, labels)

@@ -3,10 +3,14 @@
 import pytest
 
 from oracle.chain.data_credits import ContributionStatus
-from oracle.services.data import contributions, listing, rounds, standing
+from oracle.chain.revert import ContractError
+from oracle.errors import NotFound
+from oracle.services.data import advancing, listing, rounds, standing
+from oracle.services.data.credits import parse_credits
 from oracle.services.data.rounds import Phase
+from oracle.services.data.secrets import SecretBook
 from oracle.services.data.standing import NothingOwed
-from oracle.types import Amount
+from oracle.valuation.tables import values_tree
 from tests.services.conftest import DOLLAR
 from tests.services.data.people import Data, rows
 
@@ -51,13 +55,14 @@ def test_round__honest_copied_and_poisoned__pays_the_honest(data: Data, valued: 
 def test_claim__after_answers__pays_the_share_once(data: Data, valued: int) -> None:
     world, context = data.world, data.context
     data.advance(valued)
-    sell(data, 3)
+    data.sell(3)
     before = context.token.balance_of(world.operator.address)
 
     share = standing.standing(context, 1, world.operator.address).pending
     done = standing.claim(context, world.operator, 1)
 
-    assert share == 3 * DOLLAR * 975 // 1000 * 4 // 10 or share > 0
+    # 40 % of three dollars: all credits are its, less a millionth by rounding
+    assert share == 12 * DOLLAR // 10 - 1
     assert (done.revenue, done.deposits) == (share, 10 * DOLLAR)
     paid = context.token.balance_of(world.operator.address) - before
     assert paid == done.revenue + done.deposits
@@ -65,3 +70,145 @@ def test_claim__after_answers__pays_the_share_once(data: Data, valued: int) -> N
         standing.claim(context, world.operator, 1)
     with pytest.raises(NothingOwed):
         standing.claim(context, world.requester, 1)
+
+
+def test_claim__by_credits__later_rounds_share_later_fees(data: Data, valued: int) -> None:
+    world, context = data.world, data.context
+    data.advance(valued)
+    data.sell(1)
+    second = data.open(seed=5)
+    data.bring(world.requester, data.file("more.csv", rows(8, 60)))
+    data.seal(second)
+    data.value(second, world.owner)
+    data.pass_phase(second)
+    data.advance(second)  # settling collects: the first dollar's share is the first round's
+
+    first = standing.standing(context, 1, world.operator.address)
+    later = standing.standing(context, 1, world.requester.address)
+    assert first.claimable == 4 * DOLLAR // 10 - 1
+    assert (later.claimable, later.pending) == (0, 0)
+    assert later.credits > 0
+    data.sell(1)
+    first = standing.standing(context, 1, world.operator.address)
+    later = standing.standing(context, 1, world.requester.address)
+    assert 0 <= 4 * DOLLAR // 10 - first.pending - later.pending <= 2
+    assert standing.claim(context, world.requester, 1).revenue == later.pending > 0
+
+
+def test_endorse__with_a_tier__wins_with_it(data: Data, valued: int) -> None:
+    world, context = data.world, data.context
+    data.advance(valued)
+    round_id = data.open(seed=5)
+    data.bring(world.requester, data.file("more.csv", rows(8, 60)), bps=2_000)
+    data.pass_phase(round_id)
+    data.advance(round_id)
+    with pytest.raises(ContractError) as caught:  # it holds no tier
+        standing.endorse(context, world.stranger, round_id, 0, parse_credits("0.01"))
+    assert caught.value.name == "TierMissing"
+    staked = parse_credits("0.01")
+    standing.endorse(context, world.operator, round_id, 0, staked)
+    with pytest.raises(ContractError) as caught:
+        standing.endorse(context, world.operator, round_id, 0, staked)
+    assert caught.value.name == "EndorsementExists"
+    before = standing.standing(context, 1, world.operator.address)
+    data.pass_phase(round_id)
+    data.advance(round_id, data.owner)
+    data.pass_phase(round_id)
+    data.advance(round_id)
+    data.value(round_id, world.owner)
+    data.pass_phase(round_id)
+    done = data.advance(round_id)
+
+    assert done.refused == ()
+    after = standing.standing(context, 1, world.operator.address)
+    (info,) = listing.list_contributions(context, round_id)
+    assert info.endorsed == staked
+    assert (
+        after.credits - before.credits == 2 * staked
+    )  # and as much of the offer
+    assert info.credit == done.round.credits - staked
+
+
+def test_credit__with_a_proof_for_another_round__is_refused(data: Data, valued: int) -> None:
+    world, context = data.world, data.context
+    data.advance(valued)
+    values = rounds.show(context, valued).values
+    second = data.open(seed=5)
+    data.bring(world.requester, data.file("more.csv", rows(8, 60)))
+    data.bring(world.stranger, data.file("still more.csv", rows(9, 60)))
+    data.seal(second)
+    data.value(second, world.owner)
+    data.pass_phase(second)
+    data.do(world.stranger, context.valuations.settle(second, rounds.show(context, second).values))
+    path = values_tree(values).path(0)
+    with pytest.raises(ContractError) as caught:
+        data.do(world.requester, context.credits.credit(second, 0, values[0], path))
+    assert caught.value.name == "ValueInvalid"
+    assert "another round" in caught.value.hint
+    assert data.advance(second).refused == ()
+
+
+# ── Rounds that end badly ───────────────────────────────────────────────────────────────────────
+def test_round__test_set_kept_back__pays_who_revealed(data: Data) -> None:
+    world, context = data.world, data.context
+    round_id = data.open()
+    data.bring(world.operator, data.file("mine.csv", rows(1)))
+    hidden = data.bring(world.requester, data.file("never.csv", rows(2)))
+    data.pass_phase(round_id)
+    book = SecretBook.of(context.settings.home, context.contracts)
+    (book.folder / f"{hidden.commitment.hex()}.json").unlink()
+    data.advance(round_id)
+    data.pass_phase(round_id)
+    elsewhere = data.home("elsewhere")  # without the secret of the test set
+    assert advancing.advance(elsewhere, world.stranger, round_id).transactions != ()  # forfeited
+    data.pass_phase(round_id)
+    done = advancing.advance(elsewhere, world.stranger, round_id)
+
+    assert done.round.phase is Phase.VOID
+    back = context.credits.balance_of(world.operator.address)
+    assert back == 10 * DOLLAR + DOLLAR // 2 + 3 * DOLLAR  # deposit, fee, the whole reward
+    assert context.credits.balance_of(world.requester.address) == 0
+    assert listing.show(context, round_id, hidden.index).lost
+
+
+def test_round__valuator_vanishes__another_values_it(data: Data) -> None:
+    world, context = data.world, data.context
+    round_id = data.open()
+    data.bring(world.operator, data.file("mine.csv", rows(1)))
+    data.seal(round_id)
+    game = context.valuations
+    config = game.config()
+    data.do(world.stranger, context.token.approve(game.address, config.stake))
+    data.do(world.stranger, game.stake(config.stake))
+    data.do(world.stranger, game.claim(round_id))
+    assert data.advance(round_id).transactions == ()  # it has its time
+    data.pass_phase(round_id)
+    done = data.advance(round_id)
+    assert [sent.what for sent in done.transactions] == ["end a valuator's lapsed claim"]
+    assert game.seat_of(world.stranger.address).staked == config.stake - config.forfeit
+    data.value(round_id, world.owner)
+    data.pass_phase(round_id)
+    assert data.advance(round_id).round.phase is Phase.SETTLED
+
+
+def test_round__nobody_values_it__gives_everything_back(data: Data) -> None:
+    world, context = data.world, data.context
+    round_id = data.open()
+    data.bring(world.operator, data.file("mine.csv", rows(1)))
+    data.seal(round_id)
+    data.pass_phase(round_id)
+    assert data.advance(round_id).round.phase is Phase.VOID
+    assert context.credits.balance_of(world.operator.address) == 10 * DOLLAR + DOLLAR // 2
+    assert context.credits.balance_of(world.owner.address) == 3 * DOLLAR
+    with pytest.raises(NotFound, match="no round 9"):
+        data.advance(9)
+
+
+def test_round__listed_and_shown__tells_where_it_stands(data: Data, valued: int) -> None:
+    (listed,) = rounds.list_rounds(data.context, 1)
+    shown = rounds.show(data.context, valued)
+    assert listed.phase is shown.phase is Phase.SETTLE
+    assert (listed.values, listed.test_root) == (shown.values, shown.test_root)
+    assert [m.event for m in shown.moves][:2] == ["RoundOpened", "ContributionSubmitted"]
+    assert shown.moves[-1].event == "ValuationPublished"
+    assert rounds.list_rounds(data.context, 2) == ()
