@@ -36,8 +36,8 @@ def router(
         sponsor: pays for visitors' questions; None = they need a wallet.
     """
     options = options or PageOptions()
-    views, renderer = Views(context), Renderer(options)
-    pages = _Pages(context, views, renderer, sponsor)
+    views, renderer = Views(context), Renderer(options, context.contracts, sponsor is not None)
+    pages = _Pages(context, views, renderer)
     routes = APIRouter(include_in_schema=False)
     for path, endpoint in (
         ("/", pages.models),
@@ -71,11 +71,8 @@ def _shown(page: Page) -> Page:
 class _Pages:
     """One method per page; they run in threads, since the services wait for the chain."""
 
-    def __init__(
-        self, context: Context, views: Views, renderer: Renderer, sponsor: Sponsor | None
-    ) -> None:
+    def __init__(self, context: Context, views: Views, renderer: Renderer) -> None:
         self.context, self.views, self.renderer = context, views, renderer
-        self.sponsor = sponsor
 
     @_shown
     def models(
@@ -86,13 +83,13 @@ class _Pages:
     ) -> Response:
         """Show all models, or those that fit a search."""
         listing = self.views.listing(q, page)
-        return self._page(request, "models.html", listing=listing, search=q)
+        return self.renderer.page(request, "models.html", listing=listing, search=q)
 
     @_shown
     def model(self, request: Request, model_id: str, version: int | None = None) -> Response:
         """Show one model: history, terms, access, operators."""
         view = self.views.model(self._number(model_id), version)
-        return self._page(request, "model.html", view=view, card=view.card)
+        return self.renderer.page(request, "model.html", view=view, card=view.card)
 
     @_shown
     def attempt(self, request: Request, model_id: str, version: int | None = None) -> Response:
@@ -100,7 +97,7 @@ class _Pages:
         view = self.views.model(self._number(model_id), version)
         if view.card.version is None or view.card.manifest is None:
             raise NotFound(f"model {model_id} cannot be tried: it has no manifest that can be had")
-        return self._page(
+        return self.renderer.page(
             request,
             "try.html",
             view=view,
@@ -117,7 +114,7 @@ class _Pages:
         exact = info.request.terms.assurance is Assurance.EXACT
         dispute = disputes.show(self.context, info.request_id) if exact else None
         receipts = self._receipts({moment.transaction for moment in info.timeline})
-        return self._page(
+        return self.renderer.page(
             request,
             "proof.html",
             info=info,
@@ -135,19 +132,19 @@ class _Pages:
             operators.status(self.context, address)
             for address in operators.list_operators(self.context)
         ]
-        return self._page(request, "operators.html", operators=every)
+        return self.renderer.page(request, "operators.html", operators=every)
 
     @_shown
     def operator(self, request: Request, address: str) -> Response:
         """Show one operator."""
         info = operators.status(self.context, parse_address(address))
         names = {i: self.context.registry.name_of(i) for i in info.models}
-        return self._page(request, "operators.html", operators=[info], names=names)
+        return self.renderer.page(request, "operators.html", operators=[info], names=names)
 
     @_shown
     def account(self, request: Request) -> Response:
         """Show the page that a connected wallet fills."""
-        return self._page(request, "account.html")
+        return self.renderer.page(request, "account.html")
 
     def preferences(
         self, request: Request, theme: str = "", language: str = "", back: str = "/"
@@ -169,21 +166,6 @@ class _Pages:
                     secure=self.renderer.options.secure,
                 )
         return response
-
-    def _page(self, request: Request, template: str, **values: Any) -> Response:
-        network = {
-            "chainId": self.context.contracts.chain_id,
-            "deployedAt": self.context.contracts.deployed_at,
-            "rpc": self.renderer.options.rpc_url,
-            "gateway": self.renderer.options.gateway,
-            "registry": self.context.contracts.model_registry,
-            "access": self.context.contracts.model_access,
-            "market": self.context.contracts.inference_market,
-            "token": self.context.contracts.token,
-        }
-        return self.renderer.page(
-            request, template, network=network, sponsored=self.sponsor is not None, **values
-        )
 
     def _receipts(self, transactions: set[Bytes32]) -> dict[Bytes32, int]:
         """Return the gas that each transaction used."""

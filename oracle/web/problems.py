@@ -29,6 +29,8 @@ _STATUS: tuple[tuple[type[TallystickError], int], ...] = (
 
 def status_of(error: TallystickError) -> int:
     """Return the HTTP status that fits an error."""
+    if isinstance(error, ContractError) and error.name.endswith("Unknown"):
+        return 404  # ModelUnknown, VersionUnknown
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 

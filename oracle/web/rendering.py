@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from oracle.services import amounts
+from oracle.types import Contracts
 from oracle.web import locale, pictures
 from oracle.web.locale import LANGUAGES, Catalogue
 
@@ -77,8 +78,22 @@ def headers(options: PageOptions) -> dict[str, str]:
 class Renderer:
     """The templates, with the filters that they use."""
 
-    def __init__(self, options: PageOptions) -> None:
+    def __init__(self, options: PageOptions, contracts: Contracts, sponsored: bool) -> None:
         self.options = options
+        self._shared = {
+            "options": options,
+            "sponsored": sponsored,
+            "network": {
+                "chainId": contracts.chain_id,
+                "deployedAt": contracts.deployed_at,
+                "rpc": options.rpc_url,
+                "gateway": options.gateway,
+                "registry": contracts.model_registry,
+                "access": contracts.model_access,
+                "market": contracts.inference_market,
+                "token": contracts.token,
+            },
+        }
         self.environment = Environment(
             loader=PackageLoader("oracle.web"),
             autoescape=select_autoescape(default=True, default_for_string=True),
@@ -108,9 +123,8 @@ class Renderer:
             "theme": who.theme,
             "here": who.path,
             "strings": who.t.for_scripts(),
-            "options": self.options,
         }
-        body = self.environment.get_template(template).render({**shared, **values})
+        body = self.environment.get_template(template).render({**self._shared, **shared, **values})
         return HTMLResponse(body, code, headers(self.options))
 
 

@@ -16,7 +16,7 @@ from oracle.exact.dtypes import DType, Spec
 from oracle.exact.tensors import Tree
 from oracle.protocol import records
 from oracle.protocol.cid import raw_cid
-from oracle.types import Address, Amount, Assurance, Bytes32, Order
+from oracle.types import Address, Amount, Assurance, Bytes32, Order, Timestamp
 from oracle.web import pictures
 
 STATIC = Path(pictures.__file__).parent / "static"
@@ -199,7 +199,8 @@ def test_head_of__a_record__as_in_python(tmp_path: Path) -> None:
     head = records.version_head(
         prev_head=Bytes32(fields["prev"]), model_id=5, version=2,
         manifest_digest=Bytes32(fields["manifest"]), model_root=Bytes32(fields["root"]),
-        assurance=Assurance.COMMITTEE, tolerance=1000, publisher=ALICE, timestamp=1_700_000_000,
+        assurance=Assurance.COMMITTEE, tolerance=1000, publisher=ALICE,
+        timestamp=Timestamp(1_700_000_000),
     )  # fmt: skip
     found = run(
         tmp_path,
