@@ -9,6 +9,7 @@
 Phases last a minute of the chain's time, which is moved on when nothing else is waiting.
 """
 
+import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -20,10 +21,14 @@ import numpy as np
 
 from oracle.chain.events import RevenueCredited
 from oracle.protocol.training import TrainingData
+from oracle.services import inference
 from oracle.services.amounts import decimal, format_amount
 from oracle.services.data import advancing, contributions, files, listing, rounds, standing
 from oracle.services.data.credits import format_credits
 from oracle.services.data.rounds import Phase
+from oracle.services.demo.answers import reading, test_image
+from oracle.services.demo.asking import order, settle
+from oracle.services.demo.opening import EXACT_WINDOW
 from oracle.services.demo.record import DataFacts
 from oracle.services.demo.stage import Stage
 from oracle.services.history import topic
@@ -41,7 +46,8 @@ LIAR, HONEST = VALUATORS = ("victor", "vera")
 PEOPLE = (*CONTRIBUTORS, *VALUATORS)
 FAULTS = {LIAR: "false-value", HONEST: ""}
 CHALLENGER = "challenger"
-MODEL = "exact"
+MODEL, OPERATOR = "exact", "alpha"
+LIFETIME = 60  # seconds
 REWARD = Amount(3 * 10**6)
 PERIOD = 60  # seconds of the chain's time
 PATIENCE = 60.0  # seconds
@@ -57,6 +63,7 @@ def value_data(stage: Stage) -> None:
         false = _valuator(stage, running, LIAR)
         _convict(stage, round_id, false)
         _value(stage, round_id, _valuator(stage, running, HONEST))
+        _sell(stage)
 
 
 def claim_share(stage: Stage) -> None:
@@ -205,6 +212,18 @@ def _credit(stage: Stage, round_id: int, paid: Amount) -> None:
         )
         for facts in stage.record.data
     ]
+
+
+def _sell(stage: Stage) -> None:
+    """One more answer is paid: from now on data has a part in every fee."""
+    image, _ = test_image(stage, 1)
+    ordered = order(
+        stage, MODEL, "test image 1", json.dumps([image]), OPERATOR, priority=LIFETIME,
+        lifetime=LIFETIME,
+    )  # fmt: skip
+    inference.wait(stage.context, ordered.request_id, timeout=PATIENCE)
+    _pass_time(stage, EXACT_WINDOW)
+    settle(stage, ordered, lambda answer: reading(stage, 1, answer))
 
 
 def _show(stage: Stage, index: Index) -> None:

@@ -98,6 +98,8 @@ def judge(stage: Stage) -> Ordered:
         stage.screen.tell(f"tallystick verify: {name}'s answer is {found.verdict.value}{where}")
         stage.expect(f"re-executing finds {name}'s answer {wanted.value}", found.verdict is wanted)
     _convict(stage, {name: asked[name].request_id for name in FAULTS})
+    for name in FAULTS:
+        stage.devnet.dismiss_operator(name)
     return asked[HONEST]
 
 

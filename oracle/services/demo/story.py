@@ -11,7 +11,7 @@ from pathlib import Path
 
 from oracle.ipfs.client import IpfsClient
 from oracle.services.builders import Build
-from oracle.services.demo import answers, books, closing, liars, opening, trouble
+from oracle.services.demo import answers, books, closing, contributors, liars, opening, trouble
 from oracle.services.demo.asking import Ordered
 from oracle.services.demo.record import Record
 from oracle.services.demo.screen import Screen
@@ -36,7 +36,12 @@ def tell(folder: Path, screen: Screen, environ: Mapping[str, str] = os.environ) 
         shutil.rmtree(old, ignore_errors=True)
     try:
         _perform(
-            Plan(home=home.absolute(), faults=liars.FAULTS, game=liars.GAME),
+            Plan(
+                home=home.absolute(),
+                faults=liars.FAULTS,
+                game=liars.GAME,
+                people=contributors.PEOPLE,
+            ),
             models,
             record,
             screen,
@@ -106,9 +111,9 @@ def _perform(
             lambda: left.append(trouble.tampered_weights(stage)),
         )
         chapter(
-            "One operator stops in the middle",
+            "One operator dies in the middle",
             lambda: liars.start(stage),  # they load while this chapter waits
-            lambda: left.append(trouble.operator_stops(stage)),
+            lambda: left.append(trouble.operator_dies(stage)),
         )
         chapter("Nobody serves", lambda: trouble.nobody_serves(stage, *left))
         chapter(
@@ -119,8 +124,13 @@ def _perform(
             lambda: liars.join(stage),
             lambda: left.append(liars.judge(stage)),
         )
+        chapter("Data has a price", lambda: contributors.value_data(stage))
         chapter("The honest answer is paid", lambda: liars.pay_honest(stage, left[-1]))
-        chapter("Where every coin went", lambda: closing.pay_out(stage))
+        chapter(
+            "Where every coin went",
+            lambda: closing.pay_out(stage),
+            lambda: contributors.claim_share(stage),
+        )
         with record.chapter("The books"):
             closing.compare_books(stage, before)
             closing.list_gas(stage)

@@ -1,4 +1,4 @@
-"""Chapters on trouble: weights are tampered with, an operator stops, nobody serves."""
+"""Chapters on trouble: weights are tampered with, an operator dies, nobody serves."""
 
 import time
 from collections.abc import Callable
@@ -54,16 +54,16 @@ def tampered_weights(stage: Stage) -> Ordered:
     return asked
 
 
-def operator_stops(stage: Stage) -> Ordered:
-    """alpha is named, starts, and stops; beta claims after the priority window and delivers.
+def operator_dies(stage: Stage) -> Ordered:
+    """alpha is named, starts, and is killed; beta claims after the priority window and delivers.
 
-    Returns a request that alpha alone may answer, made when it had stopped.
+    Returns a request that alpha alone may answer, made when it was dead.
     """
     context, requester = stage.context, stage.wallet("requester")
     asked, explain = ask_digit(stage, 2, "alpha", priority=PRIORITY, lifetime=60)
     _await_job(stage, "alpha", asked.request_id)
-    stage.devnet.stop_operator("alpha")
-    stage.screen.tell("alpha had taken the request up and was stopped")
+    stage.devnet.kill_operator("alpha")
+    stage.screen.tell("alpha had taken the request up and was killed")
     before = context.market.balance_of(requester.address)
     unserved, _ = ask_digit(stage, 3, "alpha", priority=PRIORITY, lifetime=PRIORITY)
     escrowed = Amount(before - context.market.balance_of(requester.address))

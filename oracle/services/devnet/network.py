@@ -170,6 +170,15 @@ class Devnet:
         self._groups[name].ask_to_stop()
         self._groups[name].stop()
 
+    def kill_operator(self, name: str) -> None:
+        """Kill one operator's processes in the middle of what they are at."""
+        for part in self._groups[name].status():
+            self._groups[name].stop_one(part.name, kill=True)
+
+    def dismiss_operator(self, name: str) -> None:
+        """Ask one operator's processes to stop; nobody waits for them."""
+        self._groups[name].ask_to_stop()
+
     def stop(self) -> None:
         """Stop everything, last started first, and forget the network's file."""
         operators = [group for name, group in self._groups.items() if name != SERVERS]
