@@ -72,7 +72,8 @@ def test_list__limit__leads_to_the_next_page(client):
         "/api", "/api/models/digits", "/api/models/digits/versions", "/api/models/1/history",
         "/api/models/digits/verification?bytes=true", "/api/models/digits/access",
         "/api/models/digits/limits", "/api/models/digits/operators", "/api/models/digits/assurance",
-        "/api/operators", "/v1/models", "/v1/models/digits", "/v2", "/metrics", "/openapi.json", "/",
+        "/api/operators", "/v1/models", "/v1/models/digits", "/v2", "/metrics", "/openapi.json",
+        "/",
     ],
 )  # fmt: skip
 def test_get__every_resource__is_there(client, path):

@@ -1,0 +1,69 @@
+"""NVIDIA's tritonclient, unchanged: arguments URL and key; writes what it found as JSON."""
+
+import json
+import sys
+
+import numpy as np
+import tritonclient.http as triton
+from tritonclient.utils import InferenceServerException
+
+url, key = sys.argv[1:]
+client = triton.InferenceServerClient(url.removeprefix("http://"))
+image = np.tile(np.linspace(0, 1, 8, dtype=np.float32), (2, 1, 8, 1)).reshape(2, 1, 8, 8)
+
+
+def headers():
+    """A new dict for each call: the client writes into it."""
+    return {"Authorization": f"Bearer {key}"}
+
+
+def ask(binary_in, binary_out, **options):
+    given = triton.InferInput("image", list(image.shape), "FP32")
+    given.set_data_from_numpy(image, binary_data=binary_in)
+    wanted = [triton.InferRequestedOutput("logits", binary_data=binary_out)]
+    return client.infer("digits", [given], outputs=wanted, headers=headers(), **options)
+
+
+def refusal(act):
+    try:
+        act()
+    except InferenceServerException as error:
+        return f"{error.status()} {error.message()}"
+    return "nothing was refused"
+
+
+binary = ask(True, True, request_id="mine")
+logits = [binary.as_numpy("logits"), ask(False, False).as_numpy("logits")]
+plain = client.infer(
+    "digits",
+    [triton.InferInput("image", [2, 1, 8, 8], "FP32").set_data_from_numpy(image)],
+    headers=headers(),
+)
+metadata = client.get_model_metadata("digits")
+print(
+    json.dumps(
+        {
+            "live": client.is_server_live(),
+            "ready": client.is_server_ready(),
+            "model_ready": client.is_model_ready("digits", "1"),
+            "nobody_ready": client.is_model_ready("nobody"),
+            "server": client.get_server_metadata()["name"],
+            "shape": metadata["inputs"][0]["shape"],
+            "id": binary.get_response()["id"],
+            "version": binary.get_response()["model_version"],
+            "rows": logits[0].shape[0],
+            "dtype": str(logits[0].dtype),
+            "agree": bool(
+                np.array_equal(*logits) and np.array_equal(logits[0], plain.as_numpy("logits"))
+            ),
+            "without_key": refusal(
+                lambda: client.infer(
+                    "digits",
+                    [triton.InferInput("image", [2, 1, 8, 8], "FP32").set_data_from_numpy(image)],
+                )
+            ),
+            "compressed": refusal(lambda: ask(True, True, request_compression_algorithm="gzip")),
+            "unknown": refusal(lambda: client.get_model_metadata("nobody")),
+        }
+    )
+)

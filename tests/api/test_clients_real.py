@@ -1,0 +1,72 @@
+"""Other people's clients, unchanged, against a running gateway."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from examples.minilm import build as minilm_build
+from tests.api.conftest import publish
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / "build" / "clients" / "bin" / "python"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment():
+    """The clients' own environment."""
+    if not (PYTHON.parent.parent / ".stamp").exists():
+        pytest.skip("no build/clients: run scripts/clients.sh (tritonclient, openai, schemathesis)")
+
+
+@pytest.fixture(scope="module")
+def minilm(door, tmp_path_factory):
+    """The sentence model, published."""
+    try:
+        folder = minilm_build.build(tmp_path_factory.mktemp("minilm"))
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    return publish(door.devnet, folder)
+
+
+def run(name, door):
+    program = ROOT / "tests" / "api" / "clients" / f"{name}.py"
+    done = subprocess.run(
+        [PYTHON, program, door.url, door.secret],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_tritonclient__unchanged__asks_and_is_refused_in_its_words(door):
+    found = run("kserve", door)
+    assert found["live"]
+    assert found["ready"]
+    assert found["model_ready"]
+    assert not found["nobody_ready"]
+    assert (found["server"], found["shape"]) == ("tallystick", [-1, 1, 8, 8])
+    assert (found["id"], found["version"], found["rows"]) == ("mine", "1", 2)
+    assert (found["dtype"], found["agree"]) == ("float32", True)
+    assert found["without_key"].startswith("401 this costs money")
+    assert found["compressed"].startswith("415 ")
+    assert found["unknown"].startswith("404 there is no model called 'nobody'")
+
+
+def test_openai__unchanged__embeds_and_is_refused_in_its_words(door, minilm):
+    found = run("embeddings", door)
+    assert set(found["models"]) == {"digits", "all-MiniLM-L6-v2"}
+    assert found["model"] == "all-MiniLM-L6-v2"
+    assert found["shape"] == [3, 384]
+    assert found["cosines"][0] > 0.5 > found["cosines"][1]
+    assert found["same"]
+    assert (found["one"], found["tokens"]) == (1, 4)
+    assert 15 <= found["usage"] <= 40
+    assert found["headers"]["tallystick-model"] == f"{minilm}@1"
+    assert found["forged"] == ["AuthenticationError", "KeyRefused"]
+    assert found["empty"] == ["BadRequestError", "InputInvalid"]
+    assert found["picture"] == ["BadRequestError", "InputInvalid"]
+    assert found["unknown"] == ["NotFoundError", "NotFound"]
+    assert found["chat"] == ["NotFoundError", "model_not_found"]
