@@ -15,7 +15,7 @@ from oracle.cli.session import Session, command
 from oracle.errors import NotFound
 from oracle.services import models, wallets
 from oracle.services.amounts import format_amount, format_time
-from oracle.services.data import advancing, contributions, files, listing, standing
+from oracle.services.data import advancing, contributions, files, listing, records, standing
 from oracle.services.data.contributions import Brought, Signed
 from oracle.services.data.credits import format_credits
 from oracle.services.data.listing import ContributionInfo
@@ -63,6 +63,7 @@ def register(app: typer.Typer) -> None:
     command(group, "schema", example="tallystick data schema mine.csv --label digit > data.json")(
         _schema
     )
+    command(group, "verify", example="tallystick data verify digits")(_verify)
     data_round.register(group)
     if find_spec("oracle.cli.data_challenge") is not None:  # `challenge`, over services/valuing
         importlib.import_module("oracle.cli.data_challenge").register(group)
@@ -243,6 +244,23 @@ def _schema(
     """Write a schema of data that spans a file's values: `data` of model.json, or --schema."""
     found = files.fit(file, label, tuple(labels.split(",")) if labels else ())
     output.print_json(found)
+
+
+def _verify(session: Session, model: Model) -> None:
+    """Recompute a model's chain of contributions and compare its head with the chain's."""
+    model_id = models.select(session.context, model).model_id
+    found = records.verify(session.context, model_id)
+    session.show(
+        found,
+        output.facts(
+            [
+                ("rounds", found.rounds),
+                ("submitted", found.submitted),
+                ("revealed", found.revealed),
+                ("head", output.hexed(found.head)),
+            ]
+        ),
+    )
 
 
 def _status(one: ContributionInfo) -> str:

@@ -1,15 +1,22 @@
 """A round from files to fees, on a chain: honest, copied and poisoned data."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from oracle.chain.data_credits import ContributionStatus
+from oracle.chain.events import ContributionSubmitted, Event
 from oracle.chain.revert import ContractError
-from oracle.errors import NotFound
-from oracle.services.data import advancing, listing, rounds, standing
+from oracle.errors import DigestMismatch, NotFound
+from oracle.services.data import advancing, listing, records, rounds, standing
 from oracle.services.data.credits import parse_credits
 from oracle.services.data.rounds import Phase
 from oracle.services.data.secrets import SecretBook
 from oracle.services.data.standing import NothingOwed
+from oracle.services.history import Happened, History
+from oracle.types import ZERO32, Address
 from oracle.valuation.tables import values_tree
 from tests.services.conftest import DOLLAR
 from tests.services.data.people import Data, rows
@@ -123,9 +130,7 @@ def test_endorse__with_a_tier__wins_with_it(data: Data, valued: int) -> None:
     after = standing.standing(context, 1, world.operator.address)
     (info,) = listing.list_contributions(context, round_id)
     assert info.endorsed == staked
-    assert (
-        after.credits - before.credits == 2 * staked
-    )  # and as much of the offer
+    assert after.credits - before.credits == 2 * staked  # and as much of the offer
     assert info.credit == done.round.credits - staked
 
 
@@ -212,3 +217,41 @@ def test_round__listed_and_shown__tells_where_it_stands(data: Data, valued: int)
     assert [m.event for m in shown.moves][:2] == ["RoundOpened", "ContributionSubmitted"]
     assert shown.moves[-1].event == "ValuationPublished"
     assert rounds.list_rounds(data.context, 2) == ()
+
+
+# ── The record ──────────────────────────────────────────────────────────────────────────────────
+def test_verify__after_two_rounds__every_link_fits(data: Data, valued: int) -> None:
+    assert records.verify(data.context, 2).head == ZERO32
+    data.advance(valued)
+    data.open(seed=5)
+    data.bring(data.world.requester, data.file("more.csv", rows(8)))
+
+    found = records.verify(data.context, 1)
+
+    assert (found.rounds, found.submitted, found.revealed) == (2, 4, 3)
+    assert found.head == data.context.credits.head_of(1)
+
+
+class Forgetful(History):
+    """A history whose node leaves out one contribution's event."""
+
+    forgotten = 0
+
+    def read(
+        self, place: Address, kinds: Sequence[type[Event]], *topics: Any, since: int = 0
+    ) -> list[Happened]:
+        """Return what happened, less one."""
+        found = super().read(place, kinds, *topics, since=since)
+        return found if ContributionSubmitted not in kinds else _without(found, self.forgotten)
+
+
+def _without(found: list[Happened], at: int) -> list[Happened]:
+    return found[:at] + found[at + 1 :]
+
+
+@pytest.mark.parametrize("forgotten", [0, 3, 5])
+def test_verify__history_with_a_gap__is_found(data: Data, valued: int, forgotten: int) -> None:
+    history = Forgetful(data.context.rpc, data.context.contracts)
+    history.forgotten = forgotten
+    with pytest.raises(DigestMismatch):
+        records.verify(replace(data.context, history=history), 1)
