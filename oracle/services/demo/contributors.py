@@ -26,6 +26,7 @@ from oracle.services.amounts import decimal, format_amount
 from oracle.services.data import advancing, contributions, files, listing, rounds, standing
 from oracle.services.data.credits import format_credits
 from oracle.services.data.rounds import Phase
+from oracle.services.demo import liars
 from oracle.services.demo.answers import reading, test_image
 from oracle.services.demo.asking import order, settle
 from oracle.services.demo.opening import EXACT_WINDOW
@@ -46,8 +47,9 @@ LIAR, HONEST = VALUATORS = ("victor", "vera")
 PEOPLE = (*CONTRIBUTORS, *VALUATORS)
 FAULTS = {LIAR: "false-value", HONEST: ""}
 CHALLENGER = "challenger"
-MODEL, OPERATOR = "exact", "alpha"
+MODEL = "exact"
 LIFETIME = 60  # seconds
+IMAGE = 2  # of the test images: asked about at the end
 REWARD = Amount(3 * 10**6)
 PERIOD = 60  # seconds of the chain's time
 PATIENCE = 60.0  # seconds
@@ -216,14 +218,14 @@ def _credit(stage: Stage, round_id: int, paid: Amount) -> None:
 
 def _sell(stage: Stage) -> None:
     """One more answer is paid: from now on data has a part in every fee."""
-    image, _ = test_image(stage, 1)
+    image, _ = test_image(stage, IMAGE)
     ordered = order(
-        stage, MODEL, "test image 1", json.dumps([image]), OPERATOR, priority=LIFETIME,
+        stage, MODEL, f"test image {IMAGE}", json.dumps([image]), liars.HONEST, priority=LIFETIME,
         lifetime=LIFETIME,
     )  # fmt: skip
     inference.wait(stage.context, ordered.request_id, timeout=PATIENCE)
     _pass_time(stage, EXACT_WINDOW)
-    settle(stage, ordered, lambda answer: reading(stage, 1, answer))
+    settle(stage, ordered, lambda answer: reading(stage, IMAGE, answer))
 
 
 def _show(stage: Stage, index: Index) -> None:
