@@ -8,6 +8,7 @@ from oracle.errors import (
     DigestMismatch,
     InputInvalid,
     NotFound,
+    PermanentError,
     Refused,
     TallystickError,
     TransientError,
@@ -24,6 +25,7 @@ _STATUS: tuple[tuple[type[TallystickError], int], ...] = (
     (DigestMismatch, 502),
     (Refused, 403),
     (TransientError, 503),
+    (PermanentError, 409),
 )
 
 

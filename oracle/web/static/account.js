@@ -59,3 +59,5 @@ $("account-connect").addEventListener("click", async () => {
   try { await chooseWallet(); } catch (error) { say($("said"), error.message, "bad"); }
 });
 document.addEventListener("wallet", () => show().catch((error) => say($("said"), error.message, "bad")));
+$("noscript").remove();
+$("no-wallet").hidden = false;

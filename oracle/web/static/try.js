@@ -151,4 +151,5 @@ for (const slider of document.querySelectorAll("[data-param]")) {
 }
 $("ask").addEventListener("submit", (event) => { event.preventDefault(); press(page.sponsored ? "sponsor" : "wallet"); });
 $("ask-wallet").addEventListener("click", () => press("wallet"));
+$("noscript").remove();
 $("bench").hidden = false;

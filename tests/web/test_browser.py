@@ -1,0 +1,326 @@
+"""The page in Chromium, on a network with an operator and the gateway that serves the page."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from oracle.chain.anvil import dev_account
+from oracle.protocol.cid import raw_cid
+from oracle.services import access, models, operators, publishing, requests, wallets
+from oracle.services.devnet.network import Devnet, Plan, running
+from oracle.services.publishing import Offer
+from oracle.types import Address, Amount, GrantStatus, Policy
+from tests.web.browser import PATIENCE, Visit, chromium, executable, inject_wallet, violations
+from tests.worker.builders import write_digits
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+
+DOLLAR = 10**6
+FEE = Amount(50_000)
+LABELS = [str(digit) for digit in range(10)]
+PICTURES = {"kind": "image", "height": 8, "width": 8, "channels": 1, "scale": 1 / 255,
+            "mean": [1.0], "std": [-1.0]}  # fmt: skip
+OPEN, ON_REQUEST = 1, 2  # models
+expect.set_options(timeout=PATIENCE)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A network with its page: model 1 is open and has two versions, model 2 is used on request."""
+
+    devnet: Devnet
+    browser: Browser
+
+    @property
+    def visitor(self) -> Address:
+        """An account that the node signs for."""
+        return Address(dev_account(3).address)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    executable()  # skips before a network is started for nothing
+    folder = tmp_path_factory.mktemp("page")
+    plan = Plan(folder / "home", operators=("alpha",), rest=True)
+    with running(plan, environ={"PATH": os.environ["PATH"]}) as devnet, chromium() as browser:
+        owner, context = devnet.wallet("owner"), devnet.context
+        for name, text in (("digits", "first"), ("digits", "second"), ("private", "")):
+            made = write_digits(
+                folder / f"{name}{text}", name=name, description=text, labels=LABELS,
+                preprocess=PICTURES,
+            )  # fmt: skip
+            offer = Offer(fee=FEE, challenge_window=5)
+            published = publishing.publish(context, owner, made, offer)
+            operators.authorize(context, owner, published.model_id, devnet.accounts["alpha"])
+        access.set_policy(context, owner, ON_REQUEST, Policy.ON_REQUEST)
+        access.set_admin(context, owner, ON_REQUEST, devnet.accounts["admin"], True)
+        wallets.fund(context, Address(dev_account(3).address), Amount(20 * DOLLAR))
+        yield Site(devnet, browser)
+
+
+@pytest.fixture
+def visit(site: Site) -> Iterator[Visit]:
+    """A visitor; whatever the browser complains about fails the test."""
+    visitor = Visit(site.browser, site.devnet.rest_url)
+    yield visitor
+    assert visitor.complaints == []
+
+
+def picture(path: Path, shade: int) -> Path:
+    """Write a grey picture with a dark stroke."""
+    image = Image.new("L", (32, 32), 255)
+    image.paste(shade, (12, 4, 20, 28))
+    image.save(path)
+    return path
+
+
+def ask(page: Page, button: str = "#ask-sponsored") -> str:
+    """Press a button of the form and wait for the answer; return the link to its proof."""
+    page.click(button)
+    expect(page.locator("#said")).to_have_class("result good")
+    expect(page.locator("#answer svg")).to_be_visible()
+    return str(page.locator("#proof-link a").get_attribute("href"))
+
+
+# ── Reading ─────────────────────────────────────────────────────────────────────────────────────
+def test_pages__without_javascript__can_be_read(visit: Visit) -> None:
+    with visit.page(java_script_enabled=False) as page:
+        page.goto("/?q=digits")
+        page.get_by_role("link", name="digits", exact=True).click()
+        expect(page.locator(".chain > li")).to_have_count(2)
+        expect(page.locator("#verify-button")).to_be_hidden()
+        page.goto(f"/models/{OPEN}/try")
+        expect(page.get_by_text("needs JavaScript")).to_be_visible()
+
+
+def test_verify__honest_server__fits(visit: Visit) -> None:
+    with visit.page() as page:
+        page.goto(f"/models/{OPEN}")
+        page.click("#verify-button")
+        expect(page.locator("#verify-result")).to_have_class("result good")
+        expect(page.locator(".stick.fits")).to_have_count(2)
+        assert "All 2 versions fit" in page.inner_text("#verify-result")
+
+
+@pytest.mark.parametrize("tampered", ["head", "manifest", "file", "hidden version"])
+def test_verify__tampered_answer_of_the_server__is_found_and_named(
+    site: Site, visit: Visit, tampered: str
+) -> None:
+    context = site.devnet.context
+    head, digest = context.registry.head_at(OPEN, 1), context.registry.manifest_of(OPEN, 1)
+    with visit.page() as page:
+
+        def change(route) -> None:  # type: ignore[no-untyped-def]  # Playwright's own
+            answer = route.fetch()
+            body = answer.text()
+            if tampered == "head":
+                body = body.replace(f'data-head="0x{head.hex()}"', f'data-head="0x{"ab" * 32}"')
+            else:
+                body = body.replace('data-version="2"', 'data-was="2"')
+            route.fulfill(response=answer, body=body)
+
+        if tampered in ("head", "hidden version"):
+            page.route(f"**/models/{OPEN}", change)
+        elif tampered == "manifest":
+            page.route(f"**/ipfs/{raw_cid(digest)}", lambda r: r.fulfill(body='{"files":[]}'))
+        else:
+            page.route("**/files/**", lambda route: route.fulfill(body="other weights"))
+        page.goto(f"/models/{OPEN}")
+        page.click("#verify-button")
+        expect(page.locator("#verify-result")).to_have_class("result bad")
+        said = page.inner_text("#verify-result")
+    wanted = {"head": "another version 1", "manifest": "manifest of version 1",
+              "file": "digits.safetensors", "hidden version": "2 versions"}  # fmt: skip
+    assert wanted[tampered] in said
+
+
+# ── Asking ──────────────────────────────────────────────────────────────────────────────────────
+def test_try__drawn_digit__is_answered_paid_and_proven(site: Site, visit: Visit) -> None:
+    with visit.page() as page:
+        page.goto(f"/models/{OPEN}/try")
+        box = page.locator("#pad").bounding_box()
+        assert box
+        x, y = box["x"] + box["width"] / 2, box["y"]
+        page.mouse.move(x, y + 40)
+        page.mouse.down()
+        page.mouse.move(x, y + 220, steps=8)
+        page.mouse.up()
+        expect(page.locator("#seen canvas")).to_be_visible()
+        link = ask(page)
+        verdict = page.inner_text(".verdict")
+        expect(page.locator("#steps li").last).to_have_class("done")  # settled in the meantime
+        page.goto(link)
+        page.click("#check")
+        expect(page.locator("#said")).to_have_class("result good")
+        expect(page.locator("#checks li")).to_have_count(3)
+        expect(page.locator(".stick.fits")).to_be_visible()
+        expect(page.locator(".event.finalized")).to_be_visible()
+    info = requests.show(site.devnet.context, bytes.fromhex(link.removeprefix("/requests/0x")))  # type: ignore[arg-type]
+    manifest = models.manifest(site.devnet.context, info.model_id, info.version)
+    from oracle.services import inference
+
+    shown, _ = inference.answer(site.devnet.context, info, manifest)
+    assert shown.outputs[0].rows[0].top[0].label == verdict
+
+
+def test_try__other_bytes_under_the_answer__proof_says_so(visit: Visit) -> None:
+    with visit.page() as page:
+        page.goto(f"/models/{OPEN}/try")
+        page.click("#example")
+        page.goto(ask(page))
+        page.route("**/ipfs/**", lambda route: route.fulfill(body=b"\0" * 64))
+        page.click("#check")
+        expect(page.locator("#said")).to_have_class("result bad")
+        expect(page.locator("#checks li.bad")).to_have_count(2)
+        expect(page.locator(".stick.differs")).to_be_visible()
+
+
+def test_try__occlusion__asks_once_more_and_says_so(site: Site, visit: Visit) -> None:
+    with visit.page() as page:
+        page.goto(f"/models/{OPEN}/try")
+        page.click("#example")
+        ask(page)
+        before = len(requests.list_requests(site.devnet.context))
+        button = page.locator("#after button")
+        assert "$0.05" in button.inner_text()
+        button.click()
+        expect(page.locator("#after canvas")).to_be_visible()
+        assert "occlusion" in page.inner_text("#after")
+    assert len(requests.list_requests(site.devnet.context)) == before + 1
+
+
+def test_try__several_files__are_a_batch_to_download(visit: Visit, tmp_path: Path) -> None:
+    files = [picture(tmp_path / f"{shade}.png", shade) for shade in (0, 60, 120)]
+    bad = tmp_path / "bad.json"
+    bad.write_text("[[1]]")
+    with visit.page() as page:
+        page.goto(f"/models/{OPEN}/try")
+        page.get_by_text("Upload", exact=True).click()
+        page.set_input_files("#file", [*map(str, files), str(bad)])
+        page.click("#ask-sponsored")
+        expect(page.locator("#batch-download a")).to_have_count(2)
+        states = page.locator("#batch-table tbody tr td:last-child").all_inner_texts()
+        assert [state.split()[0] for state in states] == ["answered"] * 3 + ["failed:"]
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download JSON").click()
+        results = json.loads(Path(str(download.value.path())).read_text())
+    assert [r["file"] for r in results] == ["0.png", "60.png", "120.png", "bad.json"]
+    assert all(r["request"].startswith("0x") for r in results[:3])
+    visit.complaints.clear()  # the browser logs the refused file's 422
+
+
+# ── Wallets ─────────────────────────────────────────────────────────────────────────────────────
+def test_wallet__deposit_then_ask__is_paid_by_it(site: Site, visit: Visit) -> None:
+    context = site.devnet.context
+    before = context.market.balance_of(site.visitor)
+    with visit.page() as page:
+        inject_wallet(page, context.settings.rpc_url, site.visitor)
+        page.goto("/account")
+        page.click("#account-connect")
+        expect(page.locator("#who")).to_contain_text(site.visitor[2:8])
+        page.fill("#amount", "2.5")
+        page.get_by_role("button", name="Deposit").click()
+        expect(page.locator("#said")).to_have_class("result good")
+        assert context.market.balance_of(site.visitor) == before + 2_500_000
+        page.goto(f"/models/{OPEN}/try")
+        page.click("#example")
+        link = ask(page, "#ask-wallet")
+        page.goto("/account")
+        page.click("#account-connect")
+        expect(page.locator(f"#requests a[href='{link}']")).to_be_visible()
+    (info,) = requests.list_requests(context, requester=site.visitor)
+    assert link.endswith(info.request_id.hex())
+
+
+def test_wallet__application_and_grant__reach_the_chain(site: Site, visit: Visit) -> None:
+    context, admin = site.devnet.context, site.devnet.accounts["admin"]
+    with visit.page() as page:
+        inject_wallet(page, context.settings.rpc_url, site.visitor)
+        page.goto(f"/models/{ON_REQUEST}")
+        page.click("#connect")
+        page.fill("#note", "post codes")
+        page.get_by_role("button", name="Apply for access").click()
+        expect(page.locator("#apply [role=status]")).to_have_class("result good")
+    assert context.access.grant_of(ON_REQUEST, site.visitor).status is GrantStatus.APPLIED
+    context.rpc.call("anvil_impersonateAccount", admin)
+    with visit.page() as page:
+        inject_wallet(page, context.settings.rpc_url, admin)
+        page.goto("/account")
+        page.click("#account-connect")
+        expect(page.locator("#decide li")).to_contain_text("post codes")
+        page.get_by_role("button", name="Grant").click()
+        expect(page.locator("#said")).to_have_class("result good")
+        expect(page.locator("#decide-card")).to_be_hidden()
+    assert context.access.grant_of(ON_REQUEST, site.visitor).status is GrantStatus.GRANTED
+
+
+def test_wallet__several_found__visitor_chooses(site: Site, visit: Visit) -> None:
+    rpc = site.devnet.context.settings.rpc_url
+    with visit.page() as page:
+        inject_wallet(page, rpc, Address(dev_account(4).address), "First")
+        inject_wallet(page, rpc, site.visitor, "Second")
+        page.goto("/account")
+        page.click("#connect")
+        page.get_by_role("button", name="Second").click()
+        expect(page.locator("#who")).to_contain_text(site.visitor[2:8])
+
+
+def test_wallet__none_installed__is_explained(visit: Visit) -> None:
+    with visit.page() as page:
+        page.goto("/account")
+        page.click("#account-connect")
+        expect(page.locator("#said")).to_contain_text("No wallet was found")
+
+
+# ── For everybody ───────────────────────────────────────────────────────────────────────────────
+def every_page(site: Site) -> list[str]:
+    asked = requests.list_requests(site.devnet.context)
+    proofs = [f"/requests/0x{asked[-1].request_id.hex()}"] if asked else []
+    fixed = ["/", f"/models/{OPEN}", f"/models/{ON_REQUEST}", f"/models/{OPEN}/try", "/operators"]
+    return [*fixed, "/data", "/account", "/models/99", *proofs]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages__axe__finds_nothing_serious(site: Site, visit: Visit, scheme: str) -> None:
+    found = {}
+    with visit.page(color_scheme=scheme) as page:
+        for path in every_page(site):
+            page.goto(path)
+            if violated := violations(page):
+                found[path] = violated
+    visit.complaints.clear()  # the browser logs the 404 that was meant
+    assert found == {}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_pages__375_pixels_wide__do_not_scroll_sideways(
+    site: Site, visit: Visit, language: str
+) -> None:
+    wide = {}
+    with visit.page(viewport={"width": 375, "height": 700}, locale=language) as page:
+        for path in every_page(site):
+            page.goto(path)
+            width = page.evaluate("document.scrollingElement.scrollWidth")
+            if width > 375:
+                wide[path] = width
+    visit.complaints.clear()
+    assert wide == {}
+
+
+def test_pages__keyboard_alone__reaches_the_answer(visit: Visit) -> None:
+    with visit.page() as page:
+        page.goto(f"/models/{OPEN}/try")
+        page.keyboard.press("Tab")
+        expect(page.locator(".skip")).to_be_focused()
+        page.locator("#example").focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#seen canvas")).to_be_visible()
+        page.locator("#ask-sponsored").focus()
+        page.keyboard.press("Enter")
+        expect(page.locator(".verdict")).to_be_visible()
