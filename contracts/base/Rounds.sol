@@ -255,9 +255,9 @@ abstract contract Rounds is Credits {
     ) private view returns (uint256 credits, uint256 lost) {
         (uint256 testRows, bool endorsed) = (round.testRows, round.endorsed);
         for (uint256 i; i < values.length; ++i) {
-            uint256 credit = values[i] / testRows;
-            credits += credit;
-            if (endorsed && credit == 0) lost += _endorsed[roundId][_places[roundId][i].index];
+            uint256 earned = values[i] / testRows;
+            credits += earned;
+            if (endorsed && earned == 0) lost += _endorsed[roundId][_places[roundId][i].index];
         }
     }
 
