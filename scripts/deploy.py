@@ -56,18 +56,18 @@ def main():
     rules = (market, registry, verifier, MIN_REPLY, CLOCK)
     game = DisputeGame.deploy(rules, {"from": owner})
     committee = Committee.deploy((market, *COMMITTEE), {"from": owner})
-    credits = DataCredits.deploy((market, valuations_address, *DATA), {"from": owner})
-    judge = ValuationVerifier.deploy(credits, {"from": owner})
-    fixed = (credits, judge, *VALUATION, MIN_REPLY, CLOCK)
+    data_credits = DataCredits.deploy((market, valuations_address, *DATA), {"from": owner})
+    judge = ValuationVerifier.deploy(data_credits, {"from": owner})
+    fixed = (data_credits, judge, *VALUATION, MIN_REPLY, CLOCK)
     valuations = ValuationGame.deploy(fixed, {"from": owner})
-    places = (market, game, committee, credits, valuations)
+    places = (market, game, committee, data_credits, valuations)
     computed = (
         *(market_address, game_address, committee_address),
         *(credits_address, valuations_address),
     )
     assert tuple(place.address for place in places) == computed
     parts = (token, registry, access, operators, market, programs, verifier, game, committee)
-    return *parts, credits, judge, valuations
+    return *parts, data_credits, judge, valuations
 
 
 def config(token, registry, access, operators, treasury, **changes):

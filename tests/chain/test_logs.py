@@ -1,6 +1,6 @@
 """Raw logs to events: hostile and truncated ones, and every kind of value."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -22,8 +22,10 @@ from oracle.types import (
     Policy,
     Request,
     RequestId,
+    RoundTerms,
     Terms,
     Timestamp,
+    ValuationRoots,
 )
 
 ALICE = Address("0x70997970C51812dc3A010C7d01b50e0d17dc79C8")
@@ -178,6 +180,47 @@ def test_decode__enumeration_and_bool__typed() -> None:
     assert event == ev.PolicySet(1, Policy.ON_REQUEST, 10, 60)
     event = logs.decode(log("OperatorAuthorized(uint256,address,bool)", (1, ALICE), word(1)))
     assert event == ev.OperatorAuthorized(1, ALICE, True)
+
+
+def test_decode__round_opened__its_terms() -> None:
+    terms = RoundTerms(3, 5, 30, 12, 10, 8, 1_000, 60, 61, 62, Amount(7), ZERO32, REQUEST.params)
+    kinds = ("uint16", "uint16", "uint32", "uint32", "uint16", "uint16", *("uint32",) * 4, "uint64")
+    data = encode((*kinds, "bytes32", "bytes32"), [getattr(terms, f.name) for f in fields(terms)])
+    signature = f"RoundOpened(uint256,uint256,address,({','.join(kinds)},bytes32,bytes32))"
+    opened = log(signature, (4, 7, ALICE), data)
+    assert logs.decode(opened) == ev.RoundOpened(4, 7, ALICE, terms)
+    assert logs.keys(opened) == (None, 7)
+    with pytest.raises(RpcMalformed, match="RoundOpened"):
+        logs.decode(replace(opened, data=data[:-1]))
+
+
+PUBLISHED = (
+    "ValuationPublished(uint256,address,uint256,bytes32,bytes32,"
+    "(uint32,uint32,uint32,bytes32,bytes32,bytes32,bytes32),uint64[],uint256)"
+)
+
+
+def published(values: list[int]) -> Log:
+    roots = "(uint32,uint32,uint32,bytes32,bytes32,bytes32,bytes32)"
+    kinds = ("uint256", "bytes32", "bytes32", roots, "uint64[]", "uint256")
+    roots_of = (9, 8, 7, *(bytes([n]) * 32 for n in range(4)))
+    data = encode(kinds, [2, ZERO32, REQUEST.params, roots_of, values, 99])
+    return log(PUBLISHED, (4, BOB), data)
+
+
+@pytest.mark.parametrize("values", [[], [0], [5, 2**64 - 1, 7]])
+def test_decode__valuation_published__roots_and_values(values: list[int]) -> None:
+    roots = ValuationRoots(9, 8, 7, *(Bytes32(bytes([n]) * 32) for n in range(4)))
+    event = ev.ValuationPublished(
+        4, BOB, 2, ZERO32, REQUEST.params, roots, tuple(values), Timestamp(99)
+    )
+    assert logs.decode(published(values)) == event
+
+
+def test_decode__values_point_outside__rpc_malformed() -> None:
+    entry = published([1, 2])
+    with pytest.raises(RpcMalformed, match="outside"):
+        logs.decode(replace(entry, data=entry.data[:-32]))
 
 
 def test_decode__output_posted__bytes() -> None:

@@ -21,6 +21,7 @@ from oracle.protocol.manifest import (
     Runtime,
     TensorSpec,
     Tokenizer,
+    TrainingData,
 )
 from oracle.types import ZERO32, Bytes32
 
@@ -291,3 +292,30 @@ def test_parse__mutated__refused_or_the_same_bytes(data: Any) -> None:
     except InputInvalid:
         return
     assert parsed.to_bytes() == bytes(mutated)
+
+
+# ── Training data ───────────────────────────────────────────────────────────────────────────────
+DATA = TrainingData(columns=("a", "b"), offset=(0.0, 0.5), scale=(1.0, 0.25), labels=("x", "y"))
+
+
+def test_to_bytes__no_training_data__leaves_the_field_out() -> None:
+    assert b'"data"' not in GOOD.to_bytes()
+    assert Manifest.parse(GOOD.to_bytes()).data is None
+
+
+def test_parse__training_data__reads_back() -> None:
+    manifest = replace(GOOD, data=DATA)
+    assert Manifest.parse(manifest.to_bytes()) == manifest
+
+
+@pytest.mark.parametrize("field", ["columns", "scale", "schema"])
+def test_parse__training_data_that_is_none__is_refused(field: str) -> None:
+    body = json.loads(replace(GOOD, data=DATA).to_bytes())
+    body["data"][field] = [] if field != "schema" else "tallystick/training-data/9"
+    with pytest.raises(InputInvalid):
+        Manifest.parse(canonical.dumps(body))
+
+
+def test_parse__training_data_null__is_refused() -> None:
+    with pytest.raises(InputInvalid, match="data is null"):
+        Manifest.parse(canonical.dumps(document() | {"data": None}))

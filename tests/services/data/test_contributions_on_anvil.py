@@ -9,6 +9,7 @@ from oracle.chain.data_credits import ContributionStatus
 from oracle.chain.revert import ContractError
 from oracle.errors import DigestMismatch, InputInvalid, NotFound
 from oracle.ipfs.port import MAX_BLOCK, CidUnresolved
+from oracle.protocol import eip712
 from oracle.protocol.canonical import sha256
 from oracle.protocol.cid import raw_cid
 from oracle.services.data import contributions, listing, rounds
@@ -242,6 +243,21 @@ def test_relay__a_signed_submission__is_paid_by_who_sends_it(data: Data, signed:
         contributions.relay(data.context, world.stranger, read)
     assert caught.value.name == "SignatureInvalid"
     assert world.operator.address in str(caught.value)
+
+
+def test_sign__what_is_signed__is_what_the_contract_hashes(data: Data, signed: Signed) -> None:
+    context, given = data.context, signed.submission
+    message = eip712.submission(
+        chain_id=context.contracts.chain_id,
+        credits=context.credits.address,
+        owner=given.owner,
+        round_id=given.round_id,
+        commitment=given.commitment,
+        endorser_bps=given.endorser_bps,
+        nonce=0,
+        deadline=given.deadline,
+    )
+    assert eip712.digest(message) == context.credits.submission_hash(given, 0)
 
 
 def test_relay__signed_by_another_key__is_refused(data: Data, signed: Signed) -> None:
