@@ -6,6 +6,8 @@ from oracle.services import access, models, requests, wallets
 from oracle.services.access import AccessInfo
 from oracle.services.amounts import decimal, format_amount, format_ether
 from oracle.services.context import Context
+from oracle.services.data import standing
+from oracle.services.data.credits import format_credits
 from oracle.types import Address, GrantStatus
 
 RECENT = 50  # requests that are shown
@@ -67,6 +69,22 @@ def account(context: Context, address: Address) -> dict[str, Any]:
             for model, _ in rules
             if model.owner == address
         ],
+        "shares": [
+            {
+                "model": model.model_id,
+                "name": model.name,
+                "tier": share.tier,
+                "credits": format_credits(share.credits),
+                "claimable": format_amount(share.claimable),
+                "pending": format_amount(share.pending),
+                "payable": bool(share.claimable or share.pending),
+            }
+            for model, _ in rules
+            for share in [standing.standing(context, model.model_id, address)]
+            if share.credits or share.claimable or share.tier
+        ],
+        "returned": format_amount(context.credits.balance_of(address)),
+        "returnable": bool(context.credits.balance_of(address)),
     }
 
 

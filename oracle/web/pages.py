@@ -15,7 +15,7 @@ from oracle.services import disputes, models, operators, requests
 from oracle.services.amounts import parse_address, parse_request_id
 from oracle.services.context import Context
 from oracle.types import Assurance, Bytes32
-from oracle.web import actions, bytes_served, problems
+from oracle.web import actions, bytes_served, problems, rounds
 from oracle.web.locale import LANGUAGES
 from oracle.web.rendering import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, PageOptions, Renderer
 from oracle.web.sponsor import Sponsor
@@ -46,6 +46,8 @@ def router(
         ("/requests/{request_id}", pages.proof),
         ("/operators", pages.operators),
         ("/operators/{address}", pages.operator),
+        ("/data", pages.data),
+        ("/data/{round_id}", pages.round),
         ("/account", pages.account),
         ("/preferences", pages.preferences),
     ):
@@ -142,6 +144,18 @@ class _Pages:
         return self.renderer.page(request, "operators.html", operators=[info], names=names)
 
     @_shown
+    def data(self, request: Request) -> Response:
+        """Show all rounds, and the tiers."""
+        return self.renderer.page(request, "data.html", **rounds.overview(self.context))
+
+    @_shown
+    def round(self, request: Request, round_id: str) -> Response:
+        """Show one round."""
+        found = rounds.one(self.context, self._number(round_id))
+        model = models.info(self.context, found["round"].model_id)
+        return self.renderer.page(request, "round.html", model=model, **found)
+
+    @_shown
     def account(self, request: Request) -> Response:
         """Show the page that a connected wallet fills."""
         return self.renderer.page(request, "account.html")
@@ -182,5 +196,5 @@ class _Pages:
     @staticmethod
     def _number(text: str) -> int:
         if not text.isascii() or not text.isdecimal() or len(text) > 15:
-            raise NotFound(f"{text!r:.40} is not the number of a model")
+            raise NotFound(f"{text!r:.40} is not a number here")
         return int(text)

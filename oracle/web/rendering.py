@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from oracle.services import amounts
+from oracle.services.data import credits
 from oracle.types import Contracts
 from oracle.web import locale, pictures
 from oracle.web.locale import LANGUAGES, Catalogue
@@ -92,6 +93,7 @@ class Renderer:
                 "access": contracts.model_access,
                 "market": contracts.inference_market,
                 "token": contracts.token,
+                "credits": contracts.data_credits,
             },
         }
         self.environment = Environment(
@@ -112,6 +114,7 @@ class Renderer:
             "short": short,
             "notches": pictures.notches,
             "size": size,
+            "credits": credits.format_credits,
         }
         self.environment.globals |= {"bar": pictures.share, "languages": LANGUAGES}
 

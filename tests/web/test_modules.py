@@ -83,6 +83,8 @@ CALLS: list[tuple[str, str, str, tuple[Any, ...]]] = [
         (1, ALICE, 2**39, 10, 3600),
     ),
     ("ModelRegistry", "headOf", "headOf(uint256)", (9,)),
+    ("DataCredits", "claim", "claim(uint256)", (2,)),
+    ("DataCredits", "withdraw", "withdraw()", ()),
 ]
 
 

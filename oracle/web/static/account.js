@@ -4,7 +4,7 @@ import { rpc } from "./chain.js";
 import { calldata } from "./encoding.js";
 import { send, wallet } from "./wallet.js";
 
-const { market, access, token } = page.network;
+const { market, access, token, credits } = page.network;
 
 function units(text) { // dollars to the token's 6 decimals, without floats
   const [, whole, fraction = ""] = /^(\d{1,13})(?:\.(\d{1,6}))?$/.exec(text.trim()) ?? [];
@@ -24,6 +24,11 @@ async function run(act) {
   await show().catch((error) => say($("said"), error.message, "bad"));
 }
 
+async function claim(model) { // what the market still holds is divided first
+  await send(market, calldata("collectModelEarnings(uint256)", model), t);
+  await send(credits, calldata("claim(uint256)", model), t);
+}
+
 async function show() {
   const { account } = wallet();
   $("account").hidden = !account;
@@ -41,6 +46,10 @@ async function show() {
   $("earnings-card").hidden = !all.earnings.length;
   rows($("earnings"), all.earnings, (e) => el("li", {}, el("a", { href: `/models/${e.model}` }, e.name), el("span", { class: "price" }, e.amount),
     button(t("account.claim"), () => send(market, calldata("collectModelEarnings(uint256)", e.model), t), true)));
+  $("shares-card").hidden = !all.shares.length && !all.returnable;
+  rows($("shares"), [...all.shares, ...(all.returnable ? [null] : [])], (s) => (s
+    ? el("li", {}, el("a", { href: `/models/${s.model}` }, s.name), el("span", {}, t("account.share", s)), ...(s.payable ? [button(t("account.claim"), () => claim(s.model), true)] : []))
+    : el("li", {}, el("span", {}, t("account.returned", { amount: all.returned })), button(t("account.claim"), () => send(credits, calldata("withdraw()"), t), true))));
   rows($("access"), all.access, (a) => el("li", {}, el("a", { href: `/models/${a.model}` }, a.name), el("span", { class: "tag" }, t(`status.${a.status}`))));
   rows($("requests"), all.requests, (r) => el("li", {}, el("a", { href: `/requests/${r.id}` }, el("code", {}, short(r.id))), el("span", { class: `tag ${r.state.toLowerCase()}` }, t(`state.${r.state}`)), el("span", { class: "price" }, r.fee)));
 }

@@ -1,0 +1,58 @@
+"""The pages about data: rounds, what each contribution was worth, and the tiers."""
+
+from typing import Any
+
+from oracle.services.context import Context
+from oracle.services.data import listing, rounds
+from oracle.services.data.rounds import RoundInfo
+from oracle.services.data.standing import TIERS
+from oracle.types import Timestamp
+
+WIDTH = 600  # of the picture of the phases
+_LAST = 0.2  # of it, for what has no end: valuation and settlement
+
+
+def overview(context: Context) -> dict[str, Any]:
+    """Return what `data.html` shows."""
+    every = rounds.list_rounds(context)
+    names = {r.model_id: context.registry.name_of(r.model_id) for r in every}
+    return {"rounds": every, "names": names, "tiers": TIERS}
+
+
+def one(context: Context, round_id: int) -> dict[str, Any]:
+    """Return what `round.html` shows.
+
+    Raises:
+        NotFound: there is no such round.
+    """
+    info = rounds.show(context, round_id)
+    brought = listing.list_contributions(context, round_id)
+    tiers = {
+        owner: context.credits.tier_of(info.model_id, owner)
+        for owner in dict.fromkeys(c.owner for c in brought)
+    }
+    spans, now_at = phases(info, context.history.now())
+    return {
+        "round": info,
+        "contributions": brought,
+        "tiers": tiers,
+        "spans": spans,
+        "now_at": now_at,
+        "valued": any(info.valuation_root),
+    }
+
+
+def phases(
+    info: RoundInfo, now: Timestamp
+) -> tuple[list[tuple[str, float, float, str]], float | None]:
+    """Return each phase's (name, from, to, colour) along the picture, and where now is."""
+    start = info.moves[0].time if info.moves else info.submit_until
+    ends = (info.submit_until, info.reveal_until, info.test_until)
+    whole = max(1, ends[-1] - start)
+    scale = WIDTH * (1 - _LAST) / whole
+    marks = [0.0, *(round(max(0, end - start) * scale, 1) for end in ends), float(WIDTH)]
+    names = ("submit", "reveal", "test", "value")
+    colours = ("s1", "good", "s3", "rail")
+    spans = [(name, marks[at], marks[at + 1], colours[at]) for at, name in enumerate(names)]
+    at = round(min(max(0, now - start) * scale, WIDTH - 4), 1)
+    return spans, None if info.phase.name in ("SETTLED", "VOID") else at
