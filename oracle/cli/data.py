@@ -60,9 +60,7 @@ def register(app: typer.Typer) -> None:
         "tallystick data advance 1 --watch --key alice",
     )(_advance)  # fmt: skip
     command(group, "claim", key=True, example="tallystick data claim digits --key alice")(_claim)
-    command(group, "schema", example="tallystick data schema mine.csv --label digit > data.json")(
-        _schema
-    )
+    command(group, "schema", example="tallystick data schema mine.csv --label digit")(_schema)
     command(group, "verify", example="tallystick data verify digits")(_verify)
     data_round.register(group)
     if find_spec("oracle.cli.data_challenge") is not None:  # `challenge`, over services/valuing
