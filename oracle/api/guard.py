@@ -73,8 +73,6 @@ class Guard:
             if status:  # it began to answer: all that is left is to break off
                 raise
             response = problems.response(problem, scope["path"], request_id)
-            if problem.status in (408, 413):
-                response.headers["Connection"] = "close"  # the rest of the body is not wanted
             await response(scope, receive, answer)
         finally:
             seconds = time.perf_counter() - began

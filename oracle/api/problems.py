@@ -6,7 +6,7 @@ The contract's error name is the problem's `code`, so that a program need not re
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -131,6 +131,8 @@ def of(error: Exception) -> Problem:
 
 def response(problem: Problem, path: str, request_id: str) -> Response:
     """Return the problem in the shape that clients of a path expect."""
+    if problem.status in (408, 413):  # the rest of the body is not wanted
+        problem = replace(problem, headers={**problem.headers, "Connection": "close"})
     if path.startswith("/v1/"):
         text = f"{problem.detail}: {problem.hint}" if problem.hint else problem.detail
         default = "invalid_request_error" if problem.status < 500 else "server_error"

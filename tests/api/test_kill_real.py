@@ -1,0 +1,93 @@
+"""`kill -9` of the gateway under load: nothing that was accepted is lost, nothing is paid twice."""
+
+import os
+import random
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from oracle.chain.events import Requested
+from oracle.services.history import topic
+from oracle.store.ticket import TicketState
+from tests.api.conftest import FEE
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+
+REQUESTS = 60
+CLIENTS = 8
+KILLS = 3
+PATIENCE = 60.0  # seconds
+
+
+def question(number):
+    pixels = [(number * 7 + i) % 17 / 16 for i in range(64)]
+    given = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": pixels}
+    return {"model": "digits", "inputs": [given]}
+
+
+def ask(client, number):
+    """Ask until the gateway has said that it took the request, with the same key each time."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            answered = client.post(
+                "/api/requests", json=question(number), headers={"Idempotency-Key": str(number)}
+            )
+            if answered.status_code == 202:
+                return answered.json()
+            assert answered.status_code in (503, 504), answered.text
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"request {number} was not taken in {PATIENCE:g} s")
+
+
+def kill_and_restart(devnet):
+    (part,) = (part for part in devnet.parts() if part.name == "rest")
+    os.kill(part.pid, signal.SIGKILL)
+    while True:
+        devnet.poll()
+        (part,) = (part for part in devnet.parts() if part.name == "rest")
+        if part.state == "running" and part.pid is not None:
+            try:
+                if httpx.get(f"{devnet.rest_url}/v2/health/ready", trust_env=False).is_success:
+                    return
+            except httpx.TransportError:
+                pass
+        time.sleep(0.02)
+
+
+def test_kill__under_load__every_accepted_request_is_answered_once(door):
+    """The client repeats what it is unsure of under its Idempotency-Key; money moves once."""
+    devnet = door.devnet
+    context, account = devnet.context, devnet.accounts["gateway"]
+    secret = door.mint("killed", 1_000_000)
+    market = context.market
+
+    def asked_on_chain():
+        return len(context.history.read(market.address, (Requested,), None, None, topic(account)))
+
+    before = asked_on_chain()
+    dice = random.Random(5)
+    with door.client(secret) as client, ThreadPoolExecutor(CLIENTS) as pool:
+        asking = [pool.submit(ask, client, number) for number in range(REQUESTS)]
+        for _ in range(KILLS):  # by this thread: the child ends with the one that started it
+            time.sleep(dice.uniform(0.2, 0.6))
+            kill_and_restart(devnet)
+        taken = [one.result() for one in asking]
+        again = list(pool.map(lambda number: ask(client, number), range(REQUESTS)))
+        answers = list(pool.map(lambda one: client.get(one["answer"], params={"wait": 30}), again))
+
+    assert taken == again
+    assert len({one["ticket"] for one in taken}) == REQUESTS
+    assert [answer.status_code for answer in answers] == [200] * REQUESTS
+    assert len({a.headers["tallystick-request-id"] for a in answers}) == REQUESTS
+    assert asked_on_chain() - before == REQUESTS
+    with door.store.read() as tx:
+        (key,) = (key for key in tx.api_keys() if key.name == "killed")
+        mine = [ticket for ticket in tx.open_tickets() if ticket.key_id == key.id]
+    assert key.spent == REQUESTS * FEE
+    assert {ticket.state for ticket in mine} <= {TicketState.ASKED}
