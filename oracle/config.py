@@ -15,6 +15,7 @@ from oracle.errors import ConfigInvalid
 from oracle.types import Contracts
 
 NETWORK_FILE = "network.json"
+PROGRESS_CHANNEL = "tallystick.progress"  # on Redis: how far jobs have come, for who listens
 
 
 @dataclass(frozen=True, slots=True)

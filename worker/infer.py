@@ -12,7 +12,7 @@ import structlog
 
 from oracle.config import Settings
 from oracle.ipfs.client import IpfsClient
-from worker import device, faults, inputs, runtimes
+from worker import device, faults, inputs, progress, runtimes
 from worker.cache import FileCache
 from worker.models import ModelPool
 from worker.pipeline import Pipeline
@@ -52,4 +52,6 @@ def build_pipeline(settings: Settings, workers: int) -> Pipeline:
     log.info("infer.ready", device=str(described))
     quick = IpfsClient(settings.ipfs_api, inputs.QUICK)
     source = inputs.InputSource(quick, ipfs, ThreadPoolExecutor(inputs.SEARCHES))
-    return Pipeline(ipfs, source, pool, ThreadPoolExecutor(TRANSFERS), log=log)
+    return Pipeline(
+        ipfs, source, pool, ThreadPoolExecutor(TRANSFERS), log=log, tell=progress.teller(settings)
+    )

@@ -20,6 +20,7 @@ from worker.errors import ModelFailed, OutputInvalid, OutputTooLarge
 from worker.inputs import InputSource
 from worker.messages import Answered, Failed, InferJob, Outcome
 from worker.models import LoadedModel, ModelPool
+from worker.progress import Tell, silent
 from worker.runtimes.base import Array
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class Pipeline:
         *,
         log: Any,
         max_rows: int = MAX_ROWS,
+        tell: Tell = silent,
     ) -> None:
         self._ipfs = ipfs
         self._inputs = inputs
@@ -53,6 +55,7 @@ class Pipeline:
         self._transfers = transfers
         self._log = log
         self._max_rows = max_rows
+        self._tell = tell
 
     def run(self, jobs: Sequence[InferJob]) -> list[Outcome]:
         """Return one outcome per job, in the order of the jobs. Raises nothing of ours."""
@@ -69,6 +72,7 @@ class Pipeline:
     def _run_group(self, jobs: Sequence[InferJob]) -> list[Outcome]:
         """Answer jobs of one model with the same parameters."""
         first = jobs[0]
+        self._tell("taken", [job.request_id for job in jobs])
         try:
             model = self._pool.get(first.manifest_digest, first.model_root)
             params = model.manifest.unpack_params(first.params)
@@ -76,10 +80,14 @@ class Pipeline:
             return [Failed(job.request_id, error) for job in jobs]
         prepared = list(self._transfers.map(lambda job: self._prepare(job, model), jobs))
         ready = [item for item in prepared if isinstance(item, _Ready)]
+        self._tell("fetched", [item.job.request_id for item in ready])
         answers: dict[bytes, dict[str, Array] | Failed] = {}
         for group in batching.plan(model.manifest, [r.inputs for r in ready], self._max_rows):
-            answers.update(self._run_batch([ready[index] for index in group], model, params))
-        return list(
+            batch = [ready[index] for index in group]
+            self._tell("running", [item.job.request_id for item in batch])
+            answers.update(self._run_batch(batch, model, params))
+            self._tell("computed", [item.job.request_id for item in batch])
+        outcomes = list(
             self._transfers.map(
                 lambda item: (
                     item
@@ -89,6 +97,8 @@ class Pipeline:
                 prepared,
             )
         )
+        self._tell("published", [job.request_id for job in jobs])
+        return outcomes
 
     def _prepare(self, job: InferJob, model: LoadedModel) -> _Ready | Failed:
         return _guarded(job, lambda: _Ready(job, self._fetch_input(job, model)))

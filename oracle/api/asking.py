@@ -12,6 +12,7 @@ from oracle.errors import InputInvalid
 from oracle.protocol.tensor import Array
 from oracle.services import inputs
 from oracle.services.amounts import decimal
+from oracle.services.gateway import hearing
 from oracle.services.gateway.catalogue import Listing, Version
 from oracle.services.gateway.gateway import Answered
 from oracle.services.gateway.sponsor import Question
@@ -106,8 +107,10 @@ async def ask(state: State, key: ApiKey, asked: Question, watch: Stopwatch) -> S
     watch.mark("chain")
     answer = await gateway.answer(request_id, timeout, ticket)
     watch.mark("answer")
-    state.metrics.stages(watch.seconds)
-    return Served(asked.listing, asked, ticket, answer, watch.seconds)
+    parts = hearing.seconds(gateway.hearing.of(request_id), ticket.created_at, answer.seen_at)
+    taken = {**watch.seconds, **parts}
+    state.metrics.stages(taken)
+    return Served(asked.listing, asked, ticket, answer, taken)
 
 
 def worth(served: Version, answer: Answered) -> dict[str, str]:

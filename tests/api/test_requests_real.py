@@ -35,7 +35,7 @@ def test_events__of_a_ticket__lead_to_delivery_and_window(client):
                 names.append(line.removeprefix("event: "))
             if names and names[-1] == "window":
                 break
-    assert names == ["requested", "finalized", "delivered", "window"]
+    assert names == ["requested", "finalized", "fetched", "running", "delivered", "window"]
     answer = client.get(f"{place}/answer")
     assert len(answer.json()["outputs"][0]["data"]) == 10
     receipt = client.get(f"{place}/receipt").json()

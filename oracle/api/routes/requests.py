@@ -13,7 +13,8 @@ from oracle.api.state import State, StateDep
 from oracle.errors import InputInvalid, NotFound
 from oracle.services import models, requests
 from oracle.services.gateway import progress
-from oracle.services.gateway.gateway import Gateway, RequestFailed
+from oracle.services.gateway.gateway import RequestFailed
+from oracle.services.gateway.progress import Step
 from oracle.services.timeline import State as Standing
 from oracle.store.ticket import TicketState
 from oracle.types import RequestId
@@ -111,41 +112,41 @@ async def receipt(request: Request, state: StateDep, request_id: str) -> Respons
 async def events(state: StateDep, request_id: str) -> StreamingResponse:
     """Stream a request's progress (server-sent events) until it is settled or ended.
 
-    requested → finalized block → claimed → delivered → window → settled; each event carries block
-    and transaction.
+    requested → finalized → fetched → running → delivered → window → settled; what the chain says
+    carries block and transaction, what a worker says is heard only on the gateway's own queue.
     """
     gateway = state.asking
     found = await _resolve(state, request_id)
     await gateway.life(found)  # an unknown one is 404, not an empty stream
 
+    def now() -> list[Step]:
+        return progress.steps(gateway.follower.life(found), gateway.hearing.of(found))
+
     async def stream() -> AsyncIterator[str]:
-        told = 0
+        told: dict[tuple[str, str], None] = {}
         while True:
-            steps = progress.steps(gateway.follower.life(found))
-            for number, step in enumerate(steps[told:], told):
+            steps = now()
+            late = any(name == "delivered" for name, _ in told)
+            for step in steps:
+                if step.key in told:
+                    continue
+                told[step.key] = None
+                if late and step.name in progress.SAID:
+                    continue  # a worker's word that came behind the chain's
                 data = json.dumps({"name": step.name, **step.facts}, ensure_ascii=False)
-                yield f"id: {number}\nevent: {step.name}\ndata: {data}\n\n"
-            told = len(steps)
+                yield f"id: {len(told)}\nevent: {step.name}\ndata: {data}\n\n"
             if (steps and steps[-1].last) or not gateway.ready:
                 return
-            if not await _news(gateway, found, told):
+            try:
+                await gateway.bell.until(
+                    found, lambda: any(s.key not in told for s in now()) or None, _SILENCE
+                )
+            except TimeoutError:
                 yield ": still here\n\n"
 
     return StreamingResponse(
         stream(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
     )
-
-
-async def _news(gateway: Gateway, request_id: RequestId, told: int) -> bool:
-    """Wait until there are more steps than were told; False after a while without."""
-
-    def look() -> bool | None:
-        return len(progress.steps(gateway.follower.life(request_id))) > told or None
-
-    try:
-        return await gateway.bell.until(request_id, look, _SILENCE)
-    except TimeoutError:
-        return False
 
 
 async def _resolve(state: State, text: str) -> RequestId:

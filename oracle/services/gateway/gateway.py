@@ -26,6 +26,7 @@ from oracle.services.gateway.bell import Bell
 from oracle.services.gateway.catalogue import Catalogue
 from oracle.services.gateway.dispatcher import Dispatcher, Outcome
 from oracle.services.gateway.follower import Follower
+from oracle.services.gateway.hearing import Hearing
 from oracle.services.gateway.relay import Relay
 from oracle.services.gateway.sponsor import Lanes, Question, Sponsor
 from oracle.services.history import Happened, topic
@@ -66,6 +67,7 @@ class Answered:
     output_root: Bytes32
     delivered_at: Timestamp
     transaction: Bytes32  # that delivered
+    seen_at: float  # unix seconds: when the delivery was seen here, before its bytes were fetched
     outputs: dict[str, Array]
 
 
@@ -129,6 +131,7 @@ class Gateway:
             accepted=self.dispatcher.wake,
             clock=clock,
         )
+        self.hearing = Hearing(settings.redis_url, self.bell)
         self._follower: Follower | None = None
         self._closing = threading.Event()
 
@@ -148,6 +151,7 @@ class Gateway:
             depth=settings.finality_depth,
         )
         self._follower.start()
+        self.hearing.start()
 
     def close(self) -> None:
         """Stop; what was accepted and is not sent yet stays in the store for the next start."""
@@ -155,6 +159,7 @@ class Gateway:
         if self._follower is not None:
             self._follower.stop()
         self.dispatcher.stop()
+        self.hearing.stop()
         self.pool.shutdown(wait=True, cancel_futures=True)
         self.store.close()
 
@@ -217,7 +222,7 @@ class Gateway:
         except TimeoutError:
             name = f"request 0x{request_id.hex()}"
             raise NotYet(f"{name} is not answered yet", ticket.id if ticket else None) from None
-        request, delivered = first.event.request, found.event
+        request, delivered, seen_at = first.event.request, found.event, time.time()
         if not isinstance(delivered, Delivered):
             raise RequestEnded(
                 f"request 0x{request_id.hex()} ended without an answer: {type(delivered).__name__}",
@@ -232,6 +237,7 @@ class Gateway:
             output_root=delivered.output_root,
             delivered_at=Timestamp(delivered.delivered_at),
             transaction=found.tx_hash,
+            seen_at=seen_at,
             outputs=outputs,
         )
 

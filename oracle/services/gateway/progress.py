@@ -17,6 +17,7 @@ from oracle.chain.events import (
     Requested,
 )
 from oracle.services import timeline
+from oracle.services.gateway.hearing import Heard
 from oracle.services.history import Happened
 
 _NAMES: dict[type[Any], str] = {
@@ -30,6 +31,7 @@ _NAMES: dict[type[Any], str] = {
     Convicted: "convicted",
     Annulled: "annulled",
 }
+SAID = ("fetched", "running")  # of what workers say, what a person follows
 _LAST = (Finalized, Cancelled, Convicted, Annulled)
 
 
@@ -41,9 +43,17 @@ class Step:
     facts: dict[str, Any]
     last: bool = False
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells this step from others of the same request."""
+        return self.name, str(self.facts.get("transaction", ""))
 
-def steps(life: Sequence[Happened]) -> list[Step]:
-    """Return the steps of a life whose logs are final; a delivery opens the window."""
+
+def steps(life: Sequence[Happened], heard: Sequence[Heard] = ()) -> list[Step]:
+    """Return the steps of a life whose logs are final; a delivery opens the window.
+
+    What workers said stands between request and delivery.
+    """
     found: list[Step] = []
     window = 0
     for one in life:
@@ -55,6 +65,7 @@ def steps(life: Sequence[Happened]) -> list[Step]:
         if isinstance(one.event, Requested):
             window = one.event.request.terms.challenge_window
             found += [Step("requested", facts), Step("finalized", {"block": one.block})]
+            found += [Step(h.step, {"operator": h.operator}) for h in heard if h.step in SAID]
         elif (name := _NAMES.get(type(one.event))) is not None:
             found.append(Step(name, facts, isinstance(one.event, _LAST)))
             if isinstance(one.event, Delivered):
