@@ -14,8 +14,9 @@ from pathlib import Path
 
 from oracle.chain.data_credits import ContributionStatus, Opening, Submission
 from oracle.chain.events import ContributionSubmitted
+from oracle.chain.rpc import quantity
 from oracle.chain.wallet import Wallet
-from oracle.errors import InputInvalid, NotFound, Refused
+from oracle.errors import InputInvalid, NotFound, Refused, TransientError
 from oracle.protocol import eip712
 from oracle.protocol.training import commitment as commit
 from oracle.services.amounts import parse_address
@@ -40,6 +41,10 @@ class AlreadyBrought(Refused):
     """The model has been given this very data set before, under whatever name or order."""
 
 
+class SubmissionPending(TransientError):
+    """A commitment to this data set may be on its way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A data set that fits a round, and what is committed to."""
@@ -51,6 +56,7 @@ class Prepared:
     deposit: Amount
     fee: Amount
     on_chain: int | None  # index, when an earlier try got that far
+    again: bool  # there was an earlier try
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +185,8 @@ def prepare(
         commitment = commit(round_id, owner, salt, data.root, data.rows)
         secret = Secret(commitment, owner, round_id, salt, data.root, data.rows)
         book.keep(secret, data)
-    return Prepared(round_id, model_id, data, secret, deposit, info.fee, index)
+    again = bool(kept)
+    return Prepared(round_id, model_id, data, secret, deposit, info.fee, index, again)
 
 
 def submit(
@@ -189,9 +196,12 @@ def submit(
 
     Raises:
         ContractError: the round is over or full, or the tier takes no more.
+        SubmissionPending: an earlier try may still be mined; a second one would cost as much.
     """
     if prepared.on_chain is not None:
         return _brought(context, prepared, prepared.on_chain, None)
+    if prepared.again:
+        _refuse_pending(context, wallet)
     rounds.allow(context, wallet, Amount(prepared.deposit + prepared.fee))
     call = context.credits.submit(prepared.round_id, prepared.secret.commitment, endorser_bps)
     sent, receipt = send(wallet, call)
@@ -305,6 +315,16 @@ def _refuse_known(context: Context, model_id: int, data: DataSet) -> None:
                     f"this data set is contribution {info.index} of round {info.round_id}",
                     hint="its name and the order of its rows make no difference; bring new rows",
                 )
+
+
+def _refuse_pending(context: Context, wallet: Wallet) -> None:
+    """Raise SubmissionPending while a transaction of the wallet is not mined."""
+    mined = quantity(context.rpc.call("eth_getTransactionCount", wallet.address, "latest"))
+    if wallet.next_nonce() != mined:
+        raise SubmissionPending(
+            f"{wallet.address} has sent transactions that are not mined yet",
+            hint="submit the same files again once they are: what was sent is taken up",
+        )
 
 
 def _index_of(context: Context, round_id: int, commitment: Bytes32) -> int | None:

@@ -5,15 +5,18 @@ from dataclasses import replace
 
 import pytest
 
+from oracle.chain.anvil import dev_account
 from oracle.chain.data_credits import ContributionStatus
 from oracle.chain.revert import ContractError
+from oracle.chain.transactions import TransactionPending
+from oracle.chain.wallet import Wallet
 from oracle.errors import DigestMismatch, InputInvalid, NotFound
 from oracle.ipfs.port import MAX_BLOCK, CidUnresolved
 from oracle.protocol import eip712
 from oracle.protocol.canonical import sha256
 from oracle.protocol.cid import raw_cid
 from oracle.services.data import contributions, listing, rounds
-from oracle.services.data.contributions import AlreadyBrought, Signed
+from oracle.services.data.contributions import AlreadyBrought, Signed, SubmissionPending
 from oracle.services.data.rounds import RoundClosed
 from oracle.services.data.secrets import SecretBook
 from oracle.types import ZERO32, Amount
@@ -122,6 +125,27 @@ def test_submit__same_rows_under_another_name_and_order__is_taken_up(
     assert (again.index, again.transaction) == (first.index, None)
     assert again.data_root == first.data_root
     assert data.context.token.balance_of(data.world.operator.address) == before
+
+
+def test_submit__killed_before_it_is_mined__is_not_sent_twice(data: Data, opened: int) -> None:
+    context, account = data.context, dev_account(1)
+    hasty = Wallet(context.rpc, account, timeout=0.05)
+    path = data.file("mine.csv", GOOD)
+    rounds.allow(context, hasty, Amount(100 * DOLLAR))
+    first = contributions.prepare(context, hasty.address, 1, [path])
+    context.rpc.call("evm_setAutomine", False)
+    try:
+        with pytest.raises(TransactionPending):
+            contributions.submit(context, hasty, first)
+        again = contributions.prepare(context, hasty.address, 1, [path])
+        with pytest.raises(SubmissionPending):
+            contributions.submit(context, hasty, again)
+    finally:
+        context.rpc.call("evm_setAutomine", True)
+        context.rpc.call("evm_mine")
+    last = contributions.prepare(context, hasty.address, 1, [path])
+    assert contributions.submit(context, hasty, last).transaction is None
+    assert len(listing.list_contributions(context, opened)) == 1
 
 
 def test_submit__gas__is_within_its_bound(data: Data, opened: int) -> None:
