@@ -9,7 +9,7 @@
 Nothing here decides anything: the contracts do, and refuse what is not due.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -25,15 +25,16 @@ from oracle.services.data.listing import ContributionInfo
 from oracle.services.data.rounds import Phase, RoundInfo
 from oracle.services.data.secrets import Secret
 from oracle.services.history import topic
-from oracle.services.receipts import Sent, send
+from oracle.services.receipts import Sent, sent
 from oracle.types import ZERO_ADDRESS, Address, Bytes32
 from oracle.valuation.tables import values_tree
 from oracle.valuation.trees import HashTree
 
 BATCH = 100  # contributions numbered by one transaction
+TOGETHER = 32  # transactions that wait to be mined
 _HIDDEN = (ContributionStatus.COMMITTED, ContributionStatus.DISPLACED)
 ENDED = (Phase.SETTLED, Phase.VOID)
-Step = Callable[[], Sent]
+Step = Callable[[list[str]], list[Sent]]  # takes what was refused, to add to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,33 +55,45 @@ def advance(context: Context, wallet: Wallet, round_id: int) -> Advanced:
     done: list[Sent] = []
     while True:
         info, before = rounds.show(context, round_id), len(done)
-        refused = []
-        for step in _due(context, wallet, info):
+        refused: list[str] = []
+        steps: list[Step] = [*_own(context, wallet, info)]
+        steps.append(partial(_send, wallet, _calls(context, info)))
+        for step in steps:
             try:
-                done.append(step())
+                done += step(refused)
             except ContractError as error:  # somebody was faster, or it cannot be
                 refused.append(str(error))
         if len(done) == before or info.phase in ENDED:
             return Advanced(rounds.show(context, round_id), tuple(done), tuple(refused))
 
 
-def _due(context: Context, wallet: Wallet, info: RoundInfo) -> Iterator[Step]:
-    round_id = info.round_id
+def _own(context: Context, wallet: Wallet, info: RoundInfo) -> Iterator[Step]:
+    """Yield what only this machine can do: it holds the secrets."""
     if info.phase is Phase.REVEAL:
-        for one in contributions.kept_here(context, round_id):
+        for one in contributions.kept_here(context, info.round_id):
             yield partial(_reveal, context, wallet, *one)
-    if info.phase is Phase.TEST and rounds.test_secret(context, round_id):
-        yield partial(rounds.reveal_test, context, wallet, round_id)
-    for call in _calls(context, info):
-        yield partial(_send, wallet, call)
+    if info.phase is Phase.TEST and rounds.test_secret(context, info.round_id):
+        yield lambda _: [rounds.reveal_test(context, wallet, info.round_id)]
 
 
-def _reveal(context: Context, wallet: Wallet, one: ContributionInfo, secret: Secret) -> Sent:
-    return contributions.open_one(context, wallet, one, secret).transaction
+def _reveal(
+    context: Context, wallet: Wallet, one: ContributionInfo, secret: Secret, _: list[str]
+) -> list[Sent]:
+    return [contributions.open_one(context, wallet, one, secret).transaction]
 
 
-def _send(wallet: Wallet, call: Call) -> Sent:
-    return send(wallet, call)[0]
+def _send(wallet: Wallet, calls: Iterable[Call], refused: list[str]) -> list[Sent]:
+    """Send what is not refused, many at a time: a round has up to a thousand deposits."""
+    good, done = [], []
+    for call in calls:
+        try:
+            wallet.simulate(call)
+            good.append(call)
+        except ContractError as error:
+            refused.append(str(error))
+    for chunk in (good[at : at + TOGETHER] for at in range(0, len(good), TOGETHER)):
+        done += [sent(*pair) for pair in zip(chunk, wallet.send_all(chunk), strict=True)]
+    return done
 
 
 def _calls(context: Context, info: RoundInfo) -> Iterator[Call]:
