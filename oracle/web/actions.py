@@ -3,7 +3,6 @@
 Each is thin over a service. What spends the sponsor's money wants a request of this very page.
 """
 
-import json
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -14,40 +13,22 @@ from starlette.concurrency import run_in_threadpool
 
 from oracle.errors import InputInvalid, Refused, TallystickError
 from oracle.exact import form
-from oracle.protocol.manifest import Manifest
 from oracle.services import inference, inputs, models, quoting, requests
 from oracle.services.amounts import format_amount, parse_address, parse_request_id
 from oracle.services.context import Context
-from oracle.services.inputs import Prepared
-from oracle.services.models import Selected, VersionInfo
+from oracle.services.models import Selected
 from oracle.services.quoting import Ask
-from oracle.types import Order
-from oracle.web import accounts, problems, uploads
+from oracle.web import accounts, payloads, problems, uploads
 from oracle.web.rendering import PageOptions
 from oracle.web.sponsor import Sponsor
-from oracle.web.views import Views, input_kind
 
-MAX_VALUES = 65536  # numbers of a tensor that a browser is sent
 VISIT_COOKIE = "visit"
 _DAY = 86400
 
+ModelId = Annotated[int, Query(ge=1, lt=2**48)]
+VersionNumber = Annotated[int, Query(ge=1, lt=2**24)]
 FileName = Annotated[str, Query(max_length=200)]
 Params = Annotated[str, Query(max_length=2000)]
-
-
-def describe(model_id: int, version: VersionInfo, manifest: Manifest) -> dict[str, Any]:
-    """Return what the form's module needs to know about a version."""
-    batched = all(spec.shape and spec.shape[0] is None for spec in manifest.inputs)
-    return {
-        "model": model_id,
-        "version": version.version,
-        "kind": input_kind(manifest),
-        "batched": batched,
-        "inputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in manifest.inputs],
-        "labels": manifest.labels,
-        "fee": version.fee,
-        "window": version.challenge_window,
-    }
 
 
 class TooLarge(InputInvalid):
@@ -68,12 +49,10 @@ async def body_of(request: Request) -> bytes:
     return bytes(data)
 
 
-def router(
-    context: Context, views: Views, options: PageOptions, sponsor: Sponsor | None
-) -> APIRouter:
+def router(context: Context, options: PageOptions, sponsor: Sponsor | None) -> APIRouter:
     """Return the routes of the page's modules."""
     routes = APIRouter(prefix="/page", include_in_schema=False)
-    acts = _Actions(context, views, options, sponsor)
+    acts = _Actions(context, options, sponsor)
     for method, path, endpoint in (
         ("POST", "/preview", acts.preview),
         ("POST", "/ask", acts.ask),
@@ -87,18 +66,16 @@ def router(
 
 
 class _Actions:
-    def __init__(
-        self, context: Context, views: Views, options: PageOptions, sponsor: Sponsor | None
-    ) -> None:
-        self._context, self._views, self._options = context, views, options
+    def __init__(self, context: Context, options: PageOptions, sponsor: Sponsor | None) -> None:
+        self._context, self._options = context, options
         self._sponsor = sponsor
 
     # ── An input, and asking ────────────────────────────────────────────────────────────────────
     async def preview(
         self,
         request: Request,
-        model: int,
-        version: int,
+        model: ModelId,
+        version: VersionNumber,
         name: FileName,
     ) -> Response:
         """Return an input as the model will see it. Spends nothing."""
@@ -107,15 +84,15 @@ class _Actions:
             manifest = models.manifest(self._context, model, version)
             with uploads.source(data, name) as source:
                 prepared = inputs.prepare(source, manifest, self._fetch, bytes)
-            return seen(prepared, manifest)
+            return payloads.seen(prepared, manifest)
 
         return await self._with_body(request, act)
 
     async def ask(
         self,
         request: Request,
-        model: int,
-        version: int,
+        model: ModelId,
+        version: VersionNumber,
         name: FileName,
         params: Params = "{}",
     ) -> Response:
@@ -128,7 +105,7 @@ class _Actions:
                 raise Refused("nobody sponsors questions here", hint="connect a wallet")
             own_page(request)
             with uploads.source(data, name) as source:
-                question = Ask(Selected(model, version), source, read_params(params))
+                question = Ask(Selected(model, version), source, payloads.read_params(params))
                 asked = self._sponsor.ask(visit or fresh, question)
             return {
                 "request": "0x" + asked.request_id.hex(),
@@ -152,8 +129,8 @@ class _Actions:
     async def prepare(  # noqa: PLR0917 - FastAPI passes query values by name
         self,
         request: Request,
-        model: int,
-        version: int,
+        model: ModelId,
+        version: VersionNumber,
         name: FileName,
         requester: str,
         params: Params = "{}",
@@ -163,18 +140,21 @@ class _Actions:
         def act(data: bytes) -> dict[str, Any]:
             own_page(request)
             with uploads.source(data, name) as source:
-                question = Ask(Selected(model, version), source, read_params(params))
+                question = Ask(Selected(model, version), source, payloads.read_params(params))
                 found = quoting.quote(
                     self._context, parse_address(requester), question, stdin=bytes
                 )
             self._context.ipfs.publish_bytes(found.prepared.data)
             lane = self._context.market.free_lane(parse_address(requester))
-            return {"order": order_words(found.order, lane), "fee": format_amount(found.quote.fee)}
+            return {
+                "order": payloads.order_words(found.order, lane),
+                "fee": format_amount(found.quote.fee),
+            }
 
         return await self._with_body(request, act)
 
     # ── A request ───────────────────────────────────────────────────────────────────────────────
-    def state(self, request_id: str, since: Annotated[int, Query(ge=0)] = 0) -> Response:
+    def state(self, request_id: str, since: Annotated[int, Query(ge=0, lt=2**53)] = 0) -> Response:
         """Return where a request stands."""
 
         def act() -> dict[str, Any]:
@@ -206,7 +186,7 @@ class _Actions:
             answer, data = inference.answer(self._context, info, manifest)
             arrays = form.of(manifest).decode_outputs(data)
             return {
-                "outputs": [_numbers(name, array) for name, array in arrays.items()],
+                "outputs": [payloads.numbers(name, array) for name, array in arrays.items()],
                 "labels": manifest.labels,
                 "root": "0x" + answer.output_root.hex(),
                 "cid": info.output_cid,
@@ -250,61 +230,3 @@ def own_page(request: Request) -> None:
     origin = request.headers.get("origin")
     if origin is not None and origin.partition("//")[2] != request.headers.get("host"):
         raise Refused("questions are taken from this site's own page only")
-
-
-def read_params(text: str) -> dict[str, float]:
-    """Return parameters by name.
-
-    Raises:
-        InputInvalid: not a JSON object of numbers.
-    """
-    try:
-        values = json.loads(text)
-    except ValueError as error:
-        raise InputInvalid(f"the parameters are not JSON: {error}") from error
-    if not isinstance(values, dict) or not all(
-        isinstance(v, int | float) and not isinstance(v, bool) for v in values.values()
-    ):
-        raise InputInvalid("the parameters are not an object of numbers")
-    return values
-
-
-def seen(prepared: Prepared, manifest: Manifest) -> dict[str, Any]:
-    """Return an input as the model will see it."""
-    arrays = form.of(manifest).decode_inputs(prepared.data)
-    return {
-        "digest": "0x" + prepared.root.hex(),
-        "bytes": len(prepared.data),
-        "texts": prepared.texts,
-        "tensors": [_numbers(name, array) for name, array in arrays.items()],
-    }
-
-
-def _numbers(name: str, array: Any) -> dict[str, Any]:
-    flat = array.reshape(-1)
-    return {
-        "name": name,
-        "dtype": str(array.dtype),
-        "shape": list(array.shape),
-        "values": flat[:MAX_VALUES].tolist(),
-        "complete": flat.size <= MAX_VALUES,
-    }
-
-
-def order_words(order: Order, lane: int) -> dict[str, Any]:
-    """Return an order as asking.js encodes it; large numbers as text."""
-    return {
-        "modelId": order.model_id,
-        "version": order.version,
-        "lane": lane,
-        "inputRoot": "0x" + order.input_root.hex(),
-        "inputCid": "0x" + order.input_cid.hex(),
-        "params": "0x" + order.params.hex(),
-        "maxFee": str(order.max_fee),
-        "priorityWindow": order.priority_window,
-        "lifetime": order.lifetime,
-        "operator": order.operator,
-        "consumer": order.consumer,
-        "callbackGas": order.callback_gas,
-        "envelope": "0x" + order.envelope.hex(),
-    }

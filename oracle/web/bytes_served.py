@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Path, Response
 from fastapi.responses import FileResponse
 
 from oracle.errors import NotFound, TallystickError
@@ -20,6 +20,8 @@ from oracle.types import Cid
 from oracle.web import problems
 from oracle.web.rendering import PageOptions
 
+ModelId = Annotated[int, Path(ge=1, lt=2**48)]
+VersionNumber = Annotated[int, Path(ge=1, lt=2**24)]
 KINDS = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -64,7 +66,7 @@ def router(context: Context, options: PageOptions) -> APIRouter:
         return Response(data, 200, _SEALED, media_type="application/octet-stream")
 
     @routes.get("/models/{model_id}/versions/{version}/files/{path:path}", response_model=None)
-    def file(model_id: int, version: int, path: str) -> Response:
+    def file(model_id: ModelId, version: VersionNumber, path: str) -> Response:
         """Serve a file that a version lists; it is kept in this server's cache."""
         try:
             manifest = models.manifest(context, model_id, version)

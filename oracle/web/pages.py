@@ -15,13 +15,14 @@ from oracle.services import disputes, models, operators, requests
 from oracle.services.amounts import parse_address, parse_request_id
 from oracle.services.context import Context
 from oracle.types import Assurance, Bytes32
-from oracle.web import actions, bytes_served, problems, rounds
+from oracle.web import actions, bytes_served, payloads, problems, rounds
 from oracle.web.locale import LANGUAGES
 from oracle.web.rendering import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, PageOptions, Renderer
 from oracle.web.sponsor import Sponsor
 from oracle.web.views import Views, input_kind
 
 _YEAR = 365 * 86400
+Version = Annotated[int | None, Query(ge=1, lt=2**24)]
 Page = Callable[..., Response]
 
 
@@ -53,7 +54,7 @@ def router(
     ):
         routes.add_api_route(path, endpoint, methods=["GET"], response_model=None)
     routes.include_router(bytes_served.router(context, options))
-    routes.include_router(actions.router(context, views, options, sponsor))
+    routes.include_router(actions.router(context, options, sponsor))
     return routes
 
 
@@ -88,25 +89,23 @@ class _Pages:
         return self.renderer.page(request, "models.html", listing=listing, search=q)
 
     @_shown
-    def model(self, request: Request, model_id: str, version: int | None = None) -> Response:
+    def model(self, request: Request, model_id: str, version: Version = None) -> Response:
         """Show one model: history, terms, access, operators."""
         view = self.views.model(self._number(model_id), version)
-        return self.renderer.page(request, "model.html", view=view, card=view.card)
+        return self.renderer.page(request, "model.html", view=view)
 
     @_shown
-    def attempt(self, request: Request, model_id: str, version: int | None = None) -> Response:
+    def attempt(self, request: Request, model_id: str, version: Version = None) -> Response:
         """Show the form that asks a model."""
         view = self.views.model(self._number(model_id), version)
-        if view.card.version is None or view.card.manifest is None:
+        if view.version is None or view.manifest is None:
             raise NotFound(f"model {model_id} cannot be tried: it has no manifest that can be had")
         return self.renderer.page(
             request,
             "try.html",
             view=view,
-            card=view.card,
-            manifest=view.card.manifest,
-            kind=input_kind(view.card.manifest),
-            form=actions.describe(view.card.model.model_id, view.card.version, view.card.manifest),
+            kind=input_kind(view.manifest),
+            form=payloads.describe(view.model.model_id, view.version, view.manifest),
         )
 
     @_shown

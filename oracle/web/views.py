@@ -1,10 +1,11 @@
 """What pages show, gathered from the services; manifests are remembered: digests name them."""
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from oracle.chain.events import ModelRegistered, VersionPublished
 from oracle.errors import DigestMismatch, InputInvalid
 from oracle.ipfs.port import CidUnresolved
 from oracle.protocol.cid import raw_cid
@@ -13,7 +14,15 @@ from oracle.services import access, models, operators
 from oracle.services.access import AccessInfo, Limit
 from oracle.services.context import Context
 from oracle.services.models import ModelInfo, Selected, VersionInfo
-from oracle.types import ZERO_ADDRESS, Address, Assurance, Bytes32
+from oracle.types import (
+    ZERO_ADDRESS,
+    Address,
+    Assurance,
+    Bytes32,
+    Policy,
+    Terms,
+    VersionRecord,
+)
 
 PAGE = 24  # models on one page
 _MANIFESTS = 256  # remembered
@@ -21,16 +30,16 @@ _MANIFESTS = 256  # remembered
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A model in the list."""
+    """A model in the list, with its newest version in use (else its newest)."""
 
-    model: ModelInfo
-    version: VersionInfo | None  # the newest in use, else the newest
-    manifest: Manifest | None  # None: nothing published, or nobody has the bytes
-
-    @property
-    def kind(self) -> str:
-        """What it takes."""
-        return "" if self.manifest is None else input_kind(self.manifest)
+    model_id: int
+    name: str
+    versions: int
+    policy: Policy
+    record: VersionRecord | None  # None: nothing was published
+    terms: Terms | None
+    manifest: Manifest | None  # None: nobody has the bytes
+    kind: str  # what it takes; "" = not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +56,14 @@ class Listing:
 class ModelView:
     """Everything about one model."""
 
-    card: Card
+    model: ModelInfo
     versions: tuple[VersionInfo, ...]  # newest first
+    version: VersionInfo | None  # that is shown: as asked for, else as in `Card`
+    manifest: Manifest | None
     access: AccessInfo
     operators: tuple[Address, ...]
     limits: tuple[Limit, ...]
-    disputable: bool  # a module judges wrong answers of the card's version
+    disputable: bool  # a module judges wrong answers of this version
 
 
 def input_kind(manifest: Manifest) -> str:
@@ -92,22 +103,24 @@ class Views:
         return found
 
     def listing(self, search: str = "", page: int = 1) -> Listing:
-        """Return the models whose name, description or id fits a search, newest first."""
+        """Return the models whose name, description or id fits a search, newest first.
+
+        Two queries of logs tell of all models; only those that are shown cost more.
+        """
+        registry, history = self._context.registry.address, self._context.history
+        registered = history.read(registry, (ModelRegistered,))
+        records: dict[int, list[VersionRecord]] = defaultdict(list)
+        for happened in history.read(registry, (VersionPublished,)):
+            assert isinstance(happened.event, VersionPublished)
+            records[happened.event.record.model_id].append(happened.event.record)
+        every = [h.event for h in registered if isinstance(h.event, ModelRegistered)]
         words = search.lower().split()
-        every = [self.card(model) for model in models.list_models(self._context)]
-        found = [card for card in reversed(every) if _fits(card, words)]
+        found = [e for e in reversed(every) if self._fits(e, records[e.model_id], words)]
         pages = max(1, -(-len(found) // PAGE))
         page = min(max(1, page), pages)
-        return Listing(tuple(found[(page - 1) * PAGE : page * PAGE]), len(found), page, pages)
-
-    def card(self, model: ModelInfo, versions: Sequence[VersionInfo] | None = None) -> Card:
-        """Return a model with its newest version."""
-        if versions is None:
-            versions = models.versions(self._context, model.model_id)
-        if not versions:
-            return Card(model, None, None)
-        version = next((v for v in reversed(versions) if not v.retired), versions[-1])
-        return Card(model, version, self.manifest(version.manifest_digest))
+        shown = found[(page - 1) * PAGE : page * PAGE]
+        cards = tuple(self._card(event, records[event.model_id]) for event in shown)
+        return Listing(cards, len(found), page, pages)
 
     def model(self, model_id: int, version: int | None = None) -> ModelView:
         """Return one model.
@@ -117,16 +130,24 @@ class Views:
         """
         named = f"{model_id}" if version is None else f"{model_id}@{version}"
         selected = models.select(self._context, named)
-        info = models.info(self._context, selected.model_id)
-        versions = models.versions(self._context, selected.model_id)
-        card = self.card(info, [v for v in versions if version in (None, v.version)])
+        versions = models.versions(self._context, model_id)
+        offered = [v for v in versions if version in (None, v.version)]
+        shown = next((v for v in reversed(offered) if not v.retired), None)
+        shown = shown or (offered[-1] if offered else None)
+        manifest = self.manifest(shown.manifest_digest) if shown else None
+        limits: tuple[Limit, ...] = ()
+        if shown and manifest and manifest.parameters:
+            of_version = Selected(selected.model_id, shown.version)
+            limits = access.limits(self._context, of_version).parameters
         return ModelView(
-            card=card,
+            model=models.info(self._context, model_id),
             versions=tuple(reversed(versions)),
-            access=access.show(self._context, selected.model_id),
-            operators=operators.authorized_for(self._context, selected.model_id),
-            limits=self._limits(card),
-            disputable=card.version is not None and self.disputable(card.version.assurance),
+            version=shown,
+            manifest=manifest,
+            access=access.show(self._context, model_id),
+            operators=operators.authorized_for(self._context, model_id),
+            limits=limits,
+            disputable=shown is not None and self.disputable(shown.assurance),
         )
 
     def disputable(self, assurance: Assurance) -> bool:
@@ -135,15 +156,34 @@ class Views:
         exact = assurance is Assurance.EXACT
         return (config.exact_module if exact else config.committee_module) != ZERO_ADDRESS
 
-    def _limits(self, card: Card) -> tuple[Limit, ...]:
-        if card.version is None or card.manifest is None or not card.manifest.parameters:
-            return ()
-        selected = Selected(card.model.model_id, card.version.version)
-        return access.limits(self._context, selected).parameters
+    def _fits(
+        self, event: ModelRegistered, records: Sequence[VersionRecord], words: Sequence[str]
+    ) -> bool:
+        if not words:
+            return True
+        text = f"{event.model_id} {event.name}"
+        if records and (manifest := self.manifest(records[-1].manifest_digest)):
+            text += f" {manifest.description}"
+        return all(word in text.lower() for word in words)
 
-
-def _fits(card: Card, words: Sequence[str]) -> bool:
-    text = f"{card.model.model_id} {card.model.name} {card.model.owner}".lower()
-    if card.manifest is not None:
-        text += f" {card.manifest.name} {card.manifest.description}".lower()
-    return all(word in text for word in words)
+    def _card(self, event: ModelRegistered, records: Sequence[VersionRecord]) -> Card:
+        model_id, registry = event.model_id, self._context.registry
+        record = records[-1] if records else None
+        terms = registry.terms_of(model_id, record.version) if record else None
+        if terms and terms.retired:
+            for older in reversed(records[:-1]):
+                other = registry.terms_of(model_id, older.version)
+                if not other.retired:
+                    record, terms = older, other
+                    break
+        manifest = self.manifest(record.manifest_digest) if record else None
+        return Card(
+            model_id=model_id,
+            name=event.name,
+            versions=len(records),
+            policy=self._context.access.policy_of(model_id).policy,
+            record=record,
+            terms=terms,
+            manifest=manifest,
+            kind=input_kind(manifest) if manifest else "",
+        )

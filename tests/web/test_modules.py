@@ -112,7 +112,7 @@ def test_calldata__an_order__as_the_abi_says(tmp_path: Path) -> None:
     lists = "".join(
         line for line in text.splitlines(True) if line.startswith(("const ORDER", "const TYPES"))
     )
-    from oracle.web.actions import order_words
+    from oracle.web.payloads import order_words
 
     found = run(
         tmp_path,

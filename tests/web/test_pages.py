@@ -131,7 +131,9 @@ def test_model__in_chinese__speaks_chinese(served: World, browse: Browse) -> Non
         ("/operators/0x" + "00" * 20, 404), ("/ipfs/x", 422), ("/static/none.js", 404),
         ("/page/requests/0x1", 422), ("/page/accounts/me", 422), ("/?page=0", 422),
         ("/models/1/versions/1/files/../../x", 404), ("/models/1/versions/1/files/none.onnx", 404),
-        ("/models/1/versions/9/files/model.onnx", 404),
+        ("/models/1/versions/9/files/model.onnx", 404), ("/models/1?version=0", 422),
+        ("/models/9" + "9" * 60 + "/versions/1/files/x", 422),
+        ("/page/requests/0x" + "00" * 32 + "?since=" + "9" * 40, 422),
     ],
 )  # fmt: skip
 def test_pages__what_is_not_there__is_a_4xx(

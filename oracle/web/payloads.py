@@ -1,0 +1,88 @@
+"""What the page's modules are sent and send back, as JSON. Pure."""
+
+import json
+from typing import Any
+
+from oracle.errors import InputInvalid
+from oracle.exact import form
+from oracle.protocol.manifest import Manifest
+from oracle.protocol.tensor import Array
+from oracle.services.inputs import Prepared
+from oracle.services.models import VersionInfo
+from oracle.types import Order
+from oracle.web.views import input_kind
+
+MAX_VALUES = 65536  # numbers of a tensor that a browser is sent
+
+
+def describe(model_id: int, version: VersionInfo, manifest: Manifest) -> dict[str, Any]:
+    """Return what the form's module needs to know about a version."""
+    batched = all(spec.shape and spec.shape[0] is None for spec in manifest.inputs)
+    return {
+        "model": model_id,
+        "version": version.version,
+        "kind": input_kind(manifest),
+        "batched": batched,
+        "inputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in manifest.inputs],
+        "labels": manifest.labels,
+        "fee": version.fee,
+        "window": version.challenge_window,
+    }
+
+
+def read_params(text: str) -> dict[str, float]:
+    """Return parameters by name.
+
+    Raises:
+        InputInvalid: not a JSON object of numbers.
+    """
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise InputInvalid(f"the parameters are not JSON: {error}") from error
+    if not isinstance(values, dict) or not all(
+        isinstance(v, int | float) and not isinstance(v, bool) for v in values.values()
+    ):
+        raise InputInvalid("the parameters are not an object of numbers")
+    return values
+
+
+def seen(prepared: Prepared, manifest: Manifest) -> dict[str, Any]:
+    """Return an input as the model will see it."""
+    arrays = form.of(manifest).decode_inputs(prepared.data)
+    return {
+        "digest": "0x" + prepared.root.hex(),
+        "bytes": len(prepared.data),
+        "texts": prepared.texts,
+        "tensors": [numbers(name, array) for name, array in arrays.items()],
+    }
+
+
+def numbers(name: str, array: Array) -> dict[str, Any]:
+    flat = array.reshape(-1)
+    return {
+        "name": name,
+        "dtype": str(array.dtype),
+        "shape": list(array.shape),
+        "values": flat[:MAX_VALUES].tolist(),
+        "complete": flat.size <= MAX_VALUES,
+    }
+
+
+def order_words(order: Order, lane: int) -> dict[str, Any]:
+    """Return an order as asking.js encodes it; large numbers as text."""
+    return {
+        "modelId": order.model_id,
+        "version": order.version,
+        "lane": lane,
+        "inputRoot": "0x" + order.input_root.hex(),
+        "inputCid": "0x" + order.input_cid.hex(),
+        "params": "0x" + order.params.hex(),
+        "maxFee": str(order.max_fee),
+        "priorityWindow": order.priority_window,
+        "lifetime": order.lifetime,
+        "operator": order.operator,
+        "consumer": order.consumer,
+        "callbackGas": order.callback_gas,
+        "envelope": "0x" + order.envelope.hex(),
+    }
