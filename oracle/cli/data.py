@@ -9,21 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from oracle.cli import data_round, options, output
+from oracle.cli import data_round, data_standing, options, output
+from oracle.cli.data_round import Index, Round
 from oracle.cli.model import Model
 from oracle.cli.session import Session, command
-from oracle.errors import NotFound
-from oracle.services import models, wallets
+from oracle.errors import NotFound, TransientError
+from oracle.services import models
 from oracle.services.amounts import format_amount, format_time
-from oracle.services.data import advancing, contributions, files, listing, records, standing
+from oracle.services.data import advancing, contributions, files, listing, records
 from oracle.services.data.contributions import Brought, Signed
 from oracle.services.data.credits import format_credits
 from oracle.services.data.listing import ContributionInfo
-from oracle.services.data.standing import TIERS, StandingInfo
-from oracle.types import Amount, Credits
 
-Round = Annotated[int, typer.Argument(metavar="ROUND", help="Number of the round.")]
-Index = Annotated[int, typer.Argument(metavar="INDEX", help="Of the contribution in its round.")]
 WATCH = 2.0  # seconds between two looks
 
 
@@ -48,18 +45,11 @@ def register(app: typer.Typer) -> None:
     command(group, "show", example="tallystick data show 1 0")(_show)
     command(group, "list", example="tallystick data list 1")(_list)
     command(
-        group, "tiers", key=True,
-        example="tallystick data tiers\ntallystick data tiers digits --wallet alice",
-    )(_tiers)  # fmt: skip
-    command(group, "endorse", spends=True, example="tallystick data endorse 2 0 0.05 --key bob")(
-        _endorse
-    )
-    command(
         group, "advance", key=True,
         example="tallystick data advance 1 --key alice\n"
         "tallystick data advance 1 --watch --key alice",
     )(_advance)  # fmt: skip
-    command(group, "claim", key=True, example="tallystick data claim digits --key alice")(_claim)
+    data_standing.register(group)
     command(group, "schema", example="tallystick data schema mine.csv --label digit")(_schema)
     command(group, "verify", example="tallystick data verify digits")(_verify)
     data_round.register(group)
@@ -149,47 +139,6 @@ def _list(session: Session, round_id: Round) -> None:
     session.show(found, output.table(columns, rows, "nobody brought anything"))
 
 
-def _tiers(
-    session: Session,
-    model: Annotated[
-        str, typer.Argument(metavar="[MODEL]", help="With it: an account's standing there.")
-    ] = "",
-    wallet: Annotated[
-        str, typer.Option("--wallet", metavar="WALLET", help="Name or address; else --key.")
-    ] = "",
-) -> None:
-    """Show what tiers ask and give, or where an account stands at a model."""
-    if not model:
-        columns = ("tier", "credits", "deposits kept", "per forfeited", "deposit", "cap")
-        rows = [
-            (t.tier, format_credits(t.earned), t.kept, t.kept_per_forfeited,
-             f"{t.deposit_bps / 100:g}%", t.cap)
-            for t in TIERS
-        ]  # fmt: skip
-        session.show(TIERS, output.table(columns, rows))
-        return
-    model_id = models.select(session.context, model).model_id
-    name = wallet or session.settings.key
-    if not name:
-        raise NotFound("no account was named", hint="`tallystick data tiers MODEL --wallet NAME`")
-    account = wallets.resolve(session.settings, name)
-    found = standing.standing(session.context, model_id, account)
-    session.show(found, _standing(found))
-
-
-def _endorse(
-    session: Session,
-    round_id: Round,
-    index: Index,
-    amount: Annotated[Credits, options.credits_argument("Own credits to stake, like 0.05.")],
-) -> None:
-    """Stake own credits on somebody else's contribution: win and lose with it."""
-    session.confirm(f"Stake {format_credits(amount)} credits, lost when it is worthless?")
-    standing.endorse(session.context, session.wallet, round_id, index, amount)
-    found = listing.show(session.context, round_id, index)
-    session.show(found, _told(found))
-
-
 def _advance(
     session: Session,
     round_id: Round,
@@ -204,7 +153,13 @@ def _advance(
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())
     while True:
-        done = advancing.advance(context, wallet, round_id)
+        try:
+            done = advancing.advance(context, wallet, round_id)
+        except TransientError as error:
+            if not watch or stopped.wait(WATCH):
+                raise
+            session.note(f"once more: {error}")
+            continue
         for sent in done.transactions:
             session.note(sent.what)
         for text in done.refused:
@@ -212,21 +167,6 @@ def _advance(
         if not watch or done.round.phase in advancing.ENDED or stopped.wait(WATCH):
             break
     session.show(done, data_round.facts(done.round))
-
-
-def _claim(session: Session, model: Model) -> None:
-    """Be paid what own credits of a model earned, and deposits and rewards that came back."""
-    model_id = models.select(session.context, model).model_id
-    done = standing.claim(session.context, session.wallet, model_id)
-    session.show(
-        done,
-        output.facts(
-            [
-                ("share of fees", format_amount(done.revenue)),
-                ("deposits, rewards", format_amount(done.deposits)),
-            ]
-        ),
-    )
 
 
 def _schema(
@@ -300,20 +240,3 @@ def _told(found: ContributionInfo) -> Any:
             ("credit", _credit(found) or "none yet"),
         ]
     )
-
-
-def _standing(found: StandingInfo) -> Any:
-    record = found.standing
-    return output.facts(
-        [
-            ("account", found.account),
-            ("tier", found.tier),
-            ("next deposit", f"{format_amount(found.deposit)}; {found.cap} contributions a round"),
-            ("earned", format_credits(record.earned)),
-            ("deposits", f"{record.kept} kept, {record.forfeited} forfeited"),
-            ("credits", f"{format_credits(found.credits)} of "
-             f"{format_credits(found.total_credits)}"),
-            ("to claim", format_amount(Amount(found.claimable + found.pending))),
-            ("to withdraw", format_amount(found.balance)),
-        ]
-    )  # fmt: skip

@@ -17,6 +17,7 @@ from oracle.services.data.rounds import Plan, RoundInfo
 from oracle.types import ZERO_ADDRESS, Amount
 
 Round = Annotated[int, typer.Argument(metavar="ROUND", help="Number of the round.")]
+Index = Annotated[int, typer.Argument(metavar="INDEX", help="Of the contribution in its round.")]
 NOTHING = Amount(0)
 
 
@@ -135,7 +136,7 @@ def _reveal(session: Session, round_id: Round) -> None:
 def _exclude(
     session: Session,
     round_id: Round,
-    index: Annotated[int, typer.Argument(metavar="INDEX", help="Of the contribution.")],
+    index: Index,
 ) -> None:
     """Leave out a contribution whose data nobody serves, together with the test set."""
     done = rounds.exclude(session.context, session.wallet, round_id, index)

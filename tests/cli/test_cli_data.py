@@ -73,6 +73,8 @@ def test_data__from_files_to_credits(market, tallystick, model, opened, tmp_path
     pass_phase(market, tallystick, opened)
     assert advance(tallystick, opened, "alice")["phase"] == "settled"
 
+    ended = tallystick("data", "advance", opened, "--watch", "--key", "alice")
+    assert (ended["transactions"], ended["refused"]) == ([], [])
     kept, lost = tallystick("data", "list", opened)
     assert (kept["lost"], lost["lost"]) == (False, True)
     assert tallystick("data", "show", opened, 0) == kept
