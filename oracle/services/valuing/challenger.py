@@ -14,7 +14,7 @@ import os
 import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -34,13 +34,14 @@ from oracle.errors import TransientError
 from oracle.exact.tensors import keccak
 from oracle.services.challenge.running import Backoff, locked
 from oracle.services.context import Context
-from oracle.services.valuing import checking, rounds
+from oracle.services.valuing import checking, rounds, shown
 from oracle.services.valuing.checking import NotServed, Recompute, Truth
 from oracle.types import Bytes32, Part, Timestamp, Wei
 from oracle.valuation.faults import Fault
 
 _WITNESS = ("uint256", "uint256", "address", "bytes32", "uint8") + ("uint32",) * 5
 _BOND_MARGIN = 2  # the base fee may rise until a demand is mined
+_PROBES = 3  # rows of a data set that nobody serves: who shows them all at random has them
 Say = Callable[[str], None]
 
 
@@ -65,7 +66,7 @@ class Report:
     stand: Stand
     note: str = ""
     fault: Fault | None = None
-    transactions: tuple[Receipt, ...] = ()
+    transactions: tuple[Receipt, ...] = ()  # sent since the last report
 
 
 @dataclass
@@ -76,7 +77,7 @@ class _Game:
     truth: Truth | None = None
     fault: Fault | None = None
     missing: NotServed | None = None
-    sent: list[Receipt] = field(default_factory=list)
+    sent: list[Receipt] = field(default_factory=list)  # since the last report
 
 
 class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
@@ -146,11 +147,13 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
     def settle(self, round_id: int, stop: Callable[[], bool], pause: Callable[[], None]) -> Report:
         """Check one round, and move until its valuation is right or convicted, or `stop`."""
         report = self.step(round_id)
+        done = report.transactions
         while report.stand in (Stand.WRONG, Stand.UNSERVED) and not stop():
             if not report.transactions:
                 pause()
             report = self.step(round_id)
-        return report
+            done += report.transactions
+        return replace(report, transactions=done)
 
     # ── One round ───────────────────────────────────────────────────────────────────────────────
 
@@ -169,36 +172,40 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
             said = rounds.published(self._context, round_id, case.attempt)
             self._games[key] = _Game(said)
         game = self._games[key]
-        if case.valuator == self._wallet.address:
-            return self._report(game, Stand.OURS)
-        if key in self._done:
-            return self._report(game, Stand.RIGHT)
+        if case.valuator == self._wallet.address or key in self._done:
+            ours = case.valuator == self._wallet.address
+            return self._report(game, Stand.OURS if ours else Stand.RIGHT)
+        demands = self._demands(game)
+        if demands.turn is Mover.VALUATOR:
+            return self._wait(game, demands)
         self._look(game)
-        if game.fault is None and game.missing is None:
-            self._done.add(key)
-            return self._report(game, Stand.RIGHT)
-        if game.fault is None:
-            return self._demand(game, case)
-        return self._prove(game, case, game.fault)
+        if game.fault is not None:
+            return self._prove(game, case, game.fault)
+        if game.missing is not None:
+            return self._demand(game, case, demands, game.missing.node)
+        self._done.add(key)
+        return self._report(game, Stand.RIGHT)
 
     def _look(self, game: _Game) -> None:
         """Find out who is right, unless that is known."""
         if game.fault is not None:
             return
-        context, folder = self._context, self._of(game.said)
+        context, folder, round_id = self._context, self._of(game.said), game.said.round_id
+        unserved = game.truth is not None and game.missing is not None
         try:
             if game.truth is None:
-                job = rounds.job(context, game.said.round_id)
+                job = rounds.job(context, round_id)
                 game.truth = checking.truth(job, context.ipfs, self._recompute, folder)
-            game.fault = checking.fault(game.truth, game.said, context.ipfs, folder)
-            game.missing = None
+            seen = shown.read(context, game.said) if unserved else None
+            game.fault = checking.fault(game.truth, game.said, context.ipfs, folder, seen)
         except NotServed as missing:
             if game.missing is None:
-                self._say(f"round {game.said.round_id}: not served: {missing}")
+                self._say(f"round {round_id}: {missing}")
             game.missing = missing
             return
+        game.missing = None
         if game.fault is not None:
-            self._say(f"round {game.said.round_id}: WRONG, fault {game.fault.code}")
+            self._say(f"round {round_id}: WRONG, fault {game.fault.code}")
 
     # ── Prove ───────────────────────────────────────────────────────────────────────────────────
 
@@ -210,8 +217,9 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
         hidden = witness(said, self._wallet.address, salt, fault)
         if not chain.announced_at(hidden):
             self._send(game, chain.announce(hidden))
-            return self._report(game, Stand.WRONG, "announced", sent=1)
+            return self._report(game, Stand.WRONG, "announced")
         self._send(game, chain.prove(said.round_id, said.valuation, salt, fault.as_tuple))
+        self._release(game)
         self._withdraw(game)
         return self._report(game, Stand.CONVICTED, f"fault {fault.code}")
 
@@ -232,39 +240,31 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
 
     # ── Demand ──────────────────────────────────────────────────────────────────────────────────
 
-    def _demand(self, game: _Game, case: Case) -> Report:
-        """Have what is not served shown on chain; convict who shows nothing."""
-        said, chain, me = game.said, self._context.valuations, self._wallet.address
-        demands = chain.demands_of(said.round_id, said.attempt, me)
-        now = self._now()
-        if demands.turn is Mover.VALUATOR:
-            if now < demands.deadline:
-                return self._report(game, Stand.UNSERVED, f"its turn until {demands.deadline}")
-            self._send(game, chain.convict_silent(said.round_id, me))
-            self._release(game)
-            self._withdraw(game)
-            return self._report(game, Stand.CONVICTED, "silent")
-        if demands.turn is Mover.NONE and now >= case.until:
+    def _demand(self, game: _Game, case: Case, demands: Demands, node: Node) -> Report:
+        """Have what is not served shown on chain."""
+        said, chain = game.said, self._context.valuations
+        if demands.turn is Mover.NONE and self._now() >= case.until:
             return self._report(game, Stand.LATE, "the window has passed")
-        node = self._target(game, demands)
-        if node is None:
-            return self._report(game, Stand.UNSERVED, "it shows what is demanded")
+        if node.part in (Part.DATA, Part.TEST) and demands.count >= _PROBES:
+            return self._report(game, Stand.UNSERVED, "whatever row is demanded, it is shown")
         bond = Wei(_BOND_MARGIN * chain.bond_needed())
-        self._send(game, chain.demand(said.round_id, said.valuation, node, bond=bond))
-        return self._report(game, Stand.UNSERVED, f"demanded {node.part.name.lower()}", sent=1)
+        call = chain.demand(said.round_id, said.valuation, node, bond=bond)
+        self._send(game, call)
+        return self._report(game, Stand.UNSERVED, call.label)
 
-    def _target(self, game: _Game, demands: Demands) -> Node | None:
-        """Return what to demand next."""
-        if demands.turn is not Mover.NONE:
-            return None
-        if game.truth is None:
-            return Node(Part.TEST, 0, 0, 0)
-        theirs, ours = game.said.valuation, game.truth.tables.valuation
-        parts = ((Part.ROWS, "rows"), (Part.SUMS, "sums"), (Part.ORDER, "order"))
-        for part, name in parts:
-            if getattr(theirs, name) != getattr(ours, name):
-                return Node(part, 0, 0, 0)
-        return Node(Part.ROWS, 0, 0, 0)
+    def _wait(self, game: _Game, demands: Demands) -> Report:
+        """It is the valuator's turn; convict it when that is over."""
+        if self._now() < demands.deadline:
+            return self._report(game, Stand.UNSERVED, f"its turn until {demands.deadline}")
+        me = self._wallet.address
+        self._send(game, self._context.valuations.convict_silent(game.said.round_id, me))
+        self._release(game)
+        self._withdraw(game)
+        return self._report(game, Stand.CONVICTED, "silent")
+
+    def _demands(self, game: _Game) -> Demands:
+        said, me = game.said, self._wallet.address
+        return self._context.valuations.demands_of(said.round_id, said.attempt, me)
 
     # ── After ───────────────────────────────────────────────────────────────────────────────────
 
@@ -273,14 +273,15 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
         games = [game for (known, _), game in self._games.items() if known == round_id]
         for game in games:
             self._release(game)
-        if games and case.attempt == games[-1].said.attempt and not case.published:
-            return self._report(games[-1], Stand.NONE, "it ended")
-        return Report(round_id, case.attempt, Stand.NONE)
+        sent = tuple(receipt for game in games for receipt in game.sent)
+        for game in games:
+            game.sent = []
+        return Report(round_id, case.attempt, Stand.NONE, transactions=sent)
 
     def _release(self, game: _Game) -> None:
         """Free the bond of our challenge once its valuation is convicted."""
         chain, said = self._context.valuations, game.said
-        demands = chain.demands_of(said.round_id, said.attempt, self._wallet.address)
+        demands = self._demands(game)
         case = chain.case_of(said.round_id)
         live = case.published and case.attempt == said.attempt
         if demands.turn is not Mover.NONE and not live:
@@ -297,10 +298,9 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
         self._log.info("sent", round_id=game.said.round_id, what=call.label)
         self._say(f"round {game.said.round_id}: {call.label}")
 
-    def _report(self, game: _Game, stand: Stand, note: str = "", *, sent: int = 0) -> Report:
-        done = tuple(game.sent)
-        if stand in (Stand.WRONG, Stand.UNSERVED):
-            done = done[len(done) - sent :]
+    def _report(self, game: _Game, stand: Stand, note: str = "") -> Report:
+        """Return how a round stands, with what was sent since the last report."""
+        done, game.sent = tuple(game.sent), []
         return Report(game.said.round_id, game.said.attempt, stand, note, game.fault, done)
 
     def _of(self, said: ValuationPublished) -> Path:

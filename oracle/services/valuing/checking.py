@@ -3,33 +3,45 @@
 ```
  rows from IPFS ─▶ our tables ─▶ same root? ─▶ right
                                     └─ no ─▶ their tables from IPFS ─┬─▶ a fault that can be proven
-                                                                     └─▶ not served: to be demanded
+                                        not served: from the chain, as far as it was shown ─┘
 ```
 Tables whose root is ours need not be served: we have them.
 """
 
 import os
+import secrets
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from oracle.chain.events import ValuationPublished
+from oracle.chain.valuation_game import Node
 from oracle.config import Settings
 from oracle.errors import DigestMismatch, TransientError, Unavailable
 from oracle.ipfs.port import CidUnresolved, Ipfs
 from oracle.services.valuing import rounds
+from oracle.services.valuing.shown import Shown
 from oracle.services.valuing.work import read_result, write_job
-from oracle.valuation import finder, reference, served, table_files
+from oracle.types import Part
+from oracle.valuation import finder, reference, served, sleuth, table_files
 from oracle.valuation.faults import Fault
 from oracle.valuation.jobs import DATA, ValueJob
-from oracle.valuation.rounds import RoundData
+from oracle.valuation.opened import OpenedTable, Unknown
+from oracle.valuation.rounds import RoundData, Valuation
 from oracle.valuation.tables import Table, Tables, build
+
+_PARTS = (Part.ORDER, Part.SUMS, Part.ROWS)
 
 
 class NotServed(TransientError):
-    """Nobody has the bytes behind something that the chain names; the chain can demand them."""
+    """Nobody has the bytes behind something that the chain names: `node` is to be demanded."""
+
+    def __init__(self, message: str, node: Node) -> None:
+        super().__init__(message, hint="the chain makes its valuator show them, or convicts it")
+        self.node = node
 
 
 @dataclass(frozen=True)
@@ -87,22 +99,51 @@ def truth(job: ValueJob, ipfs: Ipfs, recompute: Recompute, folder: Path) -> Trut
         NotServed: nobody has the rows of a contribution or the test set.
         Unavailable: IPFS is away, or the tables could not be computed.
     """
-    try:
-        data = served.fetch_round(ipfs, job, folder / DATA)
-    except (CidUnresolved, DigestMismatch) as error:
-        raise NotServed(str(error), hint="its valuator must be able to show them") from error
+    for number, source in enumerate((*job.sets, job.test)):
+        try:
+            served.fetch(ipfs, source, job.width, folder / DATA)
+        except (CidUnresolved, DigestMismatch) as error:
+            tests = number == len(job.sets)
+            part, number_ = (Part.TEST, 0) if tests else (Part.DATA, number)
+            leaf = secrets.randbelow(source.rows)  # any: who has them all can show it
+            node = Node(part, number_, (source.rows - 1).bit_length(), leaf)
+            raise NotServed(str(error), node) from error
+    data = served.fetch_round(ipfs, job, folder / DATA)
     return Truth(data, recompute(job, data, folder))
 
 
-def fault(known: Truth, said: ValuationPublished, ipfs: Ipfs, folder: Path) -> Fault | None:
+def fault(
+    known: Truth, said: ValuationPublished, ipfs: Ipfs, folder: Path, shown: Sequence[Shown] | None
+) -> Fault | None:
     """Return a fault of a published valuation, with its proof; None when it is right.
 
+    Args:
+        shown: what the chain was shown; None: look at what is served.
+
     Raises:
-        NotServed: it is wrong, and a table that shows where is not served.
+        NotServed: it is wrong, and what shows where is not served.
         Unavailable: IPFS is away.
     """
     if said.valuation_root == known.tables.valuation.root:
         return None
+    given = rounds.valuation(said.valuation)
+    if shown is None:
+        try:
+            tables = _served(known, said, ipfs, folder / "theirs")
+        except (CidUnresolved, DigestMismatch):
+            shown = ()
+        else:
+            return finder.find(known.data, tables, known.tables)
+    order, sums, rows = (_opened(part, known, given, shown) for part in _PARTS)
+    try:
+        return sleuth.find(known.data, Tables(order, sums, rows, said.values), known.tables)
+    except Unknown as unknown:
+        node = Node(unknown.part, 0, unknown.level, unknown.index)
+        raise NotServed(f"its tables are not served ({unknown})", node) from unknown
+
+
+def _served(known: Truth, said: ValuationPublished, ipfs: Ipfs, folder: Path) -> Tables:
+    """Return their tables: ours where roots are the same, else what is served."""
     given = rounds.valuation(said.valuation)
     shapes = table_files.shapes(given)
 
@@ -110,11 +151,22 @@ def fault(known: Truth, said: ValuationPublished, ipfs: Ipfs, folder: Path) -> F
         ours: Table = getattr(known.tables, name)
         if ours.root == getattr(given, name) and ours.entries.shape == shapes[name]:
             return ours
-        try:
-            index = table_files.fetch_index(ipfs, said.cid)
-            return table_files.fetch(ipfs, index, name, given, folder / "theirs")
-        except (CidUnresolved, DigestMismatch) as error:
-            raise NotServed(f"table {name}: {error}") from error
+        index = table_files.fetch_index(ipfs, said.cid)
+        return table_files.fetch(ipfs, index, name, given, folder)
 
     order, sums, rows = (table(name) for name in table_files.NAMES)
-    return finder.find(known.data, Tables(order, sums, rows, said.values), known.tables)
+    return Tables(order, sums, rows, said.values)
+
+
+def _opened(part: Part, known: Truth, given: Valuation, shown: Sequence[Shown]) -> Table:
+    """Return one of their tables as far as the chain was shown it."""
+    name = part.name.lower()
+    ours: Table = getattr(known.tables, name)
+    root, shape = getattr(given, name), table_files.shapes(given)[name]
+    if ours.root == root and ours.entries.shape == shape:
+        return ours
+    table = OpenedTable(part, ours, root, shape)
+    for one in shown:
+        if one.node.part is part:
+            one.tell(table)
+    return table
