@@ -1,15 +1,13 @@
 """`tallystick data …`: bring data to a model, see what it was worth, and be paid for it."""
 
-import importlib
 import signal
 import threading
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from oracle.cli import data_round, data_standing, options, output
+from oracle.cli import data_challenge, data_round, data_standing, options, output
 from oracle.cli.data_round import Index, Round
 from oracle.cli.model import Model
 from oracle.cli.session import Session, command
@@ -53,8 +51,7 @@ def register(app: typer.Typer) -> None:
     command(group, "schema", example="tallystick data schema mine.csv --label digit")(_schema)
     command(group, "verify", example="tallystick data verify digits")(_verify)
     data_round.register(group)
-    if find_spec("oracle.cli.data_challenge") is not None:  # `challenge`, over services/valuing
-        importlib.import_module("oracle.cli.data_challenge").register(group)
+    data_challenge.register(group)
 
 
 def _submit(

@@ -1,0 +1,102 @@
+"""`tallystick data challenge …`: compute values again, convict who published others."""
+
+import signal
+import threading
+from typing import Annotated, Any
+
+import typer
+
+from oracle import logs
+from oracle.cli import output
+from oracle.cli.session import Session, command
+from oracle.errors import ConfigInvalid
+from oracle.services.valuing import checking
+from oracle.services.valuing.challenger import Report, Stand, ValuationChallenger
+from oracle.valuation.faults import Code
+
+WRONG = 3  # exit code
+PAUSE = 0.5  # seconds between two looks
+
+_SAID = {
+    Stand.NONE: "no valuation is open",
+    Stand.RIGHT: "right: computed again, it is the same",
+    Stand.OURS: "this wallet's own",
+    Stand.WRONG: "WRONG: a conviction is under way",
+    Stand.UNSERVED: "not served: its valuator has to show it on chain",
+    Stand.CONVICTED: "its valuator is convicted",
+    Stand.LATE: "wrong, and the challenge window has passed",
+}
+
+
+def register(group: typer.Typer) -> None:
+    """Add the command to the group `data`."""
+    command(
+        group, "challenge", key=True,
+        example="tallystick data challenge 1 --key carol\n"
+        "tallystick data challenge --watch --key carol --password-file carol.pw",
+    )(_challenge)  # fmt: skip
+
+
+def _challenge(
+    session: Session,
+    round_id: Annotated[
+        int | None, typer.Argument(metavar="[ROUND]", min=1, help="Else all, with --watch.")
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look at every round until stopped.")
+    ] = False,
+) -> None:
+    """Compute a round again; when its valuation is false, prove where, or convict for silence.
+
+    Exits with 3 when it is false and its valuator was not convicted: too late, or interrupted
+    (again with the same --key it goes on where it was).
+    """
+    if (round_id is None) is not watch:
+        raise ConfigInvalid("name a round, or say --watch", hint="tallystick data challenge 1")
+    context, wallet = session.context, session.wallet
+    logs.configure(session.settings, role="challenger")
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    folder = session.settings.home / "challengers" / wallet.address / "valuations"
+    recompute = checking.Recomputer(session.settings)
+
+    def pause() -> None:
+        stopped.wait(PAUSE)
+
+    with ValuationChallenger(context, wallet, recompute, folder, session.note) as challenger:
+        if round_id is None:
+            session.note(f"{wallet.address} computes again what is published")
+            challenger.run(stopped.is_set, pause)
+            session.show({"stopped": True}, "stopped")
+            return
+        report = challenger.settle(round_id, stopped.is_set, pause)
+    session.show(_document(report), _facts(report))
+    if report.stand in (Stand.WRONG, Stand.UNSERVED, Stand.LATE):
+        raise typer.Exit(WRONG)
+
+
+def _document(report: Report) -> dict[str, Any]:
+    return {
+        "round_id": report.round_id,
+        "attempt": report.attempt,
+        "stand": report.stand.value,
+        "note": report.note,
+        "fault": Code(report.fault.code).name if report.fault else None,
+        "transactions": [
+            {"hash": "0x" + r.tx_hash.hex(), "block": r.block_number, "gas": r.gas_used}
+            for r in report.transactions
+        ],
+    }
+
+
+def _facts(report: Report) -> Any:
+    rows = [("round", report.round_id), ("valuation", _SAID[report.stand])]
+    if report.fault is not None:
+        code = Code(report.fault.code)
+        rows.append(("fault", f"{code.value}: {code.name.lower().replace('_', ' ')}"))
+    if report.note:
+        rows.append(("note", report.note))
+    for sent in report.transactions:
+        rows.append(("transaction", f"0x{sent.tx_hash.hex()}, {sent.gas_used:,} gas"))
+    return output.facts(rows)
