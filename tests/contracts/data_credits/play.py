@@ -209,11 +209,14 @@ class Data:
         self.do(BOB, "number", self.round_id, 1_000)
 
     # ── Revenue ─────────────────────────────────────────────────────────────────────────────────
-    def sell(self, amount: int) -> None:
-        """Sell an answer; `amount` of its fee is the data share, which the market holds now."""
+    def sell(self, amount: int, bps: int = DATA_BPS) -> None:
+        """Sell an answer; `amount` of its fee is the data share, which the market holds now.
+
+        With another share the fee is the same.
+        """
         call, lane = self.world.call, self.requests
         fee = amount * 10_000 // DATA_BPS
-        call(OWNER, "ModelRegistry", "setTerms", 1, 1, fee, 0, DATA_BPS, 1, 1)
+        call(OWNER, "ModelRegistry", "setTerms", 1, 1, fee, 0, bps, 1, 1)
         call(USER, "TestDollar", "faucet", USER, fee)
         call(USER, "InferenceMarket", "deposit", USER, fee)
         order = (1, 1, 0, CID, ZERO32, ZERO32, fee, 50, 100, OPERATOR, ZERO, 0, ZERO32)

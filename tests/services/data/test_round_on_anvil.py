@@ -75,6 +75,10 @@ def test_claim__after_answers__pays_the_share_once(data: Data, valued: int) -> N
     assert paid == done.revenue + done.deposits
     with pytest.raises(NothingOwed):
         standing.claim(context, world.operator, 1)
+    data.sell(1)
+    collected, claimed = standing.claim(context, world.operator, 1).transactions
+    assert claimed.gas_used <= 70_000  # not the first
+    assert collected.gas_used <= 90_000
     with pytest.raises(NothingOwed):
         standing.claim(context, world.requester, 1)
 
