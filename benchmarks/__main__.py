@@ -23,6 +23,7 @@ BENCHMARKS = (
     "ipfs",
     "latency",
     "throughput",
+    "rest",
     "exact_speed",
     "exact_delivery",
     "valuation",

@@ -87,6 +87,9 @@ class OutboxStore(Protocol):
     def put(self, entry: Entry) -> None:
         """Replace the entry of this id. Live entries have different nonces."""
 
+    def put_all(self, entries: Sequence[Entry]) -> None:
+        """Replace several entries, all or none."""
+
 
 class MemoryOutbox:
     """An outbox that a restart loses: for tests and for scripts that need no more."""
@@ -122,3 +125,8 @@ class MemoryOutbox:
             if entry.nonce in taken:
                 raise ValueError(f"two live transactions with nonce {entry.nonce}")
         self.entries[entry.id] = replace(entry)
+
+    def put_all(self, entries: Sequence[Entry]) -> None:
+        """Replace several entries."""
+        for entry in entries:
+            self.put(entry)

@@ -44,27 +44,21 @@ class SqlOutbox:
         Raises:
             ValueError: another live entry has this nonce, or one of its requests.
         """
+        self.put_all([entry])
+
+    def put_all(self, entries: Sequence[Entry]) -> None:
+        """Replace several entries in one commit.
+
+        Raises:
+            ValueError: as `put`; none was replaced.
+        """
         try:
             with self._store.begin() as tx:
-                tx.session.execute(
-                    update(OutboxRow).where(OutboxRow.id == entry.id).values(_row_of(entry))
-                )
-                tx.session.execute(
-                    update(OutboxItemRow)
-                    .where(OutboxItemRow.outbox_id == entry.id)
-                    .values(live=entry.live)
-                )
-                tx.session.execute(delete(OutboxRawRow).where(OutboxRawRow.outbox_id == entry.id))
-                raws = [
-                    {"outbox_id": entry.id, "position": position, "raw": raw}
-                    for position, raw in enumerate(entry.raws)
-                ]
-                if raws:
-                    tx.session.execute(insert(OutboxRawRow), raws)
+                for entry in entries:
+                    _replace(tx, entry)
         except IntegrityError as error:
-            raise ValueError(
-                f"transaction {entry.id} (nonce {entry.nonce}) collides with a live one"
-            ) from error
+            named = ", ".join(f"{entry.id} (nonce {entry.nonce})" for entry in entries)
+            raise ValueError(f"transaction {named} collides with a live one") from error
 
     def of(self, request_id: RequestId) -> list[Entry]:
         """Return every entry that served a request, by id; for a person who asks what happened."""
@@ -73,8 +67,28 @@ class SqlOutbox:
             return _entries(tx, OutboxRow.id.in_(ids))
 
 
-def add_in(tx: Transaction, kind: str, request_ids: Sequence[RequestId], call: Call) -> Entry:
-    """Keep a new intent in a transaction that does more than that (see `SqlOutbox.add`)."""
+def _replace(tx: Transaction, entry: Entry) -> None:
+    tx.session.execute(update(OutboxRow).where(OutboxRow.id == entry.id).values(_row_of(entry)))
+    tx.session.execute(
+        update(OutboxItemRow).where(OutboxItemRow.outbox_id == entry.id).values(live=entry.live)
+    )
+    tx.session.execute(delete(OutboxRawRow).where(OutboxRawRow.outbox_id == entry.id))
+    raws = [
+        {"outbox_id": entry.id, "position": position, "raw": raw}
+        for position, raw in enumerate(entry.raws)
+    ]
+    if raws:
+        tx.session.execute(insert(OutboxRawRow), raws)
+
+
+def add_in(
+    tx: Transaction, kind: str, request_ids: Sequence[RequestId], call: Call, gas: int = 0
+) -> Entry:
+    """Keep a new intent in a transaction that does more than that (see `SqlOutbox.add`).
+
+    Args:
+        gas: limit that was estimated a moment ago; 0 = not yet.
+    """
     entry = Entry(
         id=0,
         kind=kind,
@@ -83,6 +97,7 @@ def add_in(tx: Transaction, kind: str, request_ids: Sequence[RequestId], call: C
         data=call.data,
         value=call.value,
         label=call.label,
+        gas=gas,
     )
     if pending := _pending(tx, kind, request_ids):
         raise AlreadyPending(pending)

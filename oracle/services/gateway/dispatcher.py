@@ -12,10 +12,10 @@ from typing import Any
 
 import structlog
 
+from oracle.chain.batch_sender import BatchSender
 from oracle.chain.events import Requested
 from oracle.chain.outbox import Entry, EntryState
 from oracle.chain.rpc import Node, RpcError
-from oracle.chain.sender import Sender
 from oracle.chain.transactions import Receipt, hash_of, parse_receipt
 from oracle.errors import TallystickError
 from oracle.services.gateway.bell import Bell
@@ -46,7 +46,7 @@ class Dispatcher:
     def __init__(
         self,
         rpc: Node,
-        sender: Sender,
+        sender: BatchSender,
         store: Store,
         bell: Bell,
         freed: Callable[[int], None],
@@ -107,7 +107,8 @@ class Dispatcher:
 
     def step(self) -> None:
         """Bring every transaction one step on, and settle the tickets of those that ended."""
-        self._conclude([entry for entry in self._sender.step() if entry.kind == KIND])
+        done = self._sender.step_with_receipts()
+        self._conclude([(e, receipt) for e, receipt in done if e.kind == KIND])
 
     def _recover(self) -> None:
         """Settle tickets whose transaction ended without our noticing."""
@@ -116,12 +117,20 @@ class Dispatcher:
         for ticket in waiting:
             entries = self._outbox.of(ticket.id)
             if entries and not any(entry.live for entry in entries):
-                self._conclude([entries[-1]])
+                self._conclude([(entries[-1], None)])
 
-    def _conclude(self, entries: Sequence[Entry]) -> None:
-        if not entries:
+    def _conclude(self, done: Sequence[tuple[Entry, Receipt | None]]) -> None:
+        if not done:
             return
-        found = self._requests([e for e in entries if e.state is EntryState.MINED])
+        entries = [entry for entry, _ in done]
+        found = {
+            entry.id: (receipt.one(Requested).request_id, receipt.block_number)
+            for entry, receipt in done
+            if receipt is not None
+        }
+        missing = [e for e in entries if e.state is EntryState.MINED and e.id not in found]
+        if missing:
+            found |= self._requests(missing)
         outcomes: dict[RequestId, Outcome] = {}
         lanes: list[int | None] = []
         with self._store.begin() as tx:

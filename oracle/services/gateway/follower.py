@@ -42,7 +42,7 @@ class Follower:
         Args:
             freed: is told of requests that are over.
             start: first block to read.
-            interval: seconds between two looks; a fifth of that while somebody waits.
+            interval: seconds between two looks; a quarter of that while somebody waits.
             depth: blocks below the head that count as final.
         """
         self._context = context
@@ -95,7 +95,7 @@ class Follower:
         )
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._interval / (5 if self._bell.waiting else 1)):
+        while not self._stopping.wait(self._interval / (4 if self._bell.waiting else 1)):
             try:
                 self.look()
                 self.troubled = False

@@ -14,9 +14,9 @@ from typing import TypeVar
 
 from eth_account.signers.local import LocalAccount
 
+from oracle.chain.batch_sender import BatchSender
 from oracle.chain.events import Delivered, Requested
 from oracle.chain.rpc import quantity
-from oracle.chain.sender import Sender
 from oracle.config import Settings
 from oracle.errors import DigestMismatch, NotFound, PermanentError, TransientError
 from oracle.protocol.cid import raw_cid
@@ -99,7 +99,7 @@ class Gateway:
         with store.read() as tx:
             open_tickets = tx.open_tickets()
         self._lanes = Lanes(t.lane for t in open_tickets if t.lane is not None)
-        self.sender = Sender(
+        self.sender = BatchSender(
             context.rpc,
             account,
             SqlOutbox(store),
@@ -113,21 +113,21 @@ class Gateway:
             store,
             self.bell,
             self._lanes.free,
-            busy=settings.poll_interval / 10,
+            busy=settings.poll_interval / 3,
         )
         self.sponsor = Sponsor(
             context,
             self.address,
             store,
             self._lanes,
-            simulate=self.sender.simulate,
+            simulate=self.sender.gas_of,
             accepted=self.dispatcher.wake,
             clock=clock,
         )
         self.relay = Relay(
             context,
             store,
-            simulate=self.sender.simulate,
+            simulate=self.sender.gas_of,
             accepted=self.dispatcher.wake,
             clock=clock,
         )

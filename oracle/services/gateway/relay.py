@@ -43,7 +43,7 @@ class Relay:
         context: Context,
         store: Store,
         *,
-        simulate: Callable[[Call], None],
+        simulate: Callable[[Call], int],
         accepted: Callable[[], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -106,7 +106,7 @@ class Relay:
         if pending:
             return pending[0]
         call = self._context.market.request_for(requester, order, nonce, deadline, signature)
-        self._simulate(call)
+        gas = self._simulate(call)
         ticket = Ticket(
             id=RequestId(secrets.token_bytes(32)),
             key_id=None,
@@ -120,7 +120,7 @@ class Relay:
         )
         with self._store.begin() as tx:
             tx.add_ticket(ticket)
-            add_in(tx, KIND, [ticket.id], call)
+            add_in(tx, KIND, [ticket.id], call, gas)
         self._accepted()
         return ticket
 

@@ -87,7 +87,7 @@ class Sponsor:
         store: Store,
         lanes: Lanes,
         *,
-        simulate: Callable[[Call], None],
+        simulate: Callable[[Call], int],
         accepted: Callable[[], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -95,7 +95,7 @@ class Sponsor:
 
         Args:
             account: whose prepaid balance pays.
-            simulate: raises the ContractError that a call would meet.
+            simulate: returns a call's gas, or raises the ContractError that it would meet.
             accepted: is told when there is something to send.
         """
         self._context = context
@@ -138,7 +138,7 @@ class Sponsor:
         if question.prepared.locator not in (bytes(32), published.sha256):
             raise DigestMismatch("the IPFS node names another digest for the input")
         order = self._order(question)
-        call, lane = self._possible(order)
+        call, lane, gas = self._possible(order)
         ticket = Ticket(
             id=RequestId(secrets.token_bytes(32)),
             key_id=key.id,
@@ -151,7 +151,7 @@ class Sponsor:
             created_at=self._clock(),
         )
         try:
-            kept = self._commit(key, question, ticket, call)
+            kept = self._commit(key, question, ticket, call, gas)
         except BaseException:
             self._lanes.free(lane)
             raise
@@ -161,7 +161,9 @@ class Sponsor:
         self._accepted()
         return ticket
 
-    def _commit(self, key: ApiKey, question: Question, ticket: Ticket, call: Call) -> Ticket:
+    def _commit(
+        self, key: ApiKey, question: Question, ticket: Ticket, call: Call, gas: int
+    ) -> Ticket:
         with self._store.begin() as tx:
             if question.idempotency is not None:
                 known = tx.ticket_for(key.id, question.idempotency)
@@ -169,7 +171,7 @@ class Sponsor:
                     return _same(known, question)
             tx.charge(key.id, ticket.fee)
             tx.add_ticket(ticket)
-            add_in(tx, KIND, [ticket.id], call)
+            add_in(tx, KIND, [ticket.id], call, gas)
         return ticket
 
     def _order(self, question: Question) -> Order:
@@ -187,13 +189,13 @@ class Sponsor:
             operator=listing.operator,
         )
 
-    def _possible(self, order: Order) -> tuple[Call, int]:
-        """Return the call on a lane that is free, and the lane."""
+    def _possible(self, order: Order) -> tuple[Call, int, int]:
+        """Return the call on a lane that is free, the lane, and the call's gas."""
         for _ in range(_LANES):
             lane = self._lanes.take()
             call = self._context.market.request(replace(order, lane=lane))
             try:
-                self._simulate(call)
+                gas = self._simulate(call)
             except ContractError as error:
                 if error.name == "LaneBusy":  # taken before our store began: it is left alone
                     continue
@@ -202,7 +204,7 @@ class Sponsor:
             except BaseException:
                 self._lanes.free(lane)
                 raise
-            return call, lane
+            return call, lane, gas
         raise TransientError(
             f"the account {self._account} is used by somebody else as well",
             hint="give the gateway an account of its own",
