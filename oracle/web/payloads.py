@@ -1,6 +1,8 @@
 """What the page's modules are sent and send back, as JSON. Pure."""
 
 import json
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from oracle.errors import InputInvalid
@@ -50,12 +52,24 @@ def read_params(text: str) -> dict[str, float]:
 def seen(prepared: Prepared, manifest: Manifest) -> dict[str, Any]:
     """Return an input as the model will see it."""
     arrays = form.of(manifest).decode_inputs(prepared.data)
+    shapes = {spec.name: spec.shape for spec in manifest.inputs}
     return {
         "digest": "0x" + prepared.root.hex(),
         "bytes": len(prepared.data),
         "texts": prepared.texts,
-        "tensors": [numbers(name, array) for name, array in arrays.items()],
+        "tensors": [
+            numbers(name, as_given(array, shapes[name])) for name, array in arrays.items()
+        ],
     }
+
+
+def as_given(array: Array, shape: Sequence[int | None]) -> Array:
+    """Return an exact version's matrix in the shape that people gave; others are as they are."""
+    if array.ndim == len(shape) or None in shape or array.size != math.prod(n or 1 for n in shape):
+        return array
+    if array.ndim == 3 and len(shape) == 4 and array.shape[2] == shape[1]:  # pixels × colours
+        array = array.transpose(0, 2, 1)
+    return array.reshape([n or 1 for n in shape])
 
 
 def numbers(name: str, array: Array) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def test_verify__honest_server__fits(visit: Visit) -> None:
         page.click("#verify-button")
         expect(page.locator("#verify-result")).to_have_class("result good")
         expect(page.locator(".stick.fits")).to_have_count(2)
-        assert "All 2 versions fit" in page.inner_text("#verify-result")
+        assert "whole history fits (versions: 2)" in page.inner_text("#verify-result")
 
 
 @pytest.mark.parametrize("tampered", ["head", "manifest", "file", "hidden version"])
@@ -135,6 +135,8 @@ def test_verify__tampered_answer_of_the_server__is_found_and_named(
         page.click("#verify-button")
         expect(page.locator("#verify-result")).to_have_class("result bad")
         said = page.inner_text("#verify-result")
+        if tampered in ("manifest", "file"):
+            expect(page.locator("[data-version='1'] .stick.differs")).to_be_visible()
     wanted = {"head": "another version 1", "manifest": "manifest of version 1",
               "file": "digits.safetensors", "hidden version": "2 versions"}  # fmt: skip
     assert wanted[tampered] in said

@@ -26,8 +26,9 @@ export async function block(digest) {
   return answer.ok ? new Uint8Array(await answer.arrayBuffer()) : null;
 }
 
-/** Return a raw block's bytes and whether they are those of its digest. */
+/** Return a raw block's bytes, what they hash to, and whether that is the digest asked for. */
 export async function checkedBlock(digest) {
   const bytes = await block(digest);
-  return { bytes, fits: bytes !== null && (await sha256(bytes)) === digest };
+  const found = bytes === null ? null : await sha256(bytes);
+  return { bytes, found, fits: found === digest };
 }

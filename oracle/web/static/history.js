@@ -6,7 +6,7 @@ import { calldata, concat, keccakHex, sha256, topicOf, word, words, ZERO32 } fro
 const PUBLISHED = topicOf("VersionPublished(uint256,uint32,address,bytes32,bytes32,bytes32,bytes32,uint8,uint64,uint40)");
 const WEIGHTS = /\.(safetensors|pt2|onnx)$/;
 
-/** The first thing that does not fit, and the version it belongs to. */
+/** The first thing that does not fit, its version, and the head that the bytes would make of it. */
 export class Mismatch extends Error {
   constructor(version, message, computed = null) { super(message); this.version = version; this.computed = computed; }
 }
@@ -60,14 +60,15 @@ export async function verify(modelId, shown, withFiles, report, done) {
 
 async function checkBytes(modelId, record, withFiles, seen, report) {
   const { version } = record;
-  const { bytes, fits } = await checkedBlock(record.manifest);
+  const { bytes, found, fits } = await checkedBlock(record.manifest);
   if (bytes === null) throw new Mismatch(version, t("verify.missing", { what: `${t("verify.manifest")} (${version})` }));
-  if (!fits) throw new Mismatch(version, t("verify.manifestBad", { version }));
+  if (!fits) throw new Mismatch(version, t("verify.manifestBad", { version }), headOf(modelId, { ...record, manifest: found }));
   report(version, t("verify.manifest"));
   let total = bytes.length;
   const manifest = JSON.parse(new TextDecoder().decode(bytes));
   if (manifest.exact === null) {
-    if ((await weightsRoot(manifest)) !== record.root) throw new Mismatch(version, t("verify.rootBad", { version }));
+    const root = await weightsRoot(manifest);
+    if (root !== record.root) throw new Mismatch(version, t("verify.rootBad", { version }), headOf(modelId, { ...record, root }));
     report(version, t("verify.root"));
   } else {
     report(version, t("verify.program"), "note");
@@ -79,7 +80,11 @@ async function checkBytes(modelId, record, withFiles, seen, report) {
     const answer = await fetch(place, { credentials: "omit" });
     const data = answer.ok ? new Uint8Array(await answer.arrayBuffer()) : null;
     if (data === null) throw new Mismatch(version, answer.status === 502 ? t("verify.fileBad", { path: file.path, version }) : t("verify.missing", { what: file.path }));
-    if (data.length !== file.size || (await sha256(data)) !== file.sha256) throw new Mismatch(version, t("verify.fileBad", { path: file.path, version }));
+    const sha = await sha256(data);
+    if (data.length !== file.size || sha !== file.sha256) {
+      const files = manifest.files.map((f) => (f === file ? { ...f, sha256: sha, size: data.length } : f));
+      throw new Mismatch(version, t("verify.fileBad", { path: file.path, version }), headOf(modelId, { ...record, root: await weightsRoot({ files }) }));
+    }
     report(version, `${file.path}, ${size(data.length)}`);
     seen.add(file.sha256);
     total += data.length;
