@@ -277,4 +277,5 @@ def _forget_old_chain(home: Path) -> None:
     for folder in (*(home / "operators").glob("*"), home / "gateway"):
         for file in folder.glob("store.db*"):
             file.unlink()
-    shutil.rmtree(home / "logs", ignore_errors=True)
+    for folder in ("logs", "data"):  # of a round that no chain has any more
+        shutil.rmtree(home / folder, ignore_errors=True)
