@@ -219,6 +219,8 @@ def test_up__again__keeps_keys_and_begins_a_new_chain(tmp_path: Path) -> None:
     for _ in range(2):
         process, _network = start(tmp_path, "--operators", "none")
         seen.append(((tmp_path / "keys" / "owner.json").read_text(), Settings.load({}, tmp_path)))
+        assert not (tmp_path / "data").exists()
+        (tmp_path / "data").mkdir()  # secrets of this chain's rounds
         process.terminate()
         process.wait(PATIENCE)
     assert seen[0][0] == seen[1][0]

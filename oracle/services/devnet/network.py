@@ -277,5 +277,5 @@ def _forget_old_chain(home: Path) -> None:
     for folder in (*(home / "operators").glob("*"), home / "gateway"):
         for file in folder.glob("store.db*"):
             file.unlink()
-    for folder in ("logs", "data"):  # of a round that no chain has any more
-        shutil.rmtree(home / folder, ignore_errors=True)
+    for name in ("logs", "data"):  # of rounds that no chain has any more
+        shutil.rmtree(home / name, ignore_errors=True)
