@@ -1,0 +1,143 @@
+"""`tallystick valuator run` and `data challenge` with real processes: key, worker, queue, IPFS."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from oracle.chain.data_credits import RoundStage
+from oracle.cli import main
+from oracle.services.devnet import background
+from oracle.services.devnet.network import Devnet, Plan, running
+from oracle.services.valuing.valuator import Valuator
+from tests.services.conftest import DESCRIPTION, World
+from tests.services.valuing.play import Round
+from tests.valuation import rounds
+from worker import faults
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+
+PATIENCE = 60.0  # seconds
+SEEDS = iter(range(1, 9))  # a model takes no data set twice
+Call = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devnet]:
+    home = tmp_path_factory.mktemp("home")
+    plan = Plan(home, operators=(), people=("vera", "victor", "carol"))
+    with running(plan, environ={"PATH": os.environ["PATH"]}) as devnet:
+        yield devnet
+
+
+@pytest.fixture
+def tallystick(
+    network: Devnet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Call:
+    """Return a function that runs a command line and gives back its JSON document."""
+    for name in list(os.environ):
+        if name.startswith("TALLYSTICK_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("TALLYSTICK_HOME", str(network.plan.home))
+    monkeypatch.setenv("TALLYSTICK_PASSWORD_FILE", str(network.plan.home / "password"))
+
+    def call(*words: object, code: int = 0) -> Any:
+        capsys.readouterr()  # what a valuator in this process logged
+        returned = main([*map(str, words), "--json"])
+        captured = capsys.readouterr()
+        assert returned == code, captured
+        return json.loads(captured.out)
+
+    return call
+
+
+@pytest.fixture
+def round_(network: Devnet, tmp_path: Path) -> Round:
+    """A sealed round of a new model."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.json").write_text(json.dumps(DESCRIPTION))
+    (folder / "model.onnx").write_bytes(b"weights")
+    owner = network.wallet("owner")
+    context: Any = network.context
+    world = World(context, context.ipfs, owner, owner, owner, owner, folder)
+    held = rounds.small(next(SEEDS), test_rows=20)
+    held = replace(held, sets=held.sets[:-1])  # the last is the same of every seed
+    return Round(world, held, tmp_path / "files").seal()
+
+
+def valuator_run(home: Path) -> "subprocess.Popen[str]":
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("TALLYSTICK_")}
+    given = ("valuator", "run", "--key", "vera", "--home", home)
+    password = ("--password-file", home / "password")
+    return subprocess.Popen(
+        [*background.command(), *map(str, (*given, *password))],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=environ,
+    )  # fmt: skip
+
+
+def until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_run__killed_in_the_middle__settled_by_the_next_and_the_worker_has_no_key(
+    network: Devnet, tallystick: Call, round_: Round
+) -> None:
+    chain, home = network.context.valuations, network.plan.home
+    assert tallystick("valuator", "stake", "50", "--key", "vera", "--yes")["free"] == "50.00"
+    first = valuator_run(home)
+    until(lambda: chain.case_of(round_.id).valuator == network.accounts["vera"])
+    children = psutil.Process(first.pid).children(recursive=True)
+    worker = next(child for child in children if "value" in child.cmdline())
+    environ = worker.environ()
+    assert not environ["TALLYSTICK_KEY"]
+    assert not environ["TALLYSTICK_PASSWORD_FILE"]
+    first.kill()
+    first.wait()
+    psutil.wait_procs(children, timeout=5)
+
+    second = valuator_run(home)
+    until(lambda: chain.case_of(round_.id).published)
+    round_.world.pass_time(chain.config().challenge_window)
+    until(lambda: network.context.credits.round_of(round_.id).stage is RoundStage.SETTLED)
+    until(lambda: not network.context.credits.balance_of(network.accounts["vera"]))
+    second.send_signal(signal.SIGTERM)
+
+    printed, _ = second.communicate(timeout=30)
+    assert second.returncode == 0, printed
+    found = tallystick("valuator", "status", "vera")
+    assert (found["published"], found["settled"]) == ([round_.id], [round_.id])
+    assert tallystick("valuator", "unstake", "50", "--key", "vera", "--yes")["staked"] == "0.00"
+
+
+def test_challenge__false_valuation__convicted_by_one_command(
+    network: Devnet, tallystick: Call, round_: Round
+) -> None:
+    tallystick("valuator", "stake", "50", "--key", "victor", "--yes")
+    jobs, _ = round_.jobs("victor", wanted=frozenset({faults.FALSE_VALUE}))
+    with Valuator(network.context, network.wallet("victor"), jobs, round_.folder) as liar:
+        while liar.cycle():
+            pass
+
+    found = tallystick("data", "challenge", round_.id, "--key", "carol")
+
+    assert (found["stand"], found["fault"]) == ("convicted", "RUNNING_SUM")
+    assert len(found["transactions"]) == 3  # announced, proven, the reward withdrawn
+    assert tallystick("data", "challenge", round_.id, "--key", "carol")["stand"] == "none"
+    assert tallystick("valuator", "status", "victor")["convicted"] == [round_.id]
+
+
+def test_challenge__neither_round_nor_watch__says_so(network: Devnet, tallystick: Call) -> None:
+    assert tallystick("data", "challenge", "--key", "carol", code=78)["error"] == "ConfigInvalid"
