@@ -95,20 +95,23 @@ def test_build__left_early__ends_its_process(tmp_path: Path) -> None:
 
 
 def books(**holdings: int) -> Books:
-    held = {name: Holding(Amount(value), Amount(1), Amount(2)) for name, value in holdings.items()}
+    held = {
+        name: Holding(Amount(value), Amount(1), Amount(2), Amount(4))
+        for name, value in holdings.items()
+    }
     total = sum(h.total for h in held.values())
-    return Books(1, held, Amount(5), Amount(6), Amount(7), Amount(total + 18))
+    return Books(1, held, Amount(5), Amount(3), Amount(6), Amount(7), Amount(total + 21))
 
 
 @pytest.mark.parametrize(("after", "equal"), [(100, True), (101, False)])
 def test_tabulate__sums__are_equal_only_when_every_unit_is_there(after: int, equal: bool) -> None:
     before = books(owner=100)
-    assert before.sum == 121 == before.supply
+    assert before.sum == 128 == before.supply
     assert tabulate(before, books(owner=after))["equal"] is equal
 
 
 def test_tabulate__supply_is_not_the_sum__is_not_equal() -> None:
-    lost = Books(1, {}, Amount(0), Amount(0), Amount(0), Amount(1))
+    lost = Books(1, {}, Amount(0), Amount(0), Amount(0), Amount(0), Amount(1))
     assert tabulate(lost, lost)["equal"] is False
 
 
