@@ -112,10 +112,12 @@ class Signed:
             commitment, signature = (
                 bytes.fromhex(body[name].removeprefix("0x")) for name in ("commitment", "signature")
             )
+            if len(commitment) != 32:
+                raise ValueError(f"a commitment of {len(commitment)} bytes")
             submission = Submission(
                 parse_address(body["owner"]),
                 int(body["round_id"]),
-                Bytes32(commitment.rjust(32, b"\0")[:32]),
+                Bytes32(commitment),
                 int(body["endorser_bps"]),
                 Timestamp(int(body["deadline"])),
             )

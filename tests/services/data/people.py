@@ -15,7 +15,7 @@ from oracle.chain.wallet import Wallet
 from oracle.protocol.training import TrainingData
 from oracle.services import inference, quoting, requests, wallets
 from oracle.services.context import Context
-from oracle.services.data import advancing, contributions, rounds
+from oracle.services.data import advancing, contributions, listing, rounds
 from oracle.services.data.advancing import Advanced
 from oracle.services.data.contributions import Brought
 from oracle.services.data.rounds import Plan
@@ -140,6 +140,19 @@ class Data:
             ids.append(asked.request_id)
         world.pass_time(61)
         requests.finalize(context, world.stranger, ids)
+
+    def told_as_held(self, round_id: int) -> bool:
+        """Tell whether the fold of events is what the contract holds."""
+        credits = self.context.credits
+        listed = listing.list_contributions(self.context, round_id)
+        assert len(listed) == credits.round_of(round_id).contributions
+        for one in listed:
+            held = credits.contribution_of(round_id, one.index)
+            assert (one.status, one.owner, one.deposit) == (held.status, held.owner, held.deposit)
+            assert one.endorser_bps == held.endorser_bps
+            assert held.digest == (one.data_root or one.commitment)
+            assert one.endorsed == credits.endorsed_of(round_id, one.index)
+        return True
 
     # ── A valuator ──────────────────────────────────────────────────────────────────────────────
     def tables(self, round_id: int) -> Tables:

@@ -220,6 +220,7 @@ def test_reveal__same_rows_by_a_later_account__the_first_committed_wins(
     assert mine.status is ContributionStatus.REVEALED
     assert stolen.status is ContributionStatus.DISPLACED
     assert mine.index == first.index
+    assert data.told_as_held(opened)
 
 
 def test_reveal__same_rows_revealed_before__the_later_is_refused(data: Data, opened: int) -> None:
@@ -318,11 +319,15 @@ def test_relay__too_late__is_refused(data: Data, signed: Signed, opened: int) ->
     assert caught.value.name == "AuthorizationExpired"
 
 
-@pytest.mark.parametrize("damage", ["", "[]", '{"chain_id": 1}', "signature", "owner"])
+@pytest.mark.parametrize(
+    "damage", ["", "[]", '{"chain_id": 1}', "signature", "owner", "commitment"]
+)
 def test_signed__damaged_file__says_so(data: Data, signed: Signed, damage: str) -> None:
     text = damage
     if damage in ("signature", "owner"):
         text = json.dumps(json.loads(signed.to_json()) | {damage: "zz"})
+    if damage == "commitment":
+        text = json.dumps(json.loads(signed.to_json()) | {damage: "0x1234"})
     with pytest.raises(InputInvalid):
         Signed.from_json(text)
 
@@ -370,4 +375,5 @@ def test_exclude__data_that_nobody_serves__gives_the_deposit_back(data: Data, op
     done = data.advance(opened)
 
     assert done.round.phase is rounds.Phase.SETTLED  # without a row
+    assert data.told_as_held(opened)
     assert data.context.credits.balance_of(operator.address) == Amount(10 * DOLLAR)

@@ -57,6 +57,7 @@ def test_round__honest_copied_and_poisoned__pays_the_honest(data: Data, valued: 
     # reward and three fees are the valuator's
     assert context.credits.balance_of(world.owner.address) == 3 * DOLLAR + 3 * DOLLAR // 2
     assert data.advance(valued).transactions == ()
+    assert data.told_as_held(valued)
 
 
 def test_claim__after_answers__pays_the_share_once(data: Data, valued: int) -> None:
@@ -134,6 +135,7 @@ def test_endorse__with_a_tier__wins_with_it(data: Data, valued: int) -> None:
     after = standing.standing(context, 1, world.operator.address)
     (info,) = listing.list_contributions(context, round_id)
     assert info.endorsed == staked
+    assert data.told_as_held(round_id)
     assert after.credits - before.credits == 2 * staked  # and as much of the offer
     assert info.credit == done.round.credits - staked
 
@@ -178,6 +180,7 @@ def test_round__test_set_kept_back__pays_who_revealed(data: Data) -> None:
     assert back == 10 * DOLLAR + DOLLAR // 2 + 3 * DOLLAR  # deposit, fee, the whole reward
     assert context.credits.balance_of(world.requester.address) == 0
     assert listing.show(context, round_id, hidden.index).lost
+    assert data.told_as_held(round_id)
 
 
 def test_round__valuator_vanishes__another_values_it(data: Data) -> None:
