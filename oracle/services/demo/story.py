@@ -11,7 +11,16 @@ from pathlib import Path
 
 from oracle.ipfs.client import IpfsClient
 from oracle.services.builders import Build
-from oracle.services.demo import answers, books, closing, contributors, liars, opening, trouble
+from oracle.services.demo import (
+    answers,
+    books,
+    closing,
+    contributors,
+    door,
+    liars,
+    opening,
+    trouble,
+)
 from oracle.services.demo.asking import Ordered
 from oracle.services.demo.record import Record
 from oracle.services.demo.screen import Screen
@@ -105,6 +114,9 @@ def _perform(
         chapter("Two operators", lambda: opening.join_operators(stage))
         chapter("A requester asks for access", lambda: opening.grant_access(stage))
         chapter("Two paid answers, verified", lambda: answers.ask_both(stage))
+        chapter(
+            "A question through the REST door", lambda: door.start(stage), lambda: door.ask(stage)
+        )
         left: list[Ordered] = []  # what chapters leave to later ones
         chapter(
             "One byte of a weight file is changed",
