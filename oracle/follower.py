@@ -7,7 +7,6 @@ returned, the store is what it would be if only the blocks that are now on the c
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from threading import Event as Flag
 from types import MappingProxyType
 from typing import Protocol
 
@@ -19,6 +18,7 @@ from oracle.chain.logs import decode, decode_all, keys, topic_of
 from oracle.chain.reorg import common_block
 from oracle.chain.scan import Chunk
 from oracle.errors import Unavailable
+from oracle.stopping import Stop
 from oracle.store.facts import StoredLog
 from oracle.store.job import Job
 from oracle.store.store import Store
@@ -60,7 +60,7 @@ class Follower:
         contracts: Contracts,
         *,
         finality_depth: int = 0,
-        stop: Flag | None = None,
+        stop: Stop | None = None,
     ) -> None:
         """Take the collaborators; nothing is read yet.
 
@@ -77,7 +77,7 @@ class Follower:
         self._operator = operator
         self._contracts = contracts
         self._depth = finality_depth
-        self._stop = stop or Flag()
+        self._stop = stop or Stop()
         self._log = structlog.get_logger("tallystick.follower")
 
     def follow(self) -> Followed:

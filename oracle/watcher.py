@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
-from threading import Event as Flag
 
 import structlog
 from eth_utils.address import to_checksum_address
@@ -32,6 +31,7 @@ from oracle.jobs import Clock, Operator
 from oracle.metrics import WatcherMetrics, serving
 from oracle.queue import CeleryQueue, JobQueue, Parcel, parcels
 from oracle.replies import Replies
+from oracle.stopping import Stop
 from oracle.store.facts import RewindNeeded
 from oracle.store.job import Job, State, Step
 from oracle.store.store import Store
@@ -84,7 +84,7 @@ class Watcher:
             now: wall clock, unix seconds.
             metrics: what is counted.
         """
-        self._stop = Flag()
+        self._stop = Stop()
         self._follower = Follower(
             chain,
             store,

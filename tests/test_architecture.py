@@ -30,7 +30,7 @@ def words(text: str) -> frozenset[str]:
 # Lowest first. A module not named here (a new one) fails the test until it is given its place.
 LAYERS = (
     words("oracle.types oracle.errors"),
-    words("oracle.config oracle.logs oracle.metrics oracle.protocol"),
+    words("oracle.config oracle.logs oracle.metrics oracle.protocol oracle.stopping"),
     words("oracle.chain oracle.ipfs oracle.store"),
     words("oracle.exact oracle.valuation"),
     words(

@@ -1,8 +1,6 @@
 """`tallystick challenger …`: re-execute what others deliver, and dispute what is wrong."""
 
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -25,6 +23,7 @@ from oracle.services.challenge.memory import Signed
 from oracle.services.challenge.running import Report
 from oracle.services.challenge.served import EndpointTraces, parse_receipt
 from oracle.services.disputes import Game
+from oracle.stopping import on_signals
 from oracle.store.store import Store
 from oracle.types import Address, Amount, RequestId
 
@@ -155,10 +154,8 @@ def _audits(session: Session, operator: str) -> Iterator[Audits | None]:
 
 
 def _forever(running: challenger.Challenger, pause: float) -> Report:
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
-    return running.run(stopped.is_set, max(pause, 1.0))
+    with on_signals() as stopped:
+        return running.run(stopped.is_set, max(pause, 1.0))
 
 
 def _list(

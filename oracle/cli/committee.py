@@ -1,7 +1,5 @@
 """`tallystick committee …`: sit on it, call it, and see what it says about float answers."""
 
-import signal
-import threading
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +13,7 @@ from oracle.services.amounts import format_amount, format_ether, format_time
 from oracle.services.committee import CommitteeInfo, SeatInfo
 from oracle.services.committee_voter import CommitteeVoter
 from oracle.services.committee_worker import PipeWorker
+from oracle.stopping import on_signals
 from oracle.types import Amount, RequestId, Timestamp
 
 Id = Annotated[RequestId, options.request_argument("Id of the request.")]
@@ -108,10 +107,8 @@ def _run(session: Session) -> None:
     folder = settings.home / "committee" / wallet.address
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     worker = PipeWorker(settings, folder / "worker.log")
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
-    with CommitteeVoter(session.context, wallet, worker, folder, session.note) as voter:
+    opened = CommitteeVoter(session.context, wallet, worker, folder, session.note)
+    with on_signals() as stopped, opened as voter:
         session.note(f"{wallet.address} waits to be drawn")
         voter.run(stopped.is_set, max(settings.poll_interval, 0.2))
     session.show({"stopped": True}, "stopped")

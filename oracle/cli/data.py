@@ -1,7 +1,5 @@
 """`tallystick data …`: bring data to a model, see what it was worth, and be paid for it."""
 
-import signal
-import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +16,7 @@ from oracle.services.data import advancing, contributions, files, listing, recor
 from oracle.services.data.contributions import Brought, Signed
 from oracle.services.data.credits import format_credits
 from oracle.services.data.listing import ContributionInfo
+from oracle.stopping import Stop, on_signals
 
 WATCH = 2.0  # seconds between two looks
 
@@ -144,26 +143,34 @@ def _advance(
     ] = False,
 ) -> None:
     """Do what is due in a round: reveal what is kept here, number, settle, credit, refund."""
-    context, wallet = session.context, session.wallet
-    stopped = threading.Event()
     if watch:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stopped.set())
+        with on_signals() as stopped:
+            done = _until_ended(session, round_id, stopped)
+    else:
+        done = _advance_once(session, round_id)
+    session.show(done, data_round.facts(done.round))
+
+
+def _until_ended(session: Session, round_id: int, stopped: Stop) -> advancing.Advanced:
     while True:
         try:
-            done = advancing.advance(context, wallet, round_id)
+            done = _advance_once(session, round_id)
         except TransientError as error:
-            if not watch or stopped.wait(WATCH):
+            if stopped.wait(WATCH):
                 raise
             session.note(f"once more: {error}")
             continue
-        for sent in done.transactions:
-            session.note(sent.what)
-        for text in done.refused:
-            session.note(f"refused: {text}")
-        if not watch or done.round.phase in advancing.ENDED or stopped.wait(WATCH):
-            break
-    session.show(done, data_round.facts(done.round))
+        if done.round.phase in advancing.ENDED or stopped.wait(WATCH):
+            return done
+
+
+def _advance_once(session: Session, round_id: int) -> advancing.Advanced:
+    done = advancing.advance(session.context, session.wallet, round_id)
+    for sent in done.transactions:
+        session.note(sent.what)
+    for text in done.refused:
+        session.note(f"refused: {text}")
+    return done
 
 
 def _schema(

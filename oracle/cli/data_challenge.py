@@ -1,7 +1,5 @@
 """`tallystick data challenge …`: compute values again, convict who published others."""
 
-import signal
-import threading
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +10,7 @@ from oracle.cli.session import Session, command
 from oracle.errors import ConfigInvalid
 from oracle.services.valuing import checking
 from oracle.services.valuing.challenger import Report, Stand, ValuationChallenger
+from oracle.stopping import on_signals
 from oracle.valuation.faults import Code
 
 WRONG = 3  # exit code
@@ -55,16 +54,15 @@ def _challenge(
         raise ConfigInvalid("name a round, or say --watch", hint="tallystick data challenge 1")
     context, wallet = session.context, session.wallet
     logs.configure(session.settings, role="challenger")
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
     folder = session.settings.home / "challengers" / wallet.address / "valuations"
     recompute = checking.Recomputer(session.settings)
 
-    def pause() -> None:
-        stopped.wait(PAUSE)
+    opened = ValuationChallenger(context, wallet, recompute, folder, session.note)
+    with on_signals() as stopped, opened as challenger:
 
-    with ValuationChallenger(context, wallet, recompute, folder, session.note) as challenger:
+        def pause() -> None:
+            stopped.wait(PAUSE)
+
         if round_id is None:
             session.note(f"{wallet.address} computes again what is published")
             challenger.run(stopped.is_set, pause)

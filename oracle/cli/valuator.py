@@ -1,7 +1,5 @@
 """`tallystick valuator …`: stake, and compute what contributed data is worth."""
 
-import signal
-import threading
 from contextlib import ExitStack
 from typing import Annotated, Any
 
@@ -16,6 +14,7 @@ from oracle.services.amounts import format_amount, format_ether
 from oracle.services.supervisor import Supervisor
 from oracle.services.valuing import processes, stakes
 from oracle.services.valuing.stakes import ValuatorInfo
+from oracle.stopping import on_signals
 from oracle.types import Amount
 
 
@@ -71,11 +70,8 @@ def _run(
     name = name or wallets.find(session.settings, session.settings.key).name
     settings = processes.named(session.settings, name)
     logs.configure(settings, role="valuator")
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
     spec = processes.worker(settings)
-    with ExitStack() as running, Supervisor((spec,)) as supervisor:
+    with on_signals() as stopped, ExitStack() as running, Supervisor((spec,)) as supervisor:
         supervisor.start()
         session.note(f"{spec.name}: log in {spec.log_path}")
         made = processes.valuator(session.context, wallet, settings, running, session.note)
