@@ -30,8 +30,17 @@ from oracle.services.timeline import State
 
 ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT = 1180, 760
-COLOURS = 128  # of a picture's palette
+COLOURS = 255  # of a picture's palette
 PATIENCE = 60_000  # milliseconds
+WALLET = """
+window.ethereum = { request: async ({ method, params = [] }) => {
+  const [rpc, account] = ["%s", "%s"];
+  if (method === "eth_requestAccounts") return [account];
+  const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method, params });
+  const headers = { "content-type": "application/json" };
+  return (await (await fetch(rpc, { method: "POST", headers, body })).json()).result;
+} };
+"""
 
 
 def main() -> None:
@@ -146,6 +155,8 @@ def photograph(browser: Browser, devnet: Devnet, scheme: str, target: Path) -> N
     camera.show("/data", "data")
     if found := rounds.list_rounds(network):
         camera.show(f"/data/{found[-1].round_id}", "round")
+    camera.page.add_init_script(WALLET % (network.settings.rpc_url, devnet.accounts["owner"]))
+    camera.show("/account", "account", ("#account-connect", "#requests li"))
     camera.page.route("**/ipfs/**", lambda route: route.fulfill(body="{}"))
     camera.show(f"/models/{exact}", "tampered", ("#verify-button", "#verify-result.bad"))
     narrow = {"width": 375, "height": 760}

@@ -46,7 +46,10 @@ def serve(
     if account is not None:
         gateway = Gateway(context, account, Store.open(gateways.store_url(context.settings)))
     rpc = context.settings.rpc_url
-    options = PageOptions(rpc_url=rpc if urlsplit(rpc).hostname in _LOOPBACK else "")
+    options = PageOptions(
+        rpc_url=rpc if urlsplit(rpc).hostname in _LOOPBACK else "",
+        events="/api/requests/{id}/events" if gateway else "",
+    )
     app = create_app(
         context, gateway, config, lambda app, state: page.mount(app, state, page_budget, options)
     )

@@ -52,13 +52,12 @@ def read_params(text: str) -> dict[str, float]:
 def seen(prepared: Prepared, manifest: Manifest) -> dict[str, Any]:
     """Return an input as the model will see it."""
     arrays = form.of(manifest).decode_inputs(prepared.data)
-    shapes = {spec.name: spec.shape for spec in manifest.inputs}
     return {
         "digest": "0x" + prepared.root.hex(),
         "bytes": len(prepared.data),
         "texts": prepared.texts,
         "tensors": [
-            numbers(name, as_given(array, shapes[name])) for name, array in arrays.items()
+            numbers(spec.name, as_given(arrays[spec.name], spec.shape)) for spec in manifest.inputs
         ],
     }
 

@@ -27,11 +27,13 @@ class PageOptions:
             page verifies through the visitor's wallet only.
         gateway: IPFS gateway (`GATEWAY/ipfs/CID`) as a browser reaches it; "" = this server.
         secure: whether cookies are kept to https.
+        events: path of a request's progress as server-sent events, with `{id}`; "" = none.
     """
 
     rpc_url: str = ""
     gateway: str = ""
     secure: bool = False
+    events: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Renderer:
                 "deployedAt": contracts.deployed_at,
                 "rpc": options.rpc_url,
                 "gateway": options.gateway,
+                "events": options.events,
                 "registry": contracts.model_registry,
                 "access": contracts.model_access,
                 "market": contracts.inference_market,

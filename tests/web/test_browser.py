@@ -155,6 +155,7 @@ def test_try__drawn_digit__is_answered_paid_and_proven(site: Site, visit: Visit)
         page.mouse.up()
         expect(page.locator("#seen canvas")).to_be_visible()
         link = ask(page)
+        expect(page.locator("[data-step=working] small")).to_contain_text("computes")
         verdict = page.inner_text(".verdict")
         expect(page.locator("#steps li").last).to_have_class("done")  # settled in the meantime
         page.goto(link)

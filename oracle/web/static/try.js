@@ -53,8 +53,16 @@ async function look() {
 }
 
 // ── What becomes of it ────────────────────────────────────────────────────────────────────────
-/** Wait for an answer; `see` is told every state. */
-export async function answered(id, see = () => {}) {
+/** Hear of a request's steps, as far as its delivery, where this server streams them. */
+function listen(id, hear) {
+  if (!page.network.events) return;
+  const stream = new EventSource(page.network.events.replace("{id}", id));
+  for (const step of ["fetched", "running", "delivered"]) stream.addEventListener(step, () => hear(step));
+  for (const end of ["delivered", "error"]) stream.addEventListener(end, () => stream.close());
+}
+
+/** Wait for an answer; `see` is told every state. `early` may end the wait between two looks. */
+export async function answered(id, see = () => {}, early = () => new Promise(() => {})) {
   let since = 0;
   for (;;) {
     const state = await api(`/page/requests/${id}?since=${since}`);
@@ -62,8 +70,21 @@ export async function answered(id, see = () => {}) {
     see(state);
     if (state.output) return api(`/page/requests/${id}/answer`);
     if (!state.open || state.expired) throw new Error(t("try.unanswered"));
-    await new Promise((resolve) => setTimeout(resolve, 250));
+    await Promise.race([new Promise((resolve) => setTimeout(resolve, 250)), early()]);
   }
+}
+
+/** As `answered`, for one question that is looked at: also tells what its worker does. */
+async function watch(id) {
+  let wake = () => {};
+  const working = document.querySelector("#steps [data-step=working]");
+  working.querySelector("small")?.remove();
+  listen(id, (step) => {
+    if (step === "delivered") { wake(); return; }
+    working.querySelector("small")?.remove();
+    working.append(el("small", {}, ` ${t(`try.${step}`)}`));
+  });
+  return answered(id, showSteps, () => new Promise((resolve) => { wake = resolve; }));
 }
 
 function showSteps(state) {
@@ -99,7 +120,7 @@ async function start(payer) {
   say(said, t("try.waiting"));
   $("proof-link").replaceChildren(el("a", { href: `/requests/${asked.request}` }, t("try.proof")));
   watched = asked.request;
-  const answer = await answered(asked.request, showSteps);
+  const answer = await watch(asked.request);
   showAnswer($("answer"), answer, form, seen);
   say(said, [t("try.answered"), asked.left === undefined ? "" : t("try.left", { left: asked.left })].join(" "), "good");
   occlusion($("after"), seen, answer, payer, { ask, answered, form });
