@@ -1,64 +1,54 @@
-"""One account as the page shows it: money, requests, access, and what it may decide as an admin."""
+"""One account as the page shows it: money, requests, access, data, what it may decide as an admin.
+
+Only models that the account ever had to do with are looked at; the logs name them.
+"""
 
 from typing import Any
 
+from oracle.chain.events import (
+    AccessDenied,
+    AccessGranted,
+    AccessRevoked,
+    AdminSet,
+    ApplicationSubmitted,
+    ContributionSubmitted,
+    ModelTransferred,
+)
 from oracle.services import access, models, requests, wallets
-from oracle.services.access import AccessInfo
-from oracle.services.amounts import decimal, format_amount, format_ether
+from oracle.services.amounts import format_amount, format_ether
 from oracle.services.context import Context
-from oracle.services.data import standing
+from oracle.services.data import rounds, standing
 from oracle.services.data.credits import format_credits
+from oracle.services.history import topic
 from oracle.types import Address, GrantStatus
 
 RECENT = 50  # requests that are shown
+_GRANTS = (ApplicationSubmitted, AccessGranted, AccessDenied, AccessRevoked)
 
 
 def account(context: Context, address: Address) -> dict[str, Any]:
     """Return an account as JSON."""
     money = wallets.balances(context, address)
     asked = requests.list_requests(context, requester=address)[-RECENT:]
-    rules = [(model, access.show(context, model.model_id)) for model in models.list_models(context)]
+    returned = context.credits.balance_of(address)
     return {
         "address": address,
         "tokens": format_amount(money.tokens),
         "prepaid": format_amount(money.prepaid),
-        "prepaidDecimal": decimal(money.prepaid),
         "ether": format_ether(money.ether),
-        "bonds": format_ether(money.bonds),
         "requests": [
             {
                 "id": "0x" + info.request_id.hex(),
-                "model": info.model_id,
-                "version": info.version,
                 "state": info.state.name,
                 "fee": format_amount(info.fee),
-                "expired": info.expired,
             }
             for info in reversed(asked)
         ],
-        "access": [
-            {
-                "model": model.model_id,
-                "name": model.name,
-                "policy": rule.policy.name,
-                "status": own.status.name if own else "NONE",
-                "reason": own.reason if own else "",
-            }
-            for model, rule in rules
-            for own in [_own(rule, address)]
-            if own is not None or rule.policy.name != "OPEN"
-        ],
+        "access": [_access(context, model_id, address) for model_id in _asked(context, address)],
         "decide": [
-            {
-                "model": model.model_id,
-                "name": model.name,
-                "requester": wallet.requester,
-                "note": wallet.note,
-            }
-            for model, rule in rules
-            if address in (rule.owner, *rule.admins)
-            for wallet in rule.wallets
-            if wallet.status is GrantStatus.APPLIED
+            entry
+            for model_id in _decided_by(context, address)
+            for entry in _applications(context, model_id)
         ],
         "earnings": [
             {
@@ -66,27 +56,78 @@ def account(context: Context, address: Address) -> dict[str, Any]:
                 "name": model.name,
                 "amount": format_amount(model.owner_earnings),
             }
-            for model, _ in rules
-            if model.owner == address
+            for model_id in _owned(context, address)
+            if (model := models.info(context, model_id)).owner == address
         ],
         "shares": [
-            {
-                "model": model.model_id,
-                "name": model.name,
-                "tier": share.tier,
-                "credits": format_credits(share.credits),
-                "claimable": format_amount(share.claimable),
-                "pending": format_amount(share.pending),
-                "payable": bool(share.claimable or share.pending),
-            }
-            for model, _ in rules
-            for share in [standing.standing(context, model.model_id, address)]
-            if share.credits or share.claimable or share.tier
+            share
+            for model_id in _contributed(context, address)
+            if (share := _share(context, model_id, address))
         ],
-        "returned": format_amount(context.credits.balance_of(address)),
-        "returnable": bool(context.credits.balance_of(address)),
+        "returned": format_amount(returned),
+        "returnable": bool(returned),
     }
 
 
-def _own(rule: AccessInfo, address: Address) -> access.WalletAccess | None:
-    return next((wallet for wallet in rule.wallets if wallet.requester == address), None)
+# ── Which models ────────────────────────────────────────────────────────────────────────────────
+def _asked(context: Context, address: Address) -> list[int]:
+    """Return the models that the account applied for, or was granted, denied or revoked."""
+    found = context.history.read(context.access.address, _GRANTS, None, topic(address))
+    return sorted({h.event.model_id for h in found if isinstance(h.event, _GRANTS)})
+
+
+def _owned(context: Context, address: Address) -> list[int]:
+    """Return the models that were ever minted or sent to the account."""
+    registry = context.registry.address
+    found = context.history.read(registry, (ModelTransferred,), None, topic(address))
+    return sorted({h.event.token_id for h in found if isinstance(h.event, ModelTransferred)})
+
+
+def _decided_by(context: Context, address: Address) -> list[int]:
+    """Return the models whose applications the account decides now."""
+    found = context.history.read(context.access.address, (AdminSet,), None, topic(address))
+    named = {h.event.model_id for h in found if isinstance(h.event, AdminSet)}
+    every = sorted(named | set(_owned(context, address)))
+    return [model_id for model_id in every if context.access.is_admin(model_id, address)]
+
+
+def _contributed(context: Context, address: Address) -> list[int]:
+    """Return the models that the account ever brought data to."""
+    credits = context.credits.address
+    found = context.history.read(credits, (ContributionSubmitted,), None, topic(address))
+    ids = {h.event.round_id for h in found if isinstance(h.event, ContributionSubmitted)}
+    return sorted({r.model_id for r in rounds.list_rounds(context) if r.round_id in ids})
+
+
+# ── What about them ─────────────────────────────────────────────────────────────────────────────
+def _access(context: Context, model_id: int, address: Address) -> dict[str, Any]:
+    status = context.access.grant_of(model_id, address).status
+    return {
+        "model": model_id,
+        "name": context.registry.name_of(model_id),
+        "status": status.name,
+    }
+
+
+def _applications(context: Context, model_id: int) -> list[dict[str, Any]]:
+    name = context.registry.name_of(model_id)
+    return [
+        {"model": model_id, "name": name, "requester": wallet.requester, "note": wallet.note}
+        for wallet in access.show(context, model_id).wallets
+        if wallet.status is GrantStatus.APPLIED
+    ]
+
+
+def _share(context: Context, model_id: int, address: Address) -> dict[str, Any] | None:
+    share = standing.standing(context, model_id, address)
+    if not (share.credits or share.claimable or share.tier):
+        return None
+    return {
+        "model": model_id,
+        "name": context.registry.name_of(model_id),
+        "tier": share.tier,
+        "credits": format_credits(share.credits),
+        "claimable": format_amount(share.claimable),
+        "pending": format_amount(share.pending),
+        "payable": bool(share.claimable or share.pending),
+    }
