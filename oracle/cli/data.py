@@ -5,7 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-from oracle.cli import data_challenge, data_round, data_standing, options, output
+from oracle.cli import (
+    data_challenge,
+    data_round,
+    data_standing,
+    data_values,
+    options,
+    output,
+)
 from oracle.cli.data_round import Index, Round
 from oracle.cli.model import Model
 from oracle.cli.session import Session, command
@@ -51,6 +58,7 @@ def register(app: typer.Typer) -> None:
     command(group, "verify", example="tallystick data verify digits")(_verify)
     data_round.register(group)
     data_challenge.register(group)
+    data_values.register(group)
 
 
 def _submit(

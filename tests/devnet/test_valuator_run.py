@@ -119,6 +119,11 @@ def test_run__killed_in_the_middle__settled_by_the_next_and_the_worker_has_no_ke
     assert second.returncode == 0, printed
     found = tallystick("valuator", "status", "vera")
     assert (found["published"], found["settled"]) == ([round_.id], [round_.id])
+    valued = tallystick("data", "values", round_.id)
+    assert (valued["served"], valued["valuator"]) == (True, network.accounts["vera"])
+    held = valued["contributions"]
+    assert [max(0, one["total"]) for one in held] == [one["value"] for one in held]
+    assert all(one["data_shapley"] is not None for one in held)
     assert tallystick("valuator", "unstake", "50", "--key", "vera", "--yes")["staked"] == "0.00"
 
 

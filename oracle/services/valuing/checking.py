@@ -24,7 +24,7 @@ from oracle.errors import DigestMismatch, TransientError, Unavailable
 from oracle.ipfs.port import CidUnresolved, Ipfs
 from oracle.services.valuing import rounds
 from oracle.services.valuing.shown import Shown
-from oracle.services.valuing.work import read_result, write_job
+from oracle.services.valuing.work import read_failure, read_result, write_job
 from oracle.types import Part
 from oracle.valuation import finder, reference, served, sleuth, table_files
 from oracle.valuation.faults import Fault
@@ -86,7 +86,9 @@ class Recomputer(Recompute):
                 argv, env=self._environ, capture_output=True, text=True, check=False
             )
             if done.returncode:
-                raise Unavailable(f"the round could not be valued: {done.stderr[-500:]}")
+                failure = read_failure(folder)
+                why = failure.message if failure else done.stderr[-500:]
+                raise Unavailable(f"the round could not be valued: {why}")
         result = read_result(folder)
         assert result is not None
         return table_files.load(folder, result.index.valuation, result.index.values)

@@ -116,11 +116,7 @@ class Jobs(Work):
         return read_result(self.folder(job))
 
     def failure(self, job: ValueJob) -> Failure | None:
-        try:
-            body = json.loads((self.folder(job) / FAILED).read_text())
-        except FileNotFoundError:
-            return None
-        return Failure(str(body["error"]), str(body["message"]), bool(body["permanent"]))
+        return read_failure(self.folder(job))
 
     def tables(self, job: ValueJob, ipfs: Ipfs) -> tuple[RoundData, Tables]:
         folder = self.folder(job)
@@ -157,3 +153,12 @@ def read_result(folder: Path) -> Result | None:
         return None
     index = Index.from_json(json.dumps(body["index"]))
     return Result(index, Bytes32(bytes.fromhex(body["cid"])))
+
+
+def read_failure(folder: Path) -> Failure | None:
+    """Return why the job in a folder failed; None when it did not."""
+    try:
+        body = json.loads((folder / FAILED).read_text())
+    except FileNotFoundError:
+        return None
+    return Failure(str(body["error"]), str(body["message"]), bool(body["permanent"]))
