@@ -16,7 +16,7 @@ from oracle.api.config import ApiConfig
 from oracle.api.guard import Guard
 from oracle.api.limits import Buckets
 from oracle.api.problems import Problem
-from oracle.api.routes import chain, health, kserve, models, openai, ordering, requests
+from oracle.api.routes import chain, data, health, kserve, models, openai, ordering, requests
 from oracle.api.state import State
 from oracle.errors import TallystickError
 from oracle.metrics import GatewayMetrics
@@ -32,6 +32,7 @@ ROUTERS = (
     ordering.router,
     models.router,
     chain.router,
+    data.router,
 )
 
 

@@ -46,6 +46,8 @@ def test_show__unknown_request__is_not_found(client):
     answered = client.get("/api/requests/0x" + "ab" * 32)
     assert (answered.status_code, answered.json()["code"]) == (404, "NotFound")
     assert client.get("/api/requests/0xzz").status_code == 400
+    assert client.get("/api/rounds/7").status_code == 404
+    assert client.get("/api/rounds/0").status_code == 422
     assert client.get("/api/requests/0x" + "ab" * 32 + "/events").status_code == 404
 
 
@@ -72,7 +74,9 @@ def test_list__limit__leads_to_the_next_page(client):
         "/api", "/api/models/digits", "/api/models/digits/versions", "/api/models/1/history",
         "/api/models/digits/verification?bytes=true", "/api/models/digits/access",
         "/api/models/digits/limits", "/api/models/digits/operators", "/api/models/digits/assurance",
-        "/api/operators", "/v1/models", "/v1/models/digits", "/v2", "/metrics", "/openapi.json",
+        "/api/operators", "/api/rounds", "/api/models/1/rounds",
+        "/api/models/1/credits/0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
+        "/v1/models", "/v1/models/digits", "/v2", "/metrics", "/openapi.json",
         "/",
     ],
 )  # fmt: skip
