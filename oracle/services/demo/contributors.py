@@ -33,7 +33,6 @@ from oracle.services.demo.opening import EXACT_WINDOW
 from oracle.services.demo.record import DataFacts
 from oracle.services.demo.stage import Stage
 from oracle.services.history import topic
-from oracle.services.supervisor import Supervisor
 from oracle.services.valuing import checking, processes, stakes
 from oracle.services.valuing import rounds as valuations
 from oracle.services.valuing.challenger import Report, Stand, ValuationChallenger
@@ -61,7 +60,7 @@ NEAR = 4  # squared distance, in steps, within which a row repeats another
 def value_data(stage: Stage) -> None:
     """Three people bring images; their worth is computed, disputed, settled."""
     with ExitStack() as running:
-        round_id = _collect(stage, running)
+        round_id = _collect(stage)
         false = _valuator(stage, running, LIAR)
         _convict(stage, round_id, false)
         _value(stage, round_id, _valuator(stage, running, HONEST))
@@ -85,14 +84,12 @@ def claim_share(stage: Stage) -> None:
 
 
 # ── A round ─────────────────────────────────────────────────────────────────────────────────────
-def _collect(stage: Stage, running: ExitStack) -> int:
+def _collect(stage: Stage) -> int:
     """Open a round, let three people contribute, seal it; valuators' workers start meanwhile."""
     context, model_id = stage.context, stage.models[MODEL].model_id
     for name in VALUATORS:
         settings = replace(processes.named(stage.devnet.settings, name), fault=FAULTS[name])
-        group = Supervisor([processes.worker(settings)])
-        running.callback(group.stop)
-        group.start()
+        stage.devnet.start_beside(name, [processes.worker(settings)])
     written = _write(stage)
     schema = _schema()
     held = files.read([written["test"]], schema)

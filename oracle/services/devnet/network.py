@@ -9,7 +9,7 @@ removed; keys, IPFS blocks and weight caches are kept.
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from oracle.services.context import Context
 from oracle.services.devnet import background, rest, servers, wallets
 from oracle.services.devnet.background import Part
 from oracle.services.operator_processes import processes
-from oracle.services.supervisor import ProcessEvent, Supervisor
+from oracle.services.supervisor import ProcessEvent, ProcessSpec, Supervisor
 from oracle.types import ZERO32, Address, Amount
 
 Say = Callable[[str], None]
@@ -147,6 +147,11 @@ class Devnet:
             settings = replace(self.settings, fault=self.plan.faults.get(name, ""))
             specs = processes(settings, wallet, infer_processes=1, endpoint=self.endpoint(name))
             self._groups[name] = Supervisor(specs)
+        self._groups[name].start(together=True)
+
+    def start_beside(self, name: str, specs: Sequence[ProcessSpec]) -> None:
+        """Start processes that are no operator's; they end with the network."""
+        self._groups[name] = Supervisor(specs)
         self._groups[name].start(together=True)
 
     def start_gateway(self) -> None:
