@@ -6,8 +6,8 @@ and one that is wrong:
  value ─▶ prefix ─▶ running sum ─▶ position, score ─▶ order of rows ─▶ distance, flag, witness
 ```
 At the end of the trail two numbers contradict each other, or one contradicts the data. Whatever was
-not shown yet is named by `Unknown`, demanded, and the trail is followed again: at most about 25
-demands for the largest round.
+not shown yet is named by `Unknown`, demanded, and the trail is followed again: as many demands as
+log2 of the leaves on the way, 13 for 40,000 rows × 300 test points.
 """
 
 from collections.abc import Callable
