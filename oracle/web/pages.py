@@ -14,10 +14,20 @@ from oracle.errors import NotFound, TallystickError
 from oracle.services import disputes, models, operators, requests
 from oracle.services.amounts import parse_address, parse_request_id
 from oracle.services.context import Context
+from oracle.services.history import topic
+from oracle.services.timeline import LIFE
 from oracle.types import Assurance, Bytes32
 from oracle.web import actions, bytes_served, payloads, problems, rounds
+from oracle.web.details import detail
 from oracle.web.locale import LANGUAGES
-from oracle.web.rendering import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, PageOptions, Renderer
+from oracle.web.rendering import (
+    LANGUAGE_COOKIE,
+    THEME_COOKIE,
+    THEMES,
+    PageOptions,
+    Renderer,
+    visitor,
+)
 from oracle.web.sponsor import Sponsor
 from oracle.web.views import Views, input_kind
 
@@ -112,6 +122,7 @@ class _Pages:
     def proof(self, request: Request, request_id: str) -> Response:
         """Show one request and everything that proves it."""
         info = requests.show(self.context, parse_request_id(request_id))
+        life = self.context.history.read(self.context.market.address, LIFE, topic(info.request_id))
         exact = info.request.terms.assurance is Assurance.EXACT
         dispute = disputes.show(self.context, info.request_id) if exact else None
         receipts = self._receipts({moment.transaction for moment in info.timeline})
@@ -119,6 +130,7 @@ class _Pages:
             request,
             "proof.html",
             info=info,
+            details=[detail(happened.event, visitor(request).t) for happened in life],
             model=models.info(self.context, info.model_id),
             dispute=dispute,
             gas=receipts,

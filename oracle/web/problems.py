@@ -36,11 +36,16 @@ def status_of(error: TallystickError) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
+def hint_of(error: TallystickError) -> str:
+    """Return what to do next, unless that is a command: a page's visitor has none at hand."""
+    return "" if "`tallystick" in error.hint else error.hint
+
+
 def as_json(error: TallystickError) -> JSONResponse:
     """Return a problem document (RFC 9457) for a page's module."""
     status = status_of(error)
     name = error.name if isinstance(error, ContractError) and error.name else type(error).__name__
-    body = {"title": name, "status": status, "detail": str(error), "hint": error.hint}
+    body = {"title": name, "status": status, "detail": str(error), "hint": hint_of(error)}
     return JSONResponse(body, status, media_type="application/problem+json")
 
 
@@ -48,5 +53,5 @@ def as_page(renderer: Renderer, request: Request, error: TallystickError) -> HTM
     """Return a page that says what went wrong."""
     status = status_of(error)
     return renderer.page(
-        request, "problem.html", status, status=status, detail=str(error), hint=error.hint
+        request, "problem.html", status, status=status, detail=str(error), hint=hint_of(error)
     )

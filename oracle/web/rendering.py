@@ -106,6 +106,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self.environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
         self.environment.filters |= {
             "amount": amounts.format_amount,
             "ether": amounts.format_ether,

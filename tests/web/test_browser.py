@@ -26,7 +26,7 @@ FEE = Amount(50_000)
 LABELS = [str(digit) for digit in range(10)]
 PICTURES = {"kind": "image", "height": 8, "width": 8, "channels": 1, "scale": 1 / 255,
             "mean": [1.0], "std": [-1.0]}  # fmt: skip
-OPEN, ON_REQUEST = 1, 2  # models
+OPEN, ON_REQUEST, TABLE = 1, 2, 3  # models
 expect.set_options(timeout=PATIENCE)
 
 
@@ -58,6 +58,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             offer = Offer(fee=FEE, challenge_window=5)
             published = publishing.publish(context, owner, made, offer)
             operators.authorize(context, owner, published.model_id, devnet.accounts["alpha"])
+        publishing.publish(context, owner, unserved(folder / "rows"), Offer(fee=FEE))
         access.set_policy(context, owner, ON_REQUEST, Policy.ON_REQUEST)
         access.set_admin(context, owner, ON_REQUEST, devnet.accounts["admin"], True)
         wallets.fund(context, Address(dev_account(3).address), Amount(20 * DOLLAR))
@@ -70,6 +71,23 @@ def visit(site: Site) -> Iterator[Visit]:
     visitor = Visit(site.browser, site.devnet.rest_url)
     yield visitor
     assert visitor.complaints == []
+
+
+def unserved(folder: Path) -> Path:
+    """Write a model that takes rows of numbers; nobody can run it."""
+    folder.mkdir()
+    (folder / "rows.onnx").write_bytes(b"no weights")
+    described = {
+        "name": "rows",
+        "runtime": {"format": "onnx", "entry": "rows.onnx"},
+        "inputs": [{"name": "rows", "dtype": "F32", "shape": [None, 4]}],
+        "outputs": [{"name": "score", "dtype": "F32", "shape": [None, 1]}],
+        "parameters": [
+            {"lane": 0, "name": "depth", "minimum": 1, "maximum": 20, "default": 10, "scale": 10}
+        ],
+    }
+    (folder / "model.json").write_text(json.dumps(described))
+    return folder
 
 
 def picture(path: Path, shade: int) -> Path:
@@ -216,6 +234,27 @@ def test_try__several_files__are_a_batch_to_download(visit: Visit, tmp_path: Pat
     assert [r["file"] for r in results] == ["0.png", "60.png", "120.png", "bad.json"]
     assert all(r["request"].startswith("0x") for r in results[:3])
     visit.complaints.clear()  # the browser logs the refused file's 422
+
+
+def test_try__pasted_rows__are_seen_as_a_table(visit: Visit) -> None:
+    with visit.page() as page:
+        page.goto(f"/models/{TABLE}/try")
+        page.fill("#words", "a,b,c,d\n1,2,3,4\n5,6,7,8.5\n")
+        expect(page.locator("#seen tbody tr")).to_have_count(2)
+        assert page.locator("#seen tbody tr").last.inner_text().split() == [
+            "2",
+            "5",
+            "6",
+            "7",
+            "8.500",
+        ]
+        page.fill("#words", "1,2,three,4")
+        expect(page.locator("#said")).to_contain_text("'three' is not a number")
+        slider = page.locator("#p-depth")
+        assert (slider.get_attribute("min"), slider.get_attribute("max")) == ("0.1", "2")
+        slider.fill("1.5")
+        expect(page.locator("output[for=p-depth]")).to_have_text("1.5")
+    visit.complaints.clear()  # the browser logs the 422 that was meant
 
 
 # ── Wallets ─────────────────────────────────────────────────────────────────────────────────────

@@ -12,6 +12,7 @@ from oracle.web.locale import DEFAULT, LANGUAGES, catalogue, choose
 ROOT = Path(str(resources.files("oracle.web")))
 TEMPLATES = sorted((ROOT / "templates").glob("*.html"))
 MODULES = sorted((ROOT / "static").glob("*.js"))
+SOURCES = sorted(ROOT.glob("*.py"))
 _HOLE = re.compile(r"\{(\w+)\}")
 _KEY = re.compile(r"\bt\(\s*[\"']([\w.]+)[\"'](?!\s*\+)")
 _STARTS = re.compile(r"\bt\(\s*[\"']([\w.]+)[\"']\s*\+|\bt\(`([\w.]+)\$\{")
@@ -22,7 +23,7 @@ def keys_used() -> tuple[set[str], set[str]]:
     """Return the keys that templates and modules name, and how composed ones begin."""
     keys: set[str] = set()
     starts: set[str] = set()
-    for path in (*TEMPLATES, *MODULES):
+    for path in (*TEMPLATES, *MODULES, *SOURCES):
         text, prefix = path.read_text(), "js." if path.suffix == ".js" else ""
         keys |= {prefix + key for key in _KEY.findall(text)}
         starts |= {prefix + (a or b) for a, b in _STARTS.findall(text)}
