@@ -203,7 +203,8 @@ def network(folder: Path) -> Iterator[tuple[Devnet, str]]:
     with running(plan, os.environ) as devnet:
         context, owner = devnet.context, devnet.wallet("owner")
         model = minilm.build(folder / "minilm")
-        offer = Offer(fee=Amount(1_000), challenge_window=3_600)
+        # soon final: every answer in its window holds a dollar of the operator's stake
+        offer = Offer(fee=Amount(1_000), challenge_window=10)
         published = publishing.publish(context, owner, model, offer)
         operators.authorize(context, owner, published.model_id, devnet.accounts["alpha"])
         store = Store.open(gateways.store_url(devnet.settings))

@@ -45,9 +45,9 @@ def ask(client, number):
     raise AssertionError(f"request {number} was not taken in {PATIENCE:g} s")
 
 
-def kill_and_restart(devnet):
+def kill_and_restart(devnet, number=signal.SIGKILL):
     (part,) = (part for part in devnet.parts() if part.name == "rest")
-    os.kill(part.pid, signal.SIGKILL)
+    os.kill(part.pid, number)
     while True:
         devnet.poll()
         (part,) = (part for part in devnet.parts() if part.name == "rest")
@@ -91,3 +91,23 @@ def test_kill__under_load__every_accepted_request_is_answered_once(door):
         mine = [ticket for ticket in tx.open_tickets() if ticket.key_id == key.id]
     assert key.spent == REQUESTS * FEE
     assert {ticket.state for ticket in mine} <= {TicketState.ASKED}
+
+
+def test_stop__while_answers_are_made__they_are_given(door, client):
+    """SIGTERM closes the door; who is inside gets what was paid for."""
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        asked = [
+            pool.submit(client.post, "/v2/models/digits/infer", json=question(1000 + number))
+            for number in range(CLIENTS)
+        ]
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:  # until all are inside
+            with door.store.read() as tx:
+                inside = sum(t.created_at > time.time() - 20 for t in tx.open_tickets())
+            if inside >= CLIENTS or any(one.done() for one in asked):
+                break
+            time.sleep(0.005)
+        kill_and_restart(door.devnet, signal.SIGTERM)
+        answered = [one.result().status_code for one in asked if one.exception() is None]
+    assert answered
+    assert set(answered) == {200}

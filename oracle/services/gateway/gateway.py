@@ -160,6 +160,7 @@ class Gateway:
             self._follower.stop()
         self.dispatcher.stop()
         self.hearing.stop()
+        self.sponsor.close()
         self.pool.shutdown(wait=True, cancel_futures=True)
         self.store.close()
 

@@ -1,10 +1,9 @@
 """Accepts a client's request: everything is checked, then one commit makes it ours to keep.
 
 ```
- input on IPFS ─▶ simulated ─▶ ┌ one transaction ───────────────┐ ─▶ dispatcher
- (names in the     (refused    │ budget charged, ticket, intent │
- request are        for free)  └────────────────────────────────┘
- fetchable)
+ input on IPFS ┬▶ ┌ one transaction ───────────────┐ ─▶ dispatcher
+ simulated ────┘  │ budget charged, ticket, intent │
+ (refused free)   └────────────────────────────────┘
 ```
 """
 
@@ -14,6 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from oracle.chain.contract import Call
@@ -29,6 +29,7 @@ from oracle.store.ticket import ApiKey, IdempotencyConflict, Ticket
 from oracle.types import Address, Bytes32, Order, RequestId
 
 KIND = "request"  # of the outbox entries
+PUBLISHING = 8  # inputs at a time
 _LANES = 16  # that are tried before we give up
 
 
@@ -105,6 +106,12 @@ class Sponsor:
         self._simulate = simulate
         self._accepted = accepted
         self._clock = clock
+        # A pool of its own: who waits in the gateway's for a place in it would wait for himself
+        self._publishing = ThreadPoolExecutor(PUBLISHING, "gateway-publishing")
+
+    def close(self) -> None:
+        """Stop publishing."""
+        self._publishing.shutdown(wait=True, cancel_futures=True)
 
     def known(self, key: ApiKey, question: Question) -> Ticket | None:
         """Return what this Idempotency-Key was accepted as, if it was.
@@ -134,11 +141,17 @@ class Sponsor:
             )
         if (known := self.known(key, question)) is not None:
             return known
-        published = self._context.ipfs.publish_bytes(question.prepared.data)
-        if question.prepared.locator not in (bytes(32), published.sha256):
-            raise DigestMismatch("the IPFS node names another digest for the input")
-        order = self._order(question)
-        call, lane, gas = self._possible(order)
+        publishing = self._publishing.submit(
+            self._context.ipfs.publish_bytes, question.prepared.data
+        )
+        call, lane, gas = self._possible(self._order(question))
+        try:
+            published = publishing.result()
+            if question.prepared.locator not in (bytes(32), published.sha256):
+                raise DigestMismatch("the IPFS node names another digest for the input")
+        except BaseException:
+            self._lanes.free(lane)
+            raise
         ticket = Ticket(
             id=RequestId(secrets.token_bytes(32)),
             key_id=key.id,
