@@ -12,6 +12,7 @@ is the chain's, and is read again. One process per account.
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -24,13 +25,14 @@ import structlog
 from eth_abi.abi import encode
 
 from oracle.chain.contract import Call
+from oracle.chain.data_credits import RoundStage
 from oracle.chain.events import ValuationPublished
 from oracle.chain.revert import ContractError
 from oracle.chain.rpc import quantity
 from oracle.chain.transactions import Receipt
 from oracle.chain.valuation_game import Case, Demands, Mover, Node
 from oracle.chain.wallet import Wallet
-from oracle.errors import TransientError
+from oracle.errors import PermanentError, TransientError
 from oracle.exact.tensors import keccak
 from oracle.services.challenge.running import Backoff, locked
 from oracle.services.context import Context
@@ -41,6 +43,7 @@ from oracle.valuation.faults import Fault
 
 _WITNESS = ("uint256", "uint256", "address", "bytes32", "uint8") + ("uint32",) * 5
 _BOND_MARGIN = 2  # the base fee may rise until a demand is mined
+_REFUSALS = 3  # by the contract, until an error is one
 _PROBES = 3  # rows of a data set that nobody serves: who shows them all at random has them
 Say = Callable[[str], None]
 
@@ -105,6 +108,8 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
         self._say = say or (lambda _: None)
         self._games: dict[tuple[int, int], _Game] = {}
         self._done: set[tuple[int, int]] = set()
+        self._over: set[int] = set()
+        self._swept: dict[int, int] = {}  # attempts whose bonds were looked for, by round
         self._backoff = Backoff()
         self._log: Any = structlog.get_logger("tallystick.challenger")
 
@@ -132,11 +137,11 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
         moved = False
         for round_id in rounds.sealed(self._context):
             key = round_id.to_bytes(32)
-            if not self._backoff.ready(key):
+            if round_id in self._over or not self._backoff.ready(key):
                 continue
             try:
                 report = self.step(round_id)
-            except (ContractError, TransientError) as error:
+            except (PermanentError, TransientError) as error:  # one round does not end the others
                 self._log.warning("stuck", round_id=round_id, error=str(error))
                 self._backoff.failed(key)
                 continue
@@ -146,12 +151,18 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
 
     def settle(self, round_id: int, stop: Callable[[], bool], pause: Callable[[], None]) -> Report:
         """Check one round, and move until its valuation is right or convicted, or `stop`."""
-        report = self.step(round_id)
+        report, refused = self.step(round_id), 0
         done = report.transactions
         while report.stand in (Stand.WRONG, Stand.UNSERVED) and not stop():
             if not report.transactions:
                 pause()
-            report = self.step(round_id)
+            try:
+                report = self.step(round_id)
+            except ContractError:  # somebody else may have been faster: look again
+                refused += 1
+                if refused == _REFUSALS:
+                    raise
+                continue
             done += report.transactions
         return replace(report, transactions=done)
 
@@ -165,12 +176,15 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
             Unavailable: node or IPFS is away. ContractError: the contract refused.
         """
         case = self._context.valuations.case_of(round_id)
-        if not case.published:
-            return self._after(round_id, case)
         key = (round_id, case.attempt)
+        if not case.published:
+            stage = self._context.credits.round_of(round_id).stage
+            if stage in (RoundStage.SETTLED, RoundStage.VOID):
+                self._over.add(round_id)
+            return Report(*key, Stand.NONE, transactions=self._sweep(round_id, case.attempt))
         if key not in self._games:
             said = rounds.published(self._context, round_id, case.attempt)
-            self._games[key] = _Game(said)
+            self._games[key] = _Game(said, sent=list(self._sweep(round_id, case.attempt - 1)))
         game = self._games[key]
         if case.valuator == self._wallet.address or key in self._done:
             ours = case.valuator == self._wallet.address
@@ -184,6 +198,7 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
         if game.missing is not None:
             return self._demand(game, case, demands, game.missing.node)
         self._done.add(key)
+        self._forget(game)
         return self._report(game, Stand.RIGHT)
 
     def _look(self, game: _Game) -> None:
@@ -219,8 +234,7 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
             self._send(game, chain.announce(hidden))
             return self._report(game, Stand.WRONG, "announced")
         self._send(game, chain.prove(said.round_id, said.valuation, salt, fault.as_tuple))
-        self._release(game)
-        self._withdraw(game)
+        game.sent += self._sweep(said.round_id, said.attempt)
         return self._report(game, Stand.CONVICTED, f"fault {fault.code}")
 
     def _salt(self, said: ValuationPublished) -> Bytes32:
@@ -257,9 +271,9 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
         if self._now() < demands.deadline:
             return self._report(game, Stand.UNSERVED, f"its turn until {demands.deadline}")
         me = self._wallet.address
-        self._send(game, self._context.valuations.convict_silent(game.said.round_id, me))
-        self._release(game)
-        self._withdraw(game)
+        said = game.said
+        self._send(game, self._context.valuations.convict_silent(said.round_id, me))
+        game.sent += self._sweep(said.round_id, said.attempt)
         return self._report(game, Stand.CONVICTED, "silent")
 
     def _demands(self, game: _Game) -> Demands:
@@ -268,30 +282,30 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
 
     # ── After ───────────────────────────────────────────────────────────────────────────────────
 
-    def _after(self, round_id: int, case: Case) -> Report:
-        """A valuation was convicted or settled: take back the bond of ours, if there is one."""
-        games = [game for (known, _), game in self._games.items() if known == round_id]
-        for game in games:
-            self._release(game)
-        sent = tuple(receipt for game in games for receipt in game.sent)
-        for game in games:
-            game.sent = []
-        return Report(round_id, case.attempt, Stand.NONE, transactions=sent)
+    def _sweep(self, round_id: int, upto: int) -> tuple[Receipt, ...]:
+        """Take back what is ours once the valuations up to this attempt were convicted or settled.
 
-    def _release(self, game: _Game) -> None:
-        """Free the bond of our challenge once its valuation is convicted."""
-        chain, said = self._context.valuations, game.said
-        demands = self._demands(game)
-        case = chain.case_of(said.round_id)
-        live = case.published and case.attempt == said.attempt
-        if demands.turn is not Mover.NONE and not live:
-            self._send(game, chain.release_bond(said.round_id, said.attempt, self._wallet.address))
-        if chain.bond_of(self._wallet.address):
-            self._send(game, chain.withdraw_bond())
+        Looks on the chain, so that nothing is lost with a process that ended in between.
+        """
+        chain, me = self._context.valuations, self._wallet.address
+        calls = []
+        for attempt in range(self._swept.get(round_id, 0) + 1, upto + 1):
+            if chain.demands_of(round_id, attempt, me).turn is not Mover.NONE:
+                calls.append(chain.release_bond(round_id, attempt, me))
+            if game := self._games.pop((round_id, attempt), None):
+                self._forget(game)
+        self._swept[round_id] = max(upto, self._swept.get(round_id, 0))
+        sent = [self._wallet.send(call) for call in calls]
+        if chain.bond_of(me):
+            sent.append(self._wallet.send(chain.withdraw_bond()))
+        if chain.reward_of(me):
+            sent.append(self._wallet.send(chain.withdraw_reward()))
+        return tuple(sent)
 
-    def _withdraw(self, game: _Game) -> None:
-        if self._context.valuations.reward_of(self._wallet.address):
-            self._send(game, self._context.valuations.withdraw_reward())
+    def _forget(self, game: _Game) -> None:
+        """Give back memory and disk: tables of a large round are gigabytes."""
+        game.truth = None
+        shutil.rmtree(self._of(game.said), ignore_errors=True)
 
     def _send(self, game: _Game, call: Call) -> None:
         game.sent.append(self._wallet.send(call))

@@ -104,6 +104,7 @@ class Valuator(AbstractContextManager["Valuator"]):
         if self._context.credits.round_of(round_id).stage is not RoundStage.VALUING:
             self._over.add(round_id)
             self._jobs.pop(round_id, None)
+            self._work.forget(round_id)
             self._collect = True
             return False
         try:

@@ -11,6 +11,7 @@ What is not there is asked for again: the worker does nothing twice.
 
 import json
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,9 @@ class Work(Protocol):
             DigestMismatch: its files are gone or changed; it has to be done again.
         """
 
+    def forget(self, round_id: int) -> None:
+        """Remove the files of a round that is over; what is on IPFS stays there."""
+
 
 class Jobs(Work):
     """Jobs in a folder that worker and valuator share."""
@@ -129,6 +133,10 @@ class Jobs(Work):
             (folder / RESULT).unlink()  # to be done again: the same bits come out
             raise
         return served.fetch_round(ipfs, job, folder / DATA), tables
+
+    def forget(self, round_id: int) -> None:
+        for folder in self._folder.glob(f"{round_id}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_job(folder: Path, job: ValueJob) -> None:

@@ -165,6 +165,33 @@ def test_step__after_a_crash__the_same_salt_opens_the_announcement(
     assert report.stand is Stand.CONVICTED
 
 
+def test_step__convicted_by_another_while_we_were_down__our_bond_comes_back(
+    round_, valuator, challenger, checking_
+):
+    publish(round_, valuator, "one", faults.FALSE_VALUE, faults.WITHHOLD)
+    assert checking_.step(round_.id).stand is Stand.UNSERVED
+    checking_.__exit__(None, None, None)
+    round_.world.pass_time(120)
+    chain = round_.context.valuations
+    valuator.send(chain.convict_silent(round_.id, challenger.address))  # anyone may
+    assert chain.bond_of(challenger.address) == 0
+
+    recompute = checking.Recomputer(round_.context.settings)
+    folder = round_.folder / "challenger"
+    with ValuationChallenger(round_.context, challenger, recompute, folder) as again:
+        report = again.step(round_.id)
+
+    assert report.stand is Stand.NONE
+    assert len(report.transactions) == 3  # bond released, bond and reward withdrawn
+    assert chain.demands_of(round_.id, 1, challenger.address).bond == 0
+
+
+def test_step__right__its_files_are_gone(round_, valuator, checking_):
+    publish(round_, valuator)
+    checking_.step(round_.id)
+    assert [path.name for path in (round_.folder / "challenger").iterdir()] == ["lock"]
+
+
 def test_step__window_passed__late_and_nothing_sent(round_, valuator, checking_):
     publish(round_, valuator, "one", faults.FALSE_VALUE)
     round_.world.pass_time(60)

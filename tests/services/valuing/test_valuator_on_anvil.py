@@ -121,6 +121,7 @@ def test_cycle__sealed_round__claimed_published_settled_and_paid(round_, valuato
         paid = round_.context.token.balance_of(valuator.address) - before
         assert paid == 3_000_000 + 7 * 500_000
         assert not running.cycle()
+    assert not list((round_.folder / "one").glob(f"{round_.id}-*"))  # nobody can ask any more
     assert chain_rounds.published(round_.context, round_.id).values == RIGHT.values
 
 
