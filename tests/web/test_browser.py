@@ -19,7 +19,7 @@ from oracle.types import Address, Amount, GrantStatus, Policy
 from tests.web.browser import PATIENCE, Visit, chromium, executable, inject_wallet, violations
 from tests.worker.builders import write_digits
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
 DOLLAR = 10**6
 FEE = Amount(50_000)
@@ -353,6 +353,18 @@ def test_pages__375_pixels_wide__do_not_scroll_sideways(
                 wide[path] = width
     visit.complaints.clear()
     assert wide == {}
+
+
+def test_pages__printed_from_the_dark__are_dark_on_white(visit: Visit) -> None:
+    with visit.page(color_scheme="dark") as page:
+        page.goto(f"/models/{OPEN}")
+        colour = "getComputedStyle(document.body)"
+        assert page.evaluate(f"{colour}.backgroundColor") != "rgb(255, 255, 255)"
+        page.emulate_media(media="print")
+        assert page.evaluate(f"{colour}.backgroundColor") == "rgb(255, 255, 255)"
+        assert page.evaluate(f"{colour}.color") == "rgb(0, 0, 0)"
+        expect(page.locator(".stick").first).to_be_visible()
+        expect(page.locator("#verify-button")).to_be_hidden()
 
 
 def test_pages__keyboard_alone__reaches_the_answer(visit: Visit) -> None:

@@ -5,13 +5,18 @@ import re
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
+from oracle.chain.rpc import Rpc
 from oracle.protocol import tensor
 from oracle.protocol.cid import raw_cid
 from oracle.services import access, operators, requests
+from oracle.services.context import Context
 from oracle.types import Amount, Policy
 from oracle.web import bytes_served
 from oracle.web.locale import LANGUAGES
+from oracle.web.pages import router
 from tests.services.conftest import DESCRIPTION, DOLLAR, World
 from tests.web.conftest import Browse
 
@@ -167,6 +172,19 @@ def test_preferences__foreign_place__goes_home_instead(browse: Browse, back: str
     found = browse().get("/preferences", params={"back": back}, follow_redirects=False)
     assert found.status_code == 303
     assert found.headers["location"] == "/"
+
+
+def test_pages__chain_unreachable__say_so(world: World) -> None:
+    node = Rpc("http://127.0.0.1:9", attempts=1)
+    app = FastAPI()
+    app.include_router(router(Context.over(world.context.settings, node, world.ipfs)))
+    browser = TestClient(app)
+    for path in ("/", "/models/1", "/operators", "/data", "/requests/0x" + "ab" * 32):
+        page = browser.get(path)
+        assert page.status_code == 503, path
+        assert "That did not work" in page.text
+    assert browser.get("/account").status_code == 200  # it needs no chain before a wallet comes
+    assert browser.get("/page/accounts/" + world.owner.address).status_code == 503
 
 
 def test_preferences__chosen__are_kept_and_shown(browse: Browse) -> None:
