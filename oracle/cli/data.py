@@ -7,6 +7,7 @@ import typer
 
 from oracle.cli import (
     data_challenge,
+    data_inspect,
     data_round,
     data_standing,
     data_values,
@@ -59,6 +60,7 @@ def register(app: typer.Typer) -> None:
     data_round.register(group)
     data_challenge.register(group)
     data_values.register(group)
+    data_inspect.register(group)
 
 
 def _submit(

@@ -1,0 +1,43 @@
+"""`tallystick data inspect`: are the rows of a round there, and what was committed to?"""
+
+from typing import Annotated
+
+import typer
+
+from oracle.cli import output
+from oracle.cli.session import Session, command
+from oracle.services.valuing import inspecting
+
+PROBLEMS = 3  # exit code
+
+
+def register(group: typer.Typer) -> None:
+    """Add the command to the group `data`."""
+    command(
+        group, "inspect", key=True,
+        example="tallystick data inspect 1\ntallystick data inspect 1 --exclude --key owner",
+    )(_inspect)  # fmt: skip
+
+
+def _inspect(
+    session: Session,
+    round_id: Annotated[int, typer.Argument(metavar="ROUND", min=1)],
+    exclude: Annotated[
+        bool, typer.Option("--exclude", help="Leave out what cannot be valued; the opener may.")
+    ] = False,
+) -> None:
+    """Fetch all revealed data sets and hold them against their roots.
+
+    One that nobody serves, or that is not what its root says, keeps every valuator away: the
+    round's opener leaves it out while the test set is revealed. Exits with 3 when there is one and
+    it was not left out.
+    """
+    folder = session.settings.home / "cache" / "rounds" / str(round_id)
+    found = inspecting.inspect(session.context, round_id, folder)
+    if exclude:
+        inspecting.exclude(session.context, session.wallet, round_id, found)
+    rows = [(one.index, one.owner, one.rows, one.problem or "fine") for one in found]
+    columns = ("index", "owner", "rows", "problem")
+    session.show(found, output.table(columns, rows, "nothing is revealed"))
+    if not exclude and any(one.problem for one in found):
+        raise typer.Exit(PROBLEMS)
