@@ -14,7 +14,7 @@ from oracle.services.models import VersionInfo
 from oracle.types import Order
 from oracle.web.views import input_kind
 
-MAX_VALUES = 65536  # numbers of a tensor that a browser is sent
+MAX_VALUES = 262_144  # numbers of a tensor that a browser is sent
 
 
 def describe(model_id: int, version: VersionInfo, manifest: Manifest) -> dict[str, Any]:

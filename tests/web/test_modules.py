@@ -108,17 +108,12 @@ def test_calldata__an_order__as_the_abi_says(tmp_path: Path) -> None:
         input_cid=Bytes32(bytes(32)), params=Bytes32(bytes([1] * 32)), max_fee=Amount(50_000),
         priority_window=30, lifetime=600, operator=ALICE,
     )  # fmt: skip
-    text = (STATIC / "asking.js").read_text()
-    lists = "".join(
-        line for line in text.splitlines(True) if line.startswith(("const ORDER", "const TYPES"))
-    )
     from oracle.web.payloads import order_words
 
     found = run(
         tmp_path,
-        f'import {{ calldata }} from "./encoding.js";\n{lists}'
-        "const values = ORDER.map((name) => given[name]);"
-        "console.log(JSON.stringify(calldata(`request((${TYPES}))`, ...values)));",
+        'import { requestCalldata } from "./encoding.js";'
+        "console.log(JSON.stringify(requestCalldata(given)));",
         order_words(order, lane=3),
     )
     assert found == "0x" + interface("InferenceMarket")["request"].encode((order,)).hex()
@@ -182,7 +177,7 @@ def test_principal__points_on_a_line__keep_their_order_and_distance(tmp_path: Pa
     rows = [[0.0, 0, 0], [3, 4, 0], [6, 8, 0]]
     found = run(
         tmp_path,
-        BROWSER + 'const { principal, softmax } = await import("./show.js");'
+        'import { principal, softmax } from "./numbers.js";'
         "console.log(JSON.stringify([principal(given), softmax([0, Math.log(3)])]));",
         rows,
     )

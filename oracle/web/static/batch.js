@@ -1,23 +1,34 @@
 // Several files: one paid question each, four at a time, results in a table and as a download.
 import { $, el, short, t } from "./page.js";
-import { best, number, percent, probabilities, rowsOf } from "./show.js";
+import { best, number, percent, probabilities, rowsOf } from "./numbers.js";
 
 const TOGETHER = 4;
 
 /** Ask about every sample; the table and the progress bar tell how it goes. */
 export async function runBatch(samples, payer, { ask, answered }) {
-  const body = $("batch-table").tBodies[0], progress = $("batch-progress"), results = [];
+  const body = $("batch-table").tBodies[0],
+    progress = $("batch-progress"),
+    results = [];
   $("batch").hidden = false;
   $("batch-download").replaceChildren();
   body.replaceChildren();
-  progress.max = samples.length; progress.value = 0;
+  progress.max = samples.length;
+  progress.value = 0;
   const rows = samples.map((sample) => {
-    const row = el("tr", {}, el("td", {}, sample.name), el("td", {}, ""), el("td", {}, t("batch.waits")));
+    const row = el(
+      "tr",
+      {},
+      el("td", {}, sample.name),
+      el("td", {}, ""),
+      el("td", {}, t("batch.waits")),
+    );
     body.append(row);
     return row;
   });
   let next = 0;
-  const count = () => { $("batch-count").textContent = t("batch.count", { done: progress.value, all: samples.length }); };
+  const count = () => {
+    $("batch-count").textContent = t("batch.count", { done: progress.value, all: samples.length });
+  };
   count();
   const worker = async () => {
     while (next < samples.length) {
@@ -25,11 +36,19 @@ export async function runBatch(samples, payer, { ask, answered }) {
       const [, shown, state] = rows[at].cells;
       try {
         const { request } = await ask(samples[at], payer);
-        state.replaceChildren(el("a", { href: `/requests/${request}` }, `${t("batch.asked")} ${short(request, 4)}`));
+        state.replaceChildren(
+          el("a", { href: `/requests/${request}` }, `${t("batch.asked")} ${short(request, 4)}`),
+        );
         const answer = await answered(request);
         shown.textContent = summary(answer);
         state.firstChild.textContent = `${t("batch.answered")} ${short(request, 4)}`;
-        results[at] = { file: samples[at].name, answer: summary(answer), request, root: answer.root, outputs: answer.outputs };
+        results[at] = {
+          file: samples[at].name,
+          answer: summary(answer),
+          request,
+          root: answer.root,
+          outputs: answer.outputs,
+        };
       } catch (error) {
         state.textContent = t("batch.failed", { why: error.message });
         results[at] = { file: samples[at].name, error: error.message };
@@ -39,22 +58,44 @@ export async function runBatch(samples, payer, { ask, answered }) {
     }
   };
   await Promise.all(Array.from({ length: payer === "wallet" ? 1 : TOGETHER }, worker)); // a wallet asks one by one
-  const table = [["file", "answer", "request", "root", "error"], ...results.map((r) => [r.file, r.answer, r.request, r.root, r.error])];
+  const table = [
+    ["file", "answer", "request", "root", "error"],
+    ...results.map((r) => [r.file, r.answer, r.request, r.root, r.error]),
+  ];
   $("batch-download").replaceChildren(
-    download("CSV", "answers.csv", "text/csv", table.map((row) => row.map(cell).join(",")).join("\n") + "\n"),
-    download("JSON", "answers.json", "application/json", JSON.stringify(results, null, 1)));
+    download(
+      "CSV",
+      "answers.csv",
+      "text/csv",
+      table.map((row) => row.map(cell).join(",")).join("\n") + "\n",
+    ),
+    download("JSON", "answers.json", "application/json", JSON.stringify(results, null, 1)),
+  );
 }
 
 function summary({ outputs, labels }) {
-  const [first] = outputs, rows = rowsOf(first);
-  if (labels && rows[0]?.length === labels.length) return rows.map((row) => { const shares = probabilities(row), at = best(shares); return `${labels[at]} (${percent(shares[at])})`; }).join("; ");
+  const [first] = outputs,
+    rows = rowsOf(first);
+  if (labels && rows[0]?.length === labels.length)
+    return rows
+      .map((row) => {
+        const shares = probabilities(row),
+          at = best(shares);
+        return `${labels[at]} (${percent(shares[at])})`;
+      })
+      .join("; ");
   return first.values.slice(0, 4).map(number).join(", ") + (first.values.length > 4 ? " …" : "");
 }
 
-function cell(value) { // a leading = + - @ would be a formula to a spreadsheet
+function cell(value) {
+  // a leading = + - @ would be a formula to a spreadsheet
   const text = String(value ?? "");
   return `"${(/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
 }
 
 const download = (kind, name, type, text) =>
-  el("a", { class: "button", download: name, href: URL.createObjectURL(new Blob([text], { type })) }, t("try.download", { kind }));
+  el(
+    "a",
+    { class: "button", download: name, href: URL.createObjectURL(new Blob([text], { type })) },
+    t("try.download", { kind }),
+  );

@@ -9,7 +9,9 @@ export async function rpc(method, ...params) {
   if (provider) return provider.request({ method, params });
   if (!page.network.rpc) throw new Error(t("verify.noChain"));
   const answer = await fetch(page.network.rpc, {
-    method: "POST", credentials: "omit", headers: { "content-type": "application/json" },
+    method: "POST",
+    credentials: "omit",
+    headers: { "content-type": "application/json" },
     body: JSON.stringify({ jsonrpc: "2.0", id: 1, method, params }),
   });
   const body = await answer.json();
@@ -18,11 +20,18 @@ export async function rpc(method, ...params) {
 }
 
 export const logs = (address, ...topics) =>
-  rpc("eth_getLogs", { address, topics, fromBlock: "0x" + page.network.deployedAt.toString(16), toBlock: "latest" });
+  rpc("eth_getLogs", {
+    address,
+    topics,
+    fromBlock: "0x" + page.network.deployedAt.toString(16),
+    toBlock: "latest",
+  });
 
 /** Return the bytes of a raw block; null when nobody has them. Whoever calls hashes them. */
 export async function block(digest) {
-  const answer = await fetch(`${page.network.gateway}/ipfs/${rawCid(digest)}`, { credentials: "omit" });
+  const answer = await fetch(`${page.network.gateway}/ipfs/${rawCid(digest)}`, {
+    credentials: "omit",
+  });
   return answer.ok ? new Uint8Array(await answer.arrayBuffer()) : null;
 }
 

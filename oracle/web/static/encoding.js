@@ -15,7 +15,10 @@ export function unhex(text) {
 export function concat(...parts) {
   const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
-  for (const part of parts) { out.set(part, at); at += part.length; }
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
   return out;
 }
 
@@ -36,12 +39,21 @@ export const topicOf = (signature) => keccakHex(new TextEncoder().encode(signatu
 
 /** Return calldata. Arguments are words, but `string` ones; a static struct is its fields. */
 export function calldata(signature, ...values) {
-  const types = signature.slice(signature.indexOf("(")).replace(/[()]/g, " ").trim().split(/[ ,]+/).filter(Boolean);
+  const types = signature
+    .slice(signature.indexOf("("))
+    .replace(/[()]/g, " ")
+    .trim()
+    .split(/[ ,]+/)
+    .filter(Boolean);
   if (types.length !== values.length) throw new Error(`${signature} takes ${types.length} values`);
-  const head = [], tail = [];
+  const head = [],
+    tail = [];
   let offset = 32 * values.length;
   types.forEach((type, i) => {
-    if (type !== "string") { head.push(word(values[i])); return; }
+    if (type !== "string") {
+      head.push(word(values[i]));
+      return;
+    }
     const text = new TextEncoder().encode(values[i]);
     const padded = new Uint8Array(Math.ceil(text.length / 32) * 32);
     padded.set(text);
@@ -52,6 +64,29 @@ export function calldata(signature, ...values) {
   return hex(concat(unhex(topicOf(signature)).slice(0, 4), ...head, ...tail));
 }
 
+const ORDER = {
+  // struct Order of IInferenceMarket.sol
+  modelId: "uint256",
+  version: "uint256",
+  lane: "uint256",
+  inputRoot: "bytes32",
+  inputCid: "bytes32",
+  params: "bytes32",
+  maxFee: "uint256",
+  priorityWindow: "uint256",
+  lifetime: "uint256",
+  operator: "address",
+  consumer: "address",
+  callbackGas: "uint256",
+  envelope: "bytes32",
+};
+
+/** Return the calldata that asks the market. */
+export function requestCalldata(order) {
+  const values = Object.keys(ORDER).map((name) => order[name]);
+  return calldata(`request((${Object.values(ORDER)}))`, ...values);
+}
+
 /** Split return data or an event's data into words of hex. */
 export function words(data) {
   return (data.slice(2).match(/.{64}/g) ?? []).map((text) => "0x" + text);
@@ -60,10 +95,16 @@ export function words(data) {
 /** Return the CIDv1 (base32) of the raw block with this SHA-256. */
 export function rawCid(digest) {
   const bytes = concat(new Uint8Array([1, 0x55, 0x12, 0x20]), unhex(digest));
-  let bits = 0, kept = 0, text = "b";
+  let bits = 0,
+    kept = 0,
+    text = "b";
   for (const byte of bytes) {
-    kept = (kept << 8) | byte; bits += 8;
-    while (bits >= 5) { bits -= 5; text += "abcdefghijklmnopqrstuvwxyz234567"[(kept >> bits) & 31]; }
+    kept = (kept << 8) | byte;
+    bits += 8;
+    while (bits >= 5) {
+      bits -= 5;
+      text += "abcdefghijklmnopqrstuvwxyz234567"[(kept >> bits) & 31];
+    }
     kept &= (1 << bits) - 1;
   }
   return bits ? text + "abcdefghijklmnopqrstuvwxyz234567"[(kept << (5 - bits)) & 31] : text;

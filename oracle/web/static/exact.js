@@ -7,14 +7,18 @@ const SIZES = { 1: 1, 2: 1, 3: 2, 4: 2, 5: 4 }; // bytes of an element by dtype
 const absent = [new Uint8Array(32)];
 
 function nothing(height) {
-  for (let h = absent.length; h <= height; h++) absent[h] = keccak256(concat(absent[h - 1], absent[h - 1]));
+  for (let h = absent.length; h <= height; h++)
+    absent[h] = keccak256(concat(absent[h - 1], absent[h - 1]));
   return absent[height];
 }
 
-function climb(level, from, count) { // `count` levels up, the first at height `from`
+function climb(level, from, count) {
+  // `count` levels up, the first at height `from`
   for (let height = from; height < from + count; height++) {
     if (level.length % 2) level = [...level, nothing(height)];
-    level = Array.from({ length: level.length / 2 }, (_, i) => keccak256(concat(level[2 * i], level[2 * i + 1])));
+    level = Array.from({ length: level.length / 2 }, (_, i) =>
+      keccak256(concat(level[2 * i], level[2 * i + 1])),
+    );
   }
   return level[0];
 }
@@ -22,7 +26,8 @@ function climb(level, from, count) { // `count` levels up, the first at height `
 const log = (n) => (n <= 1 ? 0 : 32 - Math.clz32(n - 1));
 
 function tensorLeaf(id, dtype, rows, cols, data) {
-  const width = cols * SIZES[dtype], leaves = Math.ceil(width / LEAF);
+  const width = cols * SIZES[dtype],
+    leaves = Math.ceil(width / LEAF);
   const roots = [];
   for (let row = 0; row < rows; row++) {
     const hashes = [];
@@ -35,15 +40,25 @@ function tensorLeaf(id, dtype, rows, cols, data) {
   }
   const root = climb(roots, log(leaves), log(rows));
   const head = new DataView(new ArrayBuffer(12));
-  head.setUint8(0, 2); head.setUint16(1, id); head.setUint8(3, dtype); head.setUint32(4, rows); head.setUint32(8, cols);
+  head.setUint8(0, 2);
+  head.setUint16(1, id);
+  head.setUint8(3, dtype);
+  head.setUint32(4, rows);
+  head.setUint32(8, cols);
   return keccak256(concat(new Uint8Array(head.buffer), root));
 }
 
 function records(bytes) {
-  const found = [], view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const found = [],
+    view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   for (let at = 0; at < bytes.length;) {
     if (bytes.length - at < 11) throw new Error("a record is cut short");
-    const [id, dtype, rows, cols] = [view.getUint16(at), view.getUint8(at + 2), view.getUint32(at + 3), view.getUint32(at + 7)];
+    const [id, dtype, rows, cols] = [
+      view.getUint16(at),
+      view.getUint8(at + 2),
+      view.getUint32(at + 3),
+      view.getUint32(at + 7),
+    ];
     const size = rows * cols * SIZES[dtype];
     at += 11;
     if (!(size > 0) || bytes.length - at < size) throw new Error("a record does not fit its bytes");

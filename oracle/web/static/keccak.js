@@ -6,35 +6,57 @@ const ROUNDS = `
 8000000080008081 8000000000008009 000000000000008a 0000000000000088 0000000080008009 000000008000000a
 000000008000808b 800000000000008b 8000000000008089 8000000000008003 8000000000008002 8000000000000080
 000000000000800a 800000008000000a 8000000080008081 8000000000008080 0000000080000001 8000000080008008
-`.trim().split(/\s+/).map((text) => [parseInt(text.slice(8), 16), parseInt(text.slice(0, 8), 16)]);
-const LANE = [10, 7, 11, 17, 18, 3, 5, 16, 8, 21, 24, 4, 15, 23, 19, 13, 12, 2, 20, 14, 22, 9, 6, 1];
-const TURN = [1, 3, 6, 10, 15, 21, 28, 36, 45, 55, 2, 14, 27, 41, 56, 8, 25, 43, 62, 18, 39, 61, 20, 44];
+`
+  .trim()
+  .split(/\s+/)
+  .map((text) => [parseInt(text.slice(8), 16), parseInt(text.slice(0, 8), 16)]);
+const LANE = [
+  10, 7, 11, 17, 18, 3, 5, 16, 8, 21, 24, 4, 15, 23, 19, 13, 12, 2, 20, 14, 22, 9, 6, 1,
+];
+const TURN = [
+  1, 3, 6, 10, 15, 21, 28, 36, 45, 55, 2, 14, 27, 41, 56, 8, 25, 43, 62, 18, 39, 61, 20, 44,
+];
 const RATE = 136; // bytes absorbed at a time
 
-function permute(s) { // 25 lanes, low word first
+function permute(s) {
+  // 25 lanes, low word first
   const c = new Uint32Array(10);
   const row = new Uint32Array(10);
   for (const [low, high] of ROUNDS) {
     for (let x = 0; x < 10; x++) c[x] = s[x] ^ s[x + 10] ^ s[x + 20] ^ s[x + 30] ^ s[x + 40];
     for (let x = 0; x < 5; x++) {
-      const l = c[2 * ((x + 1) % 5)], h = c[2 * ((x + 1) % 5) + 1], p = 2 * ((x + 4) % 5);
-      const dl = c[p] ^ ((l << 1) | (h >>> 31)), dh = c[p + 1] ^ ((h << 1) | (l >>> 31));
-      for (let y = 0; y < 50; y += 10) { s[y + 2 * x] ^= dl; s[y + 2 * x + 1] ^= dh; }
+      const l = c[2 * ((x + 1) % 5)],
+        h = c[2 * ((x + 1) % 5) + 1],
+        p = 2 * ((x + 4) % 5);
+      const dl = c[p] ^ ((l << 1) | (h >>> 31)),
+        dh = c[p + 1] ^ ((h << 1) | (l >>> 31));
+      for (let y = 0; y < 50; y += 10) {
+        s[y + 2 * x] ^= dl;
+        s[y + 2 * x + 1] ^= dh;
+      }
     }
-    let l = s[2], h = s[3];
+    let l = s[2],
+      h = s[3];
     for (let i = 0; i < 24; i++) {
-      const to = 2 * LANE[i], keptLow = s[to], keptHigh = s[to + 1];
+      const to = 2 * LANE[i],
+        keptLow = s[to],
+        keptHigh = s[to + 1];
       let n = TURN[i];
-      if (n >= 32) { [l, h] = [h, l]; n -= 32; }
+      if (n >= 32) {
+        [l, h] = [h, l];
+        n -= 32;
+      }
       s[to] = n ? (l << n) | (h >>> (32 - n)) : l;
       s[to + 1] = n ? (h << n) | (l >>> (32 - n)) : h;
-      l = keptLow; h = keptHigh;
+      l = keptLow;
+      h = keptHigh;
     }
     for (let y = 0; y < 50; y += 10) {
       row.set(s.subarray(y, y + 10));
       for (let x = 0; x < 10; x++) s[y + x] = row[x] ^ (~row[(x + 2) % 10] & row[(x + 4) % 10]);
     }
-    s[0] ^= low; s[1] ^= high;
+    s[0] ^= low;
+    s[1] ^= high;
   }
 }
 

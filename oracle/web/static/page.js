@@ -7,7 +7,9 @@ export const $ = (id) => document.getElementById(id);
 /** Return a text in the visitor's language with its {placeholders} filled. */
 export function t(key, values = {}) {
   const text = page.strings[key] ?? key;
-  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+  return text.replace(/\{(\w+)\}/g, (whole, name) =>
+    name in values ? String(values[name]) : whole,
+  );
 }
 
 /** Make an element; children are nodes or text, so nothing is ever parsed as HTML. */
@@ -40,15 +42,26 @@ export function say(node, text, kind = "") {
 export async function api(path, options = {}) {
   const answer = await fetch(path, { credentials: "same-origin", ...options });
   const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error([body.detail ?? `${answer.status} ${answer.statusText}`, body.hint].filter(Boolean).join(" — "));
+  if (!answer.ok)
+    throw new Error(
+      [body.detail ?? `${answer.status} ${answer.statusText}`, body.hint]
+        .filter(Boolean)
+        .join(" — "),
+    );
   return body;
 }
 
-export const short = (text, keep = 6) => (text.length > 2 * keep + 3 ? `${text.slice(0, keep + 2)}…${text.slice(-keep)}` : text);
+export const short = (text, keep = 6) =>
+  text.length > 2 * keep + 3 ? `${text.slice(0, keep + 2)}…${text.slice(-keep)}` : text;
 
 /** Return bytes as a person would write them. */
 export function size(bytes) {
-  for (const [unit, factor] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) if (bytes >= factor) return `${(bytes / factor).toFixed(1)} ${unit}`;
+  for (const [unit, factor] of [
+    ["GB", 1e9],
+    ["MB", 1e6],
+    ["kB", 1e3],
+  ])
+    if (bytes >= factor) return `${(bytes / factor).toFixed(1)} ${unit}`;
   return `${bytes} B`;
 }
 
@@ -60,9 +73,29 @@ export async function chooseWallet() {
   if (found.length > 1) {
     chosen = await new Promise((resolve) => {
       const dialog = $("wallets");
-      $("wallet-list").replaceChildren(...found.map((one) => el("li", {},
-        el("button", { type: "button", class: "quiet", onclick: () => { resolve(one); dialog.close(); } },
-          ...(/^data:image\//.test(one.icon ?? "") ? [el("img", { src: one.icon, alt: "" })] : []), one.name))));
+      $("wallet-list").replaceChildren(
+        ...found.map((one) =>
+          el(
+            "li",
+            {},
+            el(
+              "button",
+              {
+                type: "button",
+                class: "quiet",
+                onclick: () => {
+                  resolve(one);
+                  dialog.close();
+                },
+              },
+              ...(/^data:image\//.test(one.icon ?? "")
+                ? [el("img", { src: one.icon, alt: "" })]
+                : []),
+              one.name,
+            ),
+          ),
+        ),
+      );
       dialog.addEventListener("close", () => resolve(null), { once: true });
       dialog.showModal();
     });
@@ -81,5 +114,9 @@ function showAccount() {
 
 $("connect").hidden = false;
 $("connect").addEventListener("click", async () => {
-  try { await chooseWallet(); } catch (error) { window.alert(error.message); }
+  try {
+    await chooseWallet();
+  } catch (error) {
+    window.alert(error.message);
+  }
 });

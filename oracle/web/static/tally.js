@@ -6,7 +6,9 @@ const WIDTH = 640;
 export function notches(digest) {
   const step = WIDTH / 32;
   return Array.from(unhex(digest), (byte, at) => {
-    const middle = (at + 0.5) * step, half = 2 + (byte & 15) * 0.45, deep = 4 + (byte >> 4) * 1.2;
+    const middle = (at + 0.5) * step,
+      half = 2 + (byte & 15) * 0.45,
+      deep = 4 + (byte >> 4) * 1.2;
     return `M${middle - half} 0L${middle} ${deep}L${middle + half} 0Z`;
   }).join("");
 }

@@ -9,30 +9,41 @@ import { wallet } from "./wallet.js";
 
 export const form = JSON.parse($("form-data").textContent);
 const said = $("said");
-let pad = null, latest = 0, watched = "";
+let pad = null,
+  latest = 0,
+  watched = "";
 
 // ── What is asked ─────────────────────────────────────────────────────────────────────────────
 const how = () => document.querySelector("input[name=how]:checked").value;
 
 /** Return [{ name, data }] of everything that the visitor gave. */
 async function given() {
-  if (how() === "file") return [...$("file").files].map((file) => ({ name: file.name, data: file }));
-  if (how() === "draw") return pad.empty() ? [] : [{ name: "drawing.png", data: await pad.picture() }];
+  if (how() === "file")
+    return [...$("file").files].map((file) => ({ name: file.name, data: file }));
+  if (how() === "draw")
+    return pad.empty() ? [] : [{ name: "drawing.png", data: await pad.picture() }];
   const text = $("words").value.trim();
   const name = { text: "words.txt", table: "rows.csv", tensor: "value.json" }[form.kind];
-  return text ? [{ name: form.kind === "table" && /^[[{]/.test(text) ? "rows.json" : name, data: text }] : [];
+  return text
+    ? [{ name: form.kind === "table" && /^[[{]/.test(text) ? "rows.json" : name, data: text }]
+    : [];
 }
 
 /** Return the parameters that differ from what the model takes by itself. */
 export function params() {
   const inputs = [...document.querySelectorAll("[data-param]")];
-  return Object.fromEntries(inputs.filter((i) => Number(i.value) !== Number(i.dataset.default)).map((i) => [i.dataset.param, Number(i.value)]));
+  return Object.fromEntries(
+    inputs
+      .filter((i) => Number(i.value) !== Number(i.dataset.default))
+      .map((i) => [i.dataset.param, Number(i.value)]),
+  );
 }
 
 const query = (name) => new URLSearchParams({ model: form.model, version: form.version, name });
 
 /** Return how the model sees a sample; spends nothing. */
-export const preview = (sample) => api(`/page/preview?${query(sample.name)}`, { method: "POST", body: sample.data });
+export const preview = (sample) =>
+  api(`/page/preview?${query(sample.name)}`, { method: "POST", body: sample.data });
 
 /** Ask, paid by this site or by the visitor's wallet; resolves to { request, left? }. */
 export async function ask(sample, payer) {
@@ -48,8 +59,13 @@ async function look() {
   if (!sample) return;
   try {
     const seen = await preview(sample);
-    if (mine === latest) { showSeen($("seen"), seen, form); if (said.classList.contains("bad")) say(said, ""); }
-  } catch (error) { if (mine === latest) say(said, error.message, "bad"); }
+    if (mine === latest) {
+      showSeen($("seen"), seen, form);
+      if (said.classList.contains("bad")) say(said, "");
+    }
+  } catch (error) {
+    if (mine === latest) say(said, error.message, "bad");
+  }
 }
 
 // ── What becomes of it ────────────────────────────────────────────────────────────────────────
@@ -57,7 +73,8 @@ async function look() {
 function listen(id, hear) {
   if (!page.network.events) return;
   const stream = new EventSource(page.network.events.replace("{id}", id));
-  for (const step of ["fetched", "running", "delivered"]) stream.addEventListener(step, () => hear(step));
+  for (const step of ["fetched", "running", "delivered"])
+    stream.addEventListener(step, () => hear(step));
   for (const end of ["delivered", "error"]) stream.addEventListener(end, () => stream.close());
 }
 
@@ -80,11 +97,21 @@ async function watch(id) {
   const working = document.querySelector("#steps [data-step=working]");
   working.querySelector("small")?.remove();
   listen(id, (step) => {
-    if (step === "delivered") { wake(); return; }
+    if (step === "delivered") {
+      wake();
+      return;
+    }
     working.querySelector("small")?.remove();
     working.append(el("small", {}, ` ${t(`try.${step}`)}`));
   });
-  return answered(id, showSteps, () => new Promise((resolve) => { wake = resolve; }));
+  return answered(
+    id,
+    showSteps,
+    () =>
+      new Promise((resolve) => {
+        wake = resolve;
+      }),
+  );
 }
 
 function showSteps(state) {
@@ -92,11 +119,13 @@ function showSteps(state) {
   document.querySelectorAll("#steps li").forEach((li, i) => {
     li.className = i < at ? "done" : i === at ? "now" : "";
     if (!state.open && state.state !== "SETTLED" && i === at) li.className = "wrong";
-    if (i === at) li.setAttribute("aria-current", "step"); else li.removeAttribute("aria-current");
+    if (i === at) li.setAttribute("aria-current", "step");
+    else li.removeAttribute("aria-current");
   });
 }
 
-async function follow(id) { // to the end of the window, as long as nothing else is asked
+async function follow(id) {
+  // to the end of the window, as long as nothing else is asked
   watched = id;
   for (let i = 0; i < 200 && watched === id; i++) {
     const state = await api(`/page/requests/${id}`).catch(() => null);
@@ -122,7 +151,13 @@ async function start(payer) {
   watched = asked.request;
   const answer = await watch(asked.request);
   showAnswer($("answer"), answer, form, seen);
-  say(said, [t("try.answered"), asked.left === undefined ? "" : t("try.left", { left: asked.left })].join(" "), "good");
+  say(
+    said,
+    [t("try.answered"), asked.left === undefined ? "" : t("try.left", { left: asked.left })].join(
+      " ",
+    ),
+    "good",
+  );
   occlusion($("after"), seen, answer, payer, { ask, answered, form });
   follow(asked.request);
   return undefined;
@@ -131,19 +166,35 @@ async function start(payer) {
 async function press(payer) {
   const buttons = ["ask-sponsored", "ask-wallet"].map($).filter(Boolean);
   for (const button of buttons) button.disabled = true;
-  try { await start(payer); } catch (error) { say(said, error.message, "bad"); }
+  try {
+    await start(payer);
+  } catch (error) {
+    say(said, error.message, "bad");
+  }
   for (const button of buttons) button.disabled = false;
 }
 
 // ── The form ──────────────────────────────────────────────────────────────────────────────────
 const EXAMPLES = {
   text: "The cat sleeps on the warm stove.\nA kitten naps beside the fire.\nInterest rates rose by a quarter of a point.\nThe central bank made borrowing dearer.\nShe planted tomatoes in the garden.",
-  table: form.inputs[0].shape.length ? [0, 1, 2].map((r) => Array.from({ length: form.inputs[0].shape.at(-1) ?? 4 }, (_, i) => ((i * 7 + r * 3) % 10) / 10).join(",")).join("\n") : "",
+  table: form.inputs[0].shape.length
+    ? [0, 1, 2]
+        .map((r) =>
+          Array.from(
+            { length: form.inputs[0].shape.at(-1) ?? 4 },
+            (_, i) => ((i * 7 + r * 3) % 10) / 10,
+          ).join(","),
+        )
+        .join("\n")
+    : "",
 };
 
 function delayed(act, wait = 250) {
   let timer;
-  return () => { clearTimeout(timer); timer = setTimeout(act, wait); };
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(act, wait);
+  };
 }
 
 if (form.kind === "image") {
@@ -152,25 +203,38 @@ if (form.kind === "image") {
   $("example").addEventListener("click", () => pad.example());
 } else {
   $("words").addEventListener("input", delayed(look, 500));
-  $("example").addEventListener("click", () => { $("words").value = EXAMPLES[form.kind] ?? nested(); look(); });
+  $("example").addEventListener("click", () => {
+    $("words").value = EXAMPLES[form.kind] ?? nested();
+    look();
+  });
 }
 
-function nested() { // zeros in the shape of each input
-  const fill = ([n, ...rest]) => Array.from({ length: n ?? 1 }, () => (rest.length ? fill(rest) : 0));
-  return JSON.stringify(Object.fromEntries(form.inputs.map((i) => [i.name, i.shape.length ? fill(i.shape) : 0])));
+function nested() {
+  // zeros in the shape of each input
+  const fill = ([n, ...rest]) =>
+    Array.from({ length: n ?? 1 }, () => (rest.length ? fill(rest) : 0));
+  return JSON.stringify(
+    Object.fromEntries(form.inputs.map((i) => [i.name, i.shape.length ? fill(i.shape) : 0])),
+  );
 }
 
 $("file").addEventListener("change", look);
 for (const radio of document.querySelectorAll("input[name=how]")) {
   radio.addEventListener("change", () => {
-    for (const panel of document.querySelectorAll("[data-panel]")) panel.hidden = panel.dataset.panel !== how();
+    for (const panel of document.querySelectorAll("[data-panel]"))
+      panel.hidden = panel.dataset.panel !== how();
     look();
   });
 }
 for (const slider of document.querySelectorAll("[data-param]")) {
-  slider.addEventListener("input", () => { slider.nextElementSibling.value = slider.value; });
+  slider.addEventListener("input", () => {
+    slider.nextElementSibling.value = slider.value;
+  });
 }
-$("ask").addEventListener("submit", (event) => { event.preventDefault(); press(page.sponsored ? "sponsor" : "wallet"); });
+$("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  press(page.sponsored ? "sponsor" : "wallet");
+});
 $("ask-wallet").addEventListener("click", () => press("wallet"));
 $("noscript").remove();
 $("bench").hidden = false;

@@ -1,18 +1,21 @@
 // Wallets: found by EIP-6963 (or the old window.ethereum), spoken to by EIP-1193. Holds no key.
 
 const announced = new Map();
-let provider = null, account = null;
+let provider = null,
+  account = null;
 
 window.addEventListener("eip6963:announceProvider", (event) => {
   const { info, provider: found } = event.detail ?? {};
-  if (info?.uuid && found?.request) announced.set(info.uuid, { name: String(info.name), icon: info.icon, provider: found });
+  if (info?.uuid && found?.request)
+    announced.set(info.uuid, { name: String(info.name), icon: info.icon, provider: found });
 });
 window.dispatchEvent(new Event("eip6963:requestProvider"));
 
 /** Return the wallets of this browser. */
 export function discover() {
   window.dispatchEvent(new Event("eip6963:requestProvider"));
-  if (!announced.size && window.ethereum?.request) return [{ name: "Wallet", provider: window.ethereum }];
+  if (!announced.size && window.ethereum?.request)
+    return [{ name: "Wallet", provider: window.ethereum }];
   return [...announced.values()];
 }
 
@@ -24,20 +27,29 @@ export async function connect(chosen, chainId, t) {
   const wanted = "0x" + chainId.toString(16);
   let have = await chosen.request({ method: "eth_chainId" });
   if (Number(have) !== chainId) {
-    await chosen.request({ method: "wallet_switchEthereumChain", params: [{ chainId: wanted }] }).catch(() => {});
+    await chosen
+      .request({ method: "wallet_switchEthereumChain", params: [{ chainId: wanted }] })
+      .catch(() => {});
     have = await chosen.request({ method: "eth_chainId" });
-    if (Number(have) !== chainId) throw new Error(t("wallet.chain", { have: Number(have), want: chainId }));
+    if (Number(have) !== chainId)
+      throw new Error(t("wallet.chain", { have: Number(have), want: chainId }));
   }
   provider = chosen;
   account = accounts[0];
-  chosen.on?.("accountsChanged", (now) => { account = now[0] ?? null; document.dispatchEvent(new CustomEvent("wallet")); });
+  chosen.on?.("accountsChanged", (now) => {
+    account = now[0] ?? null;
+    document.dispatchEvent(new CustomEvent("wallet"));
+  });
   chosen.on?.("chainChanged", () => window.location.reload());
   return account;
 }
 
 /** Send a call from the connected account and wait for its receipt. */
 export async function send(to, data, t) {
-  const hash = await provider.request({ method: "eth_sendTransaction", params: [{ from: account, to, data }] });
+  const hash = await provider.request({
+    method: "eth_sendTransaction",
+    params: [{ from: account, to, data }],
+  });
   for (;;) {
     const receipt = await provider.request({ method: "eth_getTransactionReceipt", params: [hash] });
     if (receipt) {
