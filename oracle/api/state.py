@@ -21,6 +21,7 @@ from oracle.services.gateway.keys import KeyRefused
 from oracle.store.ticket import ApiKey
 
 T = TypeVar("T")
+VERIFYING = 2  # verifications of histories at once: each may read every byte of a model
 _REMEMBERED = 1.0  # seconds that a key is believed; a charge asks the store anyway
 
 
@@ -35,6 +36,7 @@ class State:
     gateway: Gateway | None  # None = only reading
     versions: Versions
     memory: Memory = field(default_factory=Memory)
+    verifying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(VERIFYING))
     keys: dict[str, tuple[float, ApiKey]] = field(default_factory=dict)
 
     async def blocking(self, step: Callable[[], T]) -> T:

@@ -1,6 +1,5 @@
 """Models: versions, manifests, history and its verification, access."""
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -15,7 +14,6 @@ from oracle.services.models import Selected
 from oracle.types import VersionRecord
 
 router = APIRouter(prefix="/api/models", tags=["models"])
-_AT_ONCE = asyncio.Semaphore(2)  # verifications: each reads every byte of a model
 
 
 @router.get("")
@@ -81,9 +79,9 @@ async def verify(
     You need not believe this server: `tallystick model verify` does the same on your machine.
     """
     context = state.context
-    if _AT_ONCE.locked() and with_bytes:
+    if state.verifying.locked() and with_bytes:
         raise Rejected(503, "Busy", "other verifications are running", {"Retry-After": "5"})
-    async with _AT_ONCE:
+    async with state.verifying:
         return await show(
             request,
             state,

@@ -152,8 +152,8 @@ class Follower:
                 refunded.append(request_id)
         self._bell.ring(touched)
         if ended or refunded:
+            for request_id in (*ended, *refunded):
+                self._freed(request_id)
             with self._store.begin() as tx:
                 tx.tickets_ended(ended)
                 tx.tickets_ended(refunded, refunded=True)
-            for request_id in (*ended, *refunded):
-                self._freed(request_id)

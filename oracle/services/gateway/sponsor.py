@@ -73,9 +73,10 @@ class Lanes:
             return self._next - 1
 
     def free(self, lane: int) -> None:
-        """Give a lane back."""
+        """Give a lane back; one that is free already stays so."""
         with self._lock:
-            heapq.heappush(self._free, lane)
+            if lane not in self._free:
+                heapq.heappush(self._free, lane)
 
 
 class Sponsor:
