@@ -47,11 +47,12 @@ def ask(client, number):
 
 def kill_and_restart(devnet, number=signal.SIGKILL):
     (part,) = (part for part in devnet.parts() if part.name == "rest")
-    os.kill(part.pid, number)
+    old = part.pid  # goes on answering for a moment after SIGTERM
+    os.kill(old, number)
     while True:
         devnet.poll()
         (part,) = (part for part in devnet.parts() if part.name == "rest")
-        if part.state == "running" and part.pid is not None:
+        if part.state == "running" and part.pid not in (None, old):
             try:
                 if httpx.get(f"{devnet.rest_url}/v2/health/ready", trust_env=False).is_success:
                     return
