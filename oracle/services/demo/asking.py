@@ -66,9 +66,10 @@ def settle(stage: Stage, ordered: Ordered, explain: Explain) -> RequestInfo:
     """
     context = stage.context
     with stage.screen.working(f"{ordered.what}: waiting for the answer"):
-        inference.wait(context, ordered.request_id, timeout=PATIENCE)
+        info = inference.wait(context, ordered.request_id, timeout=PATIENCE)
     delivered = time.monotonic() - ordered.asked_at
-    with stage.screen.working(f"{ordered.what}: waiting for the challenge window to pass"):
+    with stage.screen.working(f"{ordered.what}: the challenge window passes"):
+        stage.reach(info.final_at or 0)
         info = inference.wait(context, ordered.request_id, until=State.SETTLED, timeout=PATIENCE)
     settled = time.monotonic() - ordered.asked_at
     prepayment = ordered.prepayment

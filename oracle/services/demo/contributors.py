@@ -109,7 +109,7 @@ def _collect(stage: Stage) -> int:
         deposit = format_amount(prepared.deposit)
         stage.screen.tell(f"{name} committed to {prepared.data.rows} images, deposit {deposit}")
     for _ in ("reveal", "test set", "number"):
-        _pass_time(stage, PERIOD)
+        stage.pass_time(PERIOD)
         advancing.advance(context, stage.wallet("owner"), round_id)
     info = rounds.show(context, round_id)
     stage.expect(
@@ -175,7 +175,7 @@ def _value(stage: Stage, round_id: int, honest: Valuator) -> None:
     said = valuations.published(context, round_id)
     _show(stage, table_files.fetch_index(context.ipfs, said.cid))
     before = context.token.balance_of(stage.address(HONEST))
-    _pass_time(stage, context.valuations.config().challenge_window)
+    stage.pass_time(context.valuations.config().challenge_window)
     _work(stage, honest, f"{HONEST} settles", lambda: not honest.cycle())
     paid = Amount(context.token.balance_of(stage.address(HONEST)) - before)
     fees = len(CONTRIBUTORS) * context.credits.config().fee
@@ -221,7 +221,7 @@ def _sell(stage: Stage) -> None:
         lifetime=LIFETIME,
     )  # fmt: skip
     inference.wait(stage.context, ordered.request_id, timeout=PATIENCE)
-    _pass_time(stage, EXACT_WINDOW)
+    stage.pass_time(EXACT_WINDOW)
     settle(stage, ordered, lambda answer: reading(stage, IMAGE, answer))
 
 
@@ -269,12 +269,6 @@ def _work(stage: Stage, valuator: Valuator, what: str, done: Callable[[], bool])
 def _deadline() -> Callable[[], bool]:
     end = time.monotonic() + PATIENCE
     return lambda: time.monotonic() > end
-
-
-def _pass_time(stage: Stage, seconds: int) -> None:
-    """Move the chain's clock on."""
-    stage.context.rpc.call("evm_increaseTime", seconds)
-    stage.context.rpc.call("evm_mine")
 
 
 def _schema() -> TrainingData:

@@ -44,6 +44,18 @@ class Stage:
         names = {account: name for name, account in self.devnet.accounts.items()}
         return names.get(address, address)
 
+    def reach(self, moment: int) -> None:
+        """Move the chain's clock on to a unix time, as nobody wants to sit through a deadline."""
+        rpc = self.context.rpc
+        block: dict[str, str] = rpc.call("eth_getBlockByNumber", "latest", False)
+        if (ahead := moment - int(block["timestamp"], 16)) > 0:
+            self.pass_time(ahead)
+
+    def pass_time(self, seconds: int) -> None:
+        """Move the chain's clock on."""
+        self.context.rpc.call("evm_increaseTime", seconds)
+        self.context.rpc.call("evm_mine")
+
     def expect(self, what: str, holds: bool, seen: object = "") -> None:
         """State what has to be so.
 

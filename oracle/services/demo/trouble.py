@@ -69,6 +69,7 @@ def operator_dies(stage: Stage) -> Ordered:
     escrowed = Amount(before - context.market.balance_of(requester.address))
     stage.screen.tell(f"alpha alone may answer another; {format_amount(escrowed)} are in escrow")
     stage.expect("the fee left the balance", escrowed == unserved.fee > 0, escrowed)
+    stage.reach(requests.show(context, asked.request_id).priority_until)
     info = settle(stage, asked, explain)
     claims = [moment for moment in info.timeline if moment.event == Claimed.__name__]
     stage.expect("beta claimed it after the priority window", len(claims) == 1)
@@ -83,6 +84,7 @@ def nobody_serves(stage: Stage, *left: Ordered) -> None:
     context, requester = stage.context, stage.wallet("requester")
     before = context.market.balance_of(requester.address)
     for asked in left:
+        stage.reach(requests.show(context, asked.request_id).expires_at)
         _await_expiry(stage, asked.request_id)
         requests.cancel(context, stage.wallet("beta"), asked.request_id)
     after = context.market.balance_of(requester.address)
