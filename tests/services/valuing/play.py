@@ -1,5 +1,6 @@
 """Rounds for data as service tests play them: on Anvil, from the opening to the seal."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,7 +66,9 @@ class Round:
     def context(self) -> Context:
         return self.world.context
 
-    def seal(self, *, served_too: bool = True) -> "Round":
+    def seal(
+        self, *, served_too: bool = True, before_test: Callable[[], None] = lambda: None
+    ) -> "Round":
         """Open, submit, reveal, number."""
         world, held, context = self.world, self.held, self.context
         if not world.context.registry.model_count():
@@ -96,6 +99,7 @@ class Round:
             cid = served.publish(context.ipfs, data, self.folder) if served_too else SALT
             owner.send(chain.reveal(self.id, index, Opening(data.root, data.rows, SALT, cid)))
         world.pass_time(PERIOD)
+        before_test()
         cid = served.publish(context.ipfs, held.test, self.folder)
         owner.send(chain.reveal_test(self.id, held.test.root, SALT, cid))
         world.pass_time(PERIOD)
