@@ -29,6 +29,7 @@ from oracle.services.gateway.follower import Follower
 from oracle.services.gateway.hearing import Hearing
 from oracle.services.gateway.relay import Relay
 from oracle.services.gateway.sponsor import Lanes, Question, Sponsor
+from oracle.services.gateway.sweeper import Sweeper
 from oracle.services.history import Happened, topic
 from oracle.services.timeline import LIFE
 from oracle.store import Store
@@ -133,6 +134,7 @@ class Gateway:
         )
         self.hearing = Hearing(settings.redis_url, self.bell)
         self._follower: Follower | None = None
+        self._sweeper: Sweeper | None = None
         self._closing = threading.Event()
 
     def start(self) -> None:
@@ -152,10 +154,14 @@ class Gateway:
         )
         self._follower.start()
         self.hearing.start()
+        self._sweeper = Sweeper(self.context, self.store, self._follower, self.dispatcher.wake)
+        self._sweeper.start()
 
     def close(self) -> None:
         """Stop; what was accepted and is not sent yet stays in the store for the next start."""
         self._closing.set()
+        if self._sweeper is not None:
+            self._sweeper.stop()
         if self._follower is not None:
             self._follower.stop()
         self.dispatcher.stop()
@@ -170,6 +176,13 @@ class Gateway:
         if self._follower is None:
             raise RuntimeError("start() comes first")
         return self._follower
+
+    @property
+    def sweeper(self) -> Sweeper:
+        """Who brings back what expired; there once `start` is done."""
+        if self._sweeper is None:
+            raise RuntimeError("start() comes first")
+        return self._sweeper
 
     @property
     def ready(self) -> bool:
