@@ -5,6 +5,7 @@ the thread speaks to the chain, so a slow block holds up no message.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -34,7 +35,7 @@ from worker.player import Player
 from worker.submitter import MAX_DELIVERIES, Submitter
 
 MAX_BATCH = MAX_DELIVERIES  # messages
-BATCH_WINDOW = 0.05  # seconds that an answer waits for others to share a transaction with
+BATCH_WINDOW = 0.05  # seconds between two batches: answers in between share a transaction
 RETRY_AFTER = 2.0  # seconds until messages are taken again that the store could not
 _BACKOFF_LAST = 5.0  # seconds
 _PASSING = (TransientError, RpcError, FundsInsufficient)
@@ -150,7 +151,18 @@ def add_tasks(
 
         name = messages.DELIVER
         flush_every = MAX_BATCH
-        flush_interval = BATCH_WINDOW
+        _flushed = 0.0  # when; of the monotonic clock
+
+        def _do_flush(self) -> None:
+            """Let an answer that comes alone go at once, and a crowd together."""
+            crowded = self._buffer.qsize() >= MAX_BATCH
+            if crowded or time.monotonic() - self._flushed >= BATCH_WINDOW:
+                super()._do_flush()
+
+        def flush(self, requests: Sequence[Any]) -> None:
+            """Send what waits."""
+            self._flushed = time.monotonic()
+            super().flush(requests)
 
         def run(self, requests: Sequence[Any]) -> None:
             """Take a batch of messages."""
