@@ -257,9 +257,9 @@ def running(
         devnet.start_servers()
         devnet.deploy()
         devnet.stake_operators()
-        devnet.start_operators()
         if plan.rest:
-            devnet.start_gateway()
+            devnet.start_gateway()  # first: it is waited for, and operators take both cores
+        devnet.start_operators()
         devnet.publish()
         yield devnet
     finally:
