@@ -1,6 +1,6 @@
 """`tallystick data challenge …`: compute values again, convict who published others."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -8,22 +8,23 @@ from oracle import logs
 from oracle.cli import output
 from oracle.cli.session import Session, command
 from oracle.errors import ConfigInvalid
-from oracle.services.valuing import checking
-from oracle.services.valuing.challenger import Report, Stand, ValuationChallenger
 from oracle.stopping import on_signals
 from oracle.valuation.faults import Code
+
+if TYPE_CHECKING:
+    from oracle.services.valuing.challenger import Report
 
 WRONG = 3  # exit code
 PAUSE = 0.5  # seconds between two looks
 
-_SAID = {
-    Stand.NONE: "no valuation is open",
-    Stand.RIGHT: "right: computed again, it is the same",
-    Stand.OURS: "this wallet's own",
-    Stand.WRONG: "WRONG: a conviction is under way",
-    Stand.UNSERVED: "not served: its valuator has to show it on chain",
-    Stand.CONVICTED: "its valuator is convicted",
-    Stand.LATE: "wrong, and the challenge window has passed",
+_SAID = {  # by `Stand.value`
+    "none": "no valuation is open",
+    "right": "right: computed again, it is the same",
+    "ours": "this wallet's own",
+    "wrong": "WRONG: a conviction is under way",
+    "unserved": "not served: its valuator has to show it on chain",
+    "convicted": "its valuator is convicted",
+    "late": "wrong, and the challenge window has passed",
 }
 
 
@@ -50,6 +51,10 @@ def _challenge(
     Exits with 3 when it is false and its valuator was not convicted: too late, or interrupted
     (again with the same --key it goes on where it was).
     """
+    # celery and sqlalchemy: a second that the other commands of the group need not wait
+    from oracle.services.valuing import checking  # noqa: PLC0415
+    from oracle.services.valuing.challenger import Stand, ValuationChallenger  # noqa: PLC0415
+
     if (round_id is None) is not watch:
         raise ConfigInvalid("name a round, or say --watch", hint="tallystick data challenge 1")
     context, wallet = session.context, session.wallet
@@ -74,7 +79,7 @@ def _challenge(
         raise typer.Exit(WRONG)
 
 
-def _document(report: Report) -> dict[str, Any]:
+def _document(report: "Report") -> dict[str, Any]:
     return {
         "round_id": report.round_id,
         "attempt": report.attempt,
@@ -88,8 +93,8 @@ def _document(report: Report) -> dict[str, Any]:
     }
 
 
-def _facts(report: Report) -> Any:
-    rows = [("round", report.round_id), ("valuation", _SAID[report.stand])]
+def _facts(report: "Report") -> Any:
+    rows = [("round", report.round_id), ("valuation", _SAID[report.stand.value])]
     if report.fault is not None:
         code = Code(report.fault.code)
         rows.append(("fault", f"{code.value}: {code.name.lower().replace('_', ' ')}"))
