@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from oracle.services import timeline
+from oracle.services.data import moves
 from oracle.web.locale import DEFAULT, LANGUAGES, catalogue, choose
 
 ROOT = Path(str(resources.files("oracle.web")))
@@ -57,6 +59,11 @@ def test_catalogues__every_key__is_used() -> None:
         if key not in keys and not any(key.startswith(start) for start in starts)
     ]
     assert unused == []
+
+
+def test_catalogues__every_event_of_a_timeline__has_a_name() -> None:
+    kinds = {kind.__name__ for kind in (*timeline.LIFE, *moves.LIFE)}
+    assert sorted(k for k in kinds if f"event.{k}" not in catalogue(DEFAULT).strings) == []
 
 
 def test_catalogues__chinese__is_chinese() -> None:

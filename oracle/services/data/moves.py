@@ -8,7 +8,7 @@ from oracle.services.data.credits import format_credits
 from oracle.services.history import Happened, topic
 from oracle.services.timeline import Moment
 
-_LIFE = (
+_ROUND = (
     ev.RoundOpened, ev.ContributionSubmitted, ev.ContributionRevealed, ev.ContributionDisplaced,
     ev.ContributionExcluded, ev.Endorsed, ev.TestSetRevealed, ev.RoundSealed, ev.RoundSettled,
     ev.RoundVoided, ev.CreditGranted, ev.DepositForfeited, ev.DepositRefunded,
@@ -21,10 +21,13 @@ _GAME = (
 )  # fmt: skip
 
 
+LIFE = (*_ROUND, *_GAME)  # all that a round's timeline shows
+
+
 def read(context: Context, round_id: int) -> list[Happened]:
     """Return every event of a round, of both contracts, in the order of the chain."""
     happened = [
-        *context.history.read(context.credits.address, _LIFE, topic(round_id)),
+        *context.history.read(context.credits.address, _ROUND, topic(round_id)),
         *context.history.read(context.valuations.address, _GAME, topic(round_id)),
     ]
     return sorted(happened, key=lambda h: (h.block, h.index))
