@@ -41,7 +41,7 @@ class Door:
         return keys.mint(self.store, name, Amount(budget), **options).secret
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """A network with one operator, `digits` published, and its gateway."""
     folder = tmp_path_factory.mktemp("rest")
