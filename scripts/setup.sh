@@ -71,7 +71,8 @@ node_packages() { # options of `npm ci`
 
 case $kind in
   runtime) node_packages dev & node=$!; python_runtime; wait "$node" ;;
-  dev) node_packages none & node=$!; python_runtime; python_dev; wait "$node"; scripts/solc/install.sh
-    scripts/clients.sh || say "no environment for other people's clients: its tests will be skipped" ;;
+  dev) node_packages none & node=$!; scripts/clients.sh & clients=$!
+    python_runtime; python_dev; wait "$node"; scripts/solc/install.sh
+    wait "$clients" || say "no environment for other people's clients: its tests will be skipped" ;;
   *) echo "usage: $0 runtime|dev" >&2; exit 64 ;;
 esac
