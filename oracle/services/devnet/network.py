@@ -170,11 +170,6 @@ class Devnet:
         port = self._ports.setdefault(name, free_port())
         return f"http://127.0.0.1:{port}"
 
-    def stop_operator(self, name: str) -> None:
-        """Stop one operator's processes."""
-        self._groups[name].ask_to_stop()
-        self._groups[name].stop()
-
     def kill_operator(self, name: str) -> None:
         """Kill one operator's processes in the middle of what they are at."""
         for part in self._groups[name].status():
