@@ -29,7 +29,7 @@ from oracle.exact.builder import Builder, Ref
 from oracle.exact.commitments import Committed
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import DType, Spec, channels
-from oracle.exact.pieces import Disputed, Node, Pieces
+from oracle.exact.partial_tensor import Disputed, Node, Pieces
 from oracle.exact.program import Program
 from oracle.exact.reference import evaluate, execute
 from oracle.exact.tensors import depth_of, keccak

@@ -34,7 +34,7 @@ from oracle.chain.reorg import common_block
 from oracle.chain.rpc import Rpc, quantity
 from oracle.chain.scan import Scanner
 from oracle.chain.transactions import Fees, sign
-from oracle.follower import Follower
+from oracle.operator.follower import Follower
 from oracle.protocol.records import pack_request
 from oracle.store import Store, StoredLog
 from oracle.types import (

@@ -51,7 +51,7 @@ def run(say: Say, build: Path) -> dict[str, Any]:
 
 
 def _measure(compiled: Any, inputs: list[Any]) -> dict[str, float]:
-    from worker.exact.executor import Executor  # noqa: PLC0415
+    from worker.exact.kernels.executor import Executor  # noqa: PLC0415
 
     program = compiled.program
     executor = Executor(program, compiled.constants)

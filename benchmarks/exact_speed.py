@@ -43,9 +43,9 @@ def measure() -> dict[str, Any]:
     import torch  # noqa: PLC0415 - the parent process needs none of it
     from torch._inductor import config as inductor  # noqa: PLC0415
 
-    from worker.exact import products  # noqa: PLC0415
-    from worker.exact.executor import Executor  # noqa: PLC0415
-    from worker.exact.transformer import compile_encoder  # noqa: PLC0415
+    from worker.exact.kernels import products  # noqa: PLC0415
+    from worker.exact.kernels.executor import Executor  # noqa: PLC0415
+    from worker.exact.lowering.transformer import compile_encoder  # noqa: PLC0415
     from worker.runtimes.architectures import MiniLm  # noqa: PLC0415
 
     if os.environ.get("ATEN_CPU_CAPABILITY") == "avx2":

@@ -20,9 +20,9 @@ from oracle.chain.events import Delivered, Requested
 from oracle.chain.logs import decode, topic_of
 from oracle.chain.logs import parse as parse_log
 from oracle.chain.rpc import quantity
+from oracle.devnet.network import Devnet, Plan, running
 from oracle.services import operators, publishing, quoting, wallets
 from oracle.services.builders import Build
-from oracle.services.devnet.network import Devnet, Plan, running
 from oracle.services.models import Selected
 from oracle.services.publishing import Offer
 from oracle.services.quoting import Ask

@@ -36,11 +36,11 @@ import httpx
 
 from examples.minilm import build as minilm
 from oracle.chain.anvil import free_port
+from oracle.devnet.network import Devnet, Plan, running
+from oracle.gateway import api_keys
+from oracle.gateway import gateway as gateways
 from oracle.protocol.manifest import Manifest
 from oracle.services import models, operators, publishing
-from oracle.services.devnet.network import Devnet, Plan, running
-from oracle.services.gateway import gateway as gateways
-from oracle.services.gateway import keys
 from oracle.services.publishing import Offer
 from oracle.store import Store
 from oracle.types import Amount
@@ -208,7 +208,7 @@ def network(folder: Path) -> Iterator[tuple[Devnet, str]]:
         published = publishing.publish(context, owner, model, offer)
         operators.authorize(context, owner, published.model_id, devnet.accounts["alpha"])
         store = Store.open(gateways.store_url(devnet.settings))
-        secret = keys.mint(store, "benchmark", Amount(900 * 10**6)).secret
+        secret = api_keys.mint(store, "benchmark", Amount(900 * 10**6)).secret
         store.close()
         yield devnet, secret
 

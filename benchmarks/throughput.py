@@ -27,16 +27,16 @@ from redis import Redis
 from examples.digits import build as digits
 from examples.minilm import build as minilm
 from oracle.config import Settings
+from oracle.devnet import redis as redis_server
+from oracle.devnet.supervisor import Supervisor
 from oracle.ipfs import daemon
 from oracle.ipfs.client import IpfsClient
 from oracle.protocol import tensor
 from oracle.protocol.canonical import dumps, sha256
 from oracle.protocol.files import FileEntry
 from oracle.protocol.manifest import Manifest
-from oracle.services.devnet import redis as redis_server
-from oracle.services.supervisor import Supervisor
-from worker import infer, runtimes
-from worker.messages import INFER, to_hex
+from oracle.queue.messages import INFER, to_hex
+from worker import infer_process, runtimes
 
 SENTENCES = 400
 DIGITS = 1000
@@ -86,7 +86,7 @@ def _measure_one(settings: Settings, model: Path, inputs: Inputs) -> Result:
     ipfs = IpfsClient(settings.ipfs_api)
     manifest, digest = _publish(ipfs, model)
     payloads = [_payload(ipfs, manifest, digest, tensors) for tensors in inputs]
-    processes = infer.processes()
+    processes = infer_process.processes()
     with Redis.from_url(settings.redis_url) as redis:
         worker = _start(settings)
         try:

@@ -17,16 +17,16 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
 
+from oracle.demo import answers, contributors, liars, opening
+from oracle.demo.report import Record
+from oracle.demo.screen import Screen
+from oracle.demo.stage import Stage
+from oracle.devnet.network import Devnet, Plan
 from oracle.errors import TallystickError
 from oracle.services import requests
 from oracle.services.builders import Build
 from oracle.services.data import rounds
-from oracle.services.demo import answers, contributors, liars, opening
-from oracle.services.demo.record import Record
-from oracle.services.demo.screen import Screen
-from oracle.services.demo.stage import Stage
-from oracle.services.devnet.network import Devnet, Plan
-from oracle.services.timeline import State
+from oracle.services.request_timeline import State
 
 ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT = 1180, 760

@@ -1,9 +1,9 @@
 """Which way imports go, and what modules may not do: read from the source, nothing is imported.
 
 ```
-worker ─► oracle.{exact, valuation, chain, ipfs, store, protocol, config, types, errors}
-oracle.{cli, api, web} ─► services ─► {watcher, scheduler, valuation, exact} ─► {chain, ipfs, store}
-                                                                   ─► protocol ─► {types, errors}
+worker ─► oracle.{operator, queue, exact, valuation, chain, ipfs, store, protocol, config, …}
+oracle.{cli, api, web, demo} ─► {agents, gateway, devnet} ─► services ─► {operator, scheduling}
+         ─► queue ─► {exact, valuation} ─► {chain, ipfs, store} ─► protocol ─► {types, errors}
 ```
 A package may import itself and what is below it; siblings know each other by ports alone.
 """
@@ -33,11 +33,11 @@ LAYERS = (
     words("oracle.config oracle.logs oracle.metrics oracle.protocol oracle.stopping"),
     words("oracle.chain oracle.ipfs oracle.store"),
     words("oracle.exact oracle.valuation"),
-    words(
-        "oracle.jobs oracle.queue oracle.replies oracle.follower oracle.watcher oracle.scheduler"
-    ),
+    words("oracle.queue"),
+    words("oracle.operator oracle.scheduling"),
     words("oracle.services"),
-    words("oracle.cli oracle.api oracle.web"),
+    words("oracle.agents oracle.gateway oracle.devnet"),
+    words("oracle.cli oracle.api oracle.web oracle.demo"),
 )
 # Siblings of one layer that may know each other: by a port or by pure data.
 SIBLINGS = frozenset(
@@ -47,8 +47,9 @@ SIBLINGS = frozenset(
     }
 )
 WORKER_MAY = words(
-    "oracle.exact oracle.valuation oracle.chain oracle.ipfs oracle.store oracle.protocol "
-    "oracle.config oracle.types oracle.errors oracle.logs oracle.metrics"
+    "oracle.operator oracle.queue oracle.exact oracle.valuation oracle.chain oracle.ipfs "
+    "oracle.store oracle.protocol oracle.config oracle.types oracle.errors oracle.logs "
+    "oracle.metrics"
 )
 HEAVY = words("torch onnxruntime onnx transformers sklearn tensorflow")
 FORBIDDEN_IN_PROTOCOL = words(
@@ -172,7 +173,7 @@ def test_protocol__pure__no_files_sockets_clocks_or_chance() -> None:
         ("oracle/chain/x.py", "def f():\n    import oracle.services.amounts"),
         ("oracle/chain/x.py", "from oracle.store import Store"),
         ("oracle/store/x.py", "from oracle import watcher"),
-        ("oracle/services/x.py", "import worker.tasks"),
+        ("oracle/services/x.py", "import worker.tasks.infer"),
         ("oracle/novelty/x.py", "from oracle import types"),
         ("worker/x.py", "from oracle.services import amounts"),
     ],

@@ -38,26 +38,33 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _infer(settings: Settings, processes: int) -> int:
-    from worker import app, infer, tasks  # noqa: PLC0415 - a submitter needs none of it
+    from oracle.queue import celery_app  # noqa: PLC0415 - a submitter needs none of it
+    from worker import infer_process  # noqa: PLC0415 - a submitter needs none of it
+    from worker.tasks import infer  # noqa: PLC0415 - a submitter needs none of it
 
-    processes = processes or infer.processes()
-    application = app.create(settings, "infer")
-    tasks.register(application, settings, lambda: infer.build_pipeline(settings, processes))
-    return app.serve(application, pool="prefork", processes=processes, prefetch=tasks.MAX_BATCH)
+    processes = processes or infer_process.processes()
+    application = celery_app.create(settings, "infer")
+    infer.register(application, settings, lambda: infer_process.build_pipeline(settings, processes))
+    return celery_app.serve(
+        application, pool="prefork", processes=processes, prefetch=infer.MAX_BATCH
+    )
 
 
 def _submit(settings: Settings) -> int:
-    from worker import app, submit  # noqa: PLC0415 - an infer worker needs no chain
+    from oracle.operator import submit_process  # noqa: PLC0415 - an infer worker needs no chain
+    from oracle.queue import celery_app  # noqa: PLC0415 - an infer worker needs no chain
 
-    application = app.create(settings, "submit")
-    submit.register(application, settings)
-    return app.serve(application, pool="solo", processes=1, prefetch=submit.MAX_BATCH)
+    application = celery_app.create(settings, "submit")
+    submit_process.register(application, settings)
+    return celery_app.serve(
+        application, pool="solo", processes=1, prefetch=submit_process.MAX_BATCH
+    )
 
 
 def _respond(settings: Settings) -> int:
-    from worker import responder  # noqa: PLC0415 - only this role serves traces
+    from worker import respond_process  # noqa: PLC0415 - only this role serves traces
 
-    return responder.run(settings)
+    return respond_process.run(settings)
 
 
 def _vote(settings: Settings) -> int:
@@ -67,9 +74,9 @@ def _vote(settings: Settings) -> int:
 
 
 def _value(settings: Settings) -> int:
-    from worker.valuation import task  # noqa: PLC0415 - only this role values data
+    from worker.tasks import value  # noqa: PLC0415 - only this role values data
 
-    return task.run(settings)
+    return value.run(settings)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 from oracle.errors import DigestMismatch, InputInvalid, TallystickError
 from oracle.ipfs.port import Ipfs
+from oracle.queue.messages import Answered, Failed, InferJob, Outcome
 from oracle.types import ZERO32, Bytes32, RequestId
 from worker import batching
 from worker.errors import ModelFailed, OutputInvalid, OutputTooLarge
 from worker.inputs import InputSource
-from worker.messages import Answered, Failed, InferJob, Outcome
 from worker.models import LoadedModel, ModelPool
 from worker.progress import Tell, silent
 from worker.runtimes.base import Array

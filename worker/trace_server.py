@@ -23,8 +23,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from oracle.errors import ConfigInvalid, NotFound, TallystickError, TransientError
+from oracle.queue.messages import parse_bytes32, to_hex
 from oracle.types import RequestId
-from worker.messages import parse_bytes32, to_hex
 from worker.trace_service import TraceService, WindowOver
 
 CONNECTIONS = 32  # at a time

@@ -19,12 +19,12 @@ from oracle.chain.versions import record_of
 from oracle.errors import NotFound, PermanentError
 from oracle.exact import files
 from oracle.exact.tensors import Tree
+from oracle.queue.dispute_messages import RECEIPT, TraceJob
+from oracle.queue.messages import to_hex
 from oracle.store.job import FINAL_STATES, State
 from oracle.store.reply import Statement
 from oracle.store.store import Store
 from oracle.types import Assurance, Bytes32, RequestId
-from worker.dispute_messages import RECEIPT, TraceJob
-from worker.messages import to_hex
 from worker.traces import Busy, Traced, Traces
 
 PATIENCE = 10.0  # seconds that a caller waits for a trace, or for its signature

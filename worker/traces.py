@@ -25,9 +25,9 @@ from oracle.exact.version import Version
 from oracle.ipfs.port import MAX_BLOCK, Ipfs
 from oracle.protocol import cid
 from oracle.protocol.manifest import Manifest
+from oracle.queue.dispute_messages import TraceJob
 from oracle.types import ZERO32, Bytes32
 from worker import faults
-from worker.dispute_messages import TraceJob
 from worker.models import ModelPool
 from worker.runtimes.base import Files, Params
 from worker.trace_files import TraceFiles

@@ -4,7 +4,7 @@
  model, input ─▶ run ─▶ own output ─┬─▶ digest, activation
                 delivered output ───┴─▶ within the tolerance? ─▶ MATCH or MISMATCH
 ```
-Knows nothing of chains or keys: who votes is `oracle.services.committee_voter`.
+Knows nothing of chains or keys: who votes is `oracle.agents.committee.voter`.
 """
 
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ from oracle.ipfs.port import MAX_BLOCK, CidUnresolved, Ipfs
 from oracle.protocol import tensor
 from oracle.protocol.canonical import sha256
 from oracle.protocol.cid import raw_cid
+from oracle.queue.messages import parse_bytes32, to_hex
 from oracle.types import ZERO32, Activation, Bytes32, Finding
 from worker import activations
 from worker.errors import ModelRefused, OutputInvalid
-from worker.messages import parse_bytes32, to_hex
 from worker.models import LoadedModel, ModelPool
 from worker.runtimes.base import Array
 

@@ -9,8 +9,8 @@ on training images, compared with float32 on test images. About ten seconds on o
 import warnings
 
 from examples.exact.models import RECIPES, digits, train
-from worker.exact import frontend_torch
 from worker.exact.compiler import Compiled, compile_graph
+from worker.exact.frontends import torch
 from worker.exact.report import Report, measure_graph
 
 CALIBRATION = 256
@@ -25,7 +25,7 @@ def build(name: str) -> tuple[Compiled, Report]:
     samples = training.samples(CALIBRATION)
     with warnings.catch_warnings():  # the exporter's own deprecations
         warnings.simplefilter("ignore")
-        graph = frontend_torch.from_module(model, samples[0])
+        graph = torch.from_module(model, samples[0])
     compiled = compile_graph(graph, samples, name="logits", meaning="logits", labels=LABELS)
     return compiled, measure_graph(compiled, graph, test.samples(), test.labels.tolist())
 

@@ -23,8 +23,8 @@ from examples.minilm.build import package_dir
 from oracle.exact.quantisation import quantise
 from worker.exact import package
 from worker.exact.compiler import Compiled, Sample
-from worker.exact.executor import Executor
-from worker.exact.transformer import Recipe, compile_encoder
+from worker.exact.kernels.executor import Executor
+from worker.exact.lowering.transformer import Recipe, compile_encoder
 from worker.runtimes.architectures import MiniLm
 
 LENGTH = 128  # tokens of the program; shorter texts are padded

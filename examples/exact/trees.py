@@ -21,10 +21,10 @@ from xgboost import XGBClassifier
 
 from worker.exact.compiler import Compiled
 from worker.exact.report import proof_bytes
-from worker.exact.trees import Ensemble, compile_trees
-from worker.exact.trees_lightgbm import from_lightgbm
-from worker.exact.trees_sklearn import from_sklearn
-from worker.exact.trees_xgboost import from_xgboost
+from worker.exact.trees.ensemble import Ensemble, compile_trees
+from worker.exact.trees.lightgbm import from_lightgbm
+from worker.exact.trees.sklearn import from_sklearn
+from worker.exact.trees.xgboost import from_xgboost
 
 TEST_SHARE = 5  # every fifth row is for testing
 SETS: Mapping[str, Callable[..., Any]] = {"digits": load_digits, "cancer": load_breast_cancer}

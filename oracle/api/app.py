@@ -19,10 +19,10 @@ from oracle.api.problems import Problem
 from oracle.api.routes import chain, data, health, kserve, models, openai, ordering, requests
 from oracle.api.state import State
 from oracle.errors import TallystickError
+from oracle.gateway.catalogue import Versions
+from oracle.gateway.gateway import Gateway
 from oracle.metrics import GatewayMetrics
-from oracle.services.context import Context
-from oracle.services.gateway.catalogue import Versions
-from oracle.services.gateway.gateway import Gateway
+from oracle.services.network import Context
 
 ROUTERS = (
     health.router,

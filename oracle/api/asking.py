@@ -9,13 +9,13 @@ from fastapi import Request
 from oracle.api.problems import Rejected
 from oracle.api.state import State
 from oracle.errors import InputInvalid
+from oracle.gateway import worker_progress
+from oracle.gateway.catalogue import Listing, Version
+from oracle.gateway.gateway import Answered
+from oracle.gateway.sponsor import Question
 from oracle.protocol.tensor import Array
 from oracle.services import inputs
 from oracle.services.amounts import decimal
-from oracle.services.gateway import hearing
-from oracle.services.gateway.catalogue import Listing, Version
-from oracle.services.gateway.gateway import Answered
-from oracle.services.gateway.sponsor import Question
 from oracle.store.ticket import ApiKey, Ticket
 
 MAX_IDEMPOTENCY = 128
@@ -107,7 +107,9 @@ async def ask(state: State, key: ApiKey, asked: Question, watch: Stopwatch) -> S
     watch.mark("chain")
     answer = await gateway.answer(request_id, timeout, ticket)
     watch.mark("answer")
-    parts = hearing.seconds(gateway.hearing.of(request_id), ticket.created_at, answer.seen_at)
+    parts = worker_progress.seconds(
+        gateway.hearing.of(request_id), ticket.created_at, answer.seen_at
+    )
     taken = {**watch.seconds, **parts}
     state.metrics.stages(taken)
     return Served(asked.listing, asked, ticket, answer, taken)

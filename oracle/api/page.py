@@ -9,10 +9,10 @@ from fastapi import FastAPI
 from oracle.api.state import State
 from oracle.chain.transactions import hash_of
 from oracle.errors import Refused
+from oracle.gateway import api_keys
+from oracle.gateway.gateway import Gateway, NotYet, RequestFailed
+from oracle.gateway.sponsor import Question
 from oracle.services import inputs, quoting
-from oracle.services.gateway import keys
-from oracle.services.gateway.gateway import Gateway, NotYet, RequestFailed
-from oracle.services.gateway.sponsor import Question
 from oracle.services.inference import Asked
 from oracle.services.quoting import Ask
 from oracle.services.receipts import Sent
@@ -33,7 +33,7 @@ class PageSponsor:
     def __init__(self, gateway: Gateway, budget: Amount, questions: int = QUESTIONS) -> None:
         """Take the gateway; `budget` is that of a new key, one that is there keeps its own."""
         self._gateway = gateway
-        self._key = keys.own(gateway.store, KEY, budget)
+        self._key = api_keys.own(gateway.store, KEY, budget)
         self._questions = questions
         self._asked: OrderedDict[str, int] = OrderedDict()
         self._lock = threading.Lock()

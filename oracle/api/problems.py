@@ -22,9 +22,9 @@ from oracle.errors import (
     TallystickError,
     TransientError,
 )
-from oracle.services.gateway.gateway import NotYet, RequestEnded, RequestFailed
-from oracle.services.gateway.keys import KeyRefused
-from oracle.services.gateway.sponsor import ModelNotAllowed
+from oracle.gateway.api_keys import KeyRefused
+from oracle.gateway.gateway import NotYet, RequestEnded, RequestFailed
+from oracle.gateway.sponsor import ModelNotAllowed
 from oracle.store.ticket import BudgetExhausted, IdempotencyConflict
 
 TYPE = "urn:tallystick:problem:"

@@ -12,9 +12,9 @@ from eth_account.signers.local import LocalAccount
 from oracle.api import page
 from oracle.api.app import create_app
 from oracle.api.config import ApiConfig
-from oracle.services.context import Context
-from oracle.services.gateway import gateway as gateways
-from oracle.services.gateway.gateway import Gateway
+from oracle.gateway import gateway as gateways
+from oracle.gateway.gateway import Gateway
+from oracle.services.network import Context
 from oracle.store import Store
 from oracle.types import Amount
 from oracle.web.rendering import PageOptions

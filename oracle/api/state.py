@@ -12,12 +12,12 @@ from oracle.api.config import ApiConfig
 from oracle.api.documents import Memory
 from oracle.api.limits import Buckets
 from oracle.api.problems import Rejected
+from oracle.gateway import api_keys
+from oracle.gateway.api_keys import KeyRefused
+from oracle.gateway.catalogue import Versions
+from oracle.gateway.gateway import Gateway
 from oracle.metrics import GatewayMetrics
-from oracle.services.context import Context
-from oracle.services.gateway import keys
-from oracle.services.gateway.catalogue import Versions
-from oracle.services.gateway.gateway import Gateway
-from oracle.services.gateway.keys import KeyRefused
+from oracle.services.network import Context
 from oracle.store.ticket import ApiKey
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ async def key_of(request: Request, state: StateDep) -> ApiKey:
     now = time.monotonic()
     kept = state.keys.get(secret)
     if kept is None or now - kept[0] > _REMEMBERED:
-        key = await gateway.blocking(lambda: keys.authenticate(gateway.store, secret))
+        key = await gateway.blocking(lambda: api_keys.authenticate(gateway.store, secret))
         if len(state.keys) > 10_000:
             state.keys.clear()
         state.keys[secret] = (now, key)

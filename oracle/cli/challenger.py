@@ -10,19 +10,19 @@ from typing import Annotated, Any
 import typer
 
 from oracle import logs
+from oracle.agents.agent import Report
+from oracle.agents.challenger import challenger
+from oracle.agents.challenger.deliveries import Scope
+from oracle.agents.challenger.engine import Budget
 from oracle.cli import options, output
 from oracle.cli.session import Session, command
 from oracle.errors import ConfigInvalid, InputInvalid, NotFound
-from oracle.queue import CeleryQueue
-from oracle.services import amounts, challenger, disputes, models, wallets
+from oracle.queue.broker import CeleryQueue
+from oracle.services import amounts, disputes, models, wallets
 from oracle.services.amounts import format_ether, format_time, parse_ether
 from oracle.services.audits import Audits
-from oracle.services.challenge.engine import Budget
-from oracle.services.challenge.following import Scope
-from oracle.services.challenge.memory import Signed
-from oracle.services.challenge.running import Report
-from oracle.services.challenge.served import EndpointTraces, parse_receipt
 from oracle.services.disputes import Game
+from oracle.services.served_traces import EndpointTraces, Signed, parse_receipt
 from oracle.stopping import on_signals
 from oracle.store.store import Store
 from oracle.types import Address, Amount, RequestId

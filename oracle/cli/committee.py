@@ -5,14 +5,14 @@ from typing import Annotated, Any
 import typer
 
 from oracle import logs
+from oracle.agents.committee.voter import CommitteeVoter
+from oracle.agents.committee.worker_process import PipeWorker
 from oracle.cli import options, output
 from oracle.cli.session import Session, command
 from oracle.errors import ConfigInvalid
 from oracle.services import committee, wallets
 from oracle.services.amounts import format_amount, format_ether, format_time
 from oracle.services.committee import CommitteeInfo, SeatInfo
-from oracle.services.committee_voter import CommitteeVoter
-from oracle.services.committee_worker import PipeWorker
 from oracle.stopping import on_signals
 from oracle.types import Amount, RequestId, Timestamp
 

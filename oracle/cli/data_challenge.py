@@ -12,7 +12,7 @@ from oracle.stopping import on_signals
 from oracle.valuation.faults import Code
 
 if TYPE_CHECKING:
-    from oracle.services.valuing.challenger import Report
+    from oracle.agents.valuation.challenger import Report
 
 WRONG = 3  # exit code
 PAUSE = 0.5  # seconds between two looks
@@ -52,8 +52,8 @@ def _challenge(
     (again with the same --key it goes on where it was).
     """
     # celery and sqlalchemy: a second that the other commands of the group need not wait
-    from oracle.services.valuing import checking  # noqa: PLC0415
-    from oracle.services.valuing.challenger import Stand, ValuationChallenger  # noqa: PLC0415
+    from oracle.agents.valuation import checking  # noqa: PLC0415
+    from oracle.agents.valuation.challenger import Stand, ValuationChallenger  # noqa: PLC0415
 
     if (round_id is None) is not watch:
         raise ConfigInvalid("name a round, or say --watch", hint="tallystick data challenge 1")

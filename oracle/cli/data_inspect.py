@@ -6,7 +6,7 @@ import typer
 
 from oracle.cli import output
 from oracle.cli.session import Session, command
-from oracle.services.valuing import inspecting
+from oracle.services.data import inspect
 
 PROBLEMS = 3  # exit code
 
@@ -33,9 +33,9 @@ def _inspect(
     it was not left out.
     """
     folder = session.settings.home / "cache" / "rounds" / str(round_id)
-    found = inspecting.inspect(session.context, round_id, folder)
+    found = inspect.inspect(session.context, round_id, folder)
     if exclude:
-        inspecting.exclude(session.context, session.wallet, round_id, found)
+        inspect.exclude(session.context, session.wallet, round_id, found)
     rows = [(one.index, one.owner, one.rows, one.problem or "fine") for one in found]
     columns = ("index", "owner", "rows", "problem")
     session.show(found, output.table(columns, rows, "nothing is revealed"))

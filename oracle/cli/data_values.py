@@ -6,8 +6,8 @@ import typer
 
 from oracle.cli import output
 from oracle.cli.session import Session, command
-from oracle.services.valuing import report
-from oracle.services.valuing.report import ValuationInfo
+from oracle.services.data import valuation_report
+from oracle.services.data.valuation_report import ValuationInfo
 
 _ONE = 1 << 40
 
@@ -24,7 +24,7 @@ def _values(
 
     Second opinions (leave-one-out, Data Shapley) are the valuator's; they are reported, not paid.
     """
-    found = report.show(session.context, round_id)
+    found = valuation_report.show(session.context, round_id)
     session.show(found, _table(found))
 
 

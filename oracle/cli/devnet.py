@@ -15,8 +15,8 @@ from rich.text import Text
 from oracle import logs
 from oracle.cli import output
 from oracle.cli.session import Session, command
+from oracle.devnet import background
 from oracle.errors import NotFound, Unavailable
-from oracle.services.devnet import background
 
 _COLOURS = {
     "ok": "green",
@@ -75,7 +75,7 @@ def _up(
         session.note("starting the network in the background")
         _show(session, home, background.detach(home, argv))
         return
-    from oracle.services.devnet.network import Plan, running  # noqa: PLC0415 - web3: 0.3 s
+    from oracle.devnet.network import Plan, running  # noqa: PLC0415 - web3: 0.3 s
 
     plan = Plan(
         home=home,
@@ -181,8 +181,8 @@ def _demo(session: Session, out: Out = Path("build/demo")) -> None:
     Takes about half a minute. Exits with 70 when the story goes another way than it has to.
     """
     logs.configure(replace(session.settings, log_level="error"))
-    from oracle.services.demo import story  # noqa: PLC0415 - web3 takes 0.3 s to import
-    from oracle.services.demo.screen import Screen  # noqa: PLC0415
+    from oracle.demo import story  # noqa: PLC0415 - web3 takes 0.3 s to import
+    from oracle.demo.screen import Screen  # noqa: PLC0415
 
     console = output.console(stderr=session.as_json)
     begun = time.monotonic()
@@ -201,7 +201,7 @@ def _demo(session: Session, out: Out = Path("build/demo")) -> None:
 
 def _doctor(session: Session) -> None:
     """Check each part: RPC, chain, contracts, IPFS, Redis, store, key, disk, GPU."""
-    from oracle.services import doctor  # noqa: PLC0415 - store and queue take 0.5 s to import
+    from oracle.devnet import doctor  # noqa: PLC0415 - store and queue take 0.5 s to import
 
     findings = []
     for finding in doctor.examine(session.settings):

@@ -15,7 +15,7 @@ from oracle.services import inference, models, outputs, quoting, wallets
 from oracle.services.amounts import format_amount, format_duration
 from oracle.services.formats import MAX_RAW
 from oracle.services.quoting import Ask, Quote
-from oracle.services.timeline import State
+from oracle.services.request_timeline import State
 from oracle.types import Amount
 
 

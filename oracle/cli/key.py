@@ -44,21 +44,21 @@ def _create(
     ] = None,
 ) -> None:
     """Make a key; its secret is shown this once and kept by nobody."""
+    from oracle.gateway import api_keys  # noqa: PLC0415
     from oracle.services import models  # noqa: PLC0415 - web3 takes 0.3 s to import
-    from oracle.services.gateway import keys  # noqa: PLC0415
 
     ids = tuple(models.select(session.context, text).model_id for text in model or ())
     with _store(session) as store:
-        minted = keys.mint(store, name, budget, per_minute=per_minute, models=ids)
+        minted = api_keys.mint(store, name, budget, per_minute=per_minute, models=ids)
     session.show(minted, minted.secret)
 
 
 def _list(session: Session) -> None:
     """List all keys, revoked ones too."""
-    from oracle.services.gateway import keys  # noqa: PLC0415
+    from oracle.gateway import api_keys  # noqa: PLC0415
 
     with _store(session) as store:
-        found = keys.listed(store)
+        found = api_keys.listed(store)
     rows = [
         (
             key.name,
@@ -76,15 +76,15 @@ def _list(session: Session) -> None:
 
 def _revoke(session: Session, name: Name) -> None:
     """Let a key do nothing any more; what it asked before is still answered."""
-    from oracle.services.gateway import keys  # noqa: PLC0415
+    from oracle.gateway import api_keys  # noqa: PLC0415
 
     with _store(session) as store:
-        keys.revoke(store, name)
+        api_keys.revoke(store, name)
     session.show({"revoked": name}, f"{name} is revoked")
 
 
 def _store(session: Session) -> AbstractContextManager["Store"]:
-    from oracle.services.gateway import gateway  # noqa: PLC0415
+    from oracle.gateway import gateway  # noqa: PLC0415
     from oracle.store import Store  # noqa: PLC0415
 
     return closing(Store.open(gateway.store_url(session.settings)))

@@ -8,7 +8,7 @@ import typer
 from oracle.cli import options, output
 from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
-from oracle.services import compiling, models, publishing, verification, wallets
+from oracle.services import compiling, model_history, models, publishing, wallets
 from oracle.services.amounts import format_amount, format_duration, format_share, format_time
 from oracle.services.models import ModelDetail, ModelInfo, VersionInfo
 from oracle.services.publishing import Offer, PublishedVersion
@@ -158,7 +158,7 @@ def _verify(
     """Recompute a model's history from events and bytes; names what does not fit (exit 76)."""
     selected = models.select(session.context, model)
     with session.bars() as bars:
-        found = verification.verify(
+        found = model_history.verify(
             session.context, selected.model_id,
             with_bytes=not records_only, progress=bars.bytes_done,
         )  # fmt: skip

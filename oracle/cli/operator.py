@@ -8,11 +8,12 @@ import typer
 from oracle.cli import options, output
 from oracle.cli.model import Model
 from oracle.cli.session import Session, command
+from oracle.devnet import operator_processes
+from oracle.devnet.supervisor import ProcessEvent, Supervisor
 from oracle.errors import ConfigInvalid
-from oracle.services import amounts, models, operator_processes, operators, wallets
+from oracle.services import amounts, models, operators, wallets
 from oracle.services.amounts import format_amount, format_time
 from oracle.services.operators import OperatorInfo
-from oracle.services.supervisor import ProcessEvent, Supervisor
 from oracle.types import Amount
 
 

@@ -11,7 +11,7 @@ from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
 from oracle.services import amounts, inference, models, outputs, requests, wallets
 from oracle.services.amounts import format_amount, format_ether, format_time
-from oracle.services.timeline import RequestInfo, State
+from oracle.services.request_timeline import RequestInfo, State
 from oracle.types import ZERO_ADDRESS, RequestId
 
 Id = Annotated[RequestId, options.request_argument("Id of the request.")]

@@ -22,7 +22,7 @@ from oracle.errors import ConfigInvalid, InputInvalid
 
 if TYPE_CHECKING:
     from oracle.chain.wallet import Wallet
-    from oracle.services.context import Context
+    from oracle.services.network import Context
 
 Home = Annotated[
     Path | None,
@@ -72,7 +72,7 @@ class Session:
     @cached_property
     def context(self) -> "Context":
         """The network, opened and checked once."""
-        from oracle.services.context import Context  # noqa: PLC0415 - web3 takes 0.3 s to import
+        from oracle.services.network import Context  # noqa: PLC0415 - web3 takes 0.3 s to import
 
         return Context.open(self.settings)
 

@@ -6,14 +6,15 @@ from typing import Annotated, Any
 import typer
 
 from oracle import logs
+from oracle.agents.valuation import worker_process
 from oracle.cli import options, output
 from oracle.cli.session import Session, command
+from oracle.devnet.supervisor import Supervisor
 from oracle.errors import ConfigInvalid
 from oracle.services import wallets
 from oracle.services.amounts import format_amount, format_ether
-from oracle.services.supervisor import Supervisor
-from oracle.services.valuing import processes, stakes
-from oracle.services.valuing.stakes import ValuatorInfo
+from oracle.services.data import valuator_stakes
+from oracle.services.data.valuator_stakes import ValuatorInfo
 from oracle.stopping import on_signals
 from oracle.types import Amount
 
@@ -44,8 +45,8 @@ def _stake(
 ) -> None:
     """Put money behind valuations; all of what one locks is lost when it is false."""
     session.confirm(f"Stake {format_amount(amount)}?")
-    stakes.stake(session.context, session.wallet, amount)
-    found = stakes.status(session.context, session.wallet.address)
+    valuator_stakes.stake(session.context, session.wallet, amount)
+    found = valuator_stakes.status(session.context, session.wallet.address)
     session.show(found, _facts(found))
 
 
@@ -54,8 +55,8 @@ def _unstake(
 ) -> None:
     """Take free stake out; there is no delay, as it is locked until its valuation is settled."""
     session.confirm(f"Unstake {format_amount(amount)}?")
-    stakes.unstake(session.context, session.wallet, amount)
-    found = stakes.status(session.context, session.wallet.address)
+    valuator_stakes.unstake(session.context, session.wallet, amount)
+    found = valuator_stakes.status(session.context, session.wallet.address)
     session.show(found, _facts(found))
 
 
@@ -68,13 +69,13 @@ def _run(
     """Value rounds until stopped: claim, compute, publish, answer demands, settle."""
     wallet = session.wallet
     name = name or wallets.find(session.settings, session.settings.key).name
-    settings = processes.named(session.settings, name)
+    settings = worker_process.named(session.settings, name)
     logs.configure(settings, role="valuator")
-    spec = processes.worker(settings)
+    spec = worker_process.worker(settings)
     with on_signals() as stopped, ExitStack() as running, Supervisor((spec,)) as supervisor:
         supervisor.start()
         session.note(f"{spec.name}: log in {spec.log_path}")
-        made = processes.valuator(session.context, wallet, settings, running, session.note)
+        made = worker_process.valuator(session.context, wallet, settings, running, session.note)
         session.note(f"{wallet.address} values what is sealed")
 
         def over() -> bool:
@@ -87,7 +88,7 @@ def _run(
 
 def _withdraw(session: Session) -> None:
     """Pay out what valuations and challenges brought."""
-    done = stakes.withdraw(session.context, session.wallet)
+    done = valuator_stakes.withdraw(session.context, session.wallet)
     session.show(done, f"{len(done)} payment(s)" if done else "nothing is owed")
 
 
@@ -101,7 +102,7 @@ def _status(
     name = valuator or session.settings.key
     if not name:
         raise ConfigInvalid("no valuator was named", hint="`tallystick valuator status NAME`")
-    found = stakes.status(session.context, wallets.resolve(session.settings, name))
+    found = valuator_stakes.status(session.context, wallets.resolve(session.settings, name))
     session.show(found, _facts(found))
 
 

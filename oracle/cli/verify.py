@@ -8,10 +8,10 @@ import typer
 from oracle import logs
 from oracle.cli import options, output
 from oracle.cli.session import Session, command
-from oracle.services import verifying
+from oracle.services import answer_check
 from oracle.services.amounts import format_time
-from oracle.services.challenge.served import EndpointTraces
-from oracle.services.verifying import Difference, Verdict, Verification
+from oracle.services.answer_check import Difference, Verdict, Verification
+from oracle.services.served_traces import EndpointTraces
 from oracle.types import RequestId
 
 WRONG, UNDECIDED = 3, 4  # exit codes
@@ -41,7 +41,7 @@ def _verify(
     logs.configure(session.settings, role="verify")
     traces = EndpointTraces()
     with session.bars() as bars:
-        found = verifying.verify(
+        found = answer_check.verify(
             session.context,
             request_id,
             traces,

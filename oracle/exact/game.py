@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from oracle.exact.commitments import Committed
 from oracle.exact.constants import Constants
-from oracle.exact.pieces import REVEALED_LEVELS, Node, Pieces
+from oracle.exact.partial_tensor import REVEALED_LEVELS, Node, Pieces
 from oracle.exact.proofs import open_node, reveal_leaves, step, tensor_proof
 from oracle.exact.steps import Opening, Path, Slice, Step, TensorProof
 from oracle.exact.tensors import Tree, depth_of

@@ -17,9 +17,9 @@ from oracle.protocol import params
 from oracle.protocol.params import ParameterSpec
 from oracle.services import models
 from oracle.services.amounts import NO_LIMIT
-from oracle.services.context import Context
-from oracle.services.history import topic
+from oracle.services.event_history import topic
 from oracle.services.models import Selected
+from oracle.services.network import Context
 from oracle.services.receipts import Sent, send
 from oracle.types import ZERO32, Address, Bytes32, GrantStatus, Policy, Timestamp
 

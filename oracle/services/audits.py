@@ -20,12 +20,12 @@ from oracle.chain.events import VersionPublished
 from oracle.chain.rpc import hexbytes
 from oracle.errors import ConfigInvalid, Unavailable
 from oracle.exact.tensors import keccak
-from oracle.queue import JobQueue, Message
+from oracle.queue.broker import JobQueue, Message
 from oracle.services import operators
-from oracle.services.context import Context
-from oracle.services.history import topic
-from oracle.services.timeline import RequestInfo
-from oracle.store.audit_part import AuditState
+from oracle.services.event_history import topic
+from oracle.services.network import Context
+from oracle.services.request_timeline import RequestInfo
+from oracle.store.audit_repository import AuditState
 from oracle.store.store import Store
 from oracle.types import Address, Bytes32, RequestId, VersionRecord
 

@@ -26,10 +26,10 @@ from oracle.errors import PermanentError
 from oracle.protocol.canonical import keccak
 from oracle.services import requests
 from oracle.services.amounts import format_amount, format_ether
-from oracle.services.context import Context
-from oracle.services.history import topic
+from oracle.services.event_history import topic
+from oracle.services.network import Context
 from oracle.services.receipts import Sent, send
-from oracle.services.timeline import Moment, RequestInfo
+from oracle.services.request_timeline import Moment, RequestInfo
 from oracle.types import (
     Activation,
     Address,

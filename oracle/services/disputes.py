@@ -28,10 +28,10 @@ from oracle.chain.wallet import Wallet
 from oracle.errors import PermanentError
 from oracle.services import requests
 from oracle.services.amounts import format_ether
-from oracle.services.context import Context
-from oracle.services.history import topic
+from oracle.services.event_history import topic
+from oracle.services.network import Context
 from oracle.services.receipts import Sent, send
-from oracle.services.timeline import Moment, State
+from oracle.services.request_timeline import Moment, State
 from oracle.types import Address, RequestId, Timestamp, Wei
 
 _MOVES = (

@@ -20,11 +20,11 @@ from oracle.protocol import tensor
 from oracle.protocol.manifest import Manifest
 from oracle.services import outputs, requests
 from oracle.services.amounts import format_amount, format_time
-from oracle.services.context import Context
+from oracle.services.network import Context
 from oracle.services.outputs import Output
 from oracle.services.quoting import Prepayment
 from oracle.services.receipts import Sent, send
-from oracle.services.timeline import RequestInfo, State
+from oracle.services.request_timeline import RequestInfo, State
 from oracle.types import Address, Amount, Bytes32, RequestId
 
 POLL = 0.2  # seconds

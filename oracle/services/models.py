@@ -14,8 +14,8 @@ from oracle.chain.wallet import Wallet
 from oracle.errors import NotFound
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import MAX_BYTES, Manifest
-from oracle.services.context import Context
-from oracle.services.history import topic
+from oracle.services.event_history import topic
+from oracle.services.network import Context
 from oracle.services.receipts import Sent, send
 from oracle.types import Address, Amount, Assurance, Bytes32, Cid, Policy, Terms, Timestamp
 

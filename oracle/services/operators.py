@@ -20,9 +20,9 @@ from oracle.chain.events import (
 )
 from oracle.chain.wallet import Wallet
 from oracle.errors import NotFound
-from oracle.scheduler import Candidate
-from oracle.services.context import Context
-from oracle.services.history import Happened, topic
+from oracle.scheduling.placement import Candidate
+from oracle.services.event_history import Happened, topic
+from oracle.services.network import Context
 from oracle.services.receipts import Sent, send
 from oracle.types import ZERO32, ZERO_ADDRESS, Address, Amount, RequestId, Timestamp
 

@@ -29,9 +29,9 @@ from oracle.protocol import canonical
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import FileEntry, Manifest
 from oracle.services import folders
-from oracle.services.context import Context
+from oracle.services.event_history import topic
 from oracle.services.folders import BytesProgress
-from oracle.services.history import topic
+from oracle.services.network import Context
 from oracle.services.receipts import Sent, send
 from oracle.types import Address, Amount, Assurance, Bytes32, Cid
 

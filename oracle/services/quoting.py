@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from oracle import scheduler
 from oracle.errors import InputInvalid, Refused
 from oracle.protocol.manifest import FileEntry, Manifest
+from oracle.scheduling import placement
 from oracle.services import inputs, models, operators
 from oracle.services.amounts import decimal, format_amount
-from oracle.services.context import Context
 from oracle.services.inputs import Prepared
 from oracle.services.models import Selected
+from oracle.services.network import Context
 from oracle.types import ZERO_ADDRESS, Address, Amount, Assurance, Bytes32, Order
 
 PRIORITY = 30  # seconds in which only the preferred operator may answer
@@ -117,7 +117,7 @@ def quote(
     )
     lock = context.market.lock_of(terms)
     if ask.operator is None:
-        choice = scheduler.choose(operators.candidates(context, model_id), lock.total)
+        choice = placement.choose(operators.candidates(context, model_id), lock.total)
         operator, reason = choice.operator, choice.reason
     else:
         operator, reason = ask.operator, "as you said"

@@ -7,11 +7,11 @@ from oracle.chain.events import Convicted, OutputDemanded, Requested
 from oracle.chain.revert import ContractError
 from oracle.chain.wallet import Wallet
 from oracle.errors import InputInvalid, NotFound, PermanentError
-from oracle.services import timeline
-from oracle.services.context import Context
-from oracle.services.history import Happened, topic
+from oracle.services import request_timeline
+from oracle.services.event_history import Happened, topic
+from oracle.services.network import Context
 from oracle.services.receipts import Sent, send
-from oracle.services.timeline import LIFE, Moment, RequestInfo, State
+from oracle.services.request_timeline import LIFE, Moment, RequestInfo, State
 from oracle.types import NO_CLAIM, Address, Amount, Delivery, Request, RequestId, Timestamp, Wei
 
 MAX_IDS = 100  # requests whose events are asked for by id
@@ -52,10 +52,16 @@ def show(context: Context, request_id: RequestId, *, since: int = 0) -> RequestI
         )
     times = context.history.times(h.block for h in life)
     moments = tuple(
-        Moment(times[h.block], h.block, h.tx_hash, type(h.event).__name__, timeline.detail(h.event))
+        Moment(
+            times[h.block],
+            h.block,
+            h.tx_hash,
+            type(h.event).__name__,
+            request_timeline.detail(h.event),
+        )
         for h in life
     )
-    return timeline.fold([h.event for h in life], context.history.now(), moments)
+    return request_timeline.fold([h.event for h in life], context.history.now(), moments)
 
 
 def list_requests(
@@ -86,7 +92,7 @@ def list_requests(
         if request_id in by_id:
             by_id[request_id].append(happened)
     now = context.history.now()
-    every = (timeline.fold([h.event for h in events], now) for events in by_id.values())
+    every = (request_timeline.fold([h.event for h in events], now) for events in by_id.values())
     return tuple(info for info in every if state in (None, info.state))
 
 

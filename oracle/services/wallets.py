@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from eth_account.signers.local import LocalAccount
 
-from oracle.chain import keys
+from oracle.chain import keystore
 from oracle.chain.rpc import RpcError, quantity
 from oracle.chain.transactions import Receipt, parse_receipt
 from oracle.chain.wallet import Wallet
@@ -18,7 +18,7 @@ from oracle.services import amounts
 from oracle.types import Address, Amount, Timestamp, Wei
 
 if TYPE_CHECKING:
-    from oracle.services.context import Context
+    from oracle.services.network import Context
 
 FUND_WEI = Wei(10 * 10**18)  # of the chain's currency that `fund` brings a wallet up to
 FUND_TIMEOUT = 30.0  # seconds until a transfer of the faucet is mined
@@ -55,13 +55,13 @@ def create(settings: Settings, name: str, password: str) -> WalletInfo:
     if not name or name != Path(name).name or name.startswith("."):
         raise InputInvalid(f"{name!r} cannot be the name of a wallet", hint="letters and digits")
     path = settings.home / "keys" / f"{name}.json"
-    return WalletInfo(name, keys.create(path, lambda: password), path)
+    return WalletInfo(name, keystore.create(path, lambda: password), path)
 
 
 def list_wallets(settings: Settings) -> tuple[WalletInfo, ...]:
     """Return the keystores in home/keys, by name."""
     paths = sorted((settings.home / "keys").glob("*.json"))
-    return tuple(WalletInfo(path.stem, keys.address_of(path), path) for path in paths)
+    return tuple(WalletInfo(path.stem, keystore.address_of(path), path) for path in paths)
 
 
 def find(settings: Settings, name: str) -> WalletInfo:
@@ -74,16 +74,16 @@ def find(settings: Settings, name: str) -> WalletInfo:
     if not path.exists():
         known = ", ".join(info.name for info in list_wallets(settings)) or "none yet"
         raise NotFound(f"there is no wallet {name}", hint=f"wallets here: {known}")
-    return WalletInfo(path.stem, keys.address_of(path), path)
+    return WalletInfo(path.stem, keystore.address_of(path), path)
 
 
 def unlock(settings: Settings, name: str, password: str) -> LocalAccount:
     """Open a keystore.
 
     Raises:
-        NotFound, ConfigInvalid, PasswordWrong: see `oracle.chain.keys.load`.
+        NotFound, ConfigInvalid, PasswordWrong: see `oracle.chain.keystore.load`.
     """
-    return keys.load(find(settings, name).path, lambda: password)
+    return keystore.load(find(settings, name).path, lambda: password)
 
 
 def read_password(path: Path) -> str:
@@ -92,7 +92,7 @@ def read_password(path: Path) -> str:
     Raises:
         ConfigInvalid: it cannot be read or is empty.
     """
-    return keys.password_file(path.expanduser())()
+    return keystore.password_file(path.expanduser())()
 
 
 def resolve(settings: Settings, text: str) -> Address:

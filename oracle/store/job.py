@@ -1,6 +1,7 @@
 """What the store keeps about one request that concerns the operator: the row, as a value.
 
-Pure data; how a job moves is said in `oracle/jobs.py`, how it is kept in the rest of this package.
+Pure data; how a job moves is said in `oracle/operator/jobs.py`, how it is kept in the rest
+of this package.
 The row has three parts, each with one writer:
 
 * the chain half (`phase` … `demand_until`): a fold of the request's events, written by the watcher;
@@ -30,7 +31,7 @@ class Phase(StrEnum):
 
 
 class State(StrEnum):
-    """What the request is to this operator; `oracle/jobs.py` draws the arrows."""
+    """What the request is to this operator; `oracle/operator/jobs.py` draws the arrows."""
 
     WAITING = "waiting"
     CLAIMING = "claiming"

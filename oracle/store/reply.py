@@ -1,7 +1,7 @@
 """What the store keeps about a dispute that waits for this operator: the row, as a value.
 
 A reply is owed as long as its row is there. The demand is a fold of the game's events, written by
-the watcher (`oracle/replies.py`); the rest is the watcher's bookkeeping of its messages.
+the watcher (`oracle/operator/replies.py`); the rest is the watcher's bookkeeping of its messages.
 """
 
 from dataclasses import dataclass

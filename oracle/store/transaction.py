@@ -1,10 +1,10 @@
 """One transaction on the store: everything in it happens, or nothing."""
 
-from oracle.store.audit_part import AuditPart
-from oracle.store.chain_part import ChainPart
-from oracle.store.gateway_part import GatewayPart
-from oracle.store.job_part import JobPart
-from oracle.store.reply_part import ReplyPart
+from oracle.store.audit_repository import AuditPart
+from oracle.store.chain_repository import ChainPart
+from oracle.store.gateway_repository import GatewayPart
+from oracle.store.job_repository import JobPart
+from oracle.store.reply_repository import ReplyPart
 
 
 class Transaction(ChainPart, JobPart, ReplyPart, AuditPart, GatewayPart):

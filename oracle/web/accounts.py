@@ -16,10 +16,10 @@ from oracle.chain.events import (
 )
 from oracle.services import access, models, requests, wallets
 from oracle.services.amounts import format_amount, format_ether
-from oracle.services.context import Context
 from oracle.services.data import rounds, standing
 from oracle.services.data.credits import format_credits
-from oracle.services.history import topic
+from oracle.services.event_history import topic
+from oracle.services.network import Context
 from oracle.types import Address, GrantStatus
 
 RECENT = 50  # requests that are shown

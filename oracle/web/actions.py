@@ -15,8 +15,8 @@ from oracle.errors import InputInvalid, Refused, TallystickError
 from oracle.exact import form
 from oracle.services import inference, inputs, models, quoting, requests
 from oracle.services.amounts import format_amount, parse_address, parse_request_id
-from oracle.services.context import Context
 from oracle.services.models import Selected
+from oracle.services.network import Context
 from oracle.services.quoting import Ask
 from oracle.web import accounts, payloads, problems, uploads
 from oracle.web.rendering import PageOptions

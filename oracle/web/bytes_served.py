@@ -15,7 +15,7 @@ from oracle.errors import NotFound, TallystickError
 from oracle.ipfs.port import MAX_BLOCK
 from oracle.protocol.cid import raw_digest
 from oracle.services import models, quoting
-from oracle.services.context import Context
+from oracle.services.network import Context
 from oracle.types import Cid
 from oracle.web import problems
 from oracle.web.rendering import PageOptions

@@ -13,9 +13,9 @@ from fastapi.responses import RedirectResponse
 from oracle.errors import NotFound, TallystickError
 from oracle.services import disputes, models, operators, requests
 from oracle.services.amounts import parse_address, parse_request_id
-from oracle.services.context import Context
-from oracle.services.history import topic
-from oracle.services.timeline import LIFE
+from oracle.services.event_history import topic
+from oracle.services.network import Context
+from oracle.services.request_timeline import LIFE
 from oracle.types import Assurance, Bytes32
 from oracle.web import actions, bytes_served, payloads, problems, rounds
 from oracle.web.details import detail

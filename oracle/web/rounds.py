@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from oracle.services.context import Context
 from oracle.services.data import listing, rounds
 from oracle.services.data.rounds import RoundInfo
 from oracle.services.data.standing import TIERS
+from oracle.services.network import Context
 from oracle.types import Timestamp
 
 WIDTH = 600  # of the picture of the phases

@@ -12,8 +12,8 @@ from oracle.chain.wallet import Wallet
 from oracle.errors import Refused
 from oracle.services import inference, quoting
 from oracle.services.amounts import format_amount
-from oracle.services.context import Context
 from oracle.services.inference import Asked
+from oracle.services.network import Context
 from oracle.services.quoting import Ask
 from oracle.types import Address, Amount
 

@@ -12,8 +12,8 @@ from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import MAX_BYTES, Image, Manifest, Tokenizer
 from oracle.services import access, models, operators
 from oracle.services.access import AccessInfo, Limit
-from oracle.services.context import Context
 from oracle.services.models import ModelInfo, Selected, VersionInfo
+from oracle.services.network import Context
 from oracle.types import (
     ZERO_ADDRESS,
     Address,

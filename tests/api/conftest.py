@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from oracle.devnet.network import Devnet, Plan, running
+from oracle.gateway import api_keys
+from oracle.gateway import gateway as gateways
 from oracle.services import operators, publishing
-from oracle.services.devnet.network import Devnet, Plan, running
-from oracle.services.gateway import gateway as gateways
-from oracle.services.gateway import keys
 from oracle.services.publishing import Offer
 from oracle.store import Store
 from oracle.types import Amount
@@ -38,7 +38,7 @@ class Door:
         return httpx.Client(base_url=self.url, headers=headers, trust_env=False, **options)
 
     def mint(self, name: str, budget: int = DOLLAR, **options) -> str:
-        return keys.mint(self.store, name, Amount(budget), **options).secret
+        return api_keys.mint(self.store, name, Amount(budget), **options).secret
 
 
 @pytest.fixture(scope="package")
@@ -49,7 +49,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     with running(plan, environ={"PATH": os.environ["PATH"]}) as devnet:
         publish(devnet, write_digits(folder / "digits"))
         store = Store.open(gateways.store_url(devnet.settings))
-        secret = keys.mint(store, "tests", Amount(100 * DOLLAR)).secret
+        secret = api_keys.mint(store, "tests", Amount(100 * DOLLAR)).secret
         yield Door(devnet, devnet.rest_url, secret, store)
         store.close()
 

@@ -11,7 +11,7 @@ from oracle.api.config import ApiConfig
 from oracle.chain.memory import MemoryNode
 from oracle.config import Settings
 from oracle.ipfs.memory import MemoryIpfs
-from oracle.services.context import Context
+from oracle.services.network import Context
 from oracle.types import Address, Contracts
 
 PLACE = Address("0x" + "11" * 20)

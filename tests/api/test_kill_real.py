@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from oracle.chain.events import Requested
-from oracle.services.history import topic
+from oracle.services.event_history import topic
 from oracle.store.ticket import TicketState
 from tests.api.conftest import FEE
 

@@ -7,11 +7,11 @@ import pytest
 
 from oracle.api.limits import Buckets
 from oracle.errors import InputInvalid, NotFound
-from oracle.services.gateway import hearing, keys
-from oracle.services.gateway.bell import Bell
-from oracle.services.gateway.hearing import Hearing
-from oracle.services.gateway.keys import KeyRefused
-from oracle.services.gateway.sponsor import Lanes
+from oracle.gateway import api_keys, worker_progress
+from oracle.gateway.api_keys import KeyRefused
+from oracle.gateway.notifier import Bell
+from oracle.gateway.sponsor import Lanes
+from oracle.gateway.worker_progress import Hearing
 from oracle.store import Store
 from oracle.store.ticket import BudgetExhausted, Ticket, TicketState
 from oracle.types import Amount, RequestId
@@ -35,30 +35,30 @@ def ticket(key_id, ticket_id=ONE, fee=30):
 @pytest.mark.parametrize(("name", "budget"), [("", 1), ("x" * 65, 1), ("a\nb", 1), ("a", 0)])
 def test_mint__nonsense__is_refused(store, name, budget):
     with pytest.raises(InputInvalid):
-        keys.mint(store, name, Amount(budget))
+        api_keys.mint(store, name, Amount(budget))
 
 
 def test_mint__name_twice__is_refused(store):
-    keys.mint(store, "a", Amount(1))
+    api_keys.mint(store, "a", Amount(1))
     with pytest.raises(InputInvalid, match="already"):
-        keys.mint(store, "a", Amount(1))
+        api_keys.mint(store, "a", Amount(1))
 
 
 def test_authenticate__forged_or_revoked__is_refused(store):
-    minted = keys.mint(store, "a", Amount(1), models=(1, 2))
-    assert keys.authenticate(store, minted.secret).models == (1, 2)
+    minted = api_keys.mint(store, "a", Amount(1), models=(1, 2))
+    assert api_keys.authenticate(store, minted.secret).models == (1, 2)
     with pytest.raises(KeyRefused, match="not known"):
-        keys.authenticate(store, minted.secret + "x")
-    keys.revoke(store, "a")
+        api_keys.authenticate(store, minted.secret + "x")
+    api_keys.revoke(store, "a")
     with pytest.raises(KeyRefused, match="revoked"):
-        keys.authenticate(store, minted.secret)
+        api_keys.authenticate(store, minted.secret)
     with pytest.raises(NotFound):
-        keys.revoke(store, "a")
+        api_keys.revoke(store, "a")
 
 
 def test_charge__by_many_threads__never_spends_more_than_the_budget(tmp_path):
     store = Store.open(f"sqlite:///{tmp_path / 'store.db'}")
-    key = keys.mint(store, "a", Amount(100)).key
+    key = api_keys.mint(store, "a", Amount(100)).key
     refused = []
 
     def spend():
@@ -74,21 +74,21 @@ def test_charge__by_many_threads__never_spends_more_than_the_budget(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    (after,) = keys.listed(store)
+    (after,) = api_keys.listed(store)
     assert (after.spent, len(refused)) == (90, 17)
     store.close()
 
 
 # ── Tickets ─────────────────────────────────────────────────────────────────────────────────────
 def test_ticket_failed__twice__gives_the_charge_back_once(store):
-    key = keys.mint(store, "a", Amount(100)).key
+    key = api_keys.mint(store, "a", Amount(100)).key
     with store.begin() as tx:
         tx.charge(key.id, Amount(30))
         tx.add_ticket(ticket(key.id))
     with store.begin() as tx:
         assert tx.ticket_failed(ONE, "refused")
         assert not tx.ticket_failed(ONE, "refused")
-    assert keys.listed(store)[0].spent == 0
+    assert api_keys.listed(store)[0].spent == 0
     with store.read() as tx:
         assert tx.ticket(ONE).state is TicketState.FAILED
         assert tx.open_tickets() == []
@@ -96,7 +96,7 @@ def test_ticket_failed__twice__gives_the_charge_back_once(store):
 
 @pytest.mark.parametrize(("refunded", "spent"), [(True, 0), (False, 30)])
 def test_tickets_ended__again__gives_back_once(store, refunded, spent):
-    key = keys.mint(store, "a", Amount(100)).key
+    key = api_keys.mint(store, "a", Amount(100)).key
     with store.begin() as tx:
         tx.charge(key.id, Amount(30))
         tx.add_ticket(ticket(key.id))
@@ -104,7 +104,7 @@ def test_tickets_ended__again__gives_back_once(store, refunded, spent):
     for _ in range(2):
         with store.begin() as tx:
             tx.tickets_ended([ASKED], refunded=refunded)
-    assert keys.listed(store)[0].spent == spent
+    assert api_keys.listed(store)[0].spent == spent
     with store.read() as tx:
         assert tx.ticket(ASKED).id == ONE
         assert tx.ticket(ONE).state is TicketState.ENDED
@@ -170,6 +170,6 @@ def test_hearing__steps__become_durations():
     for step, at in (("taken", 2.0), ("fetched", 2.5), ("computed", 3.5), ("published", 3.75)):
         line = f'{{"step": "{step}", "operator": "a", "at": {at}, "ids": ["{ONE.hex()}"]}}'
         heard.take(line.encode())
-    assert hearing.seconds(heard.of(ONE), 1.0, 4.0) == {
+    assert worker_progress.seconds(heard.of(ONE), 1.0, 4.0) == {
         "queue": 1.0, "fetch": 0.5, "inference": 1.0, "publish": 0.25, "deliver": 0.25,
     }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from oracle.chain import keys
+from oracle.chain import keystore
 from oracle.chain.anvil import Anvil, dev_account
 from oracle.chain.deploy import DeployConfig, deploy
 from oracle.chain.wallet import Wallet
@@ -17,7 +17,7 @@ from oracle.cli import main
 from oracle.config import Settings, save_network
 from oracle.ipfs import daemon
 from oracle.services import operators, publishing, wallets
-from oracle.services.context import Context
+from oracle.services.network import Context
 from oracle.services.publishing import Offer
 from oracle.types import Amount
 from tests.services.conftest import DESCRIPTION, DOLLAR
@@ -50,7 +50,7 @@ def network(tmp_path_factory):
             save_network(settings)
             (home / "password").write_text("secret\n")
             for name in ("owner", "op1", "alice"):
-                keys.create(home / "keys" / f"{name}.json", lambda: "secret", scrypt_n=2)
+                keystore.create(home / "keys" / f"{name}.json", lambda: "secret", scrypt_n=2)
             folder = home / "digits"
             folder.mkdir()
             (folder / "model.json").write_text(json.dumps(DESCRIPTION))

@@ -13,8 +13,8 @@ from oracle.protocol import tensor
 from oracle.services import operators, publishing, wallets
 from oracle.services.publishing import Offer
 from oracle.types import NO_CLAIM, ZERO32, Amount, Order
+from tests.agents.challenger.conftest import folder_of
 from tests.contracts.exact import example
-from tests.services.challenge.conftest import folder_of
 from tests.services.conftest import DOLLAR
 
 pytestmark = pytest.mark.real

@@ -13,7 +13,7 @@ from oracle.cli import main
 from oracle.config import save_network
 from oracle.protocol import tensor
 from oracle.services import requests
-from oracle.services.timeline import State
+from oracle.services.request_timeline import State
 from oracle.types import NO_CLAIM, ZERO32, Bytes32
 
 pytestmark = pytest.mark.real

@@ -16,15 +16,15 @@ from pathlib import Path
 import psutil
 import pytest
 
+from oracle.devnet import background
+from oracle.devnet.background import Part
 from oracle.errors import ConfigInvalid, TransientError
-from oracle.services.devnet import background
-from oracle.services.devnet.background import Part
 
 UP = """
 import sys, time
 from dataclasses import replace
 from pathlib import Path
-from oracle.services.devnet import background
+from oracle.devnet import background
 home = Path(sys.argv[1])
 with background.stoppable():
     try:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from oracle.chain import keys
+from oracle.chain import keystore
 from oracle.config import Settings
+from oracle.devnet import doctor
+from oracle.devnet.doctor import Check, Finding, Note
 from oracle.errors import ConfigInvalid, NotFound, TallystickError, Unavailable
-from oracle.services import doctor
-from oracle.services.doctor import Check, Finding, Note
 from oracle.store.store import Store
 
 
@@ -134,7 +134,7 @@ def test_check_key__opens__notes_a_password_that_others_can_read(
     password.write_text("correct horse\n")
     password.chmod(mode)
     path = tmp_path / "keys" / "owner.json"
-    address = keys.create(path, lambda: "correct horse", scrypt_n=2)
+    address = keystore.create(path, lambda: "correct horse", scrypt_n=2)
     found = doctor.check_key(settings(tmp_path, key="owner", password_file=str(password)))
     assert address in found
     assert isinstance(found, Note) is not well
@@ -142,8 +142,8 @@ def test_check_key__opens__notes_a_password_that_others_can_read(
 
 def test_check_key__wrong_password__fails(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("wrong")
-    keys.create(tmp_path / "keys" / "owner.json", lambda: "correct horse", scrypt_n=2)
-    with pytest.raises(keys.PasswordWrong):
+    keystore.create(tmp_path / "keys" / "owner.json", lambda: "correct horse", scrypt_n=2)
+    with pytest.raises(keystore.PasswordWrong):
         doctor.check_key(settings(tmp_path, key="owner", password_file=str(tmp_path / "password")))
 
 

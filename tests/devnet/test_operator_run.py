@@ -20,8 +20,8 @@ import psutil
 import pytest
 
 from oracle.cli import main
-from oracle.services.devnet import background
-from oracle.services.devnet.network import Devnet, Plan, running
+from oracle.devnet import background
+from oracle.devnet.network import Devnet, Plan, running
 from tests.worker.builders import images, write_digits
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
@@ -111,7 +111,7 @@ def run(network: Devnet, operator: str, metrics_port: int) -> Iterator["subproce
 def by_role(process: "subprocess.Popen[bytes]") -> dict[str, psutil.Process]:
     """Return the direct children that have become what they are to be."""
     words = {
-        "oracle.watcher": "watcher",
+        "oracle.operator.watcher": "watcher",
         "infer": "infer",
         "submit": "submitter",
         "respond": "responder",

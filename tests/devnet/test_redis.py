@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from oracle.devnet import redis as server
+from oracle.devnet.supervisor import Supervisor
 from oracle.errors import Unavailable
-from oracle.services.devnet import redis as server
-from oracle.services.supervisor import Supervisor
 
 
 def free_port() -> int:

@@ -19,8 +19,8 @@ import psutil
 import pytest
 
 from oracle.config import Settings
-from oracle.services.devnet import background, wallets
-from oracle.services.devnet.background import Network
+from oracle.devnet import background, wallets
+from oracle.devnet.background import Network
 from oracle.types import Contracts
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]

@@ -13,13 +13,13 @@ from typing import Any
 import psutil
 import pytest
 
+from oracle.agents.valuation.valuator import Valuator
 from oracle.chain.data_credits import RoundStage
 from oracle.cli import main
-from oracle.services.devnet import background
-from oracle.services.devnet.network import Devnet, Plan, running
-from oracle.services.valuing.valuator import Valuator
+from oracle.devnet import background
+from oracle.devnet.network import Devnet, Plan, running
+from tests.agents.valuation.play import Round
 from tests.services.conftest import DESCRIPTION, World
-from tests.services.valuing.play import Round
 from tests.valuation import rounds
 from worker import faults
 

@@ -9,7 +9,7 @@ from oracle.exact.commitments import Committed
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import DType, Spec, channels
 from oracle.exact.errors import ProofInvalid
-from oracle.exact.pieces import Disputed, Node, Pieces
+from oracle.exact.partial_tensor import Disputed, Node, Pieces
 from oracle.exact.program import Program
 from oracle.exact.reference import execute
 from oracle.exact.tensors import Tree, keccak

@@ -15,9 +15,9 @@ from oracle.config import Settings
 from oracle.ipfs.memory import MemoryIpfs
 from oracle.protocol import tensor
 from oracle.services import operators, publishing, wallets
-from oracle.services.context import Context
+from oracle.services.network import Context
 from oracle.services.publishing import Offer, PublishedVersion
-from oracle.services.timeline import RequestInfo
+from oracle.services.request_timeline import RequestInfo
 from oracle.types import NO_CLAIM, ZERO32, Amount, Contracts
 
 DOLLAR = 10**6

@@ -4,6 +4,8 @@ import time
 
 import pytest
 
+from oracle.agents.committee.voter import CommitteeVoter, Votes
+from oracle.agents.committee.worker_process import Opinion
 from oracle.chain.anvil import dev_account
 from oracle.chain.committee import GENERAL, Stage, Vote
 from oracle.chain.revert import ContractError
@@ -11,8 +13,6 @@ from oracle.chain.wallet import Wallet
 from oracle.errors import ConfigInvalid, PermanentError, Unavailable
 from oracle.protocol.canonical import keccak
 from oracle.services import committee, inference, quoting, requests, wallets
-from oracle.services.committee_voter import CommitteeVoter, Votes
-from oracle.services.committee_worker import Opinion
 from oracle.services.models import Selected
 from oracle.services.quoting import Ask
 from oracle.types import Activation, Amount, Bytes32, Finding

@@ -13,7 +13,7 @@ from oracle.services import inference, models, operators, quoting, requests, wal
 from oracle.services.inference import Unanswered
 from oracle.services.models import Selected
 from oracle.services.quoting import Ask
-from oracle.services.timeline import State
+from oracle.services.request_timeline import State
 from oracle.types import NO_CLAIM, ZERO32, RequestId
 from tests.services.conftest import DOLLAR
 

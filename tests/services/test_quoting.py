@@ -12,8 +12,8 @@ from oracle.errors import InputInvalid, NotFound, Refused
 from oracle.ipfs.port import CidUnresolved
 from oracle.services import access, inference, models, operators, quoting, wallets
 from oracle.services.amounts import Rate
-from oracle.services.context import Context
 from oracle.services.models import Selected
+from oracle.services.network import Context
 from oracle.services.quoting import Ask
 from oracle.types import ZERO_ADDRESS, Assurance, Policy
 from tests.services.conftest import DOLLAR

@@ -2,11 +2,12 @@
 
 import pytest
 
-from oracle.chain import keys
+from oracle.chain import keystore
 from oracle.chain.revert import ContractError
 from oracle.config import Settings
+from oracle.devnet import operator_processes
 from oracle.errors import ConfigInvalid, InputInvalid, NotFound
-from oracle.services import operator_processes, operators, wallets
+from oracle.services import operators, wallets
 from oracle.types import Amount
 from tests.services.conftest import DOLLAR
 
@@ -19,7 +20,7 @@ def settings(tmp_path):
 
 
 def make(settings, name):
-    return keys.create(settings.home / "keys" / f"{name}.json", lambda: "secret", **FAST)
+    return keystore.create(settings.home / "keys" / f"{name}.json", lambda: "secret", **FAST)
 
 
 @pytest.mark.parametrize("name", ["", "../alice", "a/b", ".hidden", ".."])
@@ -141,7 +142,7 @@ def test_withdraw__more_than_prepaid__refuses(world):
 
 @pytest.mark.real
 def test_fund__new_account__gets_dollars_and_gas(world):
-    account = keys.create(world.folder / "new.json", lambda: "secret", **FAST)
+    account = keystore.create(world.folder / "new.json", lambda: "secret", **FAST)
     found = wallets.fund(world.context, account, Amount(3 * DOLLAR))
     assert (found.tokens, found.prepaid) == (3 * DOLLAR, 0)
     assert found.ether == wallets.FUND_WEI

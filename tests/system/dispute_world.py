@@ -23,12 +23,12 @@ from oracle.exact.commitments import Committed
 from oracle.ipfs.client import IpfsClient
 from oracle.protocol.canonical import dumps, sha256
 from oracle.protocol.manifest import Manifest
+from oracle.queue.messages import DELIVER, to_hex
 from oracle.services.traces import TraceClient
 from oracle.store.job import State
 from oracle.types import ZERO32, Assurance, Bytes32, Order, RequestId, VersionRecord
 from tests.contracts.exact import example
 from tests.system.world import DOLLAR, FEE, LIFETIME, World, wait_until
-from worker.messages import DELIVER, to_hex
 
 WINDOW = 600  # seconds: longer than any test
 

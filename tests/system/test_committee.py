@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from oracle.chain import keys
+from oracle.chain import keystore
 from oracle.chain.anvil import Anvil, dev_account
 from oracle.chain.committee import Stage
 from oracle.chain.deploy import DeployConfig, deploy
@@ -32,11 +32,11 @@ from oracle.services import (
     requests,
     wallets,
 )
-from oracle.services.context import Context
 from oracle.services.models import Selected
+from oracle.services.network import Context
 from oracle.services.publishing import Offer
 from oracle.services.quoting import Ask
-from oracle.services.timeline import State
+from oracle.services.request_timeline import State
 from oracle.types import NO_CLAIM, ZERO32, Amount, Finding
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
@@ -130,7 +130,7 @@ def _people(network: Network) -> None:
     wallets.deposit(context, network.requester, Amount(10 * DOLLAR))
     (network.home / "password").write_text("secret\n")
     for name in MEMBERS:
-        keys.create(network.home / "keys" / f"{name}.json", lambda: "secret", scrypt_n=2)
+        keystore.create(network.home / "keys" / f"{name}.json", lambda: "secret", scrypt_n=2)
         wallets.fund(context, network.wallet(name).address, Amount(100 * DOLLAR))
         committee.enlist(context, network.wallet(name), Amount(20 * DOLLAR))
     network.pass_time(10)

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 from redis import Redis
 
-from oracle.chain import keys
+from oracle.chain import keystore as keys
 from oracle.chain.anvil import Anvil, dev_account, free_port
 from oracle.chain.deploy import DeployConfig, deploy
 from oracle.chain.events import Delivered, Finalized, ModelRegistered, Requested
@@ -32,9 +32,9 @@ from oracle.chain.scan import Scanner
 from oracle.chain.test_dollar import TestDollar
 from oracle.chain.wallet import Wallet
 from oracle.config import Settings, save_network
+from oracle.devnet import redis as redis_server
+from oracle.devnet.supervisor import Supervisor
 from oracle.ipfs import daemon
-from oracle.services.devnet import redis as redis_server
-from oracle.services.supervisor import Supervisor
 from oracle.store.job import Job, State
 from oracle.store.store import Store
 from oracle.types import ZERO32, Address, Amount, Assurance, Bytes32, Order, RequestId

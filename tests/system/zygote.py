@@ -1,6 +1,6 @@
 """Starts watchers, submitters, responders quickly: what they import is imported once, then forked.
 
-What is forked runs `oracle.watcher.main`, or `worker.__main__.main` with the role `submit` or
+What is forked runs `watcher.main`, or `worker.__main__.main` with the role `submit` or
 `respond`, as `python -m` does, in its own process.
 """
 
@@ -11,11 +11,11 @@ import signal
 import sys
 from collections.abc import Mapping
 
-from oracle import watcher
+from oracle.operator import submit_process, watcher
+from oracle.queue import celery_app
 from worker import __main__ as worker
-from worker import app, submit
 
-PRELOADED = (app, submit)  # what the worker's main imports late
+PRELOADED = (celery_app, submit_process)  # what the worker's main imports late
 
 
 def run() -> None:
@@ -28,8 +28,8 @@ def run() -> None:
     for line in sys.stdin:
         order = json.loads(line)
         if order["role"] == "respond":
-            importlib.import_module("worker.responder")
-            importlib.import_module("worker.exact.executor")  # torch: seconds
+            importlib.import_module("worker.respond_process")
+            importlib.import_module("worker.exact.kernels.executor")  # torch: seconds
         if (pid := os.fork()) == 0:
             _become(order["role"], order["environ"], order["log"])
         print(pid, flush=True)

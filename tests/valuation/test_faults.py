@@ -8,9 +8,9 @@ import pytest
 from oracle.types import Bytes32
 from oracle.valuation.errors import FaultInvalid
 from oracle.valuation.faults import INDICES, PARTS, Code, Fault, Piece
-from oracle.valuation.finder import find, show
 from oracle.valuation.judge import judge
 from oracle.valuation.rounds import Valuation
+from oracle.valuation.table_comparison import find, show
 from tests.valuation.rounds import NAMES, copy, falsified, flagged, small, tables
 
 DATA = small()

@@ -11,9 +11,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from oracle.chain.anvil import dev_account
+from oracle.devnet.network import Devnet, Plan, running
 from oracle.protocol.cid import raw_cid
 from oracle.services import access, models, operators, publishing, requests, wallets
-from oracle.services.devnet.network import Devnet, Plan, running
 from oracle.services.publishing import Offer
 from oracle.types import Address, Amount, GrantStatus, Policy
 from tests.web.browser import PATIENCE, Visit, chromium, executable, inject_wallet, violations

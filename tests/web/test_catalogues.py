@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from oracle.services import timeline
-from oracle.services.data import moves
+from oracle.services import request_timeline
+from oracle.services.data import round_events
 from oracle.web.locale import DEFAULT, LANGUAGES, catalogue, choose
 
 ROOT = Path(str(resources.files("oracle.web")))
@@ -62,7 +62,7 @@ def test_catalogues__every_key__is_used() -> None:
 
 
 def test_catalogues__every_event_of_a_timeline__has_a_name() -> None:
-    kinds = {kind.__name__ for kind in (*timeline.LIFE, *moves.LIFE)}
+    kinds = {kind.__name__ for kind in (*request_timeline.LIFE, *round_events.LIFE)}
     assert sorted(k for k in kinds if f"event.{k}" not in catalogue(DEFAULT).strings) == []
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from oracle.chain.events import Event
-from oracle.services.timeline import LIFE
+from oracle.services.request_timeline import LIFE
 from oracle.types import Assurance, Request, Terms, Verdict
 from oracle.web.details import detail
 from oracle.web.locale import LANGUAGES, catalogue

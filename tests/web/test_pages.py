@@ -12,7 +12,7 @@ from oracle.chain.rpc import Rpc
 from oracle.protocol import tensor
 from oracle.protocol.cid import raw_cid
 from oracle.services import access, operators, requests
-from oracle.services.context import Context
+from oracle.services.network import Context
 from oracle.types import Amount, Policy
 from oracle.web import bytes_served
 from oracle.web.locale import LANGUAGES

@@ -12,8 +12,8 @@ from oracle.protocol.canonical import dumps, sha256
 from oracle.protocol.cid import raw_digest
 from oracle.protocol.files import FileEntry
 from oracle.protocol.manifest import Manifest
+from oracle.queue.messages import InferJob
 from oracle.types import ZERO32, RequestId
-from worker.messages import InferJob
 from worker.runtimes.architectures import DigitsCnn
 
 IMAGE = {"name": "image", "dtype": "F32", "shape": [None, 1, 8, 8]}

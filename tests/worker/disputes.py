@@ -5,15 +5,15 @@ from dataclasses import replace
 from oracle.chain.logs import keys
 from oracle.exact import files
 from oracle.protocol.canonical import sha256
+from oracle.queue.dispute_messages import TraceJob
 from oracle.store import StoredLog
 from oracle.store.job import Job, Phase, State
 from oracle.store.reply import Ask, Demand
 from oracle.types import Assurance, Delivery, RequestId, Timestamp
 from tests.contracts.exact import example
+from tests.operator.builders import ME, OTHER, TERMS, published, request
+from tests.operator.memory_chain import log_of
 from tests.store.samples import block
-from tests.watcher.builders import ME, OTHER, TERMS, published, request
-from tests.watcher.memory_chain import log_of
-from worker.dispute_messages import TraceJob
 
 ID = RequestId(b"\x05" * 32)
 NOW, DEADLINE = 100, 200

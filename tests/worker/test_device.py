@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from worker import device, infer
+from worker import device, infer_process
 
 
 def test_describe__this_machine__names_it():
@@ -18,9 +18,10 @@ def test_describe__this_machine__names_it():
 
 
 def test_processes__any_machine__at_least_one():
-    assert 1 <= infer.processes() <= 4
+    assert 1 <= infer_process.processes() <= 4
 
 
 def test_import__main_process_of_the_worker__leaves_torch_out():
-    code = "import sys, worker.app, worker.infer, worker.tasks; sys.exit('torch' in sys.modules)"
+    modules = "oracle.queue.celery_app, worker.infer_process, worker.tasks.infer"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

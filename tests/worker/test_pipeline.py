@@ -12,11 +12,11 @@ from oracle.protocol import tensor
 from oracle.protocol.canonical import sha256
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.params import pack
+from oracle.queue.messages import Answered, Failed
 from oracle.types import Bytes32
 from tests.worker.builders import LOGITS, Published, digits_module, images, write_digits
 from worker.errors import ModelFailed, OutputInvalid, OutputTooLarge
 from worker.inputs import InputLate
-from worker.messages import Answered, Failed
 
 LOST = Bytes32(b"\1" * 32)
 

@@ -13,16 +13,16 @@ from celery import Celery
 from redis import Redis
 
 from oracle.config import Settings
+from oracle.devnet import redis as redis_server
+from oracle.devnet.supervisor import Supervisor
 from oracle.ipfs import daemon
 from oracle.ipfs.client import IpfsClient
 from oracle.protocol import tensor
 from oracle.protocol.canonical import sha256
 from oracle.protocol.cid import raw_cid
-from oracle.services.devnet import redis as redis_server
-from oracle.services.supervisor import Supervisor
+from oracle.queue.messages import parse_bytes32, to_hex
 from oracle.types import ZERO32
 from tests.worker.builders import Published, images, write_digits
-from worker.messages import parse_bytes32, to_hex
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(200)]
 
@@ -172,7 +172,7 @@ def test_worker__killed_in_the_middle__job_is_redelivered(settings, redis, model
         process.wait()
     assert messages(redis, settings) == []
     assert redis.hlen("unacked") == 1
-    short = "import worker.app; worker.app.VISIBILITY_TIMEOUT = 1"
+    short = "import oracle.queue.celery_app; oracle.queue.celery_app.VISIBILITY_TIMEOUT = 1"
     with running(settings, code=short) as process:
         (sent,) = wait_for(lambda: messages(redis, settings), process=process)
     assert sent[0] == "tallystick.deliver"

@@ -4,10 +4,11 @@ import pytest
 
 from oracle.errors import InputInvalid, Unavailable
 from oracle.ipfs.port import CidUnresolved
+from oracle.queue import messages
+from oracle.queue.messages import Answered, Failed, InferJob
 from oracle.types import ZERO32, Bytes32, RequestId
-from worker import messages, tasks
 from worker.errors import CacheFull, DeviceFull, PickleRefused
-from worker.messages import Answered, Failed, InferJob
+from worker.tasks import infer
 
 ROOT = Bytes32(b"\2" * 32)
 
@@ -38,7 +39,7 @@ class Pipeline:
 
 def run(errors, payloads):
     sent = []
-    tasks.answer(Pipeline(*errors), payloads, lambda *message: sent.append(message))
+    infer.answer(Pipeline(*errors), payloads, lambda *message: sent.append(message))
     return sent
 
 
@@ -87,7 +88,7 @@ def test_answer__trouble_of_the_request__reported(error, permanent):
 @pytest.mark.parametrize("error", [Unavailable("node"), CacheFull("disk"), DeviceFull("gpu")])
 def test_answer__trouble_of_this_machine__tried_again_with_backoff_then_reported(error):
     waiting, delays = payload(1), []
-    for _ in range(tasks.RETRIES):
+    for _ in range(infer.RETRIES):
         ((name, waiting, delay),) = run([error], [waiting])
         assert name == "tallystick.infer"
         delays.append(delay)

@@ -16,8 +16,8 @@ import numpy as np
 from oracle.errors import InputInvalid, TallystickError
 from worker.exact import package
 from worker.exact.compiler import Sample, compile_graph
-from worker.exact.frontend_onnx import from_onnx
-from worker.exact.frontend_torch import from_archive
+from worker.exact.frontends.onnx import from_onnx
+from worker.exact.frontends.torch import from_archive
 from worker.exact.graph import Graph
 from worker.exact.report import Report, measure_graph
 

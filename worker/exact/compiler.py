@@ -8,15 +8,15 @@ from oracle.exact.dtypes import Array as Integers
 from oracle.exact.program import Program
 from oracle.exact.quantisation import InputCode, Meaning, OutputCode, quantise
 from oracle.exact.reference import execute
-from worker.exact import passes
 from worker.exact.calibration import calibrate
 from worker.exact.graph import Array, Graph, Pass
-from worker.exact.lowering import Lowering, Rule
-from worker.exact.lowering_elements import ELEMENTS
-from worker.exact.lowering_layers import LAYERS
-from worker.exact.lowering_reductions import REDUCTIONS
-from worker.exact.lowering_shapes import SHAPES
-from worker.exact.policy import Calibrated, Policy
+from worker.exact.lowering import passes
+from worker.exact.lowering.elements import ELEMENTS
+from worker.exact.lowering.layers import LAYERS
+from worker.exact.lowering.lower import Lowering, Rule
+from worker.exact.lowering.policy import Calibrated, Policy
+from worker.exact.lowering.reductions import REDUCTIONS
+from worker.exact.lowering.shapes import SHAPES
 
 RULES: Mapping[str, Rule] = {**LAYERS, **REDUCTIONS, **ELEMENTS, **SHAPES}
 Sample = Mapping[str, Array]

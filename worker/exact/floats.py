@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import torch
 from torch.nn import functional
 
-from worker.exact import expressions
+from worker.exact.frontends.tracing import one_sample
 from worker.exact.graph import Array, Graph, Node
-from worker.exact.tracing import one_sample
+from worker.exact.lowering import expressions
 
 Observe = Callable[[str, torch.Tensor], None]
 

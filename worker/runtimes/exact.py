@@ -9,7 +9,7 @@ from oracle.exact import quantisation, version
 from oracle.exact.version import Version
 from oracle.protocol.manifest import Manifest
 from oracle.types import Bytes32
-from worker.exact.executor import Executor
+from worker.exact.kernels.executor import Executor
 from worker.runtimes.base import Array, Files, Params
 from worker.runtimes.tensors import running
 
@@ -35,6 +35,6 @@ def load(manifest: Manifest, files: Files, model_root: Bytes32, device: str) -> 
 
     Raises:
         DigestMismatch, ProgramInvalid, InputInvalid: see `oracle.exact.version.read`.
-        ModelUnsupported: the device does not add integers exactly (`worker.exact.executor`).
+        ModelUnsupported: the device does not add integers exactly (see the fast executor).
     """
     return ExactModel(manifest, version.read(manifest, files, model_root), device)

@@ -5,7 +5,7 @@
                  ─▶ flags, scores, tables (*.bin), trees ─▶ IPFS ─▶ result.json, the last thing
 ```
 A crash at any line loses nothing but time: who finds result.json has it all. Knows no chain and no
-key: the process that claims and publishes reads the folder (`oracle.services.valuing`).
+key: the process that claims and publishes reads the folder (`oracle.agents.valuation`).
 """
 
 import fcntl

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response
 from oracle.api import asking, tensors
 from oracle.api.state import KeyDep, State, StateDep
 from oracle.errors import InputInvalid
+from oracle.gateway.catalogue import Version
 from oracle.services import models
-from oracle.services.gateway.catalogue import Version
 
 router = APIRouter(prefix="/v2", tags=["inference (KServe v2)"])
 _BODY = {

@@ -8,8 +8,8 @@ from oracle.api.documents import Limit, Offset, address_of, listed, show
 from oracle.api.problems import Rejected
 from oracle.api.state import StateDep
 from oracle.chain.events import VersionPublished
-from oracle.services import access, models, operators, quoting, verification
-from oracle.services.history import topic
+from oracle.services import access, model_history, models, operators, quoting
+from oracle.services.event_history import topic
 from oracle.services.models import Selected
 from oracle.types import VersionRecord
 
@@ -85,7 +85,7 @@ async def verify(
         return await show(
             request,
             state,
-            lambda: verification.verify(
+            lambda: model_history.verify(
                 context, models.select(context, model).model_id, with_bytes=with_bytes
             ),
         )

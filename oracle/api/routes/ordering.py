@@ -18,10 +18,10 @@ from oracle.api.documents import address_of
 from oracle.api.problems import Rejected
 from oracle.api.state import KeyDep, State, StateDep
 from oracle.errors import InputInvalid
+from oracle.gateway.sponsor import Question
 from oracle.services import formats
 from oracle.services.amounts import decimal
 from oracle.services.documents import jsonable
-from oracle.services.gateway.sponsor import Question
 from oracle.store.ticket import Ticket
 from oracle.types import Address, Amount, Bytes32, Order, Timestamp
 

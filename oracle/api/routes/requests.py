@@ -11,11 +11,11 @@ from oracle.api import asking, tensors
 from oracle.api.documents import Limit, Offset, address_of, document, listed, request_id_of, show
 from oracle.api.state import State, StateDep
 from oracle.errors import InputInvalid, NotFound
+from oracle.gateway import steps as progress
+from oracle.gateway.gateway import RequestFailed
+from oracle.gateway.steps import Step
 from oracle.services import models, requests
-from oracle.services.gateway import progress
-from oracle.services.gateway.gateway import RequestFailed
-from oracle.services.gateway.progress import Step
-from oracle.services.timeline import State as Standing
+from oracle.services.request_timeline import State as Standing
 from oracle.store.ticket import TicketState
 from oracle.types import RequestId
 

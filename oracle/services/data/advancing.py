@@ -19,12 +19,12 @@ from oracle.chain.events import Endorsed, TableDemanded
 from oracle.chain.revert import ContractError
 from oracle.chain.valuation_game import Mover
 from oracle.chain.wallet import Wallet
-from oracle.services.context import Context
 from oracle.services.data import contributions, listing, rounds
 from oracle.services.data.listing import ContributionInfo
 from oracle.services.data.rounds import Phase, RoundInfo
 from oracle.services.data.secrets import Secret
-from oracle.services.history import topic
+from oracle.services.event_history import topic
+from oracle.services.network import Context
 from oracle.services.receipts import Sent, sent
 from oracle.types import ZERO_ADDRESS, Address, Bytes32
 from oracle.valuation.tables import values_tree

@@ -15,8 +15,8 @@ from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import Manifest
 from oracle.protocol.training import TrainingData
 from oracle.services import models
-from oracle.services.context import Context
 from oracle.services.models import Selected
+from oracle.services.network import Context
 from oracle.types import Bytes32
 from oracle.valuation import readers
 from oracle.valuation.dataset import DataSet

@@ -7,8 +7,8 @@ from oracle.chain import events as ev
 from oracle.chain.data_credits import ContributionStatus
 from oracle.chain.events import ContributionSubmitted
 from oracle.errors import NotFound
-from oracle.services.context import Context
-from oracle.services.history import topic
+from oracle.services.event_history import topic
+from oracle.services.network import Context
 from oracle.types import Address, Amount, Bytes32, Credits, Timestamp
 
 _KINDS = (

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from oracle.chain.events import ContributionRevealed, ContributionSubmitted
 from oracle.errors import DigestMismatch
 from oracle.protocol.training import Revealed, Submitted
-from oracle.services.context import Context
 from oracle.services.data import rounds
-from oracle.services.history import Happened, topic
+from oracle.services.event_history import Happened, topic
+from oracle.services.network import Context
 from oracle.types import ZERO32, Bytes32, Timestamp
 
 

@@ -14,12 +14,12 @@ from oracle.chain.valuation_game import Case
 from oracle.chain.wallet import Wallet
 from oracle.errors import InputInvalid, NotFound, PermanentError
 from oracle.protocol.training import TrainingData, test_commitment
-from oracle.services.context import Context
-from oracle.services.data import files, moves, secrets
+from oracle.services.data import files, round_events, secrets
 from oracle.services.data.secrets import Secret, SecretBook
-from oracle.services.history import Happened, topic
+from oracle.services.event_history import Happened, topic
+from oracle.services.network import Context
 from oracle.services.receipts import Sent, send
-from oracle.services.timeline import Moment
+from oracle.services.request_timeline import Moment
 from oracle.types import (
     ZERO32,
     ZERO_ADDRESS,
@@ -125,10 +125,10 @@ def show(context: Context, round_id: int) -> RoundInfo:
     Raises:
         NotFound: there is no such round.
     """
-    happened = moves.read(context, round_id)
+    happened = round_events.read(context, round_id)
     if not happened:
         raise NotFound(f"there is no round {round_id}", hint="`tallystick data round list`")
-    return _info(context, round_id, happened, moves.tell(context, happened))
+    return _info(context, round_id, happened, round_events.tell(context, happened))
 
 
 def list_rounds(context: Context, model_id: int | None = None) -> tuple[RoundInfo, ...]:

@@ -6,7 +6,7 @@ from oracle.chain.data_credits import Standing
 from oracle.chain.events import BalanceWithdrawn, RevenueClaimed
 from oracle.chain.wallet import Wallet
 from oracle.errors import Refused
-from oracle.services.context import Context
+from oracle.services.network import Context
 from oracle.services.receipts import Sent, send
 from oracle.types import Address, Amount, Credits
 

@@ -13,7 +13,7 @@ from oracle.exact import game as decisions
 from oracle.exact import proofs
 from oracle.exact.commitments import Committed
 from oracle.exact.constants import Constants
-from oracle.exact.pieces import Node
+from oracle.exact.partial_tensor import Node
 from oracle.exact.steps import Step
 from tests.contracts.exact import Example
 from tests.contracts.market import NO_CLAIM, ZERO32, Market, at

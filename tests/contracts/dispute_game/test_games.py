@@ -4,7 +4,7 @@ import pytest
 
 from oracle.exact import game as decisions
 from oracle.exact import proofs
-from oracle.exact.pieces import Disputed, Node, Pieces
+from oracle.exact.partial_tensor import Disputed, Node, Pieces
 from tests.contracts.dispute_game.game import Answer
 from tests.contracts.exact import example
 from tests.contracts.market import LOCK

@@ -6,7 +6,7 @@ import pytest
 
 from oracle.exact import game as decisions
 from oracle.exact import proofs
-from oracle.exact.pieces import Node
+from oracle.exact.partial_tensor import Node
 from tests.contracts.dispute_game.game import CHALLENGER, CLOCK, MIN_REPLY, NODE, STEP, hexed
 from tests.contracts.exact import SINGLE_FAULT, example
 from tests.contracts.market import WRONG_OUTPUT, ZERO32, Verbatim, at, refuses

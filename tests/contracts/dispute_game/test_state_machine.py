@@ -24,7 +24,7 @@ from oracle.chain.deploy import created_address
 from oracle.chain.dispute_game import Turn
 from oracle.exact import game as decisions
 from oracle.exact import proofs
-from oracle.exact.pieces import Node
+from oracle.exact.partial_tensor import Node
 from oracle.exact.tensors import depth_of
 from oracle.protocol.canonical import keccak
 from tests.contracts.evm import Refused, World

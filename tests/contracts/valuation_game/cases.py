@@ -10,9 +10,9 @@ from eth_abi import encode
 
 from oracle.exact.tensors import keccak
 from oracle.valuation.faults import Code, Fault
-from oracle.valuation.finder import _Writer
 from oracle.valuation.rounds import RoundData, Valuation
 from oracle.valuation.rules import convicts
+from oracle.valuation.table_comparison import _Writer
 from oracle.valuation.tables import Tables
 from tests.contracts.data_credits.play import (
     ALICE,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from oracle.exact.tensors import absent, log
-from oracle.valuation import finder
+from oracle.valuation import table_comparison
 from tests.contracts.data_credits.play import (
     BOB,
     CHALLENGER,
@@ -322,7 +322,7 @@ def test_withheld_table__opened_leaf_by_leaf__convicts():
     _, false = rounds.falsified(HELD, "step")
     valuation = case.publish(false)
     assert _descend(case, false) == false.order.leaf(2, 0)  # test point 2, positions 0 … 127
-    case.convict(valuation, finder.find(HELD, false, RIGHT))
+    case.convict(valuation, table_comparison.find(HELD, false, RIGHT))
     assert not case.published
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from oracle.valuation import finder
+from oracle.valuation import table_comparison
 from oracle.valuation.faults import Code, Fault, Piece
 from tests.contracts.data_credits.play import (
     ALICE,
@@ -39,7 +39,7 @@ def lied():
     case = Case(held=HELD)
     _, false = rounds.falsified(HELD, "distance")
     valuation = case.publish(false)
-    return case, valuation, finder.find(HELD, false, RIGHT)
+    return case, valuation, table_comparison.find(HELD, false, RIGHT)
 
 
 # ── announce ────────────────────────────────────────────────────────────────────────────────────
@@ -113,7 +113,7 @@ def test_prove__announced_for_an_earlier_valuation__reverts(lied):
 def test_prove__a_lie__convicts_within_400_000_gas(case, name):
     code, false = rounds.falsified(HELD, name)
     valuation = case.publish(false)
-    fault = finder.find(HELD, false, RIGHT)
+    fault = table_comparison.find(HELD, false, RIGHT)
     assert fault is not None
     assert fault.code == code
     assert case.convict(valuation, fault) <= 400_000

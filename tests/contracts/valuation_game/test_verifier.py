@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from oracle.valuation import finder
+from oracle.valuation import table_comparison
 from oracle.valuation.errors import FaultInvalid
 from oracle.valuation.faults import INDICES, PARTS, Code, Fault, Piece
 from oracle.valuation.judge import judge
@@ -29,7 +29,7 @@ def world():
 def proof(name):
     """Return false tables' valuation and the fault in them."""
     _, false = rounds.falsified(HELD, name)
-    return false.valuation, finder.find(HELD, false, RIGHT)
+    return false.valuation, table_comparison.find(HELD, false, RIGHT)
 
 
 def on_chain(valuation, fault: Fault):

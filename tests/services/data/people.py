@@ -14,12 +14,12 @@ from oracle.chain.transactions import Receipt
 from oracle.chain.wallet import Wallet
 from oracle.protocol.training import TrainingData
 from oracle.services import inference, quoting, requests, wallets
-from oracle.services.context import Context
 from oracle.services.data import advancing, contributions, listing, rounds
 from oracle.services.data.advancing import Advanced
 from oracle.services.data.contributions import Brought
 from oracle.services.data.rounds import Plan
 from oracle.services.models import Selected
+from oracle.services.network import Context
 from oracle.services.quoting import Ask
 from oracle.types import Amount, ValuationRoots
 from oracle.valuation import reference, served

@@ -15,7 +15,7 @@ from oracle.services.data.credits import parse_credits
 from oracle.services.data.rounds import Phase
 from oracle.services.data.secrets import SecretBook
 from oracle.services.data.standing import NothingOwed
-from oracle.services.history import Happened, History
+from oracle.services.event_history import Happened, History
 from oracle.types import ZERO32, Address
 from oracle.valuation.tables import values_tree
 from tests.services.conftest import DOLLAR

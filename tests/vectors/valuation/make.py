@@ -10,8 +10,8 @@ from typing import Any
 
 from oracle.valuation.dataset import DataSet
 from oracle.valuation.faults import INDICES, PARTS, Fault
-from oracle.valuation.finder import find
 from oracle.valuation.rounds import RoundData, Valuation
+from oracle.valuation.table_comparison import find
 from tests.valuation.rounds import NAMES, falsified, small, tables
 
 HERE = Path(__file__).parent

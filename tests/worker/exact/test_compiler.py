@@ -15,9 +15,9 @@ from oracle.exact.quantisation import quantise
 from oracle.exact.reference import execute
 from worker.errors import ModelFailed
 from worker.exact.compiler import Compiled, compile_graph
-from worker.exact.frontend_torch import from_module
+from worker.exact.frontends.torch import from_module
 from worker.exact.graph import OperatorUnsupported
-from worker.exact.policy import Calibrated
+from worker.exact.lowering.policy import Calibrated
 from worker.exact.report import Report, measure_graph, proof_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

@@ -14,8 +14,8 @@ from oracle.exact.program import Opcode
 from oracle.exact.reference import execute
 from tests.exact import vectors
 from tests.exact.cases import Case, random_case
-from worker.exact import products
-from worker.exact.executor import Executor
+from worker.exact.kernels import products
+from worker.exact.kernels.executor import Executor
 
 CASES = 120  # of each operator
 

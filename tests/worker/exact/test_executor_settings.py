@@ -19,7 +19,7 @@ from oracle.exact.dtypes import DType, Spec, channels
 from oracle.exact.program import Program
 from oracle.exact.reference import execute
 from tests.exact import vectors
-from worker.exact.executor import Executor, Network
+from worker.exact.kernels.executor import Executor, Network
 
 ROOT = Path(__file__).parents[3]
 CAPS = {
@@ -129,7 +129,7 @@ def test_run__instruction_set_capped__same_bytes(cap: str) -> None:
 
 def test_int_mm_is_exact__saturating_instructions__noticed() -> None:
     code = (
-        "import torch; from worker.exact import products; full = torch.full;"
+        "import torch; from worker.exact.kernels import products; full = torch.full;"
         "a, b = (full(size, 127, dtype=torch.int8) for size in ((64, 384), (384, 64)));"
         "right = bool((torch._int_mm(a, b) == 384 * 127 * 127).all());"
         "from tests.worker.exact.test_executor_settings import trusted_blindly;"

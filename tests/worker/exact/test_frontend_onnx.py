@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from worker.errors import ModelUnsupported, WeightsInvalid
 from worker.exact import floats
 from worker.exact.compiler import compile_graph
-from worker.exact.frontend_onnx import from_onnx
+from worker.exact.frontends.onnx import from_onnx
 from worker.exact.graph import OperatorUnsupported
 
 RNG = np.random.default_rng(0)

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from worker.errors import ModelUnsupported
-from worker.exact import floats, passes
+from worker.exact import floats
 from worker.exact.compiler import Compiled, compile_graph
-from worker.exact.frontend_torch import from_module
+from worker.exact.frontends.torch import from_module
 from worker.exact.graph import Graph, OperatorUnsupported
+from worker.exact.lowering import passes
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 Function = Callable[..., Tensor]

@@ -6,7 +6,7 @@ import pytest
 from oracle.exact.builder import Builder
 from oracle.exact.dtypes import DType, Spec
 from oracle.exact.reference import execute
-from worker.exact.layout import Layout, TooManyDimensions, dense
+from worker.exact.lowering.layout import Layout, TooManyDimensions, dense
 
 SHAPE = (2, 3, 4, 5)
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from worker.exact import expressions, passes
-from worker.exact.expressions import X
-from worker.exact.frontend_torch import from_module
+from worker.exact.frontends.torch import from_module
 from worker.exact.graph import Graph
+from worker.exact.lowering import expressions, passes
+from worker.exact.lowering.expressions import X
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 

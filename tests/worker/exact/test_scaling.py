@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from oracle.exact.dtypes import MAX_BIAS, MAX_MULT, DType
-from worker.exact.scaling import (
+from worker.exact.lowering.scaling import (
     EXACT_FLOAT,
     FactorOutOfRange,
     addition,

@@ -12,10 +12,10 @@ from oracle.exact.quantisation import quantise
 from oracle.exact.reference import execute
 from worker.errors import ModelFailed
 from worker.exact.compiler import Compiled, Sample
-from worker.exact.executor import Executor
 from worker.exact.graph import Array
-from worker.exact.transformer import Recipe, compile_encoder
-from worker.exact.transformer_seen import observe
+from worker.exact.kernels.executor import Executor
+from worker.exact.lowering.transformer import Recipe, compile_encoder
+from worker.exact.lowering.transformer_ranges import observe
 from worker.runtimes.architectures import MiniLm
 
 SOAK = os.environ.get("TALLYSTICK_TEST_SOAK")  # all held-out sentences: three minutes on two cores

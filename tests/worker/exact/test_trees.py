@@ -14,12 +14,12 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 from examples.exact import trees as example
 from worker.errors import ModelUnsupported, WeightsInvalid
-from worker.exact import ubjson
 from worker.exact.compiler import Compiled
-from worker.exact.trees import Ensemble, Tree, classes_of, compile_trees
-from worker.exact.trees_lightgbm import from_lightgbm
-from worker.exact.trees_sklearn import from_sklearn
-from worker.exact.trees_xgboost import from_xgboost
+from worker.exact.trees import ubjson
+from worker.exact.trees.ensemble import Ensemble, Tree, classes_of, compile_trees
+from worker.exact.trees.lightgbm import from_lightgbm
+from worker.exact.trees.sklearn import from_sklearn
+from worker.exact.trees.xgboost import from_xgboost
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 Read = Callable[[Any], Ensemble]

@@ -12,17 +12,19 @@ import pytest
 from oracle.config import Settings
 from oracle.errors import ConfigInvalid, Unavailable
 from oracle.ipfs.memory import MemoryIpfs
+from oracle.queue import celery_app
 from oracle.types import Bytes32
 from oracle.valuation import reference, served, table_files
-from oracle.valuation.finder import find
 from oracle.valuation.jobs import DATA, FAILED, FETCHED, JOB, RESULT, TASK, Source, ValueJob
 from oracle.valuation.judge import judge
 from oracle.valuation.rounds import Params, RoundData
+from oracle.valuation.table_comparison import find
 from oracle.valuation.table_files import Index
 from oracle.valuation.tables import build
 from tests.valuation import rounds
-from worker import app, faults
-from worker.valuation import task, valuing
+from worker import faults
+from worker.tasks import value
+from worker.valuation import valuing
 
 HELD = rounds.small(test_rows=20)
 RIGHT = rounds.tables(HELD)
@@ -212,8 +214,8 @@ def test_compute__a_round_too_large_for_the_reference__the_same_bits() -> None:
 
 # ── The task ────────────────────────────────────────────────────────────────────────────────────
 def registered(folder: Path, ipfs: MemoryIpfs) -> Callable[..., None]:
-    application = app.create(Settings(folder), "value")
-    task.register(application, folder, ipfs)
+    application = celery_app.create(Settings(folder), "value")
+    value.register(application, folder, ipfs)
     do: Callable[..., None] = application.tasks[TASK].run
     return do
 

@@ -1,0 +1,251 @@
+"""The chain as a game's board: views pinned to the finalized block, moves as kept transactions.
+
+`Board` is the port that the engine plays on; `ChainBoard` is the real one.
+"""
+
+from typing import Protocol
+
+from eth_account import Account
+
+from oracle.agents.challenger.moves import (
+    AskNode,
+    AskStep,
+    ConvictSilent,
+    Equivocate,
+    Move,
+    Open,
+    Plan,
+    Prove,
+    Release,
+    View,
+    witness,
+)
+from oracle.chain.contract import Call
+from oracle.chain.dispute_game import Answer, Receipt
+from oracle.chain.events import (
+    ChallengeFailed,
+    Delivered,
+    LeavesRevealed,
+    NodeOpened,
+    Requested,
+    StepAnswered,
+    TraceCommitted,
+    VersionPublished,
+)
+from oracle.chain.outbox import OutboxStore
+from oracle.chain.program_registry import StepVerifier
+from oracle.chain.revert import ContractError
+from oracle.chain.rpc import quantity
+from oracle.chain.sender import Sender
+from oracle.chain.wallet import Wallet
+from oracle.exact.receipt import receipt as typed_receipt
+from oracle.exact.steps import ExactClaim, Step
+from oracle.protocol import eip712
+from oracle.services import operators, request_timeline
+from oracle.services.event_history import topic
+from oracle.services.network import Context
+from oracle.services.request_timeline import LIFE, State
+from oracle.types import (
+    ZERO32,
+    Address,
+    Amount,
+    Request,
+    RequestId,
+    Timestamp,
+    VersionRecord,
+    Wei,
+)
+
+GAME_GAS = 1_200_000  # of the longest game, all parties' transactions: Turns.sol
+BOND_MARGIN = (125, 100)  # of the bond that is needed now: the base fee moves
+_GAME = (TraceCommitted, NodeOpened, LeavesRevealed, ChallengeFailed, StepAnswered)
+_KINDS: dict[type, str] = {
+    Open: "challenge", Prove: "prove", AskNode: "demand", AskStep: "demand",
+    ConvictSilent: "silent", Equivocate: "equivocate", Release: "release",
+}  # fmt: skip
+
+
+class Board(Protocol):
+    """What the engine needs of a chain."""
+
+    me: Address
+
+    def view(self, request_id: RequestId) -> View:
+        """Return one game as the finalized block has it."""
+
+    def busy(self, request_id: RequestId) -> bool:
+        """Return whether a move of ours is under way."""
+
+    def play(self, view: View, move: Move, plan: Plan | None = None) -> None:
+        """Commit the intent to make a move; it is sent later, whatever happens to us."""
+
+    def check(self, claim: ExactClaim, step: Step) -> bool:
+        """Return whether the contract finds a committed element right.
+
+        Raises:
+            ContractError: a part of the step does not fit.
+        """
+
+    def vouched(self, view: View, receipt: Receipt) -> bool:
+        """Return whether the operator signed this."""
+
+    def irrevocable(self, operator: Address) -> bool:
+        """Return whether signatures of this account stay valid: contracts can change their mind."""
+
+    def endpoint(self, operator: Address) -> str:
+        """Return where the operator serves traces; "" = nowhere."""
+
+    def stake(self, view: View) -> tuple[Wei, Wei, Wei, Amount]:
+        """Return bond, gas (in wei) that a game may cost, our balance, and the bounty."""
+
+
+class ChainBoard(Board):
+    """The contracts of one deployment, played by one account."""
+
+    def __init__(
+        self, context: Context, wallet: Wallet, sender: Sender, outbox: OutboxStore
+    ) -> None:
+        self.me = wallet.address
+        self._context = context
+        self._wallet = wallet
+        self._sender = sender
+        self._outbox = outbox
+        self._verifier = StepVerifier(context.rpc, context.contracts.step_verifier)
+        self._records: dict[tuple[int, int], VersionRecord] = {}
+
+    # ── Read ────────────────────────────────────────────────────────────────────────────────────
+
+    def finalized(self) -> int:
+        """Return the number of the newest block that counts."""
+        head = quantity(self._context.rpc.call("eth_blockNumber"))
+        return max(0, head - self._context.settings.finality_depth)
+
+    def view(self, request_id: RequestId) -> View:
+        context, block = self._context, self.finalized()
+        market, name = context.market.address, topic(request_id)
+        life = [h for h in context.history.read(market, LIFE, name) if h.block <= block]
+        now = self._now()
+        if not life or not isinstance(life[0].event, Requested):
+            info, answer = None, None
+        else:
+            info = request_timeline.fold([h.event for h in life], now)
+            answer = None
+            if info.delivery is not None:
+                answer = Answer(info.request, info.delivery, self._record(info.request))
+        delivered = [h.event for h in life if isinstance(h.event, Delivered)]
+        moves = context.history.read(context.game.address, _GAME, name)
+        events = [h.event for h in moves if h.block <= block]
+        mine = [e for e in events if getattr(e, "challenger", None) == self.me]
+        traces = [e.leaves for e in events if isinstance(e, TraceCommitted)]
+        return View(
+            request_id=request_id,
+            now=now,
+            state=info.state if info else State.REQUESTED,
+            answer=answer,
+            output_cid=delivered[-1].output_cid if delivered else ZERO32,
+            final_at=(info.final_at if info else None) or Timestamp(0),
+            challenge=context.game.challenge_of(request_id, self.me, block),
+            first=context.game.first_challenger_of(request_id, block),
+            disputes=context.market.open_disputes_of(request_id, block),
+            leaves=traces[-1] if traces else None,
+            shown=tuple(e for e in events if isinstance(e, NodeOpened | LeavesRevealed)),
+            failures=sum(isinstance(e, ChallengeFailed) for e in mine),
+            refuted=any(isinstance(e, StepAnswered) for e in mine),
+        )
+
+    def busy(self, request_id: RequestId) -> bool:
+        return any(request_id in entry.request_ids for entry in self._outbox.live())
+
+    def check(self, claim: ExactClaim, step: Step) -> bool:
+        return self._verifier.check(claim, step)
+
+    def vouched(self, view: View, receipt: Receipt) -> bool:
+        assert view.answer is not None
+        operator = view.answer.delivery.operator
+        if not self.irrevocable(operator):
+            return self._vouched_by_contract(view.answer, receipt)
+        typed = typed_receipt(
+            chain_id=self._context.contracts.chain_id,
+            game=self._context.game.address,
+            request_id=view.request_id,
+            output_root=receipt.output_root,
+            trace_root=receipt.trace_root,
+        )
+        try:
+            found = Account._recover_hash(eip712.digest(typed), signature=receipt.signature)
+        except Exception:  # whatever a stranger wrote
+            return False
+        return bool(found == operator) and receipt.signature[64] in (27, 28)
+
+    def irrevocable(self, operator: Address) -> bool:
+        return self._context.rpc.call("eth_getCode", operator, "latest") in ("0x", None)
+
+    def endpoint(self, operator: Address) -> str:
+        return operators.endpoint_of(self._context, operator)
+
+    def stake(self, view: View) -> tuple[Wei, Wei, Wei, Amount]:
+        assert view.answer is not None
+        rpc = self._context.rpc
+        price = quantity(rpc.call("eth_gasPrice"))
+        balance = quantity(rpc.call("eth_getBalance", self.me, "latest"))
+        lock = self._context.market.lock_of(view.answer.request.terms)
+        return self._bond(), Wei(GAME_GAS * price), Wei(balance), lock.bounty
+
+    def _bond(self) -> Wei:
+        needed = self._context.game.bond_needed("pending")
+        return Wei(needed * BOND_MARGIN[0] // BOND_MARGIN[1])
+
+    def _vouched_by_contract(self, answer: Answer, receipt: Receipt) -> bool:
+        """Ask the game, which looks at the signature before anything else."""
+        try:
+            self._wallet.simulate(self._context.game.prove_equivocation(answer, receipt))
+        except ContractError as error:
+            return error.name == "ReceiptsAgree"
+        return True
+
+    def _now(self) -> Timestamp:
+        """Return the time of the block that is being built."""
+        block = self._context.rpc.call("eth_getBlockByNumber", "pending", False)
+        if not block:
+            return self._context.history.now()
+        return Timestamp(quantity(block["timestamp"]))
+
+    def _record(self, request: Request) -> VersionRecord:
+        key = (request.model_id, request.version)
+        if key not in self._records:
+            context = self._context
+            found = context.history.read(
+                context.registry.address, (VersionPublished,), topic(request.model_id)
+            )
+            for happened in found:
+                assert isinstance(happened.event, VersionPublished)
+                record = happened.event.record
+                self._records[record.model_id, record.version] = record
+        return self._records[key]
+
+    # ── Move ────────────────────────────────────────────────────────────────────────────────────
+
+    def play(self, view: View, move: Move, plan: Plan | None = None) -> None:
+        self._sender.submit(_KINDS[type(move)], [view.request_id], self._call(view, move, plan))
+
+    def _call(self, view: View, move: Move, plan: Plan | None) -> Call:  # noqa: PLR0911
+        game, answer = self._context.game, view.answer
+        if isinstance(move, Release):
+            return game.release_bond(view.request_id, self.me)
+        assert answer is not None
+        match move:
+            case Open():
+                assert plan is not None
+                hidden = witness(view.request_id, self.me, plan)
+                return game.challenge(answer, hidden, bond=self._bond())
+            case Prove(step, receipt, salt):
+                return game.prove(answer, step, salt=salt, receipt=receipt)
+            case AskNode(op, node):
+                return game.demand_node(answer, op, node.level, node.index)
+            case AskStep(fault):
+                return game.demand_step(answer, *fault)
+            case ConvictSilent():
+                return game.convict_silent(answer, self.me)
+            case Equivocate(first, second):
+                return game.prove_equivocation(answer, first, second)
+        raise AssertionError(f"{move} is not sent")

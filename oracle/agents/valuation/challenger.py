@@ -1,0 +1,333 @@
+"""A challenger of valuations: computes a round again, and convicts who published another result.
+
+```
+ published ─▶ computed again ─▶ right
+                   └─ wrong ─▶ announce ─▶ (a block) ─▶ prove ─▶ convicted
+                        └─ not served ─▶ demand ─▶ (silence) ─▶ convict
+```
+What an announcement commits to is on disk before it is sent: a crash loses nothing. Everything else
+is the chain's, and is read again. One process per account.
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import structlog
+from eth_abi.abi import encode
+
+from oracle.agents.agent import Backoff, locked
+from oracle.agents.valuation import checking, shown_tables
+from oracle.agents.valuation.checking import NotServed, Recompute, Truth
+from oracle.chain.contract import Call
+from oracle.chain.data_credits import RoundStage
+from oracle.chain.events import ValuationPublished
+from oracle.chain.revert import ContractError
+from oracle.chain.rpc import quantity
+from oracle.chain.transactions import Receipt
+from oracle.chain.valuation_game import Case, Demands, Mover, Node
+from oracle.chain.wallet import Wallet
+from oracle.errors import PermanentError, TransientError
+from oracle.exact.tensors import keccak
+from oracle.services.data import sealed_rounds
+from oracle.services.network import Context
+from oracle.types import Bytes32, Part, Timestamp, Wei
+from oracle.valuation.faults import Fault
+
+_WITNESS = ("uint256", "uint256", "address", "bytes32", "uint8") + ("uint32",) * 5
+_BOND_MARGIN = 2  # the base fee may rise until a demand is mined
+_REFUSALS = 3  # by the contract, until an error is one
+_PROBES = 3  # rows of a data set that nobody serves: who shows them all at random has them
+Say = Callable[[str], None]
+
+
+class Stand(StrEnum):
+    """How a round's valuation stands, as far as we are concerned."""
+
+    NONE = "none"  # nothing is published, or it is settled
+    RIGHT = "right"
+    OURS = "ours"
+    WRONG = "wrong"  # a conviction is under way
+    UNSERVED = "unserved"  # demanded on chain; the valuator's turn
+    CONVICTED = "convicted"  # by us
+    LATE = "late"  # wrong, and the window has passed
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found and done about one round."""
+
+    round_id: int
+    attempt: int
+    stand: Stand
+    note: str = ""
+    fault: Fault | None = None
+    transactions: tuple[Receipt, ...] = ()  # sent since the last report
+
+
+@dataclass
+class _Game:
+    """What is known of one published valuation."""
+
+    said: ValuationPublished
+    truth: Truth | None = None
+    fault: Fault | None = None
+    missing: NotServed | None = None
+    sent: list[Receipt] = field(default_factory=list)  # since the last report
+
+
+class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
+    """One account that checks valuations."""
+
+    def __init__(
+        self,
+        context: Context,
+        wallet: Wallet,
+        recompute: Recompute,
+        folder: Path,
+        say: Say | None = None,
+    ) -> None:
+        """Open the challenger's folder.
+
+        Raises:
+            ConfigInvalid: another process uses it.
+        """
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = locked(folder / "lock")
+        self._folder = folder
+        self._context = context
+        self._wallet = wallet
+        self._recompute = recompute
+        self._say = say or (lambda _: None)
+        self._games: dict[tuple[int, int], _Game] = {}
+        self._done: set[tuple[int, int]] = set()
+        self._over: set[int] = set()
+        self._swept: dict[int, int] = {}  # attempts whose bonds were looked for, by round
+        self._backoff = Backoff()
+        self._log: Any = structlog.get_logger("tallystick.challenger")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lock.close()
+
+    def run(self, stop: Callable[[], bool], pause: Callable[[], None]) -> None:
+        """Look at every valuation that is published until `stop` says so."""
+        while not stop():
+            try:
+                moved = self.cycle()
+            except TransientError as error:
+                self._log.warning("unavailable", error=str(error))
+                moved = False
+            if not moved:
+                pause()
+
+    def cycle(self) -> bool:
+        """Look at every sealed round once; return whether anything was sent."""
+        moved = False
+        for round_id in sealed_rounds.sealed(self._context):
+            key = round_id.to_bytes(32)
+            if round_id in self._over or not self._backoff.ready(key):
+                continue
+            try:
+                report = self.step(round_id)
+            except (PermanentError, TransientError) as error:  # one round does not end the others
+                self._log.warning("stuck", round_id=round_id, error=str(error))
+                self._backoff.failed(key)
+                continue
+            self._backoff.worked(key)
+            moved |= bool(report.transactions)
+        return moved
+
+    def settle(self, round_id: int, stop: Callable[[], bool], pause: Callable[[], None]) -> Report:
+        """Check one round, and move until its valuation is right or convicted, or `stop`."""
+        report, refused = self.step(round_id), 0
+        done = report.transactions
+        while report.stand in (Stand.WRONG, Stand.UNSERVED) and not stop():
+            if not report.transactions:
+                pause()
+            try:
+                report = self.step(round_id)
+            except ContractError:  # somebody else may have been faster: look again
+                refused += 1
+                if refused == _REFUSALS:
+                    raise
+                continue
+            done += report.transactions
+        return replace(report, transactions=done)
+
+    # ── One round ───────────────────────────────────────────────────────────────────────────────
+
+    def step(self, round_id: int) -> Report:
+        """Look at a round's valuation, and make the next move, if there is one to make now.
+
+        Raises:
+            NotFound: there is no such round, or it is not sealed.
+            Unavailable: node or IPFS is away. ContractError: the contract refused.
+        """
+        case = self._context.valuations.case_of(round_id)
+        key = (round_id, case.attempt)
+        if not case.published:
+            stage = self._context.credits.round_of(round_id).stage
+            if stage in (RoundStage.SETTLED, RoundStage.VOID):
+                self._over.add(round_id)
+            return Report(*key, Stand.NONE, transactions=self._sweep(round_id, case.attempt))
+        if key not in self._games:
+            said = sealed_rounds.published(self._context, round_id, case.attempt)
+            self._games[key] = _Game(said, sent=list(self._sweep(round_id, case.attempt - 1)))
+        game = self._games[key]
+        if case.valuator == self._wallet.address or key in self._done:
+            ours = case.valuator == self._wallet.address
+            return self._report(game, Stand.OURS if ours else Stand.RIGHT)
+        demands = self._demands(game)
+        if demands.turn is Mover.VALUATOR:
+            return self._wait(game, demands)
+        self._look(game)
+        if game.fault is not None:
+            return self._prove(game, case, game.fault)
+        if game.missing is not None:
+            return self._demand(game, case, demands, game.missing.node)
+        self._done.add(key)
+        self._forget(game)
+        return self._report(game, Stand.RIGHT)
+
+    def _look(self, game: _Game) -> None:
+        """Find out who is right, unless that is known."""
+        if game.fault is not None:
+            return
+        context, folder, round_id = self._context, self._of(game.said), game.said.round_id
+        unserved = game.truth is not None and game.missing is not None
+        try:
+            if game.truth is None:
+                job = sealed_rounds.job(context, round_id)
+                game.truth = checking.truth(job, context.ipfs, self._recompute, folder)
+            seen = shown_tables.read(context, game.said) if unserved else None
+            game.fault = checking.fault(game.truth, game.said, context.ipfs, folder, seen)
+        except NotServed as missing:
+            if game.missing is None:
+                self._say(f"round {round_id}: {missing}")
+            game.missing = missing
+            return
+        game.missing = None
+        if game.fault is not None:
+            self._say(f"round {round_id}: WRONG, fault {game.fault.code}")
+
+    # ── Prove ───────────────────────────────────────────────────────────────────────────────────
+
+    def _prove(self, game: _Game, case: Case, fault: Fault) -> Report:
+        said, chain = game.said, self._context.valuations
+        if self._now() >= case.until and not case.challenges:
+            return self._report(game, Stand.LATE, "the window has passed")
+        salt = self._salt(said)
+        hidden = witness(said, self._wallet.address, salt, fault)
+        if not chain.announced_at(hidden):
+            self._send(game, chain.announce(hidden))
+            return self._report(game, Stand.WRONG, "announced")
+        self._send(game, chain.prove(said.round_id, said.valuation, salt, fault.as_tuple))
+        game.sent += self._sweep(said.round_id, said.attempt)
+        return self._report(game, Stand.CONVICTED, f"fault {fault.code}")
+
+    def _salt(self, said: ValuationPublished) -> Bytes32:
+        """Return the salt of our announcement, which is on disk."""
+        path = self._of(said) / "salt.json"
+        if path.exists():
+            return Bytes32(bytes.fromhex(json.loads(path.read_text())["salt"]))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        salt = secrets.token_bytes(32)
+        part = path.with_suffix(".part")
+        with part.open("w") as file:
+            json.dump({"salt": salt.hex()}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        return Bytes32(salt)
+
+    # ── Demand ──────────────────────────────────────────────────────────────────────────────────
+
+    def _demand(self, game: _Game, case: Case, demands: Demands, node: Node) -> Report:
+        """Have what is not served shown on chain."""
+        said, chain = game.said, self._context.valuations
+        if demands.turn is Mover.NONE and self._now() >= case.until:
+            return self._report(game, Stand.LATE, "the window has passed")
+        if node.part in (Part.DATA, Part.TEST) and demands.count >= _PROBES:
+            return self._report(game, Stand.UNSERVED, "whatever row is demanded, it is shown")
+        bond = Wei(_BOND_MARGIN * chain.bond_needed())
+        call = chain.demand(said.round_id, said.valuation, node, bond=bond)
+        self._send(game, call)
+        return self._report(game, Stand.UNSERVED, call.label)
+
+    def _wait(self, game: _Game, demands: Demands) -> Report:
+        """It is the valuator's turn; convict it when that is over."""
+        if self._now() < demands.deadline:
+            return self._report(game, Stand.UNSERVED, f"its turn until {demands.deadline}")
+        me = self._wallet.address
+        said = game.said
+        self._send(game, self._context.valuations.convict_silent(said.round_id, me))
+        game.sent += self._sweep(said.round_id, said.attempt)
+        return self._report(game, Stand.CONVICTED, "silent")
+
+    def _demands(self, game: _Game) -> Demands:
+        said, me = game.said, self._wallet.address
+        return self._context.valuations.demands_of(said.round_id, said.attempt, me)
+
+    # ── After ───────────────────────────────────────────────────────────────────────────────────
+
+    def _sweep(self, round_id: int, upto: int) -> tuple[Receipt, ...]:
+        """Take back what is ours once the valuations up to this attempt were convicted or settled.
+
+        Looks on the chain, so that nothing is lost with a process that ended in between.
+        """
+        chain, me = self._context.valuations, self._wallet.address
+        calls = []
+        for attempt in range(self._swept.get(round_id, 0) + 1, upto + 1):
+            if chain.demands_of(round_id, attempt, me).turn is not Mover.NONE:
+                calls.append(chain.release_bond(round_id, attempt, me))
+            if game := self._games.pop((round_id, attempt), None):
+                self._forget(game)
+        self._swept[round_id] = max(upto, self._swept.get(round_id, 0))
+        sent = [self._wallet.send(call) for call in calls]
+        if chain.bond_of(me):
+            sent.append(self._wallet.send(chain.withdraw_bond()))
+        if chain.reward_of(me):
+            sent.append(self._wallet.send(chain.withdraw_reward()))
+        return tuple(sent)
+
+    def _forget(self, game: _Game) -> None:
+        """Give back memory and disk: tables of a large round are gigabytes."""
+        game.truth = None
+        shutil.rmtree(self._of(game.said), ignore_errors=True)
+
+    def _send(self, game: _Game, call: Call) -> None:
+        game.sent.append(self._wallet.send(call))
+        self._log.info("sent", round_id=game.said.round_id, what=call.label)
+        self._say(f"round {game.said.round_id}: {call.label}")
+
+    def _report(self, game: _Game, stand: Stand, note: str = "") -> Report:
+        """Return how a round stands, with what was sent since the last report."""
+        done, game.sent = tuple(game.sent), []
+        return Report(game.said.round_id, game.said.attempt, stand, note, game.fault, done)
+
+    def _of(self, said: ValuationPublished) -> Path:
+        return self._folder / f"{said.round_id}-{said.attempt}-{said.valuation_root.hex()[:16]}"
+
+    def _now(self) -> Timestamp:
+        """Return the time of the block that is being built."""
+        block = self._context.rpc.call("eth_getBlockByNumber", "pending", False)
+        return Timestamp(quantity(block["timestamp"])) if block else self._context.history.now()
+
+
+def witness(said: ValuationPublished, me: str, salt: Bytes32, fault: Fault) -> Bytes32:
+    """Return what hides a fault until it is shown (`IValuationGame.announce`)."""
+    place = (fault.code, fault.t, fault.p, fault.i, fault.j, fault.a)
+    return keccak(encode(_WITNESS, [said.round_id, said.attempt, me, salt, *place]))

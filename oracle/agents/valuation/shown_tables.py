@@ -1,0 +1,75 @@
+"""What the chain was shown of a published valuation: answers to demands, whoever demanded.
+
+An event holds nodes or a leaf; a leaf's siblings are in the transaction that revealed it, where
+they are read when it called the game itself.
+"""
+
+from dataclasses import dataclass
+
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
+
+from oracle.chain.codec import interface
+from oracle.chain.events import TableDemanded, TableLeafRevealed, TableOpened, ValuationPublished
+from oracle.chain.rpc import hexbytes
+from oracle.chain.valuation_game import Node
+from oracle.services.event_history import Happened, topic
+from oracle.services.network import Context
+from oracle.types import Address, Bytes32, Part
+from oracle.valuation.shown_table import OpenedTable
+
+_KINDS = (TableDemanded, TableOpened, TableLeafRevealed)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One answered demand: nodes, or a leaf's bytes with its siblings (none: unknown)."""
+
+    node: Node
+    nodes: tuple[Bytes32, ...] = ()
+    data: bytes | None = None
+    path: tuple[Bytes32, ...] = ()
+
+    def tell(self, table: OpenedTable) -> None:
+        """Add it to what is known of its table."""
+        if self.data is None:
+            table.show_nodes(self.node.level, self.node.index, self.nodes)
+        else:
+            table.show_leaf(self.node.index, self.data, self.path)
+
+
+def read(context: Context, said: ValuationPublished) -> list[Shown]:
+    """Return all that was shown of this valuation."""
+    place = context.valuations.address
+    open_: dict[Address, TableDemanded] = {}
+    found = []
+    for happened in context.history.read(place, _KINDS, topic(said.round_id)):
+        event = happened.event
+        if isinstance(event, TableDemanded):
+            open_[event.challenger] = event
+            continue
+        assert isinstance(event, TableOpened | TableLeafRevealed)
+        demanded = open_.pop(event.challenger, None)
+        if demanded is None or demanded.attempt != said.attempt:
+            continue
+        node = Node(Part(demanded.part), demanded.number, demanded.level, demanded.index)
+        if isinstance(event, TableOpened):
+            found.append(Shown(node, nodes=event.nodes))
+        else:
+            path = _path(context, happened, node.level)
+            found.append(Shown(node, data=event.data, path=path))
+    return found
+
+
+def _path(context: Context, happened: Happened, level: int) -> tuple[Bytes32, ...]:
+    """Return the siblings that a revelation brought, () when it was no call of the game's own."""
+    sent = context.rpc.call("eth_getTransactionByHash", "0x" + happened.tx_hash.hex())
+    function = interface("ValuationGame")["revealLeaf"]
+    given = hexbytes(sent["input"]) if sent else b""
+    if given[:4] != function.selector or sent["to"].lower() != context.valuations.address.lower():
+        return ()
+    try:
+        *_, path = decode(function.inputs, given[4:])
+    except DecodingError:
+        return ()
+    return tuple(Bytes32(one) for one in path) if len(path) == level else ()

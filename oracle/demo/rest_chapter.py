@@ -1,0 +1,83 @@
+"""One question through the REST door: a program of the field's own, which knows nothing of chains.
+
+What it is answered is checked as every other answer: bytes, digests and money from the chain.
+"""
+
+import json
+import time
+
+import httpx
+
+from oracle.demo.answers import reading, test_image
+from oracle.demo.asking import PATIENCE, Ordered, hexed, settle
+from oracle.demo.stage import Stage
+from oracle.devnet.rest import WALLET
+from oracle.gateway import api_keys
+from oracle.gateway import gateway as gateways
+from oracle.services import access, quoting
+from oracle.services.amounts import format_amount
+from oracle.services.models import Selected
+from oracle.services.quoting import Ask
+from oracle.store import Store
+from oracle.types import Amount, RequestId
+
+BUDGET = Amount(1 * 10**6)
+IMAGE = 2  # of the test images
+WHAT = "test image 2, by REST"
+
+
+def start(stage: Stage) -> None:
+    """Serve REST with an account of its own, prepaid; the admin grants it what it will be asked."""
+    stage.devnet.start_gateway()
+    access.grant(
+        stage.context,
+        stage.wallet("admin"),
+        stage.models["digits"].model_id,
+        stage.address(WALLET),
+        rate=(20, 3600),
+    )
+    stage.screen.fact("REST", stage.devnet.rest_url)
+
+
+def ask(stage: Stage) -> None:
+    """Ask about an image with an API key, as any KServe client would."""
+    store = Store.open(gateways.store_url(stage.devnet.settings))
+    try:
+        minted = api_keys.mint(store, "demo", BUDGET)
+        begun = time.monotonic()
+        answered = _infer(stage, minted.secret)
+        stage.expect("REST answers 200", answered.status_code == 200, answered.text[:200])
+        (kept,) = (key for key in api_keys.listed(store) if key.name == "demo")
+    finally:
+        store.close()
+    ordered = _ordered(stage, answered, begun)
+    stage.screen.fact("key", f"{format_amount(kept.spent)} of {format_amount(kept.budget)} spent")
+    stage.expect("the key's budget paid the fee, once", kept.spent == ordered.fee, kept.spent)
+    info = settle(stage, ordered, lambda answer: reading(stage, IMAGE, answer))
+    named = answered.headers["tallystick-output-digest"]
+    stage.expect(
+        "the header names the digest that the chain has",
+        info.output_root is not None and named == hexed(info.output_root),
+        named,
+    )
+
+
+def _infer(stage: Stage, secret: str) -> httpx.Response:
+    image, _ = test_image(stage, IMAGE)
+    given = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [image]}
+    return httpx.post(
+        f"{stage.devnet.rest_url}/v2/models/{stage.models['digits'].name}/infer",
+        headers={"Authorization": f"Bearer {secret}"},
+        json={"inputs": [given]},
+        timeout=PATIENCE,
+        trust_env=False,
+    )
+
+
+def _ordered(stage: Stage, answered: httpx.Response, begun: float) -> Ordered:
+    """Return the request that the gateway made; the same image makes the same input again."""
+    model, (image, _) = stage.models["digits"], test_image(stage, IMAGE)
+    question = Ask(Selected(model.model_id, model.version), json.dumps([image]))
+    prepayment = quoting.quote(stage.context, stage.address(WALLET), question, stdin=bytes)
+    request_id = RequestId(bytes.fromhex(answered.headers["tallystick-request-id"][2:]))
+    return Ordered(WHAT, request_id, prepayment.quote.fee, prepayment, begun)

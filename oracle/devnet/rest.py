@@ -1,0 +1,64 @@
+"""The REST gateway of a development network: one process with the key of one wallet."""
+
+from dataclasses import dataclass
+
+import httpx
+
+from oracle.config import Settings
+from oracle.devnet import background
+from oracle.devnet.supervisor import ProcessSpec
+
+WALLET = "gateway"
+BUDGET = "100"  # dollars that visitors of the page may spend
+GRACE = 20.0  # seconds: above the server's own
+_PROBE = 1.0  # seconds
+READY = 90.0  # seconds: a machine that also runs a test suite takes its time
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Where it will answer, and how it is started."""
+
+    url: str
+    spec: ProcessSpec
+
+
+def gateway(settings: Settings, port: int) -> Rest:
+    """Describe the process; nothing is started."""
+    url = f"http://127.0.0.1:{port}"
+    home = str(settings.home.resolve())
+    words = (
+        "serve",
+        "--home",
+        home,
+        "--key",
+        WALLET,
+        "--listen",
+        f"127.0.0.1:{port}",
+        "--page-budget",
+        BUDGET,
+    )
+    kept = {
+        "TALLYSTICK_HOME": home,
+        "TALLYSTICK_PASSWORD_FILE": settings.password_file,
+        "TALLYSTICK_LOG_LEVEL": settings.log_level,
+    }
+    return Rest(
+        url,
+        ProcessSpec(
+            name="rest",
+            argv=(*background.command(), *words),
+            env=kept,
+            log_path=settings.home / "logs" / "gateway.log",
+            ready=lambda: _lives(url),
+            ready_timeout=READY,
+            grace=GRACE,
+        ),
+    )
+
+
+def _lives(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/v2/health/ready", timeout=_PROBE, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,153 @@
+"""What can be asked, remembered for a moment: a request need not ask the chain ten questions.
+
+Nothing here decides: the contract is asked again before money moves. Manifests and tokenizers are
+kept for good, since their digests are on chain; terms and operators for `FRESH` seconds, and read
+again in the background until `STALE`.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import lru_cache
+
+from oracle.errors import Refused
+from oracle.exact import form
+from oracle.exact.form import Form
+from oracle.protocol.manifest import Manifest
+from oracle.scheduling import placement
+from oracle.services import inputs, models, operators, quoting
+from oracle.services.inputs import Encoder
+from oracle.services.network import Context
+from oracle.types import Address, Amount, Bytes32, Terms
+
+FRESH = 2.0  # seconds
+STALE = 30.0  # seconds
+_MANIFESTS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What never changes about a version."""
+
+    model_id: int
+    version: int
+    digest: Bytes32  # of the manifest
+    manifest: Manifest
+    form: Form
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A version as it can be asked now."""
+
+    served: Version
+    name: str  # of the model
+    terms: Terms
+    insured: Amount
+    meaning: str  # of the assurance
+    operator: Address
+    reason: str  # for that operator
+
+    @property
+    def manifest(self) -> Manifest:
+        """The version's manifest."""
+        return self.served.manifest
+
+
+class Versions:
+    """Versions and their tokenizers, kept for good. Safe to share between threads."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.version = lru_cache(_MANIFESTS)(self._version)
+        self.encoder = lru_cache(16)(self._encoder)
+
+    def _version(self, model_id: int, version: int) -> Version:
+        digest = self._context.registry.manifest_of(model_id, version)
+        manifest = models.manifest(self._context, model_id, version)
+        return Version(model_id, version, digest, manifest, form.of(manifest))
+
+    def _encoder(self, model_id: int, version: int) -> Encoder:
+        manifest = self.version(model_id, version).manifest
+        return inputs.encoder(
+            manifest, lambda entry: quoting.fetch_file(self._context, entry, None)
+        )
+
+
+class Catalogue(Versions):
+    """Versions by name. Safe to share between threads."""
+
+    def __init__(
+        self, context: Context, background: Executor, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(context)
+        self._background = background
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[str, str], tuple[float, Listing]] = {}
+        self._renewing: set[tuple[str, str]] = set()
+
+    def find(self, name: str, version: str = "") -> Listing:
+        """Return a version by the model's name or id; the newest in use when none is named.
+
+        Raises:
+            NotFound: no such model or version, or nobody can serve it.
+            Refused: it is retired.
+            CidUnresolved, DigestMismatch, InputInvalid: its manifest cannot be had.
+        """
+        return self.peek(name, version) or self._read((name, version))
+
+    def peek(self, name: str, version: str = "") -> Listing | None:
+        """Return what is remembered of a version, without waiting for anything."""
+        kept = self._kept.get((name, version))
+        if kept is None:
+            return None
+        age = self._clock() - kept[0]
+        if age >= STALE:
+            return None
+        if age >= FRESH:
+            self._renew((name, version))
+        return kept[1]
+
+    def _renew(self, wanted: tuple[str, str]) -> None:
+        with self._lock:
+            if wanted in self._renewing:
+                return
+            self._renewing.add(wanted)
+
+        def renew() -> None:
+            try:
+                self._read(wanted)
+            except Exception:  # whoever asks next is told why
+                self._kept.pop(wanted, None)
+            finally:
+                self._renewing.discard(wanted)
+
+        self._background.submit(renew)
+
+    def _read(self, wanted: tuple[str, str]) -> Listing:
+        name, version = wanted
+        began, context = self._clock(), self._context
+        selected = models.select(context, f"{name}@{version}" if version else name)
+        number = models.current_version(context, selected)
+        terms = context.registry.terms_of(selected.model_id, number)
+        if terms.retired:
+            raise Refused(f"version {number} of model {name} is retired and takes no new requests")
+        served = self.version(selected.model_id, number)
+        lock = context.market.lock_of(terms)
+        choice = placement.choose(operators.candidates(context, selected.model_id), lock.total)
+        listing = Listing(
+            served=served,
+            name=context.registry.name_of(selected.model_id),
+            terms=terms,
+            insured=lock.compensation,
+            meaning=quoting.assurance_meaning(context, terms.assurance),
+            operator=choice.operator,
+            reason=choice.reason,
+        )
+        if len(self._kept) > 4 * _MANIFESTS:  # names that nobody asks for any more
+            self._kept.clear()
+        self._kept[wanted] = (began, listing)
+        return listing

@@ -1,0 +1,319 @@
+"""A gateway put together: opened once in a process, asked by routes, closed without a loss.
+
+A blocking step runs in a pool of threads; who waits for the chain is a coroutine and costs nothing.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from eth_account.signers.local import LocalAccount
+
+from oracle.chain.batch_sender import BatchSender
+from oracle.chain.events import Delivered, Requested
+from oracle.chain.rpc import quantity
+from oracle.config import Settings
+from oracle.errors import DigestMismatch, NotFound, PermanentError, TransientError
+from oracle.gateway.catalogue import Catalogue
+from oracle.gateway.dispatcher import Dispatcher, Outcome
+from oracle.gateway.market_follower import Follower
+from oracle.gateway.notifier import Bell
+from oracle.gateway.relay import Relay
+from oracle.gateway.sponsor import Lanes, Question, Sponsor
+from oracle.gateway.sweeper import Sweeper
+from oracle.gateway.worker_progress import Hearing
+from oracle.protocol.cid import raw_cid
+from oracle.protocol.tensor import Array
+from oracle.services.event_history import Happened, topic
+from oracle.services.network import Context
+from oracle.services.request_timeline import LIFE
+from oracle.store import Store
+from oracle.store.outbox import SqlOutbox
+from oracle.store.ticket import ApiKey, Ticket, TicketState
+from oracle.types import Address, Bytes32, Request, RequestId, Timestamp
+
+T = TypeVar("T")
+THREADS = 32  # of blocking steps: IPFS, RPC, store
+
+
+class RequestFailed(PermanentError):
+    """An accepted request was refused when it was sent; its charge was undone."""
+
+
+class RequestEnded(PermanentError):
+    """A request ended without an answer; its fee came back."""
+
+
+class NotYet(TransientError):
+    """The answer is not there in time; the request goes on."""
+
+    def __init__(self, message: str, ticket_id: RequestId | None = None) -> None:
+        super().__init__(message, hint="the request goes on; ask for its answer by its id later")
+        self.ticket_id = ticket_id
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer whose bytes have the digest that the chain names."""
+
+    request_id: RequestId
+    request: Request
+    block: int  # of the request
+    operator: Address
+    output_root: Bytes32
+    delivered_at: Timestamp
+    transaction: Bytes32  # that delivered
+    seen_at: float  # unix seconds: when the delivery was seen here, before its bytes were fetched
+    outputs: dict[str, Array]
+
+
+class Gateway:
+    """One account's gateway; use `opened`."""
+
+    def __init__(
+        self,
+        context: Context,
+        account: LocalAccount,
+        store: Store,
+        *,
+        threads: int = THREADS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Put the parts together; nothing runs yet.
+
+        Args:
+            account: whose prepaid balance pays, and whose currency pays for gas.
+            store: of this gateway alone.
+        """
+        settings = context.settings
+        self.context = context
+        self.store = store
+        self.address = Address(account.address)
+        self.bell = Bell()
+        self.pool = ThreadPoolExecutor(threads, "gateway")
+        self.catalogue = Catalogue(context, self.pool)
+        with store.read() as tx:
+            open_tickets = tx.open_tickets()
+        self._lanes = Lanes(t.lane for t in open_tickets if t.lane is not None)
+        self.sender = BatchSender(
+            context.rpc,
+            account,
+            SqlOutbox(store),
+            context.contracts.chain_id,
+            confirmations=settings.finality_depth,
+            clock=clock,
+        )
+        self.dispatcher = Dispatcher(
+            context.rpc,
+            self.sender,
+            store,
+            self.bell,
+            self._lanes.free,
+            busy=settings.poll_interval / 3,
+        )
+        self.sponsor = Sponsor(
+            context,
+            self.address,
+            store,
+            self._lanes,
+            simulate=self.sender.gas_of,
+            accepted=self.dispatcher.wake,
+            clock=clock,
+        )
+        self.relay = Relay(
+            context,
+            store,
+            simulate=self.sender.gas_of,
+            accepted=self.dispatcher.wake,
+            clock=clock,
+        )
+        self.hearing = Hearing(settings.redis_url, self.bell)
+        self._follower: Follower | None = None
+        self._sweeper: Sweeper | None = None
+        self._closing = threading.Event()
+
+    def start(self) -> None:
+        """Take up what an earlier process left, and follow the chain."""
+        self.dispatcher.start()
+        settings, head = self.context.settings, quantity(self.context.rpc.call("eth_blockNumber"))
+        with self.store.read() as tx:
+            blocks = [t.block for t in tx.open_tickets() if t.block is not None]
+        self._follower = Follower(
+            self.context,
+            self.store,
+            self.bell,
+            self._ended,
+            start=min(blocks, default=max(0, head - settings.finality_depth)),
+            interval=settings.poll_interval,
+            depth=settings.finality_depth,
+        )
+        self._follower.start()
+        self.hearing.start()
+        self._sweeper = Sweeper(self.context, self.store, self._follower, self.dispatcher.wake)
+        self._sweeper.start()
+
+    def close(self) -> None:
+        """Stop; what was accepted and is not sent yet stays in the store for the next start."""
+        self._closing.set()
+        if self._sweeper is not None:
+            self._sweeper.stop()
+        if self._follower is not None:
+            self._follower.stop()
+        self.dispatcher.stop()
+        self.hearing.stop()
+        self.sponsor.close()
+        self.pool.shutdown(wait=True, cancel_futures=True)
+        self.store.close()
+
+    @property
+    def follower(self) -> Follower:
+        """The watcher of the market; there once `start` is done."""
+        if self._follower is None:
+            raise RuntimeError("start() comes first")
+        return self._follower
+
+    @property
+    def sweeper(self) -> Sweeper:
+        """Who brings back what expired; there once `start` is done."""
+        if self._sweeper is None:
+            raise RuntimeError("start() comes first")
+        return self._sweeper
+
+    @property
+    def ready(self) -> bool:
+        """Whether the chain answers and nobody has asked us to stop."""
+        started = self._follower is not None and not self._follower.troubled
+        return started and not self._closing.is_set()
+
+    async def blocking(self, step: Callable[[], T]) -> T:
+        """Run a blocking step in the pool."""
+        return await asyncio.get_running_loop().run_in_executor(self.pool, step)
+
+    # ── The life of a request ───────────────────────────────────────────────────────────────────
+    async def accept(self, key: ApiKey, question: Question) -> Ticket:
+        """Take a request on (see `Sponsor.accept`)."""
+        return await self.blocking(lambda: self.sponsor.accept(key, question))
+
+    async def requested(self, ticket: Ticket, timeout: float) -> RequestId:
+        """Wait until a ticket has become a request of the chain.
+
+        Raises:
+            RequestFailed: the chain refused it. NotYet: it takes longer.
+        """
+        outcome = _outcome_of(ticket)
+        if outcome is None:
+            try:
+                outcome = await self.bell.until(
+                    ticket.id, lambda: self.dispatcher.outcome(ticket.id), timeout
+                )
+            except TimeoutError:
+                raise NotYet("the request is not on the chain yet", ticket.id) from None
+        if outcome.request_id is None:
+            raise RequestFailed(f"the request was refused: {outcome.error}")
+        return outcome.request_id
+
+    async def answer(
+        self, request_id: RequestId, timeout: float, ticket: Ticket | None = None
+    ) -> Answered:
+        """Wait for an answer, fetch its bytes and compare their digest with the chain's.
+
+        Raises:
+            NotFound: the chain has no such request. NotYet: it is not answered in time.
+            RequestEnded: it ended without an answer.
+            CidUnresolved, DigestMismatch: the bytes cannot be had, or are others.
+        """
+        first = (await self.life(request_id))[0]
+        assert isinstance(first.event, Requested)
+        try:
+            found = await self.bell.until(
+                request_id, lambda: self.follower.find(request_id, Delivered), timeout
+            )
+        except TimeoutError:
+            name = f"request 0x{request_id.hex()}"
+            raise NotYet(f"{name} is not answered yet", ticket.id if ticket else None) from None
+        request, delivered, seen_at = first.event.request, found.event, time.time()
+        if not isinstance(delivered, Delivered):
+            raise RequestEnded(
+                f"request 0x{request_id.hex()} ended without an answer: {type(delivered).__name__}",
+                hint="the fee came back",
+            )
+        outputs = await self.blocking(lambda: self._fetch(request, delivered))
+        return Answered(
+            request_id=request_id,
+            request=request,
+            block=first.block,
+            operator=delivered.operator,
+            output_root=delivered.output_root,
+            delivered_at=Timestamp(delivered.delivered_at),
+            transaction=found.tx_hash,
+            seen_at=seen_at,
+            outputs=outputs,
+        )
+
+    async def life(self, request_id: RequestId) -> tuple[Happened, ...]:
+        """Return what happened to a request so far; the first is `Requested`.
+
+        Raises:
+            NotFound: the chain has no such request.
+        """
+        known = self.follower.life(request_id)
+        if known and isinstance(known[0].event, Requested):
+            return known
+        market, history = self.context.market.address, self.context.history
+        read = await self.blocking(lambda: history.read(market, LIFE, topic(request_id)))
+        if not read or not isinstance(read[0].event, Requested):
+            raise NotFound(f"there is no request 0x{request_id.hex()}")
+        return self.follower.adopt(request_id, read)
+
+    def ticket(self, any_id: RequestId) -> Ticket:
+        """Return a ticket by its own id or its request's.
+
+        Raises:
+            NotFound: this gateway accepted no such request.
+        """
+        with self.store.read() as tx:
+            found = tx.ticket(any_id)
+        if found is None:
+            raise NotFound(f"this gateway knows no request 0x{any_id.hex()}")
+        return found
+
+    def _fetch(self, request: Request, delivered: Delivered) -> dict[str, Array]:
+        served = self.catalogue.version(request.model_id, request.version)
+        named = delivered.output_cid if any(delivered.output_cid) else delivered.output_root
+        data = self.context.ipfs.fetch_bytes(
+            raw_cid(Bytes32(named)), served.manifest.max_output_bytes
+        )
+        if (root := served.form.output_root(data)) != delivered.output_root:
+            raise DigestMismatch(
+                f"the output's bytes have root 0x{root.hex()}, "
+                f"0x{delivered.output_root.hex()} was delivered",
+                hint="anyone can oblige the operator to post it: `tallystick request demand`",
+            )
+        return served.form.decode_outputs(data)
+
+    def _ended(self, request_id: RequestId) -> None:
+        with self.store.read() as tx:
+            ticket = tx.ticket(request_id)
+        if ticket is not None and ticket.lane is not None:
+            self._lanes.free(ticket.lane)
+
+
+def store_url(settings: Settings) -> str:
+    """Return where a gateway keeps its keys and tickets."""
+    return settings.store_url or f"sqlite:///{folder(settings) / 'store.db'}"
+
+
+def folder(settings: Settings) -> Path:
+    """Return the gateway's folder."""
+    return settings.home / "gateway"
+
+
+def _outcome_of(ticket: Ticket) -> Outcome | None:
+    if ticket.state is TicketState.ACCEPTED:
+        return None
+    return Outcome(ticket.request_id, ticket.block, ticket.error)

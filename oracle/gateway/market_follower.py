@@ -1,0 +1,159 @@
+"""The one watcher of the market for all who wait: reads final logs, keeps recent lives, rings."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+
+from oracle.chain import logs
+from oracle.chain.events import Annulled, Cancelled, Convicted, Event, Finalized
+from oracle.chain.rpc import RpcError, quantity
+from oracle.errors import TallystickError
+from oracle.gateway.notifier import Bell
+from oracle.services.event_history import Happened
+from oracle.services.network import Context
+from oracle.services.request_timeline import LIFE
+from oracle.store import Store
+from oracle.types import RequestId
+
+KEPT = 20_000  # requests whose events stay in memory
+SPAN = 2_000  # blocks asked for at once; halved when the node refuses
+_REFUNDED = (Cancelled, Annulled, Convicted)
+
+
+class Follower:
+    """Follows the market from a block on."""
+
+    def __init__(
+        self,
+        context: Context,
+        store: Store,
+        bell: Bell,
+        freed: Callable[[RequestId], None],
+        *,
+        start: int,
+        interval: float,
+        depth: int = 0,
+    ) -> None:
+        """Take the collaborators; nothing is read.
+
+        Args:
+            freed: is told of requests that are over.
+            start: first block to read.
+            interval: seconds between two looks; a quarter of that while somebody waits.
+            depth: blocks below the head that count as final.
+        """
+        self._context = context
+        self._store = store
+        self._bell = bell
+        self._freed = freed
+        self._next = start
+        self._interval = interval
+        self._depth = depth
+        self._span = SPAN
+        self._lives: OrderedDict[RequestId, tuple[Happened, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="gateway-follower", daemon=True)
+        self._log: Any = structlog.get_logger("tallystick.gateway")
+        self.head = 0  # newest block that was read
+        self.troubled = False  # the last look failed
+
+    def start(self) -> None:
+        """Read what there is, and begin to follow."""
+        self.look()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def life(self, request_id: RequestId) -> tuple[Happened, ...]:
+        """Return what happened to a request, oldest first; () = nothing that is kept here."""
+        return self._lives.get(request_id, ())
+
+    def adopt(self, request_id: RequestId, read: Sequence[Happened]) -> tuple[Happened, ...]:
+        """Add what was read of a request (again); return all that is known of it."""
+        with self._lock:
+            known = {(h.block, h.index): h for h in (*self._lives.get(request_id, ()), *read)}
+            life = tuple(known[place] for place in sorted(known))
+            self._lives[request_id] = life
+            self._lives.move_to_end(request_id)
+            while len(self._lives) > KEPT:
+                self._lives.popitem(last=False)
+        return life
+
+    def find(self, request_id: RequestId, kind: type[Event]) -> Happened | None:
+        """Return the latest event of a kind, or of one that ends the request without it."""
+        wanted = (kind, *_REFUNDED)
+        return next(
+            (h for h in reversed(self.life(request_id)) if isinstance(h.event, wanted)), None
+        )
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._interval / (4 if self._bell.waiting else 1)):
+            try:
+                self.look()
+                self.troubled = False
+            except Exception as error:  # one thread that must not die: it says so and goes on
+                if not self.troubled:
+                    level = "warning" if isinstance(error, TallystickError) else "exception"
+                    getattr(self._log, level)("follower.trouble", error=str(error))
+                self.troubled = True
+                self._stopping.wait(1.0)
+
+    def look(self) -> None:
+        """Read the blocks that became final since the last look."""
+        rpc = self._context.rpc
+        final = quantity(rpc.call("eth_blockNumber")) - self._depth
+        while self._next <= final and not self._stopping.is_set():
+            stop = min(self._next + self._span - 1, final)
+            query = {
+                "address": self._context.market.address,
+                "topics": [["0x" + logs.topic_of(kind).hex() for kind in LIFE]],
+                "fromBlock": hex(self._next),
+                "toBlock": hex(stop),
+            }
+            try:
+                found = [logs.parse(entry) for entry in rpc.call("eth_getLogs", query)]
+            except RpcError:
+                if self._span == 1:
+                    raise
+                self._span //= 2
+                continue
+            self._take(
+                [
+                    Happened(event, log.block_number, log.tx_hash, log.log_index)
+                    for log in found
+                    if (event := logs.decode(log)) is not None
+                ]
+            )
+            self._next = stop + 1
+            self._span = min(SPAN, 2 * self._span)
+            self.head = stop
+
+    def _take(self, happened: Sequence[Happened]) -> None:
+        if not happened:
+            return
+        touched: dict[RequestId, None] = {}
+        ended: list[RequestId] = []
+        refunded: list[RequestId] = []
+        for one in happened:
+            request_id: RequestId = getattr(one.event, "request_id")  # noqa: B009 -- LIFE all have it
+            self.adopt(request_id, [one])
+            touched[request_id] = None
+            if isinstance(one.event, Finalized):
+                ended.append(request_id)
+            elif isinstance(one.event, _REFUNDED):
+                refunded.append(request_id)
+        self._bell.ring(touched)
+        if ended or refunded:
+            for request_id in (*ended, *refunded):
+                self._freed(request_id)
+            with self._store.begin() as tx:
+                tx.tickets_ended(ended)
+                tx.tickets_ended(refunded, refunded=True)

@@ -1,0 +1,137 @@
+"""Requests that a wallet pays for itself: what it has to sign, and passing on what it signed.
+
+The gateway pays the gas and can do nothing else: order, nonce and deadline are under the signature.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from oracle.chain.contract import Call
+from oracle.gateway.catalogue import Listing
+from oracle.gateway.sponsor import KIND
+from oracle.protocol import eip712
+from oracle.services.inputs import Prepared
+from oracle.services.network import Context
+from oracle.services.quoting import LIFETIME, PRIORITY
+from oracle.store import Store
+from oracle.store.outbox import add_in
+from oracle.store.ticket import Ticket
+from oracle.types import Address, Bytes32, Order, RequestId, Timestamp
+
+SIGNED_FOR = 600  # seconds that a signature is good for
+
+
+@dataclass(frozen=True, slots=True)
+class Prepaid:
+    """An order that a wallet can sign, or send itself."""
+
+    order: Order
+    nonce: int
+    deadline: Timestamp
+    typed_data: dict[str, Any]  # for eth_signTypedData_v4
+    transaction: Call  # to send instead of signing
+
+
+class Relay:
+    """Prepares orders for wallets and sends what they signed."""
+
+    def __init__(
+        self,
+        context: Context,
+        store: Store,
+        *,
+        simulate: Callable[[Call], int],
+        accepted: Callable[[], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Take the collaborators; they are those of the `Sponsor`."""
+        self._context = context
+        self._store = store
+        self._simulate = simulate
+        self._accepted = accepted
+        self._clock = clock
+
+    def prepare(
+        self, requester: Address, listing: Listing, prepared: Prepared, params: Bytes32
+    ) -> Prepaid:
+        """Publish an input and return the order; spends nothing.
+
+        Raises:
+            ContractError: the wallet has no access, or the parameters are out of bounds.
+        """
+        context = self._context
+        context.access.check(listing.served.model_id, requester, params)
+        context.ipfs.publish_bytes(prepared.data)
+        order = Order(
+            model_id=listing.served.model_id,
+            version=listing.served.version,
+            lane=context.market.free_lane(requester),
+            input_root=prepared.root,
+            input_cid=prepared.locator,
+            params=params,
+            max_fee=listing.terms.fee,
+            priority_window=PRIORITY,
+            lifetime=LIFETIME,
+            operator=listing.operator,
+        )
+        nonce = context.market.nonce_of(requester)
+        deadline = Timestamp(context.history.now() + SIGNED_FOR)
+        return Prepaid(
+            order,
+            nonce,
+            deadline,
+            self._typed(requester, order, nonce, deadline),
+            context.market.request(order),
+        )
+
+    def relay(
+        self,
+        requester: Address,
+        order: Order,
+        nonce: int,
+        deadline: Timestamp,
+        signature: bytes,
+    ) -> Ticket:
+        """Take on what a wallet signed; the same signature twice is the same request.
+
+        Raises:
+            ContractError: forged, replayed, expired, or the market refuses for another reason.
+        """
+        digest = eip712.digest(self._typed(requester, order, nonce, deadline))
+        with self._store.read() as tx:
+            pending = [t for t in tx.open_tickets() if t.key_id is None and t.digest == digest]
+        if pending:
+            return pending[0]
+        call = self._context.market.request_for(requester, order, nonce, deadline, signature)
+        gas = self._simulate(call)
+        ticket = Ticket(
+            id=RequestId(secrets.token_bytes(32)),
+            key_id=None,
+            idempotency=None,
+            digest=digest,
+            model_id=order.model_id,
+            version=order.version,
+            lane=None,
+            fee=order.max_fee,
+            created_at=self._clock(),
+        )
+        with self._store.begin() as tx:
+            tx.add_ticket(ticket)
+            add_in(tx, KIND, [ticket.id], call, gas)
+        self._accepted()
+        return ticket
+
+    def _typed(
+        self, requester: Address, order: Order, nonce: int, deadline: Timestamp
+    ) -> dict[str, Any]:
+        return eip712.request_authorization(
+            chain_id=self._context.contracts.chain_id,
+            market=self._context.market.address,
+            requester=requester,
+            order=order,
+            nonce=nonce,
+            deadline=deadline,
+        )

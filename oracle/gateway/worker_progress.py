@@ -1,0 +1,105 @@
+"""Hears from workers on the same broker how far requests have come, where there is one.
+
+What is heard is shown and measured, and nothing else: only the chain says that there is an answer.
+"""
+
+import json
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from oracle.config import PROGRESS_CHANNEL
+from oracle.gateway.notifier import Bell
+from oracle.types import RequestId
+
+STEPS = ("taken", "fetched", "running", "computed", "published")
+KEPT = 20_000  # requests
+_PAUSE = 2.0  # seconds until a broker that went away is looked for again
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One step of a worker."""
+
+    step: str
+    operator: str  # name of its operator
+    at: float  # unix seconds, by the worker's clock
+
+
+class Hearing:
+    """What workers said lately, by request."""
+
+    def __init__(self, redis_url: str, bell: Bell) -> None:
+        """Name the broker; nothing is opened."""
+        self._url = redis_url if redis_url.startswith(("redis://", "rediss://", "unix://")) else ""
+        self._bell = bell
+        self._heard: OrderedDict[RequestId, tuple[Heard, ...]] = OrderedDict()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="gateway-hearing", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        if self._url:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def of(self, request_id: RequestId) -> tuple[Heard, ...]:
+        """Return what was heard of a request, oldest first."""
+        return self._heard.get(request_id, ())
+
+    def take(self, data: bytes) -> None:
+        """Take one message; what is none of ours is passed over."""
+        try:
+            message = json.loads(data)
+            heard = Heard(str(message["step"]), str(message["operator"]), float(message["at"]))
+            ids = [RequestId(bytes.fromhex(one)) for one in message["ids"]]
+        except (ValueError, TypeError, KeyError):
+            return
+        if heard.step not in STEPS:
+            return
+        for request_id in ids:
+            self._heard[request_id] = (*self._heard.get(request_id, ()), heard)[-32:]
+            self._heard.move_to_end(request_id)
+        while len(self._heard) > KEPT:
+            self._heard.popitem(last=False)
+        self._bell.ring(ids)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with Redis.from_url(self._url) as redis, redis.pubsub() as channel:
+                    channel.subscribe(PROGRESS_CHANNEL)
+                    while not self._stopping.is_set():
+                        message = channel.get_message(ignore_subscribe_messages=True, timeout=0.5)
+                        if message is not None:
+                            self.take(message["data"])
+            except (RedisError, OSError):
+                self._stopping.wait(_PAUSE)
+
+
+def seconds(heard: tuple[Heard, ...], sent: float, now: float | None = None) -> dict[str, float]:
+    """Return how long each step took, from the sending of the request on.
+
+    Args:
+        heard: of one operator.
+        sent: unix seconds when the request was accepted.
+        now: unix seconds when the delivery was seen.
+    """
+    found, before = {}, sent
+    names = {"taken": "queue", "fetched": "fetch", "computed": "inference", "published": "publish"}
+    for one in heard:
+        if one.step in names and names[one.step] not in found:
+            found[names[one.step]] = max(0.0, one.at - before)
+            before = one.at
+    if found:
+        found["deliver"] = max(0.0, (time.time() if now is None else now) - before)
+    return found

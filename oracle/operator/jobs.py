@@ -1,0 +1,289 @@
+"""How an operator behaves: what each fact about a request makes of the job, and what to do then.
+
+Pure: no clock, no store, no chain. `watcher.py` is the loop that brings facts here and
+carries out what comes back.
+
+A job's state is never *moved*; it is *concluded* from facts: the request's events in the order of
+the chain, the answer or the failures that this operator recorded, and the time of the finalized
+head. Equal facts give an equal state, however often they were told and whatever happened between,
+so that a replay, a crash or a reorg (forget the removed events, fold the rest again) needs no code
+of its own.
+
+```
+             Requested, and I am the preferred operator
+     ┌──────────────────────────────────────────────────────────┐
+     │        priority over, nobody holds a claim               ▼  [infer]
+  waiting ────────────────────────────▶ claiming ─────────▶ queued ─────────▶ delivering
+     ▲  ▲                                │ [claim]  Claimed    │    answered   │ [deliver]
+     │  └────────── Claimed by another ──┘          by me      │               │
+     └────────── priority over or claim lapsed, not mine ──────┴───────────────┤
+                                                                               │ Delivered by me
+                     demand answered           window passed,                  ▼
+          demanded ◀──────────────▶ delivered ◀─────────────────────── (delivered)
+          [post_output]                 │       no dispute, no demand
+                                        ▼
+                                   finalizing ──────────▶ settled
+                                    [finalize]  Finalized
+
+  from every open state:  Delivered or Finalized by another, or nobody in time ─▶ lost
+                          Cancelled ─▶ cancelled     own failure, conviction ─▶ failed
+```
+`[step]` is the message that a state wants on the queue. It is sent when the state is entered, and
+again while the state lasts: after `requeue_after` (doubling), after a quarter of the time that is
+left where lateness costs (deliver, post_output), after a reported failure, and at once when the
+queue has lost its memory. Messages are therefore *at least once*; effects are exactly
+once because the contract accepts one delivery per request and the submitter stands by one answer.
+
+Times are chain times; a deadline has passed when it is reached, as in the contracts. Every
+comparison below flips at one of `_boundaries`: a job looked at when `wake_at` comes is never late.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from oracle.chain.events import (
+    Annulled,
+    Cancelled,
+    Claimed,
+    Convicted,
+    Delivered,
+    DisputeClosed,
+    DisputeOpened,
+    Event,
+    Finalized,
+    OutputDemanded,
+    OutputPosted,
+    Requested,
+)
+from oracle.store.job import AT_ONCE, FINAL_STATES, NEVER, NO_DEMAND, Job, Phase, State, Step
+from oracle.types import Address, Claim, Delivery, Timestamp
+
+_STEP_OF = {
+    State.CLAIMING: Step.CLAIM,
+    State.QUEUED: Step.INFER,
+    State.DELIVERING: Step.DELIVER,
+    State.DEMANDED: Step.POST_OUTPUT,
+    State.FINALIZING: Step.FINALIZE,
+}
+NOT_SENT = ""  # the generation of a message that no queue has taken yet
+_MAX_DOUBLINGS = 5  # a message is repeated at the latest after 32 × requeue_after
+_URGENT_AFTER = 1.0  # seconds: the shortest pause between two messages of one job
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Whose jobs these are, and how eager this operator is."""
+
+    address: Address
+    claims: bool = True  # take over requests that others left
+    max_claims: int = 32  # no further claims while so many requests wait for an answer
+    claim_margin: int = 2  # seconds before expiry in which a claim is not worth its risk
+    max_failures: int = 3  # reported failures after which a job is given up
+    requeue_after: float = 60.0  # seconds of wall time without progress
+    retry_failed_after: float = 2.0  # seconds of wall time after a reported failure
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The time of the finalized head, that of this machine, and the queue that listens."""
+
+    chain: Timestamp
+    wall: float  # unix seconds
+    generation: str  # changes when the queue has lost its messages
+
+
+def from_events(requested: Requested, later: Iterable[Event] = ()) -> Job:
+    """Fold the events of one request, oldest first, into a job that nobody has looked at yet."""
+    job = Job(request_id=requested.request_id, request=requested.request)
+    for event in later:
+        job = learn(job, event)
+    return job
+
+
+def refold(job: Job, requested: Requested, later: Iterable[Event] = ()) -> Job:
+    """Replace what the chain said by what it says now; keep what this operator did.
+
+    A job that had ended is open again until somebody looks.
+    """
+    chain = from_events(requested, later)
+    return replace(
+        job,
+        request=chain.request,
+        phase=chain.phase,
+        claim=chain.claim,
+        delivery=chain.delivery,
+        output_cid=chain.output_cid,
+        disputes=chain.disputes,
+        demand_until=chain.demand_until,
+        state=job.state if job.open else State.WAITING,
+        wake_at=AT_ONCE,
+    )
+
+
+def learn(job: Job, event: Event) -> Job:  # noqa: PLR0911 - one return for each event
+    """Take one event of the request into the chain half. Others change nothing."""
+    match event:
+        case Claimed():
+            return replace(job, phase=Phase.CLAIMED, claim=Claim(event.operator, event.until))
+        case Delivered():
+            delivery = Delivery(event.operator, event.delivered_at, event.output_root)
+            return replace(
+                job, phase=Phase.DELIVERED, delivery=delivery, output_cid=event.output_cid
+            )
+        case DisputeOpened() | DisputeClosed():
+            demands = int(job.demand_until != NO_DEMAND)  # the market counts an open one as well
+            return replace(job, disputes=event.open - demands)
+        case OutputDemanded():
+            return replace(job, demand_until=event.deadline)
+        case OutputPosted():
+            return replace(job, demand_until=NO_DEMAND)
+        case Finalized():
+            return replace(job, phase=Phase.FINALIZED)
+        case Cancelled() | Annulled():
+            return replace(job, phase=Phase.CANCELLED)
+        case Convicted():
+            return replace(job, phase=Phase.CONVICTED)
+        case _:
+            return job
+
+
+def advance(job: Job, clock: Clock, operator: Operator, authorised: bool) -> tuple[Job, bool]:
+    """Conclude from all that is known what the job is now, and what is to be sent.
+
+    Args:
+        job: with all events up to the clock's chain time folded in.
+        clock: time of the finalized head and of this machine.
+        operator: whose job it is.
+        authorised: whether the operator is authoritative for the model at that time.
+
+    Returns:
+        The job, and whether to put `job.step` on the queue, once the job has been stored.
+    """
+    state = state_of(job, clock.chain, operator, authorised)
+    step = _STEP_OF.get(state, Step.NONE)
+    settled = replace(job, state=state, wake_at=_wake_at(job, clock.chain, operator, state))
+    if step is Step.NONE:
+        return replace(settled, step=step, attempt=0, retry_at=0.0, generation=NOT_SENT), False
+    if step is not job.step:
+        # The submitter records the answer and goes on to deliver it: it needs no message.
+        silent = job.state is State.QUEUED and state is State.DELIVERING
+        return _send(replace(settled, attempt=0), step, clock, operator, silent)
+    if job.failures > job.failures_seen:
+        delay = operator.retry_failed_after * 2 ** min(job.failures - 1, _MAX_DOUBLINGS)
+        return replace(settled, failures_seen=job.failures, retry_at=clock.wall + delay), False
+    if clock.wall >= job.retry_at or clock.generation != job.generation:
+        return _send(settled, step, clock, operator, silent=False)
+    return settled, False
+
+
+def _send(job: Job, step: Step, clock: Clock, operator: Operator, silent: bool) -> tuple[Job, bool]:
+    delay = operator.requeue_after * 2 ** min(job.attempt, _MAX_DOUBLINGS)
+    delay = min(delay, max(_URGENT_AFTER, (_deadline(job, step) - clock.chain) / 4))
+    sending = replace(
+        job,
+        step=step,
+        attempt=job.attempt + 1,
+        failures_seen=job.failures,
+        retry_at=clock.wall + delay,
+        generation=NOT_SENT,
+    )
+    return (sent(sending, clock.generation), False) if silent else (sending, True)
+
+
+def _deadline(job: Job, step: Step) -> Timestamp:
+    """Return when a message that went lost would cost money; of the cheap steps, repeated early."""
+    match step:
+        case Step.DELIVER:
+            return job.claim.until if job.phase is Phase.CLAIMED else job.request.priority_until
+        case Step.POST_OUTPUT:
+            return job.demand_until
+        case _:
+            return NEVER
+
+
+def sent(job: Job, generation: str) -> Job:
+    """Note that the queue took the message; a crash before that sends it again at once."""
+    return replace(job, generation=generation)
+
+
+def postpone(job: Job, clock: Clock, operator: Operator) -> Job:
+    """Keep a first claim for later: a claim that lapses costs more than one that comes late."""
+    later = clock.wall + operator.retry_failed_after
+    return replace(job, attempt=0, retry_at=later, generation=clock.generation)
+
+
+def state_of(job: Job, now: Timestamp, operator: Operator, authorised: bool) -> State:
+    """Conclude what the request is to the operator at chain time `now`."""
+    if job.phase is Phase.CANCELLED:
+        return State.CANCELLED
+    if job.delivery is None:
+        return _before_delivery(job, now, operator, authorised)
+    if job.delivery.operator != operator.address:
+        return State.LOST
+    match job.phase:
+        case Phase.FINALIZED:
+            return State.SETTLED
+        case Phase.CONVICTED:
+            return State.FAILED
+        case _:
+            return _after_delivery(job, job.delivery, now)
+
+
+def _before_delivery(job: Job, now: Timestamp, operator: Operator, authorised: bool) -> State:
+    if now >= job.request.expires_at:
+        return State.LOST
+    if job.permanent or (job.answer is None and job.failures >= operator.max_failures):
+        return State.FAILED
+    if not authorised:
+        return State.WAITING  # may be authorised again before the request expires
+    if _may_deliver(job, now, operator.address):
+        return State.DELIVERING if job.answer else State.QUEUED
+    if _may_claim(job, now, operator):
+        return State.CLAIMING
+    return State.WAITING
+
+
+def _may_deliver(job: Job, now: Timestamp, me: Address) -> bool:
+    if job.phase is Phase.CLAIMED:
+        return job.claim.operator == me and now < job.claim.until
+    return job.request.operator == me and now < job.request.priority_until
+
+
+def _may_claim(job: Job, now: Timestamp, operator: Operator) -> bool:
+    if not operator.claims or now >= job.request.expires_at - operator.claim_margin:
+        return False
+    if job.claim.operator == operator.address and job.answer is None:
+        return False  # let one claim lapse already: the next only with the answer in hand
+    if job.phase is Phase.CLAIMED:
+        return now >= job.claim.until
+    return now >= job.request.priority_until
+
+
+def _after_delivery(job: Job, delivery: Delivery, now: Timestamp) -> State:
+    if job.demand_until != NO_DEMAND:
+        return State.DEMANDED if now < job.demand_until else State.DELIVERED
+    if job.disputes or now < _window_end(job, delivery):
+        return State.DELIVERED
+    return State.FINALIZING
+
+
+def _window_end(job: Job, delivery: Delivery) -> Timestamp:
+    return Timestamp(delivery.delivered_at + job.request.terms.challenge_window)
+
+
+def _wake_at(job: Job, now: Timestamp, operator: Operator, state: State) -> Timestamp:
+    if state in FINAL_STATES:
+        return NEVER
+    return min((at for at in _boundaries(job, operator) if at > now), default=NEVER)
+
+
+def _boundaries(job: Job, operator: Operator) -> tuple[Timestamp, ...]:
+    """Give the first second at which each comparison in `state_of` has another outcome."""
+    if job.delivery is not None:
+        return _window_end(job, job.delivery), job.demand_until
+    return (
+        job.request.priority_until,
+        job.claim.until,
+        Timestamp(job.request.expires_at - operator.claim_margin),
+        job.request.expires_at,
+    )

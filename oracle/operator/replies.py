@@ -1,0 +1,150 @@
+"""What a dispute makes of a delivery: which answers this operator owes, and the messages for them.
+
+Pure but for `Replies`, the loop's hand. As with jobs, nothing is moved: what is owed is a fold of
+the game's events (docs/exact.md, section 7), so a replay, a crash or a reorg needs no code.
+
+```
+ Challenged, no witness, no trace yet ─▶ trace ─▶ TraceCommitted
+ NodeDemanded ─▶ node ─▶ NodeOpened · LeavesRevealed           ─▶ nothing owed
+ StepDemanded ─▶ step ─▶ StepAnswered
+                   request over · ChallengeFailed
+```
+A demand is a message `tallystick.respond` on the queue `respond`, sent again after a quarter of the
+time that is left, and at once when the queue has lost its memory; none after its deadline.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from oracle.chain.events import (
+    BondReleased,
+    Challenged,
+    ChallengeFailed,
+    Event,
+    LeavesRevealed,
+    NodeDemanded,
+    NodeOpened,
+    StepAnswered,
+    StepDemanded,
+    TraceCommitted,
+)
+from oracle.operator.jobs import Clock
+from oracle.queue.broker import JobQueue, Message
+from oracle.store.job import Job, Phase
+from oracle.store.reply import Ask, Demand, Reply
+from oracle.store.store import Store
+from oracle.store.transaction import Transaction
+from oracle.types import ZERO32, Address, VersionRecord
+
+ROLE = "respond"  # of the queue: a process that has models, but no key
+TASK = "tallystick.respond"
+BATCH = 100  # replies in one transaction
+_SHORTEST = 1.0  # seconds between two messages about one demand
+_ENDS = (NodeOpened, LeavesRevealed, StepAnswered, ChallengeFailed, BondReleased)
+
+VersionOf = Callable[[Transaction, int, int], VersionRecord]
+
+
+def owed(job: Job, events: Iterable[Event], me: Address) -> tuple[Demand, ...]:
+    """Return what is owed about a request, by its events, oldest first."""
+    mine = job.delivery is not None and job.delivery.operator == me
+    if not mine or job.phase is not Phase.DELIVERED:
+        return ()
+    open_: dict[Address, Demand] = {}
+    committed = False
+    for event in events:
+        match event:
+            case Challenged():
+                if event.witness == ZERO32 and not committed:
+                    open_[event.challenger] = Demand(event.challenger, Ask.TRACE, event.deadline)
+            case TraceCommitted():
+                committed = True
+                open_ = {c: d for c, d in open_.items() if d.ask is not Ask.TRACE}
+            case NodeDemanded():
+                place = (event.op, event.level, event.index)
+                open_[event.challenger] = Demand(event.challenger, Ask.NODE, event.deadline, *place)
+            case StepDemanded():
+                place = (event.op, event.row, event.col)
+                open_[event.challenger] = Demand(event.challenger, Ask.STEP, event.deadline, *place)
+            case _ if isinstance(event, _ENDS):
+                open_.pop(event.challenger, None)
+    return tuple(open_.values())
+
+
+def sent(reply: Reply, clock: Clock) -> Reply:
+    """Note that the queue took a message, and when to send the next one."""
+    left = reply.demand.deadline - clock.chain
+    return replace(
+        reply,
+        attempt=reply.attempt + 1,
+        retry_at=clock.wall + max(_SHORTEST, left / 4),
+        generation=clock.generation,
+    )
+
+
+def message(reply: Reply, job: Job, version: VersionRecord, queue: str) -> Message:
+    """Say in a message what is owed, with all that an answer is made of."""
+    demand, request = reply.demand, job.request
+    assert job.delivery is not None, "owed for a delivery"
+    request_id = _hex(reply.request_id)
+    payload: Mapping[str, Any] = {
+        "request_id": request_id,
+        "challenger": demand.challenger,
+        "ask": demand.ask.value,
+        "place": [demand.op, demand.first, demand.second],
+        "deadline": demand.deadline,
+        "manifest_digest": _hex(version.manifest_digest),
+        "model_root": _hex(version.model_root),
+        "input_root": _hex(request.input_root),
+        "input_cid": _hex(request.input_cid),
+        "output_root": _hex(job.delivery.output_root),
+    }
+    place = f"{demand.ask}-{demand.op}-{demand.first}-{demand.second}"
+    task_id = f"respond:{request_id}:{demand.challenger}:{place}:{reply.attempt + 1}"
+    return Message(queue, TASK, task_id, payload)
+
+
+class Replies:
+    """Puts on the queue what is due; used by the watcher in every cycle."""
+
+    def __init__(
+        self, store: Store, queue: JobQueue, queue_name: Callable[[str], str], version_of: VersionOf
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._queue_name = queue_name
+        self._version_of = version_of
+
+    def send(self, clock: Clock) -> int:
+        """Send what is due and note it; return how many messages. A crash in here sends again.
+
+        Raises:
+            Unavailable: queue or store cannot be used.
+        """
+        with self._store.read() as tx:
+            due = tx.due_replies(clock.chain, clock.wall, clock.generation, BATCH)
+            jobs = tx.jobs_of(reply.request_id for reply in due)
+            outgoing = [
+                (reply, self._message(tx, reply, jobs[reply.request_id]))
+                for reply in due
+                if reply.request_id in jobs
+            ]
+        taken: list[Reply] = []
+        try:
+            for reply, parcel in outgoing:
+                self._queue.send(parcel)
+                taken.append(reply)
+        finally:
+            if taken:
+                with self._store.begin() as tx:  # only the watcher writes them
+                    tx.put_replies(sent(reply, clock) for reply in taken)
+        return len(taken)
+
+    def _message(self, tx: Transaction, reply: Reply, job: Job) -> Message:
+        version = self._version_of(tx, job.request.model_id, job.request.version)
+        return message(reply, job, version, self._queue_name(ROLE))
+
+
+def _hex(data: bytes) -> str:
+    return "0x" + data.hex()

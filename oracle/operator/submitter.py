@@ -1,0 +1,193 @@
+"""Turns answers, claims and settlements into transactions of the operator; the use of the key.
+
+```
+ message ─▶ answer recorded (first stands) ─▶ intent committed ─▶ tend(): sign, broadcast, follow
+                                                      ▲                │ a batch was refused
+                                                      └──── halves ◀───┘
+```
+Taking a message touches the store alone, never the chain: an outage of the node loses nothing and
+blocks nobody. `tend` is called again and again by one thread. Knows nothing of Celery.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from oracle.chain.contract import Call
+from oracle.chain.inference_market import InferenceMarket
+from oracle.chain.outbox import AlreadyPending, Entry, EntryState
+from oracle.ipfs.port import MAX_BLOCK, Ipfs
+from oracle.metrics import SubmitterMetrics
+from oracle.protocol import cid
+from oracle.queue.messages import Answered
+from oracle.store.job import Answer, Job, Phase
+from oracle.store.store import Store
+from oracle.types import NO_CLAIM, ZERO32, RequestId
+
+MAX_DELIVERIES = 64  # in one transaction: about 1.3 M gas
+CLAIM, DELIVER, FINALIZE, POST_OUTPUT = "claim", "deliver", "finalize", "post_output"
+_REPORTED = (DELIVER, POST_OUTPUT)  # a refused claim or settlement is asked for again in time
+
+
+class Transactions(Protocol):
+    """What is used of `oracle.chain.sender.Sender`."""
+
+    def submit(self, kind: str, request_ids: Sequence[RequestId], call: Call) -> Entry:
+        """Commit an intent; raises AlreadyPending."""
+
+    def step(self) -> list[Entry]:
+        """Bring all transactions a step on; return those that ended."""
+
+
+class Submitter:
+    """One operator's hand; one per key. Threads may share it if they take turns."""
+
+    def __init__(
+        self,
+        store: Store,
+        market: InferenceMarket,
+        sender: Transactions,
+        ipfs: Ipfs,
+        log: Any,
+        *,
+        metrics: SubmitterMetrics | None = None,
+    ) -> None:
+        self._store = store
+        self._market = market
+        self._sender = sender
+        self._ipfs = ipfs
+        self._log = log
+        self.metrics = metrics or SubmitterMetrics()
+
+    # ── Messages ────────────────────────────────────────────────────────────────────────────────
+
+    def deliver(self, answers: Iterable[Answered]) -> None:
+        """Record answers, then commit to deliver those that stand, many in one transaction."""
+        with self._store.begin() as tx:
+            ids = [answer.request_id for answer in answers if _record(tx, answer)]
+        for start in range(0, len(ids), MAX_DELIVERIES):
+            self._submit(DELIVER, ids[start : start + MAX_DELIVERIES])
+
+    def claim(self, request_id: RequestId) -> None:
+        """Commit to take the exclusive right to answer a request."""
+        self._submit(CLAIM, [request_id])
+
+    def finalize(self, request_ids: Sequence[RequestId]) -> None:
+        """Commit to settle deliveries."""
+        self._submit(FINALIZE, request_ids)
+
+    def post_output(self, request_id: RequestId) -> None:
+        """Commit to post the output's bytes on chain: somebody demanded them."""
+        self._submit(POST_OUTPUT, [request_id])
+
+    def report_failure(
+        self, request_id: RequestId, error: str, message: str, permanent: bool, report: str | None
+    ) -> None:
+        """Record that a request could not be answered; `report` tells a repeat from another."""
+        self.metrics.failed(error)
+        self._log.warning(
+            "submit.failure", request_id=request_id, error=error, message=message,
+            permanent=permanent,
+        )  # fmt: skip
+        self._store.record_failure(request_id, error, message, permanent, report)
+
+    # ── Transactions ────────────────────────────────────────────────────────────────────────────
+
+    def tend(self) -> None:
+        """Bring all transactions a step on, and split batches that were refused.
+
+        Raises:
+            Unavailable, RpcError, FundsInsufficient: see `Sender.step`; call again later.
+        """
+        for entry in self._sender.step():
+            ids, kind = entry.request_ids, entry.kind.partition(":")[0]
+            if entry.state is EntryState.MINED:
+                self.metrics.ended(kind, "mined")
+                self._log.info(
+                    "submit.mined", kind=entry.kind, requests=len(ids), block=entry.block_number
+                )
+            elif len(ids) > 1:
+                self.metrics.ended(entry.kind, "split")
+                self._log.warning("submit.split", kind=entry.kind, requests=len(ids))
+                middle = len(ids) // 2
+                self._submit(entry.kind, ids[:middle])
+                self._submit(entry.kind, ids[middle:])
+            else:
+                self._refused(entry)
+
+    def _refused(self, entry: Entry) -> None:
+        (request_id,) = entry.request_ids
+        self.metrics.ended(entry.kind.partition(":")[0], "refused")
+        self._log.warning(
+            "submit.refused", kind=entry.kind, request_id=request_id, error=entry.error
+        )
+        if entry.kind in _REPORTED:  # not for good: the watcher knows when it is too late
+            self._store.record_failure(
+                request_id, "Refused", f"{entry.kind}: {entry.error}", False, f"outbox:{entry.id}"
+            )
+
+    def _submit(self, kind: str, request_ids: Sequence[RequestId]) -> None:
+        with self._store.read() as tx:
+            jobs = [job for i in dict.fromkeys(request_ids) if (job := tx.job(i)) is not None]
+        ready = [job for job in jobs if _is_ready(kind, job)]
+        if len(ready) < len(request_ids):  # gone in a reorg, done, or somebody else's by now
+            self._log.info("submit.skipped", kind=kind, requests=len(request_ids) - len(ready))
+        while ready:
+            ids = [job.request_id for job in ready]
+            try:
+                self._sender.submit(kind, ids, self._call(kind, ready))
+            except AlreadyPending as pending:
+                under_way = set(pending.entry.request_ids)
+                ready = [job for job in ready if job.request_id not in under_way]
+                continue
+            self._log.info("submit.intent", kind=kind, requests=len(ids))
+            return
+
+    def _call(self, kind: str, jobs: Sequence[Job]) -> Call:
+        first = jobs[0]
+        if kind == CLAIM:
+            return self._market.claim(first.request, _claim_of(first))
+        if kind == DELIVER:
+            return self._delivery_of(jobs)
+        deliveries = [job.delivery for job in jobs if job.delivery is not None]
+        if kind == FINALIZE:
+            return self._market.finalize([job.request for job in jobs], deliveries)
+        return self._market.post_output(first.request, deliveries[0], self._output_of(first))
+
+    def _delivery_of(self, jobs: Sequence[Job]) -> Call:
+        answers = [job.answer for job in jobs if job.answer is not None]
+        if len(jobs) == 1:
+            return self._market.deliver(
+                jobs[0].request,
+                _claim_of(jobs[0]),
+                answers[0].output_root,
+                answers[0].output_cid,
+            )
+        return self._market.deliver_batch(
+            [job.request for job in jobs],
+            [_claim_of(job) for job in jobs],
+            [answer.output_root for answer in answers],
+            [answer.output_cid for answer in answers],
+        )
+
+    def _output_of(self, job: Job) -> bytes:
+        block = job.output_cid
+        if block == ZERO32 and job.delivery is not None:
+            block = job.delivery.output_root
+        return self._ipfs.fetch_bytes(cid.raw_cid(block), MAX_BLOCK)
+
+
+def _record(tx: Any, answer: Answered) -> bool:
+    """Record an answer; say whether there is a job that it can be delivered for."""
+    tx.record_answer(answer.request_id, Answer(answer.output_root, answer.output_cid))
+    return tx.job(answer.request_id) is not None
+
+
+def _is_ready(kind: str, job: Job) -> bool:
+    if kind in (CLAIM, DELIVER):
+        waits = job.delivery is None and job.phase in (Phase.REQUESTED, Phase.CLAIMED)
+        return waits and (kind == CLAIM or job.answer is not None)
+    return job.delivery is not None and job.phase is Phase.DELIVERED
+
+
+def _claim_of(job: Job) -> Any:
+    return job.claim if job.phase is Phase.CLAIMED else NO_CLAIM

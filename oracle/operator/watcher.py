@@ -1,0 +1,292 @@
+"""Turns finalized logs into messages on the operator's queue; restarts, reorgs, outages included.
+
+The loop around `jobs.py`, which says what to do; docs/operator.md shows one cycle as a
+picture and what a crash at each line leaves behind. Holds no key.
+`python -m oracle.operator.watcher`.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache, partial
+
+import structlog
+from eth_utils.address import to_checksum_address
+
+from oracle import logs as logging
+from oracle.chain import keystore
+from oracle.chain.events import VersionPublished
+from oracle.chain.logs import topic_of
+from oracle.chain.rpc import Rpc, RpcError
+from oracle.chain.scan import Scanner
+from oracle.chain.versions import record_of
+from oracle.config import Settings
+from oracle.errors import ConfigInvalid, TallystickError, TransientError
+from oracle.metrics import WatcherMetrics, serving
+from oracle.operator import jobs
+from oracle.operator.follower import Chain, Followed, Follower
+from oracle.operator.jobs import Clock, Operator
+from oracle.operator.replies import Replies
+from oracle.queue.broker import CeleryQueue, JobQueue, Parcel, parcels
+from oracle.stopping import Stop
+from oracle.store.facts import RewindNeeded
+from oracle.store.job import Job, State, Step
+from oracle.store.store import Store
+from oracle.store.transaction import Transaction
+from oracle.types import Address, Contracts, RequestId, VersionRecord
+
+BATCH = 500  # jobs concluded in one transaction
+BACKOFF_FIRST = 0.25  # seconds; doubles with every failed cycle
+BACKOFF_LAST = 5.0  # seconds
+# What a cycle may fail with and be tried again: a server is away, the node answers nonsense, or the
+# chain changed between two of its answers. Whatever else goes wrong ends the process.
+PASSING = (TransientError, RpcError, RewindNeeded)
+NOTHING_NEW = Followed()
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """What one look found and did."""
+
+    found: Followed
+    messages: int
+
+
+class Watcher:
+    """One operator's eye on the chain."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        store: Store,
+        queue: JobQueue,
+        operator: Operator,
+        contracts: Contracts,
+        *,
+        queue_name: Callable[[str], str] = str,
+        finality_depth: int = 0,
+        now: Callable[[], float] = time.time,
+        metrics: WatcherMetrics | None = None,
+    ) -> None:
+        """Take the collaborators; nothing is read yet.
+
+        Args:
+            chain: reader of blocks and of the contracts' logs.
+            store: of this operator alone.
+            queue: where messages go.
+            operator: whose jobs these are.
+            contracts: the deployment that is watched.
+            queue_name: from role (`infer`, `submit`, …) to the operator's queue.
+            finality_depth: blocks below the head that count as final.
+            now: wall clock, unix seconds.
+            metrics: what is counted.
+        """
+        self._stop = Stop()
+        self._follower = Follower(
+            chain,
+            store,
+            operator.address,
+            contracts,
+            finality_depth=finality_depth,
+            stop=self._stop,
+        )
+        self._store = store
+        self._queue = queue
+        self._operator = operator
+        self._queue_name = queue_name
+        self._replies = Replies(store, queue, queue_name, self._version)
+        self._now = now
+        self._metrics = metrics or WatcherMetrics()
+        self._log = structlog.get_logger("tallystick.watcher")
+
+    def cycle(self) -> Cycle:
+        """Follow the chain to its finalized head, then put on the queue what is due.
+
+        Raises:
+            WrongChain: the node serves another chain.
+            TransientError, RpcError: chain, store or queue could not be used. Nothing is lost; the
+                next cycle goes on.
+        """
+        found = self._follower.follow()
+        self._metrics.looked(found.blocks, found.logs, found.rewound)
+        done = Cycle(found, self._dispatch())
+        if done.messages or found != NOTHING_NEW:
+            with self._store.read() as tx:
+                counts, block = tx.job_counts(), tx.cursor()
+            self._metrics.know(block or 0, {state: counts.get(state, 0) for state in State})
+        return done
+
+    # ── Messages ────────────────────────────────────────────────────────────────────────────────
+
+    def _dispatch(self) -> int:
+        """Conclude what is due, store it, send it, and note what was taken; return messages."""
+        generation = self._queue.generation()
+        messages = 0
+        while not self._stop.is_set():
+            looked, outgoing = self._conclude(generation)
+            self._send(outgoing, generation)
+            messages += len(outgoing)
+            if looked < BATCH:
+                break
+        return messages + self._reply(generation)
+
+    def _reply(self, generation: str) -> int:
+        """Put on the queue what disputes wait for; return messages."""
+        with self._store.read() as tx:
+            newest = tx.newest_block()
+        if newest is None:
+            return 0
+        sent = self._replies.send(Clock(newest.timestamp, self._now(), generation))
+        for _ in range(sent):
+            self._metrics.sent("respond")
+        return sent
+
+    def _conclude(self, generation: str) -> tuple[int, list[Parcel]]:
+        wall = self._now()
+        with self._store.read() as tx:
+            if not (newest := tx.newest_block()):
+                return 0, []
+            clock = Clock(newest.timestamp, wall, generation)
+            if not tx.due(clock.chain, wall, generation, limit=1):
+                return 0, []
+        with self._store.begin() as tx:
+            due = tx.due(clock.chain, wall, generation, BATCH)
+            models = {job.request.model_id for job in due}
+            may = {model: tx.is_authorized(model, self._operator.address) for model in models}
+            looked = [
+                jobs.advance(job, clock, self._operator, may[job.request.model_id]) for job in due
+            ]
+            tx.put_jobs(job for job, _ in looked)
+            sending = [job for job, send in looked if send]
+            late = self._beyond_capacity(tx, sending)
+            tx.put_jobs(jobs.postpone(job, clock, self._operator) for job in late)
+            sending = [job for job in sending if job not in late]
+            version_of = cache(partial(self._version, tx))
+            return len(due), parcels(sending, self._queue_name, version_of)
+
+    def _beyond_capacity(self, tx: Transaction, sending: list[Job]) -> list[Job]:
+        """Return the first claims for which this operator has too much work already."""
+        claims = [job for job in sending if job.step is Step.CLAIM and job.attempt == 1]
+        if not claims:
+            return []
+        busy = tx.under_way(Step.INFER) + tx.under_way(Step.CLAIM) - len(claims)
+        return claims[max(0, self._operator.max_claims - busy) :]
+
+    def _send(self, outgoing: list[Parcel], generation: str) -> None:
+        """Hand over messages; a crash in here sends them again."""
+        taken: list[RequestId] = []
+        try:
+            for parcel in outgoing:
+                self._queue.send(parcel.message)
+                self._metrics.sent(parcel.jobs[0].step)
+                taken += [job.request_id for job in parcel.jobs]
+                self._log.info("message_sent", task_id=parcel.message.task_id)
+        finally:
+            if taken:
+                with self._store.begin() as tx:  # read again: the submitter may have woken them
+                    current = [job for request_id in taken if (job := tx.job(request_id))]
+                    tx.put_jobs(jobs.sent(job, generation) for job in current)
+
+    def _version(self, tx: Transaction, model_id: int, version: int) -> VersionRecord:
+        return record_of(tx.logs_of_model(model_id, topic_of(VersionPublished)), version)
+
+    # ── The process ─────────────────────────────────────────────────────────────────────────────
+
+    def run(self, interval: float) -> None:
+        """Repeat cycles until `stop`; wait longer and longer while they fail.
+
+        Raises:
+            PermanentError: something that a repetition does not mend, e.g. WrongChain.
+        """
+        trouble, failed = "", 0
+        while not self._stop.is_set():
+            try:
+                done = self.cycle()
+            except PASSING as error:
+                self._metrics.failed(error)
+                if trouble != type(error).__name__:
+                    self._log.warning("waiting", reason=str(error), hint=error.hint)
+                trouble, failed = type(error).__name__, failed + 1
+                self._stop.wait(min(BACKOFF_LAST, BACKOFF_FIRST * 2 ** min(failed, 10)))
+                continue
+            if trouble:
+                self._log.info("going_on")
+            trouble, failed = "", 0
+            if done.found.logs or done.messages:
+                self._log.debug("cycle", logs=done.found.logs, messages=done.messages)
+            self._stop.wait(interval)
+
+    def stop(self) -> None:
+        """End `run` after the transaction or message at hand; safe in a signal handler."""
+        self._stop.set()
+
+
+def address_of(settings: Settings) -> Address:
+    """Return the operator's address: as set, else as its keystore names it.
+
+    Raises:
+        ConfigInvalid: neither is set, or it is no address. NotFound: there is no such keystore.
+    """
+    if settings.operator_address:
+        try:
+            return Address(to_checksum_address(settings.operator_address))
+        except ValueError as error:
+            raise ConfigInvalid(f"TALLYSTICK_OPERATOR_ADDRESS: {error}") from error
+    if not settings.key:
+        raise ConfigInvalid(
+            "no operator to watch for",
+            hint="set TALLYSTICK_KEY (only its address is read) or TALLYSTICK_OPERATOR_ADDRESS",
+        )
+    return keystore.address_of(settings.keystore())
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """Watch until SIGTERM or Ctrl-C; return the exit status."""
+    log = structlog.get_logger("tallystick.watcher")
+    try:
+        settings = Settings.load(environ)
+        logging.configure(settings, role="watcher", operator=settings.operator)
+        contracts, me = settings.deployed, address_of(settings)
+        with (
+            closing(Rpc(settings.rpc_url, timeout=5.0, attempts=2)) as rpc,
+            closing(Store.open(settings.database_url)) as store,
+            closing(CeleryQueue(settings.redis_url, settings.operator)) as queue,
+        ):
+            with store.begin() as tx:
+                tx.bind(f"{contracts.chain_id}:{contracts.inference_market}")
+            watched = (
+                contracts.inference_market,
+                contracts.model_registry,
+                contracts.model_access,
+                contracts.operator_registry,
+                contracts.dispute_game,
+            )
+            metrics = WatcherMetrics()
+            watcher = Watcher(
+                Scanner(rpc, watched),
+                store,
+                queue,
+                Operator(me, max_claims=settings.max_claims, requeue_after=settings.requeue_after),
+                contracts,
+                queue_name=settings.queue,
+                finality_depth=settings.finality_depth,
+                metrics=metrics,
+            )
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: watcher.stop())
+            log.info("watching", address=me, contracts_at=contracts.inference_market)
+            with serving(metrics.registry, settings.metrics_port, log):
+                watcher.run(settings.poll_interval)
+    except TallystickError as error:
+        log.error("stopped", reason=str(error), hint=error.hint)
+        return error.exit_code
+    log.info("stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

@@ -1,0 +1,243 @@
+"""Re-executes one answer and says whether it is right; if not, where it first differs.
+
+```
+ request ─▶ version, input ─▶ execute ─▶ same root? ─yes─▶ RIGHT
+                                             └─no──▶ WRONG: element of the output, and, when the
+                                                     operator serves its trace, of the first tensor
+```
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from oracle.errors import DigestMismatch, InputInvalid, NotFound
+from oracle.exact import files, game
+from oracle.exact.commitments import trace_root
+from oracle.ipfs.port import MAX_BLOCK, CidUnresolved
+from oracle.protocol.cid import raw_digest
+from oracle.protocol.manifest import Manifest
+from oracle.services import exact_faults, inputs, quoting, requests
+from oracle.services.exact_faults import Fault, Truth, record_size
+from oracle.services.network import Context
+from oracle.services.operators import endpoint_of
+from oracle.services.quoting import BytesProgress
+from oracle.services.reexecution import Reexecutor, output_of
+from oracle.services.request_timeline import RequestInfo, State
+from oracle.services.served_traces import Signed, Traces
+from oracle.types import ZERO32, Address, Assurance, Bytes32, RequestId, Timestamp
+
+Result = tuple[Fault, int, int]  # where, got, expected
+
+
+class Verdict(Enum):
+    """What re-executing says."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    COMMITTEE = "a float model's answer: the committee decides"
+
+
+class Trace(Enum):
+    """What the operator shows of its trace; nothing is asked of it when the answer is right."""
+
+    NOT_ASKED = "not asked for"
+    SERVED = "served"
+    WITHHELD = "not served"
+    CONTRADICTS = "the operator signed another output than it delivered"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first element that is not what it should be."""
+
+    op: int  # of the program
+    name: str  # of the operator, as docs/exact.md calls it
+    tensor: int  # id
+    dtype: str
+    shape: tuple[int, int]
+    row: int
+    col: int
+    got: int
+    expected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """One answer, held against the truth."""
+
+    request_id: RequestId
+    state: State
+    model_id: int
+    version: int
+    operator: Address
+    verdict: Verdict
+    output_root: Bytes32  # as delivered
+    expected_root: Bytes32 | None  # None: a float model's
+    output: Difference | None  # None: right, or its bytes are not to be had
+    trace: Trace
+    first: Difference | None  # in the trace, when it is served
+    final_at: Timestamp
+    challengeable: bool  # the window is open
+
+    @property
+    def right(self) -> bool:
+        """Whether it is what the model gives."""
+        return self.verdict is Verdict.RIGHT
+
+
+def verify(
+    context: Context,
+    request_id: RequestId,
+    traces: Traces,
+    *,
+    source: str = "",
+    stdin: Callable[[], bytes] = bytes,
+    progress: BytesProgress | None = None,
+) -> Verification:
+    """Re-execute the request and compare.
+
+    Args:
+        traces: what operators serve.
+        source: the input, as `inputs.prepare` takes it or as the very bytes, when IPFS lost them.
+        stdin: reads all of stdin.
+
+    Raises:
+        NotFound: no such request, or no answer yet. CidUnresolved: input or version are nowhere.
+        DigestMismatch: bytes that are not what the chain names.
+    """
+    info = requests.show(context, request_id)
+    if info.delivery is None or info.final_at is None:
+        raise NotFound(
+            f"request 0x{request_id.hex()} has no answer: {info.state.value}",
+            hint=f"`tallystick request show 0x{request_id.hex()}` says where it stands",
+        )
+    if info.request.terms.assurance is not Assurance.EXACT:
+        return _verification(context, info, Verdict.COMMITTEE)
+    truth = _reexecute(context, info, source, stdin, progress)
+    if truth.output_root == info.delivery.output_root:
+        return _verification(context, info, Verdict.RIGHT, truth)
+    trace, first = _first(context, info, truth, traces)
+    return _verification(context, info, Verdict.WRONG, truth, trace=trace, first=first)
+
+
+def _reexecute(
+    context: Context,
+    info: RequestInfo,
+    source: str,
+    stdin: Callable[[], bytes],
+    progress: BytesProgress | None,
+) -> Truth:
+    reexecutor = Reexecutor(context, progress)
+    if source:
+        manifest = reexecutor.load(info.model_id, info.version).manifest
+        data = _given(context, source, manifest, stdin)
+        return reexecutor.run(info.request, data)
+    try:
+        return reexecutor.run(info.request)
+    except CidUnresolved as error:
+        raise CidUnresolved(
+            f"request 0x{info.request_id.hex()} cannot be re-executed: {error}",
+            hint="if you have the input, say --input FILE",
+        ) from error
+
+
+def _given(context: Context, source: str, manifest: Manifest, stdin: Callable[[], bytes]) -> bytes:
+    """Return an input's bytes: the file as it is when it holds records, else what it stands for."""
+    path = Path(source).expanduser()
+    if source != "-" and path.is_file() and path.stat().st_size <= MAX_BLOCK:
+        data = path.read_bytes()
+        try:
+            files.read_inputs(data)
+        except InputInvalid:
+            pass
+        else:
+            return data
+    fetch = lambda entry: quoting.fetch_file(context, entry, None)  # noqa: E731
+    return inputs.prepare(source, manifest, fetch, stdin).data
+
+
+def _first(
+    context: Context, info: RequestInfo, truth: Truth, traces: Traces
+) -> tuple[Trace, Difference | None]:
+    """Ask the operator for its trace, and find the first tensor that differs."""
+    assert info.delivery is not None
+    endpoint = endpoint_of(context, info.delivery.operator)
+    signed = traces.receipt(endpoint, info.request_id)
+    if signed is None or not _whole(signed, truth):
+        return Trace.WITHHELD, None
+    if signed.receipt.output_root != info.delivery.output_root:
+        return Trace.CONTRADICTS, None
+    op = game.first_difference(truth.honest, signed.leaves, info.delivery.output_root)
+    if op is None or op == len(truth.program.ops) - 1:
+        return Trace.SERVED, None
+    record = traces.tensor(endpoint, info.request_id, op, record_size(truth.program, op))
+    found = None if record is None else exact_faults.tensor_difference(truth, op, record)
+    return (Trace.WITHHELD, None) if found is None else (Trace.SERVED, _named(truth, found))
+
+
+def _whole(signed: Signed, truth: Truth) -> bool:
+    if len(signed.leaves) != len(truth.program.ops) - 1:
+        return False
+    return signed.receipt.trace_root in (ZERO32, trace_root(signed.leaves))
+
+
+def _verification(
+    context: Context,
+    info: RequestInfo,
+    verdict: Verdict,
+    truth: Truth | None = None,
+    *,
+    trace: Trace = Trace.NOT_ASKED,
+    first: Difference | None = None,
+) -> Verification:
+    assert info.delivery is not None
+    assert info.final_at is not None
+    output = _output(context, info, truth) if verdict is Verdict.WRONG and truth else None
+    return Verification(
+        request_id=info.request_id,
+        state=info.state,
+        model_id=info.model_id,
+        version=info.version,
+        operator=info.delivery.operator,
+        verdict=verdict,
+        output_root=info.delivery.output_root,
+        expected_root=truth.output_root if truth else None,
+        output=output,
+        trace=trace,
+        first=first or (output if trace is Trace.SERVED else None),
+        final_at=info.final_at,
+        challengeable=info.state is State.DELIVERED and context.history.now() < info.final_at,
+    )
+
+
+def _output(context: Context, info: RequestInfo, truth: Truth) -> Difference | None:
+    assert info.delivery is not None
+    try:
+        record = output_of(context, _output_cid(info), info.delivery.output_root)
+    except (CidUnresolved, DigestMismatch, InputInvalid):
+        return None
+    found = exact_faults.tensor_difference(truth, len(truth.program.ops) - 1, record)
+    return None if found is None else _named(truth, found)
+
+
+def _output_cid(info: RequestInfo) -> Bytes32:
+    return ZERO32 if info.output_cid is None else raw_digest(info.output_cid)
+
+
+def _named(truth: Truth, found: Result) -> Difference:
+    (op, row, col), got, expected = found
+    operator = truth.program.ops[op]
+    spec = operator.result
+    return Difference(
+        op=op,
+        name=operator.opcode.name,
+        tensor=truth.program.id_of(op),
+        dtype=spec.dtype.name.lower(),
+        shape=(spec.rows, spec.cols),
+        row=row,
+        col=col,
+        got=got,
+        expected=expected,
+    )

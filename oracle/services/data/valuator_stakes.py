@@ -1,0 +1,95 @@
+"""Valuators' money: stake, and how an account stands."""
+
+from dataclasses import dataclass
+
+from oracle.chain.events import ClaimLapsed, RoundSettled, ValuationPublished, ValuatorConvicted
+from oracle.chain.wallet import Wallet
+from oracle.services.event_history import topic
+from oracle.services.network import Context
+from oracle.services.receipts import Sent, send
+from oracle.types import Address, Amount, Wei
+
+
+@dataclass(frozen=True, slots=True)
+class ValuatorInfo:
+    """One valuator: money, and what it did.
+
+    Attributes:
+        needed: stake that is locked for one valuation.
+        balance: deposits and pay in DataCredits; reward and bond: of challenges.
+        published, settled, convicted, lapsed: rounds.
+    """
+
+    valuator: Address
+    staked: Amount
+    locked: Amount
+    free: Amount
+    needed: Amount
+    balance: Amount
+    reward: Amount
+    bond: Wei
+    published: tuple[int, ...]
+    settled: tuple[int, ...]
+    convicted: tuple[int, ...]
+    lapsed: tuple[int, ...]
+
+
+def stake(context: Context, wallet: Wallet, amount: Amount) -> tuple[Sent, ...]:
+    """Move tokens of the wallet into its stake as a valuator.
+
+    Raises:
+        ContractError: the wallet has not so many tokens.
+    """
+    done = []
+    if context.token.allowance(wallet.address, context.valuations.address) < amount:
+        done.append(send(wallet, context.token.approve(context.valuations.address, amount))[0])
+    done.append(send(wallet, context.valuations.stake(amount))[0])
+    return tuple(done)
+
+
+def unstake(context: Context, wallet: Wallet, amount: Amount) -> Sent:
+    """Pay out free stake; what stands behind a valuation is locked until it is settled.
+
+    Raises:
+        ContractError: there is not so much free stake.
+    """
+    return send(wallet, context.valuations.unstake(amount))[0]
+
+
+def withdraw(context: Context, wallet: Wallet) -> tuple[Sent, ...]:
+    """Pay out what valuations and challenges brought; nothing is no error."""
+    me, chain = wallet.address, context.valuations
+    owed = (
+        (context.credits.balance_of(me), context.credits.withdraw),
+        (chain.reward_of(me), chain.withdraw_reward),
+        (chain.bond_of(me), chain.withdraw_bond),
+    )
+    return tuple(send(wallet, call())[0] for amount, call in owed if amount)
+
+
+def status(context: Context, valuator: Address) -> ValuatorInfo:
+    """Return what the chain knows of a valuator; an account that never was one has zeros."""
+    chain, history = context.valuations, context.history
+    seat = chain.seat_of(valuator)
+    kinds = (ValuationPublished, ClaimLapsed, ValuatorConvicted)
+    found = history.read(chain.address, kinds, None, topic(valuator))
+    ended = history.read(context.credits.address, (RoundSettled,), None, topic(valuator))
+
+    def rounds(kind: type) -> tuple[int, ...]:
+        named = [h.event.round_id for h in (*found, *ended) if isinstance(h.event, kind)]  # type: ignore[attr-defined]  # all have one
+        return tuple(dict.fromkeys(named))
+
+    return ValuatorInfo(
+        valuator=valuator,
+        staked=seat.staked,
+        locked=seat.locked,
+        free=seat.free,
+        needed=chain.config().stake,
+        balance=context.credits.balance_of(valuator),
+        reward=chain.reward_of(valuator),
+        bond=chain.bond_of(valuator),
+        published=rounds(ValuationPublished),
+        settled=rounds(RoundSettled),
+        convicted=rounds(ValuatorConvicted),
+        lapsed=rounds(ClaimLapsed),
+    )

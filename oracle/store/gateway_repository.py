@@ -1,0 +1,181 @@
+"""The part of a transaction that knows a gateway: API keys, their budgets, accepted requests."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import Select, insert, select, update
+
+from oracle.errors import InputInvalid
+from oracle.store.gateway_tables import ApiKeyRow, TicketRow
+from oracle.store.repository import Part, portions
+from oracle.store.ticket import ApiKey, BudgetExhausted, Ticket, TicketState
+from oracle.types import Amount, Bytes32, RequestId
+
+
+class GatewayPart(Part):
+    """Keys and tickets."""
+
+    # ── Keys ────────────────────────────────────────────────────────────────────────────────────
+    def add_api_key(
+        self, name: str, digest: bytes, budget: Amount, per_minute: int, models: Iterable[int]
+    ) -> ApiKey:
+        """Keep a new key.
+
+        Raises:
+            InputInvalid: the name is taken.
+        """
+        if self.session.scalar(select(ApiKeyRow.id).where(ApiKeyRow.name == name)) is not None:
+            raise InputInvalid(f"there is an API key {name!r} already", hint="choose another name")
+        row = ApiKeyRow(
+            name=name,
+            digest=digest,
+            created_at=self._now(),
+            revoked_at=None,
+            budget=int(budget),
+            spent=0,
+            per_minute=per_minute,
+            models=",".join(map(str, models)),
+        )
+        self.session.add(row)
+        self.session.flush()
+        return _key_of(row)
+
+    def api_key(self, digest: bytes) -> ApiKey | None:
+        """Return the key whose secret has this digest, revoked or not."""
+        row = self.session.scalar(select(ApiKeyRow).where(ApiKeyRow.digest == digest))
+        return _key_of(row) if row else None
+
+    def api_keys(self) -> list[ApiKey]:
+        """Return all keys, oldest first."""
+        return [
+            _key_of(row) for row in self.session.scalars(select(ApiKeyRow).order_by(ApiKeyRow.id))
+        ]
+
+    def revoke_api_key(self, name: str) -> bool:
+        """Let a key do nothing any more; False when there is none of this name in use."""
+        found = self.session.scalar(
+            update(ApiKeyRow)
+            .where(ApiKeyRow.name == name, ApiKeyRow.revoked_at.is_(None))
+            .values(revoked_at=self._now())
+            .returning(ApiKeyRow.id)
+        )
+        return found is not None
+
+    def charge(self, key_id: int, fee: Amount) -> None:
+        """Take a fee from a key's budget, or nothing.
+
+        Raises:
+            BudgetExhausted: there is not so much left, or the key was revoked.
+        """
+        found = self.session.scalar(
+            update(ApiKeyRow)
+            .where(
+                ApiKeyRow.id == key_id,
+                ApiKeyRow.revoked_at.is_(None),
+                ApiKeyRow.spent + int(fee) <= ApiKeyRow.budget,
+            )
+            .values(spent=ApiKeyRow.spent + int(fee))
+            .returning(ApiKeyRow.id)
+        )
+        if found is None:
+            raise BudgetExhausted(
+                "the budget of this API key does not cover the fee of this request",
+                hint="ask who gave you the key for another one: `tallystick key create`",
+            )
+
+    # ── Tickets ─────────────────────────────────────────────────────────────────────────────────
+    def add_ticket(self, ticket: Ticket) -> None:
+        """Keep a newly accepted request."""
+        values = {name: getattr(ticket, name) for name in Ticket.__slots__}
+        values |= {"state": ticket.state.value, "open": True, "fee": int(ticket.fee)}
+        self.session.execute(insert(TicketRow).values(values))
+
+    def ticket(self, any_id: RequestId) -> Ticket | None:
+        """Return a ticket by its own id, or by that of its request."""
+        found = self._tickets(select(TicketRow).where(TicketRow.id == any_id))
+        found = found or self._tickets(select(TicketRow).where(TicketRow.request_id == any_id))
+        return found[0] if found else None
+
+    def ticket_for(self, key_id: int, idempotency: str) -> Ticket | None:
+        """Return what a client's Idempotency-Key was used for."""
+        query = select(TicketRow).where(
+            TicketRow.key_id == key_id, TicketRow.idempotency == idempotency
+        )
+        found = self._tickets(query)
+        return found[0] if found else None
+
+    def open_tickets(self) -> list[Ticket]:
+        """Return those that have not come to an end, oldest first."""
+        return self._tickets(select(TicketRow).where(TicketRow.open).order_by(TicketRow.created_at))
+
+    def ticket_asked(self, ticket_id: RequestId, request_id: RequestId, block: int) -> None:
+        """Note that the chain has the request."""
+        self.session.execute(
+            update(TicketRow)
+            .where(TicketRow.id == ticket_id, TicketRow.open)
+            .values(state=TicketState.ASKED.value, request_id=request_id, block=block)
+        )
+
+    def ticket_failed(self, ticket_id: RequestId, error: str) -> bool:
+        """Note that the chain refused the request, and undo the charge; once."""
+        row = self.session.execute(
+            update(TicketRow)
+            .where(TicketRow.id == ticket_id, TicketRow.state == TicketState.ACCEPTED.value)
+            .values(state=TicketState.FAILED.value, open=False, error=error)
+            .returning(TicketRow.key_id, TicketRow.fee)
+        ).one_or_none()
+        if row is None:
+            return False
+        self._give_back(row.key_id, row.fee)
+        return True
+
+    def tickets_ended(self, request_ids: Iterable[RequestId], *, refunded: bool = False) -> None:
+        """Note that requests are over; `refunded` gives their fees back to the budgets."""
+        for portion in portions(request_ids):
+            rows = self.session.execute(
+                update(TicketRow)
+                .where(TicketRow.request_id.in_(portion), TicketRow.open)
+                .values(state=TicketState.ENDED.value, open=False)
+                .returning(TicketRow.key_id, TicketRow.fee)
+            ).all()
+            for row in rows if refunded else ():
+                self._give_back(row.key_id, row.fee)
+
+    def _give_back(self, key_id: int | None, fee: int) -> None:
+        self.session.execute(
+            update(ApiKeyRow).where(ApiKeyRow.id == key_id).values(spent=ApiKeyRow.spent - fee)
+        )
+
+    def _tickets(self, query: Select[TicketRow]) -> list[Ticket]:
+        rows = self.session.scalars(query, execution_options={"populate_existing": True})
+        return [_ticket_of(row) for row in rows]
+
+
+def _key_of(row: ApiKeyRow) -> ApiKey:
+    return ApiKey(
+        id=row.id,
+        name=row.name,
+        created_at=row.created_at,
+        revoked_at=row.revoked_at,
+        budget=Amount(row.budget),
+        spent=Amount(row.spent),
+        per_minute=row.per_minute,
+        models=tuple(int(part) for part in row.models.split(",") if part),
+    )
+
+
+def _ticket_of(row: TicketRow) -> Ticket:
+    return Ticket(
+        id=RequestId(row.id),
+        key_id=row.key_id,
+        idempotency=row.idempotency,
+        digest=Bytes32(row.digest),
+        model_id=row.model_id,
+        version=row.version,
+        lane=row.lane,
+        fee=Amount(row.fee),
+        created_at=row.created_at,
+        state=TicketState(row.state),
+        request_id=None if row.request_id is None else RequestId(row.request_id),
+        block=row.block,
+        error=row.error,
+    )

@@ -1,0 +1,251 @@
+"""The part of a transaction that knows jobs, and what this operator did about them.
+
+`put_job` writes the chain half and the bookkeeping of a job; answers and failures have tables of
+their own, so that watcher and submitter never overwrite each other.
+"""
+
+from collections.abc import Iterable
+
+from sqlalchemy import Select, and_, delete, exists, func, or_, select, update
+
+from oracle.store import request_json
+from oracle.store.facts import Failure
+from oracle.store.job import AT_ONCE, Answer, Job, Phase, State, Step
+from oracle.store.repository import Part, portions
+from oracle.store.tables import AnswerRow, FailureRow, JobRow
+from oracle.types import Address, Bytes32, Claim, Delivery, RequestId, Timestamp
+
+_MAX_MESSAGE = 2000  # characters of a failure that are kept
+
+
+class JobPart(Part):
+    """Jobs, answers, failures."""
+
+    def job(self, request_id: RequestId) -> Job | None:
+        """Return one job."""
+        found = self._jobs(_JOBS.where(JobRow.request_id == request_id))
+        return found[0] if found else None
+
+    def jobs_of(self, request_ids: Iterable[RequestId]) -> dict[RequestId, Job]:
+        """Return those jobs that are there."""
+        found = [self._jobs(_JOBS.where(JobRow.request_id.in_(p))) for p in portions(request_ids)]
+        return {job.request_id: job for jobs in found for job in jobs}
+
+    def put_job(self, job: Job) -> None:
+        """Insert or replace one job, but for its answer and failures."""
+        self.put_jobs([job])
+
+    def put_jobs(self, jobs: Iterable[Job]) -> None:
+        """Insert or replace many jobs, but for their answers and failures."""
+        self._upsert(JobRow, [_row_of(job) for job in jobs])
+
+    def delete_job(self, request_id: RequestId) -> None:
+        """Forget a job whose request vanished in a reorg; answer, failures and outbox stay."""
+        self.session.execute(delete(JobRow).where(JobRow.request_id == request_id))
+
+    def open_jobs(self, model_id: int | None = None) -> list[Job]:
+        """Return the jobs that may still need something done, of one model or of all."""
+        query = _JOBS.where(JobRow.open)
+        if model_id is not None:
+            query = query.where(JobRow.model_id == model_id)
+        return self._jobs(query.order_by(JobRow.wake_at, JobRow.request_id))
+
+    def due(
+        self, chain_now: Timestamp, wall_now: float, generation: str, limit: int = 1000
+    ) -> list[Job]:
+        """Return open jobs to look at again, those that woke first in front.
+
+        A job is due when the chain's time reached `wake_at`, or when its message is older than
+        `retry_at` or was taken by another generation of the queue.
+        """
+        repeat = and_(
+            JobRow.step != Step.NONE.value,
+            or_(JobRow.retry_at <= wall_now, JobRow.generation != generation),
+        )
+        return self._jobs(
+            _JOBS.where(JobRow.open, or_(JobRow.wake_at <= chain_now, repeat))
+            .order_by(JobRow.wake_at, JobRow.request_id)
+            .limit(limit)
+        )
+
+    def jobs(self, state: State | None = None, limit: int = 100) -> list[Job]:
+        """Return jobs for a person to read, the latest requests first."""
+        query = _JOBS if state is None else _JOBS.where(JobRow.state == state.value)
+        return self._jobs(query.order_by(JobRow.expires_at.desc(), JobRow.request_id).limit(limit))
+
+    def job_counts(self) -> dict[State, int]:
+        """Return how many jobs are in each state; states without jobs are missing."""
+        rows = self.session.execute(select(JobRow.state, func.count()).group_by(JobRow.state))
+        return {State(state): count for state, count in rows}
+
+    def under_way(self, step: Step) -> int:
+        """Return how many jobs wait for what was put on the queue as this step."""
+        rows = self.session.execute(
+            select(func.count()).where(JobRow.step == step.value, JobRow.attempt > 0)
+        )
+        return int(rows.scalar_one())
+
+    def answer(self, request_id: RequestId) -> Answer | None:
+        """Return the answer that this operator stands by."""
+        row = self.session.execute(
+            select(AnswerRow.output_root, AnswerRow.output_cid).where(
+                AnswerRow.request_id == request_id
+            )
+        ).first()
+        return None if row is None else Answer(Bytes32(row[0]), Bytes32(row[1]))
+
+    def record_answer(self, request_id: RequestId, answer: Answer) -> Answer:
+        """Record an answer unless there is one, wake the job, and return the one that stands."""
+        standing = self.answer(request_id)
+        if standing is None:
+            self.session.add(
+                AnswerRow(
+                    request_id=request_id,
+                    output_root=answer.output_root,
+                    output_cid=answer.output_cid,
+                    recorded_at=self._now(),
+                )
+            )
+            self.session.flush()
+            self.wake(request_id)
+        return standing or answer
+
+    def record_failure(
+        self,
+        request_id: RequestId,
+        error: str,
+        message: str,
+        permanent: bool,
+        report: str | None = None,
+    ) -> None:
+        """Append a failure and wake the job; a `report` (id of the task) that is known is skipped.
+
+        Args:
+            request_id: of the request that was not answered.
+            error: name of the error's class.
+            message: what a person reads; cut at 2,000 characters.
+            permanent: whether trying again would fail in the same way.
+            report: what tells a repeated report from a second failure.
+        """
+        if report is not None and self.session.scalar(
+            select(exists().where(FailureRow.report == report))
+        ):
+            return
+        self.session.add(
+            FailureRow(
+                request_id=request_id,
+                error=error[:64],
+                message=message[:_MAX_MESSAGE],
+                permanent=permanent,
+                report=report,
+                recorded_at=self._now(),
+            )
+        )
+        self.session.flush()
+        self.wake(request_id)
+
+    def failures_of(self, request_id: RequestId) -> list[Failure]:
+        """Return the reported failures of one request, oldest first."""
+        rows = self.session.execute(
+            select(
+                FailureRow.error, FailureRow.message, FailureRow.permanent, FailureRow.recorded_at
+            )
+            .where(FailureRow.request_id == request_id)
+            .order_by(FailureRow.id)
+        )
+        return [Failure(request_id, *row) for row in rows]
+
+    def failures(self, request_id: RequestId) -> tuple[int, bool]:
+        """Return how many transient failures were reported, and whether a permanent one was."""
+        reported = self.failures_of(request_id)
+        return (
+            sum(not failure.permanent for failure in reported),
+            any(failure.permanent for failure in reported),
+        )
+
+    def wake(self, request_id: RequestId) -> None:
+        """Make a job due at once."""
+        self.session.execute(
+            update(JobRow).where(JobRow.request_id == request_id).values(wake_at=AT_ONCE)
+        )
+
+    def _jobs(self, query: "_JobQuery") -> list[Job]:
+        # Upserts go past the session, so what it remembers of a row may be old.
+        rows = self.session.execute(query, execution_options={"populate_existing": True})
+        return [_job_of(*row) for row in rows]
+
+
+_JobQuery = Select[JobRow, bytes | None, bytes | None, int, int]
+_JOBS: _JobQuery = select(
+    JobRow,
+    AnswerRow.output_root,
+    AnswerRow.output_cid,
+    select(func.count())
+    .where(FailureRow.request_id == JobRow.request_id, FailureRow.permanent.is_(False))
+    .scalar_subquery(),
+    select(func.count())
+    .where(FailureRow.request_id == JobRow.request_id, FailureRow.permanent.is_(True))
+    .scalar_subquery(),
+).join(AnswerRow, AnswerRow.request_id == JobRow.request_id, isouter=True)
+
+
+def _job_of(
+    row: JobRow, root: bytes | None, cid: bytes | None, failures: int, permanent: int
+) -> Job:
+    delivery = None
+    if row.delivery_operator is not None:
+        delivery = Delivery(
+            operator=Address(row.delivery_operator),
+            delivered_at=Timestamp(row.delivered_at or 0),
+            output_root=Bytes32(row.output_root or b""),
+        )
+    answer = None
+    if root is not None and cid is not None:
+        answer = Answer(Bytes32(root), Bytes32(cid))
+    return Job(
+        request_id=RequestId(row.request_id),
+        request=request_json.load(row.request),
+        phase=Phase(row.phase),
+        claim=Claim(Address(row.claim_operator), Timestamp(row.claim_until)),
+        delivery=delivery,
+        output_cid=Bytes32(row.output_cid),
+        disputes=row.disputes,
+        demand_until=Timestamp(row.demand_until),
+        answer=answer,
+        failures=failures,
+        permanent=permanent > 0,
+        state=State(row.state),
+        step=Step(row.step),
+        attempt=row.attempt,
+        failures_seen=row.failures_seen,
+        retry_at=row.retry_at,
+        generation=row.generation,
+        wake_at=Timestamp(row.wake_at),
+    )
+
+
+def _row_of(job: Job) -> dict[str, object]:
+    delivery = job.delivery
+    return {
+        "request_id": job.request_id,
+        "model_id": job.request.model_id,
+        "expires_at": job.request.expires_at,
+        "request": request_json.dump(job.request),
+        "phase": job.phase.value,
+        "claim_operator": job.claim.operator,
+        "claim_until": job.claim.until,
+        "delivery_operator": delivery.operator if delivery else None,
+        "delivered_at": delivery.delivered_at if delivery else None,
+        "output_root": delivery.output_root if delivery else None,
+        "output_cid": job.output_cid,
+        "disputes": job.disputes,
+        "demand_until": job.demand_until,
+        "state": job.state.value,
+        "step": job.step.value,
+        "attempt": job.attempt,
+        "failures_seen": job.failures_seen,
+        "retry_at": job.retry_at,
+        "generation": job.generation,
+        "wake_at": job.wake_at,
+        "open": job.open,
+    }

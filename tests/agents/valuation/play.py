@@ -1,0 +1,120 @@
+"""Rounds for data as service tests play them: on Anvil, from the opening to the seal."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from eth_abi.abi import encode
+
+from oracle.agents.valuation.jobs_folder import Jobs
+from oracle.chain.anvil import dev_account
+from oracle.chain.data_credits import Opening
+from oracle.chain.wallet import Wallet
+from oracle.errors import Unavailable
+from oracle.exact.tensors import keccak
+from oracle.queue.broker import Message
+from oracle.services import wallets
+from oracle.services.network import Context
+from oracle.types import Amount, Bytes32, RoundTerms
+from oracle.valuation import served
+from oracle.valuation.rounds import RoundData
+from tests.services.conftest import DOLLAR, World
+from worker import faults
+from worker.valuation import valuing
+
+SALT = Bytes32(b"\x5a" * 32)
+PERIOD = 1_000  # seconds of each phase
+
+
+@dataclass
+class Inline:
+    """A queue whose worker is this process; `waiting` keeps messages until `work`."""
+
+    folder: Path
+    context: Context
+    wanted: frozenset[str] = faults.NONE
+    waiting: bool = False
+    messages: list[Message] = field(default_factory=list)
+    down: bool = False
+
+    def generation(self) -> str:
+        return "one"
+
+    def send(self, message: Message) -> None:
+        if self.down:
+            raise Unavailable("the queue is down")
+        self.messages.append(message)
+        if not self.waiting:
+            self.work()
+
+    def work(self) -> None:
+        while self.messages:
+            folder = self.folder / str(self.messages.pop(0).payload["job"])
+            valuing.value(folder, self.context.ipfs, wanted=self.wanted, opinions=False)
+
+
+@dataclass
+class Round:
+    """One round of the world's model, whose data are those of a `RoundData`."""
+
+    world: World
+    held: RoundData
+    folder: Path
+    id: int = 0
+
+    @property
+    def context(self) -> Context:
+        return self.world.context
+
+    def seal(
+        self, *, served_too: bool = True, before_test: Callable[[], None] = lambda: None
+    ) -> "Round":
+        """Open, submit, reveal, number."""
+        world, held, context = self.world, self.held, self.context
+        if not world.context.registry.model_count():
+            world.publish()
+        chain, owner = context.credits, world.owner
+        people = [
+            Wallet(context.rpc, dev_account(20 + c), chain_id=context.contracts.chain_id)
+            for c in range(len(held.sets))
+        ]
+        for wallet in (owner, *people):
+            wallets.fund(context, wallet.address, Amount(10_000 * DOLLAR))
+            wallet.send(context.token.approve(chain.address, Amount(2**255)))
+        model = 1
+        secret = (model, owner.address, SALT, held.test.root, held.test.rows)
+        kinds = ["uint256", "address", "bytes32", "bytes32", "uint256"]
+        terms = RoundTerms(
+            held.test.width, held.params.k, held.params.tau_row, held.params.tau_test,
+            held.test.rows, 64, 1 << 14, PERIOD, PERIOD, PERIOD, Amount(3 * DOLLAR),
+            keccak(encode(kinds, secret)), SALT,
+        )  # fmt: skip
+        owner.send(chain.open_round(model, terms))
+        self.id = chain.round_count()
+        for contributor, data in zip(people, held.sets, strict=True):
+            hidden = (self.id, contributor.address, SALT, data.root, data.rows)
+            contributor.send(chain.submit(self.id, keccak(encode(kinds, hidden))))
+        world.pass_time(PERIOD)
+        for index, data in enumerate(held.sets):
+            cid = served.publish(context.ipfs, data, self.folder) if served_too else SALT
+            owner.send(chain.reveal(self.id, index, Opening(data.root, data.rows, SALT, cid)))
+        world.pass_time(PERIOD)
+        before_test()
+        cid = served.publish(context.ipfs, held.test, self.folder)
+        owner.send(chain.reveal_test(self.id, held.test.root, SALT, cid))
+        world.pass_time(PERIOD)
+        owner.send(chain.number(self.id, 100))
+        return self
+
+    def jobs(self, name: str, wanted: frozenset[str] = faults.NONE) -> tuple[Jobs, Inline]:
+        """Return a valuator's folder, with a worker behind it."""
+        folder = self.folder / name
+        queue = Inline(folder, self.context, wanted)
+        return Jobs(folder, queue, "value", again=60.0), queue
+
+    def stake(self, wallet: Wallet, dollars: int = 100) -> None:
+        """Let somebody stake as a valuator."""
+        amount = Amount(dollars * DOLLAR)
+        wallets.fund(self.context, wallet.address, amount)
+        wallet.send(self.context.token.approve(self.context.valuations.address, amount))
+        wallet.send(self.context.valuations.stake(amount))

@@ -1,0 +1,265 @@
+"""Valuator on a real chain: what it publishes, answers, settles, and what a crash does to it."""
+
+import shutil
+from contextlib import suppress
+
+import pytest
+
+from oracle.agents.valuation.valuator import Valuator
+from oracle.chain.anvil import dev_account
+from oracle.chain.data_credits import RoundStage
+from oracle.chain.events import ClaimLapsed, RoundClaimed, ValuationPublished
+from oracle.chain.valuation_game import Mover, Node
+from oracle.chain.wallet import Wallet
+from oracle.errors import ConfigInvalid
+from oracle.services.data import sealed_rounds as chain_rounds
+from oracle.services.event_history import topic
+from oracle.types import Part, Wei
+from oracle.valuation.jobs import FETCHED, RESULT
+from tests.agents.valuation.conftest import HELD
+from tests.agents.valuation.play import Round
+from tests.valuation import rounds
+
+pytestmark = pytest.mark.real
+RIGHT = rounds.tables(HELD)
+CLAIM_PERIOD, WINDOW, TURN = 300, 60, 10  # seconds
+
+
+class Died(Exception):
+    """The process was killed."""
+
+
+class DyingWallet(Wallet):
+    """Sends, and is killed before it learns what became of it."""
+
+    def send(self, call):
+        super().send(call)
+        raise Died
+
+
+def opened(round_, wallet, name="one", *, waiting=False):
+    jobs, queue = round_.jobs(name)
+    queue.waiting = waiting
+    return Valuator(round_.context, wallet, jobs, round_.folder / name), queue
+
+
+def stage(round_):
+    return round_.context.credits.round_of(round_.id).stage
+
+
+def case_of(round_):
+    return round_.context.valuations.case_of(round_.id)
+
+
+def count(round_, kind):
+    place = round_.context.valuations.address
+    return len(round_.context.history.read(place, (kind,), topic(round_.id)))
+
+
+def run(valuator, most=20):
+    """Let it work until it has nothing to do; return the moves."""
+    for moves in range(most):
+        if not valuator.cycle():
+            return moves
+    raise AssertionError("it never ends")
+
+
+def files_of(round_, name="one"):
+    (folder,) = (round_.folder / name).glob(f"{round_.id}-*")
+    return folder
+
+
+# ── Value ───────────────────────────────────────────────────────────────────────────────────────
+def test_cycle__rows_that_nobody_serves__not_claimed(world, valuator_of, tmp_path):
+    round_ = Round(world, HELD, tmp_path / "files").seal(served_too=False)
+    running, _ = opened(round_, valuator_of(round_))
+
+    assert run(running) == 0
+    assert case_of(round_).attempt == 0
+    assert count(round_, RoundClaimed) == 0
+
+
+def test_cycle__free_stake_too_low__not_claimed(round_):
+    poor = Wallet(round_.context.rpc, dev_account(14))
+    round_.stake(poor, 49)
+    running, _ = opened(round_, poor)
+
+    assert run(running) == 0
+    assert count(round_, RoundClaimed) == 0
+
+
+def test_cycle__queue_down__nothing_claimed_and_done_when_it_is_back(round_, valuator):
+    running, queue = opened(round_, valuator)
+    queue.down = True
+    assert not running.cycle()
+    queue.down = False
+    running.__exit__(None, None, None)
+
+    again, _ = opened(round_, valuator)  # the wait for another try is skipped
+    assert run(again) == 2
+
+
+def test_init__folder_in_use__refused(round_, valuator):
+    first, _ = opened(round_, valuator)
+    with first, pytest.raises(ConfigInvalid):
+        opened(round_, valuator)
+
+
+def test_cycle__sealed_round__claimed_published_settled_and_paid(round_, valuator):
+    running, _ = opened(round_, valuator)
+    with running:
+        assert running.cycle()
+        assert case_of(round_).valuator == valuator.address
+        assert running.cycle()
+        assert case_of(round_).root == RIGHT.valuation.root
+        assert not running.cycle()
+        round_.world.pass_time(WINDOW)
+        assert running.cycle()
+        assert stage(round_) is RoundStage.SETTLED
+        before = round_.context.token.balance_of(valuator.address)
+        assert running.cycle()
+        paid = round_.context.token.balance_of(valuator.address) - before
+        assert paid == 3_000_000 + 7 * 500_000
+        assert not running.cycle()
+    assert not list((round_.folder / "one").glob(f"{round_.id}-*"))  # nobody can ask any more
+    assert chain_rounds.published(round_.context, round_.id).values == RIGHT.values
+
+
+# ── Crashes ─────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("dying", [False, True])
+def test_cycle__another_process_for_every_step__everything_once(round_, valuator, dying):
+    wallet = DyingWallet(round_.context.rpc, dev_account(11)) if dying else valuator
+    for _ in range(9):
+        running, _ = opened(round_, wallet)
+        with running, suppress(Died):
+            running.cycle()
+        if case_of(round_).published:
+            round_.world.pass_time(WINDOW)
+
+    assert stage(round_) is RoundStage.SETTLED
+    assert count(round_, RoundClaimed) == count(round_, ValuationPublished) == 1
+    assert round_.context.credits.balance_of(valuator.address) == 0
+    assert round_.context.valuations.seat_of(valuator.address).locked == 0
+
+
+def test_cycle__files_lost_after_publication__computed_again_to_answer(
+    round_, valuator, challenger_demands
+):
+    running, _ = opened(round_, valuator)
+    assert run(running) == 2
+    running.__exit__(None, None, None)
+    shutil.rmtree(round_.folder / "one")
+    challenger_demands(Node(Part.ORDER, 0, 0, 0))
+
+    again, _ = opened(round_, valuator)
+
+    assert again.cycle()
+    assert game(round_).turn is Mover.CHALLENGER
+
+
+# ── A valuator vanishes ─────────────────────────────────────────────────────────────────────────
+def test_cycle__claimant_vanished__its_claim_lapses_and_another_values(round_, valuator, rival):
+    gone, queue = opened(round_, valuator, "one", waiting=True)
+    gone.cycle()
+    (files_of(round_) / FETCHED).touch()
+    assert gone.cycle()
+    assert case_of(round_).valuator == valuator.address
+
+    running, _ = opened(round_, rival, "two")
+    assert not running.cycle()
+    round_.world.pass_time(CLAIM_PERIOD)
+    assert run(running) == 2
+
+    assert case_of(round_).valuator == rival.address
+    assert case_of(round_).published
+    assert count(round_, ClaimLapsed) == 1
+    assert round_.context.valuations.seat_of(valuator.address).staked == 95_000_000
+    assert not gone.cycle()  # it comes back, and leaves the round to who has it
+    queue.work()
+    assert not gone.cycle()
+
+
+def test_cycle__own_claim_lapsed__claimed_again_only_with_the_values_at_hand(round_, valuator):
+    running, queue = opened(round_, valuator, waiting=True)
+    running.cycle()
+    (files_of(round_) / FETCHED).touch()
+    assert running.cycle()
+    round_.world.pass_time(CLAIM_PERIOD)
+    assert not running.cycle()
+
+    queue.work()
+    assert (files_of(round_) / RESULT).exists()
+
+    assert run(running) == 2
+    assert case_of(round_).published
+    assert count(round_, RoundClaimed) == 2
+
+
+# ── Demands ─────────────────────────────────────────────────────────────────────────────────────
+def game(round_):
+    attempt = case_of(round_).attempt
+    challenger = Wallet(round_.context.rpc, dev_account(13)).address
+    return round_.context.valuations.demands_of(round_.id, attempt, challenger)
+
+
+@pytest.fixture
+def valuator_of():
+    def make(round_):
+        wallet = Wallet(round_.context.rpc, dev_account(11))
+        round_.stake(wallet)
+        return wallet
+
+    return make
+
+
+@pytest.fixture
+def challenger_demands(round_):
+    """Somebody who demands nodes of the published valuation."""
+    wallet = Wallet(round_.context.rpc, dev_account(13))
+    round_.stake(wallet, 1)
+    chain = round_.context.valuations
+
+    def demand(node):
+        said = chain_rounds.published(round_.context, round_.id)
+        bond = Wei(2 * chain.bond_needed())
+        wallet.send(chain.demand(round_.id, said.valuation, node, bond=bond))
+
+    return demand
+
+
+def test_cycle__demands_for_every_part__each_is_answered(round_, valuator, challenger_demands):
+    running, _ = opened(round_, valuator)
+    run(running)
+    demanded = (
+        Node(Part.ORDER, 0, 0, 0),
+        Node(Part.ORDER, 0, 6, 3),
+        Node(Part.ORDER, 0, 6, 63),  # absent
+        Node(Part.SUMS, 0, 8, 7),
+        Node(Part.ROWS, 0, 1, 1),
+        Node(Part.DATA, 2, 0, 0),
+        Node(Part.DATA, 1, 0, 0),
+        Node(Part.TEST, 0, 5, 31),
+    )
+    for node in demanded:
+        challenger_demands(node)
+        assert game(round_).turn is Mover.VALUATOR
+        assert running.cycle()
+        assert game(round_).turn is Mover.CHALLENGER
+
+
+def test_cycle__challenger_gives_up__lapsed_settled_and_half_its_bond_collected(
+    round_, valuator, challenger_demands
+):
+    running, _ = opened(round_, valuator)
+    run(running)
+    challenger_demands(Node(Part.ROWS, 0, 0, 0))
+    assert running.cycle()
+    round_.world.pass_time(WINDOW + 10 * TURN)
+
+    assert running.cycle()  # lapse
+    assert round_.context.valuations.bond_of(valuator.address) > 0
+    assert running.cycle()  # settle
+    run(running)
+
+    assert stage(round_) is RoundStage.SETTLED
+    assert round_.context.valuations.bond_of(valuator.address) == 0

@@ -1,0 +1,184 @@
+"""The whole demo, once, as `make demo` runs it; and stopped in the middle."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from oracle.devnet import background
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+
+BIRTH = 60.0  # seconds until a network is up
+REWARD, DEPOSIT, FEE = Decimal(3), Decimal(10), Decimal("0.5")  # dollars, of the round for data
+
+
+def demo(out: Path) -> "subprocess.Popen[str]":
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("TALLYSTICK_")}
+    return subprocess.Popen(
+        [*background.command(), "demo", "--out", str(out)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environ,
+    )
+
+
+def await_network(process: "subprocess.Popen[str]", home: Path) -> list[psutil.Process]:
+    deadline = time.monotonic() + BIRTH
+    while not ((network := background.read(home)) and network.ready):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    children: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
+    return children
+
+
+@pytest.fixture(scope="module")
+def performance(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+    """What the demo printed, and its report; checks that it left no process."""
+    out = tmp_path_factory.mktemp("demo")
+    process = demo(out)
+    children = await_network(process, out / "home")
+    printed, _ = process.communicate()
+    assert process.returncode == 0, printed[-3000:]
+    _, alive = psutil.wait_procs(children, timeout=1)
+    assert alive == []
+    return printed, json.loads((out / "report.json").read_text())
+
+
+def test_demo__report__holds_every_expectation(performance: tuple[str, dict[str, Any]]) -> None:
+    _, report = performance
+    assert report["ok"] is True
+    assert report["failure"] == ""
+    assert len(report["expectations"]) >= 45
+    assert len(report["chapters"]) == len(set(report["chapters"])) >= 15
+    assert report["environment"]["IPFS says"]
+
+
+def test_demo__books__add_up_from_the_report_alone(
+    performance: tuple[str, dict[str, Any]],
+) -> None:
+    _, report = performance
+    sums = []
+    for side in ("before", "after"):
+        books = report["books"][side]
+        held = sum(
+            Decimal(account[kind])
+            for account in books["accounts"].values()
+            for kind in ("wallet", "prepaid", "stake", "owed")
+        )
+        rest = sum(Decimal(books[name]) for name in ("escrow", "rounds", "uncollected", "burned"))
+        sums.append(held + rest)
+    assert sums[0] == sums[1] == Decimal(report["books"]["after"]["supply"])
+    paid = {
+        name: Decimal(account["total"])
+        for name, account in report["books"]["after"]["accounts"].items()
+    }
+    fees = sum(
+        Decimal(answer["fee"]) for answer in report["answers"] if "REST" not in answer["what"]
+    )
+    gained = {
+        name: sum(Decimal(conviction[name]) for conviction in report["convictions"])
+        for name in ("compensation", "bounty", "burned")
+    }
+    assert paid["requester"] == 10_000 - fees + gained["compensation"]
+    (data,) = report["data"]
+    assert paid["challenger"] == 10_000 + gained["bounty"] + Decimal(data["bounty"])
+    assert paid["mallory"] + paid["oscar"] == 20_000 - sum(gained.values())
+    lost = Decimal(data["burned"]) + 2 * DEPOSIT
+    assert Decimal(report["books"]["after"]["burned"]) == gained["burned"] + lost
+    assert paid["owner"] > 10_000 - REWARD
+    for name in ("treasury", "alpha", "beta"):
+        assert paid[name] > 10_000
+
+
+def test_demo__answers__have_the_digest_on_chain_and_name_who_gave_them(
+    performance: tuple[str, dict[str, Any]],
+) -> None:
+    _, report = performance
+    served = [a["operator"] for a in report["answers"] if "REST" not in a["what"]]
+    assert served == ["alpha", "beta", "beta", "beta", "beta"]
+    for answer in report["answers"]:
+        assert answer["output_root"] == answer["output_recomputed"]
+        assert sum(map(Decimal, answer["shares"].values())) == Decimal(answer["fee"])
+
+
+def test_demo__liars__are_convicted_for_what_they_did(
+    performance: tuple[str, dict[str, Any]],
+) -> None:
+    _, report = performance
+    verdicts = {found["operator"]: found["verdict"] for found in report["convictions"]}
+    assert verdicts == {"mallory": "WRONG_OUTPUT", "oscar": "WITHHELD"}
+    for found in report["convictions"]:
+        assert {sent["sender"] for sent in found["transactions"]} == {"challenger"}
+
+
+def test_demo__data__pays_who_brought_it_and_costs_who_lied(
+    performance: tuple[str, dict[str, Any]],
+) -> None:
+    _, report = performance
+    (data,) = report["data"]
+    paid = {
+        name: Decimal(account["total"])
+        for name, account in report["books"]["after"]["accounts"].items()
+    }
+    assert (data["convicted"], data["fault"]) == ("victor", 7)
+    assert data["proof_gas"] <= 400_000
+    assert Decimal(data["credits"]["carol"]) > 0 == Decimal(data["credits"]["dave"])
+    assert Decimal(data["claimed"]) > 0
+    assert paid["carol"] == 10_000 - FEE + Decimal(data["claimed"])
+    assert paid["dave"] == paid["erin"] == 10_000 - FEE - DEPOSIT
+    assert paid["vera"] == 10_000 + Decimal(data["paid"]) == 10_000 + REWARD + 3 * FEE
+    assert paid["victor"] == 10_000 - Decimal(data["bounty"]) - Decimal(data["burned"])
+
+
+def test_demo__refusals__are_typed(performance: tuple[str, dict[str, Any]]) -> None:
+    _, report = performance
+    assert [refusal["error"] for refusal in report["refusals"]] == ["GrantMissing", "HistoryBroken"]
+
+
+def test_demo__transactions__are_named_and_none_reverted(
+    performance: tuple[str, dict[str, Any]],
+) -> None:
+    _, report = performance
+    called = {transaction["function"] for transaction in report["transactions"]}
+    for function in ("request", "deliver", "claim", "finalize", "cancelExpired"):
+        assert f"InferenceMarket.{function}" in called
+    assert all(transaction["succeeded"] for transaction in report["transactions"])
+    assert all(transaction["gas_used"] >= 21_000 for transaction in report["transactions"])
+
+
+def test_demo__screen__shows_class_sentences_and_digests(
+    performance: tuple[str, dict[str, Any]],
+) -> None:
+    printed, report = performance
+    assert "the model reads" in printed
+    assert "≈ The puppy plays in the grass." in printed
+    for answer in report["answers"]:
+        assert answer["output_cid"] in printed
+    assert "\x1b" not in printed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_demo__stopped_in_the_middle__leaves_no_process_and_a_report_that_is_not_ok(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    process = demo(tmp_path)
+    children = await_network(process, tmp_path / "home")
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    _, alive = psutil.wait_procs(children, timeout=1)
+    assert alive == []
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["ok"] is False
+    assert report["failure"] == f"Stopped: {number.name}"

@@ -1,0 +1,192 @@
+"""A gateway in this process over a real chain, without operators: what happens to each request.
+
+The test delivers as an operator would, or lets time pass.
+"""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from oracle.chain.anvil import dev_account
+from oracle.chain.revert import ContractError
+from oracle.errors import DigestMismatch
+from oracle.gateway import api_keys
+from oracle.gateway.gateway import Gateway, NotYet, RequestEnded, RequestFailed
+from oracle.gateway.sponsor import Question
+from oracle.services import inputs, models, requests
+from oracle.store import Store
+from oracle.store.ticket import BudgetExhausted, IdempotencyConflict, TicketState
+from oracle.types import ZERO32, Amount
+from tests.services.conftest import DOLLAR
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def market(world):
+    world.publish()
+    world.serve(1)
+    world.prepay(5 * DOLLAR)
+    fast = replace(world.context.settings, poll_interval=0.03, redis_url="")
+    return replace(world, context=replace(world.context, settings=fast))
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'gateway.db'}"
+
+
+@pytest.fixture
+def gateway(market, url):
+    opened = Gateway(market.context, dev_account(2), Store.open(url))
+    opened.start()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def key(gateway):
+    return api_keys.mint(gateway.store, "tests", Amount(3 * DOLLAR)).key
+
+
+def question(gateway, value=0.5, idempotency=None):
+    listing = gateway.catalogue.find("digits")
+    image = np.full((1, 1, 2, 2), value, np.float32)
+    return Question(
+        listing, inputs.seal({"image": image}, (), listing.manifest), ZERO32, idempotency
+    )
+
+
+def ask(gateway, key, **options):
+    """Accept, and wait until the chain has it."""
+
+    async def asked():
+        ticket = await gateway.accept(key, question(gateway, **options))
+        return ticket, await gateway.requested(ticket, 10)
+
+    return asyncio.run(asked())
+
+
+def spent(gateway):
+    return api_keys.listed(gateway.store)[0].spent
+
+
+def eventually(holds, patience=10.0):
+    deadline = time.monotonic() + patience
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# ── Refusals ────────────────────────────────────────────────────────────────────────────────────
+def test_accept__budget_spent__sends_nothing(gateway, key, market):
+    for _ in range(3):
+        ask(gateway, key)
+    with pytest.raises(BudgetExhausted):
+        ask(gateway, key)
+    assert market.context.market.balance_of(gateway.address) == 2 * DOLLAR
+
+
+def test_accept__fee_raised_meanwhile__charges_nothing(gateway, key, market):
+    asked = question(gateway)
+    dearer = models.changed_terms(market.context.registry.terms_of(1, 1), fee=2 * DOLLAR)
+    models.set_terms(market.context, market.owner, 1, 1, dearer)
+    with pytest.raises(ContractError) as caught:
+        gateway.sponsor.accept(key, asked)
+    assert caught.value.name == "FeeAboveMax"
+    assert spent(gateway) == 0
+
+
+def test_accept__idempotency_key_by_many_at_once__is_one_request(gateway, key):
+    asked = question(gateway, idempotency="same")
+    with ThreadPoolExecutor(8) as pool:
+        tickets = list(pool.map(lambda _: gateway.sponsor.accept(key, asked), range(8)))
+    assert len({ticket.id for ticket in tickets}) == 1
+    assert spent(gateway) == DOLLAR
+    with pytest.raises(IdempotencyConflict):
+        gateway.sponsor.accept(key, question(gateway, value=0.25, idempotency="same"))
+
+
+def test_requested__refused_when_it_was_sent__gives_the_charge_back(market, url):
+    """The balance is gone between acceptance and sending."""
+    gateway = Gateway(market.context, dev_account(2), Store.open(url))  # nothing sends yet
+    key = api_keys.mint(gateway.store, "tests", Amount(3 * DOLLAR)).key
+    ticket = gateway.sponsor.accept(key, question(gateway))
+    market.requester.send(
+        market.context.market.withdraw(market.stranger.address, Amount(5 * DOLLAR))
+    )
+    gateway.start()
+    try:
+        with pytest.raises(RequestFailed):
+            asyncio.run(gateway.requested(ticket, 10))
+        assert gateway.ticket(ticket.id).state is TicketState.FAILED
+        assert spent(gateway) == 0
+    finally:
+        gateway.close()
+
+
+def test_answer__nobody_delivers__not_yet(gateway, key):
+    _, request_id = ask(gateway, key)
+    with pytest.raises(NotYet):
+        asyncio.run(gateway.answer(request_id, 0.1))
+
+
+def test_answer__other_bytes_served__is_a_mismatch(gateway, key, market):
+    _, request_id = ask(gateway, key)
+    info = requests.show(market.context, request_id)
+    market.deliver(info, [0.0, 1.0, 2.0])
+    cid = requests.show(market.context, request_id).output_cid
+    market.ipfs.tamper(cid, b"something else")
+    with pytest.raises(DigestMismatch):
+        asyncio.run(gateway.answer(request_id, 10))
+
+
+def test_sweep__nobody_answered_in_time__brings_the_money_back(gateway, key, market):
+    ticket, request_id = ask(gateway, key)
+    assert gateway.sweeper.sweep() == 0
+    market.pass_time(601)
+    eventually(lambda: gateway.sweeper.sweep() == 0 and spent(gateway) == 0)
+    assert gateway.ticket(ticket.id).state is TicketState.ENDED
+    assert market.context.market.balance_of(gateway.address) == 5 * DOLLAR
+    with pytest.raises(RequestEnded, match="Cancelled"):
+        asyncio.run(gateway.answer(request_id, 1))
+
+
+# ── The way it goes ─────────────────────────────────────────────────────────────────────────────
+def test_answer__delivered__has_the_numbers_and_says_who(gateway, key, market):
+    ticket, request_id = ask(gateway, key)
+    market.deliver(requests.show(market.context, request_id), [0.0, 3.0, 2.0])
+    answered = asyncio.run(gateway.answer(request_id, 10, ticket))
+    assert answered.outputs["logits"].tolist() == [[0.0, 3.0, 2.0]]
+    assert answered.operator == market.operator.address
+    assert answered.request.requester == gateway.address
+
+
+def test_restart__accepted_and_not_sent__is_sent_by_the_next(market, url):
+    first = Gateway(market.context, dev_account(2), Store.open(url))
+    key = api_keys.mint(first.store, "tests", Amount(3 * DOLLAR)).key
+    ticket = first.sponsor.accept(key, question(first))  # and nobody sends it
+    first.sponsor.close()
+    second = Gateway(market.context, dev_account(2), Store.open(url))
+    second.start()
+    try:
+        request_id = asyncio.run(second.requested(ticket, 10))
+        assert requests.show(market.context, request_id).requester == second.address
+        assert spent(second) == DOLLAR
+    finally:
+        second.close()
+
+
+def test_settled__lane_is_used_again(gateway, key, market):
+    _, first = ask(gateway, key)
+    market.deliver(requests.show(market.context, first), [0.0, 1.0, 2.0])
+    market.pass_time(61)
+    requests.finalize(market.context, market.stranger, [first])
+    eventually(lambda: gateway.ticket(first).state is TicketState.ENDED)
+    _, second = ask(gateway, key)
+    lanes = [requests.show(market.context, one).request.lane for one in (first, second)]
+    assert lanes == [0, 0]

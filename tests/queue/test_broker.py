@@ -1,0 +1,73 @@
+"""The real broker: what is on it, what it forgets, and what happens when it is not there."""
+
+import base64
+import json
+import time
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from oracle.chain.anvil import free_port
+from oracle.devnet import redis as redis_server
+from oracle.devnet.supervisor import Supervisor
+from oracle.errors import Unavailable
+from oracle.queue.broker import CeleryQueue, Message
+from oracle.store.job import State, Step
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
+MESSAGE = Message("op.infer", "tallystick.infer", "infer:0x01:1", {"request_id": "0x01"})
+DOCS = Path(__file__).parents[2] / "docs" / "operator.md"
+
+
+@pytest.fixture
+def url(tmp_path):
+    port = free_port()
+    spec = redis_server.spec(redis_server.find_server(), tmp_path, port, tmp_path / "log")
+    with Supervisor([spec]) as redis:
+        redis.start()
+        yield redis_server.url_of(port)
+
+
+def test_send__nobody_listens__is_unavailable_soon():
+    queue = CeleryQueue(redis_server.url_of(free_port()), "op")
+    began = time.monotonic()
+
+    with pytest.raises(Unavailable):
+        queue.generation()
+    with pytest.raises(Unavailable):
+        queue.send(MESSAGE)
+    assert time.monotonic() - began < 3
+    queue.close()
+
+
+def test_send__redis_there__holds_the_call_as_json_under_the_operators_name(url):
+    queue = CeleryQueue(url, "op")
+    queue.send(MESSAGE)
+    with Redis.from_url(url) as client:
+        raw = json.loads(client.lindex("op.infer", 0))
+    queue.close()
+
+    args, kwargs, _ = json.loads(base64.b64decode(raw["body"]))
+    assert (raw["headers"]["task"], raw["headers"]["id"]) == (MESSAGE.task, MESSAGE.task_id)
+    assert (args, kwargs) == ([], dict(MESSAGE.payload))
+
+
+def test_generation__messages_forgotten__is_another_word(url):
+    queue, again, other = CeleryQueue(url, "op"), CeleryQueue(url, "op"), CeleryQueue(url, "bob")
+    first = queue.generation()
+    assert again.generation() == first != other.generation()
+    with Redis.from_url(url) as client:
+        client.flushall()
+    second = queue.generation()
+
+    assert second != first
+    for each in (queue, again, other):
+        each.close()
+
+
+def test_docs__every_state_and_message__is_described():
+    text = DOCS.read_text()
+
+    assert [state for state in State if f"`{state}`" not in text] == []
+    assert [step for step in Step if step and f"`{step}`" not in text] == []

@@ -1,0 +1,90 @@
+"""Reading events again: a long chain is read once, and what a reorg took is not believed."""
+
+import pytest
+
+from oracle.chain.events import ModelRegistered
+from oracle.services.event_history import History
+from oracle.services.history_cache import HistoryCache
+
+pytestmark = pytest.mark.real
+
+
+class Counting:
+    """A node that writes down which blocks it was asked for logs of."""
+
+    def __init__(self, rpc):
+        self.rpc = rpc
+        self.asked = []
+
+    def call(self, method, *params):
+        if method == "eth_getLogs":
+            self.asked.append((int(params[0]["fromBlock"], 16), int(params[0]["toBlock"], 16)))
+        return self.rpc.call(method, *params)
+
+    def batch(self, calls):
+        return self.rpc.batch(calls)
+
+
+@pytest.fixture
+def node(world):
+    return Counting(world.context.rpc)
+
+
+@pytest.fixture
+def read(world, node, tmp_path):
+    """Return a function that lists models as a new process would: names, oldest first."""
+
+    def names(span=10):
+        history = History(
+            node, world.context.contracts, HistoryCache(tmp_path / "history", node), span
+        )
+        found = history.read(world.context.registry.address, (ModelRegistered,))
+        return [happened.event.name for happened in found]
+
+    return names
+
+
+def register(world, name):
+    world.owner.send(world.context.registry.register_model(name))
+
+
+def head(world):
+    return int(world.context.rpc.call("eth_blockNumber"), 16)
+
+
+def test_read__second_time__asks_for_new_blocks_alone(world, node, read):
+    register(world, "first")
+    world.context.rpc.call("anvil_mine", hex(30))
+    assert read() == ["first"]
+    assert len(node.asked) >= 4
+    known = head(world)
+    node.asked.clear()
+    register(world, "second")
+    assert read() == ["first", "second"]
+    assert node.asked == [(known + 1, known + 1)]
+
+
+def test_read__reorg_since__reads_everything_again(world, node, read):
+    world.context.rpc.call("anvil_mine", hex(30))
+    register(world, "gone")
+    assert read() == ["gone"]
+    start = node.asked[0][0]
+    node.asked.clear()
+    world.context.rpc.call("anvil_reorg", 1, [])
+    assert read() == []
+    assert node.asked[0][0] == start
+
+
+def test_read__file_cut_short__reads_everything_again(world, read, tmp_path):
+    register(world, "first")
+    world.context.rpc.call("anvil_mine", hex(30))
+    read()
+    (file,) = (tmp_path / "history").iterdir()
+    file.write_text(file.read_text()[:50])
+    assert read() == ["first"]
+
+
+def test_read__chain_shorter_than_a_span__keeps_nothing(world, read, tmp_path):
+    register(world, "first")
+    assert read(span=100_000) == ["first"]
+    assert not (tmp_path / "history").exists()

@@ -1,0 +1,82 @@
+"""A request's life folded from its events."""
+
+import pytest
+
+from oracle.chain.events import (
+    Annulled,
+    Cancelled,
+    Claimed,
+    Convicted,
+    Delivered,
+    DisputeOpened,
+    Finalized,
+    OutputDemanded,
+    Requested,
+)
+from oracle.protocol.cid import raw_cid
+from oracle.services.request_timeline import State, detail, fold
+from oracle.types import (
+    ZERO32,
+    ZERO_ADDRESS,
+    Address,
+    Assurance,
+    Bytes32,
+    Claim,
+    Request,
+    RequestId,
+    Terms,
+    Verdict,
+)
+
+ALICE, OP = Address("0x" + "a" * 40), Address("0x" + "b" * 40)
+ID = RequestId(b"\1" * 32)
+ROOT, CID = Bytes32(b"\2" * 32), Bytes32(b"\3" * 32)
+TERMS = Terms(50_000, 7000, 0, 10, 60, 0, Assurance.COMMITTEE)
+REQUEST = Request(
+    1, 1, 0, 5, ALICE, OP, 130, 200, ZERO_ADDRESS, 0, ROOT, ZERO32, ZERO32, ZERO32, TERMS
+)
+ASKED = Requested(ID, 1, ALICE, REQUEST)
+DELIVERED = Delivered(ID, OP, ROOT, ZERO32, 140)
+
+
+@pytest.mark.parametrize(
+    ("events", "state"),
+    [
+        ([ASKED], State.REQUESTED),
+        ([ASKED, Claimed(ID, OP, 150)], State.CLAIMED),
+        ([ASKED, Claimed(ID, OP, 150), DELIVERED], State.DELIVERED),
+        ([ASKED, DELIVERED, Finalized(ID, OP, 1, 2, 3, 4)], State.SETTLED),
+        ([ASKED, Cancelled(ID, ALICE, 50_000)], State.CANCELLED),
+        ([ASKED, DELIVERED, Convicted(ID, OP, Verdict.WITHHELD, 1, 2, 3, 4)], State.CONVICTED),
+        ([ASKED, DELIVERED, Annulled(ID, OP, 50_000)], State.ANNULLED),
+    ],
+)
+def test_fold__events__end_in_a_state(events, state):
+    info = fold(events, now=100)
+    assert info.state is state
+    assert info.open == (state in (State.REQUESTED, State.CLAIMED, State.DELIVERED))
+    assert all(isinstance(detail(event), str) for event in events)
+
+
+@pytest.mark.parametrize(("now", "expired"), [(199, False), (200, True)])
+def test_fold__time_of_expiry__counts_from_its_first_second(now, expired):
+    assert fold([ASKED], now).expired is expired
+    assert fold([ASKED, DELIVERED], now).expired is False
+
+
+def test_fold__claimed_twice__keeps_the_last():
+    info = fold([ASKED, Claimed(ID, ALICE, 150), Claimed(ID, OP, 190)], now=160)
+    assert info.claim == Claim(OP, 190)
+
+
+def test_fold__output_elsewhere__cid_is_that_of_its_block():
+    assert fold([ASKED, DELIVERED], 0).output_cid == raw_cid(ROOT)
+    elsewhere = Delivered(ID, OP, ROOT, CID, 140)
+    info = fold([ASKED, elsewhere, DisputeOpened(ID, OP, 1)], 0)
+    assert (info.output_cid, info.final_at, info.disputes) == (raw_cid(CID), 200, 1)
+
+
+def test_detail__money__is_written_with_its_unit():
+    assert "$0.05 in escrow" in detail(ASKED)
+    demand = OutputDemanded(ID, ALICE, 60, 10**17)
+    assert detail(demand) == f"by {ALICE} until 1970-01-01 00:01:00 UTC, bond 0.1 ETH"

@@ -1,0 +1,194 @@
+"""From a `torch.export` archive (read without pickle) or a live module to the float graph."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from worker.errors import ArchiveRefused, ModelUnsupported
+from worker.exact.frontends.aten import CONVERTERS, SHAPE_ONLY
+from worker.exact.frontends.tracing import Call, Dynamic, Trace, one_sample
+from worker.exact.graph import Array, Graph, OperatorUnsupported
+from worker.runtimes import operators, pt2
+from worker.runtimes.pt2 import DTYPES
+
+_REFERENCES = frozenset({"as_tensor", "as_tensors", "as_optional_tensor", "as_optional_tensors"})
+_IGNORED = frozenset({"as_none", "as_layout", "as_memory_format"})
+_INSTEAD = (
+    "use the operators listed in worker/exact/frontends/aten.py, publish this model as a float one "
+    "(judged by a committee), or move the operator out of the model"
+)
+
+
+def from_module(module: torch.nn.Module, sample: Mapping[str, Array]) -> Graph:
+    """Export a module for the shapes of `sample` (in the order of its arguments)."""
+    given = tuple(one_sample(sample).values())
+    return from_program(torch.export.export(module.eval(), given), sample)
+
+
+def from_program(program: torch.export.ExportedProgram, sample: Mapping[str, Array]) -> Graph:
+    """Read a program that is in memory: through its archive, so that there is one reader."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "program.pt2"
+        torch.export.save(program, path)
+        return from_archive(path, sample)
+
+
+def from_archive(path: Path, sample: Mapping[str, Array]) -> Graph:
+    """Read an archive and run one sample through it.
+
+    Args:
+        path: what `torch.export.save` wrote.
+        sample: one input per name, float32 or integer, with a batch of one.
+
+    Raises:
+        OperatorUnsupported: an operator without an integer form.
+        ModelUnsupported: inputs that do not fit, several outputs.
+        ArchiveRefused, PickleRefused, WeightsInvalid: see `pt2.read`.
+    """
+    return _Reader(pt2.read(path), sample).read()
+
+
+class _Reader:
+    def __init__(self, program: pt2.Program, sample: Mapping[str, Array]) -> None:
+        self._program = program
+        self._values: dict[str, Any] = {}
+        self._trace = Trace(list(sample))
+        self._read_signature(one_sample(sample))
+
+    def read(self) -> Graph:
+        with torch.inference_mode():
+            for body in self._program.graph["nodes"]:
+                self._read_node(body)
+        outputs = self._program.signature["output_specs"]
+        if len(outputs) != 1 or "user_output" not in outputs[0]:
+            raise ModelUnsupported(
+                f"the model has {len(outputs)} outputs; an exact answer is one tensor",
+                hint="export a module that returns the one tensor that is the answer",
+            )
+        value = self._values[outputs[0]["user_output"]["arg"]["as_tensor"]["name"]]
+        if not isinstance(value, Dynamic):
+            raise ModelUnsupported("the output does not depend on the inputs")
+        return self._trace.finish(value.name)
+
+    def _read_signature(self, sample: Mapping[str, torch.Tensor]) -> None:
+        program, given = self._program, dict(sample)
+        for spec in program.signature["input_specs"]:
+            ((kind, body),) = spec.items()
+            if kind == "user_input":
+                name = body["arg"]["as_tensor"]["name"]
+                if name not in given:
+                    raise ModelUnsupported(
+                        f"the sample has no input {name}", hint=f"it has {sorted(sample)}"
+                    )
+                self._trace.shape(name, given[name].shape)
+                self._values[name] = Dynamic(name, given[name])
+                continue
+            key = {"parameter": "parameter_name", "buffer": "buffer_name"}.get(kind)
+            key = key or {"tensor_constant": "tensor_constant_name"}.get(kind)
+            if key is None:
+                raise ModelUnsupported(f"graph input of kind {kind} is not supported")
+            tensors = {**program.constants, **program.state}
+            self._values[body["arg"]["name"]] = tensors[body[key]]
+
+    def _read_node(self, body: dict[str, Any]) -> None:
+        target = str(body["target"])
+        self._trace.where = _where(body.get("metadata", {}))
+        function = operators.resolve(target)
+        arguments, kwargs = [], {}
+        names: dict[str, Any] = {}
+        for item in body["inputs"]:
+            value = self._argument(item["arg"])
+            names[str(item["name"])] = value
+            if item.get("kind") == 2:
+                kwargs[str(item["name"])] = _sample(value)
+            else:
+                arguments.append(_sample(value))
+        result = function(*arguments, **kwargs)
+        outputs = [_output_names(output) for output in body["outputs"]]
+        results = result if len(outputs) > 1 else (result,)
+        flat = [
+            pair
+            for name, value in zip(outputs, results, strict=True)
+            for pair in (
+                zip(name, value, strict=True) if isinstance(name, list) else ((name, value),)
+            )
+            if pair[0] is not None
+        ] if outputs else []  # fmt: skip
+        short = target.rpartition("aten.")[2].partition(".")[0]
+        if short in SHAPE_ONLY or not any(_is_dynamic(value) for value in names.values()):
+            self._values.update(flat)
+            return
+        converter = CONVERTERS.get(short)
+        if converter is None:
+            raise OperatorUnsupported(
+                target.removeprefix("torch.ops."), self._trace.where,
+                "it has no integer form", instead=_INSTEAD,
+            )  # fmt: skip
+        call = Call(
+            short,
+            {**_defaults(target), **names},
+            tuple(name for name, _ in flat),
+            tuple(value for _, value in flat),
+        )
+        self._values.update(converter(self._trace, call))
+
+    def _argument(self, argument: dict[str, Any]) -> Any:
+        ((kind, value),) = argument.items()
+        if kind.startswith("as_sym_") or kind in _REFERENCES:
+            several = isinstance(value, list)
+            return [self._reference(item) for item in value] if several else self._reference(value)
+        if kind in _IGNORED:
+            return None
+        if kind == "as_scalar_type":
+            return DTYPES[value]
+        return torch.device("cpu") if kind == "as_device" else value
+
+    def _reference(self, value: dict[str, Any]) -> Any:
+        if "as_none" in value:
+            return None
+        for plain in ("as_int", "as_bool", "as_float"):
+            if plain in value:
+                return value[plain]
+        name = value["as_name"] if "as_name" in value else value.get("as_tensor", value)["name"]
+        if name not in self._values:
+            raise ArchiveRefused(f"malformed graph: {name} is read before it is written")
+        return self._values[name]
+
+
+def _defaults(target: str) -> dict[str, Any]:
+    name, _, overload = target.removeprefix("torch.ops.aten.").partition(".")
+    schema = getattr(getattr(torch.ops.aten, name), overload)._schema
+    return {item.name: item.default_value for item in schema.arguments}
+
+
+def _sample(value: Any) -> Any:
+    if isinstance(value, Dynamic):
+        return value.sample
+    return [_sample(item) for item in value] if isinstance(value, list) else value
+
+
+def _is_dynamic(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(_is_dynamic(item) for item in value)
+    return isinstance(value, Dynamic)
+
+
+def _output_names(output: dict[str, Any]) -> Any:
+    ((kind, value),) = output.items()
+    if kind == "as_none":
+        return None
+    if kind == "as_tensors":
+        return [str(item["name"]) for item in value]
+    return str(value["as_name"] if "as_name" in value else value["name"])
+
+
+def _where(metadata: Mapping[str, str]) -> str:
+    """Return the module path and the last source line that torch noted."""
+    stack = metadata.get("nn_module_stack", "").split(";")[-1].split(",")
+    path = stack[1] if len(stack) > 2 else ""
+    lines = [line.strip() for line in metadata.get("stack_trace", "").splitlines() if line.strip()]
+    code = lines[-1] if lines and not lines[-1].startswith("File") else ""
+    return " · ".join(part for part in (path or "the model", code) if part)

@@ -1,0 +1,189 @@
+"""What both frontends share: a graph grows while one sample runs through the framework's operators.
+
+Running a sample gives every shape and folds every constant (positions, masks, sizes) without a
+second implementation of the framework's rules. A value is *dynamic* when it depends on an input.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from worker.exact.graph import Array, Graph, Node, OperatorUnsupported
+from worker.exact.lowering.expressions import Expression, X
+
+
+@dataclass(frozen=True, slots=True)
+class Dynamic:
+    """A value that depends on the model's inputs, with what it is for the sample."""
+
+    name: str
+    sample: torch.Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape for one sample."""
+        return tuple(self.sample.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a framework's operator: arguments by name, results for the sample."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    outputs: tuple[str, ...]
+    results: tuple[Any, ...]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments[name]
+
+    @property
+    def output(self) -> str:
+        """Name of the first result."""
+        return self.outputs[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the first result."""
+        return tuple(self.results[0].shape)
+
+
+class Trace:
+    """A graph under construction."""
+
+    def __init__(self, inputs: Sequence[str]) -> None:
+        self._inputs = tuple(inputs)
+        self._nodes: list[Node] = []
+        self._constants: dict[str, Array] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._fresh = 0
+        self.where = ""
+
+    def shape(self, name: str, shape: Sequence[int]) -> None:
+        """Note the shape of a value."""
+        self._shapes[name] = tuple(shape)
+
+    def constant(self, value: Any, hint: str = "constant") -> str:
+        """Add a constant and return its name."""
+        array = value.detach().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        self._fresh += 1
+        name = f"{hint}.{self._fresh}"
+        self._constants[name] = array
+        self._shapes[name] = array.shape
+        return name
+
+    def emit(
+        self,
+        op: str,
+        inputs: Sequence[str | None],
+        output: str,
+        shape: Sequence[int],
+        /,
+        **attributes: Any,
+    ) -> str:
+        """Append a node and return the name of its result."""
+        self._nodes.append(Node(op, tuple(inputs), output, attributes, self.where))
+        self.shape(output, shape)
+        return output
+
+    def fresh(self, hint: str) -> str:
+        """Return a name for a value that the framework did not name."""
+        self._fresh += 1
+        return f"{hint}.{self._fresh}"
+
+    def refuse(self, operator: str, why: str, *, instead: str) -> OperatorUnsupported:
+        """Return the error that names the node being read."""
+        return OperatorUnsupported(operator, self.where, why, instead=instead)
+
+    def name_of(self, value: Any, hint: str = "constant") -> str | None:
+        """Return the name of a dynamic value, or of a new constant; None stays."""
+        if value is None:
+            return None
+        return value.name if isinstance(value, Dynamic) else self.constant(value, hint)
+
+    def arithmetic(self, name: str, a: Any, b: Any, output: str, shape: Sequence[int]) -> str:
+        """Append a binary operator; either side may be a number, an array or dynamic.
+
+        A number makes it `pointwise`, an array `affine`; two dynamic sides keep `name`.
+        """
+        parts = [_scalar(side) for side in (a, b)]
+        dynamic = [side for side in (a, b) if isinstance(side, Dynamic)]
+        if len(dynamic) == 1 and None not in parts:
+            expression: Expression = (name, *(X if part is X else part for part in parts))
+            given = dynamic[0].name
+            if dynamic[0].shape != tuple(shape):
+                given = self.emit("expand", [given], self.fresh(output), shape, shape=tuple(shape))
+            return self.emit("pointwise", [given], output, shape, expression=expression)
+        if len(dynamic) == 1 and name in ("add", "sub", "mul", "div"):
+            return self._affine(name, a, b, output, shape)
+        names = [
+            side.name
+            if isinstance(side, Dynamic)
+            else self.constant(torch.as_tensor(side), "operand")
+            for side in (a, b)
+        ]
+        return self.emit(name, names, output, shape)
+
+    def _affine(self, name: str, a: Any, b: Any, output: str, shape: Sequence[int]) -> str:
+        first = isinstance(a, Dynamic)
+        given, array = (a, b) if first else (b, a)
+        values = torch.as_tensor(array).to(torch.float64).numpy()
+        if name == "div" and not first:
+            inverse = self.emit(
+                "pointwise", [given.name], self.fresh(output), given.shape,
+                expression=("reciprocal", X),
+            )  # fmt: skip
+            return self._affine(
+                "mul", Dynamic(inverse, given.sample.reciprocal()), array, output, shape
+            )
+        scale: Any = {"add": 1.0, "sub": 1.0 if first else -1.0, "mul": values}.get(name)
+        if scale is None:
+            scale = 1.0 / values
+        offset = {"add": values, "sub": -values if first else values}.get(name, 0.0)
+        return self.emit(
+            "affine", [given.name], output, shape,
+            scale=np.asarray(scale, np.float64), offset=np.asarray(offset, np.float64),
+        )  # fmt: skip
+
+    def finish(self, output: str) -> Graph:
+        """Return the graph, without what does not reach the output."""
+        graph = Graph(self._inputs, output, (), {}, dict(self._shapes))
+        return graph.with_nodes(self._nodes, self._constants)
+
+
+Values = Mapping[str, Any]
+Converter = Callable[[Trace, Call], Values]
+
+
+def first(call: Call, name: str) -> Values:
+    """Return the call's first result as the value of that name."""
+    return {call.output: Dynamic(name, call.results[0])}
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """Return the two numbers of a list; one number stands for both."""
+    if isinstance(value, int):
+        return value, value
+    return int(value[0]), int(value[-1])
+
+
+def _scalar(side: Any) -> Any:
+    """Return X for a dynamic side, a float for one number, None for an array."""
+    if isinstance(side, Dynamic):
+        return X
+    if isinstance(side, torch.Tensor):
+        return float(side) if side.numel() == 1 else None
+    return float(side)
+
+
+def one_sample(inputs: Mapping[str, Array]) -> dict[str, torch.Tensor]:
+    """Return a sample's arrays as tensors: float32 and int64, as exported models take them."""
+    return {
+        name: torch.from_numpy(
+            np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else np.int64)
+        )
+        for name, array in inputs.items()
+    }

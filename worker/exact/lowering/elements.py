@@ -1,0 +1,246 @@
+"""Rules for what works element by element, and for masks."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from oracle.exact.dtypes import DType
+from worker.exact.graph import Array, Node
+from worker.exact.lowering import expressions
+from worker.exact.lowering.layers import as_constant, channels, signed
+from worker.exact.lowering.layout import Quantised, dense, stored_order
+from worker.exact.lowering.lower import Lowering, Masked, MaskValue, Rule, Value
+from worker.exact.lowering.policy import Choice
+from worker.exact.lowering.scaling import addition, requantisation
+
+MASKED_OUT = -1e3  # a score that low counts for nothing
+
+
+def add(lowering: Lowering, node: Node) -> Value:
+    """ADD, each side with its scale; scores plus a mask wait for their softmax."""
+    for at in (0, 1):
+        mask = lowering.value(node, 1 - at) if lowering.constant(node, 1 - at) is None else None
+        if isinstance(mask, MaskValue):
+            return _masked(lowering, node, lowering.quantised(node, at), mask)
+    return _sum(lowering, node, [side(lowering, node, at) for at in (0, 1)])
+
+
+def _sum(lowering: Lowering, node: Node, sides: Sequence[Quantised]) -> Quantised:
+    shape = lowering.shape(node)
+    first = 0 if sides[0].shape == shape else 1
+    signs = (1, -1) if node.op == "sub" else (1, 1)
+    a, b = (signed(lowering, sides[at].expanded(shape)) for at in (first, 1 - first))
+    order = stored_order(a)
+    split = _columns(a, order)
+    rows, cols = order[:split], order[split:]
+    left = lowering.layout.matrix(a, rows, cols)
+    if not any(b.strides[dim] for dim in rows if shape[dim] > 1):
+        for dim in rows:  # one row serves all
+            b = b.sliced(dim, 0, 1, 1)
+    right = lowering.layout.matrix(b, rows, cols)
+    choice = lowering.choice(node)
+    narrow = choice.dtype in (DType.I8, DType.U8)
+    limited = node.attributes.get("low") is not None and not narrow  # ADD has no u16
+    if choice.dtype == DType.U16:
+        choice = Choice(DType.I16, choice.limit)
+    factors = (a.scale / choice.scale * signs[first], b.scale / choice.scale * signs[1 - first])
+    c = lowering.builder.constant(addition(factors, (a.bound, b.bound)), DType.CHANNEL)
+    ref = lowering.builder.add(left, right, c, dtype=choice.dtype)
+    made = dense(ref, choice.scale, shape, order)
+    return _limited(lowering, made, node) if limited else made
+
+
+def side(lowering: Lowering, node: Node, at: int) -> Quantised:
+    constant = lowering.constant(node, at)
+    if constant is None:
+        return lowering.quantised(node, at)
+    return as_constant(lowering, constant, DType.I16)
+
+
+def _columns(value: Quantised, order: tuple[int, ...]) -> int:
+    """Return where the columns begin when dimensions lie in this order."""
+    width, split = 1, len(order)
+    while split and width < value.ref.spec.cols:
+        split -= 1
+        width *= value.shape[order[split]]
+    return split if width == value.ref.spec.cols else len(order) - 1
+
+
+def _masked(lowering: Lowering, node: Node, scores: Quantised, mask: MaskValue) -> Value:
+    if mask.high == 0.0 and mask.low <= MASKED_OUT:
+        return Masked(scores, mask.view)
+    if mask.low == 0.0 and mask.high <= MASKED_OUT:
+        return Masked(scores, _inverted(lowering, mask.view))
+    raise node.refuse(
+        f"a mask adds {mask.low} and {mask.high}",
+        instead=f"add 0 to what is kept and less than {MASKED_OUT} to the rest, before a softmax",
+    )
+
+
+def _inverted(lowering: Lowering, mask: Quantised) -> Quantised:
+    table = np.zeros((1, 256), np.uint8)
+    table[0, 0] = 1
+    ref = lowering.builder.lut(mask.ref, lowering.builder.constant(table, DType.U8))
+    return replace(mask, ref=ref)
+
+
+def masked_fill(lowering: Lowering, node: Node) -> Value:
+    """Scores whose masked elements count for nothing."""
+    value, where = node.attributes["value"], node.attributes["where"]
+    constant = lowering.constant(node, 1)
+    if value > MASKED_OUT:
+        raise node.refuse(f"it fills with {value}", instead="multiply with the mask")
+    scores = lowering.quantised(node)
+    if constant is not None:
+        keep = ((constant != 0) != bool(where)).astype(np.uint8)
+        ref = lowering.builder.constant(keep.reshape(-1, keep.shape[-1]), DType.U8)
+        return Masked(scores, dense(ref, 1.0, keep.shape))
+    mask = lowering.value(node, 1)
+    if not isinstance(mask, MaskValue):
+        raise node.refuse("its mask is computed", instead="give the mask as an input")
+    filled = [float((side != 0) == bool(where)) * MASKED_OUT for side in (mask.low, mask.high)]
+    return _masked(lowering, node, scores, MaskValue(mask.view, *filled))
+
+
+def mul(lowering: Lowering, node: Node) -> Quantised:
+    """DOT with rows of one element: the one operator that multiplies two activations."""
+    shape = lowering.shape(node)
+    a, b = (side(lowering, node, at).expanded(shape) for at in (0, 1))
+    order = stored_order(a)
+    size = math.prod(shape)
+    rows = [lowering.layout.laid_out(each.permuted(order), size, 1) for each in (a, b)]
+    choice = lowering.choice(node)
+    c = channels(lowering, a.scale * b.scale / choice.scale, 0.0, a.bound * b.bound)
+    ref = lowering.builder.dot(rows[0], rows[1], c, dtype=choice.dtype, group=1)
+    width = shape[order[-1]]
+    ref = lowering.builder.view(ref, size // width, width, sizes=[size], strides=[1])
+    return dense(ref, choice.scale, shape, order)
+
+
+def div(lowering: Lowering, node: Node) -> Value:
+    """Refuse: quotients of two activations need a reciprocal table."""
+    raise node.refuse(
+        "it divides one activation by another",
+        instead="multiply with torch.reciprocal(b), which becomes a table; or leave a final "
+        "normalisation to the reader",
+    )
+
+
+def affine(lowering: Lowering, node: Node) -> Value:
+    """A change of scale alone costs nothing; else RESCALE by column, or ADD of a constant."""
+    scale, offset = node.attributes["scale"], node.attributes["offset"]
+    value = lowering.value(node)
+    if isinstance(value, MaskValue):
+        return _mapped(node, value, ("add", ("mul", expressions.X, float(scale)), float(offset)))
+    if isinstance(value, Masked):
+        if not offset.any() and scale.size == 1 and scale > 0:
+            inner = replace(value.scores, scale=value.scores.scale * float(scale))
+            return Masked(inner, value.keep)
+        raise node.refuse("it reads masked scores", instead="scale them before the mask")
+    x = lowering.quantised(node)
+    limited = node.attributes.get("low") is not None
+    if scale.size == 1 and float(scale.ravel()[0]) > 0 and not offset.any() and not limited:
+        return replace(x, scale=x.scale * float(scale.ravel()[0]))
+    shape = lowering.shape(node)
+    order = stored_order(x)
+    split = _columns(x, order)
+    across = [_by_column(array, shape, order, split) for array in (scale, offset)]
+    if across[0] is None or across[1] is None:
+        if scale.size > 1 or float(scale.ravel()[0]) == 0.0:
+            raise node.refuse(
+                "its factors differ from row to row",
+                instead="scale along the channels (the last dimension; of images, the first)",
+            )
+        scaled = replace(x, scale=x.scale * float(scale.ravel()[0]))
+        return _sum(lowering, node, [scaled, as_constant(lowering, offset, DType.I16)])
+    ref = lowering.layout.matrix(x, order[:split], order[split:])
+    choice = lowering.choice(node)
+    c = channels(lowering, x.scale * across[0] / choice.scale, across[1] / choice.scale, x.bound)
+    ref = lowering.builder.rescale(ref, c, dtype=choice.dtype)
+    return dense(ref, choice.scale, shape, order)
+
+
+def _by_column(
+    array: Array, shape: tuple[int, ...], order: tuple[int, ...], split: int
+) -> Array | None:
+    """Return one number for each column; None when rows differ."""
+    full = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
+    if any(full.shape[dim] != 1 for dim in order[:split]):
+        return None
+    wide = np.broadcast_to(
+        full, [1 if dim in order[:split] else size for dim, size in enumerate(shape)]
+    )
+    return wide.transpose(order).ravel()
+
+
+def clamp(lowering: Lowering, node: Node) -> Value:
+    """RESCALE to an unsigned dtype for a ReLU; a table otherwise."""
+    low, high = node.attributes["limits"]
+    value = lowering.value(node)
+    expression = expressions.clamp(expressions.X, low, high)
+    if isinstance(value, MaskValue):
+        return _mapped(node, value, expression)
+    x = lowering.quantised(node)
+    choice = lowering.choice(node.also(low=low, high=high))
+    if low != 0.0 or choice.dtype not in (DType.U8, DType.U16) or x.dtype == DType.I32:
+        return _table(lowering, node, x, expression)
+    c = requantisation(x.scale / choice.scale, 0.0, x.bound)
+    return lowering.rescaled(x, choice.dtype, choice.scale, c)
+
+
+def pointwise(lowering: Lowering, node: Node) -> Value:
+    """LUT."""
+    value = lowering.value(node)
+    if isinstance(value, MaskValue):
+        return _mapped(node, value, node.attributes["expression"])
+    return _table(lowering, node, lowering.quantised(node), node.attributes["expression"])
+
+
+def _table(
+    lowering: Lowering, node: Node, x: Quantised, expression: expressions.Expression
+) -> Quantised:
+    choice = lowering.choice(node)
+    return _filled(lowering, x, expression, choice)
+
+
+def _filled(
+    lowering: Lowering, x: Quantised, expression: expressions.Expression, choice: Choice
+) -> Quantised:
+    indices = np.arange(x.dtype.minimum, x.dtype.maximum + 1, dtype=np.float64)
+    values = expressions.evaluate(expression, torch.from_numpy(indices * x.scale)).numpy()
+    integers = np.nan_to_num(np.rint(values / choice.scale))
+    integers = np.clip(integers, choice.dtype.minimum, choice.dtype.maximum)
+    table = lowering.builder.constant(
+        integers.astype(choice.dtype.numpy).reshape(1, -1), choice.dtype
+    )
+    return replace(x, ref=lowering.builder.lut(x.ref, table), scale=choice.scale)
+
+
+def _limited(lowering: Lowering, value: Quantised, node: Node) -> Quantised:
+    """Return max(value, 0), where the operator before could not do it in its own dtype."""
+    expression = expressions.clamp(expressions.X, 0.0, node.attributes.get("high"))
+    limit = value.scale * value.dtype.maximum
+    return _filled(lowering, value, expression, Choice(value.dtype, limit))
+
+
+def _mapped(node: Node, mask: MaskValue, expression: expressions.Expression) -> MaskValue:
+    both = expressions.evaluate(expression, torch.tensor([mask.low, mask.high]))
+    low, high = both.tolist()
+    if node.op == "pointwise" and low == high:
+        raise node.refuse("it is the same for every mask", instead="a constant")
+    return MaskValue(mask.view, low, high)
+
+
+ELEMENTS: Mapping[str, Rule] = {
+    "add": add,
+    "sub": add,
+    "mul": mul,
+    "div": div,
+    "affine": affine,
+    "clamp": clamp,
+    "pointwise": pointwise,
+    "masked_fill": masked_fill,
+}

@@ -1,0 +1,248 @@
+"""From the calibrated float graph to a program: walks the nodes, hands each to its rule.
+
+Rules are in lowering_layers.py (what multiplies or reduces) and lowering_elements.py (what works
+element by element); dtypes and ranges are the policy's choice, places are the layout's.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from oracle.exact.builder import Builder, Ref
+from oracle.exact.constants import Constants
+from oracle.exact.dtypes import DType
+from oracle.exact.errors import ProgramInvalid
+from oracle.exact.program import Program
+from oracle.exact.quantisation import InputCode, Linear, Mask, Meaning, OutputCode, Tokens
+from worker.exact.calibration import Statistics
+from worker.exact.graph import Array, Graph, Node
+from worker.exact.lowering.layout import Layout, Quantised, TooManyDimensions, dense
+from worker.exact.lowering.policy import Choice, Policy, Site
+from worker.exact.lowering.scaling import FactorOutOfRange
+
+_VIEWS = frozenset({"reshape", "permute", "slice", "expand"})
+_TO_SCORES = _VIEWS | {"affine", "add", "masked_fill"}  # from products to the softmax
+_READS_SIGNED = frozenset({"add", "sub", "layer_norm", "softmax"})  # ADD takes no u8
+
+
+@dataclass(frozen=True, slots=True)
+class MaskValue:
+    """A function of a mask input seen through views: `low` where it is 0, `high` where it is 1."""
+
+    view: Quantised
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """Scores of which those with `keep` = 0 count for nothing; only a softmax reads it."""
+
+    scores: Quantised
+    keep: Quantised
+
+
+Value = Quantised | MaskValue | Masked
+Rule = Callable[["Lowering", Node], Value]
+
+
+class Lowering:
+    """One compilation: the builder, the values so far, and what rules ask for."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        statistics: Mapping[str, Statistics],
+        policy: Policy,
+        rules: Mapping[str, Rule],
+    ) -> None:
+        self.graph = graph
+        self.builder = Builder()
+        self.layout = Layout(self.builder)
+        self.policy = policy
+        self.inputs: list[InputCode] = []
+        self._statistics = statistics
+        self._rules = rules
+        self._users = graph.users()
+        self._producers = graph.producers()
+        self._values: dict[str, Value] = {}
+        self._result: Ref | None = None
+        self._ends: list[tuple[int, Node]] = []  # the last operator of each node
+
+    def run(self) -> None:
+        """Lower every node.
+
+        Raises:
+            OperatorUnsupported: a node without integer form, with its place and a way out.
+        """
+        for name in self.graph.inputs:
+            self._values[name] = self._input(name)
+        for node in self.graph.nodes:
+            rule = self._rules.get(node.op)
+            if rule is None:
+                raise node.refuse(
+                    "it has no integer form",
+                    instead="remove it, or publish a float version (judged by a committee)",
+                )
+            try:
+                value = rule(self, node)
+            except TooManyDimensions as error:
+                raise node.refuse(
+                    str(error), instead="a reshape between two permutations, or fewer dimensions"
+                ) from error
+            except FactorOutOfRange as error:
+                raise node.refuse(
+                    str(error), instead="check the calibration data: a range is almost zero"
+                ) from error
+            self._values[node.output] = value
+            if _ref(value).place == "op":
+                self._ends.append((_ref(value).number, node))
+
+    # ── What rules ask for ────────────────────────────────────────────────────────────────────────
+
+    def quantised(self, node: Node, at: int = 0) -> Quantised:
+        """Return an operand as integers."""
+        value = self._values[self.name(node, at)]
+        if isinstance(value, Masked):
+            raise node.refuse("it reads masked scores", instead="read them with a softmax")
+        if isinstance(value, MaskValue):
+            if value.low != 0.0:
+                raise node.refuse("it multiplies a mask that is not 0 or 1", instead="0 and 1")
+            return _scaled(value.view, value.high)
+        return value
+
+    def value(self, node: Node, at: int = 0) -> Value | None:
+        """Return an operand in whatever form it has; None for a constant."""
+        return self._values.get(self.name(node, at))
+
+    def name(self, node: Node, at: int) -> str:
+        """Return the name of an operand that must be there."""
+        name = node.inputs[at]
+        if name is None:
+            raise node.refuse(f"operand {at} is missing", instead="give it")
+        return name
+
+    def constant(self, node: Node, at: int) -> Array | None:
+        """Return an operand that is a constant; None when it is not one."""
+        name = node.inputs[at] if at < len(node.inputs) else None
+        return None if name is None else self.graph.constants.get(name)
+
+    def shape(self, node: Node) -> tuple[int, ...]:
+        """Return the shape of a node's result."""
+        return self.graph.shapes[node.output]
+
+    def choice(self, node: Node, role: str | None = None) -> Choice:
+        """Return dtype and range of a node's result."""
+        clamped = node.attributes.get("low") is not None  # by an unsigned dtype alone
+        signed = self._statistics[node.output].low < 0 and not clamped
+        fits = clamped or self._takes_unsigned(node.output)
+        site = Site(node.output, role or self._role(node), node, signed, fits)
+        choice = self.policy.choose(site, self._statistics[node.output])
+        high = node.attributes.get("high")
+        if high is not None and choice.limit > high:
+            choice = Choice(choice.dtype, high)
+        return choice
+
+    def statistics(self, node: Node, at: int = 0) -> Statistics:
+        """Return the statistics of an operand."""
+        return self._statistics[self.name(node, at)]
+
+    def rescaled(self, value: Quantised, dtype: DType, scale: float, channels: Array) -> Quantised:
+        """Return the value in other integers, where it lies."""
+        ref = value.ref
+        ref = self.builder.rescale(ref, self.builder.constant(channels, DType.CHANNEL), dtype=dtype)
+        return Quantised(ref, scale, value.shape, value.strides, value.base)
+
+    # ── Ends ──────────────────────────────────────────────────────────────────────────────────────
+
+    def output(self, name: str, meaning: Meaning, labels: tuple[str, ...]) -> OutputCode:
+        """Make the last operator write the output, and return what it stands for."""
+        node = self._producers[self.graph.output]
+        unit_length = node.op == "normalise"
+        value = self.quantised(Node("output", (self.graph.output,), name, where=node.where))
+        shape = value.shape or (1,)
+        rows, width = math.prod(shape[:-1]), shape[-1]
+        ref = self.layout.laid_out(value, rows, width)
+        if ref.place != "op":  # every operator reaches the output, so the newest one writes it
+            ref = self.builder.view(ref, rows, width, sizes=[rows * width], strides=[1])
+        self._result = ref
+        if node.op == "argmax":
+            meaning = "class"
+        return OutputCode(
+            name, ref.spec.dtype, shape, value.scale, meaning=meaning, unit_length=unit_length,
+            labels=labels,
+        )  # fmt: skip
+
+    def build(self) -> tuple[Program, Constants]:
+        """Return the program and its constants.
+
+        Raises:
+            OperatorUnsupported: a node is too large for a proof, or its sums for 37 bits.
+            ProgramInvalid: too many operators, or an output that is too large.
+        """
+        try:
+            program, constants = self.builder.build()
+            assert self._result is not None, "the output comes first"
+            assert self._result.number == len(program.ops) - 1, "a program's last operator is it"
+            return program, constants
+        except ProgramInvalid as error:
+            nodes = [node for end, node in self._ends if error.op is not None and end >= error.op]
+            if not nodes or error.part == "output":
+                raise
+            raise nodes[0].refuse(
+                str(error),
+                instead="make the layer smaller, or choose 8 bits for one side of it in the policy",
+            ) from error
+
+    def _input(self, name: str) -> Value:
+        shape = self.graph.shapes[name]
+        statistics = self._statistics[name]
+        tables = [node for node in self._reached(name) if node.op == "embedding"]
+        if tables:
+            count = min(self.graph.shapes[table.inputs[1] or ""][0] for table in tables)
+            code: InputCode = Tokens(name, math.prod(shape), count)
+        elif statistics.integral:
+            code = Mask(name, math.prod(shape))
+        else:
+            signed = statistics.low < 0
+            choice = self.policy.choose(Site(name, "input", None, signed), statistics)
+            image = len(shape) == 4
+            order = (0, 2, 3, 1) if image else tuple(range(len(shape)))
+            rows = math.prod(shape) // shape[1 if image else -1]
+            code = Linear(name, choice.dtype, shape, order, rows, choice.scale)
+        self.inputs.append(code)
+        ref = self.builder.input(code.spec)
+        if isinstance(code, Linear):
+            return dense(ref, code.scale, shape, code.order)
+        seen = dense(ref, 1.0, shape)
+        return MaskValue(seen, 0.0, 1.0) if isinstance(code, Mask) else seen
+
+    def _reached(self, name: str, through: frozenset[str] = _VIEWS) -> list[Node]:
+        """Return who reads a value, also through operators that pass it on."""
+        found = []
+        for node in self._users.get(name, ()):
+            found += self._reached(node.output, through) if node.op in through else [node]
+        return found
+
+    def _role(self, node: Node) -> str:
+        if node.output == self.graph.output:
+            return "output"
+        if {reader.op for reader in self._reached(node.output, _TO_SCORES)} == {"softmax"}:
+            return "score"
+        readers = {reader.op for reader in self._reached(node.output)}
+        if "layer_norm" in readers:
+            return "sum"
+        return "table" if "pointwise" in readers else node.op
+
+    def _takes_unsigned(self, name: str) -> bool:
+        return not any(node.op in _READS_SIGNED for node in self._reached(name))
+
+
+def _scaled(value: Quantised, factor: float) -> Quantised:
+    return Quantised(value.ref, value.scale * factor, value.shape, value.strides, value.base)
+
+
+def _ref(value: Value) -> Ref:
+    if isinstance(value, Quantised):
+        return value.ref
+    return value.scores.ref if isinstance(value, Masked) else value.view.ref

@@ -1,0 +1,240 @@
+"""Rewrites the float graph into fewer, larger operators before any integer is chosen.
+
+Every pass keeps the function that the graph computes, up to the rounding of float32.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from worker.exact.graph import Array, Graph, Node, Pass
+from worker.exact.lowering import expressions
+from worker.exact.lowering.expressions import X
+
+_FUSES_CLAMP = frozenset({"linear", "conv2d", "matmul", "add", "affine"})
+_VIEWS = frozenset({"reshape", "expand", "permute"})
+
+
+def simplify(graph: Graph) -> Graph:
+    """Apply every pass, in an order in which one makes room for the next."""
+    for step in PASSES:
+        graph = step(graph)
+    return graph
+
+
+def compose_pointwise(graph: Graph) -> Graph:
+    """Make one node of every tree of functions of the same number: x·σ(x), the GELU of ONNX."""
+    source: dict[str, tuple[str, Any]] = {}  # value → (the value it is a function of, expression)
+    users, nodes = graph.users(), []
+    for node in graph.nodes:
+        alone = [len(users.get(name or "", ())) == 1 for name in node.inputs]
+        parts = [
+            source.get(name or "", (name, X)) if single else (name, X)
+            for name, single in zip(node.inputs, alone, strict=True)
+        ]
+        names = {name for name, _ in parts}
+        same = [graph.shapes[name] == graph.shapes[node.output] for name in names if name]
+        if node.op == "pointwise":
+            expression = expressions.substitute(node.attributes["expression"], parts[0][1])
+        elif node.op in ("add", "sub", "mul", "div") and len(names) == 1 and all(same):
+            expression = (node.op, *(expression for _, expression in parts))
+        else:
+            nodes.append(node)
+            continue
+        name = parts[0][0] or ""
+        source[node.output] = (name, expression)
+        nodes.append(
+            replace(node, op="pointwise", inputs=(name,), attributes={"expression": expression})
+        )
+    return graph.with_nodes(nodes)
+
+
+def name_pointwise(graph: Graph) -> Graph:
+    """Turn functions that need no table into what they are: `affine` and `clamp`."""
+    return graph.with_nodes([_named(node) for node in graph.nodes])
+
+
+def _named(node: Node) -> Node:
+    if node.op != "pointwise":
+        return node
+    expression = node.attributes["expression"]
+    line, limits = expressions.as_affine(expression), expressions.as_clamp(expression)
+    if line is not None:
+        scale, offset = (np.asarray(value, np.float64) for value in line)
+        return replace(node, op="affine", attributes={"scale": scale, "offset": offset})
+    if limits is not None:
+        return replace(node, op="clamp", attributes={"limits": limits})
+    return node
+
+
+def merge_affine(graph: Graph) -> Graph:
+    """Fold scale and offset (BatchNorm is that) into the layer before, or the one after."""
+    return _fold_forward(_fold_back(graph))
+
+
+def _fold_back(graph: Graph) -> Graph:
+    users = graph.users()
+    constants: dict[str, Array] = {}
+    done: dict[str, Node] = {}
+    for node in graph.nodes:
+        before = done.get(node.inputs[0] or "") if node.op == "affine" else None
+        folded = None
+        if before is not None and len(users[before.output]) == 1:
+            folded = _into(before, node, graph, constants)
+        done[node.output] = folded or node  # `before` has no reader left, so it is dropped
+    return graph.with_nodes(done.values(), constants)
+
+
+def _into(before: Node, node: Node, graph: Graph, constants: dict[str, Array]) -> Node | None:
+    """Return `before` with `node`'s scale and offset in its own numbers; None when they differ."""
+    scale, offset = node.attributes["scale"], node.attributes["offset"]
+    shape = graph.shapes[node.output]
+    if before.op == "affine":
+        return replace(
+            before,
+            output=node.output,
+            attributes={
+                "scale": np.asarray(before.attributes["scale"] * scale),
+                "offset": np.asarray(before.attributes["offset"] * scale + offset),
+            },
+        )
+    if before.op not in ("linear", "conv2d", "layer_norm"):
+        return None
+    axis = len(shape) - 3 if before.op == "conv2d" else len(shape) - 1
+    scale, offset = (_along(value, shape, axis) for value in (scale, offset))
+    if scale is None or offset is None:
+        return None
+    held = {**graph.constants, **constants}
+    names = before.inputs[1:]
+    weight = np.ones(shape[-1]) if names[0] is None else held[names[0]].astype(np.float64)
+    bias = 0.0 if names[1] is None else held[names[1]].astype(np.float64)
+    new = [f"{node.output}.weight", f"{node.output}.bias"]
+    constants[new[0]] = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
+    constants[new[1]] = bias * scale + offset
+    return replace(before, inputs=(before.inputs[0], *new), output=node.output)
+
+
+def _along(value: Array, shape: tuple[int, ...], axis: int) -> Array | None:
+    """Return an array that varies along one axis alone as a vector; None if it varies elsewhere."""
+    full = value.reshape((1,) * (len(shape) - value.ndim) + value.shape)
+    if any(size != 1 for dim, size in enumerate(full.shape) if dim != axis):
+        return None
+    return np.broadcast_to(full.ravel(), (shape[axis],))
+
+
+def _fold_forward(graph: Graph) -> Graph:
+    """Fold an affine (the scaling of inputs) into the linear layers that read it."""
+    users, nodes, constants = graph.users(), list(graph.nodes), dict[str, Array]()
+    for node in graph.nodes:
+        readers = users.get(node.output, [])
+        if node.op != "affine" or node.output == graph.output or not readers:
+            continue
+        shape = graph.shapes[node.output]
+        scale, offset = (
+            _along(node.attributes[name], shape, len(shape) - 1) for name in ("scale", "offset")
+        )
+        linear = all(reader.op == "linear" for reader in readers)
+        if scale is None or offset is None or not linear:
+            continue
+        for reader in readers:
+            at = next(i for i, other in enumerate(nodes) if other.output == reader.output)
+            _, weight_name, bias_name = nodes[at].inputs
+            held = {**graph.constants, **constants}
+            weight = held[weight_name or ""].astype(np.float64)
+            bias = 0.0 if bias_name is None else held[bias_name].astype(np.float64)
+            new = [f"{reader.output}.scaled_weight", f"{reader.output}.scaled_bias"]
+            constants[new[0]], constants[new[1]] = weight * scale, bias + weight @ offset
+            nodes[at] = replace(nodes[at], inputs=(node.inputs[0], *new))
+    return graph.with_nodes(nodes, constants)
+
+
+def fuse_clamp(graph: Graph) -> Graph:
+    """Let the requantisation before a ReLU do it: an unsigned result cannot be negative."""
+    users = graph.users()
+    done: dict[str, Node] = {}
+    for node in graph.nodes:
+        before = done.get(node.inputs[0] or "") if node.op == "clamp" else None
+        low, high = node.attributes["limits"] if node.op == "clamp" else (None, None)
+        if (
+            before is not None
+            and before.op in _FUSES_CLAMP
+            and low == 0.0
+            and (high is None or high > 0)
+            and len(users[before.output]) == 1
+            and "low" not in before.attributes
+        ):
+            done[node.output] = replace(before.also(low=low, high=high), output=node.output)
+        else:
+            done[node.output] = node
+    return graph.with_nodes(done.values())
+
+
+def find_masked_mean(graph: Graph) -> Graph:
+    """Recognise Σ(x·mask) / max(Σ mask, ε): the mean of the tokens that are there."""
+    made = graph.producers()
+    return graph.with_nodes([_masked_mean(graph, made, node) or node for node in graph.nodes])
+
+
+def _masked_mean(graph: Graph, made: dict[str, Node], node: Node) -> Node | None:
+    if node.op != "div":
+        return None
+    above, below = (_through_views(made, name or "") for name in node.inputs)
+    if above is None or below is None or above.op != "sum" or above.attributes["dims"] != (1,):
+        return None
+    product = _through_views(made, above.inputs[0] or "")
+    if product is None or product.op != "mul" or not _is_count(made, below):
+        return None
+    x, mask = product.inputs
+    if graph.shapes[x or ""] != graph.shapes[product.output]:
+        x, mask = mask, x
+    if not _is_mask(graph, made, mask or ""):
+        return None
+    return replace(node, op="masked_mean", inputs=(x, mask), attributes={})
+
+
+def _through_views(made: dict[str, Node], name: str) -> Node | None:
+    node = made.get(name)
+    while node is not None and node.op in _VIEWS and node.inputs[0] in made:
+        node = made.get(node.inputs[0] or "")
+    return node
+
+
+def _is_count(made: dict[str, Node], node: Node) -> bool:
+    """Whether a node is a sum, perhaps clamped from below."""
+    while node.op in ("clamp", "pointwise", "expand", "reshape"):
+        before = made.get(node.inputs[0] or "")
+        if before is None:
+            return False
+        node = before
+    return node.op == "sum"
+
+
+def _is_mask(graph: Graph, made: dict[str, Node], name: str) -> bool:
+    """Whether a value is an input seen through views and casts."""
+    while name not in graph.inputs:
+        node = made.get(name)
+        if node is None or node.op not in _VIEWS:
+            return False
+        name = node.inputs[0] or ""
+    return True
+
+
+def find_normalise(graph: Graph) -> Graph:
+    """Recognise x / max(‖x‖, ε)."""
+    made = graph.producers()
+    return graph.with_nodes([_normalise(made, node) or node for node in graph.nodes])
+
+
+def _normalise(made: dict[str, Node], node: Node) -> Node | None:
+    below = made.get(node.inputs[1] or "") if node.op == "div" else None
+    while below is not None and below.op in ("clamp", "expand", "pointwise"):
+        below = made.get(below.inputs[0] or "")
+    if below is None or below.op != "norm" or below.inputs[0] != node.inputs[0]:
+        return None
+    return replace(node, op="normalise", inputs=node.inputs[:1])
+
+
+PASSES: tuple[Pass, ...] = (
+    compose_pointwise, name_pointwise, merge_affine, fuse_clamp, find_masked_mean, find_normalise,
+)  # fmt: skip

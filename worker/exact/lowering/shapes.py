@@ -1,0 +1,77 @@
+"""Rules for what only moves: views of strides, concatenation, the division left to the reader."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from worker.exact.graph import Node
+from worker.exact.lowering.elements import side
+from worker.exact.lowering.layout import Quantised, dense
+from worker.exact.lowering.lower import Lowering, Masked, MaskValue, Rule, Value
+from worker.exact.lowering.policy import Choice
+from worker.exact.lowering.scaling import requantisation
+
+
+def concat(lowering: Lowering, node: Node) -> Quantised:
+    """RESCALE what differs to one scale, then CONCAT columns, three at a time."""
+    shape, dim = lowering.shape(node), node.attributes["dim"]
+    sides = [side(lowering, node, at) for at in range(len(node.inputs))]
+    if len({(side.dtype, side.scale) for side in sides}) > 1:
+        choice = lowering.choice(node)
+        sides = [_to(lowering, side, choice) for side in sides]
+    rest = [other for other in range(len(shape)) if other != dim]
+    parts = [lowering.layout.matrix(side, rest, [dim]) for side in sides]
+    while len(parts) > 1:
+        parts = [
+            lowering.builder.concat(*parts[at : at + 3])
+            if len(parts[at : at + 3]) > 1
+            else parts[at]
+            for at in range(0, len(parts), 3)
+        ]
+    return dense(parts[0], sides[0].scale, shape, [*rest, dim])
+
+
+def _to(lowering: Lowering, value: Quantised, choice: Choice) -> Quantised:
+    if value.dtype == choice.dtype and value.scale == choice.scale:
+        return value
+    c = requantisation(value.scale / choice.scale, 0.0, value.bound)
+    return lowering.rescaled(value, choice.dtype, choice.scale, c)
+
+
+def view(lowering: Lowering, node: Node) -> Value:
+    """Reshape, permute, slice, expand: of strides, not of elements."""
+    value = lowering.value(node)
+    if isinstance(value, MaskValue):
+        return replace(value, view=_seen(lowering, node, value.view))
+    if isinstance(value, Masked):
+        shape = value.scores.shape
+        keep = _seen(lowering, node, value.keep.expanded(shape))
+        return Masked(_seen(lowering, node, value.scores), keep)
+    return _seen(lowering, node, lowering.quantised(node))
+
+
+def _seen(lowering: Lowering, node: Node, value: Quantised) -> Quantised:
+    a = node.attributes
+    if node.op == "reshape":
+        return lowering.layout.reshaped(value, tuple(a["shape"]))
+    if node.op == "permute":
+        return value.permuted(a["dims"])
+    if node.op == "expand":
+        return value.expanded(tuple(a["shape"]))
+    return value.sliced(a["dim"], a["start"], a["step"], a["size"])
+
+
+def normalise(lowering: Lowering, node: Node) -> Quantised:
+    """Leave the last division to whoever reads the output."""
+    if node.output != lowering.graph.output:
+        raise node.refuse(
+            "it is in the middle of the model",
+            instead="a layer norm; at the end, the reader divides",
+        )
+    return lowering.quantised(node)
+
+
+SHAPES: Mapping[str, Rule] = {
+    **dict.fromkeys(("reshape", "permute", "slice", "expand"), view),
+    "concat": concat,
+    "normalise": normalise,
+}
