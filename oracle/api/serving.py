@@ -1,6 +1,7 @@
 """Runs the app in this process until a signal comes; what was accepted is not lost.
 
-The first SIGTERM closes the door and lets those inside finish; what they wait for is in the store.
+On the first SIGTERM the server stops accepting requests and drains: open ones finish, and what they
+wait for is in the store.
 """
 
 from urllib.parse import urlsplit

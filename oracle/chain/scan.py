@@ -5,9 +5,9 @@
     │◀── far below the end: large ranges ──────────▶│◀── block by block ───▶│
     │  ends of range │ logs of range │ both again   │  headers, then logs by block hash
 ```
-A range's logs count only if its first and last block have the same hashes before and after they
-were read, and the first stands on the last one of the range before. Near the end every block is
-asked for by its hash, which cannot be mixed up. Whoever stores the blocks can trust the logs.
+A range's logs count only if two things hold. Its first and last block have the same hashes before
+and after the logs were read, and the first block follows the last one of the range before. Near the
+end every block is asked for by its hash. Whoever stores the blocks can trust the logs.
 """
 
 import gc

@@ -1,7 +1,7 @@
 """Sends the calls of one account and waits for them: for people and scripts.
 
-The nonce is the node's, asked for along with the estimate, so that several wallets of one key and a
-chain that is wound back do no harm. Operators, whose transactions must survive a crash, use
+The nonce is the node's, asked for along with the estimate. So several wallets of one key, or a
+chain that is rolled back, do no harm. Operators, whose transactions must survive a crash, use
 sender.py.
 """
 

@@ -3,9 +3,9 @@
 ```
   supply = Σ wallets + Σ prepaid + Σ stakes + Σ owed + escrow + rounds + uncollected + burned
 ```
-Each term is read or folded on its own (escrow from the requests that are open, rounds from the
-deposits, fees and rewards of those that did not end), so that the sum can come out wrong, which is
-what makes it worth comparing.
+Each term is read or folded on its own, so the sum can come out wrong, and a match means something.
+Escrow comes from the requests that are open. Rounds come from the deposits, fees and rewards of
+those that did not end.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
 """How a network is found again, and stopped: one file that names the process and what it runs.
 
 The `up` process writes the file when it begins and rewrites it as its children change; `status` and
-`down` read it. A pid alone proves nothing (numbers are reused), so the file holds the process's
-start time as well, and a file whose process is gone counts as no network.
+`down` read it. A pid alone proves nothing, as numbers are reused: the file holds the process's
+start time as well. A file whose process is gone counts as no network.
 """
 
 import json

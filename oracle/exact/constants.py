@@ -1,8 +1,8 @@
 """Constants: the weights and tables of a program, held against the roots it names.
 
-The file is a canonical tensor file with one flat tensor for each dtype, `i8` … `node`, which holds
-all constants of that dtype in the order of their numbers, row by row; records are their 16 stored
-bytes, as `u8`. Specs and roots are the program's, so nothing in the file has to be believed.
+The file is a canonical tensor file with one flat tensor for each dtype, `i8` … `node`. A tensor
+holds all constants of its dtype in the order of their numbers, row by row. Records are their 16
+stored bytes, as `u8`. Specs and roots are the program's, so nothing in the file has to be believed.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,7 @@
 """The files of a model as its manifest lists them, and which paths and kinds are allowed.
 
-Weights are hostile: a path must stay inside its folder on every system, and nothing that is loaded
-by running code from it (pickle and its many names) may be listed.
+Weights are hostile. A path must stay inside its folder on every system. A format that runs code
+when it is loaded (pickle, under all its names) may not be listed.
 """
 
 import re
@@ -63,8 +63,8 @@ def check_files(files: Sequence[FileEntry]) -> None:
     """Refuse a list of files that is not well-formed.
 
     Raises:
-        InputInvalid: none or more than 64, a bad path, two equal paths (ignoring case), a file
-            that is also a folder, a bad CID, a CID that contradicts the SHA-256, or a bad size.
+        InputInvalid: none or more than 64 files. A bad path, two equal paths (ignoring case), or a
+            file that is also a folder. A bad CID or size, or a CID that contradicts the SHA-256.
     """
     if not 1 <= len(files) <= MAX_FILES:
         raise InputInvalid(f"{len(files)} files; a manifest lists 1 to {MAX_FILES}")

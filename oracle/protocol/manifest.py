@@ -1,7 +1,7 @@
 """What a model version is: files, runtime, shapes, parameters; one raw block of canonical JSON.
 
-The SHA-256 of these bytes is on chain, so a manifest cannot be swapped; `parse` refuses everything
-that a worker should never have to think about.
+The SHA-256 of these bytes is on chain, so a manifest cannot be swapped. `parse` refuses whatever is
+malformed, so workers check nothing twice.
 """
 
 from collections.abc import Mapping
@@ -135,8 +135,8 @@ class Manifest:
         """Read a manifest from its canonical bytes.
 
         Raises:
-            InputInvalid: above 256 KiB, not canonical JSON, an unknown or missing field, a value
-                of the wrong type, or a rule of this module, `files`, `shapes`, `params` broken.
+            InputInvalid: above 256 KiB, or not canonical JSON. An unknown or missing field, or a
+                value of the wrong type. A broken rule of this module, `files`, `shapes`, `params`.
         """
         if len(data) > MAX_BYTES:
             raise InputInvalid(f"manifest of {len(data)} bytes is above the limit of {MAX_BYTES}")

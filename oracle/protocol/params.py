@@ -103,8 +103,8 @@ def check_specs(specs: Sequence[ParameterSpec]) -> None:
     """Refuse parameters that contradict themselves or each other.
 
     Raises:
-        InputInvalid: a lane outside 0…7 or used twice, a bad or repeated name, bounds that are not
-            minimum ≤ default ≤ maximum in uint32, a scale or an offset out of range.
+        InputInvalid: a lane outside 0…7 or used twice, a bad or repeated name. Bounds that are not
+            minimum ≤ default ≤ maximum in uint32, or a scale or an offset out of range.
     """
     lanes: set[int] = set()
     names: set[str] = set()
@@ -138,8 +138,8 @@ def pack_named(specs: Iterable[ParameterSpec], values: Mapping[str, float]) -> B
     No values at all give the zero word.
 
     Raises:
-        InputInvalid: an unknown name, a value off bounds or steps, or values whose word would be
-            zero although they are not the defaults (the zero word *means* the defaults).
+        InputInvalid: an unknown name, or a value off bounds or steps. Values that are not the
+            defaults but whose word would be zero: the zero word *means* the defaults.
     """
     by_name = {spec.name: spec for spec in specs}
     if unknown := sorted(values.keys() - by_name.keys()):

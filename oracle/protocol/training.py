@@ -1,7 +1,7 @@
 """What training data a model takes, and how data sets are committed to. Pure.
 
-A schema is one raw block of canonical JSON: its SHA-256 stands in the terms of every round for the
-model, so all who bring data make the same integers of it (docs/valuation.md, section 1).
+A schema is one raw block of canonical JSON. Its SHA-256 stands in the terms of every round for the
+model. So all who bring data make the same integers of it (docs/valuation.md, section 1).
 """
 
 from dataclasses import dataclass

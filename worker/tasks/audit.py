@@ -1,7 +1,7 @@
 """The task `tallystick.audit`: re-execute another operator's delivery, note whether it is right.
 
-Nobody is accused here: whoever holds the challenger's key looks at what is noted as wrong, runs it
-once more with the reference, and disputes it (`tallystick challenger run --audits`).
+Nobody is accused here. Who holds the challenger's key reads what is noted as wrong, runs it once
+more with the reference, and disputes it (`tallystick challenger run --audits`).
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """A false valuation on purpose, for demonstrations and tests: one running sum is too high.
 
-All that rests on it is consistent with it, so the contributor's value is inflated and exactly one
+All that is computed from it agrees with it, so the contributor's value is inflated. Exactly one
 number among millions contradicts its neighbours (fault 7 of docs/valuation.md).
 """
 

@@ -93,7 +93,7 @@ def nested(
 ) -> tuple[list[int], list[int], list[int], list[int]] | None:
     """Return (shape, starts, sizes, order) of reshape, narrow, permute that make a VIEW; or None.
 
-    With sizes and strides by falling stride, each stride must be a multiple of the next, and each
+    Dimensions are taken by falling stride. Each stride must be a multiple of the next, and each
     dimension must end before the one above it steps.
     """
     order = sorted(range(len(dims)), key=lambda k: -dims[k][1])

@@ -9,8 +9,8 @@ What decides accuracy (docs/exact.md has no dtype between 8 and 16 bits):
  └──────────────────────────────────────────────── LAYERNORM ◀─ ADD x ◀────────────────┘
 ```
 - The residual stream is i16; all products are i8 by i8.
-- Equalisation: columns of an activation are given scales of their own, which are folded into the
-  weights' columns (SmoothQuant, arXiv:2211.10438), so an outlier does not cost the others bits.
+- Equalisation: columns of an activation get scales of their own, so an outlier does not cost the
+  others bits. The weights' columns take the scales up (SmoothQuant, arXiv:2211.10438).
 - Bias correction: each layer's bias is set so that its mean output over the calibration tokens is
   the float layer's (arXiv:1906.04721, section 4.2). It is worth more than wider integers.
 - Where GELU is read its input is cut at −5 (GELU is 0 there), and its output keeps its minimum,

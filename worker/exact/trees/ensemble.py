@@ -1,8 +1,8 @@
 """Ensembles of decision trees as programs: TREE, then sums by class.
 
-Every library's trees become `x < threshold` on numbers of one precision, so that a feature matters
-only through its rank among the model's thresholds (docs/exact.md, TREE). The class is then the
-library's own on every input, but for sums that differ by less than the library's own rounding.
+Every library's trees become `x < threshold` on numbers of one precision. So a feature matters only
+through its rank among the model's thresholds (docs/exact.md, TREE). The class is the library's own
+on every input, but for sums that differ by less than the library's own rounding.
 ```
  ranks 1 × F ──TREE──▶ 1 × T leaf values ──VIEW──▶ C × T/C ──SUM──▶ 1 × C scores ──ARGMAX──▶ class
 ```
