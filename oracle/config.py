@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from oracle.errors import ConfigInvalid
+from oracle.errors import ConfigInvalid, did_you_mean
 from oracle.types import Contracts
 
 NETWORK_FILE = "network.json"
@@ -64,6 +64,7 @@ class Settings:
         kinds: dict[str, Any] = {
             f.name: f.type for f in fields(cls) if f.name not in ("home", "contracts")
         }
+        known = [f"TALLYSTICK_{name.upper()}" for name in kinds]
         values: dict[str, Any] = {}
         for variable, text in environ.items():
             name = variable.removeprefix("TALLYSTICK_").lower()
@@ -72,7 +73,7 @@ class Settings:
             if name not in kinds:
                 raise ConfigInvalid(
                     f"{variable} is not a setting",
-                    hint="known: " + ", ".join("TALLYSTICK_" + k.upper() for k in kinds),
+                    hint=did_you_mean(variable, known) + f"known: {', '.join(known)}",
                 )
             try:
                 values[name] = kinds[name](text)

@@ -4,6 +4,9 @@ Every module raises these (or subclasses beside the code that raises them); each
 them in one place. `exit_code` is what the command line returns.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class TallystickError(Exception):
     """Base of every error we raise. `hint` says what to do next."""
@@ -59,3 +62,9 @@ class Unavailable(TransientError):
     """A server (RPC, IPFS, Redis, store) cannot be reached or answered nonsense."""
 
     exit_code = 69  # EX_UNAVAILABLE
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """Return the beginning of a hint: the closest known name as a question, or nothing."""
+    close = get_close_matches(given, tuple(known), n=1)
+    return f"did you mean {close[0]}? " if close else ""

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from oracle.cli import options, output
+from oracle.cli import commands, options, output
 from oracle.cli.model import Model
 from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
@@ -18,15 +18,18 @@ RateOption = Annotated[
     amounts.Rate | None,
     options.rate("--rate", "Requests per time, like 10/1h; none for no limit."),
 ]
-_POLICIES = {p.name.lower().replace("_", "-"): p for p in Policy}
+
+
+def _word(policy: Policy) -> str:
+    return policy.name.lower().replace("_", "-")
+
+
+_POLICIES = {_word(policy): policy for policy in Policy}
 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(
-        no_args_is_help=True, rich_markup_mode=None, help="Who may use a model, and how."
-    )
-    app.add_typer(group, name="access")
+    group = commands.group(app, "access")
     command(
         group, "policy", key=True,
         example="tallystick access policy 1 on-request --key owner\n"
@@ -59,21 +62,24 @@ def register(app: typer.Typer) -> None:
 def _policy(
     session: Session,
     model: Model,
-    policy: Annotated[str, typer.Argument(metavar="open|allow-list|on-request")],
+    policy: Annotated[
+        Policy,
+        typer.Argument(
+            metavar="open|allow-list|on-request", parser=options.choice("POLICY", _POLICIES)
+        ),
+    ],
     rate: RateOption = None,
 ) -> None:
     """Set who may use a model without being asked about one by one."""
-    if policy not in _POLICIES:
-        raise InputInvalid(f"{policy!r} is not a policy", hint="one of " + ", ".join(_POLICIES))
     selected = models.select(session.context, model)
     sent = access.set_policy(
         session.context,
         session.wallet,
         selected.model_id,
-        _POLICIES[policy],
+        policy,
         rate or amounts.NO_LIMIT,
     )
-    session.show(sent, f"model {selected.model_id} is {policy}")
+    session.show(sent, f"model {selected.model_id} is {_word(policy)}")
 
 
 def _apply(
@@ -202,7 +208,7 @@ def _rules(found: AccessInfo) -> Any:
     return output.facts(
         [
             ("model", found.model_id),
-            ("policy", found.policy.name.lower().replace("_", "-")),
+            ("policy", _word(found.policy)),
             ("rate", format_rate(found.max_per_window, found.window)),
             ("owner", found.owner),
             ("admins", ", ".join(found.admins) or "none besides the owner"),

@@ -1,43 +1,29 @@
 """Puts the commands together and is the one place where errors become text and exit codes."""
 
-import importlib
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
-from oracle.cli import output
+from oracle.cli import commands, output
 from oracle.errors import TallystickError
 
-# in the order of --help; all but `devnet` are named like their command or group
-MODULES = (
-    "infer", "verify", "devnet", "wallet", "model", "access", "operator", "request", "challenger",
-    "committee", "data", "valuator", "serve", "key",
-)  # fmt: skip
 
-
-def build(only: str = "") -> typer.Typer:
-    """Return the command line; every module of commands has `register(app)`.
-
-    Args:
-        only: a module whose commands are enough: others are not imported (0.3 s for some).
-    """
+def build() -> TyperGroup:
+    """Return the command line; commands are imported when they are used."""
     app = typer.Typer(
         name="tallystick",
+        cls=commands.Root,
         help="AI models as a service on Ethereum: publish, ask, verify, get paid.",
-        no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,  # its tracebacks show local variables: passwords
         rich_markup_mode=None,
     )
     app.callback()(_root)
-    for name in (only,) if only in MODULES else MODULES:
-        if find_spec(f"oracle.cli.{name}") is not None:
-            importlib.import_module(f"oracle.cli.{name}").register(app)
-    return app
+    return typer.main.get_group(app)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -49,9 +35,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        returned = build(given[0] if given else "")(
-            args=given, prog_name="tallystick", standalone_mode=False
-        )
+        returned = build().main(given, prog_name="tallystick", standalone_mode=False)
     except TallystickError as error:
         return _report(error, "--json" in given)
     except typer.TyperException as error:  # wrong usage: its text says which option

@@ -14,7 +14,7 @@ from oracle.agents.agent import Report
 from oracle.agents.challenger import challenger
 from oracle.agents.challenger.deliveries import Scope
 from oracle.agents.challenger.engine import Budget
-from oracle.cli import options, output
+from oracle.cli import commands, options, output
 from oracle.cli.session import Session, command
 from oracle.errors import ConfigInvalid, InputInvalid, NotFound
 from oracle.queue.broker import CeleryQueue
@@ -34,12 +34,7 @@ Id = Annotated[RequestId, options.request_argument("Id of the request.")]
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        help="Re-execute exact answers and convict operators of wrong ones.",
-    )
-    app.add_typer(group, name="challenger")
+    group = commands.group(app, "challenger")
     some = "0x" + "ab" * 32
     command(
         group, "run", key=True,

@@ -7,7 +7,7 @@ import typer
 from oracle import logs
 from oracle.agents.committee.voter import CommitteeVoter
 from oracle.agents.committee.worker_process import PipeWorker
-from oracle.cli import options, output
+from oracle.cli import commands, options, output
 from oracle.cli.session import Session, command
 from oracle.errors import ConfigInvalid
 from oracle.services import committee, wallets
@@ -25,13 +25,7 @@ Class = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        help="Have answers of float models decided by members drawn at random: it is right what an "
-        "honest majority of drawn stake finds.",
-    )
-    app.add_typer(group, name="committee")
+    group = commands.group(app, "committee")
     some = "0x" + "ab" * 32
     command(
         group, "enlist", spends=True,

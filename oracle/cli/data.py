@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from oracle.cli import (
+    commands,
     data_challenge,
     data_inspect,
     data_round,
@@ -31,12 +32,7 @@ WATCH = 2.0  # seconds between two looks
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        help="Bring data that makes a model better; it is valued, and earns a part of every fee.",
-    )
-    app.add_typer(group, name="data")
+    group = commands.group(app, "data")
     command(
         group, "submit", spends=True,
         example="tallystick data submit 1 mine.csv --key alice\n"

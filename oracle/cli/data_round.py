@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from oracle.cli import options, output
+from oracle.cli import commands, options, output
 from oracle.cli.model import Model
 from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
@@ -23,12 +23,9 @@ NOTHING = Amount(0)
 
 def register(app: typer.Typer) -> None:
     """Add the group below `data`."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        help="Rounds in which a model takes data, and what it is worth is found out.",
+    group = commands.group(
+        app, "round", "Rounds in which a model takes data, and what it is worth is found out."
     )
-    app.add_typer(group, name="round")
     command(
         group, "open", spends=True,
         example="tallystick data round open digits held-out.csv --submit-for 7d --reward 20 "

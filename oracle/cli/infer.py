@@ -18,6 +18,8 @@ from oracle.services.quoting import Ask, Quote
 from oracle.services.request_timeline import State
 from oracle.types import Amount
 
+_STATES = {"delivered": State.DELIVERED, "settled": State.SETTLED}
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -70,8 +72,15 @@ def _infer(
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the answer and show it.")] = False,
     until: Annotated[
-        str, typer.Option("--until", metavar="delivered|settled", help="What --wait waits for.")
-    ] = "delivered",
+        State,
+        typer.Option(
+            "--until",
+            metavar="delivered|settled",
+            parser=options.choice("--until", _STATES),
+            show_default="delivered",
+            help="What --wait waits for.",
+        ),
+    ] = State.DELIVERED,
     timeout: Annotated[
         int | None, options.duration("--timeout", "Give up waiting; the request goes on.")
     ] = None,
@@ -81,9 +90,6 @@ def _infer(
     top: Annotated[int, typer.Option("--top", metavar="N", help="Labels shown per row.")] = 3,
 ) -> None:
     """Ask a model; shows price and assurance, and asks you, before money is spent."""
-    states = {"delivered": State.DELIVERED, "settled": State.SETTLED}
-    if until not in states:
-        raise InputInvalid(f"--until {until!r} is neither delivered nor settled")
     if save and not wait:
         raise InputInvalid("--output needs --wait: there is no answer yet to save")
     if callback_gas is not None and not consumer:
@@ -117,7 +123,7 @@ def _infer(
         info = inference.wait(
             session.context,
             asked.request_id,
-            until=states[until],
+            until=until,
             timeout=timeout,
             since=asked.transaction.block,
             say=bars.say,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oracle.cli import options, output
+from oracle.cli import commands, options, output
 from oracle.cli.session import Session, command
 from oracle.services.amounts import format_amount, format_time
 from oracle.types import Amount, Timestamp
@@ -18,10 +18,7 @@ Name = Annotated[str, typer.Argument(help="Name of the key.")]
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(
-        no_args_is_help=True, rich_markup_mode=None, help="API keys of the REST gateway."
-    )
-    app.add_typer(group, name="key")
+    group = commands.group(app, "key")
     command(
         group, "create",
         example="tallystick key create web --budget 5\n"

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from oracle.cli import options, output
+from oracle.cli import commands, options, output
 from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
 from oracle.services import compiling, model_history, models, publishing, wallets
@@ -29,10 +29,7 @@ Window = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(
-        no_args_is_help=True, rich_markup_mode=None, help="Models and their versions."
-    )
-    app.add_typer(group, name="model")
+    group = commands.group(app, "model")
     command(
         group, "publish",
         key=True,

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from oracle.cli import options, output
+from oracle.cli import commands, options, output
 from oracle.cli.model import Model
 from oracle.cli.session import Session, command
 from oracle.devnet import operator_processes
@@ -19,10 +19,7 @@ from oracle.types import Amount
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(
-        no_args_is_help=True, rich_markup_mode=None, help="Serve models and be paid for it."
-    )
-    app.add_typer(group, name="operator")
+    group = commands.group(app, "operator")
     command(
         group, "register", key=True,
         example="tallystick operator register --endpoint https://op.example --key op1",

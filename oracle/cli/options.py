@@ -1,11 +1,11 @@
 """Options that several commands share, and how their text becomes values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import typer
 
-from oracle.errors import InputInvalid
+from oracle.errors import InputInvalid, did_you_mean
 from oracle.services import amounts
 from oracle.services.data.credits import parse_credits
 
@@ -68,6 +68,19 @@ def request_argument(text: str) -> Any:
 def credits_argument(text: str) -> Any:
     """Return an argument in credits, as points of accuracy."""
     return typer.Argument(parser=named("CREDITS", parse_credits), metavar="CREDITS", help=text)
+
+
+def choice(flag: str, known: Mapping[str, T]) -> Callable[[Any], T]:
+    """Return a parser of one of the known words; complaints say the closest one."""
+
+    def parse(text: str) -> T:
+        if text.lower() in known:
+            return known[text.lower()]
+        raise InputInvalid(
+            f"{text!r} is not known", hint=f"{did_you_mean(text, known)}one of {', '.join(known)}"
+        )
+
+    return named(flag, parse)
 
 
 def assignments(flag: str, values: list[str]) -> dict[str, str]:

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from oracle.cli.app import build
 
 WIDTH = 92  # columns of the help texts
@@ -44,9 +42,8 @@ typed password or `--password-file`; a key is never an argument. `HOME` is `--ho
 
 def render() -> str:
     """Return the reference as Markdown."""
-    root = typer.main.get_command(build())
     parts = [_HEAD]
-    for path, command in _walk(root, ("tallystick",)):
+    for path, command in _walk(build(), ("tallystick",)):
         title = " ".join(path)
         context = command.context_class(command, info_name=title, terminal_width=WIDTH)
         context.max_content_width = WIDTH

@@ -5,10 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from oracle.cli import options, output
+from oracle.cli import commands, options, output
 from oracle.cli.answers import answer_text
 from oracle.cli.session import Session, command
-from oracle.errors import InputInvalid
 from oracle.services import amounts, inference, models, outputs, requests, wallets
 from oracle.services.amounts import format_amount, format_ether, format_time
 from oracle.services.request_timeline import RequestInfo, State
@@ -19,10 +18,7 @@ Id = Annotated[RequestId, options.request_argument("Id of the request.")]
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(
-        no_args_is_help=True, rich_markup_mode=None, help="Requests and their answers."
-    )
-    app.add_typer(group, name="request")
+    group = commands.group(app, "request")
     some = "0x" + "ab" * 32
     command(
         group, "show",
@@ -74,19 +70,22 @@ def _list(
         str, typer.Option("--requester", metavar="WALLET", help="Whose; --key by default.")
     ] = "",
     state: Annotated[
-        str, typer.Option("--state", metavar="STATE", help="requested, delivered, settled, …")
-    ] = "",
+        State | None,
+        typer.Option(
+            "--state",
+            metavar="STATE",
+            parser=options.choice("--state", {s.name.lower(): s for s in State}),
+            help="requested, delivered, settled, …",
+        ),
+    ] = None,
 ) -> None:
     """List requests, oldest first."""
-    if state and state.upper() not in State.__members__:
-        known = ", ".join(s.name.lower() for s in State)
-        raise InputInvalid(f"{state!r} is not a state", hint=f"one of {known}")
     who = requester or session.settings.key
     found = requests.list_requests(
         session.context,
         model_id=models.select(session.context, model).model_id if model else None,
         requester=wallets.resolve(session.settings, who) if who else None,
-        state=State[state.upper()] if state else None,
+        state=state,
     )
     rows = [
         (

@@ -7,7 +7,7 @@ import typer
 
 from oracle import logs
 from oracle.agents.valuation import worker_process
-from oracle.cli import options, output
+from oracle.cli import commands, options, output
 from oracle.cli.session import Session, command
 from oracle.devnet.supervisor import Supervisor
 from oracle.errors import ConfigInvalid
@@ -21,12 +21,7 @@ from oracle.types import Amount
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        help="Compute what contributed data is worth; stake stands behind every number.",
-    )
-    app.add_typer(group, name="valuator")
+    group = commands.group(app, "valuator")
     command(group, "stake", spends=True, example="tallystick valuator stake 50 --key val")(_stake)
     command(group, "unstake", spends=True, example="tallystick valuator unstake 50 --key val")(
         _unstake

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from oracle.cli import options, output
+from oracle.cli import commands, options, output
 from oracle.cli.session import Session, command
 from oracle.errors import ConfigInvalid
 from oracle.services import amounts, wallets
@@ -21,10 +21,7 @@ Account = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(
-        no_args_is_help=True, rich_markup_mode=None, help="Keys, and the money behind them."
-    )
-    app.add_typer(group, name="wallet")
+    group = commands.group(app, "wallet")
     command(group, "new", example="tallystick wallet new alice --password-file alice.pw")(_new)
     command(group, "list", example="tallystick wallet list")(_list)
     command(group, "show", key=True, example="tallystick wallet show alice")(_show)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from oracle.errors import InputInvalid
+from oracle.errors import InputInvalid, did_you_mean
 from oracle.protocol.border import STRICT
 from oracle.types import ZERO32, Bytes32
 
@@ -145,7 +145,9 @@ def pack_named(specs: Iterable[ParameterSpec], values: Mapping[str, float]) -> B
     if unknown := sorted(values.keys() - by_name.keys()):
         raise InputInvalid(
             f"unknown parameter {', '.join(unknown)}",
-            hint="known: " + (", ".join(by_name) or "none, this model takes no parameters"),
+            hint=did_you_mean(unknown[0], by_name)
+            + "known: "
+            + (", ".join(by_name) or "none, this model takes no parameters"),
         )
     if not values:
         return ZERO32

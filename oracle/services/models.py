@@ -11,7 +11,7 @@ from oracle.chain.events import (
     VersionPublished,
 )
 from oracle.chain.wallet import Wallet
-from oracle.errors import NotFound
+from oracle.errors import NotFound, did_you_mean
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import MAX_BYTES, Manifest
 from oracle.services.event_history import topic
@@ -250,18 +250,20 @@ def collect(context: Context, wallet: Wallet, model_id: int) -> Collected:
 
 
 def _by_name(context: Context, name: str) -> int:
-    ids = [
-        h.event.model_id
+    registered = [
+        h.event
         for h in context.history.read(context.registry.address, (ModelRegistered,))
-        if isinstance(h.event, ModelRegistered) and h.event.name == name
+        if isinstance(h.event, ModelRegistered)
     ]
+    ids = [event.model_id for event in registered if event.name == name]
     if len(ids) == 1:
         return ids[0]
     if ids:
         listed = ", ".join(map(str, ids))
         raise NotFound(f"{len(ids)} models are called {name!r}", hint=f"say which id: {listed}")
     raise NotFound(
-        f"there is no model called {name!r}", hint=_known(context.registry.model_count())
+        f"there is no model called {name!r}",
+        hint=did_you_mean(name, (event.name for event in registered)) + _known(len(registered)),
     )
 
 

@@ -12,7 +12,7 @@ from oracle.chain.rpc import RpcError, quantity
 from oracle.chain.transactions import Receipt, parse_receipt
 from oracle.chain.wallet import Wallet
 from oracle.config import Settings
-from oracle.errors import InputInvalid, NotFound, PermanentError, Unavailable
+from oracle.errors import InputInvalid, NotFound, PermanentError, Unavailable, did_you_mean
 from oracle.protocol import eip712
 from oracle.services import amounts
 from oracle.types import Address, Amount, Timestamp, Wei
@@ -72,8 +72,11 @@ def find(settings: Settings, name: str) -> WalletInfo:
     """
     path = settings.keystore(name)
     if not path.exists():
-        known = ", ".join(info.name for info in list_wallets(settings)) or "none yet"
-        raise NotFound(f"there is no wallet {name}", hint=f"wallets here: {known}")
+        known = [info.name for info in list_wallets(settings)]
+        raise NotFound(
+            f"there is no wallet {name}",
+            hint=did_you_mean(name, known) + f"wallets here: {', '.join(known) or 'none yet'}",
+        )
     return WalletInfo(path.stem, keystore.address_of(path), path)
 
 

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 
 from oracle.cli import main, output, reference
 from oracle.cli.app import build
 from oracle.errors import DigestMismatch
 from oracle.types import Amount, Policy
 
-ROOT = typer.main.get_command(build())
+ROOT = build()
 
 
 def commands(command=ROOT, path=()):

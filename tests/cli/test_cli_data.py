@@ -5,7 +5,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-import typer
 
 from oracle.cli import main
 from oracle.cli.app import build
@@ -115,7 +114,7 @@ SHOWN = [line for line in PAGE.read_text().splitlines() if line.startswith("tall
 
 @pytest.mark.parametrize("line", SHOWN)
 def test_page__commands_of_the_docs__parse(line):
-    command, words = typer.main.get_command(build()), shlex.split(line)[1:]
+    command, words = build(), shlex.split(line)[1:]
     while getattr(command, "commands", None):
         command, words = command.commands[words[0]], words[1:]
     assert not command.make_context("tallystick", words).args
