@@ -1,5 +1,5 @@
 # The two commands: `make demo` and `make test`. Everything they need is made first (scripts/setup.sh).
-.PHONY: demo test contracts-test python-test lint bench clean
+.PHONY: demo test contracts-test python-test lint docs bench clean
 bin := .venv/bin
 # pip and Brownie keep things there
 export HOME ?= $(CURDIR)/build/home
@@ -17,6 +17,7 @@ lint:
 	$(bin)/ruff format --check .
 	$(bin)/mypy
 	$(bin)/python scripts/compile.py --check
+	$(bin)/python scripts/docs.py --check
 
 # Files go to two processes in the order of their names: a file's fixtures are made once, and the
 # slow ones do not come last
@@ -30,6 +31,11 @@ contracts-test:
 
 python-test:
 	$(bin)/python -m pytest -p no:pytest-brownie --dist loadfile $(parallel) --ignore tests/contracts
+
+docs: ## the documentation as a site, in build/docs
+	@scripts/setup.sh dev
+	@NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict --quiet
+	@echo "build/docs/index.html"
 
 bench:
 	@scripts/setup.sh dev

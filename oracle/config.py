@@ -27,28 +27,55 @@ class Settings:
     """
 
     home: Path
+    """`~/.tallystick` by default: the folder of keys, `network.json` and the operators' folders."""
     rpc_url: str = "http://127.0.0.1:8545"
+    """The chain's JSON-RPC. The path may hold a secret, so the URL is never logged."""
     ipfs_api: str = "http://127.0.0.1:5001"
+    """Kubo's RPC. `user:password@` and a path prefix are understood."""
     redis_url: str = "redis://127.0.0.1:6379/0"
-    store_url: str = ""  # "" = SQLite in the operator's folder (or in home)
-    operator: str = ""  # name of the operator this process belongs to; prefixes its queues
-    key: str = ""  # name of a keystore in home/keys, or a path to one
-    password_file: str = ""  # file that holds the keystore's password
-    operator_address: str = ""  # "" = the one that the keystore names; the watcher has no key
-    finality_depth: int = 0  # blocks below the head that count as final; 0 on Anvil
-    poll_interval: float = 0.25  # seconds between two looks at the chain
-    requeue_after: float = 60.0  # seconds without progress until a job is put on the queue again
-    max_claims: int = 32  # an operator with so many requests to answer claims no others'
-    cache_bytes: int = 20 * 2**30  # bound of the weight cache on disk
-    trace_bytes: int = 2 * 2**30  # bound of the traces on disk that disputes may ask for
-    listen: str = ""  # host:port where the responder serves traces; "" = on chain alone
-    audit_share: float = 0.02  # of deliveries that are re-executed by another operator; 0 = none
-    fault: str = ""  # faults on purpose, for demonstrations (worker/faults.py); "" = none
-    ipfs_timeout: float = 30.0  # seconds until an unresolved CID gives up
-    metrics_port: int = 0  # of the watcher on loopback, the submitter has the next; 0 = none
+    """The queue: the URL of any broker that Celery speaks."""
+    store_url: str = ""
+    """`postgresql://user@host/database`, one database per operator. Empty: SQLite in the
+    operator's folder, or in the home folder without an operator."""
+    operator: str = ""
+    """The operator that a process belongs to: prefix of its queues, name of its folder."""
+    key: str = ""
+    """A keystore's name in `HOME/keys`, or a path to a keystore file."""
+    password_file: str = ""
+    """A file that holds the keystore's password, mode 0600."""
+    operator_address: str = ""
+    """The operator's address, for the watcher, which has no key. Empty: the keystore's."""
+    finality_depth: int = 0
+    """Blocks below the head that count as final. 0 is for Anvil alone."""
+    poll_interval: float = 0.25
+    """Seconds between two looks at the chain."""
+    requeue_after: float = 60.0
+    """Seconds without progress until a job is put on the queue again. The time doubles."""
+    max_claims: int = 32
+    """An operator with so many requests to answer claims no further ones."""
+    cache_bytes: int = 20 * 2**30
+    """Bound of the weight cache on disk."""
+    trace_bytes: int = 2 * 2**30
+    """Bound of the traces that the responder keeps on disk."""
+    listen: str = ""
+    """`host:port` where the responder serves traces. Empty: the registered endpoint when it is on
+    loopback, else demands are answered on chain alone."""
+    audit_share: float = 0.02
+    """Share of a model's exact deliveries that another operator executes again; 0 is none."""
+    fault: str = ""
+    """Deliberate faults for demonstrations, separated by commas: `output-byte`, `withhold`,
+    `false-value`. They cost stake."""
+    ipfs_timeout: float = 30.0
+    """Seconds until the search for a CID gives up."""
+    metrics_port: int = 0
+    """Port on 127.0.0.1 where the watcher serves Prometheus metrics; the submitter has the next
+    port. 0 is none."""
     log_level: str = "info"
-    log_format: str = "console"  # console | json
+    """`debug`, `info`, `warning` or `error`."""
+    log_format: str = "console"
+    """`console`, or `json`: one object a line, with `operator`, `role`, `request_id`."""
     contracts: Contracts | None = None
+    """The deployment's addresses, from `network.json`."""
 
     @classmethod
     def load(cls, environ: Mapping[str, str], home: Path | None = None) -> "Settings":

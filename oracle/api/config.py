@@ -7,11 +7,19 @@ from dataclasses import dataclass
 class ApiConfig:
     """Bounds of the REST gateway."""
 
-    max_body: int = 8 * 2**20  # bytes; an input has 1 MiB, and JSON takes several times that
-    body_timeout: float = 20.0  # seconds between two parts of a body
-    answer_timeout: float = 60.0  # seconds that a client waits for its answer
-    per_second: float = 200.0  # requests from one address; 0 = unlimited
+    max_body: int = 8 * 2**20
+    """Bytes of a body, counted while it streams. An input has 1 MiB; JSON takes several times that."""
+    body_timeout: float = 20.0
+    """Seconds between two parts of a body."""
+    answer_timeout: float = 60.0
+    """Seconds that a client waits for its answer."""
+    per_second: float = 200.0
+    """Requests from one address; 0 is unlimited."""
     burst: float = 400.0
-    cors_origins: tuple[str, ...] = ()  # pages of others that may ask; none
-    relay: bool = True  # pass on what a wallet signed, and pay its gas
-    relays_per_minute: int = 30  # for one address
+    """Requests from one address in one moment."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins of other pages that may ask; none by default."""
+    relay: bool = True
+    """Whether requests that a wallet signed are sent, with the gateway's gas."""
+    relays_per_minute: int = 30
+    """Relayed requests from one address."""
