@@ -26,6 +26,7 @@ INTERFACES = ROOT / "contracts" / "interfaces"
 SETTINGS = DOCS / "settings.md"
 # Documents of the root, by their page on the site
 ROOT_PAGES = {
+    "README.md": "first-answer.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
@@ -177,9 +178,11 @@ def _natspec(node: dict[str, Any]) -> dict[str, Any]:
     """Return a definition's tags: text of notice, dev and title; lists of param and return."""
     documentation = node.get("documentation") or {}
     text = re.sub(r"^ *\* ?", "", documentation.get("text", ""), flags=re.MULTILINE)
+    text = text.strip() if text.strip()[:1] == "@" else f"@notice {text.strip()}"
     found: dict[str, Any] = {}
-    for tag, body in re.findall(r"@(\w+)\s(.*?)(?=\n\s*@|\Z)", "@notice " + text.strip(), re.S):
-        words = " ".join(body.split()).replace("|", "\\|")
+    for tag, body in re.findall(r"@(\w+)\s(.*?)(?=\n\s*@|\Z)", text, re.DOTALL):
+        diagram = "```" in body
+        words = body.strip() if diagram else " ".join(body.split()).replace("|", "\\|")
         if tag == "param":
             name, _, rest = words.partition(" ")
             found.setdefault(tag, []).append((name, rest))
@@ -237,11 +240,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         for path in sorted(INTERFACES.glob("*.sol"))
     ]
     for section in config.nav or []:
-        if "Decisions" in section:
-            section["Decisions"] = decisions
-        for item in section.get("Reference", []):
-            if "Contracts" in item:
-                item["Contracts"] = contracts
+        for item in (*section.get("Reference", []), *section.get("Project", [])):
+            for name, pages in (("Contracts", contracts), ("Decisions", decisions)):
+                if name in item:
+                    item[name] = pages
     return config
 
 
@@ -251,19 +253,27 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         **contract_pages(),
         "reference/rest-routes.md": rest_page(),
         "reference/python.md": python_page(),
-        **{page: (ROOT / name).read_text() for name, page in ROOT_PAGES.items()},
+        **{page: _of_the_root(name) for name, page in ROOT_PAGES.items()},
     }
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
     return files
 
 
+def _of_the_root(name: str) -> str:
+    """Return a document's text for the site: of the README what the start page does not say."""
+    text = (ROOT / name).read_text().replace("](docs/", "](")
+    if name != "README.md":
+        return text
+    begin, end = text.index("## Two commands"), text.index("## Where to go")
+    return f"# Two commands, and a first answer\n\n{text[begin:end]}"
+
+
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let links between docs/ and the repository's root lead to pages of the site."""
-    if page.file.src_uri in ROOT_PAGES.values():
-        markdown = markdown.replace("](docs/", "](")
+    """Let links to documents in the repository's root lead to pages of the site."""
+    up = "../" * page.file.src_uri.count("/")
     for name, target in ROOT_PAGES.items():
-        markdown = re.sub(rf"\]\((?:\.\./)*{name}(#[^)]*)?\)", rf"]({target}\1)", markdown)
+        markdown = re.sub(rf"\]\((?:\.\./)*{name}(#[^)]*)?\)", rf"]({up}{target}\1)", markdown)
     return markdown
 
 

@@ -8,7 +8,8 @@ class ApiConfig:
     """Bounds of the REST gateway."""
 
     max_body: int = 8 * 2**20
-    """Bytes of a body, counted while it streams. An input has 1 MiB; JSON takes several times that."""
+    """Bytes of a body, counted while it streams. An input has 1 MiB, and JSON takes
+    several times that."""
     body_timeout: float = 20.0
     """Seconds between two parts of a body."""
     answer_timeout: float = 60.0

@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ def test_console__transcript_of_the_docs__is_what_happens(tmp_path: Path) -> Non
     environment = os.environ | {"TERM": "dumb", "PYTHONUNBUFFERED": "1"}  # plain lines, in order
     with script.open() as stdin:
         done = subprocess.run(
-            [sys.executable, str(ROOT / "scripts/brownie"), "console"],
+            [str(ROOT / ".venv/bin/brownie"), "console"],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,13 +1,10 @@
 """Data from files to fees, with commands alone."""
 
 import json
-import shlex
-from pathlib import Path
 
 import pytest
 
 from oracle.cli import main
-from oracle.cli.app import build
 from oracle.services import publishing, wallets
 from oracle.services.publishing import Offer
 from oracle.types import Amount
@@ -106,18 +103,6 @@ def value(market, round_id, folder):
     wallets.fund(market.context, market.wallet("owner").address, Amount(50 * DOLLAR))
     world = type("World", (), {"context": market.context, "owner": market.wallet("owner")})
     Data(world, folder).value(round_id, market.wallet("owner"))
-
-
-PAGE = Path(__file__).parents[2] / "docs" / "data-credits.md"
-SHOWN = [line for line in PAGE.read_text().splitlines() if line.startswith("tallystick ")]
-
-
-@pytest.mark.parametrize("line", SHOWN)
-def test_page__commands_of_the_docs__parse(line):
-    command, words = build(), shlex.split(line)[1:]
-    while getattr(command, "commands", None):
-        command, words = command.commands[words[0]], words[1:]
-    assert not command.make_context("tallystick", words).args
 
 
 # ── Refusals ────────────────────────────────────────────────────────────────────────────────────

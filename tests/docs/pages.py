@@ -1,4 +1,4 @@
-"""The documents that people read, and their prose: without code, tables, headings and links' targets."""
+"""The documents that people read, and their prose: without code, tables and headings."""
 
 import re
 from pathlib import Path

@@ -1,0 +1,100 @@
+"""What the documents name exists: settings, links, paths, commands; the site builds strictly."""
+
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import typer
+
+from oracle.cli.app import build
+from oracle.config import Settings
+from tests.docs.pages import GENERATED, ROOT, WRITTEN, name
+
+DOCUMENTS = sorted([*WRITTEN, *GENERATED])
+FOLDERS = re.compile(
+    r"(benchmarks|contracts|deploy|docs|examples|oracle|scripts|tallystick|tests|worker)/"
+)
+# What a recipe adds, what stands for any name, and names of schemas
+STANDS_FOR = re.compile(r"[Tt]hing|[A-Z]{4,}|/\d$")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_document__links__lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text())
+    missing = [link for link in links if not (document.parent / link).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("document", WRITTEN, ids=name)
+def test_document__paths__exist(document: Path) -> None:
+    spans = re.findall(r"`([\w./*<>-]+)`", document.read_text())
+    paths = [span for span in spans if FOLDERS.match(span)]
+    missing = [p for p in paths if not STANDS_FOR.search(p) and not any(ROOT.glob(p.rstrip("/")))]
+    assert missing == []
+
+
+@pytest.mark.parametrize("document", WRITTEN, ids=name)
+def test_document__settings__exist(document: Path) -> None:
+    known = {f"TALLYSTICK_{field.name.upper()}" for field in fields(Settings)}
+    assert set(re.findall(r"TALLYSTICK_[A-Z_]*[A-Z]", document.read_text())) <= known
+
+
+def test_settings__every_one__is_documented_and_current() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "docs.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    documented = set(re.findall(r"`(TALLYSTICK_\w+)`", (ROOT / "docs/settings.md").read_text()))
+    assert len(documented) > 20
+    assert documented >= {
+        f"TALLYSTICK_{f.name.upper()}" for f in fields(Settings) if f.name != "contracts"
+    }
+
+
+def test_operator_env__example__is_accepted(tmp_path: Path) -> None:
+    lines = (ROOT / "deploy" / "operator.env").read_text().splitlines()
+    environ = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    settings = Settings.load(environ, tmp_path)
+    assert settings.finality_depth == 64
+    assert settings.log_format == "json"
+
+
+def commands() -> list[str]:
+    """Return every line of a shell block that is a whole call of the command `tallystick`."""
+    found = []
+    for document in WRITTEN:
+        for block in re.findall(r"^```sh\n(.*?)^```", document.read_text(), re.M | re.S):
+            lines = (line.partition("  #")[0].strip() for line in block.splitlines())
+            found += [line for line in lines if line.startswith("tallystick ") and "$(" not in line]
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("line", commands())
+def test_document__commands__parse(line: str) -> None:
+    command, words = typer.main.get_command(build()), shlex.split(line.partition(" || ")[0])[1:]
+    while children := getattr(command, "commands", None):
+        command, words = children[words[0]], words[1:]
+    assert not command.make_context("tallystick", words).args
+
+
+@pytest.mark.timeout(180)
+def test_site__strict_build__has_no_warning(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    market = (tmp_path / "site/reference/contracts/IInferenceMarket.html").read_text()
+    assert "Escrows the version's fee" in market
+    assert "/v2/models/{name}/infer" in (tmp_path / "site/reference/rest-routes.html").read_text()
+    assert 'id="oracle.protocol.manifest"' in (tmp_path / "site/reference/python.html").read_text()

@@ -1,0 +1,38 @@
+"""The README's walk and the tutorial, as they stand, one after the other on one network."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import ROOT
+
+
+def shell(page: str) -> str:
+    """Return all shell blocks of a page, in order."""
+    blocks: list[str] = re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
+    return "\n".join(block for block in blocks if "make " not in block)
+
+
+@pytest.mark.real
+@pytest.mark.timeout(420)
+def test_readme_and_tutorial__as_they_stand__work(tmp_path: Path) -> None:
+    walk = shell("README.md") + shell("docs/tutorial.md")
+    (tmp_path / "build").mkdir()
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("TALLYSTICK_")}
+    script = f"set -euxo pipefail\ntrap 'tallystick down' EXIT\n{walk}"
+    done = subprocess.run(
+        ["bash", "-c", script.replace("build/", f"{tmp_path}/build/")],
+        cwd=ROOT,
+        env={**kept, "TALLYSTICK_HOME": str(tmp_path / "home")},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "answered and paid" in done.stdout
+    assert "(as on chain)" in done.stdout
