@@ -31,7 +31,7 @@ def test_documentation__python_example__runs(monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_documentation__types_and_kinds__are_those_of_the_code(words: str) -> None:
-    assert words in TEXT
+    assert words in re.sub(r",\n +", ",", TEXT)  # long types are broken after commas
 
 
 def test_documentation__vectors__are_all_listed() -> None:
