@@ -8,7 +8,6 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-import typer
 
 from oracle.cli.app import build
 from oracle.config import Settings
@@ -78,7 +77,7 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("line", commands())
 def test_document__commands__parse(line: str) -> None:
-    command, words = typer.main.get_command(build()), shlex.split(line.partition(" || ")[0])[1:]
+    command, words = build(), shlex.split(line.partition(" || ")[0])[1:]
     while children := getattr(command, "commands", None):
         command, words = children[words[0]], words[1:]
     assert not command.make_context("tallystick", words).args
