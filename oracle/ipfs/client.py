@@ -1,30 +1,30 @@
 """The real client: publishes and fetches over the RPC of any Kubo, or of the embedded node.
 
 Trusts the node with nothing: the SHA-256 and the UnixFS CID are computed here from the bytes
-that pass by, and an answer that differs is refused. Short calls go through ipfshttpclient
-(`control.py`); transfers are streamed (`wire.py`, `upload.py`, `transfer.py`) in a few
-megabytes of memory.
+that pass by, and an answer that differs is refused. Calls go through ipfshttpclient (`kubo.py`);
+transfers are streamed (`upload.py`, `download.py`) in a few megabytes of memory.
 """
 
 import hashlib
-import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
 
-from oracle.errors import DigestMismatch, InputInvalid, Unavailable
-from oracle.ipfs import car, transfer, upload
-from oracle.ipfs.control import Control
+from oracle.errors import DigestMismatch, InputInvalid, TallystickError, Unavailable
+from oracle.ipfs.download import Download, is_there
 from oracle.ipfs.endpoint import Endpoint
-from oracle.ipfs.multipart import frame
-from oracle.ipfs.port import MAX_BLOCK, CidUnresolved, Progress, Published
-from oracle.ipfs.unixfs import Layout, file_cid
-from oracle.ipfs.wire import Call, Stalled
+from oracle.ipfs.port import MAX_BLOCK, CidUnresolved, Progress, Published, Stalled
+from oracle.ipfs.unixfs import file_cid
+from oracle.ipfs.upload import FileUpload
 from oracle.protocol.cid import Codec, parse
 from oracle.types import Bytes32, Cid
+
+if TYPE_CHECKING:
+    from oracle.ipfs.kubo import Answer, Kubo
 
 T = TypeVar("T")
 # Everything that the CID depends on is said, so that a node's own settings do not matter (Kubo
@@ -64,30 +64,27 @@ class IpfsClient:
         self._attempts = attempts
         self._backoff = backoff
 
+    @cached_property
+    def _kubo(self) -> "Kubo":
+        from oracle.ipfs.kubo import Kubo  # noqa: PLC0415 (imports ipfshttpclient: 0.3 s)
+
+        return Kubo(self._endpoint, self._timeout)
+
     def publish_file(self, path: Path, progress: Progress | None = None) -> Published:
         """Publish and pin a file (see `port.Ipfs`)."""
 
         def attempt() -> Published:
-            mark = frame(secrets.token_hex(16))
-            size = upload.file_size(path)
-            blocks = size > MAX_BLOCK and self._is_embedded()
-            command, options = ("dag/import", _IMPORT) if blocks else ("add", _ADD)
-            content = car.length(size, Layout()) if blocks else size
-            length = len(mark.head) + content + len(mark.tail)
-            with Call(
-                self._endpoint, command, options, self._timeout, (mark.content_type, length)
-            ) as call:
-                call.send(mark.head)
-                sending = upload.send_blocks if blocks else upload.send_file
-                published = sending(path, size, call.send, progress)
-                call.send(mark.tail)
-                if not blocks:
-                    self._agree(call, published.cid)
-                    return published
-                call.lines()
+            upload = FileUpload(path, progress)
+            upload.as_blocks = upload.size > MAX_BLOCK and self._is_embedded()
+            if not upload.as_blocks:
+                with self._kubo.post("add", _ADD, upload) as answer:
+                    self._agree([item.get("Hash") for item in answer.lines()], upload.published)
+                return upload.published
+            with self._kubo.post("dag/import", _IMPORT, upload) as answer:
+                answer.lines()
             with self._kept():
-                Control(self._endpoint, self._timeout).pin(published.cid)
-            return published
+                self._kubo.ask(lambda client: client.pin.add(upload.published.cid))
+            return upload.published
 
         return self._retrying(attempt)
 
@@ -103,12 +100,8 @@ class IpfsClient:
         )
 
         def attempt() -> Published:
-            mark = frame(secrets.token_hex(16))
-            body = mark.head + data + mark.tail
-            kind = (mark.content_type, len(body))
-            with Call(self._endpoint, "add", _ADD, self._timeout, kind) as call:
-                call.send(body)
-                self._agree(call, published.cid)
+            named = self._kubo.ask(lambda client: client.add_bytes(data, opts=_ADD))
+            self._agree([named], published)
             return published
 
         return self._retrying(attempt)
@@ -118,11 +111,11 @@ class IpfsClient:
     ) -> None:
         """Put verified bytes at `target`, going on where an earlier try stopped."""
         parse(cid)
-        if transfer.is_there(target, sha256, size):
+        if is_there(target, sha256, size):
             if progress:
                 progress(size, size)
             return
-        with transfer.Download(target, sha256, size, progress) as download:
+        with Download(target, sha256, size, progress) as download:
 
             def attempt() -> None:
                 if download.done == size > 0:
@@ -132,10 +125,9 @@ class IpfsClient:
                 options = {"arg": cid, "offset": str(start), "length": str(length)}
                 if not download.again:  # we check: an embedded node need not (no other knows this)
                     options["hash-on-read"] = "false"
-                with Call(self._endpoint, "cat", options, self._timeout) as call:
-                    with self._resolving(cid):
-                        download.expect(call.start())
-                    download.take(call.read_into)
+                with self._cat(options) as answer:
+                    download.expect(answer.size)
+                    download.take(answer.read_into)
 
             def once_more() -> bool:
                 with suppress(Stalled):
@@ -154,10 +146,8 @@ class IpfsClient:
 
         def attempt() -> bytes:
             options = {"arg": cid, "length": str(max_bytes + 1)}
-            with Call(self._endpoint, "cat", options, self._timeout) as call:
-                with self._resolving(cid):
-                    call.start()
-                data = call.text(max_bytes)
+            with self._cat(options) as answer:
+                data = answer.read(max_bytes)
             if len(data) > max_bytes:
                 raise InputInvalid(
                     f"{cid} has more than the {max_bytes} bytes that are allowed here"
@@ -177,26 +167,39 @@ class IpfsClient:
         """Keep the bytes of `cid` on the node (see `port.Ipfs`)."""
         parse(cid)
         with self._resolving(cid):
-            self._retrying(lambda: Control(self._endpoint, self._timeout).pin(cid))
+            self._retrying(lambda: self._kubo.ask(lambda client: client.pin.add(cid)))
 
     def unpin(self, cid: Cid) -> None:
         """Let the node forget `cid` (see `port.Ipfs`)."""
         parse(cid)
-        self._retrying(lambda: Control(self._endpoint, self._timeout).unpin(cid))
+        try:
+            self._retrying(lambda: self._kubo.ask(lambda client: client.pin.rm(cid)))
+        except TallystickError as error:
+            if "not pinned" not in str(error):
+                raise
 
     def version(self) -> str:
         """Return what answers, such as `kubo/0.22.0` (see `port.Ipfs`). Tries once."""
-        return Control(self._endpoint, self._timeout).version()
+        version = self._kubo.ask(lambda client: str(client.version()["Version"]))
+        agent = self._kubo.ask(lambda client: str(client.id().get("AgentVersion") or ""))
+        return agent or f"kubo/{version}"
 
     def _is_embedded(self) -> bool:
         """Tell whether this says that it is an embedded node, which can leave hashing to us."""
         try:
-            with Call(self._endpoint, "version", {}, self._timeout) as call:
-                return call.lines()[0].get("System") == "embedded"
+            return bool(self._kubo.ask(lambda client: client.version()["System"]) == "embedded")
         except Stalled:
             raise  # `add` would only wait once more
-        except (Unavailable, LookupError):
+        except Unavailable:
             return False  # `add` will tell what is wrong
+
+    @contextmanager
+    def _cat(self, options: dict[str, str]) -> Iterator["Answer"]:
+        """Ask for the bytes of a file; silence before an answer means that nobody has them."""
+        with ExitStack() as stack:
+            with self._resolving(options["arg"]):
+                answer = stack.enter_context(self._kubo.post("cat", options))
+            yield answer
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
@@ -206,19 +209,19 @@ class IpfsClient:
         except CidUnresolved as error:
             raise Unavailable(f"the node lost what it was sent: {error}") from error
 
-    def _agree(self, call: Call, cid: Cid) -> None:
-        """Read the answer to `add` and compare it with the CID computed here."""
-        answers = [str(item["Hash"]) for item in call.lines() if "Hash" in item]
-        if not answers:
+    def _agree(self, named: list[object], published: Published) -> None:
+        """Compare what a node answered to `add` with the CID computed here."""
+        names = [name for name in named if name is not None]
+        if not names:
             raise Unavailable(f"{self._endpoint.shown} answered `add` without a CID")
-        if answers[-1] != cid:
+        if names[-1] != published.cid:
             raise DigestMismatch(
-                f"{self._endpoint.shown} names {answers[-1][:100]!r} what is {cid}",
+                f"{self._endpoint.shown} names {str(names[-1])[:100]!r} what is {published.cid}",
                 hint="is it an IPFS node that lays files out as Kubo does?",
             )
 
     @contextmanager
-    def _resolving(self, cid: Cid) -> Iterator[None]:
+    def _resolving(self, cid: str) -> Iterator[None]:
         """Silence, where an answer should begin, means that nobody has the bytes."""
         try:
             yield

@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
 from oracle.errors import ConfigInvalid
@@ -43,3 +44,12 @@ class Endpoint:
     def shown(self) -> str:
         """The URL without its password."""
         return f"{self.scheme}://{self.host}:{self.port}{self.prefix}"
+
+    @property
+    def multiaddr(self) -> str:
+        """The address in the form that ipfshttpclient wants."""
+        try:
+            kind = f"ip{ip_address(self.host).version}"
+        except ValueError:
+            kind = "dns"
+        return f"/{kind}/{self.host}/tcp/{self.port}/{self.scheme}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from oracle.errors import TransientError
+from oracle.errors import TransientError, Unavailable
 from oracle.types import Bytes32, Cid
 
 Progress = Callable[[int, int], None]  # (bytes done, bytes in total)
@@ -21,6 +21,14 @@ class CidUnresolved(TransientError):
     """Nobody who could be asked has the bytes of a CID (in time); someone may have them later."""
 
     exit_code = 66  # EX_NOINPUT
+
+
+class Stalled(Unavailable):
+    """The node is silent, or so slow that it might as well be."""
+
+
+class Interrupted(Unavailable):
+    """The connection broke or ended before everything was said."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -327,6 +327,7 @@ def test_fetch_file__answer_of_any_form__arrives(script: Script, tmp_path: Path)
             "offset": "0",
             "length": "300001",
             "hash-on-read": "false",
+            "stream-channels": "true",  # of the library, with every call
         }
     assert (tmp_path / "out").read_bytes() == DATA
 

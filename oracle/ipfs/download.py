@@ -19,8 +19,7 @@ from io import FileIO
 from pathlib import Path
 
 from oracle.errors import DigestMismatch
-from oracle.ipfs.port import MAX_BLOCK, Progress
-from oracle.ipfs.wire import Interrupted
+from oracle.ipfs.port import MAX_BLOCK, Interrupted, Progress
 from oracle.types import Bytes32
 
 DEPTH = 8  # pieces in memory
