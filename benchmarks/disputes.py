@@ -25,11 +25,11 @@ from oracle.chain.wallet import Receipt as Mined
 from oracle.chain.wallet import Wallet
 from oracle.exact import game as decisions
 from oracle.exact import proofs
-from oracle.exact.builder import Builder, Ref
+from oracle.exact.builder import ProgramBuilder, Ref
 from oracle.exact.commitments import Committed
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import DType, Spec, channels
-from oracle.exact.partial_tensor import Disputed, Node, Pieces
+from oracle.exact.partial_tensor import DisputedTensors, PartialTensor, TreeNode
 from oracle.exact.program import Program
 from oracle.exact.reference import evaluate, execute
 from oracle.exact.tensors import depth_of, keccak
@@ -59,7 +59,7 @@ class Encoder:
     """Builds the encoder and remembers which operators the games are about."""
 
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(11))
-    builder: Builder = field(default_factory=Builder)
+    builder: ProgramBuilder = field(default_factory=ProgramBuilder)
     places: dict[str, int] = field(default_factory=dict)
 
     def build(self) -> tuple[Program, Constants]:
@@ -223,7 +223,7 @@ class Play:
         trace = decisions.answer_trace(self.liar)
         posted = game.commit_trace(self.answer, trace.preamble, trace.graph_root, trace.leaves)
         yield "commitTrace", operator.send(posted)
-        known: dict[int, Pieces] = {}
+        known: dict[int, PartialTensor] = {}
         root = self.liar.output_root
         while True:
             match decisions.next_move(self.honest, root, trace.leaves, known):
@@ -231,20 +231,20 @@ class Play:
                     demand = game.demand_node(self.answer, op, node.level, node.index)
                     yield "demandNode", me.send(demand)
                     yield self._shown(op, node, known)
-                case decisions.Prove(op, row, col):
-                    view = Disputed(self.honest, trace.leaves, root, known)
+                case decisions.ProveElement(op, row, col):
+                    view = DisputedTensors(self.honest, trace.leaves, root, known)
                     step = proofs.step(self.constants, view, op, row, col)
                     yield "prove", me.send(game.prove(self.answer, step, receipt=NO_RECEIPT))
                     return
                 case move:
                     raise AssertionError(move)
 
-    def _shown(self, op: int, node: Node, known: dict[int, Pieces]) -> tuple[str, Mined]:
+    def _shown(self, op: int, node: TreeNode, known: dict[int, PartialTensor]) -> tuple[str, Mined]:
         game, operator = self.network.game, self.network.operator
         challenger, program = self.network.challenger.address, self.honest.program
-        pieces = known.setdefault(op, Pieces(program.spec_of(program.id_of(op))))
+        pieces = known.setdefault(op, PartialTensor(program.spec_of(program.id_of(op))))
         shown = decisions.answer_node(self.liar, op, node)
-        if isinstance(shown, decisions.Nodes):
+        if isinstance(shown, decisions.OpenNodeArguments):
             arguments = (challenger, shown.tensor, shown.nodes, shown.path)
             pieces.add_nodes(node, shown.nodes)
             return "openNode", operator.send(game.open_node(self.answer, *arguments))

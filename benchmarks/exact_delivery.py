@@ -16,7 +16,7 @@ import numpy as np
 
 from oracle.exact import files
 from oracle.exact.quantisation import quantise
-from oracle.exact.tensors import Tree
+from oracle.exact.tensors import TensorTree
 from oracle.protocol import tensor
 
 ROUNDS = 60
@@ -69,7 +69,7 @@ def _measure(compiled: Any, inputs: list[Any]) -> dict[str, float]:
 
     def disputable(output: Any) -> None:
         files.input_root(records)
-        answer = files.record(last, Tree.of(output, program.output.dtype))
+        answer = files.record(last, TensorTree.of(output, program.output.dtype))
         files.output_root(answer)
         tensor.digest(answer)  # its CID
 

@@ -20,8 +20,8 @@ from oracle.chain.events import Delivered, Requested
 from oracle.chain.logs import decode, topic_of
 from oracle.chain.logs import parse as parse_log
 from oracle.chain.rpc import quantity
-from oracle.devnet.network import Devnet, Plan, running
-from oracle.services import operators, publishing, quoting, wallets
+from oracle.devnet.network import Devnet, DevnetPlan, running
+from oracle.services import balances, operators, publishing, quoting
 from oracle.services.builders import Build
 from oracle.services.models import Selected
 from oracle.services.publishing import Offer
@@ -147,7 +147,7 @@ def _network() -> Iterator[tuple[Devnet, Order]]:
         home = Path(folder)
         with (
             Build("examples.digits.build", home / "digits") as build,
-            running(Plan(home / "net", operators=("alpha",)), os.environ) as devnet,
+            running(DevnetPlan(home / "net", operators=("alpha",)), os.environ) as devnet,
         ):
             model = build.wait(lambda _done, _total: None)
             context, owner = devnet.context, devnet.wallet("owner")
@@ -155,7 +155,7 @@ def _network() -> Iterator[tuple[Devnet, Order]]:
             alpha = devnet.accounts["alpha"]
             operators.authorize(context, owner, published.model_id, alpha)
             requester = devnet.wallet("requester")
-            wallets.deposit(context, requester, Amount(1_000 * 10**6))
+            balances.deposit(context, requester, Amount(1_000 * 10**6))
             ask = Ask(
                 Selected(published.model_id, published.version),
                 IMAGE,

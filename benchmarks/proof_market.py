@@ -19,7 +19,7 @@ from oracle.chain.wallet import Wallet
 from oracle.exact.commitments import Committed
 from oracle.exact.program import Program
 from oracle.exact.receipt import receipt
-from oracle.exact.steps import Step
+from oracle.exact.steps import ProofStep
 from oracle.protocol.canonical import keccak
 from oracle.types import (
     NO_CLAIM,
@@ -65,7 +65,7 @@ class ProofMarket:
         self.operator.send(operators.stake(self.operator.address, Amount(800 * 10**6)))
         self.requester.send(self.market.deposit(self.requester.address, Amount(400 * 10**6)))
 
-    def convict(self, program: Program, committed: Committed, step: Step) -> dict[str, int]:
+    def convict(self, program: Program, committed: Committed, step: ProofStep) -> dict[str, int]:
         """Publish a program, deliver a false answer, challenge it and prove the fault.
 
         Returns:
@@ -125,7 +125,7 @@ class ProofMarket:
         delivery = Delivery(told.operator, told.delivered_at, Bytes32(told.output_root))
         return Answer(asked.request, delivery, record), asked.request_id
 
-    def _witness(self, request_id: RequestId, step: Step) -> Bytes32:
+    def _witness(self, request_id: RequestId, step: ProofStep) -> Bytes32:
         types = ["bytes32", "address", "bytes32", "uint256", "uint256", "uint256"]
         words = (request_id, self.challenger.address, SALT, step.op, step.row, step.col)
         return Bytes32(keccak(encode(types, words)))

@@ -16,13 +16,13 @@ import numpy as np
 from benchmarks.proof_market import ProofMarket
 from oracle.chain.anvil import Anvil
 from oracle.exact import proofs
-from oracle.exact.builder import Builder, Ref
+from oracle.exact.builder import ProgramBuilder, Ref
 from oracle.exact.commitments import Committed
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import Array, DType, Spec
 from oracle.exact.program import Program
 from oracle.exact.reference import execute
-from oracle.exact.tensors import Tree
+from oracle.exact.tensors import TensorTree
 
 I8, U8, I16, U16, I32, CHANNEL, NODE = DType
 OPERATORS = 150
@@ -41,7 +41,7 @@ class Lie:
     col: int
 
 
-class Sketch(Builder):
+class Sketch(ProgramBuilder):
     """A builder with random values; `around` puts an operator amid 150."""
 
     def __init__(self) -> None:
@@ -141,11 +141,11 @@ def lie(sketch: Callable[[Sketch], Ref]) -> Lie:
     program, constants = s.build(canonical=False)
     tensors = execute(program, constants, s.values).tensors
     tensor_id = program.id_of(wrong.number)
-    tree = Tree.of(tensors[tensor_id], wrong.spec.dtype)
+    tree = TensorTree.of(tensors[tensor_id], wrong.spec.dtype)
     stored = tree.stored.copy()
     row, col = wrong.spec.rows // 2, wrong.spec.cols // 2
     stored[row, col * wrong.spec.size] ^= 1
-    committed = Committed(program, tensors, {tensor_id: Tree(tree.spec, stored)})
+    committed = Committed(program, tensors, {tensor_id: TensorTree(tree.spec, stored)})
     return Lie(program, constants, committed, wrong.number, row, col)
 
 

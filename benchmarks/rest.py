@@ -36,7 +36,7 @@ import httpx
 
 from examples.minilm import build as minilm
 from oracle.chain.anvil import free_port
-from oracle.devnet.network import Devnet, Plan, running
+from oracle.devnet.network import Devnet, DevnetPlan, running
 from oracle.gateway import api_keys
 from oracle.gateway import gateway as gateways
 from oracle.protocol.manifest import Manifest
@@ -199,7 +199,7 @@ def raw_torch(manifest: Manifest, folder: Path, count: int) -> float:
 @contextmanager
 def network(folder: Path) -> Iterator[tuple[Devnet, str]]:
     """A network with MiniLM published, and an API key."""
-    plan = Plan(folder / "net", operators=("alpha",), rest=True)
+    plan = DevnetPlan(folder / "net", operators=("alpha",), rest=True)
     with running(plan, os.environ) as devnet:
         context, owner = devnet.context, devnet.wallet("owner")
         model = minilm.build(folder / "minilm")

@@ -65,7 +65,7 @@ class Finding(IntEnum):
     OUTPUT_UNAVAILABLE = 4
 
 
-class Fault(IntEnum):
+class VoterFault(IntEnum):
     """Why a voter of a committee loses stake (ICommittee.sol)."""
 
     SILENCE = 0
@@ -73,7 +73,7 @@ class Fault(IntEnum):
     MINORITY = 2
 
 
-class Part(IntEnum):
+class ValuationPart(IntEnum):
     """What of a valuation can be demanded on chain (IValuationGame.sol)."""
 
     ORDER = 0

@@ -20,13 +20,13 @@ from rich.console import Console
 from oracle.demo import answers, contributors, liars, opening
 from oracle.demo.report import Record
 from oracle.demo.screen import Screen
-from oracle.demo.stage import Stage
-from oracle.devnet.network import Devnet, Plan
+from oracle.demo.stage import DemoContext
+from oracle.devnet.network import Devnet, DevnetPlan
 from oracle.errors import TallystickError
 from oracle.services import requests
 from oracle.services.builders import Build
 from oracle.services.data import rounds
-from oracle.services.request_timeline import State
+from oracle.services.request_timeline import RequestState
 
 ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT = 1180, 760
@@ -67,12 +67,12 @@ def play(folder: Path, stack: ExitStack) -> Devnet:
     )
     sentences = stack.enter_context(Build("examples.minilm.build", models / "minilm"))
     screen = Screen(Console(stderr=True))
-    plan = Plan(
+    plan = DevnetPlan(
         folder / "home", faults=liars.FAULTS, game=liars.GAME, people=contributors.PEOPLE, rest=True
     )
     devnet = Devnet(plan, {"PATH": os.environ["PATH"]}, screen.tell)
     stack.callback(devnet.stop)
-    stage = Stage(devnet, Record(), screen, models)
+    stage = DemoContext(devnet, Record(), screen, models)
     devnet.start_servers()
     devnet.deploy()
     devnet.start_operators()
@@ -140,7 +140,7 @@ def photograph(browser: Browser, devnet: Devnet, scheme: str, target: Path) -> N
     names = {network.registry.name_of(i): i for i in (1, 2, 3)}
     exact, sentences = names["digits-exact"], names["all-MiniLM-L6-v2"]
     every = requests.list_requests(network)
-    told = next((r for r in every if r.state is State.CONVICTED), every[0])
+    told = next((r for r in every if r.state is RequestState.CONVICTED), every[0])
     verified = ("#verify-button", "#verify-result.good")
     asked = ("#ask-sponsored", "#answer svg")
     camera = Camera(

@@ -16,7 +16,7 @@ from oracle.config import Settings
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import Array
 from oracle.exact.program import Program
-from oracle.exact.reference import Trace
+from oracle.exact.reference import ExecutionTrace
 from oracle.ipfs.client import IpfsClient
 from oracle.queue import celery_app
 from oracle.store.store import Store
@@ -76,7 +76,9 @@ class Executors:
     def __init__(self) -> None:
         self._kept: OrderedDict[bytes, Any] = OrderedDict()
 
-    def __call__(self, program: Program, constants: Constants, inputs: Sequence[Array]) -> Trace:
+    def __call__(
+        self, program: Program, constants: Constants, inputs: Sequence[Array]
+    ) -> ExecutionTrace:
         from worker.exact.kernels.executor import Executor  # noqa: PLC0415 - imports torch
 
         if program.model_root not in self._kept:
@@ -84,5 +86,5 @@ class Executors:
             while len(self._kept) > _EXECUTORS:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(program.model_root)
-        trace: Trace = self._kept[program.model_root].trace(inputs)
+        trace: ExecutionTrace = self._kept[program.model_root].trace(inputs)
         return trace

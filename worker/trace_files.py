@@ -15,7 +15,7 @@ from oracle.errors import InputInvalid
 from oracle.exact import files
 from oracle.exact.commitments import Committed
 from oracle.exact.program import Program
-from oracle.exact.tensors import Tree
+from oracle.exact.tensors import TensorTree
 from oracle.protocol.canonical import sha256
 from oracle.queue.dispute_messages import TraceJob
 
@@ -54,7 +54,9 @@ class TraceFiles:
         path = self._path(job)
         part = path.with_suffix(".part")
         trees = (committed.tree(index) for index in range(len(committed.tensors)))
-        data = b"".join(files.record(i, t) for i, t in enumerate(trees) if isinstance(t, Tree))
+        data = b"".join(
+            files.record(i, t) for i, t in enumerate(trees) if isinstance(t, TensorTree)
+        )
         if (size := _DIGEST + len(data)) > self._max_bytes:
             return
         self._make_room(size)

@@ -18,25 +18,25 @@ from oracle.chain.logs import topic_of
 from oracle.chain.versions import record_of
 from oracle.errors import NotFound, PermanentError
 from oracle.exact import files
-from oracle.exact.tensors import Tree
+from oracle.exact.tensors import TensorTree
 from oracle.queue.dispute_messages import RECEIPT, TraceJob
 from oracle.queue.messages import to_hex
-from oracle.store.job import FINAL_STATES, State
+from oracle.store.job import FINAL_STATES, JobState
 from oracle.store.reply import Statement
 from oracle.store.store import Store
 from oracle.types import Assurance, Bytes32, RequestId
-from worker.traces import Busy, Traced, Traces
+from worker.traces import Traced, Traces, TracesBusy
 
 PATIENCE = 10.0  # seconds that a caller waits for a trace, or for its signature
 ASK_AGAIN = 5.0  # seconds between two messages about one receipt
 _LOOK = 0.05  # seconds between two looks at the store
-_SERVED = (State.DELIVERED, State.DEMANDED)
-_OVER = FINAL_STATES | {State.FINALIZING}
+_SERVED = (JobState.DELIVERED, JobState.DEMANDED)
+_OVER = FINAL_STATES | {JobState.FINALIZING}
 
 Send = Callable[[str, dict[str, Any]], None]
 
 
-class NotServed(NotFound):
+class NoSuchTrace(NotFound):
     """There is no such delivery of ours, or it is not of an exact version."""
 
 
@@ -103,9 +103,9 @@ class TraceService:
         committed = self._trace(self._job(request_id)).committed
         program = committed.program
         if not 0 <= op < len(program.ops):
-            raise NotServed(f"the program has no operator {op}")
+            raise NoSuchTrace(f"the program has no operator {op}")
         tree = committed.tree(program.id_of(op))
-        assert isinstance(tree, Tree), "our own tensors are whole"
+        assert isinstance(tree, TensorTree), "our own tensors are whole"
         return files.record(program.id_of(op), tree)
 
     def _job(self, request_id: RequestId) -> TraceJob:
@@ -117,15 +117,15 @@ class TraceService:
         """
         with self._store.read() as tx:
             job = tx.job(request_id)
-            if job is None or job.delivery is None or job.state is State.LOST:
-                raise NotServed("this operator delivered no such request")
+            if job is None or job.delivery is None or job.state is JobState.LOST:
+                raise NoSuchTrace("this operator delivered no such request")
             request, delivery = job.request, job.delivery
             if request.terms.assurance is not Assurance.EXACT:
-                raise NotServed("the version is not exact: it has no trace")
+                raise NoSuchTrace("the version is not exact: it has no trace")
             if job.state in _OVER:
                 raise WindowOver(f"the delivery is {job.state}")
             if job.state not in _SERVED:  # the watcher is about to look
-                raise Busy(f"the delivery is {job.state}")
+                raise TracesBusy(f"the delivery is {job.state}")
             logs = tx.logs_of_model(request.model_id, topic_of(VersionPublished))
         record = record_of(logs, request.version)
         return TraceJob(
@@ -145,7 +145,7 @@ class TraceService:
                 return stated
             self._ask(request_id, root)
             if self._clock() >= deadline:
-                raise Busy("the receipt is not signed yet", hint="ask again in a few seconds")
+                raise TracesBusy("the receipt is not signed yet", hint="ask again in a few seconds")
             self._sleep(_LOOK)
 
     def _ask(self, request_id: RequestId, root: Bytes32) -> None:

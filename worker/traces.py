@@ -20,8 +20,8 @@ from oracle.exact.commitments import Committed
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import Array
 from oracle.exact.program import Program
-from oracle.exact.reference import Trace
-from oracle.exact.version import Version
+from oracle.exact.reference import ExecutionTrace
+from oracle.exact.version import ExactVersion
 from oracle.ipfs.port import MAX_BLOCK, Ipfs
 from oracle.protocol import cid
 from oracle.protocol.manifest import Manifest
@@ -32,7 +32,7 @@ from worker.models import ModelPool
 from worker.runtimes.base import Files, Params
 from worker.trace_files import TraceFiles
 
-Execute = Callable[[Program, Constants, Sequence[Array]], Trace]
+Execute = Callable[[Program, Constants, Sequence[Array]], ExecutionTrace]
 KEPT = 4  # traces in memory
 KEPT_BYTES = 512 << 20  # of their tensors
 
@@ -41,7 +41,7 @@ class OwnAnswerDiffers(PermanentError):
     """Executing the request again gives another output than was delivered."""
 
 
-class Busy(TransientError):
+class TracesBusy(TransientError):
     """Other traces are being made."""
 
 
@@ -56,7 +56,7 @@ class Traced:
 class LoadedVersion:
     """An exact version as `ModelPool` keeps it."""
 
-    def __init__(self, loaded: Version) -> None:
+    def __init__(self, loaded: ExactVersion) -> None:
         self.version = loaded
         self.nbytes = sum(loaded.constants.tree(n).stored.nbytes for n in loaded.constants)
 
@@ -117,7 +117,7 @@ class Traces:
     @contextmanager
     def _turn(self, patience: float) -> Iterator[None]:
         if not self._lock.acquire(timeout=patience):
-            raise Busy("other traces are being made", hint="ask again in a few seconds")
+            raise TracesBusy("other traces are being made", hint="ask again in a few seconds")
         try:
             yield
         finally:

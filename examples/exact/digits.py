@@ -11,13 +11,13 @@ import warnings
 from examples.exact.models import RECIPES, digits, train
 from worker.exact.compiler import Compiled, compile_graph
 from worker.exact.frontends import torch
-from worker.exact.report import Report, measure_graph
+from worker.exact.report import CompilationReport, measure_graph
 
 CALIBRATION = 256
 LABELS = tuple(str(digit) for digit in range(10))
 
 
-def build(name: str) -> tuple[Compiled, Report]:
+def build(name: str) -> tuple[Compiled, CompilationReport]:
     """Train and compile one of `RECIPES`; report on the test images."""
     recipe = RECIPES[name]
     training, test = digits(*recipe.shape)

@@ -17,12 +17,12 @@ from oracle.api.guard import Guard
 from oracle.api.limits import Buckets
 from oracle.api.problems import Problem
 from oracle.api.routes import chain, data, health, kserve, models, openai, ordering, requests
-from oracle.api.state import State
+from oracle.api.state import AppState
 from oracle.errors import TallystickError
 from oracle.gateway.catalogue import Versions
 from oracle.gateway.gateway import Gateway
 from oracle.metrics import GatewayMetrics
-from oracle.services.network import Context
+from oracle.services.network import Network
 
 ROUTERS = (
     health.router,
@@ -37,10 +37,10 @@ ROUTERS = (
 
 
 def create_app(
-    context: Context,
+    context: Network,
     gateway: Gateway | None = None,
     config: ApiConfig | None = None,
-    mount: Callable[[FastAPI, State], None] = lambda _app, _state: None,
+    mount: Callable[[FastAPI, AppState], None] = lambda _app, _state: None,
 ) -> FastAPI:
     """Return the app.
 
@@ -54,7 +54,7 @@ def create_app(
     config = config or ApiConfig()
     metrics, buckets = GatewayMetrics(), Buckets()
     versions = gateway.catalogue if gateway else Versions(context)
-    state = State(context, config, metrics, buckets, gateway, versions)
+    state = AppState(context, config, metrics, buckets, gateway, versions)
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:

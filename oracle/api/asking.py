@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from fastapi import Request
 
 from oracle.api.problems import Rejected
-from oracle.api.state import State
+from oracle.api.state import AppState
 from oracle.errors import InputInvalid
 from oracle.gateway import worker_progress
-from oracle.gateway.catalogue import Listing, Version
-from oracle.gateway.gateway import Answered
+from oracle.gateway.catalogue import AskableVersion, VersionFacts
+from oracle.gateway.gateway import DeliveredAnswer
 from oracle.gateway.sponsor import Question
 from oracle.protocol.tensor import Array
 from oracle.services import inputs
@@ -22,13 +22,13 @@ MAX_IDEMPOTENCY = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedAnswer:
     """An answer with everything that led to it."""
 
-    listing: Listing
+    listing: AskableVersion
     question: Question
     ticket: Ticket
-    answer: Answered
+    answer: DeliveredAnswer
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -46,7 +46,7 @@ class Stopwatch:
         self._at = now
 
 
-async def find(state: State, name: str, version: str = "") -> Listing:
+async def find(state: AppState, name: str, version: str = "") -> AskableVersion:
     """Return a version as it can be asked now (see `Catalogue.find`)."""
     catalogue = state.asking.catalogue
     if (kept := catalogue.peek(name, version)) is not None:
@@ -69,8 +69,8 @@ def idempotency_of(request: Request) -> str | None:
 
 
 async def question(
-    state: State,
-    listing: Listing,
+    state: AppState,
+    listing: AskableVersion,
     *,
     arrays: dict[str, Array],
     texts: tuple[str, ...],
@@ -94,7 +94,7 @@ async def question(
     return await state.blocking(prepare)
 
 
-async def ask(state: State, key: ApiKey, asked: Question, watch: Stopwatch) -> Served:
+async def ask(state: AppState, key: ApiKey, asked: Question, watch: Stopwatch) -> ServedAnswer:
     """Pay for an answer and wait for it.
 
     Raises:
@@ -112,10 +112,10 @@ async def ask(state: State, key: ApiKey, asked: Question, watch: Stopwatch) -> S
     )
     taken = {**watch.seconds, **parts}
     state.metrics.stages(taken)
-    return Served(asked.listing, asked, ticket, answer, taken)
+    return ServedAnswer(asked.listing, asked, ticket, answer, taken)
 
 
-def worth(served: Version, answer: Answered) -> dict[str, str]:
+def worth(served: VersionFacts, answer: DeliveredAnswer) -> dict[str, str]:
     """Return the headers of what every answer says about itself."""
     request_id = f"0x{answer.request_id.hex()}"
     return {
@@ -131,7 +131,7 @@ def worth(served: Version, answer: Answered) -> dict[str, str]:
     }
 
 
-def headers(served: Served) -> dict[str, str]:
+def headers(served: ServedAnswer) -> dict[str, str]:
     """Return the headers of an answer that was just paid for, with where the time went."""
     timing = ", ".join(f"{name};dur={1000 * took:.1f}" for name, took in served.seconds.items())
     return {**worth(served.listing.served, served.answer), "Server-Timing": timing}

@@ -25,16 +25,16 @@ Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
 Offset = Annotated[int, Query(ge=0, le=10**9, description="How many to leave out.")]
 
 
-class Reader(Protocol):
+class ResourceReader(Protocol):
     """What a resource is read with; the app's state is one."""
 
-    memory: "Memory"
+    memory: "ResponseCache"
 
     async def blocking(self, step: Callable[[], Any]) -> Any:
         """Run a blocking step beside the event loop."""
 
 
-class Memory:
+class ResponseCache:
     """Answers of the last second; the same question is asked once at a time."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,7 +42,7 @@ class Memory:
         self._kept: dict[object, tuple[float, Any]] = {}
         self._asking: dict[object, asyncio.Task[Any]] = {}
 
-    async def of(self, state: Reader, question: object, read: Callable[[], Any]) -> Any:
+    async def of(self, state: ResourceReader, question: object, read: Callable[[], Any]) -> Any:
         """Return what `read` answers to a question, or answered a moment ago."""
         kept = self._kept.get(question)
         if kept is not None and self._clock() - kept[0] < FRESH:
@@ -64,7 +64,7 @@ class Memory:
 
 
 async def show(
-    request: Request, state: Reader, read: Callable[[], Any], *, kind: object = None
+    request: Request, state: ResourceReader, read: Callable[[], Any], *, kind: object = None
 ) -> Response:
     """Answer a GET with what `read` returns, or with 304 when the client has just that."""
     question = kind or (request.url.path, request.url.query)
@@ -73,7 +73,11 @@ async def show(
 
 
 async def listed(
-    request: Request, state: Reader, read: Callable[[], Sequence[Any]], limit: int, offset: int
+    request: Request,
+    state: ResourceReader,
+    read: Callable[[], Sequence[Any]],
+    limit: int,
+    offset: int,
 ) -> Response:
     """Answer a GET with one page of what `read` returns."""
     path = request.url.path

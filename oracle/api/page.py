@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from fastapi import FastAPI
 
-from oracle.api.state import State
+from oracle.api.state import AppState
 from oracle.chain.transactions import hash_of
 from oracle.errors import Refused
 from oracle.gateway import api_keys
@@ -89,7 +89,7 @@ class PageSponsor:
         return Asked(outcome.request_id, ticket.fee, listing.operator, sent)
 
 
-def mount(app: FastAPI, state: State, budget: Amount | None, options: PageOptions) -> None:
+def mount(app: FastAPI, state: AppState, budget: Amount | None, options: PageOptions) -> None:
     """Add the page; with a budget its visitors can ask without a wallet."""
     sponsor = None
     if state.gateway is not None and budget:

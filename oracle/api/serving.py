@@ -15,7 +15,7 @@ from oracle.api.app import create_app
 from oracle.api.config import ApiConfig
 from oracle.gateway import gateway as gateways
 from oracle.gateway.gateway import Gateway
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.store import Store
 from oracle.types import Amount
 from oracle.web.rendering import PageOptions
@@ -26,7 +26,7 @@ BACKLOG = 2048  # connections that wait to be taken
 
 
 def serve(
-    context: Context,
+    context: Network,
     account: LocalAccount | None,
     config: ApiConfig,
     host: str,

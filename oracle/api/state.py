@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Request
 
 from oracle.api.config import ApiConfig
-from oracle.api.documents import Memory
+from oracle.api.documents import ResponseCache
 from oracle.api.limits import Buckets
 from oracle.api.problems import Rejected
 from oracle.gateway import api_keys
@@ -17,7 +17,7 @@ from oracle.gateway.api_keys import KeyRefused
 from oracle.gateway.catalogue import Versions
 from oracle.gateway.gateway import Gateway
 from oracle.metrics import GatewayMetrics
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.store.ticket import ApiKey
 
 T = TypeVar("T")
@@ -26,16 +26,16 @@ _REMEMBERED = 1.0  # seconds that a key is believed; a charge asks the store any
 
 
 @dataclass
-class State:
+class AppState:
     """The collaborators of the routes."""
 
-    context: Context
+    context: Network
     config: ApiConfig
     metrics: GatewayMetrics
     buckets: Buckets
     gateway: Gateway | None  # None = only reading
     versions: Versions
-    memory: Memory = field(default_factory=Memory)
+    memory: ResponseCache = field(default_factory=ResponseCache)
     verifying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(VERIFYING))
     keys: dict[str, tuple[float, ApiKey]] = field(default_factory=dict)
 
@@ -59,13 +59,13 @@ class State:
         return self.gateway
 
 
-def state_of(request: Request) -> State:
+def state_of(request: Request) -> AppState:
     """Return the app's state."""
-    found: State = request.app.state.tallystick
+    found: AppState = request.app.state.tallystick
     return found
 
 
-StateDep = Annotated[State, Depends(state_of)]
+StateDep = Annotated[AppState, Depends(state_of)]
 
 
 async def key_of(request: Request, state: StateDep) -> ApiKey:

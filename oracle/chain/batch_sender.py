@@ -15,7 +15,7 @@ from typing import Any
 
 from oracle.chain import revert
 from oracle.chain.contract import Call
-from oracle.chain.outbox import Entry, EntryState
+from oracle.chain.outbox import EntryState, OutboxEntry
 from oracle.chain.rpc import RpcError, quantity
 from oracle.chain.sender import Sender
 from oracle.chain.transactions import (
@@ -44,16 +44,16 @@ class BatchSender(Sender):
         """
         return self._estimate(call)
 
-    def step(self) -> list[Entry]:
+    def step(self) -> list[OutboxEntry]:
         """Bring every live transaction one step on (see `Sender.step`)."""
         return [entry for entry, _ in self.step_with_receipts()]
 
-    def step_with_receipts(self) -> list[tuple[Entry, Receipt | None]]:
+    def step_with_receipts(self) -> list[tuple[OutboxEntry, Receipt | None]]:
         """As `step`; what was mined and succeeded comes with its receipt, when it is at hand."""
         live = self._outbox.live()
         sent = sorted((e for e in live if e.nonce is not None), key=lambda e: e.nonce or 0)
         receipts: dict[int, Receipt] = {}
-        mined: list[Entry] = []
+        mined: list[OutboxEntry] = []
         for entry, found in zip(sent, self._look_up(sent), strict=True):
             if found.receipt is not None and found.nonce_used:
                 receipt = parse_receipt(found.receipt)
@@ -75,7 +75,7 @@ class BatchSender(Sender):
         ended, self._ended = self._ended, []
         return [(entry, receipts.get(entry.id)) for entry in ended]
 
-    def _estimate_all(self, entries: list[Entry]) -> list[Entry]:
+    def _estimate_all(self, entries: list[OutboxEntry]) -> list[OutboxEntry]:
         """Return those that would succeed, with their gas; the others have failed for free."""
         unknown = [entry for entry in entries if not entry.gas]
         answers = iter(
@@ -101,7 +101,7 @@ class BatchSender(Sender):
             self._fail(entry, refused)
         return fine
 
-    def _sign_all(self, entries: list[Entry]) -> list[Entry]:
+    def _sign_all(self, entries: list[OutboxEntry]) -> list[OutboxEntry]:
         """Sign on the next free nonces, and commit all signatures."""
         if not entries:
             return []
@@ -142,7 +142,7 @@ class BatchSender(Sender):
         self._outbox.put_all(signed)
         return signed
 
-    def _broadcast_all(self, entries: list[Entry]) -> None:
+    def _broadcast_all(self, entries: list[OutboxEntry]) -> None:
         """Hand over one after the other: a node that mines at once wants them in order."""
         for entry in entries:
             self._broadcast(entry)

@@ -28,7 +28,7 @@ class EntryState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class OutboxEntry:
     """One transaction, from intent to end."""
 
     id: int
@@ -63,7 +63,7 @@ class Entry:
 class AlreadyPending(PermanentError):
     """A live transaction of this kind serves this request already."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: OutboxEntry) -> None:
         super().__init__(
             f"transaction {entry.id} ({entry.kind}) is under way for this request",
             hint="wait for its end; it is not to be sent twice",
@@ -74,20 +74,20 @@ class AlreadyPending(PermanentError):
 class OutboxStore(Protocol):
     """Where entries are kept. Every method is one committed transaction."""
 
-    def add(self, kind: str, request_ids: Sequence[RequestId], call: Call) -> Entry:
+    def add(self, kind: str, request_ids: Sequence[RequestId], call: Call) -> OutboxEntry:
         """Keep a new intent.
 
         Raises:
             AlreadyPending: a live entry of this kind serves one of these requests.
         """
 
-    def live(self) -> list[Entry]:
+    def live(self) -> list[OutboxEntry]:
         """Return the live entries by id."""
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: OutboxEntry) -> None:
         """Replace the entry of this id. Live entries have different nonces."""
 
-    def put_all(self, entries: Sequence[Entry]) -> None:
+    def put_all(self, entries: Sequence[OutboxEntry]) -> None:
         """Replace several entries, all or none."""
 
 
@@ -95,14 +95,14 @@ class MemoryOutbox:
     """An outbox that a restart loses: for tests and for scripts that need no more."""
 
     def __init__(self) -> None:
-        self.entries: dict[int, Entry] = {}
+        self.entries: dict[int, OutboxEntry] = {}
 
-    def add(self, kind: str, request_ids: Sequence[RequestId], call: Call) -> Entry:
+    def add(self, kind: str, request_ids: Sequence[RequestId], call: Call) -> OutboxEntry:
         """Keep a new intent."""
         for entry in self.live():
             if entry.kind == kind and not set(request_ids).isdisjoint(entry.request_ids):
                 raise AlreadyPending(entry)
-        entry = Entry(
+        entry = OutboxEntry(
             id=len(self.entries) + 1,
             kind=kind,
             request_ids=tuple(request_ids),
@@ -114,11 +114,11 @@ class MemoryOutbox:
         self.entries[entry.id] = entry
         return entry
 
-    def live(self) -> list[Entry]:
+    def live(self) -> list[OutboxEntry]:
         """Return the live entries by id."""
         return [entry for entry in self.entries.values() if entry.live]
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: OutboxEntry) -> None:
         """Replace the entry of this id."""
         if entry.live and entry.nonce is not None:
             taken = {e.nonce for e in self.live() if e.id != entry.id}
@@ -126,7 +126,7 @@ class MemoryOutbox:
                 raise ValueError(f"two live transactions with nonce {entry.nonce}")
         self.entries[entry.id] = replace(entry)
 
-    def put_all(self, entries: Sequence[Entry]) -> None:
+    def put_all(self, entries: Sequence[OutboxEntry]) -> None:
         """Replace several entries."""
         for entry in entries:
             self.put(entry)

@@ -20,7 +20,7 @@ from eth_account.signers.local import LocalAccount
 
 from oracle.chain import revert
 from oracle.chain.contract import Call
-from oracle.chain.outbox import Entry, EntryState, OutboxStore
+from oracle.chain.outbox import EntryState, OutboxEntry, OutboxStore
 from oracle.chain.revert import ContractError
 from oracle.chain.rpc import Node, RpcError, quantity
 from oracle.chain.transactions import (
@@ -86,7 +86,7 @@ class Sender:
         self._fee_ceiling = fee_ceiling
         self._clock = clock
         self._sleep = sleep
-        self._ended: list[Entry] = []  # not yet told: an exception must not swallow them
+        self._ended: list[OutboxEntry] = []  # not yet told: an exception must not swallow them
         self._log = structlog.get_logger("tallystick.sender")
 
     def simulate(self, call: Call) -> None:
@@ -97,7 +97,7 @@ class Sender:
         """
         self._estimate(call)
 
-    def submit(self, kind: str, request_ids: Sequence[RequestId], call: Call) -> Entry:
+    def submit(self, kind: str, request_ids: Sequence[RequestId], call: Call) -> OutboxEntry:
         """Commit the intent to send a call; `step` sends it.
 
         Raises:
@@ -105,7 +105,7 @@ class Sender:
         """
         return self._outbox.add(kind, request_ids, call)
 
-    def settle(self, timeout: float, poll: float = 0.1) -> list[Entry]:
+    def settle(self, timeout: float, poll: float = 0.1) -> list[OutboxEntry]:
         """Step until nothing is live or the time is up; return what ended meanwhile."""
         deadline = self._clock() + timeout
         ended = self.step()
@@ -114,7 +114,7 @@ class Sender:
             ended += self.step()
         return ended
 
-    def step(self) -> list[Entry]:
+    def step(self) -> list[OutboxEntry]:
         """Bring every live transaction one step on; return those that ended, mined or failed.
 
         May be called at any time, also after an exception of the last call; what ended in that
@@ -138,7 +138,7 @@ class Sender:
 
     # ── Follow what was sent ────────────────────────────────────────────────────────────────────
 
-    def _look_up(self, entries: Sequence[Entry]) -> list[_Found]:
+    def _look_up(self, entries: Sequence[OutboxEntry]) -> list[_Found]:
         if not entries:
             return []
         head = quantity(self._rpc.call("eth_blockNumber"))
@@ -162,7 +162,7 @@ class Sender:
             for entry, of_one, answer in zip(entries, hashes, answers[-len(entries) :], strict=True)
         ]
 
-    def _follow(self, entry: Entry, found: _Found) -> Entry:
+    def _follow(self, entry: OutboxEntry, found: _Found) -> OutboxEntry:
         if found.receipt is not None:
             return self._end(entry, parse_receipt(found.receipt)) if found.nonce_used else entry
         if found.nonce_used:
@@ -176,7 +176,7 @@ class Sender:
             return self._broadcast(entry)
         return entry
 
-    def _end(self, entry: Entry, receipt: Receipt) -> Entry:
+    def _end(self, entry: OutboxEntry, receipt: Receipt) -> OutboxEntry:
         if receipt.succeeded:
             return self._keep(
                 replace(entry, state=EntryState.MINED, block_number=receipt.block_number)
@@ -184,7 +184,7 @@ class Sender:
         error = why_reverted(self._rpc, self.address, entry.call, entry.gas, receipt)
         return self._fail(replace(entry, block_number=receipt.block_number), error)
 
-    def _fail(self, entry: Entry, error: ContractError) -> Entry:
+    def _fail(self, entry: OutboxEntry, error: ContractError) -> OutboxEntry:
         self._log.warning("refused", entry=entry.id, kind=entry.kind, error=str(error))
         return self._keep(
             replace(entry, state=EntryState.FAILED, error=str(error), permanent=error.permanent)
@@ -209,7 +209,7 @@ class Sender:
 
     # ── Sign and broadcast ──────────────────────────────────────────────────────────────────────
 
-    def _first_broadcast(self, entry: Entry) -> Entry:
+    def _first_broadcast(self, entry: OutboxEntry) -> OutboxEntry:
         try:
             gas = self._estimate(entry.call)
         except ContractError as error:
@@ -221,7 +221,7 @@ class Sender:
         entry = replace(entry, state=EntryState.SENT, nonce=nonce, gas=gas)
         return self._broadcast(self._signed(entry, self._market_fees()))
 
-    def _reprice(self, entry: Entry) -> Entry:
+    def _reprice(self, entry: OutboxEntry) -> OutboxEntry:
         """Outbid the last form of a transaction that is stuck."""
         market = self._market_fees()
         fees = Fees(entry.max_fee, entry.priority_fee).bumped(market)
@@ -231,7 +231,7 @@ class Sender:
         self._log.info("repriced", entry=entry.id, nonce=entry.nonce, max_fee=fees.max_fee)
         return self._broadcast(self._signed(entry, fees))
 
-    def _signed(self, entry: Entry, fees: Fees) -> Entry:
+    def _signed(self, entry: OutboxEntry, fees: Fees) -> OutboxEntry:
         """Sign, and commit the signature before anybody sees it."""
         nonce = entry.nonce or 0
         signed = sign(
@@ -254,7 +254,7 @@ class Sender:
             )
         )
 
-    def _broadcast(self, entry: Entry) -> Entry:
+    def _broadcast(self, entry: OutboxEntry) -> OutboxEntry:
         """Hand the newest form to the node. A form that is priced too low is outbid next time."""
         try:
             self._hand_over(entry.raws[-1])
@@ -287,7 +287,7 @@ class Sender:
         method, *params = FEE_HISTORY
         return fees_from(self._rpc.call(str(method), *params))
 
-    def _keep(self, entry: Entry) -> Entry:
+    def _keep(self, entry: OutboxEntry) -> OutboxEntry:
         self._outbox.put(entry)
         if not entry.live:
             self._ended.append(entry)

@@ -8,7 +8,7 @@ from typing import Any
 from oracle.chain.codec import address
 from oracle.chain.contract import Call, Contract
 from oracle.chain.rpc import BlockId
-from oracle.types import Address, Amount, Bytes32, Part, Timestamp, ValuationRoots, Wei
+from oracle.types import Address, Amount, Bytes32, Timestamp, ValuationPart, ValuationRoots, Wei
 
 
 class Mover(IntEnum):
@@ -58,7 +58,7 @@ class Demands:
     challenger_clock: int  # seconds left
     valuator_clock: int
     bond: Wei
-    part: Part
+    part: ValuationPart
     number: int  # of the contribution whose data set is demanded
     level: int  # 0 = root
     index: int
@@ -68,7 +68,7 @@ class Demands:
 class Node:
     """A node of one tree of a valuation: of a table, a data set, or the test set."""
 
-    part: Part
+    part: ValuationPart
     number: int  # of the contribution, for DATA; else 0
     level: int  # 0 = root
     index: int
@@ -206,7 +206,7 @@ class ValuationGame(Contract):
     ) -> Demands:
         """Return a challenge; its turn is NONE when there is none."""
         values = list(self._read("demandsOf", round_id, attempt, challenger, block=block))
-        values[0], values[6] = Mover(values[0]), Part(values[6])
+        values[0], values[6] = Mover(values[0]), ValuationPart(values[6])
         return Demands(*values)
 
     def seat_of(self, valuator: Address, block: BlockId = "latest") -> ValuatorSeat:

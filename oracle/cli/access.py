@@ -9,7 +9,7 @@ from oracle.cli.model import Model
 from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
 from oracle.services import access, amounts, models, wallets
-from oracle.services.access import AccessInfo, Limits
+from oracle.services.access import AccessInfo, ParameterBounds
 from oracle.services.amounts import format_rate, format_time
 from oracle.types import Address, Policy
 
@@ -217,7 +217,7 @@ def _rules(found: AccessInfo) -> Any:
     )
 
 
-def _limit_table(found: Limits) -> Any:
+def _limit_table(found: ParameterBounds) -> Any:
     rows = [(p.name, p.minimum, p.maximum, p.default, p.description) for p in found.parameters]
     columns = ("parameter", "least", "most", "default", "meaning")
     return output.table(columns, rows, "this model takes no parameters")

@@ -6,13 +6,13 @@ from rich.console import Group
 from rich.text import Text
 
 from oracle.cli import output
-from oracle.services.inference import Answer
+from oracle.services.inference import CheckedAnswer
 from oracle.services.outputs import Output, Row
 
 _SHOWN_TEXT = 60  # characters of a sentence
 
 
-def answer_text(answer: Answer) -> Any:
+def answer_text(answer: CheckedAnswer) -> Any:
     """Return labels, nearest sentences or numbers, and where the answer comes from."""
     facts = output.facts(
         [

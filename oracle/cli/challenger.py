@@ -22,7 +22,7 @@ from oracle.services import amounts, disputes, models, wallets
 from oracle.services.amounts import format_ether, format_time, parse_ether
 from oracle.services.audits import Audits
 from oracle.services.disputes import Game
-from oracle.services.served_traces import EndpointTraces, Signed, parse_receipt
+from oracle.services.served_traces import EndpointTraces, SignedReceipt, parse_receipt
 from oracle.stopping import on_signals
 from oracle.store.store import Store
 from oracle.types import Address, Amount, RequestId
@@ -240,7 +240,7 @@ def _report(report: Report) -> Any:
     return output.facts(lines)
 
 
-def _receipt(path: Path) -> Signed:
+def _receipt(path: Path) -> SignedReceipt:
     try:
         body = path.read_bytes()
     except OSError as error:

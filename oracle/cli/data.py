@@ -22,7 +22,7 @@ from oracle.errors import NotFound, TransientError
 from oracle.services import models
 from oracle.services.amounts import format_amount, format_time
 from oracle.services.data import advancing, contributions, files, listing, records
-from oracle.services.data.contributions import Brought, Signed
+from oracle.services.data.contributions import Brought, SignedSubmission
 from oracle.services.data.credits import format_credits
 from oracle.services.data.listing import ContributionInfo
 from oracle.stopping import Stop, on_signals
@@ -106,7 +106,7 @@ def _relay(
 ) -> None:
     """Send and pay for a submission that its owner signed; deposit and credit stay the owner's."""
     try:
-        signed = Signed.from_json(file.read_text())
+        signed = SignedSubmission.from_json(file.read_text())
     except OSError as error:
         raise NotFound(f"cannot read {file}: {error.strerror}") from error
     session.confirm(f"Pay fee and deposit for {signed.submission.owner}?")

@@ -13,7 +13,7 @@ from oracle.services import models
 from oracle.services.amounts import format_amount, format_time
 from oracle.services.data import files, rounds
 from oracle.services.data.credits import format_credits
-from oracle.services.data.rounds import Plan, RoundInfo
+from oracle.services.data.rounds import RoundInfo, RoundPlan
 from oracle.types import ZERO_ADDRESS, Amount
 
 Round = Annotated[int, typer.Argument(metavar="ROUND", help="Number of the round.")]
@@ -83,7 +83,7 @@ def _open(
         )
     with session.bars() as bars:
         held = files.read(test, data, say=bars.say)
-    plan = Plan(
+    plan = RoundPlan(
         neighbours=neighbours,
         row_tolerance=row_tolerance,
         test_tolerance=test_tolerance,

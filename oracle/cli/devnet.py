@@ -75,9 +75,9 @@ def _up(
         session.note("starting the network in the background")
         _show(session, home, background.detach(home, argv))
         return
-    from oracle.devnet.network import Plan, running  # noqa: PLC0415 - web3: 0.3 s
+    from oracle.devnet.network import DevnetPlan, running  # noqa: PLC0415 - web3: 0.3 s
 
-    plan = Plan(
+    plan = DevnetPlan(
         home=home,
         operators=() if operators == "none" else tuple(operators.split(",")),
         rpc_port=rpc_port,
@@ -139,7 +139,7 @@ def _status(session: Session) -> None:
 
 
 def _show(
-    session: Session, home: Path, network: background.Network | None, *, well: bool = True
+    session: Session, home: Path, network: background.RunningNetwork | None, *, well: bool = True
 ) -> None:
     if network is None:
         return
@@ -167,7 +167,7 @@ def _show(
     session.show(document, Group(output.facts(facts), *(_part(part) for part in network.parts)))
 
 
-def _part(part: background.Part) -> Text:
+def _part(part: background.RunningPart) -> Text:
     line = Text(f"{part.name:<16} ")
     line.append(f"{part.state:<8} ", _COLOURS.get(part.state, "red"))
     line.append(f"pid {part.pid}" if part.pid else "")

@@ -15,10 +15,10 @@ from oracle.services import inference, models, outputs, quoting, wallets
 from oracle.services.amounts import format_amount, format_duration
 from oracle.services.formats import MAX_RAW
 from oracle.services.quoting import Ask, Quote
-from oracle.services.request_timeline import State
+from oracle.services.request_timeline import RequestState
 from oracle.types import Amount
 
-_STATES = {"delivered": State.DELIVERED, "settled": State.SETTLED}
+_STATES = {"delivered": RequestState.DELIVERED, "settled": RequestState.SETTLED}
 
 
 def register(app: typer.Typer) -> None:
@@ -72,7 +72,7 @@ def _infer(
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the answer and show it.")] = False,
     until: Annotated[
-        State,
+        RequestState,
         typer.Option(
             "--until",
             metavar="delivered|settled",
@@ -80,7 +80,7 @@ def _infer(
             show_default="delivered",
             help="What --wait waits for.",
         ),
-    ] = State.DELIVERED,
+    ] = RequestState.DELIVERED,
     timeout: Annotated[
         int | None, options.duration("--timeout", "Give up waiting; the request goes on.")
     ] = None,

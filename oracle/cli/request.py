@@ -10,7 +10,7 @@ from oracle.cli.answers import answer_text
 from oracle.cli.session import Session, command
 from oracle.services import amounts, inference, models, outputs, requests, wallets
 from oracle.services.amounts import format_amount, format_ether, format_time
-from oracle.services.request_timeline import RequestInfo, State
+from oracle.services.request_timeline import RequestInfo, RequestState
 from oracle.types import ZERO_ADDRESS, RequestId
 
 Id = Annotated[RequestId, options.request_argument("Id of the request.")]
@@ -70,11 +70,11 @@ def _list(
         str, typer.Option("--requester", metavar="WALLET", help="Whose; --key by default.")
     ] = "",
     state: Annotated[
-        State | None,
+        RequestState | None,
         typer.Option(
             "--state",
             metavar="STATE",
-            parser=options.choice("--state", {s.name.lower(): s for s in State}),
+            parser=options.choice("--state", {s.name.lower(): s for s in RequestState}),
             help="requested, delivered, settled, …",
         ),
     ] = None,

@@ -22,7 +22,7 @@ from oracle.errors import ConfigInvalid, InputInvalid
 
 if TYPE_CHECKING:
     from oracle.chain.wallet import Wallet
-    from oracle.services.network import Context
+    from oracle.services.network import Network
 
 Home = Annotated[
     Path | None,
@@ -70,11 +70,11 @@ class Session:
         return settings
 
     @cached_property
-    def context(self) -> "Context":
+    def context(self) -> "Network":
         """The network, opened and checked once."""
-        from oracle.services.network import Context  # noqa: PLC0415 - web3 takes 0.3 s to import
+        from oracle.services.network import Network  # noqa: PLC0415 - web3 takes 0.3 s to import
 
-        return Context.open(self.settings)
+        return Network.open(self.settings)
 
     @cached_property
     def wallet(self) -> "Wallet":

@@ -10,7 +10,7 @@ from oracle.cli import options, output
 from oracle.cli.session import Session, command
 from oracle.services import answer_check
 from oracle.services.amounts import format_time
-from oracle.services.answer_check import Difference, Verdict, Verification
+from oracle.services.answer_check import AnswerCheck, CheckOutcome, ElementDifference
 from oracle.services.served_traces import EndpointTraces
 from oracle.types import RequestId
 
@@ -50,12 +50,14 @@ def _verify(
             progress=bars.bytes_done,
         )
     session.show(found, _text(found))
-    code = {Verdict.RIGHT: 0, Verdict.WRONG: WRONG, Verdict.COMMITTEE: UNDECIDED}[found.verdict]
+    code = {CheckOutcome.RIGHT: 0, CheckOutcome.WRONG: WRONG, CheckOutcome.COMMITTEE: UNDECIDED}[
+        found.verdict
+    ]
     if code:
         raise typer.Exit(code)
 
 
-def _text(found: Verification) -> Any:
+def _text(found: AnswerCheck) -> Any:
     lines: list[tuple[str, Any]] = [
         ("request", output.hexed(found.request_id)),
         ("verdict", _verdict(found)),
@@ -63,7 +65,7 @@ def _text(found: Verification) -> Any:
         ("operator", found.operator),
         ("delivered", output.hexed(found.output_root)),
     ]
-    if found.verdict is Verdict.WRONG:
+    if found.verdict is CheckOutcome.WRONG:
         assert found.expected_root is not None
         lines += [
             ("right is", output.hexed(found.expected_root)),
@@ -76,29 +78,29 @@ def _text(found: Verification) -> Any:
     return output.facts(lines)
 
 
-def _verdict(found: Verification) -> str:
-    if found.verdict is Verdict.RIGHT:
+def _verdict(found: AnswerCheck) -> str:
+    if found.verdict is CheckOutcome.RIGHT:
         return "right: every integer is what the model gives"
-    if found.verdict is Verdict.WRONG:
+    if found.verdict is CheckOutcome.WRONG:
         return "WRONG"
     return str(found.verdict.value)
 
 
-def _place(first: Difference) -> str:
+def _place(first: ElementDifference) -> str:
     rows, cols = first.shape
     kind = f"{first.dtype} {rows} × {cols}"
     return f"operator {first.op} ({first.name}), tensor {first.tensor}, {kind}"
 
 
-def _differs(at: Difference) -> str:
+def _differs(at: ElementDifference) -> str:
     return f"element [{at.row}, {at.col}] is {at.got}, not {at.expected}"
 
 
-def _next(found: Verification) -> str:
+def _next(found: AnswerCheck) -> str:
     request = output.hexed(found.request_id)
-    if found.verdict is Verdict.RIGHT:
+    if found.verdict is CheckOutcome.RIGHT:
         return "nothing to do"
-    if found.verdict is Verdict.COMMITTEE:
+    if found.verdict is CheckOutcome.COMMITTEE:
         return (
             "operators drawn at random compare it within the model's tolerance when it is "
             "challenged (docs/committee.md)"

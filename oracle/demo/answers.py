@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from oracle.demo.asking import Explain, Ordered, order, settle
-from oracle.demo.stage import Stage
-from oracle.services.inference import Answer
+from oracle.demo.stage import DemoContext
+from oracle.services.inference import CheckedAnswer
 
 SENTENCES = (
     "A dog runs across the meadow.",
@@ -24,7 +24,7 @@ SHADES = " .:-=+*#%@"  # from paper to ink
 LIFETIME = 60  # seconds
 
 
-def ask_both(stage: Stage) -> None:
+def ask_both(stage: DemoContext) -> None:
     """Ask both models at once, one operator each; then settle one after the other."""
     digit, read_digit = ask_digit(stage, 0, "alpha", priority=LIFETIME, lifetime=LIFETIME)
     sentences = order(
@@ -41,7 +41,7 @@ def ask_both(stage: Stage) -> None:
 
 
 def ask_digit(
-    stage: Stage, number: int, operator: str, *, priority: int, lifetime: int
+    stage: DemoContext, number: int, operator: str, *, priority: int, lifetime: int
 ) -> tuple[Ordered, Explain]:
     """Ask about one of the test images; also return how to read the answer against its label."""
     image, _ = test_image(stage, number)
@@ -57,13 +57,13 @@ def ask_digit(
     return ordered, lambda answer: reading(stage, number, answer)
 
 
-def test_image(stage: Stage, number: int) -> tuple[Any, str]:
+def test_image(stage: DemoContext, number: int) -> tuple[Any, str]:
     """Return one of the test images, 1 × 8 × 8, and its label."""
     samples: dict[str, Any] = json.loads((stage.folder / "samples.json").read_text())
     return samples["images"][number], str(samples["labels"][number])
 
 
-def reading(stage: Stage, number: int, answer: Answer) -> Iterator[str]:
+def reading(stage: DemoContext, number: int, answer: CheckedAnswer) -> Iterator[str]:
     """Show a test image with what the model reads, which has to be its label."""
     image, label = test_image(stage, number)
     (row,) = answer.outputs[0].rows
@@ -74,7 +74,7 @@ def reading(stage: Stage, number: int, answer: Answer) -> Iterator[str]:
     stage.expect(f"the class is the image's label, {label}", best.label == label, best.label)
 
 
-def _nearest(stage: Stage, answer: Answer) -> Iterator[str]:
+def _nearest(stage: DemoContext, answer: CheckedAnswer) -> Iterator[str]:
     """Name the nearest other sentence of each; they were written in pairs."""
     rows = answer.outputs[0].rows
     for row in rows:

@@ -6,22 +6,22 @@ from dataclasses import dataclass
 
 from oracle.chain.events import Finalized
 from oracle.demo.report import AnswerFacts
-from oracle.demo.stage import Stage
+from oracle.demo.stage import DemoContext
 from oracle.exact import form
 from oracle.protocol import tensor
 from oracle.protocol.cid import raw_cid
 from oracle.services import inference, quoting
 from oracle.services.amounts import decimal, format_amount
 from oracle.services.event_history import topic
-from oracle.services.inference import Answer
+from oracle.services.inference import CheckedAnswer
 from oracle.services.models import Selected
 from oracle.services.quoting import Ask, Prepayment
-from oracle.services.request_timeline import RequestInfo, State
+from oracle.services.request_timeline import RequestInfo, RequestState
 from oracle.types import ZERO_ADDRESS, Amount, RequestId
 
 PATIENCE = 60.0  # seconds
 
-Explain = Callable[[Answer], Iterable[str]]
+Explain = Callable[[CheckedAnswer], Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,14 @@ class Ordered:
 
 
 def order(
-    stage: Stage, key: str, what: str, source: str, operator: str, *, priority: int, lifetime: int
+    stage: DemoContext,
+    key: str,
+    what: str,
+    source: str,
+    operator: str,
+    *,
+    priority: int,
+    lifetime: int,
 ) -> Ordered:
     """Ask a model; `operator` "" prefers nobody."""
     context, requester = stage.context, stage.wallet("requester")
@@ -58,7 +65,7 @@ def order(
     return Ordered(what, asked.request_id, asked.fee, prepayment, begun)
 
 
-def settle(stage: Stage, ordered: Ordered, explain: Explain) -> RequestInfo:
+def settle(stage: DemoContext, ordered: Ordered, explain: Explain) -> RequestInfo:
     """Wait for delivery and settlement, fetch the answer again, recompute its digest, show all.
 
     Args:
@@ -70,7 +77,9 @@ def settle(stage: Stage, ordered: Ordered, explain: Explain) -> RequestInfo:
     delivered = time.monotonic() - ordered.asked_at
     with stage.screen.working(f"{ordered.what}: the challenge window passes"):
         stage.reach(info.final_at or 0)
-        info = inference.wait(context, ordered.request_id, until=State.SETTLED, timeout=PATIENCE)
+        info = inference.wait(
+            context, ordered.request_id, until=RequestState.SETTLED, timeout=PATIENCE
+        )
     settled = time.monotonic() - ordered.asked_at
     prepayment = ordered.prepayment
     texts = prepayment.prepared.texts
@@ -120,7 +129,7 @@ def hexed(value: bytes) -> str:
     return "0x" + value.hex()
 
 
-def _shares(stage: Stage, request_id: RequestId) -> dict[str, Amount]:
+def _shares(stage: DemoContext, request_id: RequestId) -> dict[str, Amount]:
     """Read what settlement paid to whom."""
     context = stage.context
     (happened,) = context.history.read(context.market.address, (Finalized,), topic(request_id))

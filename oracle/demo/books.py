@@ -22,7 +22,7 @@ from oracle.chain.events import (
     RevenueCredited,
 )
 from oracle.services.amounts import decimal
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.types import Address, Amount
 
 
@@ -60,7 +60,7 @@ class Books:
         return Amount(held + self.escrow + self.rounds + self.uncollected + self.burned)
 
 
-def take(context: Context, accounts: Mapping[str, Address], models: Sequence[int] = ()) -> Books:
+def take(context: Network, accounts: Mapping[str, Address], models: Sequence[int] = ()) -> Books:
     """Read all balances at the newest block."""
     block = int(context.rpc.call("eth_blockNumber"), 16)
     token, market, operators = context.token, context.market, context.operators
@@ -125,7 +125,7 @@ def tabulate(before: Books, after: Books) -> dict[str, object]:
     }
 
 
-def _escrow(context: Context, block: int) -> Amount:
+def _escrow(context: Network, block: int) -> Amount:
     """Fold the market's log: fees of requests that were made and did not end."""
     fees: dict[bytes, int] = {}
     ends = (Finalized, Cancelled, Convicted, Annulled)
@@ -140,7 +140,7 @@ def _escrow(context: Context, block: int) -> Amount:
     return Amount(sum(fees.values()))
 
 
-def _rounds(context: Context, block: int) -> Amount:
+def _rounds(context: Network, block: int) -> Amount:
     """Add up what rounds hold: rewards and fees until they end, deposits until they are dealt with.
 
     Fees of a void round are given back with its deposits.
@@ -159,7 +159,7 @@ def _rounds(context: Context, block: int) -> Amount:
     return Amount(held)
 
 
-def _unclaimed(context: Context, block: int) -> Amount:
+def _unclaimed(context: Network, block: int) -> Amount:
     """Fold what data earned and nobody claimed; what rounding left with the pool is part of it."""
     held = 0
     kinds = (RevenueCredited, RevenueClaimed)

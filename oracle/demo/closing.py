@@ -3,8 +3,8 @@
 from oracle.chain.events import ProtocolEarningsCollected
 from oracle.demo import books, gas
 from oracle.demo.books import Books, Holding
-from oracle.demo.stage import Stage
-from oracle.services import models, wallets
+from oracle.demo.stage import DemoContext
+from oracle.services import balances, models
 from oracle.services.amounts import decimal, format_amount
 from oracle.services.receipts import send
 from oracle.types import Amount
@@ -12,7 +12,7 @@ from oracle.types import Amount
 CLAIMANTS = ("requester", "challenger")
 
 
-def pay_out(stage: Stage) -> None:
+def pay_out(stage: DemoContext) -> None:
     """Models, protocol, operators and requester take their money out of the market."""
     context, owner = stage.context, stage.wallet("owner")
     for model in stage.models.values():
@@ -31,11 +31,11 @@ def pay_out(stage: Stage) -> None:
     for name in (*stage.devnet.plan.operators, *stage.devnet.plan.faults, *CLAIMANTS):
         prepaid = context.market.balance_of(stage.address(name))
         if prepaid:
-            wallets.withdraw(context, stage.wallet(name), None, None)
+            balances.withdraw(context, stage.wallet(name), None, None)
             stage.screen.tell(f"{name} withdrew {format_amount(prepaid)}")
 
 
-def compare_books(stage: Stage, before: Books) -> None:
+def compare_books(stage: DemoContext, before: Books) -> None:
     """State that no unit of the token appeared or vanished."""
     context = stage.context
     ids = [model.model_id for model in stage.models.values()]
@@ -64,7 +64,7 @@ def compare_books(stage: Stage, before: Books) -> None:
     )
 
 
-def list_gas(stage: Stage) -> None:
+def list_gas(stage: DemoContext) -> None:
     """Show what each function cost in gas."""
     stage.record.transactions = list(gas.read(stage.context, stage.devnet.accounts))
     rows = [

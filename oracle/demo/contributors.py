@@ -28,7 +28,7 @@ from oracle.demo.answers import reading, test_image
 from oracle.demo.asking import order, settle
 from oracle.demo.opening import EXACT_WINDOW
 from oracle.demo.report import DataFacts
-from oracle.demo.stage import Stage
+from oracle.demo.stage import DemoContext
 from oracle.protocol.training import TrainingData
 from oracle.services import inference
 from oracle.services.amounts import decimal, format_amount
@@ -43,7 +43,7 @@ from oracle.services.data import (
 )
 from oracle.services.data import sealed_rounds as valuations
 from oracle.services.data.credits import format_credits
-from oracle.services.data.rounds import Phase
+from oracle.services.data.rounds import RoundPhase
 from oracle.services.event_history import topic
 from oracle.types import Amount
 from oracle.valuation import table_files
@@ -65,7 +65,7 @@ STEP = 1 / 32  # of a pixel's shade; a copy is moved by one
 NEAR = 4  # squared distance, in steps, within which a row repeats another
 
 
-def value_data(stage: Stage) -> None:
+def value_data(stage: DemoContext) -> None:
     """Three people bring images; their worth is computed, disputed, settled."""
     with ExitStack() as running:
         round_id = _collect(stage)
@@ -75,7 +75,7 @@ def value_data(stage: Stage) -> None:
         _sell(stage)
 
 
-def claim_share(stage: Stage) -> None:
+def claim_share(stage: DemoContext) -> None:
     """What the model earned since belongs in part to who brought its data."""
     context, model_id = stage.context, stage.models[MODEL].model_id
     happened = context.history.read(context.credits.address, (RevenueCredited,), topic(model_id))
@@ -92,7 +92,7 @@ def claim_share(stage: Stage) -> None:
 
 
 # ── A round ─────────────────────────────────────────────────────────────────────────────────────
-def _collect(stage: Stage) -> int:
+def _collect(stage: DemoContext) -> int:
     """Open a round, let three people contribute, seal it; valuators' workers start meanwhile."""
     context, model_id = stage.context, stage.models[MODEL].model_id
     for name in VALUATORS:
@@ -101,7 +101,7 @@ def _collect(stage: Stage) -> int:
     written = _write(stage)
     schema = _schema()
     held = files.read([written["test"]], schema)
-    plan = rounds.Plan(
+    plan = rounds.RoundPlan(
         row_tolerance=NEAR, test_tolerance=NEAR, max_contributions=8, max_rows=512, reward=REWARD,
         submit_period=PERIOD, reveal_period=PERIOD, test_period=PERIOD,
     )  # fmt: skip
@@ -122,13 +122,13 @@ def _collect(stage: Stage) -> int:
     info = rounds.show(context, round_id)
     stage.expect(
         "three data sets were revealed and numbered in the order of their commitments",
-        info.phase is Phase.VALUE and info.numbered == len(CONTRIBUTORS),
+        info.phase is RoundPhase.VALUE and info.numbered == len(CONTRIBUTORS),
         info.phase,
     )
     return round_id
 
 
-def _valuator(stage: Stage, running: ExitStack, name: str) -> Valuator:
+def _valuator(stage: DemoContext, running: ExitStack, name: str) -> Valuator:
     """A valuator stakes and begins to work."""
     context = stage.context
     valuator_stakes.stake(context, stage.wallet(name), context.valuations.config().stake)
@@ -136,7 +136,7 @@ def _valuator(stage: Stage, running: ExitStack, name: str) -> Valuator:
     return worker_process.valuator(context, stage.wallet(name), settings, running)
 
 
-def _convict(stage: Stage, round_id: int, liar: Valuator) -> None:
+def _convict(stage: DemoContext, round_id: int, liar: Valuator) -> None:
     """The first valuation is false; whoever computes it again convicts."""
     context = stage.context
     before = context.token.balance_of(stage.address(CHALLENGER))
@@ -173,7 +173,7 @@ def _convict(stage: Stage, round_id: int, liar: Valuator) -> None:
     )
 
 
-def _value(stage: Stage, round_id: int, honest: Valuator) -> None:
+def _value(stage: DemoContext, round_id: int, honest: Valuator) -> None:
     """The second valuation is right; it is settled, and everybody gets what is theirs."""
     context = stage.context
     _work(stage, honest, f"{HONEST} values the round", partial(_published, stage, round_id, 2))
@@ -193,7 +193,7 @@ def _value(stage: Stage, round_id: int, honest: Valuator) -> None:
     _credit(stage, round_id, paid)
 
 
-def _credit(stage: Stage, round_id: int, paid: Amount) -> None:
+def _credit(stage: DemoContext, round_id: int, paid: Amount) -> None:
     context, model_id = stage.context, stage.models[MODEL].model_id
     found = listing.list_contributions(context, round_id)
     held = [standing.standing(context, model_id, one.owner) for one in found]
@@ -221,7 +221,7 @@ def _credit(stage: Stage, round_id: int, paid: Amount) -> None:
     ]
 
 
-def _sell(stage: Stage) -> None:
+def _sell(stage: DemoContext) -> None:
     """One more answer is paid: from now on data has a part in every fee."""
     image, _ = test_image(stage, IMAGE)
     ordered = order(
@@ -233,7 +233,7 @@ def _sell(stage: Stage) -> None:
     settle(stage, ordered, lambda answer: reading(stage, IMAGE, answer))
 
 
-def _show(stage: Stage, index: Index) -> None:
+def _show(stage: DemoContext, index: Index) -> None:
     """Show values before they are clamped, and what other methods say."""
     one, many = (index.opinions.get(name) for name in ("leave_one_out", "data_shapley"))
     per = index.valuation.T << 40
@@ -250,7 +250,7 @@ def _show(stage: Stage, index: Index) -> None:
 
 
 # ── Helpers ─────────────────────────────────────────────────────────────────────────────────────
-def _challenger(stage: Stage, running: ExitStack) -> ValuationChallenger:
+def _challenger(stage: DemoContext, running: ExitStack) -> ValuationChallenger:
     context = stage.context
     recompute = checking.Recomputer(context.settings)
     folder = context.settings.home / "challengers" / CHALLENGER / "valuations"
@@ -258,12 +258,12 @@ def _challenger(stage: Stage, running: ExitStack) -> ValuationChallenger:
     return running.enter_context(made)
 
 
-def _published(stage: Stage, round_id: int, attempt: int) -> bool:
+def _published(stage: DemoContext, round_id: int, attempt: int) -> bool:
     case = stage.context.valuations.case_of(round_id)
     return case.published and case.attempt == attempt
 
 
-def _work(stage: Stage, valuator: Valuator, what: str, done: Callable[[], bool]) -> None:
+def _work(stage: DemoContext, valuator: Valuator, what: str, done: Callable[[], bool]) -> None:
     """Let a valuator work until something is so."""
     late = _deadline()
     with stage.screen.working(what):
@@ -284,7 +284,7 @@ def _schema() -> TrainingData:
     return TrainingData(columns=pixels, offset=(0.5,) * 64, scale=(STEP,) * 64)
 
 
-def _write(stage: Stage) -> dict[str, Any]:
+def _write(stage: DemoContext) -> dict[str, Any]:
     """Write what each brings as a file: images of scikit-learn's digits."""
     samples = np.load(stage.folder / "samples.npz")
     images = samples["image"].reshape(len(samples["image"]), -1).astype(np.float64)

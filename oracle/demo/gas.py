@@ -7,12 +7,12 @@ from itertools import groupby
 
 from oracle.chain.codec import NAMES, interface
 from oracle.chain.rpc import hexbytes, quantity
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.types import Address
 
 
 @dataclass(frozen=True, slots=True)
-class Transaction:
+class MinedTransaction:
     """One mined transaction."""
 
     block: int
@@ -34,7 +34,7 @@ class GasOf:
     most: int
 
 
-def read(context: Context, accounts: Mapping[str, Address]) -> list[Transaction]:
+def read(context: Network, accounts: Mapping[str, Address]) -> list[MinedTransaction]:
     """Return all transactions from the first block on, oldest first."""
     head = quantity(context.rpc.call("eth_blockNumber"))
     numbers = [hex(number) for number in range(head + 1)]
@@ -55,7 +55,7 @@ def read(context: Context, accounts: Mapping[str, Address]) -> list[Transaction]
         called = names.get(place.lower(), place)
         call = functions.get((called, hexbytes(body["input"])[:4]), "") if to else ""
         found.append(
-            Transaction(
+            MinedTransaction(
                 block=quantity(body["blockNumber"]),
                 hash=body["hash"],
                 sender=names.get(body["from"].lower(), body["from"]),
@@ -68,7 +68,7 @@ def read(context: Context, accounts: Mapping[str, Address]) -> list[Transaction]
     return found
 
 
-def by_function(transactions: Sequence[Transaction]) -> list[GasOf]:
+def by_function(transactions: Sequence[MinedTransaction]) -> list[GasOf]:
     """Sum up the gas of each function, by name."""
     ordered = sorted(transactions, key=lambda t: t.function)
     result = []
@@ -78,7 +78,7 @@ def by_function(transactions: Sequence[Transaction]) -> list[GasOf]:
     return result
 
 
-def _names(context: Context, accounts: Mapping[str, Address]) -> dict[str, str]:
+def _names(context: Network, accounts: Mapping[str, Address]) -> dict[str, str]:
     names = {address.lower(): name for name, address in accounts.items()}
     for field in fields(context.contracts):
         value = getattr(context.contracts, field.name)

@@ -21,15 +21,15 @@ from oracle.demo.answers import reading, test_image
 from oracle.demo.asking import Ordered, hexed, order, settle
 from oracle.demo.opening import publish
 from oracle.demo.report import ConvictionFacts
-from oracle.demo.stage import Stage
+from oracle.demo.stage import DemoContext
 from oracle.devnet.network import STAKE
 from oracle.services import answer_check, disputes, inference, operators
 from oracle.services.amounts import decimal, format_amount
-from oracle.services.answer_check import Verdict
+from oracle.services.answer_check import CheckOutcome
 from oracle.services.builders import Build
 from oracle.services.compiling import describe
 from oracle.services.event_history import topic
-from oracle.services.request_timeline import State
+from oracle.services.request_timeline import RequestState
 from oracle.services.requests import show
 from oracle.services.served_traces import EndpointTraces
 from oracle.types import Amount, RequestId
@@ -42,13 +42,13 @@ PATIENCE = 90.0  # seconds
 LIFETIME = 60
 
 
-def start(stage: Stage) -> None:
+def start(stage: DemoContext) -> None:
     """Start the processes of two more operators; nobody waits for them yet."""
     for name in FAULTS:
         stage.devnet.start_operator(name)
 
 
-def publish_exact(stage: Stage, compiled: Build) -> None:
+def publish_exact(stage: DemoContext, compiled: Build) -> None:
     """The owner publishes the CNN once more, as a program of integers."""
     with stage.screen.working("compiling the CNN to a program of integers") as update:
         folder = compiled.wait(update)
@@ -67,7 +67,7 @@ def publish_exact(stage: Stage, compiled: Build) -> None:
     )
 
 
-def join(stage: Stage) -> None:
+def join(stage: DemoContext) -> None:
     """Two more operators register; what they do with answers is not to be seen from outside."""
     owner, model = stage.wallet("owner"), stage.models["exact"]
     for name in FAULTS:
@@ -79,7 +79,7 @@ def join(stage: Stage) -> None:
     stage.screen.tell(f"{' and '.join(FAULTS)} registered, staked, and are authorised")
 
 
-def judge(stage: Stage) -> Ordered:
+def judge(stage: DemoContext) -> Ordered:
     """Three operators answer the same question; the challenger has the liars convicted.
 
     Returns the honest one's request, whose challenge window goes on.
@@ -91,7 +91,7 @@ def judge(stage: Stage) -> Ordered:
     traces = EndpointTraces()
     for name, ordered in asked.items():
         found = answer_check.verify(stage.context, ordered.request_id, traces)
-        wanted = Verdict.WRONG if name in FAULTS else Verdict.RIGHT
+        wanted = CheckOutcome.WRONG if name in FAULTS else CheckOutcome.RIGHT
         seen = found.output
         where = (
             f": element [{seen.row}, {seen.col}] is {seen.got}, not {seen.expected}" if seen else ""
@@ -104,12 +104,12 @@ def judge(stage: Stage) -> Ordered:
     return asked[HONEST]
 
 
-def pay_honest(stage: Stage, ordered: Ordered) -> None:
+def pay_honest(stage: DemoContext, ordered: Ordered) -> None:
     """The window of the honest answer passes without a challenge."""
     settle(stage, ordered, lambda answer: reading(stage, 0, answer))
 
 
-def _ask(stage: Stage, operator: str) -> Ordered:
+def _ask(stage: DemoContext, operator: str) -> Ordered:
     image, _ = test_image(stage, 0)
     return order(
         stage, "exact", f"test image 0, asked of {operator}", json.dumps([image]), operator,
@@ -117,7 +117,7 @@ def _ask(stage: Stage, operator: str) -> Ordered:
     )  # fmt: skip
 
 
-def _convict(stage: Stage, accused: Mapping[str, RequestId]) -> None:
+def _convict(stage: DemoContext, accused: Mapping[str, RequestId]) -> None:
     """Let the challenger play all games to their end; state what they cost and who was paid."""
     context, requester = stage.context, stage.wallet("requester").address
     balance = context.market.balance_of(requester)
@@ -146,11 +146,11 @@ def _convict(stage: Stage, accused: Mapping[str, RequestId]) -> None:
     )
 
 
-def _verdict(stage: Stage, name: str, request_id: RequestId) -> Convicted:
+def _verdict(stage: DemoContext, name: str, request_id: RequestId) -> Convicted:
     """State how one game went; return what the market ruled."""
     context, about = stage.context, topic(request_id)
     info = show(context, request_id)
-    stage.expect(f"{name} is convicted", info.state is State.CONVICTED, info.state)
+    stage.expect(f"{name} is convicted", info.state is RequestState.CONVICTED, info.state)
     ruled = context.history.read(context.market.address, (Convicted, BountyPaid), about)
     (verdict,) = [h.event for h in ruled if isinstance(h.event, Convicted)]
     paid = {h.event.account for h in ruled if isinstance(h.event, BountyPaid)}
@@ -181,7 +181,7 @@ def _verdict(stage: Stage, name: str, request_id: RequestId) -> Convicted:
     return verdict
 
 
-def _moves(stage: Stage, request_id: RequestId) -> list[gas.Transaction]:
+def _moves(stage: DemoContext, request_id: RequestId) -> list[gas.MinedTransaction]:
     """Return the transactions of one game, oldest first."""
     game = {"address": stage.context.game.address, "topics": [None, hexed(request_id)]}
     logs = stage.context.rpc.call("eth_getLogs", {"fromBlock": "earliest", **game})
@@ -190,7 +190,7 @@ def _moves(stage: Stage, request_id: RequestId) -> list[gas.Transaction]:
     return [used for used in mined if used.hash in hashes]
 
 
-def _play(stage: Stage, requests: Sequence[RequestId]) -> None:
+def _play(stage: DemoContext, requests: Sequence[RequestId]) -> None:
     """Run the challenger, as `tallystick challenger run` does, until the games are over."""
     opened = Challenger(
         stage.context,

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from oracle.demo.report import ModelFacts
-from oracle.demo.stage import Stage
+from oracle.demo.stage import DemoContext
 from oracle.devnet.network import STAKE
 from oracle.errors import TallystickError
 from oracle.protocol.canonical import sha256
 from oracle.protocol.manifest import MAX_BYTES
-from oracle.services import access, models, operators, publishing, wallets
+from oracle.services import access, balances, models, operators, publishing
 from oracle.services.amounts import format_amount, format_share
 from oracle.services.builders import Build
 from oracle.services.publishing import Offer
@@ -26,7 +26,7 @@ DEPOSIT = Amount(5 * 10**6)
 
 
 def publish_models(
-    stage: Stage, digits: Build, sentences: Build, trained: Callable[[], None]
+    stage: DemoContext, digits: Build, sentences: Build, trained: Callable[[], None]
 ) -> None:
     """The owner publishes both models; one of them is used on request.
 
@@ -53,7 +53,7 @@ def publish_models(
     )
 
 
-def join_operators(stage: Stage) -> None:
+def join_operators(stage: DemoContext) -> None:
     """Two operators register, stake, and are authorised for both models."""
     owner = stage.wallet("owner")
     for name in stage.devnet.plan.operators:
@@ -69,11 +69,11 @@ def join_operators(stage: Stage) -> None:
         )
 
 
-def grant_access(stage: Stage) -> None:
+def grant_access(stage: DemoContext) -> None:
     """The requester is refused, applies, is granted, and pays in."""
     context, requester = stage.context, stage.wallet("requester")
     model_id = stage.models["digits"].model_id
-    wallets.deposit(context, requester, DEPOSIT)
+    balances.deposit(context, requester, DEPOSIT)
     stage.screen.tell(f"requester paid {format_amount(DEPOSIT)} into the market")
     try:
         requester.simulate(context.market.request(_order_without_grant(stage)))
@@ -89,7 +89,7 @@ def grant_access(stage: Stage) -> None:
     stage.expect("admin granted 20 requests an hour", granted.allowed, granted.reason)
 
 
-def publish(stage: Stage, key: str, folder: Path) -> None:
+def publish(stage: DemoContext, key: str, folder: Path) -> None:
     """Publish a folder as the model that the story calls `key`, and say what it is."""
     offer = OFFERS[key]
     with stage.screen.working(f"publishing {folder.name} to IPFS and the chain") as update:
@@ -137,7 +137,7 @@ def publish(stage: Stage, key: str, folder: Path) -> None:
     )
 
 
-def _order_without_grant(stage: Stage) -> Order:
+def _order_without_grant(stage: DemoContext) -> Order:
     """Return an order that is right in everything but that nobody granted it."""
     model = stage.models["digits"]
     return Order(

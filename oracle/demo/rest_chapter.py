@@ -10,7 +10,7 @@ import httpx
 
 from oracle.demo.answers import reading, test_image
 from oracle.demo.asking import PATIENCE, Ordered, hexed, settle
-from oracle.demo.stage import Stage
+from oracle.demo.stage import DemoContext
 from oracle.devnet.rest import WALLET
 from oracle.gateway import api_keys
 from oracle.gateway import gateway as gateways
@@ -26,7 +26,7 @@ IMAGE = 2  # of the test images
 WHAT = "test image 2, by REST"
 
 
-def start(stage: Stage) -> None:
+def start(stage: DemoContext) -> None:
     """Serve REST with an account of its own, prepaid; the admin grants it what it will be asked."""
     stage.devnet.start_gateway()
     access.grant(
@@ -39,7 +39,7 @@ def start(stage: Stage) -> None:
     stage.screen.fact("REST", stage.devnet.rest_url)
 
 
-def ask(stage: Stage) -> None:
+def ask(stage: DemoContext) -> None:
     """Ask about an image with an API key, as any KServe client would."""
     store = Store.open(gateways.store_url(stage.devnet.settings))
     try:
@@ -62,7 +62,7 @@ def ask(stage: Stage) -> None:
     )
 
 
-def _infer(stage: Stage, secret: str) -> httpx.Response:
+def _infer(stage: DemoContext, secret: str) -> httpx.Response:
     image, _ = test_image(stage, IMAGE)
     given = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [image]}
     return httpx.post(
@@ -74,7 +74,7 @@ def _infer(stage: Stage, secret: str) -> httpx.Response:
     )
 
 
-def _ordered(stage: Stage, answered: httpx.Response, begun: float) -> Ordered:
+def _ordered(stage: DemoContext, answered: httpx.Response, begun: float) -> Ordered:
     """Return the request that the gateway made; the same image makes the same input again."""
     model, (image, _) = stage.models["digits"], test_image(stage, IMAGE)
     question = Ask(Selected(model.model_id, model.version), json.dumps([image]))

@@ -8,13 +8,13 @@ from oracle.demo.report import Record
 from oracle.demo.screen import Screen
 from oracle.devnet.network import Devnet
 from oracle.errors import TallystickError
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.publishing import PublishedVersion
 from oracle.types import Address
 
 
 @dataclass(slots=True)
-class Stage:
+class DemoContext:
     """One performance."""
 
     devnet: Devnet
@@ -25,7 +25,7 @@ class Stage:
     _wallets: dict[str, Wallet] = field(default_factory=dict)
 
     @property
-    def context(self) -> Context:
+    def context(self) -> Network:
         """The network as services see it."""
         return self.devnet.context
 

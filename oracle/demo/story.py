@@ -13,8 +13,8 @@ from oracle.demo import answers, books, closing, contributors, liars, opening, r
 from oracle.demo.asking import Ordered
 from oracle.demo.report import Record
 from oracle.demo.screen import Screen
-from oracle.demo.stage import Stage
-from oracle.devnet.network import Devnet, Plan
+from oracle.demo.stage import DemoContext
+from oracle.devnet.network import Devnet, DevnetPlan
 from oracle.ipfs.client import IpfsClient
 from oracle.services.builders import Build
 
@@ -36,7 +36,7 @@ def tell(folder: Path, screen: Screen, environ: Mapping[str, str] = os.environ) 
         shutil.rmtree(old, ignore_errors=True)
     try:
         _perform(
-            Plan(
+            DevnetPlan(
                 home=home.absolute(),
                 faults=liars.FAULTS,
                 game=liars.GAME,
@@ -58,7 +58,7 @@ def tell(folder: Path, screen: Screen, environ: Mapping[str, str] = os.environ) 
 
 
 def _perform(
-    plan: Plan, models: Path, record: Record, screen: Screen, environ: Mapping[str, str]
+    plan: DevnetPlan, models: Path, record: Record, screen: Screen, environ: Mapping[str, str]
 ) -> None:
     with ExitStack() as running:
         digits = running.enter_context(
@@ -74,7 +74,7 @@ def _perform(
         sentences = running.enter_context(Build("examples.minilm.build", models / "minilm"))
         devnet = Devnet(plan, environ, screen.tell)
         running.callback(devnet.stop)
-        stage = Stage(devnet, record, screen, models)
+        stage = DemoContext(devnet, record, screen, models)
 
         def chapter(title: str, *parts: Callable[[], None]) -> None:
             screen.chapter(title)
@@ -144,7 +144,7 @@ def _perform(
         record.chapters["Everything is stopped"] = round(time.monotonic() - begun, 3)
 
 
-def _start(stage: Stage) -> None:
+def _start(stage: DemoContext) -> None:
     devnet = stage.devnet
     devnet.start_servers()
     devnet.deploy()

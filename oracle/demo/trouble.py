@@ -7,12 +7,12 @@ from oracle.chain.events import Claimed
 from oracle.demo import tamper
 from oracle.demo.answers import ask_digit
 from oracle.demo.asking import Ordered, order, settle
-from oracle.demo.stage import Stage
+from oracle.demo.stage import DemoContext
 from oracle.errors import TallystickError
 from oracle.services import model_history, requests
 from oracle.services.amounts import format_amount
-from oracle.store.facts import Failure
-from oracle.store.job import State as JobState
+from oracle.store.facts import AttemptFailure
+from oracle.store.job import JobState
 from oracle.store.store import Store
 from oracle.types import Amount, RequestId
 
@@ -21,7 +21,7 @@ LIFETIME = 8  # seconds of the request whose weights are tampered with
 PATIENCE = 30.0  # seconds
 
 
-def tampered_weights(stage: Stage) -> Ordered:
+def tampered_weights(stage: DemoContext) -> Ordered:
     """One byte of a weight file changes in the store: the worker refuses, and so does `verify`."""
     model = stage.models["sentences"]
     weights = max(model.files, key=lambda file: file.size)
@@ -54,7 +54,7 @@ def tampered_weights(stage: Stage) -> Ordered:
     return asked
 
 
-def operator_dies(stage: Stage) -> Ordered:
+def operator_dies(stage: DemoContext) -> Ordered:
     """alpha is named, starts, and is killed; beta claims after the priority window and delivers.
 
     Returns a request that alpha alone may answer, made when it was dead.
@@ -79,7 +79,7 @@ def operator_dies(stage: Stage) -> Ordered:
     return unserved
 
 
-def nobody_serves(stage: Stage, *left: Ordered) -> None:
+def nobody_serves(stage: DemoContext, *left: Ordered) -> None:
     """Requests that nobody answered expire, and the requester has everything back."""
     context, requester = stage.context, stage.wallet("requester")
     before = context.market.balance_of(requester.address)
@@ -95,11 +95,11 @@ def nobody_serves(stage: Stage, *left: Ordered) -> None:
     )
 
 
-def _await_failure(stage: Stage, operator: str, request_id: RequestId) -> Failure:
+def _await_failure(stage: DemoContext, operator: str, request_id: RequestId) -> AttemptFailure:
     """Wait for what an operator's worker reports, in the operator's own store."""
     store = Store.open(stage.devnet.store_url(operator))
     try:
-        failures: list[Failure] = []
+        failures: list[AttemptFailure] = []
 
         def reported() -> bool:
             with store.read() as transaction:
@@ -112,7 +112,7 @@ def _await_failure(stage: Stage, operator: str, request_id: RequestId) -> Failur
         store.close()
 
 
-def _await_job(stage: Stage, operator: str, request_id: RequestId) -> None:
+def _await_job(stage: DemoContext, operator: str, request_id: RequestId) -> None:
     """Wait until an operator has put a request on its queue."""
     store = Store.open(stage.devnet.store_url(operator))
     try:
@@ -127,7 +127,7 @@ def _await_job(stage: Stage, operator: str, request_id: RequestId) -> None:
         store.close()
 
 
-def _await_expiry(stage: Stage, request_id: RequestId) -> None:
+def _await_expiry(stage: DemoContext, request_id: RequestId) -> None:
     _until(
         stage,
         "waiting for the request to expire",
@@ -135,7 +135,7 @@ def _await_expiry(stage: Stage, request_id: RequestId) -> None:
     )
 
 
-def _until(stage: Stage, what: str, done: Callable[[], bool]) -> None:
+def _until(stage: DemoContext, what: str, done: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
     with stage.screen.working(what):
         while not done():

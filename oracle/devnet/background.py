@@ -39,7 +39,7 @@ class Stopped(BaseException):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RunningPart:
     """One running process of the network: a server or one of an operator's."""
 
     name: str
@@ -49,22 +49,22 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class RunningNetwork:
     """What the `up` process says about itself."""
 
     pid: int
     created: float  # unix seconds: when that process began, by the kernel's books
     ready: bool
     kinds: Mapping[str, str] = field(default_factory=dict)  # {"ipfs": "embedded node", …}
-    parts: tuple[Part, ...] = ()
+    parts: tuple[RunningPart, ...] = ()
 
 
-def myself() -> Network:
+def myself() -> RunningNetwork:
     """Describe this process, with nothing running yet."""
-    return Network(pid=os.getpid(), created=psutil.Process().create_time(), ready=False)
+    return RunningNetwork(pid=os.getpid(), created=psutil.Process().create_time(), ready=False)
 
 
-def write(home: Path, network: Network) -> None:
+def write(home: Path, network: RunningNetwork) -> None:
     """Replace the file atomically."""
     home.mkdir(parents=True, exist_ok=True)
     temporary = home / (FILE + ".tmp")
@@ -72,12 +72,12 @@ def write(home: Path, network: Network) -> None:
     temporary.replace(home / FILE)
 
 
-def read(home: Path) -> Network | None:
+def read(home: Path) -> RunningNetwork | None:
     """Return the network that runs in `home`; None when there is none or its process is gone."""
     try:
         body: dict[str, Any] = json.loads((home / FILE).read_text())
-        parts = tuple(Part(**part) for part in body.pop("parts"))
-        network = Network(**body, parts=parts)
+        parts = tuple(RunningPart(**part) for part in body.pop("parts"))
+        network = RunningNetwork(**body, parts=parts)
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return network if _process(network) else None
@@ -137,7 +137,9 @@ def stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def detach(home: Path, argv: Sequence[str], waiting: Callable[[], None] = lambda: None) -> Network:
+def detach(
+    home: Path, argv: Sequence[str], waiting: Callable[[], None] = lambda: None
+) -> RunningNetwork:
     """Run `argv`, an `up` in the foreground, without a terminal; return when it is ready.
 
     Raises:
@@ -185,7 +187,7 @@ def command() -> list[str]:
     return [sys.executable, "-c", "import sys; from oracle.cli import main; sys.exit(main())"]
 
 
-def _process(network: Network) -> psutil.Process | None:
+def _process(network: RunningNetwork) -> psutil.Process | None:
     with suppress(psutil.Error):
         process = psutil.Process(network.pid)
         alive = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
@@ -194,7 +196,7 @@ def _process(network: Network) -> psutil.Process | None:
     return None
 
 
-def _child(part: Part, network: Network) -> psutil.Process | None:
+def _child(part: RunningPart, network: RunningNetwork) -> psutil.Process | None:
     with suppress(psutil.Error):
         if part.pid is not None:
             child = psutil.Process(part.pid)

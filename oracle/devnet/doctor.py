@@ -44,7 +44,7 @@ class Note(str):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """How one part is, and what to do when it is not well."""
 
     part: str
@@ -61,24 +61,24 @@ class Check(NamedTuple):
     after: Sequence[str] = ()
 
 
-def examine(settings: Settings, checks: Sequence[Check] = ()) -> Iterator[Finding]:
+def examine(settings: Settings, checks: Sequence[Check] = ()) -> Iterator[Diagnosis]:
     """Run the checks in order, yielding each finding as it comes."""
     broken: set[str] = set()
     for check in checks or CHECKS:
         missing = [part for part in check.after if part in broken]
         if missing:
             broken.add(check.part)
-            yield Finding(check.part, SKIPPED, f"needs {', '.join(missing)}")
+            yield Diagnosis(check.part, SKIPPED, f"needs {', '.join(missing)}")
             continue
         try:
             found = check.look(settings)
         except TallystickError as error:
             broken.add(check.part)
-            yield Finding(check.part, FAILED, str(error), error.hint)
+            yield Diagnosis(check.part, FAILED, str(error), error.hint)
         else:
             noted = isinstance(found, Note)
             hint = found.hint if isinstance(found, Note) else ""
-            yield Finding(check.part, WARNING if noted else OK, str(found), hint)
+            yield Diagnosis(check.part, WARNING if noted else OK, str(found), hint)
 
 
 def check_rpc(settings: Settings) -> str:

@@ -21,13 +21,13 @@ from oracle.chain.deploy import DeployConfig, deploy
 from oracle.chain.rpc import Rpc, quantity
 from oracle.chain.wallet import Wallet
 from oracle.config import NETWORK_FILE, Settings, save_network
-from oracle.devnet import background, rest, servers, wallets
-from oracle.devnet.background import Part
+from oracle.devnet import accounts, background, rest, servers
+from oracle.devnet.background import RunningPart
 from oracle.devnet.operator_processes import processes
 from oracle.devnet.supervisor import ProcessEvent, ProcessSpec, Supervisor
 from oracle.errors import ConfigInvalid
-from oracle.services import wallets as wallet_files
-from oracle.services.network import Context
+from oracle.services import balances, wallets
+from oracle.services.network import Network
 from oracle.types import ZERO32, Address, Amount
 
 Say = Callable[[str], None]
@@ -39,7 +39,7 @@ POLL_INTERVAL = 0.05  # seconds; a look costs a few milliseconds of a core
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DevnetPlan:
     """What a development network consists of; the empty URLs mean: start one."""
 
     home: Path
@@ -58,7 +58,7 @@ class Plan:
 class Devnet:
     """A development network that belongs to this process; use `running`."""
 
-    def __init__(self, plan: Plan, environ: Mapping[str, str], say: Say) -> None:
+    def __init__(self, plan: DevnetPlan, environ: Mapping[str, str], say: Say) -> None:
         """Take the plan; nothing is started."""
         self.plan = plan
         self.settings = Settings(
@@ -72,7 +72,7 @@ class Devnet:
         self._groups: dict[str, Supervisor] = {}
         self._ports: dict[str, int] = {}  # of the operators' responders
         self._accounts: dict[str, Address] = {}
-        self._context: Context | None = None
+        self._context: Network | None = None
 
     def start_servers(self) -> None:
         """Start chain, IPFS and queue on free ports.
@@ -102,17 +102,17 @@ class Devnet:
             rpc_url=found.rpc_url,
             ipfs_api=found.ipfs_api,
             redis_url=found.redis_url,
-            password_file=str(wallets.password_file(self.settings)),
+            password_file=str(accounts.password_file(self.settings)),
             poll_interval=POLL_INTERVAL,
         )
 
     def deploy(self) -> None:
         """Put the contracts on the chain, make and fund the wallets, write network.json."""
         self._say("deploying the contracts")
-        self._accounts = wallets.ensure(
+        self._accounts = accounts.ensure(
             self.settings,
             dict.fromkeys(
-                (*wallets.PEOPLE, *self.plan.people, *self.plan.operators, *self.plan.faults)
+                (*accounts.PEOPLE, *self.plan.people, *self.plan.operators, *self.plan.faults)
             ),
         )
         shortest, clock = self.plan.game
@@ -121,9 +121,9 @@ class Devnet:
             contracts = deploy(Wallet(rpc, dev_account(0)), config)
         self.settings = replace(self.settings, contracts=contracts)
         save_network(self.settings)
-        self._context = Context.open(self.settings)
+        self._context = Network.open(self.settings)
         self._say("funding the wallets")
-        wallets.fund(self._context, self._accounts.values())
+        accounts.fund(self._context, self._accounts.values())
 
     def stake_operators(self) -> None:
         """Register every operator and lock its stake."""
@@ -143,7 +143,7 @@ class Devnet:
         """Start one operator's processes (again)."""
         self._say(f"starting {name}'s watcher, worker, submitter and responder")
         if name not in self._groups:
-            wallet = wallet_files.find(self.settings, name)
+            wallet = wallets.find(self.settings, name)
             settings = replace(self.settings, fault=self.plan.faults.get(name, ""))
             specs = processes(settings, wallet, infer_processes=1, endpoint=self.endpoint(name))
             self._groups[name] = Supervisor(specs)
@@ -158,7 +158,7 @@ class Devnet:
         """Prepay for the gateway's account and serve REST."""
         if GATEWAY not in self._groups:
             self._say("starting the REST gateway")
-            wallet_files.deposit(self.context, self.wallet(GATEWAY), PREPAID)
+            balances.deposit(self.context, self.wallet(GATEWAY), PREPAID)
             found = rest.gateway(self.settings, self.plan.rest_port or free_port())
             self.rest_url = found.url
             self.kinds = {**self.kinds, "rest": found.url}
@@ -204,10 +204,10 @@ class Devnet:
             replace(background.myself(), ready=True, kinds=self.kinds, parts=self.parts()),
         )
 
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[RunningPart, ...]:
         """Return every process."""
         return tuple(
-            Part(process.name, process.state, process.pid, process.restarts)
+            RunningPart(process.name, process.state, process.pid, process.restarts)
             for group in self._groups.values()
             for process in group.status()
         )
@@ -221,7 +221,7 @@ class Devnet:
         return quantity(self.context.rpc.call("eth_blockNumber"))
 
     @property
-    def context(self) -> Context:
+    def context(self) -> Network:
         """The network as services see it; there once `deploy` is done."""
         if self._context is None:
             raise RuntimeError("deploy() comes first")
@@ -238,13 +238,13 @@ class Devnet:
 
     def unlock(self, name: str) -> LocalAccount:
         """Return the key of one of the network's wallets."""
-        password = wallet_files.read_password(wallets.password_file(self.settings))
-        return wallet_files.unlock(self.settings, name, password)
+        password = wallets.read_password(accounts.password_file(self.settings))
+        return wallets.unlock(self.settings, name, password)
 
 
 @contextmanager
 def running(
-    plan: Plan, environ: Mapping[str, str] = os.environ, say: Say = lambda _text: None
+    plan: DevnetPlan, environ: Mapping[str, str] = os.environ, say: Say = lambda _text: None
 ) -> Iterator[Devnet]:
     """Bring a network up completely; take it down at the end, however that comes."""
     devnet = Devnet(plan, environ, say)

@@ -12,7 +12,7 @@ from oracle.exact.constants import Constants
 from oracle.exact.dtypes import Array, DType, Spec
 from oracle.exact.ops import ABSENT
 from oracle.exact.program import Kind, Op, Opcode, Operand, Program
-from oracle.exact.tensors import Tree
+from oracle.exact.tensors import TensorTree
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,13 @@ class Ref:
     spec: Spec
 
 
-class Builder:
+class ProgramBuilder:
     """Collects inputs, constants and operators; the last operator is the output."""
 
     def __init__(self) -> None:
         self._inputs: list[Spec] = []
         self._ops: list[tuple[Opcode, Spec, tuple[Ref | None, ...], tuple[int, ...]]] = []
-        self._trees: list[Tree] = []
+        self._trees: list[TensorTree] = []
         self._numbers: dict[tuple[Spec, bytes], int] = {}
 
     def input(self, spec: Spec) -> Ref:
@@ -38,13 +38,13 @@ class Builder:
         self._inputs.append(spec)
         return Ref("input", len(self._inputs) - 1, spec)
 
-    def constant(self, array: Array | Tree, dtype: DType) -> Ref:
+    def constant(self, array: Array | TensorTree, dtype: DType) -> Ref:
         """Add a constant; equal ones share a number.
 
         Raises:
             InputInvalid: not a matrix, or an element outside the dtype's range.
         """
-        tree = array if isinstance(array, Tree) else Tree.of(array, dtype)
+        tree = array if isinstance(array, TensorTree) else TensorTree.of(array, dtype)
         number = self._numbers.setdefault((tree.spec, tree.root), len(self._trees))
         if number == len(self._trees):
             self._trees.append(tree)

@@ -8,14 +8,22 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from oracle.exact.dtypes import Array, Spec
 from oracle.exact.program import Program
-from oracle.exact.tensors import Openable, Tree, keccak, log, tensor_leaf, tree_path, tree_root
+from oracle.exact.tensors import (
+    Openable,
+    TensorTree,
+    keccak,
+    log,
+    tensor_leaf,
+    tree_path,
+    tree_root,
+)
 from oracle.types import ZERO32, Bytes32
 
 
 def input_root(specs: Sequence[Spec], inputs: Sequence[Array]) -> Bytes32:
     """Return the root of a request's inputs."""
     return join_inputs(
-        tensor_leaf(index, spec, Tree.of(array, spec.dtype).root)
+        tensor_leaf(index, spec, TensorTree.of(array, spec.dtype).root)
         for index, (spec, array) in enumerate(zip(specs, inputs, strict=True))
     )
 
@@ -28,7 +36,7 @@ def join_inputs(leaves: Iterable[bytes]) -> Bytes32:
 def output_root(program: Program, output: Array) -> Bytes32:
     """Return the root of an answer."""
     last = program.id_of(len(program.ops) - 1)
-    return tensor_leaf(last, program.output, Tree.of(output, program.output.dtype).root)
+    return tensor_leaf(last, program.output, TensorTree.of(output, program.output.dtype).root)
 
 
 def trace_depth(program_ops: int) -> int:
@@ -65,7 +73,7 @@ class Committed:
         """Return a tensor with its hashes."""
         if tensor_id not in self._trees:
             dtype = self.program.spec_of(tensor_id).dtype
-            self._trees[tensor_id] = Tree.of(self.tensors[tensor_id], dtype)
+            self._trees[tensor_id] = TensorTree.of(self.tensors[tensor_id], dtype)
         return self._trees[tensor_id]
 
     def leaf(self, tensor_id: int) -> Bytes32:

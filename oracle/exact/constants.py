@@ -21,14 +21,14 @@ from oracle.exact.dtypes import (
 )
 from oracle.exact.errors import ConstantMismatch, ProgramInvalid
 from oracle.exact.program import Kind, Program
-from oracle.exact.tensors import Tree
+from oracle.exact.tensors import TensorTree
 from oracle.protocol import tensor
 
 
 class Constants:
     """The constants of a program by number, as trees."""
 
-    def __init__(self, trees: Mapping[int, Tree]) -> None:
+    def __init__(self, trees: Mapping[int, TensorTree]) -> None:
         self._trees = dict(sorted(trees.items()))
 
     def __getitem__(self, number: int) -> Array:
@@ -38,7 +38,7 @@ class Constants:
     def __iter__(self) -> Iterator[int]:
         return iter(self._trees)
 
-    def tree(self, number: int) -> Tree:
+    def tree(self, number: int) -> TensorTree:
         """Return a constant with its hashes."""
         return self._trees[number]
 
@@ -110,18 +110,18 @@ def load(data: bytes, program: Program) -> Constants:
     return constants
 
 
-def _tree(part: Array, spec: Spec) -> Tree:
+def _tree(part: Array, spec: Spec) -> TensorTree:
     """Return the tree over one constant's part of the file.
 
     Raises:
         InputInvalid: the file holds elements of another dtype.
     """
     if spec.dtype.record:
-        return Tree(spec, as_dtype(part.reshape(spec.rows, spec.row_bytes), DType.U8))
-    return Tree.of(part.reshape(spec.rows, spec.cols), spec.dtype)
+        return TensorTree(spec, as_dtype(part.reshape(spec.rows, spec.row_bytes), DType.U8))
+    return TensorTree.of(part.reshape(spec.rows, spec.cols), spec.dtype)
 
 
-def _canonical(tree: Tree) -> bool:
+def _canonical(tree: TensorTree) -> bool:
     """Whether all channels are inside the ranges to which reading clamps."""
     c, stored = tree.array, tree.stored.reshape(-1, 16)
     small = (abs(c["mult"].astype(np.int64)) <= MAX_MULT) & (c["bias"] >= -MAX_BIAS)

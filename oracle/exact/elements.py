@@ -1,8 +1,8 @@
 """One element of each operator, in plain integers: what the contract computes again.
 
-docs/exact.md, section 4, with the column *reads*: an operator asks a `Reader` for rows and elements
-in the order in which a step shows them. The prover's reader writes the slices down (proofs.py), the
-judge's opens them (judge.py), so both always agree on what a step holds.
+docs/exact.md, section 4, with the column *reads*: an operator asks an `ElementReader` for rows and
+elements in the order in which a step shows them. The prover's reader writes the slices
+down (proofs.py), the judge's opens them (judge.py), so both always agree on what a step holds.
 """
 
 import math
@@ -16,7 +16,7 @@ from oracle.exact.program import Kind, Op, Opcode
 from oracle.exact.tensors import LEAF as LEAF_BYTES
 
 
-class Reader(ABC):
+class ElementReader(ABC):
     """Shows parts of one operator's operands."""
 
     def __init__(self, op: Op) -> None:
@@ -36,7 +36,7 @@ class Reader(ABC):
         return self.leaf(operand, row, leaf)[place]
 
 
-def element(op: Op, i: int, j: int, read: Reader) -> int:
+def element(op: Op, i: int, j: int, read: ElementReader) -> int:
     """Return y[i,j]."""
     return ELEMENTS[op.opcode](op, i, j, read)
 
@@ -71,19 +71,19 @@ def limit(value: int, low: int, high: int) -> int:
     return max(low, min(value, high))
 
 
-def _ch(op: Op, operand: int, k: int, read: Reader) -> Any:
+def _ch(op: Op, operand: int, k: int, read: ElementReader) -> Any:
     """Read ch(k): channel k, or the only one."""
     return read.element(operand, 0, 0 if op.operands[operand].spec.cols == 1 else k)
 
 
-def _dot(op: Op, i: int, j: int, read: Reader) -> int:
+def _dot(op: Op, i: int, j: int, read: ElementReader) -> int:
     row = i // op.lane(0) * op.result.cols + j
     a, b = read.row(0, i), read.row(1, row)
     acc = sum(x * y for x, y in zip(a, b, strict=True))
     return requantise(acc, _ch(op, 2, row, read), op.result.dtype)
 
 
-def _add(op: Op, i: int, j: int, read: Reader) -> int:
+def _add(op: Op, i: int, j: int, read: ElementReader) -> int:
     a = read.element(0, i, j)
     b = read.element(1, 0 if op.operands[1].spec.rows == 1 else i, j)
     first, second = read.leaf(2, 0, 0)
@@ -92,12 +92,12 @@ def _add(op: Op, i: int, j: int, read: Reader) -> int:
     return clamp(acc >> shift, op.result.dtype)
 
 
-def _lut(op: Op, i: int, j: int, read: Reader) -> int:
+def _lut(op: Op, i: int, j: int, read: ElementReader) -> int:
     x = read.element(0, i, j)
     return int(read.element(1, 0, stored(x, op.operands[0].spec.dtype)))
 
 
-def _layernorm(op: Op, i: int, j: int, read: Reader) -> int:
+def _layernorm(op: Op, i: int, j: int, read: ElementReader) -> int:
     x = read.row(0, i)
     n, s, q = len(x), sum(x), sum(k * k for k in x)
     v = n * q - s * s
@@ -107,7 +107,7 @@ def _layernorm(op: Op, i: int, j: int, read: Reader) -> int:
     return requantise(z, read.element(1, 0, j), op.result.dtype)
 
 
-def _softmax(op: Op, i: int, j: int, read: Reader) -> int:
+def _softmax(op: Op, i: int, j: int, read: ElementReader) -> int:
     x = read.row(0, i)
     mask = op.operands[1]
     kept: Sequence[int] = [1] * len(x)
@@ -123,7 +123,7 @@ def _softmax(op: Op, i: int, j: int, read: Reader) -> int:
     return 0 if t == 0 else (w[j] * op.result.dtype.maximum + t // 2) // t
 
 
-def _mean(op: Op, i: int, j: int, read: Reader) -> int:
+def _mean(op: Op, i: int, j: int, read: ElementReader) -> int:
     x = read.row(0, i * op.result.cols + j)
     kept: Sequence[int] = [1] * len(x)
     if op.operands[1].kind != Kind.NONE:
@@ -134,25 +134,25 @@ def _mean(op: Op, i: int, j: int, read: Reader) -> int:
     return requantise(acc, _ch(op, 2, j, read), op.result.dtype)
 
 
-def _max(op: Op, i: int, j: int, read: Reader) -> int:
+def _max(op: Op, i: int, j: int, read: ElementReader) -> int:
     return max(read.row(0, i * op.result.cols + j))
 
 
-def _sum(op: Op, i: int, j: int, read: Reader) -> int:
+def _sum(op: Op, i: int, j: int, read: ElementReader) -> int:
     return clamp(sum(read.row(0, i * op.result.cols + j)), op.result.dtype)
 
 
-def _argmax(op: Op, i: int, j: int, read: Reader) -> int:
+def _argmax(op: Op, i: int, j: int, read: ElementReader) -> int:
     x = read.row(0, i * op.result.cols + j)
     return x.index(max(x))
 
 
-def _gather(op: Op, i: int, j: int, read: Reader) -> int:
+def _gather(op: Op, i: int, j: int, read: ElementReader) -> int:
     row = min(read.element(0, 0, i), op.operands[1].spec.rows - 1)
     return int(read.element(1, row, j))
 
 
-def _view(op: Op, i: int, j: int, read: Reader) -> int:
+def _view(op: Op, i: int, j: int, read: ElementReader) -> int:
     rest, at = i * op.result.cols + j, op.lane(10)
     for size, stride in zip(op.params[4::-1], op.params[9:4:-1], strict=True):
         rest, digit = divmod(rest, size)
@@ -160,7 +160,7 @@ def _view(op: Op, i: int, j: int, read: Reader) -> int:
     return int(read.element(0, *divmod(at, op.operands[0].spec.cols)))
 
 
-def _pad(op: Op, i: int, j: int, read: Reader) -> int:
+def _pad(op: Op, i: int, j: int, read: ElementReader) -> int:
     height, width, top, left, _, right, value = op.params[:7]
     y, x = divmod(i, width + left + right)
     if top <= y < top + height and left <= x < left + width:
@@ -168,7 +168,7 @@ def _pad(op: Op, i: int, j: int, read: Reader) -> int:
     return value + op.result.dtype.minimum
 
 
-def _concat(op: Op, i: int, j: int, read: Reader) -> int:
+def _concat(op: Op, i: int, j: int, read: ElementReader) -> int:
     for k, operand in enumerate(op.operands):
         if j < operand.spec.cols:
             return int(read.element(k, i, j))
@@ -176,7 +176,7 @@ def _concat(op: Op, i: int, j: int, read: Reader) -> int:
     raise AssertionError("validity: the operands' columns are the result's")
 
 
-def _tree(op: Op, i: int, t: int, read: Reader) -> int:
+def _tree(op: Op, i: int, t: int, read: ElementReader) -> int:
     features, nodes = read.row(0, i), op.operands[1].spec.cols
     node = read.element(1, 0, t)
     for _ in range(op.lane(0)):
@@ -191,12 +191,12 @@ def _tree(op: Op, i: int, t: int, read: Reader) -> int:
     return int(node["value"])
 
 
-def _rescale(op: Op, i: int, j: int, read: Reader) -> int:
+def _rescale(op: Op, i: int, j: int, read: ElementReader) -> int:
     x = read.element(0, i, j)
     return requantise(x, _ch(op, 1, j, read), op.result.dtype)
 
 
-ELEMENTS: Mapping[Opcode, Callable[[Op, int, int, Reader], int]] = {
+ELEMENTS: Mapping[Opcode, Callable[[Op, int, int, ElementReader], int]] = {
     Opcode.DOT: _dot,
     Opcode.ADD: _add,
     Opcode.LUT: _lut,

@@ -14,13 +14,13 @@ import numpy as np
 from oracle.errors import InputInvalid
 from oracle.exact.commitments import join_inputs
 from oracle.exact.dtypes import NUMBERS, Array, Spec
-from oracle.exact.tensors import Tree, tensor_leaf
+from oracle.exact.tensors import TensorTree, tensor_leaf
 from oracle.types import Bytes32
 
 _HEADER = struct.Struct(">HBII")
 
 
-def record(tensor_id: int, tree: Tree) -> bytes:
+def record(tensor_id: int, tree: TensorTree) -> bytes:
     """Return one tensor's record."""
     spec = tree.spec
     return _HEADER.pack(tensor_id, spec.dtype, spec.rows, spec.cols) + tree.stored.tobytes()
@@ -32,14 +32,14 @@ def write_inputs(specs: Sequence[Spec], inputs: Sequence[Array]) -> bytes:
     Raises:
         InputInvalid: a matrix of another shape, or an element outside its dtype's range.
     """
-    trees = [Tree.of(array, spec.dtype) for array, spec in zip(inputs, specs, strict=True)]
+    trees = [TensorTree.of(array, spec.dtype) for array, spec in zip(inputs, specs, strict=True)]
     for tree, spec in zip(trees, specs, strict=True):
         if tree.spec != spec:
             raise InputInvalid(f"an input is {tree.spec}, not {spec}")
     return b"".join(record(index, tree) for index, tree in enumerate(trees))
 
 
-def read_records(data: bytes) -> list[tuple[int, Tree]]:
+def read_records(data: bytes) -> list[tuple[int, TensorTree]]:
     """Return the (id, tensor) pairs of all records.
 
     Raises:
@@ -55,14 +55,14 @@ def read_records(data: bytes) -> list[tuple[int, Tree]]:
         if spec.dtype not in NUMBERS or not spec.valid or len(data) - at < spec.bytes:
             raise InputInvalid(f"tensor {tensor_id} of {spec} does not fit {len(data) - at} bytes")
         stored = np.frombuffer(data, np.uint8, spec.bytes, at).reshape(spec.rows, spec.row_bytes)
-        found.append((tensor_id, Tree(spec, stored)))
+        found.append((tensor_id, TensorTree(spec, stored)))
         at += spec.bytes
     if not found:
         raise InputInvalid("no tensors")
     return found
 
 
-def read_inputs(data: bytes) -> list[Tree]:
+def read_inputs(data: bytes) -> list[TensorTree]:
     """Return a request's inputs in order.
 
     Raises:
@@ -74,7 +74,7 @@ def read_inputs(data: bytes) -> list[Tree]:
     return [tree for _, tree in found]
 
 
-def read_output(data: bytes) -> tuple[int, Tree]:
+def read_output(data: bytes) -> tuple[int, TensorTree]:
     """Return an answer's tensor and its id.
 
     Raises:

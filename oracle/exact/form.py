@@ -18,7 +18,7 @@ import numpy as np
 from oracle.errors import InputInvalid
 from oracle.exact import files, quantisation
 from oracle.exact.dtypes import Array
-from oracle.exact.tensors import Tree
+from oracle.exact.tensors import TensorTree
 from oracle.protocol import tensor
 from oracle.protocol.manifest import Exact, Manifest
 from oracle.types import Bytes32
@@ -112,7 +112,7 @@ class _Exact(Form):
 
     def encode_outputs(self, arrays: Arrays) -> bytes:
         matrix = arrays[self._output.name][0]
-        return files.record(self._output_id, Tree.of(matrix, self._output.dtype))
+        return files.record(self._output_id, TensorTree.of(matrix, self._output.dtype))
 
     def decode_outputs(self, data: bytes) -> dict[str, Array]:
         tensor_id, tree = files.read_output(data)

@@ -13,10 +13,10 @@ from typing import TypeAlias
 
 from oracle.exact.commitments import Committed
 from oracle.exact.constants import Constants
-from oracle.exact.partial_tensor import REVEALED_LEVELS, Node, Pieces
+from oracle.exact.partial_tensor import REVEALED_LEVELS, PartialTensor, TreeNode
 from oracle.exact.proofs import open_node, reveal_leaves, step, tensor_proof
-from oracle.exact.steps import Opening, Path, Slice, Step, TensorProof
-from oracle.exact.tensors import Tree, depth_of
+from oracle.exact.steps import Path, ProofStep, Slice, TensorOpening, TensorProof
+from oracle.exact.tensors import TensorTree, depth_of
 from oracle.types import ZERO32, Bytes32
 
 # ── The challenger ────────────────────────────────────────────────────────────────────────────────
@@ -37,11 +37,11 @@ class DemandNode:
     """A node of the tensor that `op` wrote is not known."""
 
     op: int
-    node: Node
+    node: TreeNode
 
 
 @dataclass(frozen=True, slots=True)
-class Prove:
+class ProveElement:
     """Element [row, col] of `op` is not what its operands imply."""
 
     op: int
@@ -49,7 +49,7 @@ class Prove:
     col: int
 
 
-Move: TypeAlias = NoFault | DemandTrace | DemandNode | Prove
+Move: TypeAlias = NoFault | DemandTrace | DemandNode | ProveElement
 
 
 def first_difference(honest: Committed, leaves: Sequence[bytes], output_root: bytes) -> int | None:
@@ -72,7 +72,7 @@ def next_move(
     honest: Committed,
     output_root: bytes,
     leaves: Sequence[bytes] | None,
-    known: Mapping[int, Pieces],
+    known: Mapping[int, PartialTensor],
 ) -> Move:
     """Return what a challenger does next.
 
@@ -89,14 +89,14 @@ def next_move(
     op = first_difference(honest, leaves, output_root)
     assert op is not None
     tensor = honest.program.id_of(op)
-    pieces = known.get(op) or Pieces(honest.program.spec_of(tensor))
+    pieces = known.get(op) or PartialTensor(honest.program.spec_of(tensor))
     true = honest.tree(tensor)
-    assert isinstance(true, Tree)
+    assert isinstance(true, TensorTree)
     match pieces.difference(true):
-        case Node() as node:
+        case TreeNode() as node:
             return DemandNode(op, node)
         case (row, col):
-            return Prove(op, row, col)
+            return ProveElement(op, row, col)
     raise AssertionError("a root differs, so a node does")
 
 
@@ -104,7 +104,7 @@ def next_move(
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class CommitTraceArguments:
     """Arguments of `commitTrace`."""
 
     preamble: tuple[int, ...]
@@ -113,7 +113,7 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
-class Nodes:
+class OpenNodeArguments:
     """Arguments of `openNode`."""
 
     tensor: TensorProof
@@ -122,7 +122,7 @@ class Nodes:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaves:
+class RevealLeavesArguments:
     """Arguments of `revealLeaves`."""
 
     tensor: TensorProof
@@ -130,32 +130,36 @@ class Leaves:
     path: Path
 
 
-def answer_trace(committed: Committed) -> Trace:
+def answer_trace(committed: Committed) -> CommitTraceArguments:
     """Answer a challenge that demands the trace."""
     program = committed.program
-    return Trace(program.preamble, program.graph_root, committed.trace_leaves)
+    return CommitTraceArguments(program.preamble, program.graph_root, committed.trace_leaves)
 
 
-def answer_node(committed: Committed, op: int, node: Node) -> Nodes | Leaves:
+def answer_node(
+    committed: Committed, op: int, node: TreeNode
+) -> OpenNodeArguments | RevealLeavesArguments:
     """Answer `demandNode`; of a node below the leaves, show that there is none."""
     proof = tensor_proof(committed, op)
     tree = committed.tree(committed.program.id_of(op))
     left = depth_of(tree.spec) - node.level
     if left < 0:
-        return Nodes(replace(proof, result=Opening(ZERO32)), (), ())
+        return OpenNodeArguments(replace(proof, result=TensorOpening(ZERO32)), (), ())
     path = tree.path(node.level, node.index)
     if left > REVEALED_LEVELS:
-        return Nodes(proof, open_node(tree, node.level, node.index), path)
-    return Leaves(proof, reveal_leaves(tree, node.level, node.index), path)
+        return OpenNodeArguments(proof, open_node(tree, node.level, node.index), path)
+    return RevealLeavesArguments(proof, reveal_leaves(tree, node.level, node.index), path)
 
 
-def answer_step(constants: Constants, committed: Committed, op: int, row: int, col: int) -> Step:
+def answer_step(
+    constants: Constants, committed: Committed, op: int, row: int, col: int
+) -> ProofStep:
     """Answer `demandStep`; of an element outside the tensor, show the operator alone."""
     result = committed.program.ops[op].result
     if row < result.rows and col < result.cols:
         return step(constants, committed, op, row, col)
     proof = tensor_proof(committed, op)
-    return Step(
+    return ProofStep(
         op,
         row,
         col,
@@ -165,6 +169,6 @@ def answer_step(constants: Constants, committed: Committed, op: int, row: int, c
         input_leaves=(),
         operands=(),
         slices=(),
-        result=Opening(ZERO32),
+        result=TensorOpening(ZERO32),
         element=Slice(b"", ()),
     )

@@ -10,16 +10,16 @@ from typing import Any
 
 from oracle.exact.commitments import join_inputs, trace_depth
 from oracle.exact.dtypes import Spec, elements
-from oracle.exact.elements import Reader, element, stored
+from oracle.exact.elements import ElementReader, element, stored
 from oracle.exact.errors import PositionInvalid, ProofInvalid
 from oracle.exact.ops import Kind, Op, Operand, operator_leaf, read_op
 from oracle.exact.program import model_root
-from oracle.exact.steps import ExactClaim, Opening, Slice, Step
+from oracle.exact.steps import ExactClaim, ProofStep, Slice, TensorOpening
 from oracle.exact.tensors import LEAF, climb, leaf_hash, leaves_of, log, row_hash, tensor_leaf
 from oracle.types import ZERO32
 
 
-def check(claim: ExactClaim, step: Step) -> bool:
+def check(claim: ExactClaim, step: ProofStep) -> bool:
     """Return whether the committed element is the one its operands imply.
 
     Raises:
@@ -30,7 +30,7 @@ def check(claim: ExactClaim, step: Step) -> bool:
     return expected == _committed(claim, step)
 
 
-def compute(claim: ExactClaim, step: Step) -> int:
+def compute(claim: ExactClaim, step: ProofStep) -> int:
     """Return the stored form of the element that the operands imply; the result is not looked at.
 
     Raises:
@@ -56,7 +56,7 @@ def require(holds: bool, part: str) -> None:
 # ── Binding to the claim ──────────────────────────────────────────────────────────────────────────
 
 
-def _bind_program(claim: ExactClaim, step: Step) -> Op:
+def _bind_program(claim: ExactClaim, step: ProofStep) -> Op:
     """Return the operator, once the model root vouches for its words and it has the element."""
     require(len(step.preamble) > 0, "preamble")
     inputs, ops = _counts(step)
@@ -72,12 +72,12 @@ def _bind_program(claim: ExactClaim, step: Step) -> Op:
     return op
 
 
-def _counts(step: Step) -> tuple[int, int]:
+def _counts(step: ProofStep) -> tuple[int, int]:
     """Return the numbers of inputs and operators that the header states."""
     return step.preamble[0] >> 16 & 0xFF, step.preamble[0] & 0xFFFF
 
 
-def _bind_operands(claim: ExactClaim, step: Step, op: Op) -> list[bytes]:
+def _bind_operands(claim: ExactClaim, step: ProofStep, op: Op) -> list[bytes]:
     """Return the root of each operand, held against request, trace or program."""
     inputs, _ = _counts(step)
     require(len(step.operands) == len(op.operands), "operands")
@@ -93,7 +93,7 @@ def _bind_operands(claim: ExactClaim, step: Step, op: Op) -> list[bytes]:
 
 
 def _bind_operand(
-    claim: ExactClaim, step: Step, operand: Operand, opening: Opening, *, part: str
+    claim: ExactClaim, step: ProofStep, operand: Operand, opening: TensorOpening, *, part: str
 ) -> bytes:
     inputs, _ = _counts(step)
     if operand.kind == Kind.ACTIVATION and operand.index >= inputs:
@@ -109,7 +109,7 @@ def _bind_operand(
 
 
 def _in_trace(
-    claim: ExactClaim, step: Step, op: int, spec: Spec, opening: Opening, *, part: str
+    claim: ExactClaim, step: ProofStep, op: int, spec: Spec, opening: TensorOpening, *, part: str
 ) -> None:
     """Hold the tensor that `op` wrote against the trace, which has all but the last."""
     inputs, ops = _counts(step)
@@ -118,7 +118,7 @@ def _in_trace(
     require(climb(leaf, op, opening.path) == claim.trace_root, part)
 
 
-def _committed(claim: ExactClaim, step: Step) -> int:
+def _committed(claim: ExactClaim, step: ProofStep) -> int:
     """Return the committed element in stored form, held against trace or delivery."""
     (inputs, ops), spec = _counts(step), read_op(step.op, step.operator).result
     if step.op == ops - 1:
@@ -135,7 +135,7 @@ def _committed(claim: ExactClaim, step: Step) -> int:
 # ── Opening slices ────────────────────────────────────────────────────────────────────────────────
 
 
-class _Opener(Reader):
+class _Opener(ElementReader):
     """Opens a step's slices one after the other under the operands' roots."""
 
     def __init__(self, op: Op, roots: Sequence[bytes], slices: Sequence[Slice]) -> None:

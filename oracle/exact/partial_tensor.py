@@ -14,7 +14,7 @@ from oracle.exact.proofs import OPENED_LEVELS
 from oracle.exact.tensors import (
     LEAF,
     Openable,
-    Tree,
+    TensorTree,
     depth_of,
     keccak,
     leaf_hash,
@@ -27,24 +27,24 @@ REVEALED_LEVELS = 5  # at most, above the leaves, of a node that revealLeaves sh
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class TreeNode:
     """One node of a tensor's tree; level 0 is the root. Absent ones may be asked for, too."""
 
     level: int
     index: int
 
 
-class Pieces(Openable):
+class PartialTensor(Openable):
     """The known part of a tensor with this spec, over a root that holds it together."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self.row_levels = log(spec.rows)
         self.depth = depth_of(spec)
-        self._nodes: dict[Node, Bytes32] = {}
+        self._nodes: dict[TreeNode, Bytes32] = {}
         self._leaves: dict[int, bytes] = {}  # logical bytes by leaf index
 
-    def add_nodes(self, node: Node, nodes: Sequence[bytes]) -> None:
+    def add_nodes(self, node: TreeNode, nodes: Sequence[bytes]) -> None:
         """Take what `openNode` showed: the nodes six levels below `node`.
 
         Raises:
@@ -54,7 +54,7 @@ class Pieces(Openable):
             raise ProofInvalid("nodes")
         self._add(node, [Bytes32(bytes(hash_)) for hash_ in nodes])
 
-    def add_leaves(self, node: Node, data: bytes) -> None:
+    def add_leaves(self, node: TreeNode, data: bytes) -> None:
         """Take what `revealLeaves` showed: the logical bytes below `node`.
 
         Raises:
@@ -72,23 +72,23 @@ class Pieces(Openable):
         self._add(node, hashes)
         self._leaves.update(leaves)
 
-    def knows(self, node: Node) -> bool:
+    def knows(self, node: TreeNode) -> bool:
         """Whether a node's hash is known."""
         return node in self._nodes
 
-    def difference(self, honest: Tree) -> "Node | tuple[int, int] | None":
+    def difference(self, honest: TensorTree) -> "TreeNode | tuple[int, int] | None":
         """Return the next node to demand, or the first element known to differ; None when none is.
 
         Args:
             honest: the tensor as it should be.
         """
-        node = Node(0, 0)
+        node = TreeNode(0, 0)
         if not self.knows(node):
             return node
         if self.root == honest.root:
             return None
         while node.level < self.depth:
-            children = [Node(node.level + 1, 2 * node.index + side) for side in (0, 1)]
+            children = [TreeNode(node.level + 1, 2 * node.index + side) for side in (0, 1)]
             if not self.knows(children[0]):
                 return node
             node = next(
@@ -103,7 +103,7 @@ class Pieces(Openable):
         return self.node(0, 0)
 
     def node(self, level: int, index: int) -> Bytes32:
-        return self._nodes[Node(level, index)]
+        return self._nodes[TreeNode(level, index)]
 
     def path(self, level: int, index: int) -> tuple[Bytes32, ...]:
         return tuple(self.node(up, index >> level - up ^ 1) for up in range(level, 0, -1))
@@ -118,13 +118,13 @@ class Pieces(Openable):
         height = self.depth - level
         return b"".join(self._leaves[k] for k in range(index << height, index + 1 << height))
 
-    def _add(self, node: Node, hashes: list[Bytes32]) -> None:
+    def _add(self, node: TreeNode, hashes: list[Bytes32]) -> None:
         """Take a complete level below a node, with the hashes in between."""
-        found: dict[Node, Bytes32] = {}
+        found: dict[TreeNode, Bytes32] = {}
         level = node.level + log(len(hashes))
         first = node.index << level - node.level
         while True:
-            found |= {Node(level, first + k): hash_ for k, hash_ in enumerate(hashes)}
+            found |= {TreeNode(level, first + k): hash_ for k, hash_ in enumerate(hashes)}
             if level == node.level:
                 break
             hashes = [keccak(a + b) for a, b in zip(hashes[::2], hashes[1::2], strict=True)]
@@ -139,7 +139,7 @@ class Pieces(Openable):
         left = self.spec.row_bytes - at * LEAF
         return max(0, min(LEAF, left)) if row < self.spec.rows else 0
 
-    def _element(self, honest: Tree, index: int) -> tuple[int, int]:
+    def _element(self, honest: TensorTree, index: int) -> tuple[int, int]:
         row, leaf = divmod(index, 1 << self.depth - self.row_levels)
         pairs = zip(
             elements(self.leaf(row, leaf), self.spec.dtype),
@@ -150,7 +150,7 @@ class Pieces(Openable):
         return row, leaf * (LEAF // self.spec.size) + place
 
 
-class Disputed(Committed):
+class DisputedTensors(Committed):
     """A liar's trace as far as a proof needs it: true before the first difference, pieces of that.
 
     Args:

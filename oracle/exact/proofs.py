@@ -9,10 +9,10 @@ from typing import Any
 from oracle.exact.commitments import Committed
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import elements
-from oracle.exact.elements import Reader, element
+from oracle.exact.elements import ElementReader, element
 from oracle.exact.errors import PositionInvalid
 from oracle.exact.program import Kind, Op
-from oracle.exact.steps import ExactClaim, Opening, Slice, Step, TensorProof
+from oracle.exact.steps import ExactClaim, ProofStep, Slice, TensorOpening, TensorProof
 from oracle.exact.tensors import LEAF, Openable
 from oracle.types import ZERO32, Bytes32
 
@@ -29,7 +29,7 @@ def claim(committed: Committed) -> ExactClaim:
     )
 
 
-def step(constants: Constants, committed: Committed, op: int, row: int, col: int) -> Step:
+def step(constants: Constants, committed: Committed, op: int, row: int, col: int) -> ProofStep:
     """Return the proof of element [row, col] of operator `op`.
 
     Raises:
@@ -44,7 +44,7 @@ def step(constants: Constants, committed: Committed, op: int, row: int, col: int
     recorder = _Recorder(operator, _trees(operator, constants, committed))
     element(operator, row, col, recorder)
     proof = tensor_proof(committed, op)
-    return Step(
+    return ProofStep(
         op,
         row,
         col,
@@ -67,7 +67,7 @@ def tensor_proof(committed: Committed, op: int) -> TensorProof:
         program.preamble,
         program.ops[op].words(),
         program.operator_path(op),
-        Opening(root, committed.trace_path(op)),
+        TensorOpening(root, committed.trace_path(op)),
     )
 
 
@@ -94,7 +94,7 @@ def leaf_slice(tree: Openable, row: int, leaf: int) -> Slice:
     return Slice(tree.leaf(row, leaf), tree.path(tree.depth, index))
 
 
-class _Recorder(Reader):
+class _Recorder(ElementReader):
     """Reads committed operands and writes down what it showed."""
 
     def __init__(self, op: Op, trees: Sequence[Openable | None]) -> None:
@@ -136,12 +136,12 @@ def _reads_input(committed: Committed, op: Op) -> bool:
     return any(o.kind == Kind.ACTIVATION and o.index < inputs for o in op.operands)
 
 
-def _opening(committed: Committed, op: Op, k: int) -> Opening:
+def _opening(committed: Committed, op: Op, k: int) -> TensorOpening:
     """Return the root of an activation with its path in the trace; constants need neither."""
     operand, inputs = op.operands[k], len(committed.program.inputs)
     if operand.kind != Kind.ACTIVATION:
-        return Opening(ZERO32)
+        return TensorOpening(ZERO32)
     root = committed.tree(operand.index).root
     if operand.index < inputs:
-        return Opening(root)
-    return Opening(root, committed.trace_path(operand.index - inputs))
+        return TensorOpening(root)
+    return TensorOpening(root, committed.trace_path(operand.index - inputs))

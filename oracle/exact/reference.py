@@ -14,7 +14,7 @@ from oracle.exact.program import Kind, Op, Program
 
 
 @dataclass(frozen=True)
-class Trace:
+class ExecutionTrace:
     """All tensors of one execution by id: inputs, then one of each operator."""
 
     program: Program
@@ -26,7 +26,7 @@ class Trace:
         return self.tensors[-1]
 
 
-def execute(program: Program, constants: Constants, inputs: Sequence[Array]) -> Trace:
+def execute(program: Program, constants: Constants, inputs: Sequence[Array]) -> ExecutionTrace:
     """Run a valid program.
 
     Args:
@@ -40,7 +40,7 @@ def execute(program: Program, constants: Constants, inputs: Sequence[Array]) -> 
     tensors = list(check_inputs(program, inputs))
     for op in program.ops:
         tensors.append(evaluate(op, constants, tensors))
-    return Trace(program, tuple(tensors))
+    return ExecutionTrace(program, tuple(tensors))
 
 
 def evaluate(op: Op, constants: Constants, tensors: Sequence[Array]) -> Array:

@@ -20,7 +20,7 @@ class ExactClaim:
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class TensorOpening:
     """A tensor's root and its path in the trace, which is empty for inputs and constants."""
 
     root: Bytes32
@@ -36,7 +36,7 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ProofStep:
     """One element of one operator with all that is needed to compute it again."""
 
     op: int
@@ -46,9 +46,9 @@ class Step:
     operator: tuple[int, ...]
     operator_path: Path
     input_leaves: Path
-    operands: tuple[Opening, ...]
+    operands: tuple[TensorOpening, ...]
     slices: tuple[Slice, ...]
-    result: Opening
+    result: TensorOpening
     element: Slice
 
     def as_abi(self) -> Any:
@@ -63,7 +63,7 @@ class TensorProof:
     preamble: tuple[int, ...]
     operator: tuple[int, ...]
     operator_path: Path
-    result: Opening
+    result: TensorOpening
 
     def as_abi(self) -> Any:
         """Return nested tuples, as eth_abi takes them."""

@@ -19,7 +19,17 @@ from oracle.errors import InputInvalid
 from oracle.exact.dtypes import Array, Bytes, DType, Spec, decode, encode
 from oracle.types import ZERO32, Bytes32
 
-__all__ = ["LEAF", "Spec", "Tree", "climb", "keccak", "leaf_hash", "log", "row_hash", "tensor_leaf"]
+__all__ = [
+    "LEAF",
+    "Spec",
+    "TensorTree",
+    "climb",
+    "keccak",
+    "leaf_hash",
+    "log",
+    "row_hash",
+    "tensor_leaf",
+]
 
 LEAF = 128  # bytes
 
@@ -124,7 +134,7 @@ class Openable(Protocol):
         """Return the logical bytes below a node, in order; none below an absent one."""
 
 
-class Tree(Openable):
+class TensorTree(Openable):
     """A tensor in stored form with its hashes, which are made when first asked for.
 
     Args:
@@ -141,7 +151,7 @@ class Tree(Openable):
         self.depth = depth_of(spec)
 
     @classmethod
-    def of(cls, array: Array, dtype: DType) -> "Tree":
+    def of(cls, array: Array, dtype: DType) -> "TensorTree":
         """Return the tree of a matrix.
 
         Raises:

@@ -18,7 +18,7 @@ MAX_PROGRAM_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Version:
+class ExactVersion:
     """A program and its constants, which have the roots it names."""
 
     program: Program
@@ -52,7 +52,7 @@ def read_program(manifest: Manifest, files: Mapping[str, Path]) -> Program:
 
 def read(
     manifest: Manifest, files: Mapping[str, Path], model_root: Bytes32 | None = None
-) -> Version:
+) -> ExactVersion:
     """Read a version and recompute its root from the weights up, as must be done before serving.
 
     Args:
@@ -71,4 +71,4 @@ def read(
         )
     assert manifest.exact is not None
     data = files[manifest.exact.constants].read_bytes()
-    return Version(program, constants.load(data, program))
+    return ExactVersion(program, constants.load(data, program))

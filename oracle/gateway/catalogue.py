@@ -19,7 +19,7 @@ from oracle.protocol.manifest import Manifest
 from oracle.scheduling import placement
 from oracle.services import inputs, models, operators, quoting
 from oracle.services.inputs import Encoder
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.types import Address, Amount, Bytes32, Terms
 
 FRESH = 2.0  # seconds
@@ -28,7 +28,7 @@ _MANIFESTS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class VersionFacts:
     """What never changes about a version."""
 
     model_id: int
@@ -39,10 +39,10 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class AskableVersion:
     """A version as it can be asked now."""
 
-    served: Version
+    served: VersionFacts
     name: str  # of the model
     terms: Terms
     insured: Amount
@@ -59,15 +59,15 @@ class Listing:
 class Versions:
     """Versions and their tokenizers, kept for good. Safe to share between threads."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Network) -> None:
         self._context = context
         self.version = lru_cache(_MANIFESTS)(self._version)
         self.encoder = lru_cache(16)(self._encoder)
 
-    def _version(self, model_id: int, version: int) -> Version:
+    def _version(self, model_id: int, version: int) -> VersionFacts:
         digest = self._context.registry.manifest_of(model_id, version)
         manifest = models.manifest(self._context, model_id, version)
-        return Version(model_id, version, digest, manifest, form.of(manifest))
+        return VersionFacts(model_id, version, digest, manifest, form.of(manifest))
 
     def _encoder(self, model_id: int, version: int) -> Encoder:
         manifest = self.version(model_id, version).manifest
@@ -80,16 +80,16 @@ class Catalogue(Versions):
     """Versions by name. Safe to share between threads."""
 
     def __init__(
-        self, context: Context, background: Executor, clock: Callable[[], float] = time.monotonic
+        self, context: Network, background: Executor, clock: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__(context)
         self._background = background
         self._clock = clock
         self._lock = threading.Lock()
-        self._kept: dict[tuple[str, str], tuple[float, Listing]] = {}
+        self._kept: dict[tuple[str, str], tuple[float, AskableVersion]] = {}
         self._renewing: set[tuple[str, str]] = set()
 
-    def find(self, name: str, version: str = "") -> Listing:
+    def find(self, name: str, version: str = "") -> AskableVersion:
         """Return a version by the model's name or id; the newest in use when none is named.
 
         Raises:
@@ -99,7 +99,7 @@ class Catalogue(Versions):
         """
         return self.peek(name, version) or self._read((name, version))
 
-    def peek(self, name: str, version: str = "") -> Listing | None:
+    def peek(self, name: str, version: str = "") -> AskableVersion | None:
         """Return what is remembered of a version, without waiting for anything."""
         kept = self._kept.get((name, version))
         if kept is None:
@@ -127,7 +127,7 @@ class Catalogue(Versions):
 
         self._background.submit(renew)
 
-    def _read(self, wanted: tuple[str, str]) -> Listing:
+    def _read(self, wanted: tuple[str, str]) -> AskableVersion:
         name, version = wanted
         began, context = self._clock(), self._context
         selected = models.select(context, f"{name}@{version}" if version else name)
@@ -138,7 +138,7 @@ class Catalogue(Versions):
         served = self.version(selected.model_id, number)
         lock = context.market.lock_of(terms)
         choice = placement.choose(operators.candidates(context, selected.model_id), lock.total)
-        listing = Listing(
+        listing = AskableVersion(
             served=served,
             name=context.registry.name_of(selected.model_id),
             terms=terms,

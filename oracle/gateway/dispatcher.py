@@ -14,11 +14,11 @@ import structlog
 
 from oracle.chain.batch_sender import BatchSender
 from oracle.chain.events import Requested
-from oracle.chain.outbox import Entry, EntryState
+from oracle.chain.outbox import EntryState, OutboxEntry
 from oracle.chain.rpc import Node, RpcError
 from oracle.chain.transactions import Receipt, hash_of, parse_receipt
 from oracle.errors import TallystickError
-from oracle.gateway.notifier import Bell
+from oracle.gateway.notifier import Notifier
 from oracle.gateway.sponsor import KIND
 from oracle.store import Store
 from oracle.store.outbox import SqlOutbox
@@ -48,7 +48,7 @@ class Dispatcher:
         rpc: Node,
         sender: BatchSender,
         store: Store,
-        bell: Bell,
+        bell: Notifier,
         freed: Callable[[int], None],
         *,
         busy: float = _BUSY,
@@ -119,7 +119,7 @@ class Dispatcher:
             if entries and not any(entry.live for entry in entries):
                 self._conclude([(entries[-1], None)])
 
-    def _conclude(self, done: Sequence[tuple[Entry, Receipt | None]]) -> None:
+    def _conclude(self, done: Sequence[tuple[OutboxEntry, Receipt | None]]) -> None:
         if not done:
             return
         entries = [entry for entry, _ in done]
@@ -153,7 +153,7 @@ class Dispatcher:
             self._outcomes.popitem(last=False)
         self._bell.ring(outcomes)
 
-    def _requests(self, entries: Sequence[Entry]) -> dict[int, tuple[RequestId, int]]:
+    def _requests(self, entries: Sequence[OutboxEntry]) -> dict[int, tuple[RequestId, int]]:
         """Return the request that each mined transaction made, and its block."""
         asked = [(entry.id, "0x" + hash_of(raw).hex()) for entry in entries for raw in entry.raws]
         answers = self._rpc.batch([("eth_getTransactionReceipt", h) for _, h in asked])

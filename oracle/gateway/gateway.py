@@ -21,16 +21,16 @@ from oracle.config import Settings
 from oracle.errors import DigestMismatch, NotFound, PermanentError, TransientError
 from oracle.gateway.catalogue import Catalogue
 from oracle.gateway.dispatcher import Dispatcher, Outcome
-from oracle.gateway.market_follower import Follower
-from oracle.gateway.notifier import Bell
+from oracle.gateway.market_follower import MarketFollower
+from oracle.gateway.notifier import Notifier
 from oracle.gateway.relay import Relay
 from oracle.gateway.sponsor import Lanes, Question, Sponsor
 from oracle.gateway.sweeper import Sweeper
-from oracle.gateway.worker_progress import Hearing
+from oracle.gateway.worker_progress import WorkerProgress
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.tensor import Array
 from oracle.services.event_history import Happened, topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.request_timeline import LIFE
 from oracle.store import Store
 from oracle.store.outbox import SqlOutbox
@@ -58,7 +58,7 @@ class NotYet(TransientError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class DeliveredAnswer:
     """An answer whose bytes have the digest that the chain names."""
 
     request_id: RequestId
@@ -77,7 +77,7 @@ class Gateway:
 
     def __init__(
         self,
-        context: Context,
+        context: Network,
         account: LocalAccount,
         store: Store,
         *,
@@ -94,7 +94,7 @@ class Gateway:
         self.context = context
         self.store = store
         self.address = Address(account.address)
-        self.bell = Bell()
+        self.bell = Notifier()
         self.pool = ThreadPoolExecutor(threads, "gateway")
         self.catalogue = Catalogue(context, self.pool)
         with store.read() as tx:
@@ -132,8 +132,8 @@ class Gateway:
             accepted=self.dispatcher.wake,
             clock=clock,
         )
-        self.hearing = Hearing(settings.redis_url, self.bell)
-        self._follower: Follower | None = None
+        self.hearing = WorkerProgress(settings.redis_url, self.bell)
+        self._follower: MarketFollower | None = None
         self._sweeper: Sweeper | None = None
         self._closing = threading.Event()
 
@@ -143,7 +143,7 @@ class Gateway:
         settings, head = self.context.settings, quantity(self.context.rpc.call("eth_blockNumber"))
         with self.store.read() as tx:
             blocks = [t.block for t in tx.open_tickets() if t.block is not None]
-        self._follower = Follower(
+        self._follower = MarketFollower(
             self.context,
             self.store,
             self.bell,
@@ -171,7 +171,7 @@ class Gateway:
         self.store.close()
 
     @property
-    def follower(self) -> Follower:
+    def follower(self) -> MarketFollower:
         """The watcher of the market; there once `start` is done."""
         if self._follower is None:
             raise RuntimeError("start() comes first")
@@ -219,7 +219,7 @@ class Gateway:
 
     async def answer(
         self, request_id: RequestId, timeout: float, ticket: Ticket | None = None
-    ) -> Answered:
+    ) -> DeliveredAnswer:
         """Wait for an answer, fetch its bytes and compare their digest with the chain's.
 
         Raises:
@@ -243,7 +243,7 @@ class Gateway:
                 hint="the fee came back",
             )
         outputs = await self.blocking(lambda: self._fetch(request, delivered))
-        return Answered(
+        return DeliveredAnswer(
             request_id=request_id,
             request=request,
             block=first.block,

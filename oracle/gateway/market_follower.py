@@ -11,9 +11,9 @@ from oracle.chain import logs
 from oracle.chain.events import Annulled, Cancelled, Convicted, Event, Finalized
 from oracle.chain.rpc import RpcError, quantity
 from oracle.errors import TallystickError
-from oracle.gateway.notifier import Bell
+from oracle.gateway.notifier import Notifier
 from oracle.services.event_history import Happened
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.request_timeline import LIFE
 from oracle.store import Store
 from oracle.types import RequestId
@@ -23,14 +23,14 @@ SPAN = 2_000  # blocks asked for at once; halved when the node refuses
 _REFUNDED = (Cancelled, Annulled, Convicted)
 
 
-class Follower:
+class MarketFollower:
     """Follows the market from a block on."""
 
     def __init__(
         self,
-        context: Context,
+        context: Network,
         store: Store,
-        bell: Bell,
+        bell: Notifier,
         freed: Callable[[RequestId], None],
         *,
         start: int,

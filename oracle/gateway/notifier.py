@@ -10,7 +10,7 @@ T = TypeVar("T")
 _Waiting = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
 
-class Bell:
+class Notifier:
     """Rung by threads, heard by coroutines of any event loop."""
 
     def __init__(self) -> None:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from oracle.chain.contract import Call
-from oracle.gateway.catalogue import Listing
+from oracle.gateway.catalogue import AskableVersion
 from oracle.gateway.sponsor import KIND
 from oracle.protocol import eip712
-from oracle.services.inputs import Prepared
-from oracle.services.network import Context
+from oracle.services.inputs import PreparedInput
+from oracle.services.network import Network
 from oracle.services.quoting import LIFETIME, PRIORITY
 from oracle.store import Store
 from oracle.store.outbox import add_in
@@ -40,7 +40,7 @@ class Relay:
 
     def __init__(
         self,
-        context: Context,
+        context: Network,
         store: Store,
         *,
         simulate: Callable[[Call], int],
@@ -55,7 +55,7 @@ class Relay:
         self._clock = clock
 
     def prepare(
-        self, requester: Address, listing: Listing, prepared: Prepared, params: Bytes32
+        self, requester: Address, listing: AskableVersion, prepared: PreparedInput, params: Bytes32
     ) -> Prepaid:
         """Publish an input and return the order; spends nothing.
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from oracle.chain.contract import Call
 from oracle.chain.revert import ContractError
 from oracle.errors import DigestMismatch, Refused, TransientError
-from oracle.gateway.catalogue import Listing
-from oracle.services.inputs import Prepared
-from oracle.services.network import Context
+from oracle.gateway.catalogue import AskableVersion
+from oracle.services.inputs import PreparedInput
+from oracle.services.network import Network
 from oracle.services.quoting import LIFETIME, PRIORITY
 from oracle.store import Store
 from oracle.store.outbox import add_in
@@ -41,8 +41,8 @@ class Closing(TransientError):
 class Question:
     """What one client asks."""
 
-    listing: Listing
-    prepared: Prepared
+    listing: AskableVersion
+    prepared: PreparedInput
     params: Bytes32
     idempotency: str | None = None
 
@@ -84,7 +84,7 @@ class Sponsor:
 
     def __init__(
         self,
-        context: Context,
+        context: Network,
         account: Address,
         store: Store,
         lanes: Lanes,

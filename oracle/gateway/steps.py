@@ -36,7 +36,7 @@ _LAST = (Finalized, Cancelled, Convicted, Annulled)
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ProgressStep:
     """One step, and whether none can follow."""
 
     name: str
@@ -49,12 +49,12 @@ class Step:
         return self.name, str(self.facts.get("transaction", ""))
 
 
-def steps(life: Sequence[Happened], heard: Sequence[Heard] = ()) -> list[Step]:
+def steps(life: Sequence[Happened], heard: Sequence[Heard] = ()) -> list[ProgressStep]:
     """Return the steps of a life whose logs are final; a delivery opens the window.
 
     What workers said stands between request and delivery.
     """
-    found: list[Step] = []
+    found: list[ProgressStep] = []
     window = 0
     for one in life:
         facts = {
@@ -64,10 +64,15 @@ def steps(life: Sequence[Happened], heard: Sequence[Heard] = ()) -> list[Step]:
         }
         if isinstance(one.event, Requested):
             window = one.event.request.terms.challenge_window
-            found += [Step("requested", facts), Step("finalized", {"block": one.block})]
-            found += [Step(h.step, {"operator": h.operator}) for h in heard if h.step in SAID]
+            found += [
+                ProgressStep("requested", facts),
+                ProgressStep("finalized", {"block": one.block}),
+            ]
+            found += [
+                ProgressStep(h.step, {"operator": h.operator}) for h in heard if h.step in SAID
+            ]
         elif (name := _NAMES.get(type(one.event))) is not None:
-            found.append(Step(name, facts, isinstance(one.event, _LAST)))
+            found.append(ProgressStep(name, facts, isinstance(one.event, _LAST)))
             if isinstance(one.event, Delivered):
-                found.append(Step("window", {"until": one.event.delivered_at + window}))
+                found.append(ProgressStep("window", {"until": one.event.delivered_at + window}))
     return found

@@ -13,10 +13,10 @@ import structlog
 
 from oracle.chain.outbox import AlreadyPending
 from oracle.errors import TallystickError
-from oracle.gateway.market_follower import Follower
+from oracle.gateway.market_follower import MarketFollower
 from oracle.services import request_timeline
-from oracle.services.network import Context
-from oracle.services.request_timeline import State
+from oracle.services.network import Network
+from oracle.services.request_timeline import RequestState
 from oracle.store import Store
 from oracle.store.outbox import SqlOutbox
 from oracle.types import NO_CLAIM, RequestId
@@ -31,9 +31,9 @@ class Sweeper:
 
     def __init__(
         self,
-        context: Context,
+        context: Network,
         store: Store,
-        follower: Follower,
+        follower: MarketFollower,
         wake: Callable[[], None],
         *,
         every: float = EVERY,
@@ -74,7 +74,7 @@ class Sweeper:
             if not life or time.monotonic() - self._tried.get(request_id, -_PATIENCE) < _PATIENCE:
                 continue
             info = request_timeline.fold([one.event for one in life], now)
-            if not info.expired or info.state not in (State.REQUESTED, State.CLAIMED):
+            if not info.expired or info.state not in (RequestState.REQUESTED, RequestState.CLAIMED):
                 continue
             call = self._context.market.cancel_expired(info.request, info.claim or NO_CLAIM)
             self._tried[request_id] = time.monotonic()

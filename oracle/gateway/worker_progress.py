@@ -13,7 +13,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from oracle.config import PROGRESS_CHANNEL
-from oracle.gateway.notifier import Bell
+from oracle.gateway.notifier import Notifier
 from oracle.types import RequestId
 
 STEPS = ("taken", "fetched", "running", "computed", "published")
@@ -30,10 +30,10 @@ class Heard:
     at: float  # unix seconds, by the worker's clock
 
 
-class Hearing:
+class WorkerProgress:
     """What workers said lately, by request."""
 
-    def __init__(self, redis_url: str, bell: Bell) -> None:
+    def __init__(self, redis_url: str, bell: Notifier) -> None:
         """Name the broker; nothing is opened."""
         self._url = redis_url if redis_url.startswith(("redis://", "rediss://", "unix://")) else ""
         self._bell = bell

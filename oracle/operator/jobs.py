@@ -55,15 +55,24 @@ from oracle.chain.events import (
     OutputPosted,
     Requested,
 )
-from oracle.store.job import AT_ONCE, FINAL_STATES, NEVER, NO_DEMAND, Job, Phase, State, Step
+from oracle.store.job import (
+    AT_ONCE,
+    FINAL_STATES,
+    NEVER,
+    NO_DEMAND,
+    Job,
+    JobState,
+    JobStep,
+    SlotPhase,
+)
 from oracle.types import Address, Claim, Delivery, Timestamp
 
 _STEP_OF = {
-    State.CLAIMING: Step.CLAIM,
-    State.QUEUED: Step.INFER,
-    State.DELIVERING: Step.DELIVER,
-    State.DEMANDED: Step.POST_OUTPUT,
-    State.FINALIZING: Step.FINALIZE,
+    JobState.CLAIMING: JobStep.CLAIM,
+    JobState.QUEUED: JobStep.INFER,
+    JobState.DELIVERING: JobStep.DELIVER,
+    JobState.DEMANDED: JobStep.POST_OUTPUT,
+    JobState.FINALIZING: JobStep.FINALIZE,
 }
 NOT_SENT = ""  # the generation of a message that no queue has taken yet
 _MAX_DOUBLINGS = 5  # a message is repeated at the latest after 32 × requeue_after
@@ -115,7 +124,7 @@ def refold(job: Job, requested: Requested, later: Iterable[Event] = ()) -> Job:
         output_cid=chain.output_cid,
         disputes=chain.disputes,
         demand_until=chain.demand_until,
-        state=job.state if job.open else State.WAITING,
+        state=job.state if job.open else JobState.WAITING,
         wake_at=AT_ONCE,
     )
 
@@ -124,11 +133,11 @@ def learn(job: Job, event: Event) -> Job:  # noqa: PLR0911 - one return for each
     """Take one event of the request into the chain half. Others change nothing."""
     match event:
         case Claimed():
-            return replace(job, phase=Phase.CLAIMED, claim=Claim(event.operator, event.until))
+            return replace(job, phase=SlotPhase.CLAIMED, claim=Claim(event.operator, event.until))
         case Delivered():
             delivery = Delivery(event.operator, event.delivered_at, event.output_root)
             return replace(
-                job, phase=Phase.DELIVERED, delivery=delivery, output_cid=event.output_cid
+                job, phase=SlotPhase.DELIVERED, delivery=delivery, output_cid=event.output_cid
             )
         case DisputeOpened() | DisputeClosed():
             demands = int(job.demand_until != NO_DEMAND)  # the market counts an open one as well
@@ -138,11 +147,11 @@ def learn(job: Job, event: Event) -> Job:  # noqa: PLR0911 - one return for each
         case OutputPosted():
             return replace(job, demand_until=NO_DEMAND)
         case Finalized():
-            return replace(job, phase=Phase.FINALIZED)
+            return replace(job, phase=SlotPhase.FINALIZED)
         case Cancelled() | Annulled():
-            return replace(job, phase=Phase.CANCELLED)
+            return replace(job, phase=SlotPhase.CANCELLED)
         case Convicted():
-            return replace(job, phase=Phase.CONVICTED)
+            return replace(job, phase=SlotPhase.CONVICTED)
         case _:
             return job
 
@@ -160,13 +169,13 @@ def advance(job: Job, clock: Clock, operator: Operator, authorised: bool) -> tup
         The job, and whether to put `job.step` on the queue, once the job has been stored.
     """
     state = state_of(job, clock.chain, operator, authorised)
-    step = _STEP_OF.get(state, Step.NONE)
+    step = _STEP_OF.get(state, JobStep.NONE)
     settled = replace(job, state=state, wake_at=_wake_at(job, clock.chain, operator, state))
-    if step is Step.NONE:
+    if step is JobStep.NONE:
         return replace(settled, step=step, attempt=0, retry_at=0.0, generation=NOT_SENT), False
     if step is not job.step:
         # The submitter records the answer and goes on to deliver it: it needs no message.
-        silent = job.state is State.QUEUED and state is State.DELIVERING
+        silent = job.state is JobState.QUEUED and state is JobState.DELIVERING
         return _send(replace(settled, attempt=0), step, clock, operator, silent)
     if job.failures > job.failures_seen:
         delay = operator.retry_failed_after * 2 ** min(job.failures - 1, _MAX_DOUBLINGS)
@@ -176,7 +185,9 @@ def advance(job: Job, clock: Clock, operator: Operator, authorised: bool) -> tup
     return settled, False
 
 
-def _send(job: Job, step: Step, clock: Clock, operator: Operator, silent: bool) -> tuple[Job, bool]:
+def _send(
+    job: Job, step: JobStep, clock: Clock, operator: Operator, silent: bool
+) -> tuple[Job, bool]:
     delay = operator.requeue_after * 2 ** min(job.attempt, _MAX_DOUBLINGS)
     delay = min(delay, max(_URGENT_AFTER, (_deadline(job, step) - clock.chain) / 4))
     sending = replace(
@@ -190,12 +201,12 @@ def _send(job: Job, step: Step, clock: Clock, operator: Operator, silent: bool) 
     return (sent(sending, clock.generation), False) if silent else (sending, True)
 
 
-def _deadline(job: Job, step: Step) -> Timestamp:
+def _deadline(job: Job, step: JobStep) -> Timestamp:
     """Return when a message that went lost would cost money; of the cheap steps, repeated early."""
     match step:
-        case Step.DELIVER:
-            return job.claim.until if job.phase is Phase.CLAIMED else job.request.priority_until
-        case Step.POST_OUTPUT:
+        case JobStep.DELIVER:
+            return job.claim.until if job.phase is SlotPhase.CLAIMED else job.request.priority_until
+        case JobStep.POST_OUTPUT:
             return job.demand_until
         case _:
             return NEVER
@@ -212,39 +223,39 @@ def postpone(job: Job, clock: Clock, operator: Operator) -> Job:
     return replace(job, attempt=0, retry_at=later, generation=clock.generation)
 
 
-def state_of(job: Job, now: Timestamp, operator: Operator, authorised: bool) -> State:
+def state_of(job: Job, now: Timestamp, operator: Operator, authorised: bool) -> JobState:
     """Conclude what the request is to the operator at chain time `now`."""
-    if job.phase is Phase.CANCELLED:
-        return State.CANCELLED
+    if job.phase is SlotPhase.CANCELLED:
+        return JobState.CANCELLED
     if job.delivery is None:
         return _before_delivery(job, now, operator, authorised)
     if job.delivery.operator != operator.address:
-        return State.LOST
+        return JobState.LOST
     match job.phase:
-        case Phase.FINALIZED:
-            return State.SETTLED
-        case Phase.CONVICTED:
-            return State.FAILED
+        case SlotPhase.FINALIZED:
+            return JobState.SETTLED
+        case SlotPhase.CONVICTED:
+            return JobState.FAILED
         case _:
             return _after_delivery(job, job.delivery, now)
 
 
-def _before_delivery(job: Job, now: Timestamp, operator: Operator, authorised: bool) -> State:
+def _before_delivery(job: Job, now: Timestamp, operator: Operator, authorised: bool) -> JobState:
     if now >= job.request.expires_at:
-        return State.LOST
+        return JobState.LOST
     if job.permanent or (job.answer is None and job.failures >= operator.max_failures):
-        return State.FAILED
+        return JobState.FAILED
     if not authorised:
-        return State.WAITING  # may be authorised again before the request expires
+        return JobState.WAITING  # may be authorised again before the request expires
     if _may_deliver(job, now, operator.address):
-        return State.DELIVERING if job.answer else State.QUEUED
+        return JobState.DELIVERING if job.answer else JobState.QUEUED
     if _may_claim(job, now, operator):
-        return State.CLAIMING
-    return State.WAITING
+        return JobState.CLAIMING
+    return JobState.WAITING
 
 
 def _may_deliver(job: Job, now: Timestamp, me: Address) -> bool:
-    if job.phase is Phase.CLAIMED:
+    if job.phase is SlotPhase.CLAIMED:
         return job.claim.operator == me and now < job.claim.until
     return job.request.operator == me and now < job.request.priority_until
 
@@ -254,24 +265,24 @@ def _may_claim(job: Job, now: Timestamp, operator: Operator) -> bool:
         return False
     if job.claim.operator == operator.address and job.answer is None:
         return False  # let one claim lapse already: the next only with the answer in hand
-    if job.phase is Phase.CLAIMED:
+    if job.phase is SlotPhase.CLAIMED:
         return now >= job.claim.until
     return now >= job.request.priority_until
 
 
-def _after_delivery(job: Job, delivery: Delivery, now: Timestamp) -> State:
+def _after_delivery(job: Job, delivery: Delivery, now: Timestamp) -> JobState:
     if job.demand_until != NO_DEMAND:
-        return State.DEMANDED if now < job.demand_until else State.DELIVERED
+        return JobState.DEMANDED if now < job.demand_until else JobState.DELIVERED
     if job.disputes or now < _window_end(job, delivery):
-        return State.DELIVERED
-    return State.FINALIZING
+        return JobState.DELIVERED
+    return JobState.FINALIZING
 
 
 def _window_end(job: Job, delivery: Delivery) -> Timestamp:
     return Timestamp(delivery.delivered_at + job.request.terms.challenge_window)
 
 
-def _wake_at(job: Job, now: Timestamp, operator: Operator, state: State) -> Timestamp:
+def _wake_at(job: Job, now: Timestamp, operator: Operator, state: JobState) -> Timestamp:
     if state in FINAL_STATES:
         return NEVER
     return min((at for at in _boundaries(job, operator) if at > now), default=NEVER)

@@ -26,8 +26,8 @@ from oracle.exact.tensors import keccak
 from oracle.operator.submitter import Transactions
 from oracle.protocol.eip712 import TypedData
 from oracle.queue.dispute_messages import Move
-from oracle.store.job import Job, Phase
-from oracle.store.reply import Ask
+from oracle.store.job import Job, SlotPhase
+from oracle.store.reply import ReplyKind
 from oracle.store.store import Store
 from oracle.store.transaction import Transaction
 from oracle.types import Address, Bytes32, RequestId
@@ -69,7 +69,9 @@ class Player:
             if (job := self._job(tx, move.request_id)) is None or not _is_owed(tx, move):
                 self._log.info("play.skipped", request_id=move.request_id, ask=move.demand.ask)
                 return
-            if move.demand.ask is Ask.TRACE and not self._stands(tx, move.request_id, _root(move)):
+            if move.demand.ask is ReplyKind.TRACE and not self._stands(
+                tx, move.request_id, _root(move)
+            ):
                 return
             call = self._call(tx, job, move)
         try:
@@ -105,7 +107,7 @@ class Player:
     def _job(self, tx: Transaction, request_id: RequestId) -> Job | None:
         """Return the job of a delivery of ours that is not over."""
         job = tx.job(request_id)
-        if job is None or job.delivery is None or job.phase is not Phase.DELIVERED:
+        if job is None or job.delivery is None or job.phase is not SlotPhase.DELIVERED:
             return None
         return job if job.delivery.operator == self._me else None
 
@@ -133,13 +135,13 @@ class Player:
         game, challenger = self._game, move.demand.challenger
         try:
             match move.function, move.demand.ask:
-                case "commitTrace", Ask.TRACE:
+                case "commitTrace", ReplyKind.TRACE:
                     return game.commit_trace(answer, *move.arguments)
-                case "openNode", Ask.NODE:
+                case "openNode", ReplyKind.NODE:
                     return game.open_node(answer, challenger, *move.arguments)
-                case "revealLeaves", Ask.NODE:
+                case "revealLeaves", ReplyKind.NODE:
                     return game.reveal_leaves(answer, challenger, *move.arguments)
-                case "answerStep", Ask.STEP:
+                case "answerStep", ReplyKind.STEP:
                     return game.answer_step(answer, challenger, *move.arguments)
         except (TypeError, ValueError, EncodingError) as error:
             raise InputInvalid(f"arguments of {move.function}: {error!r:.300}") from error
@@ -163,6 +165,6 @@ def _root(move: Move) -> Bytes32:
 
 def _kind(move: Move) -> str:
     """Keep the answers to several challengers apart: each may be under way."""
-    if move.demand.ask is Ask.TRACE:
+    if move.demand.ask is ReplyKind.TRACE:
         return TRACE
     return f"{REPLY}:{keccak(move.demand.challenger.encode())[:5].hex()}"

@@ -31,8 +31,8 @@ from oracle.chain.events import (
 )
 from oracle.operator.jobs import Clock
 from oracle.queue.broker import JobQueue, Message
-from oracle.store.job import Job, Phase
-from oracle.store.reply import Ask, Demand, Reply
+from oracle.store.job import Job, SlotPhase
+from oracle.store.reply import GameTurn, Reply, ReplyKind
 from oracle.store.store import Store
 from oracle.store.transaction import Transaction
 from oracle.types import ZERO32, Address, VersionRecord
@@ -46,27 +46,33 @@ _ENDS = (NodeOpened, LeavesRevealed, StepAnswered, ChallengeFailed, BondReleased
 VersionOf = Callable[[Transaction, int, int], VersionRecord]
 
 
-def owed(job: Job, events: Iterable[Event], me: Address) -> tuple[Demand, ...]:
+def owed(job: Job, events: Iterable[Event], me: Address) -> tuple[GameTurn, ...]:
     """Return what is owed about a request, by its events, oldest first."""
     mine = job.delivery is not None and job.delivery.operator == me
-    if not mine or job.phase is not Phase.DELIVERED:
+    if not mine or job.phase is not SlotPhase.DELIVERED:
         return ()
-    open_: dict[Address, Demand] = {}
+    open_: dict[Address, GameTurn] = {}
     committed = False
     for event in events:
         match event:
             case Challenged():
                 if event.witness == ZERO32 and not committed:
-                    open_[event.challenger] = Demand(event.challenger, Ask.TRACE, event.deadline)
+                    open_[event.challenger] = GameTurn(
+                        event.challenger, ReplyKind.TRACE, event.deadline
+                    )
             case TraceCommitted():
                 committed = True
-                open_ = {c: d for c, d in open_.items() if d.ask is not Ask.TRACE}
+                open_ = {c: d for c, d in open_.items() if d.ask is not ReplyKind.TRACE}
             case NodeDemanded():
                 place = (event.op, event.level, event.index)
-                open_[event.challenger] = Demand(event.challenger, Ask.NODE, event.deadline, *place)
+                open_[event.challenger] = GameTurn(
+                    event.challenger, ReplyKind.NODE, event.deadline, *place
+                )
             case StepDemanded():
                 place = (event.op, event.row, event.col)
-                open_[event.challenger] = Demand(event.challenger, Ask.STEP, event.deadline, *place)
+                open_[event.challenger] = GameTurn(
+                    event.challenger, ReplyKind.STEP, event.deadline, *place
+                )
             case _ if isinstance(event, _ENDS):
                 open_.pop(event.challenger, None)
     return tuple(open_.values())

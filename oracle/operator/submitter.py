@@ -14,12 +14,12 @@ from typing import Any, Protocol
 
 from oracle.chain.contract import Call
 from oracle.chain.inference_market import InferenceMarket
-from oracle.chain.outbox import AlreadyPending, Entry, EntryState
+from oracle.chain.outbox import AlreadyPending, EntryState, OutboxEntry
 from oracle.ipfs.port import MAX_BLOCK, Ipfs
 from oracle.metrics import SubmitterMetrics
 from oracle.protocol import cid
 from oracle.queue.messages import Answered
-from oracle.store.job import Answer, Job, Phase
+from oracle.store.job import Job, RecordedAnswer, SlotPhase
 from oracle.store.store import Store
 from oracle.types import NO_CLAIM, ZERO32, RequestId
 
@@ -31,10 +31,10 @@ _REPORTED = (DELIVER, POST_OUTPUT)  # a refused claim or settlement is asked for
 class Transactions(Protocol):
     """What is used of `oracle.chain.sender.Sender`."""
 
-    def submit(self, kind: str, request_ids: Sequence[RequestId], call: Call) -> Entry:
+    def submit(self, kind: str, request_ids: Sequence[RequestId], call: Call) -> OutboxEntry:
         """Commit an intent; raises AlreadyPending."""
 
-    def step(self) -> list[Entry]:
+    def step(self) -> list[OutboxEntry]:
         """Bring all transactions a step on; return those that ended."""
 
 
@@ -114,7 +114,7 @@ class Submitter:
             else:
                 self._refused(entry)
 
-    def _refused(self, entry: Entry) -> None:
+    def _refused(self, entry: OutboxEntry) -> None:
         (request_id,) = entry.request_ids
         self.metrics.ended(entry.kind.partition(":")[0], "refused")
         self._log.warning(
@@ -178,16 +178,16 @@ class Submitter:
 
 def _record(tx: Any, answer: Answered) -> bool:
     """Record an answer; say whether there is a job that it can be delivered for."""
-    tx.record_answer(answer.request_id, Answer(answer.output_root, answer.output_cid))
+    tx.record_answer(answer.request_id, RecordedAnswer(answer.output_root, answer.output_cid))
     return tx.job(answer.request_id) is not None
 
 
 def _is_ready(kind: str, job: Job) -> bool:
     if kind in (CLAIM, DELIVER):
-        waits = job.delivery is None and job.phase in (Phase.REQUESTED, Phase.CLAIMED)
+        waits = job.delivery is None and job.phase in (SlotPhase.REQUESTED, SlotPhase.CLAIMED)
         return waits and (kind == CLAIM or job.answer is not None)
-    return job.delivery is not None and job.phase is Phase.DELIVERED
+    return job.delivery is not None and job.phase is SlotPhase.DELIVERED
 
 
 def _claim_of(job: Job) -> Any:
-    return job.claim if job.phase is Phase.CLAIMED else NO_CLAIM
+    return job.claim if job.phase is SlotPhase.CLAIMED else NO_CLAIM

@@ -34,7 +34,7 @@ from oracle.operator.replies import Replies
 from oracle.queue.broker import CeleryQueue, JobQueue, Parcel, parcels
 from oracle.stopping import Stop
 from oracle.store.facts import RewindNeeded
-from oracle.store.job import Job, State, Step
+from oracle.store.job import Job, JobState, JobStep
 from oracle.store.store import Store
 from oracle.store.transaction import Transaction
 from oracle.types import Address, Contracts, RequestId, VersionRecord
@@ -117,7 +117,7 @@ class Watcher:
         if done.messages or found != NOTHING_NEW:
             with self._store.read() as tx:
                 counts, block = tx.job_counts(), tx.cursor()
-            self._metrics.know(block or 0, {state: counts.get(state, 0) for state in State})
+            self._metrics.know(block or 0, {state: counts.get(state, 0) for state in JobState})
         return done
 
     # ── Messages ────────────────────────────────────────────────────────────────────────────────
@@ -170,10 +170,10 @@ class Watcher:
 
     def _beyond_capacity(self, tx: Transaction, sending: list[Job]) -> list[Job]:
         """Return the first claims for which this operator has too much work already."""
-        claims = [job for job in sending if job.step is Step.CLAIM and job.attempt == 1]
+        claims = [job for job in sending if job.step is JobStep.CLAIM and job.attempt == 1]
         if not claims:
             return []
-        busy = tx.under_way(Step.INFER) + tx.under_way(Step.CLAIM) - len(claims)
+        busy = tx.under_way(JobStep.INFER) + tx.under_way(JobStep.CLAIM) - len(claims)
         return claims[max(0, self._operator.max_claims - busy) :]
 
     def _send(self, outgoing: list[Parcel], generation: str) -> None:

@@ -29,7 +29,7 @@ __all__ = [
     "Image",
     "Manifest",
     "ParameterSpec",
-    "Runtime",
+    "RuntimeSpec",
     "TensorSpec",
     "Tokenizer",
     "TrainingData",
@@ -52,7 +52,7 @@ Scalar: TypeAlias = bool | int | float | str
 
 
 @dataclass(frozen=True, slots=True)
-class Runtime:
+class RuntimeSpec:
     """How to load the weights: a format, and for bare safetensors a registered architecture."""
 
     format: Literal["torch.export", "safetensors", "onnx", "exact"]
@@ -116,7 +116,7 @@ class Manifest:
     name: str
     description: str = ""
     license: str = ""
-    runtime: Runtime
+    runtime: RuntimeSpec
     files: tuple[FileEntry, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]

@@ -19,7 +19,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from oracle.errors import Unavailable
-from oracle.store.job import Job, Step
+from oracle.store.job import Job, JobStep
 from oracle.types import VersionRecord
 
 FINALIZE_BATCH = 32  # settlements in one transaction: about 1 M gas
@@ -162,11 +162,11 @@ def parcels(
     singles: list[Parcel] = []
     settling: list[Job] = []
     for job in jobs:
-        if job.step is Step.FINALIZE:
+        if job.step is JobStep.FINALIZE:
             settling.append(job)
             continue
         payload = _payload(job, version_of)
-        role = "infer" if job.step is Step.INFER else "submit"
+        role = "infer" if job.step is JobStep.INFER else "submit"
         singles.append(Parcel(_message(job, queue_name(role), payload), (job,)))
     for start in range(0, len(settling), FINALIZE_BATCH):
         batch = tuple(settling[start : start + FINALIZE_BATCH])
@@ -182,9 +182,9 @@ def _message(job: Job, queue: str, payload: Mapping[str, Any]) -> Message:
 
 def _payload(job: Job, version_of: Callable[[int, int], VersionRecord]) -> dict[str, Any]:
     request_id = _hex(job.request_id)
-    if job.step is Step.INFER:
+    if job.step is JobStep.INFER:
         return _infer_payload(job, version_of(job.request.model_id, job.request.version))
-    if job.step is Step.DELIVER and job.answer is not None:
+    if job.step is JobStep.DELIVER and job.answer is not None:
         return {
             "request_id": request_id,
             "output_root": _hex(job.answer.output_root),

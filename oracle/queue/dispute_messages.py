@@ -14,7 +14,7 @@ from eth_utils.address import is_checksum_address
 from oracle.chain.codec import plain
 from oracle.errors import InputInvalid
 from oracle.queue.messages import parse_bytes32, to_hex
-from oracle.store.reply import Ask, Demand
+from oracle.store.reply import GameTurn, ReplyKind
 from oracle.types import Address, Bytes32, RequestId, Timestamp
 
 RESPOND = "tallystick.respond"
@@ -39,7 +39,7 @@ class RespondJob:
     """One demand about a delivery of ours."""
 
     trace: TraceJob
-    demand: Demand
+    demand: GameTurn
 
     @classmethod
     def parse(cls, payload: Mapping[str, Any]) -> "RespondJob":
@@ -62,7 +62,7 @@ class Move:
     """An answer: which function of the game, and its arguments after request and record."""
 
     request_id: RequestId
-    demand: Demand  # that it answers
+    demand: GameTurn  # that it answers
     function: str  # commitTrace, openNode, revealLeaves or answerStep
     arguments: tuple[Any, ...]  # nested sequences of integers and bytes, as eth_abi takes them
 
@@ -94,13 +94,13 @@ class Move:
             raise InputInvalid(f"malformed play message: {error!r}") from error
 
 
-def _demand(payload: Mapping[str, Any]) -> Demand:
+def _demand(payload: Mapping[str, Any]) -> GameTurn:
     op, first, second = (int(number) for number in payload["place"])
     challenger = payload["challenger"]
     if not isinstance(challenger, str) or not is_checksum_address(challenger):
         raise ValueError(f"{challenger!r:.80} is not an address")
     deadline = Timestamp(int(payload["deadline"]))
-    return Demand(Address(challenger), Ask(payload["ask"]), deadline, op, first, second)
+    return GameTurn(Address(challenger), ReplyKind(payload["ask"]), deadline, op, first, second)
 
 
 def _to_json(value: Any) -> Any:

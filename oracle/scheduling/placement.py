@@ -30,7 +30,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
+class RankedOperator:
     """One candidate with its expected wait, or why it is out of the question."""
 
     operator: Address
@@ -39,15 +39,15 @@ class Ranked:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Placement:
     """The operator to prefer, and all candidates, best first."""
 
     operator: Address
     reason: str
-    ranking: tuple[Ranked, ...]
+    ranking: tuple[RankedOperator, ...]
 
 
-def choose(candidates: Sequence[Candidate], lock: Amount) -> Choice:
+def choose(candidates: Sequence[Candidate], lock: Amount) -> Placement:
     """Choose the operator with the shortest expected wait.
 
     Args:
@@ -73,17 +73,19 @@ def choose(candidates: Sequence[Candidate], lock: Amount) -> Choice:
             or "its owner has to authorise one: `tallystick operator authorize`",
         )
     best = ranking[0]
-    return Choice(best.operator, best.reason, tuple(ranking))
+    return Placement(best.operator, best.reason, tuple(ranking))
 
 
-def _rank(candidate: Candidate, lock: Amount) -> Ranked:
+def _rank(candidate: Candidate, lock: Amount) -> RankedOperator:
     if not candidate.registered:
-        return Ranked(candidate.operator, None, "is not registered")
+        return RankedOperator(candidate.operator, None, "is not registered")
     if not candidate.authorized:
-        return Ranked(candidate.operator, None, "is not authoritative for the model")
+        return RankedOperator(candidate.operator, None, "is not authoritative for the model")
     if candidate.free_stake < lock:
         missing = lock - candidate.free_stake
-        return Ranked(candidate.operator, None, f"lacks {missing / 10**6:g} dollars of free stake")
+        return RankedOperator(
+            candidate.operator, None, f"lacks {missing / 10**6:g} dollars of free stake"
+        )
     latency = UNKNOWN_LATENCY if candidate.latency is None else candidate.latency
     attempts = candidate.delivered + candidate.failed
     share = candidate.failed / attempts if attempts else 0.0
@@ -98,7 +100,7 @@ def _rank(candidate: Candidate, lock: Amount) -> Ranked:
         parts.append(f"{candidate.in_flight} request(s) before this one")
     if candidate.failed:
         parts.append(f"failed {candidate.failed} of its last {attempts}")
-    return Ranked(candidate.operator, wait, ", ".join(parts))
+    return RankedOperator(candidate.operator, wait, ", ".join(parts))
 
 
 def _stake_of(candidates: Sequence[Candidate], operator: Address) -> int:

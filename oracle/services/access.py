@@ -19,7 +19,7 @@ from oracle.services import models
 from oracle.services.amounts import NO_LIMIT
 from oracle.services.event_history import topic
 from oracle.services.models import Selected
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
 from oracle.types import ZERO32, Address, Bytes32, GrantStatus, Policy, Timestamp
 
@@ -65,7 +65,7 @@ class AccessInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ParameterBounds:
     """The bounds of a model's parameters."""
 
     model_id: int
@@ -74,7 +74,7 @@ class Limits:
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────────────────
-def show(context: Context, model_id: int) -> AccessInfo:
+def show(context: Network, model_id: int) -> AccessInfo:
     """Return a model's rules, and the access of every wallet that ever had to do with them."""
     policy = context.access.policy_of(model_id)
     kinds = (ApplicationSubmitted, AccessGranted, AccessDenied, AccessRevoked)
@@ -96,7 +96,7 @@ def show(context: Context, model_id: int) -> AccessInfo:
     )
 
 
-def of_wallet(context: Context, model_id: int, requester: Address, note: str = "") -> WalletAccess:
+def of_wallet(context: Network, model_id: int, requester: Address, note: str = "") -> WalletAccess:
     """Return one wallet's access, and whether a request with default parameters would pass."""
     grant = context.access.grant_of(model_id, requester)
     reason = ""
@@ -117,7 +117,7 @@ def of_wallet(context: Context, model_id: int, requester: Address, note: str = "
     )
 
 
-def limits(context: Context, selected: Selected) -> Limits:
+def limits(context: Network, selected: Selected) -> ParameterBounds:
     """Return what each parameter may be.
 
     Raises:
@@ -127,7 +127,7 @@ def limits(context: Context, selected: Selected) -> Limits:
     bounds = context.access.bounds_of(selected.model_id)
     bounded = any(bounds.maximum)
     low, high = params.unpack(bounds.minimum), params.unpack(bounds.maximum)
-    return Limits(
+    return ParameterBounds(
         selected.model_id,
         bounded,
         tuple(
@@ -146,7 +146,7 @@ def limits(context: Context, selected: Selected) -> Limits:
 
 # ── Acting ──────────────────────────────────────────────────────────────────────────────────────
 def set_policy(
-    context: Context,
+    context: Network,
     wallet: Wallet,
     model_id: int,
     policy: Policy,
@@ -157,19 +157,19 @@ def set_policy(
 
 
 def set_admin(
-    context: Context, wallet: Wallet, model_id: int, admin: Address, enabled: bool
+    context: Network, wallet: Wallet, model_id: int, admin: Address, enabled: bool
 ) -> Sent:
     """Make a wallet an admin of the model, or no longer; only the owner may."""
     return send(wallet, context.access.set_admin(model_id, admin, enabled))[0]
 
 
-def apply(context: Context, wallet: Wallet, model_id: int, note: str) -> Sent:
+def apply(context: Network, wallet: Wallet, model_id: int, note: str) -> Sent:
     """Ask for access to a model that is used on request."""
     return send(wallet, context.access.submit_application(model_id, note))[0]
 
 
 def grant(
-    context: Context,
+    context: Network,
     wallet: Wallet,
     model_id: int,
     requester: Address,
@@ -182,18 +182,18 @@ def grant(
     return send(wallet, context.access.grant(model_id, requester, expiry, *rate))[0]
 
 
-def deny(context: Context, wallet: Wallet, model_id: int, requester: Address) -> Sent:
+def deny(context: Network, wallet: Wallet, model_id: int, requester: Address) -> Sent:
     """Refuse a wallet, even if the model is open."""
     return send(wallet, context.access.deny(model_id, requester))[0]
 
 
-def revoke(context: Context, wallet: Wallet, model_id: int, requester: Address) -> Sent:
+def revoke(context: Network, wallet: Wallet, model_id: int, requester: Address) -> Sent:
     """Put a wallet back to having no grant."""
     return send(wallet, context.access.revoke(model_id, requester))[0]
 
 
 def set_limits(
-    context: Context,
+    context: Network,
     wallet: Wallet,
     selected: Selected,
     ranges: Mapping[str, tuple[float, float]],
@@ -238,13 +238,13 @@ def pack_ranges(
     return params.pack(minima), params.pack(maxima)
 
 
-def _specs(context: Context, selected: Selected) -> tuple[ParameterSpec, ...]:
+def _specs(context: Network, selected: Selected) -> tuple[ParameterSpec, ...]:
     """Return the parameters of the version that was named, or of the newest one."""
     version = selected.version or context.registry.version_count(selected.model_id)
     return models.manifest(context, selected.model_id, version).parameters
 
 
-def _admins(context: Context, model_id: int, owner: Address) -> tuple[Address, ...]:
+def _admins(context: Network, model_id: int, owner: Address) -> tuple[Address, ...]:
     """Return who was ever named an admin and still counts as one (they lapse with the owner)."""
     found = context.history.read(context.access.address, (AdminSet,), topic(model_id))
     named = {h.event.admin: None for h in found if isinstance(h.event, AdminSet)}

@@ -19,19 +19,19 @@ from oracle.ipfs.port import MAX_BLOCK, CidUnresolved
 from oracle.protocol.cid import raw_digest
 from oracle.protocol.manifest import Manifest
 from oracle.services import exact_faults, inputs, quoting, requests
-from oracle.services.exact_faults import Fault, Truth, record_size
-from oracle.services.network import Context
+from oracle.services.exact_faults import Fault, HonestTrace, record_size
+from oracle.services.network import Network
 from oracle.services.operators import endpoint_of
 from oracle.services.quoting import BytesProgress
 from oracle.services.reexecution import Reexecutor, output_of
-from oracle.services.request_timeline import RequestInfo, State
-from oracle.services.served_traces import Signed, Traces
+from oracle.services.request_timeline import RequestInfo, RequestState
+from oracle.services.served_traces import SignedReceipt, TraceSource
 from oracle.types import ZERO32, Address, Assurance, Bytes32, RequestId, Timestamp
 
 Result = tuple[Fault, int, int]  # where, got, expected
 
 
-class Verdict(Enum):
+class CheckOutcome(Enum):
     """What re-executing says."""
 
     RIGHT = "right"
@@ -39,7 +39,7 @@ class Verdict(Enum):
     COMMITTEE = "a float model's answer: the committee decides"
 
 
-class Trace(Enum):
+class TraceStatus(Enum):
     """What the operator shows of its trace; nothing is asked of it when the answer is right."""
 
     NOT_ASKED = "not asked for"
@@ -49,7 +49,7 @@ class Trace(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ElementDifference:
     """The first element that is not what it should be."""
 
     op: int  # of the program
@@ -64,38 +64,38 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Verification:
+class AnswerCheck:
     """One answer, held against the truth."""
 
     request_id: RequestId
-    state: State
+    state: RequestState
     model_id: int
     version: int
     operator: Address
-    verdict: Verdict
+    verdict: CheckOutcome
     output_root: Bytes32  # as delivered
     expected_root: Bytes32 | None  # None: a float model's
-    output: Difference | None  # None: right, or its bytes are not to be had
-    trace: Trace
-    first: Difference | None  # in the trace, when it is served
+    output: ElementDifference | None  # None: right, or its bytes are not to be had
+    trace: TraceStatus
+    first: ElementDifference | None  # in the trace, when it is served
     final_at: Timestamp
     challengeable: bool  # the window is open
 
     @property
     def right(self) -> bool:
         """Whether it is what the model gives."""
-        return self.verdict is Verdict.RIGHT
+        return self.verdict is CheckOutcome.RIGHT
 
 
 def verify(
-    context: Context,
+    context: Network,
     request_id: RequestId,
-    traces: Traces,
+    traces: TraceSource,
     *,
     source: str = "",
     stdin: Callable[[], bytes] = bytes,
     progress: BytesProgress | None = None,
-) -> Verification:
+) -> AnswerCheck:
     """Re-execute the request and compare.
 
     Args:
@@ -114,21 +114,21 @@ def verify(
             hint=f"`tallystick request show 0x{request_id.hex()}` says where it stands",
         )
     if info.request.terms.assurance is not Assurance.EXACT:
-        return _verification(context, info, Verdict.COMMITTEE)
+        return _verification(context, info, CheckOutcome.COMMITTEE)
     truth = _reexecute(context, info, source, stdin, progress)
     if truth.output_root == info.delivery.output_root:
-        return _verification(context, info, Verdict.RIGHT, truth)
+        return _verification(context, info, CheckOutcome.RIGHT, truth)
     trace, first = _first(context, info, truth, traces)
-    return _verification(context, info, Verdict.WRONG, truth, trace=trace, first=first)
+    return _verification(context, info, CheckOutcome.WRONG, truth, trace=trace, first=first)
 
 
 def _reexecute(
-    context: Context,
+    context: Network,
     info: RequestInfo,
     source: str,
     stdin: Callable[[], bytes],
     progress: BytesProgress | None,
-) -> Truth:
+) -> HonestTrace:
     reexecutor = Reexecutor(context, progress)
     if source:
         manifest = reexecutor.load(info.model_id, info.version).manifest
@@ -143,7 +143,7 @@ def _reexecute(
         ) from error
 
 
-def _given(context: Context, source: str, manifest: Manifest, stdin: Callable[[], bytes]) -> bytes:
+def _given(context: Network, source: str, manifest: Manifest, stdin: Callable[[], bytes]) -> bytes:
     """Return an input's bytes: the file as it is when it holds records, else what it stands for."""
     path = Path(source).expanduser()
     if source != "-" and path.is_file() and path.stat().st_size <= MAX_BLOCK:
@@ -159,43 +159,47 @@ def _given(context: Context, source: str, manifest: Manifest, stdin: Callable[[]
 
 
 def _first(
-    context: Context, info: RequestInfo, truth: Truth, traces: Traces
-) -> tuple[Trace, Difference | None]:
+    context: Network, info: RequestInfo, truth: HonestTrace, traces: TraceSource
+) -> tuple[TraceStatus, ElementDifference | None]:
     """Ask the operator for its trace, and find the first tensor that differs."""
     assert info.delivery is not None
     endpoint = endpoint_of(context, info.delivery.operator)
     signed = traces.receipt(endpoint, info.request_id)
     if signed is None or not _whole(signed, truth):
-        return Trace.WITHHELD, None
+        return TraceStatus.WITHHELD, None
     if signed.receipt.output_root != info.delivery.output_root:
-        return Trace.CONTRADICTS, None
+        return TraceStatus.CONTRADICTS, None
     op = game.first_difference(truth.honest, signed.leaves, info.delivery.output_root)
     if op is None or op == len(truth.program.ops) - 1:
-        return Trace.SERVED, None
+        return TraceStatus.SERVED, None
     record = traces.tensor(endpoint, info.request_id, op, record_size(truth.program, op))
     found = None if record is None else exact_faults.tensor_difference(truth, op, record)
-    return (Trace.WITHHELD, None) if found is None else (Trace.SERVED, _named(truth, found))
+    return (
+        (TraceStatus.WITHHELD, None)
+        if found is None
+        else (TraceStatus.SERVED, _named(truth, found))
+    )
 
 
-def _whole(signed: Signed, truth: Truth) -> bool:
+def _whole(signed: SignedReceipt, truth: HonestTrace) -> bool:
     if len(signed.leaves) != len(truth.program.ops) - 1:
         return False
     return signed.receipt.trace_root in (ZERO32, trace_root(signed.leaves))
 
 
 def _verification(
-    context: Context,
+    context: Network,
     info: RequestInfo,
-    verdict: Verdict,
-    truth: Truth | None = None,
+    verdict: CheckOutcome,
+    truth: HonestTrace | None = None,
     *,
-    trace: Trace = Trace.NOT_ASKED,
-    first: Difference | None = None,
-) -> Verification:
+    trace: TraceStatus = TraceStatus.NOT_ASKED,
+    first: ElementDifference | None = None,
+) -> AnswerCheck:
     assert info.delivery is not None
     assert info.final_at is not None
-    output = _output(context, info, truth) if verdict is Verdict.WRONG and truth else None
-    return Verification(
+    output = _output(context, info, truth) if verdict is CheckOutcome.WRONG and truth else None
+    return AnswerCheck(
         request_id=info.request_id,
         state=info.state,
         model_id=info.model_id,
@@ -206,13 +210,14 @@ def _verification(
         expected_root=truth.output_root if truth else None,
         output=output,
         trace=trace,
-        first=first or (output if trace is Trace.SERVED else None),
+        first=first or (output if trace is TraceStatus.SERVED else None),
         final_at=info.final_at,
-        challengeable=info.state is State.DELIVERED and context.history.now() < info.final_at,
+        challengeable=info.state is RequestState.DELIVERED
+        and context.history.now() < info.final_at,
     )
 
 
-def _output(context: Context, info: RequestInfo, truth: Truth) -> Difference | None:
+def _output(context: Network, info: RequestInfo, truth: HonestTrace) -> ElementDifference | None:
     assert info.delivery is not None
     try:
         record = output_of(context, _output_cid(info), info.delivery.output_root)
@@ -226,11 +231,11 @@ def _output_cid(info: RequestInfo) -> Bytes32:
     return ZERO32 if info.output_cid is None else raw_digest(info.output_cid)
 
 
-def _named(truth: Truth, found: Result) -> Difference:
+def _named(truth: HonestTrace, found: Result) -> ElementDifference:
     (op, row, col), got, expected = found
     operator = truth.program.ops[op]
     spec = operator.result
-    return Difference(
+    return ElementDifference(
         op=op,
         name=operator.opcode.name,
         tensor=truth.program.id_of(op),

@@ -23,7 +23,7 @@ from oracle.exact.tensors import keccak
 from oracle.queue.broker import JobQueue, Message
 from oracle.services import operators
 from oracle.services.event_history import topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.request_timeline import RequestInfo
 from oracle.store.audit_repository import AuditState
 from oracle.store.store import Store
@@ -61,7 +61,7 @@ def auditor(seed_: Bytes32, operators_: Iterable[Address], answered_by: Address)
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class ExactDelivery:
     """A delivery of an exact version, and the block it is in."""
 
     info: RequestInfo
@@ -72,7 +72,7 @@ class Audits:
     """One operator's share of the audits."""
 
     def __init__(
-        self, context: Context, store: Store, queue: JobQueue, queue_name: str, operator: Address
+        self, context: Network, store: Store, queue: JobQueue, queue_name: str, operator: Address
     ) -> None:
         """Take the collaborators.
 
@@ -90,7 +90,7 @@ class Audits:
         self._sent: dict[tuple[RequestId, Bytes32], float] = {}
         self._log: Any = structlog.get_logger("tallystick.audits")
 
-    def draw(self, delivered: Sequence[Delivered]) -> int:
+    def draw(self, delivered: Sequence[ExactDelivery]) -> int:
         """Note those deliveries that fall to us; return how many. Their next blocks exist."""
         if not self._every:
             return 0

@@ -27,7 +27,7 @@ from oracle.protocol.canonical import keccak
 from oracle.services import requests
 from oracle.services.amounts import format_amount, format_ether
 from oracle.services.event_history import topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
 from oracle.services.request_timeline import Moment, RequestInfo
 from oracle.types import (
@@ -37,10 +37,10 @@ from oracle.types import (
     Assurance,
     Bytes32,
     Delivery,
-    Fault,
     Finding,
     RequestId,
     Timestamp,
+    VoterFault,
     Wei,
 )
 
@@ -57,9 +57,9 @@ FINDINGS = {
     Finding.OUTPUT_UNAVAILABLE: "nobody has the output",
 }
 _FAULTS = {
-    Fault.SILENCE: "was silent",
-    Fault.ACTIVATION_OFF: "has not run the model",
-    Fault.MINORITY: "found what most did not",
+    VoterFault.SILENCE: "was silent",
+    VoterFault.ACTIVATION_OFF: "has not run the model",
+    VoterFault.MINORITY: "found what most did not",
 }
 
 
@@ -111,7 +111,7 @@ def runtime_class(name: str) -> Bytes32:
 
 # ── Members ─────────────────────────────────────────────────────────────────────────────────────
 def enlist(
-    context: Context, wallet: Wallet, amount: Amount, class_: Bytes32 = GENERAL
+    context: Network, wallet: Wallet, amount: Amount, class_: Bytes32 = GENERAL
 ) -> tuple[Sent, ...]:
     """Move tokens of the wallet into its seat. Raises what the contract refuses."""
     done, place = [], context.committee.address
@@ -121,14 +121,14 @@ def enlist(
     return tuple(done)
 
 
-def leave(context: Context, wallet: Wallet, class_: Bytes32 = GENERAL) -> Sent:
+def leave(context: Network, wallet: Wallet, class_: Bytes32 = GENERAL) -> Sent:
     """Start to leave; or, once the delay is over, take the stake out."""
     seat: Seat = context.committee.seat_of(class_, wallet.address)
     call = context.committee.finish_leave if seat.release_at else context.committee.start_leave
     return send(wallet, call(class_))[0]
 
 
-def seat(context: Context, member: Address, class_: Bytes32 = GENERAL) -> SeatInfo:
+def seat(context: Network, member: Address, class_: Bytes32 = GENERAL) -> SeatInfo:
     """Return a member's seat."""
     committee = context.committee
     found = committee.seat_of(class_, member)
@@ -136,14 +136,14 @@ def seat(context: Context, member: Address, class_: Bytes32 = GENERAL) -> SeatIn
     return SeatInfo(member, class_, found.stake, found.release_at, *owed)
 
 
-def members(context: Context, class_: Bytes32) -> tuple[Address, ...]:
+def members(context: Network, class_: Bytes32) -> tuple[Address, ...]:
     """Return everybody who ever enlisted in a class, in the order of their coming."""
     found = context.history.read(context.committee.address, (Enlisted,), None, class_)
     events = (h.event for h in found)
     return tuple(dict.fromkeys(e.member for e in events if isinstance(e, Enlisted)))
 
 
-def withdraw(context: Context, wallet: Wallet) -> tuple[Sent, ...]:
+def withdraw(context: Network, wallet: Wallet) -> tuple[Sent, ...]:
     """Pay out what the contract owes the wallet, in both currencies."""
     committee, done = context.committee, []
     if committee.bond_of(wallet.address):
@@ -154,7 +154,7 @@ def withdraw(context: Context, wallet: Wallet) -> tuple[Sent, ...]:
 
 
 # ── Disputes ────────────────────────────────────────────────────────────────────────────────────
-def challenge(context: Context, wallet: Wallet, request_id: RequestId) -> Sent:
+def challenge(context: Network, wallet: Wallet, request_id: RequestId) -> Sent:
     """Call the committee about an answer.
 
     Raises:
@@ -172,7 +172,7 @@ def challenge(context: Context, wallet: Wallet, request_id: RequestId) -> Sent:
     return send(wallet, context.committee.challenge(info.request, delivery, bond=bond))[0]
 
 
-def advance(context: Context, wallet: Wallet, request_id: RequestId) -> Sent:
+def advance(context: Network, wallet: Wallet, request_id: RequestId) -> Sent:
     """Do what anyone may do next: draw, tally, end a missed draw, or free the bond.
 
     Raises:
@@ -192,7 +192,7 @@ def advance(context: Context, wallet: Wallet, request_id: RequestId) -> Sent:
     return send(wallet, committee.draw(request_id))[0]
 
 
-def list_disputes(context: Context, *, every: bool = False) -> tuple[CommitteeInfo, ...]:
+def list_disputes(context: Network, *, every: bool = False) -> tuple[CommitteeInfo, ...]:
     """Return the open disputes, oldest first; or all there ever were."""
     found = context.history.read(context.committee.address, (CommitteeCalled,))
     ids = [h.event.request_id for h in found if isinstance(h.event, CommitteeCalled)]
@@ -204,7 +204,7 @@ def list_disputes(context: Context, *, every: bool = False) -> tuple[CommitteeIn
     )
 
 
-def show(context: Context, request_id: RequestId) -> CommitteeInfo:
+def show(context: Network, request_id: RequestId) -> CommitteeInfo:
     """Return a dispute with every move.
 
     Raises:
@@ -253,7 +253,7 @@ def detail(event: Event) -> str:  # noqa: PLR0911 -- one line per kind
     return ""
 
 
-def _answered(context: Context, request_id: RequestId) -> tuple[RequestInfo, Delivery]:
+def _answered(context: Network, request_id: RequestId) -> tuple[RequestInfo, Delivery]:
     info = requests.show(context, request_id)
     if info.delivery is None:
         raise PermanentError(f"request 0x{request_id.hex()} has no answer: {info.state.value}")
@@ -261,7 +261,7 @@ def _answered(context: Context, request_id: RequestId) -> tuple[RequestInfo, Del
 
 
 def _info(
-    context: Context, request_id: RequestId, dispute: Dispute, moves: tuple[Moment, ...]
+    context: Network, request_id: RequestId, dispute: Dispute, moves: tuple[Moment, ...]
 ) -> CommitteeInfo:
     committee = context.committee
     voters = []

@@ -29,9 +29,9 @@ from oracle.errors import PermanentError
 from oracle.services import requests
 from oracle.services.amounts import format_ether
 from oracle.services.event_history import topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
-from oracle.services.request_timeline import Moment, State
+from oracle.services.request_timeline import Moment, RequestState
 from oracle.types import Address, RequestId, Timestamp, Wei
 
 _MOVES = (
@@ -64,18 +64,18 @@ class Game:
 
 
 @dataclass(frozen=True, slots=True)
-class Dispute:
+class DisputeInfo:
     """Everything about one answer's games."""
 
     request_id: RequestId
-    state: State
+    state: RequestState
     trace_committed: bool
     games: tuple[Game, ...]
     moves: tuple[Moment, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Withdrawn:
+class BondsPaid:
     """Bonds that were paid out."""
 
     transaction: Sent | None
@@ -84,14 +84,14 @@ class Withdrawn:
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────────────────
-def list_games(context: Context, challenger: Address | None = None) -> tuple[Game, ...]:
+def list_games(context: Network, challenger: Address | None = None) -> tuple[Game, ...]:
     """Return the open games, oldest first; of one challenger, or of all."""
     named = [None, topic(challenger)] if challenger else []
     found = context.history.read(context.game.address, (Challenged,), *named)
     return _games(context, (h.event for h in found))
 
 
-def show(context: Context, request_id: RequestId) -> Dispute:
+def show(context: Network, request_id: RequestId) -> DisputeInfo:
     """Return the games about one answer and every move.
 
     Raises:
@@ -104,7 +104,7 @@ def show(context: Context, request_id: RequestId) -> Dispute:
         Moment(times[h.block], h.block, h.tx_hash, type(h.event).__name__, detail(h.event))
         for h in found
     ]
-    return Dispute(
+    return DisputeInfo(
         request_id=request_id,
         state=info.state,
         trace_committed=any(isinstance(h.event, TraceCommitted) for h in found),
@@ -113,7 +113,7 @@ def show(context: Context, request_id: RequestId) -> Dispute:
     )
 
 
-def answer_of(context: Context, request_id: RequestId) -> Answer:
+def answer_of(context: Network, request_id: RequestId) -> Answer:
     """Return what calls about an answer bring back to the chain.
 
     Raises:
@@ -156,7 +156,7 @@ def detail(event: Event) -> str:  # noqa: PLR0911 -- one line per kind
 
 # ── Acting ──────────────────────────────────────────────────────────────────────────────────────
 def lapse(
-    context: Context, wallet: Wallet, request_id: RequestId, challenger: Address | None = None
+    context: Network, wallet: Wallet, request_id: RequestId, challenger: Address | None = None
 ) -> tuple[Sent, ...]:
     """End the challenges of an answer whose challenger's turn is over; anyone may.
 
@@ -177,7 +177,7 @@ def lapse(
     return tuple(send(wallet, context.game.lapse(answer, g.challenger))[0] for g in games)
 
 
-def withdraw(context: Context, wallet: Wallet) -> Withdrawn:
+def withdraw(context: Network, wallet: Wallet) -> BondsPaid:
     """Release the wallet's bonds in games whose request has ended, and pay out all that is free."""
     released = 0
     for game in list_games(context, wallet.address):
@@ -186,11 +186,11 @@ def withdraw(context: Context, wallet: Wallet) -> Withdrawn:
             released += 1
     amount = context.game.bond_of(wallet.address)
     if not amount:
-        return Withdrawn(None, Wei(0), released)
-    return Withdrawn(send(wallet, context.game.withdraw_bond())[0], amount, released)
+        return BondsPaid(None, Wei(0), released)
+    return BondsPaid(send(wallet, context.game.withdraw_bond())[0], amount, released)
 
 
-def _games(context: Context, events: Iterable[Event]) -> tuple[Game, ...]:
+def _games(context: Network, events: Iterable[Event]) -> tuple[Game, ...]:
     named = dict.fromkeys((e.request_id, e.challenger) for e in events if isinstance(e, Challenged))
     if not named:
         return ()

@@ -16,10 +16,10 @@ from oracle.exact import files, game, judge, proofs
 from oracle.exact.commitments import Committed, trace_root
 from oracle.exact.constants import Constants
 from oracle.exact.errors import PositionInvalid, ProofInvalid
-from oracle.exact.partial_tensor import REVEALED_LEVELS, Disputed, Node, Pieces
+from oracle.exact.partial_tensor import REVEALED_LEVELS, DisputedTensors, PartialTensor, TreeNode
 from oracle.exact.program import Kind, Program
-from oracle.exact.steps import ExactClaim, Step
-from oracle.exact.tensors import LEAF, Tree, depth_of, leaves_of, log, tensor_leaf
+from oracle.exact.steps import ExactClaim, ProofStep
+from oracle.exact.tensors import LEAF, TensorTree, depth_of, leaves_of, log, tensor_leaf
 from oracle.types import Bytes32
 
 Fault = tuple[int, int, int]  # op, row, col
@@ -27,7 +27,7 @@ RECORD_HEADER = 11  # bytes: id, dtype, rows, columns
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class HonestTrace:
     """The one honest trace of a request."""
 
     constants: Constants
@@ -51,12 +51,12 @@ def needs_trace(program: Program) -> bool:
     return any(o.kind == Kind.ACTIVATION and o.index >= first for o in operands)
 
 
-class Knowledge:
+class KnownTrace:
     """One operator's trace, as far as it was shown, beside the true one."""
 
     def __init__(
         self,
-        truth: Truth,
+        truth: HonestTrace,
         output_root: Bytes32,
         leaves: Iterable[Bytes32] | None,
     ) -> None:
@@ -70,7 +70,7 @@ class Knowledge:
         self.truth = truth
         self.output_root = output_root
         self.leaves = None if leaves is None else tuple(leaves)
-        self._pieces: dict[int, Pieces] = {}
+        self._pieces: dict[int, PartialTensor] = {}
 
     @property
     def wrong(self) -> bool:
@@ -102,8 +102,8 @@ class Knowledge:
             return False
         if tensor_leaf(tensor_id, tree.spec, tree.root) != self.stated(op):
             return False
-        pieces = Pieces(tree.spec)
-        pieces.add_leaves(Node(0, 0), tree.stored.tobytes())
+        pieces = PartialTensor(tree.spec)
+        pieces.add_leaves(TreeNode(0, 0), tree.stored.tobytes())
         self._pieces[op] = pieces
         return True
 
@@ -111,7 +111,7 @@ class Knowledge:
         """Take what was opened on chain, where it was held against the trace, oldest first."""
         for event in shown:
             pieces = self._of(event.op)
-            node = Node(event.level, event.index)
+            node = TreeNode(event.level, event.index)
             try:
                 if isinstance(event, NodeOpened):
                     pieces.add_nodes(node, event.nodes)
@@ -135,32 +135,32 @@ class Knowledge:
             leaves = self.truth.honest.trace_leaves  # they do not enter the proof
         return game.next_move(self.truth.honest, self.output_root, leaves, self._pieces)
 
-    def step(self, claim: ExactClaim, fault: Fault) -> Step | None:
+    def step(self, claim: ExactClaim, fault: Fault) -> ProofStep | None:
         """Return the proof of a fault, judged beforehand; None when it would not convict."""
         honest = self.truth.honest
         leaves = honest.trace_leaves if self.leaves is None else self.leaves
-        disputed = Disputed(honest, leaves, self.output_root, self._pieces)
+        disputed = DisputedTensors(honest, leaves, self.output_root, self._pieces)
         try:
             step = proofs.step(self.truth.constants, disputed, *fault)
             return None if judge.check(claim, step) else step
         except (ProofInvalid, PositionInvalid, KeyError):  # KeyError: a piece is missing
             return None
 
-    def cover(self, fault: Fault) -> Node:
+    def cover(self, fault: Fault) -> TreeNode:
         """Return the highest node whose demand makes the operator reveal this element."""
         op = fault[0]
         spec = self.truth.program.spec_of(self.truth.program.id_of(op))
         level = max(0, depth_of(spec) - REVEALED_LEVELS)
-        return Node(level, leaf_index(fault, self.truth.program) >> depth_of(spec) - level)
+        return TreeNode(level, leaf_index(fault, self.truth.program) >> depth_of(spec) - level)
 
     @property
     def _last(self) -> int:
         return len(self.truth.program.ops) - 1
 
-    def _of(self, op: int) -> Pieces:
+    def _of(self, op: int) -> PartialTensor:
         if op not in self._pieces:
             program = self.truth.program
-            self._pieces[op] = Pieces(program.spec_of(program.id_of(op)))
+            self._pieces[op] = PartialTensor(program.spec_of(program.id_of(op)))
         return self._pieces[op]
 
 
@@ -176,7 +176,7 @@ def record_size(program: Program, op: int) -> int:
     return RECORD_HEADER + program.spec_of(program.id_of(op)).bytes
 
 
-def sound(truth: Truth, input_root: Bytes32, most: int = 64) -> bool:
+def sound(truth: HonestTrace, input_root: Bytes32, most: int = 64) -> bool:
     """Return whether the judge agrees with our own trace, at one element of up to `most` operators.
 
     Whoever computes wrongly itself must not challenge others.
@@ -190,13 +190,13 @@ def sound(truth: Truth, input_root: Bytes32, most: int = 64) -> bool:
     return all(judge.check(claim, sample_step(truth, op)) for op in sorted(chosen))
 
 
-def sample_step(truth: Truth, op: int) -> Step:
+def sample_step(truth: HonestTrace, op: int) -> ProofStep:
     """Return the honest proof of the element in the middle of an operator's tensor."""
     spec = truth.program.spec_of(truth.program.id_of(op))
     return proofs.step(truth.constants, truth.honest, op, spec.rows // 2, spec.cols // 2)
 
 
-def tensor_difference(truth: Truth, op: int, record: bytes) -> tuple[Fault, int, int] | None:
+def tensor_difference(truth: HonestTrace, op: int, record: bytes) -> tuple[Fault, int, int] | None:
     """Return where the tensor of an operator first differs, in rows and columns, got, expected."""
     program = truth.program
     try:
@@ -206,7 +206,7 @@ def tensor_difference(truth: Truth, op: int, record: bytes) -> tuple[Fault, int,
     if tensor_id != program.id_of(op) or tree.spec != program.spec_of(tensor_id):
         return None
     mine = truth.honest.tree(tensor_id)
-    assert isinstance(mine, Tree)
+    assert isinstance(mine, TensorTree)
     differ = (tree.array != mine.array).nonzero()
     if not differ[0].size:
         return None

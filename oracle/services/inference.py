@@ -20,11 +20,11 @@ from oracle.protocol import tensor
 from oracle.protocol.manifest import Manifest
 from oracle.services import outputs, requests
 from oracle.services.amounts import format_amount, format_time
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.outputs import Output
 from oracle.services.quoting import Prepayment
 from oracle.services.receipts import Sent, send
-from oracle.services.request_timeline import RequestInfo, State
+from oracle.services.request_timeline import RequestInfo, RequestState
 from oracle.types import Address, Amount, Bytes32, RequestId
 
 POLL = 0.2  # seconds
@@ -48,11 +48,11 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CheckedAnswer:
     """An answer whose bytes have the digest that the chain names."""
 
     request_id: RequestId
-    state: State
+    state: RequestState
     operator: Address
     output_root: Bytes32
     size: int
@@ -60,7 +60,7 @@ class Answer:
 
 
 # ── Ask ─────────────────────────────────────────────────────────────────────────────────────────
-def ask(context: Context, wallet: Wallet, prepayment: Prepayment) -> Asked:
+def ask(context: Network, wallet: Wallet, prepayment: Prepayment) -> Asked:
     """Publish the input and make the request: this escrows the fee.
 
     Raises:
@@ -89,10 +89,10 @@ def ask(context: Context, wallet: Wallet, prepayment: Prepayment) -> Asked:
 
 # ── Wait ────────────────────────────────────────────────────────────────────────────────────────
 def wait(
-    context: Context,
+    context: Network,
     request_id: RequestId,
     *,
-    until: State = State.DELIVERED,
+    until: RequestState = RequestState.DELIVERED,
     timeout: float | None = None,
     since: int = 0,
     say: Say | None = None,
@@ -114,7 +114,7 @@ def wait(
         if text != said:
             say(text)
             said = text
-        if info.state is State.SETTLED or (info.state is State.DELIVERED is until):
+        if info.state is RequestState.SETTLED or (info.state is RequestState.DELIVERED is until):
             return info
         name = f"request 0x{request_id.hex()}"
         if not info.open:
@@ -134,12 +134,12 @@ def wait(
 
 # ── Answer ──────────────────────────────────────────────────────────────────────────────────────
 def answer(
-    context: Context,
+    context: Network,
     info: RequestInfo,
     manifest: Manifest,
     texts: tuple[str, ...] = (),
     top: int = 3,
-) -> tuple[Answer, bytes]:
+) -> tuple[CheckedAnswer, bytes]:
     """Fetch an answer, compare its digest with the chain, decode it; return the bytes too.
 
     Raises:
@@ -158,7 +158,7 @@ def answer(
         )
     shown = outputs.present(data, manifest, texts, top)
     return (
-        Answer(
+        CheckedAnswer(
             request_id=info.request_id,
             state=info.state,
             operator=info.answered_by,
@@ -172,11 +172,11 @@ def answer(
 
 def _progress(info: RequestInfo) -> str:
     match info.state:
-        case State.REQUESTED:
+        case RequestState.REQUESTED:
             return f"requested, {format_amount(info.fee)} in escrow: waits for {info.operator}"
-        case State.CLAIMED:
+        case RequestState.CLAIMED:
             return f"claimed by {info.claim.operator if info.claim else '?'}"
-        case State.DELIVERED:
+        case RequestState.DELIVERED:
             final = format_time(info.final_at) if info.final_at else "?"
             return f"delivered by {info.answered_by}: final at {final}"
     return str(info.state.value)

@@ -27,7 +27,7 @@ Fetch = Callable[[FileEntry], Path]  # brings a file of the manifest here, verif
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedInput:
     """An input that fits the model: its bytes, and the root by which the chain will name them."""
 
     data: bytes
@@ -43,7 +43,9 @@ class Prepared:
         return ZERO32 if digest == self.root else digest
 
 
-def prepare(source: str, manifest: Manifest, fetch: Fetch, stdin: Callable[[], bytes]) -> Prepared:
+def prepare(
+    source: str, manifest: Manifest, fetch: Fetch, stdin: Callable[[], bytes]
+) -> PreparedInput:
     """Read a source and make the canonical input.
 
     Args:
@@ -60,7 +62,7 @@ def prepare(source: str, manifest: Manifest, fetch: Fetch, stdin: Callable[[], b
     return seal(*_tensors(data, suffix, manifest, fetch), manifest)
 
 
-def seal(tensors: dict[str, Array], texts: tuple[str, ...], manifest: Manifest) -> Prepared:
+def seal(tensors: dict[str, Array], texts: tuple[str, ...], manifest: Manifest) -> PreparedInput:
     """Make the canonical input of arrays.
 
     Raises:
@@ -80,7 +82,7 @@ def seal(tensors: dict[str, Array], texts: tuple[str, ...], manifest: Manifest) 
         and (mask := tensors.get("attention_mask")) is not None
     ):
         tokens = tuple(int(row.sum()) for row in mask)
-    return Prepared(encoded, version.input_root(encoded), shapes, texts, tokens)
+    return PreparedInput(encoded, version.input_root(encoded), shapes, texts, tokens)
 
 
 def _read(source: str, stdin: Callable[[], bytes]) -> tuple[bytes, str]:

@@ -22,7 +22,7 @@ from oracle.protocol import records
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import MAX_BYTES, FileEntry, Manifest
 from oracle.services.event_history import topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.types import ZERO32, Assurance, Bytes32, VersionRecord
 
 BytesProgress = Callable[[str, int, int], None]  # (file, bytes done, bytes in total)
@@ -48,7 +48,7 @@ class CheckedVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifiedHistory:
     """A model whose history fits, and its bytes too if they were fetched."""
 
     model_id: int
@@ -58,12 +58,12 @@ class Verified:
 
 
 def verify(
-    context: Context,
+    context: Network,
     model_id: int,
     *,
     with_bytes: bool = True,
     progress: BytesProgress | None = None,
-) -> Verified:
+) -> VerifiedHistory:
     """Check all versions of a model, oldest first.
 
     Raises:
@@ -88,7 +88,7 @@ def verify(
             digest, count = record.manifest_digest, len(manifest.files)
             checked.append(CheckedVersion(record.version, record.head, digest, count, size))
     head = chain[-1].head if chain else ZERO32
-    return Verified(model_id, head, with_bytes, tuple(checked))
+    return VerifiedHistory(model_id, head, with_bytes, tuple(checked))
 
 
 def check_records(model_id: int, chain: list[VersionRecord]) -> None:
@@ -123,7 +123,7 @@ def check_records(model_id: int, chain: list[VersionRecord]) -> None:
             )
 
 
-def _check_against_state(context: Context, model_id: int, chain: list[VersionRecord]) -> None:
+def _check_against_state(context: Network, model_id: int, chain: list[VersionRecord]) -> None:
     count = context.registry.version_count(model_id)
     if count != len(chain):
         raise HistoryBroken(
@@ -139,7 +139,7 @@ def _check_against_state(context: Context, model_id: int, chain: list[VersionRec
             )
 
 
-def _check_manifest(context: Context, record: VersionRecord) -> Manifest:
+def _check_manifest(context: Network, record: VersionRecord) -> Manifest:
     subject = f"manifest of version {record.version}"
     cid = raw_cid(record.manifest_digest)
     try:
@@ -166,7 +166,7 @@ def _check_manifest(context: Context, record: VersionRecord) -> Manifest:
 class _Files:
     """Fetches every file once, however many versions list it."""
 
-    def __init__(self, context: Context, folder: Path, progress: BytesProgress | None) -> None:
+    def __init__(self, context: Network, folder: Path, progress: BytesProgress | None) -> None:
         self._context = context
         self._folder = folder
         self._progress = progress

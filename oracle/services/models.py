@@ -15,7 +15,7 @@ from oracle.errors import NotFound, did_you_mean
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import MAX_BYTES, Manifest
 from oracle.services.event_history import topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
 from oracle.types import Address, Amount, Assurance, Bytes32, Cid, Policy, Terms, Timestamp
 
@@ -86,7 +86,7 @@ class Selected:
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────────────────
-def select(context: Context, text: str) -> Selected:
+def select(context: Network, text: str) -> Selected:
     """Find a model by its id or its name, with or without `@VERSION`.
 
     Raises:
@@ -108,13 +108,13 @@ def select(context: Context, text: str) -> Selected:
     return Selected(model_id, version)
 
 
-def list_models(context: Context, owner: Address | None = None) -> tuple[ModelInfo, ...]:
+def list_models(context: Network, owner: Address | None = None) -> tuple[ModelInfo, ...]:
     """Return all models, or those of one owner."""
     every = (info(context, i) for i in range(1, context.registry.model_count() + 1))
     return tuple(model for model in every if owner in (None, model.owner))
 
 
-def info(context: Context, model_id: int) -> ModelInfo:
+def info(context: Network, model_id: int) -> ModelInfo:
     """Return one model."""
     earnings = context.market.model_earnings(model_id)
     return ModelInfo(
@@ -130,7 +130,7 @@ def info(context: Context, model_id: int) -> ModelInfo:
     )
 
 
-def versions(context: Context, model_id: int) -> tuple[VersionInfo, ...]:
+def versions(context: Network, model_id: int) -> tuple[VersionInfo, ...]:
     """Return the versions of a model, oldest first."""
     found = context.history.read(context.registry.address, (VersionPublished,), topic(model_id))
     result = []
@@ -161,7 +161,7 @@ def versions(context: Context, model_id: int) -> tuple[VersionInfo, ...]:
     return tuple(result)
 
 
-def current_version(context: Context, selected: Selected) -> int:
+def current_version(context: Network, selected: Selected) -> int:
     """Return the version that was named, or the newest one that is not retired.
 
     Raises:
@@ -179,7 +179,7 @@ def current_version(context: Context, selected: Selected) -> int:
     )
 
 
-def manifest(context: Context, model_id: int, version: int) -> Manifest:
+def manifest(context: Network, model_id: int, version: int) -> Manifest:
     """Fetch the manifest of a version; its bytes are those that the chain names.
 
     Raises:
@@ -192,7 +192,7 @@ def manifest(context: Context, model_id: int, version: int) -> Manifest:
     return Manifest.parse(context.ipfs.fetch_bytes(raw_cid(digest), MAX_BYTES))
 
 
-def show(context: Context, selected: Selected) -> ModelDetail:
+def show(context: Network, selected: Selected) -> ModelDetail:
     """Return a model with its versions and, when something is published, a manifest."""
     model = info(context, selected.model_id)
     listed = versions(context, selected.model_id)
@@ -203,12 +203,12 @@ def show(context: Context, selected: Selected) -> ModelDetail:
 
 
 # ── Owner's acts ────────────────────────────────────────────────────────────────────────────────
-def retire(context: Context, wallet: Wallet, model_id: int, version: int) -> Sent:
+def retire(context: Network, wallet: Wallet, model_id: int, version: int) -> Sent:
     """Refuse new requests of a version, for ever."""
     return send(wallet, context.registry.retire_version(model_id, version))[0]
 
 
-def set_terms(context: Context, wallet: Wallet, model_id: int, version: int, terms: Terms) -> Sent:
+def set_terms(context: Network, wallet: Wallet, model_id: int, version: int, terms: Terms) -> Sent:
     """Set price and shares for later requests; assurance and tolerance stay."""
     call = context.registry.set_terms(
         model_id,
@@ -242,14 +242,14 @@ def changed_terms(
     return replace(terms, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
 
 
-def collect(context: Context, wallet: Wallet, model_id: int) -> Collected:
+def collect(context: Network, wallet: Wallet, model_id: int) -> Collected:
     """Pay the model's earnings to whom they belong; anyone may ask for it."""
     sent, receipt = send(wallet, context.market.collect_model_earnings(model_id))
     paid = receipt.one(ModelEarningsCollected)
     return Collected(sent, paid.to, paid.owner_fee, paid.data_fee)
 
 
-def _by_name(context: Context, name: str) -> int:
+def _by_name(context: Network, name: str) -> int:
     registered = [
         h.event
         for h in context.history.read(context.registry.address, (ModelRegistered,))

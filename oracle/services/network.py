@@ -26,7 +26,7 @@ from oracle.types import Contracts
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class Network:
     """Everything a use case needs. Holds no key."""
 
     settings: Settings
@@ -46,7 +46,7 @@ class Context:
     history: History
 
     @classmethod
-    def open(cls, settings: Settings) -> "Context":
+    def open(cls, settings: Settings) -> "Network":
         """Connect, and check that the node serves the chain and the contracts of the settings.
 
         Raises:
@@ -61,7 +61,7 @@ class Context:
         return cls.over(settings, rpc, IpfsClient(settings.ipfs_api, settings.ipfs_timeout))
 
     @classmethod
-    def over(cls, settings: Settings, rpc: Node, ipfs: Ipfs) -> "Context":
+    def over(cls, settings: Settings, rpc: Node, ipfs: Ipfs) -> "Network":
         """Return a context over given ports; nothing is checked or sent."""
         contracts = settings.deployed
         return cls(

@@ -22,7 +22,7 @@ from oracle.chain.wallet import Wallet
 from oracle.errors import NotFound
 from oracle.scheduling.placement import Candidate
 from oracle.services.event_history import Happened, topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
 from oracle.types import ZERO32, ZERO_ADDRESS, Address, Amount, RequestId, Timestamp
 
@@ -64,7 +64,7 @@ class _Work:
 
 
 # ── Acting ──────────────────────────────────────────────────────────────────────────────────────
-def register(context: Context, wallet: Wallet, endpoint: str) -> Sent:
+def register(context: Network, wallet: Wallet, endpoint: str) -> Sent:
     """Register the wallet as an operator, or change its endpoint when it is one."""
     if context.operators.stake_of(wallet.address).registered:
         key = context.operators.encryption_key_of(wallet.address)
@@ -73,7 +73,7 @@ def register(context: Context, wallet: Wallet, endpoint: str) -> Sent:
 
 
 def stake(
-    context: Context, wallet: Wallet, amount: Amount, operator: Address | None = None
+    context: Network, wallet: Wallet, amount: Amount, operator: Address | None = None
 ) -> tuple[Sent, ...]:
     """Move tokens of the wallet into an operator's stake (its own by default).
 
@@ -87,25 +87,25 @@ def stake(
     return tuple(done)
 
 
-def start_unstake(context: Context, wallet: Wallet, amount: Amount) -> Sent:
+def start_unstake(context: Network, wallet: Wallet, amount: Amount) -> Sent:
     """Start the unbonding delay for free stake."""
     return send(wallet, context.operators.start_unstake(amount))[0]
 
 
-def finish_unstake(context: Context, wallet: Wallet) -> Sent:
+def finish_unstake(context: Network, wallet: Wallet) -> Sent:
     """Pay out what has unbonded."""
     return send(wallet, context.operators.finish_unstake())[0]
 
 
 def authorize(
-    context: Context, wallet: Wallet, model_id: int, operator: Address, authorized: bool = True
+    context: Network, wallet: Wallet, model_id: int, operator: Address, authorized: bool = True
 ) -> Sent:
     """Make an operator authoritative for a model, or no longer; only the model's owner may."""
     return send(wallet, context.operators.authorize(model_id, operator, authorized))[0]
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────────────────
-def status(context: Context, operator: Address) -> OperatorInfo:
+def status(context: Network, operator: Address) -> OperatorInfo:
     """Return what the chain knows of an operator.
 
     Raises:
@@ -136,20 +136,20 @@ def status(context: Context, operator: Address) -> OperatorInfo:
     )
 
 
-def list_operators(context: Context) -> tuple[Address, ...]:
+def list_operators(context: Network) -> tuple[Address, ...]:
     """Return everybody who registered, oldest first."""
     found = context.history.read(context.operators.address, (OperatorRegistered,))
     return tuple(h.event.operator for h in found if isinstance(h.event, OperatorRegistered))
 
 
-def authorized_for(context: Context, model_id: int) -> tuple[Address, ...]:
+def authorized_for(context: Network, model_id: int) -> tuple[Address, ...]:
     """Return who was ever made authoritative for a model and still is."""
     found = context.history.read(context.operators.address, (OperatorAuthorized,), topic(model_id))
     named = {h.event.operator: None for h in found if isinstance(h.event, OperatorAuthorized)}
     return tuple(o for o in named if context.operators.is_authorized(model_id, o))
 
 
-def candidates(context: Context, model_id: int) -> tuple[Candidate, ...]:
+def candidates(context: Network, model_id: int) -> tuple[Candidate, ...]:
     """Return the facts about every operator of a model that `scheduler.choose` weighs.
 
     Work is counted over the model's last `RECENT` requests.
@@ -178,7 +178,7 @@ def candidates(context: Context, model_id: int) -> tuple[Candidate, ...]:
     )
 
 
-def _fold(context: Context, life: list[Happened]) -> dict[Address, _Work]:
+def _fold(context: Network, life: list[Happened]) -> dict[Address, _Work]:
     """Attribute what happened to requests to operators."""
     work: dict[Address, _Work] = defaultdict(_Work)
     responsible: dict[RequestId, Address] = {}  # of requests without a delivery
@@ -218,7 +218,7 @@ def _request_id(event: Event) -> RequestId | None:
     return getattr(event, "request_id", None)
 
 
-def endpoint_of(context: Context, operator: Address) -> str:
+def endpoint_of(context: Network, operator: Address) -> str:
     """Return the public URL that an operator registered; "" = none."""
     kinds = (OperatorRegistered, ProfileUpdated)
     found = context.history.read(context.operators.address, kinds, topic(operator))
@@ -226,7 +226,7 @@ def endpoint_of(context: Context, operator: Address) -> str:
     return event.endpoint if isinstance(event, kinds) else ""
 
 
-def _models_of(context: Context, operator: Address) -> tuple[int, ...]:
+def _models_of(context: Network, operator: Address) -> tuple[int, ...]:
     found = context.history.read(
         context.operators.address, (OperatorAuthorized,), None, topic(operator)
     )

@@ -31,7 +31,7 @@ from oracle.protocol.manifest import FileEntry, Manifest
 from oracle.services import folders
 from oracle.services.event_history import topic
 from oracle.services.folders import BytesProgress
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
 from oracle.types import Address, Amount, Assurance, Bytes32, Cid
 
@@ -70,7 +70,7 @@ class PublishedVersion:
 
 
 def publish(
-    context: Context,
+    context: Network,
     wallet: Wallet,
     folder: Path,
     offer: Offer,
@@ -137,7 +137,7 @@ def publish(
     )
 
 
-def upload(context: Context, folder: Path, draft: Manifest, progress: BytesProgress) -> Manifest:
+def upload(context: Network, folder: Path, draft: Manifest, progress: BytesProgress) -> Manifest:
     """Publish the files that the node does not have yet; return the manifest with their CIDs."""
     memory = _Memory(context.settings.home / "published")
     return replace(
@@ -145,7 +145,7 @@ def upload(context: Context, folder: Path, draft: Manifest, progress: BytesProgr
     )
 
 
-def own_model(context: Context, owner: Address, name: str) -> int | None:
+def own_model(context: Network, owner: Address, name: str) -> int | None:
     """Return the newest model of that name that the account registered and still owns."""
     found = context.history.read(context.registry.address, (ModelRegistered,), None, topic(owner))
     for happened in reversed(found):
@@ -158,7 +158,7 @@ def own_model(context: Context, owner: Address, name: str) -> int | None:
 
 # ── Files ───────────────────────────────────────────────────────────────────────────────────────
 def _upload(
-    context: Context, folder: Path, entry: FileEntry, memory: "_Memory", progress: BytesProgress
+    context: Network, folder: Path, entry: FileEntry, memory: "_Memory", progress: BytesProgress
 ) -> FileEntry:
     cid = memory.recall(entry.sha256)
     if cid is not None:
@@ -209,7 +209,7 @@ class _Offered:
 
 
 def _assured(
-    context: Context, wallet: Wallet, folder: Path, draft: Manifest, say: Say
+    context: Network, wallet: Wallet, folder: Path, draft: Manifest, say: Say
 ) -> tuple[Bytes32, Assurance]:
     """Return model root and assurance; an exact version's program is registered if it is new.
 
@@ -229,7 +229,7 @@ def _assured(
 
 
 def _publication(
-    context: Context, manifest: Manifest, digest: Bytes32, offered: _Offered
+    context: Network, manifest: Manifest, digest: Bytes32, offered: _Offered
 ) -> Publication:
     offer = offered.offer
     window = offer.challenge_window
@@ -250,7 +250,7 @@ def _publication(
 
 
 def _rehearse(
-    context: Context, wallet: Wallet, model_id: int, draft: Manifest, offered: _Offered
+    context: Network, wallet: Wallet, model_id: int, draft: Manifest, offered: _Offered
 ) -> None:
     """Let the registry refuse before gigabytes are uploaded."""
     digest = canonical.sha256(draft.to_bytes())  # stands for the one that is not known yet
@@ -259,7 +259,7 @@ def _rehearse(
     wallet.simulate(context.registry.publish_version(model_id, head, publication))
 
 
-def _remembered(context: Context, draft: Manifest) -> Manifest:
+def _remembered(context: Network, draft: Manifest) -> Manifest:
     """Return the draft with the CIDs under which its files were published before."""
     memory = _Memory(context.settings.home / "published")
     files = [replace(e, cid=memory.recall(e.sha256) or e.cid) for e in draft.files]
@@ -267,7 +267,7 @@ def _remembered(context: Context, draft: Manifest) -> Manifest:
 
 
 def _published_before(
-    context: Context, model_id: int, manifest: Manifest
+    context: Network, model_id: int, manifest: Manifest
 ) -> PublishedVersion | None:
     """Return the newest version if it has this very manifest."""
     found = context.history.read(context.registry.address, (VersionPublished,), topic(model_id))

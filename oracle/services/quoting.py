@@ -13,9 +13,9 @@ from oracle.protocol.manifest import FileEntry, Manifest
 from oracle.scheduling import placement
 from oracle.services import inputs, models, operators
 from oracle.services.amounts import decimal, format_amount
-from oracle.services.inputs import Prepared
+from oracle.services.inputs import PreparedInput
 from oracle.services.models import Selected
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.types import ZERO_ADDRESS, Address, Amount, Assurance, Bytes32, Order
 
 PRIORITY = 30  # seconds in which only the preferred operator may answer
@@ -69,11 +69,11 @@ class Prepayment:
     quote: Quote
     order: Order
     manifest: Manifest
-    prepared: Prepared
+    prepared: PreparedInput
 
 
 def quote(
-    context: Context,
+    context: Network,
     requester: Address,
     ask: Ask,
     *,
@@ -164,7 +164,7 @@ def _priority(ask: Ask) -> int:
     return min(PRIORITY, ask.lifetime // 2) if ask.priority is None else ask.priority
 
 
-def _callback(context: Context, ask: Ask) -> tuple[Address | None, int]:
+def _callback(context: Network, ask: Ask) -> tuple[Address | None, int]:
     if ask.consumer is None:
         return None, 0
     if context.rpc.call("eth_getCode", ask.consumer, "latest") in ("0x", None):
@@ -175,7 +175,7 @@ def _callback(context: Context, ask: Ask) -> tuple[Address | None, int]:
     return ask.consumer, ask.callback_gas
 
 
-def assurance_meaning(context: Context, assurance: Assurance) -> str:
+def assurance_meaning(context: Network, assurance: Assurance) -> str:
     """Say what protects the requester from a wrong answer, in this very deployment."""
     config = context.market.config()
     if assurance is Assurance.EXACT:
@@ -193,7 +193,7 @@ def assurance_meaning(context: Context, assurance: Assurance) -> str:
     return how
 
 
-def fetch_file(context: Context, entry: FileEntry, progress: BytesProgress | None) -> Path:
+def fetch_file(context: Network, entry: FileEntry, progress: BytesProgress | None) -> Path:
     """Bring a file of a manifest here, verified; it stays in the cache under its SHA-256."""
     target = context.cache / entry.sha256.hex()
 

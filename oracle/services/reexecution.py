@@ -11,14 +11,14 @@ from oracle.errors import DigestMismatch, InputInvalid, NotFound, PermanentError
 from oracle.exact import files, form, version
 from oracle.exact.commitments import Committed
 from oracle.exact.reference import execute
-from oracle.exact.version import Version
+from oracle.exact.version import ExactVersion
 from oracle.ipfs.port import MAX_BLOCK
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import Manifest
 from oracle.services import models, quoting
 from oracle.services.event_history import topic
-from oracle.services.exact_faults import Truth
-from oracle.services.network import Context
+from oracle.services.exact_faults import HonestTrace
+from oracle.services.network import Network
 from oracle.services.quoting import BytesProgress
 from oracle.types import ZERO32, Bytes32, Request, VersionRecord
 
@@ -42,13 +42,13 @@ class Loaded:
 
     manifest: Manifest
     record: VersionRecord
-    version: Version
+    version: ExactVersion
 
 
 class Reexecutor:
     """Runs requests again. Keeps the last few versions loaded."""
 
-    def __init__(self, context: Context, progress: BytesProgress | None = None) -> None:
+    def __init__(self, context: Network, progress: BytesProgress | None = None) -> None:
         self._context = context
         self._progress = progress
         self._loaded: OrderedDict[tuple[int, int], Loaded] = OrderedDict()
@@ -78,7 +78,7 @@ class Reexecutor:
         digest = request.input_cid if request.input_cid != ZERO32 else request.input_root
         return self._context.ipfs.fetch_bytes(raw_cid(digest), MAX_BLOCK)
 
-    def run(self, request: Request, data: bytes | None = None) -> Truth:
+    def run(self, request: Request, data: bytes | None = None) -> HonestTrace:
         """Return the one honest trace of a request.
 
         Args:
@@ -102,7 +102,7 @@ class Reexecutor:
         program, constants = loaded.version.program, loaded.version.constants
         arrays = [tree.array for tree in files.read_inputs(data)]
         trace = execute(program, constants, arrays)
-        return Truth(constants, Committed(program, trace.tensors))
+        return HonestTrace(constants, Committed(program, trace.tensors))
 
     def _load(self, model_id: int, number: int) -> Loaded:
         context = self._context
@@ -122,7 +122,7 @@ class Reexecutor:
         return Loaded(manifest, record, version.read(manifest, paths, record.model_root))
 
 
-def output_of(context: Context, output_cid: Bytes32, output_root: Bytes32) -> bytes:
+def output_of(context: Network, output_cid: Bytes32, output_root: Bytes32) -> bytes:
     """Fetch an answer's record.
 
     Raises:

@@ -40,7 +40,7 @@ LIFE = (
 )  # fmt: skip
 
 
-class State(Enum):
+class RequestState(Enum):
     """Where a request stands."""
 
     REQUESTED = "waits for an operator"
@@ -68,7 +68,7 @@ class RequestInfo:
     """A request and everything that happened to it."""
 
     request_id: RequestId
-    state: State
+    state: RequestState
     model_id: int
     version: int
     requester: Address
@@ -90,7 +90,7 @@ class RequestInfo:
     @property
     def open(self) -> bool:
         """Whether it holds money that somebody can still move."""
-        return self.state in (State.REQUESTED, State.CLAIMED, State.DELIVERED)
+        return self.state in (RequestState.REQUESTED, RequestState.CLAIMED, RequestState.DELIVERED)
 
 
 def fold(events: Sequence[Event], now: Timestamp, timeline: tuple[Moment, ...] = ()) -> RequestInfo:
@@ -102,24 +102,24 @@ def fold(events: Sequence[Event], now: Timestamp, timeline: tuple[Moment, ...] =
     """
     first = events[0]
     assert isinstance(first, Requested)
-    request, state = first.request, State.REQUESTED
+    request, state = first.request, RequestState.REQUESTED
     claim: Claim | None = None
     delivered: Delivered | None = None
     disputes = 0
     for event in events:
         match event:
             case Claimed():
-                state, claim = State.CLAIMED, Claim(event.operator, event.until)
+                state, claim = RequestState.CLAIMED, Claim(event.operator, event.until)
             case Delivered():
-                state, delivered = State.DELIVERED, event
+                state, delivered = RequestState.DELIVERED, event
             case Finalized():
-                state = State.SETTLED
+                state = RequestState.SETTLED
             case Cancelled():
-                state = State.CANCELLED
+                state = RequestState.CANCELLED
             case Convicted():
-                state = State.CONVICTED
+                state = RequestState.CONVICTED
             case Annulled():
-                state = State.ANNULLED
+                state = RequestState.ANNULLED
             case DisputeOpened() | DisputeClosed():
                 disputes = event.open
     final_at = delivery = output_cid = None
@@ -138,7 +138,8 @@ def fold(events: Sequence[Event], now: Timestamp, timeline: tuple[Moment, ...] =
         fee=request.terms.fee,
         priority_until=request.priority_until,
         expires_at=request.expires_at,
-        expired=state in (State.REQUESTED, State.CLAIMED) and now >= request.expires_at,
+        expired=state in (RequestState.REQUESTED, RequestState.CLAIMED)
+        and now >= request.expires_at,
         answered_by=delivered.operator if delivered else None,
         output_root=delivered.output_root if delivered else None,
         output_cid=output_cid,

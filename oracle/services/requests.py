@@ -9,9 +9,9 @@ from oracle.chain.wallet import Wallet
 from oracle.errors import InputInvalid, NotFound, PermanentError
 from oracle.services import request_timeline
 from oracle.services.event_history import Happened, topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
-from oracle.services.request_timeline import LIFE, Moment, RequestInfo, State
+from oracle.services.request_timeline import LIFE, Moment, RequestInfo, RequestState
 from oracle.types import NO_CLAIM, Address, Amount, Delivery, Request, RequestId, Timestamp, Wei
 
 MAX_IDS = 100  # requests whose events are asked for by id
@@ -38,7 +38,7 @@ class Conviction:
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────────────────
-def show(context: Context, request_id: RequestId, *, since: int = 0) -> RequestInfo:
+def show(context: Network, request_id: RequestId, *, since: int = 0) -> RequestInfo:
     """Return one request with its timeline; `since` is a block that is not after its own.
 
     Raises:
@@ -65,11 +65,11 @@ def show(context: Context, request_id: RequestId, *, since: int = 0) -> RequestI
 
 
 def list_requests(
-    context: Context,
+    context: Network,
     *,
     model_id: int | None = None,
     requester: Address | None = None,
-    state: State | None = None,
+    state: RequestState | None = None,
 ) -> tuple[RequestInfo, ...]:
     """Return requests, oldest first, without their timelines."""
     asked = context.history.read(
@@ -97,14 +97,14 @@ def list_requests(
 
 
 # ── Acting ──────────────────────────────────────────────────────────────────────────────────────
-def cancel(context: Context, wallet: Wallet, request_id: RequestId) -> Sent:
+def cancel(context: Network, wallet: Wallet, request_id: RequestId) -> Sent:
     """Refund a request that nobody answered in time; anyone may.
 
     Raises:
         ContractError: it has not expired yet. PermanentError: it was answered or ended.
     """
     info = show(context, request_id)
-    if info.state not in (State.REQUESTED, State.CLAIMED):
+    if info.state not in (RequestState.REQUESTED, RequestState.CLAIMED):
         raise PermanentError(
             f"request 0x{request_id.hex()} cannot be cancelled: {info.state.value}"
         )
@@ -112,7 +112,7 @@ def cancel(context: Context, wallet: Wallet, request_id: RequestId) -> Sent:
     return send(wallet, call)[0]
 
 
-def finalize(context: Context, wallet: Wallet, request_ids: Sequence[RequestId]) -> Sent:
+def finalize(context: Network, wallet: Wallet, request_ids: Sequence[RequestId]) -> Sent:
     """Settle answers whose challenge window has passed; anyone may.
 
     Raises:
@@ -124,7 +124,7 @@ def finalize(context: Context, wallet: Wallet, request_ids: Sequence[RequestId])
     infos = [show(context, request_id) for request_id in request_ids]
     deliveries = []
     for info in infos:
-        if info.delivery is None or info.state is not State.DELIVERED:
+        if info.delivery is None or info.state is not RequestState.DELIVERED:
             raise PermanentError(
                 f"request 0x{info.request_id.hex()} cannot be finalized: {info.state.value}"
             )
@@ -133,7 +133,7 @@ def finalize(context: Context, wallet: Wallet, request_ids: Sequence[RequestId])
     return send(wallet, call)[0]
 
 
-def bond_needed(context: Context, wallet: Wallet, request_id: RequestId) -> Wei:
+def bond_needed(context: Network, wallet: Wallet, request_id: RequestId) -> Wei:
     """Return the bond, in wei, that `demand` would send along now."""
     request, delivery = _delivered(context, request_id)
     try:
@@ -145,7 +145,7 @@ def bond_needed(context: Context, wallet: Wallet, request_id: RequestId) -> Wei:
     return Wei(0)
 
 
-def demand(context: Context, wallet: Wallet, request_id: RequestId, bond: Wei) -> Demanded:
+def demand(context: Network, wallet: Wallet, request_id: RequestId, bond: Wei) -> Demanded:
     """Oblige the operator to post an output's bytes on chain.
 
     Raises:
@@ -157,7 +157,7 @@ def demand(context: Context, wallet: Wallet, request_id: RequestId, bond: Wei) -
     return Demanded(transaction, bond, receipt.one(OutputDemanded).deadline)
 
 
-def convict(context: Context, wallet: Wallet, request_id: RequestId) -> Conviction:
+def convict(context: Network, wallet: Wallet, request_id: RequestId) -> Conviction:
     """Convict an operator that did not post a demanded output in time; anyone may.
 
     Raises:
@@ -171,7 +171,7 @@ def convict(context: Context, wallet: Wallet, request_id: RequestId) -> Convicti
     return Conviction(transaction, event.operator, paid, event.bounty)
 
 
-def _delivered(context: Context, request_id: RequestId) -> tuple[Request, Delivery]:
+def _delivered(context: Network, request_id: RequestId) -> tuple[Request, Delivery]:
     info = show(context, request_id)
     if info.delivery is None:
         raise PermanentError(

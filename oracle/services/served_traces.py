@@ -16,24 +16,24 @@ from oracle.types import Bytes32, RequestId
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class SignedReceipt:
     """A receipt with the leaves behind its trace root, () when they were not served."""
 
     receipt: Receipt
     leaves: tuple[Bytes32, ...]
 
 
-class Traces(Protocol):
+class TraceSource(Protocol):
     """What operators serve off chain. Whatever is wrong with it or on the way is None."""
 
-    def receipt(self, endpoint: str, request_id: RequestId) -> Signed | None:
+    def receipt(self, endpoint: str, request_id: RequestId) -> SignedReceipt | None:
         """Return the signed roots with the trace's leaves; nothing of it is checked."""
 
     def tensor(self, endpoint: str, request_id: RequestId, op: int, size: int) -> bytes | None:
         """Return the record, `size` bytes, of the tensor that an operator of the program wrote."""
 
 
-class EndpointTraces(Traces):
+class EndpointTraces(TraceSource):
     """The endpoints that operators registered."""
 
     def __init__(self, *, timeout: float = 10.0, patience: float = 30.0) -> None:
@@ -42,14 +42,14 @@ class EndpointTraces(Traces):
         self._patience = patience
         self._log: Any = structlog.get_logger("tallystick.challenger")
 
-    def receipt(self, endpoint: str, request_id: RequestId) -> Signed | None:
+    def receipt(self, endpoint: str, request_id: RequestId) -> SignedReceipt | None:
         try:
             served = self._client(endpoint).receipt(request_id)
         except TallystickError as error:
             self._log.debug("receipt_missing", request_id=request_id, error=str(error))
             return None
         receipt = Receipt(served.output_root, served.trace_root, served.signature)
-        return Signed(receipt, served.leaves)
+        return SignedReceipt(receipt, served.leaves)
 
     def tensor(self, endpoint: str, request_id: RequestId, op: int, size: int) -> bytes | None:
         try:
@@ -62,7 +62,7 @@ class EndpointTraces(Traces):
         return TraceClient(endpoint, timeout=self._timeout, patience=self._patience)
 
 
-def parse_receipt(body: bytes) -> Signed:
+def parse_receipt(body: bytes) -> SignedReceipt:
     """Read a receipt as operators serve it; whose it is, is not looked at.
 
     Raises:
@@ -79,7 +79,7 @@ def parse_receipt(body: bytes) -> Signed:
         raise InputInvalid(
             f"not a receipt: {error!r:.200}", hint="JSON as operators serve it: docs/exact.md"
         ) from error
-    return Signed(receipt, tuple(Bytes32(leaf) for leaf in leaves))
+    return SignedReceipt(receipt, tuple(Bytes32(leaf) for leaf in leaves))
 
 
 def _bytes(text: str) -> bytes:

@@ -6,7 +6,7 @@
 ```
 The other side may be a liar, slow or hostile: sizes and times are bounded, redirects are not
 followed, and nothing is believed that does not hash to a root. Whose signature it is, the caller
-asks (`Served.signer`, or the chain for contracts).
+asks (`ServedReceipt.signer`, or the chain for contracts).
 """
 
 import http.client
@@ -45,7 +45,7 @@ class TraceMalformed(PermanentError):
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedReceipt:
     """What an operator signed about one delivery, with the leaves that its trace root is of."""
 
     request_id: RequestId
@@ -111,7 +111,7 @@ class TraceClient:
         self._clock = clock
         self._sleep = sleep
 
-    def receipt(self, request_id: RequestId) -> Served:
+    def receipt(self, request_id: RequestId) -> ServedReceipt:
         """Return what the operator signed about a delivery.
 
         Raises:
@@ -212,9 +212,9 @@ class TraceClient:
         return TraceMalformed(f"{self._host} answered {status}: {said}")
 
 
-def _served(body: dict[str, Any]) -> Served:
+def _served(body: dict[str, Any]) -> ServedReceipt:
     leaves = tuple(_bytes32(leaf) for leaf in body["leaves"])
-    return Served(
+    return ServedReceipt(
         RequestId(_bytes32(body["request_id"])),
         _bytes32(body["output_root"]),
         _bytes32(body["trace_root"]),

@@ -11,7 +11,7 @@ from enum import StrEnum
 from sqlalchemy import String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from oracle.store.repository import Part
+from oracle.store.repository import Repository
 from oracle.store.tables import Base
 from oracle.types import Bytes32, RequestId
 
@@ -46,7 +46,7 @@ class Audit:
     message: str = ""
 
 
-class AuditPart(Part):
+class AuditRepository(Repository):
     """Audits."""
 
     def ask_audit(self, request_id: RequestId, output_root: Bytes32) -> bool:

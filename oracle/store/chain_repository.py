@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, insert, select
 
 from oracle.errors import ConfigInvalid
 from oracle.store.facts import RewindNeeded, StoredLog
-from oracle.store.repository import Part, portions
+from oracle.store.repository import Repository, portions
 from oracle.store.tables import AuthorizationRow, BlockRow, LogRow, MetaRow
 from oracle.types import Address, BlockRef, Bytes32, Log, RequestId, Timestamp
 
@@ -18,7 +18,7 @@ _IDENTITY = "identity"
 _LOG_COLUMNS = tuple(LogRow.__table__.columns.keys())
 
 
-class ChainPart(Part):
+class ChainRepository(Repository):
     """Facts of the chain, as far as the cursor."""
 
     def bind(self, identity: str) -> None:

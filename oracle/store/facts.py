@@ -20,7 +20,7 @@ class StoredLog(NamedTuple):  # there are many: a tuple is made in a third of a 
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class AttemptFailure:
     """One failed attempt, as a worker reported it."""
 
     request_id: RequestId

@@ -6,12 +6,12 @@ from sqlalchemy import Select, insert, select, update
 
 from oracle.errors import InputInvalid
 from oracle.store.gateway_tables import ApiKeyRow, TicketRow
-from oracle.store.repository import Part, portions
+from oracle.store.repository import Repository, portions
 from oracle.store.ticket import ApiKey, BudgetExhausted, Ticket, TicketState
 from oracle.types import Amount, Bytes32, RequestId
 
 
-class GatewayPart(Part):
+class GatewayRepository(Repository):
     """Keys and tickets."""
 
     # ── Keys ────────────────────────────────────────────────────────────────────────────────────

@@ -19,7 +19,7 @@ AT_ONCE = Timestamp(0)
 NO_DEMAND = Timestamp(0)
 
 
-class Phase(StrEnum):
+class SlotPhase(StrEnum):
     """Where the market's slot stands (IInferenceMarket.sol), with the reason it became free."""
 
     REQUESTED = "requested"
@@ -30,7 +30,7 @@ class Phase(StrEnum):
     CONVICTED = "convicted"
 
 
-class State(StrEnum):
+class JobState(StrEnum):
     """What the request is to this operator; `oracle/operator/jobs.py` draws the arrows."""
 
     WAITING = "waiting"
@@ -46,10 +46,10 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-FINAL_STATES = frozenset({State.SETTLED, State.CANCELLED, State.LOST, State.FAILED})
+FINAL_STATES = frozenset({JobState.SETTLED, JobState.CANCELLED, JobState.LOST, JobState.FAILED})
 
 
-class Step(StrEnum):
+class JobStep(StrEnum):
     """What the watcher asks another process to do; the name of the Celery task after the dot."""
 
     NONE = ""
@@ -61,7 +61,7 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RecordedAnswer:
     """The one answer this operator stands by; recorded once, before its first broadcast."""
 
     output_root: Bytes32
@@ -75,19 +75,19 @@ class Job:
     request_id: RequestId
     request: Request
 
-    phase: Phase = Phase.REQUESTED
+    phase: SlotPhase = SlotPhase.REQUESTED
     claim: Claim = NO_CLAIM
     delivery: Delivery | None = None
     output_cid: Bytes32 = ZERO32  # as delivered, by whomever
     disputes: int = 0  # open ones
     demand_until: Timestamp = NO_DEMAND  # the output's bytes must be posted by then
 
-    answer: Answer | None = None
+    answer: RecordedAnswer | None = None
     failures: int = 0  # reported attempts that may succeed when repeated
     permanent: bool = False  # a failure that would repeat itself was reported
 
-    state: State = State.WAITING
-    step: Step = Step.NONE  # what was last put on the queue
+    state: JobState = JobState.WAITING
+    step: JobStep = JobStep.NONE  # what was last put on the queue
     attempt: int = 0  # of that step, from 1
     failures_seen: int = 0  # failures that `retry_at` takes into account
     retry_at: float = 0.0  # unix seconds of the wall clock: put it on the queue again

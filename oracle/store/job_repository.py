@@ -9,16 +9,16 @@ from collections.abc import Iterable
 from sqlalchemy import Select, and_, delete, exists, func, or_, select, update
 
 from oracle.store import request_json
-from oracle.store.facts import Failure
-from oracle.store.job import AT_ONCE, Answer, Job, Phase, State, Step
-from oracle.store.repository import Part, portions
+from oracle.store.facts import AttemptFailure
+from oracle.store.job import AT_ONCE, Job, JobState, JobStep, RecordedAnswer, SlotPhase
+from oracle.store.repository import Repository, portions
 from oracle.store.tables import AnswerRow, FailureRow, JobRow
 from oracle.types import Address, Bytes32, Claim, Delivery, RequestId, Timestamp
 
 _MAX_MESSAGE = 2000  # characters of a failure that are kept
 
 
-class JobPart(Part):
+class JobRepository(Repository):
     """Jobs, answers, failures."""
 
     def job(self, request_id: RequestId) -> Job | None:
@@ -59,7 +59,7 @@ class JobPart(Part):
         `retry_at` or was taken by another generation of the queue.
         """
         repeat = and_(
-            JobRow.step != Step.NONE.value,
+            JobRow.step != JobStep.NONE.value,
             or_(JobRow.retry_at <= wall_now, JobRow.generation != generation),
         )
         return self._jobs(
@@ -68,33 +68,33 @@ class JobPart(Part):
             .limit(limit)
         )
 
-    def jobs(self, state: State | None = None, limit: int = 100) -> list[Job]:
+    def jobs(self, state: JobState | None = None, limit: int = 100) -> list[Job]:
         """Return jobs for a person to read, the latest requests first."""
         query = _JOBS if state is None else _JOBS.where(JobRow.state == state.value)
         return self._jobs(query.order_by(JobRow.expires_at.desc(), JobRow.request_id).limit(limit))
 
-    def job_counts(self) -> dict[State, int]:
+    def job_counts(self) -> dict[JobState, int]:
         """Return how many jobs are in each state; states without jobs are missing."""
         rows = self.session.execute(select(JobRow.state, func.count()).group_by(JobRow.state))
-        return {State(state): count for state, count in rows}
+        return {JobState(state): count for state, count in rows}
 
-    def under_way(self, step: Step) -> int:
+    def under_way(self, step: JobStep) -> int:
         """Return how many jobs wait for what was put on the queue as this step."""
         rows = self.session.execute(
             select(func.count()).where(JobRow.step == step.value, JobRow.attempt > 0)
         )
         return int(rows.scalar_one())
 
-    def answer(self, request_id: RequestId) -> Answer | None:
+    def answer(self, request_id: RequestId) -> RecordedAnswer | None:
         """Return the answer that this operator stands by."""
         row = self.session.execute(
             select(AnswerRow.output_root, AnswerRow.output_cid).where(
                 AnswerRow.request_id == request_id
             )
         ).first()
-        return None if row is None else Answer(Bytes32(row[0]), Bytes32(row[1]))
+        return None if row is None else RecordedAnswer(Bytes32(row[0]), Bytes32(row[1]))
 
-    def record_answer(self, request_id: RequestId, answer: Answer) -> Answer:
+    def record_answer(self, request_id: RequestId, answer: RecordedAnswer) -> RecordedAnswer:
         """Record an answer unless there is one, wake the job, and return the one that stands."""
         standing = self.answer(request_id)
         if standing is None:
@@ -144,7 +144,7 @@ class JobPart(Part):
         self.session.flush()
         self.wake(request_id)
 
-    def failures_of(self, request_id: RequestId) -> list[Failure]:
+    def failures_of(self, request_id: RequestId) -> list[AttemptFailure]:
         """Return the reported failures of one request, oldest first."""
         rows = self.session.execute(
             select(
@@ -153,7 +153,7 @@ class JobPart(Part):
             .where(FailureRow.request_id == request_id)
             .order_by(FailureRow.id)
         )
-        return [Failure(request_id, *row) for row in rows]
+        return [AttemptFailure(request_id, *row) for row in rows]
 
     def failures(self, request_id: RequestId) -> tuple[int, bool]:
         """Return how many transient failures were reported, and whether a permanent one was."""
@@ -201,11 +201,11 @@ def _job_of(
         )
     answer = None
     if root is not None and cid is not None:
-        answer = Answer(Bytes32(root), Bytes32(cid))
+        answer = RecordedAnswer(Bytes32(root), Bytes32(cid))
     return Job(
         request_id=RequestId(row.request_id),
         request=request_json.load(row.request),
-        phase=Phase(row.phase),
+        phase=SlotPhase(row.phase),
         claim=Claim(Address(row.claim_operator), Timestamp(row.claim_until)),
         delivery=delivery,
         output_cid=Bytes32(row.output_cid),
@@ -214,8 +214,8 @@ def _job_of(
         answer=answer,
         failures=failures,
         permanent=permanent > 0,
-        state=State(row.state),
-        step=Step(row.step),
+        state=JobState(row.state),
+        step=JobStep(row.step),
         attempt=row.attempt,
         failures_seen=row.failures_seen,
         retry_at=row.retry_at,

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from oracle.chain.contract import Call
-from oracle.chain.outbox import AlreadyPending, Entry, EntryState
+from oracle.chain.outbox import AlreadyPending, EntryState, OutboxEntry
 from oracle.store.store import Store
 from oracle.store.tables import OutboxItemRow, OutboxRawRow, OutboxRow
 from oracle.store.transaction import Transaction
@@ -24,7 +24,7 @@ class SqlOutbox:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def add(self, kind: str, request_ids: Sequence[RequestId], call: Call) -> Entry:
+    def add(self, kind: str, request_ids: Sequence[RequestId], call: Call) -> OutboxEntry:
         """Keep a new intent.
 
         Raises:
@@ -33,12 +33,12 @@ class SqlOutbox:
         with self._store.begin() as tx:
             return add_in(tx, kind, request_ids, call)
 
-    def live(self) -> list[Entry]:
+    def live(self) -> list[OutboxEntry]:
         """Return the live entries by id."""
         with self._store.read() as tx:
             return _entries(tx, OutboxRow.live)
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: OutboxEntry) -> None:
         """Replace the entry of this id.
 
         Raises:
@@ -46,7 +46,7 @@ class SqlOutbox:
         """
         self.put_all([entry])
 
-    def put_all(self, entries: Sequence[Entry]) -> None:
+    def put_all(self, entries: Sequence[OutboxEntry]) -> None:
         """Replace several entries in one commit.
 
         Raises:
@@ -60,14 +60,14 @@ class SqlOutbox:
             named = ", ".join(f"{entry.id} (nonce {entry.nonce})" for entry in entries)
             raise ValueError(f"transaction {named} collides with a live one") from error
 
-    def of(self, request_id: RequestId) -> list[Entry]:
+    def of(self, request_id: RequestId) -> list[OutboxEntry]:
         """Return every entry that served a request, by id; for a person who asks what happened."""
         ids = select(OutboxItemRow.outbox_id).where(OutboxItemRow.request_id == request_id)
         with self._store.read() as tx:
             return _entries(tx, OutboxRow.id.in_(ids))
 
 
-def _replace(tx: Transaction, entry: Entry) -> None:
+def _replace(tx: Transaction, entry: OutboxEntry) -> None:
     tx.session.execute(update(OutboxRow).where(OutboxRow.id == entry.id).values(_row_of(entry)))
     tx.session.execute(
         update(OutboxItemRow).where(OutboxItemRow.outbox_id == entry.id).values(live=entry.live)
@@ -83,13 +83,13 @@ def _replace(tx: Transaction, entry: Entry) -> None:
 
 def add_in(
     tx: Transaction, kind: str, request_ids: Sequence[RequestId], call: Call, gas: int = 0
-) -> Entry:
+) -> OutboxEntry:
     """Keep a new intent in a transaction that does more than that (see `SqlOutbox.add`).
 
     Args:
         gas: limit that was estimated a moment ago; 0 = not yet.
     """
-    entry = Entry(
+    entry = OutboxEntry(
         id=0,
         kind=kind,
         request_ids=tuple(request_ids),
@@ -118,7 +118,7 @@ def add_in(
     return _entries(tx, OutboxRow.id == entry_id)[0]
 
 
-def _pending(tx: Transaction, kind: str, request_ids: Sequence[RequestId]) -> Entry | None:
+def _pending(tx: Transaction, kind: str, request_ids: Sequence[RequestId]) -> OutboxEntry | None:
     ids = select(OutboxItemRow.outbox_id).where(
         OutboxItemRow.live, OutboxItemRow.kind == kind, OutboxItemRow.request_id.in_(request_ids)
     )
@@ -126,7 +126,7 @@ def _pending(tx: Transaction, kind: str, request_ids: Sequence[RequestId]) -> En
     return found[0] if found else None
 
 
-def _entries(tx: Transaction, which: ColumnElement[bool] | Any) -> list[Entry]:
+def _entries(tx: Transaction, which: ColumnElement[bool] | Any) -> list[OutboxEntry]:
     ids = select(OutboxRow.id).where(which)
     requests: dict[int, list[RequestId]] = {}
     for outbox_id, request_id in tx.session.execute(
@@ -149,8 +149,8 @@ def _entries(tx: Transaction, which: ColumnElement[bool] | Any) -> list[Entry]:
     return [_entry_of(row, requests.get(row.id, []), raws.get(row.id, [])) for row in rows]
 
 
-def _entry_of(row: OutboxRow, request_ids: list[RequestId], raws: list[bytes]) -> Entry:
-    return Entry(
+def _entry_of(row: OutboxRow, request_ids: list[RequestId], raws: list[bytes]) -> OutboxEntry:
+    return OutboxEntry(
         id=row.id,
         kind=row.kind,
         request_ids=tuple(request_ids),
@@ -171,7 +171,7 @@ def _entry_of(row: OutboxRow, request_ids: list[RequestId], raws: list[bytes]) -
     )
 
 
-def _row_of(entry: Entry) -> dict[str, object]:
+def _row_of(entry: OutboxEntry) -> dict[str, object]:
     return {
         "kind": entry.kind,
         "to": entry.to,

@@ -10,7 +10,7 @@ from enum import StrEnum
 from oracle.types import Address, Bytes32, RequestId, Timestamp
 
 
-class Ask(StrEnum):
+class ReplyKind(StrEnum):
     """What the chain waits for."""
 
     TRACE = "trace"  # commitTrace; `op`, `first`, `second` are 0
@@ -19,11 +19,11 @@ class Ask(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class GameTurn:
     """One turn of this operator in one challenger's game."""
 
     challenger: Address
-    ask: Ask
+    ask: ReplyKind
     deadline: Timestamp  # the turn is over at that second
     op: int = 0
     first: int = 0
@@ -35,7 +35,7 @@ class Reply:
     """A demand, and what was put on the queue for it."""
 
     request_id: RequestId
-    demand: Demand
+    demand: GameTurn
     attempt: int = 0  # messages sent for this demand
     retry_at: float = 0.0  # unix seconds of the wall clock: put it on the queue again
     generation: str = ""  # of the queue that took the message; another one has lost it

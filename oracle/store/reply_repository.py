@@ -4,16 +4,16 @@ from collections.abc import Collection, Iterable
 
 from sqlalchemy import Select, delete, or_, select, update
 
-from oracle.store.reply import Ask, Demand, Reply, Statement
+from oracle.store.reply import GameTurn, Reply, ReplyKind, Statement
 from oracle.store.reply_tables import ReplyRow, StatementRow
-from oracle.store.repository import Part, portions
+from oracle.store.repository import Repository, portions
 from oracle.types import Address, Bytes32, RequestId, Timestamp
 
 
-class ReplyPart(Part):
+class ReplyRepository(Repository):
     """Replies and statements."""
 
-    def owe(self, request_id: RequestId, demands: Collection[Demand]) -> None:
+    def owe(self, request_id: RequestId, demands: Collection[GameTurn]) -> None:
         """Owe exactly these replies about a request; what was sent for one that stays is kept."""
         known = {reply.demand.challenger: reply for reply in self.replies_to(request_id)}
         now = {demand.challenger: demand for demand in demands}
@@ -112,8 +112,8 @@ class ReplyPart(Part):
 
 
 def _reply_of(row: ReplyRow) -> Reply:
-    demand = Demand(
-        Address(row.challenger), Ask(row.ask), Timestamp(row.deadline),
+    demand = GameTurn(
+        Address(row.challenger), ReplyKind(row.ask), Timestamp(row.deadline),
         row.op, row.first, row.second,
     )  # fmt: skip
     return Reply(RequestId(row.request_id), demand, row.attempt, row.retry_at, row.generation)

@@ -21,7 +21,7 @@ def portions(values: Iterable[T]) -> Iterator[list[T]]:
         yield portion
 
 
-class Part:
+class Repository:
     """One part of `oracle.store.transaction.Transaction`."""
 
     def __init__(self, session: Session, now: Callable[[], float]) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.pool import StaticPool
 from oracle.errors import Unavailable
 from oracle.store import engine as engines
 from oracle.store import schema
-from oracle.store.job import Answer
+from oracle.store.job import RecordedAnswer
 from oracle.store.transaction import Transaction
 from oracle.types import Bytes32, RequestId
 
@@ -85,10 +85,10 @@ class Store:
 
     def record_answer(
         self, request_id: RequestId, output_root: Bytes32, output_cid: Bytes32
-    ) -> Answer:
+    ) -> RecordedAnswer:
         """Record an answer in a transaction of its own; the first one stands and is returned."""
         with self.begin() as tx:
-            return tx.record_answer(request_id, Answer(output_root, output_cid))
+            return tx.record_answer(request_id, RecordedAnswer(output_root, output_cid))
 
     def record_failure(
         self,

@@ -173,7 +173,7 @@ class _Trail:
         def before(k: int) -> bool:
             """Whether a row stands where an earlier one belongs (all that follow do, in order)."""
             if self._alone(t, k):
-                raise _Found(k)
+                raise _FaultFound(k)
             return self._rank(t, k) > k if late else self._rank(t, k) >= k
 
         try:
@@ -181,7 +181,7 @@ class _Trail:
                 high = _edge(lambda k: not before(k), p, self._n - 1)
             else:
                 high = _edge(lambda k: not before(k), 0, p) if p else 0
-        except _Found as found:
+        except _FaultFound as found:
             fault = self._alone(t, found.position)
             assert fault is not None
             return fault
@@ -226,7 +226,7 @@ class _Trail:
             return None
 
 
-class _Found(Exception):
+class _FaultFound(Exception):
     """An entry on the way is wrong by itself."""
 
     def __init__(self, position: int) -> None:

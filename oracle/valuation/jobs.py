@@ -11,7 +11,7 @@ from typing import Any
 
 from oracle.errors import InputInvalid
 from oracle.types import Bytes32
-from oracle.valuation.rounds import Params, Round
+from oracle.valuation.rounds import Params, SealedRound
 
 TASK = "tallystick.value"
 JOB, FETCHED, RESULT, FAILED = "job.json", "fetched", "result.json", "failed.json"  # in its folder
@@ -43,9 +43,9 @@ class ValueJob:
         return f"{self.round_id}-{hashlib.sha256(self.to_json().encode()).hexdigest()[:16]}"
 
     @property
-    def round(self) -> Round:
+    def round(self) -> SealedRound:
         """What the chain holds of it."""
-        return Round(
+        return SealedRound(
             self.params,
             self.width,
             self.test.root,

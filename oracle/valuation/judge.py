@@ -11,12 +11,12 @@ from oracle.types import Bytes32
 from oracle.valuation.dataset import read_row, row_leaf
 from oracle.valuation.errors import FaultInvalid
 from oracle.valuation.faults import INDICES, PARTS, Code, Fault, Piece
-from oracle.valuation.rounds import Round, Valuation
-from oracle.valuation.rules import Flagged, Point, Ranked, Shown, Summed, convicts
+from oracle.valuation.rounds import SealedRound, Valuation
+from oracle.valuation.rules import Flagged, Point, RankedRow, ShownRows, Summed, convicts
 from oracle.valuation.tables import ENTRY, OFFSET, PER_LEAF, leaf_hash, value_leaf
 
 
-def judge(round_: Round, valuation: Valuation, fault: Fault) -> bool:
+def judge(round_: SealedRound, valuation: Valuation, fault: Fault) -> bool:
     """Return whether the proof convicts the valuation.
 
     Raises:
@@ -41,10 +41,10 @@ def require(holds: bool, part: str) -> None:
         raise FaultInvalid(part)
 
 
-class _Proof(Shown):
+class _Proof(ShownRows):
     """What a proof shows, checked against the roots as it is asked for."""
 
-    def __init__(self, round_: Round, valuation: Valuation, fault: Fault) -> None:
+    def __init__(self, round_: SealedRound, valuation: Valuation, fault: Fault) -> None:
         self.round = round_
         self.n = valuation.n
         self.by_row = len(fault.data) == 2
@@ -72,10 +72,10 @@ class _Proof(Shown):
         require(0 <= value < below, "indices")
         return value
 
-    def order(self, t: int, p: int) -> Ranked:
+    def order(self, t: int, p: int) -> RankedRow:
         """Return an entry."""
         root = self._valuation.order
-        return Ranked(*self._entry("order", root, t, p, (self._valuation.T, self.n)))
+        return RankedRow(*self._entry("order", root, t, p, (self._valuation.T, self.n)))
 
     def sums(self, i: int, t: int) -> Summed:
         """Return an entry."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from oracle.errors import InputInvalid
-from oracle.types import Bytes32, Part
+from oracle.types import Bytes32, ValuationPart
 from oracle.valuation.dataset import DataSet
 from oracle.valuation.rounds import RoundData
 from oracle.valuation.tables import Table, Tables
@@ -18,7 +18,7 @@ LEVELS = 6  # opened at once
 
 
 @dataclass(frozen=True)
-class Tree:
+class DemandedTree:
     """One tree: its hashes, and the logical bytes of its leaves; none for an absent one."""
 
     hashes: HashTree
@@ -26,7 +26,7 @@ class Tree:
 
 
 @dataclass(frozen=True, slots=True)
-class Nodes:
+class OpenedNodes:
     """What is below a node, and the siblings from the node up."""
 
     nodes: tuple[Bytes32, ...]
@@ -41,22 +41,24 @@ class Leaf:
     path: tuple[Bytes32, ...]
 
 
-def tree(data: RoundData, tables: Tables, part: Part, number: int = 0) -> Tree:
+def tree(data: RoundData, tables: Tables, part: ValuationPart, number: int = 0) -> DemandedTree:
     """Return the tree that a demand names.
 
     Raises:
         InputInvalid: there is no such contribution.
     """
-    if part is Part.TEST:
+    if part is ValuationPart.TEST:
         return _of_rows(data.test)
-    if part is Part.DATA:
+    if part is ValuationPart.DATA:
         if number >= len(data.sets):
             raise InputInvalid(f"there is no contribution {number}")
         return _of_rows(data.sets[number])
-    return _of_table({Part.ORDER: tables.order, Part.SUMS: tables.sums}.get(part, tables.rows))
+    return _of_table(
+        {ValuationPart.ORDER: tables.order, ValuationPart.SUMS: tables.sums}.get(part, tables.rows)
+    )
 
 
-def answer(shown: Tree, level: int, index: int) -> Nodes | Leaf:
+def answer(shown: DemandedTree, level: int, index: int) -> OpenedNodes | Leaf:
     """Return what shows node `index` at `level` (0 = root).
 
     Raises:
@@ -70,14 +72,16 @@ def answer(shown: Tree, level: int, index: int) -> Nodes | Leaf:
         return Leaf(shown.leaf(index), path)
     below = min(LEVELS, hashes.depth - level)
     first = index << below
-    return Nodes(tuple(hashes.node(level + below, first + k) for k in range(1 << below)), path)
+    return OpenedNodes(
+        tuple(hashes.node(level + below, first + k) for k in range(1 << below)), path
+    )
 
 
-def _of_rows(held: DataSet) -> Tree:
-    return Tree(held.tree, lambda index: held.row(index) if index < held.rows else b"")
+def _of_rows(held: DataSet) -> DemandedTree:
+    return DemandedTree(held.tree, lambda index: held.row(index) if index < held.rows else b"")
 
 
-def _of_table(table: Table) -> Tree:
+def _of_table(table: Table) -> DemandedTree:
     levels = table.tree.leaf_levels
 
     def leaf(index: int) -> bytes:
@@ -86,4 +90,4 @@ def _of_table(table: Table) -> Tree:
             return b""
         return table.leaf(row, index & (1 << levels) - 1)
 
-    return Tree(table.tree, leaf)
+    return DemandedTree(table.tree, leaf)

@@ -35,18 +35,18 @@ Raw = tuple[Array, list[Any]]  # values, rows × columns; labels
 
 
 @dataclass(frozen=True)
-class Limits:
+class ReadLimits:
     """How much a reader takes in: rows, and bytes of one file once it is unpacked."""
 
     rows: int = MAX_ROWS
     bytes: int = 1 << 32
 
 
-NO_MORE = Limits()
+NO_MORE = ReadLimits()
 
 
 def read(
-    path: Path, schema: Schema, *, drop_repeats: bool = False, limits: Limits = NO_MORE
+    path: Path, schema: Schema, *, drop_repeats: bool = False, limits: ReadLimits = NO_MORE
 ) -> DataSet:
     """Return the data set in a file or a folder of pictures.
 
@@ -60,10 +60,10 @@ def read(
     return schema.dataset(values, labels, where=path.name, drop_repeats=drop_repeats)
 
 
-def raw(path: Path, schema: Schema, limits: Limits = NO_MORE) -> Raw:
+def raw(path: Path, schema: Schema, limits: ReadLimits = NO_MORE) -> Raw:
     """Return the numbers of a file as they stand there, and its labels; errors as `read`."""
     if path.is_dir():
-        reader: Callable[[Path, Schema, Limits], Raw] = _pictures
+        reader: Callable[[Path, Schema, ReadLimits], Raw] = _pictures
     else:
         known = {".csv": _csv, ".npz": _npz, ".parquet": _parquet}
         if path.suffix.lower() not in known or not path.is_file():
@@ -77,7 +77,7 @@ def raw(path: Path, schema: Schema, limits: Limits = NO_MORE) -> Raw:
     return reader(path, schema, limits)
 
 
-def _csv(path: Path, schema: Schema, limits: Limits) -> Raw:
+def _csv(path: Path, schema: Schema, limits: ReadLimits) -> Raw:
     rows, labels = [], []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -110,7 +110,7 @@ def _numbers(where: str, row: int, line: Mapping[str, str], schema: Schema) -> l
     return values
 
 
-def _npz(path: Path, schema: Schema, limits: Limits) -> Raw:
+def _npz(path: Path, schema: Schema, limits: ReadLimits) -> Raw:
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > limits.bytes:
@@ -131,7 +131,7 @@ def _npz(path: Path, schema: Schema, limits: Limits) -> Raw:
     return _same_length(path.name, limits, np.stack(columns, axis=-1), held[schema.label])
 
 
-def _same_length(where: str, limits: Limits, values: Array, labels: Array) -> Raw:
+def _same_length(where: str, limits: ReadLimits, values: Array, labels: Array) -> Raw:
     if values.ndim > 2:
         values = values.reshape(len(values), -1)
     if labels.ndim != 1 or values.ndim != 2 or len(labels) != len(values):
@@ -141,7 +141,7 @@ def _same_length(where: str, limits: Limits, values: Array, labels: Array) -> Ra
     return values, labels.tolist()
 
 
-def _parquet(path: Path, schema: Schema, limits: Limits) -> Raw:
+def _parquet(path: Path, schema: Schema, limits: ReadLimits) -> Raw:
     try:
         parquet = importlib.import_module("pyarrow.parquet")  # only for Parquet
     except ImportError as error:
@@ -158,7 +158,7 @@ def _parquet(path: Path, schema: Schema, limits: Limits) -> Raw:
         raise FormatUnknown(f"{path.name} is not Parquet: {error}") from error
 
 
-def _pictures(path: Path, schema: Schema, limits: Limits) -> Raw:
+def _pictures(path: Path, schema: Schema, limits: ReadLimits) -> Raw:
     try:
         import PIL.Image as pillow  # noqa: PLC0415 - only for images
     except ImportError as error:

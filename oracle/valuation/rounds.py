@@ -25,7 +25,7 @@ class Params:
 
 
 @dataclass(frozen=True)
-class Round:
+class SealedRound:
     """What the chain holds: enough to judge a fault."""
 
     params: Params
@@ -92,9 +92,9 @@ class RoundData:
             raise DataOversized("the test set", "rows", MAX_TEST_ROWS)
 
     @functools.cached_property
-    def round(self) -> Round:
+    def round(self) -> SealedRound:
         """What the chain holds of it."""
-        return Round(
+        return SealedRound(
             self.params,
             self.test.width,
             self.test.root,

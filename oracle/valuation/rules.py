@@ -1,7 +1,7 @@
 """What convicts: the fourteen rules of docs/valuation.md, section 4, over whoever shows entries.
 
-Each rule asks a `Shown` for indices and entries in the order in which a proof holds its pieces. The
-judge's `Shown` opens them from a proof; the finder's takes them from the tables and so writes the
+Each rule asks a `ShownRows` for indices and entries in the order in which a proof holds its pieces.
+The judge's opens them from a proof; the fault search's takes them from the tables and so writes the
 proof: what is asked for, in which order, is said here alone.
 """
 
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from oracle.valuation.faults import Code
 from oracle.valuation.reference import DUPLICATE, LEAKED, weight
-from oracle.valuation.rounds import Round
+from oracle.valuation.rounds import SealedRound
 from oracle.valuation.tables import NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
+class RankedRow:
     """An entry of `order`."""
 
     row: int
@@ -58,17 +58,17 @@ class Point:
         return int(np.square(self.features - other.features).sum())
 
 
-class Shown(Protocol):
+class ShownRows(Protocol):
     """Indices and entries, each asked for when a rule needs it; FaultInvalid where one is out."""
 
-    round: Round
+    round: SealedRound
     n: int
     by_row: bool  # 10 and 11: the witness is a row, not a test point
 
     def index(self, name: str, below: int) -> int:
         """Return an index, which must be below a bound."""
 
-    def order(self, t: int, p: int) -> Ranked:
+    def order(self, t: int, p: int) -> RankedRow:
         """Return an entry."""
 
     def sums(self, i: int, t: int) -> Summed:
@@ -90,7 +90,7 @@ class Shown(Protocol):
         """Return a test point."""
 
 
-def convicts(code: Code, shown: Shown) -> bool:
+def convicts(code: Code, shown: ShownRows) -> bool:
     """Return whether what is shown is the fault that `code` names."""
     return _RULES[code](shown)
 
@@ -98,33 +98,33 @@ def convicts(code: Code, shown: Shown) -> bool:
 # ── order ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _entry(shown: Shown) -> tuple[int, int, Ranked]:
+def _entry(shown: ShownRows) -> tuple[int, int, RankedRow]:
     t = shown.index("t", shown.round.test_rows)
     p = shown.index("p", shown.n)
     return t, p, shown.order(t, p)
 
 
-def _distance(shown: Shown) -> bool:
+def _distance(shown: ShownRows) -> bool:
     t, _, entry = _entry(shown)
     return entry.distance != shown.data(entry.row, "a").distance(shown.test(t))
 
 
-def _order(shown: Shown) -> bool:
+def _order(shown: ShownRows) -> bool:
     t = shown.index("t", shown.round.test_rows)
     p = shown.index("p", shown.n - 1)
     one, other = shown.order(t, p), shown.order(t, p + 1)
     return (one.distance, one.row) >= (other.distance, other.row)
 
 
-def _range(shown: Shown) -> bool:
+def _range(shown: ShownRows) -> bool:
     return _entry(shown)[2].row >= shown.round.rows
 
 
-def _flagged_ranked(shown: Shown) -> bool:
+def _flagged_ranked(shown: ShownRows) -> bool:
     return shown.rows(_entry(shown)[2].row).flag != 0
 
 
-def _recurrence(shown: Shown) -> bool:
+def _recurrence(shown: ShownRows) -> bool:
     t, p, entry = _entry(shown)
     after = shown.order(t, p + 1) if p + 1 < shown.n else None
     label = shown.data(entry.row, "a").label
@@ -138,12 +138,12 @@ def _recurrence(shown: Shown) -> bool:
 # ── sums ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _rank(shown: Shown) -> bool:
+def _rank(shown: ShownRows) -> bool:
     t, p, entry = _entry(shown)
     return shown.sums(entry.row, t).position != p
 
 
-def _running_sum(shown: Shown) -> bool:
+def _running_sum(shown: ShownRows) -> bool:
     i = shown.index("i", shown.round.rows)
     t = shown.index("t", shown.round.test_rows)
     entry = shown.sums(i, t)
@@ -154,7 +154,7 @@ def _running_sum(shown: Shown) -> bool:
     return ranked.row != i or entry.running != before + ranked.s
 
 
-def _flagged_sum(shown: Shown) -> bool:
+def _flagged_sum(shown: ShownRows) -> bool:
     i = shown.index("i", shown.round.rows)
     t = shown.index("t", shown.round.test_rows)
     flagged, entry = shown.rows(i), shown.sums(i, t)
@@ -166,7 +166,7 @@ def _flagged_sum(shown: Shown) -> bool:
 # ── rows ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _false_flag(shown: Shown) -> bool:
+def _false_flag(shown: ShownRows) -> bool:
     i = shown.index("i", shown.round.rows)
     entry = shown.rows(i)
     if entry.flag == DUPLICATE and entry.witness < i:
@@ -179,13 +179,13 @@ def _false_flag(shown: Shown) -> bool:
     return entry.flag != 0 or entry.witness != 0
 
 
-def _missing_flag(shown: Shown) -> bool:
+def _missing_flag(shown: ShownRows) -> bool:
     i = shown.index("i", shown.round.rows)
     entry, witness = shown.rows(i), _witness(shown, i)
     return entry.flag == 0 and witness is not None
 
 
-def _later_witness(shown: Shown) -> bool:
+def _later_witness(shown: ShownRows) -> bool:
     i = shown.index("i", shown.round.rows)
     entry = shown.rows(i)
     witness = _witness(shown, i)
@@ -196,7 +196,7 @@ def _later_witness(shown: Shown) -> bool:
     return entry.flag == DUPLICATE or witness < entry.witness
 
 
-def _witness(shown: Shown, i: int) -> int | None:
+def _witness(shown: ShownRows, i: int) -> int | None:
     """Return the row or test point that is shown, if it is a reason to flag row i."""
     point = shown.data(i, "a")
     if shown.by_row:
@@ -207,7 +207,7 @@ def _witness(shown: Shown, i: int) -> int | None:
     return t if point.distance(shown.test(t)) <= shown.round.params.tau_test else None
 
 
-def _flag_count(shown: Shown) -> bool:
+def _flag_count(shown: ShownRows) -> bool:
     i = shown.index("i", shown.round.rows)
     entry = shown.rows(i)
     before = shown.rows(i - 1).flagged if i else 0
@@ -216,7 +216,7 @@ def _flag_count(shown: Shown) -> bool:
     return entry.flagged != before + (entry.flag != 0) or wrong_n
 
 
-def _prefix(shown: Shown) -> bool:
+def _prefix(shown: ShownRows) -> bool:
     i = shown.index("i", shown.round.rows)
     first = i == shown.round.starts[shown.owner(i, "a")]
     entry = shown.rows(i)
@@ -224,13 +224,13 @@ def _prefix(shown: Shown) -> bool:
     return entry.prefix != before + shown.sums(i, shown.round.test_rows - 1).running
 
 
-def _value(shown: Shown) -> bool:
+def _value(shown: ShownRows) -> bool:
     c = shown.index("a", len(shown.round.counts))
     last = shown.round.starts[c] + shown.round.counts[c] - 1
     return shown.value(c) != max(0, shown.rows(last).prefix)
 
 
-_RULES: dict[Code, Callable[[Shown], bool]] = {
+_RULES: dict[Code, Callable[[ShownRows], bool]] = {
     Code.DISTANCE: _distance,
     Code.ORDER: _order,
     Code.RANGE: _range,

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 
 from oracle.exact.tensors import keccak
-from oracle.types import ZERO32, Bytes32, Part
+from oracle.types import ZERO32, Bytes32, ValuationPart
 from oracle.valuation.openings import LEVELS
 from oracle.valuation.tables import ENTRY, ORDER, PER_LEAF, ROWS, SUMS, Table, leaf_hash
 
-_DTYPES = {Part.ORDER: ORDER, Part.SUMS: SUMS, Part.ROWS: ROWS}
+_DTYPES = {ValuationPart.ORDER: ORDER, ValuationPart.SUMS: SUMS, ValuationPart.ROWS: ROWS}
 
 
 class Unknown(Exception):
     """This node has to be demanded first: a leaf, or the one above what is not known."""
 
-    def __init__(self, part: Part, level: int, index: int) -> None:
+    def __init__(self, part: ValuationPart, level: int, index: int) -> None:
         super().__init__(f"{part.name.lower()}: node {index} at level {level}")
         self.part, self.level, self.index = part, level, index
 
@@ -50,7 +50,9 @@ class OpenedTable(Table):
         shape: rows × entries of theirs.
     """
 
-    def __init__(self, part: Part, ours: Table, root: Bytes32, shape: tuple[int, int]) -> None:
+    def __init__(
+        self, part: ValuationPart, ours: Table, root: Bytes32, shape: tuple[int, int]
+    ) -> None:
         self.part = part
         self.entries: Any = _Entries(self, shape)
         self._ours = ours if ours.entries.shape == shape else None

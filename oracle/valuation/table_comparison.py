@@ -15,7 +15,7 @@ from oracle.valuation.faults import INDICES, PARTS, Code, Fault, Piece
 from oracle.valuation.judge import read_entry
 from oracle.valuation.reference import DUPLICATE, LEAKED
 from oracle.valuation.rounds import RoundData
-from oracle.valuation.rules import Flagged, Point, Ranked, Shown, Summed, convicts
+from oracle.valuation.rules import Flagged, Point, RankedRow, ShownRows, Summed, convicts
 from oracle.valuation.tables import NOWHERE, PER_LEAF, Entries, Table, Tables
 
 BLOCK = 16  # rows of a large table that are compared at once
@@ -142,7 +142,7 @@ def _rows_that_differ(given: Table, right: Table) -> list[int]:
 # ── The writer ────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Writer(Shown):
+class _Writer(ShownRows):
     """Shows what a rule asks for from the tables and the data, and keeps it as the proof."""
 
     def __init__(self, data: RoundData, given: Tables, code: Code, indices: dict[str, int]) -> None:
@@ -170,9 +170,9 @@ class _Writer(Shown):
             raise FaultInvalid("indices")
         return value
 
-    def order(self, t: int, p: int) -> Ranked:
+    def order(self, t: int, p: int) -> RankedRow:
         """Return an entry."""
-        return Ranked(*self._entry("order", self._tables.order, t, p))
+        return RankedRow(*self._entry("order", self._tables.order, t, p))
 
     def sums(self, i: int, t: int) -> Summed:
         """Return an entry."""

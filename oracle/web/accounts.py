@@ -14,21 +14,21 @@ from oracle.chain.events import (
     ContributionSubmitted,
     ModelTransferred,
 )
-from oracle.services import access, models, requests, wallets
+from oracle.services import access, balances, models, requests
 from oracle.services.amounts import format_amount, format_ether
 from oracle.services.data import rounds, standing
 from oracle.services.data.credits import format_credits
 from oracle.services.event_history import topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.types import Address, GrantStatus
 
 RECENT = 50  # requests that are shown
 _GRANTS = (ApplicationSubmitted, AccessGranted, AccessDenied, AccessRevoked)
 
 
-def account(context: Context, address: Address) -> dict[str, Any]:
+def account(context: Network, address: Address) -> dict[str, Any]:
     """Return an account as JSON."""
-    money = wallets.balances(context, address)
+    money = balances.balances(context, address)
     asked = requests.list_requests(context, requester=address)[-RECENT:]
     returned = context.credits.balance_of(address)
     return {
@@ -70,20 +70,20 @@ def account(context: Context, address: Address) -> dict[str, Any]:
 
 
 # ── Which models ────────────────────────────────────────────────────────────────────────────────
-def _asked(context: Context, address: Address) -> list[int]:
+def _asked(context: Network, address: Address) -> list[int]:
     """Return the models that the account applied for, or was granted, denied or revoked."""
     found = context.history.read(context.access.address, _GRANTS, None, topic(address))
     return sorted({h.event.model_id for h in found if isinstance(h.event, _GRANTS)})
 
 
-def _owned(context: Context, address: Address) -> list[int]:
+def _owned(context: Network, address: Address) -> list[int]:
     """Return the models that were ever minted or sent to the account."""
     registry = context.registry.address
     found = context.history.read(registry, (ModelTransferred,), None, topic(address))
     return sorted({h.event.token_id for h in found if isinstance(h.event, ModelTransferred)})
 
 
-def _decided_by(context: Context, address: Address) -> list[int]:
+def _decided_by(context: Network, address: Address) -> list[int]:
     """Return the models whose applications the account decides now."""
     found = context.history.read(context.access.address, (AdminSet,), None, topic(address))
     named = {h.event.model_id for h in found if isinstance(h.event, AdminSet)}
@@ -91,7 +91,7 @@ def _decided_by(context: Context, address: Address) -> list[int]:
     return [model_id for model_id in every if context.access.is_admin(model_id, address)]
 
 
-def _contributed(context: Context, address: Address) -> list[int]:
+def _contributed(context: Network, address: Address) -> list[int]:
     """Return the models that the account ever brought data to."""
     credits = context.credits.address
     found = context.history.read(credits, (ContributionSubmitted,), None, topic(address))
@@ -100,7 +100,7 @@ def _contributed(context: Context, address: Address) -> list[int]:
 
 
 # ── What about them ─────────────────────────────────────────────────────────────────────────────
-def _access(context: Context, model_id: int, address: Address) -> dict[str, Any]:
+def _access(context: Network, model_id: int, address: Address) -> dict[str, Any]:
     status = context.access.grant_of(model_id, address).status
     return {
         "model": model_id,
@@ -109,7 +109,7 @@ def _access(context: Context, model_id: int, address: Address) -> dict[str, Any]
     }
 
 
-def _applications(context: Context, model_id: int) -> list[dict[str, Any]]:
+def _applications(context: Network, model_id: int) -> list[dict[str, Any]]:
     name = context.registry.name_of(model_id)
     return [
         {"model": model_id, "name": name, "requester": wallet.requester, "note": wallet.note}
@@ -118,7 +118,7 @@ def _applications(context: Context, model_id: int) -> list[dict[str, Any]]:
     ]
 
 
-def _share(context: Context, model_id: int, address: Address) -> dict[str, Any] | None:
+def _share(context: Network, model_id: int, address: Address) -> dict[str, Any] | None:
     share = standing.standing(context, model_id, address)
     if not (share.credits or share.claimable or share.tier):
         return None

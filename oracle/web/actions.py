@@ -16,11 +16,11 @@ from oracle.exact import form
 from oracle.services import inference, inputs, models, quoting, requests
 from oracle.services.amounts import format_amount, parse_address, parse_request_id
 from oracle.services.models import Selected
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.quoting import Ask
 from oracle.web import accounts, payloads, problems, uploads
 from oracle.web.rendering import PageOptions
-from oracle.web.sponsor import Sponsor
+from oracle.web.sponsor import VisitorSponsor
 
 VISIT_COOKIE = "visit"
 _DAY = 86400
@@ -49,7 +49,7 @@ async def body_of(request: Request) -> bytes:
     return bytes(data)
 
 
-def router(context: Context, options: PageOptions, sponsor: Sponsor | None) -> APIRouter:
+def router(context: Network, options: PageOptions, sponsor: VisitorSponsor | None) -> APIRouter:
     """Return the routes of the page's modules."""
     routes = APIRouter(prefix="/page", include_in_schema=False)
     acts = _Actions(context, options, sponsor)
@@ -66,7 +66,9 @@ def router(context: Context, options: PageOptions, sponsor: Sponsor | None) -> A
 
 
 class _Actions:
-    def __init__(self, context: Context, options: PageOptions, sponsor: Sponsor | None) -> None:
+    def __init__(
+        self, context: Network, options: PageOptions, sponsor: VisitorSponsor | None
+    ) -> None:
         self._context, self._options = context, options
         self._sponsor = sponsor
 

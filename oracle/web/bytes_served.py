@@ -15,7 +15,7 @@ from oracle.errors import NotFound, TallystickError
 from oracle.ipfs.port import MAX_BLOCK
 from oracle.protocol.cid import raw_digest
 from oracle.services import models, quoting
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.types import Cid
 from oracle.web import problems
 from oracle.web.rendering import PageOptions
@@ -35,7 +35,7 @@ _SEALED = {  # whatever the bytes are, a browser neither guesses nor runs them
 }
 
 
-def router(context: Context, options: PageOptions) -> APIRouter:
+def router(context: Network, options: PageOptions) -> APIRouter:
     """Return the routes of files and blocks."""
     routes = APIRouter(include_in_schema=False)
 

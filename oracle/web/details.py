@@ -18,10 +18,10 @@ from oracle.chain.events import (
 )
 from oracle.services.amounts import format_amount, format_ether, format_time
 from oracle.types import Amount
-from oracle.web.locale import Catalogue
+from oracle.web.locale import Translations
 
 
-def detail(event: Event, t: Catalogue) -> str:  # noqa: PLR0911 -- one line per kind
+def detail(event: Event, t: Translations) -> str:  # noqa: PLR0911 -- one line per kind
     """Return the facts of an event as a sentence; "" for one that has none."""
     match event:
         case Requested():

@@ -12,7 +12,7 @@ SCRIPTS = "js."  # keys with this prefix are handed to the page's modules
 
 
 @dataclass(frozen=True, slots=True)
-class Catalogue:
+class Translations:
     """The words of one language."""
 
     language: str
@@ -37,10 +37,10 @@ class Catalogue:
 
 
 @cache
-def catalogue(language: str) -> Catalogue:
+def catalogue(language: str) -> Translations:
     """Return the catalogue of a language that is one of `LANGUAGES`."""
     path = resources.files("oracle.web").joinpath("locales", f"{language}.json")
-    return Catalogue(language, json.loads(path.read_text(encoding="utf-8")))
+    return Translations(language, json.loads(path.read_text(encoding="utf-8")))
 
 
 def choose(cookie: str | None, accept: str | None) -> str:

@@ -14,7 +14,7 @@ from oracle.errors import NotFound, TallystickError
 from oracle.services import disputes, models, operators, requests
 from oracle.services.amounts import parse_address, parse_request_id
 from oracle.services.event_history import topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.request_timeline import LIFE
 from oracle.types import Assurance, Bytes32
 from oracle.web import actions, bytes_served, payloads, problems, rounds
@@ -28,7 +28,7 @@ from oracle.web.rendering import (
     Renderer,
     visitor,
 )
-from oracle.web.sponsor import Sponsor
+from oracle.web.sponsor import VisitorSponsor
 from oracle.web.views import Views, input_kind
 
 _YEAR = 365 * 86400
@@ -37,7 +37,7 @@ Page = Callable[..., Response]
 
 
 def router(
-    context: Context, options: PageOptions | None = None, sponsor: Sponsor | None = None
+    context: Network, options: PageOptions | None = None, sponsor: VisitorSponsor | None = None
 ) -> APIRouter:
     """Return the routes of the page.
 
@@ -84,7 +84,7 @@ def _shown(page: Page) -> Page:
 class _Pages:
     """One method per page; they run in threads, since the services wait for the chain."""
 
-    def __init__(self, context: Context, views: Views, renderer: Renderer) -> None:
+    def __init__(self, context: Network, views: Views, renderer: Renderer) -> None:
         self.context, self.views, self.renderer = context, views, renderer
 
     @_shown

@@ -9,7 +9,7 @@ from oracle.errors import InputInvalid
 from oracle.exact import form
 from oracle.protocol.manifest import Manifest
 from oracle.protocol.tensor import Array
-from oracle.services.inputs import Prepared
+from oracle.services.inputs import PreparedInput
 from oracle.services.models import VersionInfo
 from oracle.types import Order
 from oracle.web.views import input_kind
@@ -49,7 +49,7 @@ def read_params(text: str) -> dict[str, float]:
     return values
 
 
-def seen(prepared: Prepared, manifest: Manifest) -> dict[str, Any]:
+def seen(prepared: PreparedInput, manifest: Manifest) -> dict[str, Any]:
     """Return an input as the model will see it."""
     arrays = form.of(manifest).decode_inputs(prepared.data)
     return {

@@ -12,7 +12,7 @@ from oracle.services import amounts
 from oracle.services.data import credits
 from oracle.types import Contracts
 from oracle.web import locale, pictures
-from oracle.web.locale import LANGUAGES, Catalogue
+from oracle.web.locale import LANGUAGES, Translations
 
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE, LANGUAGE_COOKIE = "theme", "language"
@@ -40,7 +40,7 @@ class PageOptions:
 class Visitor:
     """How somebody wants to see the page."""
 
-    t: Catalogue
+    t: Translations
     theme: str
     path: str  # with the query, to come back to
 

@@ -5,21 +5,21 @@ from typing import Any
 from oracle.services.data import listing, rounds
 from oracle.services.data.rounds import RoundInfo
 from oracle.services.data.standing import TIERS
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.types import Timestamp
 
 WIDTH = 600  # of the picture of the phases
 _LAST = 0.2  # of it, for what has no end: valuation and settlement
 
 
-def overview(context: Context) -> dict[str, Any]:
+def overview(context: Network) -> dict[str, Any]:
     """Return what `data.html` shows."""
     every = rounds.list_rounds(context)
     names = {r.model_id: context.registry.name_of(r.model_id) for r in every}
     return {"rounds": every, "names": names, "tiers": TIERS}
 
 
-def one(context: Context, round_id: int) -> dict[str, Any]:
+def one(context: Network, round_id: int) -> dict[str, Any]:
     """Return what `round.html` shows.
 
     Raises:

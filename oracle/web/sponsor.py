@@ -13,14 +13,14 @@ from oracle.errors import Refused
 from oracle.services import inference, quoting
 from oracle.services.amounts import format_amount
 from oracle.services.inference import Asked
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.quoting import Ask
 from oracle.types import Address, Amount
 
 _VISITS = 4096  # that are remembered; who comes after so many others begins anew
 
 
-class Sponsor(Protocol):
+class VisitorSponsor(Protocol):
     """Pays for a visitor's questions. All methods may be called by several threads."""
 
     @property
@@ -40,10 +40,10 @@ class Sponsor(Protocol):
 
 
 class WalletSponsor:
-    """Implements `Sponsor` with one wallet and its prepaid balance."""
+    """Implements `VisitorSponsor` with one wallet and its prepaid balance."""
 
     def __init__(
-        self, context: Context, wallet: Wallet, *, questions: int = 100, budget: Amount
+        self, context: Network, wallet: Wallet, *, questions: int = 100, budget: Amount
     ) -> None:
         """Take the wallet.
 
@@ -67,7 +67,7 @@ class WalletSponsor:
             return self._questions - self._asked.get(visit, 0)
 
     def ask(self, visit: str, ask: Ask) -> Asked:
-        """Ask in the wallet's name (see `Sponsor`)."""
+        """Ask in the wallet's name (see `VisitorSponsor`)."""
         prepayment = quoting.quote(self._context, self.address, ask, stdin=bytes)
         fee = prepayment.quote.fee
         self._take(visit, fee)

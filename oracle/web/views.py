@@ -13,7 +13,7 @@ from oracle.protocol.manifest import MAX_BYTES, Image, Manifest, Tokenizer
 from oracle.services import access, models, operators
 from oracle.services.access import AccessInfo, Limit
 from oracle.services.models import ModelInfo, Selected, VersionInfo
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.types import (
     ZERO_ADDRESS,
     Address,
@@ -43,7 +43,7 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class ModelsPage:
     """One page of the models that fit a search."""
 
     cards: tuple[Card, ...]
@@ -80,7 +80,7 @@ def input_kind(manifest: Manifest) -> str:
 class Views:
     """Gathers; safe to share between threads."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Network) -> None:
         self._context = context
         self._manifests: OrderedDict[Bytes32, Manifest] = OrderedDict()
         self._lock = threading.Lock()
@@ -102,7 +102,7 @@ class Views:
                 self._manifests.popitem(last=False)
         return found
 
-    def listing(self, search: str = "", page: int = 1) -> Listing:
+    def listing(self, search: str = "", page: int = 1) -> ModelsPage:
         """Return the models whose name, description or id fits a search, newest first.
 
         Two queries of logs tell of all models; only those that are shown cost more.
@@ -120,7 +120,7 @@ class Views:
         page = min(max(1, page), pages)
         shown = found[(page - 1) * PAGE : page * PAGE]
         cards = tuple(self._card(event, records[event.model_id]) for event in shown)
-        return Listing(cards, len(found), page, pages)
+        return ModelsPage(cards, len(found), page, pages)
 
     def model(self, model_id: int, version: int | None = None) -> ModelView:
         """Return one model.

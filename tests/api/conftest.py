@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from oracle.devnet.network import Devnet, Plan, running
+from oracle.devnet.network import Devnet, DevnetPlan, running
 from oracle.gateway import api_keys
 from oracle.gateway import gateway as gateways
 from oracle.services import operators, publishing
@@ -45,7 +45,7 @@ class Door:
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """A network with one operator, `digits` published, and its gateway."""
     folder = tmp_path_factory.mktemp("rest")
-    plan = Plan(folder / "home", operators=("alpha",), rest=True)
+    plan = DevnetPlan(folder / "home", operators=("alpha",), rest=True)
     with running(plan, environ={"PATH": os.environ["PATH"]}) as devnet:
         publish(devnet, write_digits(folder / "digits"))
         store = Store.open(gateways.store_url(devnet.settings))

@@ -11,7 +11,7 @@ from oracle.api.config import ApiConfig
 from oracle.chain.memory import MemoryNode
 from oracle.config import Settings
 from oracle.ipfs.memory import MemoryIpfs
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.types import Address, Contracts
 
 PLACE = Address("0x" + "11" * 20)
@@ -23,7 +23,7 @@ def app(tmp_path):
     names = [name for name in Contracts.__slots__ if name not in ("chain_id", "deployed_at")]
     contracts = Contracts(chain_id=31337, deployed_at=0, **dict.fromkeys(names, PLACE))
     settings = Settings(tmp_path, contracts=contracts)
-    context = Context.over(settings, MemoryNode(), MemoryIpfs())
+    context = Network.over(settings, MemoryNode(), MemoryIpfs())
     return lambda **bounds: create_app(context, None, ApiConfig(**bounds))
 
 

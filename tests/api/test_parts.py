@@ -9,9 +9,9 @@ from oracle.api.limits import Buckets
 from oracle.errors import InputInvalid, NotFound
 from oracle.gateway import api_keys, worker_progress
 from oracle.gateway.api_keys import KeyRefused
-from oracle.gateway.notifier import Bell
+from oracle.gateway.notifier import Notifier
 from oracle.gateway.sponsor import Lanes
-from oracle.gateway.worker_progress import Hearing
+from oracle.gateway.worker_progress import WorkerProgress
 from oracle.store import Store
 from oracle.store.ticket import BudgetExhausted, Ticket, TicketState
 from oracle.types import Amount, RequestId
@@ -137,7 +137,7 @@ def test_buckets__many_names__forget_the_oldest():
 
 
 def test_bell__rung_by_a_thread__wakes_who_waits():
-    bell, found = Bell(), {}
+    bell, found = Notifier(), {}
 
     async def wait():
         ringing = threading.Timer(0.05, lambda: (found.update(a=5), bell.ring([ONE])))
@@ -149,7 +149,7 @@ def test_bell__rung_by_a_thread__wakes_who_waits():
 
 
 def test_bell__nothing_comes__times_out_and_forgets():
-    bell = Bell()
+    bell = Notifier()
     with pytest.raises(TimeoutError):
         asyncio.run(bell.until(ONE, lambda: None, 0.02))
     assert bell.waiting == 0
@@ -160,13 +160,13 @@ def test_bell__nothing_comes__times_out_and_forgets():
              b'{"step": "rm -rf", "operator": "a", "at": 1, "ids": ["00"]}'],
 )  # fmt: skip
 def test_hearing__message_of_somebody_else__is_passed_over(data):
-    heard = Hearing("", Bell())
+    heard = WorkerProgress("", Notifier())
     heard.take(data)
     assert heard.of(RequestId(b"\0")) == ()
 
 
 def test_hearing__steps__become_durations():
-    heard = Hearing("", Bell())
+    heard = WorkerProgress("", Notifier())
     for step, at in (("taken", 2.0), ("fetched", 2.5), ("computed", 3.5), ("published", 3.75)):
         line = f'{{"step": "{step}", "operator": "a", "at": {at}, "ids": ["{ONE.hex()}"]}}'
         heard.take(line.encode())

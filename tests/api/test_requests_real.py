@@ -103,10 +103,10 @@ def test_infer__model_not_allowed__is_refused(door):
 @pytest.fixture(scope="module")
 def prepaid(door):
     """The requester's account, with money in the market."""
-    from oracle.services import wallets
+    from oracle.services import balances
 
     context, wallet = door.devnet.context, door.devnet.wallet("requester")
-    wallets.deposit(context, wallet, 10**6)
+    balances.deposit(context, wallet, 10**6)
     return door.devnet.unlock("requester")
 
 

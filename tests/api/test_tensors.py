@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from oracle.api import tensors
 from oracle.api.tensors import Wanted
 from oracle.errors import InputInvalid
-from oracle.protocol.manifest import Manifest, Runtime, TensorSpec, Tokenizer
+from oracle.protocol.manifest import Manifest, RuntimeSpec, TensorSpec, Tokenizer
 
 MANIFEST = Manifest(
     name="both",
-    runtime=Runtime("onnx", "m.onnx"),
+    runtime=RuntimeSpec("onnx", "m.onnx"),
     files=(),
     inputs=(TensorSpec("x", "F32", (None, 2)), TensorSpec("flag", "BOOL", (None,))),
     outputs=(TensorSpec("y", "I64", (None,)), TensorSpec("z", "F64", (None, 1))),
 )
 WRITER = Manifest(
     name="words",
-    runtime=Runtime("onnx", "m.onnx"),
+    runtime=RuntimeSpec("onnx", "m.onnx"),
     files=(),
     inputs=(TensorSpec("input_ids", "I64", (None, None)),),
     outputs=(TensorSpec("y", "F32", (None, 2)),),

@@ -35,7 +35,7 @@ from oracle.chain.valuation_game import (
     ValuationVerifier,
 )
 from oracle.cli.app import build
-from oracle.exact.steps import ExactClaim, Step, TensorProof
+from oracle.exact.steps import ExactClaim, ProofStep, TensorProof
 from oracle.types import Claim, Delivery, Grant, Order, RoundTerms, Stake, ValuationRoots
 
 WRAPPERS = {
@@ -61,7 +61,7 @@ STRUCTS = {
     "Ballot": Ballot,
     "Receipt": Receipt,
     "Challenge": Challenge,
-    "Step": Step,
+    "Step": ProofStep,
     "TensorProof": TensorProof,
     "ExactClaim": ExactClaim,
     "DataConfig": DataConfig,

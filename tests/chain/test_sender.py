@@ -16,7 +16,7 @@ from eth_utils.crypto import keccak
 from oracle.chain.batch_sender import BatchSender
 from oracle.chain.contract import Call
 from oracle.chain.memory import MemoryNode, MemoryRevert
-from oracle.chain.outbox import AlreadyPending, Entry, EntryState, MemoryOutbox
+from oracle.chain.outbox import AlreadyPending, EntryState, MemoryOutbox, OutboxEntry
 from oracle.chain.rpc import RpcError, RpcUnavailable
 from oracle.chain.sender import Sender
 from oracle.chain.transactions import Fees, FundsInsufficient, sign
@@ -493,7 +493,7 @@ def test_step__node_fails_at_any_call__next_step_goes_on(error: Exception) -> No
 
 
 def test_put__two_live_entries_with_one_nonce__refused(outbox: MemoryOutbox) -> None:
-    entries: list[Entry] = [outbox.add(kind, [A], call(b"1")) for kind in ("a", "b")]
+    entries: list[OutboxEntry] = [outbox.add(kind, [A], call(b"1")) for kind in ("a", "b")]
     from dataclasses import replace
 
     outbox.put(replace(entries[0], nonce=4, state=EntryState.SENT))

@@ -16,8 +16,8 @@ from oracle.chain.wallet import Wallet
 from oracle.cli import main
 from oracle.config import Settings, save_network
 from oracle.ipfs import daemon
-from oracle.services import operators, publishing, wallets
-from oracle.services.network import Context
+from oracle.services import balances, operators, publishing, wallets
+from oracle.services.network import Network
 from oracle.services.publishing import Offer
 from oracle.types import Amount
 from tests.services.conftest import DESCRIPTION, DOLLAR
@@ -31,7 +31,7 @@ class Network:
     """A running network; `blocks` is the IPFS node's folder, `folder` a model to publish."""
 
     home: Path
-    context: Context
+    context: Network
     blocks: Path
     folder: Path
 
@@ -55,7 +55,7 @@ def network(tmp_path_factory):
             folder.mkdir()
             (folder / "model.json").write_text(json.dumps(DESCRIPTION))
             (folder / "model.onnx").write_bytes(WEIGHTS)
-            yield Network(home, Context.open(settings), home / "ipfs" / "blocks", folder)
+            yield Network(home, Network.open(settings), home / "ipfs" / "blocks", folder)
         finally:
             node.stop()
 
@@ -65,14 +65,14 @@ def populated(network):
     """The network with an open model, an operator behind it, and money in alice's balance."""
     context = network.context
     for name in ("owner", "op1", "alice"):
-        wallets.fund(context, wallets.find(context.settings, name).address, Amount(50 * DOLLAR))
+        balances.fund(context, wallets.find(context.settings, name).address, Amount(50 * DOLLAR))
     owner, op1 = network.wallet("owner"), network.wallet("op1")
     offer = Offer(fee=Amount(50_000), challenge_window=60)
     publishing.publish(context, owner, network.folder, offer)
     operators.register(context, op1, "")
     operators.stake(context, op1, Amount(20 * DOLLAR))
     operators.authorize(context, owner, 1, op1.address)
-    wallets.deposit(context, network.wallet("alice"), Amount(DOLLAR))
+    balances.deposit(context, network.wallet("alice"), Amount(DOLLAR))
     return network
 
 

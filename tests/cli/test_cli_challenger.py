@@ -10,7 +10,7 @@ from oracle.chain.events import Delivered, Requested
 from oracle.cli import main
 from oracle.exact import files
 from oracle.protocol import tensor
-from oracle.services import operators, publishing, wallets
+from oracle.services import balances, operators, publishing
 from oracle.services.publishing import Offer
 from oracle.types import NO_CLAIM, ZERO32, Amount, Order
 from tests.agents.challenger.conftest import folder_of
@@ -35,14 +35,14 @@ def answered(network):
     context, made = network.context, example()
     owner, operator, alice = map(network.wallet, ("owner", "op1", "alice"))
     for wallet in (owner, operator, alice):
-        wallets.fund(context, wallet.address, Amount(100 * DOLLAR))
+        balances.fund(context, wallet.address, Amount(100 * DOLLAR))
     folder = folder_of(network.home / "exact", made)
     offer = Offer(fee=Amount(DOLLAR), challenge_window=3600)
     model_id = publishing.publish(context, owner, folder, offer).model_id
     operators.register(context, operator, "")
     operators.stake(context, operator, Amount(90 * DOLLAR))
     operators.authorize(context, owner, model_id, operator.address)
-    wallets.deposit(context, alice, Amount(10 * DOLLAR))
+    balances.deposit(context, alice, Amount(10 * DOLLAR))
     data = files.record(0, made.honest.tree(0))
     context.ipfs.publish_bytes(data)
     order = Order(

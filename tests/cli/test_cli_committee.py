@@ -6,7 +6,7 @@ import pytest
 from oracle.chain.events import Delivered, Requested
 from oracle.cli import main
 from oracle.protocol import tensor
-from oracle.services import wallets
+from oracle.services import balances
 from oracle.types import NO_CLAIM, ZERO32, Amount, Order
 from tests.services.conftest import DOLLAR
 
@@ -32,7 +32,7 @@ def answered(market):
 def seated(market, tallystick):
     """Give the owner of another model a seat, in time."""
     for name in ("owner", "op1", "alice"):
-        wallets.fund(market.context, market.wallet(name).address, Amount(100 * DOLLAR))
+        balances.fund(market.context, market.wallet(name).address, Amount(100 * DOLLAR))
     return tallystick("committee", "enlist", "60", "--key", "alice", "--yes")
 
 

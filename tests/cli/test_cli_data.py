@@ -5,7 +5,7 @@ import json
 import pytest
 
 from oracle.cli import main
-from oracle.services import publishing, wallets
+from oracle.services import balances, publishing
 from oracle.services.publishing import Offer
 from oracle.types import Amount
 from tests.services.conftest import DESCRIPTION, DOLLAR
@@ -100,7 +100,7 @@ def test_data__from_files_to_credits(market, tallystick, model, opened, tmp_path
 
 def value(market, round_id, folder):
     """Value the round as an honest valuator."""
-    wallets.fund(market.context, market.wallet("owner").address, Amount(50 * DOLLAR))
+    balances.fund(market.context, market.wallet("owner").address, Amount(50 * DOLLAR))
     world = type("World", (), {"context": market.context, "owner": market.wallet("owner")})
     Data(world, folder).value(round_id, market.wallet("owner"))
 

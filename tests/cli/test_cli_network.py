@@ -13,7 +13,7 @@ from oracle.cli import main
 from oracle.config import save_network
 from oracle.protocol import tensor
 from oracle.services import requests
-from oracle.services.request_timeline import State
+from oracle.services.request_timeline import RequestState
 from oracle.types import NO_CLAIM, ZERO32, Bytes32
 
 pytestmark = pytest.mark.real
@@ -61,7 +61,7 @@ def test_infer__waited_for_and_answered__shows_and_saves_it(market, tallystick, 
 
     def serve():
         context, operator = market.context, market.wallet("op1")
-        while not (found := requests.list_requests(context, state=State.REQUESTED)):
+        while not (found := requests.list_requests(context, state=RequestState.REQUESTED)):
             time.sleep(0.05)
         data = tensor.encode({"logits": np.array([[0.1, 0.7, 0.2]], np.float32)})
         root = context.ipfs.publish_bytes(data).sha256

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oracle.exact.builder import Builder
+from oracle.exact.builder import ProgramBuilder
 from oracle.exact.commitments import Committed
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import DType, Spec, channels
@@ -40,7 +40,7 @@ class Example:
 def example() -> Example:
     """Build the program and run it."""
     rng = np.random.default_rng(7)
-    b = Builder()
+    b = ProgramBuilder()
     x = b.input(Spec(I8, ROWS, COLS))
     weights = b.constant(rng.integers(-128, 128, (WIDTH, COLS)).astype(np.int8), I8)
     hidden = b.dot(x, weights, b.constant(channels([[0]], [[3]], [[9]]), CHANNEL), dtype=I8)
@@ -74,7 +74,7 @@ def single() -> tuple[Program, Constants, Committed, Committed]:
 
     Its tensors are 3 × 300 bytes: of 4 × 4 leaves one row and one leaf of each row are absent.
     """
-    b = Builder()
+    b = ProgramBuilder()
     rows, cols = 3, 300
     b.view(b.input(Spec(I8, rows, cols)), rows, cols, sizes=(rows, cols), strides=(cols, 1))
     program, constants = b.build()

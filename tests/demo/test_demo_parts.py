@@ -9,7 +9,7 @@ from rich.console import Console
 
 from oracle.demo import gas, tamper
 from oracle.demo.books import Books, Holding, tabulate
-from oracle.demo.gas import GasOf, Transaction
+from oracle.demo.gas import GasOf, MinedTransaction
 from oracle.demo.report import ExpectationFailed, Record
 from oracle.demo.screen import Screen
 from oracle.errors import InputInvalid, NotFound, PermanentError
@@ -116,8 +116,8 @@ def test_tabulate__supply_is_not_the_sum__is_not_equal() -> None:
 
 
 def test_by_function__calls__are_counted_with_their_extremes() -> None:
-    def call(function: str, used: int) -> Transaction:
-        return Transaction(1, "0x", "a", "b", function, used, True)
+    def call(function: str, used: int) -> MinedTransaction:
+        return MinedTransaction(1, "0x", "a", "b", function, used, True)
 
     calls = [call("request", 7), call("deliver", 3), call("request", 5)]
     assert gas.by_function(calls) == [GasOf("deliver", 1, 3, 3), GasOf("request", 2, 5, 7)]

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from oracle.devnet import background
-from oracle.devnet.background import Part
+from oracle.devnet.background import RunningPart
 from oracle.errors import ConfigInvalid, TransientError
 
 UP = """
@@ -69,7 +69,9 @@ def test_stop__child_is_of_another_parent__leaves_it_alone(
     tmp_path: Path, stranger: subprocess.Popen[bytes]
 ) -> None:
     network = background.detach(tmp_path, [sys.executable, "-c", UP, str(tmp_path)])
-    background.write(tmp_path, replace(network, parts=(Part("anvil", "running", stranger.pid),)))
+    background.write(
+        tmp_path, replace(network, parts=(RunningPart("anvil", "running", stranger.pid),))
+    )
     assert background.stop(tmp_path) is True
     assert stranger.poll() is None
 
@@ -123,7 +125,10 @@ def test_stoppable__signalled__raises_once_and_lets_the_end_run(number: signal.S
 
 def test_write__read_back__is_equal(tmp_path: Path) -> None:
     network = replace(
-        background.myself(), ready=True, kinds={"ipfs": "embedded"}, parts=(Part("redis", "up", 1),)
+        background.myself(),
+        ready=True,
+        kinds={"ipfs": "embedded"},
+        parts=(RunningPart("redis", "up", 1),),
     )
     background.write(tmp_path, network)
     assert background.read(tmp_path) == network

@@ -12,7 +12,7 @@ import pytest
 from oracle.chain import keystore
 from oracle.config import Settings
 from oracle.devnet import doctor
-from oracle.devnet.doctor import Check, Finding, Note
+from oracle.devnet.doctor import Check, Diagnosis, Note
 from oracle.errors import ConfigInvalid, NotFound, TallystickError, Unavailable
 from oracle.store.store import Store
 
@@ -36,16 +36,16 @@ def test_examine__part_fails__says_what_to_do_and_skips_what_needs_it(tmp_path: 
         Check("disk", lambda _settings: "enough"),
     ]
     assert list(doctor.examine(settings(tmp_path), checks)) == [
-        Finding("rpc", doctor.FAILED, "nobody there", "start it"),
-        Finding("chain", doctor.SKIPPED, "needs rpc"),
-        Finding("contracts", doctor.SKIPPED, "needs chain"),
-        Finding("disk", doctor.OK, "enough"),
+        Diagnosis("rpc", doctor.FAILED, "nobody there", "start it"),
+        Diagnosis("chain", doctor.SKIPPED, "needs rpc"),
+        Diagnosis("contracts", doctor.SKIPPED, "needs chain"),
+        Diagnosis("disk", doctor.OK, "enough"),
     ]
 
 
 def test_examine__note__is_a_warning_with_its_hint(tmp_path: Path) -> None:
     (finding,) = doctor.examine(settings(tmp_path), [Check("gpu", lambda _s: Note("slow", "buy"))])
-    assert finding == Finding("gpu", doctor.WARNING, "slow", "buy")
+    assert finding == Diagnosis("gpu", doctor.WARNING, "slow", "buy")
 
 
 def test_examine__defect_of_ours__is_not_swallowed(tmp_path: Path) -> None:

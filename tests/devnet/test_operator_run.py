@@ -21,7 +21,7 @@ import pytest
 
 from oracle.cli import main
 from oracle.devnet import background
-from oracle.devnet.network import Devnet, Plan, running
+from oracle.devnet.network import Devnet, DevnetPlan, running
 from tests.worker.builders import images, write_digits
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
@@ -35,7 +35,7 @@ Call = Callable[..., Any]
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devnet]:
     """Servers, contracts and people; nobody serves."""
     home = tmp_path_factory.mktemp("home")
-    with running(Plan(home, operators=()), environ={"PATH": os.environ["PATH"]}) as devnet:
+    with running(DevnetPlan(home, operators=()), environ={"PATH": os.environ["PATH"]}) as devnet:
         yield devnet
 
 

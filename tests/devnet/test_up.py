@@ -19,8 +19,8 @@ import psutil
 import pytest
 
 from oracle.config import Settings
-from oracle.devnet import background, wallets
-from oracle.devnet.background import Network
+from oracle.devnet import accounts, background
+from oracle.devnet.background import RunningNetwork
 from oracle.types import Contracts
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
@@ -43,7 +43,7 @@ def clean_environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith("TALLYSTICK_")}
 
 
-def start(home: Path, *options: str) -> tuple["subprocess.Popen[bytes]", Network]:
+def start(home: Path, *options: str) -> tuple["subprocess.Popen[bytes]", RunningNetwork]:
     """Start `up` in the foreground and wait until it says that it is ready."""
     process = subprocess.Popen(
         [*background.command(), "up", "--home", str(home), *options],
@@ -63,7 +63,9 @@ def start(home: Path, *options: str) -> tuple["subprocess.Popen[bytes]", Network
     raise AssertionError("it was not ready in time")
 
 
-def descendants(process: "subprocess.Popen[bytes]", network: Network) -> list[psutil.Process]:
+def descendants(
+    process: "subprocess.Popen[bytes]", network: RunningNetwork
+) -> list[psutil.Process]:
     """Return every process below `up`, those that the file names among them."""
     found: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
     named = {part.pid for part in network.parts}
@@ -111,7 +113,7 @@ def test_up__detached__runs_every_part(home: Path) -> None:
 
 def test_up__wallets__are_secret_and_funded(home: Path) -> None:
     assert stat.S_IMODE((home / "password").stat().st_mode) == 0o600
-    names = {*wallets.PEOPLE, "alpha", "beta"}
+    names = {*accounts.PEOPLE, "alpha", "beta"}
     assert {path.stem for path in (home / "keys").glob("*.json")} == names
     done = tallystick(home, "wallet", "show", "requester", "--json")
     shown = json.loads(done.stdout)

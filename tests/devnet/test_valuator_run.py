@@ -17,7 +17,7 @@ from oracle.agents.valuation.valuator import Valuator
 from oracle.chain.data_credits import RoundStage
 from oracle.cli import main
 from oracle.devnet import background
-from oracle.devnet.network import Devnet, Plan, running
+from oracle.devnet.network import Devnet, DevnetPlan, running
 from tests.agents.valuation.play import Round
 from tests.services.conftest import DESCRIPTION, World
 from tests.valuation import rounds
@@ -33,7 +33,7 @@ Call = Callable[..., Any]
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devnet]:
     home = tmp_path_factory.mktemp("home")
-    plan = Plan(home, operators=(), people=("vera", "victor", "carol"))
+    plan = DevnetPlan(home, operators=(), people=("vera", "victor", "carol"))
     with running(plan, environ={"PATH": os.environ["PATH"]}) as devnet:
         yield devnet
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from oracle.exact.steps import Step
+from oracle.exact.steps import ProofStep
 
 Rng = np.random.Generator
 
 
-def bent(step: Step, rng: Rng) -> Iterator[tuple[str, Step]]:
+def bent(step: ProofStep, rng: Rng) -> Iterator[tuple[str, ProofStep]]:
     """Yield (what was done, step) for one alteration of each part of a step."""
     for field in fields(step):
         value = getattr(step, field.name)

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oracle.exact.builder import Builder, Ref
+from oracle.exact.builder import ProgramBuilder, Ref
 from oracle.exact.commitments import Committed
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import NUMBERS, Array, DType, Spec
 from oracle.exact.program import Opcode, Program
 from oracle.exact.reference import execute
 from oracle.exact.rules import MAX_ACCUMULATOR, SHORT, magnitude
-from oracle.exact.tensors import Tree
+from oracle.exact.tensors import TensorTree
 
 Rng = np.random.Generator
 I8, U8, I16, U16, I32, CHANNEL, NODE = DType
@@ -59,7 +59,7 @@ class Draw:
     def __init__(self, rng: Rng, most: int) -> None:
         self.rng = rng
         self.most = most
-        self.builder = Builder()
+        self.builder = ProgramBuilder()
         self.inputs: list[Array] = []
 
     def one_of(self, options: Sequence[DType] | frozenset[DType]) -> DType:
@@ -105,7 +105,7 @@ class Draw:
         if self.rng.random() < 0.3:
             stored = self.rng.choice(np.array([0, 1, 62, 63, 127, 128, 255], np.uint8), 16 * cols)
             spec = Spec(CHANNEL, 1, cols)
-            return self.builder.constant(Tree(spec, stored.reshape(1, -1)), CHANNEL)
+            return self.builder.constant(TensorTree(spec, stored.reshape(1, -1)), CHANNEL)
         row = np.empty((1, cols), CHANNEL.numpy)
         shift = self.rng.integers(1, 63, cols)
         ends = [0, 1, -1, 2**24 - 1, 1 - 2**24, 2**31 - 1, -(2**31)]

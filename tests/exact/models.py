@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from oracle.exact import constants, quantisation
-from oracle.exact.builder import Builder
+from oracle.exact.builder import ProgramBuilder
 from oracle.exact.dtypes import DType, Spec, channels
 from oracle.exact.quantisation import Linear, OutputCode
 from oracle.protocol.canonical import dumps, sha256
@@ -19,7 +19,7 @@ SCORES = OutputCode("scores", DType.I16, (1, 10), 1 / 256, meaning="logits")
 def linear(seed=0):
     """Return (program, constants): RESCALE, DOT, ADD, so that the trace has two tensors."""
     rng = np.random.default_rng(seed)
-    b = Builder()
+    b = ProgramBuilder()
     x = b.input(Spec(DType.I8, 1, 64))
     same = b.constant(channels(0, 1 << 20, 20), DType.CHANNEL)
     weights = b.constant(rng.integers(-128, 128, (10, 64), np.int8), DType.I8)

@@ -7,12 +7,12 @@ import pytest
 
 from oracle.errors import InputInvalid
 from oracle.exact import constants
-from oracle.exact.builder import Builder
+from oracle.exact.builder import ProgramBuilder
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import DType, Spec, channels
 from oracle.exact.errors import ConstantMismatch, ProgramInvalid
 from oracle.exact.program import Program
-from oracle.exact.tensors import Tree
+from oracle.exact.tensors import TensorTree
 from oracle.protocol import tensor
 from tests.exact import vectors
 
@@ -100,7 +100,7 @@ def test_load__no_tensor_file__refused(network: tuple[Program, Constants]) -> No
     ],
 )
 def test_build__channel_outside_the_ranges__refused(bias: int, mult: int, shift: int) -> None:
-    b = Builder()
+    b = ProgramBuilder()
     c = b.constant(channels(bias, mult, shift), DType.CHANNEL)
     b.rescale(b.input(Spec(DType.I8, 1, 1)), c, dtype=DType.I8)
 
@@ -115,8 +115,8 @@ def test_check__ignored_bytes_of_a_channel_set__refused() -> None:
     stored = np.zeros((1, 16), np.uint8)
     stored[0, 12:] = 1
     stored[0, 0] = stored[0, 8] = 0x80
-    b = Builder()
-    c = b.constant(Tree(Spec(DType.CHANNEL, 1, 1), stored), DType.CHANNEL)
+    b = ProgramBuilder()
+    c = b.constant(TensorTree(Spec(DType.CHANNEL, 1, 1), stored), DType.CHANNEL)
     b.rescale(b.input(Spec(DType.I8, 1, 1)), c, dtype=DType.I8)
 
     with pytest.raises(ProgramInvalid, match="channel"):
@@ -133,7 +133,7 @@ def test_check__constant_missing__refused(network: tuple[Program, Constants]) ->
 
 
 def test_save__program_without_constants__file_of_nothing() -> None:
-    b = Builder()
+    b = ProgramBuilder()
     b.max(b.input(Spec(DType.I8, 1, 3)))
     program, empty = b.build()
 

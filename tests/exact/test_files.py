@@ -7,7 +7,7 @@ from oracle.errors import InputInvalid
 from oracle.exact import commitments, files
 from oracle.exact.dtypes import DType, Spec
 from oracle.exact.reference import execute
-from oracle.exact.tensors import Tree
+from oracle.exact.tensors import TensorTree
 from tests.exact import models
 
 SPECS = [Spec(DType.I8, 3, 5), Spec(DType.U16, 1, 200)]
@@ -55,5 +55,5 @@ def test_output_root__of_the_bytes_alone__equals_that_of_the_answer():
     program, constants = models.linear()
     output = execute(program, constants, [np.ones((1, 64), np.int8)]).output
     last = program.id_of(len(program.ops) - 1)
-    data = files.record(last, Tree.of(output, program.output.dtype))
+    data = files.record(last, TensorTree.of(output, program.output.dtype))
     assert files.output_root(data) == commitments.output_root(program, output)

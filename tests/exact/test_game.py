@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from oracle.exact import game, judge, proofs
-from oracle.exact.builder import Builder
+from oracle.exact.builder import ProgramBuilder
 from oracle.exact.commitments import Committed
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import DType, Spec, channels
 from oracle.exact.errors import ProofInvalid
-from oracle.exact.partial_tensor import Disputed, Node, Pieces
+from oracle.exact.partial_tensor import DisputedTensors, PartialTensor, TreeNode
 from oracle.exact.program import Program
 from oracle.exact.reference import execute
-from oracle.exact.tensors import Tree, keccak
+from oracle.exact.tensors import TensorTree, keccak
 
 MAX_DEMANDS = 12
 
@@ -20,7 +20,7 @@ MAX_DEMANDS = 12
 @pytest.fixture(scope="module")
 def model() -> tuple[Program, Constants]:
     """Three layers whose first tensors are too large for one opening."""
-    b = Builder()
+    b = ProgramBuilder()
     x = b.input(Spec(DType.I8, 300, 200))
     c = b.constant(channels(0, 1, 1), DType.CHANNEL)
     wide = b.rescale(x, c, dtype=DType.I16)
@@ -62,14 +62,14 @@ def play(
                 leaves = game.answer_trace(liar).leaves
             case game.DemandNode(op, node):
                 demands += 1
-                pieces = known.setdefault(op, Pieces(honest.program.ops[op].result))
+                pieces = known.setdefault(op, PartialTensor(honest.program.ops[op].result))
                 answer = game.answer_node(liar, op, node)
-                if isinstance(answer, game.Nodes):
+                if isinstance(answer, game.OpenNodeArguments):
                     pieces.add_nodes(node, answer.nodes)
                 else:
                     pieces.add_leaves(node, answer.data)
-            case game.Prove():
-                return move, Disputed(honest, leaves, liar.output_root, known), demands
+            case game.ProveElement():
+                return move, DisputedTensors(honest, leaves, liar.output_root, known), demands
             case game.NoFault():
                 return move, None, demands
 
@@ -84,7 +84,7 @@ def test_next_move__one_element_wrong__ends_in_a_proof_of_it(
 
     move, known, demands = play(model[1], honest, liar)
 
-    assert move == game.Prove(op, row, col)
+    assert move == game.ProveElement(op, row, col)
     assert known is not None
     assert demands <= 3
     proof = proofs.step(model[1], known, op, row, col)
@@ -102,11 +102,11 @@ def test_next_move__output_true__no_fault(
     assert play(model[1], honest, liar)[0] == game.NoFault()
 
 
-class Junk(Tree):
+class Junk(TensorTree):
     """A tree that carries something where the shape has nothing."""
 
     def node(self, level: int, index: int) -> bytes:
-        lowest = Node(self.depth, (1 << self.depth) - 1)
+        lowest = TreeNode(self.depth, (1 << self.depth) - 1)
         if index == lowest.index >> self.depth - level:
             if level == self.depth:
                 return keccak(b"junk")
@@ -119,7 +119,7 @@ def test_next_move__padding_carries_values__asks_for_what_cannot_be_shown(
 ) -> None:
     program = model[0]
     tree = honest.tree(3)
-    assert isinstance(tree, Tree)
+    assert isinstance(tree, TensorTree)
     liar = Committed(program, honest.tensors, {3: Junk(tree.spec, tree.stored)})
 
     with pytest.raises(ProofInvalid, match=r"leaves|nodes"):
@@ -127,9 +127,9 @@ def test_next_move__padding_carries_values__asks_for_what_cannot_be_shown(
 
 
 def test_answer_node__below_the_leaves__shows_that_there_is_none(honest: Committed) -> None:
-    answer = game.answer_node(honest, 2, Node(60, 0))
+    answer = game.answer_node(honest, 2, TreeNode(60, 0))
 
-    assert isinstance(answer, game.Nodes)
+    assert isinstance(answer, game.OpenNodeArguments)
     assert (answer.nodes, answer.path, answer.tensor.result.path) == ((), (), ())
 
 
@@ -144,14 +144,14 @@ def test_answer_step__outside_the_tensor__shows_the_operator_alone(
 
 @pytest.mark.parametrize("spec", [Spec(DType.I16, 300, 200), Spec(DType.I8, 1, 9)])
 def test_pieces__other_bytes_than_the_known_hash__refused(spec: Spec) -> None:
-    tree = Tree.of(np.zeros((spec.rows, spec.cols), spec.dtype.numpy), spec.dtype)
-    pieces = Pieces(spec)
+    tree = TensorTree.of(np.zeros((spec.rows, spec.cols), spec.dtype.numpy), spec.dtype)
+    pieces = PartialTensor(spec)
     if tree.depth > 5:
-        pieces.add_nodes(Node(0, 0), proofs.open_node(tree, 0, 0))
-        lower = Node(6, 0)
+        pieces.add_nodes(TreeNode(0, 0), proofs.open_node(tree, 0, 0))
+        lower = TreeNode(6, 0)
     else:
-        pieces.add_leaves(Node(0, 0), tree.below(0, 0))
-        lower = Node(0, 0)
+        pieces.add_leaves(TreeNode(0, 0), tree.below(0, 0))
+        lower = TreeNode(0, 0)
     data = bytearray(tree.below(lower.level, lower.index))
     data[0] ^= 1
 
@@ -161,9 +161,9 @@ def test_pieces__other_bytes_than_the_known_hash__refused(spec: Spec) -> None:
 
 def test_pieces__too_many_bytes__refused() -> None:
     with pytest.raises(ProofInvalid, match="leaves"):
-        Pieces(Spec(DType.I8, 1, 9)).add_leaves(Node(0, 0), bytes(10))
+        PartialTensor(Spec(DType.I8, 1, 9)).add_leaves(TreeNode(0, 0), bytes(10))
 
 
 def test_pieces__other_number_of_nodes__refused() -> None:
     with pytest.raises(ProofInvalid, match="nodes"):
-        Pieces(Spec(DType.I16, 300, 200)).add_nodes(Node(0, 0), [bytes(32)] * 32)
+        PartialTensor(Spec(DType.I16, 300, 200)).add_nodes(TreeNode(0, 0), [bytes(32)] * 32)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from oracle.exact import judge, proofs
-from oracle.exact.builder import Builder
+from oracle.exact.builder import ProgramBuilder
 from oracle.exact.commitments import Committed
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import CHANNEL, DType, Spec, channels
 from oracle.exact.errors import PositionInvalid, ProofInvalid
 from oracle.exact.program import Opcode
-from oracle.exact.steps import ExactClaim, Opening, Slice, Step
-from oracle.exact.tensors import LEAF, Tree, keccak, leaf_hash
+from oracle.exact.steps import ExactClaim, ProofStep, Slice, TensorOpening
+from oracle.exact.tensors import LEAF, TensorTree, keccak, leaf_hash
 from tests.exact import vectors
 from tests.exact.attacks import bent
 from tests.exact.cases import Case, random_case
@@ -31,7 +31,7 @@ def honest(network: Case) -> Committed:
     return network.committed()
 
 
-def verdict(claim: ExactClaim, step: Step) -> str:
+def verdict(claim: ExactClaim, step: ProofStep) -> str:
     """Return "consistent", "contradiction", or the part that is refused."""
     try:
         return "consistent" if judge.check(claim, step) else "contradiction"
@@ -72,7 +72,7 @@ def test_check__step_of_another_claim__refused(
 
 def test_check__trace_root_as_tensor_root_with_a_longer_row_path__refused() -> None:
     """The attack that convicted an honest operator of the prototype (shared design, soundness)."""
-    b = Builder()
+    b = ProgramBuilder()
     x = b.input(Spec(DType.I8, 4, 128))
     y = b.rescale(x, b.constant(channels(0, 2, 1), DType.CHANNEL), dtype=DType.I8)
     b.max(b.rescale(y, b.constant(channels(0, 3, 1), DType.CHANNEL), dtype=DType.I8))
@@ -84,10 +84,10 @@ def test_check__trace_root_as_tensor_root_with_a_longer_row_path__refused() -> N
     (part,), (opening,) = step.slices, step.operands
     longer = Slice(part.data, (*part.path, *opening.path))
 
-    forged = replace(step, operands=(Opening(honest.trace_root),), slices=(longer,))
+    forged = replace(step, operands=(TensorOpening(honest.trace_root),), slices=(longer,))
 
     assert verdict(claim, forged) == "operand 0"
-    forged = replace(step, operands=(Opening(opening.root, opening.path),), slices=(longer,))
+    forged = replace(step, operands=(TensorOpening(opening.root, opening.path),), slices=(longer,))
     assert verdict(claim, forged) == "slice 0"
 
 
@@ -106,13 +106,13 @@ def test_check__row_of_another_tensor__refused(network: Case, honest: Committed)
     claim = proofs.claim(honest)
     step = proofs.step(network.constants, honest, 5, 1, 1)
     other = honest.tree(network.program.id_of(4))
-    forged = Opening(other.root, honest.trace_path(4))
+    forged = TensorOpening(other.root, honest.trace_path(4))
 
     assert verdict(claim, replace(step, operands=(forged, *step.operands[1:]))) == "operand 0"
 
 
 def test_check__inner_node_as_leaf__refused() -> None:
-    b = Builder()
+    b = ProgramBuilder()
     x = b.input(Spec(DType.I8, 1, 256))
     b.view(x, 1, 256, sizes=(256,), strides=(1,))
     program, constants = b.build()
@@ -139,7 +139,7 @@ def test_check__position_past_the_program__refused(
         proofs.step(network.constants, honest, *position)
 
 
-class Padded(Tree):
+class Padded(TensorTree):
     """A tree whose leaves carry something behind the row."""
 
     @property
@@ -149,12 +149,12 @@ class Padded(Tree):
 
 
 def test_check__padding_that_carries_values__cannot_be_opened() -> None:
-    b = Builder()
+    b = ProgramBuilder()
     b.max(b.input(Spec(DType.I8, 1, 9)))
     program, constants = b.build()
     honest = Case(program, constants, (np.ones((1, 9), np.int8),), 0).committed()
     tree = honest.tree(0)
-    assert isinstance(tree, Tree)
+    assert isinstance(tree, TensorTree)
     liar = Committed(program, honest.tensors, {0: Padded(tree.spec, tree.stored)})
 
     step = proofs.step(constants, liar, 0, 0, 0)
@@ -198,7 +198,7 @@ def test_check__other_weights_than_registered__refused(network: Case, honest: Co
     trees = {k: network.constants.tree(k) for k in network.constants}
     spec, stored = trees[0].spec, trees[0].stored.copy()
     stored[:] ^= 1
-    forged = proofs.step(Constants({**trees, 0: Tree(spec, stored)}), honest, 0, 0, 0)
+    forged = proofs.step(Constants({**trees, 0: TensorTree(spec, stored)}), honest, 0, 0, 0)
 
     assert verdict(proofs.claim(honest), forged) == "slice 1"
 
@@ -211,8 +211,8 @@ def test_check__ignored_bytes_of_a_channel__make_no_difference() -> None:
         stored = np.frombuffer(
             (2**63 + 5).to_bytes(8) + (2**31 + 3).to_bytes(4) + b"\1" + ignored, np.uint8
         )
-        b = Builder()
-        c = b.constant(Tree(Spec(DType.CHANNEL, 1, 1), stored.reshape(1, 16)), DType.CHANNEL)
+        b = ProgramBuilder()
+        c = b.constant(TensorTree(Spec(DType.CHANNEL, 1, 1), stored.reshape(1, 16)), DType.CHANNEL)
         b.rescale(b.input(Spec(DType.I8, 1, 1)), c, dtype=DType.I8)
         program, constants = b.build(canonical=False)
         committed = Case(program, constants, (np.array([[9]], np.int8),), 0).committed()

@@ -5,10 +5,10 @@ import pytest
 
 from oracle.errors import InputInvalid
 from oracle.exact import dtypes
-from oracle.exact.builder import Builder
+from oracle.exact.builder import ProgramBuilder
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import DType, Spec
-from oracle.exact.elements import Reader, element
+from oracle.exact.elements import ElementReader, element
 from oracle.exact.operators import OPERATORS
 from oracle.exact.program import Kind, Op, Opcode, Program
 from oracle.exact.reference import execute
@@ -17,7 +17,7 @@ from tests.exact.cases import Case, random_case
 CASES = 40
 
 
-class Direct(Reader):
+class Direct(ElementReader):
     """Reads operands without any tree."""
 
     def __init__(self, case: Case, op: Op, tensors: tuple[np.ndarray, ...]) -> None:
@@ -52,18 +52,18 @@ def test_operator__random_cases__every_element_as_computed_alone(opcode: Opcode)
             assert element(op, int(i), int(j), read) == int(y[i, j]), (opcode, i, j)
 
 
-def run(b: Builder, *inputs: np.ndarray) -> np.ndarray:
+def run(b: ProgramBuilder, *inputs: np.ndarray) -> np.ndarray:
     program, constants = b.build()
     return execute(program, constants, inputs).output
 
 
-def unit(b: Builder) -> object:
+def unit(b: ProgramBuilder) -> object:
     """Add the channel that changes nothing: (acc · 2 + 1) >> 1."""
     return b.constant(dtypes.channels(0, 2, 1), DType.CHANNEL)
 
 
 def test_dot__heads__as_einsum() -> None:
-    b, rng = Builder(), np.random.default_rng(1)
+    b, rng = ProgramBuilder(), np.random.default_rng(1)
     q = rng.integers(-128, 128, (3 * 5, 8)).astype(np.int8)
     k = rng.integers(-128, 128, (3 * 7, 8)).astype(np.int8)
     b.dot(b.input(Spec(DType.I8, 15, 8)), b.input(Spec(DType.I8, 21, 8)), unit(b),
@@ -77,7 +77,7 @@ def test_dot__heads__as_einsum() -> None:
 
 
 def test_dot__windows_of_a_view__as_a_convolution() -> None:
-    b, rng = Builder(), np.random.default_rng(2)
+    b, rng = ProgramBuilder(), np.random.default_rng(2)
     image = rng.integers(-128, 128, (6 * 7, 3)).astype(np.int8)  # H·W rows of C
     weight = rng.integers(-128, 128, (4, 3 * 3 * 3)).astype(np.int8)  # rows of ky, kx, c
     x = b.pad(b.input(Spec(DType.I8, 42, 3)), 6, 7, top=1, left=1, bottom=1, right=1)
@@ -94,7 +94,7 @@ def test_dot__windows_of_a_view__as_a_convolution() -> None:
 
 
 def test_layernorm__plain_rows__near_the_real_one() -> None:
-    b, rng = Builder(), np.random.default_rng(3)
+    b, rng = ProgramBuilder(), np.random.default_rng(3)
     x = rng.integers(-32768, 32768, (5, 384)).astype(np.int16)
     c = b.constant(dtypes.channels(np.zeros(384, np.int64), 2**10, 16), DType.CHANNEL)
     b.layernorm(b.input(Spec(DType.I16, 5, 384)), c, eps=0, dtype=DType.I16)  # in 2⁻¹⁰
@@ -105,7 +105,7 @@ def test_layernorm__plain_rows__near_the_real_one() -> None:
 
 
 def test_softmax__masked_rows__near_the_real_one() -> None:
-    b, rng = Builder(), np.random.default_rng(4)
+    b, rng = ProgramBuilder(), np.random.default_rng(4)
     x = rng.integers(-3000, 3000, (6, 33)).astype(np.int16)
     mask = (rng.random((6, 33)) < 0.7).astype(np.uint8)
     mask[:, 0] = 1
@@ -121,7 +121,7 @@ def test_softmax__masked_rows__near_the_real_one() -> None:
 
 
 def test_argmax__equal_elements__the_first() -> None:
-    b = Builder()
+    b = ProgramBuilder()
     b.argmax(b.input(Spec(DType.U8, 2, 4)))
 
     np.testing.assert_array_equal(
@@ -130,7 +130,7 @@ def test_argmax__equal_elements__the_first() -> None:
 
 
 def test_sum__beyond_i32__limited() -> None:
-    b = Builder()
+    b = ProgramBuilder()
     b.sum(b.input(Spec(DType.I32, 2, 2)))
     x = np.array([[2**31 - 1, 1], [-(2**31), -1]], np.int32)
 
@@ -148,7 +148,7 @@ def test_sum__beyond_i32__limited() -> None:
     ],
 )
 def test_execute__inputs_that_do_not_fit__refused(inputs: tuple[np.ndarray, ...]) -> None:
-    b = Builder()
+    b = ProgramBuilder()
     b.sum(b.input(Spec(DType.I32, 2, 2)))
 
     with pytest.raises(InputInvalid):
@@ -160,7 +160,7 @@ def test_operators__every_opcode__has_one() -> None:
 
 
 def test_build__inputs_declared_late__numbered_first() -> None:
-    b = Builder()
+    b = ProgramBuilder()
     first = b.input(Spec(DType.I8, 1, 2))
     view = b.view(first, 2, 1, sizes=(2,), strides=(1,))
     late = b.input(Spec(DType.I8, 2, 3))
@@ -174,7 +174,7 @@ def test_build__inputs_declared_late__numbered_first() -> None:
 
 
 def test_constant__equal_ones__share_a_number() -> None:
-    b = Builder()
+    b = ProgramBuilder()
     zeros = np.zeros((1, 256), np.int8)
 
     assert b.constant(zeros, DType.I8).number == b.constant(zeros.copy(), DType.I8).number

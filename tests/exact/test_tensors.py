@@ -6,7 +6,7 @@ import pytest
 from oracle.errors import InputInvalid
 from oracle.exact.dtypes import DType, Spec
 from oracle.exact.tensors import (
-    Tree,
+    TensorTree,
     absent,
     climb,
     keccak,
@@ -31,12 +31,12 @@ SPECS = [
 ]
 
 
-def make(spec: Spec) -> Tree:
+def make(spec: Spec) -> TensorTree:
     stored = (np.arange(spec.bytes) * 31 % 251).astype(np.uint8)
-    return Tree(spec, stored.reshape(spec.rows, -1))
+    return TensorTree(spec, stored.reshape(spec.rows, -1))
 
 
-def levels(tree: Tree) -> list[list[bytes]]:
+def levels(tree: TensorTree) -> list[list[bytes]]:
     """Return all nodes of the padded tree by level, root first, by the book."""
     beside = leaves_of(tree.spec)
     bottom = [
@@ -113,7 +113,7 @@ def test_log__count__least_power_that_holds_it(n: int) -> None:
 )
 def test_tree__bytes_of_another_shape__refused(spec: Spec, shape: tuple[int, int]) -> None:
     with pytest.raises(InputInvalid):
-        Tree(spec, np.zeros(shape, np.uint8))
+        TensorTree(spec, np.zeros(shape, np.uint8))
 
 
 def test_tensor_leaf__any_field_changed__another_leaf() -> None:
@@ -135,7 +135,7 @@ def test_tree__golden__same_nodes_and_paths(number: int) -> None:
     golden = vectors.document("trees")[number]
     spec = Spec.from_word(int(golden["spec"], 16))
     stored = np.frombuffer(vectors.unhex(golden["stored"]), np.uint8)
-    tree = Tree(spec, stored.reshape(spec.rows, -1))
+    tree = TensorTree(spec, stored.reshape(spec.rows, -1))
 
     nodes = [[vectors.unhex(node) for node in level] for level in golden["nodes"]]
     last = (

@@ -8,7 +8,7 @@ from oracle.exact import judge, proofs
 from oracle.exact.errors import ProgramInvalid
 from oracle.exact.program import Program
 from oracle.exact.reference import execute
-from oracle.exact.steps import ExactClaim, Opening, Slice, Step
+from oracle.exact.steps import ExactClaim, ProofStep, Slice, TensorOpening
 from tests.exact import vectors
 from tests.vectors.exact import make
 from tests.vectors.exact.invalid import limits
@@ -82,12 +82,12 @@ def test_execute__network__needs_no_more_than_its_constants_file() -> None:
     np.testing.assert_array_equal(trace.output, vector.tensors[-1].array)
 
 
-def read_step(data: bytes) -> Step:
+def read_step(data: bytes) -> ProofStep:
     """Read an ABI-encoded step, as Solidity does."""
     ((op, row, col, preamble, operator, path, leaves, operands, slices, result, element),) = (
         abi_decode([make.step_type()], data)
     )
-    return Step(
+    return ProofStep(
         op,
         row,
         col,
@@ -95,8 +95,8 @@ def read_step(data: bytes) -> Step:
         operator,
         path,
         leaves,
-        tuple(Opening(*opening) for opening in operands),
+        tuple(TensorOpening(*opening) for opening in operands),
         tuple(Slice(*part) for part in slices),
-        Opening(*result),
+        TensorOpening(*result),
         Slice(*element),
     )

@@ -9,7 +9,7 @@ from typing import Any
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import Array, DType, Spec, decode
 from oracle.exact.program import Opcode, Program
-from oracle.exact.tensors import Tree
+from oracle.exact.tensors import TensorTree
 from tests.exact.cases import Case
 
 HERE = Path(__file__).parents[1] / "vectors" / "exact"
@@ -31,10 +31,10 @@ class Stored:
         return decode(self.data, self.spec)
 
     @property
-    def tree(self) -> Tree:
+    def tree(self) -> TensorTree:
         """The tensor with hashes computed anew."""
         raw = decode(self.data, Spec(DType.U8, self.spec.rows, self.spec.row_bytes))
-        return Tree(self.spec, raw)
+        return TensorTree(self.spec, raw)
 
 
 @dataclass(frozen=True)

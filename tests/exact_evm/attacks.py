@@ -14,8 +14,8 @@ from oracle.exact.commitments import Committed
 from oracle.exact.constants import Constants
 from oracle.exact.ops import OPERATOR_WORDS
 from oracle.exact.program import Opcode
-from oracle.exact.steps import ExactClaim, Opening, Slice, Step
-from oracle.exact.tensors import Tree
+from oracle.exact.steps import ExactClaim, ProofStep, Slice, TensorOpening
+from oracle.exact.tensors import TensorTree
 from tests.exact.attacks import bent
 from tests.exact.cases import Rng, random_case
 from tests.exact_evm.evm import Reverted, Verifier
@@ -29,7 +29,7 @@ def attacked(verifier: Verifier, rng: Rng, checks: int) -> Counter[str]:
     return Counter(verdict(verifier, *attack) for attack in itertools.islice(endless, checks))
 
 
-def attacks(rng: Rng) -> Iterator[tuple[ExactClaim, Step]]:
+def attacks(rng: Rng) -> Iterator[tuple[ExactClaim, ProofStep]]:
     """Yield steps against one honest trace, the honest one first."""
     case = random_case(Opcode(int(rng.integers(1, len(Opcode) + 1))), rng)
     constants, committed = case.constants, case.committed()
@@ -45,7 +45,7 @@ def attacks(rng: Rng) -> Iterator[tuple[ExactClaim, Step]]:
             yield claim, other
 
 
-def verdict(verifier: Verifier, claim: ExactClaim, step: Step) -> str:
+def verdict(verifier: Verifier, claim: ExactClaim, step: ProofStep) -> str:
     """Return what the contract says of a step."""
     try:
         return "consistent" if verifier.check(claim, step) else "convicted"
@@ -55,15 +55,15 @@ def verdict(verifier: Verifier, claim: ExactClaim, step: Step) -> str:
         return "refused"
 
 
-def _expressible(step: Step) -> bool:
+def _expressible(step: ProofStep) -> bool:
     """Whether the ABI has words for a step at all."""
     typed = all(isinstance(part, Slice) for part in step.slices)
-    typed &= all(isinstance(opening, Opening) for opening in step.operands)
+    typed &= all(isinstance(opening, TensorOpening) for opening in step.operands)
     typed &= all(isinstance(word, int) and 0 <= word < 2**256 for word in step.preamble)
     return typed and len(step.operator) == OPERATOR_WORDS
 
 
-def _bent(step: Step, rng: Rng) -> Iterator[Step]:
+def _bent(step: ProofStep, rng: Rng) -> Iterator[ProofStep]:
     """Yield the step with each of its parts altered, and some altered twice."""
     for _, other in bent(step, rng):
         yield other
@@ -71,7 +71,9 @@ def _bent(step: Step, rng: Rng) -> Iterator[Step]:
             yield from (twice for _, twice in itertools.islice(bent(other, rng), 5))
 
 
-def _grafted(step: Step, constants: Constants, committed: Committed, rng: Rng) -> Iterator[Step]:
+def _grafted(
+    step: ProofStep, constants: Constants, committed: Committed, rng: Rng
+) -> Iterator[ProofStep]:
     """Yield the step with each of its parts taken from another, honest step of the same trace."""
     program = committed.program
     for _ in range(3):
@@ -87,10 +89,10 @@ def _grafted(step: Step, constants: Constants, committed: Committed, rng: Rng) -
         yield replace(step, slices=(*other.slices, *step.slices)[: len(step.slices)])
 
 
-def _climbed(step: Step, constants: Constants, committed: Committed) -> Iterator[Step]:
+def _climbed(step: ProofStep, constants: Constants, committed: Committed) -> Iterator[ProofStep]:
     """Yield steps that open one tree as if it were another one above, below or beside it."""
     for k, opening in enumerate(step.operands):
-        trace = Opening(committed.trace_root)
+        trace = TensorOpening(committed.trace_root)
         for part in step.slices:  # the trace's root as the tensor's, and a path through the trace
             longer = replace(part, path=(*part.path, *opening.path))
             yield replace(
@@ -104,7 +106,7 @@ def _climbed(step: Step, constants: Constants, committed: Committed) -> Iterator
             yield from _nodes_as_leaves(step, tree)
 
 
-def _nodes_as_leaves(step: Step, tree: Tree) -> Iterator[Step]:
+def _nodes_as_leaves(step: ProofStep, tree: TensorTree) -> Iterator[ProofStep]:
     """Yield steps that show two nodes where a leaf's bytes belong."""
     data = tree.node(tree.depth, 0) + tree.node(tree.depth, 1)
     part = Slice(data, tree.path(tree.depth - 1, 0))

@@ -8,7 +8,7 @@ from oracle.exact import proofs
 from oracle.exact.commitments import Committed
 from oracle.exact.errors import ProgramInvalid
 from oracle.exact.program import Opcode
-from oracle.exact.tensors import Tree
+from oracle.exact.tensors import TensorTree
 from tests.exact.cases import Case, Rng, random_case
 from tests.exact_evm.evm import Verifier
 
@@ -46,7 +46,9 @@ def with_fault(committed: Committed, tensor_id: int, row: int, col: int, rng: Rn
     stored = tree.stored.copy()
     size = tree.spec.size
     stored[row, col * size + int(rng.integers(size))] ^= int(rng.integers(1, 256))
-    return Committed(committed.program, committed.tensors, {tensor_id: Tree(tree.spec, stored)})
+    return Committed(
+        committed.program, committed.tensors, {tensor_id: TensorTree(tree.spec, stored)}
+    )
 
 
 def generator(*seed: int) -> Rng:

@@ -9,7 +9,7 @@ from eth_abi import decode
 
 from oracle.chain import artifacts
 from oracle.chain.codec import interface, signature
-from oracle.exact.steps import ExactClaim, Step
+from oracle.exact.steps import ExactClaim, ProofStep
 from oracle.protocol.canonical import keccak
 
 SENDER = "0x" + "11" * 20
@@ -80,11 +80,11 @@ class Verifier(Contract):
     def __init__(self) -> None:
         super().__init__("StepVerifier")
 
-    def check(self, claim: ExactClaim, step: Step) -> bool:
+    def check(self, claim: ExactClaim, step: ProofStep) -> bool:
         """Return whether the step is consistent."""
         return bool(self.call("check", claim, step, static=True))
 
-    def compute(self, claim: ExactClaim, step: Step) -> int:
+    def compute(self, claim: ExactClaim, step: ProofStep) -> int:
         """Return the stored form of what the element should be."""
         return int(self.call("compute", claim, step, static=True))
 

@@ -18,7 +18,7 @@ from oracle.exact.commitments import Committed
 from oracle.exact.dtypes import Spec
 from oracle.exact.quantisation import quantise
 from oracle.exact.reference import execute
-from oracle.exact.tensors import Tree
+from oracle.exact.tensors import TensorTree
 from tests.exact.cases import Rng
 from tests.exact_evm.evm import Verifier
 from worker.exact.compiler import Compiled, Sample
@@ -56,7 +56,7 @@ def judge(verifier: Verifier, compiled: Compiled, sample: Sample, rng: Rng, faul
             stored = tree.stored.copy()
             byte = col * tree.spec.size + int(rng.integers(tree.spec.size))
             stored[row, byte] ^= int(rng.integers(1, 256))
-            spoiled = trees_ | {tensor_id: Tree(tree.spec, stored)}
+            spoiled = trees_ | {tensor_id: TensorTree(tree.spec, stored)}
             false = Committed(program, trace.tensors, spoiled)
             step = dataclasses.replace(
                 proofs.step(constants, false, op, row, col), slices=step.slices

@@ -8,7 +8,7 @@ import pytest
 from oracle.exact import judge, proofs
 from oracle.exact.errors import PositionInvalid, ProofInvalid
 from oracle.exact.program import Opcode
-from oracle.exact.steps import ExactClaim, Step
+from oracle.exact.steps import ExactClaim, ProofStep
 from tests.exact.cases import random_case
 from tests.exact_evm.attacks import attacked, attacks, verdict
 from tests.exact_evm.differential import disagreement, generator, with_fault
@@ -50,7 +50,7 @@ def test_check__bent_step__refused_for_the_part_that_the_reference_names(
             compared += 1
 
 
-def named(verifier: Verifier | None, claim: ExactClaim, step: Step) -> str:
+def named(verifier: Verifier | None, claim: ExactClaim, step: ProofStep) -> str:
     """Return the verdict, or the part that is refused, of the contract or of the reference."""
     try:
         check = verifier.check if verifier else judge.check

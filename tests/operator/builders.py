@@ -18,7 +18,7 @@ from oracle.chain.events import (
     VersionPublished,
 )
 from oracle.operator.jobs import Clock, Operator
-from oracle.store.job import Answer
+from oracle.store.job import RecordedAnswer
 from oracle.types import (
     ZERO32,
     ZERO_ADDRESS,
@@ -39,7 +39,7 @@ OTHER = Address(to_checksum_address("0x" + "bb" * 20))
 REQUESTER = Address(to_checksum_address("0x" + "cc" * 20))
 ID = RequestId(b"\x01" * 32)
 ROOT = Bytes32(b"\x02" * 32)
-ANSWER = Answer(ROOT, ZERO32)
+ANSWER = RecordedAnswer(ROOT, ZERO32)
 
 MADE, PRIORITY, CLAIMED_UNTIL, EXPIRES, WINDOW = 1000, 1030, 1060, 1300, 100
 OPERATOR = Operator(ME, requeue_after=60.0, retry_failed_after=2.0, claim_margin=2)

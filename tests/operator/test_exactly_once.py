@@ -17,7 +17,7 @@ from oracle.chain.logs import decode_all
 from oracle.operator.jobs import Operator, from_events
 from oracle.operator.watcher import Watcher
 from oracle.queue.broker import MemoryQueue
-from oracle.store.job import Phase, State
+from oracle.store.job import JobState, SlotPhase
 from oracle.store.store import Store
 from oracle.types import ZERO32, ZERO_ADDRESS, Amount, Bytes32, RequestId, Timestamp
 from tests.operator.builders import ME, OTHER, authorized, published, request
@@ -95,7 +95,7 @@ class Operation(RuleBasedStateMachine):
             job
             for job in self.truth().values()
             if (job.delivery is None and now < job.request.expires_at)
-            or (job.phase is Phase.DELIVERED and job.delivery.operator == ME)
+            or (job.phase is SlotPhase.DELIVERED and job.delivery.operator == ME)
         ]
 
     def now(self):
@@ -113,7 +113,7 @@ class Operation(RuleBasedStateMachine):
         job, at = self.truth().get(request_id), self.now() + 1
         if job is None or job.delivery:
             return
-        if job.phase is Phase.CLAIMED:
+        if job.phase is SlotPhase.CLAIMED:
             allowed = job.claim.operator == who and at < job.claim.until
         else:
             allowed = job.request.operator == who and at < job.request.priority_until
@@ -122,7 +122,7 @@ class Operation(RuleBasedStateMachine):
 
     def finalize(self, request_id):
         job, at = self.truth().get(request_id), self.now() + 1
-        if job is None or job.phase is not Phase.DELIVERED:
+        if job is None or job.phase is not SlotPhase.DELIVERED:
             return
         if at >= job.delivery.delivered_at + job.request.terms.challenge_window:
             zero = Amount(0)
@@ -251,7 +251,7 @@ class Operation(RuleBasedStateMachine):
                 job = tx.job(request_id)
                 assert not job.open, job
                 mine = truth.delivery is not None and truth.delivery.operator == ME
-                assert (job.state is State.SETTLED) == mine
+                assert (job.state is JobState.SETTLED) == mine
                 # None was left lying: what nobody delivered had been claimed, and the claim lapsed.
                 if request_id in in_time:
                     assert truth.delivery is not None or truth.claim.until > 0

@@ -10,7 +10,7 @@ from oracle.chain.rpc import RpcMalformed, WrongChain
 from oracle.chain.scan import Reorganised
 from oracle.errors import Unavailable
 from oracle.operator.follower import Followed, Follower, NodeBehind
-from oracle.store.job import Answer, Phase, State
+from oracle.store.job import JobState, RecordedAnswer, SlotPhase
 from oracle.store.store import Store
 from oracle.types import ZERO32, RequestId
 from tests.operator.builders import (
@@ -123,7 +123,7 @@ def test_follow__malformed_log__is_refused_and_read_again(chain, store, follower
 
     chain.blocks[-1] = whole
     follower.follow()
-    assert job_of(store).phase is Phase.REQUESTED
+    assert job_of(store).phase is SlotPhase.REQUESTED
 
 
 def test_follow__node_behind_on_the_same_history__waits_and_forgets_nothing(chain, store, follower):
@@ -166,7 +166,7 @@ def test_follow__mine_among_strangers__mine_alone_and_no_more_questions(store, b
         event.listen(opened._engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
         Follower(chain, opened, ME, CONTRACTS).follow()
         questions = len(asked)
-        assert job_of(opened).phase is (Phase.CLAIMED if before else Phase.REQUESTED)
+        assert job_of(opened).phase is (SlotPhase.CLAIMED if before else SlotPhase.REQUESTED)
         assert all(job_of(opened, name) is None for name in names)
         opened.close()
         return questions
@@ -216,7 +216,7 @@ def test_follow__finality_depth__leaves_the_newest_blocks(chain, store):
     chain.mine()
     follower.follow()
 
-    assert (first, job_of(store).phase) == (None, Phase.REQUESTED)
+    assert (first, job_of(store).phase) == (None, SlotPhase.REQUESTED)
 
 
 # ── Reorgs ──────────────────────────────────────────────────────────────────────────────────────
@@ -231,7 +231,7 @@ def test_follow__request_removed__removes_the_job_and_keeps_the_answer(chain, st
     found = follower.follow()
 
     with store.read() as tx:
-        assert (tx.job(ID), tx.answer(ID)) == (None, Answer(ROOT, ZERO32))
+        assert (tx.job(ID), tx.answer(ID)) == (None, RecordedAnswer(ROOT, ZERO32))
     assert found == Followed(1, 0, 1)
 
 
@@ -245,7 +245,7 @@ def test_follow__same_request_comes_back__finds_its_answer(chain, store, followe
     chain.mine(requested())
     follower.follow()
 
-    assert job_of(store).answer == Answer(ROOT, ZERO32)
+    assert job_of(store).answer == RecordedAnswer(ROOT, ZERO32)
 
 
 def test_follow__two_requests_change_places__keeps_both(chain, store, follower):
@@ -267,13 +267,13 @@ def test_follow__delivery_removed__reopens_the_job(chain, store, follower):
     chain.mine(delivered(OTHER))
     follower.follow()
     with store.begin() as tx:
-        tx.put_job(replace(tx.job(ID), state=State.LOST))
+        tx.put_job(replace(tx.job(ID), state=JobState.LOST))
     chain.revert(1)
     chain.mine()
     follower.follow()
 
     job = job_of(store)
-    assert (job.phase, job.delivery, job.open) == (Phase.REQUESTED, None, True)
+    assert (job.phase, job.delivery, job.open) == (SlotPhase.REQUESTED, None, True)
 
 
 def test_follow__authorisation_removed__is_forgotten(chain, store, follower):
@@ -311,7 +311,7 @@ def test_follow__reorg_while_reading__goes_on_at_the_next_look(chain, store, fol
     chain.has = has
     follower.follow()
 
-    assert (job_of(store), job_of(store, ID2).phase) == (None, Phase.REQUESTED)
+    assert (job_of(store), job_of(store, ID2).phase) == (None, SlotPhase.REQUESTED)
 
 
 def test_follow__stopped_on_a_long_way__ends_between_two_ranges(chain, store):

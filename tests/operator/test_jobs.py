@@ -15,7 +15,7 @@ from oracle.operator.jobs import (
     sent,
     state_of,
 )
-from oracle.store.job import NEVER, Job, State, Step
+from oracle.store.job import NEVER, Job, JobState, JobStep
 from oracle.types import NO_CLAIM, ZERO_ADDRESS, Amount, Timestamp
 from tests.operator.builders import (
     ANNULLED,
@@ -41,7 +41,7 @@ from tests.operator.builders import (
 
 def tick(
     job: Job, at: Clock, operator: Operator = OPERATOR, authorised: bool = True
-) -> tuple[Job, list[Step]]:
+) -> tuple[Job, list[JobStep]]:
     """Conclude, and let the queue take what is sent."""
     job, send = advance(job, at, operator, authorised)
     return (sent(job, at.generation), [job.step]) if send else (job, [])
@@ -49,57 +49,93 @@ def tick(
 
 STATES = [
     # preferred: me
-    ("priority opens", [requested()], None, 1000, State.QUEUED),
-    ("last second of priority", [requested()], None, 1029, State.QUEUED),
-    ("priority passed", [requested()], None, 1030, State.CLAIMING),
-    ("answered in priority", [requested()], ANSWER, 1029, State.DELIVERING),
-    ("answered too late", [requested()], ANSWER, 1030, State.CLAIMING),
+    ("priority opens", [requested()], None, 1000, JobState.QUEUED),
+    ("last second of priority", [requested()], None, 1029, JobState.QUEUED),
+    ("priority passed", [requested()], None, 1030, JobState.CLAIMING),
+    ("answered in priority", [requested()], ANSWER, 1029, JobState.DELIVERING),
+    ("answered too late", [requested()], ANSWER, 1030, JobState.CLAIMING),
     # preferred: another
-    ("others' priority", [requested(OTHER)], None, 1029, State.WAITING),
-    ("others' priority passed", [requested(OTHER)], None, 1030, State.CLAIMING),
-    ("open to all", [requested(ZERO_ADDRESS)], None, 1000, State.CLAIMING),
-    ("too close to expiry", [requested(OTHER)], None, 1298, State.WAITING),
-    ("just before the margin", [requested(OTHER)], None, 1297, State.CLAIMING),
-    ("last second", [requested(OTHER)], None, 1299, State.WAITING),
-    ("expired", [requested(OTHER)], None, 1300, State.LOST),
-    ("expired with my answer", [requested()], ANSWER, 1300, State.LOST),
+    ("others' priority", [requested(OTHER)], None, 1029, JobState.WAITING),
+    ("others' priority passed", [requested(OTHER)], None, 1030, JobState.CLAIMING),
+    ("open to all", [requested(ZERO_ADDRESS)], None, 1000, JobState.CLAIMING),
+    ("too close to expiry", [requested(OTHER)], None, 1298, JobState.WAITING),
+    ("just before the margin", [requested(OTHER)], None, 1297, JobState.CLAIMING),
+    ("last second", [requested(OTHER)], None, 1299, JobState.WAITING),
+    ("expired", [requested(OTHER)], None, 1300, JobState.LOST),
+    ("expired with my answer", [requested()], ANSWER, 1300, JobState.LOST),
     # claims
-    ("my claim", [requested(OTHER), claimed(ME)], None, 1059, State.QUEUED),
-    ("my claim, answered", [requested(OTHER), claimed(ME)], ANSWER, 1059, State.DELIVERING),
-    ("my claim lapsed", [requested(OTHER), claimed(ME)], None, 1060, State.WAITING),
-    ("my claim lapsed, answered", [requested(OTHER), claimed(ME)], ANSWER, 1060, State.CLAIMING),
-    ("another's claim", [requested(), claimed(OTHER)], ANSWER, 1059, State.WAITING),
-    ("another's claim lapsed", [requested(), claimed(OTHER)], None, 1060, State.CLAIMING),
+    ("my claim", [requested(OTHER), claimed(ME)], None, 1059, JobState.QUEUED),
+    ("my claim, answered", [requested(OTHER), claimed(ME)], ANSWER, 1059, JobState.DELIVERING),
+    ("my claim lapsed", [requested(OTHER), claimed(ME)], None, 1060, JobState.WAITING),
+    ("my claim lapsed, answered", [requested(OTHER), claimed(ME)], ANSWER, 1060, JobState.CLAIMING),
+    ("another's claim", [requested(), claimed(OTHER)], ANSWER, 1059, JobState.WAITING),
+    ("another's claim lapsed", [requested(), claimed(OTHER)], None, 1060, JobState.CLAIMING),
     (
         "claim after claim",
         [requested(), claimed(OTHER), claimed(ME, 1090)],
         None,
         1089,
-        State.QUEUED,
+        JobState.QUEUED,
     ),
     # deliveries
-    ("window open", [requested(), delivered(ME)], ANSWER, 1139, State.DELIVERED),
-    ("window passed", [requested(), delivered(ME)], ANSWER, 1140, State.FINALIZING),
-    ("delivered by another", [requested(), delivered(OTHER)], ANSWER, 1041, State.LOST),
-    ("disputed", [requested(), delivered(ME), DISPUTED], ANSWER, 2000, State.DELIVERED),
-    ("appeased", [requested(), delivered(ME), DISPUTED, APPEASED], ANSWER, 2000, State.FINALIZING),
-    ("demanded", [requested(), delivered(ME), demanded(1100)], ANSWER, 1099, State.DEMANDED),
-    ("demand missed", [requested(), delivered(ME), demanded(1100)], ANSWER, 1100, State.DELIVERED),
-    ("shown", [requested(), delivered(ME), demanded(1100), POSTED], ANSWER, 2000, State.FINALIZING),
+    ("window open", [requested(), delivered(ME)], ANSWER, 1139, JobState.DELIVERED),
+    ("window passed", [requested(), delivered(ME)], ANSWER, 1140, JobState.FINALIZING),
+    ("delivered by another", [requested(), delivered(OTHER)], ANSWER, 1041, JobState.LOST),
+    ("disputed", [requested(), delivered(ME), DISPUTED], ANSWER, 2000, JobState.DELIVERED),
+    (
+        "appeased",
+        [requested(), delivered(ME), DISPUTED, APPEASED],
+        ANSWER,
+        2000,
+        JobState.FINALIZING,
+    ),
+    ("demanded", [requested(), delivered(ME), demanded(1100)], ANSWER, 1099, JobState.DEMANDED),
+    (
+        "demand missed",
+        [requested(), delivered(ME), demanded(1100)],
+        ANSWER,
+        1100,
+        JobState.DELIVERED,
+    ),
+    (
+        "shown",
+        [requested(), delivered(ME), demanded(1100), POSTED],
+        ANSWER,
+        2000,
+        JobState.FINALIZING,
+    ),
     (
         "a dispute closes while a demand is open, which the market counts, then it is shown",
         [requested(), delivered(ME), DISPUTED, demanded(1100), DisputeClosed(ID, OTHER, 1), POSTED],
         ANSWER,
         2000,
-        State.FINALIZING,
+        JobState.FINALIZING,
     ),
     # ends
-    ("settled", [requested(), delivered(ME), finalized(ME)], ANSWER, 2000, State.SETTLED),
-    ("settled for another", [requested(), delivered(OTHER), finalized(OTHER)], None, 1, State.LOST),
-    ("convicted", [requested(), delivered(ME), convicted(ME)], ANSWER, 2000, State.FAILED),
-    ("annulled", [requested(), delivered(ME), DISPUTED, ANNULLED], ANSWER, 2000, State.CANCELLED),
-    ("cancelled", [requested(), CANCELLED], ANSWER, 1000, State.CANCELLED),
-    ("cancelled in my claim", [requested(), claimed(ME), CANCELLED], None, 1301, State.CANCELLED),
+    ("settled", [requested(), delivered(ME), finalized(ME)], ANSWER, 2000, JobState.SETTLED),
+    (
+        "settled for another",
+        [requested(), delivered(OTHER), finalized(OTHER)],
+        None,
+        1,
+        JobState.LOST,
+    ),
+    ("convicted", [requested(), delivered(ME), convicted(ME)], ANSWER, 2000, JobState.FAILED),
+    (
+        "annulled",
+        [requested(), delivered(ME), DISPUTED, ANNULLED],
+        ANSWER,
+        2000,
+        JobState.CANCELLED,
+    ),
+    ("cancelled", [requested(), CANCELLED], ANSWER, 1000, JobState.CANCELLED),
+    (
+        "cancelled in my claim",
+        [requested(), claimed(ME), CANCELLED],
+        None,
+        1301,
+        JobState.CANCELLED,
+    ),
 ]
 
 
@@ -117,27 +153,27 @@ def test_state_of__not_authorised__waits_but_keeps_what_is_delivered():
     undelivered = from_events(requested())
     mine = from_events(requested(), [delivered(ME)])
 
-    assert state_of(undelivered, Timestamp(1000), OPERATOR, False) is State.WAITING
-    assert state_of(mine, Timestamp(1140), OPERATOR, False) is State.FINALIZING
+    assert state_of(undelivered, Timestamp(1000), OPERATOR, False) is JobState.WAITING
+    assert state_of(mine, Timestamp(1140), OPERATOR, False) is JobState.FINALIZING
 
 
 def test_state_of__operator_that_does_not_claim__leaves_what_others_left():
     job = from_events(requested(OTHER))
 
-    assert state_of(job, Timestamp(1100), replace(OPERATOR, claims=False), True) is State.WAITING
+    assert state_of(job, Timestamp(1100), replace(OPERATOR, claims=False), True) is JobState.WAITING
 
 
 @pytest.mark.parametrize(("failures", "permanent"), [(3, False), (0, True)])
 def test_state_of__given_up__fails(failures, permanent):
     job = replace(from_events(requested()), failures=failures, permanent=permanent)
 
-    assert state_of(job, Timestamp(1000), OPERATOR, True) is State.FAILED
+    assert state_of(job, Timestamp(1000), OPERATOR, True) is JobState.FAILED
 
 
 def test_state_of__failures_before_an_answer__do_not_spoil_it():
     job = replace(from_events(requested()), failures=3, answer=ANSWER)
 
-    assert state_of(job, Timestamp(1000), OPERATOR, True) is State.DELIVERING
+    assert state_of(job, Timestamp(1000), OPERATOR, True) is JobState.DELIVERING
 
 
 def test_learn__same_event_twice__is_as_good_as_once():
@@ -156,7 +192,7 @@ def test_advance__same_clock_twice__sends_one_message():
     job, first = tick(from_events(requested()), clock(1000))
     job, second = tick(job, clock(1001, 5001.0))
 
-    assert (first, second) == ([Step.INFER], [])
+    assert (first, second) == ([JobStep.INFER], [])
 
 
 def test_advance__message_not_taken__is_sent_again_at_once():
@@ -171,7 +207,7 @@ def test_advance__queue_lost_its_memory__sends_again_at_once():
     job, again = tick(job, clock(1001, generation="g2"))
     job, then = tick(job, clock(1001, generation="g2"))
 
-    assert (again, then, job.attempt) == ([Step.INFER], [], 2)
+    assert (again, then, job.attempt) == ([JobStep.INFER], [], 2)
 
 
 def test_advance__no_progress__repeats_after_longer_and_longer():
@@ -200,7 +236,7 @@ def test_advance__delivery_lost_in_a_short_priority_window__repeats_within_it():
     job, early = tick(job, clock(1008, 8.0))
     job, steps = tick(job, clock(1009, 9.0))
 
-    assert (early, steps) == ([], [Step.DELIVER])
+    assert (early, steps) == ([], [JobStep.DELIVER])
 
 
 def test_advance__reported_failure__repeats_soon_and_once():
@@ -219,7 +255,7 @@ def test_advance__answer_recorded_in_time__leaves_delivery_to_the_submitter():
     job, steps = tick(replace(job, answer=ANSWER), clock(1001))
     job, later = tick(job, clock(1001, 5100.0))
 
-    assert (job.state, steps, later) == (State.DELIVERING, [], [Step.DELIVER])
+    assert (job.state, steps, later) == (JobState.DELIVERING, [], [JobStep.DELIVER])
 
 
 def test_advance__claimed_with_the_answer_in_hand__delivers_without_a_second_inference():
@@ -228,7 +264,7 @@ def test_advance__claimed_with_the_answer_in_hand__delivers_without_a_second_inf
     job = learn(job, claimed(ME))
     job, steps = tick(job, clock(1031))
 
-    assert (claims, steps) == ([Step.CLAIM], [Step.DELIVER])
+    assert (claims, steps) == ([JobStep.CLAIM], [JobStep.DELIVER])
 
 
 def test_advance__whole_life_of_a_taken_over_request__sends_each_step_once():
@@ -252,8 +288,8 @@ def test_advance__whole_life_of_a_taken_over_request__sends_each_step_once():
         job, more = tick(job, clock(now))
         steps += more
 
-    assert steps == [Step.CLAIM, Step.INFER, Step.POST_OUTPUT, Step.FINALIZE]
-    assert (job.state, job.wake_at) == (State.SETTLED, NEVER)
+    assert steps == [JobStep.CLAIM, JobStep.INFER, JobStep.POST_OUTPUT, JobStep.FINALIZE]
+    assert (job.state, job.wake_at) == (JobState.SETTLED, NEVER)
 
 
 def test_advance__late_news_of_a_delivery__ends_a_job_that_failed_here():
@@ -261,7 +297,7 @@ def test_advance__late_news_of_a_delivery__ends_a_job_that_failed_here():
     job = learn(job, delivered(OTHER))
     job, steps = tick(job, clock(1041))
 
-    assert (job.state, steps) == (State.LOST, [])
+    assert (job.state, steps) == (JobState.LOST, [])
 
 
 def test_refold__delivery_removed_by_a_reorg__reopens_the_job_with_its_answer():
@@ -272,8 +308,8 @@ def test_refold__delivery_removed_by_a_reorg__reopens_the_job_with_its_answer():
     job, _ = tick(job, clock(1041))
     job, steps = tick(refold(job, requested(), []), clock(1029))
 
-    assert (job.state, job.delivery, job.claim) == (State.DELIVERING, None, NO_CLAIM)
-    assert steps == [Step.DELIVER]
+    assert (job.state, job.delivery, job.claim) == (JobState.DELIVERING, None, NO_CLAIM)
+    assert steps == [JobStep.DELIVER]
 
 
 def test_wake_at__own_priority__is_its_end():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oracle.operator.jobs import Clock, advance, from_events, learn, refold, sent, state_of
-from oracle.store.job import FINAL_STATES, NEVER, Answer, Job, State, Step
+from oracle.store.job import FINAL_STATES, NEVER, Job, JobState, JobStep, RecordedAnswer
 from oracle.types import ZERO32, ZERO_ADDRESS, Timestamp
 from tests.operator.builders import (
     ANNULLED,
@@ -38,7 +38,7 @@ events = st.one_of(
 )
 histories = st.lists(events, max_size=8)
 preferred = st.sampled_from([ME, OTHER, ZERO_ADDRESS])
-answers = st.sampled_from([None, Answer(ROOT, ZERO32)])
+answers = st.sampled_from([None, RecordedAnswer(ROOT, ZERO32)])
 clocks = st.builds(
     Clock,
     st.builds(Timestamp, times),
@@ -47,11 +47,11 @@ clocks = st.builds(
 )
 
 STEPS = {
-    State.CLAIMING: Step.CLAIM,
-    State.QUEUED: Step.INFER,
-    State.DELIVERING: Step.DELIVER,
-    State.DEMANDED: Step.POST_OUTPUT,
-    State.FINALIZING: Step.FINALIZE,
+    JobState.CLAIMING: JobStep.CLAIM,
+    JobState.QUEUED: JobStep.INFER,
+    JobState.DELIVERING: JobStep.DELIVER,
+    JobState.DEMANDED: JobStep.POST_OUTPUT,
+    JobState.FINALIZING: JobStep.FINALIZE,
 }
 
 
@@ -70,8 +70,8 @@ def test_advance__any_news_in_any_order__only_sends_the_step_of_its_state(
             job = learn(job, item)
             continue
         job, send = advance(job, item, OPERATOR, authorised)
-        assert job.step is not Step.NONE or not send
-        assert job.step is STEPS.get(job.state, Step.NONE)
+        assert job.step is not JobStep.NONE or not send
+        assert job.step is STEPS.get(job.state, JobStep.NONE)
         assert job.wake_at == NEVER if job.state in FINAL_STATES else job.wake_at > item.chain
 
 

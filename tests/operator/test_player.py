@@ -14,8 +14,8 @@ from oracle.errors import InputInvalid
 from oracle.exact.receipt import receipt
 from oracle.operator.player import Player
 from oracle.queue.dispute_messages import Move, RespondJob
-from oracle.store.job import Phase
-from oracle.store.reply import Ask
+from oracle.store.job import SlotPhase
+from oracle.store.reply import ReplyKind
 from oracle.store.store import Store
 from oracle.types import Address, Bytes32, Delivery, Timestamp
 from tests.contracts.exact import example
@@ -69,10 +69,10 @@ def signed(store):
     [
         ([], {}),
         ([demand(deadline=NOW)], {}),  # over at that second
-        ([demand(Ask.STEP)], {}),  # another demand by now
+        ([demand(ReplyKind.STEP)], {}),  # another demand by now
         ([replace(demand(), challenger=THIRD)], {}),
-        ([demand()], {"phase": Phase.FINALIZED}),
-        ([demand()], {"phase": Phase.REQUESTED, "delivery": None}),
+        ([demand()], {"phase": SlotPhase.FINALIZED}),
+        ([demand()], {"phase": SlotPhase.REQUESTED, "delivery": None}),
         ([demand()], {"delivery": Delivery(OTHER, Timestamp(50), ROOT)}),
     ],
 )
@@ -118,11 +118,11 @@ def test_play__function_or_arguments_that_do_not_fit__refused(player, store, cha
     ("made", "name", "kind"),
     [
         (demand(), "commitTrace", "trace"),
-        (demand(Ask.NODE, 0, 0, 0), "openNode", "reply:"),
-        (demand(Ask.NODE, 0, 6, 37), "revealLeaves", "reply:"),
-        (demand(Ask.NODE, 0, 40, 2**39), "openNode", "reply:"),  # there is no such node
-        (demand(Ask.STEP, 2, 4, 5), "answerStep", "reply:"),
-        (demand(Ask.STEP, 2, 2**31, 5), "answerStep", "reply:"),  # nor such an element
+        (demand(ReplyKind.NODE, 0, 0, 0), "openNode", "reply:"),
+        (demand(ReplyKind.NODE, 0, 6, 37), "revealLeaves", "reply:"),
+        (demand(ReplyKind.NODE, 0, 40, 2**39), "openNode", "reply:"),  # there is no such node
+        (demand(ReplyKind.STEP, 2, 4, 5), "answerStep", "reply:"),
+        (demand(ReplyKind.STEP, 2, 2**31, 5), "answerStep", "reply:"),  # nor such an element
     ],
 )
 def test_play__owed__sends_what_answers_it(player, store, chain, made, name, kind):
@@ -139,7 +139,7 @@ def test_play__owed__sends_what_answers_it(player, store, chain, made, name, kin
 
 
 def test_play__two_challengers__both_answers_may_be_under_way(player, store, chain):
-    first = demand(Ask.STEP, 2, 4, 5)
+    first = demand(ReplyKind.STEP, 2, 4, 5)
     second = replace(first, challenger=THIRD)
     delivered(store, owed=[first, second])
     player.play(move(first))
@@ -150,8 +150,8 @@ def test_play__two_challengers__both_answers_may_be_under_way(player, store, cha
 @pytest.mark.parametrize(
     "changes",
     [
-        {"phase": Phase.FINALIZED},
-        {"phase": Phase.REQUESTED, "delivery": None},
+        {"phase": SlotPhase.FINALIZED},
+        {"phase": SlotPhase.REQUESTED, "delivery": None},
         {"delivery": Delivery(OTHER, Timestamp(50), ROOT)},
     ],
 )

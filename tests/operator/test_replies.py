@@ -18,7 +18,7 @@ from oracle.operator.jobs import Operator, from_events
 from oracle.operator.replies import owed
 from oracle.operator.watcher import Watcher
 from oracle.queue.broker import MemoryQueue
-from oracle.store.reply import Ask, Demand
+from oracle.store.reply import GameTurn, ReplyKind
 from oracle.store.store import Store
 from oracle.types import ZERO32, Address, Bytes32, Timestamp, Wei
 from tests.operator.builders import (
@@ -54,7 +54,7 @@ def step(who=OTHER, place=(2, 4, 5), deadline=2000):
 
 
 def asked(who, ask, place=(0, 0, 0), deadline=2000):
-    return Demand(who, ask, Timestamp(deadline), *place)
+    return GameTurn(who, ask, Timestamp(deadline), *place)
 
 
 # ── What is owed ────────────────────────────────────────────────────────────────────────────────
@@ -72,14 +72,17 @@ def asked(who, ask, place=(0, 0, 0), deadline=2000):
         ([delivered(ME), step(), StepAnswered(ID, OTHER, 2, 4, 5)], []),
         ([delivered(ME), step(), FAILED], []),
         ([delivered(ME), challenged(), BondReleased(ID, OTHER, Wei(1))], []),
-        ([delivered(ME), challenged()], [asked(OTHER, Ask.TRACE)]),
-        ([delivered(ME), challenged(), TRACE, node()], [asked(OTHER, Ask.NODE, (0, 6, 37))]),
-        ([delivered(ME), challenged(), TRACE, step()], [asked(OTHER, Ask.STEP, (2, 4, 5))]),
-        ([delivered(ME), node(), node(SECOND), FAILED], [asked(SECOND, Ask.NODE, (0, 6, 37))]),
-        ([delivered(ME), node(), TRACE], [asked(OTHER, Ask.NODE, (0, 6, 37))]),
+        ([delivered(ME), challenged()], [asked(OTHER, ReplyKind.TRACE)]),
+        ([delivered(ME), challenged(), TRACE, node()], [asked(OTHER, ReplyKind.NODE, (0, 6, 37))]),
+        ([delivered(ME), challenged(), TRACE, step()], [asked(OTHER, ReplyKind.STEP, (2, 4, 5))]),
+        (
+            [delivered(ME), node(), node(SECOND), FAILED],
+            [asked(SECOND, ReplyKind.NODE, (0, 6, 37))],
+        ),
+        ([delivered(ME), node(), TRACE], [asked(OTHER, ReplyKind.NODE, (0, 6, 37))]),
         (
             [delivered(ME), challenged(), challenged(SECOND, deadline=2010)],
-            [asked(OTHER, Ask.TRACE), asked(SECOND, Ask.TRACE, deadline=2010)],
+            [asked(OTHER, ReplyKind.TRACE), asked(SECOND, ReplyKind.TRACE, deadline=2010)],
         ),
     ],
 )
@@ -138,7 +141,7 @@ def test_cycle__deadline_reached__nothing_more_is_sent(world):
     world.wall += 1000
     world.queue.lose()
     assert world.cycle() == []
-    assert world.owed() == [Ask.TRACE]  # a reorg may turn the time back
+    assert world.owed() == [ReplyKind.TRACE]  # a reorg may turn the time back
     world.chain.revert(1)
     world.chain.mine_until(1050)
     assert len(world.cycle()) == 1

@@ -27,7 +27,7 @@ from oracle.devnet import redis as redis_server
 from oracle.devnet.supervisor import Supervisor
 from oracle.ipfs.daemon import free_port
 from oracle.queue.messages import to_hex
-from oracle.store.job import Job, Phase
+from oracle.store.job import Job, SlotPhase
 from oracle.store.store import Store
 from oracle.types import (
     ZERO32,
@@ -203,7 +203,7 @@ def test_submit__answers_that_wait__share_a_transaction_and_are_settled(world):
             for event in delivered:
                 job = tx.job(event.request_id)
                 delivery = Delivery(event.operator, event.delivered_at, event.output_root)
-                tx.put_job(replace(job, phase=Phase.DELIVERED, delivery=delivery))
+                tx.put_job(replace(job, phase=SlotPhase.DELIVERED, delivery=delivery))
         world.anvil.rpc.call("evm_increaseTime", 5)
         world.anvil.rpc.call("evm_mine")
         world.send("finalize", request_ids=[to_hex(i) for i in ids])
@@ -246,7 +246,9 @@ def test_submit__claim_then_deliver__uses_the_claim(world):
         (event,) = wait_for(lambda: world.events(Claimed), process)
         with world.store.begin() as tx:
             job = tx.job(request_id)
-            tx.put_job(replace(job, phase=Phase.CLAIMED, claim=Claim(event.operator, event.until)))
+            tx.put_job(
+                replace(job, phase=SlotPhase.CLAIMED, claim=Claim(event.operator, event.until))
+            )
         world.deliver(request_id)
         wait_for(lambda: len(world.events(Delivered)) == already + 1, process)
 

@@ -12,7 +12,7 @@ from oracle.errors import Unavailable
 from oracle.ipfs.memory import MemoryIpfs
 from oracle.operator.submitter import MAX_DELIVERIES, Submitter
 from oracle.queue.messages import Answered
-from oracle.store.job import Answer, Job, Phase
+from oracle.store.job import Job, RecordedAnswer, SlotPhase
 from oracle.store.store import Store
 from oracle.types import NO_CLAIM, ZERO32, Bytes32, Claim, Delivery, RequestId, Timestamp
 from tests.operator.builders import ME, OTHER, request
@@ -111,7 +111,7 @@ def test_deliver__second_answer_for_a_request__first_one_is_sent(submitter, stor
     submitter.deliver([answered(1, other=7)])
     assert [arguments[2] for _, arguments in market.asked] == [root(1), root(1)]
     with store.read() as tx:
-        assert tx.answer(rid(1)) == Answer(root(1), ZERO32)
+        assert tx.answer(rid(1)) == RecordedAnswer(root(1), ZERO32)
 
 
 def test_deliver__twice_while_under_way__one_transaction(submitter, store, chain):
@@ -132,8 +132,8 @@ def test_deliver__unknown_request__answer_is_kept_and_nothing_sent(submitter, st
 @pytest.mark.parametrize(
     "changes",
     [
-        {"phase": Phase.DELIVERED, "delivery": Delivery(OTHER, Timestamp(1), root(1))},
-        {"phase": Phase.CANCELLED},
+        {"phase": SlotPhase.DELIVERED, "delivery": Delivery(OTHER, Timestamp(1), root(1))},
+        {"phase": SlotPhase.CANCELLED},
     ],
 )
 def test_deliver__request_that_is_over__nothing_sent(submitter, store, chain, changes):
@@ -166,7 +166,7 @@ def test_deliver__more_than_a_batch__several_transactions(submitter, store, chai
 
 def test_deliver__claimed_request__passes_the_claim(submitter, store, market):
     claim = Claim(ME, Timestamp(1060))
-    put(store, 1, phase=Phase.CLAIMED, claim=claim)
+    put(store, 1, phase=SlotPhase.CLAIMED, claim=claim)
     put(store, 2)
     submitter.deliver([answered(1), answered(2)])
     assert market.asked[0][1][1] == [claim, NO_CLAIM]
@@ -185,7 +185,7 @@ def test_deliver__node_is_down__answer_and_intent_are_kept(submitter, store, cha
 
 def test_claim__after_a_lapsed_claim__passes_it(submitter, store, market):
     lapsed = Claim(OTHER, Timestamp(5))
-    put(store, 1, phase=Phase.CLAIMED, claim=lapsed)
+    put(store, 1, phase=SlotPhase.CLAIMED, claim=lapsed)
     put(store, 2)
     submitter.claim(rid(1))
     submitter.claim(rid(2))
@@ -204,8 +204,8 @@ def test_claim__refused__is_not_a_failure_of_the_request(submitter, store, chain
 def test_finalize__one_with_a_dispute__others_are_settled(submitter, store, chain, market):
     delivery = Delivery(ME, Timestamp(1), root(1))
     for number in range(4):
-        put(store, number, phase=Phase.DELIVERED, delivery=delivery)
-    put(store, 4, phase=Phase.FINALIZED, delivery=delivery)
+        put(store, number, phase=SlotPhase.DELIVERED, delivery=delivery)
+    put(store, 4, phase=SlotPhase.FINALIZED, delivery=delivery)
     chain.refused = {rid(2)}
     submitter.finalize([rid(number) for number in range(5)])
     drive(submitter)
@@ -217,7 +217,7 @@ def test_finalize__one_with_a_dispute__others_are_settled(submitter, store, chai
 def test_post_output__demanded__sends_the_bytes(submitter, store, market, ipfs):
     published = ipfs.publish_bytes(b"the answer")
     delivery = Delivery(ME, Timestamp(1), published.sha256)
-    put(store, 1, phase=Phase.DELIVERED, delivery=delivery)
+    put(store, 1, phase=SlotPhase.DELIVERED, delivery=delivery)
     submitter.post_output(rid(1))
     assert market.asked == [("postOutput", (request(), delivery, b"the answer"))]
 

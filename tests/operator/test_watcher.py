@@ -12,7 +12,7 @@ from oracle.metrics import WatcherMetrics
 from oracle.operator.jobs import Operator
 from oracle.operator.watcher import Watcher, address_of, main
 from oracle.queue.broker import FINALIZE_BATCH, MemoryQueue
-from oracle.store.job import State
+from oracle.store.job import JobState
 from oracle.store.store import Store
 from oracle.types import ZERO32, RequestId
 from tests.operator.builders import (
@@ -182,7 +182,7 @@ def test_cycle__killed_at_any_step__ends_as_if_nothing_had_happened(world, at):
     tasks = [message.task_id for message in world.queue.take()]
     assert {task.rsplit(":", 1)[0] for task in tasks} == {f"infer:{HEX}"}
     assert len(tasks) in (1, 2)
-    assert world.state() is State.QUEUED
+    assert world.state() is JobState.QUEUED
 
 
 def test_cycle__killed_after_sending_before_noting__sends_once_more(world):
@@ -212,7 +212,7 @@ def test_cycle__catching_up_with_history__sends_nothing_for_what_is_over(world):
     world.chain.mine(finalized(ME))
 
     assert world.cycle() == []
-    assert world.state() is State.SETTLED
+    assert world.state() is JobState.SETTLED
 
 
 def test_cycle__my_request__reaches_the_infer_queue_with_all_that_a_worker_needs(world):
@@ -252,7 +252,7 @@ def test_cycle__taken_over_request__is_claimed_answered_delivered_and_settled(wo
     steps += world.cycle()
 
     assert steps == [f"claim:{HEX}:1", f"infer:{HEX}:1", f"finalize:{HEX}:1"]
-    assert world.state() is State.SETTLED
+    assert world.state() is JobState.SETTLED
 
 
 def test_cycle__answer_too_late_then_claimed__delivers_the_recorded_answer(world):
@@ -311,7 +311,7 @@ def test_cycle__failure_reported__tries_again_soon_then_gives_up(world):
         tasks += world.cycle()
 
     assert tasks == [f"infer:{HEX}:{n}" for n in (1, 2, 3)]
-    assert world.state() is State.FAILED
+    assert world.state() is JobState.FAILED
 
 
 def test_cycle__authorisation_withdrawn__stops_the_work(world):
@@ -321,7 +321,7 @@ def test_cycle__authorisation_withdrawn__stops_the_work(world):
     world.cycle()
     world.queue.lose()
 
-    assert (world.cycle(), world.state()) == ([], State.WAITING)
+    assert (world.cycle(), world.state()) == ([], JobState.WAITING)
 
 
 def test_cycle__reorg_removes_the_request__sends_nothing_more(world):

@@ -18,7 +18,7 @@ from oracle.protocol.manifest import (
     Image,
     Manifest,
     ParameterSpec,
-    Runtime,
+    RuntimeSpec,
     TensorSpec,
     Tokenizer,
     TrainingData,
@@ -28,7 +28,7 @@ from oracle.types import ZERO32, Bytes32
 A, B = Bytes32(b"a" * 32), Bytes32(b"b" * 32)
 GOOD = Manifest(
     name="m",
-    runtime=Runtime("safetensors", "weights/m.safetensors", architecture="mlp"),
+    runtime=RuntimeSpec("safetensors", "weights/m.safetensors", architecture="mlp"),
     files=(
         FileEntry("weights/m.safetensors", make(Codec.DAG_PB, A), B, 2**40),
         FileEntry("tokenizer.json", raw_cid(A), A, 0),
@@ -99,12 +99,12 @@ RULE_FAULTS: dict[str, Manifest] = {
     "no files": replace(GOOD, files=()),
     "65 files": replace(GOOD, files=GOOD.files + tuple(file(f"{i}.txt") for i in range(63))),
     "entry not listed": replace(GOOD, runtime=replace(GOOD.runtime, entry="x.safetensors")),
-    "entry of another format": replace(GOOD, runtime=Runtime("onnx", "weights/m.safetensors")),
+    "entry of another format": replace(GOOD, runtime=RuntimeSpec("onnx", "weights/m.safetensors")),
     "architecture missing": replace(GOOD, runtime=replace(GOOD.runtime, architecture=None)),
     "architecture not wanted": replace(
         GOOD,
         files=(*GOOD.files, file("m.onnx")),
-        runtime=Runtime("onnx", "m.onnx", architecture="mlp"),
+        runtime=RuntimeSpec("onnx", "m.onnx", architecture="mlp"),
     ),
     "tokenizer not listed": replace(GOOD, preprocess=Tokenizer(file="t.json", max_length=1)),
     "max_length zero": replace(GOOD, preprocess=Tokenizer(file="tokenizer.json", max_length=0)),
@@ -263,7 +263,7 @@ def test_parse__what_to_bytes_gave__the_same_manifest() -> None:
 def test_parse__only_what_must_be_said__the_rest_is_default() -> None:
     small = Manifest(
         name="m",
-        runtime=Runtime("onnx", "m.onnx"),
+        runtime=RuntimeSpec("onnx", "m.onnx"),
         files=tuple(file(name) for name in ["m.onnx", *(f"{i}.txt" for i in range(63))]),
         inputs=GOOD.inputs,
         outputs=GOOD.outputs,

@@ -13,7 +13,7 @@ from oracle.devnet import redis as redis_server
 from oracle.devnet.supervisor import Supervisor
 from oracle.errors import Unavailable
 from oracle.queue.broker import CeleryQueue, Message
-from oracle.store.job import State, Step
+from oracle.store.job import JobState, JobStep
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
 MESSAGE = Message("op.infer", "tallystick.infer", "infer:0x01:1", {"request_id": "0x01"})
@@ -69,5 +69,5 @@ def test_generation__messages_forgotten__is_another_word(url):
 def test_docs__every_state_and_message__is_described():
     text = DOCS.read_text()
 
-    assert [state for state in State if f"`{state}`" not in text] == []
-    assert [step for step in Step if step and f"`{step}`" not in text] == []
+    assert [state for state in JobState if f"`{state}`" not in text] == []
+    assert [step for step in JobStep if step and f"`{step}`" not in text] == []

@@ -14,8 +14,8 @@ from oracle.chain.wallet import Wallet
 from oracle.config import Settings
 from oracle.ipfs.memory import MemoryIpfs
 from oracle.protocol import tensor
-from oracle.services import operators, publishing, wallets
-from oracle.services.network import Context
+from oracle.services import balances, operators, publishing
+from oracle.services.network import Network
 from oracle.services.publishing import Offer, PublishedVersion
 from oracle.services.request_timeline import RequestInfo
 from oracle.types import NO_CLAIM, ZERO32, Amount, Contracts
@@ -38,7 +38,7 @@ DESCRIPTION = {
 class World:
     """A deployment with people on it; `folder` holds a model ready to publish."""
 
-    context: Context
+    context: Network
     ipfs: MemoryIpfs
     owner: Wallet
     operator: Wallet
@@ -52,14 +52,14 @@ class World:
 
     def serve(self, model_id: int, stake: int = 100) -> None:
         """Make the operator authoritative, with stake behind it."""
-        wallets.fund(self.context, self.operator.address, Amount(stake * DOLLAR))
+        balances.fund(self.context, self.operator.address, Amount(stake * DOLLAR))
         operators.register(self.context, self.operator, "")
         operators.stake(self.context, self.operator, Amount(stake * DOLLAR))
         operators.authorize(self.context, self.owner, model_id, self.operator.address)
 
     def prepay(self, amount: int) -> None:
-        wallets.fund(self.context, self.requester.address, Amount(amount))
-        wallets.deposit(self.context, self.requester, Amount(amount))
+        balances.fund(self.context, self.requester.address, Amount(amount))
+        balances.deposit(self.context, self.requester, Amount(amount))
 
     def deliver(self, info: RequestInfo, logits: list[float]) -> bytes:
         """Answer as the operator's worker and submitter would."""
@@ -93,7 +93,7 @@ def world(anvil: Anvil, contracts: Contracts, tmp_path: Path) -> Iterator[World]
     folder.mkdir()
     (folder / "model.json").write_text(json.dumps(DESCRIPTION))
     (folder / "model.onnx").write_bytes(b"weights of the first version")
-    context = Context.over(settings, anvil.rpc, ipfs)
+    context = Network.over(settings, anvil.rpc, ipfs)
     people = (Wallet(anvil.rpc, dev_account(i)) for i in range(4))
     yield World(context, ipfs, *people, folder)
     anvil.rpc.call("evm_revert", snapshot)

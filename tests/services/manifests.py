@@ -9,7 +9,7 @@ from oracle.protocol.manifest import (
     Image,
     Manifest,
     ParameterSpec,
-    Runtime,
+    RuntimeSpec,
     TensorSpec,
     Tokenizer,
 )
@@ -22,7 +22,7 @@ def entry(path: str, data: bytes) -> FileEntry:
 
 DIGITS = Manifest(
     name="digits",
-    runtime=Runtime("onnx", "model.onnx"),
+    runtime=RuntimeSpec("onnx", "model.onnx"),
     files=(entry("model.onnx", b"weights"),),
     inputs=(TensorSpec("image", "F32", (None, 1, 2, 2)),),
     outputs=(TensorSpec("logits", "F32", (None, 3)),),

@@ -12,7 +12,7 @@ from oracle.chain.revert import ContractError
 from oracle.chain.wallet import Wallet
 from oracle.errors import ConfigInvalid, PermanentError, Unavailable
 from oracle.protocol.canonical import keccak
-from oracle.services import committee, inference, quoting, requests, wallets
+from oracle.services import balances, committee, inference, quoting, requests
 from oracle.services.models import Selected
 from oracle.services.quoting import Ask
 from oracle.types import Activation, Amount, Bytes32, Finding
@@ -53,7 +53,7 @@ def delivered(world):
     """An answer of a float model, with three members who were there before."""
     for number in (4, 5, 6):
         wallet = Wallet(world.context.rpc, dev_account(number))
-        wallets.fund(world.context, wallet.address, Amount(100 * DOLLAR))
+        balances.fund(world.context, wallet.address, Amount(100 * DOLLAR))
         committee.enlist(world.context, wallet, Amount(30 * DOLLAR))
     world.pass_time(10)
     model_id = world.publish(challenge_window=600).model_id
@@ -258,7 +258,7 @@ def test_voter__cannot_compute__is_silent_and_reported_by_the_others(
 ):
     stubs[0].away = True
     wallet = Wallet(world.context.rpc, dev_account(7))
-    wallets.fund(world.context, wallet.address, Amount(100 * DOLLAR))
+    balances.fund(world.context, wallet.address, Amount(100 * DOLLAR))
     to_voting(world, voters, delivered)
     for _ in range(2):  # two votes are no quorum: a second round, and a third
         play(voters[1:], committed(world, delivered, 2))

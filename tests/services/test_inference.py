@@ -9,11 +9,11 @@ from oracle.chain.revert import ContractError
 from oracle.errors import DigestMismatch, InputInvalid, NotFound, PermanentError
 from oracle.ipfs.port import CidUnresolved
 from oracle.protocol import tensor
-from oracle.services import inference, models, operators, quoting, requests, wallets
+from oracle.services import balances, inference, models, operators, quoting, requests
 from oracle.services.inference import Unanswered
 from oracle.services.models import Selected
 from oracle.services.quoting import Ask
-from oracle.services.request_timeline import State
+from oracle.services.request_timeline import RequestState
 from oracle.types import NO_CLAIM, ZERO32, RequestId
 from tests.services.conftest import DOLLAR
 
@@ -151,19 +151,19 @@ def test_answer__outputs_are_not_the_manifests__refuses(market):
 def test_life__answered_and_settled__pays_everybody(market):
     prepayment, asked = ask(market)
     before = requests.show(market.context, asked.request_id)
-    assert before.state is State.REQUESTED
+    assert before.state is RequestState.REQUESTED
     assert before.operator == market.operator.address
     market.deliver(before, [0.0, 3.0, 2.0])
     said = []
     info = inference.wait(market.context, asked.request_id, say=said.append)
-    assert info.state is State.DELIVERED
+    assert info.state is RequestState.DELIVERED
     assert said[0].startswith("delivered by")
     found, data = inference.answer(market.context, info, prepayment.manifest)
     assert found.outputs[0].rows[0].top[0].label == "one"
     assert tensor.digest(data) == found.output_root
     market.pass_time(61)
     requests.finalize(market.context, market.stranger, [asked.request_id])
-    after = inference.wait(market.context, asked.request_id, until=State.SETTLED)
+    after = inference.wait(market.context, asked.request_id, until=RequestState.SETTLED)
     assert [m.event for m in after.timeline] == ["Requested", "Delivered", "Finalized"]
     paid = operators.status(market.context, market.operator.address)
     assert paid.earned == paid.prepaid == 700_000
@@ -209,7 +209,7 @@ def test_list_requests__filters__by_model_wallet_and_state(market):
     market.deliver(requests.show(market.context, first.request_id), [0.0, 1.0, 2.0])
     every = requests.list_requests(market.context, model_id=1)
     assert [r.request_id for r in every] == [first.request_id, second.request_id]
-    delivered = requests.list_requests(market.context, state=State.DELIVERED)
+    delivered = requests.list_requests(market.context, state=RequestState.DELIVERED)
     assert [r.request_id for r in delivered] == [first.request_id]
     stranger = market.stranger.address
     assert requests.list_requests(market.context, requester=stranger) == ()
@@ -246,6 +246,6 @@ def test_candidates__request_expired__is_held_against_the_preferred(market):
 
 
 def test_withdraw__everything__empties_the_balance(market):
-    wallets.withdraw(market.context, market.requester, None, market.stranger.address)
-    assert wallets.balances(market.context, market.requester.address).prepaid == 0
-    assert wallets.balances(market.context, market.stranger.address).tokens == 5 * DOLLAR
+    balances.withdraw(market.context, market.requester, None, market.stranger.address)
+    assert balances.balances(market.context, market.requester.address).prepaid == 0
+    assert balances.balances(market.context, market.stranger.address).tokens == 5 * DOLLAR

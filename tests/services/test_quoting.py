@@ -10,10 +10,10 @@ from oracle.chain.revert import ContractError
 from oracle.chain.rpc import WrongChain
 from oracle.errors import InputInvalid, NotFound, Refused
 from oracle.ipfs.port import CidUnresolved
-from oracle.services import access, inference, models, operators, quoting, wallets
+from oracle.services import access, balances, inference, models, operators, quoting
 from oracle.services.amounts import Rate
 from oracle.services.models import Selected
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.quoting import Ask
 from oracle.types import ZERO_ADDRESS, Assurance, Policy
 from tests.services.conftest import DOLLAR
@@ -106,7 +106,7 @@ def test_quote__fee_above_max__names_both(market):
 
 
 def test_quote__balance_too_low__says_how_much_is_missing(market):
-    wallets.withdraw(market.context, market.requester, 4_500_000, None)
+    balances.withdraw(market.context, market.requester, 4_500_000, None)
     with pytest.raises(Refused, match=r"balance is \$0\.50, the fee \$1\.00") as caught:
         quote(market)
     assert "wallet deposit 0.50" in caught.value.hint
@@ -219,12 +219,12 @@ def test_quote__all_fits__says_price_and_assurance_and_spends_nothing(market):
 def test_open__node_of_another_chain__refuses(world):
     contracts = replace(world.context.contracts, chain_id=1)
     with pytest.raises(WrongChain, match="serves chain 31337, the contracts are on chain 1"):
-        Context.open(replace(world.context.settings, contracts=contracts))
+        Network.open(replace(world.context.settings, contracts=contracts))
 
 
 def test_open__chain_started_anew__says_so(world):
     gone = "0x00000000000000000000000000000000000000AA"
     contracts = replace(world.context.contracts, inference_market=gone)
     with pytest.raises(Exception, match="there is no InferenceMarket") as caught:
-        Context.open(replace(world.context.settings, contracts=contracts))
+        Network.open(replace(world.context.settings, contracts=contracts))
     assert "deploy again" in caught.value.hint

@@ -14,7 +14,7 @@ from oracle.chain.events import (
     Requested,
 )
 from oracle.protocol.cid import raw_cid
-from oracle.services.request_timeline import State, detail, fold
+from oracle.services.request_timeline import RequestState, detail, fold
 from oracle.types import (
     ZERO32,
     ZERO_ADDRESS,
@@ -42,19 +42,24 @@ DELIVERED = Delivered(ID, OP, ROOT, ZERO32, 140)
 @pytest.mark.parametrize(
     ("events", "state"),
     [
-        ([ASKED], State.REQUESTED),
-        ([ASKED, Claimed(ID, OP, 150)], State.CLAIMED),
-        ([ASKED, Claimed(ID, OP, 150), DELIVERED], State.DELIVERED),
-        ([ASKED, DELIVERED, Finalized(ID, OP, 1, 2, 3, 4)], State.SETTLED),
-        ([ASKED, Cancelled(ID, ALICE, 50_000)], State.CANCELLED),
-        ([ASKED, DELIVERED, Convicted(ID, OP, Verdict.WITHHELD, 1, 2, 3, 4)], State.CONVICTED),
-        ([ASKED, DELIVERED, Annulled(ID, OP, 50_000)], State.ANNULLED),
+        ([ASKED], RequestState.REQUESTED),
+        ([ASKED, Claimed(ID, OP, 150)], RequestState.CLAIMED),
+        ([ASKED, Claimed(ID, OP, 150), DELIVERED], RequestState.DELIVERED),
+        ([ASKED, DELIVERED, Finalized(ID, OP, 1, 2, 3, 4)], RequestState.SETTLED),
+        ([ASKED, Cancelled(ID, ALICE, 50_000)], RequestState.CANCELLED),
+        (
+            [ASKED, DELIVERED, Convicted(ID, OP, Verdict.WITHHELD, 1, 2, 3, 4)],
+            RequestState.CONVICTED,
+        ),
+        ([ASKED, DELIVERED, Annulled(ID, OP, 50_000)], RequestState.ANNULLED),
     ],
 )
 def test_fold__events__end_in_a_state(events, state):
     info = fold(events, now=100)
     assert info.state is state
-    assert info.open == (state in (State.REQUESTED, State.CLAIMED, State.DELIVERED))
+    assert info.open == (
+        state in (RequestState.REQUESTED, RequestState.CLAIMED, RequestState.DELIVERED)
+    )
     assert all(isinstance(detail(event), str) for event in events)
 
 

@@ -7,7 +7,7 @@ from oracle.chain.revert import ContractError
 from oracle.config import Settings
 from oracle.devnet import operator_processes
 from oracle.errors import ConfigInvalid, InputInvalid, NotFound
-from oracle.services import operators, wallets
+from oracle.services import balances, operators, wallets
 from oracle.types import Amount
 from tests.services.conftest import DOLLAR
 
@@ -126,9 +126,9 @@ def test_processes__endpoint__says_where_the_responder_listens(
 # ── Money ───────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.real
 def test_deposit__more_than_in_hand__refuses(world):
-    wallets.fund(world.context, world.requester.address, Amount(DOLLAR))
+    balances.fund(world.context, world.requester.address, Amount(DOLLAR))
     with pytest.raises(ContractError) as caught:
-        wallets.deposit(world.context, world.requester, Amount(2 * DOLLAR))
+        balances.deposit(world.context, world.requester, Amount(2 * DOLLAR))
     assert caught.value.name == "ERC20InsufficientBalance"
 
 
@@ -136,22 +136,22 @@ def test_deposit__more_than_in_hand__refuses(world):
 def test_withdraw__more_than_prepaid__refuses(world):
     world.prepay(DOLLAR)
     with pytest.raises(ContractError) as caught:
-        wallets.withdraw(world.context, world.requester, Amount(2 * DOLLAR), None)
+        balances.withdraw(world.context, world.requester, Amount(2 * DOLLAR), None)
     assert caught.value.name == "BalanceInsufficient"
 
 
 @pytest.mark.real
 def test_fund__new_account__gets_dollars_and_gas(world):
     account = keystore.create(world.folder / "new.json", lambda: "secret", **FAST)
-    found = wallets.fund(world.context, account, Amount(3 * DOLLAR))
+    found = balances.fund(world.context, account, Amount(3 * DOLLAR))
     assert (found.tokens, found.prepaid) == (3 * DOLLAR, 0)
-    assert found.ether == wallets.FUND_WEI
+    assert found.ether == balances.FUND_WEI
 
 
 @pytest.mark.real
 def test_fund__more_than_one_call_of_the_faucet__calls_again(world):
     amount = Amount(world.context.token.faucet_max() + 5)
-    assert wallets.fund(world.context, world.stranger.address, amount).tokens == amount
+    assert balances.fund(world.context, world.stranger.address, amount).tokens == amount
 
 
 @pytest.mark.real

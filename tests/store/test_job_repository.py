@@ -6,20 +6,20 @@ import pytest
 from sqlalchemy import event
 
 from oracle.store import Store
-from oracle.store.job import NEVER, Answer, Job, Phase, State, Step
+from oracle.store.job import NEVER, Job, JobState, JobStep, RecordedAnswer, SlotPhase
 from oracle.types import Claim, Delivery, Timestamp
 from tests.store.samples import ALICE, BOB, job, request, request_id, word
 
 FULL = job(
     "r",
-    phase=Phase.DELIVERED,
+    phase=SlotPhase.DELIVERED,
     claim=Claim(BOB, Timestamp(2**40 - 1)),
     delivery=Delivery(ALICE, Timestamp(150), word("root")),
     output_cid=word("cid"),
     disputes=2,
     demand_until=Timestamp(2**40 - 1),
-    state=State.DEMANDED,
-    step=Step.POST_OUTPUT,
+    state=JobState.DEMANDED,
+    step=JobStep.POST_OUTPUT,
     attempt=3,
     failures_seen=1,
     retry_at=1234.5678,
@@ -64,13 +64,13 @@ def test_put_job__again_in_one_transaction__the_last_is_read(store: Store) -> No
 
 def test_put_job__with_answer_and_failures_of_its_own__those_recorded_stay(store: Store) -> None:
     with store.begin() as tx:
-        tx.record_answer(request_id("r"), Answer(word("root"), word("cid")))
+        tx.record_answer(request_id("r"), RecordedAnswer(word("root"), word("cid")))
         tx.record_failure(request_id("r"), "Unavailable", "m", permanent=False)
         tx.put_job(job("r", answer=None, failures=9, permanent=True))
         found = tx.job(request_id("r"))
 
     assert found is not None
-    assert found.answer == Answer(word("root"), word("cid"))
+    assert found.answer == RecordedAnswer(word("root"), word("cid"))
     assert (found.failures, found.permanent) == (1, False)
 
 
@@ -86,11 +86,11 @@ def test_delete_job__answer_and_failures__stay(store: Store) -> None:
     name = request_id("r")
     with store.begin() as tx:
         tx.put_job(job("r"))
-        tx.record_answer(name, Answer(word("root"), word("cid")))
+        tx.record_answer(name, RecordedAnswer(word("root"), word("cid")))
         tx.record_failure(name, "InputInvalid", "m", permanent=True)
         tx.delete_job(name)
         assert tx.job(name) is None
-        assert tx.answer(name) == Answer(word("root"), word("cid"))
+        assert tx.answer(name) == RecordedAnswer(word("root"), word("cid"))
         tx.put_job(job("r"))
         found = tx.job(name)
         assert found is not None
@@ -102,7 +102,7 @@ def test_record_answer__second_one__the_first_stands(store: Store) -> None:
     first = store.record_answer(request_id("r"), word("root"), word("cid"))
     second = store.record_answer(request_id("r"), word("other"), word("other"))
 
-    assert first == second == Answer(word("root"), word("cid"))
+    assert first == second == RecordedAnswer(word("root"), word("cid"))
 
 
 def test_record_answer__again__does_not_wake_the_job(store: Store) -> None:
@@ -134,7 +134,7 @@ def test_news__about_a_sleeping_job__makes_it_due(store: Store, news: str) -> No
         tx.put_job(job("other", wake_at=NEVER))
         assert tx.due(Timestamp(10**9), 0.0, "") == []
         if news == "answer":
-            tx.record_answer(request_id("r"), Answer(word("root"), word("cid")))
+            tx.record_answer(request_id("r"), RecordedAnswer(word("root"), word("cid")))
         elif news == "failure":
             tx.record_failure(request_id("r"), "E", "m", permanent=False)
         else:
@@ -147,13 +147,13 @@ def test_news__about_a_sleeping_job__makes_it_due(store: Store, news: str) -> No
     [
         (job("r", wake_at=100), True),
         (job("r", wake_at=101), False),
-        (job("r", wake_at=100, state=State.SETTLED), False),
-        (job("r", wake_at=NEVER, step=Step.INFER, retry_at=50.0, generation="g"), True),
-        (job("r", wake_at=NEVER, step=Step.INFER, retry_at=50.1, generation="g"), False),
-        (job("r", wake_at=NEVER, step=Step.INFER, retry_at=50.1, generation="lost"), True),
-        (job("r", wake_at=NEVER, step=Step.NONE, retry_at=0.0, generation="lost"), False),
+        (job("r", wake_at=100, state=JobState.SETTLED), False),
+        (job("r", wake_at=NEVER, step=JobStep.INFER, retry_at=50.0, generation="g"), True),
+        (job("r", wake_at=NEVER, step=JobStep.INFER, retry_at=50.1, generation="g"), False),
+        (job("r", wake_at=NEVER, step=JobStep.INFER, retry_at=50.1, generation="lost"), True),
+        (job("r", wake_at=NEVER, step=JobStep.NONE, retry_at=0.0, generation="lost"), False),
         (
-            job("r", wake_at=NEVER, step=Step.INFER, retry_at=0.0, state=State.FAILED),
+            job("r", wake_at=NEVER, step=JobStep.INFER, retry_at=0.0, state=JobState.FAILED),
             False,
         ),
     ],
@@ -175,31 +175,31 @@ def test_due__more_than_the_limit__those_that_woke_first(store: Store) -> None:
 def test_open_jobs__by_model__final_ones_are_left_out(store: Store) -> None:
     other = replace(job("other"), request=request(model_id=8))
     with store.begin() as tx:
-        tx.put_jobs([job("a"), job("b", state=State.LOST), other])
+        tx.put_jobs([job("a"), job("b", state=JobState.LOST), other])
 
         assert {one.request_id for one in tx.open_jobs()} == {request_id("a"), request_id("other")}
         assert tx.open_jobs(8) == [other]
 
 
 def test_jobs__for_a_person__latest_first_and_counted(store: Store) -> None:
-    early = replace(job("a", state=State.LOST), request=request(expires_at=1))
+    early = replace(job("a", state=JobState.LOST), request=request(expires_at=1))
     late = replace(job("b"), request=request(expires_at=2))
     with store.begin() as tx:
         tx.put_jobs([early, late])
 
         assert tx.jobs() == [late, early]
-        assert tx.jobs(State.LOST) == [early]
+        assert tx.jobs(JobState.LOST) == [early]
         assert tx.jobs(limit=1) == [late]
-        assert tx.job_counts() == {State.LOST: 1, State.WAITING: 1}
+        assert tx.job_counts() == {JobState.LOST: 1, JobState.WAITING: 1}
 
 
 def test_under_way__some_sent_some_not__counts_what_was_sent(store: Store) -> None:
     with store.begin() as tx:
-        tx.put_job(job("a", step=Step.CLAIM, attempt=2))
-        tx.put_job(job("b", step=Step.CLAIM, attempt=0))
-        tx.put_job(job("c", step=Step.INFER, attempt=1))
-        assert (tx.under_way(Step.CLAIM), tx.under_way(Step.INFER)) == (1, 1)
-        assert tx.under_way(Step.DELIVER) == 0
+        tx.put_job(job("a", step=JobStep.CLAIM, attempt=2))
+        tx.put_job(job("b", step=JobStep.CLAIM, attempt=0))
+        tx.put_job(job("c", step=JobStep.INFER, attempt=1))
+        assert (tx.under_way(JobStep.CLAIM), tx.under_way(JobStep.INFER)) == (1, 1)
+        assert tx.under_way(JobStep.DELIVER) == 0
 
 
 def test_due__sqlite__reads_the_index_of_open_jobs_and_no_settled_row() -> None:

@@ -13,14 +13,18 @@ from hypothesis import strategies as st
 
 from oracle.store import Store, StoredLog, Transaction
 from oracle.store.engine import connect
-from oracle.store.job import Answer, Job, Phase
+from oracle.store.job import Job, RecordedAnswer, SlotPhase
 from oracle.store.tables import Base
 from oracle.types import BlockRef, Bytes32, Log, RequestId, Timestamp
 from tests.store.samples import ALICE, BOB, TERMS, job, request, request_id, word
 
 NAMES = ("a", "b", "c")
 REQUESTED, CLAIMED, CANCELLED, AUTHORIZED = (word(f"topic{number}") for number in range(4))
-PHASES = {REQUESTED: Phase.REQUESTED, CLAIMED: Phase.CLAIMED, CANCELLED: Phase.CANCELLED}
+PHASES = {
+    REQUESTED: SlotPhase.REQUESTED,
+    CLAIMED: SlotPhase.CLAIMED,
+    CANCELLED: SlotPhase.CANCELLED,
+}
 ALL_PARTS = ("meta", "blocks", "logs", "authorizations", "jobs")
 
 
@@ -128,7 +132,7 @@ def test_follow__reorgs_on_the_way__equals_a_store_built_from_the_last_chain(
     chains: list[list[Block]], step: int, twice: bool
 ) -> None:
     lived, fresh = empty_store(), empty_store()
-    answer = Answer(word("root"), word("cid"))
+    answer = RecordedAnswer(word("root"), word("cid"))
     for name in NAMES:
         lived.record_answer(request_id(name), answer.output_root, answer.output_cid)
         lived.record_failure(request_id(name), "Unavailable", "m", permanent=False)
@@ -162,7 +166,7 @@ def test_rewind__request_moved_to_another_block__one_job_with_the_new_place() ->
         jobs = {found.request_id: found for found in tx.open_jobs()}
     assert jobs.keys() == {request_id("a"), request_id("b")}
     moved = jobs[request_id("a")]
-    assert (moved.phase, moved.request.nonce) == (Phase.REQUESTED, 201)
+    assert (moved.phase, moved.request.nonce) == (SlotPhase.REQUESTED, 201)
     assert moved.request.terms == TERMS
     store.close()
 

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 from oracle.store import Store
-from oracle.store.reply import Ask, Demand, Statement
+from oracle.store.reply import GameTurn, ReplyKind, Statement
 from oracle.types import Timestamp
 from tests.store.samples import ALICE, BOB, request_id, word
 
 ID = request_id("r")
-TO_ALICE = Demand(ALICE, Ask.NODE, Timestamp(100), 3, 6, 2**60)
-TO_BOB = Demand(BOB, Ask.TRACE, Timestamp(90))
+TO_ALICE = GameTurn(ALICE, ReplyKind.NODE, Timestamp(100), 3, 6, 2**60)
+TO_BOB = GameTurn(BOB, ReplyKind.TRACE, Timestamp(90))
 
 
 def demands(tx, about=ID):

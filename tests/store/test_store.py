@@ -12,7 +12,7 @@ import pytest
 
 from oracle.errors import Unavailable
 from oracle.store import Store
-from oracle.store.job import State
+from oracle.store.job import JobState
 from tests.store.samples import block, job, log, request_id, word
 
 
@@ -128,13 +128,13 @@ def test_record_answer__while_the_watcher_decides__wakes_the_job_after_it(shared
             seen = tx.job(name)
             assert seen is not None
             assert seen.answer is None
-            tx.put_job(job("r", state=State.QUEUED, wake_at=500))
+            tx.put_job(job("r", state=JobState.QUEUED, wake_at=500))
         future.result(timeout=10)
 
     with opened.read() as tx:
         found = tx.job(name)
     assert found is not None
-    assert (found.wake_at, found.state) == (0, State.QUEUED)
+    assert (found.wake_at, found.state) == (0, JobState.QUEUED)
     assert found.answer is not None
     opened.close()
 

@@ -25,7 +25,7 @@ from oracle.protocol.canonical import dumps, sha256
 from oracle.protocol.manifest import Manifest
 from oracle.queue.messages import DELIVER, to_hex
 from oracle.services.traces import TraceClient
-from oracle.store.job import State
+from oracle.store.job import JobState
 from oracle.types import ZERO32, Assurance, Bytes32, Order, RequestId, VersionRecord
 from tests.contracts.exact import example
 from tests.system.world import DOLLAR, FEE, LIFETIME, World, wait_until
@@ -122,7 +122,7 @@ class DisputeWorld(World):
             output_cid=to_hex(sha256(record)),
         )  # fmt: skip
         wait_until(
-            lambda: (job := self.job(request_id)) is not None and job.state is State.DELIVERED,
+            lambda: (job := self.job(request_id)) is not None and job.state is JobState.DELIVERED,
             60,
             lambda: f"a delivery, the job is {self.job(request_id)}",
         )

@@ -24,19 +24,19 @@ from oracle.config import Settings, save_network
 from oracle.ipfs import daemon
 from oracle.protocol import tensor
 from oracle.services import (
+    balances,
     committee,
     inference,
     operators,
     publishing,
     quoting,
     requests,
-    wallets,
 )
 from oracle.services.models import Selected
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.publishing import Offer
 from oracle.services.quoting import Ask
-from oracle.services.request_timeline import State
+from oracle.services.request_timeline import RequestState
 from oracle.types import NO_CLAIM, ZERO32, Amount, Finding
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
@@ -66,7 +66,7 @@ class Net(torch.nn.Module):
 @dataclass
 class Network:
     home: Path
-    context: Context
+    context: Network
     owner: Wallet
     operator: Wallet
     requester: Wallet
@@ -107,7 +107,7 @@ def network(tmp_path):
                 tmp_path, rpc_url=anvil.url, ipfs_api=node.api_url, contracts=contracts
             )
             save_network(settings)
-            context = Context.open(settings)
+            context = Network.open(settings)
             people = [Wallet(anvil.rpc, dev_account(number)) for number in range(4)]
             with torch.no_grad():
                 truth = net(torch.tensor(INPUT)).numpy()
@@ -123,15 +123,15 @@ def network(tmp_path):
 def _people(network: Network) -> None:
     context = network.context
     for wallet in (network.operator, network.requester):
-        wallets.fund(context, wallet.address, Amount(100 * DOLLAR))
+        balances.fund(context, wallet.address, Amount(100 * DOLLAR))
     operators.register(context, network.operator, "")
     operators.stake(context, network.operator, Amount(50 * DOLLAR))
     operators.authorize(context, network.owner, 1, network.operator.address)
-    wallets.deposit(context, network.requester, Amount(10 * DOLLAR))
+    balances.deposit(context, network.requester, Amount(10 * DOLLAR))
     (network.home / "password").write_text("secret\n")
     for name in MEMBERS:
         keystore.create(network.home / "keys" / f"{name}.json", lambda: "secret", scrypt_n=2)
-        wallets.fund(context, network.wallet(name).address, Amount(100 * DOLLAR))
+        balances.fund(context, network.wallet(name).address, Amount(100 * DOLLAR))
         committee.enlist(context, network.wallet(name), Amount(20 * DOLLAR))
     network.pass_time(10)
 
@@ -200,6 +200,6 @@ def test_run__tampered_answer__three_processes_convict_the_operator(network, mem
     network.pass_time(600)
     until(network, lambda: chain.dispute_of(request_id).stage is Stage.CLOSED)
     assert chain.dispute_of(request_id).finding is Finding.MISMATCH
-    assert requests.show(network.context, request_id).state is State.CONVICTED
+    assert requests.show(network.context, request_id).state is RequestState.CONVICTED
     assert network.context.operators.stake_of(network.operator.address).staked < 50 * DOLLAR
     assert all(chain.reward_of(address) > 0 for address in addresses)

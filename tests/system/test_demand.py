@@ -8,7 +8,7 @@ from oracle.chain.events import BountyPaid, Convicted, OutputPosted
 from oracle.chain.logs import decode_all
 from oracle.chain.operator_registry import OperatorRegistry
 from oracle.chain.scan import Scanner
-from oracle.store.job import State
+from oracle.store.job import JobState
 from oracle.types import Verdict, Wei
 from tests.system.tcp_proxy import TcpProxy
 from tests.system.world import DEMAND, FEE, World, kill, wait_until
@@ -36,7 +36,7 @@ def proxy(world):
 def answered(world):
     """Ask once; return the id when the store knows of the delivery."""
     (request_id,) = world.ask(1)
-    wait_until(lambda: world.states()[State.DELIVERED] == 1, 60, "a delivery")
+    wait_until(lambda: world.states()[JobState.DELIVERED] == 1, 60, "a delivery")
     return request_id
 
 
@@ -97,7 +97,7 @@ def test_operator__submitter_killed_with_the_demand_in_hand__posts_it_in_time(wo
     demand(world, request_id)
     wait_until(lambda: proxy.connections > reached, DEMAND, "the submitter asks for the bytes")
     kill(pid)
-    assert world.states()[State.DEMANDED] == 1
+    assert world.states()[JobState.DEMANDED] == 1
     world.fork_submitter()
     wait_until(lambda: events(world, OutputPosted), DEMAND, "the bytes on chain")
     assert_posted(world, request_id)
@@ -124,7 +124,7 @@ def test_operator__down_until_the_deadline__is_slashed_and_learns_of_it(world):
     request_id = answered(world)
     kill(pid)
     demand(world, request_id)
-    wait_until(lambda: world.states()[State.DEMANDED] == 1, DEMAND, "a message to nobody")
+    wait_until(lambda: world.states()[JobState.DEMANDED] == 1, DEMAND, "a message to nobody")
     challenger, requester, job = world.requesters[1], world.requesters[0], world.job(request_id)
     lock = world.market.lock_of(job.request.terms)
     before = world.market.balance_of(requester.address)
@@ -141,7 +141,7 @@ def test_operator__down_until_the_deadline__is_slashed_and_learns_of_it(world):
     assert sum(event.amount for event in bounties) == lock.bounty
     assert world.market.bond_of(challenger.address) == BOND
 
-    wait_until(lambda: world.states()[State.FAILED] == 1, 60, "the operator knows")
+    wait_until(lambda: world.states()[JobState.FAILED] == 1, 60, "the operator knows")
     sent = world.rpc.call("eth_getTransactionCount", world.operator.address, "latest")
     world.fork_submitter()  # finds the message of the demand that is over
     wait_until(lambda: "submit.skipped" in (world.home / "submit.log").read_text(), 60, "a look")

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from oracle.chain.outbox import Entry, EntryState
+from oracle.chain.outbox import EntryState, OutboxEntry
 from oracle.store.outbox import SqlOutbox
 from tests.system.rpc_proxy import RpcProxy
 from tests.system.world import World, kill, wait_until
@@ -34,7 +34,7 @@ def proxy(world):
     made.close()
 
 
-def entries(world, ids) -> list[Entry]:
+def entries(world, ids) -> list[OutboxEntry]:
     """Every transaction that was ever meant, by id."""
     outbox = SqlOutbox(world.store)
     found = {entry.id: entry for request_id in ids for entry in outbox.of(request_id)}

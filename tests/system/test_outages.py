@@ -7,7 +7,7 @@ import time
 import pytest
 from redis import Redis
 
-from oracle.store.job import State
+from oracle.store.job import JobState
 from tests.system.tcp_proxy import TcpProxy
 from tests.system.world import World, kill, wait_until
 
@@ -68,9 +68,9 @@ def test_watcher__node_refuses_hangs_and_talks_nonsense__waits_and_goes_on(world
         known += len(world.ask(3))
         time.sleep(1.0)
         assert cursor(world) == before
-        assert world.states()[State.QUEUED] == known - 3
+        assert world.states()[JobState.QUEUED] == known - 3
         proxy.switch("forward")
-        wait_until(lambda n=known: world.states()[State.QUEUED] == n, 15, f"{known} jobs queued")
+        wait_until(lambda n=known: world.states()[JobState.QUEUED] == n, 15, f"{known} jobs queued")
     wait_until(lambda: queued(world) == known, 5, f"{known} messages")
     kill(pid, signal.SIGTERM)
 
@@ -82,7 +82,7 @@ def test_watcher__node_refuses_hangs_and_talks_nonsense__waits_and_goes_on(world
 def test_watcher__chain_stopped_and_started_from_its_state__goes_on(world):
     pid = world.fork_watcher()
     ids = world.ask(3)
-    wait_until(lambda: world.states()[State.QUEUED] == 3, 10, "3 jobs")
+    wait_until(lambda: world.states()[JobState.QUEUED] == 3, 10, "3 jobs")
     world.anvil.stop()
     time.sleep(0.5)
     world.anvil.start()

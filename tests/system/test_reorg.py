@@ -5,7 +5,7 @@ import pytest
 from oracle.chain.events import Requested
 from oracle.chain.logs import decode_all
 from oracle.chain.scan import Scanner
-from oracle.store.job import State
+from oracle.store.job import JobState
 from tests.system.world import World, kill, wait_until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
@@ -55,7 +55,7 @@ def let_time_pass(world):
 
     def settled():
         world.rpc.call("evm_mine")
-        return set(world.states()) == {State.SETTLED}
+        return set(world.states()) == {JobState.SETTLED}
 
     wait_until(settled, 30, lambda: f"all settled, there are {dict(world.states())}")
 
@@ -97,7 +97,7 @@ def test_watcher__reorg_changes_the_order_of_two_requests__answers_each_with_its
     ids = requests_on_chain(world)
     wait_until(lambda: len(world.journal()) == 2, 15, "two answers")
     submitter = world.start_submitter()
-    wait_until(lambda: world.states()[State.DELIVERED] == 2, 15, "two deliveries")
+    wait_until(lambda: world.states()[JobState.DELIVERED] == 2, 15, "two deliveries")
 
     world.rpc.call("evm_revert", snapshot)
     mine_together(world, [second, first], timestamp)

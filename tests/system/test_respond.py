@@ -15,7 +15,7 @@ from oracle.exact import files
 from oracle.exact.commitments import Committed, trace_root
 from oracle.exact.tensors import tensor_leaf
 from oracle.services.traces import TraceOver
-from oracle.store.job import State
+from oracle.store.job import JobState
 from oracle.types import RequestId, Verdict
 from tests.system.dispute_world import STAKE, WINDOW, DisputeWorld
 from tests.system.world import kill, wait_until
@@ -113,7 +113,7 @@ def test_operator__challenged__serves_off_chain_and_answers_every_demand_on_chai
     assert world.market.open_disputes_of(request_id) == 0
     assert world.game.bond_of(world.operator.address) > 0
     let_pass(world, WINDOW)
-    wait_until(lambda: world.states()[State.SETTLED] == 1, 60, "the fee")
+    wait_until(lambda: world.states()[JobState.SETTLED] == 1, 60, "the fee")
     with pytest.raises(TraceOver):
         world.traces().receipt(request_id)
 
@@ -181,7 +181,7 @@ def test_operator__reorg_in_the_middle_of_a_game__answers_what_the_chain_still_a
     wait_until(lambda: owed(world, request_id) == [], 30, "nothing is owed")
     assert world.events(TraceCommitted) == []
     assert nonce(world) == before
-    assert world.job(request_id).state is State.DELIVERED
+    assert world.job(request_id).state is JobState.DELIVERED
 
 
 # ── Too late ────────────────────────────────────────────────────────────────────────────────────
@@ -209,7 +209,7 @@ def test_operator__back_after_the_deadline__sends_nothing(make_world):
     (convicted,) = world.events(Convicted)
     assert (convicted.request_id, convicted.verdict) == (request_id, Verdict.WITHHELD)
     wait_until(lambda: owed(world, request_id) == [], 30, "nothing is owed any more")
-    wait_until(lambda: world.states()[State.FAILED] == 1, 30, "the job is over")
+    wait_until(lambda: world.states()[JobState.FAILED] == 1, 30, "the job is over")
 
 
 # ── Faults on purpose ───────────────────────────────────────────────────────────────────────────

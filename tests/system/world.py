@@ -35,7 +35,7 @@ from oracle.config import Settings, save_network
 from oracle.devnet import redis as redis_server
 from oracle.devnet.supervisor import Supervisor
 from oracle.ipfs import daemon
-from oracle.store.job import Job, State
+from oracle.store.job import Job, JobState
 from oracle.store.store import Store
 from oracle.types import ZERO32, Address, Amount, Assurance, Bytes32, Order, RequestId
 
@@ -243,7 +243,7 @@ class World:
         with self.store.read() as tx:
             return tx.job(request_id)
 
-    def states(self) -> Counter[State]:
+    def states(self) -> Counter[JobState]:
         with self.store.read() as tx:
             return Counter(tx.job_counts())
 
@@ -259,7 +259,7 @@ class World:
     def wait_settled(self, count: int, seconds: float) -> None:
         """Wait until so many jobs are settled."""
         wait_until(
-            lambda: self.states()[State.SETTLED] == count,
+            lambda: self.states()[JobState.SETTLED] == count,
             seconds,
             lambda: f"{count} settled jobs, there are {dict(self.states())}",
         )
@@ -276,7 +276,7 @@ class World:
         with self.store.read() as tx:
             jobs = tx.jobs(limit=10 * len(ids))
         assert Counter(job.request_id for job in jobs) == Counter(ids)
-        assert {job.state for job in jobs} == {State.SETTLED}
+        assert {job.state for job in jobs} == {JobState.SETTLED}
         computed: dict[str, set[str]] = {}
         for entry in self.journal():
             computed.setdefault(entry["request_id"], set()).add(entry["output_root"])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from oracle.types import Part
+from oracle.types import ValuationPart
 from oracle.valuation import fault_search, openings
 from oracle.valuation.errors import FaultInvalid
 from oracle.valuation.faults import Fault
@@ -24,13 +24,13 @@ MOST = 32  # demands that the game allows one challenger
 def opened(data: RoundData, false: Tables, right: Tables) -> Tables:
     """What is known of unserved tables at first: their roots."""
 
-    def table(part: Part, theirs: Table, ours: Table) -> Table:
+    def table(part: ValuationPart, theirs: Table, ours: Table) -> Table:
         return OpenedTable(part, ours, theirs.root, theirs.entries.shape)
 
     return Tables(
-        table(Part.ORDER, false.order, right.order),
-        table(Part.SUMS, false.sums, right.sums),
-        table(Part.ROWS, false.rows, right.rows),
+        table(ValuationPart.ORDER, false.order, right.order),
+        table(ValuationPart.SUMS, false.sums, right.sums),
+        table(ValuationPart.ROWS, false.rows, right.rows),
         false.values,
     )
 
@@ -38,7 +38,11 @@ def opened(data: RoundData, false: Tables, right: Tables) -> Tables:
 def hunt(data: RoundData, false: Tables, right: Tables, most: int = MOST) -> tuple[Fault, int]:
     """Demand and look until a fault is found; return it, and the demands."""
     known = opened(data, false, right)
-    held = {Part.ORDER: known.order, Part.SUMS: known.sums, Part.ROWS: known.rows}
+    held = {
+        ValuationPart.ORDER: known.order,
+        ValuationPart.SUMS: known.sums,
+        ValuationPart.ROWS: known.rows,
+    }
     for demands in range(most + 1):
         try:
             return fault_search.find(data, known, right), demands

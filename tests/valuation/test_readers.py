@@ -18,7 +18,7 @@ from oracle.valuation.errors import (
     RowRepeated,
     SchemaMismatch,
 )
-from oracle.valuation.readers import Limits, read
+from oracle.valuation.readers import ReadLimits, read
 from oracle.valuation.schema import Schema
 
 SCHEMA = Schema(("a", "b"), (0.0, 1.0), (0.5, 2.0), label="kind", labels=("cat", "dog"))
@@ -68,7 +68,7 @@ def test_read__more_rows_than_a_round_takes__data_oversized(tmp_path: Path) -> N
     np.savez(path, x=np.arange(6.0).reshape(3, 2), y=np.array(["cat"] * 3))
     for held in (path, csv(tmp_path, "a,b,kind\n1,2,cat\n2,2,cat\n3,2,cat\n")):
         with pytest.raises(DataOversized):
-            read(held, SCHEMA, limits=Limits(rows=2))
+            read(held, SCHEMA, limits=ReadLimits(rows=2))
 
 
 def test_read__archive_larger_than_allowed__not_unpacked(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_read__archive_larger_than_allowed__not_unpacked(tmp_path: Path) -> None
     np.savez_compressed(path, x=np.zeros((4000, 2)), y=np.zeros(4000))
     assert path.stat().st_size < 8_000
     with pytest.raises(DataOversized):
-        read(path, SCHEMA, limits=Limits(bytes=8_000))
+        read(path, SCHEMA, limits=ReadLimits(bytes=8_000))
 
 
 @pytest.mark.parametrize("name", ["data.txt", "absent.csv", "absent"])

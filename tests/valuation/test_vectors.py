@@ -10,7 +10,7 @@ from oracle.types import Bytes32
 from oracle.valuation.errors import FaultInvalid
 from oracle.valuation.faults import INDICES, PARTS, Fault, Piece
 from oracle.valuation.judge import judge
-from oracle.valuation.rounds import Params, Round, Valuation
+from oracle.valuation.rounds import Params, SealedRound, Valuation
 from tests.vectors.valuation import make
 
 ROUND = json.loads((make.HERE / "round.json").read_text())
@@ -21,9 +21,9 @@ def root(text: str) -> Bytes32:
     return Bytes32(bytes.fromhex(text))
 
 
-def the_round() -> Round:
+def the_round() -> SealedRound:
     sets = ROUND["contributions"]
-    return Round(
+    return SealedRound(
         Params(ROUND["k"], ROUND["tauRow"], ROUND["tauTest"]),
         ROUND["width"],
         root(ROUND["test"]["root"]),

@@ -18,7 +18,7 @@ from oracle.protocol.manifest import (
     Image,
     Manifest,
     ParameterSpec,
-    Runtime,
+    RuntimeSpec,
     TensorSpec,
 )
 from oracle.types import (
@@ -73,7 +73,7 @@ MANIFEST = Manifest(
     name="digits",
     description="Which digit is it? 8×8 pixels, 0 to 16.",
     license="MIT",
-    runtime=Runtime("torch.export", "model.pt2", options={"opset": 1, "scale": 0.5}),
+    runtime=RuntimeSpec("torch.export", "model.pt2", options={"opset": 1, "scale": 0.5}),
     files=(
         FileEntry("model.pt2", cid.make(cid.Codec.DAG_PB, word("root")), word("weights"), 3 << 20),
         FileEntry("docs/README.md", cid.raw_cid(word("readme")), word("readme"), 120),

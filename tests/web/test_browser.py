@@ -11,9 +11,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from oracle.chain.anvil import dev_account
-from oracle.devnet.network import Devnet, Plan, running
+from oracle.devnet.network import Devnet, DevnetPlan, running
 from oracle.protocol.cid import raw_cid
-from oracle.services import access, models, operators, publishing, requests, wallets
+from oracle.services import access, balances, models, operators, publishing, requests
 from oracle.services.publishing import Offer
 from oracle.types import Address, Amount, GrantStatus, Policy
 from tests.web.browser import PATIENCE, Visit, chromium, executable, inject_wallet, violations
@@ -47,7 +47,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     executable()  # skips before a network is started for nothing
     folder = tmp_path_factory.mktemp("page")
-    plan = Plan(folder / "home", operators=("alpha",), rest=True)
+    plan = DevnetPlan(folder / "home", operators=("alpha",), rest=True)
     with running(plan, environ={"PATH": os.environ["PATH"]}) as devnet, chromium() as browser:
         owner, context = devnet.wallet("owner"), devnet.context
         for name, text in (("digits", "first"), ("digits", "second"), ("private", "")):
@@ -61,7 +61,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         publishing.publish(context, owner, unserved(folder / "rows"), Offer(fee=FEE))
         access.set_policy(context, owner, ON_REQUEST, Policy.ON_REQUEST)
         access.set_admin(context, owner, ON_REQUEST, devnet.accounts["admin"], True)
-        wallets.fund(context, Address(dev_account(3).address), Amount(20 * DOLLAR))
+        balances.fund(context, Address(dev_account(3).address), Amount(20 * DOLLAR))
         yield Site(devnet, browser)
 
 

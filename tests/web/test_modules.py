@@ -13,7 +13,7 @@ from eth_hash.auto import keccak
 from oracle.chain.codec import interface
 from oracle.exact import files
 from oracle.exact.dtypes import DType, Spec
-from oracle.exact.tensors import Tree
+from oracle.exact.tensors import TensorTree
 from oracle.protocol import records
 from oracle.protocol.cid import raw_cid
 from oracle.types import Address, Amount, Assurance, Bytes32, Order, Timestamp
@@ -146,7 +146,7 @@ def test_exact_roots__tensors_of_many_shapes__as_in_python(
     tmp_path: Path, dtype: DType, rows: int, cols: int
 ) -> None:
     stored = np.arange(rows * cols * dtype.size, dtype=np.uint32).astype(np.uint8)
-    tree = Tree(Spec(dtype, rows, cols), stored.reshape(rows, -1))
+    tree = TensorTree(Spec(dtype, rows, cols), stored.reshape(rows, -1))
     one, both = files.record(7, tree), files.record(0, tree) + files.record(1, tree)
     found = run(
         tmp_path,

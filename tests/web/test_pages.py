@@ -12,7 +12,7 @@ from oracle.chain.rpc import Rpc
 from oracle.protocol import tensor
 from oracle.protocol.cid import raw_cid
 from oracle.services import access, operators, requests
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.types import Amount, Policy
 from oracle.web import bytes_served
 from oracle.web.locale import LANGUAGES
@@ -177,7 +177,7 @@ def test_preferences__foreign_place__goes_home_instead(browse: Browse, back: str
 def test_pages__chain_unreachable__say_so(world: World) -> None:
     node = Rpc("http://127.0.0.1:9", attempts=1)
     app = FastAPI()
-    app.include_router(router(Context.over(world.context.settings, node, world.ipfs)))
+    app.include_router(router(Network.over(world.context.settings, node, world.ipfs)))
     browser = TestClient(app)
     for path in ("/", "/models/1", "/operators", "/data", "/requests/0x" + "ab" * 32):
         page = browser.get(path)

@@ -7,8 +7,8 @@ from oracle.exact import files
 from oracle.protocol.canonical import sha256
 from oracle.queue.dispute_messages import TraceJob
 from oracle.store import StoredLog
-from oracle.store.job import Job, Phase, State
-from oracle.store.reply import Ask, Demand
+from oracle.store.job import Job, JobState, SlotPhase
+from oracle.store.reply import GameTurn, ReplyKind
 from oracle.types import Assurance, Delivery, RequestId, Timestamp
 from tests.contracts.exact import example
 from tests.operator.builders import ME, OTHER, TERMS, published, request
@@ -30,8 +30,8 @@ def trace_job(committed=None, **changes):
     return replace(made, **changes)
 
 
-def demand(ask=Ask.TRACE, op=0, first=0, second=0, deadline=DEADLINE):
-    return Demand(OTHER, ask, Timestamp(deadline), op, first, second)
+def demand(ask=ReplyKind.TRACE, op=0, first=0, second=0, deadline=DEADLINE):
+    return GameTurn(OTHER, ask, Timestamp(deadline), op, first, second)
 
 
 def delivered(store, committed=None, *, owed=(), assurance=Assurance.EXACT, **changes):
@@ -42,7 +42,7 @@ def delivered(store, committed=None, *, owed=(), assurance=Assurance.EXACT, **ch
         terms=replace(TERMS, assurance=assurance),
     )  # fmt: skip
     job = Job(
-        ID, asked, phase=Phase.DELIVERED, state=State.DELIVERED,
+        ID, asked, phase=SlotPhase.DELIVERED, state=JobState.DELIVERED,
         delivery=Delivery(ME, Timestamp(50), committed.output_root),
     )  # fmt: skip
     with store.begin() as tx:

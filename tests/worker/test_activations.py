@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from oracle.protocol.canonical import keccak
-from oracle.protocol.manifest import Manifest, Runtime, TensorSpec
+from oracle.protocol.manifest import Manifest, RuntimeSpec, TensorSpec
 from worker import activations
 from worker.activations import LEAST, MOST, PLACES, UNIT
 from worker.runtimes import torch_export
@@ -35,7 +35,7 @@ def runtime(net, tmp_path_factory):
     path = tmp_path_factory.mktemp("m") / "m.pt2"
     torch.export.save(torch.export.export(net, (torch.zeros(1, 4),)), path)
     manifest = Manifest(
-        name="m", runtime=Runtime("torch.export", "m.pt2"), files=(),
+        name="m", runtime=RuntimeSpec("torch.export", "m.pt2"), files=(),
         inputs=(TensorSpec("x", "F32", (1, 4)),), outputs=(TensorSpec("y", "F32", (1, 3)),),
     )  # fmt: skip
     return torch_export.load(manifest, {"m.pt2": path}, "cpu")

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oracle.protocol.manifest import Manifest, Runtime, TensorSpec
+from oracle.protocol.manifest import Manifest, RuntimeSpec, TensorSpec
 from worker import batching
 from worker.errors import OutputInvalid
 
 
 def manifest(*shapes, output=(None, 2)):
     return Manifest(
-        name="m", runtime=Runtime("onnx", "m.onnx"), files=(),
+        name="m", runtime=RuntimeSpec("onnx", "m.onnx"), files=(),
         inputs=tuple(TensorSpec(f"x{n}", "F32", shape) for n, shape in enumerate(shapes)),
         outputs=(TensorSpec("y", "F32", output),),
     )  # fmt: skip

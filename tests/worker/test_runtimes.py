@@ -10,7 +10,7 @@ import torch
 from onnx import TensorProto, helper
 from safetensors.torch import save_file
 
-from oracle.protocol.manifest import Manifest, ParameterSpec, Runtime, TensorSpec
+from oracle.protocol.manifest import Manifest, ParameterSpec, RuntimeSpec, TensorSpec
 from tests.worker.builders import digits_module, images, write_digits
 from worker import runtimes
 from worker.errors import (
@@ -26,7 +26,7 @@ IMAGE = TensorSpec("image", "F32", (None, 1, 8, 8))
 LOGITS = TensorSpec("logits", "F32", (None, 10))
 DIGITS = Manifest(
     name="d", files=(), inputs=(IMAGE,), outputs=(LOGITS,),
-    runtime=Runtime("safetensors", "d.safetensors", "digits_cnn", {"width": 4}),
+    runtime=RuntimeSpec("safetensors", "d.safetensors", "digits_cnn", {"width": 4}),
 )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def bert(tmp_path):
         DIGITS,
         inputs=tuple(TensorSpec(n, "I64", (None, None)) for n in ("input_ids", "attention_mask")),
         outputs=(TensorSpec("embedding", "F32", (None, 8)),),
-        runtime=Runtime("safetensors", "m.safetensors", "minilm", TINY),
+        runtime=RuntimeSpec("safetensors", "m.safetensors", "minilm", TINY),
     )
     return module, load(manifest, tmp_path / "m.safetensors")
 
@@ -151,7 +151,7 @@ ONNX = replace(
     inputs=(TensorSpec("x", "F32", (None, 2)),),
     outputs=(TensorSpec("y", "F32", (None, 2)),),
     parameters=(ParameterSpec(lane=0, name="heat"),),
-    runtime=Runtime("onnx", "m.onnx"),
+    runtime=RuntimeSpec("onnx", "m.onnx"),
 )
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from examples.digits.build import strip
-from oracle.protocol.manifest import Manifest, ParameterSpec, Runtime, TensorSpec
+from oracle.protocol.manifest import Manifest, ParameterSpec, RuntimeSpec, TensorSpec
 from worker.errors import (
     ArchiveRefused,
     ModelFailed,
@@ -46,7 +46,7 @@ class Net(nn.Module):
 
 def manifest(inputs, outputs, parameters=()):
     return Manifest(
-        name="m", runtime=Runtime("torch.export", "m.pt2"), files=(),
+        name="m", runtime=RuntimeSpec("torch.export", "m.pt2"), files=(),
         inputs=tuple(inputs), outputs=tuple(outputs), parameters=tuple(parameters),
     )  # fmt: skip
 

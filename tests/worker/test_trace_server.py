@@ -6,14 +6,14 @@ from starlette.testclient import TestClient
 
 from oracle.errors import ConfigInvalid
 from oracle.exact import files
-from oracle.store.job import State
+from oracle.store.job import JobState
 from oracle.store.store import Store
 from oracle.types import Assurance, Bytes32
 from tests.contracts.exact import example
 from tests.worker.disputes import ID, delivered
 from worker.trace_server import RateLimit, application, serving
 from worker.trace_service import ASK_AGAIN, TraceService
-from worker.traces import Busy, OwnAnswerDiffers, Traced
+from worker.traces import OwnAnswerDiffers, Traced, TracesBusy
 
 PATH = "/traces/0x" + ID.hex()
 LOG = structlog.get_logger()
@@ -74,13 +74,13 @@ def world():
     ("changes", "status", "kind"),
     [
         (None, 404, "not-served"),
-        ({"delivery": None, "state": State.QUEUED}, 404, "not-served"),
-        ({"state": State.LOST}, 404, "not-served"),
+        ({"delivery": None, "state": JobState.QUEUED}, 404, "not-served"),
+        ({"state": JobState.LOST}, 404, "not-served"),
         ({"assurance": Assurance.COMMITTEE}, 404, "not-served"),
-        ({"state": State.FINALIZING}, 410, "window-over"),
-        ({"state": State.SETTLED}, 410, "window-over"),
-        ({"state": State.FAILED}, 410, "window-over"),
-        ({"state": State.DELIVERING}, 503, "busy"),
+        ({"state": JobState.FINALIZING}, 410, "window-over"),
+        ({"state": JobState.SETTLED}, 410, "window-over"),
+        ({"state": JobState.FAILED}, 410, "window-over"),
+        ({"state": JobState.DELIVERING}, 503, "busy"),
     ],
 )
 def test_get__not_ours_or_over__problem(world, changes, status, kind):
@@ -125,7 +125,7 @@ def test_get__trace_cannot_be_made__says_no_more_than_that(world):
 
 def test_get__others_are_served__retry_later(world):
     delivered(world.store)
-    world.traces.fails = Busy("busy")
+    world.traces.fails = TracesBusy("busy")
     answer = world.get()
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
 

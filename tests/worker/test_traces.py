@@ -23,7 +23,7 @@ from worker import faults, traces
 from worker.cache import FileCache
 from worker.models import ModelPool
 from worker.trace_files import TraceFiles
-from worker.traces import Busy, OwnAnswerDiffers, Traces
+from worker.traces import OwnAnswerDiffers, Traces, TracesBusy
 
 LOG = structlog.get_logger()
 
@@ -113,7 +113,7 @@ def test_get__another_trace_under_way__busy_when_the_patience_is_over(world):
     other = threading.Thread(target=made.get, args=(world.job(),))
     other.start()
     assert held.wait(30)
-    with pytest.raises(Busy):
+    with pytest.raises(TracesBusy):
         made.get(world.job(), patience=0.01)
     release.set()
     other.join()

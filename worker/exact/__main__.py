@@ -19,7 +19,7 @@ from worker.exact.compiler import Sample, compile_graph
 from worker.exact.frontends.onnx import from_onnx
 from worker.exact.frontends.torch import from_archive
 from worker.exact.graph import Graph
-from worker.exact.report import Report, measure_graph
+from worker.exact.report import CompilationReport, measure_graph
 
 SAMPLES = "samples.npz"
 CALIBRATED = 0.5  # share of the samples that ranges are taken from; the others are held out
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build(
     source: Path, target: Path, samples: Path, say: Callable[[str, int, int], None], name: str = ""
-) -> Report:
+) -> CompilationReport:
     """Compile a folder, measure it on held-out samples, write the folder of the exact version.
 
     It has the float model's name unless `name` gives another.

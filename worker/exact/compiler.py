@@ -14,7 +14,7 @@ from worker.exact.lowering import passes
 from worker.exact.lowering.elements import ELEMENTS
 from worker.exact.lowering.layers import LAYERS
 from worker.exact.lowering.lower import Lowering, Rule
-from worker.exact.lowering.policy import Calibrated, Policy
+from worker.exact.lowering.policy import Calibrated, RangePolicy
 from worker.exact.lowering.reductions import REDUCTIONS
 from worker.exact.lowering.shapes import SHAPES
 
@@ -44,7 +44,7 @@ def compile_graph(
     graph: Graph,
     samples: Sequence[Sample],
     *,
-    policy: Policy | None = None,
+    policy: RangePolicy | None = None,
     rewrites: Sequence[Pass] = (),
     name: str = "output",
     meaning: Meaning = "value",

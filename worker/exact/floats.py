@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from worker.exact.frontends.tracing import one_sample
-from worker.exact.graph import Array, Graph, Node
+from worker.exact.graph import Array, Graph, GraphNode
 from worker.exact.lowering import expressions
 
 Observe = Callable[[str, torch.Tensor], None]
@@ -51,20 +51,20 @@ def _constant(array: Array) -> torch.Tensor:
     return torch.from_numpy(array.astype("f4") if array.dtype.kind == "f" else array)
 
 
-def _limit(node: Node, value: torch.Tensor) -> torch.Tensor:
+def _limit(node: GraphNode, value: torch.Tensor) -> torch.Tensor:
     low, high = node.attributes.get("low"), node.attributes.get("high")
     if low is None and high is None:
         return value
     return torch.clamp(value, low, high)
 
 
-def _pad(node: Node, x: torch.Tensor, value: float) -> torch.Tensor:
+def _pad(node: GraphNode, x: torch.Tensor, value: float) -> torch.Tensor:
     top, left, bottom, right = node.attributes["padding"]
     return functional.pad(x, (left, right, top, bottom), value=value)
 
 
 def _conv2d(
-    node: Node, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+    node: GraphNode, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
 ) -> torch.Tensor:
     a = node.attributes
     return functional.conv2d(
@@ -72,29 +72,29 @@ def _conv2d(
     )
 
 
-def _affine(node: Node, x: torch.Tensor) -> torch.Tensor:
+def _affine(node: GraphNode, x: torch.Tensor) -> torch.Tensor:
     scale, offset = (torch.as_tensor(node.attributes[name]) for name in ("scale", "offset"))
     return (x * scale + offset).to(torch.float32)
 
 
-def _max_pool(node: Node, x: torch.Tensor) -> torch.Tensor:
+def _max_pool(node: GraphNode, x: torch.Tensor) -> torch.Tensor:
     a = node.attributes
     padded = _pad(node, x, -torch.inf)
     return functional.max_pool2d(padded, a["kernel"], a["stride"], 0, a["dilation"])
 
 
-def _slice(node: Node, x: torch.Tensor) -> torch.Tensor:
+def _slice(node: GraphNode, x: torch.Tensor) -> torch.Tensor:
     a = node.attributes
     stop = a["start"] + (a["size"] - 1) * a["step"] + 1
     return x[(slice(None),) * a["dim"] + (slice(a["start"], stop, a["step"]),)]
 
 
-def _masked_mean(_node: Node, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def _masked_mean(_node: GraphNode, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     keep = mask.reshape(1, -1, 1).to(x.dtype)
     return (x * keep).sum(1) / keep.sum(1).clamp(min=1e-9)
 
 
-def _masked_fill(node: Node, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def _masked_fill(node: GraphNode, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return torch.where((mask != 0) == bool(node.attributes["where"]), node.attributes["value"], x)
 
 

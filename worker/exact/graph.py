@@ -50,7 +50,7 @@ class OperatorUnsupported(ModelUnsupported):
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class GraphNode:
     """One operator. `where` is its place in the model: module path and source line."""
 
     op: str
@@ -63,7 +63,7 @@ class Node:
         """Return the error that names this node."""
         return OperatorUnsupported(self.op, f"{self.where} ({self.output})", why, instead=instead)
 
-    def also(self, **attributes: Any) -> "Node":
+    def also(self, **attributes: Any) -> "GraphNode":
         """Return this node with more attributes."""
         return replace(self, attributes={**self.attributes, **attributes})
 
@@ -74,24 +74,24 @@ class Graph:
 
     inputs: tuple[str, ...]
     output: str
-    nodes: tuple[Node, ...]
+    nodes: tuple[GraphNode, ...]
     constants: Mapping[str, Array]
     shapes: Mapping[str, tuple[int, ...]]
 
-    def users(self) -> dict[str, list[Node]]:
+    def users(self) -> dict[str, list[GraphNode]]:
         """Return who reads each value."""
-        users: dict[str, list[Node]] = {}
+        users: dict[str, list[GraphNode]] = {}
         for node in self.nodes:
             for name in {name for name in node.inputs if name is not None}:
                 users.setdefault(name, []).append(node)
         return users
 
-    def producers(self) -> dict[str, Node]:
+    def producers(self) -> dict[str, GraphNode]:
         """Return which node writes each value."""
         return {node.output: node for node in self.nodes}
 
     def with_nodes(
-        self, nodes: Iterable[Node], constants: Mapping[str, Array] | None = None
+        self, nodes: Iterable[GraphNode], constants: Mapping[str, Array] | None = None
     ) -> "Graph":
         """Return the graph with other nodes, without what no longer reaches the output."""
         everything = {**self.constants, **(constants or {})}

@@ -15,14 +15,17 @@ from typing import Any
 
 from oracle.exact import constants, quantisation
 from worker.exact.compiler import Compiled
-from worker.exact.report import Report
+from worker.exact.report import CompilationReport
 
 PROGRAM, CONSTANTS, REPORT = "model.program", "constants.safetensors", "report.json"
 _DTYPE = {"tokens": "I64", "mask": "I64"}  # what a tokenizer gives; all else is real numbers
 
 
 def write(
-    compiled: Compiled, folder: Path, about: Mapping[str, Any], report: Report | None = None
+    compiled: Compiled,
+    folder: Path,
+    about: Mapping[str, Any],
+    report: CompilationReport | None = None,
 ) -> None:
     """Write the folder.
 

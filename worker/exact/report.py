@@ -48,7 +48,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CompilationReport:
     """All that is shown of a compilation before a version is published."""
 
     accuracy: Accuracy
@@ -78,7 +78,7 @@ class Report:
 
 def measure_graph(
     compiled: Compiled, graph: Graph, samples: Sequence[Sample], labels: Sequence[int] | None = None
-) -> Report:
+) -> CompilationReport:
     """Report on a compiled graph; `samples` are held out, `labels` the true classes."""
     size = sum(array.size * 4 for array in graph.constants.values())
     with floats.one_thread():
@@ -91,7 +91,7 @@ def measure(
     float_bytes: int,
     samples: Sequence[Sample],
     labels: Sequence[int] | None = None,
-) -> Report:
+) -> CompilationReport:
     """Report on a compiled model, against any float version of it.
 
     Args:
@@ -122,7 +122,9 @@ def measure(
         constants.save(compiled.program, compiled.constants)
     )
     names = Counter(op.opcode.name for op in compiled.program.ops)
-    return Report(accuracy, float_bytes, exact_bytes, names, max(sizes), int(np.argmax(sizes)))
+    return CompilationReport(
+        accuracy, float_bytes, exact_bytes, names, max(sizes), int(np.argmax(sizes))
+    )
 
 
 def _classes(values: Array) -> Array:

@@ -6,7 +6,7 @@ Inputs and outputs carry the sample as their first axis: `[samples, rows, cols]`
 from collections.abc import Mapping
 
 from oracle.exact import quantisation, version
-from oracle.exact.version import Version
+from oracle.exact.version import ExactVersion
 from oracle.protocol.manifest import Manifest
 from oracle.types import Bytes32
 from worker.exact.kernels.executor import Executor
@@ -17,7 +17,7 @@ from worker.runtimes.tensors import running
 class ExactModel:
     """A loaded program."""
 
-    def __init__(self, manifest: Manifest, loaded: Version, device: str) -> None:
+    def __init__(self, manifest: Manifest, loaded: ExactVersion, device: str) -> None:
         assert manifest.exact is not None
         self._inputs = [quantisation.input_from_json(code).name for code in manifest.exact.inputs]
         self._output = quantisation.output_from_json(manifest.exact.output).name

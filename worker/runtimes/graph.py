@@ -13,7 +13,7 @@ import torch
 
 from worker.errors import ArchiveRefused, ModelUnsupported
 from worker.runtimes import operators
-from worker.runtimes.pt2 import DTYPES, Program
+from worker.runtimes.pt2 import DTYPES, ExportedProgram
 
 MAX_NODES = 100_000
 _MEMORY_FORMATS = {
@@ -49,10 +49,10 @@ class UserInput:
     shape: tuple[int | None, ...]
 
 
-class Graph:
+class ExportedGraph:
     """A program on a device, ready to run."""
 
-    def __init__(self, program: Program, device: str) -> None:
+    def __init__(self, program: ExportedProgram, device: str) -> None:
         """Resolve all operators and move the weights.
 
         Raises:
@@ -96,7 +96,7 @@ class Graph:
                 values.pop(name, None)
         return [values[name] for name in self._outputs]
 
-    def _read_signature(self, program: Program) -> None:
+    def _read_signature(self, program: ExportedProgram) -> None:
         metas = program.graph["tensor_values"]
         for spec in program.signature["input_specs"]:
             ((kind, body),) = spec.items()

@@ -34,7 +34,7 @@ DTYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class ExportedProgram:
     """An exported program: its graph as JSON values, its tensors by name."""
 
     graph: dict[str, Any]
@@ -43,7 +43,7 @@ class Program:
     constants: dict[str, torch.Tensor]
 
 
-def read(path: Path) -> Program:
+def read(path: Path) -> ExportedProgram:
     """Read an archive.
 
     Raises:
@@ -53,7 +53,7 @@ def read(path: Path) -> Program:
         WeightsInvalid: bytes and shapes of a tensor do not fit.
     """
     with guard.open_archive(path) as archive:
-        reader = _Reader(archive)
+        reader = _ArchiveReader(archive)
         model = reader.json("models/model.json")
         version = model.get("schema_version", {}).get("major")
         if version != SCHEMA_MAJOR:
@@ -63,7 +63,7 @@ def read(path: Path) -> Program:
             )
         try:
             graph_module = model["graph_module"]
-            return Program(
+            return ExportedProgram(
                 graph=graph_module["graph"],
                 signature=graph_module["signature"],
                 state=reader.tensors("weights"),
@@ -73,7 +73,7 @@ def read(path: Path) -> Program:
             raise ArchiveRefused(f"malformed torch.export archive: {error!r}") from error
 
 
-class _Reader:
+class _ArchiveReader:
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
         roots = {name.split("/", 1)[0] for name in archive.namelist()}

@@ -11,14 +11,14 @@ from oracle.protocol.manifest import Manifest
 from worker.errors import ModelUnsupported
 from worker.runtimes import pt2
 from worker.runtimes.base import Array, Files, Params, as_scalars
-from worker.runtimes.graph import Graph
+from worker.runtimes.graph import ExportedGraph
 from worker.runtimes.tensors import from_torch, running, to_torch
 
 
 class TorchExport:
     """A loaded archive."""
 
-    def __init__(self, manifest: Manifest, graph: Graph, device: str) -> None:
+    def __init__(self, manifest: Manifest, graph: ExportedGraph, device: str) -> None:
         self._graph = graph
         self._device = device
         self._inputs = [given.name for given in graph.inputs]
@@ -73,5 +73,5 @@ def load(manifest: Manifest, files: Files, device: str) -> TorchExport:
     Raises:
         ArchiveRefused, PickleRefused, WeightsInvalid, ModelUnsupported: see `pt2` and `graph`.
     """
-    graph = Graph(pt2.read(files[manifest.runtime.entry]), device)
+    graph = ExportedGraph(pt2.read(files[manifest.runtime.entry]), device)
     return TorchExport(manifest, graph, device)

@@ -14,9 +14,9 @@ from celery import Celery  # type: ignore[import-untyped]  # it ships no types
 
 from oracle.errors import InputInvalid, TallystickError
 from oracle.exact import game
-from oracle.exact.partial_tensor import Node
+from oracle.exact.partial_tensor import TreeNode
 from oracle.queue.dispute_messages import PLAY, RESPOND, Move, RespondJob
-from oracle.store.reply import Ask
+from oracle.store.reply import ReplyKind
 from worker.traces import Traced, Traces
 
 Send = Callable[[str, dict[str, Any]], None]
@@ -27,17 +27,17 @@ def answer(traced: Traced, job: RespondJob) -> Move:
     demand, committed = job.demand, traced.committed
     function, arguments = "", ()  # type: tuple[str, tuple[Any, ...]]
     match demand.ask:
-        case Ask.TRACE:
+        case ReplyKind.TRACE:
             trace = game.answer_trace(committed)
             function = "commitTrace"
             arguments = (trace.preamble, trace.graph_root, trace.leaves)
-        case Ask.NODE:
-            shown = game.answer_node(committed, demand.op, Node(demand.first, demand.second))
-            if isinstance(shown, game.Nodes):
+        case ReplyKind.NODE:
+            shown = game.answer_node(committed, demand.op, TreeNode(demand.first, demand.second))
+            if isinstance(shown, game.OpenNodeArguments):
                 function, arguments = "openNode", (shown.tensor, shown.nodes, shown.path)
             else:
                 function, arguments = "revealLeaves", (shown.tensor, shown.data, shown.path)
-        case Ask.STEP:
+        case ReplyKind.STEP:
             step = game.answer_step(
                 traced.constants, committed, demand.op, demand.first, demand.second
             )

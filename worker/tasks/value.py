@@ -54,7 +54,7 @@ def register(
             return
         try:
             valuing.value(folder / name, ipfs, wanted=wanted)
-        except valuing.Busy:
+        except valuing.JobLocked:
             log.info("value.busy", job=name)
         except ConfigInvalid as error:
             log.error("value.no_job", job=name, error=str(error), hint=error.hint)

@@ -22,7 +22,7 @@ def main(folder: Path) -> int:
         logs.configure(settings, role="value")
         ipfs = IpfsClient(settings.ipfs_api, settings.ipfs_timeout)
         valuing.value(folder, ipfs, publish=False, opinions=False)
-    except (TallystickError, valuing.Busy) as error:
+    except (TallystickError, valuing.JobLocked) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0 if (folder / RESULT).exists() else 1

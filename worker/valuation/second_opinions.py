@@ -23,7 +23,7 @@ Model = Literal["knn", "logistic"]
 
 
 @dataclass(frozen=True)
-class Opinion:
+class SecondOpinion:
     """What each member is worth in accuracy; the values of Data Shapley add up to all members'."""
 
     values: tuple[float, ...]
@@ -100,13 +100,13 @@ def members(data: RoundData, flags: Flags | None = None) -> list[Rows]:
     return rows if flags is None else [held[flags.flag[held] == 0] for held in rows]
 
 
-def leave_one_out(utility: Utility, members: Sequence[Rows]) -> Opinion:
+def leave_one_out(utility: Utility, members: Sequence[Rows]) -> SecondOpinion:
     """Return what is lost when one member is left out: U(all) − U(all but it)."""
     everything = utility(_union(members))
     values = [
         everything - utility(_union([*members[:i], *members[i + 1 :]])) for i in range(len(members))
     ]
-    return Opinion(tuple(values), (0.0,) * len(members), len(members) + 1)
+    return SecondOpinion(tuple(values), (0.0,) * len(members), len(members) + 1)
 
 
 def tmc_shapley(
@@ -116,7 +116,7 @@ def tmc_shapley(
     permutations: int = 100,
     tolerance: float = 0.01,
     seed: int = 0,
-) -> Opinion:
+) -> SecondOpinion:
     """Return Data Shapley by truncated Monte Carlo (Ghorbani, Zou 2019, arXiv:1904.02868, alg. 1).
 
     In each permutation members join one by one; once the accuracy is within `tolerance` of that of
@@ -136,7 +136,7 @@ def tmc_shapley(
             evaluations += 1
             gain[member], before = after - before, after
     errors = gains.std(0, ddof=1) / np.sqrt(permutations) if permutations > 1 else gains[0] * 0
-    return Opinion(tuple(gains.mean(0).tolist()), tuple(errors.tolist()), evaluations)
+    return SecondOpinion(tuple(gains.mean(0).tolist()), tuple(errors.tolist()), evaluations)
 
 
 def removal_curve(utility: Utility, order: Rows, fractions: Sequence[float]) -> list[float]:

@@ -34,7 +34,7 @@ OPINION_ROWS = 5_000  # of a round; above, retraining costs more than the values
 PERMUTATIONS = 20
 
 
-class Busy(Exception):
+class JobLocked(Exception):
     """Another process is at this job."""
 
 
@@ -146,5 +146,5 @@ def _alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise Busy(str(folder)) from error
+            raise JobLocked(str(folder)) from error
         yield

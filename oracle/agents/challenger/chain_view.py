@@ -39,12 +39,12 @@ from oracle.chain.rpc import quantity
 from oracle.chain.sender import Sender
 from oracle.chain.wallet import Wallet
 from oracle.exact.receipt import receipt as typed_receipt
-from oracle.exact.steps import ExactClaim, Step
+from oracle.exact.steps import ExactClaim, ProofStep
 from oracle.protocol import eip712
 from oracle.services import operators, request_timeline
 from oracle.services.event_history import topic
-from oracle.services.network import Context
-from oracle.services.request_timeline import LIFE, State
+from oracle.services.network import Network
+from oracle.services.request_timeline import LIFE, RequestState
 from oracle.types import (
     ZERO32,
     Address,
@@ -79,7 +79,7 @@ class Board(Protocol):
     def play(self, view: View, move: Move, plan: Plan | None = None) -> None:
         """Commit the intent to make a move; it is sent later, whatever happens to us."""
 
-    def check(self, claim: ExactClaim, step: Step) -> bool:
+    def check(self, claim: ExactClaim, step: ProofStep) -> bool:
         """Return whether the contract finds a committed element right.
 
         Raises:
@@ -103,7 +103,7 @@ class ChainBoard(Board):
     """The contracts of one deployment, played by one account."""
 
     def __init__(
-        self, context: Context, wallet: Wallet, sender: Sender, outbox: OutboxStore
+        self, context: Network, wallet: Wallet, sender: Sender, outbox: OutboxStore
     ) -> None:
         self.me = wallet.address
         self._context = context
@@ -140,7 +140,7 @@ class ChainBoard(Board):
         return View(
             request_id=request_id,
             now=now,
-            state=info.state if info else State.REQUESTED,
+            state=info.state if info else RequestState.REQUESTED,
             answer=answer,
             output_cid=delivered[-1].output_cid if delivered else ZERO32,
             final_at=(info.final_at if info else None) or Timestamp(0),
@@ -156,7 +156,7 @@ class ChainBoard(Board):
     def busy(self, request_id: RequestId) -> bool:
         return any(request_id in entry.request_ids for entry in self._outbox.live())
 
-    def check(self, claim: ExactClaim, step: Step) -> bool:
+    def check(self, claim: ExactClaim, step: ProofStep) -> bool:
         return self._verifier.check(claim, step)
 
     def vouched(self, view: View, receipt: Receipt) -> bool:

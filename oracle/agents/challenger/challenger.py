@@ -24,17 +24,17 @@ from oracle.agents.challenger.deliveries import Deliveries, Scope
 from oracle.agents.challenger.engine import Budget, Engine, Outputs
 from oracle.agents.challenger.moves import End, Move, Wait
 from oracle.agents.challenger.store import Case, CaseState, Memory
-from oracle.chain.outbox import Entry, EntryState
+from oracle.chain.outbox import EntryState, OutboxEntry
 from oracle.chain.sender import Sender
 from oracle.chain.wallet import Wallet
 from oracle.errors import PermanentError, TransientError, Unavailable
 from oracle.services import wallets
 from oracle.services.audits import Audits
-from oracle.services.exact_faults import Truth
-from oracle.services.network import Context
+from oracle.services.exact_faults import HonestTrace
+from oracle.services.network import Network
 from oracle.services.reexecution import Reexecutor, output_of
-from oracle.services.request_timeline import State
-from oracle.services.served_traces import Signed, Traces
+from oracle.services.request_timeline import RequestState
+from oracle.services.served_traces import SignedReceipt, TraceSource
 from oracle.store.outbox import SqlOutbox
 from oracle.store.store import Store
 from oracle.types import Bytes32, RequestId
@@ -45,7 +45,7 @@ Say = Callable[[str], None]
 
 
 class _IpfsOutputs(Outputs):
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Network) -> None:
         self._context = context
 
     def fetch(self, output_cid: Bytes32, output_root: Bytes32) -> bytes:
@@ -57,9 +57,9 @@ class Challenger(AbstractContextManager["Challenger"]):
 
     def __init__(
         self,
-        context: Context,
+        context: Network,
         account: LocalAccount,
-        traces: Traces,
+        traces: TraceSource,
         *,
         folder: Path,
         scope: Scope,
@@ -96,7 +96,7 @@ class Challenger(AbstractContextManager["Challenger"]):
         self._deliveries = Deliveries(context, self._memory, wallet.address, scope, audits)
         self._reexecutor = Reexecutor(context)
         self._scope = scope
-        self._truths: dict[RequestId, Truth] = {}
+        self._truths: dict[RequestId, HonestTrace] = {}
         self._backoff = Backoff()
         self._report = Report()
         self._log: Any = structlog.get_logger("tallystick.challenger")
@@ -113,7 +113,7 @@ class Challenger(AbstractContextManager["Challenger"]):
         self._store.close()
         self._lock.close()
 
-    def keep_receipt(self, request_id: RequestId, signed: Signed) -> None:
+    def keep_receipt(self, request_id: RequestId, signed: SignedReceipt) -> None:
         """Take a receipt that came another way; whether it is the operator's is looked at later."""
         self._memory.keep_receipt(request_id, signed)
 
@@ -167,7 +167,7 @@ class Challenger(AbstractContextManager["Challenger"]):
     def _examine(self, case: Case) -> None:
         """Re-execute one delivery."""
         info = self._deliveries.info(case.request_id)
-        if info is None or info.state is not State.DELIVERED or info.output_root is None:
+        if info is None or info.state is not RequestState.DELIVERED or info.output_root is None:
             self._put(case, CaseState.OVER, "it ended before it was looked at")
             return
         if info.output_root != case.output_root:
@@ -212,7 +212,7 @@ class Challenger(AbstractContextManager["Challenger"]):
         else:
             self._say(f"0x{case.request_id.hex()}: {_name(move)}")
 
-    def _truth(self, request_id: RequestId) -> Truth:
+    def _truth(self, request_id: RequestId) -> HonestTrace:
         if request_id not in self._truths:
             info = self._deliveries.info(request_id)
             if info is None:
@@ -244,7 +244,7 @@ class Challenger(AbstractContextManager["Challenger"]):
     def _open(self) -> bool:
         return bool(self._memory.cases(CaseState.DUE, CaseState.WRONG)) or bool(self._outbox.live())
 
-    def _note(self, ended: list[Entry]) -> None:
+    def _note(self, ended: list[OutboxEntry]) -> None:
         done = [
             Transaction(
                 request_id=entry.request_ids[0] if entry.request_ids else None,
@@ -270,14 +270,14 @@ class Challenger(AbstractContextManager["Challenger"]):
         return replace(self._report, games=tuple(known))
 
 
-def folder_of(context: Context, name: str) -> Path:
+def folder_of(context: Network, name: str) -> Path:
     """Return the folder of a wallet's challenger."""
     return context.settings.home / "challengers" / name
 
 
 def open_named(
-    context: Context,
-    traces: Traces,
+    context: Network,
+    traces: TraceSource,
     name: str,
     password: str,
     *,

@@ -34,8 +34,8 @@ from oracle.exact import game
 from oracle.exact.commitments import trace_root
 from oracle.exact.steps import ExactClaim
 from oracle.exact.tensors import depth_of
-from oracle.services.exact_faults import Fault, Knowledge, leaf_index, needs_trace
-from oracle.services.request_timeline import State
+from oracle.services.exact_faults import Fault, KnownTrace, leaf_index, needs_trace
+from oracle.services.request_timeline import RequestState
 from oracle.types import ZERO32, ZERO_ADDRESS, Address
 
 MAX_DEMANDS = 12  # of one challenge; DisputeGame.sol
@@ -58,7 +58,7 @@ class Position:
     """
 
     view: View
-    known: Knowledge
+    known: KnownTrace
     receipts: Sequence[Receipt]
     usable: Receipt | None
     plan: Plan | None
@@ -73,7 +73,7 @@ class Position:
 def decide(position: Position) -> Move:
     """Return the next move."""
     view = position.view
-    if view.state is not State.DELIVERED or view.answer is None:
+    if view.state is not RequestState.DELIVERED or view.answer is None:
         return after(view)
     contradiction = equivocation(view, position.receipts)
     if contradiction is not None and (view.first != ZERO_ADDRESS or view.now < view.final_at):
@@ -110,7 +110,7 @@ def equivocation(view: View, receipts: Sequence[Receipt]) -> Equivocate | None:
     return None
 
 
-def claim_of(view: View, known: Knowledge) -> ExactClaim:
+def claim_of(view: View, known: KnownTrace) -> ExactClaim:
     """Return what the chain holds of an answer, with the trace as it is known."""
     assert view.answer is not None
     answer = view.answer
@@ -132,7 +132,7 @@ def _begin(position: Position) -> Move:
     if view.now >= view.final_at:
         return End("the challenge window has passed")
     found = known.move()
-    if isinstance(found, game.Prove) and _alone(position):
+    if isinstance(found, game.ProveElement) and _alone(position):
         fault = (found.op, found.row, found.col)
         if known.step(position.claim, fault) is not None:
             return Open(fault)
@@ -150,7 +150,7 @@ def _alone(position: Position) -> bool:
     return position.usable is not None and view.failures == 0
 
 
-def _opens_trace(known: Knowledge) -> bool:
+def _opens_trace(known: KnownTrace) -> bool:
     program = known.truth.program
     return known.suspect != len(program.ops) - 1 or needs_trace(program)
 
@@ -166,7 +166,7 @@ def _our_turn(position: Position) -> Move:
             return Wait("the trace is not on chain", view.challenge.deadline)
         case game.DemandNode(op, node):
             return _demand(view, AskNode(op, node))
-        case game.Prove(op, row, col):
+        case game.ProveElement(op, row, col):
             return _prove(position, (op, row, col))
 
 
@@ -195,7 +195,7 @@ def _planned(position: Position) -> Fault | None:
     return plan.fault if hidden == view.challenge.witness else None
 
 
-def _revealed(view: View, known: Knowledge, fault: Fault) -> bool:
+def _revealed(view: View, known: KnownTrace, fault: Fault) -> bool:
     """Whether the element lies in the leaves that were revealed to this very challenge."""
     target = view.challenge.target
     op, level, index = target >> 72 & 0xFFFF, target >> 64 & 0xFF, target & (1 << 64) - 1

@@ -14,10 +14,10 @@ from oracle.chain.reorg import common_block
 from oracle.chain.scan import Scanner
 from oracle.services import request_timeline
 from oracle.services.audits import Audits
-from oracle.services.audits import Delivered as Audited
+from oracle.services.audits import ExactDelivery as Audited
 from oracle.services.event_history import topic
-from oracle.services.network import Context
-from oracle.services.request_timeline import LIFE, RequestInfo, State
+from oracle.services.network import Network
+from oracle.services.request_timeline import LIFE, RequestInfo, RequestState
 from oracle.types import Address, Assurance, BlockRef, Bytes32, RequestId
 
 _AT_ONCE = 100  # requests whose events are asked for by id
@@ -37,7 +37,7 @@ class Deliveries:
 
     def __init__(
         self,
-        context: Context,
+        context: Network,
         memory: Memory,
         me: Address,
         scope: Scope,
@@ -141,4 +141,4 @@ class Deliveries:
     def _open(self, info: RequestInfo) -> bool:
         """Whether it is an exact answer of somebody else that can still be disputed."""
         exact = info.request.terms.assurance is Assurance.EXACT
-        return exact and info.answered_by != self._me and info.state is State.DELIVERED
+        return exact and info.answered_by != self._me and info.state is RequestState.DELIVERED

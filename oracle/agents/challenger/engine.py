@@ -21,9 +21,9 @@ from oracle.errors import DigestMismatch, InputInvalid, PermanentError, Transien
 from oracle.exact import proofs
 from oracle.exact.commitments import trace_root
 from oracle.services.amounts import format_amount, format_ether
-from oracle.services.exact_faults import Knowledge, Truth, record_size, sample_step, sound
-from oracle.services.request_timeline import State
-from oracle.services.served_traces import Signed, Traces
+from oracle.services.exact_faults import HonestTrace, KnownTrace, record_size, sample_step, sound
+from oracle.services.request_timeline import RequestState
+from oracle.services.served_traces import SignedReceipt, TraceSource
 from oracle.types import Amount, Bytes32, RequestId, Wei
 
 
@@ -61,7 +61,7 @@ class Engine:
         self,
         board: Board,
         memory: Memory,
-        traces: Traces,
+        traces: TraceSource,
         outputs: Outputs,
         budget: Budget,
     ) -> None:
@@ -72,7 +72,7 @@ class Engine:
         self._budget = budget
         self._log: Any = structlog.get_logger("tallystick.challenger")
 
-    def step(self, request_id: RequestId, reexecute: Callable[[], Truth]) -> Move:
+    def step(self, request_id: RequestId, reexecute: Callable[[], HonestTrace]) -> Move:
         """Make the next move of a game, if there is one to make now; return it, or why not.
 
         Args:
@@ -85,7 +85,7 @@ class Engine:
         if self._board.busy(request_id):
             return Wait("a transaction is under way")
         view = self._board.view(request_id)
-        if view.answer is None or view.state is not State.DELIVERED:
+        if view.answer is None or view.state is not RequestState.DELIVERED:
             move = decide.after(view)
         else:
             move = self._decide(view, reexecute())
@@ -104,13 +104,13 @@ class Engine:
 
     # ── What is known ───────────────────────────────────────────────────────────────────────────
 
-    def _decide(self, view: View, truth: Truth) -> Move:
+    def _decide(self, view: View, truth: HonestTrace) -> Move:
         assert view.answer is not None
         delivered = view.answer.delivery.output_root
         ours = view.challenge.turn in (Turn.NONE, Turn.CHALLENGER)
         signed = self._signed(view, truth, ask=ours and delivered != truth.output_root)
         usable = self._usable(view, signed)
-        known = Knowledge(truth, delivered, self._leaves(view, usable))
+        known = KnownTrace(truth, delivered, self._leaves(view, usable))
         if ours and known.wrong:
             self._look(view, known)
         plan = self._memory.plan(view.request_id, delivered, view.failures)
@@ -128,12 +128,12 @@ class Engine:
             self._prepare(view, known, move)
         return move
 
-    def _leaves(self, view: View, usable: Signed | None) -> tuple[Bytes32, ...] | None:
+    def _leaves(self, view: View, usable: SignedReceipt | None) -> tuple[Bytes32, ...] | None:
         if view.leaves is not None:
             return view.leaves
         return None if usable is None else usable.leaves
 
-    def _signed(self, view: View, truth: Truth, *, ask: bool) -> list[Signed]:
+    def _signed(self, view: View, truth: HonestTrace, *, ask: bool) -> list[SignedReceipt]:
         """Return what the operator signed, as kept and, with `ask`, as it says now."""
         assert view.answer is not None
         if ask:
@@ -143,11 +143,11 @@ class Engine:
                 whole = len(answer.leaves) == len(truth.program.ops) - 1
                 whole = whole and trace_root(answer.leaves) == answer.receipt.trace_root
                 leaves = answer.leaves if whole else ()
-                self._memory.keep_receipt(view.request_id, Signed(answer.receipt, leaves))
+                self._memory.keep_receipt(view.request_id, SignedReceipt(answer.receipt, leaves))
         kept = self._memory.receipts(view.request_id)
         return [one for one in kept if self._board.vouched(view, one.receipt)]
 
-    def _usable(self, view: View, signed: list[Signed]) -> Signed | None:
+    def _usable(self, view: View, signed: list[SignedReceipt]) -> SignedReceipt | None:
         """Return a receipt that can carry a proof: of this answer, with its leaves, for good."""
         assert view.answer is not None
         delivery = view.answer.delivery
@@ -156,7 +156,7 @@ class Engine:
                 return one if self._board.irrevocable(delivery.operator) else None
         return None
 
-    def _look(self, view: View, known: Knowledge) -> None:
+    def _look(self, view: View, known: KnownTrace) -> None:
         """Get the tensor that is first wrong, from wherever it can be had."""
         if view.leaves is not None:
             known.add_shown(view.shown)
@@ -173,7 +173,7 @@ class Engine:
                 self._memory.keep_tensor(view.request_id, op, leaf, record)
                 return
 
-    def _served(self, view: View, known: Knowledge, op: int) -> Iterator[bytes | None]:
+    def _served(self, view: View, known: KnownTrace, op: int) -> Iterator[bytes | None]:
         assert view.answer is not None
         if op == len(known.truth.program.ops) - 1:
             try:
@@ -186,7 +186,7 @@ class Engine:
 
     # ── Before money is risked ──────────────────────────────────────────────────────────────────
 
-    def _prepare(self, view: View, known: Knowledge, move: Open) -> None:
+    def _prepare(self, view: View, known: KnownTrace, move: Open) -> None:
         """See that the judge, ours and the contract, is on our side."""
         assert view.answer is not None
         truth = known.truth

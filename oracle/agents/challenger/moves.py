@@ -9,11 +9,11 @@ from eth_abi.abi import encode
 
 from oracle.chain.dispute_game import NO_RECEIPT, Answer, Challenge, Receipt
 from oracle.chain.events import LeavesRevealed, NodeOpened
-from oracle.exact.partial_tensor import Node
-from oracle.exact.steps import Step
+from oracle.exact.partial_tensor import TreeNode
+from oracle.exact.steps import ProofStep
 from oracle.exact.tensors import keccak
 from oracle.services.exact_faults import Fault
-from oracle.services.request_timeline import State
+from oracle.services.request_timeline import RequestState
 from oracle.types import ZERO32, Address, Bytes32, RequestId, Timestamp
 
 
@@ -23,7 +23,7 @@ class View:
 
     request_id: RequestId
     now: Timestamp  # of the coming block
-    state: State
+    state: RequestState
     answer: Answer | None  # None: not delivered (any more)
     output_cid: Bytes32  # where the answer's bytes are; zero = under its root
     final_at: Timestamp
@@ -72,7 +72,7 @@ class Open:
 class Prove:
     """Show the fault."""
 
-    step: Step
+    step: ProofStep
     receipt: Receipt
     salt: Bytes32
 
@@ -82,7 +82,7 @@ class AskNode:
     """Demand a node."""
 
     op: int
-    node: Node
+    node: TreeNode
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from oracle.chain.dispute_game import Receipt
 from oracle.errors import ConfigInvalid
 from oracle.exact.tensors import keccak
 from oracle.services.exact_faults import Fault
-from oracle.services.served_traces import Signed
+from oracle.services.served_traces import SignedReceipt
 from oracle.types import ZERO32, Address, BlockRef, Bytes32, RequestId, Timestamp
 
 _KEPT_BLOCKS = 512
@@ -193,7 +193,7 @@ class Memory:
         assert plan is not None
         return plan
 
-    def keep_receipt(self, request_id: RequestId, signed: Signed) -> None:
+    def keep_receipt(self, request_id: RequestId, signed: SignedReceipt) -> None:
         """Keep what an operator signed; nothing signed is ever dropped."""
         receipt = signed.receipt
         key = (request_id, receipt.output_root, receipt.trace_root)
@@ -209,7 +209,7 @@ class Memory:
                     (b"".join(signed.leaves), *key),
                 )
 
-    def receipts(self, request_id: RequestId) -> list[Signed]:
+    def receipts(self, request_id: RequestId) -> list[SignedReceipt]:
         """Return everything that was signed for a request."""
         rows = self._db.execute(
             "SELECT output_root, trace_root, signature, leaves FROM receipts "
@@ -217,7 +217,8 @@ class Memory:
             (request_id,),
         )
         return [
-            Signed(Receipt(Bytes32(o), Bytes32(t), s), split(leaves)) for o, t, s, leaves in rows
+            SignedReceipt(Receipt(Bytes32(o), Bytes32(t), s), split(leaves))
+            for o, t, s, leaves in rows
         ]
 
     def keep_tensor(self, request_id: RequestId, op: int, leaf: Bytes32, record: bytes) -> None:

@@ -35,7 +35,7 @@ from oracle.errors import TransientError, Unavailable
 from oracle.protocol.canonical import keccak
 from oracle.services import committee, requests
 from oracle.services.event_history import topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.request_timeline import RequestInfo
 from oracle.types import (
     ZERO32,
@@ -117,7 +117,7 @@ class CommitteeVoter(AbstractContextManager["CommitteeVoter"]):
 
     def __init__(
         self,
-        context: Context,
+        context: Network,
         wallet: Wallet,
         worker: VoteWorker,
         folder: Path,

@@ -38,8 +38,8 @@ from oracle.chain.wallet import Wallet
 from oracle.errors import PermanentError, TransientError
 from oracle.exact.tensors import keccak
 from oracle.services.data import sealed_rounds
-from oracle.services.network import Context
-from oracle.types import Bytes32, Part, Timestamp, Wei
+from oracle.services.network import Network
+from oracle.types import Bytes32, Timestamp, ValuationPart, Wei
 from oracle.valuation.faults import Fault
 
 _WITNESS = ("uint256", "uint256", "address", "bytes32", "uint8") + ("uint32",) * 5
@@ -89,7 +89,7 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
 
     def __init__(
         self,
-        context: Context,
+        context: Network,
         wallet: Wallet,
         recompute: Recompute,
         folder: Path,
@@ -260,7 +260,7 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
         said, chain = game.said, self._context.valuations
         if demands.turn is Mover.NONE and self._now() >= case.until:
             return self._report(game, Stand.LATE, "the window has passed")
-        if node.part in (Part.DATA, Part.TEST) and demands.count >= _PROBES:
+        if node.part in (ValuationPart.DATA, ValuationPart.TEST) and demands.count >= _PROBES:
             return self._report(game, Stand.UNSERVED, "whatever row is demanded, it is shown")
         bond = Wei(_BOND_MARGIN * chain.bond_needed())
         call = chain.demand(said.round_id, said.valuation, node, bond=bond)

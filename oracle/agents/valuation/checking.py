@@ -25,7 +25,7 @@ from oracle.config import Settings
 from oracle.errors import DigestMismatch, TransientError, Unavailable
 from oracle.ipfs.port import CidUnresolved, Ipfs
 from oracle.services.data import sealed_rounds
-from oracle.types import Part
+from oracle.types import ValuationPart
 from oracle.valuation import fault_search, reference, served, table_comparison, table_files
 from oracle.valuation.faults import Fault
 from oracle.valuation.jobs import DATA, ValueJob
@@ -33,7 +33,7 @@ from oracle.valuation.rounds import RoundData, Valuation
 from oracle.valuation.shown_table import OpenedTable, Unknown
 from oracle.valuation.tables import Table, Tables, build
 
-_PARTS = (Part.ORDER, Part.SUMS, Part.ROWS)
+_PARTS = (ValuationPart.ORDER, ValuationPart.SUMS, ValuationPart.ROWS)
 
 
 class NotServed(TransientError):
@@ -106,7 +106,7 @@ def truth(job: ValueJob, ipfs: Ipfs, recompute: Recompute, folder: Path) -> Trut
             served.fetch(ipfs, source, job.width, folder / DATA)
         except (CidUnresolved, DigestMismatch) as error:
             tests = number == len(job.sets)
-            part, number_ = (Part.TEST, 0) if tests else (Part.DATA, number)
+            part, number_ = (ValuationPart.TEST, 0) if tests else (ValuationPart.DATA, number)
             leaf = secrets.randbelow(source.rows)  # any: who has them all can show it
             node = Node(part, number_, (source.rows - 1).bit_length(), leaf)
             raise NotServed(str(error), node) from error
@@ -160,7 +160,7 @@ def _served(known: Truth, said: ValuationPublished, ipfs: Ipfs, folder: Path) ->
     return Tables(order, sums, rows, said.values)
 
 
-def _opened(part: Part, known: Truth, given: Valuation, shown: Sequence[Shown]) -> Table:
+def _opened(part: ValuationPart, known: Truth, given: Valuation, shown: Sequence[Shown]) -> Table:
     """Return one of their tables as far as the chain was shown it."""
     name = part.name.lower()
     ours: Table = getattr(known.tables, name)

@@ -14,8 +14,8 @@ from oracle.chain.events import TableDemanded, TableLeafRevealed, TableOpened, V
 from oracle.chain.rpc import hexbytes
 from oracle.chain.valuation_game import Node
 from oracle.services.event_history import Happened, topic
-from oracle.services.network import Context
-from oracle.types import Address, Bytes32, Part
+from oracle.services.network import Network
+from oracle.types import Address, Bytes32, ValuationPart
 from oracle.valuation.shown_table import OpenedTable
 
 _KINDS = (TableDemanded, TableOpened, TableLeafRevealed)
@@ -38,7 +38,7 @@ class Shown:
             table.show_leaf(self.node.index, self.data, self.path)
 
 
-def read(context: Context, said: ValuationPublished) -> list[Shown]:
+def read(context: Network, said: ValuationPublished) -> list[Shown]:
     """Return all that was shown of this valuation."""
     place = context.valuations.address
     open_: dict[Address, TableDemanded] = {}
@@ -52,7 +52,7 @@ def read(context: Context, said: ValuationPublished) -> list[Shown]:
         demanded = open_.pop(event.challenger, None)
         if demanded is None or demanded.attempt != said.attempt:
             continue
-        node = Node(Part(demanded.part), demanded.number, demanded.level, demanded.index)
+        node = Node(ValuationPart(demanded.part), demanded.number, demanded.level, demanded.index)
         if isinstance(event, TableOpened):
             found.append(Shown(node, nodes=event.nodes))
         else:
@@ -61,7 +61,7 @@ def read(context: Context, said: ValuationPublished) -> list[Shown]:
     return found
 
 
-def _path(context: Context, happened: Happened, level: int) -> tuple[Bytes32, ...]:
+def _path(context: Network, happened: Happened, level: int) -> tuple[Bytes32, ...]:
     """Return the siblings that a revelation brought, () when it was no call of the game's own."""
     sent = context.rpc.call("eth_getTransactionByHash", "0x" + happened.tx_hash.hex())
     function = interface("ValuationGame")["revealLeaf"]

@@ -30,7 +30,7 @@ from oracle.chain.wallet import Wallet
 from oracle.errors import PermanentError, TransientError
 from oracle.services.data import sealed_rounds
 from oracle.services.event_history import topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.types import ZERO_ADDRESS, Address, Timestamp
 from oracle.valuation import openings
 from oracle.valuation.jobs import ValueJob
@@ -43,7 +43,7 @@ class Valuator(AbstractContextManager["Valuator"]):
     """One account that values rounds."""
 
     def __init__(
-        self, context: Context, wallet: Wallet, work: Work, folder: Path, say: Say | None = None
+        self, context: Network, wallet: Wallet, work: Work, folder: Path, say: Say | None = None
     ) -> None:
         """Open the valuator's folder.
 

@@ -17,7 +17,7 @@ from oracle.chain.wallet import Wallet
 from oracle.config import Settings
 from oracle.devnet.supervisor import ProcessSpec
 from oracle.queue.broker import CeleryQueue
-from oracle.services.network import Context
+from oracle.services.network import Network
 
 GRACE = 30.0  # seconds that the worker gets to finish the job it is at
 
@@ -48,7 +48,7 @@ def worker(settings: Settings) -> ProcessSpec:
 
 
 def valuator(
-    context: Context, wallet: Wallet, settings: Settings, running: ExitStack, say: Say | None = None
+    context: Network, wallet: Wallet, settings: Settings, running: ExitStack, say: Say | None = None
 ) -> Valuator:
     """Open the valuator whose worker listens to the queue; closed with `running`.
 

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 
 from oracle.api.documents import Limit, Offset, address_of, listed, show
 from oracle.api.state import StateDep
-from oracle.services import operators, wallets
+from oracle.services import balances, operators
 
 router = APIRouter(prefix="/api", tags=["network"])
 
@@ -49,4 +49,4 @@ async def operator(request: Request, state: StateDep, address: str) -> Response:
 async def wallet(request: Request, state: StateDep, address: str) -> Response:
     """Show what an account has: tokens, prepaid balance, bonds, currency for gas."""
     who = address_of(address)
-    return await show(request, state, lambda: wallets.balances(state.context, who))
+    return await show(request, state, lambda: balances.balances(state.context, who))

@@ -6,9 +6,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from oracle.api import asking, tensors
-from oracle.api.state import KeyDep, State, StateDep
+from oracle.api.state import AppState, KeyDep, StateDep
 from oracle.errors import InputInvalid
-from oracle.gateway.catalogue import Version
+from oracle.gateway.catalogue import VersionFacts
 from oracle.services import models
 
 router = APIRouter(prefix="/v2", tags=["inference (KServe v2)"])
@@ -117,7 +117,7 @@ async def infer(
     return Response(content, headers=headers, media_type="application/octet-stream")
 
 
-def _served(state: State, name: str, version: str) -> tuple[Version, int]:
+def _served(state: AppState, name: str, version: str) -> tuple[VersionFacts, int]:
     if version and not version.isdecimal():
         raise InputInvalid(f"{version!r:.40} is no version", hint="versions are 1, 2, …")
     context = state.context

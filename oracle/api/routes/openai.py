@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from oracle.api import asking
 from oracle.api.problems import Rejected
-from oracle.api.state import KeyDep, State, StateDep
+from oracle.api.state import AppState, KeyDep, StateDep
 from oracle.errors import InputInvalid, NotFound, TallystickError
 from oracle.protocol.manifest import Manifest, Tokenizer
 from oracle.protocol.tensor import Array
@@ -147,7 +147,7 @@ def _encoded(row: Array, encoding: str) -> Any:
     return base64.b64encode(row.tobytes()).decode() if encoding == "base64" else row.tolist()
 
 
-def _listed(state: State) -> list[dict[str, Any]]:
+def _listed(state: AppState) -> list[dict[str, Any]]:
     entries = []
     for model_id in range(1, state.context.registry.model_count() + 1):
         try:
@@ -157,7 +157,7 @@ def _listed(state: State) -> list[dict[str, Any]]:
     return entries
 
 
-def _entry(state: State, model_id: int) -> dict[str, Any]:
+def _entry(state: AppState, model_id: int) -> dict[str, Any]:
     listed = models.versions(state.context, model_id)
     usable = [version for version in listed if not version.retired]
     if not usable:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
 from oracle.api import asking, tensors
 from oracle.api.documents import address_of
 from oracle.api.problems import Rejected
-from oracle.api.state import KeyDep, State, StateDep
+from oracle.api.state import AppState, KeyDep, StateDep
 from oracle.errors import InputInvalid
 from oracle.gateway.sponsor import Question
 from oracle.services import formats
@@ -86,7 +86,7 @@ class OrderBody(BaseModel):
         return {k: "0x" + v.hex() if isinstance(v, bytes) else v for k, v in values.items()}
 
 
-class Signed(BaseModel):
+class SignedOrder(BaseModel):
     """What a wallet signed."""
 
     model_config = ConfigDict(extra="forbid")
@@ -146,7 +146,7 @@ async def prepare(request: Request, state: StateDep) -> Response:
 
 
 @router.post("/relay", status_code=202)
-async def relay(request: Request, state: StateDep, body: Signed) -> Response:
+async def relay(request: Request, state: StateDep, body: SignedOrder) -> Response:
     """Pass on what a wallet signed; a forged or replayed signature is refused by the contract."""
     gateway = state.asking
     if not state.config.relay:
@@ -161,7 +161,7 @@ async def relay(request: Request, state: StateDep, body: Signed) -> Response:
     return _accepted(ticket)
 
 
-async def _question(request: Request, state: State) -> tuple[Question, dict[str, Any]]:
+async def _question(request: Request, state: AppState) -> tuple[Question, dict[str, Any]]:
     body = await request.body()
     document = formats.parse_json(body)
     if not isinstance(document, dict) or not isinstance(document.get("model"), str):
@@ -192,7 +192,7 @@ def _accepted(ticket: Ticket) -> Response:
     return JSONResponse(body, 202, {"Location": place})
 
 
-def _slow(request: Request, state: State) -> None:
+def _slow(request: Request, state: AppState) -> None:
     """Bound what costs us money or space and needs no key."""
     client = request.client.host if request.client else "local"
     per_minute = state.config.relays_per_minute

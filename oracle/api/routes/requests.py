@@ -9,13 +9,13 @@ from fastapi.responses import StreamingResponse
 
 from oracle.api import asking, tensors
 from oracle.api.documents import Limit, Offset, address_of, document, listed, request_id_of, show
-from oracle.api.state import State, StateDep
+from oracle.api.state import AppState, StateDep
 from oracle.errors import InputInvalid, NotFound
 from oracle.gateway import steps as progress
 from oracle.gateway.gateway import RequestFailed
-from oracle.gateway.steps import Step
+from oracle.gateway.steps import ProgressStep
 from oracle.services import models, requests
-from oracle.services.request_timeline import State as Standing
+from oracle.services.request_timeline import RequestState as Standing
 from oracle.store.ticket import TicketState
 from oracle.types import RequestId
 
@@ -119,7 +119,7 @@ async def events(state: StateDep, request_id: str) -> StreamingResponse:
     found = await _resolve(state, request_id)
     await gateway.life(found)  # an unknown one is 404, not an empty stream
 
-    def now() -> list[Step]:
+    def now() -> list[ProgressStep]:
         return progress.steps(gateway.follower.life(found), gateway.hearing.of(found))
 
     async def stream() -> AsyncIterator[str]:
@@ -149,7 +149,7 @@ async def events(state: StateDep, request_id: str) -> StreamingResponse:
     )
 
 
-async def _resolve(state: State, text: str) -> RequestId:
+async def _resolve(state: AppState, text: str) -> RequestId:
     """Return the request that an id means: its own, or that of a ticket of this gateway."""
     given = request_id_of(text)
     if state.gateway is None:

@@ -8,9 +8,9 @@ from oracle.types import (
     Amount,
     Bytes32,
     Credits,
-    Part,
     RoundTerms,
     Timestamp,
+    ValuationPart,
     ValuationRoots,
     Wei,
 )
@@ -236,7 +236,7 @@ class TableDemanded(Event):
     round_id: int
     challenger: Address
     attempt: int
-    part: Part
+    part: ValuationPart
     number: int
     level: int
     index: int

@@ -8,10 +8,10 @@ from oracle.types import (
     Address,
     Amount,
     Bytes32,
-    Fault,
     Finding,
     RequestId,
     Timestamp,
+    VoterFault,
     Wei,
 )
 
@@ -223,7 +223,7 @@ class VoterPunished(Event):
     request_id: RequestId
     member: Address
     round: int
-    fault: Fault
+    fault: VoterFault
     amount: Amount
 
 

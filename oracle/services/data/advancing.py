@@ -21,10 +21,10 @@ from oracle.chain.valuation_game import Mover
 from oracle.chain.wallet import Wallet
 from oracle.services.data import contributions, listing, rounds
 from oracle.services.data.listing import ContributionInfo
-from oracle.services.data.rounds import Phase, RoundInfo
+from oracle.services.data.rounds import RoundInfo, RoundPhase
 from oracle.services.data.secrets import Secret
 from oracle.services.event_history import topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.receipts import Sent, sent
 from oracle.types import ZERO_ADDRESS, Address, Bytes32
 from oracle.valuation.tables import values_tree
@@ -33,7 +33,7 @@ from oracle.valuation.trees import HashTree
 BATCH = 100  # contributions numbered by one transaction
 TOGETHER = 32  # transactions that wait to be mined
 _HIDDEN = (ContributionStatus.COMMITTED, ContributionStatus.DISPLACED)
-ENDED = (Phase.SETTLED, Phase.VOID)
+ENDED = (RoundPhase.SETTLED, RoundPhase.VOID)
 Step = Callable[[list[str]], list[Sent]]  # takes what was refused, to add to it
 
 
@@ -46,7 +46,7 @@ class Advanced:
     refused: tuple[str, ...]
 
 
-def advance(context: Context, wallet: Wallet, round_id: int) -> Advanced:
+def advance(context: Network, wallet: Wallet, round_id: int) -> Advanced:
     """Do whatever is due in a round, until nothing is; one refused step does not keep others back.
 
     Raises:
@@ -67,17 +67,17 @@ def advance(context: Context, wallet: Wallet, round_id: int) -> Advanced:
             return Advanced(rounds.show(context, round_id), tuple(done), tuple(refused))
 
 
-def _own(context: Context, wallet: Wallet, info: RoundInfo) -> Iterator[Step]:
+def _own(context: Network, wallet: Wallet, info: RoundInfo) -> Iterator[Step]:
     """Yield what only this machine can do: it holds the secrets."""
-    if info.phase is Phase.REVEAL:
+    if info.phase is RoundPhase.REVEAL:
         for one in contributions.kept_here(context, info.round_id):
             yield partial(_reveal, context, wallet, *one)
-    if info.phase is Phase.TEST and rounds.test_secret(context, info.round_id):
+    if info.phase is RoundPhase.TEST and rounds.test_secret(context, info.round_id):
         yield lambda _: [rounds.reveal_test(context, wallet, info.round_id)]
 
 
 def _reveal(
-    context: Context, wallet: Wallet, one: ContributionInfo, secret: Secret, _: list[str]
+    context: Network, wallet: Wallet, one: ContributionInfo, secret: Secret, _: list[str]
 ) -> list[Sent]:
     return [contributions.open_one(context, wallet, one, secret).transaction]
 
@@ -96,24 +96,24 @@ def _send(wallet: Wallet, calls: Iterable[Call], refused: list[str]) -> list[Sen
     return done
 
 
-def _calls(context: Context, info: RoundInfo) -> Iterator[Call]:
+def _calls(context: Network, info: RoundInfo) -> Iterator[Call]:
     match info.phase:
-        case Phase.SUBMIT | Phase.REVEAL:
+        case RoundPhase.SUBMIT | RoundPhase.REVEAL:
             return
-        case Phase.NUMBER:
+        case RoundPhase.NUMBER:
             yield context.credits.number(info.round_id, BATCH)
-        case Phase.MISSED:
+        case RoundPhase.MISSED:
             yield context.credits.void_round(info.round_id)
-        case Phase.VALUE if info.until <= context.history.now():
+        case RoundPhase.VALUE if info.until <= context.history.now():
             yield from _unvalued(context, info)
-        case Phase.CHALLENGE:
+        case RoundPhase.CHALLENGE:
             yield from _dead_challenges(context, info)
-        case Phase.SETTLE:
+        case RoundPhase.SETTLE:
             yield context.valuations.settle(info.round_id, info.values)
     yield from _payments(context, info)
 
 
-def _unvalued(context: Context, info: RoundInfo) -> Iterator[Call]:
+def _unvalued(context: Network, info: RoundInfo) -> Iterator[Call]:
     """End a claim that brought nothing, or a round that nobody values."""
     if info.valuator != ZERO_ADDRESS:
         yield context.valuations.lapse_claim(info.round_id)
@@ -121,7 +121,7 @@ def _unvalued(context: Context, info: RoundInfo) -> Iterator[Call]:
         yield context.valuations.void_round(info.round_id)
 
 
-def _dead_challenges(context: Context, info: RoundInfo) -> Iterator[Call]:
+def _dead_challenges(context: Network, info: RoundInfo) -> Iterator[Call]:
     """End challenges in which somebody let its turn pass."""
     place, now = context.valuations.address, context.history.now()
     happened = context.history.read(place, (TableDemanded,), topic(info.round_id))
@@ -136,7 +136,7 @@ def _dead_challenges(context: Context, info: RoundInfo) -> Iterator[Call]:
         yield context.valuations.lapse(info.round_id, challenger)
 
 
-def _payments(context: Context, info: RoundInfo) -> Iterator[Call]:
+def _payments(context: Network, info: RoundInfo) -> Iterator[Call]:
     """Deal with deposits, credits and endorsements that wait."""
     credits, round_id = context.credits, info.round_id
     endorsers = _endorsers(context, round_id)
@@ -144,10 +144,10 @@ def _payments(context: Context, info: RoundInfo) -> Iterator[Call]:
         if one.status in _HIDDEN:
             yield credits.forfeit(round_id, one.index)
         elif one.status is ContributionStatus.EXCLUDED or (
-            one.status is ContributionStatus.REVEALED and info.phase is Phase.VOID
+            one.status is ContributionStatus.REVEALED and info.phase is RoundPhase.VOID
         ):
             yield credits.refund(round_id, one.index)
-        elif one.status is ContributionStatus.REVEALED and info.phase is Phase.SETTLED:
+        elif one.status is ContributionStatus.REVEALED and info.phase is RoundPhase.SETTLED:
             yield credits.credit(round_id, *_proof(info, one))
         for endorser in endorsers.get(one.index, ()):
             if credits.endorsement_of(round_id, one.index, endorser).amount:
@@ -155,16 +155,16 @@ def _payments(context: Context, info: RoundInfo) -> Iterator[Call]:
 
 
 def _endorsement(
-    context: Context, info: RoundInfo, one: ContributionInfo, endorser: Address
+    context: Network, info: RoundInfo, one: ContributionInfo, endorser: Address
 ) -> Iterator[Call]:
-    if info.phase is Phase.SETTLED and one.number is not None:
+    if info.phase is RoundPhase.SETTLED and one.number is not None:
         number, value, path = _proof(info, one)
         yield context.credits.settle_endorsement(info.round_id, number, endorser, value, path)
     elif info.phase in ENDED:
         yield context.credits.return_endorsement(info.round_id, one.index, endorser)
 
 
-def _endorsers(context: Context, round_id: int) -> dict[int, list[Address]]:
+def _endorsers(context: Network, round_id: int) -> dict[int, list[Address]]:
     happened = context.history.read(context.credits.address, (Endorsed,), topic(round_id))
     found: dict[int, list[Address]] = {}
     for one in happened:

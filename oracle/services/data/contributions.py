@@ -25,13 +25,13 @@ from oracle.services.data.files import Say
 from oracle.services.data.listing import ContributionInfo, list_contributions, show
 from oracle.services.data.rounds import RoundClosed
 from oracle.services.data.secrets import Secret, SecretBook
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
 from oracle.types import ZERO32, Address, Amount, Bytes32, Timestamp
 from oracle.valuation import served
 from oracle.valuation.dataset import DataSet
 from oracle.valuation.errors import DataOversized, SchemaMismatch
-from oracle.valuation.readers import Limits
+from oracle.valuation.readers import ReadLimits
 
 SIGNATURE_LIFETIME = 3600  # seconds
 MAX_FILE = 1 << 32  # bytes that one file may hold once it is unpacked
@@ -46,7 +46,7 @@ class SubmissionPending(TransientError):
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedContribution:
     """A data set that fits a round, and what is committed to."""
 
     round_id: int
@@ -77,7 +77,7 @@ class Brought:
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class SignedSubmission:
     """A submission that somebody else may send, and pay for. Holds nothing that is secret."""
 
     chain_id: int
@@ -101,7 +101,7 @@ class Signed:
         return json.dumps(body, indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> "Signed":
+    def from_json(cls, text: str) -> "SignedSubmission":
         """Read what `to_json` wrote.
 
         Raises:
@@ -143,14 +143,14 @@ class RevealedSet:
 
 # ── Commit ──────────────────────────────────────────────────────────────────────────────────────
 def prepare(
-    context: Context,
+    context: Network,
     owner: Address,
     model_id: int,
     paths: Sequence[Path],
     *,
     drop_repeats: bool = False,
     say: Say = lambda _: None,
-) -> Prepared:
+) -> PreparedContribution:
     """Read files for the model's round and keep the secret of a commitment to them.
 
     May be repeated: the same rows give the same data set, and a commitment made before is taken up.
@@ -162,14 +162,14 @@ def prepare(
     """
     round_id = rounds.current(context, model_id)
     info = rounds.show(context, round_id)
-    if info.phase is not rounds.Phase.SUBMIT:
+    if info.phase is not rounds.RoundPhase.SUBMIT:
         raise RoundClosed(
             f"round {round_id} of model {model_id} takes no data sets: {info.phase.value}",
             hint="wait for the next round",
         )
     terms = info.terms
     schema = files.fetch(context, terms.schema)
-    limits = Limits(rows=terms.max_rows, bytes=MAX_FILE)
+    limits = ReadLimits(rows=terms.max_rows, bytes=MAX_FILE)
     data = files.read(paths, schema, limits=limits, drop_repeats=drop_repeats, say=say)
     if data.rows > terms.max_rows:
         raise DataOversized("the data set", "rows", terms.max_rows)
@@ -188,11 +188,11 @@ def prepare(
         secret = Secret(commitment, owner, round_id, salt, data.root, data.rows)
         book.keep(secret, data)
     again = bool(kept)
-    return Prepared(round_id, model_id, data, secret, deposit, info.fee, index, again)
+    return PreparedContribution(round_id, model_id, data, secret, deposit, info.fee, index, again)
 
 
 def submit(
-    context: Context, wallet: Wallet, prepared: Prepared, *, endorser_bps: int = 0
+    context: Network, wallet: Wallet, prepared: PreparedContribution, *, endorser_bps: int = 0
 ) -> Brought:
     """Commit to a prepared data set. Takes fee and deposit from the wallet.
 
@@ -211,13 +211,13 @@ def submit(
 
 
 def sign(
-    context: Context,
+    context: Network,
     wallet: Wallet,
-    prepared: Prepared,
+    prepared: PreparedContribution,
     *,
     endorser_bps: int = 0,
     lifetime: int = SIGNATURE_LIFETIME,
-) -> Signed:
+) -> SignedSubmission:
     """Sign a submission (EIP-712) that somebody else sends and pays for; credit stays the signer's.
 
     One at a time: the signature names the signer's next nonce.
@@ -235,12 +235,12 @@ def sign(
         nonce=context.credits.standing_of(prepared.model_id, wallet.address).nonce,
         deadline=deadline,
     )
-    return Signed(
+    return SignedSubmission(
         context.contracts.chain_id, context.credits.address, submission, wallet.sign_typed(message)
     )
 
 
-def relay(context: Context, wallet: Wallet, signed: Signed) -> ContributionInfo:
+def relay(context: Network, wallet: Wallet, signed: SignedSubmission) -> ContributionInfo:
     """Send a signed submission; the wallet pays fee and deposit, which goes back to the owner.
 
     Raises:
@@ -263,7 +263,7 @@ def relay(context: Context, wallet: Wallet, signed: Signed) -> ContributionInfo:
 
 
 # ── Reveal ──────────────────────────────────────────────────────────────────────────────────────
-def reveal(context: Context, wallet: Wallet, round_id: int) -> tuple[RevealedSet, ...]:
+def reveal(context: Network, wallet: Wallet, round_id: int) -> tuple[RevealedSet, ...]:
     """Publish the rows of all contributions committed to on this machine, and open them.
 
     Raises:
@@ -279,7 +279,7 @@ def reveal(context: Context, wallet: Wallet, round_id: int) -> tuple[RevealedSet
     return tuple(open_one(context, wallet, *one) for one in hidden)
 
 
-def kept_here(context: Context, round_id: int) -> tuple[tuple[ContributionInfo, Secret], ...]:
+def kept_here(context: Network, round_id: int) -> tuple[tuple[ContributionInfo, Secret], ...]:
     """Return the hidden contributions of a round that this machine can open."""
     book = SecretBook.of(context.settings.home, context.contracts)
     hidden = [
@@ -291,7 +291,7 @@ def kept_here(context: Context, round_id: int) -> tuple[tuple[ContributionInfo, 
 
 
 def open_one(
-    context: Context, wallet: Wallet, info: ContributionInfo, secret: Secret
+    context: Network, wallet: Wallet, info: ContributionInfo, secret: Secret
 ) -> RevealedSet:
     """Publish the rows of one contribution and open it; errors as `reveal`."""
     book = SecretBook.of(context.settings.home, context.contracts)
@@ -305,10 +305,10 @@ def open_one(
 
 
 # ── Inside ──────────────────────────────────────────────────────────────────────────────────────
-def _refuse_known(context: Context, model_id: int, data: DataSet) -> None:
+def _refuse_known(context: Network, model_id: int, data: DataSet) -> None:
     """Raise AlreadyBrought when an earlier round of the model was given the same rows."""
     for round_ in rounds.list_rounds(context, model_id):
-        if round_.phase is rounds.Phase.VOID:
+        if round_.phase is rounds.RoundPhase.VOID:
             continue
         for info in list_contributions(context, round_.round_id):
             known = info.data_root == data.root and info.number is not None
@@ -319,7 +319,7 @@ def _refuse_known(context: Context, model_id: int, data: DataSet) -> None:
                 )
 
 
-def _refuse_pending(context: Context, wallet: Wallet) -> None:
+def _refuse_pending(context: Network, wallet: Wallet) -> None:
     """Raise SubmissionPending while a transaction of the wallet is not mined."""
     mined = quantity(context.rpc.call("eth_getTransactionCount", wallet.address, "latest"))
     if wallet.next_nonce() != mined:
@@ -329,14 +329,16 @@ def _refuse_pending(context: Context, wallet: Wallet) -> None:
         )
 
 
-def _index_of(context: Context, round_id: int, commitment: Bytes32) -> int | None:
+def _index_of(context: Network, round_id: int, commitment: Bytes32) -> int | None:
     for info in list_contributions(context, round_id):
         if info.commitment == commitment:
             return info.index
     return None
 
 
-def _brought(context: Context, prepared: Prepared, index: int, sent: Sent | None) -> Brought:
+def _brought(
+    context: Network, prepared: PreparedContribution, index: int, sent: Sent | None
+) -> Brought:
     round_ = context.credits.round_of(prepared.round_id)
     return Brought(
         round_id=prepared.round_id,

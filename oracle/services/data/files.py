@@ -16,12 +16,12 @@ from oracle.protocol.manifest import Manifest
 from oracle.protocol.training import TrainingData
 from oracle.services import models
 from oracle.services.models import Selected
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.types import Bytes32
 from oracle.valuation import readers
 from oracle.valuation.dataset import DataSet
 from oracle.valuation.errors import FormatUnknown
-from oracle.valuation.readers import NO_MORE, Limits
+from oracle.valuation.readers import NO_MORE, ReadLimits
 from oracle.valuation.schema import Schema
 
 Say = Callable[[str], None]
@@ -31,7 +31,7 @@ def read(
     paths: Sequence[Path],
     data: TrainingData,
     *,
-    limits: Limits = NO_MORE,
+    limits: ReadLimits = NO_MORE,
     drop_repeats: bool = False,
     say: Say = lambda _: None,
 ) -> DataSet:
@@ -95,19 +95,19 @@ def load(path: Path) -> TrainingData:
     return TrainingData.parse(canonical.dumps(body))
 
 
-def of_model(context: Context, model_id: int) -> TrainingData | None:
+def of_model(context: Network, model_id: int) -> TrainingData | None:
     """Return the schema in the manifest of the newest version in use; None when it has none."""
     version = models.current_version(context, Selected(model_id, None))
     manifest: Manifest = models.manifest(context, model_id, version)
     return manifest.data
 
 
-def publish(context: Context, data: TrainingData) -> Bytes32:
+def publish(context: Network, data: TrainingData) -> Bytes32:
     """Put a schema on IPFS; return the digest by which rounds name it."""
     return context.ipfs.publish_bytes(data.to_bytes()).sha256
 
 
-def fetch(context: Context, digest: Bytes32) -> TrainingData:
+def fetch(context: Network, digest: Bytes32) -> TrainingData:
     """Return the schema that a round names.
 
     Raises:

@@ -14,7 +14,7 @@ from oracle.ipfs.port import CidUnresolved
 from oracle.services.data import listing, rounds
 from oracle.services.data.listing import ContributionInfo
 from oracle.services.event_history import topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.receipts import Sent
 from oracle.types import ZERO32, Address
 from oracle.valuation import served
@@ -31,7 +31,7 @@ class Inspected:
     problem: str
 
 
-def inspect(context: Context, round_id: int, folder: Path) -> tuple[Inspected, ...]:
+def inspect(context: Network, round_id: int, folder: Path) -> tuple[Inspected, ...]:
     """Fetch the rows of all revealed contributions and hold them against their roots.
 
     Args:
@@ -60,7 +60,7 @@ def inspect(context: Context, round_id: int, folder: Path) -> tuple[Inspected, .
 
 
 def exclude(
-    context: Context, wallet: Wallet, round_id: int, found: tuple[Inspected, ...]
+    context: Network, wallet: Wallet, round_id: int, found: tuple[Inspected, ...]
 ) -> tuple[Sent, ...]:
     """Leave out what cannot be valued; the opener may, together with the test set.
 
@@ -72,7 +72,7 @@ def exclude(
     )
 
 
-def _problem(context: Context, one: ContributionInfo, width: int, folder: Path) -> str:
+def _problem(context: Network, one: ContributionInfo, width: int, folder: Path) -> str:
     assert one.data_root is not None
     assert one.cid is not None
     try:

@@ -8,7 +8,7 @@ from oracle.chain.data_credits import ContributionStatus
 from oracle.chain.events import ContributionSubmitted
 from oracle.errors import NotFound
 from oracle.services.event_history import topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.types import Address, Amount, Bytes32, Credits, Timestamp
 
 _KINDS = (
@@ -58,7 +58,7 @@ class ContributionInfo:
     record: Bytes32  # heads the model's chain of contributions after it was submitted
 
 
-def show(context: Context, round_id: int, index: int) -> ContributionInfo:
+def show(context: Network, round_id: int, index: int) -> ContributionInfo:
     """Return one contribution.
 
     Raises:
@@ -73,7 +73,7 @@ def show(context: Context, round_id: int, index: int) -> ContributionInfo:
     return found[index]
 
 
-def list_contributions(context: Context, round_id: int) -> tuple[ContributionInfo, ...]:
+def list_contributions(context: Network, round_id: int) -> tuple[ContributionInfo, ...]:
     """Return the contributions to a round in the order of their commitments."""
     happened = context.history.read(context.credits.address, _KINDS, topic(round_id))
     times = context.history.times(

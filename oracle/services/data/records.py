@@ -7,12 +7,12 @@ from oracle.errors import DigestMismatch
 from oracle.protocol.training import Revealed, Submitted
 from oracle.services.data import rounds
 from oracle.services.event_history import Happened, topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.types import ZERO32, Bytes32, Timestamp
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifiedRecord:
     """A model's record of contributions, every link of which fits."""
 
     model_id: int
@@ -22,7 +22,7 @@ class Verified:
     head: Bytes32
 
 
-def verify(context: Context, model_id: int) -> Verified:
+def verify(context: Network, model_id: int) -> VerifiedRecord:
     """Recompute every link from what was logged, up to the head on chain.
 
     Raises:
@@ -54,7 +54,7 @@ def verify(context: Context, model_id: int) -> Verified:
             hint="the node does not tell the whole history; ask another",
         )
     submitted = sum(isinstance(h.event, ContributionSubmitted) for h in happened)
-    return Verified(model_id, len(listed), submitted, len(happened) - submitted, head)
+    return VerifiedRecord(model_id, len(listed), submitted, len(happened) - submitted, head)
 
 
 def _record(

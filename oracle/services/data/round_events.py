@@ -5,7 +5,7 @@ from oracle.chain.events import Event
 from oracle.services.amounts import format_amount, format_time
 from oracle.services.data.credits import format_credits
 from oracle.services.event_history import Happened, topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.request_timeline import Moment
 
 _ROUND = (
@@ -24,7 +24,7 @@ _GAME = (
 LIFE = (*_ROUND, *_GAME)  # all that a round's timeline shows
 
 
-def read(context: Context, round_id: int) -> list[Happened]:
+def read(context: Network, round_id: int) -> list[Happened]:
     """Return every event of a round, of both contracts, in the order of the chain."""
     happened = [
         *context.history.read(context.credits.address, _ROUND, topic(round_id)),
@@ -33,7 +33,7 @@ def read(context: Context, round_id: int) -> list[Happened]:
     return sorted(happened, key=lambda h: (h.block, h.index))
 
 
-def tell(context: Context, happened: list[Happened]) -> tuple[Moment, ...]:
+def tell(context: Network, happened: list[Happened]) -> tuple[Moment, ...]:
     """Return events as lines with their times."""
     times = context.history.times(h.block for h in happened)
     return tuple(

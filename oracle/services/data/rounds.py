@@ -17,7 +17,7 @@ from oracle.protocol.training import TrainingData, test_commitment
 from oracle.services.data import files, round_events, secrets
 from oracle.services.data.secrets import Secret, SecretBook
 from oracle.services.event_history import Happened, topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
 from oracle.services.request_timeline import Moment
 from oracle.types import (
@@ -39,7 +39,7 @@ class RoundClosed(PermanentError):
     """A round does not take what was brought any more, or not yet."""
 
 
-class Phase(Enum):
+class RoundPhase(Enum):
     """Where a round stands, as the clock and the contracts together tell."""
 
     SUBMIT = "takes commitments to data sets"
@@ -69,7 +69,7 @@ class RoundInfo:
     round_id: int
     model_id: int
     opener: Address
-    phase: Phase
+    phase: RoundPhase
     until: Timestamp
     submit_until: Timestamp
     reveal_until: Timestamp
@@ -104,7 +104,7 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RoundPlan:
     """What an opener chooses; the rest of the terms follows from schema and test set."""
 
     neighbours: int = 5
@@ -119,7 +119,7 @@ class Plan:
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────────────────
-def show(context: Context, round_id: int) -> RoundInfo:
+def show(context: Network, round_id: int) -> RoundInfo:
     """Return one round with all that happened in it.
 
     Raises:
@@ -131,7 +131,7 @@ def show(context: Context, round_id: int) -> RoundInfo:
     return _info(context, round_id, happened, round_events.tell(context, happened))
 
 
-def list_rounds(context: Context, model_id: int | None = None) -> tuple[RoundInfo, ...]:
+def list_rounds(context: Network, model_id: int | None = None) -> tuple[RoundInfo, ...]:
     """Return rounds, oldest first, of one model or of all; without what happened in them."""
     opened = context.history.read(
         context.credits.address, (RoundOpened,), None, None if model_id is None else topic(model_id)
@@ -153,7 +153,7 @@ def list_rounds(context: Context, model_id: int | None = None) -> tuple[RoundInf
     return tuple(_info(context, round_id, life, ()) for round_id, life in found.items())
 
 
-def current(context: Context, model_id: int) -> int:
+def current(context: Network, model_id: int) -> int:
     """Return the model's last round.
 
     Raises:
@@ -169,7 +169,7 @@ def current(context: Context, model_id: int) -> int:
 
 
 def _info(
-    context: Context, round_id: int, happened: Iterable[Happened], told: tuple[Moment, ...]
+    context: Network, round_id: int, happened: Iterable[Happened], told: tuple[Moment, ...]
 ) -> RoundInfo:
     round_ = context.credits.round_of(round_id)
     case = context.valuations.case_of(round_id)
@@ -209,34 +209,36 @@ def _info(
     )
 
 
-_VALUED = (Phase.CHALLENGE, Phase.SETTLE, Phase.SETTLED)
+_VALUED = (RoundPhase.CHALLENGE, RoundPhase.SETTLE, RoundPhase.SETTLED)
 
 
-def phase_of(context: Context, round_id: int, round_: Round, case: Case) -> tuple[Phase, Timestamp]:
+def phase_of(
+    context: Network, round_id: int, round_: Round, case: Case
+) -> tuple[RoundPhase, Timestamp]:
     """Return where a round stands by the latest block's clock, and until when."""
     now, never = context.history.now(), Timestamp(0)
     if round_.stage is RoundStage.COLLECTING:
         for phase, until in (
-            (Phase.SUBMIT, round_.submit_until),
-            (Phase.REVEAL, round_.reveal_until),
-            (Phase.TEST, round_.test_until),
+            (RoundPhase.SUBMIT, round_.submit_until),
+            (RoundPhase.REVEAL, round_.reveal_until),
+            (RoundPhase.TEST, round_.test_until),
         ):
             if now < until:
                 return phase, until
-        return (Phase.NUMBER if round_.test_revealed else Phase.MISSED), never
+        return (RoundPhase.NUMBER if round_.test_revealed else RoundPhase.MISSED), never
     if round_.stage is RoundStage.VALUING:
         if not case.published:
             end = case.until if case.valuator != ZERO_ADDRESS else _end_by(context, round_, case)
-            return Phase.VALUE, end
+            return RoundPhase.VALUE, end
         if now < case.until:
-            return Phase.CHALLENGE, case.until
-        return (Phase.CHALLENGE if case.challenges else Phase.SETTLE), never
+            return RoundPhase.CHALLENGE, case.until
+        return (RoundPhase.CHALLENGE if case.challenges else RoundPhase.SETTLE), never
     if round_.stage is RoundStage.NONE:
         raise NotFound(f"there is no round {round_id}", hint="`tallystick data round list`")
-    return (Phase.SETTLED if round_.stage is RoundStage.SETTLED else Phase.VOID), never
+    return (RoundPhase.SETTLED if round_.stage is RoundStage.SETTLED else RoundPhase.VOID), never
 
 
-def _end_by(context: Context, round_: Round, case: Case) -> Timestamp:
+def _end_by(context: Network, round_: Round, case: Case) -> Timestamp:
     if case.end_by:
         return case.end_by
     return Timestamp(round_.sealed_at + context.valuations.config().valuing_period)
@@ -244,13 +246,13 @@ def _end_by(context: Context, round_: Round, case: Case) -> Timestamp:
 
 # ── What the opener does ────────────────────────────────────────────────────────────────────────
 def open_round(
-    context: Context,
+    context: Network,
     wallet: Wallet,
     model_id: int,
     *,
     test: DataSet,
     data: TrainingData,
-    plan: Plan,
+    plan: RoundPlan,
 ) -> Opened:
     """Open a round whose test set is committed to now and hidden until data sets are revealed.
 
@@ -293,7 +295,7 @@ def open_round(
     return Opened(round_id, model_id, terms, test.root, sent)
 
 
-def reveal_test(context: Context, wallet: Wallet, round_id: int) -> Sent:
+def reveal_test(context: Network, wallet: Wallet, round_id: int) -> Sent:
     """Publish the test set and open the commitment to it; anyone who holds its secret may.
 
     Raises:
@@ -313,7 +315,7 @@ def reveal_test(context: Context, wallet: Wallet, round_id: int) -> Sent:
     return send(wallet, call)[0]
 
 
-def test_secret(context: Context, round_id: int) -> Secret | None:
+def test_secret(context: Network, round_id: int) -> Secret | None:
     """Return what opens the commitment to a round's test set, if it was made here."""
     round_ = context.credits.round_of(round_id)
     if round_.test_revealed:
@@ -321,7 +323,7 @@ def test_secret(context: Context, round_id: int) -> Secret | None:
     return SecretBook.of(context.settings.home, context.contracts).find(round_.test)
 
 
-def exclude(context: Context, wallet: Wallet, round_id: int, index: int) -> Sent:
+def exclude(context: Network, wallet: Wallet, round_id: int, index: int) -> Sent:
     """Leave out a contribution whose data nobody serves; its deposit goes back.
 
     Raises:
@@ -330,7 +332,7 @@ def exclude(context: Context, wallet: Wallet, round_id: int, index: int) -> Sent
     return send(wallet, context.credits.exclude(round_id, index))[0]
 
 
-def allow(context: Context, wallet: Wallet, amount: Amount) -> None:
+def allow(context: Network, wallet: Wallet, amount: Amount) -> None:
     """Let DataCredits take this much of the wallet's tokens."""
     place = context.credits.address
     if amount and context.token.allowance(wallet.address, place) < amount:

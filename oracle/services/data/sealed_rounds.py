@@ -12,7 +12,7 @@ from oracle.chain.events import (
 from oracle.chain.rpc import quantity
 from oracle.errors import NotFound, PermanentError, Unavailable
 from oracle.services.event_history import Happened, topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.types import ZERO32, Address, ValuationRoots
 from oracle.valuation.jobs import Source, ValueJob
 from oracle.valuation.rounds import Params, Valuation
@@ -28,7 +28,7 @@ class Encrypted(PermanentError):
         )
 
 
-def sealed(context: Context) -> list[int]:
+def sealed(context: Network) -> list[int]:
     """Return the rounds that were sealed, in blocks that are final, oldest first."""
     found = context.history.read(context.credits.address, (RoundSealed,))
     last = _final(context)
@@ -39,7 +39,7 @@ def sealed(context: Context) -> list[int]:
     ]
 
 
-def job(context: Context, round_id: int) -> ValueJob:
+def job(context: Network, round_id: int) -> ValueJob:
     """Return the rows of a sealed round.
 
     Raises:
@@ -84,7 +84,7 @@ def job(context: Context, round_id: int) -> ValueJob:
     )
 
 
-def published(context: Context, round_id: int, attempt: int = 0) -> ValuationPublished:
+def published(context: Network, round_id: int, attempt: int = 0) -> ValuationPublished:
     """Return a valuation of a round: the last one unless an attempt is named.
 
     Raises:
@@ -102,7 +102,7 @@ def published(context: Context, round_id: int, attempt: int = 0) -> ValuationPub
     return found[-1]
 
 
-def convicted(context: Context, round_id: int, valuator: Address) -> bool:
+def convicted(context: Network, round_id: int, valuator: Address) -> bool:
     """Tell whether a valuator was convicted of a valuation of this round."""
     place, kinds = context.valuations.address, (ValuatorConvicted,)
     return bool(context.history.read(place, kinds, topic(round_id), topic(valuator)))
@@ -119,7 +119,7 @@ def valuation(given: ValuationRoots) -> Valuation:
     return Valuation(given.N, given.n, given.T, given.order, given.sums, given.rows, given.values)
 
 
-def _of_round(context: Context, round_id: int, *kinds: type[Event]) -> list[Event]:
+def _of_round(context: Network, round_id: int, *kinds: type[Event]) -> list[Event]:
     """Return the events of a round, of either contract."""
     of_game = kinds == (ValuationPublished,)
     place = context.valuations.address if of_game else context.credits.address
@@ -127,6 +127,6 @@ def _of_round(context: Context, round_id: int, *kinds: type[Event]) -> list[Even
     return [happened.event for happened in found]
 
 
-def _final(context: Context) -> int:
+def _final(context: Network) -> int:
     head = quantity(context.rpc.call("eth_blockNumber"))
     return head - context.settings.finality_depth

@@ -6,7 +6,7 @@ from oracle.chain.data_credits import Standing
 from oracle.chain.events import BalanceWithdrawn, RevenueClaimed
 from oracle.chain.wallet import Wallet
 from oracle.errors import Refused
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
 from oracle.types import Address, Amount, Credits
 
@@ -60,7 +60,7 @@ class StandingInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class RevenueClaim:
     """What was paid out, and by which transactions."""
 
     model_id: int
@@ -70,7 +70,7 @@ class Claimed:
     transactions: tuple[Sent, ...]
 
 
-def standing(context: Context, model_id: int, account: Address) -> StandingInfo:
+def standing(context: Network, model_id: int, account: Address) -> StandingInfo:
     """Return what an account has done for a model, and what that is worth."""
     credits = context.credits
     deposit, cap = credits.requirements_of(model_id, account)
@@ -91,7 +91,7 @@ def standing(context: Context, model_id: int, account: Address) -> StandingInfo:
     )
 
 
-def claim(context: Context, wallet: Wallet, model_id: int) -> Claimed:
+def claim(context: Network, wallet: Wallet, model_id: int) -> RevenueClaim:
     """Pay what the wallet's credits of a model earned, and its deposits and rewards.
 
     What the market still holds for the model is divided first; anyone may ask for that.
@@ -117,10 +117,10 @@ def claim(context: Context, wallet: Wallet, model_id: int) -> Claimed:
             f"model {model_id} owes {account} nothing",
             hint="credits earn when answers are paid; what was claimed is not claimed twice",
         )
-    return Claimed(model_id, account, revenue, deposits, tuple(sent))
+    return RevenueClaim(model_id, account, revenue, deposits, tuple(sent))
 
 
-def endorse(context: Context, wallet: Wallet, round_id: int, index: int, amount: Credits) -> Sent:
+def endorse(context: Network, wallet: Wallet, round_id: int, index: int, amount: Credits) -> Sent:
     """Stake own credit on somebody else's revealed contribution.
 
     Raises:

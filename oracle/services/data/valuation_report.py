@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from oracle.errors import DigestMismatch, TransientError
 from oracle.services.data import listing, sealed_rounds
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.types import Address, Bytes32
 from oracle.valuation import table_files
 from oracle.valuation.table_files import Index
@@ -48,7 +48,7 @@ class ValuationInfo:
     contributions: tuple[Valued, ...]
 
 
-def show(context: Context, round_id: int) -> ValuationInfo:
+def show(context: Network, round_id: int) -> ValuationInfo:
     """Return a round's valuation.
 
     Raises:
@@ -89,7 +89,7 @@ def show(context: Context, round_id: int) -> ValuationInfo:
     )
 
 
-def _index(context: Context, cid: Bytes32) -> Index | None:
+def _index(context: Network, cid: Bytes32) -> Index | None:
     try:
         return table_files.fetch_index(context.ipfs, cid)
     except (TransientError, DigestMismatch):

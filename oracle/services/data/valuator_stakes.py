@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from oracle.chain.events import ClaimLapsed, RoundSettled, ValuationPublished, ValuatorConvicted
 from oracle.chain.wallet import Wallet
 from oracle.services.event_history import topic
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
 from oracle.types import Address, Amount, Wei
 
@@ -34,7 +34,7 @@ class ValuatorInfo:
     lapsed: tuple[int, ...]
 
 
-def stake(context: Context, wallet: Wallet, amount: Amount) -> tuple[Sent, ...]:
+def stake(context: Network, wallet: Wallet, amount: Amount) -> tuple[Sent, ...]:
     """Move tokens of the wallet into its stake as a valuator.
 
     Raises:
@@ -47,7 +47,7 @@ def stake(context: Context, wallet: Wallet, amount: Amount) -> tuple[Sent, ...]:
     return tuple(done)
 
 
-def unstake(context: Context, wallet: Wallet, amount: Amount) -> Sent:
+def unstake(context: Network, wallet: Wallet, amount: Amount) -> Sent:
     """Pay out free stake; what stands behind a valuation is locked until it is settled.
 
     Raises:
@@ -56,7 +56,7 @@ def unstake(context: Context, wallet: Wallet, amount: Amount) -> Sent:
     return send(wallet, context.valuations.unstake(amount))[0]
 
 
-def withdraw(context: Context, wallet: Wallet) -> tuple[Sent, ...]:
+def withdraw(context: Network, wallet: Wallet) -> tuple[Sent, ...]:
     """Pay out what valuations and challenges brought; nothing is no error."""
     me, chain = wallet.address, context.valuations
     owed = (
@@ -67,7 +67,7 @@ def withdraw(context: Context, wallet: Wallet) -> tuple[Sent, ...]:
     return tuple(send(wallet, call())[0] for amount, call in owed if amount)
 
 
-def status(context: Context, valuator: Address) -> ValuatorInfo:
+def status(context: Network, valuator: Address) -> ValuatorInfo:
     """Return what the chain knows of a valuator; an account that never was one has zeros."""
     chain, history = context.valuations, context.history
     seat = chain.seat_of(valuator)

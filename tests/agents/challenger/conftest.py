@@ -17,10 +17,10 @@ from oracle.exact import constants as constants_
 from oracle.exact import files, game, quantisation
 from oracle.exact.commitments import Committed, trace_root
 from oracle.exact.dtypes import DType
-from oracle.exact.partial_tensor import Node
+from oracle.exact.partial_tensor import TreeNode
 from oracle.exact.receipt import receipt as typed_receipt
 from oracle.protocol import tensor
-from oracle.services.served_traces import Signed
+from oracle.services.served_traces import SignedReceipt
 from oracle.types import NO_CLAIM, ZERO32, Address, Bytes32, Delivery, Order, RequestId
 from tests.contracts.exact import Example, example
 from tests.services.conftest import DOLLAR, World
@@ -32,10 +32,10 @@ class Shop:
     """What operators serve, in memory."""
 
     def __init__(self) -> None:
-        self.receipts: dict[RequestId, Signed] = {}
+        self.receipts: dict[RequestId, SignedReceipt] = {}
         self.tensors: dict[tuple[RequestId, int], bytes] = {}
 
-    def receipt(self, endpoint: str, request_id: RequestId) -> Signed | None:
+    def receipt(self, endpoint: str, request_id: RequestId) -> SignedReceipt | None:
         return self.receipts.get(request_id)
 
     def tensor(self, endpoint: str, request_id: RequestId, op: int, size: int) -> bytes | None:
@@ -123,7 +123,7 @@ class Arena:
         committed = committed or self.committed[request_id]
         leaves = committed.trace_leaves
         receipt = self.sign(request_id, committed.output_root, trace_root(leaves))
-        self.shop.receipts[request_id] = Signed(receipt, leaves)
+        self.shop.receipts[request_id] = SignedReceipt(receipt, leaves)
         for op in range(len(self.example.program.ops)):
             tensor_id = self.example.program.id_of(op)
             self.shop.tensors[request_id, op] = files.record(tensor_id, committed.tree(tensor_id))
@@ -139,8 +139,8 @@ class Arena:
             )
         elif state.turn == 3:
             op, level = state.target >> 72 & 0xFFFF, state.target >> 64 & 0xFF
-            shown = game.answer_node(committed, op, Node(level, state.target & (1 << 64) - 1))
-            if isinstance(shown, game.Nodes):
+            shown = game.answer_node(committed, op, TreeNode(level, state.target & (1 << 64) - 1))
+            if isinstance(shown, game.OpenNodeArguments):
                 call = context.game.open_node(
                     self.answer, challenger, shown.tensor, shown.nodes, shown.path
                 )

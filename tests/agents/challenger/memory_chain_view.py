@@ -12,9 +12,9 @@ from oracle.chain.events import LeavesRevealed, NodeOpened
 from oracle.chain.revert import ContractError
 from oracle.exact import game, judge
 from oracle.exact.commitments import Committed, trace_root
-from oracle.exact.partial_tensor import Node
+from oracle.exact.partial_tensor import TreeNode
 from oracle.exact.proofs import claim
-from oracle.services.request_timeline import State
+from oracle.services.request_timeline import RequestState
 from oracle.types import (
     ZERO32,
     ZERO_ADDRESS,
@@ -79,7 +79,7 @@ class MemoryBoard:
         self.replies = replies
         self.code = code  # the operator is a contract
         self.answer = answer_of(committed)
-        self.state = State.DELIVERED
+        self.state = RequestState.DELIVERED
         self.now = 10
         self.final_at = 1000
         self.challenge = NOBODY
@@ -108,7 +108,7 @@ class MemoryBoard:
             final_at=Timestamp(self.final_at),
             challenge=self.challenge,
             first=ME if open_ else ZERO_ADDRESS,
-            disputes=int(open_ and self.state is State.DELIVERED),
+            disputes=int(open_ and self.state is RequestState.DELIVERED),
             leaves=self.leaves,
             shown=tuple(self.shown),
             failures=self.failures,
@@ -197,7 +197,7 @@ class MemoryBoard:
                 self._require(first in self.signatures)
                 self._convict("equivocation")
             case moves.Release():
-                self._require(self.state is not State.DELIVERED)
+                self._require(self.state is not RequestState.DELIVERED)
                 self.challenge = NOBODY
 
     def _demand(self, turn: Turn, target: int) -> None:
@@ -217,8 +217,8 @@ class MemoryBoard:
         elif state.turn is Turn.NODE:
             op, level = state.target >> 72 & 0xFFFF, state.target >> 64 & 0xFF
             index = state.target & (1 << 64) - 1
-            shown = game.answer_node(self.committed, op, Node(level, index))
-            if isinstance(shown, game.Nodes):
+            shown = game.answer_node(self.committed, op, TreeNode(level, index))
+            if isinstance(shown, game.OpenNodeArguments):
                 self.shown.append(NodeOpened(ID, ME, op, level, index, shown.nodes))
             else:
                 self.shown.append(LeavesRevealed(ID, ME, op, level, index, shown.data))
@@ -233,7 +233,7 @@ class MemoryBoard:
         return bool(self.challenge.target & 1 << 95)
 
     def _convict(self, why: str) -> None:
-        self.verdict, self.state, self.challenge = why, State.CONVICTED, NOBODY
+        self.verdict, self.state, self.challenge = why, RequestState.CONVICTED, NOBODY
 
     @staticmethod
     def _require(holds: bool) -> None:

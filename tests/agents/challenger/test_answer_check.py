@@ -8,7 +8,7 @@ from oracle.errors import DigestMismatch, NotFound
 from oracle.exact import files
 from oracle.ipfs.port import CidUnresolved
 from oracle.services import answer_check, inference, quoting, requests
-from oracle.services.answer_check import Trace, Verdict
+from oracle.services.answer_check import CheckOutcome, TraceStatus
 from oracle.services.models import Selected
 from oracle.services.quoting import Ask
 from tests.agents.challenger.conftest import Arena
@@ -52,7 +52,7 @@ def test_verify__another_input__refuses(arena: Arena, tmp_path) -> None:
 
 def test_verify__honest_answer__right_and_nobody_is_asked(arena: Arena) -> None:
     found = verify(arena, arena.deliver(arena.example.honest))
-    assert (found.verdict, found.trace) == (Verdict.RIGHT, Trace.NOT_ASKED)
+    assert (found.verdict, found.trace) == (CheckOutcome.RIGHT, TraceStatus.NOT_ASKED)
     assert found.output_root == found.expected_root
 
 
@@ -61,7 +61,7 @@ def test_verify__wrong_output_of_a_true_trace__element_of_the_output(arena: Aren
     arena.serve(request_id)
     found = verify(arena, request_id)
     true = arena.example.honest.tensors[3][4, 5]
-    assert found.verdict is Verdict.WRONG
+    assert found.verdict is CheckOutcome.WRONG
     assert (found.output.row, found.output.col, found.output.expected) == (4, 5, true)
     assert found.first == found.output
     assert found.challengeable
@@ -79,7 +79,7 @@ def test_verify__wrong_inside__names_the_first_tensor_and_element(arena: Arena) 
 
 def test_verify__nothing_served__says_so(arena: Arena) -> None:
     found = verify(arena, arena.deliver(arena.example.lie_inside, bytes_too=False))
-    assert (found.verdict, found.trace) == (Verdict.WRONG, Trace.WITHHELD)
+    assert (found.verdict, found.trace) == (CheckOutcome.WRONG, TraceStatus.WITHHELD)
     assert found.output is None
     assert found.first is None
 
@@ -87,7 +87,7 @@ def test_verify__nothing_served__says_so(arena: Arena) -> None:
 def test_verify__receipt_for_another_output__contradiction(arena: Arena) -> None:
     request_id = arena.deliver(arena.example.lie_inside)
     arena.serve(request_id, arena.example.honest)
-    assert verify(arena, request_id).trace is Trace.CONTRADICTS
+    assert verify(arena, request_id).trace is TraceStatus.CONTRADICTS
 
 
 def test_verify__float_version__the_committee_decides(arena: Arena) -> None:
@@ -99,4 +99,4 @@ def test_verify__float_version__the_committee_decides(arena: Arena) -> None:
     quote = quoting.quote(world.context, world.requester.address, wanted, stdin=bytes)
     asked = inference.ask(world.context, world.requester, quote)
     world.deliver(requests.show(world.context, asked.request_id), [0.1, 0.2, 0.3])
-    assert verify(arena, asked.request_id).verdict is Verdict.COMMITTEE
+    assert verify(arena, asked.request_id).verdict is CheckOutcome.COMMITTEE

@@ -10,9 +10,9 @@ from oracle.errors import Unavailable
 from oracle.exact.commitments import Committed
 from oracle.queue.broker import MemoryQueue
 from oracle.queue.dispute_messages import TraceJob
-from oracle.services import operators, requests, wallets
+from oracle.services import balances, operators, requests
 from oracle.services.audits import TASK, Audits
-from oracle.services.request_timeline import State
+from oracle.services.request_timeline import RequestState
 from oracle.store.audit_repository import AuditState
 from oracle.store.store import Store
 from oracle.types import Amount
@@ -46,7 +46,7 @@ class Auditor:
         world = arena.world
         context = replace(world.context, settings=replace(world.context.settings, audit_share=1.0))
         account = Wallet(context.rpc, CHALLENGER)
-        wallets.fund(context, account.address, Amount(100 * DOLLAR))
+        balances.fund(context, account.address, Amount(100 * DOLLAR))
         operators.register(context, account, "")
         operators.stake(context, account, Amount(100 * DOLLAR))
         operators.authorize(context, world.owner, arena.model_id, account.address)
@@ -82,7 +82,7 @@ def test_audit__lie_drawn__the_other_operator_convicts(arena: Arena, auditor: Au
     assert auditor.look() == []
     assert auditor.work() == 1
     assert auditor.look() == ["challenge an answer", "prove a fault", "withdraw bonds"]
-    assert requests.show(arena.world.context, request_id).state is State.CONVICTED
+    assert requests.show(arena.world.context, request_id).state is RequestState.CONVICTED
 
 
 def test_audit__honest_answer_drawn__noted_as_right(arena: Arena, auditor: Auditor) -> None:

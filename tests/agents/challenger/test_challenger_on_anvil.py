@@ -7,8 +7,8 @@ from oracle.agents.challenger.store import CaseState
 from oracle.chain.wallet import Wallet
 from oracle.exact.commitments import trace_root
 from oracle.services import disputes, requests
-from oracle.services.request_timeline import State
-from oracle.services.served_traces import Signed
+from oracle.services.request_timeline import RequestState
+from oracle.services.served_traces import SignedReceipt
 from oracle.types import ZERO32, RequestId
 from tests.agents.challenger.conftest import CHALLENGER, OTHER, Arena
 from tests.services.conftest import DOLLAR
@@ -22,7 +22,7 @@ def what(report: Report) -> list[str]:
     return [t.what.split(" of operator")[0] for t in report.transactions]
 
 
-def state(arena: Arena, request_id: RequestId) -> State:
+def state(arena: Arena, request_id: RequestId) -> RequestState:
     return requests.show(arena.world.context, request_id).state
 
 
@@ -47,7 +47,7 @@ def test_once__honest_delivery__nothing_is_sent(arena: Arena) -> None:
         report = challenger.once()
     assert (report.looked_at, report.right, report.transactions) == (1, 1, ())
     assert wei(arena, ME) == before
-    assert state(arena, request_id) is State.DELIVERED
+    assert state(arena, request_id) is RequestState.DELIVERED
 
 
 def test_once__lie_in_the_trace_alone__nobody_is_wronged(arena: Arena) -> None:
@@ -75,7 +75,7 @@ def test_once__liar_serves_its_trace__convicted_in_two_transactions(arena: Arena
     with arena.challenger() as challenger:
         report = challenger.once()
     assert what(report) == ["challenge an answer", "prove a fault", "withdraw bonds"]
-    assert state(arena, request_id) is State.CONVICTED
+    assert state(arena, request_id) is RequestState.CONVICTED
     assert arena.balance(requester) == paid + 10 * DOLLAR  # fee back, and ten times the fee
     assert arena.balance(ME) == 6 * DOLLAR  # 30 % of a lock of 20 dollars
     assert report.games[0].state is CaseState.OVER
@@ -90,7 +90,7 @@ def test_once__receipt_of_somebody_else__trace_is_demanded(arena: Arena) -> None
     arena.serve(request_id)
     signed = arena.shop.receipts[request_id]
     forged = arena.sign(request_id, signed.receipt.output_root, signed.receipt.trace_root, who=7)
-    arena.shop.receipts[request_id] = Signed(forged, signed.leaves)
+    arena.shop.receipts[request_id] = SignedReceipt(forged, signed.leaves)
     with arena.challenger() as challenger:
         assert what(challenger.once()) == ["challenge an answer"]
     assert arena.world.context.game.challenge_of(request_id, ME).witness == ZERO32
@@ -100,11 +100,11 @@ def test_once__two_signed_outputs__convicted_without_a_bond(arena: Arena) -> Non
     request_id = arena.deliver(arena.example.lie_inside)
     honest = arena.example.honest
     receipt = arena.sign(request_id, honest.output_root, trace_root(honest.trace_leaves))
-    arena.shop.receipts[request_id] = Signed(receipt, honest.trace_leaves)
+    arena.shop.receipts[request_id] = SignedReceipt(receipt, honest.trace_leaves)
     with arena.challenger() as challenger:
         report = challenger.once()
     assert what(report) == ["prove an equivocation"]
-    assert state(arena, request_id) is State.CONVICTED
+    assert state(arena, request_id) is RequestState.CONVICTED
 
 
 # ── Withheld traces ─────────────────────────────────────────────────────────────────────────────
@@ -112,10 +112,10 @@ def test_once__trace_withheld__convicted_within_nine_transactions(arena: Arena) 
     request_id = arena.deliver(arena.example.lie_inside, bytes_too=False)
     done: list[str] = []
     gas = sent = 0
-    while state(arena, request_id) is State.DELIVERED:
+    while state(arena, request_id) is RequestState.DELIVERED:
         with arena.challenger() as challenger:  # a new process for every move
             done += [w for w in what(challenger.once()) if w != "withdraw bonds"]
-        if state(arena, request_id) is State.DELIVERED:
+        if state(arena, request_id) is RequestState.DELIVERED:
             gas += arena.reply(request_id, ME)
             sent += 1
     assert done == [
@@ -151,7 +151,7 @@ def test_once__operator_silent__convicted_after_its_turn(arena: Arena) -> None:
         assert challenger.once().transactions == ()
         arena.world.pass_time(120)
         assert what(challenger.once())[0] == "convict: silent"
-    assert state(arena, request_id) is State.CONVICTED
+    assert state(arena, request_id) is RequestState.CONVICTED
 
 
 def test_once__root_without_preimage__convicted_after_silence(arena: Arena) -> None:

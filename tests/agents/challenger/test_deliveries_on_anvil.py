@@ -13,7 +13,7 @@ from oracle.agents.challenger.challenger import Challenger
 from oracle.agents.challenger.deliveries import Scope
 from oracle.agents.challenger.engine import Budget
 from oracle.services import requests
-from oracle.services.request_timeline import State
+from oracle.services.request_timeline import RequestState
 from oracle.services.served_traces import EndpointTraces
 from oracle.types import RequestId
 from tests.agents.challenger.conftest import CHALLENGER, Arena
@@ -76,7 +76,7 @@ def test_cycle__delivery_vanishes_in_a_reorg__the_new_one_is_judged(arena: Arena
         request_id = arena.deliver(arena.example.lie_inside)  # the same id: another answer to it
         arena.serve(request_id)
         assert challenger.once().wrong == 1
-    assert requests.show(arena.world.context, request_id).state is State.CONVICTED
+    assert requests.show(arena.world.context, request_id).state is RequestState.CONVICTED
 
 
 def test_cycle__challenge_vanishes_in_a_reorg__is_opened_again(arena: Arena) -> None:
@@ -136,7 +136,7 @@ def test_once__killed_at_a_transaction__goes_on_and_sends_nothing_twice(
         dying.once()
     with arena.challenger() as challenger:
         challenger.once()
-    assert requests.show(arena.world.context, request_id).state is State.CONVICTED
+    assert requests.show(arena.world.context, request_id).state is RequestState.CONVICTED
     sent = int(rpc.call("eth_getTransactionCount", ME, "latest"), 16) - nonce
     assert sent == 3  # challenge, prove, withdraw
 

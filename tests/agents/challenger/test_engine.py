@@ -11,9 +11,9 @@ from oracle.chain.dispute_game import Receipt, Turn
 from oracle.errors import Unavailable
 from oracle.exact import files
 from oracle.exact.commitments import Committed, trace_root
-from oracle.services.exact_faults import Truth
-from oracle.services.request_timeline import State
-from oracle.services.served_traces import Signed
+from oracle.services.exact_faults import HonestTrace
+from oracle.services.request_timeline import RequestState
+from oracle.services.served_traces import SignedReceipt
 from oracle.types import ZERO32, Amount, Bytes32, RequestId, Wei
 from tests.agents.challenger.memory_chain_view import (
     ID,
@@ -26,7 +26,7 @@ from tests.agents.challenger.memory_chain_view import (
 )
 from tests.contracts.exact import example, single
 
-TRUTH = Truth(example().constants, example().honest)
+TRUTH = HonestTrace(example().constants, example().honest)
 
 
 class Operator:
@@ -38,12 +38,12 @@ class Operator:
         self.output = output
         committed = board.committed
         leaves = committed.trace_leaves
-        self.signed = Signed(
+        self.signed = SignedReceipt(
             Receipt(committed.output_root, trace_root(leaves), b"signature"), leaves
         )
         board.signatures.add(self.signed.receipt)
 
-    def receipt(self, endpoint: str, request_id: RequestId) -> Signed | None:
+    def receipt(self, endpoint: str, request_id: RequestId) -> SignedReceipt | None:
         return self.signed if self.serves else None
 
     def tensor(self, endpoint: str, request_id: RequestId, op: int, size: int) -> bytes | None:
@@ -72,7 +72,7 @@ def memory(tmp_path: Path) -> Memory:
     return Memory(tmp_path / "challenger.db", ME)
 
 
-def play(board: MemoryBoard, made: Engine, truth: Truth = TRUTH, most: int = 30) -> object:
+def play(board: MemoryBoard, made: Engine, truth: HonestTrace = TRUTH, most: int = 30) -> object:
     """Let both sides move until the engine ends or waits for time to pass."""
     for _ in range(most):
         move = made.step(ID, lambda: truth)
@@ -109,7 +109,7 @@ def test_step__own_execution_damaged__never_challenges(memory: Memory) -> None:
     """A machine that computes wrongly sees lies everywhere; its own trace does not pass."""
     tensors = [t.copy() for t in example().honest.tensors]
     tensors[3][4, 4] += 1  # the middle of the output
-    damaged = Truth(example().constants, Committed(example().program, tensors))
+    damaged = HonestTrace(example().constants, Committed(example().program, tensors))
     board = MemoryBoard(example().honest)
     with pytest.raises(Unsound, match="does not pass the judge"):
         engine(board, Operator(board, serves=True), memory).step(ID, lambda: damaged)
@@ -188,7 +188,7 @@ def test_step__one_operator__no_trace_is_needed(memory: Memory) -> None:
     _, constants, honest, wrong = single()
     board = MemoryBoard(wrong)
     made = engine(board, Operator(board, serves=False), memory)
-    play(board, made, Truth(constants, honest))
+    play(board, made, HonestTrace(constants, honest))
     assert board.mined == ["Open", "Prove"]
 
 
@@ -211,14 +211,14 @@ def test_step__other_trace_signed_than_posted__equivocation(memory: Memory) -> N
     board.mine()
     other = Receipt(board.committed.output_root, Bytes32(b"\x09" * 32), b"other")
     board.signatures.add(other)
-    memory.keep_receipt(ID, Signed(other, ()))
+    memory.keep_receipt(ID, SignedReceipt(other, ()))
     play(board, made)
     assert (board.mined, board.verdict) == (["Open", "Equivocate"], "equivocation")
 
 
 def test_step__forged_receipt_kept__is_not_acted_on(memory: Memory) -> None:
     board = MemoryBoard(example().lie_inside)
-    memory.keep_receipt(ID, Signed(Receipt(Bytes32(b"\x08" * 32), ZERO32, b"forged"), ()))
+    memory.keep_receipt(ID, SignedReceipt(Receipt(Bytes32(b"\x08" * 32), ZERO32, b"forged"), ()))
     play(board, engine(board, Operator(board, serves=True), memory))
     assert board.mined == ["Open", "Prove"]
 
@@ -277,7 +277,7 @@ def test_step__convicted_by_another__bond_is_released(memory: Memory) -> None:
     made = engine(board, Operator(board, serves=False), memory)
     made.step(ID, lambda: TRUTH)
     board.mine()
-    board.state = State.CONVICTED
+    board.state = RequestState.CONVICTED
     play(board, made)
     assert board.mined == ["Open", "Release"]
     assert board.challenge.turn is Turn.NONE
@@ -302,12 +302,12 @@ def _game(folder: Path, serves: bool, at: int | None) -> tuple[list[str], int]:
     board = MemoryBoard(example().lie_inside)
     operator = Operator(board, serves=serves)
     counter = Counter(at)
-    while board.state is State.DELIVERED:
+    while board.state is RequestState.DELIVERED:
         memory = Memory(folder / "challenger.db", ME)
         parts = [Deadly(part, counter) for part in (board, memory, operator, operator)]
         made = Engine(*parts, Budget())  # type: ignore[arg-type]
         try:
-            while board.state is State.DELIVERED:
+            while board.state is RequestState.DELIVERED:
                 made.step(ID, lambda: TRUTH)
                 board.mine()
         except Killed:

@@ -13,8 +13,8 @@ from oracle.chain.wallet import Wallet
 from oracle.errors import Unavailable
 from oracle.exact.tensors import keccak
 from oracle.queue.broker import Message
-from oracle.services import wallets
-from oracle.services.network import Context
+from oracle.services import balances
+from oracle.services.network import Network
 from oracle.types import Amount, Bytes32, RoundTerms
 from oracle.valuation import served
 from oracle.valuation.rounds import RoundData
@@ -31,7 +31,7 @@ class Inline:
     """A queue whose worker is this process; `waiting` keeps messages until `work`."""
 
     folder: Path
-    context: Context
+    context: Network
     wanted: frozenset[str] = faults.NONE
     waiting: bool = False
     messages: list[Message] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Round:
     id: int = 0
 
     @property
-    def context(self) -> Context:
+    def context(self) -> Network:
         return self.world.context
 
     def seal(
@@ -79,7 +79,7 @@ class Round:
             for c in range(len(held.sets))
         ]
         for wallet in (owner, *people):
-            wallets.fund(context, wallet.address, Amount(10_000 * DOLLAR))
+            balances.fund(context, wallet.address, Amount(10_000 * DOLLAR))
             wallet.send(context.token.approve(chain.address, Amount(2**255)))
         model = 1
         secret = (model, owner.address, SALT, held.test.root, held.test.rows)
@@ -115,6 +115,6 @@ class Round:
     def stake(self, wallet: Wallet, dollars: int = 100) -> None:
         """Let somebody stake as a valuator."""
         amount = Amount(dollars * DOLLAR)
-        wallets.fund(self.context, wallet.address, amount)
+        balances.fund(self.context, wallet.address, amount)
         wallet.send(self.context.token.approve(self.context.valuations.address, amount))
         wallet.send(self.context.valuations.stake(amount))

@@ -13,7 +13,7 @@ from oracle.errors import Unavailable
 from oracle.ipfs import daemon
 from oracle.ipfs.client import IpfsClient
 from oracle.ipfs.memory import MemoryIpfs
-from oracle.types import Part
+from oracle.types import ValuationPart
 from oracle.valuation import reference, served
 from oracle.valuation.jobs import Source, ValueJob
 from oracle.valuation.rounds import Params, RoundData
@@ -34,10 +34,11 @@ def never(job: ValueJob, data: RoundData, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "part", "number"), [(0, Part.DATA, 0), (2, Part.DATA, 2), (7, Part.TEST, 0)]
+    ("missing", "part", "number"),
+    [(0, ValuationPart.DATA, 0), (2, ValuationPart.DATA, 2), (7, ValuationPart.TEST, 0)],
 )
 def test_truth__rows_that_nobody_serves__a_row_of_theirs_is_to_be_demanded(
-    tmp_path: Path, missing: int, part: Part, number: int
+    tmp_path: Path, missing: int, part: ValuationPart, number: int
 ) -> None:
     data, ipfs = rounds.small(test_rows=20), MemoryIpfs()
     job = job_of(ipfs, data, tmp_path)

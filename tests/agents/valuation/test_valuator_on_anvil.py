@@ -14,7 +14,7 @@ from oracle.chain.wallet import Wallet
 from oracle.errors import ConfigInvalid
 from oracle.services.data import sealed_rounds as chain_rounds
 from oracle.services.event_history import topic
-from oracle.types import Part, Wei
+from oracle.types import ValuationPart, Wei
 from oracle.valuation.jobs import FETCHED, RESULT
 from tests.agents.valuation.conftest import HELD
 from tests.agents.valuation.play import Round
@@ -149,7 +149,7 @@ def test_cycle__files_lost_after_publication__computed_again_to_answer(
     assert run(running) == 2
     running.__exit__(None, None, None)
     shutil.rmtree(round_.folder / "one")
-    challenger_demands(Node(Part.ORDER, 0, 0, 0))
+    challenger_demands(Node(ValuationPart.ORDER, 0, 0, 0))
 
     again, _ = opened(round_, valuator)
 
@@ -231,14 +231,14 @@ def test_cycle__demands_for_every_part__each_is_answered(round_, valuator, chall
     running, _ = opened(round_, valuator)
     run(running)
     demanded = (
-        Node(Part.ORDER, 0, 0, 0),
-        Node(Part.ORDER, 0, 6, 3),
-        Node(Part.ORDER, 0, 6, 63),  # absent
-        Node(Part.SUMS, 0, 8, 7),
-        Node(Part.ROWS, 0, 1, 1),
-        Node(Part.DATA, 2, 0, 0),
-        Node(Part.DATA, 1, 0, 0),
-        Node(Part.TEST, 0, 5, 31),
+        Node(ValuationPart.ORDER, 0, 0, 0),
+        Node(ValuationPart.ORDER, 0, 6, 3),
+        Node(ValuationPart.ORDER, 0, 6, 63),  # absent
+        Node(ValuationPart.SUMS, 0, 8, 7),
+        Node(ValuationPart.ROWS, 0, 1, 1),
+        Node(ValuationPart.DATA, 2, 0, 0),
+        Node(ValuationPart.DATA, 1, 0, 0),
+        Node(ValuationPart.TEST, 0, 5, 31),
     )
     for node in demanded:
         challenger_demands(node)
@@ -252,7 +252,7 @@ def test_cycle__challenger_gives_up__lapsed_settled_and_half_its_bond_collected(
 ):
     running, _ = opened(round_, valuator)
     run(running)
-    challenger_demands(Node(Part.ROWS, 0, 0, 0))
+    challenger_demands(Node(ValuationPart.ROWS, 0, 0, 0))
     assert running.cycle()
     round_.world.pass_time(WINDOW + 10 * TURN)
 

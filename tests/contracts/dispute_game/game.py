@@ -13,8 +13,8 @@ from oracle.exact import game as decisions
 from oracle.exact import proofs
 from oracle.exact.commitments import Committed
 from oracle.exact.constants import Constants
-from oracle.exact.partial_tensor import Node
-from oracle.exact.steps import Step
+from oracle.exact.partial_tensor import TreeNode
+from oracle.exact.steps import ProofStep
 from tests.contracts.exact import Example
 from tests.contracts.market import NO_CLAIM, ZERO32, Market, at
 from tests.contracts.signing import sign, typed
@@ -61,7 +61,7 @@ class Answer:
     def step(self, op: int, row: int, col: int) -> Any:
         return self.made(op, row, col).as_abi()
 
-    def made(self, op: int, row: int, col: int) -> Step:
+    def made(self, op: int, row: int, col: int) -> ProofStep:
         return proofs.step(self.constants, self.committed, op, row, col)
 
 
@@ -135,10 +135,10 @@ class Game:
 
     def show(self, answer: Answer, challenger: Any, op: int, level: int, index: int) -> Any:
         """Answer a demand for a node as an operator does."""
-        shown = decisions.answer_node(answer.committed, op, Node(level, index))
+        shown = decisions.answer_node(answer.committed, op, TreeNode(level, index))
         common = (*answer.of, self.record, challenger, shown.tensor.as_abi())
         sender = {"from": self.market.operator}
-        if isinstance(shown, decisions.Nodes):
+        if isinstance(shown, decisions.OpenNodeArguments):
             return self.contract.openNode(*common, shown.nodes, shown.path, sender)
         return self.contract.revealLeaves(*common, shown.data, shown.path, sender)
 

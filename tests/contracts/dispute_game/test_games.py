@@ -4,7 +4,7 @@ import pytest
 
 from oracle.exact import game as decisions
 from oracle.exact import proofs
-from oracle.exact.partial_tensor import Disputed, Node, Pieces
+from oracle.exact.partial_tensor import DisputedTensors, PartialTensor, TreeNode
 from tests.contracts.dispute_game.game import Answer
 from tests.contracts.exact import example
 from tests.contracts.market import LOCK
@@ -20,7 +20,7 @@ class Challenger:
     def __init__(self, game, account, answer: Answer) -> None:
         self.game, self.account, self.answer = game, account, answer
         self.leaves = None
-        self.known: dict[int, Pieces] = {}
+        self.known: dict[int, PartialTensor] = {}
         self.root = words(answer.delivery[2])
 
     def move(self):
@@ -36,16 +36,16 @@ class Challenger:
                 if name == "TraceCommitted":
                     self.leaves = [words(leaf) for leaf in event["leaves"]]
                     continue
-                op, node = event["op"], Node(event["level"], event["index"])
+                op, node = event["op"], TreeNode(event["level"], event["index"])
                 spec = program.spec_of(program.id_of(op))
-                pieces = self.known.setdefault(op, Pieces(spec))
+                pieces = self.known.setdefault(op, PartialTensor(spec))
                 if name == "NodeOpened":
                     pieces.add_nodes(node, [words(hash_) for hash_ in event["nodes"]])
                 else:
                     pieces.add_leaves(node, words(event["data"]))
 
     def proof(self, op, row, col):
-        disputed = Disputed(example().honest, self.leaves, self.root, self.known)
+        disputed = DisputedTensors(example().honest, self.leaves, self.root, self.known)
         return proofs.step(example().constants, disputed, op, row, col).as_abi()
 
 
@@ -62,7 +62,7 @@ def play(game, answer, challenger):
                 sent.append(game.contract.demandNode(*demand))
                 sent.append(game.show(answer, challenger.account, op, node.level, node.index))
                 assert sent[-1].sender == operator
-            case decisions.Prove(op, row, col):
+            case decisions.ProveElement(op, row, col):
                 step = challenger.proof(op, row, col)
                 return [*sent, game.prove(answer, challenger.account, step)]
             case decisions.NoFault():

@@ -6,7 +6,7 @@ import pytest
 
 from oracle.exact import game as decisions
 from oracle.exact import proofs
-from oracle.exact.partial_tensor import Node
+from oracle.exact.partial_tensor import TreeNode
 from tests.contracts.dispute_game.game import CHALLENGER, CLOCK, MIN_REPLY, NODE, STEP, hexed
 from tests.contracts.exact import SINGLE_FAULT, example
 from tests.contracts.market import WRONG_OUTPUT, ZERO32, Verbatim, at, refuses
@@ -203,7 +203,7 @@ def test_clocks__both_run_out__turns_last_the_least_time(game, opened, bob, dema
 
 # ── openNode, revealLeaves ──────────────────────────────────────────────────────────────────────
 def shown(answer, op, level, index):
-    return decisions.answer_node(answer.committed, op, Node(level, index))
+    return decisions.answer_node(answer.committed, op, TreeNode(level, index))
 
 
 def show(game, answer, bob, part, **changes):
@@ -211,7 +211,7 @@ def show(game, answer, bob, part, **changes):
     part = replace(part, **changes)
     common = (*answer.of, game.record, bob, part.tensor.as_abi())
     sender = {"from": game.market.operator}
-    if isinstance(part, decisions.Nodes):
+    if isinstance(part, decisions.OpenNodeArguments):
         return game.contract.openNode(*common, part.nodes, part.path, sender)
     return game.contract.revealLeaves(*common, part.data, part.path, sender)
 
@@ -288,7 +288,7 @@ def test_open__node_near_the_leaves__reverts(game, opened, bob, demand):
     tree = opened.committed.tree(1)
     nodes = tuple(tree.node(6, 32 + k % 32) for k in range(64))
     with refuses("OpeningInvalid", opened.id):
-        show(game, opened, bob, decisions.Nodes(part.tensor, nodes, part.path))
+        show(game, opened, bob, decisions.OpenNodeArguments(part.tensor, nodes, part.path))
 
 
 def test_open__in_time__shows_64_nodes(game, opened, bob, demand):
@@ -322,7 +322,7 @@ def test_open__node_below_the_leaves__fails_the_challenge(
     demand(opened, op, 7, 5)
     part = shown(opened, op, 7, 5)
     with refuses("OpeningInvalid", opened.id):
-        show(game, opened, bob, decisions.Leaves(part.tensor, b"", ()))
+        show(game, opened, bob, decisions.RevealLeavesArguments(part.tensor, b"", ()))
     for tensor in spoilt_tensors(part.tensor)[:8]:
         with refuses("OpeningInvalid", opened.id):
             show(game, opened, bob, part, tensor=tensor)
@@ -357,7 +357,7 @@ def test_reveal__of_a_node_far_above__reverts(game, opened, bob, demand):
     demand(opened, 0, 0, 0)
     tensor, tree = shown(opened, 0, 0, 0).tensor, opened.committed.tree(1)
     with refuses("OpeningInvalid", opened.id):
-        show(game, opened, bob, decisions.Leaves(tensor, tree.below(0, 0), ()))
+        show(game, opened, bob, decisions.RevealLeavesArguments(tensor, tree.below(0, 0), ()))
 
 
 def test_reveal__in_time__shows_the_bytes(game, opened, bob, demand):

@@ -24,7 +24,7 @@ from oracle.chain.deploy import created_address
 from oracle.chain.dispute_game import Turn
 from oracle.exact import game as decisions
 from oracle.exact import proofs
-from oracle.exact.partial_tensor import Node
+from oracle.exact.partial_tensor import TreeNode
 from oracle.exact.tensors import depth_of
 from oracle.protocol.canonical import keccak
 from tests.contracts.evm import Refused, World
@@ -356,9 +356,9 @@ class GameMachine(RuleBasedStateMachine):
 
     def _show(self, job, play, arguments, in_time):
         op, level, index = play.target
-        shown = decisions.answer_node(job.committed, op, Node(level, index))
+        shown = decisions.answer_node(job.committed, op, TreeNode(level, index))
         given = (*arguments, play.account, shown.tensor.as_abi())
-        if isinstance(shown, decisions.Nodes):
+        if isinstance(shown, decisions.OpenNodeArguments):
             given = (*given, shown.nodes, shown.path)
             self._do(in_time, job.delivery[0], "openNode", *given)
         else:
@@ -370,7 +370,7 @@ class GameMachine(RuleBasedStateMachine):
             self._failed(job, play)
             return
         play.pass_turn(Turn.CHALLENGER, self.world.time)
-        play.revealed = play.target if isinstance(shown, decisions.Leaves) else None
+        play.revealed = play.target if isinstance(shown, decisions.RevealLeavesArguments) else None
 
     # ── Ends ────────────────────────────────────────────────────────────────────────────────────
     def _failed(self, job, play):

@@ -7,7 +7,7 @@ import pytest
 from brownie.exceptions import VirtualMachineError
 
 from oracle.exact.dtypes import DType
-from oracle.exact.tensors import Tree, tensor_leaf
+from oracle.exact.tensors import TensorTree, tensor_leaf
 from tests.contracts.market import (
     DEMAND_PERIOD,
     DOLLAR,
@@ -86,7 +86,7 @@ def exact_delivered(market, contract, registry, programs, owner, operator, bob):
     registry.publishVersion(1, registry.headOf(1), exact, {"from": owner})
 
     def deliver(tensor_id, array, dtype):
-        tree = Tree.of(array, dtype)
+        tree = TensorTree.of(array, dtype)
         root = "0x" + tensor_leaf(tensor_id, tree.spec, tree.root).hex()
         request = market.request(version=2)
         transaction = contract.deliver(request, NO_CLAIM, root, ZERO32, {"from": operator})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from oracle.exact.builder import Builder, Ref
+from oracle.exact.builder import ProgramBuilder, Ref
 from oracle.exact.dtypes import DType, Spec
 from tests.contracts.market import EXACT, ZERO32, publication, refuses
 from tests.exact import vectors
@@ -100,7 +100,7 @@ def test_model_registry__exact_version__takes_what_was_registered(
 
 def test_register_program__operator_twice__writes_two_tensors(programs, bob):
     """No word names what an operator writes: its number does, so nothing is written twice."""
-    b = Builder()
+    b = ProgramBuilder()
     x = b.input(Spec(DType.I8, 2, 4))
     for _ in range(2):
         b.sum(x, cols=2)

@@ -7,8 +7,8 @@ from eth_abi import decode
 
 from oracle.exact import proofs
 from oracle.exact.commitments import Committed
-from oracle.exact.steps import ExactClaim, Opening, Slice
-from oracle.exact.tensors import Tree
+from oracle.exact.steps import ExactClaim, Slice, TensorOpening
+from oracle.exact.tensors import TensorTree
 from tests.contracts.market import refuses
 from tests.exact import vectors
 from tests.vectors.exact.make import step_type
@@ -69,7 +69,7 @@ def faulty(honest: Committed, op: int, at: int) -> Committed:
     tree = honest.tree(honest.program.id_of(op))
     stored = tree.stored.copy()
     stored.flat[at] ^= 1
-    tree = Tree(tree.spec, stored)
+    tree = TensorTree(tree.spec, stored)
     return Committed(honest.program, honest.tensors, {honest.program.id_of(op): tree})
 
 
@@ -78,7 +78,7 @@ def faulty(honest: Committed, op: int, at: int) -> Committed:
 
 def test_check__trace_root_as_tensor_root_with_an_empty_path__refused(refuse, claim, step):
     given = step(QK)
-    trace = Opening(claim.trace_root)
+    trace = TensorOpening(claim.trace_root)
     opened = Slice(given.slices[0].data, (*given.slices[0].path, *given.operands[0].path))
     bent = replace(
         given,

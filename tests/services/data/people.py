@@ -13,13 +13,13 @@ from oracle.chain.contract import Call
 from oracle.chain.transactions import Receipt
 from oracle.chain.wallet import Wallet
 from oracle.protocol.training import TrainingData
-from oracle.services import inference, quoting, requests, wallets
+from oracle.services import balances, inference, quoting, requests
 from oracle.services.data import advancing, contributions, listing, rounds
 from oracle.services.data.advancing import Advanced
 from oracle.services.data.contributions import Brought
-from oracle.services.data.rounds import Plan
+from oracle.services.data.rounds import RoundPlan
 from oracle.services.models import Selected
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.quoting import Ask
 from oracle.types import Amount, ValuationRoots
 from oracle.valuation import reference, served
@@ -32,7 +32,7 @@ from tests.services.conftest import DOLLAR, World
 SCHEMA = TrainingData(
     columns=("a", "b", "c"), offset=(0.0,) * 3, scale=(1.0,) * 3, label="kind", labels=("no", "yes")
 )
-PLAN = Plan(
+PLAN = RoundPlan(
     neighbours=3,
     row_tolerance=1,
     test_tolerance=0,
@@ -74,26 +74,26 @@ class Data:
     folder: Path
 
     @property
-    def context(self) -> Context:
+    def context(self) -> Network:
         return self.world.context
 
     @property
     def owner(self) -> Wallet:
         return self.world.owner
 
-    def home(self, name: str) -> Context:
+    def home(self, name: str) -> Network:
         """Return the context of a person with a home of its own."""
         settings = replace(self.context.settings, home=self.folder / name)
         return replace(self.context, settings=settings)
 
     def fund(self, *people: Wallet) -> None:
         for wallet in people:
-            wallets.fund(self.context, wallet.address, MONEY)
+            balances.fund(self.context, wallet.address, MONEY)
 
     def publish(self, data_bps: int = 4_000) -> int:
         return self.world.publish(operator_bps=4_000, data_bps=data_bps).model_id
 
-    def open(self, model_id: int = 1, plan: Plan = PLAN, seed: int = 99) -> int:
+    def open(self, model_id: int = 1, plan: RoundPlan = PLAN, seed: int = 99) -> int:
         """Open a round with ten hidden rows."""
         opened = rounds.open_round(
             self.context, self.owner, model_id, test=data_set(seed), data=SCHEMA, plan=plan

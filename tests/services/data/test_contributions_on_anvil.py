@@ -16,7 +16,7 @@ from oracle.protocol import eip712
 from oracle.protocol.canonical import sha256
 from oracle.protocol.cid import raw_cid
 from oracle.services.data import contributions, listing, rounds
-from oracle.services.data.contributions import AlreadyBrought, Signed, SubmissionPending
+from oracle.services.data.contributions import AlreadyBrought, SignedSubmission, SubmissionPending
 from oracle.services.data.rounds import RoundClosed
 from oracle.services.data.secrets import SecretBook
 from oracle.types import ZERO32, Amount
@@ -41,7 +41,9 @@ def opened(data: Data) -> int:
     return data.open()
 
 
-def prepare(data: Data, name: str, lines: list[tuple[object, ...]]) -> contributions.Prepared:
+def prepare(
+    data: Data, name: str, lines: list[tuple[object, ...]]
+) -> contributions.PreparedContribution:
     path = data.file(name, lines)
     return contributions.prepare(data.context, data.world.operator.address, 1, [path])
 
@@ -249,14 +251,16 @@ def test_prepare__rows_of_an_earlier_round__are_refused(data: Data, opened: int)
 
 # ── Signed submissions ──────────────────────────────────────────────────────────────────────────
 @pytest.fixture
-def signed(data: Data, opened: int) -> Signed:
+def signed(data: Data, opened: int) -> SignedSubmission:
     prepared = prepare(data, "mine.csv", GOOD)
     return contributions.sign(data.context, data.world.operator, prepared)
 
 
-def test_relay__a_signed_submission__is_paid_by_who_sends_it(data: Data, signed: Signed) -> None:
+def test_relay__a_signed_submission__is_paid_by_who_sends_it(
+    data: Data, signed: SignedSubmission
+) -> None:
     world = data.world
-    read = Signed.from_json(signed.to_json())
+    read = SignedSubmission.from_json(signed.to_json())
     assert read == signed
     before = data.context.token.balance_of(world.operator.address)
 
@@ -270,7 +274,9 @@ def test_relay__a_signed_submission__is_paid_by_who_sends_it(data: Data, signed:
     assert world.operator.address in str(caught.value)
 
 
-def test_sign__what_is_signed__is_what_the_contract_hashes(data: Data, signed: Signed) -> None:
+def test_sign__what_is_signed__is_what_the_contract_hashes(
+    data: Data, signed: SignedSubmission
+) -> None:
     context, given = data.context, signed.submission
     message = eip712.submission(
         chain_id=context.contracts.chain_id,
@@ -285,7 +291,7 @@ def test_sign__what_is_signed__is_what_the_contract_hashes(data: Data, signed: S
     assert eip712.digest(message) == context.credits.submission_hash(given, 0)
 
 
-def test_relay__signed_by_another_key__is_refused(data: Data, signed: Signed) -> None:
+def test_relay__signed_by_another_key__is_refused(data: Data, signed: SignedSubmission) -> None:
     other = replace(
         signed, submission=replace(signed.submission, owner=data.world.requester.address)
     )
@@ -295,7 +301,7 @@ def test_relay__signed_by_another_key__is_refused(data: Data, signed: Signed) ->
 
 
 def test_relay__signed_for_another_chain_or_contract__is_refused(
-    data: Data, signed: Signed
+    data: Data, signed: SignedSubmission
 ) -> None:
     with pytest.raises(InputInvalid, match="signed for chain 1,"):
         contributions.relay(data.context, data.world.stranger, replace(signed, chain_id=1))
@@ -309,7 +315,7 @@ def test_relay__signed_for_another_chain_or_contract__is_refused(
     assert caught.value.name == "SignatureInvalid"
 
 
-def test_relay__too_late__is_refused(data: Data, signed: Signed, opened: int) -> None:
+def test_relay__too_late__is_refused(data: Data, signed: SignedSubmission, opened: int) -> None:
     late = contributions.sign(
         data.context, data.world.operator, prepare(data, "mine.csv", GOOD), lifetime=5
     )
@@ -322,14 +328,14 @@ def test_relay__too_late__is_refused(data: Data, signed: Signed, opened: int) ->
 @pytest.mark.parametrize(
     "damage", ["", "[]", '{"chain_id": 1}', "signature", "owner", "commitment"]
 )
-def test_signed__damaged_file__says_so(data: Data, signed: Signed, damage: str) -> None:
+def test_signed__damaged_file__says_so(data: Data, signed: SignedSubmission, damage: str) -> None:
     text = damage
     if damage in ("signature", "owner"):
         text = json.dumps(json.loads(signed.to_json()) | {damage: "zz"})
     if damage == "commitment":
         text = json.dumps(json.loads(signed.to_json()) | {damage: "0x1234"})
     with pytest.raises(InputInvalid):
-        Signed.from_json(text)
+        SignedSubmission.from_json(text)
 
 
 # ── The opener's part ───────────────────────────────────────────────────────────────────────────
@@ -374,6 +380,6 @@ def test_exclude__data_that_nobody_serves__gives_the_deposit_back(data: Data, op
     data.pass_phase(opened)
     done = data.advance(opened)
 
-    assert done.round.phase is rounds.Phase.SETTLED  # without a row
+    assert done.round.phase is rounds.RoundPhase.SETTLED  # without a row
     assert data.told_as_held(opened)
     assert data.context.credits.balance_of(operator.address) == Amount(10 * DOLLAR)

@@ -8,7 +8,7 @@ import pytest
 from oracle.errors import InputInvalid, NotFound
 from oracle.services.data import files
 from oracle.valuation.errors import DataInvalid, DataOversized, FormatUnknown
-from oracle.valuation.readers import Limits
+from oracle.valuation.readers import ReadLimits
 from tests.services.data.people import SCHEMA, csv, rows
 
 LINES = rows(1)
@@ -65,9 +65,9 @@ def test_read__csv_npz_and_both__are_one_data_set(tmp_path: Path) -> None:
 def test_read__too_much_or_unknown__is_refused(tmp_path: Path) -> None:
     path = csv(tmp_path / "mine.csv", LINES)
     with pytest.raises(DataOversized):
-        files.read([path], SCHEMA, limits=Limits(rows=10))
+        files.read([path], SCHEMA, limits=ReadLimits(rows=10))
     with pytest.raises(DataOversized):
-        files.read([path], SCHEMA, limits=Limits(bytes=100))
+        files.read([path], SCHEMA, limits=ReadLimits(bytes=100))
     with pytest.raises(FormatUnknown):
         files.read([path.rename(tmp_path / "mine.txt")], SCHEMA)
     assert issubclass(DataOversized, DataInvalid)

@@ -12,7 +12,7 @@ from oracle.chain.revert import ContractError
 from oracle.errors import DigestMismatch, NotFound
 from oracle.services.data import advancing, listing, records, rounds, standing
 from oracle.services.data.credits import parse_credits
-from oracle.services.data.rounds import Phase
+from oracle.services.data.rounds import RoundPhase
 from oracle.services.data.secrets import SecretBook
 from oracle.services.data.standing import NothingOwed
 from oracle.services.event_history import Happened, History
@@ -44,7 +44,7 @@ def test_round__honest_copied_and_poisoned__pays_the_honest(data: Data, valued: 
     world, context = data.world, data.context
     done = data.advance(valued)
 
-    assert done.round.phase is Phase.SETTLED
+    assert done.round.phase is RoundPhase.SETTLED
     assert done.refused == ()
     honest, copied, poisoned = listing.list_contributions(context, valued)
     assert (copied.lost, poisoned.lost, honest.lost) == (True, True, False)
@@ -175,7 +175,7 @@ def test_round__test_set_kept_back__pays_who_revealed(data: Data) -> None:
     data.pass_phase(round_id)
     done = advancing.advance(elsewhere, world.stranger, round_id)
 
-    assert done.round.phase is Phase.VOID
+    assert done.round.phase is RoundPhase.VOID
     back = context.credits.balance_of(world.operator.address)
     assert back == 10 * DOLLAR + DOLLAR // 2 + 3 * DOLLAR  # deposit, fee, the whole reward
     assert context.credits.balance_of(world.requester.address) == 0
@@ -200,7 +200,7 @@ def test_round__valuator_vanishes__another_values_it(data: Data) -> None:
     assert game.seat_of(world.stranger.address).staked == config.stake - config.forfeit
     data.value(round_id, world.owner)
     data.pass_phase(round_id)
-    assert data.advance(round_id).round.phase is Phase.SETTLED
+    assert data.advance(round_id).round.phase is RoundPhase.SETTLED
 
 
 def test_round__nobody_values_it__gives_everything_back(data: Data) -> None:
@@ -209,7 +209,7 @@ def test_round__nobody_values_it__gives_everything_back(data: Data) -> None:
     data.bring(world.operator, data.file("mine.csv", rows(1)))
     data.seal(round_id)
     data.pass_phase(round_id)
-    assert data.advance(round_id).round.phase is Phase.VOID
+    assert data.advance(round_id).round.phase is RoundPhase.VOID
     assert context.credits.balance_of(world.operator.address) == 10 * DOLLAR + DOLLAR // 2
     assert context.credits.balance_of(world.owner.address) == 3 * DOLLAR
     with pytest.raises(NotFound, match="no round 9"):
@@ -219,7 +219,7 @@ def test_round__nobody_values_it__gives_everything_back(data: Data) -> None:
 def test_round__listed_and_shown__tells_where_it_stands(data: Data, valued: int) -> None:
     (listed,) = rounds.list_rounds(data.context, 1)
     shown = rounds.show(data.context, valued)
-    assert listed.phase is shown.phase is Phase.SETTLE
+    assert listed.phase is shown.phase is RoundPhase.SETTLE
     assert (listed.values, listed.test_root) == (shown.values, shown.test_root)
     assert [m.event for m in shown.moves][:2] == ["RoundOpened", "ContributionSubmitted"]
     assert shown.moves[-1].event == "ValuationPublished"

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from oracle.exact import dtypes
-from oracle.exact.builder import Builder
+from oracle.exact.builder import ProgramBuilder
 from oracle.exact.dtypes import DType, Spec
 from oracle.exact.ops import ABSENT
 from oracle.exact.program import Kind, Op, Opcode, Operand, Program
@@ -219,7 +219,7 @@ def _shapes(p: Program) -> Iterator[Fault]:
 
 def _singles() -> Iterator[tuple[str, bytes, str]]:
     """Yield faults of operators that the network has not: name, program, part."""
-    b = Builder()
+    b = ProgramBuilder()
     x = b.input(Spec(I8, 6, 4))
     u = b.input(Spec(U16, 6, 4))
     b.lut(x, b.constant(np.zeros((1, 256), np.int8), I8))

@@ -14,13 +14,13 @@ from eth_abi.abi import encode as abi_encode
 from oracle.chain import artifacts
 from oracle.chain.codec import abi_type
 from oracle.exact import dtypes, proofs, receipt
-from oracle.exact.builder import Builder
+from oracle.exact.builder import ProgramBuilder
 from oracle.exact.commitments import Committed
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import Array, DType, Spec
 from oracle.exact.program import Program
 from oracle.exact.reference import execute
-from oracle.exact.tensors import Tree, leaves_of, tensor_leaf
+from oracle.exact.tensors import TensorTree, leaves_of, tensor_leaf
 from oracle.protocol import eip712
 from oracle.protocol.canonical import sha256
 from oracle.types import ZERO32, Address, RequestId
@@ -50,7 +50,7 @@ def vectors() -> dict[str, bytes]:
 
 def network() -> tuple[Program, Constants, list[Array]]:
     """Return a program of nine operators: attention over five tokens, pooled, and a tree."""
-    b = Builder()
+    b = ProgramBuilder()
     ids, mask = b.input(Spec(DType.U16, 1, 5)), b.input(Spec(DType.U8, 1, 5))
     words = b.constant(operators.ramp(DType.I8, 11, 16, 29), DType.I8)
     one = b.constant(dtypes.channels(0, 3, 7), DType.CHANNEL)
@@ -143,7 +143,7 @@ def _trees() -> list[dict[str, Any]]:
 
 def _tree(number: int, spec: Spec) -> dict[str, Any]:
     stored = (np.arange(spec.bytes) * 7 + number).astype(np.uint8)
-    tree = Tree(spec, stored.reshape(spec.rows, -1))
+    tree = TensorTree(spec, stored.reshape(spec.rows, -1))
     row, leaf = spec.rows - 1, leaves_of(spec) - 1
     return {
         "spec": hex(spec.word()),

@@ -9,11 +9,11 @@ from itertools import product
 import numpy as np
 
 from oracle.exact import dtypes
-from oracle.exact.builder import Builder, Ref
+from oracle.exact.builder import ProgramBuilder, Ref
 from oracle.exact.dtypes import NUMBERS, Array, DType, Spec
 from oracle.exact.program import Opcode
 from oracle.exact.rules import MAX_ACCUMULATOR, magnitude
-from oracle.exact.tensors import Tree
+from oracle.exact.tensors import TensorTree
 
 I8, U8, I16, U16, I32, CHANNEL, NODE = DType
 SHORT = (I8, U8, I16, U16)
@@ -21,7 +21,7 @@ ORDER = sorted(NUMBERS)
 ALL: dict[Opcode, Callable[[], Iterator["Sketch"]]] = {}
 
 
-class Sketch(Builder):
+class Sketch(ProgramBuilder):
     """A builder that fills its inputs and says what it is about."""
 
     def __init__(self, name: str) -> None:
@@ -41,7 +41,7 @@ class Sketch(Builder):
     def hostile(self, cols: int) -> Ref:
         """Add channels of bytes that no compiler writes, the ignored ones included."""
         stored = np.array([0xFF, 0x00, 0x80, 0x01, 0xFE], np.uint8)[np.arange(16 * cols) * 7 % 5]
-        return self.constant(Tree(Spec(CHANNEL, 1, cols), stored.reshape(1, -1)), CHANNEL)
+        return self.constant(TensorTree(Spec(CHANNEL, 1, cols), stored.reshape(1, -1)), CHANNEL)
 
 
 def ends(dtype: DType, rows: int, cols: int, start: int = 0) -> Array:

@@ -18,10 +18,10 @@ from worker.exact.compiler import Compiled, compile_graph
 from worker.exact.frontends.torch import from_module
 from worker.exact.graph import OperatorUnsupported
 from worker.exact.lowering.policy import Calibrated
-from worker.exact.report import Report, measure_graph, proof_bytes
+from worker.exact.report import CompilationReport, measure_graph, proof_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-Built = tuple[Compiled, Report]
+Built = tuple[Compiled, CompilationReport]
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from oracle.errors import InputInvalid
-from oracle.exact.builder import Builder
+from oracle.exact.builder import ProgramBuilder
 from oracle.exact.dtypes import DType, Spec, channels
 from oracle.exact.errors import ProgramInvalid
 from oracle.exact.program import Opcode
@@ -85,7 +85,7 @@ def test_trace__dot_at_the_edge_of_its_way__is_the_reference(
 ) -> None:
     if way == "int_mm" and not products.int_mm_is_exact("cpu"):
         pytest.skip("torch._int_mm is not exact on this processor")
-    builder, rows, width = Builder(), 32, 16
+    builder, rows, width = ProgramBuilder(), 32, 16
     weights = np.full((width, depth), -top)
     weights[1::2, ::2] = min(top, b.maximum)
     c = builder.constant(channels(np.arange(width), 3, 9), DType.CHANNEL)

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from torch._inductor import config as inductor
 
-from oracle.exact.builder import Builder
+from oracle.exact.builder import ProgramBuilder
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import DType, Spec, channels
 from oracle.exact.program import Program
 from oracle.exact.reference import execute
 from tests.exact import vectors
-from worker.exact.kernels.executor import Executor, Network
+from worker.exact.kernels.executor import Executor, KernelSequence
 
 ROOT = Path(__file__).parents[3]
 CAPS = {
@@ -58,11 +58,11 @@ def layer() -> "np.ndarray[tuple[int, ...], np.dtype[np.int8]]":
 def trusted_blindly() -> bool:
     """Return whether a network told that `_int_mm` is exact finds that it is."""
     program, constants = wide_layer(np.random.default_rng(5))
-    return Network(program, constants, int_mm=True).multiplies_exactly()
+    return KernelSequence(program, constants, int_mm=True).multiplies_exactly()
 
 
 def wide_layer(rng: np.random.Generator) -> tuple[Program, Constants]:
-    builder = Builder()
+    builder = ProgramBuilder()
     x = builder.input(Spec(DType.I8, 64, 384))
     weights = rng.choice([-127, 127, 90], (128, 384))
     c = builder.constant(channels(0, rng.integers(1000, 9000, 128), 26), DType.CHANNEL)
@@ -98,7 +98,7 @@ def test_run__compiled__same_bytes() -> None:
 def test_run__two_compiled_programs_of_one_shape__each_has_its_own_weights() -> None:
     given = np.arange(-32, 32, dtype=np.int8).reshape(1, 8, 8)
     for factor in (3, 5, 7):
-        builder = Builder()
+        builder = ProgramBuilder()
         c = builder.constant(channels(0, 1, 1), DType.CHANNEL)
         weights = builder.constant(np.eye(8, dtype=np.int8) * factor, DType.I8)
         builder.dot(builder.input(Spec(DType.I8, 8, 8)), weights, c, dtype=DType.I32)

@@ -3,36 +3,36 @@
 import numpy as np
 import pytest
 
-from oracle.exact.builder import Builder
+from oracle.exact.builder import ProgramBuilder
 from oracle.exact.dtypes import DType, Spec
 from oracle.exact.reference import execute
-from worker.exact.lowering.layout import Layout, TooManyDimensions, dense
+from worker.exact.lowering.layout import OperandLayout, TooManyDimensions, dense
 
 SHAPE = (2, 3, 4, 5)
 
 
 def test_matrix__six_dimensions_apart__is_refused() -> None:
-    builder = Builder()
+    builder = ProgramBuilder()
     value = dense(builder.input(Spec(DType.I16, 8, 8)), 1.0, (2,) * 6)
 
     with pytest.raises(TooManyDimensions):
-        Layout(builder).matrix(value.permuted((5, 4, 3, 2, 1, 0)), (0, 1, 2), (3, 4, 5))
+        OperandLayout(builder).matrix(value.permuted((5, 4, 3, 2, 1, 0)), (0, 1, 2), (3, 4, 5))
 
 
 def test_matrix__that_lies_right__emits_nothing() -> None:
-    builder = Builder()
+    builder = ProgramBuilder()
     ref = builder.input(Spec(DType.I16, 36, 4))
     image = dense(ref, 1.0, (1, 4, 6, 6), (0, 2, 3, 1))
 
-    assert Layout(builder).matrix(image, (0, 2, 3), (1,)) is ref
+    assert OperandLayout(builder).matrix(image, (0, 2, 3), (1,)) is ref
 
 
 @pytest.mark.parametrize("seed", range(25))
 def test_layout__random_views__are_numpys(seed: int) -> None:
     rng = np.random.default_rng(seed)
     elements = rng.integers(-1000, 1000, SHAPE).astype(np.int16)
-    builder = Builder()
-    layout = Layout(builder)
+    builder = ProgramBuilder()
+    layout = OperandLayout(builder)
     order = tuple(int(d) for d in rng.permutation(4))
     stored = elements.transpose(order).reshape(6, 20)
     value, want = dense(builder.input(Spec(DType.I16, 6, 20)), 1.0, SHAPE, order), elements

@@ -16,7 +16,7 @@ from examples.exact import trees as example
 from worker.errors import ModelUnsupported, WeightsInvalid
 from worker.exact.compiler import Compiled
 from worker.exact.trees import ubjson
-from worker.exact.trees.ensemble import Ensemble, Tree, classes_of, compile_trees
+from worker.exact.trees.ensemble import DecisionTree, Ensemble, classes_of, compile_trees
 from worker.exact.trees.lightgbm import from_lightgbm
 from worker.exact.trees.sklearn import from_sklearn
 from worker.exact.trees.xgboost import from_xgboost
@@ -263,13 +263,13 @@ def test_from_sklearn__histogram_boosting__is_refused() -> None:
     assert "GradientBoosting" in caught.value.hint
 
 
-def chain(depth: int) -> Tree:
+def chain(depth: int) -> DecisionTree:
     """Return a tree that is a list: left is a leaf at every level."""
     size = 2 * depth + 1
     inner = np.arange(size) % 2 == 0
     inner[-1] = False
     at = np.arange(size)
-    return Tree(
+    return DecisionTree(
         feature=np.zeros(size, int), threshold=at.astype(float),
         left=np.where(inner, at + 1, -1), right=np.where(inner, at + 2, -1),
         missing_left=np.zeros(size, bool), value=at.astype(float),

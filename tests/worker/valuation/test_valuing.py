@@ -99,7 +99,7 @@ def test_value__no_job__says_so(ipfs: Brittle, tmp_path: Path) -> None:
 def test_value__another_process_at_it__busy(ipfs: Brittle, folder: Path) -> None:
     with (folder / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(valuing.Busy):
+        with pytest.raises(valuing.JobLocked):
             valuing.value(folder, ipfs)
 
 

@@ -10,7 +10,14 @@ import torch
 from worker.exact.frontends.aten_layers import LAYERS
 from worker.exact.frontends.aten_reductions import REDUCTIONS
 from worker.exact.frontends.aten_shapes import SHAPES
-from worker.exact.frontends.tracing import Call, Converter, Dynamic, Trace, Values, first
+from worker.exact.frontends.tracing import (
+    Converter,
+    Dynamic,
+    GraphRecorder,
+    OperatorCall,
+    Values,
+    first,
+)
 from worker.exact.lowering.expressions import Expression, X, clamp
 
 # Results depend on shapes alone, so they are constants for a program of one shape.
@@ -30,8 +37,8 @@ SHAPE_ONLY = frozenset(
 )
 
 
-def _pointwise(make: Callable[[Call], Expression]) -> Converter:
-    def convert(trace: Trace, call: Call) -> Values:
+def _pointwise(make: Callable[[OperatorCall], Expression]) -> Converter:
+    def convert(trace: GraphRecorder, call: OperatorCall) -> Values:
         given = call.arguments.get("self", call.arguments.get("input"))
         name = trace.emit("pointwise", [given.name], call.output, call.shape, expression=make(call))
         return first(call, name)
@@ -44,7 +51,7 @@ def _named(name: str) -> Converter:
 
 
 def _binary(name: str) -> Converter:
-    def convert(trace: Trace, call: Call) -> Values:
+    def convert(trace: GraphRecorder, call: OperatorCall) -> Values:
         a, b = call["self"], call["other"]
         if call.arguments.get("rounding_mode"):
             raise trace.refuse(call.name, "rounding division", instead="divide without rounding")
@@ -61,7 +68,7 @@ def _binary(name: str) -> Converter:
     return convert
 
 
-def _where(trace: Trace, call: Call) -> Values:
+def _where(trace: GraphRecorder, call: OperatorCall) -> Values:
     condition, a, b = call["condition"], call["self"], call["other"]
     if not isinstance(a, Dynamic) and not isinstance(b, Dynamic):
         parts = [float(torch.as_tensor(side).flatten()[0]) for side in (a, b)]
@@ -84,21 +91,21 @@ def _where(trace: Trace, call: Call) -> Values:
     return first(call, name)
 
 
-def _masked_fill(trace: Trace, call: Call) -> Values:
+def _masked_fill(trace: GraphRecorder, call: OperatorCall) -> Values:
     inputs = [trace.name_of(call["self"], "operand"), trace.name_of(call["mask"], "mask")]
     value = float(call["value"])
     name = trace.emit("masked_fill", inputs, call.output, call.shape, where=1, value=value)
     return first(call, name)
 
 
-def _clamp(call: Call) -> Expression:
+def _clamp(call: OperatorCall) -> Expression:
     low, high = call.arguments.get("min"), call.arguments.get("max")
     if call.name == "hardtanh":
         low, high = call["min_val"], call["max_val"]
     return clamp(X, low, high)
 
 
-def _elu(call: Call) -> Expression:
+def _elu(call: OperatorCall) -> Expression:
     grown = ("mul", ("sub", ("exp", ("minimum", X, 0.0)), 1.0), float(call["alpha"]))
     return ("where", ("lt", X, 0.0), grown, X)
 

@@ -5,15 +5,23 @@ from typing import Any
 
 import torch
 
-from worker.exact.frontends.tracing import Call, Converter, Dynamic, Trace, Values, first, pair
+from worker.exact.frontends.tracing import (
+    Converter,
+    Dynamic,
+    GraphRecorder,
+    OperatorCall,
+    Values,
+    first,
+    pair,
+)
 
 
-def _linear(trace: Trace, call: Call) -> Values:
+def _linear(trace: GraphRecorder, call: OperatorCall) -> Values:
     inputs = [trace.name_of(call["input"]), *_weights(trace, call)]
     return first(call, trace.emit("linear", inputs, call.output, call.shape))
 
 
-def _weights(trace: Trace, call: Call) -> list[str | None]:
+def _weights(trace: GraphRecorder, call: OperatorCall) -> list[str | None]:
     for name in ("weight", "bias"):
         if isinstance(call[name], Dynamic):
             raise trace.refuse(
@@ -22,7 +30,7 @@ def _weights(trace: Trace, call: Call) -> list[str | None]:
     return [trace.name_of(call["weight"], "weight"), trace.name_of(call["bias"], "bias")]
 
 
-def _addmm(trace: Trace, call: Call) -> Values:
+def _addmm(trace: GraphRecorder, call: OperatorCall) -> Values:
     if call["alpha"] != 1 or call["beta"] != 1 or isinstance(call["mat2"], Dynamic):
         raise trace.refuse("addmm", "it is not a linear layer", instead="write x @ w + b")
     weight = trace.constant(call["mat2"].t().contiguous(), "weight")
@@ -30,7 +38,7 @@ def _addmm(trace: Trace, call: Call) -> Values:
     return first(call, trace.emit("linear", inputs, call.output, call.shape))
 
 
-def _matmul(trace: Trace, call: Call) -> Values:
+def _matmul(trace: GraphRecorder, call: OperatorCall) -> Values:
     a = call.arguments.get("self")
     b = call.arguments.get("other", call.arguments.get("mat2"))
     if not isinstance(b, Dynamic) and b.ndim == 2:
@@ -41,7 +49,7 @@ def _matmul(trace: Trace, call: Call) -> Values:
     return first(call, trace.emit("matmul", inputs, call.output, call.shape))
 
 
-def _convolution(trace: Trace, call: Call) -> Values:
+def _convolution(trace: GraphRecorder, call: OperatorCall) -> Values:
     if call.arguments.get("transposed"):
         raise trace.refuse(
             "transposed convolution", "it has no integer form here",
@@ -60,7 +68,7 @@ def _convolution(trace: Trace, call: Call) -> Values:
     return first(call, name)
 
 
-def _batch_norm(trace: Trace, call: Call) -> Values:
+def _batch_norm(trace: GraphRecorder, call: OperatorCall) -> Values:
     mean, var = (call[name].to(torch.float64) for name in ("running_mean", "running_var"))
     scale = 1 / torch.sqrt(var + call["eps"])
     if call["weight"] is not None:
@@ -75,7 +83,7 @@ def _batch_norm(trace: Trace, call: Call) -> Values:
     return first(call, name)
 
 
-def _layer_norm(trace: Trace, call: Call) -> Values:
+def _layer_norm(trace: GraphRecorder, call: OperatorCall) -> Values:
     if len(call["normalized_shape"]) != 1:
         raise trace.refuse(
             "layer_norm", "it is over several dimensions", instead="normalise the last one"
@@ -85,14 +93,14 @@ def _layer_norm(trace: Trace, call: Call) -> Values:
     return first(call, name)
 
 
-def _softmax(trace: Trace, call: Call) -> Values:
+def _softmax(trace: GraphRecorder, call: OperatorCall) -> Values:
     given = call["self"]
     if call["dim"] not in (-1, len(given.shape) - 1):
         raise trace.refuse("softmax", "it is not over the last dimension", instead="transpose")
     return first(call, trace.emit("softmax", [given.name], call.output, call.shape))
 
 
-def _attention(trace: Trace, call: Call) -> Values:
+def _attention(trace: GraphRecorder, call: OperatorCall) -> Values:
     """Scaled dot-product attention as its parts: scores, mask, softmax, mixture."""
     query, key, value, mask = (call[name] for name in ("query", "key", "value", "attn_mask"))
     if call.arguments.get("is_causal"):
@@ -114,7 +122,7 @@ def _attention(trace: Trace, call: Call) -> Values:
     return first(call, trace.emit("matmul", [weights, value.name], call.output, call.shape))
 
 
-def _masked(trace: Trace, scores: Dynamic, mask: Any, output: str) -> str:
+def _masked(trace: GraphRecorder, scores: Dynamic, mask: Any, output: str) -> str:
     sample = mask.sample if isinstance(mask, Dynamic) else mask
     if sample.dtype != torch.bool:
         return trace.arithmetic("add", scores, mask, output, scores.shape)
@@ -124,7 +132,7 @@ def _masked(trace: Trace, scores: Dynamic, mask: Any, output: str) -> str:
     )
 
 
-def _embedding(trace: Trace, call: Call) -> Values:
+def _embedding(trace: GraphRecorder, call: OperatorCall) -> Values:
     inputs = [call["indices"].name, trace.constant(call["weight"], "table")]
     return first(call, trace.emit("embedding", inputs, call.output, call.shape))
 

@@ -2,10 +2,17 @@
 
 from collections.abc import Mapping
 
-from worker.exact.frontends.tracing import Call, Converter, Trace, Values, first, pair
+from worker.exact.frontends.tracing import (
+    Converter,
+    GraphRecorder,
+    OperatorCall,
+    Values,
+    first,
+    pair,
+)
 
 
-def _max_pool(trace: Trace, call: Call) -> Values:
+def _max_pool(trace: GraphRecorder, call: OperatorCall) -> Values:
     padding = pair(call["padding"])
     name = trace.emit(
         "max_pool", [call["self"].name], call.output, call.shape,
@@ -15,7 +22,7 @@ def _max_pool(trace: Trace, call: Call) -> Values:
     return first(call, name)
 
 
-def _avg_pool(trace: Trace, call: Call) -> Values:
+def _avg_pool(trace: GraphRecorder, call: OperatorCall) -> Values:
     padding = pair(call["padding"])
     if (padding != (0, 0) and not call["count_include_pad"]) or call["divisor_override"]:
         raise trace.refuse(
@@ -28,7 +35,7 @@ def _avg_pool(trace: Trace, call: Call) -> Values:
     return first(call, name)
 
 
-def _adaptive_pool(trace: Trace, call: Call) -> Values:
+def _adaptive_pool(trace: GraphRecorder, call: OperatorCall) -> Values:
     rows, cols = call["self"].shape[-2:]
     out_rows, out_cols = call.shape[-2:]
     if rows % out_rows or cols % out_cols:
@@ -44,7 +51,7 @@ def _adaptive_pool(trace: Trace, call: Call) -> Values:
     return first(call, name)
 
 
-def _reduce(trace: Trace, call: Call) -> Values:
+def _reduce(trace: GraphRecorder, call: OperatorCall) -> Values:
     given = call["self"]
     dims = call["dim"]
     dims = range(len(given.shape)) if dims in (None, []) else dims
@@ -56,7 +63,7 @@ def _reduce(trace: Trace, call: Call) -> Values:
     return first(call, name)
 
 
-def _norm(trace: Trace, call: Call) -> Values:
+def _norm(trace: GraphRecorder, call: OperatorCall) -> Values:
     given, dims = call["self"], call["dim"]
     last = ([-1], [len(given.shape) - 1])
     if call.arguments.get("ord", call.arguments.get("p", 2)) not in (2, 2.0) or dims not in last:
@@ -67,7 +74,7 @@ def _norm(trace: Trace, call: Call) -> Values:
     return first(call, trace.emit("norm", [given.name], call.output, call.shape))
 
 
-def _argmax(trace: Trace, call: Call) -> Values:
+def _argmax(trace: GraphRecorder, call: OperatorCall) -> Values:
     given, dim = call["self"], call["dim"]
     if dim not in (-1, len(given.shape) - 1):
         raise trace.refuse("argmax", "it is not over the last dimension", instead="transpose")

@@ -4,17 +4,24 @@ from collections.abc import Mapping
 
 import torch
 
-from worker.exact.frontends.tracing import Call, Converter, Dynamic, Trace, Values, first
+from worker.exact.frontends.tracing import (
+    Converter,
+    Dynamic,
+    GraphRecorder,
+    OperatorCall,
+    Values,
+    first,
+)
 
 
-def _reshape(trace: Trace, call: Call) -> Values:
+def _reshape(trace: GraphRecorder, call: OperatorCall) -> Values:
     given = call["self"]
     return first(
         call, trace.emit("reshape", [given.name], call.output, call.shape, shape=call.shape)
     )
 
 
-def _permute(trace: Trace, call: Call) -> Values:
+def _permute(trace: GraphRecorder, call: OperatorCall) -> Values:
     given = call["self"]
     rank = len(given.shape)
     marks = torch.empty([1] * rank).as_strided([1] * rank, list(range(1, rank + 1)))
@@ -24,14 +31,14 @@ def _permute(trace: Trace, call: Call) -> Values:
     return first(call, trace.emit("permute", [given.name], call.output, call.shape, dims=dims))
 
 
-def _expand(trace: Trace, call: Call) -> Values:
+def _expand(trace: GraphRecorder, call: OperatorCall) -> Values:
     given = call["self"]
     return first(
         call, trace.emit("expand", [given.name], call.output, call.shape, shape=call.shape)
     )
 
 
-def _part(trace: Trace, given: Dynamic, dim: int, places: range, output: str) -> str:
+def _part(trace: GraphRecorder, given: Dynamic, dim: int, places: range, output: str) -> str:
     """Append a slice of one dimension."""
     shape = list(given.shape)
     shape[dim] = len(places)
@@ -41,20 +48,20 @@ def _part(trace: Trace, given: Dynamic, dim: int, places: range, output: str) ->
     )  # fmt: skip
 
 
-def _slice(trace: Trace, call: Call) -> Values:
+def _slice(trace: GraphRecorder, call: OperatorCall) -> Values:
     given, dim = call["self"], call["dim"] % len(call["self"].shape)
     places = range(given.shape[dim])[call["start"] : call["end"] : call["step"]]
     return first(call, _part(trace, given, dim, places, call.output))
 
 
-def _select(trace: Trace, call: Call) -> Values:
+def _select(trace: GraphRecorder, call: OperatorCall) -> Values:
     given, dim = call["self"], call["dim"] % len(call["self"].shape)
     index = call["index"] % given.shape[dim]
     part = _part(trace, given, dim, range(index, index + 1), trace.fresh(call.output))
     return first(call, trace.emit("reshape", [part], call.output, call.shape, shape=call.shape))
 
 
-def _split(trace: Trace, call: Call) -> Values:
+def _split(trace: GraphRecorder, call: OperatorCall) -> Values:
     given, dim = call["self"], call["dim"] % len(call["self"].shape)
     values, start = {}, 0
     for output, result in zip(call.outputs, call.results, strict=True):
@@ -70,7 +77,7 @@ def _split(trace: Trace, call: Call) -> Values:
     return values
 
 
-def _concat(trace: Trace, call: Call) -> Values:
+def _concat(trace: GraphRecorder, call: OperatorCall) -> Values:
     parts, dim = call["tensors"], call["dim"]
     dim = dim % len(call.shape)
     names = []
@@ -84,7 +91,7 @@ def _concat(trace: Trace, call: Call) -> Values:
     return first(call, trace.emit("concat", names, call.output, call.shape, dim=dim))
 
 
-def _same(_trace: Trace, call: Call) -> Values:
+def _same(_trace: GraphRecorder, call: OperatorCall) -> Values:
     given = call.arguments.get("self", call.arguments.get("input"))
     return {call.output: Dynamic(given.name, call.results[0])}
 

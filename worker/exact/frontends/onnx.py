@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 
 from worker.errors import ModelUnsupported, WeightsInvalid
 from worker.exact.frontends.onnx_operators import CONVERTERS, SHAPE_ONLY
-from worker.exact.frontends.tracing import Call, Dynamic, Trace, one_sample
+from worker.exact.frontends.tracing import Dynamic, GraphRecorder, OperatorCall, one_sample
 from worker.exact.graph import Array, Graph, OperatorUnsupported
 
 
@@ -86,7 +86,7 @@ def _run(model: onnx.ModelProto, given: Mapping[str, Array]) -> dict[str, Array]
 def _trace(
     model: onnx.ModelProto, given: Mapping[str, Array], results: Mapping[str, Array], output: str
 ) -> Graph:
-    trace = Trace(list(given))
+    trace = GraphRecorder(list(given))
     values: dict[str, Any] = {
         tensor.name: _tensor(onnx.numpy_helper.to_array(tensor))
         for tensor in model.graph.initializer
@@ -109,7 +109,9 @@ def _trace(
                 "this model as a float one (judged by a committee)",
             )  # fmt: skip
         attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
-        call = Call(node.op_type, {"": parts, **attributes}, tuple(made), tuple(made.values()))
+        call = OperatorCall(
+            node.op_type, {"": parts, **attributes}, tuple(made), tuple(made.values())
+        )
         values.update(converter(trace, call))
     value = values[output]
     if not isinstance(value, Dynamic):

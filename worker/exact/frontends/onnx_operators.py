@@ -9,18 +9,18 @@ from typing import Any
 import torch
 
 from worker.exact.frontends import aten
-from worker.exact.frontends.tracing import Call, Converter, Dynamic, Trace
+from worker.exact.frontends.tracing import Converter, Dynamic, GraphRecorder, OperatorCall
 from worker.exact.lowering.expressions import Expression, X, clamp
 
 SHAPE_ONLY = frozenset({"Shape", "Size", "ConstantOfShape"})
 
 
-def _operand(call: Call, at: int) -> Any:
+def _operand(call: OperatorCall, at: int) -> Any:
     parts = call[""]
     return parts[at] if at < len(parts) else None
 
 
-def _ints(call: Call, name: str, at: int) -> list[int] | None:
+def _ints(call: OperatorCall, name: str, at: int) -> list[int] | None:
     """Return a list that older opsets keep in an attribute, newer ones in an operand."""
     if name in call.arguments:
         return [int(value) for value in call[name]]
@@ -28,18 +28,20 @@ def _ints(call: Call, name: str, at: int) -> list[int] | None:
     return None if part is None else [int(value) for value in torch.as_tensor(part).flatten()]
 
 
-def _as_aten(name: str, make: Callable[[Trace, Call], Mapping[str, Any]]) -> Converter:
+def _as_aten(
+    name: str, make: Callable[[GraphRecorder, OperatorCall], Mapping[str, Any]]
+) -> Converter:
     """Return the ATen converter `name`, with the arguments that `make` gives it."""
 
-    def convert(trace: Trace, call: Call) -> Mapping[str, Any]:
+    def convert(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
         return aten.CONVERTERS[name](
-            trace, Call(name, make(trace, call), call.outputs, call.results)
+            trace, OperatorCall(name, make(trace, call), call.outputs, call.results)
         )
 
     return convert
 
 
-def _gemm(trace: Trace, call: Call) -> Mapping[str, Any]:
+def _gemm(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
     a, b, c = (_operand(call, at) for at in range(3))
     plain = call.arguments.get("alpha", 1.0) == 1.0 and call.arguments.get("beta", 1.0) == 1.0
     if not plain or call.arguments.get("transA", 0) or isinstance(b, Dynamic):
@@ -48,7 +50,7 @@ def _gemm(trace: Trace, call: Call) -> Mapping[str, Any]:
     return {"input": a, "weight": weight, "bias": None if c is None else c.flatten()}
 
 
-def _conv(trace: Trace, call: Call) -> Mapping[str, Any]:
+def _conv(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
     image, weight, bias = (_operand(call, at) for at in range(3))
     inputs = [image.name, trace.name_of(weight, "weight"), trace.name_of(bias, "bias")]
     if weight.ndim != 4 or isinstance(weight, Dynamic):
@@ -63,12 +65,12 @@ def _conv(trace: Trace, call: Call) -> Mapping[str, Any]:
     return {call.output: Dynamic(name, call.results[0])}
 
 
-def _stride(call: Call) -> tuple[int, ...]:
+def _stride(call: OperatorCall) -> tuple[int, ...]:
     return tuple(call.arguments.get("strides", (1, 1)))
 
 
 def _padding(
-    trace: Trace, call: Call, kernel: tuple[int, ...], image: tuple[int, ...]
+    trace: GraphRecorder, call: OperatorCall, kernel: tuple[int, ...], image: tuple[int, ...]
 ) -> tuple[int, ...]:
     """Return (top, left, bottom, right)."""
     mode = call.arguments.get("auto_pad", b"NOTSET").decode()
@@ -90,7 +92,7 @@ def _padding(
     return (*first, *second)
 
 
-def _pool(trace: Trace, call: Call) -> Mapping[str, Any]:
+def _pool(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
     image = _operand(call, 0)
     kernel = tuple(call["kernel_shape"])
     padding = _padding(trace, call, kernel, image.shape)
@@ -109,7 +111,7 @@ def _pool(trace: Trace, call: Call) -> Mapping[str, Any]:
     return {call.output: Dynamic(name, call.results[0])}
 
 
-def _global_pool(trace: Trace, call: Call) -> Mapping[str, Any]:
+def _global_pool(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
     image = _operand(call, 0)
     kernel = image.shape[2:]
     name = trace.emit(
@@ -119,7 +121,7 @@ def _global_pool(trace: Trace, call: Call) -> Mapping[str, Any]:
     return {call.output: Dynamic(name, call.results[0])}
 
 
-def _reduced(trace: Trace, call: Call) -> Mapping[str, Any]:
+def _reduced(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
     return {
         "self": _operand(call, 0),
         "dim": _ints(call, "axes", 1),
@@ -127,17 +129,20 @@ def _reduced(trace: Trace, call: Call) -> Mapping[str, Any]:
     }
 
 
-def _concat(trace: Trace, call: Call) -> Mapping[str, Any]:
+def _concat(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
     return {"tensors": call[""], "dim": call["axis"]}
 
 
-def _gather(trace: Trace, call: Call) -> Mapping[str, Any]:
+def _gather(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
     """An embedding when ids are given and the table constant; a slice when one id is constant."""
     table, ids = _operand(call, 0), _operand(call, 1)
     axis = call.arguments.get("axis", 0)
     if isinstance(ids, Dynamic) and not isinstance(table, Dynamic) and axis == 0:
         return aten.CONVERTERS["embedding"](
-            trace, Call("embedding", {"weight": table, "indices": ids}, call.outputs, call.results)
+            trace,
+            OperatorCall(
+                "embedding", {"weight": table, "indices": ids}, call.outputs, call.results
+            ),
         )
     if isinstance(table, Dynamic) and not isinstance(ids, Dynamic) and ids.numel() == 1:
         axis %= len(table.shape)
@@ -152,7 +157,7 @@ def _gather(trace: Trace, call: Call) -> Mapping[str, Any]:
     raise trace.refuse("Gather", "it looks up several places", instead="Slice, or one index")
 
 
-def _slice(trace: Trace, call: Call) -> Mapping[str, Any]:
+def _slice(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
     given = _operand(call, 0)
     starts, ends = _ints(call, "starts", 1), _ints(call, "ends", 2)
     assert starts is not None
@@ -173,16 +178,16 @@ def _slice(trace: Trace, call: Call) -> Mapping[str, Any]:
     return {call.output: Dynamic(name, call.results[0])}
 
 
-def _split(trace: Trace, call: Call) -> Mapping[str, Any]:
+def _split(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
     return {"self": _operand(call, 0), "dim": call.arguments.get("axis", 0)}
 
 
-def _where(trace: Trace, call: Call) -> Mapping[str, Any]:
+def _where(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
     condition, a, b = (_operand(call, at) for at in range(3))
     return {"condition": condition, "self": a, "other": b}
 
 
-def _layer_norm(trace: Trace, call: Call) -> Mapping[str, Any]:
+def _layer_norm(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
     given = _operand(call, 0)
     if call.arguments.get("axis", -1) not in (-1, len(given.shape) - 1):
         raise trace.refuse(call.name, "it is over several dimensions", instead="the last one")
@@ -192,7 +197,7 @@ def _layer_norm(trace: Trace, call: Call) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-def _batch_norm(trace: Trace, call: Call) -> Mapping[str, Any]:
+def _batch_norm(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
     if call.arguments.get("training_mode"):
         raise trace.refuse(call.name, "it is in training mode", instead="export in eval mode")
     names = ("input", "weight", "bias", "running_mean", "running_var")
@@ -200,34 +205,34 @@ def _batch_norm(trace: Trace, call: Call) -> Mapping[str, Any]:
     return {**arguments, "eps": call.arguments.get("epsilon", 1e-5)}
 
 
-def _permuted(trace: Trace, call: Call) -> Mapping[str, Any]:
+def _permuted(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
     given = _operand(call, 0)
     return {"self": given, "dims": call.arguments.get("perm", range(len(given.shape))[::-1])}
 
 
-def _softmax(trace: Trace, call: Call) -> Mapping[str, Any]:
+def _softmax(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
     return {"self": _operand(call, 0), "dim": call.arguments.get("axis", -1)}
 
 
-def _argmax(trace: Trace, call: Call) -> Mapping[str, Any]:
+def _argmax(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
     return {"self": _operand(call, 0), "dim": call.arguments.get("axis", 0)}
 
 
-def _only(trace: Trace, call: Call) -> Mapping[str, Any]:
+def _only(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
     return {"self": _operand(call, 0)}
 
 
-def _both(trace: Trace, call: Call) -> Mapping[str, Any]:
+def _both(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
     return {"self": _operand(call, 0), "other": _operand(call, 1)}
 
 
-def _clip(call: Call) -> Expression:
+def _clip(call: OperatorCall) -> Expression:
     limits = [call.arguments.get(name, _operand(call, at)) for at, name in ((1, "min"), (2, "max"))]
     return clamp(X, *(None if limit is None else float(limit) for limit in limits))
 
 
-def _function(make: Callable[[Call], Expression]) -> Converter:
-    def convert(trace: Trace, call: Call) -> Mapping[str, Any]:
+def _function(make: Callable[[OperatorCall], Expression]) -> Converter:
+    def convert(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
         name = trace.emit(
             "pointwise", [_operand(call, 0).name], call.output, call.shape, expression=make(call)
         )
@@ -240,7 +245,7 @@ def _named(name: str) -> Converter:
     return _function(lambda _call: (name, X))
 
 
-def _leaky(call: Call) -> Expression:
+def _leaky(call: OperatorCall) -> Expression:
     return ("where", ("lt", X, 0.0), ("mul", X, call.arguments.get("alpha", 0.01)), X)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from worker.errors import ArchiveRefused, ModelUnsupported
 from worker.exact.frontends.aten import CONVERTERS, SHAPE_ONLY
-from worker.exact.frontends.tracing import Call, Dynamic, Trace, one_sample
+from worker.exact.frontends.tracing import Dynamic, GraphRecorder, OperatorCall, one_sample
 from worker.exact.graph import Array, Graph, OperatorUnsupported
 from worker.runtimes import operators, pt2
 from worker.runtimes.pt2 import DTYPES
@@ -48,14 +48,14 @@ def from_archive(path: Path, sample: Mapping[str, Array]) -> Graph:
         ModelUnsupported: inputs that do not fit, several outputs.
         ArchiveRefused, PickleRefused, WeightsInvalid: see `pt2.read`.
     """
-    return _Reader(pt2.read(path), sample).read()
+    return _ProgramReader(pt2.read(path), sample).read()
 
 
-class _Reader:
-    def __init__(self, program: pt2.Program, sample: Mapping[str, Array]) -> None:
+class _ProgramReader:
+    def __init__(self, program: pt2.ExportedProgram, sample: Mapping[str, Array]) -> None:
         self._program = program
         self._values: dict[str, Any] = {}
-        self._trace = Trace(list(sample))
+        self._trace = GraphRecorder(list(sample))
         self._read_signature(one_sample(sample))
 
     def read(self) -> Graph:
@@ -127,7 +127,7 @@ class _Reader:
                 target.removeprefix("torch.ops."), self._trace.where,
                 "it has no integer form", instead=_INSTEAD,
             )  # fmt: skip
-        call = Call(
+        call = OperatorCall(
             short,
             {**_defaults(target), **names},
             tuple(name for name, _ in flat),

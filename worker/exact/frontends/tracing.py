@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from worker.exact.graph import Array, Graph, Node, OperatorUnsupported
+from worker.exact.graph import Array, Graph, GraphNode, OperatorUnsupported
 from worker.exact.lowering.expressions import Expression, X
 
 
@@ -29,7 +29,7 @@ class Dynamic:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class OperatorCall:
     """One call of a framework's operator: arguments by name, results for the sample."""
 
     name: str
@@ -51,12 +51,12 @@ class Call:
         return tuple(self.results[0].shape)
 
 
-class Trace:
+class GraphRecorder:
     """A graph under construction."""
 
     def __init__(self, inputs: Sequence[str]) -> None:
         self._inputs = tuple(inputs)
-        self._nodes: list[Node] = []
+        self._nodes: list[GraphNode] = []
         self._constants: dict[str, Array] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._fresh = 0
@@ -85,7 +85,7 @@ class Trace:
         **attributes: Any,
     ) -> str:
         """Append a node and return the name of its result."""
-        self._nodes.append(Node(op, tuple(inputs), output, attributes, self.where))
+        self._nodes.append(GraphNode(op, tuple(inputs), output, attributes, self.where))
         self.shape(output, shape)
         return output
 
@@ -155,10 +155,10 @@ class Trace:
 
 
 Values = Mapping[str, Any]
-Converter = Callable[[Trace, Call], Values]
+Converter = Callable[[GraphRecorder, OperatorCall], Values]
 
 
-def first(call: Call, name: str) -> Values:
+def first(call: OperatorCall, name: str) -> Values:
     """Return the call's first result as the value of that name."""
     return {call.output: Dynamic(name, call.results[0])}
 

@@ -17,7 +17,7 @@ from oracle.errors import InputInvalid
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import Array, DType, as_dtype
 from oracle.exact.program import Kind, Op, Opcode, Program
-from oracle.exact.reference import Trace
+from oracle.exact.reference import ExecutionTrace
 from worker.errors import ModelUnsupported
 from worker.exact.kernels import products
 from worker.exact.kernels.kernel import Kernel, carried, carrier
@@ -31,7 +31,7 @@ _OPTIONS: Mapping[str, Any] = {
 }
 
 
-class Network(nn.Module):
+class KernelSequence(nn.Module):
     """A program's kernels in order.
 
     Args:
@@ -120,10 +120,10 @@ class Executor:
         self.device = device
         self.int_mm = int_mm and products.int_mm_is_exact(device)
         self.note = ""
-        self._network = Network(program, constants, int_mm=self.int_mm).eval().to(device)
+        self._network = KernelSequence(program, constants, int_mm=self.int_mm).eval().to(device)
         if not self._network.multiplies_exactly():
             self.int_mm, self.note = False, "carries integers in floats: _int_mm is not exact here"
-            self._network = Network(program, constants, int_mm=False).eval().to(device)
+            self._network = KernelSequence(program, constants, int_mm=False).eval().to(device)
         self._compiles = compiled
         self._compiled: dict[int, Any] = {}  # by batch; each gave what the eager one gives
 
@@ -152,7 +152,7 @@ class Executor:
                 at += size
         return np.concatenate(outputs)
 
-    def trace(self, inputs: Sequence[Array]) -> Trace:
+    def trace(self, inputs: Sequence[Array]) -> ExecutionTrace:
         """Return all tensors of one request, as the reference executor does.
 
         Args:
@@ -167,7 +167,7 @@ class Executor:
         tensors = [as_dtype(x, s.dtype) for x, s in zip(inputs, self.program.inputs, strict=True)]
         for index, value in enumerate(values[len(given) :]):
             tensors.append(self._array(value, index, 1)[0])
-        return Trace(self.program, tuple(tensors))
+        return ExecutionTrace(self.program, tuple(tensors))
 
     def _answer(self, given: list[Tensor]) -> Tensor:
         compiled = self._compiled.get(len(given[0]))

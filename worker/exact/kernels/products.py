@@ -28,14 +28,14 @@ Way = Literal["int_mm", "float32", "limbs", "float64"]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ProductPlan:
     """The way of one DOT, `chunk` columns at a time."""
 
     way: Way
     chunk: int
 
 
-def plan(a: DType, b: DType, columns: int, weights: Array | None, *, int_mm: bool) -> Plan:
+def plan(a: DType, b: DType, columns: int, weights: Array | None, *, int_mm: bool) -> ProductPlan:
     """Choose the way of a DOT.
 
     Args:
@@ -45,14 +45,14 @@ def plan(a: DType, b: DType, columns: int, weights: Array | None, *, int_mm: boo
         int_mm: whether `torch._int_mm` may be used for this one.
     """
     if int_mm and weights is not None and a in (DType.I8, DType.U8) and b == DType.I8:
-        return Plan("int_mm", columns)
+        return ProductPlan("int_mm", columns)
     sums = np.full((1, columns), magnitude(b)) if weights is None else np.abs(weights)
     chunk = _chunk(magnitude(a), sums)
     if chunk is not None:
-        return Plan("float32", chunk)
+        return ProductPlan("float32", chunk)
     if a in (DType.I16, DType.U16) and _chunk(256, sums) == columns:
-        return Plan("limbs", columns)
-    return Plan("float64", columns)
+        return ProductPlan("limbs", columns)
+    return ProductPlan("float64", columns)
 
 
 def bounds(a: DType, b: DType, columns: int, weights: Array | None) -> Any:
@@ -73,7 +73,7 @@ def _chunk(most: int, other: Array) -> int | None:
     return None
 
 
-def multiply(way: Plan, a: Tensor, b: Tensor) -> Tensor:
+def multiply(way: ProductPlan, a: Tensor, b: Tensor) -> Tensor:
     """Return a @ bᵀ over the last two dimensions, exact, as float32 or float64 integers.
 
     Args:

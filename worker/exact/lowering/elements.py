@@ -8,18 +8,18 @@ import numpy as np
 import torch
 
 from oracle.exact.dtypes import DType
-from worker.exact.graph import Array, Node
+from worker.exact.graph import Array, GraphNode
 from worker.exact.lowering import expressions
 from worker.exact.lowering.layers import as_constant, channels, signed
 from worker.exact.lowering.layout import Quantised, dense, stored_order
 from worker.exact.lowering.lower import Lowering, Masked, MaskValue, Rule, Value
-from worker.exact.lowering.policy import Choice
+from worker.exact.lowering.policy import IntegerRange
 from worker.exact.lowering.scaling import addition, requantisation
 
 MASKED_OUT = -1e3  # a score that low counts for nothing
 
 
-def add(lowering: Lowering, node: Node) -> Value:
+def add(lowering: Lowering, node: GraphNode) -> Value:
     """ADD, each side with its scale; scores plus a mask wait for their softmax."""
     for at in (0, 1):
         mask = lowering.value(node, 1 - at) if lowering.constant(node, 1 - at) is None else None
@@ -28,7 +28,7 @@ def add(lowering: Lowering, node: Node) -> Value:
     return _sum(lowering, node, [side(lowering, node, at) for at in (0, 1)])
 
 
-def _sum(lowering: Lowering, node: Node, sides: Sequence[Quantised]) -> Quantised:
+def _sum(lowering: Lowering, node: GraphNode, sides: Sequence[Quantised]) -> Quantised:
     shape = lowering.shape(node)
     first = 0 if sides[0].shape == shape else 1
     signs = (1, -1) if node.op == "sub" else (1, 1)
@@ -45,7 +45,7 @@ def _sum(lowering: Lowering, node: Node, sides: Sequence[Quantised]) -> Quantise
     narrow = choice.dtype in (DType.I8, DType.U8)
     limited = node.attributes.get("low") is not None and not narrow  # ADD has no u16
     if choice.dtype == DType.U16:
-        choice = Choice(DType.I16, choice.limit)
+        choice = IntegerRange(DType.I16, choice.limit)
     factors = (a.scale / choice.scale * signs[first], b.scale / choice.scale * signs[1 - first])
     c = lowering.builder.constant(addition(factors, (a.bound, b.bound)), DType.CHANNEL)
     ref = lowering.builder.add(left, right, c, dtype=choice.dtype)
@@ -53,7 +53,7 @@ def _sum(lowering: Lowering, node: Node, sides: Sequence[Quantised]) -> Quantise
     return _limited(lowering, made, node) if limited else made
 
 
-def side(lowering: Lowering, node: Node, at: int) -> Quantised:
+def side(lowering: Lowering, node: GraphNode, at: int) -> Quantised:
     constant = lowering.constant(node, at)
     if constant is None:
         return lowering.quantised(node, at)
@@ -69,7 +69,7 @@ def _columns(value: Quantised, order: tuple[int, ...]) -> int:
     return split if width == value.ref.spec.cols else len(order) - 1
 
 
-def _masked(lowering: Lowering, node: Node, scores: Quantised, mask: MaskValue) -> Value:
+def _masked(lowering: Lowering, node: GraphNode, scores: Quantised, mask: MaskValue) -> Value:
     if mask.high == 0.0 and mask.low <= MASKED_OUT:
         return Masked(scores, mask.view)
     if mask.low == 0.0 and mask.high <= MASKED_OUT:
@@ -87,7 +87,7 @@ def _inverted(lowering: Lowering, mask: Quantised) -> Quantised:
     return replace(mask, ref=ref)
 
 
-def masked_fill(lowering: Lowering, node: Node) -> Value:
+def masked_fill(lowering: Lowering, node: GraphNode) -> Value:
     """Scores whose masked elements count for nothing."""
     value, where = node.attributes["value"], node.attributes["where"]
     constant = lowering.constant(node, 1)
@@ -105,7 +105,7 @@ def masked_fill(lowering: Lowering, node: Node) -> Value:
     return _masked(lowering, node, scores, MaskValue(mask.view, *filled))
 
 
-def mul(lowering: Lowering, node: Node) -> Quantised:
+def mul(lowering: Lowering, node: GraphNode) -> Quantised:
     """DOT with rows of one element: the one operator that multiplies two activations."""
     shape = lowering.shape(node)
     a, b = (side(lowering, node, at).expanded(shape) for at in (0, 1))
@@ -120,7 +120,7 @@ def mul(lowering: Lowering, node: Node) -> Quantised:
     return dense(ref, choice.scale, shape, order)
 
 
-def div(lowering: Lowering, node: Node) -> Value:
+def div(lowering: Lowering, node: GraphNode) -> Value:
     """Refuse: quotients of two activations need a reciprocal table."""
     raise node.refuse(
         "it divides one activation by another",
@@ -129,7 +129,7 @@ def div(lowering: Lowering, node: Node) -> Value:
     )
 
 
-def affine(lowering: Lowering, node: Node) -> Value:
+def affine(lowering: Lowering, node: GraphNode) -> Value:
     """A change of scale alone costs nothing; else RESCALE by column, or ADD of a constant."""
     scale, offset = node.attributes["scale"], node.attributes["offset"]
     value = lowering.value(node)
@@ -176,7 +176,7 @@ def _by_column(
     return wide.transpose(order).ravel()
 
 
-def clamp(lowering: Lowering, node: Node) -> Value:
+def clamp(lowering: Lowering, node: GraphNode) -> Value:
     """RESCALE to an unsigned dtype for a ReLU; a table otherwise."""
     low, high = node.attributes["limits"]
     value = lowering.value(node)
@@ -191,7 +191,7 @@ def clamp(lowering: Lowering, node: Node) -> Value:
     return lowering.rescaled(x, choice.dtype, choice.scale, c)
 
 
-def pointwise(lowering: Lowering, node: Node) -> Value:
+def pointwise(lowering: Lowering, node: GraphNode) -> Value:
     """LUT."""
     value = lowering.value(node)
     if isinstance(value, MaskValue):
@@ -200,14 +200,14 @@ def pointwise(lowering: Lowering, node: Node) -> Value:
 
 
 def _table(
-    lowering: Lowering, node: Node, x: Quantised, expression: expressions.Expression
+    lowering: Lowering, node: GraphNode, x: Quantised, expression: expressions.Expression
 ) -> Quantised:
     choice = lowering.choice(node)
     return _filled(lowering, x, expression, choice)
 
 
 def _filled(
-    lowering: Lowering, x: Quantised, expression: expressions.Expression, choice: Choice
+    lowering: Lowering, x: Quantised, expression: expressions.Expression, choice: IntegerRange
 ) -> Quantised:
     indices = np.arange(x.dtype.minimum, x.dtype.maximum + 1, dtype=np.float64)
     values = expressions.evaluate(expression, torch.from_numpy(indices * x.scale)).numpy()
@@ -219,14 +219,14 @@ def _filled(
     return replace(x, ref=lowering.builder.lut(x.ref, table), scale=choice.scale)
 
 
-def _limited(lowering: Lowering, value: Quantised, node: Node) -> Quantised:
+def _limited(lowering: Lowering, value: Quantised, node: GraphNode) -> Quantised:
     """Return max(value, 0), where the operator before could not do it in its own dtype."""
     expression = expressions.clamp(expressions.X, 0.0, node.attributes.get("high"))
     limit = value.scale * value.dtype.maximum
-    return _filled(lowering, value, expression, Choice(value.dtype, limit))
+    return _filled(lowering, value, expression, IntegerRange(value.dtype, limit))
 
 
-def _mapped(node: Node, mask: MaskValue, expression: expressions.Expression) -> MaskValue:
+def _mapped(node: GraphNode, mask: MaskValue, expression: expressions.Expression) -> MaskValue:
     both = expressions.evaluate(expression, torch.tensor([mask.low, mask.high]))
     low, high = both.tolist()
     if node.op == "pointwise" and low == high:

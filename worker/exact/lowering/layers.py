@@ -7,10 +7,10 @@ import numpy as np
 
 from oracle.exact.builder import Ref
 from oracle.exact.dtypes import DType
-from worker.exact.graph import Array, Node
+from worker.exact.graph import Array, GraphNode
 from worker.exact.lowering.layout import Quantised, dense
 from worker.exact.lowering.lower import Lowering, Masked, Rule
-from worker.exact.lowering.policy import Choice
+from worker.exact.lowering.policy import IntegerRange
 from worker.exact.lowering.scaling import quantise_rows, quantise_tensor, requantisation
 
 EXP_REACH = 12.0  # e^-12 · 65,535 rounds to 0
@@ -23,7 +23,7 @@ def channels(
     return lowering.builder.constant(requantisation(factor, offset, bound), DType.CHANNEL)
 
 
-def linear(lowering: Lowering, node: Node) -> Quantised:
+def linear(lowering: Lowering, node: GraphNode) -> Quantised:
     """DOT of rows with weight rows; BatchNorm is already in the weights."""
     x = lowering.quantised(node)
     rank = len(x.shape)
@@ -37,7 +37,7 @@ def linear(lowering: Lowering, node: Node) -> Quantised:
     return dense(ref, choice.scale, lowering.shape(node))
 
 
-def _weights(lowering: Lowering, node: Node) -> tuple[Array, Array | float]:
+def _weights(lowering: Lowering, node: GraphNode) -> tuple[Array, Array | float]:
     weights, bias = lowering.constant(node, 1), lowering.constant(node, 2)
     if weights is None:
         raise node.refuse("its weights depend on the input", instead="use constant weights")
@@ -45,8 +45,8 @@ def _weights(lowering: Lowering, node: Node) -> tuple[Array, Array | float]:
 
 
 def _dot(
-    lowering: Lowering, node: Node, a: Ref, *, scale: float, weights: Array, bias: Array | float,
-    choice: Choice, group: int,
+    lowering: Lowering, node: GraphNode, a: Ref, *, scale: float, weights: Array,
+    bias: Array | float, choice: IntegerRange, group: int,
 ) -> Ref:  # fmt: skip
     """DOT with constant weights [rows of b, K]; real factors go into the channels."""
     integers, scales = quantise_rows(weights, lowering.policy.weight(node))
@@ -57,7 +57,7 @@ def _dot(
     return lowering.builder.dot(a, b, c, dtype=choice.dtype, group=group)
 
 
-def matmul(lowering: Lowering, node: Node) -> Quantised:
+def matmul(lowering: Lowering, node: GraphNode) -> Quantised:
     """DOT of two activations by groups: QKᵀ and PV by heads."""
     shape = lowering.shape(node)
     batch, rank = shape[:-2], len(shape)
@@ -73,7 +73,7 @@ def matmul(lowering: Lowering, node: Node) -> Quantised:
     return dense(ref, choice.scale, shape)
 
 
-def _operand(lowering: Lowering, node: Node, at: int) -> Quantised:
+def _operand(lowering: Lowering, node: GraphNode, at: int) -> Quantised:
     constant = lowering.constant(node, at)
     return lowering.quantised(node, at) if constant is None else as_constant(lowering, constant)
 
@@ -86,7 +86,7 @@ def as_constant(lowering: Lowering, values: Array, dtype: DType = DType.I8) -> Q
     return dense(ref, scale, values.shape)
 
 
-def conv2d(lowering: Lowering, node: Node) -> Quantised:
+def conv2d(lowering: Lowering, node: GraphNode) -> Quantised:
     """PAD, a VIEW that makes one row of each window, DOT; groups are groups of DOT."""
     a = node.attributes
     weights, bias = _weights(lowering, node)
@@ -158,14 +158,14 @@ def padded(
     return dense(ref, image.scale, shape, (0, 2, 3, 1))
 
 
-def layer_norm(lowering: Lowering, node: Node) -> Quantised:
+def layer_norm(lowering: Lowering, node: GraphNode) -> Quantised:
     """LAYERNORM: γ in units of 2⁻¹⁶ deviations, β in the channels' bias."""
     x = signed(lowering, lowering.quantised(node), narrow=True)
     width, rank = x.shape[-1], len(x.shape)
     gamma, beta = (lowering.constant(node, at) for at in (1, 2))
     choice = lowering.choice(node)
     dtype = choice.dtype if choice.dtype in (DType.I8, DType.I16) else DType.I16
-    choice = Choice(dtype, choice.limit)
+    choice = IntegerRange(dtype, choice.limit)
     factor = (np.ones(width) if gamma is None else gamma) / choice.scale / 2**16
     offset = np.zeros(width) if beta is None else beta / choice.scale
     eps = round(node.attributes["eps"] * width**2 / x.scale**2)
@@ -175,7 +175,7 @@ def layer_norm(lowering: Lowering, node: Node) -> Quantised:
     return dense(ref, choice.scale, x.shape)
 
 
-def softmax(lowering: Lowering, node: Node) -> Quantised:
+def softmax(lowering: Lowering, node: GraphNode) -> Quantised:
     """SOFTMAX with a table of e^−d; masked scores bring their mask."""
     value = lowering.value(node)
     keep = value.keep if isinstance(value, Masked) else None
@@ -211,7 +211,7 @@ def softmax(lowering: Lowering, node: Node) -> Quantised:
     return dense(ref, 1.0 / dtype.maximum, x.shape)
 
 
-def embedding(lowering: Lowering, node: Node) -> Quantised:
+def embedding(lowering: Lowering, node: GraphNode) -> Quantised:
     """GATHER; the range is the table's, not that of the tokens seen."""
     ids, table = lowering.quantised(node), lowering.constant(node, 1)
     if table is None:

@@ -2,7 +2,8 @@
 
 A float graph speaks of shapes with any number of dimensions, a program of matrices. A `Quantised`
 is a tensor of the program seen through strides, so reshape, permute, slice and expand cost nothing;
-when an operator needs rows and columns, `Layout.matrix` emits one VIEW, or none if they lie right.
+when an operator needs rows and columns, `OperandLayout.matrix` emits one VIEW, or none if they
+lie right.
 ```
  logical (1, C, H, W)  ──strides──▶  flat elements of a matrix of H·W rows, C columns
 ```
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from oracle.exact.builder import Builder, Ref
+from oracle.exact.builder import ProgramBuilder, Ref
 from oracle.exact.dtypes import DType
 
 Shape = tuple[int, ...]
@@ -84,10 +85,10 @@ def stored_order(value: Quantised) -> tuple[int, ...]:
     return tuple(sorted(range(len(value.shape)), key=place))
 
 
-class Layout:
+class OperandLayout:
     """Gives values the rows and columns that an operator needs."""
 
-    def __init__(self, builder: Builder) -> None:
+    def __init__(self, builder: ProgramBuilder) -> None:
         self._builder = builder
 
     def matrix(self, value: Quantised, rows: Sequence[int], cols: Sequence[int]) -> Ref:

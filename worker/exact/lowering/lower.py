@@ -8,16 +8,16 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from oracle.exact.builder import Builder, Ref
+from oracle.exact.builder import ProgramBuilder, Ref
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import DType
 from oracle.exact.errors import ProgramInvalid
 from oracle.exact.program import Program
 from oracle.exact.quantisation import InputCode, Linear, Mask, Meaning, OutputCode, Tokens
 from worker.exact.calibration import Statistics
-from worker.exact.graph import Array, Graph, Node
-from worker.exact.lowering.layout import Layout, Quantised, TooManyDimensions, dense
-from worker.exact.lowering.policy import Choice, Policy, Site
+from worker.exact.graph import Array, Graph, GraphNode
+from worker.exact.lowering.layout import OperandLayout, Quantised, TooManyDimensions, dense
+from worker.exact.lowering.policy import IntegerRange, RangePolicy, Site
 from worker.exact.lowering.scaling import FactorOutOfRange
 
 _VIEWS = frozenset({"reshape", "permute", "slice", "expand"})
@@ -43,7 +43,7 @@ class Masked:
 
 
 Value = Quantised | MaskValue | Masked
-Rule = Callable[["Lowering", Node], Value]
+Rule = Callable[["Lowering", GraphNode], Value]
 
 
 class Lowering:
@@ -53,12 +53,12 @@ class Lowering:
         self,
         graph: Graph,
         statistics: Mapping[str, Statistics],
-        policy: Policy,
+        policy: RangePolicy,
         rules: Mapping[str, Rule],
     ) -> None:
         self.graph = graph
-        self.builder = Builder()
-        self.layout = Layout(self.builder)
+        self.builder = ProgramBuilder()
+        self.layout = OperandLayout(self.builder)
         self.policy = policy
         self.inputs: list[InputCode] = []
         self._statistics = statistics
@@ -67,7 +67,7 @@ class Lowering:
         self._producers = graph.producers()
         self._values: dict[str, Value] = {}
         self._result: Ref | None = None
-        self._ends: list[tuple[int, Node]] = []  # the last operator of each node
+        self._ends: list[tuple[int, GraphNode]] = []  # the last operator of each node
 
     def run(self) -> None:
         """Lower every node.
@@ -100,7 +100,7 @@ class Lowering:
 
     # ── What rules ask for ────────────────────────────────────────────────────────────────────────
 
-    def quantised(self, node: Node, at: int = 0) -> Quantised:
+    def quantised(self, node: GraphNode, at: int = 0) -> Quantised:
         """Return an operand as integers."""
         value = self._values[self.name(node, at)]
         if isinstance(value, Masked):
@@ -111,27 +111,27 @@ class Lowering:
             return _scaled(value.view, value.high)
         return value
 
-    def value(self, node: Node, at: int = 0) -> Value | None:
+    def value(self, node: GraphNode, at: int = 0) -> Value | None:
         """Return an operand in whatever form it has; None for a constant."""
         return self._values.get(self.name(node, at))
 
-    def name(self, node: Node, at: int) -> str:
+    def name(self, node: GraphNode, at: int) -> str:
         """Return the name of an operand that must be there."""
         name = node.inputs[at]
         if name is None:
             raise node.refuse(f"operand {at} is missing", instead="give it")
         return name
 
-    def constant(self, node: Node, at: int) -> Array | None:
+    def constant(self, node: GraphNode, at: int) -> Array | None:
         """Return an operand that is a constant; None when it is not one."""
         name = node.inputs[at] if at < len(node.inputs) else None
         return None if name is None else self.graph.constants.get(name)
 
-    def shape(self, node: Node) -> tuple[int, ...]:
+    def shape(self, node: GraphNode) -> tuple[int, ...]:
         """Return the shape of a node's result."""
         return self.graph.shapes[node.output]
 
-    def choice(self, node: Node, role: str | None = None) -> Choice:
+    def choice(self, node: GraphNode, role: str | None = None) -> IntegerRange:
         """Return dtype and range of a node's result."""
         clamped = node.attributes.get("low") is not None  # by an unsigned dtype alone
         signed = self._statistics[node.output].low < 0 and not clamped
@@ -140,10 +140,10 @@ class Lowering:
         choice = self.policy.choose(site, self._statistics[node.output])
         high = node.attributes.get("high")
         if high is not None and choice.limit > high:
-            choice = Choice(choice.dtype, high)
+            choice = IntegerRange(choice.dtype, high)
         return choice
 
-    def statistics(self, node: Node, at: int = 0) -> Statistics:
+    def statistics(self, node: GraphNode, at: int = 0) -> Statistics:
         """Return the statistics of an operand."""
         return self._statistics[self.name(node, at)]
 
@@ -159,7 +159,7 @@ class Lowering:
         """Make the last operator write the output, and return what it stands for."""
         node = self._producers[self.graph.output]
         unit_length = node.op == "normalise"
-        value = self.quantised(Node("output", (self.graph.output,), name, where=node.where))
+        value = self.quantised(GraphNode("output", (self.graph.output,), name, where=node.where))
         shape = value.shape or (1,)
         rows, width = math.prod(shape[:-1]), shape[-1]
         ref = self.layout.laid_out(value, rows, width)
@@ -217,14 +217,14 @@ class Lowering:
         seen = dense(ref, 1.0, shape)
         return MaskValue(seen, 0.0, 1.0) if isinstance(code, Mask) else seen
 
-    def _reached(self, name: str, through: frozenset[str] = _VIEWS) -> list[Node]:
+    def _reached(self, name: str, through: frozenset[str] = _VIEWS) -> list[GraphNode]:
         """Return who reads a value, also through operators that pass it on."""
         found = []
         for node in self._users.get(name, ()):
             found += self._reached(node.output, through) if node.op in through else [node]
         return found
 
-    def _role(self, node: Node) -> str:
+    def _role(self, node: GraphNode) -> str:
         if node.output == self.graph.output:
             return "output"
         if {reader.op for reader in self._reached(node.output, _TO_SCORES)} == {"softmax"}:

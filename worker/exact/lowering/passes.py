@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from worker.exact.graph import Array, Graph, Node, Pass
+from worker.exact.graph import Array, Graph, GraphNode, Pass
 from worker.exact.lowering import expressions
 from worker.exact.lowering.expressions import X
 
@@ -55,7 +55,7 @@ def name_pointwise(graph: Graph) -> Graph:
     return graph.with_nodes([_named(node) for node in graph.nodes])
 
 
-def _named(node: Node) -> Node:
+def _named(node: GraphNode) -> GraphNode:
     if node.op != "pointwise":
         return node
     expression = node.attributes["expression"]
@@ -76,7 +76,7 @@ def merge_affine(graph: Graph) -> Graph:
 def _fold_back(graph: Graph) -> Graph:
     users = graph.users()
     constants: dict[str, Array] = {}
-    done: dict[str, Node] = {}
+    done: dict[str, GraphNode] = {}
     for node in graph.nodes:
         before = done.get(node.inputs[0] or "") if node.op == "affine" else None
         folded = None
@@ -86,7 +86,9 @@ def _fold_back(graph: Graph) -> Graph:
     return graph.with_nodes(done.values(), constants)
 
 
-def _into(before: Node, node: Node, graph: Graph, constants: dict[str, Array]) -> Node | None:
+def _into(
+    before: GraphNode, node: GraphNode, graph: Graph, constants: dict[str, Array]
+) -> GraphNode | None:
     """Return `before` with `node`'s scale and offset in its own numbers; None when they differ."""
     scale, offset = node.attributes["scale"], node.attributes["offset"]
     shape = graph.shapes[node.output]
@@ -152,7 +154,7 @@ def _fold_forward(graph: Graph) -> Graph:
 def fuse_clamp(graph: Graph) -> Graph:
     """Let the requantisation before a ReLU do it: an unsigned result cannot be negative."""
     users = graph.users()
-    done: dict[str, Node] = {}
+    done: dict[str, GraphNode] = {}
     for node in graph.nodes:
         before = done.get(node.inputs[0] or "") if node.op == "clamp" else None
         low, high = node.attributes["limits"] if node.op == "clamp" else (None, None)
@@ -176,7 +178,7 @@ def find_masked_mean(graph: Graph) -> Graph:
     return graph.with_nodes([_masked_mean(graph, made, node) or node for node in graph.nodes])
 
 
-def _masked_mean(graph: Graph, made: dict[str, Node], node: Node) -> Node | None:
+def _masked_mean(graph: Graph, made: dict[str, GraphNode], node: GraphNode) -> GraphNode | None:
     if node.op != "div":
         return None
     above, below = (_through_views(made, name or "") for name in node.inputs)
@@ -193,14 +195,14 @@ def _masked_mean(graph: Graph, made: dict[str, Node], node: Node) -> Node | None
     return replace(node, op="masked_mean", inputs=(x, mask), attributes={})
 
 
-def _through_views(made: dict[str, Node], name: str) -> Node | None:
+def _through_views(made: dict[str, GraphNode], name: str) -> GraphNode | None:
     node = made.get(name)
     while node is not None and node.op in _VIEWS and node.inputs[0] in made:
         node = made.get(node.inputs[0] or "")
     return node
 
 
-def _is_count(made: dict[str, Node], node: Node) -> bool:
+def _is_count(made: dict[str, GraphNode], node: GraphNode) -> bool:
     """Whether a node is a sum, perhaps clamped from below."""
     while node.op in ("clamp", "pointwise", "expand", "reshape"):
         before = made.get(node.inputs[0] or "")
@@ -210,7 +212,7 @@ def _is_count(made: dict[str, Node], node: Node) -> bool:
     return node.op == "sum"
 
 
-def _is_mask(graph: Graph, made: dict[str, Node], name: str) -> bool:
+def _is_mask(graph: Graph, made: dict[str, GraphNode], name: str) -> bool:
     """Whether a value is an input seen through views and casts."""
     while name not in graph.inputs:
         node = made.get(name)
@@ -226,7 +228,7 @@ def find_normalise(graph: Graph) -> Graph:
     return graph.with_nodes([_normalise(made, node) or node for node in graph.nodes])
 
 
-def _normalise(made: dict[str, Node], node: Node) -> Node | None:
+def _normalise(made: dict[str, GraphNode], node: GraphNode) -> GraphNode | None:
     below = made.get(node.inputs[1] or "") if node.op == "div" else None
     while below is not None and below.op in ("clamp", "expand", "pointwise"):
         below = made.get(below.inputs[0] or "")

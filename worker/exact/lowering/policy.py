@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, Protocol
 
 from oracle.exact.dtypes import DType
 from worker.exact.calibration import Statistics
-from worker.exact.graph import Node
+from worker.exact.graph import GraphNode
 
 Clip = Literal["largest", "percentile", "least_error"]
 
@@ -25,13 +25,13 @@ class Site:
 
     value: str
     role: str
-    node: Node | None
+    node: GraphNode | None
     signed: bool
     unsigned_fits: bool = True  # whether every reader takes u8
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class IntegerRange:
     """Integers for a tensor: |x| ≤ limit is spread over the dtype."""
 
     dtype: DType
@@ -43,7 +43,7 @@ class Choice:
         return self.limit / self.dtype.maximum
 
 
-class Policy(Protocol):
+class RangePolicy(Protocol):
     """Answers for every tensor of a model."""
 
     @property
@@ -51,11 +51,11 @@ class Policy(Protocol):
         """Most entries of a softmax's table: a proof shows all of them, 2 bytes each."""
         ...
 
-    def choose(self, site: Site, statistics: Statistics) -> Choice:
+    def choose(self, site: Site, statistics: Statistics) -> IntegerRange:
         """Return dtype and range of an activation."""
         ...
 
-    def weight(self, node: Node) -> DType:
+    def weight(self, node: GraphNode) -> DType:
         """Return the dtype of a layer's weights: `i8` or `i16`."""
         ...
 
@@ -80,14 +80,14 @@ class Calibrated:
         "masked_mean": 16, "softmax": 8,
     }  # fmt: skip
 
-    def choose(self, site: Site, statistics: Statistics) -> Choice:
+    def choose(self, site: Site, statistics: Statistics) -> IntegerRange:
         """Return the calibrated range in 8 or 16 bits, unsigned where nothing is negative."""
         bits = self.bits.get(site.value, self.bits.get(site.role))
         bits = bits or self._DEFAULTS.get(site.role, 8)
         unsigned = not site.signed and site.unsigned_fits
         pair = {8: (DType.I8, DType.U8), 16: (DType.I16, DType.U16)}[bits]
         dtype = pair[unsigned]
-        return Choice(dtype, self._limit(statistics, dtype) or 1.0)
+        return IntegerRange(dtype, self._limit(statistics, dtype) or 1.0)
 
     def _limit(self, statistics: Statistics, dtype: DType) -> float:
         if self.clip == "percentile":
@@ -98,6 +98,6 @@ class Calibrated:
             return statistics.least_error(dtype.maximum)
         return statistics.largest
 
-    def weight(self, node: Node) -> DType:
+    def weight(self, node: GraphNode) -> DType:
         """Return the same width for every layer."""
         return DType.I16 if self.weight_bits == 16 else DType.I8

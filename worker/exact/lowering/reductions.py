@@ -5,14 +5,14 @@ from collections.abc import Mapping
 
 from oracle.exact.builder import Ref
 from oracle.exact.dtypes import DType
-from worker.exact.graph import Node
+from worker.exact.graph import GraphNode
 from worker.exact.lowering.layers import channels, padded
 from worker.exact.lowering.layout import Quantised, dense, stored_order
 from worker.exact.lowering.lower import Lowering, Rule
-from worker.exact.lowering.policy import Choice
+from worker.exact.lowering.policy import IntegerRange
 
 
-def max_pool(lowering: Lowering, node: Node) -> Quantised:
+def max_pool(lowering: Lowering, node: GraphNode) -> Quantised:
     """MAX over windows; the border is the least number, which never wins."""
     x = lowering.quantised(node)
     rows = _pool_rows(lowering, node, x, node.attributes["dilation"], x.dtype.minimum)
@@ -21,7 +21,7 @@ def max_pool(lowering: Lowering, node: Node) -> Quantised:
     return dense(ref, x.scale, (1, count, *size), (0, 2, 3, 1))
 
 
-def avg_pool(lowering: Lowering, node: Node) -> Quantised:
+def avg_pool(lowering: Lowering, node: GraphNode) -> Quantised:
     """MEAN over windows, the border counted."""
     x = lowering.quantised(node)
     rows = _pool_rows(lowering, node, x, (1, 1), 0)
@@ -31,7 +31,7 @@ def avg_pool(lowering: Lowering, node: Node) -> Quantised:
 
 
 def _pool_rows(
-    lowering: Lowering, node: Node, x: Quantised, dilation: tuple[int, int], border: int
+    lowering: Lowering, node: GraphNode, x: Quantised, dilation: tuple[int, int], border: int
 ) -> Ref:
     """Return one row of window elements for each place and channel."""
     a = node.attributes
@@ -48,16 +48,22 @@ def _pool_rows(
 
 
 def _mean(
-    lowering: Lowering, node: Node, rows: Ref, x: Quantised, cols: int, *, mask: Ref | None = None
-) -> tuple[Ref, Choice]:
+    lowering: Lowering,
+    node: GraphNode,
+    rows: Ref,
+    x: Quantised,
+    cols: int,
+    *,
+    mask: Ref | None = None,
+) -> tuple[Ref, IntegerRange]:
     choice = lowering.choice(node)
     if choice.dtype == DType.U16:  # MEAN has no u16
-        choice = Choice(DType.I16, choice.limit)
+        choice = IntegerRange(DType.I16, choice.limit)
     c = channels(lowering, x.scale / choice.scale / 2**16, 0.0, x.bound * 2**16)
     return lowering.builder.mean(rows, c, dtype=choice.dtype, mask=mask, cols=cols), choice
 
 
-def mean(lowering: Lowering, node: Node) -> Quantised:
+def mean(lowering: Lowering, node: GraphNode) -> Quantised:
     """MEAN over dimensions; a sum is a mean that is worth more."""
     x = lowering.quantised(node)
     dims = node.attributes["dims"]
@@ -73,7 +79,7 @@ def mean(lowering: Lowering, node: Node) -> Quantised:
     return lowering.layout.reshaped(made, lowering.shape(node))
 
 
-def masked_mean(lowering: Lowering, node: Node) -> Quantised:
+def masked_mean(lowering: Lowering, node: GraphNode) -> Quantised:
     """MEAN over the tokens that a mask keeps."""
     x, mask = lowering.quantised(node), lowering.quantised(node, 1)
     rows = lowering.layout.matrix(x, (0, 2), (1,))
@@ -83,7 +89,7 @@ def masked_mean(lowering: Lowering, node: Node) -> Quantised:
     return dense(ref, choice.scale, lowering.shape(node))
 
 
-def argmax(lowering: Lowering, node: Node) -> Quantised:
+def argmax(lowering: Lowering, node: GraphNode) -> Quantised:
     """ARGMAX of each row."""
     x = lowering.quantised(node)
     rank = len(x.shape)

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from worker.exact.graph import Node
+from worker.exact.graph import GraphNode
 from worker.exact.lowering.elements import side
 from worker.exact.lowering.layout import Quantised, dense
 from worker.exact.lowering.lower import Lowering, Masked, MaskValue, Rule, Value
-from worker.exact.lowering.policy import Choice
+from worker.exact.lowering.policy import IntegerRange
 from worker.exact.lowering.scaling import requantisation
 
 
-def concat(lowering: Lowering, node: Node) -> Quantised:
+def concat(lowering: Lowering, node: GraphNode) -> Quantised:
     """RESCALE what differs to one scale, then CONCAT columns, three at a time."""
     shape, dim = lowering.shape(node), node.attributes["dim"]
     sides = [side(lowering, node, at) for at in range(len(node.inputs))]
@@ -30,14 +30,14 @@ def concat(lowering: Lowering, node: Node) -> Quantised:
     return dense(parts[0], sides[0].scale, shape, [*rest, dim])
 
 
-def _to(lowering: Lowering, value: Quantised, choice: Choice) -> Quantised:
+def _to(lowering: Lowering, value: Quantised, choice: IntegerRange) -> Quantised:
     if value.dtype == choice.dtype and value.scale == choice.scale:
         return value
     c = requantisation(value.scale / choice.scale, 0.0, value.bound)
     return lowering.rescaled(value, choice.dtype, choice.scale, c)
 
 
-def view(lowering: Lowering, node: Node) -> Value:
+def view(lowering: Lowering, node: GraphNode) -> Value:
     """Reshape, permute, slice, expand: of strides, not of elements."""
     value = lowering.value(node)
     if isinstance(value, MaskValue):
@@ -49,7 +49,7 @@ def view(lowering: Lowering, node: Node) -> Value:
     return _seen(lowering, node, lowering.quantised(node))
 
 
-def _seen(lowering: Lowering, node: Node, value: Quantised) -> Quantised:
+def _seen(lowering: Lowering, node: GraphNode, value: Quantised) -> Quantised:
     a = node.attributes
     if node.op == "reshape":
         return lowering.layout.reshaped(value, tuple(a["shape"]))
@@ -60,7 +60,7 @@ def _seen(lowering: Lowering, node: Node, value: Quantised) -> Quantised:
     return value.sliced(a["dim"], a["start"], a["step"], a["size"])
 
 
-def normalise(lowering: Lowering, node: Node) -> Quantised:
+def normalise(lowering: Lowering, node: GraphNode) -> Quantised:
     """Leave the last division to whoever reads the output."""
     if node.output != lowering.graph.output:
         raise node.refuse(

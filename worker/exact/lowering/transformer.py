@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from oracle.exact.builder import Builder, Ref
+from oracle.exact.builder import ProgramBuilder, Ref
 from oracle.exact.dtypes import DType
 from oracle.exact.quantisation import Mask, OutputCode, Tokens
 from worker.errors import ModelFailed
@@ -92,7 +92,7 @@ class _Encoder:
         self.weights = {name: p.double().numpy() for name, p in model.state_dict().items()}
         self.heads = [cast(Any, layer).heads for layer in model.layers]
         self.seen, self.length, self.recipe = seen, length, recipe
-        self.b = Builder()
+        self.b = ProgramBuilder()
 
     def compile(self) -> Compiled:
         """Return the program."""

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from oracle.exact.builder import Builder, Ref
+from oracle.exact.builder import ProgramBuilder, Ref
 from oracle.exact.dtypes import NODE, DType
 from oracle.exact.quantisation import Missing, OutputCode, Ranks
 from worker.errors import ModelUnsupported
@@ -31,7 +31,7 @@ _MISSING_LEFT = 0x8000
 
 
 @dataclass(frozen=True, slots=True)
-class Tree:
+class DecisionTree:
     """One tree as arrays by node, the root first: left where x[feature] < threshold.
 
     A leaf has `left` −1. `output` is the score that the tree adds to.
@@ -53,7 +53,7 @@ class Ensemble:
     score = (base + Σ values) · factor. `binary`: one score; the second class when it is above zero.
     """
 
-    trees: tuple[Tree, ...]
+    trees: tuple[DecisionTree, ...]
     base: tuple[float, ...]
     features: int
     precision: Literal["float32", "float64"]
@@ -94,7 +94,7 @@ def compile_trees(
     trees = _with_base(ensemble)
     thresholds = _thresholds(ensemble.features, trees)
     scale = _scale(trees)
-    builder = Builder()
+    builder = ProgramBuilder()
     code = Ranks(name, thresholds, ensemble.missing, ensemble.precision)
     scores = _scores(builder, builder.input(code.spec), trees, thresholds, scale)
     shape: tuple[int, ...] = (1, len(ensemble.base))
@@ -121,7 +121,7 @@ def classes_of(ensemble: Ensemble, scores: Array) -> Array:
     return np.asarray(scores.argmax(-1), np.int64)
 
 
-def _with_base(ensemble: Ensemble) -> list[list[Tree]]:
+def _with_base(ensemble: Ensemble) -> list[list[DecisionTree]]:
     """Return the trees of each output, equally many, the base in the leaves of the first."""
     groups = []
     for output, base in enumerate(ensemble.base):
@@ -132,12 +132,14 @@ def _with_base(ensemble: Ensemble) -> list[list[Tree]]:
     return [group + [_leaf(0.0)] * (most - len(group)) for group in groups]
 
 
-def _leaf(value: float) -> Tree:
+def _leaf(value: float) -> DecisionTree:
     none = np.array([-1])
-    return Tree(np.array([0]), np.zeros(1), none, none, np.zeros(1, bool), np.array([value]))
+    return DecisionTree(
+        np.array([0]), np.zeros(1), none, none, np.zeros(1, bool), np.array([value])
+    )
 
 
-def _collapsed(tree: Tree) -> Tree:
+def _collapsed(tree: DecisionTree) -> DecisionTree:
     """Replace subtrees whose leaves are all alike by one leaf, and leave unreachable nodes out."""
     order, stack = [], [0]
     while stack:
@@ -170,7 +172,9 @@ def _collapsed(tree: Tree) -> Tree:
     )  # fmt: skip
 
 
-def _thresholds(features: int, groups: Sequence[Sequence[Tree]]) -> tuple[tuple[float, ...], ...]:
+def _thresholds(
+    features: int, groups: Sequence[Sequence[DecisionTree]]
+) -> tuple[tuple[float, ...], ...]:
     if features > MAX_FEATURES:
         raise ModelUnsupported(
             f"{features} features, a program reads at most {MAX_FEATURES}",
@@ -190,7 +194,7 @@ def _thresholds(features: int, groups: Sequence[Sequence[Tree]]) -> tuple[tuple[
     return tuple(tuple(sorted(limits)) for limits in found)
 
 
-def _scale(groups: Sequence[Sequence[Tree]]) -> float:
+def _scale(groups: Sequence[Sequence[DecisionTree]]) -> float:
     """Return the power of two that leaves are counted in: no sum of leaves leaves i32."""
     largest = max(
         sum(float(np.abs(tree.value[tree.left < 0]).max()) for tree in group) for group in groups
@@ -200,7 +204,7 @@ def _scale(groups: Sequence[Sequence[Tree]]) -> float:
 
 
 def _scores(
-    builder: Builder, ranks: Ref, groups: Sequence[Sequence[Tree]],
+    builder: ProgramBuilder, ranks: Ref, groups: Sequence[Sequence[DecisionTree]],
     thresholds: tuple[tuple[float, ...], ...], scale: float,
 ) -> Ref:  # fmt: skip
     trees = [tree for group in groups for tree in group]
@@ -224,7 +228,7 @@ def _scores(
 
 
 def _nodes(
-    trees: Sequence[Tree], thresholds: tuple[tuple[float, ...], ...], scale: float
+    trees: Sequence[DecisionTree], thresholds: tuple[tuple[float, ...], ...], scale: float
 ) -> tuple[Array, int]:
     """Return node records, the roots first, and the greatest number of steps."""
     size = sum(len(tree.left) for tree in trees)
@@ -256,7 +260,7 @@ def _nodes(
     return nodes, deepest
 
 
-def _depth(tree: Tree) -> int:
+def _depth(tree: DecisionTree) -> int:
     depth, level = 0, [0]
     while level := [
         int(child)

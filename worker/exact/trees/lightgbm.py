@@ -13,7 +13,7 @@ import numpy as np
 from oracle.exact.quantisation import Missing
 from worker.errors import ModelUnsupported, WeightsInvalid
 from worker.exact.graph import Array
-from worker.exact.trees.ensemble import Ensemble, Tree
+from worker.exact.trees.ensemble import DecisionTree, Ensemble
 
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2
 _MISSING: Mapping[int, Missing] = {0: "none", 1: "zero", 2: "nan"}
@@ -68,7 +68,7 @@ def _fields(text: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
-def _tree(fields: Mapping[str, str], output: int, missing: list[Missing | None]) -> Tree:
+def _tree(fields: Mapping[str, str], output: int, missing: list[Missing | None]) -> DecisionTree:
     """Return a tree; LightGBM numbers splits and leaves apart, a leaf k as child −1−k."""
     if int(fields.get("num_cat", 0)):
         raise ModelUnsupported("categorical splits", hint="encode categories one-hot")
@@ -99,7 +99,7 @@ def _tree(fields: Mapping[str, str], output: int, missing: list[Missing | None])
         raise ValueError("a child that does not exist")
     pad = np.zeros(len(leaves), np.int64)
     limits = np.nextafter(numbers("threshold", np.float64), np.inf)  # x ≤ t is x < next(t)
-    return Tree(
+    return DecisionTree(
         feature=np.concatenate([feature, pad]),
         threshold=np.concatenate([limits, pad]),
         left=np.concatenate([children[0], pad - 1]),

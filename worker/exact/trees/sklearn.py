@@ -12,7 +12,7 @@ import numpy as np
 from oracle.exact.quantisation import Missing
 from worker.errors import ModelUnsupported
 from worker.exact.graph import Array
-from worker.exact.trees.ensemble import Ensemble, Tree, below
+from worker.exact.trees.ensemble import DecisionTree, Ensemble, below
 
 _SINGLE = ("DecisionTree", "ExtraTree")
 _FORESTS = ("RandomForest", "ExtraTrees")
@@ -66,7 +66,7 @@ def _boosted(model: Any, classes: tuple[str, ...]) -> Ensemble:
 
 
 def _ensemble(
-    model: Any, trees: tuple[Tree, ...], base: tuple[float, ...], classes: tuple[str, ...],
+    model: Any, trees: tuple[DecisionTree, ...], base: tuple[float, ...], classes: tuple[str, ...],
     factor: float,
 ) -> Ensemble:  # fmt: skip
     features = int(model.n_features_in_)
@@ -75,7 +75,7 @@ def _ensemble(
     return Ensemble(trees, base, features, "float32", missing, factor=factor, classes=classes)
 
 
-def _by_output(tree: Any, outputs: int, shares: bool) -> Iterator[Tree]:
+def _by_output(tree: Any, outputs: int, shares: bool) -> Iterator[DecisionTree]:
     """Yield one tree for each class: a leaf holds the share of each."""
     values = tree.value[:, 0, :]
     if shares:
@@ -84,8 +84,8 @@ def _by_output(tree: Any, outputs: int, shares: bool) -> Iterator[Tree]:
         yield _tree(tree, values[:, output], output)
 
 
-def _tree(tree: Any, values: Array, output: int) -> Tree:
-    return Tree(
+def _tree(tree: Any, values: Array, output: int) -> DecisionTree:
+    return DecisionTree(
         feature=np.maximum(tree.feature, 0).astype(np.int64),
         threshold=below(tree.threshold),
         left=tree.children_left.astype(np.int64),

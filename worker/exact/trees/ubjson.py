@@ -23,12 +23,12 @@ def loads(data: bytes) -> Any:
         WeightsInvalid: cut short, nested too deeply, or an unknown marker.
     """
     try:
-        return _Reader(data).value(0)
+        return _UbjsonReader(data).value(0)
     except (struct.error, IndexError, ValueError) as error:
         raise WeightsInvalid(f"damaged UBJSON: {error}") from error
 
 
-class _Reader:
+class _UbjsonReader:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0

@@ -15,7 +15,7 @@ import numpy as np
 from oracle.exact.quantisation import Missing
 from worker.errors import ModelUnsupported, WeightsInvalid
 from worker.exact.trees import ubjson
-from worker.exact.trees.ensemble import Ensemble, Tree
+from worker.exact.trees.ensemble import DecisionTree, Ensemble
 
 _LOGIT = frozenset({"binary:logistic", "reg:logistic", "binary:logitraw"})
 _LOG = frozenset({"count:poisson", "reg:gamma", "reg:tweedie"})
@@ -94,7 +94,7 @@ def _classes(objective: str, outputs: int, labels: tuple[str, ...]) -> tuple[str
     return labels or tuple(str(k) for k in range(max(2, outputs)))
 
 
-def _tree(tree: Mapping[str, Any], output: int, features: int, weight: float) -> Tree:
+def _tree(tree: Mapping[str, Any], output: int, features: int, weight: float) -> DecisionTree:
     if int(tree["tree_param"].get("size_leaf_vector", 1)) > 1:
         raise ModelUnsupported("leaves are vectors", hint='train with "one_output_per_tree"')
     if any(tree.get("split_type", ())):
@@ -106,6 +106,6 @@ def _tree(tree: Mapping[str, Any], output: int, features: int, weight: float) ->
         max(left.max(), right.max()) >= len(left) or feature.max() >= features
     ):
         raise ValueError("a tree's arrays do not fit")
-    return Tree(
+    return DecisionTree(
         feature, limits, left, right, np.array(tree["default_left"], bool), limits * weight, output
     )

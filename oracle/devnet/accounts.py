@@ -7,8 +7,8 @@ from pathlib import Path
 
 from oracle.chain import keystore
 from oracle.config import Settings
-from oracle.services import wallets
-from oracle.services.network import Context
+from oracle.services import balances, wallets
+from oracle.services.network import Network
 from oracle.types import Address, Amount
 
 PEOPLE = ("owner", "admin", "requester", "challenger", "treasury", "gateway")
@@ -34,10 +34,10 @@ def ensure(settings: Settings, names: Iterable[str]) -> dict[str, Address]:
     return addresses
 
 
-def fund(context: Context, accounts: Iterable[Address], amount: Amount = TOKENS) -> None:
+def fund(context: Network, accounts: Iterable[Address], amount: Amount = TOKENS) -> None:
     """Give each account test dollars and currency for gas from Anvil's own accounts."""
     for account in accounts:
-        wallets.fund(context, account, amount)
+        balances.fund(context, account, amount)
 
 
 def _password(settings: Settings) -> str:
