@@ -22,7 +22,7 @@ from oracle.exact.tensors import TensorTree
 from oracle.queue.dispute_messages import RECEIPT, TraceJob
 from oracle.queue.messages import to_hex
 from oracle.store.job import FINAL_STATES, JobState
-from oracle.store.reply import Statement
+from oracle.store.reply_repository import Statement
 from oracle.store.store import Store
 from oracle.types import Assurance, Bytes32, RequestId
 from worker.traces import Traced, Traces, TracesBusy

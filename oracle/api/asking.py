@@ -16,7 +16,7 @@ from oracle.gateway.sponsor import Question
 from oracle.protocol.tensor import Array
 from oracle.services import inputs
 from oracle.services.amounts import decimal
-from oracle.store.ticket import ApiKey, Ticket
+from oracle.store.gateway_repository import ApiKey, Ticket
 
 MAX_IDEMPOTENCY = 128
 

@@ -25,7 +25,7 @@ from oracle.errors import (
 from oracle.gateway.api_keys import KeyRefused
 from oracle.gateway.gateway import NotYet, RequestEnded, RequestFailed
 from oracle.gateway.sponsor import ModelNotAllowed
-from oracle.store.ticket import BudgetExhausted, IdempotencyConflict
+from oracle.store.gateway_repository import BudgetExhausted, IdempotencyConflict
 
 TYPE = "urn:tallystick:problem:"
 _CONTRACT: Mapping[str, int] = {

@@ -18,7 +18,7 @@ from oracle.gateway.catalogue import Versions
 from oracle.gateway.gateway import Gateway
 from oracle.metrics import GatewayMetrics
 from oracle.services.network import Network
-from oracle.store.ticket import ApiKey
+from oracle.store.gateway_repository import ApiKey
 
 T = TypeVar("T")
 VERIFYING = 2  # verifications of histories at once: each may read every byte of a model

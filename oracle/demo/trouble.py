@@ -11,8 +11,7 @@ from oracle.demo.stage import DemoContext
 from oracle.errors import TallystickError
 from oracle.services import model_history, requests
 from oracle.services.amounts import format_amount
-from oracle.store.facts import AttemptFailure
-from oracle.store.job import JobState
+from oracle.store.job import AttemptFailure, JobState
 from oracle.store.store import Store
 from oracle.types import Amount, RequestId
 

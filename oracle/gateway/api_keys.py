@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from oracle.errors import InputInvalid, NotFound, Refused
 from oracle.store import Store
-from oracle.store.ticket import ApiKey
+from oracle.store.gateway_repository import ApiKey
 from oracle.types import Amount
 
 PREFIX = "tsk_"

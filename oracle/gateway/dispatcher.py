@@ -21,8 +21,8 @@ from oracle.errors import TallystickError
 from oracle.gateway.notifier import Notifier
 from oracle.gateway.sponsor import KIND
 from oracle.store import Store
+from oracle.store.gateway_repository import TicketState
 from oracle.store.outbox import SqlOutbox
-from oracle.store.ticket import TicketState
 from oracle.types import RequestId
 
 _BUSY = 0.004  # seconds between two looks while something is on its way

@@ -33,8 +33,8 @@ from oracle.services.event_history import Happened, topic
 from oracle.services.network import Network
 from oracle.services.request_timeline import LIFE
 from oracle.store import Store
+from oracle.store.gateway_repository import ApiKey, Ticket, TicketState
 from oracle.store.outbox import SqlOutbox
-from oracle.store.ticket import ApiKey, Ticket, TicketState
 from oracle.types import Address, Bytes32, Request, RequestId, Timestamp
 
 T = TypeVar("T")

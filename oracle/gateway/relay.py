@@ -17,8 +17,8 @@ from oracle.services.inputs import PreparedInput
 from oracle.services.network import Network
 from oracle.services.quoting import LIFETIME, PRIORITY
 from oracle.store import Store
+from oracle.store.gateway_repository import Ticket
 from oracle.store.outbox import add_in
-from oracle.store.ticket import Ticket
 from oracle.types import Address, Bytes32, Order, RequestId, Timestamp
 
 SIGNED_FOR = 600  # seconds that a signature is good for

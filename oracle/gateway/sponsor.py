@@ -24,8 +24,8 @@ from oracle.services.inputs import PreparedInput
 from oracle.services.network import Network
 from oracle.services.quoting import LIFETIME, PRIORITY
 from oracle.store import Store
+from oracle.store.gateway_repository import ApiKey, IdempotencyConflict, Ticket
 from oracle.store.outbox import add_in
-from oracle.store.ticket import ApiKey, IdempotencyConflict, Ticket
 from oracle.types import Address, Bytes32, Order, RequestId
 
 KIND = "request"  # of the outbox entries

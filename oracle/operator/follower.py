@@ -19,10 +19,9 @@ from oracle.chain.scan import Chunk
 from oracle.errors import Unavailable
 from oracle.operator import jobs, replies
 from oracle.stopping import Stop
-from oracle.store.facts import StoredLog
+from oracle.store.chain_repository import StoredLog
 from oracle.store.job import Job
-from oracle.store.store import Store
-from oracle.store.transaction import Transaction
+from oracle.store.store import Store, Transaction
 from oracle.types import Address, BlockRef, Contracts, RequestId
 
 KEPT_BLOCKS = 512  # hashes kept: a reorg deeper than that starts the store's chain half anew

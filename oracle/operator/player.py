@@ -27,9 +27,8 @@ from oracle.operator.submitter import Transactions
 from oracle.protocol.eip712 import TypedData
 from oracle.queue.dispute_messages import Move
 from oracle.store.job import Job, SlotPhase
-from oracle.store.reply import ReplyKind
-from oracle.store.store import Store
-from oracle.store.transaction import Transaction
+from oracle.store.reply_repository import ReplyKind
+from oracle.store.store import Store, Transaction
 from oracle.types import Address, Bytes32, RequestId
 
 TRACE, REPLY = "trace", "reply"  # kinds of the outbox; a reply's has its challenger behind it

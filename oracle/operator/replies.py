@@ -32,9 +32,8 @@ from oracle.chain.events import (
 from oracle.operator.jobs import Clock
 from oracle.queue.broker import JobQueue, Message
 from oracle.store.job import Job, SlotPhase
-from oracle.store.reply import GameTurn, Reply, ReplyKind
-from oracle.store.store import Store
-from oracle.store.transaction import Transaction
+from oracle.store.reply_repository import GameTurn, Reply, ReplyKind
+from oracle.store.store import Store, Transaction
 from oracle.types import ZERO32, Address, VersionRecord
 
 ROLE = "respond"  # of the queue: a process that has models, but no key

@@ -33,10 +33,9 @@ from oracle.operator.jobs import Clock, Operator
 from oracle.operator.replies import Replies
 from oracle.queue.broker import CeleryQueue, JobQueue, Parcel, parcels
 from oracle.stopping import Stop
-from oracle.store.facts import RewindNeeded
+from oracle.store.chain_repository import RewindNeeded
 from oracle.store.job import Job, JobState, JobStep
-from oracle.store.store import Store
-from oracle.store.transaction import Transaction
+from oracle.store.store import Store, Transaction
 from oracle.types import Address, Contracts, RequestId, VersionRecord
 
 BATCH = 500  # jobs concluded in one transaction

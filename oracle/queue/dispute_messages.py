@@ -14,7 +14,7 @@ from eth_utils.address import is_checksum_address
 from oracle.chain.codec import plain
 from oracle.errors import InputInvalid
 from oracle.queue.messages import parse_bytes32, to_hex
-from oracle.store.reply import GameTurn, ReplyKind
+from oracle.store.reply_repository import GameTurn, ReplyKind
 from oracle.types import Address, Bytes32, RequestId, Timestamp
 
 RESPOND = "tallystick.respond"

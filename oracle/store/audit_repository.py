@@ -8,24 +8,11 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import String, select
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import select
 
 from oracle.store.repository import Repository
-from oracle.store.tables import Base
+from oracle.store.tables import AuditRow
 from oracle.types import Bytes32, RequestId
-
-
-class AuditRow(Base):
-    """One delivery of another operator (local facts: they stay when the chain is rewound)."""
-
-    __tablename__ = "audits"
-
-    request_id: Mapped[bytes] = mapped_column(primary_key=True)
-    output_root: Mapped[bytes] = mapped_column(primary_key=True)
-    state: Mapped[str] = mapped_column(String(8))
-    message: Mapped[str]
-    recorded_at: Mapped[float]  # unix seconds
 
 
 class AuditState(StrEnum):

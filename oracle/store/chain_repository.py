@@ -4,14 +4,27 @@ All of it can be thrown away above a block and told again (`rewind`).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, and_, delete, func, insert, select
 
-from oracle.errors import ConfigInvalid
-from oracle.store.facts import RewindNeeded, StoredLog
+from oracle.errors import ConfigInvalid, PermanentError
 from oracle.store.repository import Repository, portions
 from oracle.store.tables import AuthorizationRow, BlockRow, LogRow, MetaRow
 from oracle.types import Address, BlockRef, Bytes32, Log, RequestId, Timestamp
+
+
+class RewindNeeded(PermanentError):
+    """A log stands where another block's log is stored: the chain changed, rewind first."""
+
+
+class StoredLog(NamedTuple):  # there are many: a tuple is made in a third of a dataclass's time
+    """One raw log and what it is about; both ids come from `oracle.chain.logs.keys`."""
+
+    log: Log
+    request_id: RequestId | None = None
+    model_id: int | None = None
+
 
 _CURSOR = "cursor"
 _IDENTITY = "identity"

@@ -1,14 +1,74 @@
-"""The part of a transaction that knows a gateway: API keys, their budgets, accepted requests."""
+"""The part of a transaction that knows a gateway: API keys, their budgets, accepted requests.
+
+Every accepted request has a ticket:
+```
+ ACCEPTED ──mined──▶ ASKED ──settled, cancelled, convicted, annulled──▶ ENDED
+     └──refused by the chain, charge undone──▶ FAILED
+```
+A ticket is written in one transaction with the charge and the intent to send: what was accepted is
+sent, whatever dies in between.
+"""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
 
 from sqlalchemy import Select, insert, select, update
 
-from oracle.errors import InputInvalid
-from oracle.store.gateway_tables import ApiKeyRow, TicketRow
+from oracle.errors import InputInvalid, Refused
 from oracle.store.repository import Repository, portions
-from oracle.store.ticket import ApiKey, BudgetExhausted, Ticket, TicketState
+from oracle.store.tables import ApiKeyRow, TicketRow
 from oracle.types import Amount, Bytes32, RequestId
+
+
+class BudgetExhausted(Refused):
+    """An API key has not enough left for this request."""
+
+
+class IdempotencyConflict(Refused):
+    """An Idempotency-Key was used before for another request."""
+
+
+class TicketState(StrEnum):
+    """Where an accepted request stands."""
+
+    ACCEPTED = "accepted"
+    ASKED = "asked"
+    ENDED = "ended"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What a key may do; the secret itself is kept by nobody."""
+
+    id: int
+    name: str
+    created_at: float  # unix seconds
+    revoked_at: float | None
+    budget: Amount  # that may be spent in all
+    spent: Amount
+    per_minute: int  # requests; 0 = unlimited
+    models: tuple[int, ...]  # that it may ask; () = all
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One accepted request. Its id names it in the outbox before the chain has a name for it."""
+
+    id: RequestId  # 32 random bytes
+    key_id: int | None  # whose budget was charged; None = a relayed request of a wallet
+    idempotency: str | None  # the client's Idempotency-Key
+    digest: Bytes32  # of what was asked: the same Idempotency-Key must mean the same
+    model_id: int
+    version: int
+    lane: int | None  # of the gateway's account; None = relayed
+    fee: Amount
+    created_at: float  # unix seconds
+    state: TicketState = TicketState.ACCEPTED
+    request_id: RequestId | None = None
+    block: int | None = None  # that has the request
+    error: str = ""  # why it failed
 
 
 class GatewayRepository(Repository):

@@ -12,7 +12,16 @@ The row has three parts, each with one writer:
 from dataclasses import dataclass
 from enum import StrEnum
 
-from oracle.types import NO_CLAIM, ZERO32, Bytes32, Claim, Delivery, Request, RequestId, Timestamp
+from oracle.types import (
+    NO_CLAIM,
+    ZERO32,
+    Bytes32,
+    Claim,
+    Delivery,
+    Request,
+    RequestId,
+    Timestamp,
+)
 
 NEVER = Timestamp(2**62)  # fits a signed 64-bit column
 AT_ONCE = Timestamp(0)
@@ -98,3 +107,14 @@ class Job:
     def open(self) -> bool:
         """Whether anything may still have to be done."""
         return self.state not in FINAL_STATES
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailure:
+    """One failed attempt, as a worker reported it."""
+
+    request_id: RequestId
+    error: str  # name of the class
+    message: str
+    permanent: bool
+    recorded_at: float  # unix seconds

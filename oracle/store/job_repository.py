@@ -4,16 +4,24 @@
 their own, so that watcher and submitter never overwrite each other.
 """
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
 from sqlalchemy import Select, and_, delete, exists, func, or_, select, update
 
-from oracle.store import request_json
-from oracle.store.facts import AttemptFailure
-from oracle.store.job import AT_ONCE, Job, JobState, JobStep, RecordedAnswer, SlotPhase
+from oracle.store.job import (
+    AT_ONCE,
+    AttemptFailure,
+    Job,
+    JobState,
+    JobStep,
+    RecordedAnswer,
+    SlotPhase,
+)
 from oracle.store.repository import Repository, portions
 from oracle.store.tables import AnswerRow, FailureRow, JobRow
-from oracle.types import Address, Bytes32, Claim, Delivery, RequestId, Timestamp
+from oracle.types import Address, Bytes32, Claim, Delivery, Request, RequestId, Terms, Timestamp
 
 _MAX_MESSAGE = 2000  # characters of a failure that are kept
 
@@ -204,7 +212,7 @@ def _job_of(
         answer = RecordedAnswer(Bytes32(root), Bytes32(cid))
     return Job(
         request_id=RequestId(row.request_id),
-        request=request_json.load(row.request),
+        request=_request_of(row.request),
         phase=SlotPhase(row.phase),
         claim=Claim(Address(row.claim_operator), Timestamp(row.claim_until)),
         delivery=delivery,
@@ -230,7 +238,7 @@ def _row_of(job: Job) -> dict[str, object]:
         "request_id": job.request_id,
         "model_id": job.request.model_id,
         "expires_at": job.request.expires_at,
-        "request": request_json.dump(job.request),
+        "request": _request_text(job.request),
         "phase": job.phase.value,
         "claim_operator": job.claim.operator,
         "claim_until": job.claim.until,
@@ -249,3 +257,21 @@ def _row_of(job: Job) -> dict[str, object]:
         "wake_at": job.wake_at,
         "open": job.open,
     }
+
+
+def _request_text(request: Request) -> str:
+    """Return a request as one JSON text for its column; words as hex, terms packed."""
+    values: dict[str, Any] = {name: getattr(request, name) for name in Request.__slots__}
+    values["terms"] = hex(request.terms.pack())
+    return json.dumps(
+        {key: value.hex() if isinstance(value, bytes) else value for key, value in values.items()}
+    )
+
+
+def _request_of(text: str) -> Request:
+    """Read what `_request_text` wrote."""
+    values = json.loads(text)
+    for name in ("input_root", "input_cid", "params", "envelope"):
+        values[name] = bytes.fromhex(values[name])
+    values["terms"] = Terms.unpack(int(values["terms"], 16))
+    return Request(**values)

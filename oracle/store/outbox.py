@@ -12,9 +12,8 @@ from sqlalchemy.exc import IntegrityError
 
 from oracle.chain.contract import Call
 from oracle.chain.outbox import AlreadyPending, EntryState, OutboxEntry
-from oracle.store.store import Store
+from oracle.store.store import Store, Transaction
 from oracle.store.tables import OutboxItemRow, OutboxRawRow, OutboxRow
-from oracle.store.transaction import Transaction
 from oracle.types import Address, RequestId, Wei
 
 

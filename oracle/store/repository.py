@@ -1,4 +1,4 @@
-"""What the parts of a transaction share: the session, the clock, and insert-or-replace."""
+"""What the repositories of a transaction share: the session, the clock, and insert-or-replace."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -22,10 +22,10 @@ def portions(values: Iterable[T]) -> Iterator[list[T]]:
 
 
 class Repository:
-    """One part of `oracle.store.transaction.Transaction`."""
+    """One concern of `oracle.store.store.Transaction`."""
 
     def __init__(self, session: Session, now: Callable[[], float]) -> None:
-        self.session = session  # for the parts and their neighbours in this package
+        self.session = session  # for the repositories and their neighbours in this package
         self._now = now  # unix seconds
 
     def _upsert(self, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:

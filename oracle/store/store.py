@@ -16,9 +16,19 @@ from sqlalchemy.pool import StaticPool
 from oracle.errors import Unavailable
 from oracle.store import engine as engines
 from oracle.store import schema
+from oracle.store.audit_repository import AuditRepository
+from oracle.store.chain_repository import ChainRepository
+from oracle.store.gateway_repository import GatewayRepository
 from oracle.store.job import RecordedAnswer
-from oracle.store.transaction import Transaction
+from oracle.store.job_repository import JobRepository
+from oracle.store.reply_repository import ReplyRepository
 from oracle.types import Bytes32, RequestId
+
+
+class Transaction(
+    ChainRepository, JobRepository, ReplyRepository, AuditRepository, GatewayRepository
+):
+    """What `Store.begin` and `Store.read` hand out; of no use after their block."""
 
 
 class Store:

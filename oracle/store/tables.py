@@ -12,6 +12,8 @@
                       └──────┘            ┌────────┐ 1  n ┌──────────────┐ ┌─────────────┐
                                           │ outbox ├──────┤ outbox_items │ │ outbox_raws │
                                           └────────┘      └──────────────┘ └─────────────┘
+ disputes: replies (fold of logs, by the watcher), statements (local facts, by the submitter)
+ audits (local facts, by the challenger) · gateway: api_keys, tickets
 ```
 """
 
@@ -261,3 +263,93 @@ class OutboxRawRow(Base):
     outbox_id: Mapped[int] = mapped_column(ForeignKey("outbox.id"), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     raw: Mapped[bytes]
+
+
+class ApiKeyRow(Base):
+    """One API key; `digest` is the SHA-256 of the secret, 256 random bits."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (
+        UniqueConstraint("name", name="uq_api_keys_name"),
+        UniqueConstraint("digest", name="uq_api_keys_digest"),
+    )
+
+    id: Mapped[int] = mapped_column(_AutoId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[bytes]
+    created_at: Mapped[float]  # unix seconds
+    revoked_at: Mapped[float | None]
+    budget: Mapped[int]  # token units
+    spent: Mapped[int]
+    per_minute: Mapped[int]  # requests; 0 = unlimited
+    models: Mapped[str]  # ids by comma; "" = all
+
+
+class TicketRow(Base):
+    """One accepted request (`oracle.store.gateway_repository.Ticket`)."""
+
+    __tablename__ = "tickets"
+
+    id: Mapped[bytes] = mapped_column(primary_key=True)
+    key_id: Mapped[int | None]
+    idempotency: Mapped[str | None] = mapped_column(String(128))
+    digest: Mapped[bytes]
+    model_id: Mapped[int]
+    version: Mapped[int]
+    lane: Mapped[int | None]
+    fee: Mapped[int]  # token units
+    created_at: Mapped[float]  # unix seconds
+    state: Mapped[str] = mapped_column(String(16))
+    open: Mapped[bool]  # neither ended nor failed
+    request_id: Mapped[bytes | None]
+    block: Mapped[int | None]
+    error: Mapped[str]
+
+
+Index("ix_tickets_idempotency", TicketRow.key_id, TicketRow.idempotency, unique=True)
+
+
+Index("ix_tickets_request_id", TicketRow.request_id)
+
+
+Index("ix_tickets_open", TicketRow.created_at, **_while("open"))
+
+
+class ReplyRow(Base):
+    """A demand that waits for this operator (`oracle.store.reply_repository.Reply`)."""
+
+    __tablename__ = "replies"
+
+    request_id: Mapped[bytes] = mapped_column(primary_key=True)
+    challenger: Mapped[str] = mapped_column(String(42), primary_key=True)
+    ask: Mapped[str] = mapped_column(String(8))
+    deadline: Mapped[int]  # unix seconds
+    op: Mapped[int]
+    first: Mapped[int] = mapped_column(Uint256)
+    second: Mapped[int] = mapped_column(Uint256)
+    attempt: Mapped[int]
+    retry_at: Mapped[float]
+    generation: Mapped[str] = mapped_column(String(64))
+
+
+class StatementRow(Base):
+    """The one trace this operator stands by; its root is never changed."""
+
+    __tablename__ = "statements"
+
+    request_id: Mapped[bytes] = mapped_column(primary_key=True)
+    trace_root: Mapped[bytes]
+    signature: Mapped[bytes]  # of the receipt; empty = not signed yet
+    recorded_at: Mapped[float]  # unix seconds
+
+
+class AuditRow(Base):
+    """One delivery of another operator (local facts: they stay when the chain is rewound)."""
+
+    __tablename__ = "audits"
+
+    request_id: Mapped[bytes] = mapped_column(primary_key=True)
+    output_root: Mapped[bytes] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(String(8))
+    message: Mapped[str]
+    recorded_at: Mapped[float]  # unix seconds

@@ -11,7 +11,7 @@ import pytest
 
 from oracle.chain.events import Requested
 from oracle.services.event_history import topic
-from oracle.store.ticket import TicketState
+from oracle.store.gateway_repository import TicketState
 from tests.api.conftest import FEE
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]

@@ -13,7 +13,7 @@ from oracle.gateway.notifier import Notifier
 from oracle.gateway.sponsor import Lanes
 from oracle.gateway.worker_progress import WorkerProgress
 from oracle.store import Store
-from oracle.store.ticket import BudgetExhausted, Ticket, TicketState
+from oracle.store.gateway_repository import BudgetExhausted, Ticket, TicketState
 from oracle.types import Amount, RequestId
 
 ONE = RequestId(b"\1" * 32)

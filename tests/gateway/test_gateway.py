@@ -19,7 +19,7 @@ from oracle.gateway.gateway import Gateway, NotYet, RequestEnded, RequestFailed
 from oracle.gateway.sponsor import Question
 from oracle.services import inputs, models, requests
 from oracle.store import Store
-from oracle.store.ticket import BudgetExhausted, IdempotencyConflict, TicketState
+from oracle.store.gateway_repository import BudgetExhausted, IdempotencyConflict, TicketState
 from oracle.types import ZERO32, Amount
 from tests.services.conftest import DOLLAR
 

@@ -15,7 +15,7 @@ from oracle.exact.receipt import receipt
 from oracle.operator.player import Player
 from oracle.queue.dispute_messages import Move, RespondJob
 from oracle.store.job import SlotPhase
-from oracle.store.reply import ReplyKind
+from oracle.store.reply_repository import ReplyKind
 from oracle.store.store import Store
 from oracle.types import Address, Bytes32, Delivery, Timestamp
 from tests.contracts.exact import example

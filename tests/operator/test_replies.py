@@ -18,7 +18,7 @@ from oracle.operator.jobs import Operator, from_events
 from oracle.operator.replies import owed
 from oracle.operator.watcher import Watcher
 from oracle.queue.broker import MemoryQueue
-from oracle.store.reply import GameTurn, ReplyKind
+from oracle.store.reply_repository import GameTurn, ReplyKind
 from oracle.store.store import Store
 from oracle.types import ZERO32, Address, Bytes32, Timestamp, Wei
 from tests.operator.builders import (

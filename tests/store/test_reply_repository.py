@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from oracle.store import Store
-from oracle.store.reply import GameTurn, ReplyKind, Statement
+from oracle.store.reply_repository import GameTurn, ReplyKind, Statement
 from oracle.types import Timestamp
 from tests.store.samples import ALICE, BOB, request_id, word
 

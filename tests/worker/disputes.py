@@ -8,7 +8,7 @@ from oracle.protocol.canonical import sha256
 from oracle.queue.dispute_messages import TraceJob
 from oracle.store import StoredLog
 from oracle.store.job import Job, JobState, SlotPhase
-from oracle.store.reply import GameTurn, ReplyKind
+from oracle.store.reply_repository import GameTurn, ReplyKind
 from oracle.types import Assurance, Delivery, RequestId, Timestamp
 from tests.contracts.exact import example
 from tests.operator.builders import ME, OTHER, TERMS, published, request

@@ -16,7 +16,7 @@ from oracle.errors import InputInvalid, TallystickError
 from oracle.exact import game
 from oracle.exact.partial_tensor import TreeNode
 from oracle.queue.dispute_messages import PLAY, RESPOND, Move, RespondJob
-from oracle.store.reply import ReplyKind
+from oracle.store.reply_repository import ReplyKind
 from worker.traces import Traced, Traces
 
 Send = Callable[[str, dict[str, Any]], None]

@@ -22,7 +22,7 @@ from oracle.gateway.sponsor import Question
 from oracle.services import formats
 from oracle.services.amounts import decimal
 from oracle.services.documents import jsonable
-from oracle.store.ticket import Ticket
+from oracle.store.gateway_repository import Ticket
 from oracle.types import Address, Amount, Bytes32, Order, Timestamp
 
 router = APIRouter(prefix="/api/requests", tags=["requests"])

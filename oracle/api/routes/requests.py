@@ -16,7 +16,7 @@ from oracle.gateway.gateway import RequestFailed
 from oracle.gateway.steps import ProgressStep
 from oracle.services import models, requests
 from oracle.services.request_timeline import RequestState as Standing
-from oracle.store.ticket import TicketState
+from oracle.store.gateway_repository import TicketState
 from oracle.types import RequestId
 
 router = APIRouter(prefix="/api/requests", tags=["requests"])

@@ -1,4 +1,4 @@
-"""Tables of disputes; what each is for is said in `oracle/store/reply_tables.py`."""
+"""Tables of disputes; what each is for is said in `oracle/store/tables.py`."""
 
 import sqlalchemy as sa
 from alembic import op

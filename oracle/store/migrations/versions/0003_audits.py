@@ -1,4 +1,4 @@
-"""The table of audits; what it is for is said in `oracle/store/audit_repository.py`."""
+"""The table of audits; what it is for is said in `oracle/store/tables.py`."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The tables of a gateway; what they are for is said in `oracle/store/ticket.py`."""
+"""The tables of a gateway; what they are for is said in `oracle/store/tables.py`."""
 
 import sqlalchemy as sa
 from alembic import op
