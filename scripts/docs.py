@@ -14,11 +14,12 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -229,7 +230,7 @@ def python_page() -> str:
 
 
 # ── The hook ────────────────────────────────────────────────────────────────────────────────────
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
+def on_config(config: "MkDocsConfig") -> "MkDocsConfig":
     """Fill the parts of the navigation that follow from files."""
     decisions = [
         {path.read_text().partition("\n")[0].removeprefix("# "): f"adr/{path.name}"}
@@ -247,8 +248,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     return config
 
 
-def on_files(files: Files, config: MkDocsConfig) -> Files:
+def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
     """Add the pages that are generated for the site alone."""
+    from mkdocs.structure.files import File  # noqa: PLC0415 - `make lint` needs no MkDocs
+
     pages = {
         **contract_pages(),
         "reference/rest-routes.md": rest_page(),
@@ -269,7 +272,7 @@ def _of_the_root(name: str) -> str:
     return f"# Two commands, and a first answer\n\n{text[begin:end]}"
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, page: "Page", config: "MkDocsConfig", files: "Files") -> str:
     """Let links to documents in the repository's root lead to pages of the site."""
     up = "../" * page.file.src_uri.count("/")
     for name, target in ROOT_PAGES.items():
