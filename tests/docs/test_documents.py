@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
 
 from oracle.cli.app import build
 from oracle.config import Settings
@@ -81,6 +82,20 @@ def test_document__commands__parse(line: str) -> None:
     while children := getattr(command, "commands", None):
         command, words = children[words[0]], words[1:]
     assert not command.make_context("tallystick", words).args
+
+
+def test_pre_commit__hooks__call_what_the_environment_has() -> None:
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    called = [word for hook in repository["hooks"] for word in shlex.split(hook["entry"])]
+    paths = [word for word in called if "/" in word]
+    assert len(paths) >= 8
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_workflow__continuous_integration__is_the_script_of_the_repository() -> None:
+    (job,) = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"].values()
+    assert job["steps"][-1]["run"].split()[-1] == ".ci/run"
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
 
 
 @pytest.mark.timeout(180)
