@@ -1,5 +1,6 @@
 """What the documents name exists: settings, links, paths, commands; the site builds strictly."""
 
+import ast
 import re
 import shlex
 import subprocess
@@ -82,6 +83,13 @@ def test_document__commands__parse(line: str) -> None:
     while children := getattr(command, "commands", None):
         command, words = children[words[0]], words[1:]
     assert not command.make_context("tallystick", words).args
+
+
+def test_architecture__diagram_of_imports__is_that_of_the_test_that_holds_it() -> None:
+    held = ast.get_docstring(ast.parse((ROOT / "tests/test_architecture.py").read_text()))
+    assert held is not None
+    (diagram,) = re.findall(r"```\n(.*?)```", held, re.DOTALL)
+    assert diagram in (ROOT / "docs" / "architecture.md").read_text()
 
 
 def test_pre_commit__hooks__call_what_the_environment_has() -> None:
