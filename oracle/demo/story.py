@@ -125,7 +125,7 @@ def _perform(
             "A model that a contract can judge", lambda: liars.publish_exact(stage, compiled[0])
         )
         chapter(
-            "Two liars are convicted",
+            "Two wrong operators are convicted",
             lambda: liars.join(stage),
             lambda: left.append(liars.judge(stage)),
         )

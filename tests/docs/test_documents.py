@@ -92,6 +92,13 @@ def test_architecture__diagram_of_imports__is_that_of_the_test_that_holds_it() -
     assert diagram in (ROOT / "docs" / "architecture.md").read_text()
 
 
+def test_demo__chapters__are_those_of_the_page() -> None:
+    titles = re.findall(r'chapter\(\s*"([^"]+)"', (ROOT / "oracle/demo/story.py").read_text())
+    assert len(titles) >= 15
+    described = re.findall(r"^\*\*(.+?)\.?\*\*", (ROOT / "docs/demo.md").read_text(), re.M)
+    assert described == titles
+
+
 def test_pre_commit__hooks__call_what_the_environment_has() -> None:
     (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     called = [word for hook in repository["hooks"] for word in shlex.split(hook["entry"])]
