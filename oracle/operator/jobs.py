@@ -41,20 +41,8 @@ comparison below flips at one of `_boundaries`: a job looked at when `wake_at` c
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from oracle.chain.events import (
-    Annulled,
-    Cancelled,
-    Claimed,
-    Convicted,
-    Delivered,
-    DisputeClosed,
-    DisputeOpened,
-    Event,
-    Finalized,
-    OutputDemanded,
-    OutputPosted,
-    Requested,
-)
+from oracle.chain.events import Event, Requested
+from oracle.operator import request_life
 from oracle.store.job import (
     AT_ONCE,
     FINAL_STATES,
@@ -65,7 +53,7 @@ from oracle.store.job import (
     JobStep,
     SlotPhase,
 )
-from oracle.types import Address, Claim, Delivery, Timestamp
+from oracle.types import Address, Delivery, Timestamp
 
 _STEP_OF = {
     JobState.CLAIMING: JobStep.CLAIM,
@@ -103,10 +91,7 @@ class Clock:
 
 def from_events(requested: Requested, later: Iterable[Event] = ()) -> Job:
     """Fold the events of one request, oldest first, into a job that nobody has looked at yet."""
-    job = Job(request_id=requested.request_id, request=requested.request)
-    for event in later:
-        job = learn(job, event)
-    return job
+    return request_life.fold(Job(requested.request_id, requested.request), later)
 
 
 def refold(job: Job, requested: Requested, later: Iterable[Event] = ()) -> Job:
@@ -127,33 +112,6 @@ def refold(job: Job, requested: Requested, later: Iterable[Event] = ()) -> Job:
         state=job.state if job.open else JobState.WAITING,
         wake_at=AT_ONCE,
     )
-
-
-def learn(job: Job, event: Event) -> Job:  # noqa: PLR0911 - one return for each event
-    """Take one event of the request into the chain half. Others change nothing."""
-    match event:
-        case Claimed():
-            return replace(job, phase=SlotPhase.CLAIMED, claim=Claim(event.operator, event.until))
-        case Delivered():
-            delivery = Delivery(event.operator, event.delivered_at, event.output_root)
-            return replace(
-                job, phase=SlotPhase.DELIVERED, delivery=delivery, output_cid=event.output_cid
-            )
-        case DisputeOpened() | DisputeClosed():
-            demands = int(job.demand_until != NO_DEMAND)  # the market counts an open one as well
-            return replace(job, disputes=event.open - demands)
-        case OutputDemanded():
-            return replace(job, demand_until=event.deadline)
-        case OutputPosted():
-            return replace(job, demand_until=NO_DEMAND)
-        case Finalized():
-            return replace(job, phase=SlotPhase.FINALIZED)
-        case Cancelled() | Annulled():
-            return replace(job, phase=SlotPhase.CANCELLED)
-        case Convicted():
-            return replace(job, phase=SlotPhase.CONVICTED)
-        case _:
-            return job
 
 
 def advance(job: Job, clock: Clock, operator: Operator, authorised: bool) -> tuple[Job, bool]:
@@ -225,7 +183,7 @@ def postpone(job: Job, clock: Clock, operator: Operator) -> Job:
 
 def state_of(job: Job, now: Timestamp, operator: Operator, authorised: bool) -> JobState:
     """Conclude what the request is to the operator at chain time `now`."""
-    if job.phase is SlotPhase.CANCELLED:
+    if job.phase in (SlotPhase.CANCELLED, SlotPhase.ANNULLED):
         return JobState.CANCELLED
     if job.delivery is None:
         return _before_delivery(job, now, operator, authorised)

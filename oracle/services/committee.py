@@ -26,10 +26,10 @@ from oracle.errors import PermanentError
 from oracle.protocol.canonical import keccak
 from oracle.services import requests
 from oracle.services.amounts import format_amount, format_ether
-from oracle.services.event_history import topic
+from oracle.services.event_history import Moment, topic
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
-from oracle.services.request_timeline import Moment, RequestInfo
+from oracle.services.request_timeline import RequestInfo
 from oracle.types import (
     Activation,
     Address,
@@ -217,12 +217,8 @@ def show(context: Network, request_id: RequestId) -> CommitteeInfo:
             hint=f"`tallystick committee challenge 0x{request_id.hex()}`",
         )
     found = context.history.read(context.committee.address, _MOVES, topic(request_id))
-    times = context.history.times(h.block for h in found)
-    moves = [
-        Moment(times[h.block], h.block, h.tx_hash, type(h.event).__name__, detail(h.event))
-        for h in found
-    ]
-    return _info(context, request_id, dispute, tuple(moves))
+    moves = context.history.moments(found, detail)
+    return _info(context, request_id, dispute, moves)
 
 
 def detail(event: Event) -> str:  # noqa: PLR0911 -- one line per kind

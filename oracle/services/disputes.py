@@ -28,10 +28,10 @@ from oracle.chain.wallet import Wallet
 from oracle.errors import PermanentError
 from oracle.services import requests
 from oracle.services.amounts import format_ether
-from oracle.services.event_history import topic
+from oracle.services.event_history import Moment, topic
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
-from oracle.services.request_timeline import Moment, RequestState
+from oracle.services.request_timeline import RequestState
 from oracle.types import Address, RequestId, Timestamp, Wei
 
 _MOVES = (
@@ -99,17 +99,13 @@ def show(context: Network, request_id: RequestId) -> DisputeInfo:
     """
     info = requests.show(context, request_id)
     found = context.history.read(context.game.address, _MOVES, topic(request_id))
-    times = context.history.times(h.block for h in found)
-    moves = [
-        Moment(times[h.block], h.block, h.tx_hash, type(h.event).__name__, detail(h.event))
-        for h in found
-    ]
+    moves = context.history.moments(found, detail)
     return DisputeInfo(
         request_id=request_id,
         state=info.state,
         trace_committed=any(isinstance(h.event, TraceCommitted) for h in found),
         games=_games(context, (h.event for h in found)),
-        moves=tuple(moves),
+        moves=moves,
     )
 
 

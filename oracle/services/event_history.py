@@ -4,7 +4,7 @@ What a long chain gave once is kept by `history_cache.py`. Knows nothing of what
 the services fold them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,17 @@ class Happened:
     block: int
     tx_hash: Bytes32
     index: int  # of the log in its block
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One line of a request's history."""
+
+    time: Timestamp
+    block: int
+    transaction: Bytes32
+    event: str
+    detail: str
 
 
 class History:
@@ -111,6 +122,16 @@ class History:
         return {
             n: Timestamp(quantity(a["timestamp"])) for n, a in zip(numbers, answers, strict=True)
         }
+
+    def moments(
+        self, happened: Sequence[Happened], detail: Callable[[Event], str]
+    ) -> tuple[Moment, ...]:
+        """Return events as lines with their times; `detail` says what one adds to its name."""
+        times = self.times(h.block for h in happened)
+        return tuple(
+            Moment(times[h.block], h.block, h.tx_hash, type(h.event).__name__, detail(h.event))
+            for h in happened
+        )
 
     def now(self) -> Timestamp:
         """Return the time of the latest block: what contracts take for now."""

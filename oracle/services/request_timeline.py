@@ -1,6 +1,6 @@
-"""One request's life, folded from its events. Pure: who reads the events is in `requests.py`."""
+"""One request's life as people read it. Pure: who reads the events is in `requests.py`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -20,9 +20,13 @@ from oracle.chain.events import (
     OutputPosted,
     Requested,
 )
+from oracle.operator import request_life
 from oracle.protocol.cid import raw_cid
 from oracle.services.amounts import format_amount, format_ether, format_time
+from oracle.services.event_history import Moment
+from oracle.store.job import RequestLife, SlotPhase
 from oracle.types import (
+    NO_CLAIM,
     Address,
     Amount,
     Bytes32,
@@ -34,6 +38,7 @@ from oracle.types import (
     Timestamp,
 )
 
+Words = Callable[..., str]  # (key, **facts) to a sentence of one language
 LIFE = (
     Requested, Claimed, ClaimForfeited, Delivered, Finalized, CallbackCompleted, Cancelled,
     Annulled, OutputDemanded, OutputPosted, DisputeOpened, DisputeClosed, Convicted,
@@ -52,15 +57,15 @@ class RequestState(Enum):
     ANNULLED = "ended without a verdict, refunded"
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """One line of a request's history."""
-
-    time: Timestamp
-    block: int
-    transaction: Bytes32
-    event: str
-    detail: str
+_STATES = {
+    SlotPhase.REQUESTED: RequestState.REQUESTED,
+    SlotPhase.CLAIMED: RequestState.CLAIMED,
+    SlotPhase.DELIVERED: RequestState.DELIVERED,
+    SlotPhase.FINALIZED: RequestState.SETTLED,
+    SlotPhase.CANCELLED: RequestState.CANCELLED,
+    SlotPhase.CONVICTED: RequestState.CONVICTED,
+    SlotPhase.ANNULLED: RequestState.ANNULLED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,32 +107,13 @@ def fold(events: Sequence[Event], now: Timestamp, timeline: tuple[Moment, ...] =
     """
     first = events[0]
     assert isinstance(first, Requested)
-    request, state = first.request, RequestState.REQUESTED
-    claim: Claim | None = None
-    delivered: Delivered | None = None
-    disputes = 0
-    for event in events:
-        match event:
-            case Claimed():
-                state, claim = RequestState.CLAIMED, Claim(event.operator, event.until)
-            case Delivered():
-                state, delivered = RequestState.DELIVERED, event
-            case Finalized():
-                state = RequestState.SETTLED
-            case Cancelled():
-                state = RequestState.CANCELLED
-            case Convicted():
-                state = RequestState.CONVICTED
-            case Annulled():
-                state = RequestState.ANNULLED
-            case DisputeOpened() | DisputeClosed():
-                disputes = event.open
-    final_at = delivery = output_cid = None
-    if delivered is not None:
-        delivery = Delivery(delivered.operator, delivered.delivered_at, delivered.output_root)
-        final_at = Timestamp(delivered.delivered_at + request.terms.challenge_window)
-        digest = delivered.output_cid if any(delivered.output_cid) else delivered.output_root
-        output_cid = raw_cid(digest)
+    request = first.request
+    life = request_life.fold(RequestLife(first.request_id, request), events)
+    state, delivery = _STATES[life.phase], life.delivery
+    final_at = output_cid = None
+    if delivery is not None:
+        final_at = Timestamp(delivery.delivered_at + request.terms.challenge_window)
+        output_cid = raw_cid(life.output_cid if any(life.output_cid) else delivery.output_root)
     return RequestInfo(
         request_id=first.request_id,
         state=state,
@@ -140,47 +126,82 @@ def fold(events: Sequence[Event], now: Timestamp, timeline: tuple[Moment, ...] =
         expires_at=request.expires_at,
         expired=state in (RequestState.REQUESTED, RequestState.CLAIMED)
         and now >= request.expires_at,
-        answered_by=delivered.operator if delivered else None,
-        output_root=delivered.output_root if delivered else None,
+        answered_by=delivery.operator if delivery else None,
+        output_root=delivery.output_root if delivery else None,
         output_cid=output_cid,
         final_at=final_at,
-        disputes=disputes,
+        disputes=life.disputes,
         request=request,
-        claim=claim,
+        claim=None if life.claim == NO_CLAIM else life.claim,
         delivery=delivery,
         timeline=timeline,
     )
 
 
-def detail(event: Event) -> str:
-    """Return what a line of the timeline says beside the event's name."""
-    text = ""
+SENTENCES = {
+    "detail.Requested": "model {model} version {version}, {fee} in escrow",
+    "detail.Claimed": "by {who} until {until}",
+    "detail.ClaimForfeited": "{who} pays {fee} to the requester",
+    "detail.Delivered": "by {who}: {root}",
+    "detail.Finalized": "operator {operator}, owner {owner}, data {data}, protocol {protocol}",
+    "detail.refund": "{fee} back to the requester",
+    "detail.Convicted": "{who}: {why}; {paid} paid to the requester",
+    "detail.OutputDemanded": "by {who} until {until}, bond {bond}",
+    "detail.OutputPosted": "{count} bytes by {who}",
+    "detail.disputes": "open disputes: {count}",
+    "detail.callback.done": "{who} was told",
+    "detail.callback.failed": "{who} refused the call",
+    "verdict.WRONG_OUTPUT": "a wrong answer",
+    "verdict.WITHHELD": "an answer whose bytes were kept back",
+    "verdict.EQUIVOCATION": "two answers signed for one question",
+}
+
+
+def english(key: str, **values: object) -> str:
+    """Return a sentence of `SENTENCES` with its `{placeholders}` filled."""
+    return SENTENCES[key].format_map(values)
+
+
+def detail(event: Event, t: Words = english) -> str:  # noqa: PLR0911 -- one line per kind
+    """Return what an event adds to its name, as a sentence; "" for one that adds nothing."""
     match event:
         case Requested():
             fee = format_amount(event.request.terms.fee)
-            text = f"model {event.model_id} version {event.request.version}, {fee} in escrow"
+            return t(
+                "detail.Requested", model=event.model_id, version=event.request.version, fee=fee
+            )
         case Claimed():
-            text = f"by {event.operator} until {format_time(event.until)}"
+            return t("detail.Claimed", who=event.operator, until=format_time(event.until))
         case ClaimForfeited():
-            text = f"{event.operator} pays {format_amount(event.amount)} to the requester"
+            return t("detail.ClaimForfeited", who=event.operator, fee=format_amount(event.amount))
         case Delivered():
-            text = f"by {event.operator}: 0x{event.output_root.hex()}"
+            return t("detail.Delivered", who=event.operator, root="0x" + event.output_root.hex())
         case Finalized():
-            shares = (event.operator_fee, event.owner_fee, event.data_fee, event.protocol_fee)
-            names = ("operator", "owner", "data", "protocol")
-            text = ", ".join(f"{n} {format_amount(s)}" for n, s in zip(names, shares, strict=True))
+            return t(
+                "detail.Finalized",
+                operator=format_amount(event.operator_fee),
+                owner=format_amount(event.owner_fee),
+                data=format_amount(event.data_fee),
+                protocol=format_amount(event.protocol_fee),
+            )
         case Cancelled() | Annulled():
-            text = f"{format_amount(event.refund)} back to the requester"
+            return t("detail.refund", fee=format_amount(event.refund))
         case Convicted():
             paid = Amount(event.refund + event.compensation)
-            text = f"{event.operator}: {event.verdict.name.lower()}, {format_amount(paid)} paid"
+            why = t("verdict." + event.verdict.name)
+            return t("detail.Convicted", who=event.operator, why=why, paid=format_amount(paid))
         case OutputDemanded():
-            until, bond = format_time(event.deadline), format_ether(event.bond)
-            text = f"by {event.challenger} until {until}, bond {bond}"
+            return t(
+                "detail.OutputDemanded",
+                who=event.challenger,
+                until=format_time(event.deadline),
+                bond=format_ether(event.bond),
+            )
         case OutputPosted():
-            text = f"{len(event.output)} bytes by {event.operator}"
+            return t("detail.OutputPosted", who=event.operator, count=len(event.output))
         case DisputeOpened() | DisputeClosed():
-            text = f"{event.open} open"
+            return t("detail.disputes", count=event.open)
         case CallbackCompleted():
-            text = f"{event.consumer}: {'done' if event.success else 'failed'}"
-    return text
+            key = "detail.callback.done" if event.success else "detail.callback.failed"
+            return t(key, who=event.consumer)
+    return ""

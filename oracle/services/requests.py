@@ -11,7 +11,7 @@ from oracle.services import request_timeline
 from oracle.services.event_history import Happened, topic
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
-from oracle.services.request_timeline import LIFE, Moment, RequestInfo, RequestState
+from oracle.services.request_timeline import LIFE, RequestInfo, RequestState
 from oracle.types import NO_CLAIM, Address, Amount, Delivery, Request, RequestId, Timestamp, Wei
 
 MAX_IDS = 100  # requests whose events are asked for by id
@@ -50,17 +50,7 @@ def show(context: Network, request_id: RequestId, *, since: int = 0) -> RequestI
             f"there is no request 0x{request_id.hex()}",
             hint="`tallystick request list` shows yours; a reorg can remove a young one",
         )
-    times = context.history.times(h.block for h in life)
-    moments = tuple(
-        Moment(
-            times[h.block],
-            h.block,
-            h.tx_hash,
-            type(h.event).__name__,
-            request_timeline.detail(h.event),
-        )
-        for h in life
-    )
+    moments = context.history.moments(life, request_timeline.detail)
     return request_timeline.fold([h.event for h in life], context.history.now(), moments)
 
 

@@ -37,6 +37,7 @@ class SlotPhase(StrEnum):
     FINALIZED = "finalized"
     CANCELLED = "cancelled"
     CONVICTED = "convicted"
+    ANNULLED = "annulled"
 
 
 class JobState(StrEnum):
@@ -78,18 +79,23 @@ class RecordedAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One request, seen by one operator."""
+class RequestLife:
+    """One request as the events of the market tell it (`oracle/operator/request_life.py`)."""
 
     request_id: RequestId
     request: Request
 
     phase: SlotPhase = SlotPhase.REQUESTED
-    claim: Claim = NO_CLAIM
+    claim: Claim = NO_CLAIM  # the latest
     delivery: Delivery | None = None
     output_cid: Bytes32 = ZERO32  # as delivered, by whomever
     disputes: int = 0  # open ones
     demand_until: Timestamp = NO_DEMAND  # the output's bytes must be posted by then
+
+
+@dataclass(frozen=True, slots=True)
+class Job(RequestLife):
+    """One request, seen by one operator."""
 
     answer: RecordedAnswer | None = None
     failures: int = 0  # reported attempts that may succeed when repeated

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from oracle.services.request_timeline import SENTENCES
+
 LANGUAGES = {"en": "English", "zh": "中文"}
 DEFAULT = "en"
 SCRIPTS = "js."  # keys with this prefix are handed to the page's modules
@@ -40,7 +42,8 @@ class Translations:
 def catalogue(language: str) -> Translations:
     """Return the catalogue of a language that is one of `LANGUAGES`."""
     path = resources.files("oracle.web").joinpath("locales", f"{language}.json")
-    return Translations(language, json.loads(path.read_text(encoding="utf-8")))
+    strings = json.loads(path.read_text(encoding="utf-8"))
+    return Translations(language, {**SENTENCES, **strings} if language == DEFAULT else strings)
 
 
 def choose(cookie: str | None, accept: str | None) -> str:

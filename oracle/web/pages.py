@@ -15,10 +15,9 @@ from oracle.services import disputes, models, operators, requests
 from oracle.services.amounts import parse_address, parse_request_id
 from oracle.services.event_history import topic
 from oracle.services.network import Network
-from oracle.services.request_timeline import LIFE
+from oracle.services.request_timeline import LIFE, detail
 from oracle.types import Assurance, Bytes32
 from oracle.web import actions, bytes_served, payloads, problems, rounds
-from oracle.web.details import detail
 from oracle.web.locale import LANGUAGES
 from oracle.web.rendering import (
     LANGUAGE_COOKIE,

@@ -10,11 +10,11 @@ from oracle.operator.jobs import (
     Operator,
     advance,
     from_events,
-    learn,
     refold,
     sent,
     state_of,
 )
+from oracle.operator.request_life import learn
 from oracle.store.job import NEVER, Job, JobState, JobStep
 from oracle.types import NO_CLAIM, ZERO_ADDRESS, Amount, Timestamp
 from tests.operator.builders import (

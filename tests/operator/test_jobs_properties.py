@@ -5,7 +5,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oracle.operator.jobs import Clock, advance, from_events, learn, refold, sent, state_of
+from oracle.operator.jobs import Clock, advance, from_events, refold, sent, state_of
+from oracle.operator.request_life import learn
 from oracle.store.job import FINAL_STATES, NEVER, Job, JobState, JobStep, RecordedAnswer
 from oracle.types import ZERO32, ZERO_ADDRESS, Timestamp
 from tests.operator.builders import (

@@ -81,6 +81,12 @@ def test_fold__output_elsewhere__cid_is_that_of_its_block():
     assert (info.output_cid, info.final_at, info.disputes) == (raw_cid(CID), 200, 1)
 
 
+def test_fold__demanded_while_disputed__counts_the_dispute_alone():
+    demanded = OutputDemanded(ID, ALICE, 160, 10**17)
+    info = fold([ASKED, DELIVERED, demanded, DisputeOpened(ID, OP, 2)], 0)
+    assert info.disputes == 1
+
+
 def test_detail__money__is_written_with_its_unit():
     assert "$0.05 in escrow" in detail(ASKED)
     demand = OutputDemanded(ID, ALICE, 60, 10**17)

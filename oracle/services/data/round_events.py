@@ -4,9 +4,8 @@ from oracle.chain import events as ev
 from oracle.chain.events import Event
 from oracle.services.amounts import format_amount, format_time
 from oracle.services.data.credits import format_credits
-from oracle.services.event_history import Happened, topic
+from oracle.services.event_history import Happened, Moment, topic
 from oracle.services.network import Network
-from oracle.services.request_timeline import Moment
 
 _ROUND = (
     ev.RoundOpened, ev.ContributionSubmitted, ev.ContributionRevealed, ev.ContributionDisplaced,
@@ -35,11 +34,7 @@ def read(context: Network, round_id: int) -> list[Happened]:
 
 def tell(context: Network, happened: list[Happened]) -> tuple[Moment, ...]:
     """Return events as lines with their times."""
-    times = context.history.times(h.block for h in happened)
-    return tuple(
-        Moment(times[h.block], h.block, h.tx_hash, type(h.event).__name__, detail(h.event))
-        for h in happened
-    )
+    return context.history.moments(happened, detail)
 
 
 def detail(event: Event) -> str:  # noqa: PLR0911, PLR0912 -- one line per kind

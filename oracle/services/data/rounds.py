@@ -16,10 +16,9 @@ from oracle.errors import InputInvalid, NotFound, PermanentError
 from oracle.protocol.training import TrainingData, test_commitment
 from oracle.services.data import files, round_events, secrets
 from oracle.services.data.secrets import Secret, SecretBook
-from oracle.services.event_history import Happened, topic
+from oracle.services.event_history import Happened, Moment, topic
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
-from oracle.services.request_timeline import Moment
 from oracle.types import (
     ZERO32,
     ZERO_ADDRESS,

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from oracle.chain.events import Event
-from oracle.services.request_timeline import LIFE
+from oracle.services.request_timeline import LIFE, detail
 from oracle.types import Assurance, Request, Terms, Verdict
-from oracle.web.details import detail
 from oracle.web.locale import LANGUAGES, catalogue
 
 TERMS = Terms(50_000, 7000, 500, 10, 60, 0, Assurance.EXACT)  # type: ignore[arg-type]
