@@ -10,7 +10,7 @@ node takes:
 
 from oracle.errors import InputInvalid
 from oracle.ipfs.cid import RAW, Link, from_bytes
-from oracle.ipfs.multipart import Reader as Part
+from oracle.ipfs.request_body import Parts
 from oracle.ipfs.unixfs import Builder, Entry, Layout, varint
 
 # The root is known when all is sent: the empty identity CID stands for it, as with go-car
@@ -46,7 +46,7 @@ def length(size: int, layout: Layout) -> int:
 class Reader:
     """Reads the blocks of a stream, one after the other."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: Parts) -> None:
         """Take the stream and skip its header.
 
         Raises:
@@ -72,7 +72,7 @@ class Reader:
         link, size = from_bytes(name), size - len(name)
         if not 0 <= size <= len(buffer):
             raise InputInvalid(f"block of {size} bytes: over {len(buffer)} bytes")
-        if self._part.read_known(memoryview(buffer)[:size]) != size:
+        if self._part.read_into(memoryview(buffer)[:size]) != size:
             raise InputInvalid("the CAR stream ends inside a block", hint="send it again")
         return link, size
 

@@ -6,201 +6,176 @@ reaches it may write to the disk. Prints `ready http://127.0.0.1:PORT` when it l
 """
 
 import argparse
+import asyncio
 import signal
+import socket
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 from urllib.parse import parse_qsl, urlsplit
+
+import uvicorn
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from oracle.errors import ConfigInvalid, InputInvalid, TallystickError
 from oracle.ipfs.blockstore import BlockStore
-from oracle.ipfs.multipart import Reader
-from oracle.ipfs.rpc import AGENT, Bytes, Commands, encode
+from oracle.ipfs.commands import AGENT, Bytes, Call, Commands, encode
+from oracle.ipfs.request_body import SILENCE, Body, Parts
 
-PREFIX = "/api/v0/"
+T = TypeVar("T")
 _LOCAL_NAMES = {"127.0.0.1", "localhost"}
-_SILENCE = 120.0  # seconds without a byte until a connection is dropped
+_THREADS = 256  # commands at once
+_GRACE = 2  # seconds that running commands get at the end
 
 
-class Server(ThreadingHTTPServer):
-    """One thread per connection; `commands` is what the handlers run."""
+def require_local(request: Request) -> None:
+    """Refuse what a web page could have sent.
 
-    daemon_threads = True
-    request_queue_size = 64
+    Raises:
+        HTTPException: 403.
+    """
+    host = request.headers.get("host", "")
+    port = request.scope["server"][1]
+    own = {f"http://{name}:{port}" for name in _LOCAL_NAMES}
+    origin, referer = request.headers.get("origin"), request.headers.get("referer")
+    parts = urlsplit(referer or "")
+    if (
+        # a name that a hostile DNS server pointed at us
+        (host.rpartition(":")[0] not in _LOCAL_NAMES and host not in _LOCAL_NAMES)
+        or (referer is not None and f"{parts.scheme}://{parts.netloc}" not in own)
+        or (origin is not None and origin not in own)
+    ):
+        raise HTTPException(403, "403 - Forbidden")
+
+
+def create_app(commands: Commands) -> FastAPI:
+    """Return the RPC."""
+    app = FastAPI(title=AGENT, docs_url=None, redoc_url=None, openapi_url=None)
+    pool = ThreadPoolExecutor(_THREADS, "command")
+
+    async def in_thread(function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, function)
+
+    async def stream(first: bytes, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+        yield first
+        try:
+            while piece := await in_thread(lambda: next(pieces, b"")):
+                yield piece
+        except TallystickError as error:
+            # Too late for a status: a short answer tells the client, a retry gets the message
+            print(error, file=sys.stderr, flush=True)
+            raise
+
+    async def run(command: str, request: Request) -> Response:
+        options, args = {}, []
+        for name, value in parse_qsl(request.url.query, keep_blank_values=True):
+            options[name] = value
+            if name == "arg":
+                args.append(value)
+        kind = request.headers.get("content-type", "")
+        if not kind.startswith("multipart/"):
+            call = Call(command, tuple(args), options, None)
+            return await answer(call)
+        body = Body()
+        feeding = asyncio.create_task(body.feed(request.receive))
+        try:
+            return await answer(Call(command, tuple(args), options, Parts(kind, body.next)))
+        except TallystickError:
+            await in_thread(body.drain)
+            raise
+        finally:
+            feeding.cancel()
+
+    async def answer(call: Call) -> Response:
+        found = await in_thread(lambda: commands.run(call))
+        if not isinstance(found, Bytes):
+            return Response(encode(found), media_type="application/json")
+        # A damaged or missing block is an error while it can be
+        first = await in_thread(lambda: next(found.pieces, b""))
+        size = str(found.size)
+        length = {"X-Content-Length": size, "Content-Length": size} if found.size >= 0 else {}
+        return StreamingResponse(
+            stream(first, found.pieces), headers=length, media_type=found.media_type
+        )
+
+    @app.post("/api/v0/{command:path}", dependencies=[Depends(require_local)])
+    async def call(command: str, request: Request) -> Response:
+        """Run a command."""
+        try:
+            return await run(command, request)
+        except TallystickError as error:
+            return fail(error)
+        except OSError as error:  # a full disk, say
+            return fail(ConfigInvalid(f"the node cannot go on: {error}"))
+
+    @app.exception_handler(StarletteHTTPException)
+    async def refuse(_: Request, error: StarletteHTTPException) -> Response:
+        headers = {**(error.headers or {}), "Connection": "close"}
+        return PlainTextResponse(f"{error.detail}\n", error.status_code, headers)
+
+    return app
+
+
+def fail(error: TallystickError) -> Response:
+    """Return an error as Kubo tells it."""
+    answer = {"Message": str(error), "Code": 0, "Type": "error"}
+    return Response(
+        encode([answer]),
+        400 if isinstance(error, InputInvalid) else 500,
+        {"Connection": "close"},  # what is left of the body is not read
+        "application/json",
+    )
+
+
+class Server:
+    """The node on a port of loopback."""
 
     def __init__(self, port: int, commands: Commands) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
+        """Listen; 0 = a free port.
+
+        Raises:
+            OSError: the port is taken.
+        """
         self.commands = commands
+        self._socket = socket.create_server(("127.0.0.1", port), backlog=64)
+        self.port: int = self._socket.getsockname()[1]
+        config = uvicorn.Config(
+            create_app(commands),
+            http="httptools",
+            log_config=None,
+            log_level="critical",  # what goes wrong is told to the client
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            lifespan="off",
+            timeout_keep_alive=int(SILENCE),
+            timeout_graceful_shutdown=_GRACE,
+        )
+        self._server = uvicorn.Server(config)
 
     @property
     def url(self) -> str:
         """Where the RPC is."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Drop a connection that broke; the client sees that its answer is incomplete."""
-        error = sys.exc_info()[1]
-        if isinstance(error, ConnectionError | TimeoutError):
-            return  # the other side went away, which is its right
-        print(f"connection dropped: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    def run(self) -> None:
+        """Serve until `stop`, SIGTERM or SIGINT."""
+        self._server.run(sockets=[self._socket])
 
-
-class Handler(BaseHTTPRequestHandler):
-    """One connection."""
-
-    protocol_version = "HTTP/1.1"
-    server_version = AGENT
-    sys_version = ""
-    timeout = _SILENCE
-    disable_nagle_algorithm = True
-    server: Server
-
-    def do_POST(self) -> None:
-        """Run a command."""
-        url = urlsplit(self.path)
-        body = _Body(self)
-        if not self._is_local():
-            self.close_connection = True
-            return self._text(403, "403 - Forbidden")
-        if not url.path.startswith(PREFIX):
-            self.close_connection = True
-            return self._text(404, "404 page not found")
-        options = dict(parse_qsl(url.query, keep_blank_values=True))
-        try:
-            kind = self.headers.get("Content-Type", "")
-            reader = Reader(kind, body.read_into) if kind.startswith("multipart/") else None
-            answer = self.server.commands.run(url.path.removeprefix(PREFIX), options, reader)
-            if isinstance(answer, Bytes):
-                self._stream(answer)
-            else:
-                body.drain()
-                self._json(200, encode(answer))
-        except TallystickError as error:
-            self._fail(error)
-        except ConnectionError:
-            raise
-        except OSError as error:  # a full disk, say
-            self._fail(ConfigInvalid(f"the node cannot go on: {error}"))
-        return None
-
-    def do_GET(self) -> None:
-        """Refuse: Kubo's RPC is POST only, so that a link on a page cannot call it."""
-        self.close_connection = True
-        self._text(405, "405 - Method Not Allowed", ("Allow", "POST"))
-
-    do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = do_GET
-
-    def _is_local(self) -> bool:
-        host = self.headers.get("Host", "")
-        if host.rpartition(":")[0] not in _LOCAL_NAMES and host not in _LOCAL_NAMES:
-            return False  # a name that a hostile DNS server pointed at us
-        port = self.server.server_address[1]
-        own = {f"http://{name}:{port}" for name in _LOCAL_NAMES}
-        origin, referer = self.headers.get("Origin"), self.headers.get("Referer")
-        if referer is not None:
-            parts = urlsplit(referer)
-            if f"{parts.scheme}://{parts.netloc}" not in own:
-                return False
-        return origin is None or origin in own
-
-    def _stream(self, answer: Bytes) -> None:
-        first = next(answer.pieces, b"")  # a damaged or missing block is an error while it can be
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain")
-        self.send_header("Content-Length", str(answer.size))
-        self.send_header("X-Content-Length", str(answer.size))
-        self.end_headers()
-        try:
-            self.wfile.write(first)
-            for piece in answer.pieces:
-                self.wfile.write(piece)
-        except TallystickError as error:
-            # Too late for a status: a short answer tells the client, a retry gets the message
-            self.close_connection = True
-            self.log_error("%s", error)
-
-    def _fail(self, error: TallystickError) -> None:
-        self.close_connection = True  # what is left of the body is not read
-        answer = {"Message": str(error), "Code": 0, "Type": "error"}
-        self._json(400 if isinstance(error, InputInvalid) else 500, encode([answer]))
-
-    def _json(self, status: int, body: bytes) -> None:
-        self._reply(status, "application/json", body)
-
-    def _text(self, status: int, text: str, *headers: tuple[str, str]) -> None:
-        self._reply(status, "text/plain", text.encode() + b"\n", *headers)
-
-    def _reply(self, status: int, kind: str, body: bytes, *headers: tuple[str, str]) -> None:
-        self.send_response(status)
-        for name, value in (*headers, ("Content-Type", kind), ("Content-Length", str(len(body)))):
-            self.send_header(name, value)
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing about what went well."""
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Write one line to stderr."""
-        print(format % args, file=sys.stderr, flush=True)
-
-
-class _Body:
-    """The bytes of one request, by Content-Length or chunked."""
-
-    def __init__(self, handler: Handler) -> None:
-        self._file = handler.rfile
-        self._chunked = "chunked" in handler.headers.get("Transfer-Encoding", "").lower()
-        length = handler.headers.get("Content-Length", "0")
-        self._left = int(length) if length.isdigit() and not self._chunked else 0
-        self._open = self._chunked
-
-    def read_into(self, view: memoryview) -> int:
-        """Read what there is, at most `view`; 0 at the end.
-
-        Raises:
-            InputInvalid: the chunks are malformed.
-        """
-        if self._left == 0 and self._open:
-            self._left = self._next_chunk()
-        if self._left == 0 or not view:
-            return 0
-        count: int = self._file.readinto(view[: self._left])
-        if count == 0:
-            raise InputInvalid("the request body ends early")
-        self._left -= count
-        if self._left == 0 and self._chunked:
-            self._file.readline(8)  # the CRLF after a chunk
-        return count
-
-    def drain(self) -> None:
-        """Read the epilogue, so that the connection can go on with the next request."""
-        sink = memoryview(bytearray(4096))
-        while self.read_into(sink):
-            pass
-
-    def _next_chunk(self) -> int:
-        line = self._file.readline(1024)
-        try:
-            size = int(line.split(b";")[0], 16)
-        except ValueError as error:
-            raise InputInvalid("malformed chunked request body") from error
-        if size == 0:
-            self._open = False
-            while self._file.readline(4096).strip():  # trailers
-                pass
-        return size
+    def stop(self) -> None:
+        """Make `run` return."""
+        self._server.should_exit = True
 
 
 def _follow(server: Server) -> None:
     """Stop when who started us is gone, kill -9 included: our standard input ends then."""
     sys.stdin.buffer.read()
-    server.shutdown()
+    server.stop()
 
 
 def main(arguments: list[str]) -> int:
@@ -216,13 +191,12 @@ def main(arguments: list[str]) -> int:
     except (ConfigInvalid, OSError) as error:
         print(f"{error}", file=sys.stderr)
         return ConfigInvalid.exit_code
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again when it has stopped
+        signal.signal(number, lambda *_: server.stop())
     if parsed.follow:
         threading.Thread(target=_follow, args=(server,), daemon=True).start()
     print(f"ready {server.url}", flush=True)
-    server.serve_forever(poll_interval=0.2)
-    server.server_close()
+    server.run()
     store.close()
     return 0
 

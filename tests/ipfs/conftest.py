@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,26 @@ SERVERS = [
 def sample(size: int) -> bytes:
     """Return the same bytes everywhere, without any pattern."""
     return hashlib.shake_256(b"tallystick").digest(size)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What stands around the bytes of the only file of a request."""
+
+    content_type: str
+    head: bytes
+    tail: bytes
+
+
+def frame(boundary: str) -> Frame:
+    """Return the frame of one file."""
+    head = (
+        f"--{boundary}\r\n"
+        'Content-Disposition: form-data; name="file"; filename="file"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    tail = f"\r\n--{boundary}--\r\n"
+    return Frame(f"multipart/form-data; boundary={boundary}", head.encode(), tail.encode())
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from oracle.errors import InputInvalid
 from oracle.ipfs import car
 from oracle.ipfs.cid import Link
-from oracle.ipfs.multipart import Reader, frame
+from oracle.ipfs.request_body import Parts
 from oracle.ipfs.unixfs import Builder, Layout, file_cid, leaf_entry
-from tests.ipfs.conftest import sample
+from tests.ipfs.conftest import frame, sample
 
 LINK = file_cid(b"block")
 BLOCK = car.prefix(LINK, 5) + b"block"
@@ -18,18 +18,11 @@ BLOCK = car.prefix(LINK, 5) + b"block"
 def reader(content: bytes, *, cut: int | None = None) -> car.Reader:
     """Read a stream that came as a part of a request, at most 1000 bytes at a time."""
     mark = frame("xyz")
-    body, at = (mark.head + content + mark.tail)[:cut], 0
-
-    def source(view: memoryview) -> int:
-        nonlocal at
-        piece = body[at : at + min(1000, len(view))]
-        view[: len(piece)] = piece
-        at += len(piece)
-        return len(piece)
-
-    part = Reader(mark.content_type, source)
-    assert part.next_part()
-    return car.Reader(part)
+    body = (mark.head + content + mark.tail)[:cut]
+    pieces = (body[at : at + 1000] for at in range(0, len(body), 1000))
+    parts = Parts(mark.content_type, lambda: next(pieces, b""))
+    assert parts.next_part()
+    return car.Reader(parts)
 
 
 def blocks(stream: car.Reader, room: int = 2 << 20) -> list[tuple[Link, bytes]]:
@@ -69,10 +62,11 @@ def test_next_block__of_what_was_written__is_that(sizes: list[int]) -> None:
     assert blocks(reader(car.HEADER + content)) == [(file_cid(p), p) for p in pieces]
 
 
-def test_next_block__delimiter_within_a_block__is_the_blocks() -> None:
+def test_next_block__delimiter_within_a_block__ends_it_and_is_refused() -> None:
     evil = b"\r\n--xyz--\r\n" * 10
     content = car.prefix(file_cid(evil), len(evil)) + evil
-    assert blocks(reader(car.HEADER + content)) == [(file_cid(evil), evil)]
+    with pytest.raises(InputInvalid, match="ends inside a block"):
+        blocks(reader(car.HEADER + content))
 
 
 def test_next_block__version_0_name__is_read() -> None:

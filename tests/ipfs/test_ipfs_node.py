@@ -16,11 +16,10 @@ from oracle.ipfs import car
 from oracle.ipfs.blockstore import BlockStore
 from oracle.ipfs.cid import Link
 from oracle.ipfs.client import IpfsClient
-from oracle.ipfs.multipart import frame
+from oracle.ipfs.commands import Commands
 from oracle.ipfs.node import Server
-from oracle.ipfs.rpc import Commands
 from oracle.ipfs.unixfs import KUBO_DEFAULT, file_cid
-from tests.ipfs.conftest import sample
+from tests.ipfs.conftest import frame, sample
 
 pytestmark = pytest.mark.real  # a server on loopback
 
@@ -32,7 +31,7 @@ class Session:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self.http = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=5)
+        self.http = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
 
     def post(
         self, path: str, *contents: bytes, headers: dict[str, str] | None = None, **options: str
@@ -66,11 +65,12 @@ class Session:
 def node(tmp_path: Path) -> Iterator[Session]:
     store = BlockStore(tmp_path / "repo")
     server = Server(0, Commands(store))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread = threading.Thread(target=server.run)
     thread.start()
-    yield Session(server)
-    server.shutdown()
-    server.server_close()
+    session = Session(server)
+    yield session
+    session.http.close()
+    server.stop()
     thread.join()
     store.close()
 
@@ -270,7 +270,7 @@ def test_publish_file__to_an_embedded_node__sends_blocks_that_it_need_not_hash(
     commands: list[str] = []
     run = node.server.commands.run
     monkeypatch.setattr(
-        node.server.commands, "run", lambda *call: commands.append(call[0]) or run(*call)
+        node.server.commands, "run", lambda call: commands.append(call.command) or run(call)
     )
     data = sample((2 << 20) + 1)
     (tmp_path / "in").write_bytes(data)
@@ -357,7 +357,7 @@ def test_pin_ls__of_one__tells_whether_it_is_pinned(node: Session) -> None:
 
 @pytest.mark.filterwarnings("ignore:The 'strict' parameter")  # the library's own
 def test_node__spoken_to_by_ipfshttpclient__answers_it(node: Session) -> None:
-    port = node.server.server_address[1]
+    port = node.server.port
     library = ipfshttpclient.Client(f"/ip4/127.0.0.1/tcp/{port}/http")
     data = sample(3000)
     cid = library.add_bytes(

