@@ -5,21 +5,6 @@ Production deployments go through oracle.chain.deploy.
 """
 
 import rlp
-from brownie import (
-    Committee,
-    DataCredits,
-    DisputeGame,
-    InferenceMarket,
-    ModelAccess,
-    ModelRegistry,
-    OperatorRegistry,
-    ProgramRegistry,
-    StepVerifier,
-    TestDollar,
-    ValuationGame,
-    ValuationVerifier,
-    accounts,
-)
 from eth_utils import keccak, to_checksum_address
 
 ZERO = "0x" + "00" * 20
@@ -34,6 +19,23 @@ VALUATION = (50 * 10**6, 5 * 10**6, 3_600, 300, 60)
 
 def main():
     """Deploy with windows of seconds, as the tests and the demo use them."""
+    # The project's contracts are Brownie's only while it runs; tests import this file without it
+    from brownie import (  # noqa: PLC0415
+        Committee,
+        DataCredits,
+        DisputeGame,
+        InferenceMarket,
+        ModelAccess,
+        ModelRegistry,
+        OperatorRegistry,
+        ProgramRegistry,
+        StepVerifier,
+        TestDollar,
+        ValuationGame,
+        ValuationVerifier,
+        accounts,
+    )
+
     owner, operator, requester, treasury = accounts[:4]  # noqa: RUF059 -- names for the console
     token = TestDollar.deploy({"from": owner})
     programs = ProgramRegistry.deploy({"from": owner})

@@ -5,7 +5,7 @@ import gc
 import pytest
 
 from scripts.deploy import config, created_address
-from tests import brownie_fixes  # noqa: F401 -- before the first deployment: see there
+from tests.contracts.chain import ON_A_NODE, chain
 from tests.contracts.market import (
     CLAIM_FORFEIT,
     CLAIM_PERIOD,
@@ -18,7 +18,30 @@ from tests.contracts.market import (
     publication,
 )
 
+if ON_A_NODE:
+    from tests import brownie_fixes  # noqa: F401 -- before the first deployment: see there
+else:
+    from tests.contracts.in_process import CONTRACTS, Accounts, Container
+
+    def _container(name):
+        return pytest.fixture(scope="session", name=name)(lambda: Container(name))
+
+    globals().update({f"container_of_{name}": _container(name) for name in CONTRACTS})
+
+    @pytest.fixture(scope="session")
+    def accounts():
+        return Accounts()
+
+
 DAY = 86_400
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave what needs a node to `brownie test`."""
+    if not ON_A_NODE:
+        for_a_node = [item for item in items if item.get_closest_marker("node")]
+        config.hook.pytest_deselected(items=for_a_node)
+        items[:] = [item for item in items if item not in for_a_node]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,12 +51,29 @@ def quick_collection():
     Brownie collects garbage after each test to forget reverted transactions; with everything that
     pytest's plugins import that takes 0.3 s, without it 0.02 s.
     """
-    gc.freeze()
+    if ON_A_NODE:
+        gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def module_isolation():
+    """Undo what a file's tests did to the chain."""
+    before = chain.snapshot() if not ON_A_NODE else None
+    yield
+    if not ON_A_NODE:
+        chain.revert(before)
 
 
 @pytest.fixture(autouse=True)
-def isolation(fn_isolation):
+def isolation(request):
     """Undo what a test did to the chain."""
+    if ON_A_NODE:
+        request.getfixturevalue("fn_isolation")
+        yield
+    else:
+        before = chain.snapshot()
+        yield
+        chain.revert(before)
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-import brownie
-from brownie import chain, web3
 from eth_utils import keccak
+
+from tests.contracts.chain import at, chain, now, reverts
 
 ZERO = "0x" + "00" * 20
 ZERO32 = "0x" + "00" * 32
@@ -59,7 +59,7 @@ def publication(**changes: Any) -> tuple:
 
 def refuses(error: str, *arguments: Any) -> Any:
     """Expect a revert with exactly this typed error (Brownie wants it as it prints it)."""
-    return brownie.reverts(f"{error}: " + ", ".join(map(_printed, arguments)))
+    return reverts(f"{error}: " + ", ".join(map(_printed, arguments)))
 
 
 class Verbatim(str):
@@ -73,16 +73,6 @@ def _printed(argument: Any) -> str:
     if text.startswith("0x") and len(text) == 66:
         return repr(bytes.fromhex(text[2:]))
     return text.lower()
-
-
-def now() -> int:
-    """Return the time of the last block."""
-    return chain[-1].timestamp
-
-
-def at(timestamp: int) -> None:
-    """Give the next transaction's block exactly this time."""
-    web3.provider.make_request("evm_setNextBlockTimestamp", [timestamp])
 
 
 def priority_until(request: tuple) -> int:

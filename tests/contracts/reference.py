@@ -1,13 +1,13 @@
 """The market as a page of Python: what every call must do to the books, or why it is refused.
 
-Written from the interfaces' natspec alone. A call either raises `Refused` with the typed error's
+Written from the interfaces' natspec alone. A call either raises `Reverted` with the typed error's
 name and changes nothing, or changes the books.
 """
 
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from tests.contracts.evm import Refused
+from tests.support.evm import Reverted
 
 MIN_LOCK, CLAIM_FORFEIT, CLAIM_PERIOD, DEMAND_PERIOD, MAX_DISPUTE_AGE = (
     1_000_000,
@@ -60,7 +60,7 @@ class Job:
 
 def require(condition: bool, error: str) -> None:
     if not condition:
-        raise Refused(error)
+        raise Reverted(error)
 
 
 @dataclass

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from brownie import chain
 from eth_account import Account
+
+from tests.contracts.chain import chain
 
 
 def sign(account: Any, contract: Any, name: str, types: dict, message: dict, **domain: Any) -> Any:

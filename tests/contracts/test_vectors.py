@@ -9,13 +9,15 @@ import json
 from pathlib import Path
 
 import pytest
-from brownie.exceptions import VirtualMachineError
 from eth_account import Account
 from eth_utils import keccak
 
 from oracle.types import Terms
-from tests.contracts.market import NO_CLAIM, ZERO32, at, publication, refuses, requested
+from tests.contracts.chain import VirtualMachineError, at, chain, rpc
+from tests.contracts.market import NO_CLAIM, ZERO32, publication, refuses, requested
 from tests.contracts.signing import vrs
+
+pytestmark = pytest.mark.node  # code put at the vectors' addresses, and their time
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 TIME = 1_790_000_000  # when the vectors' request is made and their messages end
@@ -28,28 +30,22 @@ def load(name):
     return json.loads((VECTORS / f"{name}.json").read_text())
 
 
-def rpc(web3, method, *params):
-    reply = web3.provider.make_request(method, list(params))
-    assert "error" not in reply, reply
-    return reply.get("result")
-
-
 @pytest.fixture
-def signer(accounts, web3):
+def signer(accounts):
     """The account of the vectors, with gas, an hour before their time."""
     account = accounts.add(KEY)
-    rpc(web3, "anvil_setBalance", account.address, hex(10**18))
-    rpc(web3, "evm_setTime", TIME - 3_600)
-    rpc(web3, "evm_mine")
+    rpc("anvil_setBalance", account.address, hex(10**18))
+    rpc("evm_setTime", TIME - 3_600)
+    rpc("evm_mine")
     return account
 
 
 @pytest.fixture
-def moved(web3):
+def moved():
     """Return a function that puts a contract's code at another address."""
 
     def move(container, contract, address):
-        rpc(web3, "anvil_setCode", address, web3.eth.get_code(contract.address).to_0x_hex())
+        rpc("anvil_setCode", address, rpc("eth_getCode", contract.address, "latest"))
         return container.at(address)
 
     return move
@@ -144,11 +140,9 @@ def test_request__as_the_fields_say__logs_the_words(registry, contract, token, s
     assert words == [int(vector["words"][name], 16) for name in WORDS]
 
 
-def test_request_id_of__at_the_vectors_market__is_the_vectors_id(
-    contract, InferenceMarket, moved, web3
-):
+def test_request_id_of__at_the_vectors_market__is_the_vectors_id(contract, InferenceMarket, moved):
     vector = load("requests")["usual"]
-    assert int(vector["chainId"]) == web3.eth.chain_id
+    assert int(vector["chainId"]) == chain.id
     market = moved(InferenceMarket, contract, vector["market"])
     assert market.requestIdOf([vector["words"][name] for name in WORDS]) == vector["requestId"]
 
@@ -188,7 +182,7 @@ def test_transfer__digest_signed__is_the_tokens(token, TestDollar, moved, signer
 
 
 def test_request_for__digest_signed__is_the_markets(
-    contract, token, InferenceMarket, moved, signer, terms, bob, web3
+    contract, token, InferenceMarket, moved, signer, terms, bob
 ):
     """Past the signature the copy is told that it is not the market that the model knows."""
     vector = load("messages")["request"]
@@ -196,7 +190,7 @@ def test_request_for__digest_signed__is_the_markets(
     market = moved(InferenceMarket, contract, domain["verifyingContract"])
     account = f"{2**192 * message['nonce'] + 10 * terms.fee:#066x}"  # nonce above the balance
     where = keccak(bytes(12) + bytes.fromhex(signer.address[2:]) + bytes(32))  # first mapping
-    rpc(web3, "anvil_setStorageAt", market.address, "0x" + where.hex(), account)
+    rpc("anvil_setStorageAt", market.address, "0x" + where.hex(), account)
     assert market.nonceOf(signer) == message["nonce"]
     ordered = [field["name"] for field in vector["typedData"]["types"]["Order"]]
     arguments = (

@@ -18,7 +18,8 @@ from oracle.exact.steps import ExactClaim, ProofStep, Slice, TensorOpening
 from oracle.exact.tensors import TensorTree
 from tests.exact.attacks import bent
 from tests.exact.cases import Rng, random_case
-from tests.exact_evm.evm import Reverted, Verifier
+from tests.exact_evm.evm import Verifier
+from tests.support.evm import Reverted
 
 VERDICTS = ("consistent", "refused", "convicted")
 

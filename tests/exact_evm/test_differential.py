@@ -12,7 +12,8 @@ from oracle.exact.steps import ExactClaim, ProofStep
 from tests.exact.cases import random_case
 from tests.exact_evm.attacks import attacked, attacks, verdict
 from tests.exact_evm.differential import disagreement, generator, with_fault
-from tests.exact_evm.evm import Reverted, Verifier
+from tests.exact_evm.evm import Verifier
+from tests.support.evm import Reverted
 
 CASES = 300  # of each operator; the soak has 20,000
 LARGE = 1

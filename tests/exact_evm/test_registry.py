@@ -8,7 +8,8 @@ from oracle.exact.program import Opcode, Program
 from tests.exact import vectors
 from tests.exact.cases import Rng, random_case
 from tests.exact_evm.differential import generator
-from tests.exact_evm.evm import Registry, Reverted
+from tests.exact_evm.evm import Registry
+from tests.support.evm import Reverted
 
 MUTANTS = 1_500
 FIELDS = ((0, 32), (32, 32), (64, 8), (72, 8), (80, 8), (80, 16))  # of spec, head and operand

@@ -7,7 +7,7 @@ from eth_abi import encode
 
 from oracle.chain.deploy import created_address
 from oracle.protocol.canonical import keccak
-from tests.contracts.evm import World
+from tests.support.evm import Evm
 
 START = 1_800_000_000
 ZERO, ZERO32, DEAD = "0x" + "00" * 20, bytes(32), "0x" + "00" * 18 + "dead"
@@ -57,7 +57,7 @@ class CommitteeWorld:
     """The contracts, deployed and funded; calls of the committee by default."""
 
     def __init__(self) -> None:
-        world = self.evm = World(START)
+        world = self.evm = Evm(START)
         token = world.deploy(DEPLOYER, "TestDollar")
         market, committee = created_address(DEPLOYER, 4), created_address(DEPLOYER, 5)
         registry = world.deploy(DEPLOYER, "ModelRegistry", ZERO, 1, 100)
@@ -83,7 +83,7 @@ class CommitteeWorld:
     def _fund(self, market: str, stakes: str) -> None:
         call = self.evm.call
         for account in PEOPLE:
-            self.evm.evm.set_balance(account, 10**18)
+            self.evm.fund(account, 10**18)
             call(account, "TestDollar", "faucet", account, 1_000 * DOLLAR)
             for spender in (market, stakes, self.place):
                 call(account, "TestDollar", "approve", spender, 2**255)

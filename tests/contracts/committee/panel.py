@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from brownie import chain
 from eth_abi import encode
 from eth_utils import keccak
 
-from tests.contracts.market import DOLLAR, ZERO32, Market, at, digest, now
+from tests.contracts.chain import at, chain, now
+from tests.contracts.market import DOLLAR, ZERO32, Market, digest
 
 BOND = 10**15
 MIN_STAKE = 20 * DOLLAR

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.contracts.chain import at, now
 from tests.contracts.committee.panel import (
     BOND,
     CHALLENGED,
@@ -10,7 +11,7 @@ from tests.contracts.committee.panel import (
     MIN_STAKE,
     SEED_DELAY,
 )
-from tests.contracts.market import EXACT, WINDOW, at, digest, now, publication, refuses
+from tests.contracts.market import EXACT, WINDOW, digest, publication, refuses
 
 CLASS = digest("torch.export")
 

@@ -1,10 +1,10 @@
 """draw and lapse: the seed through EIP-2935, and what a missed draw costs."""
 
 import pytest
-from brownie import chain, web3
 from eth_abi import encode
 from eth_utils import keccak
 
+from tests.contracts.chain import at, chain, now, rpc
 from tests.contracts.committee.panel import (
     BOND,
     CHALLENGED,
@@ -16,7 +16,7 @@ from tests.contracts.committee.panel import (
     REVEAL,
     VOTING,
 )
-from tests.contracts.market import ZERO32, at, now, refuses
+from tests.contracts.market import ZERO32, refuses
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def challenged(panel, delivered):
 
 
 def mine_blocks(count):
-    web3.provider.make_request("anvil_mine", [hex(count), hex(0)])
+    rpc("anvil_mine", hex(count), hex(0))
 
 
 def test_draw__never_challenged__reverts(panel, delivered, bob):
@@ -78,6 +78,7 @@ def test_draw__last_second__takes_the_hash_of_the_seed_block(panel, challenged):
     assert panel.contract.activationSeed(request_id, 2) == expected
 
 
+@pytest.mark.node  # the history contract, which the node writes
 def test_draw__after_256_blocks__reads_the_history_contract(panel, challenged):
     """The boundary, 8,191 blocks, is in test_history.py, where blocks cost nothing."""
     seed_block = panel.dispute(challenged)["seedBlock"]

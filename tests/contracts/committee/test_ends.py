@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.contracts.chain import at, now
 from tests.contracts.committee.panel import (
     BOND,
     CHALLENGED,
@@ -15,7 +16,7 @@ from tests.contracts.committee.panel import (
     VOTING,
     Vote,
 )
-from tests.contracts.market import DEMAND_PERIOD, LOCK, at, now, refuses
+from tests.contracts.market import DEMAND_PERIOD, LOCK, refuses
 
 REWARD = PENALTY // 5
 

@@ -7,7 +7,7 @@ import pyrevm
 import pytest
 
 from tests.contracts.committee.machine import DRAW, OWNER, CommitteeWorld
-from tests.contracts.evm import Refused
+from tests.support.evm import Reverted
 
 HISTORY = "0x0000F90827F1C53a10cb7A02335B175320002935"
 # The contract's code as EIP-2935 gives it.
@@ -31,7 +31,7 @@ def challenged(world):
     job = world.deliver()
     world.challenge(job)
     seed_block = world.dispute(job)["seedBlock"]
-    evm = world.evm.evm
+    evm = world.evm.revm
     evm.insert_account_info(HISTORY, pyrevm.AccountInfo(code=CODE))
     evm.insert_account_storage(HISTORY, seed_block % WINDOW, HASH)
     return job, seed_block
@@ -52,10 +52,10 @@ def test_draw__last_block_of_the_history__takes_its_hash(world, challenged):
 def test_draw__one_block_later__is_over(world, challenged):
     job, seed_block = challenged
     go_to(world, seed_block + WINDOW)
-    with pytest.raises(Refused, match="DrawOpen"):
+    with pytest.raises(Reverted, match=r"^DrawOpen:"):
         world.call(OWNER, "lapse", job.words, job.delivery)
     world.evm.number += 1
     world.evm.set_block()
-    with pytest.raises(Refused, match="DrawOver"):
+    with pytest.raises(Reverted, match=r"^DrawOver:"):
         world.call(OWNER, "draw", job.id)
     world.call(OWNER, "lapse", job.words, job.delivery)

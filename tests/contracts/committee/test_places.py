@@ -1,10 +1,10 @@
 """More than twelve: the twelve lowest hashes vote, in whatever order they come."""
 
 import pytest
-from brownie import web3
 from eth_abi import encode
 from eth_utils import keccak
 
+from tests.contracts.chain import fund
 from tests.contracts.committee.panel import DEAD, GENERAL, MIN_STAKE, PENALTY, SILENCE, Vote
 from tests.contracts.market import refuses
 
@@ -17,7 +17,7 @@ def crowd(empty, accounts):
     """Eighteen members; in the last round twelve are expected to be drawn."""
     for _ in range(SEATS):
         account = accounts.add()
-        web3.provider.make_request("anvil_setBalance", [account.address, hex(10**18)])
+        fund(account, 10**18)
         empty.enlist(account)
         empty.members.append(account)
     empty.season()

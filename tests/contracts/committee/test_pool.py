@@ -1,7 +1,8 @@
 """challenge: of whom a committee can be drawn at all."""
 
+from tests.contracts.chain import at
 from tests.contracts.committee.panel import GENERAL, MIN_STAKE, SEASONING
-from tests.contracts.market import at, refuses
+from tests.contracts.market import refuses
 
 
 def test_challenge__nobody_enlisted__reverts(empty):

@@ -1,10 +1,10 @@
 """enlist, startLeave, finishLeave, declareRuntimeClass; weightAt, poolAt."""
 
 import pytest
-from brownie import chain
 
+from tests.contracts.chain import at, chain, now
 from tests.contracts.committee.panel import GENERAL, LEAVE_DELAY, MIN_STAKE, SEASONING
-from tests.contracts.market import ZERO32, at, digest, now, refuses
+from tests.contracts.market import ZERO32, digest, refuses
 
 CLASS = digest("torch.export")
 

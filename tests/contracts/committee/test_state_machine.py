@@ -49,7 +49,7 @@ from tests.contracts.committee.machine import (
     commitment,
     rank,
 )
-from tests.contracts.evm import Refused
+from tests.support.evm import Reverted
 
 MATCH, MISMATCH, NO_INPUT, NO_OUTPUT = range(1, 5)
 CHALLENGED, VOTING, CLOSED = range(1, 4)
@@ -149,8 +149,8 @@ class CommitteeMachine(RuleBasedStateMachine):
         try:
             self.evm.call(caller, on, function, *arguments, value=value)
             refusal = ""
-        except Refused as error:
-            refusal = str(error)
+        except Reverted as error:
+            refusal = error.name
         assert bool(allowed) == (refusal == ""), f"{function}: {refusal or 'not refused'}"
 
     def _play(self, pick, *stages):
@@ -451,7 +451,7 @@ class CommitteeMachine(RuleBasedStateMachine):
         stakes = sum(seat.stake for seat in self.seats.values())
         assert held == stakes + sum(self.rewards.values())
         open_bonds = sum(BOND for play in self.plays if play.stage in (CHALLENGED, VOTING))
-        held = self.evm.evm.get_balance(self.world.place)
+        held = self.evm.balance(self.world.place)
         assert held == open_bonds + sum(self.bonds.values())
 
     @invariant()
@@ -500,7 +500,7 @@ class CommitteeMachine(RuleBasedStateMachine):
                 self.finish_leave(member)
         for account in PEOPLE:
             self.withdraw(account)
-        assert self.evm.evm.get_balance(self.world.place) == self.bonds[DEAD]
+        assert self.evm.balance(self.world.place) == self.bonds[DEAD]
         assert self.evm.call(OWNER, "TestDollar", "balanceOf", self.world.place) == 0
 
 

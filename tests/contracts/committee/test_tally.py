@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.contracts.chain import at, now
 from tests.contracts.committee.panel import (
     ACTIVATION,
     ACTIVATION_OFF,
@@ -25,17 +26,7 @@ from tests.contracts.committee.panel import (
     Vote,
     blind,
 )
-from tests.contracts.market import (
-    DOLLAR,
-    FEE,
-    LOCK,
-    MULTIPLE,
-    WRONG_OUTPUT,
-    at,
-    now,
-    publication,
-    refuses,
-)
+from tests.contracts.market import DOLLAR, FEE, LOCK, MULTIPLE, WRONG_OUTPUT, publication, refuses
 
 REACH = TOLERANCE + TOLERANCE * ACTIVATION // 10**9
 SHARE = LOCK * 30 // 100 - LOCK * 30 // 100 // 2  # of the bounty, for the prover
@@ -80,6 +71,7 @@ def test_tally__decided__reverts(panel, voting):
 # ── Majorities ──────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.life
 def test_match__pays_operator_and_voters_of_the_bond(panel, voting, operator, rival, bob):
     transaction = panel.vote(voting, Vote(), Vote(), Vote())
     request_id = panel.id_of(voting)
@@ -113,6 +105,7 @@ def test_match__answer_settled__cannot_be_challenged_again(panel, voting, rival)
         panel.challenge(voting, rival)
 
 
+@pytest.mark.life
 def test_mismatch__convicts_and_shares_the_bounty(
     panel, voting, token, operators, operator, alice, bob
 ):

@@ -1,8 +1,8 @@
 """commit and reveal: who may, when, and that nothing but what was committed to can be revealed."""
 
 import pytest
-from brownie import chain
 
+from tests.contracts.chain import at, chain
 from tests.contracts.committee.panel import (
     ACTIVATION,
     CHALLENGED,
@@ -13,7 +13,7 @@ from tests.contracts.committee.panel import (
     VOTING,
     Vote,
 )
-from tests.contracts.market import ZERO32, at, digest, refuses
+from tests.contracts.market import ZERO32, digest, refuses
 
 WORD = digest("a commitment")
 

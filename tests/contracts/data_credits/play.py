@@ -13,7 +13,7 @@ from eth_account import Account
 
 from oracle.chain.deploy import created_address
 from oracle.exact.tensors import keccak, log, tree_path, tree_root
-from tests.contracts.evm import Refused, World
+from tests.support.evm import Evm, Reverted
 
 START = 1_800_000_000
 ZERO, ZERO32, DEAD = "0x" + "00" * 20, bytes(32), "0x" + "00" * 18 + "dead"
@@ -73,7 +73,7 @@ def value_path(values: list[int], number: int) -> tuple[bytes, ...]:
 class Data:
     """All contracts, with model 1 of OWNER; everybody has money and has approved everything."""
 
-    world: World = field(default_factory=lambda: World(START))
+    world: Evm = field(default_factory=lambda: Evm(START))
     game: str = ""  # an account that stands in for the game; empty = the real one
     round_id: int = 0
 
@@ -98,7 +98,7 @@ class Data:
             self.game = game
         self.requests = 0
         for account in PEOPLE:
-            world.evm.set_balance(account, 10**20)
+            world.fund(account, 10**20)
             world.call(account, "TestDollar", "faucet", account, 10**6 * DOLLAR)
             for spender in (credits, self.game, market, stakes):
                 world.call(account, "TestDollar", "approve", spender, 2**256 - 1)
@@ -122,7 +122,7 @@ class Data:
     @property
     def gas(self) -> int:
         """Gas of the last call, without the transaction's 21,000 and its calldata."""
-        return int(self.world.evm.result.gas_used)
+        return self.world.gas
 
     def tokens(self, account: str) -> int:
         return int(self.world.call(OWNER, "TestDollar", "balanceOf", account))
@@ -253,5 +253,5 @@ def sign(account: str, digest: bytes) -> bytes:
 @contextmanager
 def refuses(error: str) -> Iterator[None]:
     """Expect a revert with this typed error."""
-    with pytest.raises(Refused, match=f"^{error}$"):
+    with pytest.raises(Reverted, match=f"^{error}: "):
         yield

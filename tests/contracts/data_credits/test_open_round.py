@@ -22,7 +22,7 @@ from tests.contracts.data_credits.play import (
 
 # ── constructor ─────────────────────────────────────────────────────────────────────────────────
 def test_constructor__market_names_another__reverts(data):
-    with pytest.raises(RuntimeError):
+    with refuses("ConfigInvalid"):
         data.world.deploy(DEPLOYER, "DataCredits", (data.market, RIVAL, DEPOSIT, FEE, 1))
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from brownie import chain
 from eth_abi import encode
 from eth_utils import keccak
 
@@ -15,8 +14,9 @@ from oracle.exact.commitments import Committed
 from oracle.exact.constants import Constants
 from oracle.exact.partial_tensor import TreeNode
 from oracle.exact.steps import ProofStep
+from tests.contracts.chain import at, chain
 from tests.contracts.exact import Example
-from tests.contracts.market import NO_CLAIM, ZERO32, Market, at
+from tests.contracts.market import NO_CLAIM, ZERO32, Market
 from tests.contracts.signing import sign, typed
 
 MIN_REPLY, CLOCK = 20, 100  # seconds

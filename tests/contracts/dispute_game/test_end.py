@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.contracts.chain import at
 from tests.contracts.dispute_game.game import CHALLENGER, CLOCK, NO_RECEIPT, TRACE, hexed
 from tests.contracts.exact import example
 from tests.contracts.market import (
@@ -13,7 +14,6 @@ from tests.contracts.market import (
     WITHHELD,
     ZERO,
     ZERO32,
-    at,
     digest,
     refuses,
 )

@@ -70,6 +70,7 @@ def play(game, answer, challenger):
         challenger.read(sent[-1])
 
 
+@pytest.mark.life
 @pytest.mark.parametrize("lie", ["lie_inside", "lie_at_the_end"])
 def test_game__nothing_is_served__convicted_in_seven_transactions(game, contract, bob, lie):
     answer = game.answer(getattr(example(), lie))

@@ -1,9 +1,9 @@
 """DisputeGame.challenge and prove: a fault is committed to, then shown, and convicts."""
 
 import pytest
-from brownie import web3
 from eth_utils import keccak
 
+from tests.contracts.chain import at, fund, now, rpc
 from tests.contracts.dispute_game.game import (
     CHALLENGER,
     CLOCK,
@@ -25,8 +25,6 @@ from tests.contracts.market import (
     ZERO,
     ZERO32,
     Verbatim,
-    at,
-    now,
     publication,
     refuses,
 )
@@ -42,13 +40,14 @@ def challenged(game, lie, bob, fault):
 
 
 @pytest.fixture
-def base_fee(web3):
+def base_fee():
     """Let the next block have a base fee; Brownie's other transactions pay none."""
-    yield lambda wei: web3.provider.make_request("anvil_setNextBlockBaseFeePerGas", [hex(wei)])
-    web3.provider.make_request("anvil_setNextBlockBaseFeePerGas", ["0x0"])
+    yield lambda wei: rpc("anvil_setNextBlockBaseFeePerGas", hex(wei))
+    rpc("anvil_setNextBlockBaseFeePerGas", "0x0")
 
 
 # ── challenge ───────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.node  # base fee
 def test_challenge__bond_below_the_price_of_a_game__reverts(game, lie, bob, fault, base_fee):
     needed = 2 * GAME_GAS * 10**9
     fees = {"max_fee": 2 * 10**9, "priority_fee": 0}
@@ -57,8 +56,8 @@ def test_challenge__bond_below_the_price_of_a_game__reverts(game, lie, bob, faul
         game.challenge(lie, bob, *fault, bond=needed - 1, **fees)
 
 
-def test_challenge__bond_above_its_field__reverts(game, lie, bob, web3):
-    web3.provider.make_request("anvil_setBalance", [bob.address, hex(2**98)])
+def test_challenge__bond_above_its_field__reverts(game, lie, bob):
+    fund(bob, 2**98)
     with refuses("SafeCastOverflowedUintDowncast", 96, 2**96):
         game.challenge(lie, bob, bond=2**96)
 
@@ -163,7 +162,8 @@ def test_prove__witness_copied_from_the_pool__reverts(game, challenged, bob, car
         game.prove(challenged, carol, challenged.step(*fault), game.receipt(challenged))
 
 
-def test_prove__in_the_block_of_the_witness__reverts(game, lie, bob, fault, web3):
+@pytest.mark.node  # two transactions in one block
+def test_prove__in_the_block_of_the_witness__reverts(game, lie, bob, fault):
     """Challenge and proof in one block: what a copier of a pending proof would have to do."""
     contract, receipt, step = game.contract, game.receipt(lie), lie.step(*fault)
     witness = game.witness(lie, bob, *fault)
@@ -171,9 +171,6 @@ def test_prove__in_the_block_of_the_witness__reverts(game, lie, bob, fault, web3
         contract.challenge.encode_input(*lie.of, witness),
         contract.prove.encode_input(*lie.of, game.record, receipt, SALT, step),
     )
-
-    def rpc(method, *params):
-        return web3.provider.make_request(method, list(params))["result"]
 
     rpc("evm_setAutomine", False)
     try:
@@ -346,19 +343,18 @@ def test_prove__operator_is_a_contract_wallet__receipt_by_erc_1271(
     assert "Convicted" in game.prove(lie, bob, step, receipt).events
 
 
+@pytest.mark.node  # code at an account with a key
 def test_prove__operator_takes_on_code__cannot_deny_its_receipt(
     game, challenged, bob, operator, fault
 ):
     receipt = game.receipt(challenged)
     # EIP-7702: an account with a key delegates to code, here to one that denies all signatures.
-    web3.provider.make_request(
-        "anvil_setCode", [operator.address, "0xef0100" + game.contract.address[2:]]
-    )
+    rpc("anvil_setCode", operator.address, "0xef0100" + game.contract.address[2:])
     try:
         proof = game.prove(challenged, bob, challenged.step(*fault), receipt)
         assert "Convicted" in proof.events
     finally:
-        web3.provider.make_request("anvil_setCode", [operator.address, "0x"])
+        rpc("anvil_setCode", operator.address, "0x")
 
 
 def test_prove__last_second__counts(game, challenged, bob, fault):

@@ -7,9 +7,10 @@ import pytest
 from oracle.exact import game as decisions
 from oracle.exact import proofs
 from oracle.exact.partial_tensor import TreeNode
+from tests.contracts.chain import at
 from tests.contracts.dispute_game.game import CHALLENGER, CLOCK, MIN_REPLY, NODE, STEP, hexed
 from tests.contracts.exact import SINGLE_FAULT, example
-from tests.contracts.market import WRONG_OUTPUT, ZERO32, Verbatim, at, refuses
+from tests.contracts.market import WRONG_OUTPUT, ZERO32, Verbatim, refuses
 
 MAX_DEMANDS = 12
 

@@ -27,8 +27,8 @@ from oracle.exact import proofs
 from oracle.exact.partial_tensor import TreeNode
 from oracle.exact.tensors import depth_of
 from oracle.protocol.canonical import keccak
-from tests.contracts.evm import Refused, World
 from tests.contracts.exact import FAULT, example
+from tests.support.evm import Evm, Reverted
 
 START = 1_800_000_000
 ZERO, ZERO32, DEAD = "0x" + "00" * 20, bytes(32), "0x" + "00" * 18 + "dead"
@@ -111,7 +111,7 @@ class GameMachine(RuleBasedStateMachine):
     def deploy(self):
         self.jobs: list[Job] = []
         self.bonds = dict.fromkeys([*PEOPLE, DEAD], 0)
-        world = self.world = World(START)
+        world = self.world = Evm(START)
         token = world.deploy(DEPLOYER, "TestDollar")
         programs = world.deploy(DEPLOYER, "ProgramRegistry")
         verifier = world.deploy(DEPLOYER, "StepVerifier")
@@ -142,7 +142,7 @@ class GameMachine(RuleBasedStateMachine):
     def _fund(self, market, stakes):
         call = self.world.call
         for account in [*PEOPLE, REQUESTER]:
-            self.world.evm.set_balance(account, 10**18)
+            self.world.fund(account, 10**18)
             call(account, "TestDollar", "faucet", account, 10**9)
             call(account, "TestDollar", "approve", market, 2**255)
             call(account, "TestDollar", "approve", stakes, 2**255)
@@ -157,8 +157,8 @@ class GameMachine(RuleBasedStateMachine):
         try:
             self.world.call(caller, "DisputeGame", function, *arguments, value=value)
             refusal = ""
-        except Refused as error:
-            refusal = str(error)
+        except Reverted as error:
+            refusal = error.name
         assert bool(allowed) == (refusal == ""), f"{function}: {refusal or 'not refused'}"
 
     # ── Time: nothing passes the honest operator by ─────────────────────────────────────────────
@@ -430,7 +430,7 @@ class GameMachine(RuleBasedStateMachine):
             self.world.call(OWNER, "InferenceMarket", "finalize", *arguments)
             assert allowed
             job.alive = False
-        except Refused:
+        except Reverted:
             assert not allowed
         stale = job.alive and job.plays and now >= job.delivery[1] + WINDOW + AGE
         try:
@@ -438,7 +438,7 @@ class GameMachine(RuleBasedStateMachine):
             self.world.call(OWNER, "InferenceMarket", "annulStale", *arguments)
             assert stale
             job.alive = False
-        except Refused:
+        except Reverted:
             assert not stale
 
     # ── What holds after every call ─────────────────────────────────────────────────────────────
@@ -448,7 +448,7 @@ class GameMachine(RuleBasedStateMachine):
     @deployed
     def contract_holds_exactly_its_bonds(self):
         open_bonds = sum(play.bond for job in self.jobs for play in job.plays)
-        held = self.world.evm.get_balance(self.game)
+        held = self.world.balance(self.game)
         assert held == open_bonds + sum(self.bonds.values())
         for account, bond in self.bonds.items():
             assert self.world.call(OWNER, "DisputeGame", "bondOf", account) == bond
@@ -508,7 +508,7 @@ class GameMachine(RuleBasedStateMachine):
         for account in PEOPLE:
             if self.bonds[account]:
                 self.withdraw(account)
-        assert self.world.evm.get_balance(self.game) == self.bonds[DEAD]
+        assert self.world.balance(self.game) == self.bonds[DEAD]
         self.honest_operator_is_never_convicted()
 
     def lapse_of(self, job, play):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.contracts.market import FEE, OUTPUT_ROOT, WINDOW, ZERO, at, now, refuses
+from tests.contracts.chain import VirtualMachineError, at, now
+from tests.contracts.market import FEE, OUTPUT_ROOT, WINDOW, ZERO, refuses
 
 ACCEPT, REVERT, RETURN_BOMB, REVERT_BOMB, BURN_GAS, REENTER = range(6)
 GAS = 300_000
@@ -39,6 +40,7 @@ def test_callback__fails__is_logged_and_settles(market, contract, consumer, deli
     assert market.commitment() == 1
 
 
+@pytest.mark.node  # gas
 @pytest.mark.parametrize("mode", [RETURN_BOMB, REVERT_BOMB])
 def test_callback__returns_200_kilobytes__none_is_copied(market, consumer, chain, bob, mode):
     words = 200_000 // 32
@@ -65,7 +67,7 @@ def test_callback__too_little_gas__reverts_instead_of_starving(
 ):
     request, delivery = delivered
     at(delivery[1] + WINDOW)
-    with pytest.raises(Exception, match="CallbackGasMissing"):
+    with pytest.raises(VirtualMachineError, match="CallbackGasMissing"):
         contract.finalize([request], [delivery], {"from": bob, "gas_limit": 400_000})
     assert consumer.calls() == 0
     assert market.commitment() > 1
@@ -114,6 +116,7 @@ def test_callback__reenters_a_payout__is_refused(market, contract, consumer, del
     assert str(consumer.reentryResult()) == "0x3ee5aeb5"  # ReentrancyGuardReentrantCall()
 
 
+@pytest.mark.life
 def test_callback__asks_the_next_question__is_allowed(
     market, contract, consumer, access, token, owner, alice, bob, delivered
 ):

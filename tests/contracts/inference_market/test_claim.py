@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.contracts.chain import at
 from tests.contracts.market import (
     CLAIM_FORFEIT,
     CLAIM_PERIOD,
@@ -9,7 +10,6 @@ from tests.contracts.market import (
     LOCK,
     NO_CLAIM,
     ZERO,
-    at,
     expires_at,
     priority_until,
     refuses,
@@ -100,6 +100,7 @@ def test_claim__near_expiry__ends_with_the_request(market, contract, rival):
     assert transaction.events["Claimed"]["until"] == expires_at(request)
 
 
+@pytest.mark.life
 def test_claim__lapsed__forfeits_to_the_requester(
     market, contract, operators, alice, operator, rival
 ):

@@ -124,6 +124,7 @@ def test_free_lane__beyond_the_last__reverts(market, contract, alice):
         contract.freeLane(alice, 2**32 - 1)
 
 
+@pytest.mark.node  # storage written behind the contract's back
 def test_free_lane__256_used__reverts(market, contract, access, owner, alice, web3):
     access.grant(1, alice, 0, 0, 0, {"from": owner})
     for lane in range(256):  # written into storage: 256 requests would take a minute

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.contracts.chain import at
 from tests.contracts.market import (
     DOLLAR,
     LOCK,
@@ -9,7 +10,6 @@ from tests.contracts.market import (
     OUTPUT_ROOT,
     ZERO,
     ZERO32,
-    at,
     digest,
     expires_at,
     priority_until,

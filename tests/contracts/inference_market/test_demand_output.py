@@ -4,10 +4,10 @@ import hashlib
 
 import numpy as np
 import pytest
-from brownie.exceptions import VirtualMachineError
 
 from oracle.exact.dtypes import DType
 from oracle.exact.tensors import TensorTree, tensor_leaf
+from tests.contracts.chain import VirtualMachineError, at, now, rpc
 from tests.contracts.market import (
     DEMAND_PERIOD,
     DOLLAR,
@@ -21,9 +21,7 @@ from tests.contracts.market import (
     WITHHELD,
     ZERO,
     ZERO32,
-    at,
     digest,
-    now,
     publication,
     refuses,
 )
@@ -51,12 +49,13 @@ def test_demand__not_delivered__reverts(market, contract, operator, bob):
 
 
 @pytest.fixture
-def base_fee(web3):
+def base_fee():
     """Let the next block have a base fee; Brownie's other transactions pay none."""
-    yield lambda wei: web3.provider.make_request("anvil_setNextBlockBaseFeePerGas", [hex(wei)])
-    web3.provider.make_request("anvil_setNextBlockBaseFeePerGas", ["0x0"])
+    yield lambda wei: rpc("anvil_setNextBlockBaseFeePerGas", hex(wei))
+    rpc("anvil_setNextBlockBaseFeePerGas", "0x0")
 
 
+@pytest.mark.node  # base fee
 def test_demand__bond_below_the_price_of_an_answer__reverts(contract, delivered, bob, base_fee):
     needed = 2 * DEMAND_GAS * 10**9
     fees = {"max_fee": 2 * 10**9, "priority_fee": 0}
@@ -144,6 +143,7 @@ def test_post__exact_version__opens_the_tensor_that_was_delivered(
     assert contract.bondOf(market.operator) == 5
 
 
+@pytest.mark.node  # gas
 def test_post__exact_version_largest_output__costs_less_gas_than_the_bond_pays(
     contract, exact_delivered, operator
 ):
@@ -196,6 +196,7 @@ def test_post__too_many_bytes__reverts(contract, demanded, operator):
         contract.postOutput(request, delivery, bytes(MAX_OUTPUT + 1), {"from": operator})
 
 
+@pytest.mark.node  # gas
 def test_post__largest_output__costs_less_gas_than_the_bond_pays(market, contract, operator, bob):
     output = bytes([255]) * MAX_OUTPUT
     request = market.request()
@@ -243,6 +244,7 @@ def test_convict_withheld__after_the_answer__reverts(market, contract, demanded,
         contract.convictWithheld(request, delivery, {"from": bob})
 
 
+@pytest.mark.life
 def test_convict_withheld__at_the_deadline__pays_everybody_from_the_stake(
     market, contract, operators, token, demanded, alice, bob, operator, rival
 ):

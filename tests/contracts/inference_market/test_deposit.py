@@ -1,9 +1,9 @@
 """InferenceMarket.deposit, depositWithPermit, withdraw: the way in and out of prepaid balances."""
 
-import brownie
 import pytest
 
-from tests.contracts.market import DOLLAR, ZERO, now, refuses
+from tests.contracts.chain import now, reverts
+from tests.contracts.market import DOLLAR, ZERO, refuses
 from tests.contracts.signing import sign, typed, vrs
 
 PERMIT = {
@@ -37,7 +37,7 @@ def test_deposit__nothing__reverts(contract, alice):
 
 def test_deposit__no_allowance__reverts(contract, token, bob):
     token.faucet(bob, DOLLAR, {"from": bob})
-    with brownie.reverts():
+    with reverts():
         contract.deposit(bob, DOLLAR, {"from": bob})
     assert contract.balanceOf(bob) == 0
 
@@ -77,9 +77,9 @@ def test_deposit_with_permit__permit_front_run__still_deposits(contract, token, 
 def test_deposit_with_permit__bad_signature_and_no_allowance__reverts(contract, token, carol, bob):
     deadline = now() + 100
     signature = permit(token, contract, carol, DOLLAR, deadline)
-    with brownie.reverts():
+    with reverts():
         contract.depositWithPermit(2 * DOLLAR, deadline, *signature, {"from": carol})
-    with brownie.reverts():
+    with reverts():
         contract.depositWithPermit(DOLLAR, deadline, *signature, {"from": bob})
 
 
@@ -101,7 +101,7 @@ def test_withdraw__to_nobody__reverts(market, contract, alice):
 
 def test_withdraw__fee_in_escrow__stays(market, contract, alice):
     market.request()
-    with brownie.reverts():
+    with reverts():
         contract.withdraw(alice, 100 * DOLLAR, {"from": alice})
 
 

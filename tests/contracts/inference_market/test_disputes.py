@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.contracts.chain import at
 from tests.contracts.market import (
     DEMAND_PERIOD,
     DOLLAR,
@@ -13,7 +14,6 @@ from tests.contracts.market import (
     MULTIPLE,
     WINDOW,
     WRONG_OUTPUT,
-    at,
     digest,
     publication,
     refuses,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.contracts.chain import at, now
 from tests.contracts.market import (
     CLAIM_FORFEIT,
     DOLLAR,
@@ -9,10 +10,8 @@ from tests.contracts.market import (
     NO_CLAIM,
     OUTPUT_ROOT,
     WINDOW,
-    at,
     digest,
     expires_at,
-    now,
     publication,
     refuses,
 )
@@ -86,6 +85,7 @@ def test_finalize__open_demand__reverts(market, contract, bob):
         contract.finalize([request], [delivery], {"from": bob})
 
 
+@pytest.mark.life
 def test_finalize__by_anyone__splits_the_fee(market, contract, operators, operator, bob):
     request, delivery = market.delivered()
     transaction = market.finalize(request, delivery, bob)

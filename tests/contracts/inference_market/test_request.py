@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.contracts.chain import at, now
 from tests.contracts.market import (
     DOLLAR,
     FEE,
@@ -9,10 +10,8 @@ from tests.contracts.market import (
     PRIORITY,
     ZERO,
     ZERO32,
-    at,
     digest,
     expires_at,
-    now,
     priority_until,
     publication,
     refuses,

@@ -1,8 +1,10 @@
 """InferenceMarket.requestFor: requests of wallets that sign and do not pay gas."""
 
 import pytest
+from eth_utils import keccak
 
-from tests.contracts.market import DOLLAR, FEE, ZERO, at, now, refuses
+from tests.contracts.chain import at, chain, now
+from tests.contracts.market import DOLLAR, FEE, ZERO, refuses
 from tests.contracts.signing import sign, typed
 
 ORDER = (
@@ -101,8 +103,9 @@ def test_request_for__signed__charges_the_signer(market, contract, carol, bob):
     assert contract.commitmentOf(carol, 4) == transaction.return_value
 
 
+@pytest.mark.life
 def test_request_for__contract_wallet__decides_itself(
-    market, contract, token, access, owner, alice, bob, TestWallet, web3
+    market, contract, token, access, owner, alice, bob, TestWallet
 ):
     wallet = TestWallet.deploy({"from": bob})
     access.grant(1, wallet, 0, 0, 0, {"from": owner})
@@ -119,16 +122,16 @@ def test_request_for__contract_wallet__decides_itself(
     domain = {
         "name": "Tallystick",
         "version": "1",
-        "chainId": web3.eth.chain_id,
+        "chainId": chain.id,
         "verifyingContract": contract.address,
     }
     message = authorization(wallet, order, 0, deadline)
-    hashed = web3.keccak(b"\x19\x01" + hash_domain(domain) + hash_eip712_message(TYPES, message))
+    hashed = keccak(b"\x19\x01" + hash_domain(domain) + hash_eip712_message(TYPES, message))
     wallet.approve(hashed, {"from": bob})
     assert contract.requestFor(*arguments).events["Requested"]["requester"] == wallet
 
 
-def test_eip712_domain__names_chain_and_market(contract, web3):
+def test_eip712_domain__names_chain_and_market(contract):
     domain = contract.eip712Domain()
-    assert domain[1:5] == ("Tallystick", "1", web3.eth.chain_id, contract.address)
+    assert domain[1:5] == ("Tallystick", "1", chain.id, contract.address)
     assert domain[5:] == ("0x" + "00" * 32, ())

@@ -21,7 +21,6 @@ from hypothesis.stateful import (
 
 from oracle.chain.deploy import created_address
 from oracle.protocol.canonical import keccak
-from tests.contracts.evm import Refused, World
 from tests.contracts.reference import (
     CLAIM_FORFEIT,
     CLAIM_PERIOD,
@@ -34,6 +33,7 @@ from tests.contracts.reference import (
     Job,
     Version,
 )
+from tests.support.evm import Evm, Reverted
 
 START = 1_800_000_000
 ZERO, ZERO32 = "0x" + "00" * 20, bytes(32)
@@ -86,7 +86,7 @@ def some(fits):
 class MarketMachine(RuleBasedStateMachine):
     @initialize()
     def deploy(self):
-        self.books, self.world = Books(), World(START)
+        self.books, self.world = Books(), Evm(START)
         world = self.world
         token = world.deploy(DEPLOYER, "TestDollar")
         market = created_address(DEPLOYER, 4)
@@ -115,7 +115,7 @@ class MarketMachine(RuleBasedStateMachine):
     def _fund(self, market, stakes):
         call = self.world.call
         for account in PEOPLE:
-            self.world.evm.set_balance(account, 10**18)
+            self.world.fund(account, 10**18)
             call(account, "TestDollar", "faucet", account, 10 * STAKE)
             call(account, "TestDollar", "approve", market, 2**255)
             call(account, "TestDollar", "approve", stakes, 2**255)
@@ -139,13 +139,13 @@ class MarketMachine(RuleBasedStateMachine):
         try:
             reference()
             expected = None
-        except Refused as refusal:
-            expected = str(refusal)
+        except Reverted as refusal:
+            expected = refusal.name
         try:
             self.world.call(caller, contract, function, *arguments, value=value)
             actual = None
-        except Refused as refusal:
-            actual = str(refusal)
+        except Reverted as refusal:
+            actual = refusal.name
         assert actual == expected, f"{function}: chain says {actual}, reference {expected}"
         return actual is None
 
@@ -351,7 +351,7 @@ class MarketMachine(RuleBasedStateMachine):
     def market_holds_exactly_what_it_owes(self):
         held = self.world.call(STRANGER, "TestDollar", "balanceOf", self.market)
         assert held == self.books.custody
-        assert self.world.evm.get_balance(self.market) == self.bonds_held
+        assert self.world.balance(self.market) == self.bonds_held
 
     @property
     def bonds_held(self):
@@ -378,7 +378,7 @@ class MarketMachine(RuleBasedStateMachine):
             assert staked == self.books.staked[operator]
             assert staked >= locked == self.books.locked[operator] == self.books.locks_of(operator)
             total += staked + self.books.unbonding.get(operator, (0, 0))[0]
-        stakes = self.world.names["OperatorRegistry"]
+        stakes = self.world.places["OperatorRegistry"]
         assert self.world.call(STRANGER, "TestDollar", "balanceOf", stakes) == total
         dead = self.world.call(STRANGER, "OperatorRegistry", "burnAddress")
         assert self.world.call(STRANGER, "TestDollar", "balanceOf", dead) == self.books.burned
@@ -414,7 +414,7 @@ class MarketMachine(RuleBasedStateMachine):
         if self.world.call(STRANGER, "InferenceMarket", "protocolEarnings"):
             self.world.call(STRANGER, "InferenceMarket", "collectProtocolEarnings")
         assert self.world.call(STRANGER, "TestDollar", "balanceOf", self.market) == 0
-        assert self.world.evm.get_balance(self.market) == 0
+        assert self.world.balance(self.market) == 0
 
 
 @pytest.mark.parametrize("steps", [25, 100])

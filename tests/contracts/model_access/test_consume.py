@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.contracts.market import ALLOW_LIST, OPEN, ZERO32, at, now, refuses
+from tests.contracts.chain import at, now
+from tests.contracts.market import ALLOW_LIST, OPEN, ZERO32, refuses
 
 HOUR = 3_600
 
@@ -46,6 +47,7 @@ def test_check__is_a_view__counts_nothing(market, access, alice):
     assert access.grantOf(1, alice)[5] == 0
 
 
+@pytest.mark.life
 def test_consume__rate_limit__counts_in_fixed_windows(market, access, owner, alice):
     access.grant(1, alice, 0, 2, HOUR, {"from": owner})
     start = now() + 100

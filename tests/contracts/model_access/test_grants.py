@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.contracts.market import ALLOW_LIST, OPEN, at, now, refuses
+from tests.contracts.chain import at, now
+from tests.contracts.market import ALLOW_LIST, OPEN, refuses
 
 NONE, APPLIED, GRANTED, DENIED = range(4)
 DECISIONS = {"grant": (0, 0, 0), "deny": (), "revoke": ()}

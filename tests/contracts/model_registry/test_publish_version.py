@@ -4,16 +4,8 @@ import pytest
 from eth_abi import encode
 from eth_utils import keccak
 
-from tests.contracts.market import (
-    COMMITTEE,
-    EXACT,
-    ZERO,
-    ZERO32,
-    at,
-    digest,
-    publication,
-    refuses,
-)
+from tests.contracts.chain import at
+from tests.contracts.market import COMMITTEE, EXACT, ZERO, ZERO32, digest, publication, refuses
 
 HEAD_TYPES = ["bytes32", "uint256", "uint32", "bytes32", "bytes32", "uint8", "uint64"]
 HEAD_TYPES += ["address", "uint256"]
@@ -137,6 +129,7 @@ def test_publish__terms__are_packed_as_drawn(fresh, registry, owner):
     assert dict(transaction.events["TermsSet"]) == expected
 
 
+@pytest.mark.life
 def test_publish__when_the_interval_is_over__extends_the_chain(fresh, registry, owner):
     first = registry.publishVersion(1, ZERO32, publication(), {"from": owner})
     head = registry.headOf(1)

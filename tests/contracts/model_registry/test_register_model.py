@@ -1,10 +1,10 @@
 """ModelRegistry.registerModel, transfers and views: models as ERC-721 tokens."""
 
-import brownie
 import pytest
 from eth_utils.abi import function_abi_to_4byte_selector
 
 from oracle.chain import artifacts
+from tests.contracts.chain import reverts
 from tests.contracts.market import ZERO, ZERO32, digest, publication, refuses
 
 YEAR = 365 * 86_400
@@ -102,5 +102,5 @@ def test_challenge_window_range__is_what_was_given(registry):
 
 
 def test_registry__sent_ether__refuses_it(registry, deployer):
-    with brownie.reverts():
+    with reverts():
         deployer.transfer(registry, 1)

@@ -1,9 +1,9 @@
 """OperatorRegistry.stake, startUnstake, finishUnstake, and the market's locks on it."""
 
-import brownie
 import pytest
 
-from tests.contracts.market import DOLLAR, LOCK, ZERO32, at, now, refuses
+from tests.contracts.chain import at, now, reverts
+from tests.contracts.market import DOLLAR, LOCK, ZERO32, refuses
 
 DELAY = 30 * 86_400
 
@@ -80,6 +80,7 @@ def test_finish_unstake__second_too_early__reverts(staked, operators, operator):
         operators.finishUnstake({"from": operator})
 
 
+@pytest.mark.life
 def test_finish_unstake__when_over__pays_once(staked, operators, token, operator):
     before = token.balanceOf(operator)
     operators.startUnstake(staked, {"from": operator})
@@ -124,10 +125,11 @@ def test_unlock_and_slash__more_than_is_locked__revert(own_market, operator, bob
 
 
 def test_slash__burn_above_the_amount__reverts(own_market, operator, bob):
-    with brownie.reverts():
+    with reverts():
         own_market.slash(operator, 2, 3, {"from": bob})
 
 
+@pytest.mark.life
 @pytest.mark.parametrize("burned", [0, 1, 3])
 def test_slash__in_order__burns_and_pays_the_market(own_market, token, operator, bob, burned):
     market_before, dead = token.balanceOf(bob), token.balanceOf(own_market.burnAddress())

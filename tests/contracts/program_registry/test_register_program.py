@@ -66,6 +66,7 @@ def test_register_program__at_a_limit__accepted(programs, bob):
         assert programs.registerProgram.call(words(data), {"from": bob})
 
 
+@pytest.mark.life
 def test_register_program__by_anyone__stored_and_logged(programs, bob):
     (vector,) = vectors.load("network")
     assert not programs.isProgram(vector.model_root)
@@ -85,6 +86,7 @@ def test_register_program__other_weights__have_another_root(programs, bob):
     assert bytes(root) != vector.model_root
 
 
+@pytest.mark.life
 def test_model_registry__exact_version__takes_what_was_registered(
     ModelRegistry, programs, deployer, bob
 ):

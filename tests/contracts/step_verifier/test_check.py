@@ -295,6 +295,7 @@ def test_check__one_wrong_byte_in_an_operators_tensor__inconsistent(verifier, ne
     assert verifier.compute(claim, given.as_abi()) == int.from_bytes(right)
 
 
+@pytest.mark.life
 @pytest.mark.parametrize("name", vectors.NAMES)
 def test_check__golden_step__consistent_and_computed(verifier, name):
     for vector in vectors.load(name):

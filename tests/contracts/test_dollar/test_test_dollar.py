@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.contracts.market import DOLLAR, at, digest, now, refuses
+from tests.contracts.chain import at, now
+from tests.contracts.market import DOLLAR, digest, refuses
 from tests.contracts.signing import sign, typed, vrs
 
 MOVE = typed(
@@ -55,6 +56,7 @@ def test_metadata__is_that_of_a_stablecoin(token):
     assert (token.decimals(), token.version()) == (6, "1")
 
 
+@pytest.mark.life
 @pytest.mark.parametrize("name", ["transferWithAuthorization", "receiveWithAuthorization"])
 def test_authorized_move__in_order__moves_once(token, authorize, carol, bob, name):
     call, arguments = getattr(token, name), authorize(name)

@@ -273,12 +273,12 @@ def test_convict_silent__silence__pays_the_challenger_and_everybody_gets_their_b
     for account in (CHALLENGER, RIVAL):
         case.do(BOB, "releaseBond", 1, 1, account)
         assert case.do(BOB, "bondOf", account) == BOND
-        before = case.data.world.evm.get_balance(account)
+        before = case.data.world.balance(account)
         case.do(account, "withdrawBond")
-        assert case.data.world.evm.get_balance(account) - before == BOND
+        assert case.data.world.balance(account) - before == BOND
     with refuses("DemandTurnInvalid"):
         case.do(BOB, "releaseBond", 1, 1, RIVAL)
-    assert case.data.world.evm.get_balance(case.data.game) == 0
+    assert case.data.world.balance(case.data.game) == 0
 
 
 def test_lapse__still_time__reverts(case):

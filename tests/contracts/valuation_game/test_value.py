@@ -61,14 +61,14 @@ RULES = {
 def test_constructor__data_credits_name_another_game__reverts():
     data = Data(game=RIVAL)
     verifier = data.world.deploy(DEPLOYER, "ValuationVerifier", data.credits)
-    with pytest.raises(RuntimeError):
+    with refuses("ConfigInvalid"):
         data.world.deploy(DEPLOYER, "ValuationGame", (data.credits, verifier, *RULES.values()))
 
 
 def test_config__deployed__is_what_was_given(case):
     credits, verifier, *rules = case.do(BOB, "config")
     assert credits == case.data.credits.lower()
-    assert verifier == case.data.world.names["ValuationVerifier"].lower()
+    assert verifier == case.data.world.places["ValuationVerifier"].lower()
     assert rules == list(RULES.values())
 
 

@@ -12,8 +12,8 @@ from oracle.valuation.errors import FaultInvalid
 from oracle.valuation.faults import INDICES, PARTS, Code, Fault, Piece
 from oracle.valuation.judge import judge
 from tests.contracts.data_credits.play import BOB, SALT
-from tests.contracts.evm import Refused
 from tests.contracts.valuation_game.cases import Case, shown
+from tests.support.evm import Reverted
 from tests.valuation import rounds
 
 HELD = rounds.small()
@@ -36,8 +36,8 @@ def on_chain(valuation, fault: Fault):
     arguments = (world().round_id, valuation, SALT, fault.as_tuple)
     try:
         return world().data.world.call(BOB, "ValuationVerifier", "convicts", *arguments)
-    except Refused as error:
-        return "refused" if str(error) == "ProofInvalid" else error
+    except Reverted as error:
+        return "refused" if error.name == "ProofInvalid" else error
 
 
 def judged(valuation, fault: Fault):
