@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ import pytest
 from oracle.cli import main
 from oracle.devnet import background
 from oracle.devnet.network import Devnet, DevnetPlan, running
+from tests.support.waiting import wait_until
 from tests.worker.builders import images, write_digits
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
@@ -101,7 +101,7 @@ def run(network: Devnet, operator: str, metrics_port: int) -> Iterator["subproce
             ],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ,
         )  # fmt: skip
-    wait_until(lambda: len(by_role(process)) == len(ROLES), process)
+    wait_until(lambda: len(by_role(process)) == len(ROLES), process=process)
     yield process
     if process.poll() is None:
         process.kill()
@@ -122,14 +122,6 @@ def by_role(process: "subprocess.Popen[bytes]") -> dict[str, psutil.Process]:
             roles = [words[word] for word in child.cmdline() if word in words]
             found |= dict.fromkeys(roles, child)
     return found
-
-
-def wait_until(condition: Callable[[], Any], process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert process.poll() is None, "it ended"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def ask(tallystick: Call, model: str) -> Any:
@@ -162,7 +154,7 @@ def test_run__serves__answers_posts_what_is_demanded_and_leaves_no_process(
         shown = tallystick("request", "show", answer["request_id"])
         return "OutputPosted" in [moment["event"] for moment in shown["timeline"]]
 
-    wait_until(posted, run)
+    wait_until(posted, process=run)
     keys = {role: child.environ()["TALLYSTICK_KEY"] for role, child in by_role(run).items()}
     assert [role for role in ROLES if keys[role]] == ["submitter"]
 
@@ -172,7 +164,7 @@ def test_run__serves__answers_posts_what_is_demanded_and_leaves_no_process(
     assert 'tallystick_messages_total{step="post_output"}' in metrics(metrics_port)
     mined = 'tallystick_transactions_total{kind="post_output",outcome="mined"} 1.0'
     # counted on the submitter's next look at the chain, after the chain has the event
-    wait_until(lambda: mined in metrics(metrics_port + 1), run)
+    wait_until(lambda: mined in metrics(metrics_port + 1), process=run)
 
     children = descendants(run)
     run.send_signal(signal.SIGTERM)
@@ -186,7 +178,7 @@ def test_run__every_process_killed_in_turn__restarts_each_and_goes_on_serving(
     for role in ROLES:
         victim = by_role(run)[role]
         victim.kill()
-        wait_until(lambda r=role, v=victim: by_role(run).get(r, v).pid != v.pid, run)  # type: ignore[misc]
+        wait_until(lambda r=role, v=victim: by_role(run).get(r, v).pid != v.pid, process=run)  # type: ignore[misc]
     assert ask(tallystick, operator)["state"] == "delivered"
 
 

@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from oracle.devnet import supervisor as module
 from oracle.devnet.supervisor import ProcessFailed, ProcessSpec, Supervisor
+from tests.support.waiting import wait_until
 
 SLEEP = ("sleep", "60")
 
@@ -21,13 +21,6 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def wait_until(condition, seconds=5.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def test_start__process_exits__quotes_its_log_and_stops_the_others(tmp_path):

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from oracle.devnet import background
 from oracle.devnet.network import Devnet, DevnetPlan, running
 from tests.agents.valuation.play import Round
 from tests.services.conftest import DESCRIPTION, World
+from tests.support.waiting import wait_until
 from tests.valuation import rounds
 from worker import faults
 
@@ -85,20 +85,13 @@ def valuator_run(home: Path) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
-def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_run__killed_in_the_middle__settled_by_the_next_and_the_worker_has_no_key(
     network: Devnet, tallystick: Call, round_: Round
 ) -> None:
     chain, home = network.context.valuations, network.plan.home
     assert tallystick("valuator", "stake", "50", "--key", "vera", "--yes")["free"] == "50.00"
     first = valuator_run(home)
-    until(lambda: chain.case_of(round_.id).valuator == network.accounts["vera"])
+    wait_until(lambda: chain.case_of(round_.id).valuator == network.accounts["vera"])
     children = psutil.Process(first.pid).children(recursive=True)
     worker = next(child for child in children if "value" in child.cmdline())
     environ = worker.environ()
@@ -109,10 +102,10 @@ def test_run__killed_in_the_middle__settled_by_the_next_and_the_worker_has_no_ke
     psutil.wait_procs(children, timeout=5)
 
     second = valuator_run(home)
-    until(lambda: chain.case_of(round_.id).published)
+    wait_until(lambda: chain.case_of(round_.id).published)
     round_.world.pass_time(chain.config().challenge_window)
-    until(lambda: network.context.credits.round_of(round_.id).stage is RoundStage.SETTLED)
-    until(lambda: not network.context.credits.balance_of(network.accounts["vera"]))
+    wait_until(lambda: network.context.credits.round_of(round_.id).stage is RoundStage.SETTLED)
+    wait_until(lambda: not network.context.credits.balance_of(network.accounts["vera"]))
     second.send_signal(signal.SIGTERM)
 
     printed, _ = second.communicate(timeout=30)

@@ -1,6 +1,6 @@
 """NumPy and Solidity agree on random cases of every operator; nobody honest is ever convicted.
 
-`python -m tests.exact_evm.soak` runs 20,000 cases of each.
+`make soak` runs 20,000 cases of each, `python -m tests.exact_evm.soak` too, and prints counts.
 """
 
 import pytest
@@ -13,11 +13,10 @@ from tests.exact.cases import random_case
 from tests.exact_evm.attacks import attacked, attacks, verdict
 from tests.exact_evm.differential import disagreement, generator, with_fault
 from tests.exact_evm.evm import Verifier
+from tests.support.effort import ATTACKS, CASES
 from tests.support.evm import Reverted
 
-CASES = 300  # of each operator; the soak has 20,000
-LARGE = 1
-ATTACKS = 2_000
+LARGE = -(-CASES // 300)  # with rows of kilobytes
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ The test delivers as an operator would, or lets time pass.
 """
 
 import asyncio
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -22,6 +21,7 @@ from oracle.store import Store
 from oracle.store.gateway_repository import BudgetExhausted, IdempotencyConflict, TicketState
 from oracle.types import ZERO32, Amount
 from tests.services.conftest import DOLLAR
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.real
 
@@ -73,13 +73,6 @@ def ask(gateway, key, **options):
 
 def spent(gateway):
     return api_keys.listed(gateway.store)[0].spent
-
-
-def eventually(holds, patience=10.0):
-    deadline = time.monotonic() + patience
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 # ── Refusals ────────────────────────────────────────────────────────────────────────────────────
@@ -149,7 +142,7 @@ def test_sweep__nobody_answered_in_time__brings_the_money_back(gateway, key, mar
     ticket, request_id = ask(gateway, key)
     assert gateway.sweeper.sweep() == 0
     market.pass_time(601)
-    eventually(lambda: gateway.sweeper.sweep() == 0 and spent(gateway) == 0)
+    wait_until(lambda: gateway.sweeper.sweep() == 0 and spent(gateway) == 0)
     assert gateway.ticket(ticket.id).state is TicketState.ENDED
     assert market.context.market.balance_of(gateway.address) == 5 * DOLLAR
     with pytest.raises(RequestEnded, match="Cancelled"):
@@ -186,7 +179,7 @@ def test_settled__lane_is_used_again(gateway, key, market):
     market.deliver(requests.show(market.context, first), [0.0, 1.0, 2.0])
     market.pass_time(61)
     requests.finalize(market.context, market.stranger, [first])
-    eventually(lambda: gateway.ticket(first).state is TicketState.ENDED)
+    wait_until(lambda: gateway.ticket(first).state is TicketState.ENDED)
     _, second = ask(gateway, key)
     lanes = [requests.show(market.context, one).request.lane for one in (first, second)]
     assert lanes == [0, 0]

@@ -41,6 +41,7 @@ from oracle.types import (
     Policy,
     RequestId,
 )
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(200)]
 DOLLAR = 10**6
@@ -170,16 +171,6 @@ def world(tmp_path_factory):
         world.store.close()
 
 
-def wait_for(condition, process, seconds=100.0):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        text = process.log.read_text()[-3000:]
-        assert time.monotonic() < deadline, f"waited in vain\n{text}"
-        assert process.poll() is None, text
-        time.sleep(0.05)
-    return found
-
-
 def test_submit__without_password__exits_with_a_sentence(world):
     with world.running(TALLYSTICK_PASSWORD_FILE="") as process:
         assert process.wait(20) == 78
@@ -194,8 +185,10 @@ def test_submit__answers_that_wait__share_a_transaction_and_are_settled(world):
     world.deliver(ids[1], root=b"\5")  # another answer: the first stands
     world.send("deliver", request_id="0x00")  # malformed
     with world.running() as process:
-        delivered = wait_for(
-            lambda: len(world.events(Delivered)) == 5 and world.events(Delivered), process
+        delivered = wait_until(
+            lambda: len(world.events(Delivered)) == 5 and world.events(Delivered),
+            process=process,
+            log=process.log,
         )
         assert {e.request_id for e in delivered} == set(ids)
         assert {e.output_root for e in delivered} == {b"\4" * 32}
@@ -207,7 +200,7 @@ def test_submit__answers_that_wait__share_a_transaction_and_are_settled(world):
         world.anvil.rpc.call("evm_increaseTime", 5)
         world.anvil.rpc.call("evm_mine")
         world.send("finalize", request_ids=[to_hex(i) for i in ids])
-        wait_for(lambda: len(world.events(Finalized)) == 5, process)
+        wait_until(lambda: len(world.events(Finalized)) == 5, process=process, log=process.log)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     blocks = [line for line in process.log.read_text().splitlines() if '"submit.mined"' in line]
@@ -221,18 +214,28 @@ def test_submit__killed_before_the_block__the_same_transaction_is_mined_once(wor
     try:
         with world.running() as process:
             world.deliver(request_id)
-            wait_for(
-                lambda: int(world.anvil.rpc.call("txpool_status")["pending"], 16) == 1, process
+            wait_until(
+                lambda: int(world.anvil.rpc.call("txpool_status")["pending"], 16) == 1,
+                process=process,
+                log=process.log,
             )
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         with world.running() as process:
             world.deliver(request_id)  # the watcher's repeat
-            wait_for(lambda: '"submit.ready"' in process.log.read_text(), process)
+            wait_until(
+                lambda: '"submit.ready"' in process.log.read_text(),
+                process=process,
+                log=process.log,
+            )
             time.sleep(1.0)  # it may look at its outbox, and must not send anything else
             assert int(world.anvil.rpc.call("txpool_status")["pending"], 16) == 1
             world.anvil.rpc.call("evm_mine")
-            wait_for(lambda: '"submit.mined"' in process.log.read_text(), process)
+            wait_until(
+                lambda: '"submit.mined"' in process.log.read_text(),
+                process=process,
+                log=process.log,
+            )
     finally:
         world.anvil.rpc.call("evm_setAutomine", True)
     assert len(world.events(Delivered)) == already + 1
@@ -243,14 +246,16 @@ def test_submit__claim_then_deliver__uses_the_claim(world):
     already = len(world.events(Delivered))
     with world.running() as process:
         world.send("claim", request_id=to_hex(request_id))
-        (event,) = wait_for(lambda: world.events(Claimed), process)
+        (event,) = wait_until(lambda: world.events(Claimed), process=process, log=process.log)
         with world.store.begin() as tx:
             job = tx.job(request_id)
             tx.put_job(
                 replace(job, phase=SlotPhase.CLAIMED, claim=Claim(event.operator, event.until))
             )
         world.deliver(request_id)
-        wait_for(lambda: len(world.events(Delivered)) == already + 1, process)
+        wait_until(
+            lambda: len(world.events(Delivered)) == already + 1, process=process, log=process.log
+        )
 
 
 def test_submit__report_failure__reaches_the_store(world):
@@ -265,4 +270,4 @@ def test_submit__report_failure__reaches_the_store(world):
             with world.store.read() as tx:
                 return tx.failures(request_id) == (0, True)
 
-        wait_for(recorded, process)
+        wait_until(recorded, process=process, log=process.log)

@@ -28,7 +28,8 @@ from oracle.services.traces import TraceClient
 from oracle.store.job import JobState
 from oracle.types import ZERO32, Assurance, Bytes32, Order, RequestId, VersionRecord
 from tests.contracts.exact import example
-from tests.system.world import DOLLAR, FEE, LIFETIME, World, wait_until
+from tests.support.waiting import wait_until
+from tests.system.world import DOLLAR, FEE, LIFETIME, World
 
 WINDOW = 600  # seconds: longer than any test
 

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +37,7 @@ from oracle.services.publishing import Offer
 from oracle.services.quoting import Ask
 from oracle.services.request_timeline import RequestState
 from oracle.types import NO_CLAIM, ZERO32, Amount, Finding
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
@@ -176,13 +176,15 @@ def members(network):
         assert process.wait(60) == 0
 
 
-def until(network, what, patience=150.0):
-    deadline = time.monotonic() + patience
-    while not what():
-        if time.monotonic() > deadline:
-            logs = [(network.home / f"{name}.log").read_text()[-2000:] for name in MEMBERS]
-            raise AssertionError("\n".join(logs))
-        time.sleep(0.1)
+def waited(network, what):
+    """Wait for the members; whatever one of them logs is progress."""
+    logs = [network.home / f"{name}.log" for name in MEMBERS]
+    wait_until(
+        what,
+        150,
+        lambda: "\n".join(log.read_text()[-2000:] for log in logs),
+        progress=lambda: [log.stat().st_size for log in logs],
+    )
 
 
 def test_run__tampered_answer__three_processes_convict_the_operator(network, members):
@@ -193,12 +195,12 @@ def test_run__tampered_answer__three_processes_convict_the_operator(network, mem
     def ballots():
         return [chain.ballot_of(request_id, 0, address) for address in addresses]
 
-    until(network, lambda: all(any(ballot.commitment) for ballot in ballots()))
+    waited(network, lambda: all(any(ballot.commitment) for ballot in ballots()))
     network.pass_time(HOUR)
-    until(network, lambda: all(ballot.finding for ballot in ballots()))
+    waited(network, lambda: all(ballot.finding for ballot in ballots()))
     assert len({ballot.activation for ballot in ballots()}) == 1
     network.pass_time(600)
-    until(network, lambda: chain.dispute_of(request_id).stage is Stage.CLOSED)
+    waited(network, lambda: chain.dispute_of(request_id).stage is Stage.CLOSED)
     assert chain.dispute_of(request_id).finding is Finding.MISMATCH
     assert requests.show(network.context, request_id).state is RequestState.CONVICTED
     assert network.context.operators.stake_of(network.operator.address).staked < 50 * DOLLAR

@@ -10,8 +10,9 @@ from oracle.chain.operator_registry import OperatorRegistry
 from oracle.chain.scan import Scanner
 from oracle.store.job import JobState
 from oracle.types import Verdict, Wei
+from tests.support.waiting import wait_until
 from tests.system.tcp_proxy import TcpProxy
-from tests.system.world import DEMAND, FEE, World, kill, wait_until
+from tests.system.world import DEMAND, FEE, World, kill
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 

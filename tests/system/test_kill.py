@@ -6,12 +6,12 @@ import time
 
 import pytest
 
+from tests.support.effort import KILLS, timeout
 from tests.system.world import World, kill
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.real, timeout(120)]
 
-KILLS = 25
-REQUESTS = 120
+REQUESTS = 6 * KILLS
 
 
 @pytest.fixture

@@ -9,13 +9,14 @@ import pytest
 
 from oracle.chain.outbox import EntryState, OutboxEntry
 from oracle.store.outbox import SqlOutbox
+from tests.support.effort import KILLS, timeout
+from tests.support.waiting import wait_until
 from tests.system.rpc_proxy import RpcProxy
-from tests.system.world import World, kill, wait_until
+from tests.system.world import World, kill
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, timeout(300)]
 
-KILLS = 20
-REQUESTS = 60
+REQUESTS = 6 * KILLS
 PATIENCE = 180  # seconds: what was lost again and again is repeated after half a minute
 IMPATIENT = {"TALLYSTICK_REQUEUE_AFTER": "1"}  # seconds until a lost message is sent again
 

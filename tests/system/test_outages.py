@@ -8,8 +8,9 @@ import pytest
 from redis import Redis
 
 from oracle.store.job import JobState
+from tests.support.waiting import wait_until
 from tests.system.tcp_proxy import TcpProxy
-from tests.system.world import World, kill, wait_until
+from tests.system.world import World, kill
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 

@@ -6,7 +6,8 @@ from oracle.chain.events import Requested
 from oracle.chain.logs import decode_all
 from oracle.chain.scan import Scanner
 from oracle.store.job import JobState
-from tests.system.world import World, kill, wait_until
+from tests.support.waiting import wait_until
+from tests.system.world import World, kill
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 

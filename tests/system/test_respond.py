@@ -17,8 +17,9 @@ from oracle.exact.tensors import tensor_leaf
 from oracle.services.traces import TraceOver
 from oracle.store.job import JobState
 from oracle.types import RequestId, Verdict
+from tests.support.waiting import wait_until
 from tests.system.dispute_world import STAKE, WINDOW, DisputeWorld
-from tests.system.world import kill, wait_until
+from tests.system.world import kill
 from worker import faults
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]

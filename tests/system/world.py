@@ -9,9 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +36,7 @@ from oracle.ipfs import daemon
 from oracle.store.job import Job, JobState
 from oracle.store.store import Store
 from oracle.types import ZERO32, Address, Amount, Assurance, Bytes32, Order, RequestId
+from tests.support.waiting import wait_until
 
 DOLLAR = 10**6
 FEE = Amount(DOLLAR)
@@ -262,6 +261,7 @@ class World:
             lambda: self.states()[JobState.SETTLED] == count,
             seconds,
             lambda: f"{count} settled jobs, there are {dict(self.states())}",
+            progress=self.states,
         )
 
     def assert_exactly_once(self, ids: list[RequestId]) -> None:
@@ -311,14 +311,3 @@ def kill(pid: int, number: int = signal.SIGKILL) -> None:
     """Send a signal and wait until the process is gone."""
     os.kill(pid, number)
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), 15, f"process {pid} is gone")
-
-
-def wait_until(
-    condition: Callable[[], bool], seconds: float, what: str | Callable[[], str]
-) -> None:
-    """Wait for something; fail with what was waited for."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError("not in time: " + (what if isinstance(what, str) else what()))
-        time.sleep(0.02)

@@ -22,6 +22,7 @@ from oracle.protocol.canonical import sha256
 from oracle.protocol.cid import raw_cid
 from oracle.queue.messages import parse_bytes32, to_hex
 from oracle.types import ZERO32
+from tests.support.waiting import wait_until
 from tests.worker.builders import Published, images, write_digits
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(200)]
@@ -112,16 +113,6 @@ def _decode(body):
     return base64.b64decode(body["body"])
 
 
-def wait_for(condition, seconds=100.0, process=None):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        text = process.log.read_text()[-3000:] if process else ""
-        assert time.monotonic() < deadline, f"waited in vain\n{text}"
-        assert process is None or process.poll() is None, text
-        time.sleep(0.05)
-    return found
-
-
 def test_worker__good_and_bad_jobs__deliver_and_report_messages(settings, redis, model):
     good = [model.job(n, {"image": images(seed=n)}) for n in range(5)]
     bad = model.job(9, {"image": images()[:, :, :7]})
@@ -129,7 +120,7 @@ def test_worker__good_and_bad_jobs__deliver_and_report_messages(settings, redis,
         enqueue(settings, job)
     enqueue(settings, good[0], request_id="0x12")  # malformed: nobody to report to
     with running(settings) as process:
-        wait_for(lambda: len(messages(redis, settings)) >= 6, process=process)
+        wait_until(lambda: len(messages(redis, settings)) >= 6, process=process, log=process.log)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     sent = messages(redis, settings)
@@ -167,14 +158,14 @@ def test_worker__killed_in_the_middle__job_is_redelivered(settings, redis, model
     marker = tmp_path / "marker"
     code = SLOW.format(marker=str(marker), then="time.sleep(60)")
     with running(settings, code=code) as process:
-        wait_for(marker.exists, process=process)
+        wait_until(marker.exists, process=process, log=process.log)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert messages(redis, settings) == []
     assert redis.hlen("unacked") == 1
     short = "import oracle.queue.celery_app; oracle.queue.celery_app.VISIBILITY_TIMEOUT = 1"
     with running(settings, code=short) as process:
-        (sent,) = wait_for(lambda: messages(redis, settings), process=process)
+        (sent,) = wait_until(lambda: messages(redis, settings), process=process, log=process.log)
     assert sent[0] == "tallystick.deliver"
     assert sent[1]["request_id"] == to_hex(job.request_id)
 
@@ -188,8 +179,9 @@ def test_worker__model_kills_its_process__neighbours_are_answered(settings, redi
     for job in jobs:
         enqueue(settings, job)
     with running(settings, code=SLOW.format(marker=str(marker), then=then)) as process:
-        wait_for(lambda: len(messages(redis, settings)) >= 3, process=process)
-        wait_for(lambda: redis.hlen("unacked") == 0, process=process)  # only then: results first
+        wait_until(lambda: len(messages(redis, settings)) >= 3, process=process, log=process.log)
+        # only then: results first
+        wait_until(lambda: redis.hlen("unacked") == 0, process=process, log=process.log)
     sent = {payload["request_id"]: (name, payload) for name, payload in messages(redis, settings)}
     assert {name for name, _ in sent.values()} == {
         "tallystick.deliver", "tallystick.report_failure",

@@ -7,7 +7,6 @@ by anyone.
 
 from dataclasses import dataclass, field
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -49,6 +48,7 @@ from tests.contracts.committee.machine import (
     commitment,
     rank,
 )
+from tests.support.effort import MACHINES, machine
 from tests.support.evm import Reverted
 
 MATCH, MISMATCH, NO_INPUT, NO_OUTPUT = range(1, 5)
@@ -505,14 +505,4 @@ class CommitteeMachine(RuleBasedStateMachine):
 
 
 def test_committee__any_order_of_calls__keeps_the_rules():
-    run_state_machine_as_test(
-        CommitteeMachine,
-        settings=settings(
-            max_examples=60,
-            stateful_step_count=40,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run_state_machine_as_test(CommitteeMachine, settings=machine(MACHINES, 40))

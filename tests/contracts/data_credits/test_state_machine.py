@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -37,6 +36,7 @@ from tests.contracts.data_credits.play import (
     Data,
     value_path,
 )
+from tests.support.effort import LONG_MACHINES, MACHINES, machine
 
 HOLDERS = (ALICE, BOB, CAROL, DAVE)
 holders = st.sampled_from(HOLDERS)
@@ -260,16 +260,6 @@ class CreditsMachine(RuleBasedStateMachine):
             assert self.due[holder] - self.roundings[holder] - 1 <= got <= self.due[holder]
 
 
-@pytest.mark.parametrize("steps", [20, 60])
-def test_credits__any_order_of_calls__pay_what_fractions_say(steps):
-    run_state_machine_as_test(
-        CreditsMachine,
-        settings=settings(
-            max_examples=60,
-            stateful_step_count=steps,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+@pytest.mark.parametrize(("runs", "steps"), [(MACHINES, 20), (LONG_MACHINES, 60)])
+def test_credits__any_order_of_calls__pay_what_fractions_say(runs, steps):
+    run_state_machine_as_test(CreditsMachine, settings=machine(runs, steps))

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import pytest
 from eth_account import Account
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -28,6 +27,7 @@ from oracle.exact.partial_tensor import TreeNode
 from oracle.exact.tensors import depth_of
 from oracle.protocol.canonical import keccak
 from tests.contracts.exact import FAULT, example
+from tests.support.effort import LONG_MACHINES, MACHINES, machine
 from tests.support.evm import Evm, Reverted
 
 START = 1_800_000_000
@@ -516,16 +516,6 @@ class GameMachine(RuleBasedStateMachine):
         self._failed(job, play)
 
 
-@pytest.mark.parametrize("steps", [15, 60])
-def test_game__any_order_of_calls__keeps_the_rules(steps):
-    run_state_machine_as_test(
-        GameMachine,
-        settings=settings(
-            max_examples=60,
-            stateful_step_count=steps,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+@pytest.mark.parametrize(("runs", "steps"), [(MACHINES, 15), (LONG_MACHINES, 60)])
+def test_game__any_order_of_calls__keeps_the_rules(runs, steps):
+    run_state_machine_as_test(GameMachine, settings=machine(runs, steps))

@@ -8,7 +8,6 @@ is below its locks.
 import hashlib
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -33,6 +32,7 @@ from tests.contracts.reference import (
     Job,
     Version,
 )
+from tests.support.effort import LONG_MACHINES, MACHINES, machine
 from tests.support.evm import Evm, Reverted
 
 START = 1_800_000_000
@@ -417,15 +417,6 @@ class MarketMachine(RuleBasedStateMachine):
         assert self.world.balance(self.market) == 0
 
 
-@pytest.mark.parametrize("steps", [25, 100])
-def test_market__any_sequence_of_calls__agrees_with_the_reference(steps):
-    run_state_machine_as_test(
-        MarketMachine,
-        settings=settings(
-            max_examples=100,
-            stateful_step_count=steps,
-            deadline=None,
-            derandomize=True,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+@pytest.mark.parametrize(("runs", "steps"), [(MACHINES, 25), (LONG_MACHINES, 100)])
+def test_market__any_sequence_of_calls__agrees_with_the_reference(runs, steps):
+    run_state_machine_as_test(MarketMachine, settings=machine(runs, steps))

@@ -1,7 +1,5 @@
 """Encoders in integers: near the float model, and the same bytes from both executors."""
 
-import os
-
 import numpy as np
 import pytest
 import torch
@@ -10,6 +8,7 @@ from examples.exact import minilm
 from oracle.exact.dtypes import DType
 from oracle.exact.quantisation import quantise
 from oracle.exact.reference import execute
+from tests.support.effort import SOAK
 from worker.errors import ModelFailed
 from worker.exact.compiler import Compiled, Sample
 from worker.exact.graph import Array
@@ -18,7 +17,6 @@ from worker.exact.lowering.transformer import Recipe, compile_encoder
 from worker.exact.lowering.transformer_ranges import observe
 from worker.runtimes.architectures import MiniLm
 
-SOAK = os.environ.get("TALLYSTICK_TEST_SOAK")  # all held-out sentences: three minutes on two cores
 LENGTH = 12
 SIZES = {"layers": 2, "width": 32, "heads": 4, "inner": 64, "vocabulary": 50, "positions": 16}
 

@@ -1,0 +1,35 @@
+"""How long the suite tries: the one place that reads `SOAK` (`make soak`, docs/operations.md).
+
+Without it, what a change can wait for; with it, what a night is for.
+"""
+
+import os
+from typing import Any
+
+import hypothesis
+import pytest
+
+SOAK = bool(os.environ.get("SOAK"))
+
+KILLS = 1_000 if SOAK else 8  # of a process under load
+CASES = 20_000 if SOAK else 300  # random cases of each operator, NumPy against Solidity
+ATTACKS = 20_000 if SOAK else 2_000  # steps of a malicious challenger
+MACHINES = 2_000 if SOAK else 60  # runs of a state machine
+LONG_MACHINES = 2_000 if SOAK else 15  # of its long runs
+
+
+def timeout(seconds: int) -> pytest.MarkDecorator:
+    """Return the mark that ends a test after so long; a soak has no end but its own."""
+    return pytest.mark.timeout(0 if SOAK else seconds)
+
+
+def machine(examples: int, steps: int) -> Any:
+    """Return the settings of a state machine; a soak plays other runs each time."""
+    return hypothesis.settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        derandomize=not SOAK,
+        database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )

@@ -1,0 +1,37 @@
+"""wait_until: patience is counted from the last progress."""
+
+import itertools
+import time
+
+import pytest
+
+from tests.support.waiting import wait_until
+
+
+class Ended:
+    def poll(self) -> int:
+        return 3
+
+
+def test_wait_until__process_ended__fails_at_once() -> None:
+    begun = time.monotonic()
+    with pytest.raises(AssertionError, match="the process ended: an answer"):
+        wait_until(lambda: False, 60, "an answer", process=Ended())
+    assert time.monotonic() - begun < 5
+
+
+def test_wait_until__no_progress__fails_after_its_seconds() -> None:
+    with pytest.raises(AssertionError, match=r"no progress in 0.05 s: 3 of 4"):
+        wait_until(lambda: False, 0.05, lambda: "3 of 4", progress=lambda: "the same")
+
+
+def test_wait_until__progress_is_seen__goes_on() -> None:
+    numbers, end = itertools.count(), time.monotonic() + 0.3
+    assert wait_until(lambda: time.monotonic() > end, 0.1, progress=lambda: next(numbers)) is True
+
+
+def test_wait_until__log_given__is_quoted(tmp_path) -> None:
+    log = tmp_path / "log"
+    log.write_text("port is taken")
+    with pytest.raises(AssertionError, match="port is taken"):
+        wait_until(lambda: False, 0.01, log=log)
