@@ -1,5 +1,5 @@
 # The two commands: `make demo` and `make test`. Everything they need is made first (scripts/setup.sh).
-.PHONY: demo test contracts-test python-test lint docs bench clean
+.PHONY: demo test contracts-test python-test test-clients soak lint docs bench clean
 bin := .venv/bin
 # pip and Brownie keep things there
 export HOME ?= $(CURDIR)/build/home
@@ -23,14 +23,28 @@ lint:
 # slow ones do not come last
 parallel := -n 2 --no-loadscope-reorder
 
+# On a node: a life of each contract, and what only a node can run. The other tests of contracts run
+# in process with all Python tests; `brownie test tests/contracts` runs all of them on a node.
 # Each process of Brownie starts and stops an Anvil of its own. The first load after compiling deletes
 # artifacts that nothing of ours needs: it must not be two processes at once
 contracts-test:
 	$(bin)/brownie compile
-	$(bin)/brownie test tests/contracts $(parallel)
+	$(bin)/brownie test tests/contracts -m "node or life" $(parallel)
 
 python-test:
-	$(bin)/python -m pytest -p no:pytest-brownie --dist loadfile $(parallel) --ignore tests/contracts
+	$(bin)/python -m pytest -p no:pytest-brownie -m "not clients" --dist loadfile $(parallel)
+
+test-clients: ## what needs an environment of its own: other people's clients, Helia
+	@scripts/setup.sh clients
+	$(bin)/python -m pytest -p no:pytest-brownie -m clients tests/api tests/ipfs
+
+soak: ## for a night: 1,000 kills, 20,000 differential cases, long state machines
+	@scripts/setup.sh dev
+	$(bin)/brownie compile
+	SOAK=1 $(bin)/python -m pytest -p no:pytest-brownie --dist loadfile $(parallel) tests/contracts \
+		tests/exact_evm tests/system/test_kill.py tests/system/test_kill_submitter.py \
+		tests/worker/exact/test_transformer.py
+	$(bin)/brownie test tests/contracts
 
 docs: ## the documentation as a site, in build/docs
 	@scripts/setup.sh dev

@@ -9,7 +9,7 @@ import pytest
 from examples.minilm import build as minilm_build
 from tests.api.conftest import publish
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real, pytest.mark.clients, pytest.mark.timeout(180)]
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / "build" / "clients" / "bin" / "python"
 
@@ -18,7 +18,7 @@ PYTHON = ROOT / "build" / "clients" / "bin" / "python"
 def environment():
     """The clients' own environment."""
     if not (PYTHON.parent.parent / ".stamp").exists():
-        pytest.skip("no build/clients: run scripts/clients.sh (tritonclient, openai, schemathesis)")
+        pytest.skip("no build/clients: `make test-clients` makes it")
 
 
 @pytest.fixture(scope="module")

