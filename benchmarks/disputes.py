@@ -32,7 +32,8 @@ from oracle.exact.dtypes import DType, Spec, channels
 from oracle.exact.partial_tensor import DisputedTensors, PartialTensor, TreeNode
 from oracle.exact.program import Program
 from oracle.exact.reference import evaluate, execute
-from oracle.exact.tensors import depth_of, keccak
+from oracle.exact.tensors import depth_of
+from oracle.merkle import keccak
 from oracle.types import (
     NO_CLAIM,
     ZERO32,

@@ -8,15 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from oracle.exact.dtypes import Array, Spec
 from oracle.exact.program import Program
-from oracle.exact.tensors import (
-    Openable,
-    TensorTree,
-    keccak,
-    log,
-    tensor_leaf,
-    tree_path,
-    tree_root,
-)
+from oracle.exact.tensors import Openable, TensorTree, tensor_leaf
+from oracle.merkle import keccak, log, tree_path, tree_root
 from oracle.types import ZERO32, Bytes32
 
 

@@ -15,7 +15,8 @@ from oracle.exact.errors import PositionInvalid, ProofInvalid
 from oracle.exact.ops import Kind, Op, Operand, operator_leaf, read_op
 from oracle.exact.program import model_root
 from oracle.exact.steps import ExactClaim, ProofStep, Slice, TensorOpening
-from oracle.exact.tensors import LEAF, climb, leaf_hash, leaves_of, log, row_hash, tensor_leaf
+from oracle.exact.tensors import LEAF, leaf_hash, leaves_of, row_hash, tensor_leaf
+from oracle.merkle import climb, log
 from oracle.types import ZERO32
 
 

@@ -15,7 +15,7 @@ from enum import IntEnum
 from oracle.errors import InputInvalid
 from oracle.exact.dtypes import DType, Spec
 from oracle.exact.errors import ProgramInvalid
-from oracle.exact.tensors import keccak
+from oracle.merkle import keccak
 from oracle.types import ZERO32, Bytes32
 
 LANES = 16

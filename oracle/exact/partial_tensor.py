@@ -11,16 +11,8 @@ from oracle.exact.commitments import Committed
 from oracle.exact.dtypes import Spec, elements
 from oracle.exact.errors import ProofInvalid
 from oracle.exact.proofs import OPENED_LEVELS
-from oracle.exact.tensors import (
-    LEAF,
-    Openable,
-    TensorTree,
-    depth_of,
-    keccak,
-    leaf_hash,
-    leaves_of,
-    log,
-)
+from oracle.exact.tensors import LEAF, Openable, TensorTree, depth_of, leaf_hash, leaves_of
+from oracle.merkle import keccak, log
 from oracle.types import ZERO32, Bytes32
 
 REVEALED_LEVELS = 5  # at most, above the leaves, of a node that revealLeaves shows

@@ -14,7 +14,7 @@ from oracle.exact import rules
 from oracle.exact.dtypes import Spec
 from oracle.exact.errors import ProgramInvalid
 from oracle.exact.ops import OPERATOR_WORDS, Kind, Op, Opcode, Operand, join, read_op
-from oracle.exact.tensors import keccak, log, tree_path, tree_root
+from oracle.merkle import keccak, log, tree_path, tree_root
 from oracle.types import Bytes32
 
 __all__ = ["Kind", "Op", "Opcode", "Operand", "Program", "model_root"]

@@ -1,47 +1,16 @@
-"""The hash tree of one tensor: leaves of 128 bytes, rows first, leaves of a row below.
-
-docs/exact.md, section 2. `log` is the least d with 2^d ≥ n; level 0 is the root:
-```
- level 0 … log(rows)              which row
- level log(rows) … depth          which leaf of the row;   leaf index = (row << log(L)) + leaf
-```
-Absent leaves are zero and absent nodes hash to one value per height, so neither is ever stored.
-"""
+"""A tensor with its hash tree: leaves of 128 bytes (docs/exact.md, section 2; `oracle.merkle`)."""
 
 import functools
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from sha3 import keccak_256  # type: ignore[import-untyped]  # has no annotations; 4× eth_hash
 
 from oracle.errors import InputInvalid
 from oracle.exact.dtypes import Array, Bytes, DType, Spec, decode, encode
-from oracle.types import ZERO32, Bytes32
-
-__all__ = [
-    "LEAF",
-    "Spec",
-    "TensorTree",
-    "climb",
-    "keccak",
-    "leaf_hash",
-    "log",
-    "row_hash",
-    "tensor_leaf",
-]
+from oracle.merkle import HashTree, hash_all, keccak, log, tree_root
+from oracle.types import Bytes32
 
 LEAF = 128  # bytes
-
-
-def keccak(data: bytes) -> Bytes32:
-    """Return keccak256."""
-    return Bytes32(keccak_256(data).digest())
-
-
-def log(n: int) -> int:
-    """Return the least d with 2^d ≥ n."""
-    return (n - 1).bit_length()
 
 
 def leaves_of(spec: Spec) -> int:
@@ -69,42 +38,6 @@ def row_hash(data: bytes) -> Bytes32:
     """Return the root of one row's leaves."""
     hashes = [leaf_hash(data[at : at + LEAF]) for at in range(0, len(data), LEAF)]
     return tree_root(hashes, log(len(hashes)))
-
-
-def tree_root(hashes: Sequence[bytes], depth: int) -> Bytes32:
-    """Return the root of a tree of `depth` over hashes, padded with absent (zero) leaves."""
-    level = list(hashes)
-    for height in range(depth):
-        if len(level) % 2:
-            level.append(absent(height))
-        level = [keccak(level[i] + level[i + 1]) for i in range(0, len(level), 2)]
-    return Bytes32(level[0])
-
-
-def tree_path(hashes: Sequence[bytes], depth: int, index: int) -> tuple[Bytes32, ...]:
-    """Return the siblings from leaf `index` of such a tree up."""
-    path, level = [], list(hashes)
-    for height in range(depth):
-        if len(level) % 2:
-            level.append(absent(height))
-        path.append(Bytes32(level[index ^ 1]) if index ^ 1 < len(level) else absent(height))
-        level = [keccak(level[i] + level[i + 1]) for i in range(0, len(level), 2)]
-        index >>= 1
-    return tuple(path)
-
-
-def climb(node: bytes, index: int, path: Sequence[bytes]) -> Bytes32:
-    """Return the root above node `index` of its level, given its siblings from there up."""
-    for sibling in path:
-        node = keccak(sibling + node if index & 1 else node + sibling)
-        index >>= 1
-    return Bytes32(node)
-
-
-@functools.cache
-def absent(height: int) -> Bytes32:
-    """Return the hash of a subtree without bytes: zero at height 0."""
-    return ZERO32 if height == 0 else keccak(absent(height - 1) * 2)
 
 
 class Openable(Protocol):
@@ -172,17 +105,11 @@ class TensorTree(Openable):
 
     def node(self, level: int, index: int) -> Bytes32:
         """Return node `index` (left to right) at `level` (0 = root)."""
-        height = self.depth - level
-        present = self._levels[height]
-        beside = max(self.row_levels, level) - self.row_levels  # levels below the row's node
-        row, column = index >> beside, index & (1 << beside) - 1
-        if row < present.shape[0] and column < present.shape[1]:
-            return Bytes32(present[row, column].tobytes())
-        return absent(height)
+        return self.hashes.node(level, index)
 
     def path(self, level: int, index: int) -> tuple[Bytes32, ...]:
         """Return the siblings from node `index` at `level` up to the root."""
-        return tuple(self.node(up, index >> level - up ^ 1) for up in range(level, 0, -1))
+        return self.hashes.path(level, index)
 
     def row(self, row: int) -> bytes:
         """Return the logical bytes of a row."""
@@ -204,29 +131,10 @@ class TensorTree(Openable):
         return self.stored[row, LEAF * (column << height) : LEAF * (column + 1 << height)].tobytes()
 
     @functools.cached_property
-    def _levels(self) -> list[Bytes]:
-        """Present nodes by height: uint8, rows (or groups of rows) × nodes of each × 32."""
+    def hashes(self) -> HashTree:
+        """The hashes over the leaves."""
         rows, leaves = self.spec.rows, leaves_of(self.spec)
         padded = np.zeros((rows, leaves * LEAF), np.uint8)
         padded[:, : self.spec.row_bytes] = self.stored
-        tagged = np.zeros((rows, leaves, 1 + LEAF), np.uint8)  # 0x00 ‖ 128 bytes
-        tagged[..., 1:] = padded.reshape(rows, leaves, LEAF)
-        levels = [_hash(tagged)]
-        for height in range(self.depth):
-            between_rows = height >= self.depth - self.row_levels
-            level = levels[-1].reshape(1, -1, 32) if between_rows else levels[-1]
-            if level.shape[1] % 2:
-                last = np.frombuffer(absent(height), np.uint8)
-                last = np.broadcast_to(last, (len(level), 1, 32))
-                level = np.concatenate([level, last], axis=1)
-            parents = _hash(level.reshape(len(level), -1, 64))
-            levels.append(parents.reshape(-1, 1, 32) if between_rows else parents)
-        return levels
-
-
-def _hash(messages: Bytes) -> Bytes:
-    """Return the hashes of equally long messages, which lie on the last axis."""
-    length = messages.shape[-1]
-    data = messages.tobytes()
-    hashes = [keccak_256(data[at : at + length]).digest() for at in range(0, len(data), length)]
-    return np.frombuffer(b"".join(hashes), np.uint8).reshape(*messages.shape[:-1], 32)
+        hashes = hash_all(padded.reshape(-1, LEAF), tag=b"\x00")
+        return HashTree(hashes.reshape(rows, leaves, 32))

@@ -22,7 +22,7 @@ from oracle.chain.versions import record_of
 from oracle.errors import InputInvalid, NotFound
 from oracle.exact import commitments
 from oracle.exact.receipt import receipt
-from oracle.exact.tensors import keccak
+from oracle.merkle import keccak
 from oracle.operator.submitter import Transactions
 from oracle.protocol.eip712 import TypedData
 from oracle.queue.dispute_messages import Move

@@ -19,7 +19,7 @@ import structlog
 from oracle.chain.events import VersionPublished
 from oracle.chain.rpc import hexbytes
 from oracle.errors import ConfigInvalid, Unavailable
-from oracle.exact.tensors import keccak
+from oracle.merkle import keccak
 from oracle.queue.broker import JobQueue, Message
 from oracle.services import operators
 from oracle.services.event_history import topic

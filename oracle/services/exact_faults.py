@@ -19,7 +19,8 @@ from oracle.exact.errors import PositionInvalid, ProofInvalid
 from oracle.exact.partial_tensor import REVEALED_LEVELS, DisputedTensors, PartialTensor, TreeNode
 from oracle.exact.program import Kind, Program
 from oracle.exact.steps import ExactClaim, ProofStep
-from oracle.exact.tensors import LEAF, TensorTree, depth_of, leaves_of, log, tensor_leaf
+from oracle.exact.tensors import LEAF, TensorTree, depth_of, leaves_of, tensor_leaf
+from oracle.merkle import log
 from oracle.types import Bytes32
 
 Fault = tuple[int, int, int]  # op, row, col

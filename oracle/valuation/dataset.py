@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oracle.exact.dtypes import Array, Bytes
-from oracle.exact.tensors import keccak
+from oracle.merkle import HashTree, hash_all, keccak
 from oracle.types import Bytes32
 from oracle.valuation.errors import DataEmpty, DataOversized, RowRepeated, SchemaMismatch
-from oracle.valuation.trees import HashTree, hash_all
 
 MAX_ROWS = 1 << 20
 MAX_FEATURES = 256
@@ -76,7 +75,7 @@ class DataSet:
 
     def path(self, row: int) -> tuple[Bytes32, ...]:
         """Return the siblings from a row up to the root."""
-        return self.tree.path(row)
+        return self.tree.leaf_path(row)
 
     @functools.cached_property
     def stored(self) -> Bytes:

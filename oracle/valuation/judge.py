@@ -6,7 +6,7 @@ shows nothing wrong convicts nobody.
 
 from collections.abc import Sequence
 
-from oracle.exact.tensors import climb, log
+from oracle.merkle import climb, log
 from oracle.types import Bytes32
 from oracle.valuation.dataset import read_row, row_leaf
 from oracle.valuation.errors import FaultInvalid

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from oracle.errors import InputInvalid
+from oracle.merkle import HashTree
 from oracle.types import Bytes32, ValuationPart
 from oracle.valuation.dataset import DataSet
 from oracle.valuation.rounds import RoundData
 from oracle.valuation.tables import Table, Tables
-from oracle.valuation.trees import HashTree
 
 LEVELS = 6  # opened at once
 

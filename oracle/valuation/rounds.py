@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from oracle.errors import InputInvalid
-from oracle.exact.tensors import keccak
+from oracle.merkle import keccak
 from oracle.types import Bytes32
 from oracle.valuation.dataset import MAX_ROWS, DataSet, Features, Labels
 from oracle.valuation.errors import DataOversized, SchemaMismatch

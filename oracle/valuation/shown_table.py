@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from oracle.exact.tensors import keccak
+from oracle.merkle import keccak
 from oracle.types import ZERO32, Bytes32, ValuationPart
 from oracle.valuation.openings import LEVELS
 from oracle.valuation.tables import ENTRY, ORDER, PER_LEAF, ROWS, SUMS, Table, leaf_hash

@@ -185,7 +185,7 @@ class _Writer(ShownRows):
 
     def value(self, c: int) -> int:
         """Return the value of a contribution."""
-        path = self._tables.values_tree.path(c)
+        path = self._tables.values_tree.leaf_path(c)
         self._pieces["values"].append(Piece(self._tables.value(c), path))
         return self._tables.values[c]
 

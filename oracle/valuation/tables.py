@@ -20,11 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sha3 import keccak_256  # type: ignore[import-untyped]  # has no annotations
 
-from oracle.exact.tensors import keccak
+from oracle.merkle import HashTree, hash_all, keccak
 from oracle.types import Bytes32
 from oracle.valuation.reference import Block, Flags, Ints
 from oracle.valuation.rounds import RoundData, Valuation
-from oracle.valuation.trees import HashTree, hash_all
 
 ORDER = np.dtype([("row", ">u4"), ("distance", ">u4"), ("s", ">u8")])
 SUMS = np.dtype([("position", ">u4"), ("zero", ">u4"), ("running", ">u8")])
@@ -58,7 +57,7 @@ class Table:
 
     def path(self, row: int, leaf: int) -> tuple[Bytes32, ...]:
         """Return the siblings from a leaf up."""
-        return self.tree.path(row, leaf)
+        return self.tree.leaf_path(row, leaf)
 
     @functools.cached_property
     def tree(self) -> HashTree:

@@ -7,7 +7,7 @@ from eth_account.messages import encode_typed_data
 
 from oracle.exact.commitments import Committed, input_root, output_root, trace_root
 from oracle.exact.receipt import receipt
-from oracle.exact.tensors import climb, keccak, log
+from oracle.merkle import climb, keccak, log
 from oracle.protocol import eip712
 from oracle.types import ZERO32, Address, Bytes32, RequestId
 from tests.exact import vectors

@@ -12,7 +12,8 @@ from oracle.exact.errors import ProofInvalid
 from oracle.exact.partial_tensor import DisputedTensors, PartialTensor, TreeNode
 from oracle.exact.program import Program
 from oracle.exact.reference import execute
-from oracle.exact.tensors import TensorTree, keccak
+from oracle.exact.tensors import TensorTree
+from oracle.merkle import keccak
 
 MAX_DEMANDS = 12
 

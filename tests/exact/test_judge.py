@@ -13,7 +13,8 @@ from oracle.exact.dtypes import CHANNEL, DType, Spec, channels
 from oracle.exact.errors import PositionInvalid, ProofInvalid
 from oracle.exact.program import Opcode
 from oracle.exact.steps import ExactClaim, ProofStep, Slice, TensorOpening
-from oracle.exact.tensors import LEAF, TensorTree, keccak, leaf_hash
+from oracle.exact.tensors import LEAF, TensorTree, leaf_hash
+from oracle.merkle import HashTree, keccak
 from tests.exact import vectors
 from tests.exact.attacks import bent
 from tests.exact.cases import Case, random_case
@@ -143,9 +144,9 @@ class Padded(TensorTree):
     """A tree whose leaves carry something behind the row."""
 
     @property
-    def _levels(self) -> list[np.ndarray]:  # type: ignore[override]
+    def hashes(self) -> HashTree:  # type: ignore[override]
         row = self.stored[0].tobytes().ljust(LEAF, b"\7")
-        return [np.frombuffer(keccak(b"\0" + row), np.uint8).reshape(1, 1, 32)]
+        return HashTree(np.frombuffer(keccak(b"\0" + row), np.uint8).reshape(1, 1, 32))
 
 
 def test_check__padding_that_carries_values__cannot_be_opened() -> None:

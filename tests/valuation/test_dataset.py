@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from oracle.exact.tensors import climb, keccak, tree_root
+from oracle.merkle import climb, keccak, tree_root
 from oracle.valuation.dataset import MAX_ROWS, DataSet, read_row, row_leaf
 from oracle.valuation.errors import DataEmpty, DataOversized, RowRepeated, SchemaMismatch
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from oracle.errors import InputInvalid
-from oracle.exact.tensors import climb, keccak, tree_root
+from oracle.merkle import climb, keccak, tree_root
 from oracle.types import ZERO32
 from oracle.valuation import reference
 from oracle.valuation.dataset import DataSet

@@ -11,7 +11,8 @@ from oracle.exact import constants
 from oracle.exact.dtypes import Spec
 from oracle.exact.ops import OPERATOR_WORDS, Kind, Op, Opcode
 from oracle.exact.program import Program
-from oracle.exact.tensors import LEAF, depth_of, log
+from oracle.exact.tensors import LEAF, depth_of
+from oracle.merkle import log
 from worker.exact import floats
 from worker.exact.compiler import Compiled, Sample
 from worker.exact.graph import Array, Graph

@@ -11,7 +11,7 @@ from oracle.chain.dispute_game import NO_RECEIPT, Answer, Challenge, Receipt
 from oracle.chain.events import LeavesRevealed, NodeOpened
 from oracle.exact.partial_tensor import TreeNode
 from oracle.exact.steps import ProofStep
-from oracle.exact.tensors import keccak
+from oracle.merkle import keccak
 from oracle.services.exact_faults import Fault
 from oracle.services.request_timeline import RequestState
 from oracle.types import ZERO32, Address, Bytes32, RequestId, Timestamp

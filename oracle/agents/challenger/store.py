@@ -22,7 +22,7 @@ from pathlib import Path
 from oracle.agents.challenger.moves import Plan
 from oracle.chain.dispute_game import Receipt
 from oracle.errors import ConfigInvalid
-from oracle.exact.tensors import keccak
+from oracle.merkle import keccak
 from oracle.services.exact_faults import Fault
 from oracle.services.served_traces import SignedReceipt
 from oracle.types import ZERO32, Address, BlockRef, Bytes32, RequestId, Timestamp

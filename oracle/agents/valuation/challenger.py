@@ -36,7 +36,7 @@ from oracle.chain.transactions import Receipt
 from oracle.chain.valuation_game import Case, Demands, Mover, Node
 from oracle.chain.wallet import Wallet
 from oracle.errors import PermanentError, TransientError
-from oracle.exact.tensors import keccak
+from oracle.merkle import keccak
 from oracle.services.data import sealed_rounds
 from oracle.services.network import Network
 from oracle.types import Bytes32, Timestamp, ValuationPart, Wei

@@ -19,6 +19,7 @@ from oracle.chain.events import Endorsed, TableDemanded
 from oracle.chain.revert import ContractError
 from oracle.chain.valuation_game import Mover
 from oracle.chain.wallet import Wallet
+from oracle.merkle import HashTree
 from oracle.services.data import contributions, listing, rounds
 from oracle.services.data.listing import ContributionInfo
 from oracle.services.data.rounds import RoundInfo, RoundPhase
@@ -28,7 +29,6 @@ from oracle.services.network import Network
 from oracle.services.receipts import Sent, sent
 from oracle.types import ZERO_ADDRESS, Address, Bytes32
 from oracle.valuation.tables import values_tree
-from oracle.valuation.trees import HashTree
 
 BATCH = 100  # contributions numbered by one transaction
 TOGETHER = 32  # transactions that wait to be mined
@@ -176,7 +176,7 @@ def _endorsers(context: Network, round_id: int) -> dict[int, list[Address]]:
 def _proof(info: RoundInfo, one: ContributionInfo) -> tuple[int, int, tuple[Bytes32, ...]]:
     """Return number, value and path of a contribution in the settled valuation."""
     assert one.number is not None
-    return one.number, info.values[one.number], _tree(info.values).path(one.number)
+    return one.number, info.values[one.number], _tree(info.values).leaf_path(one.number)
 
 
 @lru_cache(maxsize=4)

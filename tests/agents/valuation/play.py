@@ -11,7 +11,7 @@ from oracle.chain.anvil import dev_account
 from oracle.chain.data_credits import Opening
 from oracle.chain.wallet import Wallet
 from oracle.errors import Unavailable
-from oracle.exact.tensors import keccak
+from oracle.merkle import keccak
 from oracle.queue.broker import Message
 from oracle.services import balances
 from oracle.services.network import Network

@@ -12,7 +12,7 @@ import pytest
 from eth_account import Account
 
 from oracle.chain.deploy import created_address
-from oracle.exact.tensors import keccak, log, tree_path, tree_root
+from oracle.merkle import keccak, log, tree_path, tree_root
 from tests.support.evm import Evm, Reverted
 
 START = 1_800_000_000

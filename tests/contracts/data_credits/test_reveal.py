@@ -2,7 +2,7 @@
 
 import pytest
 
-from oracle.exact.tensors import keccak
+from oracle.merkle import keccak
 from tests.contracts.data_credits.play import (
     ALICE,
     BOB,

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from oracle.exact.tensors import keccak
+from oracle.merkle import keccak
 from tests.contracts.data_credits.play import (
     ALICE,
     BOB,

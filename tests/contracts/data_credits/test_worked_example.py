@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from oracle.exact.tensors import keccak
+from oracle.merkle import keccak
 from tests.contracts.data_credits.play import (
     ALICE,
     BOB,

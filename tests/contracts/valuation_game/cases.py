@@ -8,7 +8,7 @@ from typing import Any
 
 from eth_abi import encode
 
-from oracle.exact.tensors import keccak
+from oracle.merkle import keccak
 from oracle.valuation.faults import Code, Fault
 from oracle.valuation.rounds import RoundData, Valuation
 from oracle.valuation.rules import convicts

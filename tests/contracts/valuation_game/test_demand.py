@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from oracle.exact.tensors import absent, log
+from oracle.merkle import absent, log
 from oracle.valuation import table_comparison
 from tests.contracts.data_credits.play import (
     BOB,
