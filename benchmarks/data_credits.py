@@ -79,7 +79,7 @@ class Rounds:
         market.note("number, each of 2", numbered, 2)
         self._value(round_id, values, opener)
         for number, value in enumerate(values):
-            path = values_tree(values).path(number)
+            path = values_tree(values).leaf_path(number)
             call = credits.credit(round_id, number, value, path)
             market.note("credit", opener.send(call))
 

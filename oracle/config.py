@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from oracle import whole_file
 from oracle.errors import ConfigInvalid, did_you_mean
 from oracle.types import Contracts
 
@@ -153,9 +154,7 @@ def save_network(settings: Settings) -> None:
         "poll_interval": settings.poll_interval,
         "contracts": asdict(settings.contracts) if settings.contracts else None,
     }
-    temporary = settings.home / (NETWORK_FILE + ".tmp")
-    temporary.write_text(json.dumps(body, indent=2) + "\n")
-    temporary.replace(settings.home / NETWORK_FILE)
+    whole_file.write(settings.home / NETWORK_FILE, json.dumps(body, indent=2) + "\n")
 
 
 def _parse_network(path: Path) -> dict[str, Any]:

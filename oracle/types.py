@@ -3,6 +3,7 @@
 Knows nothing of chains, files or people; imported by everything, imports nothing of ours.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NewType
@@ -16,6 +17,7 @@ Wei = NewType("Wei", int)
 Credits = NewType("Credits", int)  # of a model's data share; 2**40 = one point of accuracy, about
 Timestamp = NewType("Timestamp", int)  # unix seconds
 Activation = NewType("Activation", int)  # one number inside a model, signed, in 1e-9
+Say = Callable[[str], None]  # takes one line for a person: what a use case is doing now
 
 ZERO_ADDRESS = Address("0x0000000000000000000000000000000000000000")
 ZERO32 = Bytes32(bytes(32))

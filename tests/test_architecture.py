@@ -29,7 +29,7 @@ def words(text: str) -> frozenset[str]:
 
 # Lowest first. A module not named here (a new one) fails the test until it is given its place.
 LAYERS = (
-    words("oracle.types oracle.errors"),
+    words("oracle.types oracle.errors oracle.whole_file oracle.rate_limit"),
     words("oracle.config oracle.logs oracle.merkle oracle.metrics oracle.protocol oracle.stopping"),
     words("oracle.chain oracle.ipfs oracle.store"),
     words("oracle.exact oracle.valuation"),
@@ -49,7 +49,7 @@ SIBLINGS = frozenset(
 WORKER_MAY = words(
     "oracle.operator oracle.queue oracle.exact oracle.valuation oracle.chain oracle.ipfs "
     "oracle.store oracle.protocol oracle.config oracle.types oracle.errors oracle.logs "
-    "oracle.metrics oracle.merkle"
+    "oracle.metrics oracle.merkle oracle.whole_file oracle.rate_limit"
 )
 HEAVY = words("torch onnxruntime onnx transformers sklearn tensorflow")
 FORBIDDEN_IN_PROTOCOL = words(

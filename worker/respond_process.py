@@ -19,13 +19,13 @@ from oracle.exact.program import Program
 from oracle.exact.reference import ExecutionTrace
 from oracle.ipfs.client import IpfsClient
 from oracle.queue import celery_app
+from oracle.rate_limit import Buckets
 from oracle.store.store import Store
 from worker import faults, trace_server, traces
 from worker.cache import FileCache
 from worker.models import ModelPool
 from worker.tasks import audit, respond
 from worker.trace_files import TraceFiles
-from worker.trace_server import RateLimit
 from worker.trace_service import TraceService
 from worker.traces import Traces
 
@@ -50,7 +50,9 @@ def run(settings: Settings) -> int:
     respond.register(application, made, send)
     with closing(Store.open(settings.database_url)) as store:
         audit.register(application, made, store)
-        offered = trace_server.application(TraceService(store, made, send), RateLimit(), log)
+        offered = trace_server.application(
+            TraceService(store, made, send), Buckets(kept=trace_server.ADDRESSES), log
+        )
         with trace_server.serving(offered, settings.listen, log):
             return _serve(application, settings)
 

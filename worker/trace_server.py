@@ -10,8 +10,6 @@ on chain anyway.
 
 import socket
 import threading
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,48 +22,31 @@ from starlette.routing import Route
 
 from oracle.errors import ConfigInvalid, NotFound, TallystickError, TransientError
 from oracle.queue.messages import parse_bytes32, to_hex
+from oracle.rate_limit import Buckets
 from oracle.types import RequestId
 from worker.trace_service import TraceService, WindowOver
 
 CONNECTIONS = 32  # at a time
 RATE, BURST = 20.0, 500.0  # requests per second of one address, and how many may come at once
-_ADDRESSES = 1024  # remembered
+ADDRESSES = 1024  # remembered
 _RETRY_AFTER = "2"  # seconds
 
 Answer = Callable[[TraceService, Request], Response]
 
 
-class RateLimit:
-    """A bucket of tokens for each address; the ones used longest ago are forgotten."""
-
-    def __init__(
-        self, rate: float = RATE, burst: float = BURST, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, at
-        self._lock = threading.Lock()
-
-    def allows(self, address: str) -> bool:
-        """Take a token; False when there is none."""
-        with self._lock:
-            now = self._clock()
-            tokens, at = self._buckets.pop(address, (self._burst, now))
-            tokens = min(self._burst, tokens + (now - at) * self._rate)
-            allowed = tokens >= 1
-            self._buckets[address] = (tokens - allowed, now)
-            while len(self._buckets) > _ADDRESSES:
-                self._buckets.popitem(last=False)
-            return allowed
-
-
-def application(service: TraceService, limit: RateLimit, log: Any) -> Starlette:
-    """Return the application that serves."""
+def application(
+    service: TraceService,
+    limit: Buckets,
+    log: Any,
+    *,
+    rate: float = RATE,
+    burst: float = BURST,
+) -> Starlette:
+    """Return the application that serves; `rate` and `burst` are of one address."""
 
     def served(answer: Answer) -> Callable[[Request], Response]:
         def handle(request: Request) -> Response:  # in a thread: Starlette sees that it is sync
-            if not limit.allows(request.client.host if request.client else ""):
+            if limit.take(request.client.host if request.client else "", rate, burst):
                 return _problem(429, "too-many-requests", "slow down")
             try:
                 return answer(service, request)

@@ -14,7 +14,6 @@ from starlette.responses import Response
 from oracle.api import problems
 from oracle.api.config import ApiConfig
 from oracle.api.guard import Guard
-from oracle.api.limits import Buckets
 from oracle.api.problems import Problem
 from oracle.api.routes import chain, data, health, kserve, models, openai, ordering, requests
 from oracle.api.state import AppState
@@ -22,6 +21,7 @@ from oracle.errors import TallystickError
 from oracle.gateway.catalogue import Versions
 from oracle.gateway.gateway import Gateway
 from oracle.metrics import GatewayMetrics
+from oracle.rate_limit import Buckets
 from oracle.services.network import Network
 
 ROUTERS = (

@@ -14,9 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oracle.api import problems
 from oracle.api.config import ApiConfig
-from oracle.api.limits import Buckets
 from oracle.api.problems import Rejected
 from oracle.metrics import GatewayMetrics
+from oracle.rate_limit import Buckets
 
 _ID = re.compile(r"[\w.:-]{1,64}\Z", re.ASCII)
 _HEADERS = {

@@ -10,13 +10,13 @@ from fastapi import Depends, Request
 
 from oracle.api.config import ApiConfig
 from oracle.api.documents import ResponseCache
-from oracle.api.limits import Buckets
 from oracle.api.problems import Rejected
 from oracle.gateway import api_keys
 from oracle.gateway.api_keys import KeyRefused
 from oracle.gateway.catalogue import Versions
 from oracle.gateway.gateway import Gateway
 from oracle.metrics import GatewayMetrics
+from oracle.rate_limit import Buckets
 from oracle.services.network import Network
 from oracle.store.gateway_repository import ApiKey
 

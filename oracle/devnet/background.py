@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # it ships no types
 
+from oracle import whole_file
 from oracle.errors import ConfigInvalid, TransientError
 
 FILE = "devnet.json"
@@ -67,9 +68,7 @@ def myself() -> RunningNetwork:
 def write(home: Path, network: RunningNetwork) -> None:
     """Replace the file atomically."""
     home.mkdir(parents=True, exist_ok=True)
-    temporary = home / (FILE + ".tmp")
-    temporary.write_text(json.dumps(asdict(network), indent=2) + "\n")
-    temporary.replace(home / FILE)
+    whole_file.write(home / FILE, json.dumps(asdict(network), indent=2) + "\n")
 
 
 def read(home: Path) -> RunningNetwork | None:

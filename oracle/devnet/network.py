@@ -9,7 +9,7 @@ removed; keys, IPFS blocks and weight caches are kept.
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,9 +28,8 @@ from oracle.devnet.supervisor import ProcessEvent, ProcessSpec, Supervisor
 from oracle.errors import ConfigInvalid
 from oracle.services import balances, wallets
 from oracle.services.network import Network
-from oracle.types import ZERO32, Address, Amount
+from oracle.types import ZERO32, Address, Amount, Say
 
-Say = Callable[[str], None]
 STAKE = Amount(1_000 * 10**6)  # of each operator
 PREPAID = Amount(1_000 * 10**6)  # of the gateway
 SERVERS = "servers"

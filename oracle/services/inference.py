@@ -8,7 +8,6 @@
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from oracle.chain.events import Requested
@@ -25,12 +24,10 @@ from oracle.services.outputs import Output
 from oracle.services.quoting import Prepayment
 from oracle.services.receipts import Sent, send
 from oracle.services.request_timeline import RequestInfo, RequestState
-from oracle.types import Address, Amount, Bytes32, RequestId
+from oracle.types import Address, Amount, Bytes32, RequestId, Say
 
 POLL = 0.2  # seconds
 _LANES = 16  # how often another process of the same wallet may take the lane before us
-
-Say = Callable[[str], None]
 
 
 class Unanswered(TransientError):

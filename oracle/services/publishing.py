@@ -15,7 +15,6 @@ files' digest, is the version's model root.
 ```
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,11 +32,9 @@ from oracle.services.event_history import topic
 from oracle.services.folders import BytesProgress
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
-from oracle.types import Address, Amount, Assurance, Bytes32, Cid
+from oracle.types import Address, Amount, Assurance, Bytes32, Cid, Say
 
 DEFAULT_WINDOW = 60  # seconds; moved into the range that the registry allows
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ import threading
 
 import pytest
 
-from oracle.api.limits import Buckets
 from oracle.errors import InputInvalid, NotFound
 from oracle.gateway import api_keys, worker_progress
 from oracle.gateway.api_keys import KeyRefused
 from oracle.gateway.notifier import Notifier
 from oracle.gateway.sponsor import Lanes
 from oracle.gateway.worker_progress import WorkerProgress
+from oracle.rate_limit import Buckets
 from oracle.store import Store
 from oracle.store.gateway_repository import BudgetExhausted, Ticket, TicketState
 from oracle.types import Amount, RequestId

@@ -6,12 +6,13 @@ from starlette.testclient import TestClient
 
 from oracle.errors import ConfigInvalid
 from oracle.exact import files
+from oracle.rate_limit import Buckets
 from oracle.store.job import JobState
 from oracle.store.store import Store
 from oracle.types import Assurance, Bytes32
 from tests.contracts.exact import example
 from tests.worker.disputes import ID, delivered
-from worker.trace_server import RateLimit, application, serving
+from worker.trace_server import application, serving
 from worker.trace_service import ASK_AGAIN, TraceService
 from worker.traces import OwnAnswerDiffers, Traced, TracesBusy
 
@@ -41,12 +42,12 @@ class World:
         self.sent = []
         self.signs = True
         self.now = 0.0
-        self.limit = RateLimit(rate=1.0, burst=50.0, clock=lambda: self.now)
+        self.limit = Buckets(lambda: self.now)
         service = TraceService(
             self.store, self.traces, self.send, patience=1.0,
             clock=lambda: self.now, sleep=self.sleep,
         )  # fmt: skip
-        app = application(service, self.limit, LOG)
+        app = application(service, self.limit, LOG, rate=1.0, burst=50.0)
         self.http = TestClient(app, raise_server_exceptions=True)
 
     def send(self, task, payload):
@@ -154,7 +155,7 @@ def test_get__too_often__429_for_this_address_alone(world):
     delivered(world.store)
     assert {world.get().status_code for _ in range(50)} == {200}
     assert world.get().status_code == 429
-    assert world.limit.allows("another")
+    assert world.limit.take("another", 1.0, 50.0) == 0
     world.now += 1
     assert world.get().status_code == 200
 

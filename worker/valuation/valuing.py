@@ -18,6 +18,7 @@ from typing import Any
 
 import structlog
 
+from oracle import whole_file
 from oracle.errors import ConfigInvalid, PermanentError, TallystickError
 from oracle.ipfs.port import Ipfs
 from oracle.types import Bytes32
@@ -67,7 +68,7 @@ def value(
                 "message": str(error),
                 "permanent": isinstance(error, PermanentError),
             }
-            write_whole(folder / FAILED, json.dumps(body))
+            whole_file.write(folder / FAILED, json.dumps(body))
             structlog.get_logger("tallystick.value").error("value.failed", **body)
         else:
             (folder / FAILED).unlink(missing_ok=True)
@@ -79,7 +80,7 @@ def _value(
     log = structlog.get_logger("tallystick.value")
     job = ValueJob.from_json((folder / JOB).read_text())
     data = served.fetch_round(ipfs, job, folder / DATA)
-    write_whole(folder / FETCHED, "")
+    whole_file.write(folder / FETCHED, "")
     log.info("value.fetched", round_id=job.round_id, rows=len(data.labels), test=data.test.rows)
     flags, scores = compute(data)
     tables = build(data, flags, scores, folder)
@@ -120,17 +121,7 @@ def _opinions(data: RoundData, flags: Flags) -> Opinions:
 
 def _write_result(folder: Path, index: Index, cid: Bytes32) -> None:
     body: dict[str, Any] = {"index": json.loads(index.to_json()), "cid": cid.hex()}
-    write_whole(folder / RESULT, json.dumps(body))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that is there completely or not at all, and survives a power cut."""
-    part = path.with_suffix(".part")
-    with part.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    whole_file.write(folder / RESULT, json.dumps(body))
 
 
 @contextmanager

@@ -21,13 +21,12 @@ from oracle.protocol import eip712
 from oracle.protocol.training import commitment as commit
 from oracle.services.amounts import parse_address
 from oracle.services.data import files, rounds, secrets
-from oracle.services.data.files import Say
 from oracle.services.data.listing import ContributionInfo, list_contributions, show
 from oracle.services.data.rounds import RoundClosed
 from oracle.services.data.secrets import Secret, SecretBook
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
-from oracle.types import ZERO32, Address, Amount, Bytes32, Timestamp
+from oracle.types import ZERO32, Address, Amount, Bytes32, Say, Timestamp
 from oracle.valuation import served
 from oracle.valuation.dataset import DataSet
 from oracle.valuation.errors import DataOversized, SchemaMismatch

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,14 +17,12 @@ from oracle.protocol.training import TrainingData
 from oracle.services import models
 from oracle.services.models import Selected
 from oracle.services.network import Network
-from oracle.types import Bytes32
+from oracle.types import Bytes32, Say
 from oracle.valuation import readers
 from oracle.valuation.dataset import DataSet
 from oracle.valuation.errors import FormatUnknown
 from oracle.valuation.readers import NO_MORE, ReadLimits
 from oracle.valuation.schema import Schema
-
-Say = Callable[[str], None]
 
 
 def read(

@@ -9,12 +9,12 @@ nothing. One book per deployment:
 """
 
 import json
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oracle import whole_file
 from oracle.errors import ConfigInvalid, NotFound
 from oracle.types import Address, Bytes32, Contracts
 from oracle.valuation import served
@@ -65,9 +65,9 @@ class SecretBook:
         }
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _write(self._rows(secret.root), served.encode(data))
+            whole_file.write(self._rows(secret.root), served.encode(data), mode=0o600)
             text = json.dumps(body, indent=2, sort_keys=True) + "\n"
-            _write(self._file(secret.commitment), text.encode())
+            whole_file.write(self._file(secret.commitment), text, mode=0o600)
         except OSError as error:
             raise ConfigInvalid(f"cannot keep a secret in {self.folder}: {error}") from error
 
@@ -111,17 +111,6 @@ class SecretBook:
 def salt() -> Bytes32:
     """Return 32 bytes that nobody can guess."""
     return Bytes32(secrets.token_bytes(32))
-
-
-def _write(path: Path, body: bytes) -> None:
-    """Put bytes at a path, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def _read(path: Path) -> Secret:

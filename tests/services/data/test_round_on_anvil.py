@@ -151,7 +151,7 @@ def test_credit__with_a_proof_for_another_round__is_refused(data: Data, valued: 
     data.value(second, world.owner)
     data.pass_phase(second)
     data.do(world.stranger, context.valuations.settle(second, rounds.show(context, second).values))
-    path = values_tree(values).path(0)
+    path = values_tree(values).leaf_path(0)
     with pytest.raises(ContractError) as caught:
         data.do(world.requester, context.credits.credit(second, 0, values[0], path))
     assert caught.value.name == "ValueInvalid"
