@@ -16,6 +16,7 @@ from sqlalchemy.pool import StaticPool
 from oracle.errors import Unavailable
 from oracle.store import engine as engines
 from oracle.store import schema
+from oracle.store.agent_repository import AgentRepository
 from oracle.store.audit_repository import AuditRepository
 from oracle.store.chain_repository import ChainRepository
 from oracle.store.gateway_repository import GatewayRepository
@@ -26,7 +27,12 @@ from oracle.types import Bytes32, RequestId
 
 
 class Transaction(
-    ChainRepository, JobRepository, ReplyRepository, AuditRepository, GatewayRepository
+    ChainRepository,
+    JobRepository,
+    ReplyRepository,
+    AuditRepository,
+    GatewayRepository,
+    AgentRepository,
 ):
     """What `Store.begin` and `Store.read` hand out; of no use after their block."""
 

@@ -14,6 +14,7 @@
                                           └────────┘      └──────────────┘ └─────────────┘
  disputes: replies (fold of logs, by the watcher), statements (local facts, by the submitter)
  audits (local facts, by the challenger) · gateway: api_keys, tickets
+ agents: commitments; of a challenger cases, receipts, tensors (local facts)
 ```
 """
 
@@ -353,3 +354,53 @@ class AuditRow(Base):
     state: Mapped[str] = mapped_column(String(8))
     message: Mapped[str]
     recorded_at: Mapped[float]  # unix seconds
+
+
+class CommitmentRow(Base):
+    """What an agent commits to; never changed."""
+
+    __tablename__ = "commitments"
+
+    subject: Mapped[bytes] = mapped_column(primary_key=True)
+    salt: Mapped[bytes]
+    content: Mapped[str]  # in the words of the agent that wrote it
+    recorded_at: Mapped[float]  # unix seconds
+
+
+class CaseRow(Base):
+    """One delivery that a challenger looks at."""
+
+    __tablename__ = "cases"
+
+    request_id: Mapped[bytes] = mapped_column(primary_key=True)
+    output_root: Mapped[bytes] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(String(8))
+    note: Mapped[str]
+    recorded_at: Mapped[float]  # unix seconds
+
+
+Index("ix_cases_state", CaseRow.state, CaseRow.recorded_at)
+
+
+class ReceiptRow(Base):
+    """One statement that an operator signed."""
+
+    __tablename__ = "receipts"
+
+    request_id: Mapped[bytes] = mapped_column(primary_key=True)
+    output_root: Mapped[bytes] = mapped_column(primary_key=True)
+    trace_root: Mapped[bytes] = mapped_column(primary_key=True)
+    signature: Mapped[bytes]
+    leaves: Mapped[bytes]  # of the trace, one after the other; empty = not known
+    recorded_at: Mapped[float]  # unix seconds
+
+
+class TensorRow(Base):
+    """Bytes of a trace that an operator served."""
+
+    __tablename__ = "tensors"
+
+    request_id: Mapped[bytes] = mapped_column(primary_key=True)
+    op: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    leaf: Mapped[bytes] = mapped_column(primary_key=True)
+    record: Mapped[bytes]
