@@ -4,7 +4,7 @@
  model, input ─▶ run ─▶ own output ─┬─▶ digest, activation
                 delivered output ───┴─▶ within the tolerance? ─▶ MATCH or MISMATCH
 ```
-Knows nothing of chains or keys: who votes is `oracle.agents.committee.voter`.
+Knows nothing of chains or keys: who votes is `oracle.agents.committee.member`.
 """
 
 from collections.abc import Mapping

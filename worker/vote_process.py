@@ -1,7 +1,7 @@
 """The process that computes votes: jobs as lines of JSON on stdin, what it found on stdout.
 
 It has models and IPFS, but no key, no RPC and no queue: a vote must not wait behind requests, and
-its one reader is the voter that started it (`oracle.agents.committee.worker_process`).
+its one reader is the voter that started it (`oracle.agents.committee.vote_worker`).
 """
 
 import json

@@ -1,38 +1,51 @@
-"""What a running challenger needs beside its games: reports, patience, and a lock on its folder."""
+"""One account that works until it is stopped: what challenger, committee and valuators share.
 
-import fcntl
+```
+  follow ─▶ look at every subject ─▶ submit: intent on disk ─▶ follow ─▶ nothing moved? pause
+    ▲        (a request, a round)     (salts before them)                         │
+    └─────────────────────────────────────────────────────────────────────────────┘
+```
+What must survive a crash is in the agent's store before it is relied on; everything else is read
+from the chain again. One process per account: a second one finds the folder locked.
+"""
+
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import IO
+from types import TracebackType
+from typing import Any, Self
 
-from oracle.agents.challenger.store import Case
-from oracle.errors import ConfigInvalid
-from oracle.types import RequestId
+import structlog
+from eth_account.signers.local import LocalAccount
+
+from oracle.agents.folder import locked, open_store
+from oracle.chain.contract import Call
+from oracle.chain.outbox import EntryState, OutboxEntry
+from oracle.chain.revert import ContractError
+from oracle.chain.rpc import RpcError, quantity
+from oracle.chain.sender import Sender
+from oracle.chain.transactions import (
+    FundsInsufficient,
+    Receipt,
+    TransactionPending,
+    hash_of,
+    parse_receipt,
+)
+from oracle.errors import PermanentError, TransientError
+from oracle.services.network import Network
+from oracle.store.agent_repository import Commitment
+from oracle.store.outbox import SqlOutbox
+from oracle.types import ZERO32, Address, RequestId, Say, Timestamp
 
 _PAUSE_FIRST, _PAUSE_MAX = 1.0, 60.0  # seconds until something that failed is tried again
+_MINED = 60.0  # seconds that `settle` waits for transactions
+_PASSING = (TransientError, RpcError, FundsInsufficient)  # waited out
 
-
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """A transaction that a challenger sent and that ended."""
-
-    request_id: RequestId | None
-    what: str
-    mined: bool
-    block: int | None
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What one pass or a whole run did."""
-
-    looked_at: int = 0
-    right: int = 0
-    wrong: int = 0
-    transactions: tuple[Transaction, ...] = ()
-    games: tuple[Case, ...] = ()  # known to be wrong, in their present state
+OWN = RequestId(ZERO32)  # the subject of what concerns the account itself
 
 
 @dataclass
@@ -57,19 +70,204 @@ class Backoff:
         self.pause.pop(name, None)
 
 
-def locked(path: Path) -> IO[str]:
-    """Return a file that only this process has locked, for as long as it is open.
+class Agent(ABC):
+    """One account at work. A subject is what it looks at: 32 bytes, a request's id or a round's.
 
-    Raises:
-        ConfigInvalid: another process has.
+    An agent says which subjects there are and what is to be sent about each (`look`).
     """
-    file = path.open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise ConfigInvalid(
-            f"another challenger uses {path.parent}",
-            hint="one process per account; choose another --key",
-        ) from error
-    return file
+
+    role: str  # challenger, committee, …
+
+    def __init__(
+        self,
+        context: Network,
+        account: LocalAccount,
+        folder: Path,
+        *,
+        say: Say | None = None,
+        confirmations: int = 0,
+    ) -> None:
+        """Lock and open the agent's folder.
+
+        Args:
+            confirmations: blocks on top of a transaction until it counts as mined; 0 for an agent
+                that looks at the newest block.
+
+        Raises:
+            ConfigInvalid: another process uses the folder, or it belongs to another account.
+        """
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        contracts = context.contracts
+        self.address = Address(account.address)
+        self._context = context
+        self._say = say or (lambda _: None)
+        self._backoff = Backoff()
+        self._log: Any = structlog.get_logger(f"tallystick.{self.role}")
+        identity = f"{contracts.chain_id}:{contracts.inference_market}:{self.address}"
+        with ExitStack() as opened:
+            opened.enter_context(locked(folder / "lock", self.role))
+            self._store = open_store(folder, identity)
+            opened.callback(self._store.close)
+            self._opened = opened.pop_all()
+        self._outbox = SqlOutbox(self._store)
+        self._sender = Sender(
+            context.rpc, account, self._outbox, contracts.chain_id, confirmations=confirmations
+        )
+        self._ended: list[OutboxEntry] = []  # transactions, by this process, in order
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._opened.close()
+
+    # ── Run ─────────────────────────────────────────────────────────────────────────────────────
+
+    def run(self, stop: Callable[[], bool], pause: Callable[[], object]) -> None:
+        """Work until `stop` says so, or there is nothing left; `pause` when nothing moved.
+
+        An outage and an empty account are waited out.
+        """
+        while not stop():
+            try:
+                moved = self.cycle()
+            except _PASSING as error:
+                self._log.warning("unavailable", error=str(error), hint=error.hint)
+                moved = False
+            if self.finished():
+                return
+            if not moved:
+                pause()
+
+    def cycle(self) -> bool:
+        """Look at everything once; return whether a transaction was mined or is under way.
+
+        Raises:
+            TransientError, RpcError: the node cannot be used.
+            FundsInsufficient: the account cannot pay for gas; what is to be sent is kept.
+        """
+        self.follow()
+        before = len(self._ended)
+        self.look()
+        self.follow()
+        mined = any(entry.state is EntryState.MINED for entry in self._ended[before:])
+        return mined or bool(self._outbox.live())
+
+    @abstractmethod
+    def look(self) -> None:
+        """Look at every subject, and submit what is to be sent about it now."""
+
+    def finished(self) -> bool:
+        """Return whether nothing is left to be waited for."""
+        return False
+
+    def attend(
+        self,
+        subject: bytes,
+        look: Callable[[], object],
+        stuck: Callable[[Exception], object] = lambda _: None,
+    ) -> None:
+        """Look at one subject, unless it waits; an error of one does not end the others.
+
+        Args:
+            stuck: what is done when looking failed; it is tried again later.
+        """
+        if not self._backoff.ready(subject) or self.busy(subject):
+            return
+        try:
+            look()
+        except (PermanentError, TransientError) as error:
+            self._log.warning("stuck", subject="0x" + subject.hex(), error=str(error))
+            self._backoff.failed(subject)
+            stuck(error)
+
+    # ── Send ────────────────────────────────────────────────────────────────────────────────────
+
+    def busy(self, subject: bytes) -> bool:
+        """Return whether a transaction about a subject is under way."""
+        return any(subject in entry.request_ids for entry in self._outbox.live())
+
+    def simulate(self, call: Call) -> None:
+        """Return if a call would succeed now.
+
+        Raises:
+            ContractError: it would be refused.
+        """
+        self._sender.simulate(call)
+
+    def submit(self, kind: str, subject: bytes, call: Call) -> OutboxEntry:
+        """Keep the intent to send a call; it is sent later, whatever happens to us.
+
+        Args:
+            kind: what is sent at most once at a time about a subject; up to 16 characters.
+
+        Raises:
+            AlreadyPending: a transaction of this kind about the subject is under way.
+        """
+        return self._outbox.add(kind, [RequestId(subject)], call)
+
+    def send(self, kind: str, subject: bytes, call: Call) -> Receipt:
+        """Submit a call and follow it until it is mined.
+
+        Raises:
+            ContractError: it was refused. TransactionPending: it is not mined within a minute.
+        """
+        entry = self.submit(kind, subject, call)
+        self.settle()
+        entry = next((one for one in reversed(self._ended) if one.id == entry.id), entry)
+        if entry.state is EntryState.FAILED:
+            raise ContractError("", {}, entry.error)
+        hashes = [hash_of(raw) for raw in entry.raws]
+        look_up = partial(self._context.rpc.call, "eth_getTransactionReceipt")
+        found = (look_up("0x" + each.hex()) for each in hashes)
+        mined = next((parse_receipt(raw) for raw in found if raw is not None), None)
+        if mined is None:
+            raise TransactionPending(hashes[-1] if hashes else ZERO32, _MINED)
+        return mined
+
+    def follow(self) -> None:
+        """Bring what was submitted one step on."""
+        self._note(self._sender.step())
+
+    def settle(self) -> None:
+        """Follow what was submitted until it has ended, for a minute at most."""
+        self._note(self._sender.settle(_MINED))
+
+    def ended(self, entry: OutboxEntry) -> None:  # noqa: B027 -- most need nothing
+        """Do what is to be done when a transaction was mined or refused."""
+
+    def _note(self, entries: list[OutboxEntry]) -> None:
+        for entry in entries:
+            refused = entry.state is EntryState.FAILED
+            for subject in entry.request_ids:
+                (self._backoff.failed if refused else self._backoff.worked)(subject)
+            said = self._log.warning if refused else self._log.info
+            said(entry.state.value, what=entry.label, block=entry.block_number, error=entry.error)
+            self._ended.append(entry)
+            self.ended(entry)
+
+    # ── Remember ────────────────────────────────────────────────────────────────────────────────
+
+    def commit(self, subject: bytes, content: str = "") -> Commitment:
+        """Fix what will be committed to, with a salt: on disk when this returns, for ever.
+
+        Returns:
+            The first commitment about this subject, whatever `content` is now.
+        """
+        with self._store.begin() as tx:
+            return tx.keep_commitment(subject, content)
+
+    def committed(self, subject: bytes) -> Commitment | None:
+        """Return what was committed to about a subject."""
+        with self._store.read() as tx:
+            return tx.commitment(subject)
+
+    def now(self) -> Timestamp:
+        """Return the time of the block that is being built."""
+        block = self._context.rpc.call("eth_getBlockByNumber", "pending", False)
+        return Timestamp(quantity(block["timestamp"])) if block else self._context.history.now()

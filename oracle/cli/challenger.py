@@ -4,14 +4,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from oracle import logs
-from oracle.agents.agent import Report
-from oracle.agents.challenger import challenger
+from oracle.agents.challenger.challenger import Challenger, ChallengerReport, folder_of
 from oracle.agents.challenger.deliveries import Scope
 from oracle.agents.challenger.engine import Budget
 from oracle.cli import commands, options, output
@@ -118,11 +118,11 @@ def _run(
         replace(settings, log_level="warning") if watched else settings, role="challenger"
     )
     with session.bars() as bars, _audits(session, audits) as shared:
-        opened = challenger.open_named(
+        opened = Challenger(
             session.context,
+            session.account,
             EndpointTraces(),
-            settings.key,
-            session.password(),
+            folder=folder_of(session.context, Path(settings.key).stem),
             scope=scope,
             budget=Budget(most, min_bounty),
             audits=shared,
@@ -148,9 +148,10 @@ def _audits(session: Session, operator: str) -> Iterator[Audits | None]:
         yield Audits(session.context, store, queue, settings.queue("audit"), address)
 
 
-def _forever(running: challenger.Challenger, pause: float) -> Report:
+def _forever(running: Challenger, pause: float) -> ChallengerReport:
     with on_signals() as stopped:
-        return running.run(stopped.is_set, max(pause, 1.0))
+        running.run(stopped.is_set, partial(stopped.wait, max(pause, 1.0)))
+        return running.report()
 
 
 def _list(
@@ -222,7 +223,7 @@ def _until(game: Game) -> str:
     return format_time(game.deadline) + (" (over)" if game.over else "")
 
 
-def _report(report: Report) -> Any:
+def _report(report: ChallengerReport) -> Any:
     lines: list[tuple[str, Any]] = [
         ("re-executed", report.looked_at),
         ("right", report.right),

@@ -1,12 +1,13 @@
 """`tallystick committee …`: sit on it, call it, and see what it says about float answers."""
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from oracle import logs
-from oracle.agents.committee.voter import CommitteeVoter
-from oracle.agents.committee.worker_process import PipeWorker
+from oracle.agents.committee.member import CommitteeMember
+from oracle.agents.committee.vote_worker import ProcessVoteWorker
 from oracle.cli import commands, options, output
 from oracle.cli.session import Session, command
 from oracle.errors import ConfigInvalid
@@ -96,15 +97,14 @@ def _seat(
 
 def _run(session: Session) -> None:
     """Vote on what the wallet is drawn for, until stopped; what was begun is gone on with."""
-    settings, wallet = session.settings, session.wallet
+    context, settings, account = session.context, session.settings, session.account
     logs.configure(settings, role="committee")
-    folder = settings.home / "committee" / wallet.address
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    worker = PipeWorker(settings, folder / "worker.log")
-    opened = CommitteeVoter(session.context, wallet, worker, folder, session.note)
-    with on_signals() as stopped, opened as voter:
-        session.note(f"{wallet.address} waits to be drawn")
-        voter.run(stopped.is_set, max(settings.poll_interval, 0.2))
+    folder = settings.home / "committee" / account.address
+    worker = ProcessVoteWorker(settings, folder / "worker.log")
+    opened = CommitteeMember(context, account, worker, folder, session.note)
+    with on_signals() as stopped, opened as member:
+        session.note(f"{member.address} waits to be drawn")
+        member.run(stopped.is_set, partial(stopped.wait, max(settings.poll_interval, 0.2)))
     session.show({"stopped": True}, "stopped")
 
 

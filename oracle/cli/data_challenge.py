@@ -1,5 +1,6 @@
 """`tallystick data challenge …`: compute values again, convict who published others."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ from oracle.stopping import on_signals
 from oracle.valuation.faults import Code
 
 if TYPE_CHECKING:
-    from oracle.agents.valuation.challenger import Report
+    from oracle.agents.valuation.challenger import ValuationReport
 
 WRONG = 3  # exit code
 PAUSE = 0.5  # seconds between two looks
@@ -57,29 +58,26 @@ def _challenge(
 
     if (round_id is None) is not watch:
         raise ConfigInvalid("name a round, or say --watch", hint="tallystick data challenge 1")
-    context, wallet = session.context, session.wallet
+    context, account = session.context, session.account
     logs.configure(session.settings, role="challenger")
-    folder = session.settings.home / "challengers" / wallet.address / "valuations"
+    folder = session.settings.home / "challengers" / account.address / "valuations"
     recompute = checking.Recomputer(session.settings)
 
-    opened = ValuationChallenger(context, wallet, recompute, folder, session.note)
+    opened = ValuationChallenger(context, account, recompute, folder, session.note)
     with on_signals() as stopped, opened as challenger:
-
-        def pause() -> None:
-            stopped.wait(PAUSE)
-
+        pause = partial(stopped.wait, PAUSE)
         if round_id is None:
-            session.note(f"{wallet.address} computes again what is published")
+            session.note(f"{account.address} computes again what is published")
             challenger.run(stopped.is_set, pause)
             session.show({"stopped": True}, "stopped")
             return
-        report = challenger.settle(round_id, stopped.is_set, pause)
+        report = challenger.settle_round(round_id, stopped.is_set, pause)
     session.show(_document(report), _facts(report))
     if report.stand in (Stand.WRONG, Stand.UNSERVED, Stand.LATE):
         raise typer.Exit(WRONG)
 
 
-def _document(report: "Report") -> dict[str, Any]:
+def _document(report: "ValuationReport") -> dict[str, Any]:
     return {
         "round_id": report.round_id,
         "attempt": report.attempt,
@@ -93,7 +91,7 @@ def _document(report: "Report") -> dict[str, Any]:
     }
 
 
-def _facts(report: "Report") -> Any:
+def _facts(report: "ValuationReport") -> Any:
     rows = [("round", report.round_id), ("valuation", _SAID[report.stand.value])]
     if report.fault is not None:
         code = Code(report.fault.code)

@@ -21,6 +21,8 @@ from oracle.config import Settings
 from oracle.errors import ConfigInvalid, InputInvalid
 
 if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
     from oracle.chain.wallet import Wallet
     from oracle.services.network import Network
 
@@ -77,15 +79,25 @@ class Session:
         return Network.open(self.settings)
 
     @cached_property
-    def wallet(self) -> "Wallet":
-        """The wallet that signs, unlocked; asks for its password when no file holds it."""
+    def account(self) -> "LocalAccount":
+        """The key that signs, unlocked; asks for its password when no file holds it."""
+        from oracle.services import wallets  # noqa: PLC0415
+
         name = self.settings.key
         if not name:
             raise ConfigInvalid(
                 "no wallet was named",
                 hint="say --key NAME or set TALLYSTICK_KEY; `tallystick wallet list` lists them",
             )
-        return self.context.wallet(name, self.password())
+        return wallets.unlock(self.settings, name, self.password())
+
+    @cached_property
+    def wallet(self) -> "Wallet":
+        """The wallet that signs, on the network."""
+        from oracle.chain.wallet import Wallet  # noqa: PLC0415
+
+        context, account = self.context, self.account
+        return Wallet(context.rpc, account, chain_id=context.contracts.chain_id)
 
     def password(self, *, confirm: bool = False) -> str:
         """Return the keystore's password, from its file or typed unseen.

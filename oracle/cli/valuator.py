@@ -1,12 +1,14 @@
 """`tallystick valuator …`: stake, and compute what contributed data is worth."""
 
-from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from oracle import logs
-from oracle.agents.valuation import worker_process
+from oracle.agents.valuation.valuator import Valuator
+from oracle.agents.worker_process import value_worker
 from oracle.cli import commands, options, output
 from oracle.cli.session import Session, command
 from oracle.devnet.supervisor import Supervisor
@@ -62,22 +64,22 @@ def _run(
     ] = "",
 ) -> None:
     """Value rounds until stopped: claim, compute, publish, answer demands, settle."""
-    wallet = session.wallet
+    context, account = session.context, session.account
     name = name or wallets.find(session.settings, session.settings.key).name
-    settings = worker_process.named(session.settings, name)
+    settings = replace(session.settings, operator=name)
     logs.configure(settings, role="valuator")
-    spec = worker_process.worker(settings)
-    with on_signals() as stopped, ExitStack() as running, Supervisor((spec,)) as supervisor:
+    spec = value_worker(settings)
+    with on_signals() as stopped, Supervisor((spec,)) as supervisor:
         supervisor.start()
         session.note(f"{spec.name}: log in {spec.log_path}")
-        made = worker_process.valuator(session.context, wallet, settings, running, session.note)
-        session.note(f"{wallet.address} values what is sealed")
+        with Valuator.of(context, account, name, session.note) as valuator:
+            session.note(f"{valuator.address} values what is sealed")
 
-        def over() -> bool:
-            supervisor.poll()  # starts the worker again when it died
-            return stopped.is_set()
+            def over() -> bool:
+                supervisor.poll()  # starts the worker again when it died
+                return stopped.is_set()
 
-        made.run(over, max(settings.poll_interval, 0.2))
+            valuator.run(over, partial(stopped.wait, max(settings.poll_interval, 0.2)))
     session.show({"stopped": True}, "stopped")
 
 

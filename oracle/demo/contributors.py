@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from oracle.agents.valuation import checking, worker_process
-from oracle.agents.valuation.challenger import Report, Stand, ValuationChallenger
+from oracle.agents.valuation import checking
+from oracle.agents.valuation.challenger import Stand, ValuationChallenger, ValuationReport
 from oracle.agents.valuation.valuator import Valuator
+from oracle.agents.worker_process import value_worker
 from oracle.chain.events import RevenueCredited
 from oracle.demo import liars
 from oracle.demo.answers import reading, test_image
@@ -96,8 +97,8 @@ def _collect(stage: DemoContext) -> int:
     """Open a round, let three people contribute, seal it; valuators' workers start meanwhile."""
     context, model_id = stage.context, stage.models[MODEL].model_id
     for name in VALUATORS:
-        settings = replace(worker_process.named(stage.devnet.settings, name), fault=FAULTS[name])
-        stage.devnet.start_beside(name, [worker_process.worker(settings)])
+        settings = replace(stage.devnet.settings, operator=name, fault=FAULTS[name])
+        stage.devnet.start_beside(name, [value_worker(settings)])
     written = _write(stage)
     schema = _schema()
     held = files.read([written["test"]], schema)
@@ -132,8 +133,7 @@ def _valuator(stage: DemoContext, running: ExitStack, name: str) -> Valuator:
     """A valuator stakes and begins to work."""
     context = stage.context
     valuator_stakes.stake(context, stage.wallet(name), context.valuations.config().stake)
-    settings = worker_process.named(stage.devnet.settings, name)
-    return worker_process.valuator(context, stage.wallet(name), settings, running)
+    return running.enter_context(Valuator.of(context, stage.devnet.unlock(name), name))
 
 
 def _convict(stage: DemoContext, round_id: int, liar: Valuator) -> None:
@@ -143,7 +143,7 @@ def _convict(stage: DemoContext, round_id: int, liar: Valuator) -> None:
     _work(stage, liar, f"{LIAR} values the round", partial(_published, stage, round_id, 1))
     with ExitStack() as running:
         challenger = _challenger(stage, running)
-        report = challenger.settle(round_id, _deadline(), partial(time.sleep, 0.02))
+        report = challenger.settle_round(round_id, _deadline(), partial(time.sleep, 0.02))
     stage.expect(f"{LIAR} is convicted", report.stand is Stand.CONVICTED, report.stand)
     assert report.fault is not None
     fault, gas = report.fault, max(receipt.gas_used for receipt in report.transactions)
@@ -178,7 +178,7 @@ def _value(stage: DemoContext, round_id: int, honest: Valuator) -> None:
     context = stage.context
     _work(stage, honest, f"{HONEST} values the round", partial(_published, stage, round_id, 2))
     with ExitStack() as running:
-        report: Report = _challenger(stage, running).step(round_id)
+        report: ValuationReport = _challenger(stage, running).step(round_id)
     stage.expect(f"computed again, {HONEST}'s valuation is right", report.stand is Stand.RIGHT)
     said = valuations.published(context, round_id)
     _show(stage, table_files.fetch_index(context.ipfs, said.cid))
@@ -254,7 +254,7 @@ def _challenger(stage: DemoContext, running: ExitStack) -> ValuationChallenger:
     context = stage.context
     recompute = checking.Recomputer(context.settings)
     folder = context.settings.home / "challengers" / CHALLENGER / "valuations"
-    made = ValuationChallenger(context, stage.wallet(CHALLENGER), recompute, folder)
+    made = ValuationChallenger(context, stage.devnet.unlock(CHALLENGER), recompute, folder)
     return running.enter_context(made)
 
 

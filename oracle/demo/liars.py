@@ -10,6 +10,7 @@ The challenger re-executes what others deliver; nobody told it who lies.
 import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from oracle.agents.challenger.challenger import Challenger, folder_of
 from oracle.agents.challenger.deliveries import Scope
@@ -210,4 +211,5 @@ def _play(stage: DemoContext, requests: Sequence[RequestId]) -> None:
         return time.monotonic() > deadline
 
     with opened as running:
-        running.run(look, stage.devnet.settings.poll_interval)
+        running.run(look, partial(time.sleep, stage.devnet.settings.poll_interval))
+        running.report()  # withdraws

@@ -3,6 +3,7 @@
 Nothing in it can be read from the chain again: losing it loses bonds.
 """
 
+import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,7 +22,7 @@ class Commitment:
     """What an agent hides behind a hash and has to open later."""
 
     salt: Bytes32
-    content: str = ""
+    content: str
 
 
 class CaseState(StrEnum):
@@ -58,20 +59,24 @@ class AgentRepository(Repository):
 
     # ── Commitments ─────────────────────────────────────────────────────────────────────────────
 
-    def keep_commitment(self, subject: bytes, commitment: Commitment) -> Commitment:
-        """Keep what is committed to; the first commitment about a subject stands, is returned."""
-        known = self.commitment(subject)
-        if known is not None:
-            return known
-        self.session.add(
-            CommitmentRow(
-                subject=subject,
-                salt=commitment.salt,
-                content=commitment.content,
-                recorded_at=self._now(),
+    def keep_commitment(self, subject: bytes, content: str = "") -> Commitment:
+        """Keep what is committed to, with a random salt; the first about a subject stands.
+
+        Returns:
+            What stands.
+        """
+        if self.session.get(CommitmentRow, subject) is None:
+            self.session.add(
+                CommitmentRow(
+                    subject=subject,
+                    salt=secrets.token_bytes(32),
+                    content=content,
+                    recorded_at=self._now(),
+                )
             )
-        )
-        return commitment
+        kept = self.commitment(subject)
+        assert kept is not None
+        return kept
 
     def commitment(self, subject: bytes) -> Commitment | None:
         """Return what was committed to; None when nothing was."""

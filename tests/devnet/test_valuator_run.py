@@ -125,7 +125,7 @@ def test_challenge__false_valuation__convicted_by_one_command(
 ) -> None:
     tallystick("valuator", "stake", "50", "--key", "victor", "--yes")
     jobs, _ = round_.jobs("victor", wanted=frozenset({faults.FALSE_VALUE}))
-    with Valuator(network.context, network.wallet("victor"), jobs, round_.folder) as liar:
+    with Valuator(network.context, network.unlock("victor"), jobs, round_.folder) as liar:
         while liar.cycle():
             pass
 

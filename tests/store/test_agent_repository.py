@@ -1,10 +1,10 @@
 """What agents keep: on SQLite and PostgreSQL alike."""
 
 from oracle.store import Store
-from oracle.store.agent_repository import CaseState, Commitment, DeliveryCase, KeptReceipt
+from oracle.store.agent_repository import CaseState, DeliveryCase, KeptReceipt
 from tests.store.samples import request_id, word
 
-SALT, ID, ROOT = word("salt"), request_id("one"), word("root")
+ID, ROOT = request_id("one"), word("root")
 
 
 def test_commitment__nothing_kept__none(store: Store) -> None:
@@ -13,13 +13,15 @@ def test_commitment__nothing_kept__none(store: Store) -> None:
 
 
 def test_keep_commitment__second_about_a_subject__first_stands(store: Store) -> None:
-    first = Commitment(SALT, "mismatch")
     with store.begin() as tx:
-        assert tx.keep_commitment(b"vote", first) == first
+        first = tx.keep_commitment(b"vote", "mismatch")
     with store.begin() as tx:
-        assert tx.keep_commitment(b"vote", Commitment(word("other"), "match")) == first
+        assert tx.keep_commitment(b"vote", "match") == first
+        other = tx.keep_commitment(b"another vote", "match")
     with store.read() as tx:
         assert tx.commitment(b"vote") == first
+    assert first.content == "mismatch"
+    assert len({first.salt, other.salt, bytes(32)}) == 3
 
 
 def test_add_case__known__stays_as_it_is(store: Store) -> None:

@@ -1,23 +1,24 @@
-"""The chain as a game's board: views pinned to the finalized block, moves as kept transactions.
+"""The chain as the engine sees it: games as of the finalized block, moves as kept transactions.
 
-`Board` is the port that the engine plays on; `ChainBoard` is the real one.
+`ChainView` is the port of the engine; `RpcChainView` is the real one.
 """
 
 from typing import Protocol
 
 from eth_account import Account
 
+from oracle.agents.agent import Agent
 from oracle.agents.challenger.moves import (
     AskNode,
     AskStep,
     ConvictSilent,
     Equivocate,
+    GameView,
     Move,
     Open,
     Plan,
     Prove,
     Release,
-    View,
     witness,
 )
 from oracle.chain.contract import Call
@@ -32,12 +33,9 @@ from oracle.chain.events import (
     TraceCommitted,
     VersionPublished,
 )
-from oracle.chain.outbox import OutboxStore
 from oracle.chain.program_registry import StepVerifier
 from oracle.chain.revert import ContractError
 from oracle.chain.rpc import quantity
-from oracle.chain.sender import Sender
-from oracle.chain.wallet import Wallet
 from oracle.exact.receipt import receipt as typed_receipt
 from oracle.exact.steps import ExactClaim, ProofStep
 from oracle.protocol import eip712
@@ -65,18 +63,18 @@ _KINDS: dict[type, str] = {
 }  # fmt: skip
 
 
-class Board(Protocol):
+class ChainView(Protocol):
     """What the engine needs of a chain."""
 
     me: Address
 
-    def view(self, request_id: RequestId) -> View:
+    def view(self, request_id: RequestId) -> GameView:
         """Return one game as the finalized block has it."""
 
     def busy(self, request_id: RequestId) -> bool:
         """Return whether a move of ours is under way."""
 
-    def play(self, view: View, move: Move, plan: Plan | None = None) -> None:
+    def play(self, view: GameView, move: Move, plan: Plan | None = None) -> None:
         """Commit the intent to make a move; it is sent later, whatever happens to us."""
 
     def check(self, claim: ExactClaim, step: ProofStep) -> bool:
@@ -86,7 +84,7 @@ class Board(Protocol):
             ContractError: a part of the step does not fit.
         """
 
-    def vouched(self, view: View, receipt: Receipt) -> bool:
+    def vouched(self, view: GameView, receipt: Receipt) -> bool:
         """Return whether the operator signed this."""
 
     def irrevocable(self, operator: Address) -> bool:
@@ -95,21 +93,17 @@ class Board(Protocol):
     def endpoint(self, operator: Address) -> str:
         """Return where the operator serves traces; "" = nowhere."""
 
-    def stake(self, view: View) -> tuple[Wei, Wei, Wei, Amount]:
+    def stake(self, view: GameView) -> tuple[Wei, Wei, Wei, Amount]:
         """Return bond, gas (in wei) that a game may cost, our balance, and the bounty."""
 
 
-class ChainBoard(Board):
-    """The contracts of one deployment, played by one account."""
+class RpcChainView(ChainView):
+    """The contracts of one deployment, used by one agent."""
 
-    def __init__(
-        self, context: Network, wallet: Wallet, sender: Sender, outbox: OutboxStore
-    ) -> None:
-        self.me = wallet.address
+    def __init__(self, context: Network, agent: Agent) -> None:
+        self.me = agent.address
         self._context = context
-        self._wallet = wallet
-        self._sender = sender
-        self._outbox = outbox
+        self._agent = agent
         self._verifier = StepVerifier(context.rpc, context.contracts.step_verifier)
         self._records: dict[tuple[int, int], VersionRecord] = {}
 
@@ -120,11 +114,11 @@ class ChainBoard(Board):
         head = quantity(self._context.rpc.call("eth_blockNumber"))
         return max(0, head - self._context.settings.finality_depth)
 
-    def view(self, request_id: RequestId) -> View:
+    def view(self, request_id: RequestId) -> GameView:
         context, block = self._context, self.finalized()
         market, name = context.market.address, topic(request_id)
         life = [h for h in context.history.read(market, LIFE, name) if h.block <= block]
-        now = self._now()
+        now = self._agent.now()
         if not life or not isinstance(life[0].event, Requested):
             info, answer = None, None
         else:
@@ -137,7 +131,7 @@ class ChainBoard(Board):
         events = [h.event for h in moves if h.block <= block]
         mine = [e for e in events if getattr(e, "challenger", None) == self.me]
         traces = [e.leaves for e in events if isinstance(e, TraceCommitted)]
-        return View(
+        return GameView(
             request_id=request_id,
             now=now,
             state=info.state if info else RequestState.REQUESTED,
@@ -154,12 +148,12 @@ class ChainBoard(Board):
         )
 
     def busy(self, request_id: RequestId) -> bool:
-        return any(request_id in entry.request_ids for entry in self._outbox.live())
+        return self._agent.busy(request_id)
 
     def check(self, claim: ExactClaim, step: ProofStep) -> bool:
         return self._verifier.check(claim, step)
 
-    def vouched(self, view: View, receipt: Receipt) -> bool:
+    def vouched(self, view: GameView, receipt: Receipt) -> bool:
         assert view.answer is not None
         operator = view.answer.delivery.operator
         if not self.irrevocable(operator):
@@ -183,7 +177,7 @@ class ChainBoard(Board):
     def endpoint(self, operator: Address) -> str:
         return operators.endpoint_of(self._context, operator)
 
-    def stake(self, view: View) -> tuple[Wei, Wei, Wei, Amount]:
+    def stake(self, view: GameView) -> tuple[Wei, Wei, Wei, Amount]:
         assert view.answer is not None
         rpc = self._context.rpc
         price = quantity(rpc.call("eth_gasPrice"))
@@ -198,17 +192,10 @@ class ChainBoard(Board):
     def _vouched_by_contract(self, answer: Answer, receipt: Receipt) -> bool:
         """Ask the game, which looks at the signature before anything else."""
         try:
-            self._wallet.simulate(self._context.game.prove_equivocation(answer, receipt))
+            self._agent.simulate(self._context.game.prove_equivocation(answer, receipt))
         except ContractError as error:
             return error.name == "ReceiptsAgree"
         return True
-
-    def _now(self) -> Timestamp:
-        """Return the time of the block that is being built."""
-        block = self._context.rpc.call("eth_getBlockByNumber", "pending", False)
-        if not block:
-            return self._context.history.now()
-        return Timestamp(quantity(block["timestamp"]))
 
     def _record(self, request: Request) -> VersionRecord:
         key = (request.model_id, request.version)
@@ -225,10 +212,10 @@ class ChainBoard(Board):
 
     # ── Move ────────────────────────────────────────────────────────────────────────────────────
 
-    def play(self, view: View, move: Move, plan: Plan | None = None) -> None:
-        self._sender.submit(_KINDS[type(move)], [view.request_id], self._call(view, move, plan))
+    def play(self, view: GameView, move: Move, plan: Plan | None = None) -> None:
+        self._agent.submit(_KINDS[type(move)], view.request_id, self._call(view, move, plan))
 
-    def _call(self, view: View, move: Move, plan: Plan | None) -> Call:  # noqa: PLR0911
+    def _call(self, view: GameView, move: Move, plan: Plan | None) -> Call:  # noqa: PLR0911
         game, answer = self._context.game, view.answer
         if isinstance(move, Release):
             return game.release_bond(view.request_id, self.me)

@@ -20,12 +20,12 @@ from oracle.agents.challenger.moves import (
     ConvictSilent,
     End,
     Equivocate,
+    GameView,
     Move,
     Open,
     Plan,
     Prove,
     Release,
-    View,
     Wait,
     witness,
 )
@@ -57,7 +57,7 @@ class Position:
         me: the challenger.
     """
 
-    view: View
+    view: GameView
     known: KnownTrace
     receipts: Sequence[Receipt]
     usable: Receipt | None
@@ -88,14 +88,14 @@ def decide(position: Position) -> Move:
     return _our_turn(position)
 
 
-def after(view: View) -> Move:
+def after(view: GameView) -> Move:
     """Return the next move when there is no answer (any more) to dispute."""
     if view.challenge.turn is not Turn.NONE:
         return Release() if view.disputes == 0 else Wait("the request is being ended")
     return End(view.state.value)
 
 
-def equivocation(view: View, receipts: Sequence[Receipt]) -> Equivocate | None:
+def equivocation(view: GameView, receipts: Sequence[Receipt]) -> Equivocate | None:
     """Return a contradiction among what the operator said."""
     assert view.answer is not None
     delivered = view.answer.delivery.output_root
@@ -110,7 +110,7 @@ def equivocation(view: View, receipts: Sequence[Receipt]) -> Equivocate | None:
     return None
 
 
-def claim_of(view: View, known: KnownTrace) -> ExactClaim:
+def claim_of(view: GameView, known: KnownTrace) -> ExactClaim:
     """Return what the chain holds of an answer, with the trace as it is known."""
     assert view.answer is not None
     answer = view.answer
@@ -195,7 +195,7 @@ def _planned(position: Position) -> Fault | None:
     return plan.fault if hidden == view.challenge.witness else None
 
 
-def _revealed(view: View, known: KnownTrace, fault: Fault) -> bool:
+def _revealed(view: GameView, known: KnownTrace, fault: Fault) -> bool:
     """Whether the element lies in the leaves that were revealed to this very challenge."""
     target = view.challenge.target
     op, level, index = target >> 72 & 0xFFFF, target >> 64 & 0xFF, target & (1 << 64) - 1
@@ -206,7 +206,7 @@ def _revealed(view: View, known: KnownTrace, fault: Fault) -> bool:
     return leaf_index(fault, program) >> depth - level == index
 
 
-def _demand(view: View, move: AskNode | AskStep) -> Move:
+def _demand(view: GameView, move: AskNode | AskStep) -> Move:
     if view.leaves is None:
         return Wait("nothing can be demanded before the trace is on chain", view.challenge.deadline)
     if view.challenge.demands >= MAX_DEMANDS:

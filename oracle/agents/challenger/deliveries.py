@@ -7,14 +7,13 @@ reading starts again from the newest block that it still has. What is found twic
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from oracle.agents.challenger.store import Memory
+from oracle.agents.challenger.store import ChallengerStore
 from oracle.chain.dispute_game import Turn
 from oracle.chain.events import Challenged, Delivered, Event, Requested
 from oracle.chain.reorg import common_block
 from oracle.chain.scan import Scanner
 from oracle.services import request_timeline
-from oracle.services.audits import Audits
-from oracle.services.audits import ExactDelivery as Audited
+from oracle.services.audits import Audits, ExactDelivery
 from oracle.services.event_history import topic
 from oracle.services.network import Network
 from oracle.services.request_timeline import LIFE, RequestInfo, RequestState
@@ -38,14 +37,14 @@ class Deliveries:
     def __init__(
         self,
         context: Network,
-        memory: Memory,
+        store: ChallengerStore,
         me: Address,
         scope: Scope,
         audits: Audits | None = None,
     ) -> None:
         self._audits = audits
         self._context = context
-        self._memory = memory
+        self._store = store
         self._me = me
         self._scope = scope
 
@@ -54,7 +53,7 @@ class Deliveries:
         if self._scope.requests:
             found = self._wanted(self.infos(self._scope.requests))
             for request_id, output_root in found:
-                self._memory.add(request_id, output_root)
+                self._store.add(request_id, output_root)
             return len(found)
         if self._audits is not None:
             finalized -= 1  # the draw needs the block after a delivery's
@@ -69,9 +68,9 @@ class Deliveries:
         }
         infos = [info for info in self.infos(blocks) if self._open(info)]
         if self._audits is not None:
-            self._audits.draw([Audited(info, blocks[info.request_id]) for info in infos])
+            self._audits.draw([ExactDelivery(info, blocks[info.request_id]) for info in infos])
         found = self._wanted(infos)
-        self._memory.advance(end, found)
+        self._store.advance(end, found)
         return len(found)
 
     def collect(self) -> None:
@@ -81,7 +80,7 @@ class Deliveries:
         asked = {request_id for request_id, _ in self._audits.asked()}
         self._audits.send(info for info in self.infos(asked) if self._open(info))
         for request_id, output_root in self._audits.wrong():
-            self._memory.add(request_id, output_root)
+            self._store.add(request_id, output_root)
 
     def orphans(self) -> list[tuple[RequestId, Bytes32]]:
         """Return answers that this account has challenged, with its bond still in the game."""
@@ -100,12 +99,12 @@ class Deliveries:
         return next(self.infos([request_id]), None)
 
     def _start(self) -> int:
-        known: list[BlockRef] = self._memory.blocks()
+        known: list[BlockRef] = self._store.blocks()
         if not known:
             return self._context.contracts.deployed_at
         common = common_block(Scanner(self._context.rpc, []), known)
         if common != known[0]:
-            self._memory.forget_above(common.number if common else -1)
+            self._store.forget_above(common.number if common else -1)
         return common.number + 1 if common else self._context.contracts.deployed_at
 
     def infos(self, ids: Iterable[RequestId]) -> Iterator[RequestInfo]:
@@ -136,7 +135,7 @@ class Deliveries:
             return True
         if self._scope.model_id not in (None, info.model_id):
             return False
-        return self._memory.picks(info.request_id, self._scope.fraction)
+        return self._store.picks(info.request_id, self._scope.fraction)
 
     def _open(self, info: RequestInfo) -> bool:
         """Whether it is an exact answer of somebody else that can still be disputed."""

@@ -6,15 +6,15 @@ process that is killed at any line goes on where it was.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from oracle.agents.challenger import decide
-from oracle.agents.challenger.chain_view import Board
+from oracle.agents.challenger.chain_view import ChainView
 from oracle.agents.challenger.decide import Position
-from oracle.agents.challenger.moves import End, Move, Open, View, Wait
-from oracle.agents.challenger.store import Memory
+from oracle.agents.challenger.moves import End, GameView, Move, Open, Wait
+from oracle.agents.challenger.store import ChallengerStore
 from oracle.chain.dispute_game import Turn
 from oracle.chain.revert import ContractError
 from oracle.errors import DigestMismatch, InputInvalid, PermanentError, TransientError
@@ -35,17 +35,6 @@ class Unsound(PermanentError):
     """Our own trace does not pass the judge: we must not accuse anybody with it."""
 
 
-class Outputs(Protocol):
-    """Where answers' bytes are."""
-
-    def fetch(self, output_cid: Bytes32, output_root: Bytes32) -> bytes:
-        """Return an answer's record.
-
-        Raises:
-            TransientError: nobody has it. DigestMismatch: it is another.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class Budget:
     """What a challenger risks, and for what."""
@@ -59,16 +48,22 @@ class Engine:
 
     def __init__(
         self,
-        board: Board,
-        memory: Memory,
+        chain: ChainView,
+        store: ChallengerStore,
         traces: TraceSource,
-        outputs: Outputs,
+        output_of: Callable[[Bytes32, Bytes32], bytes],
         budget: Budget,
     ) -> None:
-        self._board = board
-        self._memory = memory
+        """Take the collaborators.
+
+        Args:
+            output_of: returns an answer's record by CID and root; raises TransientError when nobody
+                has it, DigestMismatch when it is another.
+        """
+        self._chain = chain
+        self._store = store
         self._traces = traces
-        self._outputs = outputs
+        self._output_of = output_of
         self._budget = budget
         self._log: Any = structlog.get_logger("tallystick.challenger")
 
@@ -82,9 +77,9 @@ class Engine:
             Unaffordable, Unsound: no challenge was opened.
             TransientError, RpcError, ContractError: the chain could not be read.
         """
-        if self._board.busy(request_id):
+        if self._chain.busy(request_id):
             return Wait("a transaction is under way")
-        view = self._board.view(request_id)
+        view = self._chain.view(request_id)
         if view.answer is None or view.state is not RequestState.DELIVERED:
             move = decide.after(view)
         else:
@@ -96,15 +91,15 @@ class Engine:
             assert view.answer is not None
             self._afford(view)
             delivered = view.answer.delivery.output_root
-            plan = self._memory.keep_plan(request_id, delivered, view.failures, move.fault)
+            plan = self._store.keep_plan(request_id, delivered, view.failures, move.fault)
             move = Open(plan.fault)
         self._log.info("move", request_id=request_id, move=type(move).__name__)
-        self._board.play(view, move, plan)
+        self._chain.play(view, move, plan)
         return move
 
     # ── What is known ───────────────────────────────────────────────────────────────────────────
 
-    def _decide(self, view: View, truth: HonestTrace) -> Move:
+    def _decide(self, view: GameView, truth: HonestTrace) -> Move:
         assert view.answer is not None
         delivered = view.answer.delivery.output_root
         ours = view.challenge.turn in (Turn.NONE, Turn.CHALLENGER)
@@ -113,7 +108,7 @@ class Engine:
         known = KnownTrace(truth, delivered, self._leaves(view, usable))
         if ours and known.wrong:
             self._look(view, known)
-        plan = self._memory.plan(view.request_id, delivered, view.failures)
+        plan = self._store.plan(view.request_id, delivered, view.failures)
         move = decide.decide(
             Position(
                 view=view,
@@ -121,42 +116,42 @@ class Engine:
                 receipts=[one.receipt for one in signed],
                 usable=None if usable is None else usable.receipt,
                 plan=plan,
-                me=self._board.me,
+                me=self._chain.me,
             )
         )
         if isinstance(move, Open):
             self._prepare(view, known, move)
         return move
 
-    def _leaves(self, view: View, usable: SignedReceipt | None) -> tuple[Bytes32, ...] | None:
+    def _leaves(self, view: GameView, usable: SignedReceipt | None) -> tuple[Bytes32, ...] | None:
         if view.leaves is not None:
             return view.leaves
         return None if usable is None else usable.leaves
 
-    def _signed(self, view: View, truth: HonestTrace, *, ask: bool) -> list[SignedReceipt]:
+    def _signed(self, view: GameView, truth: HonestTrace, *, ask: bool) -> list[SignedReceipt]:
         """Return what the operator signed, as kept and, with `ask`, as it says now."""
         assert view.answer is not None
         if ask:
             operator = view.answer.delivery.operator
-            answer = self._traces.receipt(self._board.endpoint(operator), view.request_id)
-            if answer is not None and self._board.vouched(view, answer.receipt):
+            answer = self._traces.receipt(self._chain.endpoint(operator), view.request_id)
+            if answer is not None and self._chain.vouched(view, answer.receipt):
                 whole = len(answer.leaves) == len(truth.program.ops) - 1
                 whole = whole and trace_root(answer.leaves) == answer.receipt.trace_root
                 leaves = answer.leaves if whole else ()
-                self._memory.keep_receipt(view.request_id, SignedReceipt(answer.receipt, leaves))
-        kept = self._memory.receipts(view.request_id)
-        return [one for one in kept if self._board.vouched(view, one.receipt)]
+                self._store.keep_receipt(view.request_id, SignedReceipt(answer.receipt, leaves))
+        kept = self._store.receipts(view.request_id)
+        return [one for one in kept if self._chain.vouched(view, one.receipt)]
 
-    def _usable(self, view: View, signed: list[SignedReceipt]) -> SignedReceipt | None:
+    def _usable(self, view: GameView, signed: list[SignedReceipt]) -> SignedReceipt | None:
         """Return a receipt that can carry a proof: of this answer, with its leaves, for good."""
         assert view.answer is not None
         delivery = view.answer.delivery
         for one in signed:
             if one.receipt.output_root == delivery.output_root and one.leaves:
-                return one if self._board.irrevocable(delivery.operator) else None
+                return one if self._chain.irrevocable(delivery.operator) else None
         return None
 
-    def _look(self, view: View, known: KnownTrace) -> None:
+    def _look(self, view: GameView, known: KnownTrace) -> None:
         """Get the tensor that is first wrong, from wherever it can be had."""
         if view.leaves is not None:
             known.add_shown(view.shown)
@@ -165,28 +160,28 @@ class Engine:
             return
         leaf = known.stated(op)
         assert leaf is not None
-        kept = self._memory.tensor(view.request_id, op, leaf)
+        kept = self._store.tensor(view.request_id, op, leaf)
         if kept is not None and known.add_tensor(op, kept):
             return
         for record in self._served(view, known, op):
             if record is not None and known.add_tensor(op, record):
-                self._memory.keep_tensor(view.request_id, op, leaf, record)
+                self._store.keep_tensor(view.request_id, op, leaf, record)
                 return
 
-    def _served(self, view: View, known: KnownTrace, op: int) -> Iterator[bytes | None]:
+    def _served(self, view: GameView, known: KnownTrace, op: int) -> Iterator[bytes | None]:
         assert view.answer is not None
         if op == len(known.truth.program.ops) - 1:
             try:
-                yield self._outputs.fetch(view.output_cid, known.output_root)
+                yield self._output_of(view.output_cid, known.output_root)
             except (TransientError, DigestMismatch, InputInvalid) as error:
                 self._log.debug("output_missing", request_id=view.request_id, error=str(error))
-        endpoint = self._board.endpoint(view.answer.delivery.operator)
+        endpoint = self._chain.endpoint(view.answer.delivery.operator)
         size = record_size(known.truth.program, op)
         yield self._traces.tensor(endpoint, view.request_id, op, size)
 
     # ── Before money is risked ──────────────────────────────────────────────────────────────────
 
-    def _prepare(self, view: View, known: KnownTrace, move: Open) -> None:
+    def _prepare(self, view: GameView, known: KnownTrace, move: Open) -> None:
         """See that the judge, ours and the contract, is on our side."""
         assert view.answer is not None
         truth = known.truth
@@ -196,17 +191,17 @@ class Engine:
         last = sample_step(truth, len(truth.program.ops) - 1)
         wrong = None if move.fault is None else known.step(decide.claim_of(view, known), move.fault)
         try:
-            agreed = self._board.check(claim, last)
+            agreed = self._chain.check(claim, last)
             if wrong is not None:
-                agreed = agreed and not self._board.check(decide.claim_of(view, known), wrong)
+                agreed = agreed and not self._chain.check(decide.claim_of(view, known), wrong)
         except ContractError as error:
             raise Unsound(f"the contract does not take our proof: {error}") from error
         if not agreed:
             raise Unsound("the contract computes another element than we do")
 
-    def _afford(self, view: View) -> None:
+    def _afford(self, view: GameView) -> None:
         """Weigh bond and gas against the bounty, as far as two currencies can be."""
-        bond, gas, balance, bounty = self._board.stake(view)
+        bond, gas, balance, bounty = self._chain.stake(view)
         most, least = self._budget.max_bond, self._budget.min_bounty
         if most is not None and bond > most:
             raise Unaffordable(
@@ -216,7 +211,7 @@ class Engine:
         if balance < bond + gas:
             raise Unaffordable(
                 f"a game needs {format_ether(bond)} of bond and up to {format_ether(gas)} of gas, "
-                f"{self._board.me} has {format_ether(balance)}",
+                f"{self._chain.me} has {format_ether(balance)}",
                 hint="send it currency; the bond comes back with the conviction",
             )
         if bounty < least:

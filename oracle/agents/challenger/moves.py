@@ -1,6 +1,6 @@
 """One game as a challenger sees it, and the moves there are in it: values alone.
 
-Which move is made when is in `deciding.py`, sending them in `board.py`.
+Which move is made when is in `decide.py`, sending them in `chain_view.py`.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from oracle.types import ZERO32, Address, Bytes32, RequestId, Timestamp
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class GameView:
     """One game as the chain tells it, at one block."""
 
     request_id: RequestId

@@ -5,48 +5,38 @@
                    └─ wrong ─▶ announce ─▶ (a block) ─▶ prove ─▶ convicted
                         └─ not served ─▶ demand ─▶ (silence) ─▶ convict
 ```
-What an announcement commits to is on disk before it is sent: a crash loses nothing. Everything else
-is the chain's, and is read again. One process per account.
+What an announcement commits to is in the store before it is sent.
 """
 
-import json
-import os
-import secrets
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
-import structlog
 from eth_abi.abi import encode
+from eth_account.signers.local import LocalAccount
 
-from oracle.agents.agent import Backoff, locked
+from oracle.agents.agent import OWN, Agent
 from oracle.agents.valuation import checking, shown_tables
 from oracle.agents.valuation.checking import NotServed, Recompute, Truth
 from oracle.chain.contract import Call
 from oracle.chain.data_credits import RoundStage
 from oracle.chain.events import ValuationPublished
 from oracle.chain.revert import ContractError
-from oracle.chain.rpc import quantity
 from oracle.chain.transactions import Receipt
 from oracle.chain.valuation_game import Case, Demands, Mover, Node
-from oracle.chain.wallet import Wallet
-from oracle.errors import PermanentError, TransientError
 from oracle.merkle import keccak
 from oracle.services.data import sealed_rounds
 from oracle.services.network import Network
-from oracle.types import Bytes32, Timestamp, ValuationPart, Wei
+from oracle.types import Bytes32, Say, ValuationPart, Wei
 from oracle.valuation.faults import Fault
 
 _WITNESS = ("uint256", "uint256", "address", "bytes32", "uint8") + ("uint32",) * 5
 _BOND_MARGIN = 2  # the base fee may rise until a demand is mined
 _REFUSALS = 3  # by the contract, until an error is one
 _PROBES = 3  # rows of a data set that nobody serves: who shows them all at random has them
-Say = Callable[[str], None]
 
 
 class Stand(StrEnum):
@@ -62,7 +52,7 @@ class Stand(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ValuationReport:
     """What was found and done about one round."""
 
     round_id: int
@@ -84,13 +74,15 @@ class _Game:
     sent: list[Receipt] = field(default_factory=list)  # since the last report
 
 
-class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
+class ValuationChallenger(Agent):
     """One account that checks valuations."""
+
+    role = "challenger"
 
     def __init__(
         self,
         context: Network,
-        wallet: Wallet,
+        account: LocalAccount,
         recompute: Recompute,
         folder: Path,
         say: Say | None = None,
@@ -98,59 +90,24 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
         """Open the challenger's folder.
 
         Raises:
-            ConfigInvalid: another process uses it.
+            ConfigInvalid: another process uses it, or it is another account's.
         """
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = locked(folder / "lock")
+        super().__init__(context, account, folder, say=say)
         self._folder = folder
-        self._context = context
-        self._wallet = wallet
         self._recompute = recompute
-        self._say = say or (lambda _: None)
         self._games: dict[tuple[int, int], _Game] = {}
         self._done: set[tuple[int, int]] = set()
         self._over: set[int] = set()
         self._swept: dict[int, int] = {}  # attempts whose bonds were looked for, by round
-        self._backoff = Backoff()
-        self._log: Any = structlog.get_logger("tallystick.challenger")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._lock.close()
-
-    def run(self, stop: Callable[[], bool], pause: Callable[[], None]) -> None:
-        """Look at every valuation that is published until `stop` says so."""
-        while not stop():
-            try:
-                moved = self.cycle()
-            except TransientError as error:
-                self._log.warning("unavailable", error=str(error))
-                moved = False
-            if not moved:
-                pause()
-
-    def cycle(self) -> bool:
-        """Look at every sealed round once; return whether anything was sent."""
-        moved = False
+    def look(self) -> None:
         for round_id in sealed_rounds.sealed(self._context):
-            key = round_id.to_bytes(32)
-            if round_id in self._over or not self._backoff.ready(key):
-                continue
-            try:
-                report = self.step(round_id)
-            except (PermanentError, TransientError) as error:  # one round does not end the others
-                self._log.warning("stuck", round_id=round_id, error=str(error))
-                self._backoff.failed(key)
-                continue
-            self._backoff.worked(key)
-            moved |= bool(report.transactions)
-        return moved
+            if round_id not in self._over:
+                self.attend(round_id.to_bytes(32), partial(self._step, round_id))
 
-    def settle(self, round_id: int, stop: Callable[[], bool], pause: Callable[[], None]) -> Report:
+    def settle_round(
+        self, round_id: int, stop: Callable[[], bool], pause: Callable[[], object]
+    ) -> ValuationReport:
         """Check one round, and move until its valuation is right or convicted, or `stop`."""
         report, refused = self.step(round_id), 0
         done = report.transactions
@@ -169,26 +126,33 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
 
     # ── One round ───────────────────────────────────────────────────────────────────────────────
 
-    def step(self, round_id: int) -> Report:
+    def step(self, round_id: int) -> ValuationReport:
         """Look at a round's valuation, and make the next move, if there is one to make now.
 
         Raises:
             NotFound: there is no such round, or it is not sealed.
-            Unavailable: node or IPFS is away. ContractError: the contract refused.
+            Unavailable: node or IPFS is away. AlreadyPending: our last move is not mined.
+            ContractError: the contract refused.
         """
+        self.settle()  # what a process before us submitted
+        return self._step(round_id)
+
+    def _step(self, round_id: int) -> ValuationReport:
         case = self._context.valuations.case_of(round_id)
         key = (round_id, case.attempt)
         if not case.published:
             stage = self._context.credits.round_of(round_id).stage
             if stage in (RoundStage.SETTLED, RoundStage.VOID):
                 self._over.add(round_id)
-            return Report(*key, Stand.NONE, transactions=self._sweep(round_id, case.attempt))
+            return ValuationReport(
+                *key, Stand.NONE, transactions=self._sweep(round_id, case.attempt)
+            )
         if key not in self._games:
             said = sealed_rounds.published(self._context, round_id, case.attempt)
             self._games[key] = _Game(said, sent=list(self._sweep(round_id, case.attempt - 1)))
         game = self._games[key]
-        if case.valuator == self._wallet.address or key in self._done:
-            ours = case.valuator == self._wallet.address
+        if case.valuator == self.address or key in self._done:
+            ours = case.valuator == self.address
             return self._report(game, Stand.OURS if ours else Stand.RIGHT)
         demands = self._demands(game)
         if demands.turn is Mover.VALUATOR:
@@ -225,60 +189,45 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
 
     # ── Prove ───────────────────────────────────────────────────────────────────────────────────
 
-    def _prove(self, game: _Game, case: Case, fault: Fault) -> Report:
+    def _prove(self, game: _Game, case: Case, fault: Fault) -> ValuationReport:
         said, chain = game.said, self._context.valuations
-        if self._now() >= case.until and not case.challenges:
+        if self.now() >= case.until and not case.challenges:
             return self._report(game, Stand.LATE, "the window has passed")
-        salt = self._salt(said)
-        hidden = witness(said, self._wallet.address, salt, fault)
+        salt = self.commit(_subject(said)).salt
+        hidden = witness(said, self.address, salt, fault)
         if not chain.announced_at(hidden):
-            self._send(game, chain.announce(hidden))
+            self._move(game, chain.announce(hidden))
             return self._report(game, Stand.WRONG, "announced")
-        self._send(game, chain.prove(said.round_id, said.valuation, salt, fault.as_tuple))
+        self._move(game, chain.prove(said.round_id, said.valuation, salt, fault.as_tuple))
         game.sent += self._sweep(said.round_id, said.attempt)
         return self._report(game, Stand.CONVICTED, f"fault {fault.code}")
 
-    def _salt(self, said: ValuationPublished) -> Bytes32:
-        """Return the salt of our announcement, which is on disk."""
-        path = self._of(said) / "salt.json"
-        if path.exists():
-            return Bytes32(bytes.fromhex(json.loads(path.read_text())["salt"]))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        salt = secrets.token_bytes(32)
-        part = path.with_suffix(".part")
-        with part.open("w") as file:
-            json.dump({"salt": salt.hex()}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        return Bytes32(salt)
-
     # ── Demand ──────────────────────────────────────────────────────────────────────────────────
 
-    def _demand(self, game: _Game, case: Case, demands: Demands, node: Node) -> Report:
+    def _demand(self, game: _Game, case: Case, demands: Demands, node: Node) -> ValuationReport:
         """Have what is not served shown on chain."""
         said, chain = game.said, self._context.valuations
-        if demands.turn is Mover.NONE and self._now() >= case.until:
+        if demands.turn is Mover.NONE and self.now() >= case.until:
             return self._report(game, Stand.LATE, "the window has passed")
         if node.part in (ValuationPart.DATA, ValuationPart.TEST) and demands.count >= _PROBES:
             return self._report(game, Stand.UNSERVED, "whatever row is demanded, it is shown")
         bond = Wei(_BOND_MARGIN * chain.bond_needed())
         call = chain.demand(said.round_id, said.valuation, node, bond=bond)
-        self._send(game, call)
+        self._move(game, call)
         return self._report(game, Stand.UNSERVED, call.label)
 
-    def _wait(self, game: _Game, demands: Demands) -> Report:
+    def _wait(self, game: _Game, demands: Demands) -> ValuationReport:
         """It is the valuator's turn; convict it when that is over."""
-        if self._now() < demands.deadline:
+        if self.now() < demands.deadline:
             return self._report(game, Stand.UNSERVED, f"its turn until {demands.deadline}")
-        me = self._wallet.address
+        me = self.address
         said = game.said
-        self._send(game, self._context.valuations.convict_silent(said.round_id, me))
+        self._move(game, self._context.valuations.convict_silent(said.round_id, me))
         game.sent += self._sweep(said.round_id, said.attempt)
         return self._report(game, Stand.CONVICTED, "silent")
 
     def _demands(self, game: _Game) -> Demands:
-        said, me = game.said, self._wallet.address
+        said, me = game.said, self.address
         return self._context.valuations.demands_of(said.round_id, said.attempt, me)
 
     # ── After ───────────────────────────────────────────────────────────────────────────────────
@@ -288,19 +237,21 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
 
         Looks on the chain, so that nothing is lost with a process that ended in between.
         """
-        chain, me = self._context.valuations, self._wallet.address
-        calls = []
+        chain, me = self._context.valuations, self.address
+        subject = round_id.to_bytes(32)
+        sent = []
         for attempt in range(self._swept.get(round_id, 0) + 1, upto + 1):
             if chain.demands_of(round_id, attempt, me).turn is not Mover.NONE:
-                calls.append(chain.release_bond(round_id, attempt, me))
+                sent.append(
+                    self.send("release", subject, chain.release_bond(round_id, attempt, me))
+                )
             if game := self._games.pop((round_id, attempt), None):
                 self._forget(game)
         self._swept[round_id] = max(upto, self._swept.get(round_id, 0))
-        sent = [self._wallet.send(call) for call in calls]
         if chain.bond_of(me):
-            sent.append(self._wallet.send(chain.withdraw_bond()))
+            sent.append(self.send("bond", OWN, chain.withdraw_bond()))
         if chain.reward_of(me):
-            sent.append(self._wallet.send(chain.withdraw_reward()))
+            sent.append(self.send("reward", OWN, chain.withdraw_reward()))
         return tuple(sent)
 
     def _forget(self, game: _Game) -> None:
@@ -308,26 +259,24 @@ class ValuationChallenger(AbstractContextManager["ValuationChallenger"]):
         game.truth = None
         shutil.rmtree(self._of(game.said), ignore_errors=True)
 
-    def _send(self, game: _Game, call: Call) -> None:
-        game.sent.append(self._wallet.send(call))
-        self._log.info("sent", round_id=game.said.round_id, what=call.label)
+    def _move(self, game: _Game, call: Call) -> None:
+        game.sent.append(self.send("move", game.said.round_id.to_bytes(32), call))
         self._say(f"round {game.said.round_id}: {call.label}")
 
-    def _report(self, game: _Game, stand: Stand, note: str = "") -> Report:
+    def _report(self, game: _Game, stand: Stand, note: str = "") -> ValuationReport:
         """Return how a round stands, with what was sent since the last report."""
         done, game.sent = tuple(game.sent), []
-        return Report(game.said.round_id, game.said.attempt, stand, note, game.fault, done)
+        return ValuationReport(game.said.round_id, game.said.attempt, stand, note, game.fault, done)
 
     def _of(self, said: ValuationPublished) -> Path:
         return self._folder / f"{said.round_id}-{said.attempt}-{said.valuation_root.hex()[:16]}"
-
-    def _now(self) -> Timestamp:
-        """Return the time of the block that is being built."""
-        block = self._context.rpc.call("eth_getBlockByNumber", "pending", False)
-        return Timestamp(quantity(block["timestamp"])) if block else self._context.history.now()
 
 
 def witness(said: ValuationPublished, me: str, salt: Bytes32, fault: Fault) -> Bytes32:
     """Return what hides a fault until it is shown (`IValuationGame.announce`)."""
     place = (fault.code, fault.t, fault.p, fault.i, fault.j, fault.a)
     return keccak(encode(_WITNESS, [said.round_id, said.attempt, me, salt, *place]))
+
+
+def _subject(said: ValuationPublished) -> bytes:
+    return said.round_id.to_bytes(32) + said.attempt.to_bytes(4) + said.valuation_root

@@ -8,10 +8,7 @@
 Tables whose root is ours need not be served: we have them.
 """
 
-import os
 import secrets
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import Protocol
 
 from oracle.agents.valuation.jobs_folder import read_failure, read_result, write_job
 from oracle.agents.valuation.shown_tables import Shown
+from oracle.agents.worker_process import run_module
 from oracle.chain.events import ValuationPublished
 from oracle.chain.valuation_game import Node
 from oracle.config import Settings
@@ -67,13 +65,7 @@ class Recomputer(Recompute):
     """The reference for small rounds, a process with torch for others: the same bits."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take what the process gets: where IPFS is, none of the secrets."""
-        self._environ = {
-            **{k: v for k, v in os.environ.items() if not k.startswith("TALLYSTICK_")},
-            "TALLYSTICK_HOME": str(settings.home.resolve()),
-            "TALLYSTICK_IPFS_API": settings.ipfs_api,
-            "TALLYSTICK_IPFS_TIMEOUT": str(settings.ipfs_timeout),
-        }
+        self._settings = settings
 
     def __call__(self, job: ValueJob, data: RoundData, folder: Path) -> Tables:
         if reference.is_small(data):
@@ -81,10 +73,7 @@ class Recomputer(Recompute):
             return build(data, flags, reference.scores(data, flags))
         if read_result(folder) is None:
             write_job(folder, job)
-            argv = [sys.executable, "-m", "worker.valuation", str(folder)]
-            done = subprocess.run(  # noqa: S603 - our own module, and a folder of ours
-                argv, env=self._environ, capture_output=True, text=True, check=False
-            )
+            done = run_module(self._settings, "worker.valuation", folder)
             if done.returncode:
                 failure = read_failure(folder)
                 why = failure.message if failure else done.stderr[-500:]

@@ -4,127 +4,116 @@
  sealed ─▶ job ─▶ rows are here ─▶ claim ─▶ tables are here ─▶ publish ─▶ (demands answered)
                                                             window over ─▶ settle ─▶ withdraw
 ```
-Claimed is only what can be shown: a claim without publication costs the forfeit. Nothing is kept in
-memory that matters: the chain says what is done, the folder what is computed, and the contract
-refuses what is sent twice. One process per account.
+Claimed is only what can be shown: a claim without publication costs the forfeit. The chain says
+what is done, the folder of jobs what is computed.
 """
 
-import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
-import structlog
+from eth_account.signers.local import LocalAccount
 
-from oracle.agents.agent import Backoff, locked
-from oracle.agents.valuation.jobs_folder import Result, Work
+from oracle.agents.agent import OWN, Agent
+from oracle.agents.valuation.jobs_folder import Jobs, Result, Work
 from oracle.chain.contract import Call
 from oracle.chain.data_credits import RoundStage
 from oracle.chain.events import TableDemanded
-from oracle.chain.revert import ContractError
-from oracle.chain.rpc import quantity
+from oracle.chain.outbox import OutboxEntry
 from oracle.chain.valuation_game import Case, Mover
-from oracle.chain.wallet import Wallet
-from oracle.errors import PermanentError, TransientError
+from oracle.queue.broker import CeleryQueue
 from oracle.services.data import sealed_rounds
 from oracle.services.event_history import topic
 from oracle.services.network import Network
-from oracle.types import ZERO_ADDRESS, Address, Timestamp
+from oracle.types import ZERO_ADDRESS, Address, Say, Timestamp
 from oracle.valuation import openings
 from oracle.valuation.jobs import ValueJob
 
 WITHHOLD = "withhold"  # a fault on purpose (worker/faults.py): demands are not answered
-Say = Callable[[str], None]
+_MOVE = "move"  # the one transaction about a round
 
 
-class Valuator(AbstractContextManager["Valuator"]):
+class Valuator(Agent):
     """One account that values rounds."""
 
+    role = "valuator"
+
     def __init__(
-        self, context: Network, wallet: Wallet, work: Work, folder: Path, say: Say | None = None
+        self,
+        context: Network,
+        account: LocalAccount,
+        work: Work,
+        folder: Path,
+        say: Say | None = None,
     ) -> None:
         """Open the valuator's folder.
 
         Raises:
-            ConfigInvalid: another process uses it.
+            ConfigInvalid: another process uses it, or it is another account's.
         """
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = locked(folder / "valuator.lock")
-        self._context = context
-        self._wallet = wallet
+        super().__init__(context, account, folder, say=say)
         self._work = work
-        self._say = say or (lambda _: None)
         self._config = context.valuations.config()
         self._silent = WITHHOLD in context.settings.fault
-        self._backoff = Backoff()
         self._jobs: dict[int, ValueJob] = {}
         self._over: set[int] = set()
         self._told: dict[int, str] = {}
         self._collect = True
-        self._log: Any = structlog.get_logger("tallystick.valuator")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._lock.close()
-
-    def run(self, stop: Callable[[], bool], pause: float) -> None:
-        """Work until `stop` says so."""
-        while not stop():
-            try:
-                moved = self.cycle()
-            except TransientError as error:
-                self._log.warning("unavailable", error=str(error))
-                moved = False
-            if not moved:
-                time.sleep(pause)
-
-    def cycle(self) -> bool:
-        """Look at every sealed round once; return whether anything was sent.
+    @classmethod
+    def of(
+        cls, context: Network, account: LocalAccount, name: str, say: Say | None = None
+    ) -> "Valuator":
+        """Open the valuator of this name, with the queue that its worker listens to.
 
         Raises:
-            TransientError, RpcError: the node cannot be used.
+            ConfigInvalid: another process uses its folder, or it is another account's.
         """
-        moved = False
+        settings = replace(context.settings, operator=name)
+        with ExitStack() as opened:
+            queue = CeleryQueue(settings.redis_url, name)
+            opened.callback(queue.close)
+            mine, folder = replace(context, settings=settings), settings.state_dir / "valuator"
+            made = cls(mine, account, Jobs.of(settings, queue), folder, say)
+            made._opened.push(opened.pop_all())
+        return made
+
+    def look(self) -> None:
         for round_id in sealed_rounds.sealed(self._context):
-            if round_id not in self._over and self._backoff.ready(_key(round_id)):
-                moved |= self._attend(round_id)
+            if round_id not in self._over:
+                look, stuck = partial(self._attend, round_id), partial(self._stuck, round_id)
+                self.attend(_key(round_id), look, stuck)
         if self._collect:
-            moved |= self._withdraw()
-        return moved
+            self.attend(OWN, self._withdraw)
+
+    def ended(self, entry: OutboxEntry) -> None:
+        subject = entry.request_ids[0]
+        if subject == OWN:
+            self._collect |= bool(entry.error)  # again, later
+        else:
+            self._tell(int.from_bytes(subject), entry.error or entry.label)
 
     # ── One round ───────────────────────────────────────────────────────────────────────────────
 
-    def _attend(self, round_id: int) -> bool:
+    def _attend(self, round_id: int) -> None:
         if self._context.credits.round_of(round_id).stage is not RoundStage.VALUING:
             self._over.add(round_id)
             self._jobs.pop(round_id, None)
             self._work.forget(round_id)
             self._collect = True
-            return False
-        try:
-            call = self._next(round_id, self._context.valuations.case_of(round_id))
-            if call is None:
-                return False
-            self._wallet.send(call)
-        except (ContractError, PermanentError, TransientError) as error:
-            # somebody was faster, it is not time, or something is not there yet: look again
-            self._log.warning("stuck", round_id=round_id, error=str(error))
-            self._tell(round_id, str(error))
-            self._backoff.failed(_key(round_id))
-            return False
-        self._backoff.worked(_key(round_id))
-        self._tell(round_id, call.label)
-        return True
+            return
+        call = self._next(round_id, self._context.valuations.case_of(round_id))
+        if call is not None:
+            self.submit(_MOVE, _key(round_id), call)
+
+    def _stuck(self, round_id: int, error: Exception) -> None:
+        """Somebody was faster, it is not time, or something is not there yet."""
+        self._tell(round_id, str(error))
 
     def _next(self, round_id: int, case: Case) -> Call | None:
         """Return what is to be sent about a round now, if anything."""
-        me, now = self._wallet.address, self._now()
+        me, now = self.address, self.now()
         if case.published:
             return self._defend(round_id, case, now) if case.valuator == me else None
         under_way = case.valuator != ZERO_ADDRESS and now < case.until
@@ -144,7 +133,7 @@ class Valuator(AbstractContextManager["Valuator"]):
         if failure := self._work.failure(job):
             self._tell(round_id, f"{failure.error}: {failure.message}")
             return False
-        ours = case.valuator == self._wallet.address  # lapsed: once more only with the values ready
+        ours = case.valuator == self.address  # lapsed: once more only with the values ready
         ready = self._work.result(job) is not None if ours else self._work.fetched(job)
         if not ready:
             return False
@@ -152,10 +141,10 @@ class Valuator(AbstractContextManager["Valuator"]):
         if now >= (case.end_by or sealed_at + self._config.valuing_period):
             self._tell(round_id, "nobody valued it in time: anyone may void it")
             return False
-        if sealed_rounds.convicted(self._context, round_id, self._wallet.address):
+        if sealed_rounds.convicted(self._context, round_id, self.address):
             self._tell(round_id, "a valuation of ours was convicted: left to others")
             return False
-        seat = self._context.valuations.seat_of(self._wallet.address)
+        seat = self._context.valuations.seat_of(self.address)
         # what is locked behind a claim of ours that lapses comes free with the new one
         free = seat.free + (self._config.stake - self._config.forfeit if ours else 0)
         if free < self._config.stake:
@@ -218,19 +207,18 @@ class Valuator(AbstractContextManager["Valuator"]):
 
     # ── Money ───────────────────────────────────────────────────────────────────────────────────
 
-    def _withdraw(self) -> bool:
+    def _withdraw(self) -> None:
         """Take out what rounds and challenges paid."""
-        context, me = self._context, self._wallet.address
+        context, me = self._context, self.address
         owed = (
-            (context.credits.balance_of(me), context.credits.withdraw),
-            (context.valuations.bond_of(me), context.valuations.withdraw_bond),
-            (context.valuations.reward_of(me), context.valuations.withdraw_reward),
+            ("balance", context.credits.balance_of(me), context.credits.withdraw),
+            ("bond", context.valuations.bond_of(me), context.valuations.withdraw_bond),
+            ("reward", context.valuations.reward_of(me), context.valuations.withdraw_reward),
         )
-        calls = [make() for amount, make in owed if amount]
-        for call in calls:
-            self._wallet.send(call)
         self._collect = False
-        return bool(calls)
+        for kind, amount, make in owed:
+            if amount:
+                self.submit(kind, OWN, make())
 
     # ── What the chain knows ────────────────────────────────────────────────────────────────────
 
@@ -243,11 +231,6 @@ class Valuator(AbstractContextManager["Valuator"]):
         if self._told.get(round_id) != text:
             self._told[round_id] = text
             self._say(f"round {round_id}: {text}")
-
-    def _now(self) -> Timestamp:
-        """Return the time of the block that is being built."""
-        block = self._context.rpc.call("eth_getBlockByNumber", "pending", False)
-        return Timestamp(quantity(block["timestamp"])) if block else self._context.history.now()
 
 
 def _key(round_id: int) -> bytes:

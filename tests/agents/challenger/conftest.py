@@ -159,7 +159,7 @@ class Arena:
         budget = options.pop("budget", Budget())
         folder = self.home / name
         return Challenger(
-            self.world.context,
+            options.pop("context", self.world.context),
             account,
             self.shop,
             folder=folder,

@@ -6,7 +6,7 @@ One request, one challenger, one operator; a block per transaction. Judges with 
 from dataclasses import dataclass, replace
 
 from oracle.agents.challenger import moves
-from oracle.agents.challenger.moves import View
+from oracle.agents.challenger.moves import GameView
 from oracle.chain.dispute_game import Answer, Challenge, Receipt, Turn
 from oracle.chain.events import LeavesRevealed, NodeOpened
 from oracle.chain.revert import ContractError
@@ -64,12 +64,12 @@ def answer_of(committed: Committed) -> Answer:
 class Intent:
     """A move that was committed to."""
 
-    view: View
+    view: GameView
     move: moves.Move
     plan: moves.Plan | None
 
 
-class MemoryBoard:
+class MemoryChainView:
     """The chain, the outbox and the operator."""
 
     me = ME
@@ -97,9 +97,9 @@ class MemoryBoard:
 
     # ── The engine's port ───────────────────────────────────────────────────────────────────────
 
-    def view(self, request_id: RequestId) -> View:
+    def view(self, request_id: RequestId) -> GameView:
         open_ = self.challenge.turn is not Turn.NONE
-        return View(
+        return GameView(
             request_id=ID,
             now=Timestamp(self.now),
             state=self.state,
@@ -118,13 +118,13 @@ class MemoryBoard:
     def busy(self, request_id: RequestId) -> bool:
         return bool(self.outbox)
 
-    def play(self, view: View, move: moves.Move, plan: moves.Plan | None = None) -> None:
+    def play(self, view: GameView, move: moves.Move, plan: moves.Plan | None = None) -> None:
         self.outbox.append(Intent(view, move, plan))
 
     def check(self, claim_: object, step: object) -> bool:
         return judge.check(claim_, step) is self.contract_agrees  # type: ignore[arg-type]
 
-    def vouched(self, view: View, receipt: Receipt) -> bool:
+    def vouched(self, view: GameView, receipt: Receipt) -> bool:
         return receipt in self.signatures
 
     def irrevocable(self, operator: Address) -> bool:
@@ -133,7 +133,7 @@ class MemoryBoard:
     def endpoint(self, operator: Address) -> str:
         return "http://operator"
 
-    def stake(self, view: View) -> tuple[Wei, Wei, Wei, Amount]:
+    def stake(self, view: GameView) -> tuple[Wei, Wei, Wei, Amount]:
         return self.bond, Wei(1), self.balance, Amount(6 * 10**6)
 
     # ── The contract ────────────────────────────────────────────────────────────────────────────

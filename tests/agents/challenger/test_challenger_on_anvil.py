@@ -2,13 +2,13 @@
 
 import pytest
 
-from oracle.agents.agent import Report
-from oracle.agents.challenger.store import CaseState
+from oracle.agents.challenger.challenger import ChallengerReport
 from oracle.chain.wallet import Wallet
 from oracle.exact.commitments import trace_root
 from oracle.services import disputes, requests
 from oracle.services.request_timeline import RequestState
 from oracle.services.served_traces import SignedReceipt
+from oracle.store.agent_repository import CaseState
 from oracle.types import ZERO32, RequestId
 from tests.agents.challenger.conftest import CHALLENGER, OTHER, Arena
 from tests.services.conftest import DOLLAR
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.real
 ME = CHALLENGER.address
 
 
-def what(report: Report) -> list[str]:
+def what(report: ChallengerReport) -> list[str]:
     assert all(t.mined for t in report.transactions), report.transactions
     return [t.what.split(" of operator")[0] for t in report.transactions]
 

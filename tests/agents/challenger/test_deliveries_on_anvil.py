@@ -17,6 +17,7 @@ from oracle.services.request_timeline import RequestState
 from oracle.services.served_traces import EndpointTraces
 from oracle.types import RequestId
 from tests.agents.challenger.conftest import CHALLENGER, Arena
+from tests.agents.deadly import Killed, deadly
 
 pytestmark = pytest.mark.real
 ME = CHALLENGER.address
@@ -92,31 +93,6 @@ def test_cycle__challenge_vanishes_in_a_reorg__is_opened_again(arena: Arena) -> 
 
 
 # ── Death ───────────────────────────────────────────────────────────────────────────────────────
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class Lethal:
-    """A node that takes the n-th transaction, and whose caller dies before or after that."""
-
-    def __init__(self, rpc: Any, at: int, after: bool) -> None:
-        self._rpc, self._left, self._after = rpc, at, after
-
-    def call(self, method: str, *params: Any) -> Any:
-        if method != "eth_sendRawTransaction":
-            return self._rpc.call(method, *params)
-        self._left -= 1
-        if self._left == 0 and not self._after:
-            raise Killed
-        answer = self._rpc.call(method, *params)
-        if self._left == 0:
-            raise Killed
-        return answer
-
-    def batch(self, calls: Any) -> Any:
-        return self._rpc.batch(calls)
-
-
 @pytest.mark.parametrize("after", [False, True], ids=["before it is sent", "after it is sent"])
 @pytest.mark.parametrize("at", [1, 2])
 def test_once__killed_at_a_transaction__goes_on_and_sends_nothing_twice(
@@ -126,12 +102,7 @@ def test_once__killed_at_a_transaction__goes_on_and_sends_nothing_twice(
     arena.serve(request_id)
     rpc = arena.world.context.rpc
     nonce = int(rpc.call("eth_getTransactionCount", ME, "latest"), 16)
-    lethal = arena.world.context.over(
-        arena.world.context.settings, Lethal(rpc, at, after), arena.world.ipfs
-    )
-    dying = Challenger(
-        lethal, CHALLENGER, arena.shop, folder=arena.home / "me", scope=Scope(), budget=Budget()
-    )
+    dying = arena.challenger(context=deadly(arena.world.context, at, after=after))
     with pytest.raises(Killed), dying:
         dying.once()
     with arena.challenger() as challenger:

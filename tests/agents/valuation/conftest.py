@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from eth_account.signers.local import LocalAccount
 
 from oracle.chain.anvil import dev_account
 from oracle.chain.wallet import Wallet
@@ -11,6 +12,12 @@ from tests.services.conftest import World
 from tests.valuation import rounds
 
 HELD = rounds.small(test_rows=20)
+_ACCOUNTS = {account.address: account for account in map(dev_account, (11, 12, 13, 14))}
+
+
+def account_of(wallet: Wallet) -> LocalAccount:
+    """Return the key of a wallet of these tests."""
+    return _ACCOUNTS[wallet.address]
 
 
 @pytest.fixture

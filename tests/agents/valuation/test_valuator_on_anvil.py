@@ -16,7 +16,8 @@ from oracle.services.data import sealed_rounds as chain_rounds
 from oracle.services.event_history import topic
 from oracle.types import ValuationPart, Wei
 from oracle.valuation.jobs import FETCHED, RESULT
-from tests.agents.valuation.conftest import HELD
+from tests.agents.deadly import Killed, deadly
+from tests.agents.valuation.conftest import HELD, account_of
 from tests.agents.valuation.play import Round
 from tests.valuation import rounds
 
@@ -25,22 +26,11 @@ RIGHT = rounds.tables(HELD)
 CLAIM_PERIOD, WINDOW, TURN = 300, 60, 10  # seconds
 
 
-class Died(Exception):
-    """The process was killed."""
-
-
-class DyingWallet(Wallet):
-    """Sends, and is killed before it learns what became of it."""
-
-    def send(self, call):
-        super().send(call)
-        raise Died
-
-
-def opened(round_, wallet, name="one", *, waiting=False):
+def opened(round_, wallet, name="one", *, waiting=False, context=None):
     jobs, queue = round_.jobs(name)
     queue.waiting = waiting
-    return Valuator(round_.context, wallet, jobs, round_.folder / name), queue
+    account = account_of(wallet)
+    return Valuator(context or round_.context, account, jobs, round_.folder / name), queue
 
 
 def stage(round_):
@@ -128,10 +118,10 @@ def test_cycle__sealed_round__claimed_published_settled_and_paid(round_, valuato
 # ── Crashes ─────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("dying", [False, True])
 def test_cycle__another_process_for_every_step__everything_once(round_, valuator, dying):
-    wallet = DyingWallet(round_.context.rpc, dev_account(11)) if dying else valuator
     for _ in range(9):
-        running, _ = opened(round_, wallet)
-        with running, suppress(Died):
+        context = deadly(round_.context, 1, after=True) if dying else round_.context
+        running, _ = opened(round_, valuator, context=context)
+        with running, suppress(Killed):
             running.cycle()
         if case_of(round_).published:
             round_.world.pass_time(WINDOW)

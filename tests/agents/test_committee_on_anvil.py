@@ -1,13 +1,15 @@
 """Members that vote by themselves, on a chain: what they send and when, also after a crash."""
 
+import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 
-from oracle.agents.committee.voter import CommitteeVoter, Votes
-from oracle.agents.committee.worker_process import Opinion
+from oracle.agents.committee.member import CommitteeMember
+from oracle.agents.committee.vote_worker import VoteOpinion
 from oracle.chain.anvil import dev_account
-from oracle.chain.committee import GENERAL, Stage, Vote
+from oracle.chain.committee import GENERAL, Stage
 from oracle.chain.revert import ContractError
 from oracle.chain.wallet import Wallet
 from oracle.errors import ConfigInvalid, PermanentError, Unavailable
@@ -16,6 +18,7 @@ from oracle.services import balances, committee, inference, quoting, requests
 from oracle.services.models import Selected
 from oracle.services.quoting import Ask
 from oracle.types import Activation, Amount, Bytes32, Finding
+from tests.agents.deadly import Killed, deadly
 from tests.services.conftest import DOLLAR
 
 pytestmark = pytest.mark.real
@@ -27,7 +30,7 @@ class Stub:
     """A worker that finds what it is told."""
 
     def __init__(self, finding=Finding.MISMATCH, activation=ONE):
-        self.found = Opinion(finding, DIGEST, activation)
+        self.found = VoteOpinion(finding, DIGEST, activation)
         self.jobs = []
         self.away = False
 
@@ -72,9 +75,7 @@ def stubs():
 @pytest.fixture
 def voters(world, stubs, tmp_path):
     made = [
-        CommitteeVoter(
-            world.context, Wallet(world.context.rpc, dev_account(4 + n)), stub, tmp_path / str(n)
-        )
+        CommitteeMember(world.context, dev_account(4 + n), stub, tmp_path / str(n))
         for n, stub in enumerate(stubs)
     ]
     yield made
@@ -91,6 +92,12 @@ def play(voters, done, rounds=200):
             return
         time.sleep(0.01)
     raise AssertionError("it never came to that")
+
+
+def votes(folder):
+    """Return what a member committed to, as its store has it."""
+    with closing(sqlite3.connect(folder / "agent.db")) as database:
+        return database.execute("SELECT subject, salt, content FROM commitments").fetchall()
 
 
 def stage(world, request_id):
@@ -182,7 +189,7 @@ def test_runtime_class__by_name__is_its_hash():
 
 def test_voter__folder_in_use__config_invalid(world, voters, tmp_path):
     with pytest.raises(ConfigInvalid):
-        CommitteeVoter(world.context, world.stranger, Stub(), tmp_path / "0")
+        CommitteeMember(world.context, dev_account(4), Stub(), tmp_path / "0")
 
 
 def test_voters__wrong_answer__convict_the_operator(world, delivered, voters, stubs):
@@ -206,7 +213,7 @@ def test_voters__wrong_answer__convict_the_operator(world, delivered, voters, st
 
 def test_voters__right_answer__close_the_dispute(world, delivered, voters, stubs):
     for stub in stubs:
-        stub.found = Opinion(Finding.MATCH, DIGEST, ONE)
+        stub.found = VoteOpinion(Finding.MATCH, DIGEST, ONE)
     to_voting(world, voters, delivered)
     to_the_end(world, voters, delivered)
     assert committee.show(world.context, delivered).finding is Finding.MATCH
@@ -214,29 +221,19 @@ def test_voters__right_answer__close_the_dispute(world, delivered, voters, stubs
 
 
 def test_voter__crash_after_the_vote_was_kept__commits_to_the_same_vote(
-    world, delivered, voters, stubs, tmp_path, monkeypatch
+    world, delivered, voters, stubs, tmp_path
 ):
     to_voting(world, voters, delivered)
-    crashed = voters[0]
-    member = Wallet(world.context.rpc, dev_account(4))
-
-    class Died(BaseException):
-        pass
-
-    class Dead(Wallet):
-        def send(self, call):
-            raise Died
-
-    crashed._wallet = Dead(world.context.rpc, dev_account(4))
-    with pytest.raises(Died):
+    voters[0].__exit__(None, None, None)
+    dying = deadly(world.context, 1, after=False)
+    crashed = CommitteeMember(dying, dev_account(4), stubs[0], tmp_path / "0")
+    with crashed, pytest.raises(Killed):
         play([crashed], lambda: False)
-    crashed.__exit__(None, None, None)
-    (kept,) = (tmp_path / "0" / "votes").glob("*.json")
-    before = kept.read_text()
-    stubs[0].found = Opinion(Finding.MATCH, DIGEST, ONE)  # it would find something else now
-    voters[0] = CommitteeVoter(world.context, member, stubs[0], tmp_path / "0")
+    (kept,) = votes(tmp_path / "0")
+    stubs[0].found = VoteOpinion(Finding.MATCH, DIGEST, ONE)  # it would find something else now
+    voters[0] = CommitteeMember(world.context, dev_account(4), stubs[0], tmp_path / "0")
     to_the_end(world, voters, delivered)
-    assert kept.read_text() == before
+    assert votes(tmp_path / "0") == [kept]
     assert committee.show(world.context, delivered).finding is Finding.MISMATCH
     assert len(stubs[0].jobs) == 1
 
@@ -244,8 +241,8 @@ def test_voter__crash_after_the_vote_was_kept__commits_to_the_same_vote(
 def test_voter__vote_lost__reveals_nothing(world, delivered, voters, tmp_path):
     to_voting(world, voters, delivered)
     play(voters, committed(world, delivered))
-    for path in (tmp_path / "0" / "votes").iterdir():
-        path.unlink()
+    with sqlite3.connect(tmp_path / "0" / "agent.db") as database:
+        assert database.execute("DELETE FROM commitments").rowcount == 1
     world.pass_time(60)
     for _ in range(3):
         voters[0].cycle()
@@ -289,14 +286,7 @@ def test_voter__request_ended_otherwise__frees_the_bond(world, delivered, voters
 
 def test_run__stopped__returns(world, delivered, voters):
     seen = iter([False, False, True])
-    voters[0].run(lambda: next(seen), 0.0)
-
-
-def test_votes__kept__come_back(tmp_path):
-    votes, vote = Votes(tmp_path), Vote(Finding.MATCH, DIGEST, Activation(-(2**127)), DIGEST)
-    assert votes.get("name") is None
-    votes.put("name", vote)
-    assert Votes(tmp_path).get("name") == vote
+    voters[0].run(lambda: next(seen), lambda: None)
 
 
 def test_enlist__money_missing__contract_error(world):
