@@ -20,6 +20,7 @@ BENCHMARKS = (
     "proofs",
     "disputes",
     "events",
+    "reads",
     "ipfs",
     "latency",
     "throughput",

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gas import Market
-from oracle.chain import events as ev
 from oracle.chain.anvil import Anvil
-from oracle.chain.data_credits import DataCredits, Opening
-from oracle.chain.valuation_game import ValuationGame
+from oracle.chain.arguments import DataOpening
+from oracle.chain.bindings.data_credits import DataCredits, RoundOpened, RoundTerms
+from oracle.chain.bindings.valuation_game import ValuationGame, ValuationRoots
 from oracle.chain.wallet import Wallet
 from oracle.protocol.canonical import keccak
 from oracle.protocol.training import commitment, test_commitment
-from oracle.types import ZERO32, Amount, RoundTerms, ValuationRoots
+from oracle.types import ZERO32, Amount
 from oracle.valuation.tables import values_tree
 
 GOALS = {"submit": 120_000, "claim": 70_000, "finalize, added by the share": 6_000}
@@ -62,16 +62,16 @@ class Rounds:
         )
         opened = opener.send(credits.open_round(market.model_id, terms))
         market.note("openRound", opened)
-        round_id = opened.one(ev.RoundOpened).round_id
+        round_id = opened.one(RoundOpened).round_id
         roots = [keccak(b"%d %d" % (round_id, n)) for n in range(len(values))]
         for index, (wallet, root, name) in enumerate(zip(self.people, roots, names, strict=True)):
             hidden = commitment(round_id, wallet.address, SALT, root, 100)
-            market.note(name, wallet.send(credits.submit(round_id, hidden)))
+            market.note(name, wallet.send(credits.submit(round_id, hidden, 0)))
             assert credits.contribution_of(round_id, index).owner == wallet.address
         market.pass_time(PERIOD)
         for index, (wallet, root) in enumerate(zip(self.people, roots, strict=True)):
-            opening = Opening(root, 100, SALT, root)
-            market.note("reveal", wallet.send(credits.reveal(round_id, index, opening)))
+            opening = DataOpening(root, 100, SALT, root)
+            market.note("reveal", wallet.send(credits.reveal(round_id, index, *opening)))
         market.pass_time(PERIOD)
         market.note("revealTest", opener.send(credits.reveal_test(round_id, SALT, SALT, SALT)))
         market.pass_time(PERIOD)

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from oracle.chain import events as ev
 from oracle.chain.anvil import Anvil, dev_account
+from oracle.chain.arguments import NO_RECEIPT, DisputedAnswer
+from oracle.chain.bindings.dispute_game import DisputeGame, Receipt
+from oracle.chain.bindings.inference_market import Delivered, InferenceMarket, Requested
+from oracle.chain.bindings.model_registry import ModelRegistry, Publication, VersionPublished
+from oracle.chain.bindings.operator_registry import OperatorRegistry
+from oracle.chain.bindings.program_registry import ProgramRegistry
+from oracle.chain.bindings.test_dollar import TestDollar
 from oracle.chain.deploy import deploy
-from oracle.chain.dispute_game import NO_RECEIPT, Answer, DisputeGame, Receipt
-from oracle.chain.inference_market import InferenceMarket
-from oracle.chain.model_registry import ModelRegistry, Publication
-from oracle.chain.operator_registry import OperatorRegistry
-from oracle.chain.program_registry import ProgramRegistry
-from oracle.chain.test_dollar import TestDollar
 from oracle.chain.wallet import Receipt as Mined
 from oracle.chain.wallet import Wallet
 from oracle.exact import game as decisions
@@ -151,13 +151,13 @@ class Network:
         for wallet, spender in ((self.operator, operators), (self.requester, self.market)):
             wallet.send(token.faucet(wallet.address, Amount(900 * 10**6)))
             wallet.send(token.approve(spender.address, Amount(10**12)))
-        self.operator.send(operators.register())
-        self.owner.send(operators.authorize(1, self.operator.address))
+        self.operator.send(operators.register(ZERO32, ""))
+        self.owner.send(operators.authorize(1, self.operator.address, True))
         self.operator.send(operators.stake(self.operator.address, Amount(900 * 10**6)))
         self.requester.send(self.market.deposit(self.requester.address, Amount(900 * 10**6)))
 
     def _publish(self, registry: ModelRegistry, program: Program) -> VersionRecord:
-        self.owner.send(registry.register_model("encoder"))
+        self.owner.send(registry.register_model("encoder", 0))
         publication = Publication(
             manifest_digest=keccak(b"manifest"),
             model_root=program.model_root,
@@ -170,9 +170,9 @@ class Network:
             challenge_window=3600,
         )
         call = registry.publish_version(1, ZERO32, publication)
-        return self.owner.send(call).one(ev.VersionPublished).record
+        return self.owner.send(call).one(VersionPublished).record
 
-    def answer(self, committed: Committed, lane: int) -> Answer:
+    def answer(self, committed: Committed, lane: int) -> DisputedAnswer:
         order = Order(
             model_id=1,
             version=1,
@@ -186,11 +186,11 @@ class Network:
             operator=self.operator.address,
             consumer=ZERO_ADDRESS,
         )
-        request = self.requester.send(self.market.request(order)).one(ev.Requested).request
-        call = self.market.deliver(request, NO_CLAIM, committed.output_root)
-        event = self.operator.send(call).one(ev.Delivered)
+        request = self.requester.send(self.market.request(order)).one(Requested).request
+        call = self.market.deliver(request, NO_CLAIM, committed.output_root, ZERO32)
+        event = self.operator.send(call).one(Delivered)
         delivery = Delivery(event.operator, event.delivered_at, event.output_root)
-        return Answer(request, delivery, self.record)
+        return DisputedAnswer(request, delivery, self.record)
 
 
 @dataclass
@@ -201,41 +201,45 @@ class Play:
     constants: Constants
     honest: Committed
     liar: Committed
-    answer: Answer
+    answer: DisputedAnswer
 
     def served(self, op: int, row: int, col: int) -> Iterator[tuple[str, Mined]]:
         """The operator signed its trace root and handed out the data: challenge, prove."""
         game, me = self.network.game, self.network.challenger
         request_id = self.network.market.request_id_of(self.answer.request)
         words = (request_id, me.address, SALT, op, row, col)
-        yield "challenge", me.send(game.challenge(self.answer, _witness(*words), bond=self.bond))
+        yield (
+            "challenge",
+            me.send(game.challenge(*self.answer.state, _witness(*words), value=self.bond)),
+        )
         roots = (self.liar.output_root, self.liar.trace_root)
         digest = game.receipt_hash(request_id, *roots)
         signature = bytes(dev_account(1).unsafe_sign_hash(digest).signature)
         step = proofs.step(self.constants, self.liar, op, row, col)
         receipt = Receipt(*roots, signature)
-        proof = game.prove(self.answer, step, salt=SALT, receipt=receipt)
+        proof = game.prove(*self.answer.state, self.answer.preimage, receipt, SALT, step)
         yield "prove", me.send(proof)
 
     def withheld(self) -> Iterator[tuple[str, Mined]]:
         """Nothing was handed out: the challenger knows what the chain logs."""
         game, me, operator = self.network.game, self.network.challenger, self.network.operator
-        yield "challenge", me.send(game.challenge(self.answer, bond=self.bond))
+        yield "challenge", me.send(game.challenge(*self.answer.state, ZERO32, value=self.bond))
         trace = decisions.answer_trace(self.liar)
-        posted = game.commit_trace(self.answer, trace.preamble, trace.graph_root, trace.leaves)
+        given = (*self.answer.state, self.answer.preimage)
+        posted = game.commit_trace(*given, trace.preamble, trace.graph_root, trace.leaves)
         yield "commitTrace", operator.send(posted)
         known: dict[int, PartialTensor] = {}
         root = self.liar.output_root
         while True:
             match decisions.next_move(self.honest, root, trace.leaves, known):
                 case decisions.DemandNode(op, node):
-                    demand = game.demand_node(self.answer, op, node.level, node.index)
+                    demand = game.demand_node(*self.answer.state, op, node.level, node.index)
                     yield "demandNode", me.send(demand)
                     yield self._shown(op, node, known)
                 case decisions.ProveElement(op, row, col):
                     view = DisputedTensors(self.honest, trace.leaves, root, known)
                     step = proofs.step(self.constants, view, op, row, col)
-                    yield "prove", me.send(game.prove(self.answer, step, receipt=NO_RECEIPT))
+                    yield "prove", me.send(game.prove(*given, NO_RECEIPT, ZERO32, step))
                     return
                 case move:
                     raise AssertionError(move)
@@ -243,15 +247,16 @@ class Play:
     def _shown(self, op: int, node: TreeNode, known: dict[int, PartialTensor]) -> tuple[str, Mined]:
         game, operator = self.network.game, self.network.operator
         challenger, program = self.network.challenger.address, self.honest.program
+        given = (*self.answer.state, self.answer.preimage)
         pieces = known.setdefault(op, PartialTensor(program.spec_of(program.id_of(op))))
         shown = decisions.answer_node(self.liar, op, node)
         if isinstance(shown, decisions.OpenNodeArguments):
-            arguments = (challenger, shown.tensor, shown.nodes, shown.path)
+            arguments = (*given, challenger, shown.tensor, shown.nodes, shown.path)
             pieces.add_nodes(node, shown.nodes)
-            return "openNode", operator.send(game.open_node(self.answer, *arguments))
+            return "openNode", operator.send(game.open_node(*arguments))
         pieces.add_leaves(node, shown.data)
-        leaves = (challenger, shown.tensor, shown.data, shown.path)
-        return "revealLeaves", operator.send(game.reveal_leaves(self.answer, *leaves))
+        leaves = (*given, challenger, shown.tensor, shown.data, shown.path)
+        return "revealLeaves", operator.send(game.reveal_leaves(*leaves))
 
     @property
     def bond(self) -> Any:

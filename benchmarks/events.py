@@ -28,8 +28,8 @@ from web3 import HTTPProvider, Web3
 
 from oracle.chain import artifacts, logs
 from oracle.chain.anvil import Anvil, dev_account
+from oracle.chain.bindings.inference_market import Delivered, Finalized, Requested
 from oracle.chain.contract import Call
-from oracle.chain.events import Delivered, Finalized, Requested
 from oracle.chain.reorg import common_block
 from oracle.chain.rpc import Rpc, quantity
 from oracle.chain.scan import Scanner

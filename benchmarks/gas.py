@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import chainlink
-from oracle.chain import events as ev
 from oracle.chain.anvil import Anvil, dev_account
+from oracle.chain.bindings.inference_market import Claimed, Delivered, InferenceMarket, Requested
+from oracle.chain.bindings.model_access import ModelAccess, Policy
+from oracle.chain.bindings.model_registry import ModelRegistered, ModelRegistry, Publication
+from oracle.chain.bindings.operator_registry import OperatorRegistry
+from oracle.chain.bindings.test_dollar import TestDollar
 from oracle.chain.deploy import deploy
-from oracle.chain.inference_market import InferenceMarket
-from oracle.chain.model_access import ModelAccess
-from oracle.chain.model_registry import ModelRegistry, Publication
-from oracle.chain.operator_registry import OperatorRegistry
-from oracle.chain.test_dollar import TestDollar
 from oracle.chain.wallet import Receipt, Wallet
 from oracle.protocol.canonical import keccak
 from oracle.types import (
@@ -31,7 +30,6 @@ from oracle.types import (
     Claim,
     Delivery,
     Order,
-    Policy,
     Request,
     Timestamp,
 )
@@ -71,9 +69,9 @@ class Market:
 
     def _open(self) -> None:
         registered = self.note(
-            "registerModel", self.owner.send(self.registry.register_model("bench"))
+            "registerModel", self.owner.send(self.registry.register_model("bench", 0))
         )
-        model_id = self.model_id = registered.one(ev.ModelRegistered).model_id
+        model_id = self.model_id = registered.one(ModelRegistered).model_id
         for manifest in (b"one", b"two"):
             publication = Publication(
                 manifest_digest=keccak(manifest),
@@ -106,9 +104,10 @@ class Market:
             wallet.send(self.token.faucet(wallet.address, Amount(900 * 10**6)))
         self.operator.send(self.token.approve(self.operators.address, Amount(10**12)))
         self.requester.send(self.token.approve(self.market.address, Amount(10**12)))
-        self.note("register", self.operator.send(self.operators.register()))
+        self.note("register", self.operator.send(self.operators.register(ZERO32, "")))
         self.note(
-            "authorize", self.owner.send(self.operators.authorize(model_id, self.operator.address))
+            "authorize",
+            self.owner.send(self.operators.authorize(model_id, self.operator.address, True)),
         )
         for _ in range(2):
             stake = self.operators.stake(self.operator.address, Amount(400 * 10**6))
@@ -132,11 +131,11 @@ class Market:
             operator=self.operator.address if preferred else ZERO_ADDRESS,
         )
         receipt = self.requester.send(self.market.request(order))
-        return receipt.one(ev.Requested).request, receipt
+        return receipt.one(Requested).request, receipt
 
     def deliver(self, request: Request, claim: Claim = NO_CLAIM) -> tuple[Delivery, Receipt]:
-        receipt = self.operator.send(self.market.deliver(request, claim, keccak(b"output")))
-        return _delivery(receipt.one(ev.Delivered)), receipt
+        receipt = self.operator.send(self.market.deliver(request, claim, keccak(b"output"), ZERO32))
+        return _delivery(receipt.one(Delivered)), receipt
 
     def finalize(self, requests: list[Request], deliveries: list[Delivery]) -> Receipt:
         self.pass_time(WINDOW + 1)
@@ -176,28 +175,30 @@ def _round(market: Market, lanes: int) -> None:
         )
     )
     market.note("deliverBatch, each of 64", batch, BATCH)
-    deliveries = [_delivery(e) for e in batch.all(ev.Delivered)]
+    deliveries = [_delivery(e) for e in batch.all(Delivered)]
     market.note("finalize, each of 64", market.finalize(rest, deliveries), BATCH)
     market.note("finalize, one", market.finalize([asked[0][0]], [first]))
 
 
 def _rarer(market: Market) -> None:
     request, _ = market.ask(0, preferred=False)
-    claimed = market.note("claim", market.operator.send(market.market.claim(request)))
-    event = claimed.one(ev.Claimed)
+    claimed = market.note("claim", market.operator.send(market.market.claim(request, NO_CLAIM)))
+    event = claimed.one(Claimed)
     delivery, receipt = market.deliver(request, Claim(event.operator, event.until))
     market.note("deliver, claimed", receipt)
     market.finalize([request], [delivery])
     request, _ = market.ask(0)
     market.pass_time(2 * PRIORITY + 1)
-    market.note("cancelExpired", market.requester.send(market.market.cancel_expired(request)))
+    market.note(
+        "cancelExpired", market.requester.send(market.market.cancel_expired(request, NO_CLAIM))
+    )
     collect = market.market.collect_model_earnings(market.model_id)
     market.note("collectModelEarnings", market.owner.send(collect))
     withdraw = market.market.withdraw(market.operator.address, Amount(1000))
     market.note("withdraw", market.operator.send(withdraw))
 
 
-def _delivery(event: ev.Delivered) -> Delivery:
+def _delivery(event: Delivered) -> Delivery:
     return Delivery(event.operator, event.delivered_at, Bytes32(event.output_root))
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
-from oracle.chain.events import Delivered, Requested
+from oracle.chain.bindings.inference_market import Delivered, Requested
 from oracle.chain.logs import decode, topic_of
 from oracle.chain.logs import parse as parse_log
 from oracle.chain.rpc import quantity

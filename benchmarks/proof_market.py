@@ -4,34 +4,29 @@ from typing import Any
 
 from eth_abi.abi import encode
 
-from oracle.chain import events as ev
 from oracle.chain.anvil import Anvil, dev_account
+from oracle.chain.arguments import DisputedAnswer
+from oracle.chain.bindings.dispute_game import DisputeGame, FaultProven, Receipt
+from oracle.chain.bindings.inference_market import Delivered, InferenceMarket, Requested
+from oracle.chain.bindings.model_access import ModelAccess, Policy
+from oracle.chain.bindings.model_registry import (
+    ModelRegistered,
+    ModelRegistry,
+    Publication,
+    VersionPublished,
+)
+from oracle.chain.bindings.operator_registry import OperatorRegistry
+from oracle.chain.bindings.program_registry import ProgramRegistry
+from oracle.chain.bindings.test_dollar import TestDollar
 from oracle.chain.deploy import deploy
-from oracle.chain.dispute_game import Answer, DisputeGame, Receipt
-from oracle.chain.inference_market import InferenceMarket
-from oracle.chain.model_access import ModelAccess
-from oracle.chain.model_registry import ModelRegistry, Publication
-from oracle.chain.operator_registry import OperatorRegistry
-from oracle.chain.program_registry import ProgramRegistry
 from oracle.chain.rpc import quantity
-from oracle.chain.test_dollar import TestDollar
 from oracle.chain.wallet import Wallet
 from oracle.exact.commitments import Committed
 from oracle.exact.program import Program
 from oracle.exact.receipt import receipt
 from oracle.exact.steps import ProofStep
 from oracle.protocol.canonical import keccak
-from oracle.types import (
-    NO_CLAIM,
-    ZERO32,
-    Amount,
-    Assurance,
-    Bytes32,
-    Delivery,
-    Order,
-    Policy,
-    RequestId,
-)
+from oracle.types import NO_CLAIM, ZERO32, Amount, Assurance, Bytes32, Delivery, Order, RequestId
 
 FEE = Amount(50_000)
 SALT = Bytes32(keccak(b"salt"))
@@ -52,16 +47,16 @@ class ProofMarket:
         self.game = DisputeGame(rpc, at.dispute_game)
         self.verifier = at.step_verifier
         operators, token = OperatorRegistry(rpc, at.operator_registry), TestDollar(rpc, at.token)
-        registered = self.owner.send(self.registry.register_model("bench"))
-        self.model_id = registered.one(ev.ModelRegistered).model_id
+        registered = self.owner.send(self.registry.register_model("bench", 0))
+        self.model_id = registered.one(ModelRegistered).model_id
         access = ModelAccess(rpc, at.model_access)
         self.owner.send(access.set_policy(self.model_id, Policy.OPEN, 0, 0))
         for wallet in (self.operator, self.requester):
             wallet.send(token.faucet(wallet.address, Amount(900 * 10**6)))
         self.operator.send(token.approve(operators.address, Amount(10**12)))
         self.requester.send(token.approve(self.market.address, Amount(10**12)))
-        self.operator.send(operators.register())
-        self.owner.send(operators.authorize(self.model_id, self.operator.address))
+        self.operator.send(operators.register(ZERO32, ""))
+        self.owner.send(operators.authorize(self.model_id, self.operator.address, True))
         self.operator.send(operators.stake(self.operator.address, Amount(800 * 10**6)))
         self.requester.send(self.market.deposit(self.requester.address, Amount(400 * 10**6)))
 
@@ -78,11 +73,11 @@ class ProofMarket:
         answer, request_id = self._answered(program, committed)
         witness = self._witness(request_id, step)
         bond = self.game.bond_needed()
-        challenged = self.challenger.send(self.game.challenge(answer, witness, bond=bond))
+        challenged = self.challenger.send(self.game.challenge(*answer.state, witness, value=bond))
         signed = self._receipt(request_id, committed)
-        prove = self.game.prove(answer, step, salt=SALT, receipt=signed)
+        prove = self.game.prove(*answer.state, answer.preimage, signed, SALT, step)
         proven = self.challenger.send(prove)
-        assert proven.one(ev.FaultProven).request_id == request_id
+        assert proven.one(FaultProven).request_id == request_id
         return {
             "register": registered.gas_used,
             "challenge": challenged.gas_used,
@@ -92,7 +87,7 @@ class ProofMarket:
             "verifier": self._verifier_gas(proven.tx_hash),
         }
 
-    def _answered(self, program: Program, committed: Committed) -> tuple[Answer, RequestId]:
+    def _answered(self, program: Program, committed: Committed) -> tuple[DisputedAnswer, RequestId]:
         publication = Publication(
             manifest_digest=keccak(program.model_root),
             model_root=program.model_root,
@@ -106,7 +101,7 @@ class ProofMarket:
         )
         head = self.registry.head_of(self.model_id)
         published = self.owner.send(self.registry.publish_version(self.model_id, head, publication))
-        record = published.one(ev.VersionPublished).record
+        record = published.one(VersionPublished).record
         order = Order(
             model_id=self.model_id,
             version=record.version,
@@ -119,11 +114,11 @@ class ProofMarket:
             lifetime=1200,
             operator=self.operator.address,
         )
-        asked = self.requester.send(self.market.request(order)).one(ev.Requested)
-        call = self.market.deliver(asked.request, NO_CLAIM, committed.output_root)
-        told = self.operator.send(call).one(ev.Delivered)
+        asked = self.requester.send(self.market.request(order)).one(Requested)
+        call = self.market.deliver(asked.request, NO_CLAIM, committed.output_root, ZERO32)
+        told = self.operator.send(call).one(Delivered)
         delivery = Delivery(told.operator, told.delivered_at, Bytes32(told.output_root))
-        return Answer(asked.request, delivery, record), asked.request_id
+        return DisputedAnswer(asked.request, delivery, record), asked.request_id
 
     def _witness(self, request_id: RequestId, step: ProofStep) -> Bytes32:
         types = ["bytes32", "address", "bytes32", "uint256", "uint256", "uint256"]

@@ -32,49 +32,6 @@ class Assurance(IntEnum):
     EXACT = 2
 
 
-class Policy(IntEnum):
-    """Who may use a model without being asked about one by one (IModelAccess.sol)."""
-
-    OPEN = 0
-    ALLOW_LIST = 1
-    ON_REQUEST = 2
-
-
-class GrantStatus(IntEnum):
-    """State of one wallet's access to one model (IModelAccess.sol)."""
-
-    NONE = 0
-    APPLIED = 1
-    GRANTED = 2
-    DENIED = 3
-
-
-class Verdict(IntEnum):
-    """Why an operator was convicted (IInferenceMarket.sol)."""
-
-    WRONG_OUTPUT = 0
-    WITHHELD = 1
-    EQUIVOCATION = 2
-
-
-class Finding(IntEnum):
-    """What a voter of a committee found when it computed an answer itself (ICommittee.sol)."""
-
-    NONE = 0
-    MATCH = 1
-    MISMATCH = 2
-    INPUT_UNAVAILABLE = 3
-    OUTPUT_UNAVAILABLE = 4
-
-
-class VoterFault(IntEnum):
-    """Why a voter of a committee loses stake (ICommittee.sol)."""
-
-    SILENCE = 0
-    ACTIVATION_OFF = 1
-    MINORITY = 2
-
-
 class ValuationPart(IntEnum):
     """What of a valuation can be demanded on chain (IValuationGame.sol)."""
 
@@ -203,59 +160,6 @@ class VersionRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """One wallet's access to one model, rate-limit counter included."""
-
-    status: GrantStatus
-    expiry: Timestamp  # 0 = never
-    max_per_window: int  # 0 = unlimited
-    window: int  # seconds
-    window_start: Timestamp
-    used: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stake:
-    """An operator's money in the registry."""
-
-    staked: Amount
-    locked: Amount
-    registered: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RoundTerms:
-    """What a model's holder fixes when it opens a round for data (IDataRounds.sol)."""
-
-    features: int  # of a row
-    neighbours: int
-    row_tolerance: int  # squared distance within which a row repeats an earlier one
-    test_tolerance: int  # squared distance within which a row is taken from the test set
-    test_rows: int
-    max_contributions: int
-    max_rows: int  # of one contribution
-    submit_period: int  # seconds, as both that follow
-    reveal_period: int
-    test_period: int
-    reward: Amount  # the opener's part of the valuator's pay
-    test_commitment: Bytes32
-    schema: Bytes32  # SHA-256 of the schema's file
-
-
-@dataclass(frozen=True, slots=True)
-class ValuationRoots:
-    """What a valuator commits to, in the letters of docs/valuation.md (IValuationGame.sol)."""
-
-    N: int  # rows
-    n: int  # rows without a flag
-    T: int  # test points
-    order: Bytes32
-    sums: Bytes32
-    rows: Bytes32
-    values: Bytes32
-
-
-@dataclass(frozen=True, slots=True)
 class BlockRef:
     """One block of the chain, as far as following it goes."""
 
@@ -267,7 +171,7 @@ class BlockRef:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """One event as the node hands it out; `oracle.chain.events.decode` reads it."""
+    """One event as the node hands it out; `oracle.chain.logs.decode` reads it."""
 
     address: Address
     topics: tuple[bytes, ...]  # 32 bytes each; the first names the event

@@ -1,24 +1,29 @@
-"""Compile the contracts and write what Python needs of them to oracle/chain/abi/.
+"""Compile the contracts; write oracle/chain/abi/ and the Python of oracle/chain/bindings/.
 
     python scripts/compile.py           write the generated files
     python scripts/compile.py --check   exit 1 when they are not what the sources give
 
-The compiler is a native solc of the pinned version when there is one (py-solc-x's folder, PATH),
-else npm's WebAssembly build through scripts/solc/solc.js. Both give the same bytes.
+py-solc-x runs the compiler: a native solc of the pinned version when there is one (~/.solcx,
+PATH), else npm's WebAssembly build, which scripts/solc/install.sh puts under solcx's name into
+.solcx. Both give the same bytes.
 """
 
 import argparse
 import json
-import os
-import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import bindings
+import solcx
+from solcx.exceptions import SolcError
+
+from oracle.chain.codec import NAMES
+
 ROOT = Path(__file__).resolve().parent.parent
-TARGET = ROOT / "oracle" / "chain" / "abi"
+CHAIN = ROOT / "oracle" / "chain"
+GENERATED = {"abi": "*.json", "bindings": "*.py"}  # folder of CHAIN → what in it is ours
 SOLC = "0.8.30"
 SETTINGS: dict[str, Any] = {
     "evmVersion": "prague",
@@ -28,6 +33,7 @@ SETTINGS: dict[str, Any] = {
     "remappings": ["@openzeppelin/contracts=node_modules/@openzeppelin/contracts"],
 }
 OUTPUTS = ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "metadata"]
+NATSPEC = ["devdoc", "userdoc"]
 MAX_CODE_BYTES = 24_576  # EIP-170
 
 
@@ -37,52 +43,46 @@ def sources() -> dict[str, str]:
     return {path.relative_to(ROOT).as_posix(): path.read_text() for path in paths}
 
 
-def compiler() -> list[str]:
-    """Return the command that speaks standard JSON, the native one first."""
-    folders = [os.environ.get("SOLCX_BINARY_PATH", ""), str(Path.home() / ".solcx")]
-    candidates = [str(Path(folder) / f"solc-v{SOLC}") for folder in folders if folder]
-    candidates += [found] if (found := shutil.which("solc")) else []
-    for candidate in candidates:
-        if Path(candidate).exists() and _version(candidate) == SOLC:
-            return [candidate]
-    script = ROOT / "scripts" / "solc" / "solc.js"
-    return ["node", str(script), str(ROOT / "node_modules" / "solc")]
+def compiler() -> Path:
+    """Return the solc to run, a native one first."""
+    name = f"solc-v{SOLC}"
+    found = [Path.home() / ".solcx" / name, shutil.which("solc"), ROOT / ".solcx" / name]
+    for path in [Path(one) for one in found if one]:
+        if path.exists() and _runs(path):
+            return path
+    sys.exit(f"no solc {SOLC}: run scripts/solc/install.sh")
 
 
-def _version(command: str) -> str:
-    """Return x.y.z of a solc, or "" when it does not run here."""
+def _runs(solc: Path) -> bool:
+    """Tell whether a solc runs here and is of the pinned version."""
     try:
-        said = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    match = re.search(r"Version: (\d+\.\d+\.\d+)", said.stdout)
-    return match[1] if match else ""
+        return bool(str(solcx.wrapper.get_solc_version(solc)) == SOLC)
+    except (OSError, SolcError):
+        return False
 
 
 def compile_contracts() -> dict[str, Any]:
     """Return solc's standard-JSON output; exits with its messages when there are errors."""
+    outputs = {"*": {"*": [*OUTPUTS, *NATSPEC], "": ["ast"]}}
     request = {
         "language": "Solidity",
         "sources": {name: {"content": text} for name, text in sources().items()},
-        "settings": SETTINGS | {"outputSelection": {"*": {"*": OUTPUTS}}},
+        "settings": SETTINGS | {"outputSelection": outputs},
     }
-    command = [*compiler(), "--standard-json", "--base-path", str(ROOT)]
-    done = subprocess.run(
-        command, input=json.dumps(request), capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    output: dict[str, Any] = json.loads(done.stdout)
-    messages = output.get("errors", [])
-    for message in messages:
-        if message.get("sourceLocation", {}).get("file", "").startswith("node_modules/"):
-            continue  # OpenZeppelin's own warnings
-        print(message["formattedMessage"], file=sys.stderr)
-    if any(message["severity"] == "error" for message in messages):
-        sys.exit(1)
+    try:
+        output: dict[str, Any] = solcx.compile_standard(
+            request, solc_binary=compiler(), base_path=ROOT
+        )
+    except SolcError as error:
+        sys.exit(error.message)
+    for message in output.get("errors", []):
+        if not message.get("sourceLocation", {}).get("file", "").startswith("node_modules/"):
+            print(message["formattedMessage"], file=sys.stderr)  # not OpenZeppelin's warnings
     return output
 
 
 def artifacts(output: dict[str, Any]) -> dict[str, str]:
-    """Return the generated files: name → text. Mocks other than the token are for tests only."""
+    """Return abi/: name → text. Mocks other than the token are for tests only."""
     files = {}
     for path, contracts in output["contracts"].items():
         folder = path.removeprefix("contracts/").rpartition("/")[0]
@@ -102,8 +102,20 @@ def artifacts(output: dict[str, Any]) -> dict[str, str]:
                 "abi": contract["abi"],
                 "bytecode": "0x" + contract["evm"]["bytecode"]["object"],
             }
-            files[f"{name}.json"] = json.dumps(body, indent=1) + "\n"
+            files[f"abi/{name}.json"] = json.dumps(body, indent=1) + "\n"
     return files
+
+
+def modules(output: dict[str, Any]) -> dict[str, str]:
+    """Return bindings/: name → text."""
+    found = []
+    for name in NAMES:
+        path = f"contracts/{'mocks/' if name == 'TestDollar' else ''}{name}.sol"
+        said = output["contracts"][path][name]
+        found.append(bindings.Source(name, path, said["abi"], said["devdoc"], said["userdoc"]))
+    trees = {path: source["ast"] for path, source in output["sources"].items()}
+    written = bindings.write_all(found, bindings.definitions(trees, sources()))
+    return {f"bindings/{name}": text for name, text in written.items()}
 
 
 def main() -> int:
@@ -111,20 +123,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing, exit 1 when stale")
     check = parser.parse_args().check
-    wanted = artifacts(compile_contracts())
-    present = {path.name: path.read_text() for path in TARGET.glob("*.json")}
+    output = compile_contracts()
+    wanted = artifacts(output) | modules(output)
+    present = {
+        path.relative_to(CHAIN).as_posix(): path.read_text()
+        for folder, pattern in GENERATED.items()
+        for path in (CHAIN / folder).glob(pattern)
+    }
     stale = sorted(n for n in wanted.keys() | present.keys() if wanted.get(n) != present.get(n))
     if check:
         if stale:
             print("not current: " + ", ".join(stale) + "; run scripts/compile.py", file=sys.stderr)
         return 1 if stale else 0
-    TARGET.mkdir(parents=True, exist_ok=True)
     for name in stale:
+        path = CHAIN / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         if name in wanted:
-            (TARGET / name).write_text(wanted[name])
+            path.write_text(wanted[name])
         else:
-            (TARGET / name).unlink()
-    print(f"{len(wanted)} contracts, {len(stale)} files changed")
+            path.unlink()
+    print(f"{len(NAMES)} contracts, {len(wanted)} files, {len(stale)} changed")
     return 0
 
 

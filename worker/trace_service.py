@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from oracle.chain.events import VersionPublished
+from oracle.chain.bindings.model_registry import VersionPublished
 from oracle.chain.logs import topic_of
 from oracle.chain.versions import record_of
 from oracle.errors import NotFound, PermanentError

@@ -1,18 +1,21 @@
 """ABIs as code: signatures, selectors, encoders and decoders, built once from generated ABIs.
 
-Types come from the artifacts that the compiler wrote, never from here.
+Types come from the artifacts that the compiler wrote, never from here; the codec is web3's.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
-from eth_abi.abi import decode as abi_decode
 from eth_abi.exceptions import DecodingError
-from eth_abi.registry import registry
+from eth_utils.abi import (
+    abi_to_signature,
+    function_abi_to_4byte_selector,
+    get_abi_input_types,
+    get_abi_output_types,
+)
 from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
 
 from oracle.chain import artifacts
 from oracle.chain.rpc import RpcMalformed
@@ -45,14 +48,13 @@ class Function:
     name: str
     signature: str
     selector: bytes
-    inputs: tuple[str, ...]
+    arguments: tuple[str, ...]  # their names
+    inputs: tuple[str, ...]  # their types
     outputs: tuple[str, ...]
-    encoder: Any  # eth_abi's, for the tuple of all arguments
 
     def encode(self, arguments: Sequence[Any]) -> bytes:
         """Return calldata. Dataclasses become structs in the order of their fields."""
-        data: bytes = self.encoder(tuple(plain(a) for a in arguments))
-        return self.selector + data
+        return self.selector + encode(self.inputs, arguments)
 
     def decode(self, data: bytes) -> tuple[Any, ...]:
         """Read return data; addresses come out lowercase (see `address`).
@@ -61,7 +63,7 @@ class Function:
             RpcMalformed: the data does not fit, as when no contract is at the address.
         """
         try:
-            return abi_decode(self.outputs, data)
+            return decode(self.outputs, data)
         except DecodingError as error:
             raise RpcMalformed(
                 f"{self.name} returned {len(data)} bytes that do not fit its type",
@@ -69,38 +71,30 @@ class Function:
             ) from error
 
 
-class Interface:
-    """The functions of one contract by name (the first of overloaded ones) and by signature."""
-
-    def __init__(self, abi: Sequence[dict[str, Any]]) -> None:
-        self.functions: dict[str, Function] = {}
-        for item in abi:
-            if item["type"] == "function":
-                function = _function(item)
-                self.functions.setdefault(function.name, function)
-                self.functions[function.signature] = function
-
-    def __getitem__(self, name: str) -> Function:
-        return self.functions[name]
-
-
 @functools.cache
-def interface(name: str) -> Interface:
-    """Return the interface of a contract by name; reads its generated ABI once per process."""
-    return Interface(artifacts.load(name).abi)
+def interface(name: str) -> Mapping[str, Function]:
+    """Return the functions of a contract by name (of overloaded ones one) and by signature."""
+    functions: dict[str, Function] = {}
+    for item in artifacts.load(name).abi:
+        if item["type"] == "function":
+            function = _function(item)
+            functions.setdefault(function.name, function)
+            functions[function.signature] = function
+    return functions
 
 
-def signature(item: dict[str, Any]) -> str:
-    """Return the canonical signature of a function, event or error of an ABI."""
-    return f"{item['name']}({','.join(abi_type(i) for i in item['inputs'])})"
+def encode(types: Sequence[str], values: Sequence[Any]) -> bytes:
+    """Return the ABI encoding of values; dataclasses become structs."""
+    from oracle.chain.client import codec  # noqa: PLC0415 -- web3 takes 0.3 s to import
+
+    return bytes(codec().encode(types, [plain(value) for value in values]))
 
 
-def abi_type(item: dict[str, Any]) -> str:
-    """Return the canonical type of an ABI input, structs as tuples."""
-    kind: str = item["type"]
-    if not kind.startswith("tuple"):
-        return kind
-    return f"({','.join(abi_type(c) for c in item['components'])}){kind[5:]}"
+def decode(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
+    """Read ABI-encoded values; raises eth_abi's `DecodingError`."""
+    from oracle.chain.client import codec  # noqa: PLC0415 -- web3 takes 0.3 s to import
+
+    return tuple(codec().decode(types, data))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -109,16 +103,14 @@ def address(raw: str | bytes) -> Address:
     return Address(to_checksum_address(raw))
 
 
-def _function(item: dict[str, Any]) -> Function:
-    text = signature(item)
-    inputs = tuple(abi_type(i) for i in item["inputs"])
+def _function(item: Any) -> Function:
     return Function(
         name=item["name"],
-        signature=text,
-        selector=keccak(text=text)[:4],
-        inputs=inputs,
-        outputs=tuple(abi_type(o) for o in item["outputs"]),
-        encoder=registry.get_encoder(f"({','.join(inputs)})") if inputs else lambda _: b"",
+        signature=abi_to_signature(item),
+        selector=function_abi_to_4byte_selector(item),
+        arguments=tuple(argument["name"] for argument in item["inputs"]),
+        inputs=tuple(get_abi_input_types(item)),
+        outputs=tuple(get_abi_output_types(item)),
     )
 
 

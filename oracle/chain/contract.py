@@ -1,17 +1,20 @@
-"""What every contract wrapper stands on: calls as data, and reads pinned to a block."""
+"""What the generated bindings stand on: calls as data, typed reads pinned to a block, events."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from eth_utils.address import to_checksum_address
+import functools
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from enum import IntEnum
+from typing import Any, ClassVar, TypeVar
 
 from oracle.chain import logs, revert
-from oracle.chain.codec import interface
-from oracle.chain.events import Event
+from oracle.chain.codec import address, interface
+from oracle.chain.event import Event
 from oracle.chain.rpc import BlockId, Node, RpcError, block_param, hexbytes
 from oracle.errors import InputInvalid
-from oracle.types import Address, Log, Wei
+from oracle.types import Address, Bytes32, Log, Wei
 
+T = TypeVar("T")
 _NOTHING = Wei(0)
 
 
@@ -26,41 +29,69 @@ class Call:
 
 
 class Contract:
-    """One deployed contract. Subclasses name it and give each function a typed method."""
+    """One deployed contract. A generated subclass names it and types its functions and events."""
 
     NAME: ClassVar[str]
+    EVENTS: ClassVar[Mapping[str, type[Event]]]  # by their names in the ABI
 
-    def __init__(self, rpc: Node, address: Address) -> None:
+    def __init__(self, rpc: Node, address_: Address) -> None:
         self.rpc = rpc
-        self.address = Address(to_checksum_address(address))
+        self.address = address(address_)
 
     def decode(self, log: Log) -> Event | None:
         """Return the event of a log of this contract; None when it is another's or unknown."""
         return logs.decode(log) if log.address == self.address else None
 
     def _read(self, name: str, *arguments: Any, block: BlockId = "latest") -> Any:
-        """Call a view; return its value, or a tuple when it has several.
+        """Call a view through web3; return its value, or a tuple when it has several.
 
         Raises:
             ContractError: the view reverted. RpcError: the block is unknown, among others.
         """
+        from oracle.chain.client import client  # noqa: PLC0415 -- web3 takes 0.3 s to import
+
         function = interface(self.NAME)[name]
-        data = "0x" + function.encode(arguments).hex()
+        call = {"to": self.address, "data": "0x" + function.encode(arguments).hex()}
         try:
-            answer = self.rpc.call(
-                "eth_call", {"to": self.address, "data": data}, block_param(block)
+            answer = client(self.rpc).manager.request_blocking(
+                "eth_call",  # type: ignore[arg-type]  # a NewType of str
+                [call, block_param(block)],
             )
         except RpcError as error:
             raise (revert.from_rpc(error) or error) from error
         values = function.decode(hexbytes(answer))
         return values[0] if len(values) == 1 else values
 
-    def _call(self, name: str, *arguments: Any, value: int = 0, label: str = "") -> Call:
+    def _call(self, name: str, *arguments: Any, value: int = 0) -> Call:
         function = interface(self.NAME)[name]
-        return Call(self.address, function.encode(arguments), Wei(value), label or name)
+        named = dict(zip(function.arguments, arguments, strict=True))
+        said = revert.describe(f"{self.NAME}.{function.name}", named)
+        return Call(self.address, function.encode(arguments), Wei(value), said)
 
 
-def split_signature(signature: bytes) -> tuple[int, bytes, bytes]:
+def struct(kind: Callable[..., T], values: Any) -> T:
+    """Return a struct of the values that the codec decoded, addresses and enumerations typed."""
+    return kind(*[make(value) for make, value in zip(_makers(kind), values, strict=True)])
+
+
+@functools.cache
+def _makers(kind: Any) -> tuple[Callable[[Any], Any], ...]:
+    hints = typing.get_type_hints(kind)
+    return tuple(_maker(hints[field.name]) for field in fields(kind))
+
+
+def _maker(hint: Any) -> Callable[[Any], Any]:
+    if hint is Address:
+        return address
+    if is_dataclass(hint):
+        made: Callable[..., Any] = hint  # type: ignore[assignment]  # a class, not an instance
+        return functools.partial(struct, made)
+    if isinstance(hint, type) and issubclass(hint, IntEnum):
+        return hint
+    return lambda value: value
+
+
+def split_signature(signature: bytes) -> tuple[int, Bytes32, Bytes32]:
     """Return (v, r, s) of a 65-byte signature r‖s‖v.
 
     Raises:
@@ -68,4 +99,4 @@ def split_signature(signature: bytes) -> tuple[int, bytes, bytes]:
     """
     if len(signature) != 65:
         raise InputInvalid(f"a signature has 65 bytes, not {len(signature)}")
-    return signature[64], signature[:32], signature[32:64]
+    return signature[64], Bytes32(signature[:32]), Bytes32(signature[32:64])

@@ -4,17 +4,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import rlp  # type: ignore[import-untyped]  # it ships no types
-from eth_abi.abi import encode
+from eth_utils.abi import collapse_if_tuple
 from eth_utils.crypto import keccak
 
 from oracle.chain import artifacts
-from oracle.chain.codec import abi_type, address, plain
-from oracle.chain.committee import Committee, CommitteeConfig
-from oracle.chain.data_credits import DataConfig, DataCredits
-from oracle.chain.dispute_game import DisputeGame, GameConfig
-from oracle.chain.inference_market import InferenceMarket, MarketConfig
+from oracle.chain.bindings.committee import Committee, CommitteeConfig
+from oracle.chain.bindings.data_credits import DataConfig, DataCredits
+from oracle.chain.bindings.dispute_game import DisputeGame, GameConfig
+from oracle.chain.bindings.inference_market import InferenceMarket, MarketConfig
+from oracle.chain.bindings.valuation_game import ValuationConfig, ValuationGame
+from oracle.chain.codec import address, encode
 from oracle.chain.rpc import Node, RpcError, hexbytes, quantity
-from oracle.chain.valuation_game import ValuationConfig, ValuationGame
 from oracle.chain.wallet import Wallet
 from oracle.errors import ConfigInvalid, PermanentError
 from oracle.types import ZERO_ADDRESS, Address, Amount, Contracts, Wei
@@ -281,10 +281,10 @@ def _valuation(config: DeployConfig, credits: Address, verifier: Address) -> Val
 
 def _create(wallet: Wallet, name: str, *arguments: Any, at: Address | None = None) -> Address:
     artifact = artifacts.load(name)
-    inputs: list[dict[str, Any]] = next(
+    inputs: list[Any] = next(
         (item["inputs"] for item in artifact.abi if item["type"] == "constructor"), []
     )
-    encoded = encode([abi_type(i) for i in inputs], [plain(a) for a in arguments])
+    encoded = encode([collapse_if_tuple(i) for i in inputs], arguments)
     receipt = wallet.create(artifact.bytecode + encoded)
     if receipt.contract is None or at not in (None, receipt.contract):
         raise DeploymentFailed(

@@ -1,10 +1,11 @@
-"""Raw logs: from the node's JSON to `Log`, and from `Log` to an event of events/.
+"""Raw logs: from the node's JSON to `Log`, and from `Log` to an event of bindings/.
 
 Readers are built once from the generated ABIs and the event classes' types. One log costs a
 dictionary look-up and a slice per word; nothing is decoded that nobody asks for.
 """
 
 import functools
+import importlib
 import re
 import typing
 from binascii import unhexlify
@@ -13,15 +14,15 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import IntEnum
 from typing import Any
 
-from eth_utils.crypto import keccak
+from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
 
-from oracle.chain import artifacts, events
-from oracle.chain.codec import NAMES, abi_type, address, signature
-from oracle.chain.events import Event
+from oracle.chain import artifacts
+from oracle.chain.codec import NAMES, address
+from oracle.chain.event import Event
 from oracle.chain.rpc import RpcMalformed
 from oracle.errors import InputInvalid
 from oracle.protocol.records import REQUEST_BYTES, unpack_request
-from oracle.types import Activation, Address, Bytes32, Log, Request, RequestId, Terms, VersionRecord
+from oracle.types import Activation, Address, Bytes32, Log, Request, RequestId, Terms
 
 # A frozen dataclass's own __init__ costs a microsecond, setting its slots a third of that.
 _new = object.__new__
@@ -35,8 +36,6 @@ _new = object.__new__
     _set_log_index,
 ) = (getattr(Log, field.name).__set__ for field in fields(Log))
 _ReadAt = Callable[[bytes, int], Any]
-# ERC-20 and ERC-721 share two signatures and differ in the number of topics
-_ERC721_NAMES = {"Transfer": "ModelTransferred", "Approval": "ModelApproval"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +132,15 @@ def _reader_of(log: Log) -> _Reader | None:
 
 @functools.cache
 def _readers() -> Mapping[tuple[bytes, int], _Reader]:
+    """Return all readers. ERC-20 and ERC-721 share signatures and differ in how many topics."""
     found: dict[tuple[bytes, int], _Reader] = {}
     for contract in NAMES:
+        module = importlib.import_module(f"oracle.chain.bindings.{_snake(contract)}")
+        classes: Mapping[str, type[Event]] = getattr(module, contract).EVENTS
         for item in artifacts.load(contract).abi:
-            if item["type"] != "event":
-                continue
-            name = item["name"]
-            if contract == "ModelRegistry":
-                name = _ERC721_NAMES.get(name, name)
-            if (cls := getattr(events, name, None)) is not None:
-                reader = _build(cls, item)
-                found[keccak(text=signature(item)), reader.indexed + 1] = reader
+            if item["type"] == "event":
+                reader = _build(classes[item["name"]], item)
+                found[event_abi_to_log_topic(item), reader.indexed + 1] = reader  # type: ignore[arg-type]  # a TypedDict
     return found
 
 
@@ -155,14 +152,18 @@ def _build(cls: type[Event], item: dict[str, Any]) -> _Reader:
     for argument in inputs:
         if not argument["indexed"]:
             places[_snake(argument["name"])] = at
-            at += 32 * (1 + abi_type(argument).count(",") if argument["type"] == "tuple" else 1)
+            words = 1 + collapse_if_tuple(argument).count(",") if argument["type"] == "tuple" else 1
+            at += 32 * words
     topics = {i["name"]: n + 1 for n, i in enumerate(indexed)}
-    target: Any = VersionRecord if cls is events.VersionPublished else cls
+    target: Any = cls
     hints = typing.get_type_hints(target)
+    record = len(hints) == 1 and next((kind for n, kind in hints.items() if n not in places), None)
+    if record:  # the arguments are the fields of the event's one field
+        target, hints = record, typing.get_type_hints(record)
     plan = [(_read(hints[f.name], base), places[f.name]) for f in fields(target)]
-    if cls is events.VersionPublished:
+    if record:
         inner = tuple(plan)
-        plan = [(lambda w, _: VersionRecord(*[read(w, at) for read, at in inner]), 0)]
+        plan = [(lambda w, _: record(*[read(w, at) for read, at in inner]), 0)]
     return _Reader(
         cls, tuple(plan), len(indexed), at, topics.get("requestId"), topics.get("modelId")
     )

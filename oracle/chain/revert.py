@@ -1,21 +1,22 @@
-"""Revert data to an error that a person can act on. The words are in sentences/."""
+"""What contracts are asked and refuse, in words: calls and revert data. They are in sentences/."""
 
 import functools
+import re
 import string
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from eth_abi.abi import decode as abi_decode
 from eth_abi.exceptions import DecodingError
+from eth_utils.abi import abi_to_signature, get_abi_input_types
 from eth_utils.crypto import keccak
 
-from oracle.chain import artifacts
-from oracle.chain.codec import NAMES, abi_type, address, signature
+from oracle.chain import artifacts, codec
+from oracle.chain.codec import NAMES, address
 from oracle.chain.rpc import RpcError
-from oracle.chain.sentences import SENTENCES
+from oracle.chain.sentences import CALLS, SENTENCES
 from oracle.errors import Refused
-from oracle.types import TOKEN_DECIMALS, Policy, Timestamp
+from oracle.types import TOKEN_DECIMALS, Timestamp
 
 _BUILT_IN: tuple[dict[str, Any], ...] = (  # of Solidity itself, in no ABI
     {"type": "error", "name": "Error", "inputs": [{"name": "reason", "type": "string"}]},
@@ -32,6 +33,7 @@ _PANICS = {
 }
 _TURNS = ("nobody's", "the challenger's", "the trace", "a node or leaves", "a step")
 _STATUSES = ("unknown", "committed", "revealed", "excluded", "displaced", "closed")
+_POLICIES = ("open", "allow-list", "on-request")
 _REVERTED = 3  # JSON-RPC code of a reverted execution
 _SPANS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
@@ -84,7 +86,7 @@ def decode(data: bytes, clock: Callable[[], float] = time.time) -> ContractError
         )
     name, names, types = entry
     try:
-        raw = abi_decode(types, data[4:])
+        raw = codec.decode(types, data[4:])
     except DecodingError:
         return ContractError(name, {}, f"The contract refused: {name} (arguments unreadable).")
     values: dict[str, Any] = {
@@ -126,6 +128,14 @@ def from_rpc(error: RpcError) -> ContractError | None:
     return None
 
 
+def describe(function: str, arguments: Mapping[str, Any]) -> str:
+    """Return what a call of `Contract.function` does, as CALLS or else its name says it."""
+    sentence = CALLS.get(function)
+    if sentence is None:
+        return re.sub(r"(?=[A-Z])", " ", function.partition(".")[2]).lower()
+    return _Words(time.time).format(sentence, **arguments)
+
+
 class _Words(string.Formatter):
     """Formats values as sentences/ names the ways."""
 
@@ -135,6 +145,8 @@ class _Words(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         if format_spec == "time":
             return moment(value, self._clock())
+        if "|" in format_spec:
+            return format_spec.split("|")[not value]
         return _SHOWN[format_spec](value) if format_spec in _SHOWN else str(value)
 
 
@@ -164,31 +176,33 @@ def moment(timestamp: int, now: float) -> str:
 
 
 _SHOWN: Mapping[str, Callable[[Any], str]] = {
+    "count": lambda items: str(len(items)),
     "usd": dollars,
     "eth": lambda wei: f"{wei / 10**18:.6f}".rstrip("0").rstrip(".") + " ETH",
     "span": span,
     "id": lambda digest: f"0x{digest.hex()[:8]}…{digest.hex()[-4:]}",
     "key": lambda digest: f"0x{digest.hex()}",
-    "policy": lambda policy: Policy(policy).name.lower().replace("_", "-"),
+    "policy": lambda policy: _POLICIES[policy],
     "turn": lambda turn: _TURNS[turn],
     "mover": lambda mover: ("nobody's", "the challenger's", "the valuator's")[mover],
     "round": lambda stage: ("unknown", "collecting", "being valued", "settled", "void")[stage],
     "contribution": lambda status: _STATUSES[status],
     "stage": lambda stage: ("undisputed", "not drawn yet", "voting", "closed")[stage],
+    "part": lambda part: part.name.lower(),
     "panic": lambda code: _PANICS.get(code, f"panic {code:#04x}"),
 }
 
 
 @functools.cache
 def _table() -> dict[bytes, tuple[str, tuple[str, ...], tuple[str, ...]]]:
-    items = [*_BUILT_IN]
+    items: list[Any] = [*_BUILT_IN]
     for contract in NAMES:
         items += [item for item in artifacts.load(contract).abi if item["type"] == "error"]
     return {
-        keccak(text=signature(item))[:4]: (
+        keccak(text=abi_to_signature(item))[:4]: (
             item["name"],
             tuple(i["name"] for i in item["inputs"]),
-            tuple(abi_type(i) for i in item["inputs"]),
+            tuple(get_abi_input_types(item)),
         )
         for item in items
     }

@@ -9,7 +9,7 @@ from eth_utils.crypto import keccak
 
 from oracle.chain import logs
 from oracle.chain.codec import address
-from oracle.chain.events import Event
+from oracle.chain.event import Event
 from oracle.chain.rpc import RpcError, RpcMalformed, hexbytes, quantity
 from oracle.errors import NotFound, PermanentError, TransientError
 from oracle.types import Address, Bytes32, Log, Wei

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from oracle.chain.events import VersionPublished
+from oracle.chain.bindings.model_registry import VersionPublished
 from oracle.chain.logs import decode_all
 from oracle.errors import NotFound
 from oracle.types import Log, VersionRecord

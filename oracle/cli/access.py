@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from oracle.chain.bindings.model_access import Policy
 from oracle.cli import commands, options, output
 from oracle.cli.model import Model
 from oracle.cli.session import Session, command
@@ -11,7 +12,7 @@ from oracle.errors import InputInvalid
 from oracle.services import access, amounts, models, wallets
 from oracle.services.access import AccessInfo, ParameterBounds
 from oracle.services.amounts import format_rate, format_time
-from oracle.types import Address, Policy
+from oracle.types import Address
 
 Who = Annotated[str, typer.Argument(metavar="WALLET", help="Name of a wallet or an address.")]
 RateOption = Annotated[

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from oracle.chain.events import Finalized
+from oracle.chain.bindings.inference_market import Finalized
 from oracle.demo.report import AnswerFacts
 from oracle.demo.stage import DemoContext
 from oracle.exact import form

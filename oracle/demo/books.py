@@ -11,15 +11,18 @@ those that did not end.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from oracle.chain.data_credits import ContributionStatus, RoundStage
-from oracle.chain.events import (
+from oracle.chain.bindings.data_credits import (
+    ContributionStatus,
+    RevenueClaimed,
+    RevenueCredited,
+    RoundStage,
+)
+from oracle.chain.bindings.inference_market import (
     Annulled,
     Cancelled,
     Convicted,
     Finalized,
     Requested,
-    RevenueClaimed,
-    RevenueCredited,
 )
 from oracle.services.amounts import decimal
 from oracle.services.network import Network

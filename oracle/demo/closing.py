@@ -1,6 +1,6 @@
 """The last chapter: everybody takes out what is theirs, and the books are compared."""
 
-from oracle.chain.events import ProtocolEarningsCollected
+from oracle.chain.bindings.inference_market import ProtocolEarningsCollected
 from oracle.demo import books, gas
 from oracle.demo.books import Books, Holding
 from oracle.demo.stage import DemoContext

@@ -23,13 +23,15 @@ from oracle.agents.valuation import checking
 from oracle.agents.valuation.challenger import Stand, ValuationChallenger, ValuationReport
 from oracle.agents.valuation.valuator import Valuator
 from oracle.agents.worker_process import value_worker
-from oracle.chain.events import RevenueCredited
+from oracle.chain.bindings.data_credits import RevenueCredited
 from oracle.demo import liars
 from oracle.demo.answers import reading, test_image
 from oracle.demo.asking import order, settle
 from oracle.demo.opening import EXACT_WINDOW
 from oracle.demo.report import DataFacts
 from oracle.demo.stage import DemoContext
+from oracle.ipfs import valuation_tables
+from oracle.ipfs.valuation_tables import Index
 from oracle.protocol.training import TrainingData
 from oracle.services import inference
 from oracle.services.amounts import decimal, format_amount
@@ -47,8 +49,6 @@ from oracle.services.data.credits import format_credits
 from oracle.services.data.rounds import RoundPhase
 from oracle.services.event_history import topic
 from oracle.types import Amount
-from oracle.valuation import table_files
-from oracle.valuation.table_files import Index
 
 CAROL, DAVE, ERIN = CONTRIBUTORS = ("carol", "dave", "erin")
 LIAR, HONEST = VALUATORS = ("victor", "vera")
@@ -181,7 +181,7 @@ def _value(stage: DemoContext, round_id: int, honest: Valuator) -> None:
         report: ValuationReport = _challenger(stage, running).step(round_id)
     stage.expect(f"computed again, {HONEST}'s valuation is right", report.stand is Stand.RIGHT)
     said = valuations.published(context, round_id)
-    _show(stage, table_files.fetch_index(context.ipfs, said.cid))
+    _show(stage, valuation_tables.fetch_index(context.ipfs, said.cid))
     before = context.token.balance_of(stage.address(HONEST))
     stage.pass_time(context.valuations.config().challenge_window)
     _work(stage, honest, f"{HONEST} settles", lambda: not honest.cycle())

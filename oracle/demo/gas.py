@@ -46,7 +46,7 @@ def read(context: Network, accounts: Mapping[str, Address]) -> list[MinedTransac
     functions = {
         (_snake(contract), function.selector): f"{contract}.{function.name}"
         for contract in NAMES
-        for function in interface(contract).functions.values()
+        for function in interface(contract).values()
     }
     found = []
     for body, receipt in zip(bodies, receipts, strict=True):

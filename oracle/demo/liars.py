@@ -15,8 +15,8 @@ from functools import partial
 from oracle.agents.challenger.challenger import Challenger, folder_of
 from oracle.agents.challenger.deliveries import Scope
 from oracle.agents.challenger.engine import Budget
-from oracle.chain.dispute_game import Turn
-from oracle.chain.events import BountyPaid, Convicted
+from oracle.chain.bindings.dispute_game import Turn
+from oracle.chain.bindings.inference_market import BountyPaid, Convicted
 from oracle.demo import gas
 from oracle.demo.answers import reading, test_image
 from oracle.demo.asking import Ordered, hexed, order, settle

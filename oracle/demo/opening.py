@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from oracle.chain.bindings.model_access import Policy
 from oracle.demo.report import ModelFacts
 from oracle.demo.stage import DemoContext
 from oracle.devnet.network import STAKE
@@ -13,7 +14,7 @@ from oracle.services import access, balances, models, operators, publishing
 from oracle.services.amounts import format_amount, format_share
 from oracle.services.builders import Build
 from oracle.services.publishing import Offer
-from oracle.types import ZERO32, ZERO_ADDRESS, Amount, Order, Policy
+from oracle.types import ZERO32, ZERO_ADDRESS, Amount, Order
 
 WINDOW = 2  # seconds in which an answer may be challenged
 EXACT_WINDOW = 15  # the same where answers are challenged

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from oracle.chain.events import Claimed
+from oracle.chain.bindings.inference_market import Claimed
 from oracle.demo import tamper
 from oracle.demo.answers import ask_digit
 from oracle.demo.asking import Ordered, order, settle

@@ -1,9 +1,7 @@
 """A step and its parts, as IStepVerifier.sol and IDisputeGame.sol declare them, field by field."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from oracle.chain.codec import plain
 from oracle.types import ZERO32, Bytes32
 
 Path = tuple[Bytes32, ...]
@@ -51,10 +49,6 @@ class ProofStep:
     result: TensorOpening
     element: Slice
 
-    def as_abi(self) -> Any:
-        """Return nested tuples, as eth_abi takes them."""
-        return plain(self)
-
 
 @dataclass(frozen=True, slots=True)
 class TensorProof:
@@ -64,7 +58,3 @@ class TensorProof:
     operator: tuple[int, ...]
     operator_path: Path
     result: TensorOpening
-
-    def as_abi(self) -> Any:
-        """Return nested tuples, as eth_abi takes them."""
-        return plain(self)

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from oracle.chain.batch_sender import BatchSender
-from oracle.chain.events import Requested
+from oracle.chain.bindings.inference_market import Requested
 from oracle.chain.outbox import EntryState, OutboxEntry
 from oracle.chain.rpc import Node, RpcError
 from oracle.chain.transactions import Receipt, hash_of, parse_receipt

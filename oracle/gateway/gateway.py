@@ -15,7 +15,7 @@ from typing import TypeVar
 from eth_account.signers.local import LocalAccount
 
 from oracle.chain.batch_sender import BatchSender
-from oracle.chain.events import Delivered, Requested
+from oracle.chain.bindings.inference_market import Delivered, Requested
 from oracle.chain.rpc import quantity
 from oracle.config import Settings
 from oracle.errors import DigestMismatch, NotFound, PermanentError, TransientError

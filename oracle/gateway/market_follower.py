@@ -8,7 +8,8 @@ from typing import Any
 import structlog
 
 from oracle.chain import logs
-from oracle.chain.events import Annulled, Cancelled, Convicted, Event, Finalized
+from oracle.chain.bindings.inference_market import Annulled, Cancelled, Convicted, Finalized
+from oracle.chain.event import Event
 from oracle.chain.rpc import RpcError, quantity
 from oracle.errors import TallystickError
 from oracle.gateway.notifier import Notifier

@@ -68,7 +68,7 @@ class Relay:
         order = Order(
             model_id=listing.served.model_id,
             version=listing.served.version,
-            lane=context.market.free_lane(requester),
+            lane=context.market.free_lane(requester, 0),
             input_root=prepared.root,
             input_cid=prepared.locator,
             params=params,

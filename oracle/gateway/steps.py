@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from oracle.chain.events import (
+from oracle.chain.bindings.inference_market import (
     Annulled,
     Cancelled,
     Claimed,

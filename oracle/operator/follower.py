@@ -12,7 +12,8 @@ from typing import Protocol
 
 import structlog
 
-from oracle.chain.events import OperatorAuthorized, Requested
+from oracle.chain.bindings.inference_market import Requested
+from oracle.chain.bindings.operator_registry import OperatorAuthorized
 from oracle.chain.logs import decode, decode_all, keys, topic_of
 from oracle.chain.reorg import common_block
 from oracle.chain.scan import Chunk

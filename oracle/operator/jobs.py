@@ -41,7 +41,8 @@ comparison below flips at one of `_boundaries`: a job looked at when `wake_at` c
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from oracle.chain.events import Event, Requested
+from oracle.chain.bindings.inference_market import Requested
+from oracle.chain.event import Event
 from oracle.operator import request_life
 from oracle.store.job import (
     AT_ONCE,

@@ -13,9 +13,10 @@ from typing import Any
 
 from eth_abi.exceptions import EncodingError
 
+from oracle.chain.arguments import DisputedAnswer
+from oracle.chain.bindings.dispute_game import DisputeGame
+from oracle.chain.bindings.model_registry import VersionPublished
 from oracle.chain.contract import Call
-from oracle.chain.dispute_game import Answer, DisputeGame
-from oracle.chain.events import VersionPublished
 from oracle.chain.logs import topic_of
 from oracle.chain.outbox import AlreadyPending
 from oracle.chain.versions import record_of
@@ -125,23 +126,24 @@ class Player:
         assert job.delivery is not None, "asked for in _job"
         logs = tx.logs_of_model(request.model_id, topic_of(VersionPublished))
         try:
-            answer = Answer(request, job.delivery, record_of(logs, request.version))
+            answer = DisputedAnswer(request, job.delivery, record_of(logs, request.version))
             return self._encode(answer, move)
         except NotFound as error:
             raise InputInvalid(str(error)) from error
 
-    def _encode(self, answer: Answer, move: Move) -> Call:
+    def _encode(self, answer: DisputedAnswer, move: Move) -> Call:
         game, challenger = self._game, move.demand.challenger
+        given = (*answer.state, answer.preimage)
         try:
             match move.function, move.demand.ask:
                 case "commitTrace", ReplyKind.TRACE:
-                    return game.commit_trace(answer, *move.arguments)
+                    return game.commit_trace(*given, *move.arguments)
                 case "openNode", ReplyKind.NODE:
-                    return game.open_node(answer, challenger, *move.arguments)
+                    return game.open_node(*given, challenger, *move.arguments)
                 case "revealLeaves", ReplyKind.NODE:
-                    return game.reveal_leaves(answer, challenger, *move.arguments)
+                    return game.reveal_leaves(*given, challenger, *move.arguments)
                 case "answerStep", ReplyKind.STEP:
-                    return game.answer_step(answer, challenger, *move.arguments)
+                    return game.answer_step(*given, challenger, *move.arguments)
         except (TypeError, ValueError, EncodingError) as error:
             raise InputInvalid(f"arguments of {move.function}: {error!r:.300}") from error
         raise InputInvalid(f"{move.function} does not answer {move.demand.ask}")

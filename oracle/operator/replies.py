@@ -17,11 +17,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from oracle.chain.events import (
+from oracle.chain.bindings.dispute_game import (
     BondReleased,
     Challenged,
     ChallengeFailed,
-    Event,
     LeavesRevealed,
     NodeDemanded,
     NodeOpened,
@@ -29,6 +28,7 @@ from oracle.chain.events import (
     StepDemanded,
     TraceCommitted,
 )
+from oracle.chain.event import Event
 from oracle.operator.jobs import Clock
 from oracle.queue.broker import JobQueue, Message
 from oracle.store.job import Job, SlotPhase

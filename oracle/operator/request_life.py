@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeVar
 
-from oracle.chain.events import (
+from oracle.chain.bindings.inference_market import (
     Annulled,
     Cancelled,
     Claimed,
@@ -12,11 +12,11 @@ from oracle.chain.events import (
     Delivered,
     DisputeClosed,
     DisputeOpened,
-    Event,
     Finalized,
     OutputDemanded,
     OutputPosted,
 )
+from oracle.chain.event import Event
 from oracle.store.job import NO_DEMAND, RequestLife, SlotPhase
 from oracle.types import Claim, Delivery
 

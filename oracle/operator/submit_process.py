@@ -15,8 +15,8 @@ import structlog
 from celery import Celery, Task, signals  # type: ignore[import-untyped]  # it ships no types
 
 from oracle.chain import keystore
-from oracle.chain.dispute_game import DisputeGame
-from oracle.chain.inference_market import InferenceMarket
+from oracle.chain.bindings.dispute_game import DisputeGame
+from oracle.chain.bindings.inference_market import InferenceMarket
 from oracle.chain.rpc import Rpc, RpcError
 from oracle.chain.sender import Sender
 from oracle.chain.transactions import FundsInsufficient

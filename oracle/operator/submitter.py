@@ -12,8 +12,8 @@ blocks nobody. `tend` is called again and again by one thread. Knows nothing of 
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
+from oracle.chain.bindings.inference_market import InferenceMarket
 from oracle.chain.contract import Call
-from oracle.chain.inference_market import InferenceMarket
 from oracle.chain.outbox import AlreadyPending, EntryState, OutboxEntry
 from oracle.ipfs.port import MAX_BLOCK, Ipfs
 from oracle.metrics import SubmitterMetrics

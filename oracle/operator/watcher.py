@@ -19,7 +19,7 @@ from eth_utils.address import to_checksum_address
 
 from oracle import logs as logging
 from oracle.chain import keystore
-from oracle.chain.events import VersionPublished
+from oracle.chain.bindings.model_registry import VersionPublished
 from oracle.chain.logs import topic_of
 from oracle.chain.rpc import Rpc, RpcError
 from oracle.chain.scan import Scanner

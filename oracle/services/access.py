@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from oracle.chain.events import (
+from oracle.chain.bindings.model_access import (
     AccessDenied,
     AccessGranted,
     AccessRevoked,
     AdminSet,
     ApplicationSubmitted,
+    GrantStatus,
+    Policy,
 )
 from oracle.chain.revert import ContractError
 from oracle.chain.wallet import Wallet
@@ -21,7 +23,7 @@ from oracle.services.event_history import topic
 from oracle.services.models import Selected
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
-from oracle.types import ZERO32, Address, Bytes32, GrantStatus, Policy, Timestamp
+from oracle.types import ZERO32, Address, Bytes32, Timestamp
 
 
 @dataclass(frozen=True, slots=True)

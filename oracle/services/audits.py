@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from oracle.chain.events import VersionPublished
+from oracle.chain.bindings.model_registry import VersionPublished
 from oracle.chain.rpc import hexbytes
 from oracle.errors import ConfigInvalid, Unavailable
 from oracle.merkle import keccak

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+from oracle.chain.contract import split_signature
 from oracle.chain.rpc import RpcError, quantity
 from oracle.chain.transactions import Receipt, parse_receipt
 from oracle.chain.wallet import Wallet
@@ -75,7 +76,9 @@ def deposit(context: Network, wallet: Wallet, amount: Amount) -> Receipt:
         ContractError: the wallet has not so many tokens.
     """
     signature, deadline = permit(context, wallet, context.market.address, amount)
-    return wallet.send(context.market.deposit_with_permit(amount, deadline, signature))
+    return wallet.send(
+        context.market.deposit_with_permit(amount, deadline, *split_signature(signature))
+    )
 
 
 def withdraw(

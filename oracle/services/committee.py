@@ -5,22 +5,27 @@ Who votes by itself is `committee_voter.py`.
 
 from dataclasses import dataclass
 
-from oracle.chain.committee import GENERAL, Dispute, Seat, Stage
-from oracle.chain.events import (
-    BondReleased,
+from oracle.chain.arguments import GENERAL
+from oracle.chain.bindings.committee import (
     CommitteeCalled,
+    Dispute,
     DrawMissed,
     Drawn,
     Enlisted,
-    Event,
+    Finding,
     RoundStarted,
     RoundTallied,
+    Seat,
+    Stage,
     VoteCommitted,
     VoteEvicted,
     VoteRevealed,
+    VoterFault,
     VoterPunished,
     VotersPaid,
 )
+from oracle.chain.bindings.dispute_game import BondReleased
+from oracle.chain.event import Event
 from oracle.chain.wallet import Wallet
 from oracle.errors import PermanentError
 from oracle.protocol.canonical import keccak
@@ -37,10 +42,8 @@ from oracle.types import (
     Assurance,
     Bytes32,
     Delivery,
-    Finding,
     RequestId,
     Timestamp,
-    VoterFault,
     Wei,
 )
 
@@ -169,7 +172,7 @@ def challenge(context: Network, wallet: Wallet, request_id: RequestId) -> Sent:
         )
     needed = context.committee.bond_needed("pending")
     bond = Wei(needed * BOND_MARGIN[0] // BOND_MARGIN[1])
-    return send(wallet, context.committee.challenge(info.request, delivery, bond=bond))[0]
+    return send(wallet, context.committee.challenge(info.request, delivery, value=bond))[0]
 
 
 def advance(context: Network, wallet: Wallet, request_id: RequestId) -> Sent:

@@ -6,13 +6,13 @@ Who disputes wrong answers by himself is `challenger.py`.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from oracle.chain.dispute_game import Answer, Challenge, Turn
-from oracle.chain.events import (
+from oracle.chain.arguments import DisputedAnswer
+from oracle.chain.bindings.dispute_game import (
     BondReleased,
+    Challenge,
     Challenged,
     ChallengeFailed,
     EquivocationProven,
-    Event,
     FaultProven,
     LeavesRevealed,
     NodeDemanded,
@@ -22,8 +22,10 @@ from oracle.chain.events import (
     StepAnswered,
     StepDemanded,
     TraceCommitted,
-    VersionPublished,
+    Turn,
 )
+from oracle.chain.bindings.model_registry import VersionPublished
+from oracle.chain.event import Event
 from oracle.chain.wallet import Wallet
 from oracle.errors import PermanentError
 from oracle.services import requests
@@ -109,7 +111,7 @@ def show(context: Network, request_id: RequestId) -> DisputeInfo:
     )
 
 
-def answer_of(context: Network, request_id: RequestId) -> Answer:
+def answer_of(context: Network, request_id: RequestId) -> DisputedAnswer:
     """Return what calls about an answer bring back to the chain.
 
     Raises:
@@ -123,7 +125,7 @@ def answer_of(context: Network, request_id: RequestId) -> Answer:
     )
     records = [h.event.record for h in found if isinstance(h.event, VersionPublished)]
     record = next(r for r in records if r.version == info.version)
-    return Answer(info.request, info.delivery, record)
+    return DisputedAnswer(info.request, info.delivery, record)
 
 
 def detail(event: Event) -> str:  # noqa: PLR0911 -- one line per kind
@@ -170,7 +172,7 @@ def lapse(
             hint=f"`tallystick challenger show 0x{request_id.hex()}` says whose turn it is",
         )
     answer = answer_of(context, request_id)
-    return tuple(send(wallet, context.game.lapse(answer, g.challenger))[0] for g in games)
+    return tuple(send(wallet, context.game.lapse(*answer.state, g.challenger))[0] for g in games)
 
 
 def withdraw(context: Network, wallet: Wallet) -> BondsPaid:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oracle.chain import logs
-from oracle.chain.events import Event
+from oracle.chain.event import Event
 from oracle.chain.rpc import Node, RpcError, quantity
 from oracle.errors import Unavailable
 from oracle.services.history_cache import HistoryCache, Kept
@@ -67,7 +67,7 @@ class History:
 
         Args:
             place: the contract.
-            kinds: event classes of oracle.chain.events.
+            kinds: event classes of oracle.chain.bindings.
             topics: values of the 1st, 2nd, 3rd indexed argument; several = any of them, None = any.
             since: first block that is looked at.
 

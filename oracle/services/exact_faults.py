@@ -10,7 +10,7 @@ Nothing is taken that does not hash to the delivery, to the trace on chain, or t
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from oracle.chain.events import LeavesRevealed, NodeOpened
+from oracle.chain.bindings.dispute_game import LeavesRevealed, NodeOpened
 from oracle.errors import InputInvalid
 from oracle.exact import files, game, judge, proofs
 from oracle.exact.commitments import Committed, trace_root

@@ -10,7 +10,7 @@
 import time
 from dataclasses import dataclass, replace
 
-from oracle.chain.events import Requested
+from oracle.chain.bindings.inference_market import Requested
 from oracle.chain.revert import ContractError
 from oracle.chain.wallet import Wallet
 from oracle.errors import DigestMismatch, TransientError

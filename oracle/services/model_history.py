@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from oracle.chain.events import VersionPublished
+from oracle.chain.bindings.model_registry import VersionPublished
 from oracle.errors import DigestMismatch, InputInvalid
 from oracle.exact import version as exact
 from oracle.ipfs.port import CidUnresolved

@@ -5,11 +5,9 @@ Publishing is in `publishing.py`, checking history and bytes in `verification.py
 
 from dataclasses import dataclass, replace
 
-from oracle.chain.events import (
-    ModelEarningsCollected,
-    ModelRegistered,
-    VersionPublished,
-)
+from oracle.chain.bindings.inference_market import ModelEarningsCollected
+from oracle.chain.bindings.model_access import Policy
+from oracle.chain.bindings.model_registry import ModelRegistered, VersionPublished
 from oracle.chain.wallet import Wallet
 from oracle.errors import NotFound, did_you_mean
 from oracle.protocol.cid import raw_cid
@@ -17,7 +15,7 @@ from oracle.protocol.manifest import MAX_BYTES, Manifest
 from oracle.services.event_history import topic
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
-from oracle.types import Address, Amount, Assurance, Bytes32, Cid, Policy, Terms, Timestamp
+from oracle.types import Address, Amount, Assurance, Bytes32, Cid, Terms, Timestamp
 
 
 @dataclass(frozen=True, slots=True)

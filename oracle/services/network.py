@@ -4,17 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oracle.chain import deploy
-from oracle.chain.committee import Committee
-from oracle.chain.data_credits import DataCredits
-from oracle.chain.dispute_game import DisputeGame
-from oracle.chain.inference_market import InferenceMarket
-from oracle.chain.model_access import ModelAccess
-from oracle.chain.model_registry import ModelRegistry
-from oracle.chain.operator_registry import OperatorRegistry
-from oracle.chain.program_registry import ProgramRegistry
+from oracle.chain.bindings.committee import Committee
+from oracle.chain.bindings.data_credits import DataCredits
+from oracle.chain.bindings.dispute_game import DisputeGame
+from oracle.chain.bindings.inference_market import InferenceMarket
+from oracle.chain.bindings.model_access import ModelAccess
+from oracle.chain.bindings.model_registry import ModelRegistry
+from oracle.chain.bindings.operator_registry import OperatorRegistry
+from oracle.chain.bindings.program_registry import ProgramRegistry
+from oracle.chain.bindings.test_dollar import TestDollar
+from oracle.chain.bindings.valuation_game import ValuationGame
 from oracle.chain.rpc import Node, Rpc
-from oracle.chain.test_dollar import TestDollar
-from oracle.chain.valuation_game import ValuationGame
 from oracle.chain.wallet import Wallet
 from oracle.config import Settings
 from oracle.ipfs.client import IpfsClient

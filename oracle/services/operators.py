@@ -4,20 +4,22 @@ from collections import defaultdict
 from dataclasses import dataclass
 from statistics import median
 
-from oracle.chain.events import (
+from oracle.chain.bindings.inference_market import (
     Annulled,
     Cancelled,
     Claimed,
     ClaimForfeited,
     Convicted,
     Delivered,
-    Event,
     Finalized,
+    Requested,
+)
+from oracle.chain.bindings.operator_registry import (
     OperatorAuthorized,
     OperatorRegistered,
     ProfileUpdated,
-    Requested,
 )
+from oracle.chain.event import Event
 from oracle.chain.wallet import Wallet
 from oracle.errors import NotFound
 from oracle.scheduling.placement import Candidate

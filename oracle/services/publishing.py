@@ -18,8 +18,7 @@ files' digest, is the version's model root.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from oracle.chain.events import ModelRegistered, VersionPublished
-from oracle.chain.model_registry import Publication
+from oracle.chain.bindings.model_registry import ModelRegistered, Publication, VersionPublished
 from oracle.chain.wallet import Wallet
 from oracle.errors import DigestMismatch, Refused
 from oracle.exact import version

@@ -6,7 +6,7 @@ Version files stay in the cache under their SHA-256; their roots are recomputed 
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from oracle.chain.events import VersionPublished
+from oracle.chain.bindings.model_registry import VersionPublished
 from oracle.errors import DigestMismatch, InputInvalid, NotFound, PermanentError
 from oracle.exact import files, form, version
 from oracle.exact.commitments import Committed

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from oracle.chain.events import (
+from oracle.chain.bindings.inference_market import (
     Annulled,
     CallbackCompleted,
     Cancelled,
@@ -14,12 +14,12 @@ from oracle.chain.events import (
     Delivered,
     DisputeClosed,
     DisputeOpened,
-    Event,
     Finalized,
     OutputDemanded,
     OutputPosted,
     Requested,
 )
+from oracle.chain.event import Event
 from oracle.operator import request_life
 from oracle.protocol.cid import raw_cid
 from oracle.services.amounts import format_amount, format_ether, format_time

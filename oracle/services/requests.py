@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from oracle.chain.events import Convicted, OutputDemanded, Requested
+from oracle.chain.bindings.inference_market import Convicted, OutputDemanded, Requested
 from oracle.chain.revert import ContractError
 from oracle.chain.wallet import Wallet
 from oracle.errors import InputInvalid, NotFound, PermanentError
@@ -127,7 +127,7 @@ def bond_needed(context: Network, wallet: Wallet, request_id: RequestId) -> Wei:
     """Return the bond, in wei, that `demand` would send along now."""
     request, delivery = _delivered(context, request_id)
     try:
-        wallet.simulate(context.market.demand_output(request, delivery, Wei(0)))
+        wallet.simulate(context.market.demand_output(request, delivery, value=Wei(0)))
     except ContractError as error:
         if error.name != "BondTooLow":
             raise
@@ -142,7 +142,7 @@ def demand(context: Network, wallet: Wallet, request_id: RequestId, bond: Wei) -
         ContractError: not answered, already final or demanded, or the bond is too low.
     """
     request, delivery = _delivered(context, request_id)
-    call = context.market.demand_output(request, delivery, bond)
+    call = context.market.demand_output(request, delivery, value=bond)
     transaction, receipt = send(wallet, call)
     return Demanded(transaction, bond, receipt.one(OutputDemanded).deadline)
 

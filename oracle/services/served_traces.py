@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from oracle.chain.dispute_game import Receipt
+from oracle.chain.bindings.dispute_game import Receipt
 from oracle.errors import InputInvalid, TallystickError
 from oracle.services.traces import TraceClient
 from oracle.types import Bytes32, RequestId

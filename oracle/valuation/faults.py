@@ -3,7 +3,7 @@
 Knows neither what convicts (rules.py) nor who asks: the judge reads one, the finder writes one.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import IntEnum
 
 from oracle.types import Bytes32
@@ -35,11 +35,6 @@ class Piece:
     data: bytes
     path: tuple[Bytes32, ...]
 
-    @property
-    def as_tuple(self) -> tuple[bytes, tuple[bytes, ...]]:
-        """As an ABI encoder takes it."""
-        return (self.data, self.path)
-
 
 Pieces = tuple[Piece, ...]
 INDICES = ("t", "p", "i", "j", "a", "b")
@@ -63,12 +58,3 @@ class Fault:
     values: Pieces = ()
     data: Pieces = ()
     test: Pieces = ()
-
-    @property
-    def as_tuple(self) -> tuple[object, ...]:
-        """As an ABI encoder takes it."""
-        values = [getattr(self, field.name) for field in fields(self)]
-        return tuple(
-            tuple(piece.as_tuple for piece in value) if isinstance(value, tuple) else value
-            for value in values
-        )

@@ -24,7 +24,7 @@ class Source:
 
     root: Bytes32
     rows: int
-    cid: Bytes32  # SHA-256 of the raw block that leads to it (served.py)
+    cid: Bytes32  # SHA-256 of the raw block that leads to it (ipfs/data_sets.py)
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,23 @@ Only models that the account ever had to do with are looked at; the logs name th
 
 from typing import Any
 
-from oracle.chain.events import (
+from oracle.chain.bindings.data_credits import ContributionSubmitted
+from oracle.chain.bindings.model_access import (
     AccessDenied,
     AccessGranted,
     AccessRevoked,
     AdminSet,
     ApplicationSubmitted,
-    ContributionSubmitted,
-    ModelTransferred,
+    GrantStatus,
 )
+from oracle.chain.bindings.model_registry import ModelTransferred
 from oracle.services import access, balances, models, requests
 from oracle.services.amounts import format_amount, format_ether
 from oracle.services.data import rounds, standing
 from oracle.services.data.credits import format_credits
 from oracle.services.event_history import topic
 from oracle.services.network import Network
-from oracle.types import Address, GrantStatus
+from oracle.types import Address
 
 RECENT = 50  # requests that are shown
 _GRANTS = (ApplicationSubmitted, AccessGranted, AccessDenied, AccessRevoked)

@@ -147,7 +147,7 @@ class _Actions:
                     self._context, parse_address(requester), question, stdin=bytes
                 )
             self._context.ipfs.publish_bytes(found.prepared.data)
-            lane = self._context.market.free_lane(parse_address(requester))
+            lane = self._context.market.free_lane(parse_address(requester), 0)
             return {
                 "order": payloads.order_words(found.order, lane),
                 "fee": format_amount(found.quote.fee),

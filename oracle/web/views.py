@@ -5,7 +5,8 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from oracle.chain.events import ModelRegistered, VersionPublished
+from oracle.chain.bindings.model_access import Policy
+from oracle.chain.bindings.model_registry import ModelRegistered, VersionPublished
 from oracle.errors import DigestMismatch, InputInvalid
 from oracle.ipfs.port import CidUnresolved
 from oracle.protocol.cid import raw_cid
@@ -14,15 +15,7 @@ from oracle.services import access, models, operators
 from oracle.services.access import AccessInfo, Limit
 from oracle.services.models import ModelInfo, Selected, VersionInfo
 from oracle.services.network import Network
-from oracle.types import (
-    ZERO_ADDRESS,
-    Address,
-    Assurance,
-    Bytes32,
-    Policy,
-    Terms,
-    VersionRecord,
-)
+from oracle.types import ZERO_ADDRESS, Address, Assurance, Bytes32, Terms, VersionRecord
 
 PAGE = 24  # models on one page
 _MANIFESTS = 256  # remembered

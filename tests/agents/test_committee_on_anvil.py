@@ -9,7 +9,8 @@ import pytest
 from oracle.agents.committee.member import CommitteeMember
 from oracle.agents.committee.vote_worker import VoteOpinion
 from oracle.chain.anvil import dev_account
-from oracle.chain.committee import GENERAL, Stage
+from oracle.chain.arguments import GENERAL
+from oracle.chain.bindings.committee import Finding, Stage
 from oracle.chain.revert import ContractError
 from oracle.chain.wallet import Wallet
 from oracle.errors import ConfigInvalid, PermanentError, Unavailable
@@ -17,7 +18,7 @@ from oracle.protocol.canonical import keccak
 from oracle.services import balances, committee, inference, quoting, requests
 from oracle.services.models import Selected
 from oracle.services.quoting import Ask
-from oracle.types import Activation, Amount, Bytes32, Finding
+from oracle.types import Activation, Amount, Bytes32
 from tests.agents.deadly import Killed, deadly
 from tests.services.conftest import DOLLAR
 
@@ -277,7 +278,7 @@ def test_voter__request_ended_otherwise__frees_the_bond(world, delivered, voters
     to_voting(world, voters, delivered)
     info = requests.show(world.context, delivered)
     market = world.context.market
-    world.stranger.send(market.demand_output(info.request, info.delivery, bond=10**16))
+    world.stranger.send(market.demand_output(info.request, info.delivery, value=10**16))
     world.pass_time(61)
     world.stranger.send(market.convict_withheld(info.request, info.delivery))
     play(voters, lambda: stage(world, delivered) is Stage.CLOSED)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from oracle.chain.events import Requested
+from oracle.chain.bindings.inference_market import Requested
 from oracle.services.event_history import topic
 from oracle.store.gateway_repository import TicketState
 from tests.api.conftest import FEE

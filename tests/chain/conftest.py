@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import pytest
 
 from oracle.chain.anvil import Anvil, dev_account
+from oracle.chain.bindings.inference_market import InferenceMarket
+from oracle.chain.bindings.model_access import ModelAccess
+from oracle.chain.bindings.model_registry import ModelRegistry
+from oracle.chain.bindings.operator_registry import OperatorRegistry
+from oracle.chain.bindings.test_dollar import TestDollar
 from oracle.chain.deploy import DeployConfig, deploy
-from oracle.chain.inference_market import InferenceMarket
-from oracle.chain.model_access import ModelAccess
-from oracle.chain.model_registry import ModelRegistry
-from oracle.chain.operator_registry import OperatorRegistry
 from oracle.chain.rpc import Rpc
-from oracle.chain.test_dollar import TestDollar
 from oracle.chain.wallet import Wallet
 from oracle.types import Contracts
 

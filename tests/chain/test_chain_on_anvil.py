@@ -11,15 +11,14 @@ import pytest
 
 from oracle.chain import logs
 from oracle.chain.anvil import Anvil, dev_account, dev_address, find_anvil, free_port, wait_ready
+from oracle.chain.bindings.test_dollar import TestDollar, Transfer
 from oracle.chain.deploy import DeployConfig, DeploymentFailed, deploy, verify
-from oracle.chain.events import Transfer
 from oracle.chain.outbox import EntryState, MemoryOutbox
 from oracle.chain.reorg import common_block
 from oracle.chain.revert import ContractError
 from oracle.chain.rpc import Rpc, RpcMalformed, RpcUnavailable, WrongChain
 from oracle.chain.scan import Scanner
 from oracle.chain.sender import Sender
-from oracle.chain.test_dollar import TestDollar
 from oracle.chain.wallet import TransactionPending, Wallet
 from oracle.errors import ConfigInvalid, Unavailable
 from oracle.types import Amount, Bytes32, RequestId

@@ -5,8 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from oracle.chain import events as ev
-from oracle.chain.model_registry import Publication
+from oracle.chain.bindings.inference_market import (
+    Cancelled,
+    Claimed,
+    Delivered,
+    Finalized,
+    OutputDemanded,
+    OutputPosted,
+    Requested,
+)
+from oracle.chain.bindings.model_access import ApplicationSubmitted, GrantStatus, Policy
+from oracle.chain.bindings.model_registry import ModelRegistered, Publication, VersionPublished
+from oracle.chain.contract import split_signature
 from oracle.chain.revert import ContractError
 from oracle.chain.wallet import TransactionReverted
 from oracle.protocol import eip712, records
@@ -18,9 +28,7 @@ from oracle.types import (
     Bytes32,
     Claim,
     Delivery,
-    GrantStatus,
     Order,
-    Policy,
     Request,
     Terms,
     Timestamp,
@@ -49,8 +57,8 @@ PUBLICATION = Publication(
 def model(world: World) -> int:
     """A published model, an operator for it, and a requester with a balance."""
     w = world
-    created = w.owner.send(w.registry.register_model("digits"))
-    model_id = created.one(ev.ModelRegistered).model_id
+    created = w.owner.send(w.registry.register_model("digits", 0))
+    model_id = created.one(ModelRegistered).model_id
     w.owner.send(w.registry.publish_version(model_id, ZERO32, PUBLICATION))
     for wallet in (w.operator, w.requester):
         wallet.send(w.token.faucet(wallet.address, Amount(500 * DOLLAR)))
@@ -61,7 +69,7 @@ def model(world: World) -> int:
             w.operators.stake(w.operator.address, Amount(100 * DOLLAR)),
         ]
     )
-    w.owner.send(w.operators.authorize(model_id, w.operator.address))
+    w.owner.send(w.operators.authorize(model_id, w.operator.address, True))
     w.requester.send_all(
         [
             w.token.approve(w.market.address, Amount(100 * DOLLAR)),
@@ -83,7 +91,7 @@ def order(world: World, model_id: int) -> Order:
     return Order(
         model_id=model_id,
         version=1,
-        lane=world.market.free_lane(world.requester.address),
+        lane=world.market.free_lane(world.requester.address, 0),
         input_root=Bytes32(b"\x03" * 32),
         input_cid=ZERO32,
         params=ZERO32,
@@ -96,12 +104,12 @@ def order(world: World, model_id: int) -> Order:
 
 def ask(world: World, model_id: int) -> Request:
     receipt = world.requester.send(world.market.request(order(world, model_id)))
-    return receipt.one(ev.Requested).request
+    return receipt.one(Requested).request
 
 
 def delivered(world: World, request: Request, claim: Claim = NO_CLAIM) -> Delivery:
-    receipt = world.operator.send(world.market.deliver(request, claim, ROOT))
-    event = receipt.one(ev.Delivered)
+    receipt = world.operator.send(world.market.deliver(request, claim, ROOT, ZERO32))
+    event = receipt.one(Delivered)
     return Delivery(event.operator, event.delivered_at, event.output_root)
 
 
@@ -117,7 +125,7 @@ def test_send__contract_refuses__sentence_and_nothing_sent(fresh: World, model: 
 def test_send__stranger_delivers__named(fresh: World, model: int) -> None:
     request = ask(fresh, model)
     with pytest.raises(ContractError, match=fresh.stranger.address) as caught:
-        fresh.stranger.send(fresh.market.deliver(request, NO_CLAIM, ROOT))
+        fresh.stranger.send(fresh.market.deliver(request, NO_CLAIM, ROOT, ZERO32))
     assert caught.value.name == "CallerNotPreferredOperator"
 
 
@@ -125,7 +133,7 @@ def test_send__second_delivery__state_mismatch(fresh: World, model: int) -> None
     request = ask(fresh, model)
     delivered(fresh, request)
     with pytest.raises(ContractError, match="not in the state") as caught:
-        fresh.operator.send(fresh.market.deliver(request, NO_CLAIM, ROOT))
+        fresh.operator.send(fresh.market.deliver(request, NO_CLAIM, ROOT, ZERO32))
     assert caught.value.name == "RequestStateMismatch"
 
 
@@ -144,7 +152,7 @@ def test_publish__stale_head__both_heads(fresh: World, model: int) -> None:
 
 
 def test_read__view_reverts__contract_error(fresh: World, model: int) -> None:
-    fresh.owner.send(fresh.access.set_policy(model, Policy.ON_REQUEST))
+    fresh.owner.send(fresh.access.set_policy(model, Policy.ON_REQUEST, 0, 0))
     with pytest.raises(ContractError, match="has no access"):
         fresh.access.check(model, fresh.requester.address, ZERO32)
 
@@ -155,7 +163,7 @@ def test_send__refused_only_when_mined__reverted_with_the_reason(fresh: World, m
     rpc.call("evm_setAutomine", False)
     try:
         # both are possible now; only one can be in the end
-        first = fresh.market.deliver(request, NO_CLAIM, ROOT)
+        first = fresh.market.deliver(request, NO_CLAIM, ROOT, ZERO32)
         nonce = rpc.call("eth_getTransactionCount", fresh.operator.address, "latest")
         body = {"from": fresh.operator.address, "to": first.to, "data": "0x" + first.data.hex()}
         rpc.call("eth_sendTransaction", {**body, "nonce": nonce, "gas": hex(300_000)})
@@ -185,7 +193,7 @@ def test_life__request_deliver_finalize__paid_to_the_last_unit(fresh: World, mod
     assert w.operators.stake_of(w.operator.address).locked == w.market.lock_of(request.terms).total
     w.pass_time(PUBLICATION.challenge_window)
     receipt = w.stranger.send(w.market.finalize([request], [delivery]))
-    paid = receipt.one(ev.Finalized)
+    paid = receipt.one(Finalized)
     assert paid.request_id == request_id
     assert paid.operator_fee + paid.owner_fee + paid.data_fee + paid.protocol_fee == FEE
     earned = w.market.model_earnings(model)
@@ -199,7 +207,7 @@ def test_life__request_deliver_finalize__paid_to_the_last_unit(fresh: World, mod
 def test_life__claimed_after_the_priority_window__delivered(fresh: World, model: int) -> None:
     request = ask(fresh, model)
     fresh.pass_time(60)
-    claimed = fresh.operator.send(fresh.market.claim(request)).one(ev.Claimed)
+    claimed = fresh.operator.send(fresh.market.claim(request, NO_CLAIM)).one(Claimed)
     delivery = delivered(fresh, request, Claim(claimed.operator, claimed.until))
     assert delivery.operator == fresh.operator.address
 
@@ -208,7 +216,7 @@ def test_life__nobody_delivers__refunded(fresh: World, model: int) -> None:
     before = fresh.market.balance_of(fresh.requester.address)
     request = ask(fresh, model)
     fresh.pass_time(3601)
-    refund = fresh.stranger.send(fresh.market.cancel_expired(request)).one(ev.Cancelled)
+    refund = fresh.stranger.send(fresh.market.cancel_expired(request, NO_CLAIM)).one(Cancelled)
     assert refund.refund == FEE
     assert fresh.market.balance_of(fresh.requester.address) == before
 
@@ -217,7 +225,7 @@ def test_deliver_batch__three_answers__one_transaction(fresh: World, model: int)
     requests = [ask(fresh, model) for _ in range(3)]
     assert len({r.lane for r in requests}) == 3
     call = fresh.market.deliver_batch(requests, [NO_CLAIM] * 3, [ROOT] * 3, [ZERO32] * 3)
-    assert len(fresh.operator.send(call).all(ev.Delivered)) == 3
+    assert len(fresh.operator.send(call).all(Delivered)) == 3
 
 
 def test_demand__output_posted__dispute_closed(fresh: World, model: int) -> None:
@@ -226,24 +234,24 @@ def test_demand__output_posted__dispute_closed(fresh: World, model: int) -> None
     w, output = fresh, b"the very bytes"
     request = ask(w, model)
     root = Bytes32(sha256(output).digest())
-    event = w.operator.send(w.market.deliver(request, NO_CLAIM, root)).one(ev.Delivered)
+    event = w.operator.send(w.market.deliver(request, NO_CLAIM, root, ZERO32)).one(Delivered)
     delivery = Delivery(event.operator, event.delivered_at, event.output_root)
-    demand = w.stranger.send(w.market.demand_output(request, delivery, bond=10**18))
-    asked = demand.one(ev.OutputDemanded)
+    demand = w.stranger.send(w.market.demand_output(request, delivery, value=10**18))
+    asked = demand.one(OutputDemanded)
     assert w.market.demand_of(asked.request_id).challenger == w.stranger.address
     with pytest.raises(ContractError, match="has digest") as caught:
         w.operator.send(w.market.post_output(request, delivery, b"others"))
     assert caught.value.name == "OutputMismatch"
     posted = w.operator.send(w.market.post_output(request, delivery, output))
-    assert posted.one(ev.OutputPosted).output == output
+    assert posted.one(OutputPosted).output == output
     assert w.market.open_disputes_of(asked.request_id) == 0
 
 
 def test_access__apply_and_grant__used_and_limited(fresh: World, model: int) -> None:
     w = fresh
-    w.owner.send(w.access.set_policy(model, Policy.ON_REQUEST))
+    w.owner.send(w.access.set_policy(model, Policy.ON_REQUEST, 0, 0))
     applied = w.requester.send(w.access.submit_application(model, "für Ziffern ✓"))
-    assert applied.one(ev.ApplicationSubmitted).note == "für Ziffern ✓"
+    assert applied.one(ApplicationSubmitted).note == "für Ziffern ✓"
     w.owner.send(w.access.grant(model, w.requester.address, Timestamp(0), 1, 3600))
     ask(w, model)
     grant = w.access.grant_of(model, w.requester.address)
@@ -270,7 +278,9 @@ def test_permit__signed_by_the_wallet__deposits_without_an_approval(
         deadline=deadline,
     )
     signature = w.stranger.sign_typed(typed)
-    w.stranger.send(w.market.deposit_with_permit(Amount(DOLLAR), deadline, signature))
+    w.stranger.send(
+        w.market.deposit_with_permit(Amount(DOLLAR), deadline, *split_signature(signature))
+    )
     assert w.market.balance_of(w.stranger.address) == DOLLAR
 
 
@@ -288,13 +298,13 @@ def test_request_for__signed_by_the_requester__sent_by_another(fresh: World, mod
     call = w.market.request_for(
         w.requester.address, wanted, nonce, Timestamp(2**40), w.requester.sign_typed(typed)
     )
-    assert w.stranger.send(call).one(ev.Requested).requester == w.requester.address
+    assert w.stranger.send(call).one(Requested).requester == w.requester.address
 
 
 # ── The same bytes on chain and off ─────────────────────────────────────────────────────────────
 def test_request_id__python_and_contract__equal(fresh: World, model: int) -> None:
     receipt = fresh.requester.send(fresh.market.request(order(fresh, model)))
-    event = receipt.one(ev.Requested)
+    event = receipt.one(Requested)
     chain_id, market = fresh.contracts.chain_id, fresh.market.address
     assert records.request_id(chain_id, market, event.request) == event.request_id
     extreme = replace(
@@ -313,7 +323,7 @@ def test_version_head__python_and_contract__equal_along_the_chain(fresh: World, 
     head = w.registry.head_of(model)
     second = replace(PUBLICATION, manifest_digest=Bytes32(b"\x09" * 32), tolerance=7)
     receipt = w.owner.send(w.registry.publish_version(model, head, second))
-    record = receipt.one(ev.VersionPublished).record
+    record = receipt.one(VersionPublished).record
     assert record.prev_head == head
     assert record.head == w.registry.head_at(model, 2) == w.registry.head_of(model)
     assert record.head == records.version_head(

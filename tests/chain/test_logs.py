@@ -7,8 +7,19 @@ import pytest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from oracle.chain import events as ev
 from oracle.chain import logs
+from oracle.chain.bindings.data_credits import RoundOpened, RoundTerms
+from oracle.chain.bindings.inference_market import OutputPosted, Requested
+from oracle.chain.bindings.model_access import Policy, PolicySet
+from oracle.chain.bindings.model_registry import (
+    ModelRegistered,
+    ModelTransferred,
+    TermsSet,
+    VersionPublished,
+)
+from oracle.chain.bindings.operator_registry import OperatorAuthorized
+from oracle.chain.bindings.test_dollar import Transfer
+from oracle.chain.bindings.valuation_game import ValuationPublished, ValuationRoots
 from oracle.chain.rpc import RpcMalformed
 from oracle.protocol.records import pack_request
 from oracle.types import (
@@ -19,13 +30,10 @@ from oracle.types import (
     Assurance,
     Bytes32,
     Log,
-    Policy,
     Request,
     RequestId,
-    RoundTerms,
     Terms,
     Timestamp,
-    ValuationRoots,
 )
 
 ALICE = Address("0x70997970C51812dc3A010C7d01b50e0d17dc79C8")
@@ -140,7 +148,7 @@ def test_decode__no_event_of_ours__none(topics: tuple[bytes, ...]) -> None:
 def test_decode__name_is_not_unicode__still_read() -> None:
     data = word(64) + word(60) + word(3) + b"a\xffb".ljust(32, b"\0")
     event = logs.decode(log(REGISTERED, (1, ALICE), data))
-    assert isinstance(event, ev.ModelRegistered)
+    assert isinstance(event, ModelRegistered)
     assert event.name == "a�b"
 
 
@@ -159,27 +167,27 @@ def test_parse__as_a_node_answers__log() -> None:
 
 
 def test_decode__requested__the_full_request() -> None:
-    assert logs.decode(REQUESTED) == ev.Requested(REQUEST_ID, 7, ALICE, REQUEST)
+    assert logs.decode(REQUESTED) == Requested(REQUEST_ID, 7, ALICE, REQUEST)
     assert logs.keys(REQUESTED) == (REQUEST_ID, 7)
 
 
 def test_decode__text_and_number__as_logged() -> None:
     data = encode(["string", "uint32"], ["Ziffern ✓", 3600])
     event = logs.decode(log(REGISTERED, (12, BOB), data))
-    assert event == ev.ModelRegistered(12, BOB, "Ziffern ✓", 3600)
+    assert event == ModelRegistered(12, BOB, "Ziffern ✓", 3600)
 
 
 def test_decode__terms_set__unpacked() -> None:
     event = logs.decode(log("TermsSet(uint256,uint32,uint256)", (7, 2), word(TERMS.pack())))
-    assert event == ev.TermsSet(7, 2, TERMS)
+    assert event == TermsSet(7, 2, TERMS)
 
 
 def test_decode__enumeration_and_bool__typed() -> None:
     data = word(2) + word(10) + word(60)
     event = logs.decode(log("PolicySet(uint256,uint8,uint32,uint32)", (1,), data))
-    assert event == ev.PolicySet(1, Policy.ON_REQUEST, 10, 60)
+    assert event == PolicySet(1, Policy.ON_REQUEST, 10, 60)
     event = logs.decode(log("OperatorAuthorized(uint256,address,bool)", (1, ALICE), word(1)))
-    assert event == ev.OperatorAuthorized(1, ALICE, True)
+    assert event == OperatorAuthorized(1, ALICE, True)
 
 
 def test_decode__round_opened__its_terms() -> None:
@@ -188,7 +196,7 @@ def test_decode__round_opened__its_terms() -> None:
     data = encode((*kinds, "bytes32", "bytes32"), [getattr(terms, f.name) for f in fields(terms)])
     signature = f"RoundOpened(uint256,uint256,address,({','.join(kinds)},bytes32,bytes32))"
     opened = log(signature, (4, 7, ALICE), data)
-    assert logs.decode(opened) == ev.RoundOpened(4, 7, ALICE, terms)
+    assert logs.decode(opened) == RoundOpened(4, 7, ALICE, terms)
     assert logs.keys(opened) == (None, 7)
     with pytest.raises(RpcMalformed, match="RoundOpened"):
         logs.decode(replace(opened, data=data[:-1]))
@@ -211,7 +219,7 @@ def published(values: list[int]) -> Log:
 @pytest.mark.parametrize("values", [[], [0], [5, 2**64 - 1, 7]])
 def test_decode__valuation_published__roots_and_values(values: list[int]) -> None:
     roots = ValuationRoots(9, 8, 7, *(Bytes32(bytes([n]) * 32) for n in range(4)))
-    event = ev.ValuationPublished(
+    event = ValuationPublished(
         4, BOB, 2, ZERO32, REQUEST.params, roots, tuple(values), Timestamp(99)
     )
     assert logs.decode(published(values)) == event
@@ -227,7 +235,7 @@ def test_decode__output_posted__bytes() -> None:
     output = bytes(range(256)) * 3
     data = encode(["bytes"], [output])
     event = logs.decode(log("OutputPosted(bytes32,address,bytes)", (REQUEST_ID, ALICE), data))
-    assert event == ev.OutputPosted(REQUEST_ID, ALICE, output)
+    assert event == OutputPosted(REQUEST_ID, ALICE, output)
 
 
 def test_decode__version_published__a_record_in_our_order() -> None:
@@ -240,7 +248,7 @@ def test_decode__version_published__a_record_in_our_order() -> None:
         "uint8,uint64,uint40)"
     )
     event = logs.decode(log(signature, (7, 2, ALICE), data))
-    assert isinstance(event, ev.VersionPublished)
+    assert isinstance(event, VersionPublished)
     record = event.record
     assert (record.model_id, record.version, record.publisher) == (7, 2, ALICE)
     assert (record.prev_head[0], record.head[0]) == (0x0A, 0x0B)
@@ -252,8 +260,8 @@ def test_decode__same_signature_other_topics__token_or_model() -> None:
     signature = "Transfer(address,address,uint256)"
     token = logs.decode(log(signature, (ALICE, BOB), word(5)))
     model = logs.decode(log(signature, (ALICE, BOB, 5), b""))
-    assert token == ev.Transfer(ALICE, BOB, Amount(5))
-    assert model == ev.ModelTransferred(ALICE, BOB, 5)
+    assert token == Transfer(ALICE, BOB, Amount(5))
+    assert model == ModelTransferred(ALICE, BOB, 5)
 
 
 def test_decode_all__ours_among_strangers__ours_in_order() -> None:
@@ -262,6 +270,6 @@ def test_decode_all__ours_among_strangers__ours_in_order() -> None:
 
 
 def test_topic_of__event__keccak_of_its_signature() -> None:
-    assert logs.topic_of(ev.OperatorAuthorized) == keccak(
+    assert logs.topic_of(OperatorAuthorized) == keccak(
         text="OperatorAuthorized(uint256,address,bool)"
     )

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from eth_abi.abi import encode
+from eth_utils.abi import abi_to_signature
 from eth_utils.crypto import keccak
 
 from oracle.chain import artifacts, codec, revert
@@ -113,7 +114,7 @@ def test_decode__each_way_to_show_a_value__in_the_message(
 
 SAMPLES = {"address": ALICE, "string": "x", "bool": True, "bytes32": REQUEST, "bytes": b"x"}
 ERRORS = {
-    codec.signature(item): item
+    abi_to_signature(item): item
     for contract in codec.NAMES
     for item in artifacts.load(contract).abi
     if item["type"] == "error"

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from eth_account import Account
 
+from oracle.chain.bindings.inference_market import Deposited, Withdrawn
 from oracle.chain.deploy import created_address
-from oracle.chain.events import Deposited, Withdrawn
 from oracle.chain.memory import read_transaction
 from oracle.chain.rpc import RpcError, RpcMalformed
 from oracle.chain.transactions import (

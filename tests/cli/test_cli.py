@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oracle.chain.bindings.model_access import Policy
 from oracle.cli import main, output, reference
 from oracle.cli.app import build
 from oracle.errors import DigestMismatch
-from oracle.types import Amount, Policy
+from oracle.types import Amount
 
 ROOT = build()
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import structlog
 
-from oracle.chain.events import Delivered, Requested
+from oracle.chain.bindings.inference_market import Delivered, Requested
 from oracle.cli import main
 from oracle.exact import files
 from oracle.protocol import tensor

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from oracle.chain.events import Delivered, Requested
+from oracle.chain.bindings.inference_market import Delivered, Requested
 from oracle.cli import main
 from oracle.protocol import tensor
 from oracle.services import balances

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from oracle.agents.valuation.valuator import Valuator
-from oracle.chain.data_credits import RoundStage
+from oracle.chain.bindings.data_credits import RoundStage
 from oracle.cli import main
 from oracle.devnet import background
 from oracle.devnet.network import Devnet, DevnetPlan, running

@@ -2,7 +2,7 @@
 
 from eth_utils.address import to_checksum_address
 
-from oracle.chain.events import (
+from oracle.chain.bindings.inference_market import (
     Annulled,
     Cancelled,
     Claimed,
@@ -11,12 +11,13 @@ from oracle.chain.events import (
     DisputeClosed,
     DisputeOpened,
     Finalized,
-    OperatorAuthorized,
     OutputDemanded,
     OutputPosted,
     Requested,
-    VersionPublished,
+    Verdict,
 )
+from oracle.chain.bindings.model_registry import VersionPublished
+from oracle.chain.bindings.operator_registry import OperatorAuthorized
 from oracle.operator.jobs import Clock, Operator
 from oracle.store.job import RecordedAnswer
 from oracle.types import (
@@ -30,7 +31,6 @@ from oracle.types import (
     RequestId,
     Terms,
     Timestamp,
-    Verdict,
     VersionRecord,
 )
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from eth_abi.abi import encode as abi_encode
-from eth_utils.crypto import keccak
+from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
 
 from oracle.chain import artifacts
-from oracle.chain.codec import NAMES, abi_type, plain, signature
-from oracle.chain.events import Event
+from oracle.chain.codec import NAMES, plain
+from oracle.chain.event import Event
 from oracle.chain.rpc import WrongChain
 from oracle.chain.scan import Chunk, Reorganised
 from oracle.errors import Unavailable
@@ -110,10 +110,10 @@ def _encode(event: Event, item: dict, block: BlockRef, index: int) -> Log:
         return plain(getattr(source, "from_" if snake == "from" else snake))
 
     def words(arguments: Sequence[dict]) -> bytes:
-        return abi_encode([abi_type(a) for a in arguments], [value(a) for a in arguments])
+        return abi_encode([collapse_if_tuple(a) for a in arguments], [value(a) for a in arguments])
 
     indexed = [a for a in item["inputs"] if a["indexed"]]
-    topics = (keccak(text=signature(item)), *(words([a]) for a in indexed))
+    topics = (event_abi_to_log_topic(item), *(words([a]) for a in indexed))
     data = words([a for a in item["inputs"] if not a["indexed"]])
     place = hashlib.sha256(block.hash + bytes([index])).digest()
     return Log(

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from oracle.chain.events import Claimed, Delivered, Finalized, Requested
+from oracle.chain.bindings.inference_market import Claimed, Delivered, Finalized, Requested
 from oracle.chain.logs import decode_all
 from oracle.operator.jobs import Operator, from_events
 from oracle.operator.watcher import Watcher

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from oracle.chain.events import ClaimForfeited, DisputeClosed
+from oracle.chain.bindings.inference_market import ClaimForfeited, DisputeClosed
 from oracle.operator.jobs import (
     Clock,
     Operator,

@@ -8,7 +8,7 @@ from eth_account import Account
 from eth_account.messages import encode_typed_data
 
 from oracle.chain.anvil import dev_account
-from oracle.chain.dispute_game import DisputeGame
+from oracle.chain.bindings.dispute_game import DisputeGame
 from oracle.chain.outbox import EntryState
 from oracle.errors import InputInvalid
 from oracle.exact.receipt import receipt

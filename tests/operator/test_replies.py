@@ -2,7 +2,7 @@
 
 import pytest
 
-from oracle.chain.events import (
+from oracle.chain.bindings.dispute_game import (
     BondReleased,
     Challenged,
     ChallengeFailed,

@@ -13,14 +13,19 @@ from celery import Celery
 
 from oracle.chain import keystore
 from oracle.chain.anvil import Anvil, dev_account
+from oracle.chain.bindings.inference_market import (
+    Claimed,
+    Delivered,
+    Finalized,
+    InferenceMarket,
+    Requested,
+)
+from oracle.chain.bindings.model_access import ModelAccess, Policy
+from oracle.chain.bindings.model_registry import ModelRegistered, ModelRegistry, Publication
+from oracle.chain.bindings.operator_registry import OperatorRegistry
+from oracle.chain.bindings.test_dollar import TestDollar
 from oracle.chain.deploy import deploy
-from oracle.chain.events import Claimed, Delivered, Finalized, ModelRegistered, Requested
-from oracle.chain.inference_market import InferenceMarket
 from oracle.chain.logs import decode_all, parse
-from oracle.chain.model_access import ModelAccess
-from oracle.chain.model_registry import ModelRegistry, Publication
-from oracle.chain.operator_registry import OperatorRegistry
-from oracle.chain.test_dollar import TestDollar
 from oracle.chain.wallet import Wallet
 from oracle.config import Settings, save_network
 from oracle.devnet import redis as redis_server
@@ -38,7 +43,6 @@ from oracle.types import (
     Claim,
     Delivery,
     Order,
-    Policy,
     RequestId,
 )
 from tests.support.waiting import wait_until
@@ -60,7 +64,7 @@ class World:
         access = ModelAccess(anvil.rpc, contracts.model_access)
         operators = OperatorRegistry(anvil.rpc, contracts.operator_registry)
         token = TestDollar(anvil.rpc, contracts.token)
-        self.model = owner.send(registry.register_model("m")).one(ModelRegistered).model_id
+        self.model = owner.send(registry.register_model("m", 0)).one(ModelRegistered).model_id
         owner.send_all(
             [
                 registry.publish_version(
@@ -78,13 +82,13 @@ class World:
                         challenge_window=1,
                     ),
                 ),
-                access.set_policy(self.model, Policy.OPEN),
+                access.set_policy(self.model, Policy.OPEN, 0, 0),
             ]
         )
         for wallet in (me, asker):
             wallet.send(token.faucet(wallet.address, Amount(1000 * DOLLAR)))
-        me.send(operators.register())
-        owner.send(operators.authorize(self.model, me.address))
+        me.send(operators.register(ZERO32, ""))
+        owner.send(operators.authorize(self.model, me.address, True))
         me.send(token.approve(operators.address, Amount(500 * DOLLAR)))
         me.send(operators.stake(me.address, Amount(500 * DOLLAR)))
         asker.send(token.approve(self.market.address, Amount(500 * DOLLAR)))

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import structlog
 
+from oracle.chain.bindings.inference_market import InferenceMarket
 from oracle.chain.contract import Call
-from oracle.chain.inference_market import InferenceMarket
 from oracle.chain.outbox import EntryState, MemoryOutbox
 from oracle.errors import Unavailable
 from oracle.ipfs.memory import MemoryIpfs

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from oracle.chain.anvil import Anvil, dev_account
-from oracle.chain.contract import Call
+from oracle.chain.bindings.inference_market import InferenceMarket
+from oracle.chain.bindings.test_dollar import TestDollar
+from oracle.chain.contract import Call, split_signature
 from oracle.chain.deploy import deploy
-from oracle.chain.inference_market import InferenceMarket
 from oracle.chain.revert import ContractError
 from oracle.chain.rpc import Rpc
-from oracle.chain.test_dollar import TestDollar
 from oracle.chain.wallet import Wallet
 from oracle.protocol import eip712, records
 from oracle.protocol.canonical import keccak, sha256
@@ -118,6 +118,8 @@ def authorized_transfer(chain: Chain, signed: str, sent: str) -> Call:
         value=Amount(7),
         nonce=sha256(signed.encode()),
     )
+    v, r, s = split_signature(bytes(payer.sign_typed_data(full_message=typed).signature))
+    v, r, s = split_signature(bytes(payer.sign_typed_data(full_message=typed).signature))
     return TestDollar(chain.rpc, chain.contracts.token).transfer_with_authorization(
         from_=Address(payer.address),
         to=receiver,
@@ -125,5 +127,7 @@ def authorized_transfer(chain: Chain, signed: str, sent: str) -> Call:
         valid_after=Timestamp(0),
         valid_before=eip712.FOREVER,
         nonce=sha256(sent.encode()),
-        signature=bytes(payer.sign_typed_data(full_message=typed).signature),
+        v=v,
+        r=r,
+        s=s,
     )

@@ -2,6 +2,7 @@
 
 import pytest
 
+from oracle.chain.bindings.model_access import GrantStatus, Policy
 from oracle.chain.revert import ContractError
 from oracle.errors import InputInvalid
 from oracle.protocol import params
@@ -9,7 +10,6 @@ from oracle.protocol.params import ParameterSpec
 from oracle.services import access
 from oracle.services.amounts import Rate
 from oracle.services.models import Selected
-from oracle.types import GrantStatus, Policy
 
 SPECS = (
     ParameterSpec(lane=0, name="temperature", minimum=1, maximum=20, default=10, scale=10),

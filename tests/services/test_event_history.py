@@ -2,7 +2,7 @@
 
 import pytest
 
-from oracle.chain.events import ModelRegistered
+from oracle.chain.bindings.model_registry import ModelRegistered
 from oracle.services.event_history import History
 from oracle.services.history_cache import HistoryCache
 
@@ -45,7 +45,7 @@ def read(world, node, tmp_path):
 
 
 def register(world, name):
-    world.owner.send(world.context.registry.register_model(name))
+    world.owner.send(world.context.registry.register_model(name, 0))
 
 
 def head(world):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from oracle.chain.bindings.model_access import Policy
 from oracle.chain.revert import ContractError
 from oracle.chain.rpc import WrongChain
 from oracle.errors import InputInvalid, NotFound, Refused
@@ -15,7 +16,7 @@ from oracle.services.amounts import Rate
 from oracle.services.models import Selected
 from oracle.services.network import Network
 from oracle.services.quoting import Ask
-from oracle.types import ZERO_ADDRESS, Assurance, Policy
+from oracle.types import ZERO_ADDRESS, Assurance
 from tests.services.conftest import DOLLAR
 
 pytestmark = pytest.mark.real

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from oracle.chain.events import Event
+from oracle.chain.bindings.inference_market import Verdict
+from oracle.chain.event import Event
 from oracle.services.request_timeline import LIFE, detail
-from oracle.types import Assurance, Request, Terms, Verdict
+from oracle.types import Assurance, Request, Terms
 from oracle.web.locale import LANGUAGES, catalogue
 
 TERMS = Terms(50_000, 7000, 500, 10, 60, 0, Assurance.EXACT)  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from oracle.chain.events import (
+from oracle.chain.bindings.inference_market import (
     Annulled,
     Cancelled,
     Claimed,
@@ -12,6 +12,7 @@ from oracle.chain.events import (
     Finalized,
     OutputDemanded,
     Requested,
+    Verdict,
 )
 from oracle.protocol.cid import raw_cid
 from oracle.services.request_timeline import RequestState, detail, fold
@@ -25,7 +26,6 @@ from oracle.types import (
     Request,
     RequestId,
     Terms,
-    Verdict,
 )
 
 ALICE, OP = Address("0x" + "a" * 40), Address("0x" + "b" * 40)

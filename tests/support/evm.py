@@ -9,9 +9,10 @@ from typing import Any
 
 import pyrevm
 from eth_abi import decode, encode
+from eth_utils.abi import abi_to_signature, collapse_if_tuple
 
 from oracle.chain import artifacts
-from oracle.chain.codec import abi_type, interface, plain, signature
+from oracle.chain.codec import interface, plain
 from oracle.protocol.canonical import keccak
 
 CHAIN_ID = 31_337  # Anvil's
@@ -32,9 +33,9 @@ class Reverted(Exception):
 def _errors() -> dict[str, tuple[str, list[str]]]:
     """Return name and types of every contract's errors, by selector in hexadecimal."""
     return {
-        keccak(signature(item).encode())[:4].hex(): (
+        keccak(abi_to_signature(item).encode())[:4].hex(): (
             item["name"],
-            [abi_type(argument) for argument in item["inputs"]],
+            [collapse_if_tuple(argument) for argument in item["inputs"]],
         )
         for name in artifacts.names()
         for item in artifacts.load(name).abi
@@ -74,7 +75,7 @@ class Evm:
         """Deploy a contract and return its address."""
         artifact = artifacts.load(name)
         constructor = next((i for i in artifact.abi if i["type"] == "constructor"), {"inputs": []})
-        types = [abi_type(item) for item in constructor["inputs"]]
+        types = [collapse_if_tuple(item) for item in constructor["inputs"]]
         data = encode(types, [plain(argument) for argument in arguments])
         self.places[name] = self.create(deployer, artifact.bytecode + data)
         return self.places[name]

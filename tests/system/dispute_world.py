@@ -9,12 +9,18 @@ import json
 from celery import Celery
 
 from oracle.chain.anvil import free_port
-from oracle.chain.dispute_game import Answer, DisputeGame
-from oracle.chain.events import ModelRegistered, Requested, VersionPublished
+from oracle.chain.arguments import DisputedAnswer
+from oracle.chain.bindings.dispute_game import DisputeGame
+from oracle.chain.bindings.inference_market import Requested
+from oracle.chain.bindings.model_registry import (
+    ModelRegistered,
+    ModelRegistry,
+    Publication,
+    VersionPublished,
+)
+from oracle.chain.bindings.operator_registry import OperatorRegistry
+from oracle.chain.bindings.program_registry import ProgramRegistry
 from oracle.chain.logs import decode_all, topic_of
-from oracle.chain.model_registry import ModelRegistry, Publication
-from oracle.chain.operator_registry import OperatorRegistry
-from oracle.chain.program_registry import ProgramRegistry
 from oracle.chain.scan import Scanner
 from oracle.chain.versions import record_of
 from oracle.exact import constants as constants_
@@ -54,13 +60,13 @@ class DisputeWorld(World):
             ProgramRegistry(self.rpc, contracts.program_registry).register_program(program.words)
         )
         registry = ModelRegistry(self.rpc, contracts.model_registry)
-        made = self.owner.send(registry.register_model("exact")).one(ModelRegistered)
+        made = self.owner.send(registry.register_model("exact", 0)).one(ModelRegistered)
         publication = Publication(
             digest, program.model_root, Assurance.EXACT, 0, FEE, 7000, 0, 1, self.window
         )
         self.owner.send(registry.publish_version(made.model_id, ZERO32, publication))
         operators = OperatorRegistry(self.rpc, contracts.operator_registry)
-        self.owner.send(operators.authorize(made.model_id, self.operator.address))
+        self.owner.send(operators.authorize(made.model_id, self.operator.address, True))
         return made.model_id
 
     def _publish_files(self) -> bytes:
@@ -134,10 +140,10 @@ class DisputeWorld(World):
         with Celery(broker=self.settings.redis_url, set_as_current=False) as app:
             app.send_task(task, kwargs=payload, queue=queue)
 
-    def answer(self, request_id: RequestId) -> Answer:
+    def answer(self, request_id: RequestId) -> DisputedAnswer:
         """Return what callers of the game bring."""
         job = self.job(request_id)
-        return Answer(job.request, job.delivery, self.record())
+        return DisputedAnswer(job.request, job.delivery, self.record())
 
     def record(self) -> VersionRecord:
         with self.store.read() as tx:
@@ -149,7 +155,7 @@ class DisputeWorld(World):
         """Challenge a delivery; without a witness the trace is demanded."""
         bond = 2 * self.game.bond_needed()
         (wallet or self.challenger).send(
-            self.game.challenge(self.answer(request_id), witness, bond=bond)
+            self.game.challenge(*self.answer(request_id).state, witness, value=bond)
         )
 
     def events(self, kind):

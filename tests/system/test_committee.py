@@ -16,7 +16,7 @@ import torch
 
 from oracle.chain import keystore
 from oracle.chain.anvil import Anvil, dev_account
-from oracle.chain.committee import Stage
+from oracle.chain.bindings.committee import Finding, Stage
 from oracle.chain.deploy import DeployConfig, deploy
 from oracle.chain.wallet import Wallet
 from oracle.config import Settings, save_network
@@ -36,7 +36,7 @@ from oracle.services.network import Network
 from oracle.services.publishing import Offer
 from oracle.services.quoting import Ask
 from oracle.services.request_timeline import RequestState
-from oracle.types import NO_CLAIM, ZERO32, Amount, Finding
+from oracle.types import NO_CLAIM, ZERO32, Amount
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]

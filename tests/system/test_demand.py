@@ -4,12 +4,12 @@ import hashlib
 
 import pytest
 
-from oracle.chain.events import BountyPaid, Convicted, OutputPosted
+from oracle.chain.bindings.inference_market import BountyPaid, Convicted, OutputPosted, Verdict
+from oracle.chain.bindings.operator_registry import OperatorRegistry
 from oracle.chain.logs import decode_all
-from oracle.chain.operator_registry import OperatorRegistry
 from oracle.chain.scan import Scanner
 from oracle.store.job import JobState
-from oracle.types import Verdict, Wei
+from oracle.types import Wei
 from tests.support.waiting import wait_until
 from tests.system.tcp_proxy import TcpProxy
 from tests.system.world import DEMAND, FEE, World, kill

@@ -2,7 +2,7 @@
 
 import pytest
 
-from oracle.chain.events import Requested
+from oracle.chain.bindings.inference_market import Requested
 from oracle.chain.logs import decode_all
 from oracle.chain.scan import Scanner
 from oracle.store.job import JobState

@@ -2,21 +2,21 @@
 
 import pytest
 
-from oracle.chain.events import (
+from oracle.chain.bindings.dispute_game import (
     ChallengeFailed,
-    Convicted,
     LeavesRevealed,
     NodeOpened,
     StepAnswered,
     TraceCommitted,
 )
+from oracle.chain.bindings.inference_market import Convicted, Verdict
 from oracle.errors import NotFound
 from oracle.exact import files
 from oracle.exact.commitments import Committed, trace_root
 from oracle.exact.tensors import tensor_leaf
 from oracle.services.traces import TraceOver
 from oracle.store.job import JobState
-from oracle.types import RequestId, Verdict
+from oracle.types import RequestId
 from tests.support.waiting import wait_until
 from tests.system.dispute_world import STAKE, WINDOW, DisputeWorld
 from tests.system.world import kill
@@ -205,7 +205,7 @@ def test_operator__back_after_the_deadline__sends_nothing(make_world):
     assert owed(world, request_id) == ["trace"]
 
     world.challenger.send(
-        world.game.convict_silent(world.answer(request_id), world.challenger.address)
+        world.game.convict_silent(*world.answer(request_id).state, world.challenger.address)
     )
     (convicted,) = world.events(Convicted)
     assert (convicted.request_id, convicted.verdict) == (request_id, Verdict.WITHHELD)
@@ -228,7 +228,7 @@ def test_operator__that_lies__signs_its_lie_and_cannot_answer_for_it(make_world)
 
     world.challenge(request_id)
     wait_until(lambda: world.events(TraceCommitted), REPLY, "the trace on chain")
-    world.challenger.send(world.game.demand_step(world.answer(request_id), 2, 7, 7))
+    world.challenger.send(world.game.demand_step(*world.answer(request_id).state, 2, 7, 7))
     wait_until(logged(world, "submit", "submit.refused"), REPLY, "the step is inconsistent")
     assert world.events(StepAnswered) == []
 

@@ -19,15 +19,14 @@ from redis import Redis
 
 from oracle.chain import keystore as keys
 from oracle.chain.anvil import Anvil, dev_account, free_port
+from oracle.chain.bindings.inference_market import Delivered, Finalized, InferenceMarket, Requested
+from oracle.chain.bindings.model_registry import ModelRegistered, ModelRegistry, Publication
+from oracle.chain.bindings.operator_registry import OperatorRegistry
+from oracle.chain.bindings.test_dollar import TestDollar
 from oracle.chain.deploy import DeployConfig, deploy
-from oracle.chain.events import Delivered, Finalized, ModelRegistered, Requested
-from oracle.chain.inference_market import InferenceMarket
 from oracle.chain.logs import decode_all
-from oracle.chain.model_registry import ModelRegistry, Publication
-from oracle.chain.operator_registry import OperatorRegistry
 from oracle.chain.rpc import Rpc
 from oracle.chain.scan import Scanner
-from oracle.chain.test_dollar import TestDollar
 from oracle.chain.wallet import Wallet
 from oracle.config import Settings, save_network
 from oracle.devnet import redis as redis_server
@@ -98,7 +97,7 @@ class World:
             Bytes32(b"\x01" * 32), Bytes32(b"\x02" * 32), Assurance.COMMITTEE,
             0, FEE, 7000, 0, 1, self.window,
         )  # fmt: skip
-        receipt = self.owner.send(registry.register_model("stub"))
+        receipt = self.owner.send(registry.register_model("stub", 0))
         (made,) = [e for e in decode_all(receipt.logs) if isinstance(e, ModelRegistered)]
         self.owner.send(registry.publish_version(made.model_id, ZERO32, publication))
         plenty = Amount(10_000 * DOLLAR)
@@ -109,9 +108,9 @@ class World:
                     token.approve(contracts.operator_registry, plenty),
                 ]
             )
-            wallet.send(operators.register())
+            wallet.send(operators.register(ZERO32, ""))
             wallet.send(operators.stake(wallet.address, plenty))
-            self.owner.send(operators.authorize(made.model_id, wallet.address))
+            self.owner.send(operators.authorize(made.model_id, wallet.address, True))
         for wallet in self.requesters:
             wallet.send_all(
                 [

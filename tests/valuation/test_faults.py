@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from oracle.chain.codec import plain
 from oracle.types import Bytes32
 from oracle.valuation.errors import FaultInvalid
 from oracle.valuation.faults import INDICES, PARTS, Code, Fault, Piece
@@ -161,8 +162,8 @@ def test_judge__entries_in_one_leaf__shown_once() -> None:
         judge(DATA.round, falsified(DATA, "swapped")[1].valuation, twice)
 
 
-def test_as_tuple__any_fault__fields_in_the_order_of_the_struct() -> None:
+def test_fault__any_fault__fields_in_the_order_of_the_struct() -> None:
     fault, _ = proven("distance")
     assert [field.name for field in fields(Fault)] == ["code", *INDICES, *PARTS]
-    assert fault.as_tuple[:7] == (1, 3, 7, 0, 0, fault.a, 0)
-    assert fault.as_tuple[7] == ((fault.order[0].data, fault.order[0].path),)
+    assert plain(fault)[:7] == (1, 3, 7, 0, 0, fault.a, 0)
+    assert plain(fault)[7] == [(fault.order[0].data, [*fault.order[0].path])]

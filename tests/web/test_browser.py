@@ -11,11 +11,12 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from oracle.chain.anvil import dev_account
+from oracle.chain.bindings.model_access import GrantStatus, Policy
 from oracle.devnet.network import Devnet, DevnetPlan, running
 from oracle.protocol.cid import raw_cid
 from oracle.services import access, balances, models, operators, publishing, requests
 from oracle.services.publishing import Offer
-from oracle.types import Address, Amount, GrantStatus, Policy
+from oracle.types import Address, Amount
 from tests.web.browser import PATIENCE, Visit, chromium, executable, inject_wallet, violations
 from tests.worker.builders import write_digits
 

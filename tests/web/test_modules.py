@@ -120,7 +120,9 @@ def test_calldata__an_order__as_the_abi_says(tmp_path: Path) -> None:
 
 
 def test_topics__of_the_page__are_those_of_the_abi(tmp_path: Path) -> None:
-    from oracle.chain import events, logs
+    from oracle.chain import logs
+    from oracle.chain.bindings.inference_market import Delivered, Requested
+    from oracle.chain.bindings.model_registry import VersionPublished
 
     found = run(
         tmp_path,
@@ -131,7 +133,7 @@ def test_topics__of_the_page__are_those_of_the_abi(tmp_path: Path) -> None:
             "Delivered(bytes32,address,bytes32,bytes32,uint40)",
         ],
     )
-    kinds = (events.VersionPublished, events.Requested, events.Delivered)
+    kinds = (VersionPublished, Requested, Delivered)
     assert found == ["0x" + logs.topic_of(kind).hex() for kind in kinds]
 
 

@@ -8,12 +8,13 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from oracle.chain.bindings.model_access import Policy
 from oracle.chain.rpc import Rpc
 from oracle.protocol import tensor
 from oracle.protocol.cid import raw_cid
 from oracle.services import access, operators, requests
 from oracle.services.network import Network
-from oracle.types import Amount, Policy
+from oracle.types import Amount
 from oracle.web import bytes_served
 from oracle.web.locale import LANGUAGES
 from oracle.web.pages import router

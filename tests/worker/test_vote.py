@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from oracle.chain.bindings.committee import Finding
 from oracle.errors import InputInvalid, Unavailable
 from oracle.ipfs.memory import MemoryIpfs
 from oracle.protocol import tensor
 from oracle.protocol.canonical import sha256
-from oracle.types import ZERO32, Finding
+from oracle.types import ZERO32
 from tests.worker.builders import digits_module, images
 from worker import runtimes, vote_process
 from worker.models import ModelPool

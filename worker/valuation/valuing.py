@@ -20,13 +20,14 @@ import structlog
 
 from oracle import whole_file
 from oracle.errors import ConfigInvalid, PermanentError, TallystickError
+from oracle.ipfs import data_sets, valuation_tables
 from oracle.ipfs.port import Ipfs
+from oracle.ipfs.valuation_tables import Index, Opinions
 from oracle.types import Bytes32
-from oracle.valuation import reference, served, table_files
+from oracle.valuation import reference
 from oracle.valuation.jobs import DATA, FAILED, FETCHED, JOB, RESULT, ValueJob
 from oracle.valuation.reference import Block, Flags
 from oracle.valuation.rounds import RoundData
-from oracle.valuation.table_files import Index, Opinions
 from oracle.valuation.tables import build
 from worker import faults
 from worker.valuation import lies, second_opinions
@@ -79,20 +80,22 @@ def _value(
 ) -> None:
     log = structlog.get_logger("tallystick.value")
     job = ValueJob.from_json((folder / JOB).read_text())
-    data = served.fetch_round(ipfs, job, folder / DATA)
+    data = data_sets.fetch_round(ipfs, job, folder / DATA)
     whole_file.write(folder / FETCHED, "")
     log.info("value.fetched", round_id=job.round_id, rows=len(data.labels), test=data.test.rows)
     flags, scores = compute(data)
     tables = build(data, flags, scores, folder)
     if faults.FALSE_VALUE in wanted:
         tables = lies.inflate(data, tables)
-    table_files.write(tables, folder)
+    valuation_tables.write(tables, folder)
     asked = opinions and len(data.labels) <= OPINION_ROWS
     said = _opinions(data, flags) if asked else {}
-    index = Index(tables.valuation, tables.values, table_files.totals(tables, data.starts), said)
+    index = Index(
+        tables.valuation, tables.values, valuation_tables.totals(tables, data.starts), said
+    )
     cid = Bytes32(bytes(32))
     if publish and faults.WITHHOLD not in wanted:
-        index, cid = table_files.publish(ipfs, index, folder)
+        index, cid = valuation_tables.publish(ipfs, index, folder)
     _write_result(folder, index, cid)
     log.info("value.done", round_id=job.round_id, n=tables.valuation.n, values=tables.values)
 

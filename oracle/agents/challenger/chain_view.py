@@ -21,19 +21,19 @@ from oracle.agents.challenger.moves import (
     Release,
     witness,
 )
-from oracle.chain.contract import Call
-from oracle.chain.dispute_game import Answer, Receipt
-from oracle.chain.events import (
+from oracle.chain.arguments import NO_RECEIPT, DisputedAnswer
+from oracle.chain.bindings.dispute_game import (
     ChallengeFailed,
-    Delivered,
     LeavesRevealed,
     NodeOpened,
-    Requested,
+    Receipt,
     StepAnswered,
     TraceCommitted,
-    VersionPublished,
 )
-from oracle.chain.program_registry import StepVerifier
+from oracle.chain.bindings.inference_market import Delivered, Requested
+from oracle.chain.bindings.model_registry import VersionPublished
+from oracle.chain.bindings.step_verifier import StepVerifier
+from oracle.chain.contract import Call
 from oracle.chain.revert import ContractError
 from oracle.chain.rpc import quantity
 from oracle.exact.receipt import receipt as typed_receipt
@@ -125,7 +125,7 @@ class RpcChainView(ChainView):
             info = request_timeline.fold([h.event for h in life], now)
             answer = None
             if info.delivery is not None:
-                answer = Answer(info.request, info.delivery, self._record(info.request))
+                answer = DisputedAnswer(info.request, info.delivery, self._record(info.request))
         delivered = [h.event for h in life if isinstance(h.event, Delivered)]
         moves = context.history.read(context.game.address, _GAME, name)
         events = [h.event for h in moves if h.block <= block]
@@ -189,10 +189,12 @@ class RpcChainView(ChainView):
         needed = self._context.game.bond_needed("pending")
         return Wei(needed * BOND_MARGIN[0] // BOND_MARGIN[1])
 
-    def _vouched_by_contract(self, answer: Answer, receipt: Receipt) -> bool:
+    def _vouched_by_contract(self, answer: DisputedAnswer, receipt: Receipt) -> bool:
         """Ask the game, which looks at the signature before anything else."""
         try:
-            self._agent.simulate(self._context.game.prove_equivocation(answer, receipt))
+            self._agent.simulate(
+                self._context.game.prove_equivocation(*answer.state, receipt, NO_RECEIPT)
+            )
         except ContractError as error:
             return error.name == "ReceiptsAgree"
         return True
@@ -224,15 +226,15 @@ class RpcChainView(ChainView):
             case Open():
                 assert plan is not None
                 hidden = witness(view.request_id, self.me, plan)
-                return game.challenge(answer, hidden, bond=self._bond())
+                return game.challenge(*answer.state, hidden, value=self._bond())
             case Prove(step, receipt, salt):
-                return game.prove(answer, step, salt=salt, receipt=receipt)
+                return game.prove(*answer.state, answer.preimage, receipt, salt, step)
             case AskNode(op, node):
-                return game.demand_node(answer, op, node.level, node.index)
+                return game.demand_node(*answer.state, op, node.level, node.index)
             case AskStep(fault):
-                return game.demand_step(answer, *fault)
+                return game.demand_step(*answer.state, *fault)
             case ConvictSilent():
-                return game.convict_silent(answer, self.me)
+                return game.convict_silent(*answer.state, self.me)
             case Equivocate(first, second):
-                return game.prove_equivocation(answer, first, second)
+                return game.prove_equivocation(*answer.state, first, second)
         raise AssertionError(f"{move} is not sent")

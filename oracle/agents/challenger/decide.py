@@ -29,7 +29,8 @@ from oracle.agents.challenger.moves import (
     Wait,
     witness,
 )
-from oracle.chain.dispute_game import NO_RECEIPT, Receipt, Turn
+from oracle.chain.arguments import NO_RECEIPT
+from oracle.chain.bindings.dispute_game import Receipt, Turn
 from oracle.exact import game
 from oracle.exact.commitments import trace_root
 from oracle.exact.steps import ExactClaim

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from oracle.agents.challenger.store import ChallengerStore
-from oracle.chain.dispute_game import Turn
-from oracle.chain.events import Challenged, Delivered, Event, Requested
+from oracle.chain.bindings.dispute_game import Challenged, Turn
+from oracle.chain.bindings.inference_market import Delivered, Requested
+from oracle.chain.event import Event
 from oracle.chain.reorg import common_block
 from oracle.chain.scan import Scanner
 from oracle.services import request_timeline

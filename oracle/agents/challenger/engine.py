@@ -15,7 +15,7 @@ from oracle.agents.challenger.chain_view import ChainView
 from oracle.agents.challenger.decide import Position
 from oracle.agents.challenger.moves import End, GameView, Move, Open, Wait
 from oracle.agents.challenger.store import ChallengerStore
-from oracle.chain.dispute_game import Turn
+from oracle.chain.bindings.dispute_game import Turn
 from oracle.chain.revert import ContractError
 from oracle.errors import DigestMismatch, InputInvalid, PermanentError, TransientError
 from oracle.exact import proofs

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from eth_abi.abi import encode
 
-from oracle.chain.dispute_game import NO_RECEIPT, Answer, Challenge, Receipt
-from oracle.chain.events import LeavesRevealed, NodeOpened
+from oracle.chain.arguments import NO_RECEIPT, DisputedAnswer
+from oracle.chain.bindings.dispute_game import Challenge, LeavesRevealed, NodeOpened, Receipt
 from oracle.exact.partial_tensor import TreeNode
 from oracle.exact.steps import ProofStep
 from oracle.merkle import keccak
@@ -24,7 +24,7 @@ class GameView:
     request_id: RequestId
     now: Timestamp  # of the coming block
     state: RequestState
-    answer: Answer | None  # None: not delivered (any more)
+    answer: DisputedAnswer | None  # None: not delivered (any more)
     output_cid: Bytes32  # where the answer's bytes are; zero = under its root
     final_at: Timestamp
     challenge: Challenge  # ours

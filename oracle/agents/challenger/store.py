@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 
 from oracle.agents.challenger.moves import Plan
-from oracle.chain.dispute_game import Receipt
+from oracle.chain.bindings.dispute_game import Receipt
 from oracle.merkle import keccak
 from oracle.services.exact_faults import Fault
 from oracle.services.served_traces import SignedReceipt

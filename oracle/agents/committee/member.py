@@ -18,9 +18,11 @@ from eth_account.signers.local import LocalAccount
 
 from oracle.agents.agent import Agent
 from oracle.agents.committee.vote_worker import VoteOpinion, VoteWorker
-from oracle.chain.committee import Dispute, Stage, Vote
+from oracle.chain.arguments import Vote
+from oracle.chain.bindings.committee import CommitteeCalled, Dispute, Finding, Stage
+from oracle.chain.bindings.inference_market import Delivered
+from oracle.chain.bindings.model_registry import VersionPublished
 from oracle.chain.contract import Call
-from oracle.chain.events import CommitteeCalled, Delivered, VersionPublished
 from oracle.chain.outbox import EntryState, OutboxEntry
 from oracle.chain.rpc import quantity
 from oracle.protocol.canonical import keccak
@@ -34,7 +36,6 @@ from oracle.types import (
     Activation,
     Address,
     Bytes32,
-    Finding,
     RequestId,
     Say,
     Timestamp,
@@ -162,7 +163,7 @@ class CommitteeMember(Agent):
         if vote is None or known != ballot.commitment:
             self._log.error("vote_lost", request_id=seat.request_id, round=seat.round)
             return None
-        return chain.reveal(seat.request_id, vote)
+        return chain.reveal(seat.request_id, *vote)
 
     def _opinion(self, seat: _Seat) -> VoteOpinion | None:
         """Return what the worker found; None while it is at it.

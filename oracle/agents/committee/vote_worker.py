@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from oracle.agents.worker_process import LineProcess
+from oracle.chain.bindings.committee import Finding
 from oracle.config import Settings
 from oracle.errors import Unavailable
-from oracle.types import Activation, Bytes32, Finding
+from oracle.types import Activation, Bytes32
 
 
 @dataclass(frozen=True, slots=True)

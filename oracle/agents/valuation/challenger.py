@@ -21,12 +21,12 @@ from eth_account.signers.local import LocalAccount
 from oracle.agents.agent import OWN, Agent
 from oracle.agents.valuation import checking, shown_tables
 from oracle.agents.valuation.checking import NotServed, Recompute, Truth
+from oracle.chain.arguments import TableNode
+from oracle.chain.bindings.data_credits import RoundStage
+from oracle.chain.bindings.valuation_game import Case, Demands, Mover, ValuationPublished
 from oracle.chain.contract import Call
-from oracle.chain.data_credits import RoundStage
-from oracle.chain.events import ValuationPublished
 from oracle.chain.revert import ContractError
 from oracle.chain.transactions import Receipt
-from oracle.chain.valuation_game import Case, Demands, Mover, Node
 from oracle.merkle import keccak
 from oracle.services.data import sealed_rounds
 from oracle.services.network import Network
@@ -198,13 +198,15 @@ class ValuationChallenger(Agent):
         if not chain.announced_at(hidden):
             self._move(game, chain.announce(hidden))
             return self._report(game, Stand.WRONG, "announced")
-        self._move(game, chain.prove(said.round_id, said.valuation, salt, fault.as_tuple))
+        self._move(game, chain.prove(said.round_id, said.valuation, salt, fault))
         game.sent += self._sweep(said.round_id, said.attempt)
         return self._report(game, Stand.CONVICTED, f"fault {fault.code}")
 
     # ── Demand ──────────────────────────────────────────────────────────────────────────────────
 
-    def _demand(self, game: _Game, case: Case, demands: Demands, node: Node) -> ValuationReport:
+    def _demand(
+        self, game: _Game, case: Case, demands: Demands, node: TableNode
+    ) -> ValuationReport:
         """Have what is not served shown on chain."""
         said, chain = game.said, self._context.valuations
         if demands.turn is Mover.NONE and self.now() >= case.until:
@@ -212,7 +214,15 @@ class ValuationChallenger(Agent):
         if node.part in (ValuationPart.DATA, ValuationPart.TEST) and demands.count >= _PROBES:
             return self._report(game, Stand.UNSERVED, "whatever row is demanded, it is shown")
         bond = Wei(_BOND_MARGIN * chain.bond_needed())
-        call = chain.demand(said.round_id, said.valuation, node, bond=bond)
+        call = chain.demand(
+            said.round_id,
+            said.valuation,
+            node.part,
+            node.number,
+            node.level,
+            node.index,
+            value=bond,
+        )
         self._move(game, call)
         return self._report(game, Stand.UNSERVED, call.label)
 

@@ -17,14 +17,15 @@ from typing import Protocol
 from oracle.agents.valuation.jobs_folder import read_failure, read_result, write_job
 from oracle.agents.valuation.shown_tables import Shown
 from oracle.agents.worker_process import run_module
-from oracle.chain.events import ValuationPublished
-from oracle.chain.valuation_game import Node
+from oracle.chain.arguments import TableNode
+from oracle.chain.bindings.valuation_game import ValuationPublished
 from oracle.config import Settings
 from oracle.errors import DigestMismatch, TransientError, Unavailable
+from oracle.ipfs import data_sets, valuation_tables
 from oracle.ipfs.port import CidUnresolved, Ipfs
 from oracle.services.data import sealed_rounds
 from oracle.types import ValuationPart
-from oracle.valuation import fault_search, reference, served, table_comparison, table_files
+from oracle.valuation import fault_search, reference, table_comparison
 from oracle.valuation.faults import Fault
 from oracle.valuation.jobs import DATA, ValueJob
 from oracle.valuation.rounds import RoundData, Valuation
@@ -37,7 +38,7 @@ _PARTS = (ValuationPart.ORDER, ValuationPart.SUMS, ValuationPart.ROWS)
 class NotServed(TransientError):
     """Nobody has the bytes behind something that the chain names: `node` is to be demanded."""
 
-    def __init__(self, message: str, node: Node) -> None:
+    def __init__(self, message: str, node: TableNode) -> None:
         super().__init__(message, hint="the chain makes its valuator show them, or convicts it")
         self.node = node
 
@@ -80,7 +81,7 @@ class Recomputer(Recompute):
                 raise Unavailable(f"the round could not be valued: {why}")
         result = read_result(folder)
         assert result is not None
-        return table_files.load(folder, result.index.valuation, result.index.values)
+        return valuation_tables.load(folder, result.index.valuation, result.index.values)
 
 
 def truth(job: ValueJob, ipfs: Ipfs, recompute: Recompute, folder: Path) -> Truth:
@@ -92,14 +93,14 @@ def truth(job: ValueJob, ipfs: Ipfs, recompute: Recompute, folder: Path) -> Trut
     """
     for number, source in enumerate((*job.sets, job.test)):
         try:
-            served.fetch(ipfs, source, job.width, folder / DATA)
+            data_sets.fetch(ipfs, source, job.width, folder / DATA)
         except (CidUnresolved, DigestMismatch) as error:
             tests = number == len(job.sets)
             part, number_ = (ValuationPart.TEST, 0) if tests else (ValuationPart.DATA, number)
             leaf = secrets.randbelow(source.rows)  # any: who has them all can show it
-            node = Node(part, number_, (source.rows - 1).bit_length(), leaf)
+            node = TableNode(part, number_, (source.rows - 1).bit_length(), leaf)
             raise NotServed(str(error), node) from error
-    data = served.fetch_round(ipfs, job, folder / DATA)
+    data = data_sets.fetch_round(ipfs, job, folder / DATA)
     return Truth(data, recompute(job, data, folder))
 
 
@@ -129,23 +130,23 @@ def fault(
     try:
         return fault_search.find(known.data, Tables(order, sums, rows, said.values), known.tables)
     except Unknown as unknown:
-        node = Node(unknown.part, 0, unknown.level, unknown.index)
+        node = TableNode(unknown.part, 0, unknown.level, unknown.index)
         raise NotServed(f"its tables are not served ({unknown})", node) from unknown
 
 
 def _served(known: Truth, said: ValuationPublished, ipfs: Ipfs, folder: Path) -> Tables:
     """Return their tables: ours where roots are the same, else what is served."""
     given = sealed_rounds.valuation(said.valuation)
-    shapes = table_files.shapes(given)
+    shapes = valuation_tables.shapes(given)
 
     def table(name: str) -> Table:
         ours: Table = getattr(known.tables, name)
         if ours.root == getattr(given, name) and ours.entries.shape == shapes[name]:
             return ours
-        index = table_files.fetch_index(ipfs, said.cid)
-        return table_files.fetch(ipfs, index, name, given, folder)
+        index = valuation_tables.fetch_index(ipfs, said.cid)
+        return valuation_tables.fetch(ipfs, index, name, given, folder)
 
-    order, sums, rows = (table(name) for name in table_files.NAMES)
+    order, sums, rows = (table(name) for name in valuation_tables.NAMES)
     return Tables(order, sums, rows, said.values)
 
 
@@ -153,7 +154,7 @@ def _opened(part: ValuationPart, known: Truth, given: Valuation, shown: Sequence
     """Return one of their tables as far as the chain was shown it."""
     name = part.name.lower()
     ours: Table = getattr(known.tables, name)
-    root, shape = getattr(given, name), table_files.shapes(given)[name]
+    root, shape = getattr(given, name), valuation_tables.shapes(given)[name]
     if ours.root == root and ours.entries.shape == shape:
         return ours
     table = OpenedTable(part, ours, root, shape)

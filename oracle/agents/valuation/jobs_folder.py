@@ -19,13 +19,13 @@ from typing import Protocol
 
 from oracle.config import Settings
 from oracle.errors import DigestMismatch
+from oracle.ipfs import data_sets, valuation_tables
 from oracle.ipfs.port import Ipfs
+from oracle.ipfs.valuation_tables import Index
 from oracle.queue.broker import JobQueue, Message
 from oracle.types import Bytes32
-from oracle.valuation import served, table_files
 from oracle.valuation.jobs import DATA, FAILED, FETCHED, JOB, RESULT, TASK, ValueJob
 from oracle.valuation.rounds import RoundData
-from oracle.valuation.table_files import Index
 from oracle.valuation.tables import Tables
 
 
@@ -128,11 +128,11 @@ class Jobs(Work):
         if result is None:
             raise DigestMismatch(f"job {job.name} has no result")
         try:
-            tables = table_files.load(folder, result.index.valuation, result.index.values)
+            tables = valuation_tables.load(folder, result.index.valuation, result.index.values)
         except DigestMismatch:
             (folder / RESULT).unlink()  # to be done again: the same bits come out
             raise
-        return served.fetch_round(ipfs, job, folder / DATA), tables
+        return data_sets.fetch_round(ipfs, job, folder / DATA), tables
 
     def forget(self, round_id: int) -> None:
         for folder in self._folder.glob(f"{round_id}-*"):

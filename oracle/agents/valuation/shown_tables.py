@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
+from oracle.chain.arguments import TableNode
+from oracle.chain.bindings.valuation_game import (
+    TableDemanded,
+    TableLeafRevealed,
+    TableOpened,
+    ValuationPublished,
+)
 from oracle.chain.codec import interface
-from oracle.chain.events import TableDemanded, TableLeafRevealed, TableOpened, ValuationPublished
 from oracle.chain.rpc import hexbytes
-from oracle.chain.valuation_game import Node
 from oracle.services.event_history import Happened, topic
 from oracle.services.network import Network
 from oracle.types import Address, Bytes32, ValuationPart
@@ -25,7 +30,7 @@ _KINDS = (TableDemanded, TableOpened, TableLeafRevealed)
 class Shown:
     """One answered demand: nodes, or a leaf's bytes with its siblings (none: unknown)."""
 
-    node: Node
+    node: TableNode
     nodes: tuple[Bytes32, ...] = ()
     data: bytes | None = None
     path: tuple[Bytes32, ...] = ()
@@ -52,7 +57,9 @@ def read(context: Network, said: ValuationPublished) -> list[Shown]:
         demanded = open_.pop(event.challenger, None)
         if demanded is None or demanded.attempt != said.attempt:
             continue
-        node = Node(ValuationPart(demanded.part), demanded.number, demanded.level, demanded.index)
+        node = TableNode(
+            ValuationPart(demanded.part), demanded.number, demanded.level, demanded.index
+        )
         if isinstance(event, TableOpened):
             found.append(Shown(node, nodes=event.nodes))
         else:

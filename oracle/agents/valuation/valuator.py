@@ -17,11 +17,10 @@ from eth_account.signers.local import LocalAccount
 
 from oracle.agents.agent import OWN, Agent
 from oracle.agents.valuation.jobs_folder import Jobs, Result, Work
+from oracle.chain.bindings.data_credits import RoundStage
+from oracle.chain.bindings.valuation_game import Case, Mover, TableDemanded
 from oracle.chain.contract import Call
-from oracle.chain.data_credits import RoundStage
-from oracle.chain.events import TableDemanded
 from oracle.chain.outbox import OutboxEntry
-from oracle.chain.valuation_game import Case, Mover
 from oracle.queue.broker import CeleryQueue
 from oracle.services.data import sealed_rounds
 from oracle.services.event_history import topic
@@ -146,7 +145,9 @@ class Valuator(Agent):
             return False
         seat = self._context.valuations.seat_of(self.address)
         # what is locked behind a claim of ours that lapses comes free with the new one
-        free = seat.free + (self._config.stake - self._config.forfeit if ours else 0)
+        free = (
+            seat.staked - seat.locked + (self._config.stake - self._config.forfeit if ours else 0)
+        )
         if free < self._config.stake:
             self._tell(round_id, "the free stake is too low: tallystick valuator stake")
             return False

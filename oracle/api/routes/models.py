@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from oracle.api.documents import Limit, Offset, address_of, listed, show
 from oracle.api.problems import Rejected
 from oracle.api.state import StateDep
-from oracle.chain.events import VersionPublished
+from oracle.chain.bindings.model_registry import VersionPublished
 from oracle.services import access, model_history, models, operators, quoting
 from oracle.services.event_history import topic
 from oracle.services.models import Selected

@@ -1,5 +1,6 @@
-"""What each contract error means, in English, and what to do next. One table, nothing else."""
+"""What each contract error means and what to do next, and what each call does: in English."""
 
+from oracle.chain.sentences.calls import CALLS as CALLS
 from oracle.chain.sentences.data import DATA
 from oracle.chain.sentences.disputes import DISPUTES
 from oracle.chain.sentences.libraries import LIBRARIES

@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
+from oracle.chain.bindings.data_credits import ContributionStatus, Endorsed
+from oracle.chain.bindings.valuation_game import Mover, TableDemanded
 from oracle.chain.contract import Call
-from oracle.chain.data_credits import ContributionStatus
-from oracle.chain.events import Endorsed, TableDemanded
 from oracle.chain.revert import ContractError
-from oracle.chain.valuation_game import Mover
 from oracle.chain.wallet import Wallet
 from oracle.merkle import HashTree
 from oracle.services.data import contributions, listing, rounds

@@ -9,14 +9,15 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from oracle.chain.data_credits import ContributionStatus, Opening, Submission
-from oracle.chain.events import ContributionSubmitted
+from oracle.chain.arguments import DataOpening, Submission
+from oracle.chain.bindings.data_credits import ContributionStatus, ContributionSubmitted
 from oracle.chain.rpc import quantity
 from oracle.chain.wallet import Wallet
 from oracle.errors import InputInvalid, NotFound, Refused, TransientError
+from oracle.ipfs import data_sets
 from oracle.protocol import eip712
 from oracle.protocol.training import commitment as commit
 from oracle.services.amounts import parse_address
@@ -27,7 +28,6 @@ from oracle.services.data.secrets import Secret, SecretBook
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
 from oracle.types import ZERO32, Address, Amount, Bytes32, Say, Timestamp
-from oracle.valuation import served
 from oracle.valuation.dataset import DataSet
 from oracle.valuation.errors import DataOversized, SchemaMismatch
 from oracle.valuation.readers import ReadLimits
@@ -256,7 +256,7 @@ def relay(context: Network, wallet: Wallet, signed: SignedSubmission) -> Contrib
     model_id = context.credits.round_of(submission.round_id).model_id
     deposit, _ = context.credits.requirements_of(model_id, submission.owner)
     rounds.allow(context, wallet, Amount(deposit + context.credits.config().fee))
-    call = context.credits.submit_for(submission, signed.signature)
+    call = context.credits.submit_for(*submission, signed.signature)
     index = send(wallet, call)[1].one(ContributionSubmitted).index
     return show(context, submission.round_id, index)
 
@@ -294,11 +294,11 @@ def open_one(
 ) -> RevealedSet:
     """Publish the rows of one contribution and open it; errors as `reveal`."""
     book = SecretBook.of(context.settings.home, context.contracts)
-    opening = Opening(secret.root, secret.rows, secret.salt, secret.root, ZERO32)
+    opening = DataOpening(secret.root, secret.rows, secret.salt, secret.root, ZERO32)
     # Nothing becomes public that the contract would refuse.
-    wallet.simulate(context.credits.reveal(info.round_id, info.index, opening))
-    cid = served.publish(context.ipfs, book.data(secret), book.folder)
-    call = context.credits.reveal(info.round_id, info.index, replace(opening, cid=cid))
+    wallet.simulate(context.credits.reveal(info.round_id, info.index, *opening))
+    cid = data_sets.publish(context.ipfs, book.data(secret), book.folder)
+    call = context.credits.reveal(info.round_id, info.index, *opening._replace(cid=cid))
     sent, _ = send(wallet, call)
     return RevealedSet(info.round_id, info.index, secret.root, cid, sent)
 

@@ -6,10 +6,10 @@ One of them would keep every valuator away, so the opener leaves them out before
 from dataclasses import dataclass
 from pathlib import Path
 
-from oracle.chain.data_credits import ContributionStatus
-from oracle.chain.events import ContributionRevealed
+from oracle.chain.bindings.data_credits import ContributionRevealed, ContributionStatus
 from oracle.chain.wallet import Wallet
 from oracle.errors import DigestMismatch
+from oracle.ipfs import data_sets
 from oracle.ipfs.port import CidUnresolved
 from oracle.services.data import listing, rounds
 from oracle.services.data.listing import ContributionInfo
@@ -17,7 +17,6 @@ from oracle.services.event_history import topic
 from oracle.services.network import Network
 from oracle.services.receipts import Sent
 from oracle.types import ZERO32, Address
-from oracle.valuation import served
 from oracle.valuation.jobs import Source
 
 
@@ -76,7 +75,7 @@ def _problem(context: Network, one: ContributionInfo, width: int, folder: Path) 
     assert one.data_root is not None
     assert one.cid is not None
     try:
-        served.fetch(context.ipfs, Source(one.data_root, one.rows, one.cid), width, folder)
+        data_sets.fetch(context.ipfs, Source(one.data_root, one.rows, one.cid), width, folder)
     except (CidUnresolved, DigestMismatch) as error:
         return str(error)
     return ""

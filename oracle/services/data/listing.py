@@ -3,26 +3,36 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from oracle.chain import events as ev
-from oracle.chain.data_credits import ContributionStatus
-from oracle.chain.events import ContributionSubmitted
+from oracle.chain.bindings.data_credits import (
+    ContributionDisplaced,
+    ContributionExcluded,
+    ContributionNumbered,
+    ContributionRevealed,
+    ContributionStatus,
+    ContributionSubmitted,
+    CreditGranted,
+    DepositForfeited,
+    DepositRefunded,
+    Endorsed,
+)
+from oracle.chain.event import Event
 from oracle.errors import NotFound
 from oracle.services.event_history import topic
 from oracle.services.network import Network
 from oracle.types import Address, Amount, Bytes32, Credits, Timestamp
 
 _KINDS = (
-    ev.ContributionSubmitted, ev.ContributionRevealed, ev.ContributionDisplaced,
-    ev.ContributionExcluded, ev.ContributionNumbered, ev.Endorsed, ev.CreditGranted,
-    ev.DepositForfeited, ev.DepositRefunded,
+    ContributionSubmitted, ContributionRevealed, ContributionDisplaced,
+    ContributionExcluded, ContributionNumbered, Endorsed, CreditGranted,
+    DepositForfeited, DepositRefunded,
 )  # fmt: skip
-_STATUS: dict[type[ev.Event], ContributionStatus] = {
-    ev.ContributionRevealed: ContributionStatus.REVEALED,
-    ev.ContributionDisplaced: ContributionStatus.DISPLACED,
-    ev.ContributionExcluded: ContributionStatus.EXCLUDED,
-    ev.CreditGranted: ContributionStatus.CLOSED,
-    ev.DepositForfeited: ContributionStatus.CLOSED,
-    ev.DepositRefunded: ContributionStatus.CLOSED,
+_STATUS: dict[type[Event], ContributionStatus] = {
+    ContributionRevealed: ContributionStatus.REVEALED,
+    ContributionDisplaced: ContributionStatus.DISPLACED,
+    ContributionExcluded: ContributionStatus.EXCLUDED,
+    CreditGranted: ContributionStatus.CLOSED,
+    DepositForfeited: ContributionStatus.CLOSED,
+    DepositRefunded: ContributionStatus.CLOSED,
 }
 
 
@@ -112,21 +122,21 @@ def _submitted(event: ContributionSubmitted, time: Timestamp) -> ContributionInf
     )
 
 
-def _changed(found: Sequence[ContributionInfo], event: ev.Event) -> ContributionInfo:
+def _changed(found: Sequence[ContributionInfo], event: Event) -> ContributionInfo:
     """Return the contribution that an event changes, as it is afterwards."""
     index: int = getattr(event, "index", -1)
-    if isinstance(event, ev.CreditGranted):  # names its number alone
+    if isinstance(event, CreditGranted):  # names its number alone
         index = next(info.index for info in found if info.number == event.number)
     info = found[index]
     match event:
-        case ev.ContributionRevealed():
+        case ContributionRevealed():
             info = replace(info, data_root=event.data_root, cid=event.cid, rows=event.rows)
-        case ev.ContributionNumbered():
+        case ContributionNumbered():
             info = replace(info, number=event.number)
-        case ev.Endorsed():
+        case Endorsed():
             info = replace(info, endorsed=Credits(info.endorsed + event.amount))
-        case ev.CreditGranted():
+        case CreditGranted():
             info = replace(info, value=event.value, credit=event.credit)
-        case ev.DepositForfeited():
+        case DepositForfeited():
             info = replace(info, lost=True)
     return replace(info, status=_STATUS.get(type(event), info.status))

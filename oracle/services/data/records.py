@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from oracle.chain.events import ContributionRevealed, ContributionSubmitted
+from oracle.chain.bindings.data_credits import ContributionRevealed, ContributionSubmitted
 from oracle.errors import DigestMismatch
 from oracle.protocol.training import Revealed, Submitted
 from oracle.services.data import rounds

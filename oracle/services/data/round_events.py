@@ -1,22 +1,49 @@
 """What happened in a round, in words."""
 
-from oracle.chain import events as ev
-from oracle.chain.events import Event
+from oracle.chain.bindings.data_credits import (
+    ContributionDisplaced,
+    ContributionExcluded,
+    ContributionRevealed,
+    ContributionSubmitted,
+    CreditGranted,
+    DepositForfeited,
+    DepositRefunded,
+    Endorsed,
+    EndorsementSettled,
+    RoundOpened,
+    RoundSealed,
+    RoundSettled,
+    RoundVoided,
+    TestSetRevealed,
+)
+from oracle.chain.bindings.valuation_game import (
+    ClaimLapsed,
+    DemandLapsed,
+    RoundClaimed,
+    TableDemanded,
+    TableLeafRevealed,
+    TableOpened,
+    ValuationFaultProven,
+    ValuationPublished,
+    ValuatorConvicted,
+    ValuatorSilent,
+)
+from oracle.chain.event import Event
 from oracle.services.amounts import format_amount, format_time
 from oracle.services.data.credits import format_credits
 from oracle.services.event_history import Happened, Moment, topic
 from oracle.services.network import Network
 
 _ROUND = (
-    ev.RoundOpened, ev.ContributionSubmitted, ev.ContributionRevealed, ev.ContributionDisplaced,
-    ev.ContributionExcluded, ev.Endorsed, ev.TestSetRevealed, ev.RoundSealed, ev.RoundSettled,
-    ev.RoundVoided, ev.CreditGranted, ev.DepositForfeited, ev.DepositRefunded,
-    ev.EndorsementSettled,
+    RoundOpened, ContributionSubmitted, ContributionRevealed, ContributionDisplaced,
+    ContributionExcluded, Endorsed, TestSetRevealed, RoundSealed, RoundSettled,
+    RoundVoided, CreditGranted, DepositForfeited, DepositRefunded,
+    EndorsementSettled,
 )  # fmt: skip
 _GAME = (
-    ev.RoundClaimed, ev.ClaimLapsed, ev.ValuationPublished, ev.ValuationFaultProven,
-    ev.TableDemanded, ev.TableOpened, ev.TableLeafRevealed, ev.ValuatorSilent,
-    ev.ValuatorConvicted, ev.DemandLapsed,
+    RoundClaimed, ClaimLapsed, ValuationPublished, ValuationFaultProven,
+    TableDemanded, TableOpened, TableLeafRevealed, ValuatorSilent,
+    ValuatorConvicted, DemandLapsed,
 )  # fmt: skip
 
 
@@ -40,41 +67,41 @@ def tell(context: Network, happened: list[Happened]) -> tuple[Moment, ...]:
 def detail(event: Event) -> str:  # noqa: PLR0911, PLR0912 -- one line per kind
     """Say in words what an event adds to its name."""
     match event:
-        case ev.RoundOpened():
+        case RoundOpened():
             return f"by {event.opener}, reward {format_amount(event.terms.reward)}"
-        case ev.ContributionSubmitted():
+        case ContributionSubmitted():
             return f"{event.index} by {event.owner}, deposit {format_amount(event.deposit)}"
-        case ev.ContributionRevealed():
+        case ContributionRevealed():
             return f"{event.index}: {event.rows} rows"
-        case ev.ContributionDisplaced():
+        case ContributionDisplaced():
             return f"{event.index}: {event.by} committed to the same rows earlier"
-        case ev.ContributionExcluded():
+        case ContributionExcluded():
             return f"{event.index}"
-        case ev.Endorsed():
+        case Endorsed():
             return f"{event.index} by {event.endorser}: {format_credits(event.amount)}"
-        case ev.RoundSealed():
+        case RoundSealed():
             return f"{event.contributions} contributions, {event.rows} rows"
-        case ev.RoundClaimed():
+        case RoundClaimed():
             return f"by {event.valuator} until {format_time(event.until)}"
-        case ev.ClaimLapsed():
+        case ClaimLapsed():
             return f"{event.valuator} loses {format_amount(event.burned)}"
-        case ev.ValuationPublished():
+        case ValuationPublished():
             return f"attempt {event.attempt} by {event.valuator}"
-        case ev.ValuationFaultProven() | ev.ValuatorSilent() | ev.TableDemanded():
+        case ValuationFaultProven() | ValuatorSilent() | TableDemanded():
             return f"by {event.challenger}"
-        case ev.ValuatorConvicted():
+        case ValuatorConvicted():
             return f"{event.valuator}; {format_amount(event.bounty)} to {event.challenger}"
-        case ev.RoundSettled():
+        case RoundSettled():
             return f"{format_credits(event.credits)} credits; {format_amount(event.paid)} paid"
-        case ev.RoundVoided():
+        case RoundVoided():
             return f"{format_amount(event.compensation)} to each who revealed"
-        case ev.CreditGranted():
+        case CreditGranted():
             return f"{format_credits(event.credit)} to {event.owner}, deposit back"
-        case ev.DepositForfeited():
+        case DepositForfeited():
             return f"{event.index}: {event.owner} loses {format_amount(event.deposit)}"
-        case ev.DepositRefunded():
+        case DepositRefunded():
             return f"{event.index}: {format_amount(event.amount)} to {event.owner}"
-        case ev.EndorsementSettled():
+        case EndorsementSettled():
             kept = format_credits(event.returned + event.reward)
             return f"{event.index}: {kept} to {event.endorser}"
     return ""

@@ -7,29 +7,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from oracle.chain import events as ev
-from oracle.chain.data_credits import Round, RoundStage
-from oracle.chain.events import RoundOpened, TestSetRevealed, ValuationPublished
-from oracle.chain.valuation_game import Case
+from oracle.chain.bindings.data_credits import (
+    Round,
+    RoundOpened,
+    RoundSettled,
+    RoundStage,
+    RoundTerms,
+    TestSetRevealed,
+)
+from oracle.chain.bindings.valuation_game import Case, ValuationPublished
 from oracle.chain.wallet import Wallet
 from oracle.errors import InputInvalid, NotFound, PermanentError
+from oracle.ipfs import data_sets
 from oracle.protocol.training import TrainingData, test_commitment
 from oracle.services.data import files, round_events, secrets
 from oracle.services.data.secrets import Secret, SecretBook
 from oracle.services.event_history import Happened, Moment, topic
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
-from oracle.types import (
-    ZERO32,
-    ZERO_ADDRESS,
-    Address,
-    Amount,
-    Bytes32,
-    Credits,
-    RoundTerms,
-    Timestamp,
-)
-from oracle.valuation import served
+from oracle.types import ZERO32, ZERO_ADDRESS, Address, Amount, Bytes32, Credits, Timestamp
 from oracle.valuation.dataset import DataSet
 from oracle.valuation.errors import SchemaMismatch
 
@@ -141,11 +137,11 @@ def list_rounds(context: Network, model_id: int | None = None) -> tuple[RoundInf
     if not found:
         return ()
     ids = [topic(round_id) for round_id in found]
-    kinds = (ev.TestSetRevealed, ev.RoundSettled)
+    kinds = (TestSetRevealed, RoundSettled)
     since = opened[0].block
     for place, events in (
         (context.credits.address, kinds),
-        (context.valuations.address, (ev.ValuationPublished,)),
+        (context.valuations.address, (ValuationPublished,)),
     ):
         for happened in context.history.read(place, events, ids, since=since):
             found[happened.event.round_id].append(happened)  # type: ignore[attr-defined]
@@ -177,7 +173,7 @@ def _info(
     opened = next(e for e in events if isinstance(e, RoundOpened))
     test = next((e for e in events if isinstance(e, TestSetRevealed)), None)
     valued = [e for e in events if isinstance(e, ValuationPublished)]
-    settled = next((e for e in events if isinstance(e, ev.RoundSettled)), None)
+    settled = next((e for e in events if isinstance(e, RoundSettled)), None)
     phase, until = phase_of(context, round_id, round_, case)
     last = valued[-1] if valued and phase in _VALUED else None
     return RoundInfo(
@@ -309,7 +305,7 @@ def reveal_test(context: Network, wallet: Wallet, round_id: int) -> Sent:
         )
     book = SecretBook.of(context.settings.home, context.contracts)
     wallet.simulate(context.credits.reveal_test(round_id, secret.root, secret.salt, secret.root))
-    cid = served.publish(context.ipfs, book.data(secret), book.folder)
+    cid = data_sets.publish(context.ipfs, book.data(secret), book.folder)
     call = context.credits.reveal_test(round_id, secret.root, secret.salt, cid)
     return send(wallet, call)[0]
 

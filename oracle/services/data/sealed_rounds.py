@@ -1,19 +1,22 @@
 """What the chain says of sealed rounds: their rows, where these are, and their valuations."""
 
-from oracle.chain.events import (
+from oracle.chain.bindings.data_credits import (
     ContributionNumbered,
     ContributionRevealed,
-    Event,
     RoundSealed,
     TestSetRevealed,
+)
+from oracle.chain.bindings.valuation_game import (
     ValuationPublished,
+    ValuationRoots,
     ValuatorConvicted,
 )
+from oracle.chain.event import Event
 from oracle.chain.rpc import quantity
 from oracle.errors import NotFound, PermanentError, Unavailable
 from oracle.services.event_history import Happened, topic
 from oracle.services.network import Network
-from oracle.types import ZERO32, Address, ValuationRoots
+from oracle.types import ZERO32, Address
 from oracle.valuation.jobs import Source, ValueJob
 from oracle.valuation.rounds import Params, Valuation
 

@@ -4,7 +4,7 @@ Written before the commitment is sent, readable by nobody else (0600): a process
 nothing. One book per deployment:
 ```
  home/data/<chain id>-<contract>/<commitment>.json    whose, of which round or model, salt, root
-                                 <root>.rows          the data set's file (oracle.valuation.served)
+                                 <root>.rows          the data set's file (oracle.ipfs.data_sets)
 ```
 """
 
@@ -16,8 +16,8 @@ from typing import Any
 
 from oracle import whole_file
 from oracle.errors import ConfigInvalid, NotFound
+from oracle.ipfs import data_sets
 from oracle.types import Address, Bytes32, Contracts
-from oracle.valuation import served
 from oracle.valuation.dataset import DataSet
 
 
@@ -65,7 +65,7 @@ class SecretBook:
         }
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            whole_file.write(self._rows(secret.root), served.encode(data), mode=0o600)
+            whole_file.write(self._rows(secret.root), data_sets.encode(data), mode=0o600)
             text = json.dumps(body, indent=2, sort_keys=True) + "\n"
             whole_file.write(self._file(secret.commitment), text, mode=0o600)
         except OSError as error:
@@ -99,7 +99,7 @@ class SecretBook:
                 f"the rows of data set 0x{secret.root.hex()} are gone: {error.strerror}",
                 hint="submit the same files again: they give the same data set",
             ) from error
-        return served.decode(body, path.name)
+        return data_sets.decode(body, path.name)
 
     def _file(self, commitment: Bytes32) -> Path:
         return self.folder / f"{commitment.hex()}.json"

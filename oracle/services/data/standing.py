@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from oracle.chain.data_credits import Standing
-from oracle.chain.events import BalanceWithdrawn, RevenueClaimed
+from oracle.chain.bindings.data_credits import BalanceWithdrawn, RevenueClaimed, Standing
 from oracle.chain.wallet import Wallet
 from oracle.errors import Refused
 from oracle.services.network import Network

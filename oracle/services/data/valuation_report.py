@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from oracle.errors import DigestMismatch, TransientError
+from oracle.ipfs import valuation_tables
+from oracle.ipfs.valuation_tables import Index
 from oracle.services.data import listing, sealed_rounds
 from oracle.services.network import Network
 from oracle.types import Address, Bytes32
-from oracle.valuation import table_files
-from oracle.valuation.table_files import Index
 
 N = TypeVar("N", int, float)
 
@@ -91,7 +91,7 @@ def show(context: Network, round_id: int) -> ValuationInfo:
 
 def _index(context: Network, cid: Bytes32) -> Index | None:
     try:
-        return table_files.fetch_index(context.ipfs, cid)
+        return valuation_tables.fetch_index(context.ipfs, cid)
     except (TransientError, DigestMismatch):
         return None
 

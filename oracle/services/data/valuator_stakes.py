@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from oracle.chain.events import ClaimLapsed, RoundSettled, ValuationPublished, ValuatorConvicted
+from oracle.chain.bindings.data_credits import RoundSettled
+from oracle.chain.bindings.valuation_game import ClaimLapsed, ValuationPublished, ValuatorConvicted
 from oracle.chain.wallet import Wallet
 from oracle.services.event_history import topic
 from oracle.services.network import Network
@@ -83,7 +84,7 @@ def status(context: Network, valuator: Address) -> ValuatorInfo:
         valuator=valuator,
         staked=seat.staked,
         locked=seat.locked,
-        free=seat.free,
+        free=Amount(seat.staked - seat.locked),
         needed=chain.config().stake,
         balance=context.credits.balance_of(valuator),
         reward=chain.reward_of(valuator),

@@ -11,8 +11,9 @@ from oracle.agents.challenger.challenger import Challenger
 from oracle.agents.challenger.deliveries import Scope
 from oracle.agents.challenger.engine import Budget
 from oracle.chain.anvil import dev_account
-from oracle.chain.dispute_game import Answer, Receipt
-from oracle.chain.events import Delivered, Requested
+from oracle.chain.arguments import DisputedAnswer
+from oracle.chain.bindings.dispute_game import Receipt
+from oracle.chain.bindings.inference_market import Delivered, Requested
 from oracle.exact import constants as constants_
 from oracle.exact import files, game, quantisation
 from oracle.exact.commitments import Committed, trace_root
@@ -63,7 +64,7 @@ class Arena:
         order = Order(
             model_id=self.model_id,
             version=1,
-            lane=context.market.free_lane(world.requester.address),
+            lane=context.market.free_lane(world.requester.address, 0),
             input_root=honest.input_root,
             input_cid=tensor.digest(data),
             params=ZERO32,
@@ -88,7 +89,7 @@ class Arena:
         )
         event = self.world.operator.send(call).one(Delivered)
         self.committed[request_id] = committed
-        self.answer = Answer(
+        self.answer = DisputedAnswer(
             self.request,
             Delivery(event.operator, event.delivered_at, event.output_root),
             self.record,
@@ -97,7 +98,7 @@ class Arena:
 
     @property
     def record(self):
-        from oracle.chain.events import VersionPublished
+        from oracle.chain.bindings.model_registry import VersionPublished
         from oracle.services.event_history import topic
 
         found = self.world.context.history.read(
@@ -135,18 +136,32 @@ class Arena:
         if state.turn == 2:
             trace = game.answer_trace(committed)
             call = context.game.commit_trace(
-                self.answer, trace.preamble, trace.graph_root, trace.leaves
+                *self.answer.state,
+                self.answer.preimage,
+                trace.preamble,
+                trace.graph_root,
+                trace.leaves,
             )
         elif state.turn == 3:
             op, level = state.target >> 72 & 0xFFFF, state.target >> 64 & 0xFF
             shown = game.answer_node(committed, op, TreeNode(level, state.target & (1 << 64) - 1))
             if isinstance(shown, game.OpenNodeArguments):
                 call = context.game.open_node(
-                    self.answer, challenger, shown.tensor, shown.nodes, shown.path
+                    *self.answer.state,
+                    self.answer.preimage,
+                    challenger,
+                    shown.tensor,
+                    shown.nodes,
+                    shown.path,
                 )
             else:
                 call = context.game.reveal_leaves(
-                    self.answer, challenger, shown.tensor, shown.data, shown.path
+                    *self.answer.state,
+                    self.answer.preimage,
+                    challenger,
+                    shown.tensor,
+                    shown.data,
+                    shown.path,
                 )
         else:
             raise AssertionError(f"it is not the operator's turn: {state.turn}")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from oracle.agents.challenger import moves
 from oracle.agents.challenger.moves import GameView
-from oracle.chain.dispute_game import Answer, Challenge, Receipt, Turn
-from oracle.chain.events import LeavesRevealed, NodeOpened
+from oracle.chain.arguments import DisputedAnswer
+from oracle.chain.bindings.dispute_game import Challenge, LeavesRevealed, NodeOpened, Receipt, Turn
 from oracle.chain.revert import ContractError
 from oracle.exact import game, judge
 from oracle.exact.commitments import Committed, trace_root
@@ -45,7 +45,7 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-def answer_of(committed: Committed) -> Answer:
+def answer_of(committed: Committed) -> DisputedAnswer:
     """Return a delivered answer with what somebody committed to."""
     request = Request(
         model_id=1, version=1, lane=0, nonce=0, requester=ME, operator=OPERATOR,
@@ -57,7 +57,7 @@ def answer_of(committed: Committed) -> Answer:
         1, 1, OPERATOR, ZERO32, ZERO32, ZERO32, committed.program.model_root, Assurance.EXACT,
         0, Timestamp(0),
     )  # fmt: skip
-    return Answer(request, Delivery(OPERATOR, Timestamp(1), committed.output_root), record)
+    return DisputedAnswer(request, Delivery(OPERATOR, Timestamp(1), committed.output_root), record)
 
 
 @dataclass(frozen=True)

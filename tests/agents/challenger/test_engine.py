@@ -10,7 +10,7 @@ import pytest
 from oracle.agents.challenger.engine import Budget, Engine, Unaffordable, Unsound
 from oracle.agents.challenger.moves import AskNode, End, Open, Prove, Wait
 from oracle.agents.challenger.store import ChallengerStore
-from oracle.chain.dispute_game import Receipt, Turn
+from oracle.chain.bindings.dispute_game import Receipt, Turn
 from oracle.errors import Unavailable
 from oracle.exact import files
 from oracle.exact.commitments import Committed, trace_root

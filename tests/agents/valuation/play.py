@@ -8,15 +8,16 @@ from eth_abi.abi import encode
 
 from oracle.agents.valuation.jobs_folder import Jobs
 from oracle.chain.anvil import dev_account
-from oracle.chain.data_credits import Opening
+from oracle.chain.arguments import DataOpening
+from oracle.chain.bindings.data_credits import RoundTerms
 from oracle.chain.wallet import Wallet
 from oracle.errors import Unavailable
+from oracle.ipfs import data_sets
 from oracle.merkle import keccak
 from oracle.queue.broker import Message
 from oracle.services import balances
 from oracle.services.network import Network
-from oracle.types import Amount, Bytes32, RoundTerms
-from oracle.valuation import served
+from oracle.types import Amount, Bytes32
 from oracle.valuation.rounds import RoundData
 from tests.services.conftest import DOLLAR, World
 from worker import faults
@@ -93,14 +94,14 @@ class Round:
         self.id = chain.round_count()
         for contributor, data in zip(people, held.sets, strict=True):
             hidden = (self.id, contributor.address, SALT, data.root, data.rows)
-            contributor.send(chain.submit(self.id, keccak(encode(kinds, hidden))))
+            contributor.send(chain.submit(self.id, keccak(encode(kinds, hidden)), 0))
         world.pass_time(PERIOD)
         for index, data in enumerate(held.sets):
-            cid = served.publish(context.ipfs, data, self.folder) if served_too else SALT
-            owner.send(chain.reveal(self.id, index, Opening(data.root, data.rows, SALT, cid)))
+            cid = data_sets.publish(context.ipfs, data, self.folder) if served_too else SALT
+            owner.send(chain.reveal(self.id, index, *DataOpening(data.root, data.rows, SALT, cid)))
         world.pass_time(PERIOD)
         before_test()
-        cid = served.publish(context.ipfs, held.test, self.folder)
+        cid = data_sets.publish(context.ipfs, held.test, self.folder)
         owner.send(chain.reveal_test(self.id, held.test.root, SALT, cid))
         world.pass_time(PERIOD)
         owner.send(chain.number(self.id, 100))

@@ -9,8 +9,8 @@ from oracle.agents.valuation import checking
 from oracle.agents.valuation.challenger import Stand, ValuationChallenger
 from oracle.agents.valuation.valuator import Valuator
 from oracle.chain.anvil import dev_account
-from oracle.chain.data_credits import RoundStage
-from oracle.chain.events import ValuationFaultProven
+from oracle.chain.bindings.data_credits import RoundStage
+from oracle.chain.bindings.valuation_game import ValuationFaultProven
 from oracle.chain.wallet import Wallet
 from oracle.ipfs.memory import MemoryIpfs
 from oracle.services.event_history import topic

@@ -10,11 +10,11 @@ from oracle.agents.valuation import checking
 from oracle.agents.valuation.checking import NotServed
 from oracle.config import Settings
 from oracle.errors import Unavailable
-from oracle.ipfs import daemon
+from oracle.ipfs import daemon, data_sets
 from oracle.ipfs.client import IpfsClient
 from oracle.ipfs.memory import MemoryIpfs
 from oracle.types import ValuationPart
-from oracle.valuation import reference, served
+from oracle.valuation import reference
 from oracle.valuation.jobs import Source, ValueJob
 from oracle.valuation.rounds import Params, RoundData
 from oracle.valuation.tables import build
@@ -23,7 +23,7 @@ from tests.valuation import rounds
 
 def job_of(ipfs: IpfsClient | MemoryIpfs, data: RoundData, folder: Path) -> ValueJob:
     sources = [
-        Source(held.root, held.rows, served.publish(ipfs, held, folder))
+        Source(held.root, held.rows, data_sets.publish(ipfs, held, folder))
         for held in (*data.sets, data.test)
     ]
     return ValueJob(1, data.params, data.test.width, tuple(sources[:-1]), sources[-1])

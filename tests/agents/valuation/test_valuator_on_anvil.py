@@ -7,9 +7,14 @@ import pytest
 
 from oracle.agents.valuation.valuator import Valuator
 from oracle.chain.anvil import dev_account
-from oracle.chain.data_credits import RoundStage
-from oracle.chain.events import ClaimLapsed, RoundClaimed, ValuationPublished
-from oracle.chain.valuation_game import Mover, Node
+from oracle.chain.arguments import TableNode
+from oracle.chain.bindings.data_credits import RoundStage
+from oracle.chain.bindings.valuation_game import (
+    ClaimLapsed,
+    Mover,
+    RoundClaimed,
+    ValuationPublished,
+)
 from oracle.chain.wallet import Wallet
 from oracle.errors import ConfigInvalid
 from oracle.services.data import sealed_rounds as chain_rounds
@@ -139,7 +144,7 @@ def test_cycle__files_lost_after_publication__computed_again_to_answer(
     assert run(running) == 2
     running.__exit__(None, None, None)
     shutil.rmtree(round_.folder / "one")
-    challenger_demands(Node(ValuationPart.ORDER, 0, 0, 0))
+    challenger_demands(TableNode(ValuationPart.ORDER, 0, 0, 0))
 
     again, _ = opened(round_, valuator)
 
@@ -212,7 +217,17 @@ def challenger_demands(round_):
     def demand(node):
         said = chain_rounds.published(round_.context, round_.id)
         bond = Wei(2 * chain.bond_needed())
-        wallet.send(chain.demand(round_.id, said.valuation, node, bond=bond))
+        wallet.send(
+            chain.demand(
+                round_.id,
+                said.valuation,
+                node.part,
+                node.number,
+                node.level,
+                node.index,
+                value=bond,
+            )
+        )
 
     return demand
 
@@ -221,14 +236,14 @@ def test_cycle__demands_for_every_part__each_is_answered(round_, valuator, chall
     running, _ = opened(round_, valuator)
     run(running)
     demanded = (
-        Node(ValuationPart.ORDER, 0, 0, 0),
-        Node(ValuationPart.ORDER, 0, 6, 3),
-        Node(ValuationPart.ORDER, 0, 6, 63),  # absent
-        Node(ValuationPart.SUMS, 0, 8, 7),
-        Node(ValuationPart.ROWS, 0, 1, 1),
-        Node(ValuationPart.DATA, 2, 0, 0),
-        Node(ValuationPart.DATA, 1, 0, 0),
-        Node(ValuationPart.TEST, 0, 5, 31),
+        TableNode(ValuationPart.ORDER, 0, 0, 0),
+        TableNode(ValuationPart.ORDER, 0, 6, 3),
+        TableNode(ValuationPart.ORDER, 0, 6, 63),  # absent
+        TableNode(ValuationPart.SUMS, 0, 8, 7),
+        TableNode(ValuationPart.ROWS, 0, 1, 1),
+        TableNode(ValuationPart.DATA, 2, 0, 0),
+        TableNode(ValuationPart.DATA, 1, 0, 0),
+        TableNode(ValuationPart.TEST, 0, 5, 31),
     )
     for node in demanded:
         challenger_demands(node)
@@ -242,7 +257,7 @@ def test_cycle__challenger_gives_up__lapsed_settled_and_half_its_bond_collected(
 ):
     running, _ = opened(round_, valuator)
     run(running)
-    challenger_demands(Node(ValuationPart.ROWS, 0, 0, 0))
+    challenger_demands(TableNode(ValuationPart.ROWS, 0, 0, 0))
     assert running.cycle()
     round_.world.pass_time(WINDOW + 10 * TURN)
 

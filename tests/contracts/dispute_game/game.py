@@ -8,6 +8,7 @@ from eth_abi import encode
 from eth_utils import keccak
 
 from oracle.chain.anvil import dev_account
+from oracle.chain.codec import plain
 from oracle.exact import game as decisions
 from oracle.exact import proofs
 from oracle.exact.commitments import Committed
@@ -59,7 +60,7 @@ class Answer:
         return self.request, self.delivery
 
     def step(self, op: int, row: int, col: int) -> Any:
-        return self.made(op, row, col).as_abi()
+        return plain(self.made(op, row, col))
 
     def made(self, op: int, row: int, col: int) -> ProofStep:
         return proofs.step(self.constants, self.committed, op, row, col)
@@ -136,7 +137,7 @@ class Game:
     def show(self, answer: Answer, challenger: Any, op: int, level: int, index: int) -> Any:
         """Answer a demand for a node as an operator does."""
         shown = decisions.answer_node(answer.committed, op, TreeNode(level, index))
-        common = (*answer.of, self.record, challenger, shown.tensor.as_abi())
+        common = (*answer.of, self.record, challenger, plain(shown.tensor))
         sender = {"from": self.market.operator}
         if isinstance(shown, decisions.OpenNodeArguments):
             return self.contract.openNode(*common, shown.nodes, shown.path, sender)
@@ -144,7 +145,7 @@ class Game:
 
     def answer_step(self, answer: Answer, challenger: Any, op: int, row: int, col: int) -> Any:
         step = decisions.answer_step(answer.constants, answer.committed, op, row, col)
-        arguments = (*answer.of, self.record, challenger, step.as_abi())
+        arguments = (*answer.of, self.record, challenger, plain(step))
         return self.contract.answerStep(*arguments, {"from": self.market.operator})
 
     # ── Ends ────────────────────────────────────────────────────────────────────────────────────

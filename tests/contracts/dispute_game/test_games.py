@@ -2,6 +2,7 @@
 
 import pytest
 
+from oracle.chain.codec import plain
 from oracle.exact import game as decisions
 from oracle.exact import proofs
 from oracle.exact.partial_tensor import DisputedTensors, PartialTensor, TreeNode
@@ -46,7 +47,7 @@ class Challenger:
 
     def proof(self, op, row, col):
         disputed = DisputedTensors(example().honest, self.leaves, self.root, self.known)
-        return proofs.step(example().constants, disputed, op, row, col).as_abi()
+        return plain(proofs.step(example().constants, disputed, op, row, col))
 
 
 def play(game, answer, challenger):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from oracle.chain.codec import plain
 from oracle.exact import game as decisions
 from oracle.exact import proofs
 from oracle.exact.partial_tensor import TreeNode
@@ -210,7 +211,7 @@ def shown(answer, op, level, index):
 def show(game, answer, bob, part, **changes):
     """Send a reply with fields changed."""
     part = replace(part, **changes)
-    common = (*answer.of, game.record, bob, part.tensor.as_abi())
+    common = (*answer.of, game.record, bob, plain(part.tensor))
     sender = {"from": game.market.operator}
     if isinstance(part, decisions.OpenNodeArguments):
         return game.contract.openNode(*common, part.nodes, part.path, sender)
@@ -311,7 +312,7 @@ def test_open__in_time__shows_64_nodes(game, opened, bob, demand):
 def test_open__by_anyone__counts(game, opened, bob, rival, demand):
     demand(opened, 0, 0, 0)
     part = shown(opened, 0, 0, 0)
-    arguments = (*opened.of, game.record, bob, part.tensor.as_abi(), part.nodes, part.path)
+    arguments = (*opened.of, game.record, bob, plain(part.tensor), part.nodes, part.path)
     assert "NodeOpened" in game.contract.openNode(*arguments, {"from": rival}).events
 
 
@@ -429,7 +430,7 @@ def test_prove__revealed_but_another_spec_is_shown__reverts(game, opened, bob, d
     narrow = step.operator[0] & ~(0xFFFFFFFF << 32) | 1 << 32  # one row: depth 0
     step = replace(step, operator=(narrow, *step.operator[1:]))
     with refuses("ProofInvalid", Verbatim("operator")):
-        game.prove(opened, bob, step.as_abi())
+        game.prove(opened, bob, plain(step))
 
 
 def test_prove__revealed_to_somebody_else__needs_a_witness(game, opened, bob, carol, demand, fault):
@@ -460,7 +461,7 @@ def test_prove__element_of_revealed_leaves__convicts(game, opened, bob, demand, 
 
 # ── answerStep ──────────────────────────────────────────────────────────────────────────────────
 def answer(game, answer_, bob, step):
-    arguments = (*answer_.of, game.record, bob, step.as_abi())
+    arguments = (*answer_.of, game.record, bob, plain(step))
     return game.contract.answerStep(*arguments, {"from": game.market.operator})
 
 

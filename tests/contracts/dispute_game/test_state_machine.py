@@ -19,8 +19,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from oracle.chain.bindings.dispute_game import Turn
+from oracle.chain.codec import plain
 from oracle.chain.deploy import created_address
-from oracle.chain.dispute_game import Turn
 from oracle.exact import game as decisions
 from oracle.exact import proofs
 from oracle.exact.partial_tensor import TreeNode
@@ -293,7 +294,7 @@ class GameMachine(RuleBasedStateMachine):
         allowed = allowed and (fits or play.shows(*place)) and (served or job.committed_at)
         allowed = allowed and not job.honest and place == FAULT
         receipt = self._receipt(job) if served else NO_RECEIPT
-        step = proofs.step(example().constants, job.committed, *place).as_abi()
+        step = plain(proofs.step(example().constants, job.committed, *place))
         arguments = (job.words, job.delivery, self.record, receipt, SALT, step)
         self._do(allowed, play.account, "prove", *arguments)
         if allowed:
@@ -341,7 +342,7 @@ class GameMachine(RuleBasedStateMachine):
             case Turn.STEP:
                 step = decisions.answer_step(example().constants, job.committed, *play.target)
                 allowed = in_time and (job.honest or play.target != FAULT)
-                given = (*arguments, play.account, step.as_abi())
+                given = (*arguments, play.account, plain(step))
                 self._do(allowed, job.delivery[0], "answerStep", *given)
                 if allowed:
                     self._failed(job, play)
@@ -357,7 +358,7 @@ class GameMachine(RuleBasedStateMachine):
     def _show(self, job, play, arguments, in_time):
         op, level, index = play.target
         shown = decisions.answer_node(job.committed, op, TreeNode(level, index))
-        given = (*arguments, play.account, shown.tensor.as_abi())
+        given = (*arguments, play.account, plain(shown.tensor))
         if isinstance(shown, decisions.OpenNodeArguments):
             given = (*given, shown.nodes, shown.path)
             self._do(in_time, job.delivery[0], "openNode", *given)

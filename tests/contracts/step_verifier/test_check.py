@@ -1,10 +1,11 @@
 """StepVerifier.check and compute: one element of one operator, judged from its proof alone."""
 
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 
 import pytest
 from eth_abi import decode
 
+from oracle.chain.codec import plain
 from oracle.exact import proofs
 from oracle.exact.commitments import Committed
 from oracle.exact.steps import ExactClaim, Slice, TensorOpening
@@ -57,7 +58,7 @@ def refuse(verifier):
 
 
 def abi(record):
-    return record.as_abi() if hasattr(record, "as_abi") else _claim(record)
+    return plain(record) if is_dataclass(record) else _claim(record)
 
 
 def _claim(claim):
@@ -291,8 +292,8 @@ def test_check__one_wrong_byte_in_an_operators_tensor__inconsistent(verifier, ne
     size = honest.program.ops[op].result.size
     right = honest.tree(honest.program.id_of(op)).leaf(0, 0)[:size]
     claim = _claim(proofs.claim(false))
-    assert not verifier.check(claim, given.as_abi())
-    assert verifier.compute(claim, given.as_abi()) == int.from_bytes(right)
+    assert not verifier.check(claim, plain(given))
+    assert verifier.compute(claim, plain(given)) == int.from_bytes(right)
 
 
 @pytest.mark.life

@@ -8,6 +8,7 @@ from typing import Any
 
 from eth_abi import encode
 
+from oracle.chain.codec import plain
 from oracle.merkle import keccak
 from oracle.valuation.faults import Code, Fault
 from oracle.valuation.rounds import RoundData, Valuation
@@ -71,7 +72,7 @@ class Announced:
         self.data.world.set_time(self.data.world.time + 1)
 
     def prove(self, valuation: Valuation, fault: Fault, challenger: str = CHALLENGER) -> None:
-        self.do(challenger, "prove", self.round_id, valuation, SALT, fault.as_tuple)
+        self.do(challenger, "prove", self.round_id, valuation, SALT, plain(fault))
 
     def convict(self, valuation: Valuation, fault: Fault) -> int:
         """Announce and prove; return the gas of the proof."""

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from oracle.chain.codec import plain
 from oracle.valuation import table_comparison
 from oracle.valuation.errors import FaultInvalid
 from oracle.valuation.faults import INDICES, PARTS, Code, Fault, Piece
@@ -33,7 +34,7 @@ def proof(name):
 
 
 def on_chain(valuation, fault: Fault):
-    arguments = (world().round_id, valuation, SALT, fault.as_tuple)
+    arguments = (world().round_id, valuation, SALT, plain(fault))
     try:
         return world().data.world.call(BOB, "ValuationVerifier", "convicts", *arguments)
     except Reverted as error:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from oracle.chain.bindings.valuation_game import ValuationRoots
 from oracle.chain.contract import Call
 from oracle.chain.transactions import Receipt
 from oracle.chain.wallet import Wallet
+from oracle.ipfs import data_sets
 from oracle.protocol.training import TrainingData
 from oracle.services import balances, inference, quoting, requests
 from oracle.services.data import advancing, contributions, listing, rounds
@@ -21,8 +23,8 @@ from oracle.services.data.rounds import RoundPlan
 from oracle.services.models import Selected
 from oracle.services.network import Network
 from oracle.services.quoting import Ask
-from oracle.types import Amount, ValuationRoots
-from oracle.valuation import reference, served
+from oracle.types import Amount
+from oracle.valuation import reference
 from oracle.valuation.dataset import DataSet
 from oracle.valuation.jobs import Source
 from oracle.valuation.rounds import Params, RoundData
@@ -163,7 +165,7 @@ class Data:
         sets = [Source(c.data_root, c.rows, c.cid) for c in numbered]
         test = Source(info.test_root, info.terms.test_rows, info.test_cid)
         held = [
-            served.fetch(self.context.ipfs, source, info.terms.features, self.folder / "fetched")
+            data_sets.fetch(self.context.ipfs, source, info.terms.features, self.folder / "fetched")
             for source in (*sets, test)
         ]
         terms = info.terms

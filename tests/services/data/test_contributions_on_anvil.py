@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 
 from oracle.chain.anvil import dev_account
-from oracle.chain.data_credits import ContributionStatus
+from oracle.chain.bindings.data_credits import ContributionStatus
 from oracle.chain.revert import ContractError
 from oracle.chain.transactions import TransactionPending
 from oracle.chain.wallet import Wallet
 from oracle.errors import DigestMismatch, InputInvalid, NotFound
+from oracle.ipfs import data_sets
 from oracle.ipfs.port import MAX_BLOCK, CidUnresolved
 from oracle.protocol import eip712
 from oracle.protocol.canonical import sha256
@@ -20,7 +21,6 @@ from oracle.services.data.contributions import AlreadyBrought, SignedSubmission,
 from oracle.services.data.rounds import RoundClosed
 from oracle.services.data.secrets import SecretBook
 from oracle.types import ZERO32, Amount
-from oracle.valuation import served
 from oracle.valuation.errors import (
     DataEmpty,
     DataOversized,
@@ -199,7 +199,7 @@ def test_reveal__too_early__publishes_nothing(data: Data, opened: int) -> None:
     with pytest.raises(ContractError) as caught:
         contributions.reveal(data.context, data.world.operator, opened)
     assert caught.value.name == "PhaseNotOpen"
-    cid = raw_cid(sha256(served.encode(prepared.data)))
+    cid = raw_cid(sha256(data_sets.encode(prepared.data)))
     with pytest.raises(CidUnresolved):
         data.world.ipfs.fetch_bytes(cid, MAX_BLOCK)
 
@@ -288,12 +288,12 @@ def test_sign__what_is_signed__is_what_the_contract_hashes(
         nonce=0,
         deadline=given.deadline,
     )
-    assert eip712.digest(message) == context.credits.submission_hash(given, 0)
+    assert eip712.digest(message) == context.credits.submission_hash(*given[:-1], 0, given.deadline)
 
 
 def test_relay__signed_by_another_key__is_refused(data: Data, signed: SignedSubmission) -> None:
     other = replace(
-        signed, submission=replace(signed.submission, owner=data.world.requester.address)
+        signed, submission=signed.submission._replace(owner=data.world.requester.address)
     )
     with pytest.raises(ContractError) as caught:
         contributions.relay(data.context, data.world.stranger, other)

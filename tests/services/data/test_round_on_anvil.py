@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from oracle.chain.data_credits import ContributionStatus
-from oracle.chain.events import ContributionSubmitted, Event
+from oracle.chain.bindings.data_credits import ContributionStatus, ContributionSubmitted
+from oracle.chain.event import Event
 from oracle.chain.revert import ContractError
 from oracle.errors import DigestMismatch, NotFound
 from oracle.services.data import advancing, listing, records, rounds, standing

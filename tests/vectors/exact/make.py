@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 from eth_abi.abi import encode as abi_encode
+from eth_utils.abi import collapse_if_tuple
 
 from oracle.chain import artifacts
-from oracle.chain.codec import abi_type
+from oracle.chain.codec import plain
 from oracle.exact import dtypes, proofs, receipt
 from oracle.exact.builder import ProgramBuilder
 from oracle.exact.commitments import Committed
@@ -75,7 +76,7 @@ def step_type() -> str:
     """Return the ABI type of a step."""
     abi = artifacts.load("IStepVerifier").abi
     check = next(item for item in abi if item.get("name") == "check")
-    return abi_type(check["inputs"][1])
+    return collapse_if_tuple(check["inputs"][1])
 
 
 def _case(
@@ -121,7 +122,7 @@ def _step(constants: Constants, committed: Committed, op: int) -> dict[str, Any]
         "row": row,
         "col": col,
         "stored": _hex(step.element.data[at : at + result.size]),
-        "abi": _hex(abi_encode([step_type()], [step.as_abi()])),
+        "abi": _hex(abi_encode([step_type()], [plain(step)])),
     }
 
 

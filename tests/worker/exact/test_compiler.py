@@ -7,6 +7,7 @@ from eth_abi import encode
 from torch import Tensor, nn
 
 from examples.exact import digits as example
+from oracle.chain.codec import plain
 from oracle.exact import constants, proofs
 from oracle.exact.commitments import Committed
 from oracle.exact.errors import ProgramInvalid
@@ -148,7 +149,7 @@ def test_proof_bytes__every_operator__is_an_upper_bound(residual: Built) -> None
     for op, operator in enumerate(compiled.program.ops):
         row, col = operator.result.rows - 1, operator.result.cols // 2
         step = proofs.step(compiled.constants, committed, op, row, col)
-        sizes.append(len(encode([STEP], [step.as_abi()])))
+        sizes.append(len(encode([STEP], [plain(step)])))
 
         assert sizes[-1] <= proof_bytes(compiled.program, op) <= 1.5 * sizes[-1]
 

@@ -11,15 +11,16 @@ import pytest
 
 from oracle.config import Settings
 from oracle.errors import ConfigInvalid, Unavailable
+from oracle.ipfs import data_sets, valuation_tables
 from oracle.ipfs.memory import MemoryIpfs
+from oracle.ipfs.valuation_tables import Index
 from oracle.queue import celery_app
 from oracle.types import Bytes32
-from oracle.valuation import reference, served, table_files
+from oracle.valuation import reference
 from oracle.valuation.jobs import DATA, FAILED, FETCHED, JOB, RESULT, TASK, Source, ValueJob
 from oracle.valuation.judge import judge
 from oracle.valuation.rounds import Params, RoundData
 from oracle.valuation.table_comparison import find
-from oracle.valuation.table_files import Index
 from oracle.valuation.tables import build
 from tests.valuation import rounds
 from worker import faults
@@ -64,7 +65,7 @@ def job_of(ipfs: MemoryIpfs, data: RoundData, folder: Path) -> tuple[ValueJob, P
     """Publish the rows of a round, and write its job."""
 
     def source(held: Any) -> Source:
-        return Source(held.root, held.rows, served.publish(ipfs, held, folder))
+        return Source(held.root, held.rows, data_sets.publish(ipfs, held, folder))
 
     job = ValueJob(
         1, data.params, data.test.width, tuple(map(source, data.sets)), source(data.test)
@@ -148,7 +149,7 @@ def test_value__killed_at_any_call__the_same_result_afterwards(
 
     index, cid = result(folder)
     assert index.valuation == RIGHT.valuation
-    assert table_files.fetch_index(ipfs, cid) == index
+    assert valuation_tables.fetch_index(ipfs, cid) == index
 
 
 # ── What comes of it ────────────────────────────────────────────────────────────────────────────
@@ -161,9 +162,9 @@ def test_value__a_round__the_reference_s_tables_served_under_one_digest(
     assert index.valuation == RIGHT.valuation
     assert index.values == RIGHT.values
     assert min(index.totals) < 0 or index.totals == index.values
-    there = table_files.fetch_index(ipfs, cid)
-    for name in table_files.NAMES:
-        table = table_files.fetch(ipfs, there, name, RIGHT.valuation, tmp_path / "theirs")
+    there = valuation_tables.fetch_index(ipfs, cid)
+    for name in valuation_tables.NAMES:
+        table = valuation_tables.fetch(ipfs, there, name, RIGHT.valuation, tmp_path / "theirs")
         assert (table.entries == getattr(RIGHT, name).entries).all()
     assert set(index.opinions) == {"leave_one_out", "data_shapley", "error"}
     assert {len(said) for said in index.opinions.values()} == {len(HELD.sets)}
@@ -191,7 +192,7 @@ def test_value__asked_to_lie__one_running_sum_convicts(ipfs: Brittle, folder: Pa
 
     index, _ = result(folder)
     assert sum(index.values) > sum(RIGHT.values)
-    false = table_files.load(folder, index.valuation, index.values)
+    false = valuation_tables.load(folder, index.valuation, index.values)
     fault = find(HELD, false, RIGHT)
     assert fault is not None
     assert judge(HELD.round, index.valuation, fault)
@@ -244,9 +245,9 @@ def test_fetch__a_data_set_of_many_blocks__found_by_its_index(
     ipfs: Brittle, tmp_path: Path
 ) -> None:
     held = rounds.random_set(np.random.default_rng(2), 20_000, 60)
-    cid = served.publish(ipfs, held, tmp_path / "out")
+    cid = data_sets.publish(ipfs, held, tmp_path / "out")
 
-    found = served.fetch(ipfs, Source(held.root, held.rows, cid), 60, tmp_path / DATA)
+    found = data_sets.fetch(ipfs, Source(held.root, held.rows, cid), 60, tmp_path / DATA)
 
     assert found.root == held.root
     assert (found.labels == held.labels).all()

@@ -1,4 +1,4 @@
-"""What every event is."""
+"""What every event is; the classes are generated, in oracle.chain.bindings."""
 
 
 class Event:

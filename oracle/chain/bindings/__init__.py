@@ -1,0 +1,1 @@
+"""Typed bindings, one module a contract (scripts/bindings.py)."""
