@@ -85,6 +85,13 @@ def test_document__commands__parse(line: str) -> None:
     assert not command.make_context("tallystick", words).args
 
 
+def test_contributing__map__has_every_part_of_oracle() -> None:
+    parts = [p for p in (ROOT / "oracle").iterdir() if p.name[:2] != "__"]
+    names = {f"oracle/{p.name}/" if p.is_dir() else f"oracle/{p.name}" for p in parts}
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    assert {part for part in names if f"`{part}`" not in text} == set()
+
+
 def test_architecture__diagram_of_imports__is_that_of_the_test_that_holds_it() -> None:
     held = ast.get_docstring(ast.parse((ROOT / "tests/test_architecture.py").read_text()))
     assert held is not None
