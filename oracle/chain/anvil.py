@@ -19,6 +19,7 @@ from eth_account.signers.local import LocalAccount
 
 from oracle.chain.rpc import Rpc
 from oracle.errors import ConfigInvalid, Unavailable
+from oracle.patience import busy
 from oracle.types import Address
 
 # Public: everybody's development mnemonic. Never hold anything of value on these accounts.
@@ -180,7 +181,7 @@ def wait_ready(url: str, chain_id: int, process: subprocess.Popen[bytes] | None 
     Raises:
         Unavailable: it ended, or does not answer in time. WrongChain: it is another chain.
     """
-    deadline = time.monotonic() + _READY_TIMEOUT
+    patience = busy(process.pid if process else 0, _READY_TIMEOUT)
     with Rpc(url, timeout=2.0, attempts=1) as rpc:
         while True:
             if process is not None and process.poll() is not None:
@@ -190,6 +191,6 @@ def wait_ready(url: str, chain_id: int, process: subprocess.Popen[bytes] | None 
             try:
                 return rpc.expect_chain(chain_id)
             except Unavailable:
-                if time.monotonic() > deadline:
+                if patience.over():
                     raise
             time.sleep(0.02)

@@ -1,5 +1,6 @@
 """How the demo's requester asks, waits and checks: the steps that several chapters share."""
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from oracle.chain.bindings.inference_market import Finalized
 from oracle.demo.report import AnswerFacts
 from oracle.demo.stage import DemoContext
 from oracle.exact import form
+from oracle.patience import busy
 from oracle.protocol import tensor
 from oracle.protocol.cid import raw_cid
 from oracle.services import inference, quoting
@@ -73,12 +75,15 @@ def settle(stage: DemoContext, ordered: Ordered, explain: Explain) -> RequestInf
     """
     context = stage.context
     with stage.screen.working(f"{ordered.what}: waiting for the answer"):
-        info = inference.wait(context, ordered.request_id, timeout=PATIENCE)
+        info = inference.wait(context, ordered.request_id, timeout=busy(os.getpid(), PATIENCE))
     delivered = time.monotonic() - ordered.asked_at
     with stage.screen.working(f"{ordered.what}: the challenge window passes"):
         stage.reach(info.final_at or 0)
         info = inference.wait(
-            context, ordered.request_id, until=RequestState.SETTLED, timeout=PATIENCE
+            context,
+            ordered.request_id,
+            until=RequestState.SETTLED,
+            timeout=busy(os.getpid(), PATIENCE),
         )
     settled = time.monotonic() - ordered.asked_at
     prepayment = ordered.prepayment

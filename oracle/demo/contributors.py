@@ -10,6 +10,7 @@ Phases last a minute of the chain's time, which is moved on when nothing else is
 """
 
 import json
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -32,6 +33,7 @@ from oracle.demo.report import DataFacts
 from oracle.demo.stage import DemoContext
 from oracle.ipfs import valuation_tables
 from oracle.ipfs.valuation_tables import Index
+from oracle.patience import busy
 from oracle.protocol.training import TrainingData
 from oracle.services import inference
 from oracle.services.amounts import decimal, format_amount
@@ -228,7 +230,7 @@ def _sell(stage: DemoContext) -> None:
         stage, MODEL, f"test image {IMAGE}", json.dumps([image]), liars.HONEST, priority=LIFETIME,
         lifetime=LIFETIME,
     )  # fmt: skip
-    inference.wait(stage.context, ordered.request_id, timeout=PATIENCE)
+    inference.wait(stage.context, ordered.request_id, timeout=busy(os.getpid(), PATIENCE))
     stage.pass_time(EXACT_WINDOW)
     settle(stage, ordered, lambda answer: reading(stage, IMAGE, answer))
 
@@ -275,8 +277,7 @@ def _work(stage: DemoContext, valuator: Valuator, what: str, done: Callable[[], 
 
 
 def _deadline() -> Callable[[], bool]:
-    end = time.monotonic() + PATIENCE
-    return lambda: time.monotonic() > end
+    return busy(os.getpid(), PATIENCE).over
 
 
 def _schema() -> TrainingData:

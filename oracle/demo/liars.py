@@ -8,7 +8,7 @@ The challenger re-executes what others deliver; nobody told it who lies.
 """
 
 import json
-import time
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -24,6 +24,7 @@ from oracle.demo.opening import publish
 from oracle.demo.report import ConvictionFacts
 from oracle.demo.stage import DemoContext
 from oracle.devnet.network import STAKE
+from oracle.patience import busy
 from oracle.services import answer_check, disputes, inference, operators
 from oracle.services.amounts import decimal, format_amount
 from oracle.services.answer_check import CheckOutcome
@@ -88,7 +89,7 @@ def judge(stage: DemoContext) -> Ordered:
     asked = {name: _ask(stage, name) for name in (HONEST, *FAULTS)}
     with stage.screen.working("waiting for three answers"):
         for ordered in asked.values():
-            inference.wait(stage.context, ordered.request_id, timeout=PATIENCE)
+            inference.wait(stage.context, ordered.request_id, timeout=busy(os.getpid(), PATIENCE))
     traces = EndpointTraces()
     for name, ordered in asked.items():
         found = answer_check.verify(stage.context, ordered.request_id, traces)
@@ -201,14 +202,14 @@ def _play(stage: DemoContext, requests: Sequence[RequestId]) -> None:
         scope=Scope(requests=tuple(requests)),
         budget=Budget(),
     )
-    deadline = time.monotonic() + PATIENCE
+    patience = busy(os.getpid(), PATIENCE)
 
     def look() -> bool:  # who is asked for what it withholds says nothing until it is too late
         waiting = disputes.list_games(stage.context, stage.address(CHALLENGER))
         for game in waiting:
             if game.turn in (Turn.TRACE, Turn.NODE, Turn.STEP) and len(waiting) == 1:
                 stage.reach(game.deadline)
-        return time.monotonic() > deadline
+        return patience.over()
 
     with opened as running:
         running.run(look, partial(time.sleep, stage.devnet.settings.poll_interval))

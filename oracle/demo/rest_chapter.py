@@ -69,7 +69,7 @@ def _infer(stage: DemoContext, secret: str) -> httpx.Response:
         f"{stage.devnet.rest_url}/v2/models/{stage.models['digits'].name}/infer",
         headers={"Authorization": f"Bearer {secret}"},
         json={"inputs": [given]},
-        timeout=PATIENCE,
+        timeout=5 * PATIENCE,
         trust_env=False,
     )
 

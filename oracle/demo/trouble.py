@@ -1,5 +1,6 @@
 """Chapters on trouble: weights are tampered with, an operator dies, nobody serves."""
 
+import os
 import time
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ from oracle.demo.answers import ask_digit
 from oracle.demo.asking import Ordered, order, settle
 from oracle.demo.stage import DemoContext
 from oracle.errors import TallystickError
+from oracle.patience import busy
 from oracle.services import model_history, requests
 from oracle.services.amounts import format_amount
 from oracle.store.job import AttemptFailure, JobState
@@ -135,9 +137,9 @@ def _await_expiry(stage: DemoContext, request_id: RequestId) -> None:
 
 
 def _until(stage: DemoContext, what: str, done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    patience = busy(os.getpid(), PATIENCE)
     with stage.screen.working(what):
         while not done():
-            if time.monotonic() > deadline:
+            if patience.over():
                 stage.record.expect(f"{what} took less than {PATIENCE:g} s", False)
             time.sleep(0.05)

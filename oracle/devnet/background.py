@@ -22,11 +22,12 @@ import psutil  # type: ignore[import-untyped]  # it ships no types
 
 from oracle import whole_file
 from oracle.errors import ConfigInvalid, TransientError
+from oracle.patience import busy
 
 FILE = "devnet.json"
 LOG = "devnet.log"
 _STOP_PATIENCE = 45.0  # seconds: above the supervisor's own grace for a handful of children
-_START_PATIENCE = 120.0  # seconds
+_START_PATIENCE = 60.0  # seconds in which nothing of it uses the processor
 _SWALLOWED_AFTER = 0.5  # seconds until a stop that had no effect is repeated
 _CLOCK_SLACK = 1.0  # seconds by which two readings of one start time may differ
 
@@ -154,8 +155,8 @@ def detach(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    deadline = time.monotonic() + _START_PATIENCE
-    while process.poll() is None and time.monotonic() < deadline:
+    patience = busy(process.pid, _START_PATIENCE)
+    while process.poll() is None and not patience.over():
         network = read(home)
         if network and network.pid == process.pid and network.ready:
             return network

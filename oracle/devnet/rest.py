@@ -12,7 +12,6 @@ WALLET = "gateway"
 BUDGET = "100"  # dollars that visitors of the page may spend
 GRACE = 20.0  # seconds: above the server's own
 _PROBE = 1.0  # seconds
-READY = 90.0  # seconds: a machine that also runs a test suite takes its time
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,6 @@ def gateway(settings: Settings, port: int) -> Rest:
             env=kept,
             log_path=settings.home / "logs" / "gateway.log",
             ready=lambda: _lives(url),
-            ready_timeout=READY,
             grace=GRACE,
         ),
     )

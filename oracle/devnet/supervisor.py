@@ -28,10 +28,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from oracle.errors import TransientError
+from oracle.patience import busy
 
 Progress = Callable[[str, str], None]  # (name of the process, "starting" | "ready" | …)
 
-READY_TIMEOUT = 30.0  # seconds
+READY_TIMEOUT = 30.0  # seconds in which a child that starts does not use the processor
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 BACKOFF_FIRST = 0.5  # seconds; doubles with every early exit
 BACKOFF_LAST = 30.0  # seconds
@@ -261,7 +262,8 @@ class Supervisor:
         child.asked = False
 
     def _await_ready(self, child: _Child) -> None:
-        spec, deadline = child.spec, time.monotonic() + child.spec.ready_timeout
+        spec = child.spec
+        patience = busy(child.process.pid if child.process else 0, spec.ready_timeout)
         while True:
             code = child.process.poll() if child.process else None
             if code is not None:
@@ -273,7 +275,7 @@ class Supervisor:
                 )
             if spec.ready is None or spec.ready():
                 return
-            if time.monotonic() > deadline:
+            if patience.over():
                 self.stop_one(spec.name)
                 raise ProcessFailed(
                     f"{spec.name} was not ready after {spec.ready_timeout:g} s{_log_tail(spec)}",

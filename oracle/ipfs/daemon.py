@@ -18,10 +18,11 @@ from typing import Any, Literal
 
 from oracle.errors import Unavailable
 from oracle.ipfs.client import IpfsClient
+from oracle.patience import busy
 
 Kind = Literal["kubo by url", "kubo on path", "embedded"]
 
-_STARTS_WITHIN = 30.0  # seconds
+_STARTS_WITHIN = 30.0  # seconds in which it does not use the processor
 _STOPS_WITHIN = 10.0  # seconds
 
 
@@ -115,8 +116,8 @@ def start_embedded(repo: Path, *, log: Path, port: int = 0) -> Node:
     """
     ready = _Lines(log)
     process = _spawn([*_embedded(repo, port), "--follow"], log, dict(os.environ))
-    deadline = time.monotonic() + _STARTS_WITHIN
-    while time.monotonic() < deadline and process.poll() is None:
+    patience = busy(process.pid, _STARTS_WITHIN)
+    while process.poll() is None and not patience.over():
         for line in ready.new():
             if line.startswith("ready "):
                 url = line.removeprefix("ready ").strip()
@@ -130,8 +131,8 @@ def _start_kubo(binary: str, repo: Path, log: Path, port: int, environ: Mapping[
     port = port or free_port()
     command, changes = _kubo(binary, repo, port, environ)
     process = _spawn(command, log, {**environ, **changes})
-    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + _STARTS_WITHIN
-    while time.monotonic() < deadline and process.poll() is None:
+    url, patience = f"http://127.0.0.1:{port}", busy(process.pid, _STARTS_WITHIN)
+    while process.poll() is None and not patience.over():
         if agent := probe(url):
             return Node("kubo on path", url, agent, process)
         time.sleep(0.1)

@@ -15,6 +15,7 @@ from oracle.chain.revert import ContractError
 from oracle.chain.wallet import Wallet
 from oracle.errors import DigestMismatch, TransientError
 from oracle.exact import form
+from oracle.patience import Patience
 from oracle.protocol import tensor
 from oracle.protocol.manifest import Manifest
 from oracle.services import outputs, requests
@@ -90,21 +91,21 @@ def wait(
     request_id: RequestId,
     *,
     until: RequestState = RequestState.DELIVERED,
-    timeout: float | None = None,
+    timeout: float | Patience | None = None,
     since: int = 0,
     say: Say | None = None,
 ) -> RequestInfo:
     """Wait until a request is answered (DELIVERED) or also paid (SETTLED).
 
     Args:
-        timeout: seconds; None = as long as the request can still come to that.
+        timeout: seconds, or a patience; None = as long as the request can still come to that.
         since: block of the request, if known: nothing before it is read again and again.
 
     Raises:
         Unanswered: it expired, was cancelled, convicted or annulled, or the time is over.
     """
     say, said = say or (lambda _: None), ""
-    started = time.monotonic()
+    patience = Patience(timeout) if isinstance(timeout, int | float) else timeout
     while True:
         info = requests.show(context, request_id, since=since)
         text = _progress(info)
@@ -121,9 +122,10 @@ def wait(
                 f"{name} expired without an answer",
                 hint=f"`tallystick request cancel 0x{request_id.hex()}` brings the fee back",
             )
-        if timeout is not None and time.monotonic() - started > timeout:
+        if patience is not None and patience.over():
             raise Unanswered(
-                f"{name} is not {until.name.lower()} after {timeout:g} s: {info.state.value}",
+                f"{name} is not {until.name.lower()} after {patience.seconds:g} s: "
+                f"{info.state.value}",
                 hint=f"look again with `tallystick request show 0x{request_id.hex()}`",
             )
         time.sleep(POLL)

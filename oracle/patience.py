@@ -1,0 +1,59 @@
+"""Deadlines that grow while progress is seen: a loaded machine is slow, not stuck."""
+
+import time
+from collections.abc import Callable
+
+AT_MOST = 5.0  # times the patience: what is busy for ever ends too
+
+
+class Patience:
+    """Counts seconds since the last progress."""
+
+    def __init__(
+        self,
+        seconds: float,
+        progress: Callable[[], object] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin to count.
+
+        Args:
+            seconds: how long nothing may happen.
+            progress: read at every look; a value other than the last one begins the count again.
+        """
+        self.seconds = seconds
+        self._progress, self._clock = progress, clock
+        self._seen = progress()
+        self._begun = self._last = clock()
+
+    def over(self) -> bool:
+        """Return whether it is time to give up: no progress, or `AT_MOST` times the seconds."""
+        now, seen = self._clock(), self._progress()
+        if seen != self._seen:
+            self._seen, self._last = seen, now
+        return now - self._last > self.seconds or now - self._begun > AT_MOST * self.seconds
+
+
+def cpu_seconds(pid: int) -> int:
+    """Return the whole seconds of CPU that a process and its descendants have used; 0 if gone."""
+    # Imported here: a command that only counts seconds starts without it
+    import psutil  # type: ignore[import-untyped]  # noqa: PLC0415 - it ships no types
+
+    total = 0.0
+    try:
+        root = psutil.Process(pid)
+        family = [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return 0
+    for process in family:
+        try:
+            times = process.cpu_times()
+        except psutil.Error:
+            continue
+        total += times.user + times.system
+    return int(total)
+
+
+def busy(pid: int, seconds: float) -> Patience:
+    """Return the patience with a process: its progress is the CPU that it and its children use."""
+    return Patience(seconds, lambda: cpu_seconds(pid))

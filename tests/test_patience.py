@@ -1,0 +1,55 @@
+"""Patience: counted from the last progress, and never for ever."""
+
+import os
+
+from oracle.patience import AT_MOST, Patience, busy, cpu_seconds
+
+
+class Clock:
+    """What time it is, and something that makes progress when told."""
+
+    def __init__(self) -> None:
+        self.now, self.done = 100.0, 0
+
+    def patience(self, seconds: float) -> Patience:
+        return Patience(seconds, lambda: self.done, lambda: self.now)
+
+
+def test_over__nothing_happens__after_its_seconds() -> None:
+    clock = Clock()
+    patience = clock.patience(10)
+    clock.now += 10
+    assert not patience.over()
+    clock.now += 0.1
+    assert patience.over()
+
+
+def test_over__progress__begins_again() -> None:
+    clock = Clock()
+    patience = clock.patience(10)
+    for _ in range(4):
+        clock.now += 9
+        clock.done += 1
+        assert not patience.over()
+    clock.now += 10.1
+    assert patience.over()
+
+
+def test_over__busy_for_ever__ends() -> None:
+    clock = Clock()
+    patience = clock.patience(10)
+    while not patience.over():
+        clock.now += 1
+        clock.done += 1
+    assert clock.now - 100 == 10 * AT_MOST + 1
+
+
+def test_cpu_seconds__a_process_that_works__grow() -> None:
+    patience, before = busy(os.getpid(), 60), cpu_seconds(os.getpid())
+    while cpu_seconds(os.getpid()) == before:
+        sum(range(10**5))
+    assert not patience.over()
+
+
+def test_cpu_seconds__no_such_process__none() -> None:
+    assert cpu_seconds(2**22 + 1) == 0
