@@ -9,6 +9,7 @@ The challenger re-executes what others deliver; nobody told it who lies.
 
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
