@@ -34,8 +34,9 @@ from oracle.ipfs.client import IpfsClient
 from oracle.protocol import tensor
 from oracle.protocol.canonical import dumps, sha256
 from oracle.protocol.files import FileEntry
+from oracle.protocol.hexadecimal import to_hex
 from oracle.protocol.manifest import Manifest
-from oracle.queue.messages import INFER, to_hex
+from oracle.queue.messages import InferMessage
 from worker import infer_process, runtimes
 
 SENTENCES = 400
@@ -112,7 +113,10 @@ def _through_queue(settings: Settings, redis: Any, payloads: list[dict[str, Any]
         with app.producer_or_acquire() as producer:
             for payload in payloads:
                 app.send_task(
-                    INFER, kwargs=payload, queue=settings.queue("infer"), producer=producer
+                    InferMessage.name,
+                    kwargs=payload,
+                    queue=settings.queue("infer"),
+                    producer=producer,
                 )
         while (done := redis.llen(queue)) < len(payloads):
             if time.perf_counter() - began > _PATIENCE:
@@ -208,7 +212,6 @@ def _payload(
         "input_root": to_hex(root),
         "input_cid": to_hex(bytes(32)),
         "params": to_hex(bytes(32)),
-        "claim": {"operator": "", "until": 0},
     }
 
 

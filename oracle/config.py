@@ -71,6 +71,8 @@ class Settings:
     metrics_port: int = 0
     """Port on 127.0.0.1 where the watcher serves Prometheus metrics; the submitter has the next
     port. 0 is none."""
+    remote_control: bool = True
+    """Whether workers answer `celery inspect`, `celery control` and Flower: `true` or `false`."""
     log_level: str = "info"
     """`debug`, `info`, `warning` or `error`."""
     log_format: str = "console"
@@ -104,7 +106,7 @@ class Settings:
                     hint=did_you_mean(variable, known) + f"known: {', '.join(known)}",
                 )
             try:
-                values[name] = kinds[name](text)
+                values[name] = _flag(text) if kinds[name] is bool else kinds[name](text)
             except ValueError as error:
                 raise ConfigInvalid(f"{variable}={text!r}: {error}") from error
         return replace(settings, **values)
@@ -141,6 +143,18 @@ class Settings:
     def queue(self, role: str) -> str:
         """Name of the Celery queue for a role (`infer`, `submit`, …) of this operator."""
         return f"{self.operator}.{role}" if self.operator else role
+
+
+def _flag(text: str) -> bool:
+    """Read `true` or `false`, as words or as 1 and 0.
+
+    Raises:
+        ValueError: anything else.
+    """
+    known = {"true": True, "1": True, "on": True, "false": False, "0": False, "off": False}
+    if text.lower() not in known:
+        raise ValueError("not one of: " + ", ".join(known))
+    return known[text.lower()]
 
 
 def save_network(settings: Settings) -> None:

@@ -14,12 +14,13 @@ from typing import Any, TypeVar
 
 from oracle.errors import DigestMismatch, InputInvalid, TallystickError
 from oracle.ipfs.port import Ipfs
-from oracle.queue.messages import Answered, Failed, InferJob, Outcome
+from oracle.queue.messages import InferMessage
 from oracle.types import ZERO32, Bytes32, RequestId
 from worker import batching
 from worker.errors import ModelFailed, OutputInvalid, OutputTooLarge
 from worker.inputs import InputSource
 from worker.models import LoadedModel, ModelPool
+from worker.outcomes import Answered, Failed, Outcome
 from worker.progress import Tell, silent
 from worker.runtimes.base import Array
 
@@ -31,7 +32,7 @@ MAX_ROWS = 256  # of one forward pass
 class _Ready:
     """A job whose input is here and fits."""
 
-    job: InferJob
+    job: InferMessage
     inputs: dict[str, Array]
 
 
@@ -57,9 +58,9 @@ class Pipeline:
         self._max_rows = max_rows
         self._tell = tell
 
-    def run(self, jobs: Sequence[InferJob]) -> list[Outcome]:
+    def run(self, jobs: Sequence[InferMessage]) -> list[Outcome]:
         """Return one outcome per job, in the order of the jobs. Raises nothing of ours."""
-        groups: dict[tuple[Bytes32, Bytes32, Bytes32], dict[RequestId, InferJob]] = {}
+        groups: dict[tuple[Bytes32, Bytes32, Bytes32], dict[RequestId, InferMessage]] = {}
         for job in jobs:  # a queue may hand out a message twice: it is answered once
             key = (job.manifest_digest, job.model_root, job.params)
             groups.setdefault(key, {})[job.request_id] = job
@@ -69,7 +70,7 @@ class Pipeline:
             outcomes.update((outcome.request_id, outcome) for outcome in results)
         return [outcomes[job.request_id] for job in jobs]
 
-    def _run_group(self, jobs: Sequence[InferJob]) -> list[Outcome]:
+    def _run_group(self, jobs: Sequence[InferMessage]) -> list[Outcome]:
         """Answer jobs of one model with the same parameters."""
         first = jobs[0]
         self._tell("taken", [job.request_id for job in jobs])
@@ -100,10 +101,10 @@ class Pipeline:
         self._tell("published", [job.request_id for job in jobs])
         return outcomes
 
-    def _prepare(self, job: InferJob, model: LoadedModel) -> _Ready | Failed:
+    def _prepare(self, job: InferMessage, model: LoadedModel) -> _Ready | Failed:
         return _guarded(job, lambda: _Ready(job, self._fetch_input(job, model)))
 
-    def _fetch_input(self, job: InferJob, model: LoadedModel) -> dict[str, Array]:
+    def _fetch_input(self, job: InferMessage, model: LoadedModel) -> dict[str, Array]:
         block = job.input_root if job.input_cid == ZERO32 else job.input_cid
         data = self._inputs.get(block)
         if (root := model.form.input_root(data)) != job.input_root:
@@ -132,14 +133,14 @@ class Pipeline:
         return {item.job.request_id: part for item, part in zip(batch, parts, strict=True)}
 
     def _publish(
-        self, job: InferJob, answer: dict[str, Array] | Failed, model: LoadedModel
+        self, job: InferMessage, answer: dict[str, Array] | Failed, model: LoadedModel
     ) -> Outcome:
         if isinstance(answer, Failed):
             return answer
         return _guarded(job, lambda: self._publish_output(job, answer, model))
 
     def _publish_output(
-        self, job: InferJob, outputs: dict[str, Array], model: LoadedModel
+        self, job: InferMessage, outputs: dict[str, Array], model: LoadedModel
     ) -> Answered:
         try:
             data = model.form.encode_outputs(outputs)
@@ -157,14 +158,14 @@ class Pipeline:
         return Answered(job.request_id, root, ZERO32 if located else published.sha256)
 
 
-def _guarded(job: InferJob, step: Callable[[], T]) -> T | Failed:
+def _guarded(job: InferMessage, step: Callable[[], T]) -> T | Failed:
     try:
         return step()
     except Exception as error:
         return _failed(job, error)
 
 
-def _failed(job: InferJob, error: Exception) -> Failed:
+def _failed(job: InferMessage, error: Exception) -> Failed:
     if not isinstance(error, TallystickError):  # a fault of a library, or of ours
         wrapped = ModelFailed(f"{type(error).__name__}: {str(error)[:300]}")
         wrapped.__cause__ = error

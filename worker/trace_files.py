@@ -17,7 +17,7 @@ from oracle.exact.commitments import Committed
 from oracle.exact.program import Program
 from oracle.exact.tensors import TensorTree
 from oracle.protocol.canonical import sha256
-from oracle.queue.dispute_messages import TraceJob
+from oracle.queue.messages import TraceJob
 
 _SUFFIX = ".trace"
 _DIGEST = 32  # bytes

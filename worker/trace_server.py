@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from oracle.errors import ConfigInvalid, NotFound, TallystickError, TransientError
-from oracle.queue.messages import parse_bytes32, to_hex
+from oracle.protocol.hexadecimal import parse_bytes32, to_hex
 from oracle.rate_limit import Buckets
 from oracle.types import RequestId
 from worker.trace_service import TraceService, WindowOver

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from oracle.chain.bindings.model_registry import VersionPublished
 from oracle.chain.logs import topic_of
@@ -19,8 +18,7 @@ from oracle.chain.versions import record_of
 from oracle.errors import NotFound, PermanentError
 from oracle.exact import files
 from oracle.exact.tensors import TensorTree
-from oracle.queue.dispute_messages import RECEIPT, TraceJob
-from oracle.queue.messages import to_hex
+from oracle.queue.messages import ReceiptMessage, TraceJob
 from oracle.store.job import FINAL_STATES, JobState
 from oracle.store.reply_repository import Statement
 from oracle.store.store import Store
@@ -33,7 +31,7 @@ _LOOK = 0.05  # seconds between two looks at the store
 _SERVED = (JobState.DELIVERED, JobState.DEMANDED)
 _OVER = FINAL_STATES | {JobState.FINALIZING}
 
-Send = Callable[[str, dict[str, Any]], None]
+Send = Callable[[ReceiptMessage], None]
 
 
 class NoSuchTrace(NotFound):
@@ -156,4 +154,4 @@ class TraceService:
             if request_id in self._asked:
                 return
             self._asked[request_id] = now
-        self._send(RECEIPT, {"request_id": to_hex(request_id), "trace_root": to_hex(root)})
+        self._send(ReceiptMessage(request_id, root))

@@ -25,7 +25,7 @@ from oracle.exact.version import ExactVersion
 from oracle.ipfs.port import MAX_BLOCK, Ipfs
 from oracle.protocol import cid
 from oracle.protocol.manifest import Manifest
-from oracle.queue.dispute_messages import TraceJob
+from oracle.queue.messages import TraceJob
 from oracle.types import ZERO32, Bytes32
 from worker import faults
 from worker.models import ModelPool

@@ -19,7 +19,7 @@ from oracle.ipfs.port import MAX_BLOCK, CidUnresolved, Ipfs
 from oracle.protocol import tensor
 from oracle.protocol.canonical import sha256
 from oracle.protocol.cid import raw_cid
-from oracle.queue.messages import parse_bytes32, to_hex
+from oracle.protocol.hexadecimal import parse_bytes32, to_hex
 from oracle.types import ZERO32, Activation, Bytes32
 from worker import activations
 from worker.errors import ModelRefused, OutputInvalid

@@ -143,9 +143,9 @@ def _audits(session: Session, operator: str) -> Iterator[Audits | None]:
         return
     settings = replace(session.settings, operator=operator)
     address = wallets.find(settings, operator).address
-    queue = CeleryQueue(settings.redis_url, operator)
+    queue = CeleryQueue(settings)
     with closing(Store.open(settings.database_url)) as store, closing(queue):
-        yield Audits(session.context, store, queue, settings.queue("audit"), address)
+        yield Audits(session.context, store, queue, address)
 
 
 def _forever(running: Challenger, pause: float) -> ChallengerReport:

@@ -78,7 +78,7 @@ def processes(
         return ProcessSpec(f"{name}.{role}", argv, env, folder / f"{role}.log", grace=GRACE)
 
     return (
-        spec("watcher", ["oracle.operator.watcher"], public),
+        spec("watcher", ["oracle.operator.watch_process"], public),
         spec("infer", infer, public),
         spec("submitter", ["worker", "--role", "submit"], public | secret),
         spec("responder", ["worker", "--role", "respond"], public | serving),

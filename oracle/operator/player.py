@@ -26,7 +26,7 @@ from oracle.exact.receipt import receipt
 from oracle.merkle import keccak
 from oracle.operator.submitter import Transactions
 from oracle.protocol.eip712 import TypedData
-from oracle.queue.dispute_messages import Move
+from oracle.queue.messages import PlayMessage, ReceiptMessage
 from oracle.store.job import Job, SlotPhase
 from oracle.store.reply_repository import ReplyKind
 from oracle.store.store import Store, Transaction
@@ -59,7 +59,7 @@ class Player:
         self._me = me
         self._log = log
 
-    def play(self, move: Move) -> None:
+    def play(self, move: PlayMessage) -> None:
         """Commit to send an answer that is still owed; any other ends quietly.
 
         Raises:
@@ -83,8 +83,9 @@ class Player:
             challenger=move.demand.challenger,
         )  # fmt: skip
 
-    def receipt(self, request_id: RequestId, trace_root: Bytes32) -> None:
+    def receipt(self, asked: ReceiptMessage) -> None:
         """Sign what was delivered and the trace behind it, once."""
+        request_id, trace_root = asked.request_id, asked.trace_root
         with self._store.begin() as tx:
             job = self._job(tx, request_id)
             if job is None or job.delivery is None:
@@ -121,7 +122,7 @@ class Player:
         )  # fmt: skip
         return False
 
-    def _call(self, tx: Transaction, job: Job, move: Move) -> Call:
+    def _call(self, tx: Transaction, job: Job, move: PlayMessage) -> Call:
         request = job.request
         assert job.delivery is not None, "asked for in _job"
         logs = tx.logs_of_model(request.model_id, topic_of(VersionPublished))
@@ -131,7 +132,7 @@ class Player:
         except NotFound as error:
             raise InputInvalid(str(error)) from error
 
-    def _encode(self, answer: DisputedAnswer, move: Move) -> Call:
+    def _encode(self, answer: DisputedAnswer, move: PlayMessage) -> Call:
         game, challenger = self._game, move.demand.challenger
         given = (*answer.state, answer.preimage)
         try:
@@ -149,14 +150,14 @@ class Player:
         raise InputInvalid(f"{move.function} does not answer {move.demand.ask}")
 
 
-def _is_owed(tx: Transaction, move: Move) -> bool:
+def _is_owed(tx: Transaction, move: PlayMessage) -> bool:
     reply, newest = tx.reply(move.request_id, move.demand.challenger), tx.newest_block()
     if reply is None or newest is None:
         return False
     return reply.demand == move.demand and newest.timestamp < move.demand.deadline
 
 
-def _root(move: Move) -> Bytes32:
+def _root(move: PlayMessage) -> Bytes32:
     try:
         _, _, leaves = move.arguments
         return commitments.trace_root(leaves)
@@ -164,7 +165,7 @@ def _root(move: Move) -> Bytes32:
         raise InputInvalid(f"no leaves of a trace: {error!r:.200}") from error
 
 
-def _kind(move: Move) -> str:
+def _kind(move: PlayMessage) -> str:
     """Keep the answers to several challengers apart: each may be under way."""
     if move.demand.ask is ReplyKind.TRACE:
         return TRACE

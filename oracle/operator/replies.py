@@ -13,9 +13,8 @@ A demand is a message `tallystick.respond` on the queue `respond`, sent again af
 time that is left, and at once when the queue has lost its memory; none after its deadline.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
 
 from oracle.chain.bindings.dispute_game import (
     BondReleased,
@@ -30,14 +29,13 @@ from oracle.chain.bindings.dispute_game import (
 )
 from oracle.chain.event import Event
 from oracle.operator.jobs import Clock
-from oracle.queue.broker import JobQueue, Message
+from oracle.queue.broker import JobQueue
+from oracle.queue.messages import RespondMessage, TraceJob
 from oracle.store.job import Job, SlotPhase
 from oracle.store.reply_repository import GameTurn, Reply, ReplyKind
 from oracle.store.store import Store, Transaction
 from oracle.types import ZERO32, Address, VersionRecord
 
-ROLE = "respond"  # of the queue: a process that has models, but no key
-TASK = "tallystick.respond"
 BATCH = 100  # replies in one transaction
 _SHORTEST = 1.0  # seconds between two messages about one demand
 _ENDS = (NodeOpened, LeavesRevealed, StepAnswered, ChallengeFailed, BondReleased)
@@ -88,37 +86,35 @@ def sent(reply: Reply, clock: Clock) -> Reply:
     )
 
 
-def message(reply: Reply, job: Job, version: VersionRecord, queue: str) -> Message:
+def message(reply: Reply, job: Job, version: VersionRecord) -> RespondMessage:
     """Say in a message what is owed, with all that an answer is made of."""
-    demand, request = reply.demand, job.request
+    request = job.request
     assert job.delivery is not None, "owed for a delivery"
-    request_id = _hex(reply.request_id)
-    payload: Mapping[str, Any] = {
-        "request_id": request_id,
-        "challenger": demand.challenger,
-        "ask": demand.ask.value,
-        "place": [demand.op, demand.first, demand.second],
-        "deadline": demand.deadline,
-        "manifest_digest": _hex(version.manifest_digest),
-        "model_root": _hex(version.model_root),
-        "input_root": _hex(request.input_root),
-        "input_cid": _hex(request.input_cid),
-        "output_root": _hex(job.delivery.output_root),
-    }
+    trace = TraceJob(
+        request_id=reply.request_id,
+        manifest_digest=version.manifest_digest,
+        model_root=version.model_root,
+        input_root=request.input_root,
+        input_cid=request.input_cid,
+        output_root=job.delivery.output_root,
+    )
+    return RespondMessage(trace, reply.demand)
+
+
+def task_id(reply: Reply) -> str:
+    """Return the Celery id of the next message about a demand."""
+    demand = reply.demand
     place = f"{demand.ask}-{demand.op}-{demand.first}-{demand.second}"
-    task_id = f"respond:{request_id}:{demand.challenger}:{place}:{reply.attempt + 1}"
-    return Message(queue, TASK, task_id, payload)
+    request_id = "0x" + reply.request_id.hex()
+    return f"respond:{request_id}:{demand.challenger}:{place}:{reply.attempt + 1}"
 
 
 class Replies:
     """Puts on the queue what is due; used by the watcher in every cycle."""
 
-    def __init__(
-        self, store: Store, queue: JobQueue, queue_name: Callable[[str], str], version_of: VersionOf
-    ) -> None:
+    def __init__(self, store: Store, queue: JobQueue, version_of: VersionOf) -> None:
         self._store = store
         self._queue = queue
-        self._queue_name = queue_name
         self._version_of = version_of
 
     def send(self, clock: Clock) -> int:
@@ -137,8 +133,8 @@ class Replies:
             ]
         taken: list[Reply] = []
         try:
-            for reply, parcel in outgoing:
-                self._queue.send(parcel)
+            for reply, owed_message in outgoing:
+                self._queue.send(owed_message, task_id(reply))
                 taken.append(reply)
         finally:
             if taken:
@@ -146,10 +142,6 @@ class Replies:
                     tx.put_replies(sent(reply, clock) for reply in taken)
         return len(taken)
 
-    def _message(self, tx: Transaction, reply: Reply, job: Job) -> Message:
+    def _message(self, tx: Transaction, reply: Reply, job: Job) -> RespondMessage:
         version = self._version_of(tx, job.request.model_id, job.request.version)
-        return message(reply, job, version, self._queue_name(ROLE))
-
-
-def _hex(data: bytes) -> str:
-    return "0x" + data.hex()
+        return message(reply, job, version)

@@ -5,14 +5,15 @@ the thread speaks to the chain, so a slow block holds up no message.
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
-from celery import Celery, Task, signals  # type: ignore[import-untyped]  # it ships no types
+from celery import Celery, Task  # type: ignore[import-untyped]  # it ships no types
+from celery_batches import Batches  # type: ignore[import-untyped]  # no types
 
 from oracle.chain import keystore
 from oracle.chain.bindings.dispute_game import DisputeGame
@@ -26,19 +27,26 @@ from oracle.ipfs.client import IpfsClient
 from oracle.metrics import serving
 from oracle.operator.player import Player
 from oracle.operator.submitter import MAX_DELIVERIES, Submitter
-from oracle.queue import dispute_messages, messages
-from oracle.queue.batches import FairBatches
-from oracle.queue.dispute_messages import Move
-from oracle.queue.messages import Answered, parse_bytes32
+from oracle.queue import celery_app
+from oracle.queue.message import Message
+from oracle.queue.messages import (
+    ClaimMessage,
+    DeliverMessage,
+    FinalizeMessage,
+    PlayMessage,
+    PostOutputMessage,
+    ReceiptMessage,
+    ReportFailureMessage,
+)
 from oracle.store.outbox import SqlOutbox
 from oracle.store.store import Store
-from oracle.types import RequestId
 
-MAX_BATCH = MAX_DELIVERIES  # messages
-BATCH_WINDOW = 0.05  # seconds between two batches: answers in between share a transaction
+BATCH_WINDOW = 0.05  # seconds a delivery waits for others to share its transaction
 RETRY_AFTER = 2.0  # seconds until messages are taken again that the store could not
 _BACKOFF_LAST = 5.0  # seconds
 _PASSING = (TransientError, RpcError, FundsInsufficient)
+
+M = TypeVar("M", bound=Message)
 
 
 class Tender(threading.Thread):
@@ -81,7 +89,28 @@ class Tender(threading.Thread):
         self.join()
 
 
-def open_hands(settings: Settings) -> tuple[Submitter, Player]:
+@dataclass(frozen=True)
+class KeyProcess:
+    """What uses the operator's key, in one process."""
+
+    submitter: Submitter
+    player: Player
+    tender: Tender
+    metrics_port: int  # 0 = none
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Follow transactions, and serve metrics, while the block runs."""
+        log = structlog.get_logger("tallystick.submitter")
+        with serving(self.submitter.metrics.registry, self.metrics_port, log):
+            self.tender.start()
+            try:
+                yield
+            finally:
+                self.tender.stop()
+
+
+def open_key(settings: Settings) -> KeyProcess:
     """Open keystore, store and node.
 
     Raises:
@@ -118,115 +147,57 @@ def open_hands(settings: Settings) -> tuple[Submitter, Player]:
         me=sender.address,
         log=log,
     )
-    return Submitter(store, market, sender, ipfs, log), player
-
-
-def register(app: Celery, settings: Settings) -> None:
-    """Open the submitter, add its tasks to an application, and follow its transactions."""
-    log = structlog.get_logger("tallystick.submitter")
-    submitter, player = open_hands(settings)
-    tender = Tender(submitter, settings.poll_interval, log)
+    submitter = Submitter(store, market, sender, ipfs, log)
     port = settings.metrics_port + 1 if settings.metrics_port else 0  # the watcher has the first
-    running = ExitStack()
-
-    def start(**_: Any) -> None:
-        running.enter_context(serving(submitter.metrics.registry, port, log))
-        tender.start()
-        running.callback(tender.stop)
-
-    add_tasks(app, submitter, player, tender.turn)
-    signals.worker_ready.connect(start, weak=False)
-    signals.worker_shutdown.connect(lambda **_: running.close(), weak=False)
+    return KeyProcess(submitter, player, Tender(submitter, settings.poll_interval, log), port)
 
 
-def add_tasks(
-    app: Celery,
-    submitter: Submitter,
-    player: Player,
-    turn: Callable[[], AbstractContextManager[Any]],
-) -> None:
+def register(app: Celery, key: Callable[[], KeyProcess]) -> None:
     """Add the tasks of the queue `submit`; each parses, calls submitter or player, is done."""
     log = structlog.get_logger("tallystick.submitter")
 
-    class Deliver(FairBatches):
+    class Deliver(Batches):  # type: ignore[misc]  # an untyped base
         """Delivers the answers that wait, together."""
 
-        name = messages.DELIVER
-        flush_every = MAX_BATCH
-        _flushed = 0.0  # when; of the monotonic clock
-
-        def _do_flush(self) -> None:
-            """Let an answer that comes alone go at once, and a crowd together."""
-            crowded = self._buffer.qsize() >= MAX_BATCH
-            if crowded or time.monotonic() - self._flushed >= BATCH_WINDOW:
-                super()._do_flush()
-
-        def flush(self, requests: Sequence[Any]) -> None:
-            """Send what waits."""
-            self._flushed = time.monotonic()
-            super().flush(requests)
+        name = DeliverMessage.name
+        flush_every = MAX_DELIVERIES
+        flush_interval = BATCH_WINDOW
 
         def run(self, requests: Sequence[Any]) -> None:
             """Take a batch of messages."""
             answers = []
             for request in requests:
                 try:
-                    answers.append(_answered(request.kwargs))
+                    answers.append(DeliverMessage.from_json(request.kwargs))
                 except InputInvalid as error:
                     log.error("submit.malformed", error=str(error))
             try:
-                with turn():
-                    submitter.deliver(answers)
+                with key().tender.turn():
+                    key().submitter.deliver(answers)
             except TransientError as error:  # the store is away: take them again later
                 log.warning("submit.later", answers=len(answers), error=str(error))
-                for request in requests:
-                    self.apply_async(kwargs=request.kwargs, countdown=RETRY_AFTER)
+                for answer in answers:
+                    celery_app.send(app, answer, delay=RETRY_AFTER)
 
     app.register_task(Deliver())
 
-    def task(name: str, function: Callable[..., None]) -> None:
-        def run(self: Task, **payload: Any) -> None:
+    def task(kind: type[M], do: Callable[[KeyProcess, M, str], None]) -> None:
+        def run(self: Task, **body: Any) -> None:
             try:
-                with turn():
-                    function(payload, self.request.id)
-            except (KeyError, ValueError, InputInvalid) as error:
-                log.error("submit.malformed", task=name, error=repr(error))
+                message = kind.from_json(body)
+                with key().tender.turn():
+                    do(key(), message, self.request.id)
+            except InputInvalid as error:
+                log.error("submit.malformed", task=kind.name, error=str(error))
 
         app.task(
-            run, name=name, bind=True, autoretry_for=(TransientError,), retry_backoff=1,
+            run, name=kind.name, bind=True, autoretry_for=(TransientError,), retry_backoff=1,
             retry_backoff_max=60, max_retries=6,
         )  # fmt: skip
 
-    task(messages.CLAIM, lambda p, _: submitter.claim(_request_id(p["request_id"])))
-    task(messages.POST_OUTPUT, lambda p, _: submitter.post_output(_request_id(p["request_id"])))
-    task(
-        messages.FINALIZE,
-        lambda p, _: submitter.finalize([_request_id(text) for text in p["request_ids"]]),
-    )
-    task(
-        messages.REPORT_FAILURE,
-        lambda p, task_id: submitter.report_failure(
-            _request_id(p["request_id"]), str(p["error"]), str(p["message"]), bool(p["permanent"]),
-            task_id,
-        ),
-    )  # fmt: skip
-    task(dispute_messages.PLAY, lambda p, _: player.play(Move.parse(p)))
-    task(
-        dispute_messages.RECEIPT,
-        lambda p, _: player.receipt(_request_id(p["request_id"]), parse_bytes32(p["trace_root"])),
-    )
-
-
-def _answered(payload: dict[str, Any]) -> Answered:
-    try:
-        return Answered(
-            _request_id(payload["request_id"]),
-            parse_bytes32(payload["output_root"]),
-            parse_bytes32(payload["output_cid"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputInvalid(f"malformed deliver message: {error!r}") from error
-
-
-def _request_id(text: Any) -> RequestId:
-    return RequestId(parse_bytes32(text))
+    task(ClaimMessage, lambda key, asked, _: key.submitter.claim(asked.request_id))
+    task(PostOutputMessage, lambda key, asked, _: key.submitter.post_output(asked.request_id))
+    task(FinalizeMessage, lambda key, asked, _: key.submitter.finalize(asked.request_ids))
+    task(ReportFailureMessage, lambda key, told, id_: key.submitter.report_failure(told, id_))
+    task(PlayMessage, lambda key, move, _: key.player.play(move))
+    task(ReceiptMessage, lambda key, asked, _: key.player.receipt(asked))

@@ -18,7 +18,7 @@ from oracle.chain.outbox import AlreadyPending, EntryState, OutboxEntry
 from oracle.ipfs.port import MAX_BLOCK, Ipfs
 from oracle.metrics import SubmitterMetrics
 from oracle.protocol import cid
-from oracle.queue.messages import Answered
+from oracle.queue.messages import DeliverMessage, ReportFailureMessage
 from oracle.store.job import Job, RecordedAnswer, SlotPhase
 from oracle.store.store import Store
 from oracle.types import NO_CLAIM, ZERO32, RequestId
@@ -60,7 +60,7 @@ class Submitter:
 
     # ── Messages ────────────────────────────────────────────────────────────────────────────────
 
-    def deliver(self, answers: Iterable[Answered]) -> None:
+    def deliver(self, answers: Iterable[DeliverMessage]) -> None:
         """Record answers, then commit to deliver those that stand, many in one transaction."""
         with self._store.begin() as tx:
             ids = [answer.request_id for answer in answers if _record(tx, answer)]
@@ -79,16 +79,16 @@ class Submitter:
         """Commit to post the output's bytes on chain: somebody demanded them."""
         self._submit(POST_OUTPUT, [request_id])
 
-    def report_failure(
-        self, request_id: RequestId, error: str, message: str, permanent: bool, report: str | None
-    ) -> None:
+    def report_failure(self, failure: ReportFailureMessage, report: str | None) -> None:
         """Record that a request could not be answered; `report` tells a repeat from another."""
-        self.metrics.failed(error)
+        self.metrics.failed(failure.error)
         self._log.warning(
-            "submit.failure", request_id=request_id, error=error, message=message,
-            permanent=permanent,
+            "submit.failure", request_id=failure.request_id, error=failure.error,
+            message=failure.message, permanent=failure.permanent,
         )  # fmt: skip
-        self._store.record_failure(request_id, error, message, permanent, report)
+        self._store.record_failure(
+            failure.request_id, failure.error, failure.message, failure.permanent, report
+        )
 
     # ── Transactions ────────────────────────────────────────────────────────────────────────────
 
@@ -176,7 +176,7 @@ class Submitter:
         return self._ipfs.fetch_bytes(cid.raw_cid(block), MAX_BLOCK)
 
 
-def _record(tx: Any, answer: Answered) -> bool:
+def _record(tx: Any, answer: DeliverMessage) -> bool:
     """Record an answer; say whether there is a job that it can be delivered for."""
     tx.record_answer(answer.request_id, RecordedAnswer(answer.output_root, answer.output_cid))
     return tx.job(answer.request_id) is not None

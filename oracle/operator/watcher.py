@@ -2,41 +2,33 @@
 
 The loop around `jobs.py`, which says what to do; docs/operator.md shows one cycle as a
 picture and what a crash at each line leaves behind. Holds no key.
-`python -m oracle.operator.watcher`.
+`watch_process.py` runs it.
 """
 
-import os
-import signal
-import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 
 import structlog
-from eth_utils.address import to_checksum_address
 
-from oracle import logs as logging
-from oracle.chain import keystore
 from oracle.chain.bindings.model_registry import VersionPublished
 from oracle.chain.logs import topic_of
-from oracle.chain.rpc import Rpc, RpcError
-from oracle.chain.scan import Scanner
+from oracle.chain.rpc import RpcError
 from oracle.chain.versions import record_of
-from oracle.config import Settings
-from oracle.errors import ConfigInvalid, TallystickError, TransientError
-from oracle.metrics import WatcherMetrics, serving
+from oracle.errors import TransientError
+from oracle.metrics import WatcherMetrics
 from oracle.operator import jobs
 from oracle.operator.follower import Chain, Followed, Follower
+from oracle.operator.job_messages import Parcel, parcels
 from oracle.operator.jobs import Clock, Operator
 from oracle.operator.replies import Replies
-from oracle.queue.broker import CeleryQueue, JobQueue, Parcel, parcels
+from oracle.queue.broker import JobQueue
 from oracle.stopping import Stop
 from oracle.store.chain_repository import RewindNeeded
 from oracle.store.job import Job, JobState, JobStep
 from oracle.store.store import Store, Transaction
-from oracle.types import Address, Contracts, RequestId, VersionRecord
+from oracle.types import Contracts, RequestId, VersionRecord
 
 BATCH = 500  # jobs concluded in one transaction
 BACKOFF_FIRST = 0.25  # seconds; doubles with every failed cycle
@@ -66,7 +58,6 @@ class Watcher:
         operator: Operator,
         contracts: Contracts,
         *,
-        queue_name: Callable[[str], str] = str,
         finality_depth: int = 0,
         now: Callable[[], float] = time.time,
         metrics: WatcherMetrics | None = None,
@@ -79,7 +70,6 @@ class Watcher:
             queue: where messages go.
             operator: whose jobs these are.
             contracts: the deployment that is watched.
-            queue_name: from role (`infer`, `submit`, …) to the operator's queue.
             finality_depth: blocks below the head that count as final.
             now: wall clock, unix seconds.
             metrics: what is counted.
@@ -96,8 +86,7 @@ class Watcher:
         self._store = store
         self._queue = queue
         self._operator = operator
-        self._queue_name = queue_name
-        self._replies = Replies(store, queue, queue_name, self._version)
+        self._replies = Replies(store, queue, self._version)
         self._now = now
         self._metrics = metrics or WatcherMetrics()
         self._log = structlog.get_logger("tallystick.watcher")
@@ -165,7 +154,7 @@ class Watcher:
             tx.put_jobs(jobs.postpone(job, clock, self._operator) for job in late)
             sending = [job for job in sending if job not in late]
             version_of = cache(partial(self._version, tx))
-            return len(due), parcels(sending, self._queue_name, version_of)
+            return len(due), parcels(sending, version_of)
 
     def _beyond_capacity(self, tx: Transaction, sending: list[Job]) -> list[Job]:
         """Return the first claims for which this operator has too much work already."""
@@ -180,10 +169,10 @@ class Watcher:
         taken: list[RequestId] = []
         try:
             for parcel in outgoing:
-                self._queue.send(parcel.message)
+                self._queue.send(parcel.message, parcel.task_id)
                 self._metrics.sent(parcel.jobs[0].step)
                 taken += [job.request_id for job in parcel.jobs]
-                self._log.info("message_sent", task_id=parcel.message.task_id)
+                self._log.info("message_sent", task_id=parcel.task_id)
         finally:
             if taken:
                 with self._store.begin() as tx:  # read again: the submitter may have woken them
@@ -222,70 +211,3 @@ class Watcher:
     def stop(self) -> None:
         """End `run` after the transaction or message at hand; safe in a signal handler."""
         self._stop.set()
-
-
-def address_of(settings: Settings) -> Address:
-    """Return the operator's address: as set, else as its keystore names it.
-
-    Raises:
-        ConfigInvalid: neither is set, or it is no address. NotFound: there is no such keystore.
-    """
-    if settings.operator_address:
-        try:
-            return Address(to_checksum_address(settings.operator_address))
-        except ValueError as error:
-            raise ConfigInvalid(f"TALLYSTICK_OPERATOR_ADDRESS: {error}") from error
-    if not settings.key:
-        raise ConfigInvalid(
-            "no operator to watch for",
-            hint="set TALLYSTICK_KEY (only its address is read) or TALLYSTICK_OPERATOR_ADDRESS",
-        )
-    return keystore.address_of(settings.keystore())
-
-
-def main(environ: Mapping[str, str]) -> int:
-    """Watch until SIGTERM or Ctrl-C; return the exit status."""
-    log = structlog.get_logger("tallystick.watcher")
-    try:
-        settings = Settings.load(environ)
-        logging.configure(settings, role="watcher", operator=settings.operator)
-        contracts, me = settings.deployed, address_of(settings)
-        with (
-            closing(Rpc(settings.rpc_url, timeout=5.0, attempts=2)) as rpc,
-            closing(Store.open(settings.database_url)) as store,
-            closing(CeleryQueue(settings.redis_url, settings.operator)) as queue,
-        ):
-            with store.begin() as tx:
-                tx.bind(f"{contracts.chain_id}:{contracts.inference_market}")
-            watched = (
-                contracts.inference_market,
-                contracts.model_registry,
-                contracts.model_access,
-                contracts.operator_registry,
-                contracts.dispute_game,
-            )
-            metrics = WatcherMetrics()
-            watcher = Watcher(
-                Scanner(rpc, watched),
-                store,
-                queue,
-                Operator(me, max_claims=settings.max_claims, requeue_after=settings.requeue_after),
-                contracts,
-                queue_name=settings.queue,
-                finality_depth=settings.finality_depth,
-                metrics=metrics,
-            )
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: watcher.stop())
-            log.info("watching", address=me, contracts_at=contracts.inference_market)
-            with serving(metrics.registry, settings.metrics_port, log):
-                watcher.run(settings.poll_interval)
-    except TallystickError as error:
-        log.error("stopped", reason=str(error), hint=error.hint)
-        return error.exit_code
-    log.info("stopped")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(os.environ))

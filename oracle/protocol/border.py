@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 
-from oracle.types import Bytes32
+from oracle.types import Bytes32, RequestId
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 _HEX32 = re.compile(r"0x[0-9a-f]{64}")
@@ -19,6 +19,6 @@ def _from_hex(value: object) -> object:
     return value
 
 
-HexBytes32 = Annotated[
-    Bytes32, BeforeValidator(_from_hex), PlainSerializer(lambda value: "0x" + value.hex())
-]
+_AS_HEX = (BeforeValidator(_from_hex), PlainSerializer(lambda value: "0x" + value.hex()))
+HexBytes32 = Annotated[Bytes32, *_AS_HEX]
+HexRequestId = Annotated[RequestId, *_AS_HEX]

@@ -1,72 +1,86 @@
-"""The Celery application of one operator: broker, queues, reliability. Connects to nothing itself.
+"""The Celery application of one operator: broker, routes, reliability. Connects to nothing itself.
 
 JSON only: a message can never carry code. Acknowledged late: a message is gone when its effect is
 there, and comes back when its process dies. No results: effects are messages and transactions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
-from celery import Celery, signals  # type: ignore[import-untyped]  # it ships no types
+from celery import Celery  # type: ignore[import-untyped]  # it ships no types
 
 from oracle.config import Settings
+from oracle.queue.message import Message
+from oracle.queue.messages import MESSAGES, InferMessage, WatchMessage
 
 VISIBILITY_TIMEOUT = 300  # seconds until Redis hands a message of a dead worker to another one
 SOCKET_TIMEOUT = 10.0  # seconds
 START_TIMEOUT = 120.0  # seconds a process may take to import torch
+PREFETCH = 64  # messages that each process may hold: a batch
+SHARED = "tallystick"  # what operators without a name share
 
 
-def create(settings: Settings, role: str) -> Celery:
-    """Return the application for a role, `infer` or `submit`; its module adds the tasks."""
-    app = Celery("tallystick", broker=settings.redis_url, set_as_current=False)
-    app.conf.update(
-        task_default_queue=settings.queue(role),
-        task_serializer="json",
-        accept_content=["json"],
-        result_backend=None,
-        task_ignore_result=True,
-        task_acks_late=True,
-        task_reject_on_worker_lost=True,
-        task_store_errors_even_if_ignored=False,
-        worker_hijack_root_logger=False,
-        worker_redirect_stdouts=False,
-        worker_proc_alive_timeout=START_TIMEOUT,
-        worker_cancel_long_running_tasks_on_connection_loss=False,
-        worker_enable_remote_control=False,  # nobody commands workers through the queue
-        worker_send_task_events=False,
-        broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,
-        broker_transport_options={
+def create(load: Callable[[], Settings]) -> Celery:
+    """Return the application; `load` is called when Celery asks for its configuration first."""
+    app = Celery("tallystick", set_as_current=False)
+    app.add_defaults(lambda: _configuration(load()))
+    return app
+
+
+def send(app: Celery, message: Message, task_id: str | None = None, delay: float = 0) -> None:
+    """Put a message on the queue of its task.
+
+    Args:
+        task_id: Celery's; random when left out.
+        delay: seconds until it may be taken.
+    """
+    app.send_task(message.name, kwargs=message.to_json(), task_id=task_id, countdown=delay or None)
+
+
+def _configuration(settings: Settings) -> dict[str, Any]:
+    return {
+        "broker_url": settings.redis_url,
+        "task_default_queue": settings.queue(InferMessage.queue),
+        "task_routes": {
+            message.name: {"queue": settings.queue(message.queue)} for message in MESSAGES
+        },
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "result_backend": None,
+        "task_ignore_result": True,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_store_errors_even_if_ignored": False,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_proc_alive_timeout": START_TIMEOUT,
+        "worker_prefetch_multiplier": PREFETCH,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # Operators that share a broker neither see nor command each other's workers.
+        "worker_enable_remote_control": settings.remote_control,
+        "control_exchange": settings.operator or SHARED,
+        "event_exchange": f"{settings.operator or SHARED}.events",
+        "event_queue_prefix": f"{settings.operator or SHARED}.events",
+        # Nothing of the schedule is worth a file: a look that was missed is made up by the next.
+        "beat_scheduler": "celery.beat:Scheduler",
+        "beat_schedule": {
+            "watch": {
+                "task": WatchMessage.name,
+                "schedule": settings.poll_interval,
+                "options": {"expires": max(1.0, settings.poll_interval)},
+            }
+        },
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {
             "visibility_timeout": VISIBILITY_TIMEOUT,
             "socket_timeout": SOCKET_TIMEOUT,
             "socket_connect_timeout": SOCKET_TIMEOUT,
             "socket_keepalive": True,
         },
-        task_publish_retry_policy={"max_retries": 8, "interval_start": 0.1, "interval_max": 5.0},
-    )
-    return app
-
-
-def serve(
-    app: Celery, *, pool: str, processes: int, prefetch: int, queues: Sequence[str] = ()
-) -> int:
-    """Work until SIGTERM or SIGINT, then finish what is under way; return the exit code.
-
-    Args:
-        pool: Celery's name of one: "prefork" or "solo".
-        processes: of a prefork pool.
-        prefetch: messages that each process may hold.
-        queues: full names, taken from in turn; the role's own when left out.
-    """
-    signals.setup_logging.connect(_keep_logging, weak=False)
-    app.conf.worker_prefetch_multiplier = prefetch
-    worker = app.Worker(
-        pool=pool, concurrency=processes, quiet=True, without_mingle=True, without_gossip=True,
-        queues=list(queues) or None,
-    )  # fmt: skip
-    worker.start()
-    return int(worker.exitcode or 0)
-
-
-def _keep_logging(**_: Any) -> None:
-    """Keep Celery from setting up logs: `oracle.logs.configure` has done it."""
+        "task_publish_retry_policy": {
+            "max_retries": 8,
+            "interval_start": 0.1,
+            "interval_max": 5.0,
+        },
+    }

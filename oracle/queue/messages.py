@@ -1,115 +1,220 @@
-"""What travels on the queues, as values: JSON with bytes as 0x-hex at the border, nothing else."""
+"""Every message of every task. Who sends which is told in docs/operator.md, with this table.
 
-from collections.abc import Mapping
+```
+ watcher ─▶ infer, claim, deliver, post_output, finalize, respond     beat ─▶ watch
+ infer ─▶ deliver, report_failure     respond ─▶ play, receipt        auditor ─▶ audit
+                                                                      valuator ─▶ value
+```
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-from oracle.errors import InputInvalid, TransientError
-from oracle.types import Bytes32, RequestId
+from eth_utils.address import is_checksum_address
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
-INFER = "tallystick.infer"
-DELIVER = "tallystick.deliver"
-REPORT_FAILURE = "tallystick.report_failure"
-CLAIM = "tallystick.claim"
-POST_OUTPUT = "tallystick.post_output"
-FINALIZE = "tallystick.finalize"
+from oracle.protocol.border import HexBytes32, HexRequestId
+from oracle.queue.message import Message
+from oracle.store.reply_repository import GameTurn
 
 
 @dataclass(frozen=True, slots=True)
-class InferJob:
-    """One request to answer."""
+class InferMessage(Message):
+    """Answer a request."""
 
-    request_id: RequestId
+    name: ClassVar[str] = "tallystick.infer"
+    queue: ClassVar[str] = "infer"
+
+    request_id: HexRequestId
     model_id: int
     version: int
-    manifest_digest: Bytes32
-    model_root: Bytes32
-    input_root: Bytes32
-    input_cid: Bytes32  # SHA-256 of the raw block that holds the input; 0 = `input_root` is that
-    params: Bytes32
-
-    @classmethod
-    def parse(cls, payload: Mapping[str, Any]) -> "InferJob":
-        """Read the payload of `tallystick.infer`.
-
-        Raises:
-            InputInvalid: a field is missing or malformed.
-        """
-        try:
-            return cls(
-                request_id=RequestId(parse_bytes32(payload["request_id"])),
-                model_id=int(payload["model_id"]),
-                version=int(payload["version"]),
-                **{
-                    name: parse_bytes32(payload[name])
-                    for name in (
-                        "manifest_digest",
-                        "model_root",
-                        "input_root",
-                        "input_cid",
-                        "params",
-                    )
-                },
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputInvalid(f"malformed infer message: {error!r}") from error
+    manifest_digest: HexBytes32
+    model_root: HexBytes32
+    input_root: HexBytes32
+    input_cid: HexBytes32  # SHA-256 of the raw block that holds the input; 0 = `input_root` is that
+    params: HexBytes32
+    attempt: int = 0  # that failed on this machine before, and may succeed now
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """The canonical output is on IPFS."""
+class DeliverMessage(Message):
+    """Deliver an answer whose output is on IPFS; without a recorded answer, this becomes it."""
 
-    request_id: RequestId
-    output_root: Bytes32
-    output_cid: Bytes32  # SHA-256 of the raw block that holds it; 0 = `output_root` is that
+    name: ClassVar[str] = "tallystick.deliver"
+    queue: ClassVar[str] = "submit"
 
-    def payload(self) -> dict[str, Any]:
-        """Return the payload of `tallystick.deliver`."""
-        return {
-            "request_id": to_hex(self.request_id),
-            "output_root": to_hex(self.output_root),
-            "output_cid": to_hex(self.output_cid),
-        }
+    request_id: HexRequestId
+    output_root: HexBytes32
+    output_cid: HexBytes32  # SHA-256 of the raw block that holds it; 0 = `output_root` is that
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """No answer; `error` carries whether to try again."""
+class ReportFailureMessage(Message):
+    """Record that a request could not be answered."""
 
-    request_id: RequestId
-    error: Exception
+    name: ClassVar[str] = "tallystick.report_failure"
+    queue: ClassVar[str] = "submit"
 
-    @property
-    def permanent(self) -> bool:
-        """Whether it would fail again in the same way."""
-        return not isinstance(self.error, TransientError)
-
-    def payload(self) -> dict[str, Any]:
-        """Return the payload of `tallystick.report_failure`."""
-        hint = getattr(self.error, "hint", "")
-        message = f"{self.error}{f' ({hint})' if hint else ''}"
-        return {
-            "request_id": to_hex(self.request_id),
-            "error": type(self.error).__name__,
-            "message": message[:1000],
-            "permanent": self.permanent,
-        }
+    request_id: HexRequestId
+    error: str  # name of its class
+    message: Annotated[str, Field(max_length=1000)]
+    permanent: bool  # it would fail again in the same way
 
 
-Outcome = Answered | Failed
+@dataclass(frozen=True, slots=True)
+class ClaimMessage(Message):
+    """Take the exclusive right to answer a request."""
+
+    name: ClassVar[str] = "tallystick.claim"
+    queue: ClassVar[str] = "submit"
+
+    request_id: HexRequestId
 
 
-def parse_bytes32(text: Any) -> Bytes32:
-    """Read 32 bytes from 0x-hex.
+@dataclass(frozen=True, slots=True)
+class PostOutputMessage(Message):
+    """Post the output's bytes on chain: somebody demanded them."""
 
-    Raises:
-        ValueError: anything else.
-    """
-    if not isinstance(text, str) or not text.startswith("0x") or len(text) != 66:
-        raise ValueError(f"{text!r:.80} is not 32 bytes of 0x-hex")
-    return Bytes32(bytes.fromhex(text[2:]))
+    name: ClassVar[str] = "tallystick.post_output"
+    queue: ClassVar[str] = "submit"
+
+    request_id: HexRequestId
 
 
-def to_hex(data: bytes) -> str:
-    """Return 0x-hex."""
-    return "0x" + data.hex()
+@dataclass(frozen=True, slots=True)
+class FinalizeMessage(Message):
+    """Settle deliveries, several in one transaction."""
+
+    name: ClassVar[str] = "tallystick.finalize"
+    queue: ClassVar[str] = "submit"
+
+    request_ids: tuple[HexRequestId, ...]
+
+
+# ── Disputes and audits ─────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class TraceJob:
+    """A delivered request whose trace is to be made again."""
+
+    request_id: HexRequestId
+    manifest_digest: HexBytes32
+    model_root: HexBytes32
+    input_root: HexBytes32
+    input_cid: HexBytes32  # SHA-256 of the raw block that holds the input; 0 = `input_root` is that
+    output_root: HexBytes32  # as delivered
+
+
+def _checked(demand: GameTurn) -> GameTurn:
+    if not is_checksum_address(demand.challenger):
+        raise ValueError(f"{demand.challenger!r:.80} is not an address")
+    return demand
+
+
+CheckedTurn = Annotated[GameTurn, AfterValidator(_checked)]
+
+
+@dataclass(frozen=True, slots=True)
+class RespondMessage(Message):
+    """Make the answer to a demand about a delivery of ours."""
+
+    name: ClassVar[str] = "tallystick.respond"
+    queue: ClassVar[str] = "respond"
+
+    trace: TraceJob
+    demand: CheckedTurn
+
+
+def _to_json(value: Any) -> Any:
+    """Bytes as 0x-hex; integers of any size stay integers, which Python's JSON can hold."""
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    return [_to_json(item) for item in value] if isinstance(value, Sequence) else value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, str):
+        if not value.startswith("0x"):
+            raise ValueError(f"{value!r:.80} is not 0x-hex")
+        return bytes.fromhex(value[2:])
+    if isinstance(value, list | tuple):
+        return tuple(_from_json(item) for item in value)
+    if not isinstance(value, int | bytes):
+        raise ValueError(f"{value!r:.80} is neither a number, nor bytes, nor a list")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class PlayMessage(Message):
+    """Send the answer to a demand: arguments, never calldata; the submitter encodes the call."""
+
+    name: ClassVar[str] = "tallystick.play"
+    queue: ClassVar[str] = "submit"
+
+    request_id: HexRequestId
+    demand: CheckedTurn  # that it answers
+    function: str  # commitTrace, openNode, revealLeaves or answerStep
+    # After request and record: nested lists of integers and bytes, as eth_abi takes them
+    arguments: Annotated[tuple[Any, ...], BeforeValidator(_from_json), PlainSerializer(_to_json)]
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptMessage(Message):
+    """Sign what was delivered and the trace behind it."""
+
+    name: ClassVar[str] = "tallystick.receipt"
+    queue: ClassVar[str] = "submit"
+
+    request_id: HexRequestId
+    trace_root: HexBytes32
+
+
+@dataclass(frozen=True, slots=True)
+class AuditMessage(Message):
+    """Re-execute another operator's delivery and note whether it is right."""
+
+    name: ClassVar[str] = "tallystick.audit"
+    queue: ClassVar[str] = "audit"
+
+    trace: TraceJob
+
+
+# ── The rest ────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class ValueMessage(Message):
+    """Compute what the data of a sealed round is worth."""
+
+    name: ClassVar[str] = "tallystick.value"
+    queue: ClassVar[str] = "value"
+
+    # Of the job's folder, which both processes share: nothing that leads out of it
+    job: Annotated[str, Field(pattern=r"^[0-9]{1,20}-[0-9a-f]{16}$")]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchMessage(Message):
+    """Look at the chain once and put on the queues what is due."""
+
+    name: ClassVar[str] = "tallystick.watch"
+    queue: ClassVar[str] = "watch"
+
+
+MESSAGES: tuple[type[Message], ...] = (
+    InferMessage,
+    DeliverMessage,
+    ReportFailureMessage,
+    ClaimMessage,
+    PostOutputMessage,
+    FinalizeMessage,
+    RespondMessage,
+    PlayMessage,
+    ReceiptMessage,
+    AuditMessage,
+    ValueMessage,
+    WatchMessage,
+)
+QUEUES: tuple[str, ...] = tuple(dict.fromkeys(message.queue for message in MESSAGES))

@@ -20,7 +20,8 @@ from oracle.chain.bindings.model_registry import VersionPublished
 from oracle.chain.rpc import hexbytes
 from oracle.errors import ConfigInvalid, Unavailable
 from oracle.merkle import keccak
-from oracle.queue.broker import JobQueue, Message
+from oracle.queue.broker import JobQueue
+from oracle.queue.messages import AuditMessage, TraceJob
 from oracle.services import operators
 from oracle.services.event_history import topic
 from oracle.services.network import Network
@@ -29,7 +30,6 @@ from oracle.store.audit_repository import AuditState
 from oracle.store.store import Store
 from oracle.types import Address, Bytes32, RequestId, VersionRecord
 
-TASK = "tallystick.audit"
 AGAIN = 60.0  # seconds until an audit that was not done is put on the queue again
 
 
@@ -71,20 +71,17 @@ class ExactDelivery:
 class Audits:
     """One operator's share of the audits."""
 
-    def __init__(
-        self, context: Network, store: Store, queue: JobQueue, queue_name: str, operator: Address
-    ) -> None:
+    def __init__(self, context: Network, store: Store, queue: JobQueue, operator: Address) -> None:
         """Take the collaborators.
 
         Args:
             store: of the operator; its responder notes there what it found.
-            queue: of the operator; `queue_name` is the full name of its queue `audit`.
+            queue: of the operator.
             operator: who audits.
         """
         self._context = context
         self._store = store
         self._queue = queue
-        self._queue_name = queue_name
         self._operator = operator
         self._every = one_in(context.settings.audit_share)
         self._sent: dict[tuple[RequestId, Bytes32], float] = {}
@@ -113,7 +110,7 @@ class Audits:
             if now - self._sent.get(key, -AGAIN) < AGAIN:
                 continue
             try:
-                self._queue.send(self._message(info))
+                self._queue.send(self._message(info), f"audit:0x{info.request_id.hex()}")
             except Unavailable as error:
                 self._log.warning("queue_away", error=str(error))
                 return
@@ -145,19 +142,19 @@ class Audits:
         pairs = zip(sorted(blocks), answers, strict=True)
         return {number: hexbytes(answer["hash"], 32) for number, answer in pairs}
 
-    def _message(self, info: RequestInfo) -> Message:
+    def _message(self, info: RequestInfo) -> AuditMessage:
         record = self._record(info.model_id, info.version)
         assert info.output_root is not None
-        payload = {
-            "request_id": info.request_id,
-            "manifest_digest": record.manifest_digest,
-            "model_root": record.model_root,
-            "input_root": info.request.input_root,
-            "input_cid": info.request.input_cid,
-            "output_root": info.output_root,
-        }
-        texts = {name: "0x" + value.hex() for name, value in payload.items()}
-        return Message(self._queue_name, TASK, f"audit:{texts['request_id']}", texts)
+        return AuditMessage(
+            TraceJob(
+                request_id=info.request_id,
+                manifest_digest=record.manifest_digest,
+                model_root=record.model_root,
+                input_root=info.request.input_root,
+                input_cid=info.request.input_cid,
+                output_root=info.output_root,
+            )
+        )
 
     def _record(self, model_id: int, version: int) -> VersionRecord:
         context = self._context

@@ -28,6 +28,7 @@ class StoredLog(NamedTuple):  # there are many: a tuple is made in a third of a 
 
 _CURSOR = "cursor"
 _IDENTITY = "identity"
+_LEASE = "lease"
 _LOG_COLUMNS = tuple(LogRow.__table__.columns.keys())
 
 
@@ -49,6 +50,25 @@ class ChainRepository(Repository):
                 hint="every network needs a store of its own: set TALLYSTICK_STORE_URL, or move "
                 "the old file away",
             )
+
+    def lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Take a lease unless another holder's still runs; return whether it was taken.
+
+        Args:
+            name: of what only one may do at a time.
+            seconds: until it ends by itself, by the clocks of the machines that share the store.
+        """
+        held_by, _, until = (self._meta(f"{_LEASE}:{name}") or "").partition(" ")
+        now = self._now()
+        if held_by and held_by != holder and now < float(until):
+            return False
+        self._set_meta(f"{_LEASE}:{name}", f"{holder} {now + seconds}")
+        return True
+
+    def release(self, name: str, holder: str) -> None:
+        """Give a lease back; nothing happens when another has taken it."""
+        if (self._meta(f"{_LEASE}:{name}") or "").partition(" ")[0] == holder:
+            self.session.execute(delete(MetaRow).where(MetaRow.key == f"{_LEASE}:{name}"))
 
     def cursor(self) -> int | None:
         """Return the number of the last applied block; None before the first."""

@@ -84,7 +84,7 @@ class Base(DeclarativeBase):
 
 
 class MetaRow(Base):
-    """One fact about the store itself: `cursor`, `identity`."""
+    """One fact about the store itself: `cursor`, `identity`, leases."""
 
     __tablename__ = "meta"
 

@@ -13,7 +13,6 @@ from oracle.errors import InputInvalid
 from oracle.types import Bytes32
 from oracle.valuation.rounds import Params, SealedRound
 
-TASK = "tallystick.value"
 JOB, FETCHED, RESULT, FAILED = "job.json", "fetched", "result.json", "failed.json"  # in its folder
 DATA = "data"  # folder of the rows, in the job's
 

@@ -111,7 +111,7 @@ def run(network: Devnet, operator: str, metrics_port: int) -> Iterator["subproce
 def by_role(process: "subprocess.Popen[bytes]") -> dict[str, psutil.Process]:
     """Return the direct children that have become what they are to be."""
     words = {
-        "oracle.operator.watcher": "watcher",
+        "oracle.operator.watch_process": "watcher",
         "infer": "infer",
         "submit": "submitter",
         "respond": "responder",

@@ -17,6 +17,7 @@ from oracle.chain.logs import decode_all
 from oracle.operator.jobs import Operator, from_events
 from oracle.operator.watcher import Watcher
 from oracle.queue.broker import MemoryQueue
+from oracle.queue.messages import ClaimMessage, DeliverMessage, FinalizeMessage
 from oracle.store.job import JobState, SlotPhase
 from oracle.store.store import Store
 from oracle.types import ZERO32, ZERO_ADDRESS, Amount, Bytes32, RequestId, Timestamp
@@ -64,7 +65,7 @@ class Operation(RuleBasedStateMachine):
             self.wall += 20
             self.cycle()
             while self.queue.messages:
-                self.serve(self.queue.messages.pop(0))
+                self.serve(self.queue.messages.pop(0).message)
             self.pass_time(5)
             if not self.open():
                 break
@@ -217,19 +218,18 @@ class Operation(RuleBasedStateMachine):
     # ── The other processes of the operator ─────────────────────────────────────────────────────
 
     def serve(self, message):
-        payload = message.payload
-        if message.task == "tallystick.finalize":
-            for text in payload["request_ids"]:
-                self.finalize(RequestId(bytes.fromhex(text[2:])))
+        if isinstance(message, FinalizeMessage):
+            for request_id in message.request_ids:
+                self.finalize(request_id)
             return
-        request_id = RequestId(bytes.fromhex(payload["request_id"][2:]))
-        if message.task == "tallystick.claim":
+        request_id = message.request_id
+        if isinstance(message, ClaimMessage):
             self.claim(ME, request_id)
             return
         self.made += 1
         root = Bytes32(self.made.to_bytes(32))  # never the same twice
-        if message.task == "tallystick.deliver":
-            root = Bytes32(bytes.fromhex(payload["output_root"][2:]))
+        if isinstance(message, DeliverMessage):
+            root = message.output_root
         standing = self.store.record_answer(request_id, root, ZERO32)
         self.deliver(ME, request_id, standing.output_root)
 
@@ -268,6 +268,8 @@ TestOperation.settings = settings(
     max_examples=20,
     stateful_step_count=30,
     deadline=None,
-    phases=(hypothesis.Phase.generate,),  # a history of 30 steps is read, not shrunk for minutes
+    phases=(
+        hypothesis.SlotPhase.generate,
+    ),  # a history of 30 steps is read, not shrunk for minutes
     suppress_health_check=list(HealthCheck),
 )

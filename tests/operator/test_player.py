@@ -13,7 +13,7 @@ from oracle.chain.outbox import EntryState
 from oracle.errors import InputInvalid
 from oracle.exact.receipt import receipt
 from oracle.operator.player import Player
-from oracle.queue.dispute_messages import Move, RespondJob
+from oracle.queue.messages import PlayMessage, ReceiptMessage, RespondMessage
 from oracle.store.job import SlotPhase
 from oracle.store.reply_repository import ReplyKind
 from oracle.store.store import Store
@@ -21,7 +21,7 @@ from oracle.types import Address, Bytes32, Delivery, Timestamp
 from tests.contracts.exact import example
 from tests.operator.builders import ME, OTHER, ROOT
 from tests.operator.test_submitter import Chain
-from tests.worker.disputes import DEADLINE, ID, NOW, delivered, demand, trace_job
+from tests.worker.disputes import ID, NOW, delivered, demand, trace_job
 from worker.tasks.respond import answer
 from worker.traces import Traced
 
@@ -54,8 +54,8 @@ def player(store, chain):
 def move(made=None, committed=None):
     made = made or demand()
     traced = Traced(example().constants, committed or example().honest)
-    found = answer(traced, RespondJob(trace_job(), made))
-    return Move.parse(found.payload())  # as it comes from the queue
+    found = answer(traced, RespondMessage(trace_job(), made))
+    return PlayMessage.from_json(found.to_json())  # as it comes from the queue
 
 
 def signed(store):
@@ -93,7 +93,7 @@ def test_play__second_trace_of_a_request__is_never_sent(player, store, chain):
 
 def test_play__trace_other_than_the_signed_one__is_never_sent(player, store, chain):
     delivered(store, owed=[demand()])
-    player.receipt(ID, example().honest.trace_root)
+    player.receipt(ReceiptMessage(ID, example().honest.trace_root))
     player.play(move(committed=example().lie_inside))
     assert chain.sent() == []
 
@@ -157,7 +157,7 @@ def test_play__two_challengers__both_answers_may_be_under_way(player, store, cha
 )
 def test_receipt__not_our_delivery_or_over__not_signed(player, store, changes):
     delivered(store, **changes)
-    player.receipt(ID, example().honest.trace_root)
+    player.receipt(ReceiptMessage(ID, example().honest.trace_root))
     assert not signed(store)
 
 
@@ -165,16 +165,16 @@ def test_receipt__other_trace_than_the_stated_one__not_signed(player, store):
     delivered(store)
     with store.begin() as tx:
         tx.state(ID, example().honest.trace_root)
-    player.receipt(ID, Bytes32(b"\7" * 32))
+    player.receipt(ReceiptMessage(ID, Bytes32(b"\7" * 32)))
     assert not signed(store)
 
 
 def test_receipt__delivery__is_signed_once_for_this_deployment(player, store):
     delivered(store)
     honest = example().honest
-    player.receipt(ID, honest.trace_root)
+    player.receipt(ReceiptMessage(ID, honest.trace_root))
     before = signed(store)
-    player.receipt(ID, honest.trace_root)
+    player.receipt(ReceiptMessage(ID, honest.trace_root))
     words = receipt(
         chain_id=31337, game=GAME, request_id=ID, output_root=honest.output_root,
         trace_root=honest.trace_root,
@@ -182,18 +182,3 @@ def test_receipt__delivery__is_signed_once_for_this_deployment(player, store):
     message = encode_typed_data(full_message=words)
     assert Account.recover_message(message, signature=before) == KEY.address
     assert signed(store) == before
-
-
-def test_parse__malformed__input_invalid():
-    good = move().payload()
-    for name, value in (
-        ("request_id", "0x12"),
-        ("challenger", "0x" + "aB" * 20),
-        ("ask", "money"),
-        ("place", [1, 2]),
-        ("arguments", ["text"]),
-        ("arguments", [None]),
-    ):
-        with pytest.raises(InputInvalid):
-            Move.parse({**good, name: value})
-    assert good["deadline"] == DEADLINE

@@ -18,6 +18,7 @@ from oracle.operator.jobs import Operator, from_events
 from oracle.operator.replies import owed
 from oracle.operator.watcher import Watcher
 from oracle.queue.broker import MemoryQueue
+from oracle.queue.messages import RespondMessage, TraceJob
 from oracle.store.reply_repository import GameTurn, ReplyKind
 from oracle.store.store import Store
 from oracle.types import ZERO32, Address, Bytes32, Timestamp, Wei
@@ -104,14 +105,14 @@ class World:
         self.wall = 0.0
         self.watcher = Watcher(
             self.chain, self.store, self.queue, Operator(ME), CONTRACTS,
-            queue_name=lambda role: f"op.{role}", now=lambda: self.wall,
+            now=lambda: self.wall,
         )  # fmt: skip
         self.cycle()
 
     def cycle(self):
         """Run one cycle; return what was asked of the responder."""
         self.watcher.cycle()
-        return [m for m in self.queue.take() if m.task == "tallystick.respond"]
+        return [m for m in self.queue.take() if isinstance(m.message, RespondMessage)]
 
     def owed(self):
         with self.store.read() as tx:
@@ -149,20 +150,14 @@ def test_cycle__deadline_reached__nothing_more_is_sent(world):
 
 def test_cycle__demand__message_says_all_that_an_answer_is_made_of(world):
     world.chain.mine(node(deadline=1100))
-    (message,) = world.cycle()
-    assert message.queue == "op.respond"
-    assert message.payload == {
-        "request_id": "0x" + ID.hex(),
-        "challenger": OTHER,
-        "ask": "node",
-        "place": [0, 6, 37],
-        "deadline": 1100,
-        "manifest_digest": "0x" + ROOT.hex(),
-        "model_root": "0x" + ROOT.hex(),
-        "input_root": "0x" + ROOT.hex(),
-        "input_cid": "0x" + ZERO32.hex(),
-        "output_root": "0x" + ROOT.hex(),
-    }
+    (sent,) = world.cycle()
+    assert sent.message == RespondMessage(
+        TraceJob(
+            request_id=ID, manifest_digest=ROOT, model_root=ROOT, input_root=ROOT,
+            input_cid=ZERO32, output_root=ROOT,
+        ),
+        GameTurn(OTHER, ReplyKind.NODE, 1100, 0, 6, 37),
+    )  # fmt: skip
 
 
 def test_cycle__no_answer__sent_again_after_a_quarter_of_the_time_that_is_left(world):
@@ -186,8 +181,8 @@ def test_cycle__answered__next_demand_of_the_game_is_sent_at_once(world):
     world.chain.mine(challenged(deadline=1100))
     assert len(world.cycle()) == 1
     world.chain.mine(TRACE, node(deadline=1100))
-    (message,) = world.cycle()
-    assert message.payload["ask"] == "node"
+    (sent,) = world.cycle()
+    assert sent.message.demand.ask is ReplyKind.NODE
 
 
 def test_cycle__reorg_takes_the_answer_back__it_is_asked_for_again(world):

@@ -31,7 +31,7 @@ from oracle.config import Settings, save_network
 from oracle.devnet import redis as redis_server
 from oracle.devnet.supervisor import Supervisor
 from oracle.ipfs.daemon import free_port
-from oracle.queue.messages import to_hex
+from oracle.protocol.hexadecimal import to_hex
 from oracle.store.job import Job, SlotPhase
 from oracle.store.store import Store
 from oracle.types import (

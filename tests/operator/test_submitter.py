@@ -11,7 +11,7 @@ from oracle.chain.outbox import EntryState, MemoryOutbox
 from oracle.errors import Unavailable
 from oracle.ipfs.memory import MemoryIpfs
 from oracle.operator.submitter import MAX_DELIVERIES, Submitter
-from oracle.queue.messages import Answered
+from oracle.queue.messages import DeliverMessage, ReportFailureMessage
 from oracle.store.job import Job, RecordedAnswer, SlotPhase
 from oracle.store.store import Store
 from oracle.types import NO_CLAIM, ZERO32, Bytes32, Claim, Delivery, RequestId, Timestamp
@@ -91,7 +91,7 @@ def root(number):
 
 
 def answered(number, other=0):
-    return Answered(rid(number), root(number + other), ZERO32)
+    return DeliverMessage(rid(number), root(number + other), ZERO32)
 
 
 def put(store, number, **changes):
@@ -225,7 +225,8 @@ def test_post_output__demanded__sends_the_bytes(submitter, store, market, ipfs):
 def test_report_failure__told_twice__counts_once(submitter, store):
     put(store, 1)
     for _ in range(2):
-        submitter.report_failure(rid(1), "InputInvalid", "NaN", True, "task-1")
+        failure = ReportFailureMessage(rid(1), "InputInvalid", "NaN", permanent=True)
+        submitter.report_failure(failure, "task-1")
     with store.read() as tx:
         assert [f.error for f in tx.failures_of(rid(1))] == ["InputInvalid"]
         assert tx.job(rid(1)).permanent

@@ -1,6 +1,5 @@
 """What reaches the queue: every message that is due, and no other, through crashes and outages."""
 
-import json
 from contextlib import suppress
 from dataclasses import replace
 
@@ -9,9 +8,12 @@ import pytest
 from oracle.config import Settings
 from oracle.errors import ConfigInvalid, NotFound, Unavailable
 from oracle.metrics import WatcherMetrics
+from oracle.operator.job_messages import FINALIZE_BATCH
 from oracle.operator.jobs import Operator
-from oracle.operator.watcher import Watcher, address_of, main
-from oracle.queue.broker import FINALIZE_BATCH, MemoryQueue
+from oracle.operator.watch_process import address_of, main
+from oracle.operator.watcher import Watcher
+from oracle.queue.broker import MemoryQueue
+from oracle.queue.messages import DeliverMessage, InferMessage
 from oracle.store.job import JobState
 from oracle.store.store import Store
 from oracle.types import ZERO32, RequestId
@@ -51,7 +53,6 @@ class World:
             self.queue,
             Operator(ME, requeue_after=60.0),
             CONTRACTS,
-            queue_name=lambda role: f"op.{role}",
             now=lambda: self.wall,
             metrics=self.metrics,
         )
@@ -97,8 +98,8 @@ def test_cycle__queue_dies_between_two_messages__sends_the_rest_later(world):
     world.chain.mine(*(requested(request_id=i) for i in ids))
     send = world.queue.send
 
-    def dying(message):
-        send(message)
+    def dying(message, task_id):
+        send(message, task_id)
         world.queue.down = len(world.queue.messages) == 2
 
     world.queue.send = dying
@@ -189,8 +190,8 @@ def test_cycle__killed_after_sending_before_noting__sends_once_more(world):
     world.chain.mine(requested())
     send = world.queue.send
 
-    def fatal(message):
-        send(message)
+    def fatal(message, task_id):
+        send(message, task_id)
         raise Killed
 
     world.queue.send = fatal
@@ -218,21 +219,18 @@ def test_cycle__catching_up_with_history__sends_nothing_for_what_is_over(world):
 def test_cycle__my_request__reaches_the_infer_queue_with_all_that_a_worker_needs(world):
     world.chain.mine(requested())
     world.watcher.cycle()
-    (message,) = world.queue.take()
+    (sent,) = world.queue.take()
 
-    root = "0x" + ROOT.hex()
-    assert (message.queue, message.task) == ("op.infer", "tallystick.infer")
-    assert json.loads(json.dumps(message.payload)) == {
-        "request_id": HEX,
-        "model_id": 1,
-        "version": 1,
-        "manifest_digest": root,
-        "model_root": root,
-        "input_root": root,
-        "input_cid": "0x" + "00" * 32,
-        "params": "0x" + "00" * 32,
-        "claim": {"operator": "0x" + "00" * 20, "until": 0},
-    }
+    assert sent.message == InferMessage(
+        request_id=ID,
+        model_id=1,
+        version=1,
+        manifest_digest=ROOT,
+        model_root=ROOT,
+        input_root=ROOT,
+        input_cid=ZERO32,
+        params=ZERO32,
+    )
 
 
 def test_cycle__taken_over_request__is_claimed_answered_delivered_and_settled(world):
@@ -263,10 +261,9 @@ def test_cycle__answer_too_late_then_claimed__delivers_the_recorded_answer(world
     world.cycle()
     world.chain.mine(claimed(ME))
     world.watcher.cycle()
-    (message,) = world.queue.take()
+    (sent,) = world.queue.take()
 
-    assert (message.queue, message.task) == ("op.submit", "tallystick.deliver")
-    assert message.payload["output_root"] == "0x" + ROOT.hex()
+    assert sent.message == DeliverMessage(ID, ROOT, ZERO32)
 
 
 def test_cycle__many_settlements__share_messages(world):
@@ -277,10 +274,10 @@ def test_cycle__many_settlements__share_messages(world):
         )
     world.chain.mine_until(1500)
     world.watcher.cycle()
-    batches = [message.payload["request_ids"] for message in world.queue.take()]
+    batches = [sent.message.request_ids for sent in world.queue.take()]
 
     assert [len(batch) for batch in batches] == [FINALIZE_BATCH, 1]
-    assert {i for batch in batches for i in batch} == {"0x" + i.hex() for i in ids}
+    assert {i for batch in batches for i in batch} == set(ids)
 
 
 def test_cycle__more_left_by_others_than_can_be_answered__claims_as_many_as_allowed(world):

@@ -9,15 +9,22 @@ import pytest
 from redis import Redis
 
 from oracle.chain.anvil import free_port
+from oracle.config import Settings
 from oracle.devnet import redis as redis_server
 from oracle.devnet.supervisor import Supervisor
 from oracle.errors import Unavailable
-from oracle.queue.broker import CeleryQueue, Message
+from oracle.queue.broker import CeleryQueue
+from oracle.queue.messages import ClaimMessage
 from oracle.store.job import JobState, JobStep
+from oracle.types import ZERO32
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
-MESSAGE = Message("op.infer", "tallystick.infer", "infer:0x01:1", {"request_id": "0x01"})
+MESSAGE = ClaimMessage(ZERO32)
 DOCS = Path(__file__).parents[2] / "docs" / "operator.md"
+
+
+def open_queue(url, operator="op"):
+    return CeleryQueue(Settings(Path(), redis_url=url, operator=operator))
 
 
 @pytest.fixture
@@ -30,31 +37,31 @@ def url(tmp_path):
 
 
 def test_send__nobody_listens__is_unavailable_soon():
-    queue = CeleryQueue(redis_server.url_of(free_port()), "op")
+    queue = open_queue(redis_server.url_of(free_port()))
     began = time.monotonic()
 
     with pytest.raises(Unavailable):
         queue.generation()
     with pytest.raises(Unavailable):
-        queue.send(MESSAGE)
+        queue.send(MESSAGE, "claim:0x00:1")
     assert time.monotonic() - began < 3
     queue.close()
 
 
 def test_send__redis_there__holds_the_call_as_json_under_the_operators_name(url):
-    queue = CeleryQueue(url, "op")
-    queue.send(MESSAGE)
+    queue = open_queue(url)
+    queue.send(MESSAGE, "claim:0x00:1")
     with Redis.from_url(url) as client:
-        raw = json.loads(client.lindex("op.infer", 0))
+        raw = json.loads(client.lindex("op.submit", 0))
     queue.close()
 
     args, kwargs, _ = json.loads(base64.b64decode(raw["body"]))
-    assert (raw["headers"]["task"], raw["headers"]["id"]) == (MESSAGE.task, MESSAGE.task_id)
-    assert (args, kwargs) == ([], dict(MESSAGE.payload))
+    assert (raw["headers"]["task"], raw["headers"]["id"]) == ("tallystick.claim", "claim:0x00:1")
+    assert (args, kwargs) == ([], {"request_id": "0x" + "00" * 32})
 
 
 def test_generation__messages_forgotten__is_another_word(url):
-    queue, again, other = CeleryQueue(url, "op"), CeleryQueue(url, "op"), CeleryQueue(url, "bob")
+    queue, again, other = open_queue(url), open_queue(url), open_queue(url, "bob")
     first = queue.generation()
     assert again.generation() == first != other.generation()
     with Redis.from_url(url) as client:

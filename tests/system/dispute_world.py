@@ -28,8 +28,9 @@ from oracle.exact import files
 from oracle.exact.commitments import Committed
 from oracle.ipfs.client import IpfsClient
 from oracle.protocol.canonical import dumps, sha256
+from oracle.protocol.hexadecimal import to_hex
 from oracle.protocol.manifest import Manifest
-from oracle.queue.messages import DELIVER, to_hex
+from oracle.queue.messages import DeliverMessage
 from oracle.services.traces import TraceClient
 from oracle.store.job import JobState
 from oracle.types import ZERO32, Assurance, Bytes32, Order, RequestId, VersionRecord
@@ -125,9 +126,9 @@ class DisputeWorld(World):
         record = files.record(len(self.example.program.ops), output)
         self.ipfs_client.publish_bytes(record)
         self.send(
-            DELIVER, request_id=to_hex(request_id), output_root=to_hex(committed.output_root),
-            output_cid=to_hex(sha256(record)),
-        )  # fmt: skip
+            DeliverMessage.name,
+            **DeliverMessage(request_id, committed.output_root, sha256(record)).to_json(),
+        )
         wait_until(
             lambda: (job := self.job(request_id)) is not None and job.state is JobState.DELIVERED,
             60,

@@ -97,15 +97,15 @@ def test_watcher__chain_stopped_and_started_from_its_state__goes_on(world):
 
 def test_watcher__wrong_chain__exits_and_says_so(world):
     world.anvil.rpc.call("anvil_setChainId", 5)
-    process = world.start("oracle.operator.watcher")
+    process = world.start("oracle.operator.watch_process")
 
     assert process.wait(15) == 78
-    text = (world.home / "oracle.operator.watcher.log").read_text()
+    text = (world.home / "oracle.operator.watch_process.log").read_text()
     assert "serves chain 5, the contracts are on chain 31337" in text
 
 
 def test_watcher__sigterm__ends_cleanly(world):
-    process = world.start("oracle.operator.watcher")
+    process = world.start("oracle.operator.watch_process")
     wait_until(lambda: cursor(world) is not None, 15, "the first look")
     os.kill(process.pid, signal.SIGTERM)
 

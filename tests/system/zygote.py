@@ -1,6 +1,6 @@
 """Starts watchers, submitters, responders quickly: what they import is imported once, then forked.
 
-What is forked runs `watcher.main`, or `worker.__main__.main` with the role `submit` or
+What is forked runs `watch_process.main`, or `worker.__main__.main` with the role `submit` or
 `respond`, as `python -m` does, in its own process.
 """
 
@@ -11,11 +11,11 @@ import signal
 import sys
 from collections.abc import Mapping
 
-from oracle.operator import submit_process, watcher
-from oracle.queue import celery_app
+from oracle.operator import watch_process
 from worker import __main__ as worker
+from worker import app
 
-PRELOADED = (celery_app, submit_process)  # what the worker's main imports late
+PRELOADED = (app,)  # what the worker's main imports late
 
 
 def run() -> None:
@@ -28,7 +28,6 @@ def run() -> None:
     for line in sys.stdin:
         order = json.loads(line)
         if order["role"] == "respond":
-            importlib.import_module("worker.respond_process")
             importlib.import_module("worker.exact.kernels.executor")  # torch: seconds
         if (pid := os.fork()) == 0:
             _become(order["role"], order["environ"], order["log"])
@@ -42,7 +41,7 @@ def _become(role: str, environ: Mapping[str, str], log: str) -> None:
         os.dup2(output, number)
     os.environ.clear()
     os.environ.update(environ)
-    os._exit(watcher.main(environ) if role == "watcher" else worker.main(["--role", role]))
+    os._exit(watch_process.main(environ) if role == "watcher" else worker.main(["--role", role]))
 
 
 if __name__ == "__main__":

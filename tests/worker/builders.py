@@ -12,7 +12,7 @@ from oracle.protocol.canonical import dumps, sha256
 from oracle.protocol.cid import raw_digest
 from oracle.protocol.files import FileEntry
 from oracle.protocol.manifest import Manifest
-from oracle.queue.messages import InferJob
+from oracle.queue.messages import InferMessage
 from oracle.types import ZERO32, RequestId
 from worker.runtimes.architectures import DigitsCnn
 
@@ -47,7 +47,7 @@ class Published:
             "version": 1, "manifest_digest": self.digest, "model_root": self.root,
             "input_root": sha256(data), "input_cid": ZERO32, "params": ZERO32,
         }  # fmt: skip
-        return InferJob(**{**fields, **changes})
+        return InferMessage(**{**fields, **changes})
 
 
 def images(count=1, seed=0):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from oracle.chain.logs import keys
 from oracle.exact import files
 from oracle.protocol.canonical import sha256
-from oracle.queue.dispute_messages import TraceJob
+from oracle.queue.messages import TraceJob
 from oracle.store import StoredLog
 from oracle.store.job import Job, JobState, SlotPhase
 from oracle.store.reply_repository import GameTurn, ReplyKind

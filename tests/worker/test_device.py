@@ -22,6 +22,6 @@ def test_processes__any_machine__at_least_one():
 
 
 def test_import__main_process_of_the_worker__leaves_torch_out():
-    modules = "oracle.queue.celery_app, worker.infer_process, worker.tasks.infer"
+    modules = "worker.app"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,10 +8,10 @@ from oracle.exact import commitments, files, form
 from oracle.exact.reference import execute
 from oracle.protocol.canonical import sha256
 from oracle.protocol.cid import raw_cid
-from oracle.queue.messages import Answered, Failed
 from oracle.types import Bytes32
 from tests.exact import models
 from tests.worker.builders import Published
+from worker.outcomes import Answered, Failed
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from examples.digits import build as digits
 from examples.minilm import build as minilm
 from oracle.protocol import tensor
 from oracle.protocol.cid import raw_cid
-from oracle.queue.messages import Answered
 from tests.worker.builders import Published
+from worker.outcomes import Answered
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 

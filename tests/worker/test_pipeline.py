@@ -12,11 +12,11 @@ from oracle.protocol import tensor
 from oracle.protocol.canonical import sha256
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.params import pack
-from oracle.queue.messages import Answered, Failed
 from oracle.types import Bytes32
 from tests.worker.builders import LOGITS, Published, digits_module, images, write_digits
 from worker.errors import ModelFailed, OutputInvalid, OutputTooLarge
 from worker.inputs import InputLate
+from worker.outcomes import Answered, Failed
 
 LOST = Bytes32(b"\1" * 32)
 
@@ -81,10 +81,10 @@ def test_run__weights_with_one_byte_changed__refused_and_reported(pipeline, ipfs
     ipfs.tamper(entry.cid, bytes(data))
     (outcome,) = pipeline.run([digits.job(1, {"image": images()})])
     assert isinstance(outcome.error, DigestMismatch)
-    payload = outcome.payload()
-    assert payload["error"] == "DigestMismatch"
-    assert payload["permanent"] is True
-    assert entry.cid in payload["message"]
+    report = outcome.message()
+    assert report.error == "DigestMismatch"
+    assert report.permanent is True
+    assert entry.cid in report.message
 
 
 def test_run__manifest_tampered__digest_mismatch(pipeline, ipfs, digits):

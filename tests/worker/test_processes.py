@@ -20,7 +20,7 @@ from oracle.ipfs.client import IpfsClient
 from oracle.protocol import tensor
 from oracle.protocol.canonical import sha256
 from oracle.protocol.cid import raw_cid
-from oracle.queue.messages import parse_bytes32, to_hex
+from oracle.protocol.hexadecimal import parse_bytes32, to_hex
 from oracle.types import ZERO32
 from tests.support.waiting import wait_until
 from tests.worker.builders import Published, images, write_digits
@@ -86,15 +86,10 @@ def running(settings, *, code="", arguments=("--processes", "1")):
 
 
 def enqueue(settings, job, **changes):
-    payload = {
-        name: to_hex(value) if isinstance(value, bytes) else value
-        for name in job.__slots__
-        for value in [getattr(job, name)]
-    }
     with Celery(broker=settings.redis_url, set_as_current=False) as app:
         app.send_task(
             "tallystick.infer",
-            kwargs={**payload, "claim": {"operator": "0x0", "until": 0}, **changes},
+            kwargs={**job.to_json(), **changes},
             queue=settings.queue("infer"),
         )
 

@@ -4,22 +4,19 @@ import pytest
 
 from oracle.errors import InputInvalid, Unavailable
 from oracle.ipfs.port import CidUnresolved
-from oracle.queue import messages
-from oracle.queue.messages import Answered, Failed, InferJob
+from oracle.queue.messages import DeliverMessage, InferMessage, ReportFailureMessage
 from oracle.types import ZERO32, Bytes32, RequestId
 from worker.errors import CacheFull, DeviceFull, PickleRefused
+from worker.outcomes import Answered, Failed
 from worker.tasks import infer
 
 ROOT = Bytes32(b"\2" * 32)
 
 
-def payload(number=1, **changes):
-    digests = ("manifest_digest", "model_root", "input_root", "input_cid", "params")
-    return {
-        "request_id": "0x" + bytes([number] * 32).hex(), "model_id": 1, "version": 2,
-        **dict.fromkeys(digests, "0x" + "00" * 32),
-        "claim": {"operator": "0x0", "until": 0}, **changes,
-    }  # fmt: skip
+def job(number=1, **changes):
+    words = ("manifest_digest", "model_root", "input_root", "input_cid", "params")
+    fields = {"model_id": 1, "version": 2, **dict.fromkeys(words, ZERO32), **changes}
+    return InferMessage(request_id=RequestId(bytes([number] * 32)), **fields)
 
 
 class Pipeline:
@@ -37,40 +34,21 @@ class Pipeline:
         ]
 
 
-def run(errors, payloads):
+def run(errors, bodies):
     sent = []
-    infer.answer(Pipeline(*errors), payloads, lambda *message: sent.append(message))
+    infer.answer(Pipeline(*errors), bodies, lambda *message: sent.append(message))
     return sent
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"request_id": None},
-        {"request_id": "0x" + "1" * 63},
-        {"request_id": "11" * 33},
-        {"model_id": "one"},
-        {"params": "0x" + "zz" * 32},
-        {"input_root": 5},
-    ],
-)
-def test_parse__malformed_payload__input_invalid(changes):
-    with pytest.raises(InputInvalid):
-        InferJob.parse(payload(**changes))
-
-
 def test_answer__malformed_message__dropped_and_the_others_answered():
-    sent = run([None], [{"request_id": "0x12"}, payload(1)])
-    assert [name for name, _, _ in sent] == [messages.DELIVER]
+    ((message, _),) = run([None], [{"request_id": "0x12"}, job(1).to_json()])
+    assert isinstance(message, DeliverMessage)
 
 
 def test_answer__success__deliver_message():
-    ((name, body, delay),) = run([None], [payload(1)])
-    assert (name, delay) == ("tallystick.deliver", 0)
-    assert body == {
-        "request_id": "0x" + "01" * 32, "output_root": "0x" + "02" * 32,
-        "output_cid": "0x" + "00" * 32,
-    }  # fmt: skip
+    assert run([None], [job(1).to_json()]) == [
+        (DeliverMessage(RequestId(b"\1" * 32), ROOT, ZERO32), 0)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -78,26 +56,26 @@ def test_answer__success__deliver_message():
     [(PickleRefused("a pickle", hint="convert it"), True), (CidUnresolved("?"), False)],
 )
 def test_answer__trouble_of_the_request__reported(error, permanent):
-    ((name, body, _),) = run([error], [payload(1)])
-    assert name == "tallystick.report_failure"
-    assert body["error"] == type(error).__name__
-    assert body["permanent"] is permanent
-    assert error.hint in body["message"]
+    ((report, _),) = run([error], [job(1).to_json()])
+    assert isinstance(report, ReportFailureMessage)
+    assert report.error == type(error).__name__
+    assert report.permanent is permanent
+    assert error.hint in report.message
 
 
 @pytest.mark.parametrize("error", [Unavailable("node"), CacheFull("disk"), DeviceFull("gpu")])
 def test_answer__trouble_of_this_machine__tried_again_with_backoff_then_reported(error):
-    waiting, delays = payload(1), []
-    for _ in range(infer.RETRIES):
-        ((name, waiting, delay),) = run([error], [waiting])
-        assert name == "tallystick.infer"
+    waiting, delays = job(1), []
+    for attempt in range(infer.RETRIES):
+        ((waiting, delay),) = run([error], [waiting.to_json()])
+        assert waiting == job(1, attempt=attempt + 1)
         delays.append(delay)
     assert delays == [1, 2, 4, 8, 16]
-    ((name, body, _),) = run([error], [waiting])
-    assert name == "tallystick.report_failure"
-    assert body["permanent"] is False
+    ((report, _),) = run([error], [waiting.to_json()])
+    assert isinstance(report, ReportFailureMessage)
+    assert report.permanent is False
 
 
 def test_failed__long_message__is_cut():
-    body = Failed(RequestId(ROOT), InputInvalid("x" * 5000)).payload()
-    assert len(body["message"]) == 1000
+    report = Failed(RequestId(ROOT), InputInvalid("x" * 5000)).message()
+    assert ReportFailureMessage.from_json(report.to_json()).message == "x" * 1000

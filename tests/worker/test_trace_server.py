@@ -50,11 +50,11 @@ class World:
         app = application(service, self.limit, LOG, rate=1.0, burst=50.0)
         self.http = TestClient(app, raise_server_exceptions=True)
 
-    def send(self, task, payload):
-        self.sent.append(task)
+    def send(self, message):
+        self.sent.append(message.name)
         if self.signs:
             with self.store.begin() as tx:
-                tx.state(ID, Bytes32(bytes.fromhex(payload["trace_root"][2:])))
+                tx.state(ID, message.trace_root)
                 tx.sign(ID, b"signature")
 
     def sleep(self, seconds):

@@ -11,30 +11,28 @@ import structlog
 from celery import Celery  # type: ignore[import-untyped]  # it ships no types
 
 from oracle.errors import InputInvalid, TallystickError
-from oracle.queue.dispute_messages import TraceJob
-from oracle.queue.messages import parse_bytes32
+from oracle.queue.messages import AuditMessage
 from oracle.store.audit_repository import Audit, AuditState
 from oracle.store.store import Store
-from oracle.types import RequestId
+from worker.process import WorkerProcess
 from worker.traces import OwnAnswerDiffers, Traces
 
-AUDIT = "tallystick.audit"
 
-
-def register(app: Celery, traces: Traces, store: Store) -> None:
+def register(app: Celery, process: WorkerProcess) -> None:
     """Add `tallystick.audit` to an application."""
 
-    def audit(**payload: Any) -> None:
-        run(payload, traces, store)
+    def audit(**body: Any) -> None:
+        if not process.withholds:
+            run(body, process.traces, process.store)
 
-    app.task(audit, name=AUDIT)
+    app.task(audit, name=AuditMessage.name)
 
 
-def run(payload: Mapping[str, Any], traces: Traces, store: Store) -> None:
+def run(body: Mapping[str, Any], traces: Traces, store: Store) -> None:
     """Re-execute one delivery. What cannot be executed now stays asked, and is asked for again."""
     log = structlog.get_logger("tallystick.audit")
     try:
-        job = parse(payload)
+        job = AuditMessage.from_json(body).trace
     except InputInvalid as error:
         log.error("audit.malformed", error=str(error))
         return
@@ -49,17 +47,3 @@ def run(payload: Mapping[str, Any], traces: Traces, store: Store) -> None:
     with store.begin() as tx:
         tx.record_audit(Audit(job.request_id, job.output_root, state, message))
     log.info("audit.done", request_id=job.request_id, state=state.value)
-
-
-def parse(payload: Mapping[str, Any]) -> TraceJob:
-    """Read the payload of `tallystick.audit`.
-
-    Raises:
-        InputInvalid: a field is missing or malformed.
-    """
-    names = ("manifest_digest", "model_root", "input_root", "input_cid", "output_root")
-    try:
-        digests = [parse_bytes32(payload[name]) for name in names]
-        return TraceJob(RequestId(parse_bytes32(payload["request_id"])), *digests)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputInvalid(f"malformed audit message: {error!r}") from error

@@ -1,4 +1,4 @@
-"""The responder's tasks: a demand comes in, the arguments of the answer go out. Holds no key.
+"""The task `tallystick.respond`: a demand comes in, the arguments of the answer go out. No key.
 
 ```
  respond ─▶ trace behind our delivery (Traces) ─▶ answer (oracle.exact.game) ─▶ play ─▶ submitter
@@ -6,25 +6,24 @@
 What fails here is not reported: the watcher asks again as long as there is time.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import structlog
 from celery import Celery  # type: ignore[import-untyped]  # it ships no types
 
+from oracle.chain.codec import plain
 from oracle.errors import InputInvalid, TallystickError
 from oracle.exact import game
 from oracle.exact.partial_tensor import TreeNode
-from oracle.queue.dispute_messages import PLAY, RESPOND, Move, RespondJob
+from oracle.queue.messages import PlayMessage, RespondMessage
 from oracle.store.reply_repository import ReplyKind
-from worker.traces import Traced, Traces
+from worker.process import WorkerProcess
+from worker.traces import Traced
 
-Send = Callable[[str, dict[str, Any]], None]
 
-
-def answer(traced: Traced, job: RespondJob) -> Move:
+def answer(traced: Traced, asked: RespondMessage) -> PlayMessage:
     """Return the move that answers a demand."""
-    demand, committed = job.demand, traced.committed
+    demand, committed = asked.demand, traced.committed
     function, arguments = "", ()  # type: tuple[str, tuple[Any, ...]]
     match demand.ask:
         case ReplyKind.TRACE:
@@ -42,36 +41,29 @@ def answer(traced: Traced, job: RespondJob) -> Move:
                 traced.constants, committed, demand.op, demand.first, demand.second
             )
             function, arguments = "answerStep", (step,)
-    return Move(job.trace.request_id, demand, function, arguments)
+    return PlayMessage(asked.trace.request_id, demand, function, tuple(plain(arguments)))
 
 
-def register(app: Celery, traces: Traces, send: Send) -> None:
-    """Add `tallystick.respond` to an application; `send` puts a message on its task's queue."""
+def register(app: Celery, process: WorkerProcess) -> None:
+    """Add `tallystick.respond` to an application; with `worker.faults.WITHHOLD` it is silent."""
     log = structlog.get_logger("tallystick.responder")
 
-    def respond(**payload: Any) -> None:
+    def respond(**body: Any) -> None:
         try:
-            job = RespondJob.parse(payload)
+            asked = RespondMessage.from_json(body)
         except InputInvalid as error:
             log.error("respond.malformed", error=str(error))
             return
-        about = {"request_id": job.trace.request_id, "ask": job.demand.ask}
+        about = {"request_id": asked.trace.request_id, "ask": asked.demand.ask}
+        if process.withholds:
+            log.error("respond.withheld", **about)
+            return
         try:
-            move = answer(traces.get(job.trace), job)
+            move = answer(process.traces.get(asked.trace), asked)
         except TallystickError as error:
             log.error("respond.failed", error=type(error).__name__, message=str(error), **about)
             return
-        send(PLAY, move.payload())
+        process.send(move)
         log.info("respond.answered", function=move.function, **about)
 
-    app.task(respond, name=RESPOND)
-
-
-def register_silence(app: Celery) -> None:
-    """Add a task that answers nothing (`worker.faults.WITHHOLD`)."""
-    log = structlog.get_logger("tallystick.responder")
-
-    def withhold(**payload: Any) -> None:
-        log.error("respond.withheld", request_id=payload.get("request_id"))
-
-    app.task(withhold, name=RESPOND)
+    app.task(respond, name=RespondMessage.name)

@@ -7,56 +7,49 @@ No answer is sent: the valuator looks into the folder, which both share. A messa
 or to two processes, does no harm.
 """
 
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import structlog
 from celery import Celery  # type: ignore[import-untyped]  # it ships no types
 
-from oracle.config import Settings
-from oracle.errors import ConfigInvalid
-from oracle.ipfs.client import IpfsClient
+from oracle.errors import ConfigInvalid, InputInvalid
 from oracle.ipfs.port import Ipfs
-from oracle.queue import celery_app
-from oracle.valuation.jobs import TASK
+from oracle.queue.messages import ValueMessage
 from worker import faults
+from worker.process import WorkerProcess
 from worker.valuation import valuing
 
-_NAME = re.compile(r"[0-9]{1,20}-[0-9a-f]{16}")  # of a job: nothing that leads out of the folder
+
+def register(app: Celery, process: WorkerProcess) -> None:
+    """Add `tallystick.value` to an application."""
+
+    def value(**body: Any) -> None:
+        folder = process.settings.state_dir / "rounds"
+        run(body, folder, process.ipfs, wanted=process.faults)
+
+    app.task(value, name=ValueMessage.name)
 
 
-def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit code."""
-    log = structlog.get_logger("tallystick.value")
-    wanted = faults.parse(settings.fault, log)
-    application = celery_app.create(settings, "value")
-    ipfs = IpfsClient(settings.ipfs_api, settings.ipfs_timeout)
-    register(application, settings.state_dir / "rounds", ipfs, wanted=wanted)
-    log.info("value.ready")
-    return celery_app.serve(application, pool="solo", processes=1, prefetch=1)
-
-
-def register(
-    application: Celery, folder: Path, ipfs: Ipfs, *, wanted: frozenset[str] = faults.NONE
+def run(
+    body: Mapping[str, Any], folder: Path, ipfs: Ipfs, *, wanted: frozenset[str] = faults.NONE
 ) -> None:
-    """Add `tallystick.value` to an application.
+    """Do one job.
 
     Args:
         folder: of the jobs.
+        wanted: faults on purpose.
     """
     log = structlog.get_logger("tallystick.value")
-
-    def value(**payload: Any) -> None:
-        name = str(payload.get("job", ""))
-        if not _NAME.fullmatch(name):
-            log.error("value.malformed", job=name)
-            return
-        try:
-            valuing.value(folder / name, ipfs, wanted=wanted)
-        except valuing.JobLocked:
-            log.info("value.busy", job=name)
-        except ConfigInvalid as error:
-            log.error("value.no_job", job=name, error=str(error), hint=error.hint)
-
-    application.task(value, name=TASK)
+    try:
+        name = ValueMessage.from_json(body).job
+    except InputInvalid as error:
+        log.error("value.malformed", error=str(error))
+        return
+    try:
+        valuing.value(folder / name, ipfs, wanted=wanted)
+    except valuing.JobLocked:
+        log.info("value.busy", job=name)
+    except ConfigInvalid as error:
+        log.error("value.no_job", job=name, error=str(error), hint=error.hint)

@@ -22,9 +22,10 @@ from oracle.errors import DigestMismatch
 from oracle.ipfs import data_sets, valuation_tables
 from oracle.ipfs.port import Ipfs
 from oracle.ipfs.valuation_tables import Index
-from oracle.queue.broker import JobQueue, Message
+from oracle.queue.broker import JobQueue
+from oracle.queue.messages import ValueMessage
 from oracle.types import Bytes32
-from oracle.valuation.jobs import DATA, FAILED, FETCHED, JOB, RESULT, TASK, ValueJob
+from oracle.valuation.jobs import DATA, FAILED, FETCHED, JOB, RESULT, ValueJob
 from oracle.valuation.rounds import RoundData
 from oracle.valuation.tables import Tables
 
@@ -79,16 +80,14 @@ class Work(Protocol):
 class Jobs(Work):
     """Jobs in a folder that worker and valuator share."""
 
-    def __init__(self, folder: Path, queue: JobQueue, queue_name: str, again: float) -> None:
+    def __init__(self, folder: Path, queue: JobQueue, again: float) -> None:
         """Take the collaborators.
 
         Args:
-            queue_name: of the queue that the worker listens to.
             again: seconds until a job without a result is asked for again.
         """
         self._folder = folder
         self._queue = queue
-        self._queue_name = queue_name
         self._again = again
         self._asked: dict[str, float] = {}
 
@@ -96,7 +95,7 @@ class Jobs(Work):
     def of(cls, settings: Settings, queue: JobQueue) -> "Jobs":
         """Return the jobs of the operator that the settings name."""
         folder = settings.state_dir / "rounds"
-        return cls(folder, queue, settings.queue("value"), settings.requeue_after)
+        return cls(folder, queue, settings.requeue_after)
 
     def folder(self, job: ValueJob) -> Path:
         """Return where a job's files are."""
@@ -109,8 +108,7 @@ class Jobs(Work):
         if now < self._asked.get(job.name, 0.0):
             return
         write_job(self.folder(job), job)
-        task_id = f"value:{job.name}:{time.time_ns()}"
-        self._queue.send(Message(self._queue_name, TASK, task_id, {"job": job.name}))
+        self._queue.send(ValueMessage(job.name), f"value:{job.name}:{time.time_ns()}")
         self._asked[job.name] = now + self._again
 
     def fetched(self, job: ValueJob) -> bool:

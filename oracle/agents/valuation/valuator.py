@@ -71,7 +71,7 @@ class Valuator(Agent):
         """
         settings = replace(context.settings, operator=name)
         with ExitStack() as opened:
-            queue = CeleryQueue(settings.redis_url, name)
+            queue = CeleryQueue(settings)
             opened.callback(queue.close)
             mine, folder = replace(context, settings=settings), settings.state_dir / "valuator"
             made = cls(mine, account, Jobs.of(settings, queue), folder, say)

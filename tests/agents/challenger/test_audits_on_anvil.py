@@ -9,9 +9,9 @@ from oracle.chain.wallet import Wallet
 from oracle.errors import Unavailable
 from oracle.exact.commitments import Committed
 from oracle.queue.broker import MemoryQueue
-from oracle.queue.dispute_messages import TraceJob
+from oracle.queue.messages import TraceJob
 from oracle.services import balances, operators, requests
-from oracle.services.audits import TASK, Audits
+from oracle.services.audits import Audits
 from oracle.services.request_timeline import RequestState
 from oracle.store.audit_repository import AuditState
 from oracle.store.store import Store
@@ -50,15 +50,14 @@ class Auditor:
         operators.register(context, account, "")
         operators.stake(context, account, Amount(100 * DOLLAR))
         operators.authorize(context, world.owner, arena.model_id, account.address)
-        self.audits = Audits(context, store, self.queue, "two.audit", account.address)
+        self.audits = Audits(context, store, self.queue, account.address)
 
     def work(self, error: Exception | None = None) -> int:
         """Let the responder do what is on the queue."""
         taken = self.queue.take()
-        for message in taken:
-            assert (message.queue, message.task) == ("two.audit", TASK)
+        for sent in taken:
             again = Reexecution(self.arena.example.honest, error)
-            audit.run(message.payload, again, self.store)  # type: ignore[arg-type]
+            audit.run(sent.message.to_json(), again, self.store)  # type: ignore[arg-type]
         return len(taken)
 
     def look(self) -> list[str]:

@@ -14,7 +14,7 @@ from oracle.chain.wallet import Wallet
 from oracle.errors import Unavailable
 from oracle.ipfs import data_sets
 from oracle.merkle import keccak
-from oracle.queue.broker import Message
+from oracle.queue.messages import ValueMessage
 from oracle.services import balances
 from oracle.services.network import Network
 from oracle.types import Amount, Bytes32
@@ -35,13 +35,13 @@ class Inline:
     context: Network
     wanted: frozenset[str] = faults.NONE
     waiting: bool = False
-    messages: list[Message] = field(default_factory=list)
+    messages: list[ValueMessage] = field(default_factory=list)
     down: bool = False
 
     def generation(self) -> str:
         return "one"
 
-    def send(self, message: Message) -> None:
+    def send(self, message: ValueMessage, task_id: str) -> None:
         if self.down:
             raise Unavailable("the queue is down")
         self.messages.append(message)
@@ -50,7 +50,7 @@ class Inline:
 
     def work(self) -> None:
         while self.messages:
-            folder = self.folder / str(self.messages.pop(0).payload["job"])
+            folder = self.folder / self.messages.pop(0).job
             valuing.value(folder, self.context.ipfs, wanted=self.wanted, opinions=False)
 
 
@@ -111,7 +111,7 @@ class Round:
         """Return a valuator's folder, with a worker behind it."""
         folder = self.folder / name
         queue = Inline(folder, self.context, wanted)
-        return Jobs(folder, queue, "value", again=60.0), queue
+        return Jobs(folder, queue, again=60.0), queue
 
     def stake(self, wallet: Wallet, dollars: int = 100) -> None:
         """Let somebody stake as a valuator."""

@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oracle.config import Settings
 from oracle.errors import ConfigInvalid, Unavailable
 from oracle.ipfs import data_sets, valuation_tables
 from oracle.ipfs.memory import MemoryIpfs
 from oracle.ipfs.valuation_tables import Index
-from oracle.queue import celery_app
 from oracle.types import Bytes32
 from oracle.valuation import reference
-from oracle.valuation.jobs import DATA, FAILED, FETCHED, JOB, RESULT, TASK, Source, ValueJob
+from oracle.valuation.jobs import DATA, FAILED, FETCHED, JOB, RESULT, Source, ValueJob
 from oracle.valuation.judge import judge
 from oracle.valuation.rounds import Params, RoundData
 from oracle.valuation.table_comparison import find
@@ -214,15 +212,8 @@ def test_compute__a_round_too_large_for_the_reference__the_same_bits() -> None:
 
 
 # ── The task ────────────────────────────────────────────────────────────────────────────────────
-def registered(folder: Path, ipfs: MemoryIpfs) -> Callable[..., None]:
-    application = celery_app.create(Settings(folder), "value")
-    value.register(application, folder, ipfs)
-    do: Callable[..., None] = application.tasks[TASK].run
-    return do
-
-
 def test_task__a_job_by_name__done(ipfs: Brittle, folder: Path) -> None:
-    registered(folder.parent, ipfs)(job=folder.name)
+    value.run({"job": folder.name}, folder.parent, ipfs)
     assert (folder / RESULT).exists()
 
 
@@ -231,12 +222,12 @@ def test_task__a_name_that_is_none__nothing_touched(
     ipfs: Brittle, folder: Path, name: str | None
 ) -> None:
     before = sorted(folder.parent.rglob("*"))
-    registered(folder.parent, ipfs)(job=name)
+    value.run({"job": name}, folder.parent, ipfs)
     assert sorted(folder.parent.rglob("*")) == before
 
 
 def test_task__an_unknown_job__nothing_raised(ipfs: Brittle, folder: Path) -> None:
-    registered(folder.parent, ipfs)(job="9-0123456789abcdef")
+    value.run({"job": "9-0123456789abcdef"}, folder.parent, ipfs)
     assert not (folder.parent / "9-0123456789abcdef").exists()
 
 
