@@ -269,7 +269,7 @@ TestOperation.settings = settings(
     stateful_step_count=30,
     deadline=None,
     phases=(
-        hypothesis.SlotPhase.generate,
+        hypothesis.Phase.generate,
     ),  # a history of 30 steps is read, not shrunk for minutes
     suppress_health_check=list(HealthCheck),
 )
