@@ -39,7 +39,7 @@ class InferMessage(Message):
 
 @dataclass(frozen=True, slots=True)
 class DeliverMessage(Message):
-    """Deliver an answer whose output is on IPFS; without a recorded answer, this becomes it."""
+    """Record the first answer whose output is on IPFS, and deliver it."""
 
     name: ClassVar[str] = "tallystick.deliver"
     queue: ClassVar[str] = "submit"
@@ -148,7 +148,7 @@ def _from_json(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class PlayMessage(Message):
-    """Send the answer to a demand: arguments, never calldata; the submitter encodes the call."""
+    """Send the answer to a demand: its arguments, never calldata."""
 
     name: ClassVar[str] = "tallystick.play"
     queue: ClassVar[str] = "submit"

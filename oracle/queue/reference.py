@@ -2,7 +2,6 @@
 
 import re
 import sys
-import textwrap
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from enum import EnumMeta
@@ -32,13 +31,9 @@ def replaced(page: str) -> str:
 
 
 def _told(message: type[Message]) -> str:
-    arguments = ", ".join(_arguments(message)) or "none"
-    lines = textwrap.wrap(
-        f"- `{message.name}` on `<operator>.{message.queue}`: {message.__doc__} "
-        f"Arguments: {arguments}.",
-        width=118, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
-    return "\n".join(lines) + "\n"
+    title = f"- `{message.name}` on `<operator>.{message.queue}`: {message.__doc__}"
+    lines = [title, *(f"    - {argument}" for argument in _arguments(message))]
+    return "".join(line + "\n" for line in lines)
 
 
 def _arguments(kind: Any, prefix: str = "") -> Iterator[str]:
@@ -49,7 +44,7 @@ def _arguments(kind: Any, prefix: str = "") -> Iterator[str]:
             yield from _arguments(hint, name + ".")
         else:
             default = "" if field.default is MISSING else f", {field.default} when left out"
-            yield f"`{name}` ({_word(hint)}{default})"
+            yield f"`{name}`: {_word(hint)}{default}"
 
 
 def _word(hint: Any) -> str:

@@ -268,8 +268,6 @@ TestOperation.settings = settings(
     max_examples=20,
     stateful_step_count=30,
     deadline=None,
-    phases=(
-        hypothesis.Phase.generate,
-    ),  # a history of 30 steps is read, not shrunk for minutes
+    phases=(hypothesis.Phase.generate,),  # a history of 30 steps is read, not shrunk for minutes
     suppress_health_check=list(HealthCheck),
 )
