@@ -3,6 +3,7 @@
     DIR/lock                    held by the process that serves the folder
     DIR/blocks/XX/KEY.data      KEY = base32 of the multihash, XX = its next-to-last two characters
     DIR/pins/CID                an empty file per recursive pin
+    DIR/mutable                 the CID of the root of the mutable file system, which is kept
     DIR/tmp/                    writes in progress; emptied at start
 
 A block is written aside and renamed, so it is there in full or not at all, kill -9 included. There
@@ -20,9 +21,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from oracle import whole_file
 from oracle.errors import ConfigInvalid, DigestMismatch, InputInvalid, NotFound
-from oracle.ipfs.cid import DAG_PB, RAW, Link, parse
-from oracle.ipfs.unixfs import Buffer, decode
+from oracle.ipfs.cid import RAW, Link, parse
+from oracle.ipfs.ipld import links_of
+from oracle.ipfs.unixfs import Buffer
 
 MAX_STORED = 2 << 20  # bytes; what bitswap carries
 
@@ -138,7 +141,7 @@ class BlockStore:
             raise _missing(link) from error
 
     def walk(self, root: Link) -> Iterator[Link]:
-        """Yield every block of a file once, parents first; leaves that are raw are only looked up.
+        """Yield every block below a CID once, parents first; raw leaves are only looked up.
 
         Raises:
             NotFound, DigestMismatch: one is missing or damaged.
@@ -149,10 +152,10 @@ class BlockStore:
             if link.digest in seen:
                 continue
             seen.add(link.digest)
-            if link.codec == DAG_PB:
-                todo.extend(child for child, _ in decode(self.get(link)).children)
-            else:
+            if link.codec == RAW:
                 self.size(link)
+            else:
+                todo.extend(links_of(link, self.get(link)))
             yield link
 
     def pin(self, link: Link) -> None:
@@ -180,6 +183,17 @@ class BlockStore:
             (parse(entry.name) for entry in (self.root / "pins").iterdir()), key=Link.text
         )
 
+    def mutable_root(self) -> str:
+        """Return the CID that was kept last with `set_mutable_root`; "" when none was."""
+        try:
+            return (self.root / "mutable").read_text()
+        except FileNotFoundError:
+            return ""
+
+    def set_mutable_root(self, cid: str) -> None:
+        """Keep the blocks below a CID instead of those below the one before, durably."""
+        whole_file.write(self.root / "mutable", cid)
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold off garbage collection between the first block of a file and its pin."""
@@ -200,7 +214,7 @@ class BlockStore:
         """
         with self._gate:  # writers wait at the gate while we sweep
             self._gate.wait_for(lambda: self._writers == 0)
-            kept = {self._path(link) for root in self.pins() for link in self.walk(root)}
+            kept = {self._path(link) for root in self._roots() for link in self.walk(root)}
             gone = [path for path in self._files() if path not in kept]
             for path in gone:
                 path.unlink()
@@ -210,6 +224,10 @@ class BlockStore:
         """Return (blocks, bytes)."""
         sizes = [path.stat().st_size for path in self._files()]
         return len(sizes), sum(sizes)
+
+    def _roots(self) -> list[Link]:
+        mutable = self.mutable_root()
+        return [*self.pins(), *([parse(mutable)] if mutable else [])]
 
     def _files(self) -> Iterator[Path]:
         return (self.root / "blocks").glob("*/*.data")

@@ -10,14 +10,22 @@ node takes:
 
 from oracle.errors import InputInvalid
 from oracle.ipfs.cid import RAW, Link, from_bytes
+from oracle.ipfs.dag_pb import varint
 from oracle.ipfs.request_body import Parts
-from oracle.ipfs.unixfs import Builder, Entry, Layout, varint
+from oracle.ipfs.unixfs import Builder, Entry, Layout
 
 # The root is known when all is sent: the empty identity CID stands for it, as with go-car
 HEADER = b"\x19\xa2\x65roots\x81\xd8\x2a\x45\x00\x01\x55\x00\x00\x67version\x01"
 PREFIX = 48  # bytes, at most, before a block
 _MAX_HEADER = 4096  # bytes
 _MAX_VARINT = 5  # bytes
+
+
+def header(root: Link) -> bytes:
+    """Return the beginning of a stream whose root is known."""
+    name = b"\0" + root.to_bytes()
+    body = b"\xa2\x65roots\x81\xd8\x2a\x58" + bytes((len(name),)) + name + b"\x67version\x01"
+    return varint(len(body)) + body
 
 
 def prefix(link: Link, size: int) -> bytes:
@@ -54,7 +62,8 @@ class Reader:
         """
         self._part = part
         size = self._varint()
-        if size is None or size > _MAX_HEADER or not self._bytes(size).endswith(b"version\x01"):
+        self.header = b"" if size is None or size > _MAX_HEADER else self._bytes(size)
+        if not self.header.endswith(b"version\x01"):
             raise InputInvalid("this is not a CAR v1 stream")
 
     def next_block(self, buffer: bytearray) -> tuple[Link, int] | None:

@@ -1,9 +1,9 @@
-"""Content identifiers of every kind a node may be asked for: v0 and v1, raw and dag-pb, SHA-256.
+"""Content identifiers of the kinds a node may be asked for: v0 and v1, SHA-256, three codecs.
 
 Bytes of a CIDv1 (https://github.com/multiformats/cid):
 
     01 | codec | 12 20 | digest (32)      text: "b" + base32, lower case, no padding
-         55 raw, 70 dag-pb
+         55 raw, 70 dag-pb, 71 dag-cbor
                  sha2-256, 32 bytes
 
 A CIDv0 is the multihash alone (`12 20 | digest`), always dag-pb, in base58btc.
@@ -17,9 +17,10 @@ from oracle.types import Cid
 
 RAW = 0x55
 DAG_PB = 0x70
+DAG_CBOR = 0x71
 _SHA256 = b"\x12\x20"
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-_CODECS = {RAW, DAG_PB}
+_CODECS = {RAW, DAG_PB, DAG_CBOR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def from_bytes(data: bytes) -> Link:
     if len(multihash) != 34 or multihash[:2] != _SHA256 or codec not in _CODECS:
         raise InputInvalid(
             f"invalid cid 0x{data[:40].hex()}: not one that we read",
-            hint="CIDs are v0 or v1, raw or dag-pb, with SHA-256",
+            hint="CIDs are v0 or v1, raw, dag-pb or dag-cbor, with SHA-256",
         )
     return Link(codec, multihash[2:], version)
 

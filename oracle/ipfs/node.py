@@ -24,7 +24,8 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from oracle.errors import ConfigInvalid, InputInvalid, TallystickError
 from oracle.ipfs.blockstore import BlockStore
-from oracle.ipfs.commands import AGENT, Bytes, Call, Commands, encode
+from oracle.ipfs.call import Bytes, Call, encode
+from oracle.ipfs.commands import AGENT, Commands
 from oracle.ipfs.request_body import SILENCE, Body, Parts
 
 T = TypeVar("T")

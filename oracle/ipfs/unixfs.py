@@ -10,8 +10,8 @@ boxo `ipld/unixfs/importer/balanced`.
                          │
     level 2             root                  as many levels as it takes
 
-dag-pb node on the wire: links first (field 2: Hash, empty Name, Tsize), then Data (field 1), which
-holds the UnixFS message: Type = File, Data (bytes of a dag-pb leaf), filesize, blocksizes.
+The links of a node have no names; its data is the UnixFS message: Type = File, Data (bytes of a
+dag-pb leaf), filesize, blocksizes.
 """
 
 import hashlib
@@ -19,7 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from oracle.errors import InputInvalid
-from oracle.ipfs.cid import DAG_PB, RAW, Link, from_bytes
+from oracle.ipfs.cid import DAG_PB, RAW, Link
+from oracle.ipfs.dag_pb import PbLink, decode_node, encode_node, fields, varint
 
 Buffer = bytes | bytearray | memoryview
 Emit = Callable[[Link, bytes], None]
@@ -138,18 +139,10 @@ def decode(block: bytes) -> Node:
     Raises:
         InputInvalid: not a dag-pb node, or not one of a file (a folder, say).
     """
-    hashes: list[Link] = []
-    message = b""
-    for number, value in _fields(block):
-        if number == 2 and isinstance(value, bytes):
-            found = [v for n, v in _fields(value) if n == 1 and isinstance(v, bytes)]
-            if len(found) != 1:
-                raise InputInvalid("malformed dag-pb: a link without a hash")
-            hashes.append(from_bytes(found[0]))
-        elif number == 1 and isinstance(value, bytes):
-            message = value
+    node = decode_node(block)
+    hashes = [one.link for one in node.links]
     kind, size, data, sizes = None, None, b"", []
-    for number, value in _fields(message):
+    for number, value in fields(node.data):
         if isinstance(value, bytes):
             data = value if number == 2 else data
         elif number == 1:
@@ -171,51 +164,6 @@ def decode(block: bytes) -> Node:
 
 
 def _encode(entries: list[Entry], size: int) -> bytes:
-    out = bytearray()
-    for entry in entries:
-        name = entry.link.to_bytes()
-        link = b"\x0a" + varint(len(name)) + name + b"\x12\x00\x18" + varint(entry.total)
-        out += b"\x12" + varint(len(link)) + link
     message = b"\x08\x02\x18" + varint(size)
     message += b"".join(b"\x20" + varint(entry.size) for entry in entries)
-    return bytes(out) + b"\x0a" + varint(len(message)) + message
-
-
-def varint(number: int) -> bytes:
-    """Return a number as protobuf and multiformats write it: 7 bits per byte, lowest first."""
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def _fields(data: bytes) -> list[tuple[int, int | bytes]]:
-    """Split a protobuf message into (field number, varint or bytes)."""
-    out: list[tuple[int, int | bytes]] = []
-    at = 0
-    while at < len(data):
-        key, at = _read_varint(data, at)
-        value, at = _read_varint(data, at)
-        if key & 7 == 0:
-            out.append((key >> 3, value))
-        elif key & 7 == 2 and at + value <= len(data):
-            out.append((key >> 3, data[at : at + value]))
-            at += value
-        else:
-            raise InputInvalid("malformed protobuf in a dag-pb block")
-    return out
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    number = 0
-    for shift in range(0, 64, 7):
-        if at >= len(data):
-            break
-        byte = data[at]
-        at += 1
-        number |= (byte & 127) << shift
-        if byte < 128:
-            return number, at
-    raise InputInvalid("malformed protobuf in a dag-pb block")
+    return encode_node((PbLink("", entry.link, entry.total) for entry in entries), message)

