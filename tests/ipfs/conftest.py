@@ -1,14 +1,18 @@
 """Fixtures of the IPFS tests: the same port over memory, our node, a real Kubo, and Helia."""
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from oracle.ipfs.blockstore import BlockStore
 from oracle.ipfs.client import IpfsClient
+from oracle.ipfs.commands import Commands
 from oracle.ipfs.memory import MemoryIpfs
+from oracle.ipfs.node import Server
 from oracle.ipfs.port import Ipfs
 from tests.ipfs import ipfs_nodes as nodes
 from tests.ipfs.ipfs_nodes import RealNode
@@ -50,6 +54,19 @@ def frame(boundary: str) -> Frame:
     )
     tail = f"\r\n--{boundary}--\r\n"
     return Frame(f"multipart/form-data; boundary={boundary}", head.encode(), tail.encode())
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[Server]:
+    """An embedded node of the test's own, on a thread."""
+    store = BlockStore(tmp_path / "repo")
+    server = Server(0, Commands(store))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    yield server
+    server.stop()
+    thread.join()
+    store.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import http.client
 import json
 import resource
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -13,10 +12,8 @@ import pytest
 
 from oracle.errors import DigestMismatch, Unavailable
 from oracle.ipfs import car
-from oracle.ipfs.blockstore import BlockStore
 from oracle.ipfs.cid import Link
 from oracle.ipfs.client import IpfsClient
-from oracle.ipfs.commands import Commands
 from oracle.ipfs.node import Server
 from oracle.ipfs.unixfs import KUBO_DEFAULT, file_cid
 from tests.ipfs.conftest import frame, sample
@@ -62,17 +59,10 @@ class Session:
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Session]:
-    store = BlockStore(tmp_path / "repo")
-    server = Server(0, Commands(store))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    session = Session(server)
+def node(embedded: Server) -> Iterator[Session]:
+    session = Session(embedded)
     yield session
     session.http.close()
-    server.stop()
-    thread.join()
-    store.close()
 
 
 def block_file(node: Session, data: bytes) -> Path:

@@ -13,6 +13,7 @@ import pytest
 
 from oracle.ipfs.blockstore import BlockStore
 from oracle.ipfs.cid import parse
+from oracle.ipfs.node import Server
 from tests.ipfs import ipfs_nodes as nodes
 from tests.ipfs.conftest import sample
 
@@ -360,12 +361,10 @@ WORKS: dict[str, Callable[[Any, Path], None]] = {
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[Any]:
+def client(embedded: Server) -> Iterator[Any]:
     """The library, connected as its users connect it, to a node of its own."""
-    node = nodes.embedded(tmp_path / "repo")
-    with ipfshttpclient.connect(f"/ip4/127.0.0.1/tcp/{node.url.rpartition(':')[2]}") as connected:
+    with ipfshttpclient.connect(f"/ip4/127.0.0.1/tcp/{embedded.port}") as connected:
         yield connected
-    node.kill()
 
 
 def documented() -> dict[str, bool]:
