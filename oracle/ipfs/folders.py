@@ -15,6 +15,7 @@ from oracle.ipfs.dag_pb import PbLink, decode_node, encode_node, fields
 from oracle.ipfs.unixfs import decode
 
 _DIRECTORY = b"\x08\x01"  # the UnixFS message of a folder
+_MAX_DEPTH = 128  # folders in folders
 _MAX_ENTRIES = 1 << 16  # of one tree that is added
 
 
@@ -42,15 +43,14 @@ class Tree:
         self.count += 1
         if self.count > _MAX_ENTRIES:
             raise InputInvalid(f"over {_MAX_ENTRIES} files and folders in one request")
+        check_path(path)
         here = self
         for name in path[:-1] if item else path:
-            check_name(name)
             below = here.entries.setdefault(name, Tree())
             if not isinstance(below, Tree):
                 raise InputInvalid(f"{name[:80]!r} is a file and a folder at once")
             here = below
         if item:
-            check_name(path[-1])
             here.entries[path[-1]] = item
 
     def store(
@@ -67,6 +67,18 @@ class Tree:
             else:
                 items[name] = below
         yield path.lstrip("/"), write_folder(store, items, version, keep=keep)
+
+
+def check_path(names: list[str]) -> None:
+    """Refuse what cannot be a path of entries.
+
+    Raises:
+        InputInvalid: a name that is none, or too many.
+    """
+    if len(names) > _MAX_DEPTH:
+        raise InputInvalid(f"invalid path: deeper than {_MAX_DEPTH} folders")
+    for name in names:
+        check_name(name)
 
 
 def check_name(name: str) -> None:

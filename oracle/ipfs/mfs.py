@@ -16,7 +16,7 @@ from oracle.ipfs.cid import RAW, Link, parse
 from oracle.ipfs.dag_pb import decode_node
 from oracle.ipfs.folders import (
     Item,
-    check_name,
+    check_path,
     file_size,
     read_folder,
     resolve,
@@ -195,7 +195,6 @@ class MutableFiles:
         if items is None:
             raise InputInvalid("invalid path: a file is no directory")
         name, *rest = names
-        check_name(name)
         if rest:
             if name not in items and not parents:
                 raise NotFound("file does not exist")
@@ -252,4 +251,6 @@ class _Spliced:
 def _names(path: str) -> list[str]:
     if not path.startswith("/"):
         raise InputInvalid("invalid path: paths must start with a leading slash")
-    return [name for name in path.split("/") if name]
+    names = [name for name in path.split("/") if name]
+    check_path(names)
+    return names

@@ -430,11 +430,13 @@ def test_mutable_files__node_is_killed__are_there_again(tmp_path: Path) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "a/./b"])
-def test_add__path_that_leads_out__is_refused(client: Any, name: str) -> None:
+@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "a/./b", "a/" * 129 + "b"])
+def test_add__path_that_leads_out_or_is_too_deep__is_refused(client: Any, name: str) -> None:
     body = (
         f'--x\r\nContent-Disposition: form-data; filename="{name}"\r\n\r\ndata\r\n--x--\r\n'
     ).encode()
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    with pytest.raises(ipfshttpclient.exceptions.ErrorResponse, match="is not a name"):
+    with pytest.raises(ipfshttpclient.exceptions.ErrorResponse, match="invalid path"):
         client._client.request("/add", data=body, headers=headers, decoder="json")
+    with pytest.raises(ipfshttpclient.exceptions.ErrorResponse, match="invalid path"):
+        client.files.write(f"/{name}", io.BytesIO(b"data"), create=True)
