@@ -19,9 +19,11 @@ lint:
 	$(bin)/python scripts/compile.py --check
 	$(bin)/python scripts/docs.py --check
 
-# Files go to two processes in the order of their names: a file's fixtures are made once, and the
-# slow ones do not come last
+# Whole files go to processes, so that a file's fixtures are made once, in the order of
+# tests/conftest.py: the slow ones first. Python tests wait a third of their time, so there is one
+# process more than two cores
 parallel := -n 2 --no-loadscope-reorder
+processes ?= 3
 
 # On a node: a life of each contract, and what only a node can run. The other tests of contracts run
 # in process with all Python tests; `brownie test tests/contracts` runs all of them on a node.
@@ -32,7 +34,8 @@ contracts-test:
 	$(bin)/brownie test tests/contracts -m "node or life" $(parallel)
 
 python-test:
-	$(bin)/python -m pytest -p no:pytest-brownie -m "not clients" --dist loadfile $(parallel)
+	$(bin)/python -m pytest -p no:pytest-brownie -m "not clients" \
+		--dist loadfile -n $(processes) --no-loadscope-reorder
 
 test-clients: ## what needs an environment of its own: other people's clients, Helia
 	@scripts/setup.sh clients

@@ -1,4 +1,4 @@
-"""What every test lives by: no sockets unless it is marked `real` or is a contract test.
+"""What every test lives by: no sockets unless it is marked `real` or runs on Brownie's node.
 
 Unix sockets stay open to all: event loops are made of them. With REQUIRE_ALL=1 nothing is skipped
 but what this machine's hardware lacks.
@@ -15,10 +15,35 @@ CONTRACT_TESTS = Path(__file__).parent / "contracts"
 REQUIRE_ALL = "REQUIRE_ALL"  # no TALLYSTICK_ name: those are settings, and unknown ones are refused
 HARDWARE = ("no GPU", "on this processor")  # what no package brings
 
+# The files and folders that take longest, the longest first: what begins late is what all wait for
+SLOW_FIRST = (
+    "web/test_browser.py",
+    "worker/exact/test_executor_settings.py",
+    "devnet/test_up.py",
+    "demo/test_demo.py",
+    "docs/",
+    "system/",
+    "contracts/inference_market/test_state_machine.py",
+    "worker/",
+    "devnet/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put slow files first; the order of the rest, and within a file, stays."""
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        slow = (number for number, start in enumerate(SLOW_FIRST) if path.startswith(start))
+        return next(slow, len(SLOW_FIRST))
+
+    items.sort(key=place)
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Close the network to tests that do not say they need it."""
-    if item.get_closest_marker("real") or CONTRACT_TESTS in item.path.parents:
+    on_a_node = item.config.pluginmanager.hasplugin("pytest-brownie")
+    if item.get_closest_marker("real") or (on_a_node and CONTRACT_TESTS in item.path.parents):
         enable_socket()
     else:
         disable_socket(allow_unix_socket=True)

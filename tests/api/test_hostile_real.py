@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.test_kserve_real import IMAGE
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 INFER = "/v2/models/digits/infer"
 GIVEN = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [IMAGE]}

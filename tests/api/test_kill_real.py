@@ -14,7 +14,7 @@ from oracle.services.event_history import topic
 from oracle.store.gateway_repository import TicketState
 from tests.api.conftest import FEE
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 REQUESTS = 60
 CLIENTS = 8

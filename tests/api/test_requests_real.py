@@ -8,7 +8,7 @@ from eth_account import Account
 from tests.api.conftest import FEE
 from tests.api.test_kserve_real import IMAGE
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 INPUTS = [{"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [IMAGE]}]
 QUESTION = {"model": "digits", "inputs": INPUTS}

@@ -12,7 +12,7 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
 @pytest.mark.real
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(900)
 def test_console__transcript_of_the_docs__is_what_happens(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/console.md").read_text(), re.DOTALL)
     lines = "".join(blocks).splitlines()

@@ -14,7 +14,7 @@ import pytest
 
 from oracle.devnet import background
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 BIRTH = 60.0  # seconds until a network is up
 REWARD, DEPOSIT, FEE = Decimal(3), Decimal(10), Decimal("0.5")  # dollars, of the round for data

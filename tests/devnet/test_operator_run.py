@@ -24,7 +24,7 @@ from oracle.devnet.network import Devnet, DevnetPlan, running
 from tests.support.waiting import wait_until
 from tests.worker.builders import images, write_digits
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 PATIENCE = 60.0  # seconds
 ROLES = ("watcher", "infer", "submitter", "responder")

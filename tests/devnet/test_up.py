@@ -21,9 +21,11 @@ import pytest
 from oracle.config import Settings
 from oracle.devnet import accounts, background
 from oracle.devnet.background import RunningNetwork
+from oracle.patience import cpu_seconds
 from oracle.types import Contracts
+from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 PATIENCE = 60.0  # seconds
 
@@ -33,7 +35,7 @@ def tallystick(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         [*background.command(), *arguments, "--home", str(home)],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=10 * PATIENCE,
         env=clean_environment(),
         check=False,
     )
@@ -52,15 +54,20 @@ def start(home: Path, *options: str) -> tuple["subprocess.Popen[bytes]", Running
         stderr=subprocess.DEVNULL,
         env=clean_environment(),
     )
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        network = background.read(home)
-        if network and network.ready:
-            return process, network
-        assert process.poll() is None, "it ended before it was ready"
-        time.sleep(0.05)
-    process.kill()
-    raise AssertionError("it was not ready in time")
+    try:
+        wait_until(
+            lambda: (network := background.read(home)) and network.ready,
+            PATIENCE,
+            "the network to be ready",
+            progress=lambda: cpu_seconds(process.pid),
+            process=process,
+        )
+    except AssertionError:
+        process.kill()
+        raise
+    network = background.read(home)
+    assert network is not None
+    return process, network
 
 
 def descendants(

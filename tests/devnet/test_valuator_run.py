@@ -23,7 +23,7 @@ from tests.support.waiting import wait_until
 from tests.valuation import rounds
 from worker import faults
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 PATIENCE = 60.0  # seconds
 SEEDS = iter(range(1, 9))  # a model takes no data set twice

@@ -120,7 +120,7 @@ def test_workflow__continuous_integration__is_the_script_of_the_repository() -> 
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 def test_site__strict_build__has_no_warning(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],

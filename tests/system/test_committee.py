@@ -39,7 +39,7 @@ from oracle.services.request_timeline import RequestState
 from oracle.types import NO_CLAIM, ZERO32, Amount
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 DOLLAR = 10**6
 HOUR = 3600

@@ -14,7 +14,7 @@ from tests.support.waiting import wait_until
 from tests.system.tcp_proxy import TcpProxy
 from tests.system.world import DEMAND, FEE, World, kill
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 CHALLENGED = 600  # seconds: nothing is settled before time is moved on
 BOND = Wei(10**17)

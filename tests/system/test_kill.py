@@ -9,7 +9,7 @@ import pytest
 from tests.support.effort import KILLS, timeout
 from tests.system.world import World, kill
 
-pytestmark = [pytest.mark.real, timeout(120)]
+pytestmark = [pytest.mark.real, timeout(900)]
 
 REQUESTS = 6 * KILLS
 

@@ -14,7 +14,7 @@ from tests.support.waiting import wait_until
 from tests.system.rpc_proxy import RpcProxy
 from tests.system.world import World, kill
 
-pytestmark = [pytest.mark.real, timeout(300)]
+pytestmark = [pytest.mark.real, timeout(900)]
 
 REQUESTS = 6 * KILLS
 PATIENCE = 180  # seconds: what was lost again and again is repeated after half a minute

@@ -12,7 +12,7 @@ from tests.support.waiting import wait_until
 from tests.system.tcp_proxy import TcpProxy
 from tests.system.world import World, kill
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

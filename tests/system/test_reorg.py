@@ -9,7 +9,7 @@ from oracle.store.job import JobState
 from tests.support.waiting import wait_until
 from tests.system.world import World, kill
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.system.dispute_world import STAKE, WINDOW, DisputeWorld
 from tests.system.world import kill
 from worker import faults
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 REPLY = 60  # seconds that a turn lasts
 
