@@ -15,7 +15,7 @@ struct Unbonding {
 }
 
 /// @title Operators: stake, locks, slashing and unbonding; encryption key and endpoint; and which
-/// operators are authoritative for which model.
+/// operators are authorised for which model.
 /// @notice Only the market, named once at deployment, may lock, unlock or slash.
 interface IOperatorRegistry {
     event OperatorRegistered(address indexed operator, bytes32 encryptionKey, string endpoint);
@@ -46,10 +46,10 @@ interface IOperatorRegistry {
     function startUnstake(uint256 amount) external;
     /// @notice Pays out after the delay.
     function finishUnstake() external;
-    /// @notice Model owner only: makes an operator authoritative for a model, or no longer.
+    /// @notice Model owner only: authorises an operator for a model, or withdraws that.
     function authorize(uint256 modelId, address operator, bool authorized) external;
 
-    /// @notice Market only. Checks that the operator is authoritative for the model and locks.
+    /// @notice Market only. Checks that the operator is authorised for the model and locks.
     function lockFor(uint256 modelId, address operator, uint256 amount) external;
     /// @notice Market only. Frees a lock.
     function unlock(address operator, uint256 amount) external;

@@ -93,15 +93,15 @@ def _authorize(
     session: Session,
     model: Model,
     operator: Annotated[str, typer.Argument(metavar="OPERATOR", help="Wallet or address.")],
-    remove: Annotated[bool, typer.Option("--remove", help="No longer authoritative.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="No longer authorised.")] = False,
 ) -> None:
-    """Make an operator authoritative for a model; only the model's owner may."""
+    """Authorise an operator for a model; only the model's owner may."""
     address = wallets.resolve(session.settings, operator)
     selected = models.select(session.context, model)
     sent = operators.authorize(
         session.context, session.wallet, selected.model_id, address, not remove
     )
-    state = "no longer authoritative" if remove else "authoritative"
+    state = "no longer authorised" if remove else "authorised"
     session.show(sent, f"{address} is {state} for model {selected.model_id}")
 
 

@@ -65,7 +65,7 @@ def join_operators(stage: DemoContext) -> None:
             operators.authorize(stage.context, owner, model.model_id, wallet.address)
         info = operators.status(stage.context, wallet.address)
         stage.expect(
-            f"{name} staked {format_amount(info.staked)} and is authoritative for both models",
+            f"{name} staked {format_amount(info.staked)} and is authorised for both models",
             info.staked == STAKE and len(info.models) == len(stage.models),
         )
 

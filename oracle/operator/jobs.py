@@ -122,7 +122,7 @@ def advance(job: Job, clock: Clock, operator: Operator, authorised: bool) -> tup
         job: with all events up to the clock's chain time folded in.
         clock: time of the finalized head and of this machine.
         operator: whose job it is.
-        authorised: whether the operator is authoritative for the model at that time.
+        authorised: whether the operator is authorised for the model at that time.
 
     Returns:
         The job, and whether to put `job.step` on the queue, once the job has been stored.

@@ -51,7 +51,7 @@ def choose(candidates: Sequence[Candidate], lock: Amount) -> Placement:
     """Choose the operator with the shortest expected wait.
 
     Args:
-        candidates: everybody who was ever made authoritative for the model.
+        candidates: everybody who was ever authorised for the model.
         lock: stake that a delivery of this version locks.
 
     Raises:
@@ -80,7 +80,7 @@ def _rank(candidate: Candidate, lock: Amount) -> RankedOperator:
     if not candidate.registered:
         return RankedOperator(candidate.operator, None, "is not registered")
     if not candidate.authorized:
-        return RankedOperator(candidate.operator, None, "is not authoritative for the model")
+        return RankedOperator(candidate.operator, None, "is not authorised for the model")
     if candidate.free_stake < lock:
         missing = lock - candidate.free_stake
         return RankedOperator(

@@ -46,7 +46,7 @@ class OperatorInfo:
     free: Amount
     unbonding: Amount
     release_at: Timestamp  # 0 = nothing unbonds
-    models: tuple[int, ...]  # for which it is authoritative
+    models: tuple[int, ...]  # for which it is authorised
     delivered: int
     in_flight: int
     failed: int
@@ -102,7 +102,7 @@ def finish_unstake(context: Network, wallet: Wallet) -> Sent:
 def authorize(
     context: Network, wallet: Wallet, model_id: int, operator: Address, authorized: bool = True
 ) -> Sent:
-    """Make an operator authoritative for a model, or no longer; only the model's owner may."""
+    """Authorise an operator for a model, or no longer; only the model's owner may."""
     return send(wallet, context.operators.authorize(model_id, operator, authorized))[0]
 
 
@@ -145,7 +145,7 @@ def list_operators(context: Network) -> tuple[Address, ...]:
 
 
 def authorized_for(context: Network, model_id: int) -> tuple[Address, ...]:
-    """Return who was ever made authoritative for a model and still is."""
+    """Return who was ever authorised for a model and still is."""
     found = context.history.read(context.operators.address, (OperatorAuthorized,), topic(model_id))
     named = {h.event.operator: None for h in found if isinstance(h.event, OperatorAuthorized)}
     return tuple(o for o in named if context.operators.is_authorized(model_id, o))

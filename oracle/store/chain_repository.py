@@ -1,4 +1,4 @@
-"""The part of a transaction that knows the chain: cursor, blocks, logs, who is authoritative.
+"""The part of a transaction that knows the chain: cursor, blocks, logs, who is authorised.
 
 All of it can be thrown away above a block and told again (`rewind`).
 """
@@ -175,7 +175,7 @@ class ChainRepository(Repository):
     def set_authorized(
         self, model_id: int, operator: Address, authorized: bool, block_number: int, log_index: int
     ) -> None:
-        """Record that a log made an operator authoritative for a model, or no longer."""
+        """Record that a log authorised an operator for a model, or no longer."""
         row = {
             "model_id": model_id,
             "operator": operator,
@@ -186,7 +186,7 @@ class ChainRepository(Repository):
         self._upsert(AuthorizationRow, [row])
 
     def is_authorized(self, model_id: int, operator: Address) -> bool:
-        """Say whether an operator is authoritative for a model, by the latest log."""
+        """Say whether an operator is authorised for a model, by the latest log."""
         latest = self.session.scalar(
             select(AuthorizationRow.authorized)
             .where(

@@ -125,7 +125,7 @@ class LogRow(Base):
 
 
 class AuthorizationRow(Base):
-    """From this log on an operator is authoritative for a model, or no longer."""
+    """From this log on an operator is authorised for a model, or no longer."""
 
     __tablename__ = "authorizations"
 

@@ -61,7 +61,7 @@ def tallystick(
 
 @pytest.fixture
 def operator(network: Devnet, tallystick: Call, tmp_path: Path) -> str:
-    """A new wallet with a stake, authoritative for a new model; both have this name."""
+    """A new wallet with a stake, authorised for a new model; both have this name."""
     name = f"op{len(tallystick('wallet', 'list'))}"
     folder = write_digits(tmp_path / "model", name=name)
     published = tallystick(

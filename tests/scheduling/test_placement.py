@@ -27,7 +27,7 @@ def test_choose__nobody__says_who_can_change_that():
     ("changes", "why"),
     [
         ({"registered": False}, "is not registered"),
-        ({"authorized": False}, "is not authoritative"),
+        ({"authorized": False}, "is not authorised"),
         ({"free_stake": Amount(9)}, "lacks 1e-06 dollars of free stake"),
     ],
 )

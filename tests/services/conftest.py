@@ -51,7 +51,7 @@ class World:
         return publishing.publish(self.context, self.owner, self.folder, terms)
 
     def serve(self, model_id: int, stake: int = 100) -> None:
-        """Make the operator authoritative, with stake behind it."""
+        """Authorise the operator, with stake behind it."""
         balances.fund(self.context, self.operator.address, Amount(stake * DOLLAR))
         operators.register(self.context, self.operator, "")
         operators.stake(self.context, self.operator, Amount(stake * DOLLAR))

@@ -116,7 +116,7 @@ class OperatorRegistry(Contract):
     }
 
     def authorize(self, model_id: int, operator: Address, authorized: bool) -> Call:
-        """Model owner only: makes an operator authoritative for a model, or no longer."""
+        """Model owner only: authorises an operator for a model, or withdraws that."""
         return self._call("authorize", model_id, operator, authorized)
 
     def burn_address(self, block: BlockId = "latest") -> Address:
@@ -140,7 +140,7 @@ class OperatorRegistry(Contract):
         return bool(self._read("isAuthorized", model_id, operator, block=block))
 
     def lock_for(self, model_id: int, operator: Address, amount: Amount) -> Call:
-        """Market only. Checks that the operator is authoritative for the model and locks."""
+        """Market only. Checks that the operator is authorised for the model and locks."""
         return self._call("lockFor", model_id, operator, amount)
 
     def market(self, block: BlockId = "latest") -> Address:

@@ -97,7 +97,7 @@ MARKET: dict[str, Sentence] = {
     ),
     "OperatorAlreadyRegistered": _S("{operator} is already registered as an operator."),
     "OperatorUnauthorized": _S(
-        "Operator {operator} is not authoritative for model {modelId}.",
+        "Operator {operator} is not authorised for model {modelId}.",
         "its owner runs `tallystick operator authorize {modelId} {operator}`",
     ),
     "EndpointTooLong": _S("The endpoint has {length} bytes; {max} is the most."),
