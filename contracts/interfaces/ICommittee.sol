@@ -244,7 +244,9 @@ interface ICommittee {
     function withdrawReward() external;
 
     // ── Views ───────────────────────────────────────────────────────────────────────────────────
+    /// @notice What was fixed at deployment.
     function config() external view returns (CommitteeConfig memory);
+    /// @notice The token that members stake.
     function token() external view returns (address);
     /// @notice Seconds between the start and the end of leaving: `seasoning` and twice the longest dispute.
     function leaveDelay() external view returns (uint256);
@@ -252,6 +254,7 @@ interface ICommittee {
     function longestDispute() external view returns (uint256);
     /// @notice Wei that a challenge needs now: `bond` + 2 × 2,000,000 × base fee.
     function bondNeeded() external view returns (uint256);
+    /// @notice A member's seat; its stake is 0 when there is none.
     function seatOf(bytes32 runtimeClass, address member) external view returns (Seat memory);
     /// @notice What a member's stake counted for at a time, in seconds that are past.
     function weightAt(bytes32 runtimeClass, address member, uint256 time) external view returns (uint256);
@@ -263,17 +266,21 @@ interface ICommittee {
         uint256 modelId,
         uint256 version
     ) external view returns (bytes32 runtimeClass, uint256 declaredAt);
+    /// @notice The dispute about a request's delivery; its stage is NONE when there is none.
     function disputeOf(bytes32 requestId) external view returns (Dispute memory);
     /// @notice Unix seconds from which on the draw is missed.
     function drawUntil(bytes32 requestId) external view returns (uint256);
+    /// @notice A vote; its commitment is zero when there is none.
     function ballotOf(bytes32 requestId, uint256 round, address member) external view returns (Ballot memory);
     /// @notice Whose votes count in a round: at most twelve members.
     function votersOf(bytes32 requestId, uint256 round) external view returns (address[] memory);
+    /// @notice Whether somebody has an interest in the dispute.
     function isExcluded(bytes32 requestId, address member) external view returns (bool);
     /// @notice Whether a member was drawn; false before the draw.
     function isDrawn(bytes32 requestId, uint256 round, address member) external view returns (bool);
     /// @notice What node and element of the activation are drawn from: keccak256(abi.encode(seed, requestId, round)).
     function activationSeed(bytes32 requestId, uint256 round) external view returns (bytes32);
+    /// @notice What a member commits to. Ask no foreign node: it would learn the vote.
     function commitmentOf(
         bytes32 requestId,
         uint256 round,
@@ -283,7 +290,10 @@ interface ICommittee {
         int128 activation,
         bytes32 salt
     ) external pure returns (bytes32);
+    /// @notice What the account may withdraw in the chain's currency.
     function bondOf(address account) external view returns (uint256);
+    /// @notice What the account may withdraw in the payment token.
     function rewardOf(address account) external view returns (uint256);
+    /// @notice Who is credited with burned bonds and receives burned stake.
     function burnAddress() external view returns (address);
 }

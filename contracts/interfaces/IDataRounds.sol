@@ -306,30 +306,42 @@ interface IDataRounds is IDataCredits {
     function withdraw() external returns (uint256 amount);
 
     // ── Views ───────────────────────────────────────────────────────────────────────────────────
+    /// @notice What was fixed at deployment.
     function config() external view returns (DataConfig memory);
+    /// @notice The token that is paid in.
     function token() external view returns (address);
+    /// @notice A round; its stage is NONE when there is none.
     function roundOf(uint256 roundId) external view returns (Round memory);
+    /// @notice The number of rounds; ids are 1 … this.
     function roundCount() external view returns (uint256);
     /// @notice The model's last round; 0 = none yet.
     function currentRoundOf(uint256 modelId) external view returns (uint256 roundId);
+    /// @notice A contribution; its status is NONE when there is none.
     function contributionOf(uint256 roundId, uint256 index) external view returns (Contribution memory);
+    /// @notice Where a numbered contribution stands; rows 0 when there is none.
     function placeOf(uint256 roundId, uint256 number_) external view returns (Place memory);
     /// @notice Head of the model's chain of contributions.
     function headOf(uint256 modelId) external view returns (bytes32);
+    /// @notice What an account has done for a model.
     function standingOf(uint256 modelId, address account) external view returns (Standing memory);
+    /// @notice An account's tier, 0 … 3.
     function tierOf(uint256 modelId, address account) external view returns (uint256);
     /// @return deposit Token units for the account's next contribution.
     /// @return cap Contributions that it may bring to a round.
     function requirementsOf(uint256 modelId, address account) external view returns (uint256 deposit, uint256 cap);
+    /// @notice What somebody staked on a contribution.
     function endorsementOf(uint256 roundId, uint256 index, address endorser) external view returns (Endorsement memory);
     /// @notice Credits staked on a contribution in all.
     function endorsedOf(uint256 roundId, uint256 index) external view returns (uint256);
+    /// @notice A holder's credits.
     function creditsOf(uint256 modelId, address holder) external view returns (uint256);
+    /// @notice All credits of a model.
     function totalCredits(uint256 modelId) external view returns (uint256);
     /// @notice Token units that `claim` would pay.
     function claimable(uint256 modelId, address holder) external view returns (uint256);
     /// @notice Token units that `withdraw` would pay.
     function balanceOf(address account) external view returns (uint256);
+    /// @notice Who receives what is burned.
     function burnAddress() external view returns (address);
     /// @notice What an owner signs (EIP-712) for `submitFor`; the nonce is its standing's.
     function submissionHash(

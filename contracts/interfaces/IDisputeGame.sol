@@ -239,7 +239,9 @@ interface IDisputeGame {
     function withdrawBond() external;
 
     // ── Views ───────────────────────────────────────────────────────────────────────────────────
+    /// @notice What was fixed at deployment.
     function config() external view returns (GameConfig memory);
+    /// @notice A challenge; its turn is NONE when there is none.
     function challengeOf(bytes32 requestId, address challenger) external view returns (Challenge memory);
     /// @return root 0 when the program has one operator.
     /// @return committedAt Unix seconds; 0 = not yet.
@@ -252,5 +254,6 @@ interface IDisputeGame {
     function burnAddress() external view returns (address);
     /// @notice Wei that a challenge needs now: 2 × 1,200,000 × base fee.
     function bondNeeded() external view returns (uint256);
+    /// @notice The digest that a receipt's signature is over.
     function receiptHash(bytes32 requestId, bytes32 outputRoot, bytes32 traceRoot) external view returns (bytes32);
 }

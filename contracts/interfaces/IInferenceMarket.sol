@@ -191,10 +191,12 @@ interface IInferenceMarket {
     error TransferFailed(address to, uint256 amount);
 
     // ── Prepaid balances ────────────────────────────────────────────────────────────────────────
+    /// @notice Moves tokens of the caller, approved before, into an account's balance.
     function deposit(address account, uint256 amount) external;
     /// @notice `deposit` with an EIP-2612 permit in the same transaction. A permit that was used
     /// by somebody else beforehand does not fail the deposit when the allowance is there.
     function depositWithPermit(uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external;
+    /// @notice Pays out of the caller's balance.
     function withdraw(address to, uint256 amount) external;
 
     // ── Request ─────────────────────────────────────────────────────────────────────────────────
@@ -279,12 +281,19 @@ interface IInferenceMarket {
     function withdrawBond() external;
 
     // ── Views ───────────────────────────────────────────────────────────────────────────────────
+    /// @notice What was fixed at deployment.
     function config() external view returns (MarketConfig memory);
+    /// @notice An account's prepaid balance.
     function balanceOf(address account) external view returns (uint256 balance);
+    /// @notice The nonce of the account's next request.
     function nonceOf(address account) external view returns (uint256);
+    /// @notice What the model earned and nobody collected yet.
     function modelEarnings(uint256 modelId) external view returns (uint256 ownerFee, uint256 dataFee);
+    /// @notice The protocol's share that nobody collected yet.
     function protocolEarnings() external view returns (uint256);
+    /// @notice The account's bonds that it may withdraw.
     function bondOf(address account) external view returns (uint256);
+    /// @notice The request's id as the contract computes it.
     function requestIdOf(Request calldata request_) external view returns (bytes32);
     /// @return The slot's content: 0 never used, 1 free again, else the hash of a live state.
     function commitmentOf(address requester, uint256 lane) external view returns (bytes32);

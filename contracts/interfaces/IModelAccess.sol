@@ -90,8 +90,12 @@ interface IModelAccess {
 
     /// @notice The only caller of `consume`.
     function market() external view returns (address);
+    /// @notice Whether the account is the model's owner or an admin.
     function isAdmin(uint256 modelId, address account) external view returns (bool);
+    /// @notice The model's policy.
     function policyOf(uint256 modelId) external view returns (Policy policy, uint32 maxPerWindow, uint32 window);
+    /// @notice The bounds of the model's parameters.
     function boundsOf(uint256 modelId) external view returns (bytes32 minimum, bytes32 maximum);
+    /// @notice One wallet's access to one model.
     function grantOf(uint256 modelId, address requester) external view returns (Grant memory);
 }

@@ -97,13 +97,19 @@ interface IModelRegistry is IERC721 {
 
     /// @notice The packed terms; zero when the version does not exist.
     function termsOf(uint256 modelId, uint256 version) external view returns (Terms);
+    /// @notice The current head of the history; zero before the first version.
     function headOf(uint256 modelId) external view returns (bytes32);
+    /// @notice How many versions were published.
     function versionCount(uint256 modelId) external view returns (uint32);
+    /// @notice How many models exist; ids run from 1.
     function modelCount() external view returns (uint256);
+    /// @notice The model's label.
     function nameOf(uint256 modelId) external view returns (string memory);
     /// @return The hash-chain head right after `version`.
     function headAt(uint256 modelId, uint32 version) external view returns (bytes32);
+    /// @notice The SHA-256 of the version's manifest; zero when there is no such version.
     function manifestOf(uint256 modelId, uint32 version) external view returns (bytes32 manifestDigest);
+    /// @notice The fewest seconds between two versions.
     function updateIntervalOf(uint256 modelId) external view returns (uint32);
     /// @notice Bounds that every version's challenge window keeps; fixed at deployment.
     function challengeWindowRange() external view returns (uint32 min, uint32 max);

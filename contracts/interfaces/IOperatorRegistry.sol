@@ -38,7 +38,9 @@ interface IOperatorRegistry {
     error UnbondingMissing(address operator);
     error LockInsufficient(address operator, uint256 locked, uint256 needed);
 
+    /// @notice Registers the caller.
     function register(bytes32 encryptionKey, string calldata endpoint) external;
+    /// @notice Changes the caller's profile.
     function updateProfile(bytes32 encryptionKey, string calldata endpoint) external;
     /// @notice Moves `amount` of the token from the caller into the stake of `operator`.
     function stake(address operator, uint256 amount) external;
@@ -57,14 +59,21 @@ interface IOperatorRegistry {
     /// address, the rest to the market, which credits it to whom it belongs.
     function slash(address operator, uint256 amount, uint256 burned) external;
 
+    /// @notice An operator's stake.
     function stakeOf(address operator) external view returns (Stake memory);
+    /// @notice The stake that is on its way out.
     function unbondingOf(address operator) external view returns (Unbonding memory);
+    /// @notice The stake that is neither locked nor unbonding.
     function freeStakeOf(address operator) external view returns (uint256);
+    /// @notice Whether the operator is authorised for the model.
     function isAuthorized(uint256 modelId, address operator) external view returns (bool);
+    /// @notice The operator's public encryption key; zero when it has none.
     function encryptionKeyOf(address operator) external view returns (bytes32);
+    /// @notice The seconds between the start and the end of unstaking.
     function unbondingDelay() external view returns (uint256);
     /// @notice The only caller of `lockFor`, `unlock` and `slash`.
     function market() external view returns (address);
+    /// @notice The token that is staked.
     function token() external view returns (address);
     /// @notice Where burned stake goes.
     function burnAddress() external view returns (address);

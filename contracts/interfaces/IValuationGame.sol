@@ -187,6 +187,7 @@ interface IValuationGame {
     error TransferFailed(address to, uint256 amount);
 
     // ── Stake ───────────────────────────────────────────────────────────────────────────────────
+    /// @notice Adds to the caller's stake.
     function stake(uint256 amount) external;
     /// @notice Pays out free stake: what stands behind a valuation is locked until it is settled.
     function unstake(uint256 amount) external;
@@ -247,19 +248,28 @@ interface IValuationGame {
     function voidRound(uint256 roundId) external;
     /// @notice Gives back the bond of a challenge whose valuation was convicted by somebody.
     function releaseBond(uint256 roundId, uint256 attempt, address challenger) external;
+    /// @notice Pays out the caller's bonds in the chain's currency.
     function withdrawBond() external;
+    /// @notice Pays out the caller's rewards in the payment token.
     function withdrawReward() external;
 
     // ── Views ───────────────────────────────────────────────────────────────────────────────────
+    /// @notice What was fixed at deployment.
     function config() external view returns (ValuationConfig memory);
+    /// @notice A round's valuation.
     function caseOf(uint256 roundId) external view returns (Case memory);
+    /// @notice A challenge; its turn is NONE when there is none.
     function demandsOf(uint256 roundId, uint256 attempt, address challenger) external view returns (Demands memory);
+    /// @notice A valuator's stake.
     function seatOf(address valuator) external view returns (Seat memory);
     /// @notice Block in which a witness was announced; 0 = it was not.
     function announcedAt(bytes32 witness) external view returns (uint256);
     /// @notice Wei that a demand needs now: 2 × 150,000 × base fee.
     function bondNeeded() external view returns (uint256);
+    /// @notice What the account may withdraw in the chain's currency.
     function bondOf(address account) external view returns (uint256);
+    /// @notice What the account may withdraw in the payment token.
     function rewardOf(address account) external view returns (uint256);
+    /// @notice Who is credited with burned bonds and receives burned stake.
     function burnAddress() external view returns (address);
 }

@@ -320,7 +320,7 @@ class Committee(Contract):
     def ballot_of(
         self, request_id: RequestId, round: int, member: Address, block: BlockId = "latest"
     ) -> Ballot:
-        """Return `ballotOf`."""
+        """A vote; its commitment is zero when there is none."""
         return struct(Ballot, self._read("ballotOf", request_id, round, member, block=block))
 
     def bond_needed(self, block: BlockId = "latest") -> Wei:
@@ -328,11 +328,11 @@ class Committee(Contract):
         return Wei(self._read("bondNeeded", block=block))
 
     def bond_of(self, account: Address, block: BlockId = "latest") -> Wei:
-        """Return `bondOf`."""
+        """What the account may withdraw in the chain's currency."""
         return Wei(self._read("bondOf", account, block=block))
 
     def burn_address(self, block: BlockId = "latest") -> Address:
-        """Return `burnAddress`."""
+        """Who is credited with burned bonds and receives burned stake."""
         return address(self._read("burnAddress", block=block))
 
     def challenge(self, request: Request, delivery: Delivery, *, value: Wei) -> Call:
@@ -359,7 +359,7 @@ class Committee(Contract):
         salt: Bytes32,
         block: BlockId = "latest",
     ) -> Bytes32:
-        """Return `commitmentOf`."""
+        """What a member commits to. Ask no foreign node: it would learn the vote."""
         return Bytes32(
             self._read(
                 "commitmentOf",
@@ -375,7 +375,7 @@ class Committee(Contract):
         )
 
     def config(self, block: BlockId = "latest") -> CommitteeConfig:
-        """Return `config`."""
+        """What was fixed at deployment."""
         return struct(CommitteeConfig, self._read("config", block=block))
 
     def declare_runtime_class(self, model_id: int, version: int, runtime_class: Bytes32) -> Call:
@@ -386,7 +386,7 @@ class Committee(Contract):
         return self._call("declareRuntimeClass", model_id, version, runtime_class)
 
     def dispute_of(self, request_id: RequestId, block: BlockId = "latest") -> Dispute:
-        """Return `disputeOf`."""
+        """The dispute about a request's delivery; its stage is NONE when there is none."""
         return struct(Dispute, self._read("disputeOf", request_id, block=block))
 
     def draw(self, request_id: RequestId) -> Call:
@@ -417,7 +417,7 @@ class Committee(Contract):
     def is_excluded(
         self, request_id: RequestId, member: Address, block: BlockId = "latest"
     ) -> bool:
-        """Return `isExcluded`."""
+        """Whether somebody has an interest in the dispute."""
         return bool(self._read("isExcluded", request_id, member, block=block))
 
     def lapse(self, request: Request, delivery: Delivery) -> Call:
@@ -467,7 +467,7 @@ class Committee(Contract):
         return self._call("reveal", request_id, finding, output_digest, activation, salt)
 
     def reward_of(self, account: Address, block: BlockId = "latest") -> Amount:
-        """Return `rewardOf`."""
+        """What the account may withdraw in the payment token."""
         return Amount(self._read("rewardOf", account, block=block))
 
     def runtime_class_of(
@@ -478,7 +478,7 @@ class Committee(Contract):
         return RuntimeClass(Bytes32(values[0]), Timestamp(values[1]))
 
     def seat_of(self, runtime_class: Bytes32, member: Address, block: BlockId = "latest") -> Seat:
-        """Return `seatOf`."""
+        """A member's seat; its stake is 0 when there is none."""
         return struct(Seat, self._read("seatOf", runtime_class, member, block=block))
 
     def start_leave(self, runtime_class: Bytes32) -> Call:
@@ -505,7 +505,7 @@ class Committee(Contract):
         return self._call("tally", request, delivery)
 
     def token(self, block: BlockId = "latest") -> Address:
-        """Return `token`."""
+        """The token that members stake."""
         return address(self._read("token", block=block))
 
     def voters_of(

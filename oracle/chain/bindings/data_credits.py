@@ -403,7 +403,7 @@ class DataCredits(Contract):
         return Amount(self._read("balanceOf", account, block=block))
 
     def burn_address(self, block: BlockId = "latest") -> Address:
-        """Return `burnAddress`."""
+        """Who receives what is burned."""
         return address(self._read("burnAddress", block=block))
 
     def claim(self, model_id: int) -> Call:
@@ -415,11 +415,11 @@ class DataCredits(Contract):
         return Amount(self._read("claimable", model_id, holder, block=block))
 
     def config(self, block: BlockId = "latest") -> DataConfig:
-        """Return `config`."""
+        """What was fixed at deployment."""
         return struct(DataConfig, self._read("config", block=block))
 
     def contribution_of(self, round_id: int, index: int, block: BlockId = "latest") -> Contribution:
-        """Return `contributionOf`."""
+        """A contribution; its status is NONE when there is none."""
         return struct(Contribution, self._read("contributionOf", round_id, index, block=block))
 
     def credit(self, round_id: int, number: int, value: int, path: Sequence[Bytes32]) -> Call:
@@ -433,7 +433,7 @@ class DataCredits(Contract):
         return self._call("creditRevenue", model_id, amount)
 
     def credits_of(self, model_id: int, holder: Address, block: BlockId = "latest") -> Credits:
-        """Return `creditsOf`."""
+        """A holder's credits."""
         return Credits(self._read("creditsOf", model_id, holder, block=block))
 
     def current_round_of(self, model_id: int, block: BlockId = "latest") -> int:
@@ -470,7 +470,7 @@ class DataCredits(Contract):
     def endorsement_of(
         self, round_id: int, index: int, endorser: Address, block: BlockId = "latest"
     ) -> Endorsement:
-        """Return `endorsementOf`."""
+        """What somebody staked on a contribution."""
         return struct(
             Endorsement, self._read("endorsementOf", round_id, index, endorser, block=block)
         )
@@ -502,7 +502,7 @@ class DataCredits(Contract):
         return self._call("openRound", model_id, terms)
 
     def place_of(self, round_id: int, number: int, block: BlockId = "latest") -> Place:
-        """Return `placeOf`."""
+        """Where a numbered contribution stands; rows 0 when there is none."""
         return struct(Place, self._read("placeOf", round_id, number, block=block))
 
     def punish(self, model_id: int, valuator: Address) -> Call:
@@ -553,11 +553,11 @@ class DataCredits(Contract):
         return self._call("revealTest", round_id, test_root, salt, cid)
 
     def round_count(self, block: BlockId = "latest") -> int:
-        """Return `roundCount`."""
+        """The number of rounds; ids are 1 … this."""
         return int(self._read("roundCount", block=block))
 
     def round_of(self, round_id: int, block: BlockId = "latest") -> Round:
-        """Return `roundOf`."""
+        """A round; its stage is NONE when there is none."""
         return struct(Round, self._read("roundOf", round_id, block=block))
 
     def settle(
@@ -577,7 +577,7 @@ class DataCredits(Contract):
         return self._call("settleEndorsement", round_id, number, endorser, value, path)
 
     def standing_of(self, model_id: int, account: Address, block: BlockId = "latest") -> Standing:
-        """Return `standingOf`."""
+        """What an account has done for a model."""
         return struct(Standing, self._read("standingOf", model_id, account, block=block))
 
     def submission_hash(
@@ -631,15 +631,15 @@ class DataCredits(Contract):
         )
 
     def tier_of(self, model_id: int, account: Address, block: BlockId = "latest") -> int:
-        """Return `tierOf`."""
+        """An account's tier, 0 … 3."""
         return int(self._read("tierOf", model_id, account, block=block))
 
     def token(self, block: BlockId = "latest") -> Address:
-        """Return `token`."""
+        """The token that is paid in."""
         return address(self._read("token", block=block))
 
     def total_credits(self, model_id: int, block: BlockId = "latest") -> Credits:
-        """Return `totalCredits`."""
+        """All credits of a model."""
         return Credits(self._read("totalCredits", model_id, block=block))
 
     def void_round(self, round_id: int) -> Call:

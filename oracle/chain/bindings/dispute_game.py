@@ -305,7 +305,7 @@ class DisputeGame(Contract):
     def challenge_of(
         self, request_id: RequestId, challenger: Address, block: BlockId = "latest"
     ) -> Challenge:
-        """Return `challengeOf`."""
+        """A challenge; its turn is NONE when there is none."""
         return struct(Challenge, self._read("challengeOf", request_id, challenger, block=block))
 
     def commit_trace(
@@ -323,7 +323,7 @@ class DisputeGame(Contract):
         return self._call("commitTrace", request, delivery, record, preamble, graph_root, leaves)
 
     def config(self, block: BlockId = "latest") -> GameConfig:
-        """Return `config`."""
+        """What was fixed at deployment."""
         return struct(GameConfig, self._read("config", block=block))
 
     def convict_silent(self, request: Request, delivery: Delivery, challenger: Address) -> Call:
@@ -417,7 +417,7 @@ class DisputeGame(Contract):
         trace_root: Bytes32,
         block: BlockId = "latest",
     ) -> Bytes32:
-        """Return `receiptHash`."""
+        """The digest that a receipt's signature is over."""
         return Bytes32(self._read("receiptHash", request_id, output_root, trace_root, block=block))
 
     def release_bond(self, request_id: RequestId, challenger: Address) -> Call:

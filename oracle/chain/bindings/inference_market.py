@@ -334,11 +334,11 @@ class InferenceMarket(Contract):
         return self._call("annulStale", request, delivery)
 
     def balance_of(self, account: Address, block: BlockId = "latest") -> Amount:
-        """Return `balanceOf`."""
+        """An account's prepaid balance."""
         return Amount(self._read("balanceOf", account, block=block))
 
     def bond_of(self, account: Address, block: BlockId = "latest") -> Wei:
-        """Return `bondOf`."""
+        """The account's bonds that it may withdraw."""
         return Wei(self._read("bondOf", account, block=block))
 
     def cancel_expired(self, request: Request, claim: Claim) -> Call:
@@ -371,7 +371,7 @@ class InferenceMarket(Contract):
         return Bytes32(self._read("commitmentOf", requester, lane, block=block))
 
     def config(self, block: BlockId = "latest") -> MarketConfig:
-        """Return `config`."""
+        """What was fixed at deployment."""
         return struct(MarketConfig, self._read("config", block=block))
 
     def convict(
@@ -423,7 +423,7 @@ class InferenceMarket(Contract):
         return self._call("demandOutput", request, delivery, value=value)
 
     def deposit(self, account: Address, amount: Amount) -> Call:
-        """Call `deposit`."""
+        """Moves tokens of the caller, approved before, into an account's balance."""
         return self._call("deposit", account, amount)
 
     def deposit_with_permit(
@@ -466,12 +466,12 @@ class InferenceMarket(Contract):
         return Lock(Amount(values[0]), Amount(values[1]), Amount(values[2]), Amount(values[3]))
 
     def model_earnings(self, model_id: int, block: BlockId = "latest") -> Earnings:
-        """Return `modelEarnings`."""
+        """What the model earned and nobody collected yet."""
         values = self._read("modelEarnings", model_id, block=block)
         return Earnings(Amount(values[0]), Amount(values[1]))
 
     def nonce_of(self, account: Address, block: BlockId = "latest") -> int:
-        """Return `nonceOf`."""
+        """The nonce of the account's next request."""
         return int(self._read("nonceOf", account, block=block))
 
     def open_dispute(self, request: Request, delivery: Delivery) -> Call:
@@ -491,7 +491,7 @@ class InferenceMarket(Contract):
         return self._call("postOutput", request, delivery, output)
 
     def protocol_earnings(self, block: BlockId = "latest") -> Amount:
-        """Return `protocolEarnings`."""
+        """The protocol's share that nobody collected yet."""
         return Amount(self._read("protocolEarnings", block=block))
 
     def request(self, order: Order) -> Call:
@@ -511,11 +511,11 @@ class InferenceMarket(Contract):
         return self._call("requestFor", requester, order, nonce, deadline, signature)
 
     def request_id_of(self, request: Request, block: BlockId = "latest") -> RequestId:
-        """Return `requestIdOf`."""
+        """The request's id as the contract computes it."""
         return RequestId(self._read("requestIdOf", request, block=block))
 
     def withdraw(self, to: Address, amount: Amount) -> Call:
-        """Call `withdraw`."""
+        """Pays out of the caller's balance."""
         return self._call("withdraw", to, amount)
 
     def withdraw_bond(self) -> Call:

@@ -151,7 +151,7 @@ class ModelAccess(Contract):
     }
 
     def bounds_of(self, model_id: int, block: BlockId = "latest") -> Bounds:
-        """Return `boundsOf`."""
+        """The bounds of the model's parameters."""
         values = self._read("boundsOf", model_id, block=block)
         return Bounds(Bytes32(values[0]), Bytes32(values[1]))
 
@@ -180,11 +180,11 @@ class ModelAccess(Contract):
         return self._call("grant", model_id, requester, expiry, max_per_window, window)
 
     def grant_of(self, model_id: int, requester: Address, block: BlockId = "latest") -> Grant:
-        """Return `grantOf`."""
+        """One wallet's access to one model."""
         return struct(Grant, self._read("grantOf", model_id, requester, block=block))
 
     def is_admin(self, model_id: int, account: Address, block: BlockId = "latest") -> bool:
-        """Return `isAdmin`."""
+        """Whether the account is the model's owner or an admin."""
         return bool(self._read("isAdmin", model_id, account, block=block))
 
     def market(self, block: BlockId = "latest") -> Address:
@@ -192,7 +192,7 @@ class ModelAccess(Contract):
         return address(self._read("market", block=block))
 
     def policy_of(self, model_id: int, block: BlockId = "latest") -> AccessPolicy:
-        """Return `policyOf`."""
+        """The model's policy."""
         values = self._read("policyOf", model_id, block=block)
         return AccessPolicy(Policy(values[0]), int(values[1]), int(values[2]))
 

@@ -184,7 +184,7 @@ class ModelRegistry(Contract):
         return Bytes32(self._read("headAt", model_id, version, block=block))
 
     def head_of(self, model_id: int, block: BlockId = "latest") -> Bytes32:
-        """Return `headOf`."""
+        """The current head of the history; zero before the first version."""
         return Bytes32(self._read("headOf", model_id, block=block))
 
     def is_approved_for_all(
@@ -196,11 +196,11 @@ class ModelRegistry(Contract):
         return bool(self._read("isApprovedForAll", owner, operator, block=block))
 
     def manifest_of(self, model_id: int, version: int, block: BlockId = "latest") -> Bytes32:
-        """Return `manifestOf`."""
+        """The SHA-256 of the version's manifest; zero when there is no such version."""
         return Bytes32(self._read("manifestOf", model_id, version, block=block))
 
     def model_count(self, block: BlockId = "latest") -> int:
-        """Return `modelCount`."""
+        """How many models exist; ids run from 1."""
         return int(self._read("modelCount", block=block))
 
     def name(self, block: BlockId = "latest") -> str:
@@ -208,7 +208,7 @@ class ModelRegistry(Contract):
         return str(self._read("name", block=block))
 
     def name_of(self, model_id: int, block: BlockId = "latest") -> str:
-        """Return `nameOf`."""
+        """The model's label."""
         return str(self._read("nameOf", model_id, block=block))
 
     def owner_of(self, token_id: int, block: BlockId = "latest") -> Address:
@@ -321,9 +321,9 @@ class ModelRegistry(Contract):
         return self._call("transferFrom", from_, to, token_id)
 
     def update_interval_of(self, model_id: int, block: BlockId = "latest") -> int:
-        """Return `updateIntervalOf`."""
+        """The fewest seconds between two versions."""
         return int(self._read("updateIntervalOf", model_id, block=block))
 
     def version_count(self, model_id: int, block: BlockId = "latest") -> int:
-        """Return `versionCount`."""
+        """How many versions were published."""
         return int(self._read("versionCount", model_id, block=block))

@@ -124,7 +124,7 @@ class OperatorRegistry(Contract):
         return address(self._read("burnAddress", block=block))
 
     def encryption_key_of(self, operator: Address, block: BlockId = "latest") -> Bytes32:
-        """Return `encryptionKeyOf`."""
+        """The operator's public encryption key; zero when it has none."""
         return Bytes32(self._read("encryptionKeyOf", operator, block=block))
 
     def finish_unstake(self) -> Call:
@@ -132,11 +132,11 @@ class OperatorRegistry(Contract):
         return self._call("finishUnstake")
 
     def free_stake_of(self, operator: Address, block: BlockId = "latest") -> Amount:
-        """Return `freeStakeOf`."""
+        """The stake that is neither locked nor unbonding."""
         return Amount(self._read("freeStakeOf", operator, block=block))
 
     def is_authorized(self, model_id: int, operator: Address, block: BlockId = "latest") -> bool:
-        """Return `isAuthorized`."""
+        """Whether the operator is authorised for the model."""
         return bool(self._read("isAuthorized", model_id, operator, block=block))
 
     def lock_for(self, model_id: int, operator: Address, amount: Amount) -> Call:
@@ -148,7 +148,7 @@ class OperatorRegistry(Contract):
         return address(self._read("market", block=block))
 
     def register(self, encryption_key: Bytes32, endpoint: str) -> Call:
-        """Call `register`."""
+        """Registers the caller."""
         return self._call("register", encryption_key, endpoint)
 
     def slash(self, operator: Address, amount: Amount, burned: Amount) -> Call:
@@ -162,7 +162,7 @@ class OperatorRegistry(Contract):
         return self._call("stake", operator, amount)
 
     def stake_of(self, operator: Address, block: BlockId = "latest") -> Stake:
-        """Return `stakeOf`."""
+        """An operator's stake."""
         return struct(Stake, self._read("stakeOf", operator, block=block))
 
     def start_unstake(self, amount: Amount) -> Call:
@@ -170,15 +170,15 @@ class OperatorRegistry(Contract):
         return self._call("startUnstake", amount)
 
     def token(self, block: BlockId = "latest") -> Address:
-        """Return `token`."""
+        """The token that is staked."""
         return address(self._read("token", block=block))
 
     def unbonding_delay(self, block: BlockId = "latest") -> int:
-        """Return `unbondingDelay`."""
+        """The seconds between the start and the end of unstaking."""
         return int(self._read("unbondingDelay", block=block))
 
     def unbonding_of(self, operator: Address, block: BlockId = "latest") -> Unbonding:
-        """Return `unbondingOf`."""
+        """The stake that is on its way out."""
         return struct(Unbonding, self._read("unbondingOf", operator, block=block))
 
     def unlock(self, operator: Address, amount: Amount) -> Call:
@@ -186,5 +186,5 @@ class OperatorRegistry(Contract):
         return self._call("unlock", operator, amount)
 
     def update_profile(self, encryption_key: Bytes32, endpoint: str) -> Call:
-        """Call `updateProfile`."""
+        """Changes the caller's profile."""
         return self._call("updateProfile", encryption_key, endpoint)

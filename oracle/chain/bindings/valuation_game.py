@@ -293,15 +293,15 @@ class ValuationGame(Contract):
         return Wei(self._read("bondNeeded", block=block))
 
     def bond_of(self, account: Address, block: BlockId = "latest") -> Wei:
-        """Return `bondOf`."""
+        """What the account may withdraw in the chain's currency."""
         return Wei(self._read("bondOf", account, block=block))
 
     def burn_address(self, block: BlockId = "latest") -> Address:
-        """Return `burnAddress`."""
+        """Who is credited with burned bonds and receives burned stake."""
         return address(self._read("burnAddress", block=block))
 
     def case_of(self, round_id: int, block: BlockId = "latest") -> Case:
-        """Return `caseOf`."""
+        """A round's valuation."""
         return struct(Case, self._read("caseOf", round_id, block=block))
 
     def claim(self, round_id: int) -> Call:
@@ -311,7 +311,7 @@ class ValuationGame(Contract):
         return self._call("claim", round_id)
 
     def config(self, block: BlockId = "latest") -> ValuationConfig:
-        """Return `config`."""
+        """What was fixed at deployment."""
         return struct(ValuationConfig, self._read("config", block=block))
 
     def convict_silent(self, round_id: int, challenger: Address) -> Call:
@@ -337,7 +337,7 @@ class ValuationGame(Contract):
     def demands_of(
         self, round_id: int, attempt: int, challenger: Address, block: BlockId = "latest"
     ) -> Demands:
-        """Return `demandsOf`."""
+        """A challenge; its turn is NONE when there is none."""
         return struct(Demands, self._read("demandsOf", round_id, attempt, challenger, block=block))
 
     def lapse(self, round_id: int, challenger: Address) -> Call:
@@ -397,11 +397,11 @@ class ValuationGame(Contract):
         return self._call("revealLeaf", round_id, valuation, challenger, data, path)
 
     def reward_of(self, account: Address, block: BlockId = "latest") -> Amount:
-        """Return `rewardOf`."""
+        """What the account may withdraw in the payment token."""
         return Amount(self._read("rewardOf", account, block=block))
 
     def seat_of(self, valuator: Address, block: BlockId = "latest") -> ValuatorSeat:
-        """Return `seatOf`."""
+        """A valuator's stake."""
         return struct(ValuatorSeat, self._read("seatOf", valuator, block=block))
 
     def settle(self, round_id: int, values: Sequence[int]) -> Call:
@@ -409,7 +409,7 @@ class ValuationGame(Contract):
         return self._call("settle", round_id, values)
 
     def stake(self, amount: Amount) -> Call:
-        """Call `stake`."""
+        """Adds to the caller's stake."""
         return self._call("stake", amount)
 
     def unstake(self, amount: Amount) -> Call:
@@ -421,9 +421,9 @@ class ValuationGame(Contract):
         return self._call("voidRound", round_id)
 
     def withdraw_bond(self) -> Call:
-        """Call `withdrawBond`."""
+        """Pays out the caller's bonds in the chain's currency."""
         return self._call("withdrawBond")
 
     def withdraw_reward(self) -> Call:
-        """Call `withdrawReward`."""
+        """Pays out the caller's rewards in the payment token."""
         return self._call("withdrawReward")
