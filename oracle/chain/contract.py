@@ -7,12 +7,12 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import IntEnum
 from typing import Any, ClassVar, TypeVar
 
-from oracle.chain import logs, revert
+from oracle.chain import revert
 from oracle.chain.codec import address, interface
 from oracle.chain.event import Event
 from oracle.chain.rpc import BlockId, Node, RpcError, block_param, hexbytes
 from oracle.errors import InputInvalid
-from oracle.types import Address, Bytes32, Log, Wei
+from oracle.types import Address, Bytes32, Wei
 
 T = TypeVar("T")
 _NOTHING = Wei(0)
@@ -37,10 +37,6 @@ class Contract:
     def __init__(self, rpc: Node, address_: Address) -> None:
         self.rpc = rpc
         self.address = address(address_)
-
-    def decode(self, log: Log) -> Event | None:
-        """Return the event of a log of this contract; None when it is another's or unknown."""
-        return logs.decode(log) if log.address == self.address else None
 
     def _read(self, name: str, *arguments: Any, block: BlockId = "latest") -> Any:
         """Call a view through web3; return its value, or a tuple when it has several.

@@ -1,10 +1,11 @@
-"""Keystore files (version 3, as geth writes them): make, open, and ask for the password.
+"""Keystore files (version 3, as geth writes them): make and open.
+
+Passwords come from the caller or a file.
 
 The only module that turns a file into a key. Keys and passwords are never logged, never taken from
 arguments or the environment, and never part of an error.
 """
 
-import getpass
 import json
 import os
 import stat
@@ -108,22 +109,6 @@ def password_file(path: Path) -> Password:
         return text
 
     return read
-
-
-def password_prompt(text: str = "Password: ", *, confirm: bool = False) -> Password:
-    """Return a provider that asks on the terminal, twice where a typing error would cost the key.
-
-    Raises (when asked):
-        InputInvalid: the two do not match.
-    """
-
-    def ask() -> str:
-        secret = getpass.getpass(text)
-        if confirm and getpass.getpass("Again: ") != secret:
-            raise InputInvalid("the passwords do not match")
-        return secret
-
-    return ask
 
 
 def _read(path: Path) -> dict[str, Any]:
