@@ -16,6 +16,7 @@ lint:
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
+	$(bin)/vulture
 	$(bin)/python scripts/compile.py --check
 	$(bin)/python scripts/docs.py --check
 

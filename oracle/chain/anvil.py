@@ -20,7 +20,6 @@ from eth_account.signers.local import LocalAccount
 from oracle.chain.rpc import Rpc
 from oracle.errors import ConfigInvalid, Unavailable
 from oracle.patience import busy
-from oracle.types import Address
 
 # Public: everybody's development mnemonic. Never hold anything of value on these accounts.
 MNEMONIC = "test test test test test test test test test test test junk"
@@ -64,11 +63,6 @@ def dev_account(index: int) -> LocalAccount:
     Account.enable_unaudited_hdwallet_features()
     account: LocalAccount = Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}")
     return account
-
-
-def dev_address(index: int) -> Address:
-    """Return the address of one of the funded accounts."""
-    return Address(dev_account(index).address)
 
 
 class Anvil:

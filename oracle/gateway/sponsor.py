@@ -33,10 +33,6 @@ PUBLISHING = 8  # inputs at a time
 _LANES = 16  # that are tried before we give up
 
 
-class Closing(TransientError):
-    """The gateway is being stopped and takes nothing new."""
-
-
 @dataclass(frozen=True, slots=True)
 class Question:
     """What one client asks."""

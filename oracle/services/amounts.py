@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from oracle.errors import InputInvalid
-from oracle.types import TOKEN_DECIMALS, Address, Amount, Bytes32, RequestId, Timestamp, Wei
+from oracle.types import TOKEN_DECIMALS, Address, Amount, RequestId, Timestamp, Wei
 
 # 13 digits of dollars: below 2**64 token units, the width of a fee on chain
 _AMOUNT = re.compile(
@@ -178,15 +178,6 @@ def parse_request_id(text: str) -> RequestId:
         InputInvalid: not 0x and 64 hex digits.
     """
     return RequestId(_bytes32(text, "a request id"))
-
-
-def parse_digest(text: str) -> Bytes32:
-    """Read a digest.
-
-    Raises:
-        InputInvalid: not 0x and 64 hex digits.
-    """
-    return Bytes32(_bytes32(text, "a digest"))
 
 
 def _bytes32(text: str, what: str) -> bytes:

@@ -16,19 +16,17 @@ from typing import Any
 
 import structlog
 
-from oracle.chain.bindings.model_registry import VersionPublished
 from oracle.chain.rpc import hexbytes
 from oracle.errors import ConfigInvalid, Unavailable
 from oracle.merkle import keccak
 from oracle.queue.broker import JobQueue
 from oracle.queue.messages import AuditMessage, TraceJob
-from oracle.services import operators
-from oracle.services.event_history import topic
+from oracle.services import models, operators
 from oracle.services.network import Network
 from oracle.services.request_timeline import RequestInfo
 from oracle.store.audit_repository import AuditState
 from oracle.store.store import Store
-from oracle.types import Address, Bytes32, RequestId, VersionRecord
+from oracle.types import Address, Bytes32, RequestId
 
 AGAIN = 60.0  # seconds until an audit that was not done is put on the queue again
 
@@ -143,7 +141,7 @@ class Audits:
         return {number: hexbytes(answer["hash"], 32) for number, answer in pairs}
 
     def _message(self, info: RequestInfo) -> AuditMessage:
-        record = self._record(info.model_id, info.version)
+        record = models.record_of(self._context, info.model_id, info.version)
         assert info.output_root is not None
         return AuditMessage(
             TraceJob(
@@ -155,9 +153,3 @@ class Audits:
                 output_root=info.output_root,
             )
         )
-
-    def _record(self, model_id: int, version: int) -> VersionRecord:
-        context = self._context
-        found = context.history.read(context.registry.address, (VersionPublished,), topic(model_id))
-        records = (h.event.record for h in found if isinstance(h.event, VersionPublished))
-        return next(record for record in records if record.version == version)

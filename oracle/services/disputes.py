@@ -24,11 +24,10 @@ from oracle.chain.bindings.dispute_game import (
     TraceCommitted,
     Turn,
 )
-from oracle.chain.bindings.model_registry import VersionPublished
 from oracle.chain.event import Event
 from oracle.chain.wallet import Wallet
 from oracle.errors import PermanentError
-from oracle.services import requests
+from oracle.services import models, requests
 from oracle.services.amounts import format_ether
 from oracle.services.event_history import Moment, topic
 from oracle.services.network import Network
@@ -120,11 +119,7 @@ def answer_of(context: Network, request_id: RequestId) -> DisputedAnswer:
     info = requests.show(context, request_id)
     if info.delivery is None:
         raise PermanentError(f"request 0x{request_id.hex()} has no answer: {info.state.value}")
-    found = context.history.read(
-        context.registry.address, (VersionPublished,), topic(info.model_id)
-    )
-    records = [h.event.record for h in found if isinstance(h.event, VersionPublished)]
-    record = next(r for r in records if r.version == info.version)
+    record = models.record_of(context, info.model_id, info.version)
     return DisputedAnswer(info.request, info.delivery, record)
 
 

@@ -14,14 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from oracle.chain.bindings.model_registry import VersionPublished
 from oracle.errors import DigestMismatch, InputInvalid
 from oracle.exact import version as exact
 from oracle.ipfs.port import CidUnresolved
 from oracle.protocol import records
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import MAX_BYTES, FileEntry, Manifest
-from oracle.services.event_history import topic
+from oracle.services import models
 from oracle.services.network import Network
 from oracle.types import ZERO32, Assurance, Bytes32, VersionRecord
 
@@ -70,8 +69,7 @@ def verify(
         HistoryBroken: a record, a manifest or a file does not fit; it is named.
         CidUnresolved: bytes that nobody has; the file is named.
     """
-    found = context.history.read(context.registry.address, (VersionPublished,), topic(model_id))
-    chain = [h.event.record for h in found if isinstance(h.event, VersionPublished)]
+    chain = models.records(context, model_id)
     check_records(model_id, chain)
     _check_against_state(context, model_id, chain)
     context.cache.mkdir(parents=True, exist_ok=True)

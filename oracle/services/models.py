@@ -15,7 +15,7 @@ from oracle.protocol.manifest import MAX_BYTES, Manifest
 from oracle.services.event_history import topic
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
-from oracle.types import Address, Amount, Assurance, Bytes32, Cid, Terms, Timestamp
+from oracle.types import Address, Amount, Assurance, Bytes32, Cid, Terms, Timestamp, VersionRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +128,28 @@ def info(context: Network, model_id: int) -> ModelInfo:
     )
 
 
+def records(context: Network, model_id: int) -> list[VersionRecord]:
+    """Return the records of a model's versions as the registry logged them, oldest first."""
+    found = context.history.read(context.registry.address, (VersionPublished,), topic(model_id))
+    return [h.event.record for h in found if isinstance(h.event, VersionPublished)]
+
+
+def record_of(context: Network, model_id: int, version: int) -> VersionRecord:
+    """Return the record of one version.
+
+    Raises:
+        NotFound: it was never published.
+    """
+    found = (one for one in records(context, model_id) if one.version == version)
+    if (record := next(found, None)) is None:
+        raise NotFound(f"model {model_id} has no version {version}")
+    return record
+
+
 def versions(context: Network, model_id: int) -> tuple[VersionInfo, ...]:
     """Return the versions of a model, oldest first."""
-    found = context.history.read(context.registry.address, (VersionPublished,), topic(model_id))
     result = []
-    for happened in found:
-        assert isinstance(happened.event, VersionPublished)
-        record = happened.event.record
+    for record in records(context, model_id):
         terms = context.registry.terms_of(model_id, record.version)
         result.append(
             VersionInfo(

@@ -26,7 +26,7 @@ from oracle.ipfs.port import CidUnresolved
 from oracle.protocol import canonical
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import FileEntry, Manifest
-from oracle.services import folders
+from oracle.services import folders, models
 from oracle.services.event_history import topic
 from oracle.services.folders import BytesProgress
 from oracle.services.network import Network
@@ -266,14 +266,10 @@ def _published_before(
     context: Network, model_id: int, manifest: Manifest
 ) -> PublishedVersion | None:
     """Return the newest version if it has this very manifest."""
-    found = context.history.read(context.registry.address, (VersionPublished,), topic(model_id))
-    if not found:
+    records = models.records(context, model_id)
+    if not records or canonical.sha256(manifest.to_bytes()) != records[-1].manifest_digest:
         return None
-    event = found[-1].event
-    assert isinstance(event, VersionPublished)
-    record = event.record
-    if canonical.sha256(manifest.to_bytes()) != record.manifest_digest:
-        return None
+    record = records[-1]
     return PublishedVersion(
         model_id=model_id,
         version=record.version,

@@ -6,8 +6,7 @@ Version files stay in the cache under their SHA-256; their roots are recomputed 
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from oracle.chain.bindings.model_registry import VersionPublished
-from oracle.errors import DigestMismatch, InputInvalid, NotFound, PermanentError
+from oracle.errors import DigestMismatch, InputInvalid, PermanentError
 from oracle.exact import files, form, version
 from oracle.exact.commitments import Committed
 from oracle.exact.reference import execute
@@ -16,7 +15,6 @@ from oracle.ipfs.port import MAX_BLOCK
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import Manifest
 from oracle.services import models, quoting
-from oracle.services.event_history import topic
 from oracle.services.exact_faults import HonestTrace
 from oracle.services.network import Network
 from oracle.services.quoting import BytesProgress
@@ -106,11 +104,7 @@ class Reexecutor:
 
     def _load(self, model_id: int, number: int) -> Loaded:
         context = self._context
-        found = context.history.read(context.registry.address, (VersionPublished,), topic(model_id))
-        records = (h.event.record for h in found if isinstance(h.event, VersionPublished))
-        record = next((r for r in records if r.version == number), None)
-        if record is None:
-            raise NotFound(f"model {model_id} has no version {number}")
+        record = models.record_of(context, model_id, number)
         manifest = models.manifest(context, model_id, number)
         if manifest.exact is None:
             raise NotExact(model_id, number)

@@ -142,10 +142,6 @@ class ChainRepository(Repository):
             self._insert_logs(fresh)
         return fresh
 
-    def logs_of(self, request_id: RequestId) -> list[Log]:
-        """Return the logs of one request, oldest first."""
-        return self._logs(LogRow.request_id == request_id)
-
     def logs_of_all(self, request_ids: Collection[RequestId]) -> dict[RequestId, list[Log]]:
         """Return the logs of many requests, each one's oldest first."""
         found: dict[RequestId, list[Log]] = {request_id: [] for request_id in request_ids}

@@ -9,7 +9,7 @@
 Halves of one stick fit: equal digests make whole diamonds.
 """
 
-WIDTH, HALF = 640, 26  # of a stick, and the height of one of its halves
+WIDTH = 640  # of a stick
 _BYTES = 32
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from oracle.chain import logs
-from oracle.chain.anvil import Anvil, dev_account, dev_address, find_anvil, free_port, wait_ready
+from oracle.chain.anvil import Anvil, dev_account, find_anvil, free_port, wait_ready
 from oracle.chain.bindings.test_dollar import TestDollar, Transfer
 from oracle.chain.deploy import DeployConfig, DeploymentFailed, deploy, verify
 from oracle.chain.outbox import EntryState, MemoryOutbox
@@ -21,7 +21,7 @@ from oracle.chain.scan import Scanner
 from oracle.chain.sender import Sender
 from oracle.chain.wallet import TransactionPending, Wallet
 from oracle.errors import ConfigInvalid, Unavailable
-from oracle.types import Amount, Bytes32, RequestId
+from oracle.types import Address, Amount, Bytes32, RequestId
 from tests.chain.conftest import World
 
 pytestmark = pytest.mark.real
@@ -94,7 +94,7 @@ def test_expect_chain__other_chain__wrong_chain(world: World) -> None:
 
 def test_read__no_contract_at_the_address__malformed_not_a_crash(world: World) -> None:
     with pytest.raises(RpcMalformed, match="decimals"):
-        TestDollar(world.rpc, dev_address(9)).decimals()
+        TestDollar(world.rpc, Address(dev_account(9).address)).decimals()
 
 
 # ── Anvil ───────────────────────────────────────────────────────────────────────────────────────
@@ -166,7 +166,7 @@ def test_deploy__windows_do_not_fit__constructor_names_the_field(world: World) -
 
 def test_deploy__no_token_at_the_address__config_invalid(world: World) -> None:
     with pytest.raises(ConfigInvalid, match="no token"):
-        deploy(world.owner, DeployConfig(token=dev_address(9)))
+        deploy(world.owner, DeployConfig(token=Address(dev_account(9).address)))
 
 
 def test_verify__fresh_chain__says_what_is_missing(world: World) -> None:

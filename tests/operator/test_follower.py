@@ -205,7 +205,7 @@ def test_follow__node_tells_a_log_twice__counts_it_once(chain, store, follower):
 
     assert follower.follow().logs == 3  # with the publication and the authorisation
     with store.read() as tx:
-        assert tx.logs_of(ID) == [log]
+        assert tx.logs_of_all([ID])[ID] == [log]
 
 
 def test_follow__finality_depth__leaves_the_newest_blocks(chain, store):

@@ -64,7 +64,7 @@ def test_add_logs__any_number__in_two_statements(count: int) -> None:
 def test_logs_of__added_out_of_order__in_the_order_of_the_chain(store: Store) -> None:
     with store.begin() as tx:
         tx.add_logs([log(9, 1, "r"), log(10, 0, "r"), log(9, 0, "r"), log(9, 2, "other"), log(2)])
-        found = tx.logs_of(request_id("r"))
+        found = tx.logs_of_all([request_id("r")])[request_id("r")]
 
     assert [(item.block_number, item.log_index) for item in found] == [(9, 0), (9, 1), (10, 0)]
 

@@ -78,7 +78,7 @@ def logs_of(block: Block, ref: BlockRef) -> list[StoredLog]:
 def refold(tx: Transaction, requests: set[RequestId]) -> None:
     """Conclude each job from its logs, keeping what the operator noted in it."""
     for name in requests:
-        logs = tx.logs_of(name)
+        logs = tx.logs_of_all([name])[name]
         if not any(log.topics[0] == REQUESTED for log in logs):
             tx.delete_job(name)
             continue

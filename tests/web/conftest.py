@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 from oracle.types import Amount
 from oracle.web.pages import router
 from oracle.web.rendering import PageOptions
-from oracle.web.sponsor import WalletSponsor
 from tests.services.conftest import DOLLAR, World, anvil, contracts, world
+from tests.web.wallet_sponsor import WalletSponsor
 
 __all__ = ["anvil", "contracts", "world"]
 

@@ -7,9 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from oracle.api.documents import Limit, Offset, address_of, listed, show
 from oracle.api.problems import Rejected
 from oracle.api.state import StateDep
-from oracle.chain.bindings.model_registry import VersionPublished
 from oracle.services import access, model_history, models, operators, quoting
-from oracle.services.event_history import topic
 from oracle.services.models import Selected
 from oracle.types import VersionRecord
 
@@ -58,9 +56,7 @@ async def history(
     context = state.context
 
     def read() -> list[VersionRecord]:
-        model_id = models.select(context, model).model_id
-        found = context.history.read(context.registry.address, (VersionPublished,), topic(model_id))
-        return [h.event.record for h in found if isinstance(h.event, VersionPublished)]
+        return models.records(context, models.select(context, model).model_id)
 
     return await listed(request, state, read, limit, offset)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from oracle.exact.tensors import keccak, log
+from oracle.merkle import keccak, log
 from oracle.valuation.dataset import row_leaf
 from oracle.valuation.faults import Code, Fault, Piece
 from oracle.valuation.rounds import Valuation
