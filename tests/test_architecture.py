@@ -5,11 +5,14 @@ worker ─► oracle.{operator, queue, exact, valuation, chain, ipfs, store, pro
 oracle.{cli, api, web, demo} ─► {agents, gateway, devnet} ─► services ─► {operator, scheduling}
          ─► queue ─► {chain, ipfs, store} ─► {exact, valuation} ─► protocol ─► {types, errors}
 ```
-A package may import itself and what is below it; siblings know each other by ports alone.
+A package may import itself and what is below it; siblings know each other by ports alone. No
+modules import each other in a circle, and no two classes share a name (but `SAME_NAME`).
 """
 
 import ast
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,12 @@ WORKER_MAY = words(
     "oracle.store oracle.protocol oracle.config oracle.types oracle.errors oracle.logs "
     "oracle.metrics oracle.merkle oracle.whole_file oracle.rate_limit"
 )
+# Class names that stand for two things, each with its reason.
+SAME_NAME = {
+    "Node": "a node of the chain; a node of a valuation's tree, as its contract calls it",
+    "Receipt": "of a transaction, as Ethereum says; of an answer, as DisputeGame says",
+}
+FILES_IN_FOLDER = 36  # modules of one folder: past that a stranger no longer finds one by its name
 HEAVY = words("torch onnxruntime onnx transformers sklearn tensorflow")
 FORBIDDEN_IN_PROTOCOL = words(
     "socket ssl http urllib requests httpx aiohttp subprocess os shutil tempfile time datetime "
@@ -126,6 +135,71 @@ def test_imports__of_a_module__go_downwards(path: Path) -> None:
     assert [text for text in found if text] == []
 
 
+def graph_of(files: Iterable[Path]) -> dict[str, set[str]]:
+    """Return which of these modules each one imports, also inside functions."""
+    modules = {module_of(path): path for path in files}
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        graph[module] = set()
+        for _, imported in imports_of(path):
+            target = imported  # a module, or a name in one
+            while target and target not in modules:
+                target = target.rpartition(".")[0]
+            if target not in ("", module) and modules[target].read_text().strip():
+                graph[module].add(target)
+    return graph
+
+
+def circle_in(graph: Mapping[str, Iterable[str]]) -> tuple[str, ...] | None:
+    """Return modules that import each other in a circle; None when no module does."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return tuple(error.args[1])
+    return None
+
+
+def test_imports__of_all_modules__go_in_no_circle() -> None:
+    assert circle_in(graph_of(FILES)) is None
+
+
+def classes_of(files: Iterable[Path]) -> dict[str, list[str]]:
+    """Return where each class name is defined, nested classes included."""
+    found: dict[str, list[str]] = {}
+    for path in files:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(f"{module_of(path)}:{node.lineno}")
+    return found
+
+
+def test_classes__of_all_modules__have_names_of_their_own() -> None:
+    files = [path for path in FILES if "bindings" not in path.parts]  # the ABI's names
+    twice = {name: places for name, places in classes_of(files).items() if len(places) > 1}
+
+    assert {name: places for name, places in twice.items() if name not in SAME_NAME} == {}
+    assert set(SAME_NAME) - set(twice) == set(), "no longer defined twice: take it off the list"
+
+
+def test_folders__of_all_modules__hold_few_files() -> None:
+    held = Counter(path.parent for path in FILES)
+
+    assert {str(folder): n for folder, n in held.items() if n > FILES_IN_FOLDER} == {}
+
+
+def test_services__modules__are_use_cases_that_end() -> None:
+    """What runs until it is stopped is an operator, an agent, a gateway or a network."""
+    found = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in FILES
+        if module_of(path).startswith("oracle.services")
+        for line, name in imports_of(path)
+        if name.split(".")[0] in ("signal", "asyncio") or name.startswith("oracle.stopping")
+    ]
+
+    assert found == []
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_module__docstring__says_why_the_file_exists(path: Path) -> None:
     tree = tree_of(path)
@@ -188,6 +262,31 @@ def test_complaint__import_that_goes_up__is_found(
     path.write_text(source)
 
     assert any(complaint(path, line, imported) for line, imported in imports_of(path))
+
+
+def test_circle_in__modules_that_import_each_other__is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    paths = [tmp_path / "oracle" / "chain" / f"{name}.py" for name in "abc"]
+    paths[0].parent.mkdir(parents=True)
+    paths[0].write_text("from oracle.chain import b")
+    paths[1].write_text("def late():\n    from oracle.chain.c import thing")
+    paths[2].write_text("if TYPE_CHECKING:\n    from .a import thing")
+
+    assert set(circle_in(graph_of(paths)) or ()) == {f"oracle.chain.{name}" for name in "abc"}
+    assert circle_in(graph_of(paths[:2])) is None
+
+
+def test_classes_of__one_name_in_two_files__is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    paths = [tmp_path / "a.py", tmp_path / "b.py"]
+    paths[0].write_text("class Node:\n    class Kind: ...")
+    paths[1].write_text("def f():\n    class Node: ...")
+
+    assert classes_of(paths) == {"Node": ["a:1", "b:2"], "Kind": ["a:2"]}
 
 
 @pytest.mark.parametrize(
