@@ -19,7 +19,7 @@ class Bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiCall:
     """One request, taken apart."""
 
     command: str  # its path, such as `block/get`

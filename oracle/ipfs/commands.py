@@ -16,9 +16,9 @@ from oracle.errors import DigestMismatch, InputInvalid, NotFound
 from oracle.ipfs import dag_commands, files, mfs_commands
 from oracle.ipfs.archive import tar
 from oracle.ipfs.blockstore import BlockStore
-from oracle.ipfs.call import Answer, Bytes, Call
+from oracle.ipfs.call import Answer, ApiCall, Bytes
 from oracle.ipfs.cid import RAW, Link
-from oracle.ipfs.folders import Item, Tree, file_size, read_folder, resolve
+from oracle.ipfs.folders import FolderTree, Item, file_size, read_folder, resolve
 from oracle.ipfs.mfs import MutableFiles
 from oracle.ipfs.unixfs import Layout
 
@@ -64,7 +64,7 @@ class Commands:
     def __init__(self, store: BlockStore) -> None:
         self.store, self.mutable = store, MutableFiles(store)
 
-    def run(self, call: Call) -> Answer:
+    def run(self, call: ApiCall) -> Answer:
         """Run one command.
 
         Raises:
@@ -82,7 +82,7 @@ class Commands:
                 )
         return run(call)
 
-    def _command(self, path: str) -> Callable[[Call], Answer]:
+    def _command(self, path: str) -> Callable[[ApiCall], Answer]:
         if path in _TABLE:
             return lambda call: _TABLE[path](self, call)
         if path in dag_commands.TABLE:
@@ -91,11 +91,11 @@ class Commands:
             return lambda call: mfs_commands.TABLE[path](self.mutable, call)
         raise NotFound(f"command not found: {path[:80]}", hint="see docs/ipfs.md")
 
-    def _add(self, call: Call) -> Answer:
+    def _add(self, call: ApiCall) -> Answer:
         layout = _layout(call)
         pin, keep = call.flag("pin", True), not call.flag("only-hash", False)
         answers: list[dict[str, Any]] = []
-        tree, wrap = Tree(), call.flag("wrap-with-directory", False)
+        tree, wrap = FolderTree(), call.flag("wrap-with-directory", False)
         with self.store.writing():
             for part in call.parts():
                 path, is_folder = _path_of(part.headers)
@@ -108,7 +108,7 @@ class Commands:
                 tree.put(path or [root.link.text()], item)
                 answers.append(_added("/".join(path) or root.link.text(), item))
             version, below = layout.cid_version, tree.entries.items()
-            tops = [("", tree)] if wrap else [(n, e) for n, e in below if isinstance(e, Tree)]
+            tops = [("", tree)] if wrap else [(n, e) for n, e in below if isinstance(e, FolderTree)]
             for name, top in tops:
                 for at, item in top.store(self.store, version, keep=keep, path=name):
                     answers.append(_added(at, item))
@@ -116,7 +116,7 @@ class Commands:
                     self.store.pin(item.link)
         return answers
 
-    def _cat(self, call: Call) -> Answer:
+    def _cat(self, call: ApiCall) -> Answer:
         link = resolve(self.store, call.arg())
         size = files.size(self.store, link)
         start = min(call.number("offset", 0), size)
@@ -124,13 +124,13 @@ class Commands:
         check = call.flag("hash-on-read", True)  # ours; Kubo has a setting of that name
         return Bytes(stop - start, files.read(self.store, link, start, stop, check=check))
 
-    def _get(self, call: Call) -> Answer:
+    def _get(self, call: ApiCall) -> Answer:
         name = call.arg().rstrip("/").rpartition("/")[2]
         link = resolve(self.store, call.arg())
         pieces = tar(self.store, link, name, compress=call.flag("compress", False))
         return Bytes(-1, pieces, "application/x-tar")
 
-    def _ls(self, call: Call) -> Answer:
+    def _ls(self, call: ApiCall) -> Answer:
         objects = []
         for arg in call.args or (call.arg(),):
             items = read_folder(self.store, resolve(self.store, arg)) or {}
@@ -144,10 +144,10 @@ class Commands:
         told = {"Name": name, "Hash": item.link.text(), "Size": size, "Type": 1 if folder else 2}
         return {**told, "Target": ""}
 
-    def _resolve(self, call: Call) -> Answer:
+    def _resolve(self, call: ApiCall) -> Answer:
         return [{"Path": f"/ipfs/{resolve(self.store, call.arg()).text()}"}]
 
-    def _pin_add(self, call: Call) -> Answer:
+    def _pin_add(self, call: ApiCall) -> Answer:
         links = self._links(call)
         for link in links:
             if link.codec != RAW and not call.flag("recursive", True):
@@ -155,14 +155,14 @@ class Commands:
             self.store.pin(link)
         return [{"Pins": [link.text() for link in links]}]
 
-    def _pin_rm(self, call: Call) -> Answer:
+    def _pin_rm(self, call: ApiCall) -> Answer:
         links = self._links(call)
         for link in links:
             if not self.store.unpin(link):
                 raise NotFound("not pinned or pinned indirectly")
         return [{"Pins": [link.text() for link in links]}]
 
-    def _pin_ls(self, call: Call) -> Answer:
+    def _pin_ls(self, call: ApiCall) -> Answer:
         pins, kind = self.store.pins(), call.options.get("type", "all")
         if kind not in ("all", "recursive", "direct", "indirect"):
             raise InputInvalid(f"invalid type {kind[:40]!r}: recursive, direct, indirect or all")
@@ -178,7 +178,7 @@ class Commands:
             shown = {cid: shown[cid] for cid in asked}
         return [{"Keys": {cid: {"Type": value} for cid, value in shown.items()}}]
 
-    def _pin_update(self, call: Call) -> Answer:
+    def _pin_update(self, call: ApiCall) -> Answer:
         old, new = resolve(self.store, call.arg()), resolve(self.store, call.arg(1))
         if old not in self.store.pins():
             raise NotFound("'from' cid was not recursively pinned already")
@@ -187,7 +187,7 @@ class Commands:
             self.store.unpin(old)
         return [{"Pins": [old.text(), new.text()]}]
 
-    def _pin_verify(self, call: Call) -> Answer:
+    def _pin_verify(self, call: ApiCall) -> Answer:
         answers: list[dict[str, Any]] = []
         for pin in self._links(call) if call.args else self.store.pins():
             try:
@@ -201,28 +201,28 @@ class Commands:
                     answers.append({"Cid": pin.text(), "Ok": True})
         return answers
 
-    def _links(self, call: Call) -> list[Link]:
+    def _links(self, call: ApiCall) -> list[Link]:
         return [resolve(self.store, arg) for arg in (call.args or (call.arg(),))]
 
-    def _repo_stat(self, _: Call) -> Answer:
+    def _repo_stat(self, _: ApiCall) -> Answer:
         count, size = self.store.stat()
         told = {"NumObjects": count, "RepoSize": size, "RepoPath": str(self.store.root)}
         return [{**told, "StorageMax": 0, "Version": "fs-repo@10"}]
 
-    def _repo_gc(self, _: Call) -> Answer:
+    def _repo_gc(self, _: ApiCall) -> Answer:
         return [{"Key": {"/": key}} for key in self.store.collect()]
 
-    def _version(self, _: Call) -> Answer:
+    def _version(self, _: ApiCall) -> Answer:
         return [{"Version": KUBO_VERSION, "Commit": "", "Repo": "10", "System": "embedded"}]
 
-    def _id(self, call: Call) -> Answer:
+    def _id(self, call: ApiCall) -> Answer:
         if call.args:
             raise InputInvalid("the embedded node does not do id of another node")
         told = {"ID": "embedded", "PublicKey": "", "Addresses": [], "AgentVersion": AGENT}
         return [{**told, "ProtocolVersion": ""}]
 
 
-_TABLE: dict[str, Callable[[Commands, Call], Answer]] = {
+_TABLE: dict[str, Callable[[Commands, ApiCall], Answer]] = {
     "add": Commands._add,
     "cat": Commands._cat,
     "get": Commands._get,
@@ -252,7 +252,7 @@ def _path_of(headers: dict[str, str]) -> tuple[list[str], bool]:
     return path, headers.get("content-type", "").startswith("application/x-directory")
 
 
-def _layout(call: Call) -> Layout:
+def _layout(call: ApiCall) -> Layout:
     version, chunker = call.number("cid-version", 0), call.options.get("chunker", "size-262144")
     chunk = int(chunker[5:]) if chunker.startswith("size-") and chunker[5:].isdigit() else 0
     if version > 1 or not 0 < chunk <= _MAX_CHUNK:

@@ -27,7 +27,7 @@ _STOPS_WITHIN = 10.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class IpfsNode:
     """An IPFS node that answers at `api_url`."""
 
     kind: Kind
@@ -63,7 +63,7 @@ def ensure(
     log: Path | None = None,
     port: int = 0,
     environ: Mapping[str, str] | None = None,
-) -> Node:
+) -> IpfsNode:
     """Return a node that answers, starting one in `repo` when `api_url` does not.
 
     Args:
@@ -77,7 +77,7 @@ def ensure(
         Unavailable: the node that was started does not answer.
     """
     if api_url and (agent := probe(api_url)):
-        return Node("kubo by url", api_url, agent)
+        return IpfsNode("kubo by url", api_url, agent)
     environ = dict(os.environ if environ is None else environ)
     repo.mkdir(parents=True, exist_ok=True)
     log = log or repo / "node.log"
@@ -108,7 +108,7 @@ def probe(api_url: str, timeout: float = 2.0) -> str:
         return ""
 
 
-def start_embedded(repo: Path, *, log: Path, port: int = 0) -> Node:
+def start_embedded(repo: Path, *, log: Path, port: int = 0) -> IpfsNode:
     """Start our own node on a folder of blocks; it ends with this process, however that ends.
 
     Raises:
@@ -121,12 +121,14 @@ def start_embedded(repo: Path, *, log: Path, port: int = 0) -> Node:
         for line in ready.new():
             if line.startswith("ready "):
                 url = line.removeprefix("ready ").strip()
-                return Node("embedded", url, IpfsClient(url, 5.0).version(), process)
+                return IpfsNode("embedded", url, IpfsClient(url, 5.0).version(), process)
         time.sleep(0.02)
     raise _gave_up(process, "the embedded node", log)
 
 
-def _start_kubo(binary: str, repo: Path, log: Path, port: int, environ: Mapping[str, str]) -> Node:
+def _start_kubo(
+    binary: str, repo: Path, log: Path, port: int, environ: Mapping[str, str]
+) -> IpfsNode:
     """Start Kubo offline, on loopback, on a repository of its own."""
     port = port or free_port()
     command, changes = _kubo(binary, repo, port, environ)
@@ -134,7 +136,7 @@ def _start_kubo(binary: str, repo: Path, log: Path, port: int, environ: Mapping[
     url, patience = f"http://127.0.0.1:{port}", busy(process.pid, _STARTS_WITHIN)
     while process.poll() is None and not patience.over():
         if agent := probe(url):
-            return Node("kubo on path", url, agent, process)
+            return IpfsNode("kubo on path", url, agent, process)
         time.sleep(0.1)
     raise _gave_up(process, binary, log)
 

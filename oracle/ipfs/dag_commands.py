@@ -8,18 +8,18 @@ from typing import Any
 from oracle.errors import InputInvalid, NotFound
 from oracle.ipfs import car, files, ipld
 from oracle.ipfs.blockstore import MAX_STORED, BlockStore
-from oracle.ipfs.call import Answer, Bytes, Call
+from oracle.ipfs.call import Answer, ApiCall, Bytes
 from oracle.ipfs.cid import DAG_CBOR, DAG_PB, Link, parse
 from oracle.ipfs.dag_pb import PbLink, PbNode, decode_node
 from oracle.ipfs.folders import read_folder, resolve, split_path, total_of, write_folder, write_node
 
 
-def _block_get(store: BlockStore, call: Call) -> Answer:
+def _block_get(store: BlockStore, call: ApiCall) -> Answer:
     data = store.get(resolve(store, call.arg()))
     return Bytes(len(data), iter((data,)))
 
 
-def _block_put(store: BlockStore, call: Call) -> Answer:
+def _block_put(store: BlockStore, call: ApiCall) -> Answer:
     name = call.options.get("format") or call.options.get("cid-codec", "raw")
     if name not in ipld.CODECS or call.options.get("mhtype", "sha2-256") != "sha2-256":
         raise InputInvalid(
@@ -33,7 +33,7 @@ def _block_put(store: BlockStore, call: Call) -> Answer:
     return answers
 
 
-def _put(store: BlockStore, codec: int, data: bytes, call: Call, *, version: int = 1) -> Link:
+def _put(store: BlockStore, codec: int, data: bytes, call: ApiCall, *, version: int = 1) -> Link:
     link = Link(codec, hashlib.sha256(data).digest(), version)
     with store.writing():
         store.put(link, data)
@@ -42,12 +42,12 @@ def _put(store: BlockStore, codec: int, data: bytes, call: Call, *, version: int
     return link
 
 
-def _block_stat(store: BlockStore, call: Call) -> Answer:
+def _block_stat(store: BlockStore, call: ApiCall) -> Answer:
     link = resolve(store, call.arg())
     return [{"Key": link.text(), "Size": store.size(link)}]
 
 
-def _dag_put(store: BlockStore, call: Call) -> Answer:
+def _dag_put(store: BlockStore, call: ApiCall) -> Answer:
     options = call.options
     name = options.get("store-codec") or options.get("format", "dag-cbor")
     source = options.get("input-codec") or options.get("input-enc", "dag-json")
@@ -60,7 +60,7 @@ def _dag_put(store: BlockStore, call: Call) -> Answer:
     return [{"Cid": {"/": _put(store, codec, block, call).text()}}]
 
 
-def _dag_get(store: BlockStore, call: Call) -> Answer:
+def _dag_get(store: BlockStore, call: ApiCall) -> Answer:
     link, names = _walk(store, call.arg())
     value = ipld.to_json(link, store.get(link))
     for name in names:
@@ -68,7 +68,7 @@ def _dag_get(store: BlockStore, call: Call) -> Answer:
     return [value]
 
 
-def _dag_resolve(store: BlockStore, call: Call) -> Answer:
+def _dag_resolve(store: BlockStore, call: ApiCall) -> Answer:
     link, names = _walk(store, call.arg())
     return [{"Cid": {"/": link.text()}, "RemPath": "/".join(names)}]
 
@@ -94,7 +94,7 @@ def _walk(store: BlockStore, text: str) -> tuple[Link, list[str]]:
     return link, names
 
 
-def _dag_import(store: BlockStore, call: Call) -> Answer:
+def _dag_import(store: BlockStore, call: ApiCall) -> Answer:
     blocks = size = 0
     roots: list[Link] = []
     with store.writing():
@@ -120,7 +120,7 @@ def _roots(header: bytes) -> list[Link]:
         ) from error
 
 
-def _dag_export(store: BlockStore, call: Call) -> Answer:
+def _dag_export(store: BlockStore, call: ApiCall) -> Answer:
     root = resolve(store, call.arg())
 
     def pieces() -> Iterator[bytes]:
@@ -132,7 +132,7 @@ def _dag_export(store: BlockStore, call: Call) -> Answer:
     return Bytes(-1, pieces())
 
 
-def _object_new(store: BlockStore, call: Call) -> Answer:
+def _object_new(store: BlockStore, call: ApiCall) -> Answer:
     template = call.args[0] if call.args else ""
     if template not in ("", "unixfs-dir"):
         raise InputInvalid(f"invalid template {template[:40]!r}: unixfs-dir or none")
@@ -140,29 +140,29 @@ def _object_new(store: BlockStore, call: Call) -> Answer:
     return [{"Hash": made.link.text(), "Links": []}]
 
 
-def _object_get(store: BlockStore, call: Call) -> Answer:
+def _object_get(store: BlockStore, call: ApiCall) -> Answer:
     node, _ = _node(store, call.arg())
     return [{"Links": _links(node), "Data": node.data.decode(errors="replace")}]
 
 
-def _object_data(store: BlockStore, call: Call) -> Answer:
+def _object_data(store: BlockStore, call: ApiCall) -> Answer:
     node, _ = _node(store, call.arg())
     return Bytes(len(node.data), iter((node.data,)))
 
 
-def _object_links(store: BlockStore, call: Call) -> Answer:
+def _object_links(store: BlockStore, call: ApiCall) -> Answer:
     node, link = _node(store, call.arg())
     return [{"Hash": link.text(), "Links": _links(node)}]
 
 
-def _object_stat(store: BlockStore, call: Call) -> Answer:
+def _object_stat(store: BlockStore, call: ApiCall) -> Answer:
     node, link = _node(store, call.arg())
     size, data = store.size(link), len(node.data)
     told = {"Hash": link.text(), "NumLinks": len(node.links), "BlockSize": size, "DataSize": data}
     return [{**told, "LinksSize": size - data, "CumulativeSize": total_of(store, link)}]
 
 
-def _object_put(store: BlockStore, call: Call) -> Answer:
+def _object_put(store: BlockStore, call: ApiCall) -> Answer:
     if call.options.get("inputenc", "json") != "json":
         raise InputInvalid("the embedded node does not do another inputenc than json in object/put")
     try:
@@ -177,7 +177,7 @@ def _object_put(store: BlockStore, call: Call) -> Answer:
     return _wrote(store, links, data)
 
 
-def _add_link(store: BlockStore, call: Call) -> Answer:
+def _add_link(store: BlockStore, call: ApiCall) -> Answer:
     node, _ = _node(store, call.arg())
     name, target = call.arg(1), resolve(store, call.arg(2))
     if "/" in name:
@@ -187,7 +187,7 @@ def _add_link(store: BlockStore, call: Call) -> Answer:
     return _wrote(store, sorted(links, key=lambda one: one.name.encode()), node.data)
 
 
-def _rm_link(store: BlockStore, call: Call) -> Answer:
+def _rm_link(store: BlockStore, call: ApiCall) -> Answer:
     node, _ = _node(store, call.arg())
     links = [one for one in node.links if one.name != call.arg(1)]
     if len(links) == len(node.links):
@@ -195,12 +195,12 @@ def _rm_link(store: BlockStore, call: Call) -> Answer:
     return _wrote(store, links, node.data)
 
 
-def _set_data(store: BlockStore, call: Call) -> Answer:
+def _set_data(store: BlockStore, call: ApiCall) -> Answer:
     node, _ = _node(store, call.arg())
     return _wrote(store, list(node.links), next(call.parts()).read(MAX_STORED))
 
 
-def _append_data(store: BlockStore, call: Call) -> Answer:
+def _append_data(store: BlockStore, call: ApiCall) -> Answer:
     node, _ = _node(store, call.arg())
     return _wrote(store, list(node.links), node.data + next(call.parts()).read(MAX_STORED))
 
@@ -221,7 +221,7 @@ def _wrote(store: BlockStore, links: list[PbLink], data: bytes) -> Answer:
     return [{"Hash": link.text(), "Links": _links(PbNode(tuple(links), data))}]
 
 
-TABLE: dict[str, Callable[[BlockStore, Call], Answer]] = {
+TABLE: dict[str, Callable[[BlockStore, ApiCall], Answer]] = {
     "block/get": _block_get,
     "block/put": _block_put,
     "block/stat": _block_stat,

@@ -28,10 +28,10 @@ class Item:
 
 
 @dataclass(slots=True)
-class Tree:
+class FolderTree:
     """A folder that is being put together."""
 
-    entries: "dict[str, Tree | Item]" = field(default_factory=dict)
+    entries: "dict[str, FolderTree | Item]" = field(default_factory=dict)
     count: int = 0
 
     def put(self, path: list[str], item: "Item | None") -> None:
@@ -46,8 +46,8 @@ class Tree:
         check_path(path)
         here = self
         for name in path[:-1] if item else path:
-            below = here.entries.setdefault(name, Tree())
-            if not isinstance(below, Tree):
+            below = here.entries.setdefault(name, FolderTree())
+            if not isinstance(below, FolderTree):
                 raise InputInvalid(f"{name[:80]!r} is a file and a folder at once")
             here = below
         if item:
@@ -59,7 +59,7 @@ class Tree:
         """Store the folders, deepest first; yield (path, folder), this one last."""
         items: dict[str, Item] = {}
         for name, below in self.entries.items():
-            if isinstance(below, Tree):
+            if isinstance(below, FolderTree):
                 found = Item(Link(DAG_PB, b"", version), 0)
                 for at, found in below.store(store, version, keep=keep, path=f"{path}/{name}"):
                     yield at, found

@@ -4,37 +4,37 @@ from collections.abc import Callable
 
 from oracle.errors import NotFound
 from oracle.ipfs import files
-from oracle.ipfs.call import Answer, Bytes, Call
+from oracle.ipfs.call import Answer, ApiCall, Bytes
 from oracle.ipfs.mfs import MutableFiles
 
 _ALL = 10**18 - 1  # bytes: more than any body has
 
 
-def _ls(tree: MutableFiles, call: Call) -> Answer:
+def _ls(tree: MutableFiles, call: ApiCall) -> Answer:
     path = call.args[0] if call.args else "/"
     return [{"Entries": list(tree.entries(path, long=call.flag("long", False)))}]
 
 
-def _stat(tree: MutableFiles, call: Call) -> Answer:
+def _stat(tree: MutableFiles, call: ApiCall) -> Answer:
     return [tree.stat(call.arg())]
 
 
-def _mkdir(tree: MutableFiles, call: Call) -> Answer:
+def _mkdir(tree: MutableFiles, call: ApiCall) -> Answer:
     tree.make_folder(call.arg(), parents=call.flag("parents", False))
     return []
 
 
-def _cp(tree: MutableFiles, call: Call) -> Answer:
+def _cp(tree: MutableFiles, call: ApiCall) -> Answer:
     tree.copy(call.arg(), call.arg(1), parents=call.flag("parents", False))
     return []
 
 
-def _mv(tree: MutableFiles, call: Call) -> Answer:
+def _mv(tree: MutableFiles, call: ApiCall) -> Answer:
     tree.move(call.arg(), call.arg(1))
     return []
 
 
-def _rm(tree: MutableFiles, call: Call) -> Answer:
+def _rm(tree: MutableFiles, call: ApiCall) -> Answer:
     force = call.flag("force", False)
     try:
         tree.remove(call.arg(), recursive=force or call.flag("recursive", False))
@@ -44,7 +44,7 @@ def _rm(tree: MutableFiles, call: Call) -> Answer:
     return []
 
 
-def _read(tree: MutableFiles, call: Call) -> Answer:
+def _read(tree: MutableFiles, call: ApiCall) -> Answer:
     link = tree.find(call.arg())
     size = files.size(tree.store, link)
     start = min(call.number("offset", 0), size)
@@ -52,7 +52,7 @@ def _read(tree: MutableFiles, call: Call) -> Answer:
     return Bytes(stop - start, files.read(tree.store, link, start, stop))
 
 
-def _write(tree: MutableFiles, call: Call) -> Answer:
+def _write(tree: MutableFiles, call: ApiCall) -> Answer:
     part = next(call.parts())
     left = call.number("count", _ALL)
 
@@ -73,11 +73,11 @@ def _write(tree: MutableFiles, call: Call) -> Answer:
     return []
 
 
-def _flush(tree: MutableFiles, call: Call) -> Answer:
+def _flush(tree: MutableFiles, call: ApiCall) -> Answer:
     return [{"Cid": tree.find(call.args[0] if call.args else "/").text()}]
 
 
-TABLE: dict[str, Callable[[MutableFiles, Call], Answer]] = {
+TABLE: dict[str, Callable[[MutableFiles, ApiCall], Answer]] = {
     "files/ls": _ls,
     "files/stat": _stat,
     "files/mkdir": _mkdir,

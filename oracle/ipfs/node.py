@@ -24,7 +24,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from oracle.errors import ConfigInvalid, InputInvalid, TallystickError
 from oracle.ipfs.blockstore import BlockStore
-from oracle.ipfs.call import Bytes, Call, encode
+from oracle.ipfs.call import ApiCall, Bytes, encode
 from oracle.ipfs.commands import AGENT, Commands
 from oracle.ipfs.request_body import SILENCE, Body, Parts
 
@@ -80,19 +80,19 @@ def create_app(commands: Commands) -> FastAPI:
                 args.append(value)
         kind = request.headers.get("content-type", "")
         if not kind.startswith("multipart/"):
-            call = Call(command, tuple(args), options, None)
+            call = ApiCall(command, tuple(args), options, None)
             return await answer(call)
         body = Body()
         feeding = asyncio.create_task(body.feed(request.receive))
         try:
-            return await answer(Call(command, tuple(args), options, Parts(kind, body.next)))
+            return await answer(ApiCall(command, tuple(args), options, Parts(kind, body.next)))
         except TallystickError:
             await in_thread(body.drain)
             raise
         finally:
             feeding.cancel()
 
-    async def answer(call: Call) -> Response:
+    async def answer(call: ApiCall) -> Response:
         found = await in_thread(lambda: commands.run(call))
         if not isinstance(found, Bytes):
             return Response(encode(found), media_type="application/json")

