@@ -99,6 +99,14 @@ def test_architecture__diagram_of_imports__is_that_of_the_test_that_holds_it() -
     assert diagram in (ROOT / "docs" / "architecture.md").read_text()
 
 
+def test_decisions__numbers__are_those_of_their_files_and_stand_once() -> None:
+    files = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    numbers = [int(path.name[:3]) for path in files]
+    assert numbers == list(range(1, len(files) + 1))
+    titles = [path.read_text().split("\n")[0] for path in files]
+    assert [int(title.split()[1].rstrip(".")) for title in titles] == numbers
+
+
 def test_demo__chapters__are_those_of_the_page() -> None:
     titles = re.findall(r'chapter\(\s*"([^"]+)"', (ROOT / "oracle/demo/story.py").read_text())
     assert len(titles) >= 15
