@@ -1,7 +1,6 @@
 """Members that vote by themselves, on a chain: what they send and when, also after a crash."""
 
 import sqlite3
-import time
 from contextlib import closing
 
 import pytest
@@ -13,59 +12,31 @@ from oracle.chain.arguments import GENERAL
 from oracle.chain.bindings.committee import Finding, Stage
 from oracle.chain.revert import ContractError
 from oracle.chain.wallet import Wallet
-from oracle.errors import ConfigInvalid, PermanentError, Unavailable
+from oracle.errors import ConfigInvalid, PermanentError
 from oracle.protocol.canonical import keccak
-from oracle.services import balances, committee, inference, quoting, requests
-from oracle.services.models import Selected
-from oracle.services.quoting import Ask
-from oracle.types import Activation, Amount, Bytes32
+from oracle.services import balances, committee, requests
+from oracle.types import Amount
 from tests.agents.deadly import Killed, deadly
+from tests.agents.members import (
+    DIGEST,
+    ONE,
+    Stub,
+    answered,
+    asked,
+    committed,
+    play,
+    revealed,
+    stage,
+    to_voting,
+)
 from tests.services.conftest import DOLLAR
 
 pytestmark = pytest.mark.real
-ONE = Activation(10**9)
-DIGEST = Bytes32(b"\x07" * 32)
-
-
-class Stub:
-    """A worker that finds what it is told."""
-
-    def __init__(self, finding=Finding.MISMATCH, activation=ONE):
-        self.found = VoteOpinion(finding, DIGEST, activation)
-        self.jobs = []
-        self.away = False
-
-    def opinion(self, job):
-        self.jobs.append(job)
-        if self.away:
-            raise Unavailable("the device is away")
-        return self.found
-
-    def close(self):
-        pass
-
-
-def asked(world):
-    """Make a request and return its id."""
-    wanted = Ask(Selected(1, None), "[[[[0.0, 0.5], [1.0, 0.25]]]]")
-    prepayment = quoting.quote(world.context, world.requester.address, wanted, stdin=lambda: b"")
-    return inference.ask(world.context, world.requester, prepayment).request_id
 
 
 @pytest.fixture
 def delivered(world):
-    """An answer of a float model, with three members who were there before."""
-    for number in (4, 5, 6):
-        wallet = Wallet(world.context.rpc, dev_account(number))
-        balances.fund(world.context, wallet.address, Amount(100 * DOLLAR))
-        committee.enlist(world.context, wallet, Amount(30 * DOLLAR))
-    world.pass_time(10)
-    model_id = world.publish(challenge_window=600).model_id
-    world.serve(model_id)
-    world.prepay(10 * DOLLAR)
-    request_id = asked(world)
-    world.deliver(requests.show(world.context, request_id), [1.0, 2.0, 3.0])
-    return request_id
+    return answered(world)
 
 
 @pytest.fixture
@@ -84,51 +55,10 @@ def voters(world, stubs, tmp_path):
         voter.__exit__(None, None, None)
 
 
-def play(voters, done, rounds=200):
-    """Let the voters look until something is so."""
-    for _ in range(rounds):
-        for voter in voters:
-            voter.cycle()
-        if done():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came to that")
-
-
 def votes(folder):
     """Return what a member committed to, as its store has it."""
     with closing(sqlite3.connect(folder / "agent.db")) as database:
         return database.execute("SELECT subject, salt, content FROM commitments").fetchall()
-
-
-def stage(world, request_id):
-    return world.context.committee.dispute_of(request_id).stage
-
-
-def to_voting(world, voters, request_id):
-    committee.challenge(world.context, world.stranger, request_id)
-    for _ in range(3):
-        world.context.rpc.call("evm_mine")
-    play(voters, lambda: stage(world, request_id) is Stage.VOTING)
-
-
-def committed(world, request_id, count=3):
-    def done():
-        chain = world.context.committee
-        round_ = chain.dispute_of(request_id).round
-        return len(chain.voters_of(request_id, round_)) == count
-
-    return done
-
-
-def revealed(world, request_id):
-    def done():
-        chain = world.context.committee
-        round_ = chain.dispute_of(request_id).round
-        members = chain.voters_of(request_id, round_)
-        return all(chain.ballot_of(request_id, round_, m).finding for m in members)
-
-    return done
 
 
 def to_the_end(world, voters, request_id, count=3):

@@ -27,7 +27,7 @@ Call = Callable[..., Any]
 
 
 @dataclass
-class Network:
+class Town:
     """A running network; `blocks` is the IPFS node's folder, `folder` a model to publish."""
 
     home: Path
@@ -55,7 +55,7 @@ def network(tmp_path_factory):
             folder.mkdir()
             (folder / "model.json").write_text(json.dumps(DESCRIPTION))
             (folder / "model.onnx").write_bytes(WEIGHTS)
-            yield Network(home, Network.open(settings), home / "ipfs" / "blocks", folder)
+            yield Town(home, Network.open(settings), home / "ipfs" / "blocks", folder)
         finally:
             node.stop()
 

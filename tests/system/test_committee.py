@@ -64,7 +64,7 @@ class Net(torch.nn.Module):
 
 
 @dataclass
-class Network:
+class Town:
     home: Path
     context: Network
     owner: Wallet
@@ -111,7 +111,7 @@ def network(tmp_path):
             people = [Wallet(anvil.rpc, dev_account(number)) for number in range(4)]
             with torch.no_grad():
                 truth = net(torch.tensor(INPUT)).numpy()
-            made = Network(tmp_path, context, *people, truth)
+            made = Town(tmp_path, context, *people, truth)
             offer = Offer(fee=Amount(DOLLAR), challenge_window=HOUR)
             publishing.publish(context, made.owner, folder_of(tmp_path, net), offer)
             _people(made)
@@ -120,7 +120,7 @@ def network(tmp_path):
             node.stop()
 
 
-def _people(network: Network) -> None:
+def _people(network: Town) -> None:
     context = network.context
     for wallet in (network.operator, network.requester):
         balances.fund(context, wallet.address, Amount(100 * DOLLAR))
@@ -136,7 +136,7 @@ def _people(network: Network) -> None:
     network.pass_time(10)
 
 
-def tampered(network: Network) -> bytes:
+def tampered(network: Town) -> bytes:
     """Deliver an answer in which one number is wrong, and call the committee."""
     context = network.context
     wanted = Ask(Selected(1, None), json.dumps(INPUT))

@@ -1,0 +1,102 @@
+"""A float answer that the committee is called about, and members that vote on it."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from oracle.agents.agent import Agent
+from oracle.agents.committee.vote_worker import VoteOpinion
+from oracle.chain.anvil import dev_account
+from oracle.chain.bindings.committee import Finding, Stage
+from oracle.chain.wallet import Wallet
+from oracle.errors import Unavailable
+from oracle.services import balances, committee, inference, quoting, requests
+from oracle.services.models import Selected
+from oracle.services.quoting import Ask
+from oracle.types import Activation, Amount, Bytes32, RequestId
+from tests.services.conftest import DOLLAR, World
+
+MEMBERS = tuple(dev_account(number) for number in (4, 5, 6))
+ONE = Activation(10**9)
+DIGEST = Bytes32(b"\x07" * 32)
+
+
+class Stub:
+    """A worker that finds what it is told."""
+
+    def __init__(self, finding: Finding = Finding.MISMATCH, activation: Activation = ONE) -> None:
+        self.found = VoteOpinion(finding, DIGEST, activation)
+        self.jobs: list[Mapping[str, Any]] = []
+        self.away = False
+
+    def opinion(self, job: Mapping[str, Any]) -> VoteOpinion:
+        self.jobs.append(job)
+        if self.away:
+            raise Unavailable("the device is away")
+        return self.found
+
+    def close(self) -> None:
+        pass
+
+
+def asked(world: World) -> RequestId:
+    """Make a request and return its id."""
+    wanted = Ask(Selected(1, None), "[[[[0.0, 0.5], [1.0, 0.25]]]]")
+    prepayment = quoting.quote(world.context, world.requester.address, wanted, stdin=lambda: b"")
+    return inference.ask(world.context, world.requester, prepayment).request_id
+
+
+def answered(world: World) -> RequestId:
+    """Return an answer of a float model, with three members who were there before."""
+    for account in MEMBERS:
+        wallet = Wallet(world.context.rpc, account)
+        balances.fund(world.context, wallet.address, Amount(100 * DOLLAR))
+        committee.enlist(world.context, wallet, Amount(30 * DOLLAR))
+    world.pass_time(10)
+    model_id = world.publish(challenge_window=600).model_id
+    world.serve(model_id)
+    world.prepay(10 * DOLLAR)
+    request_id = asked(world)
+    world.deliver(requests.show(world.context, request_id), [1.0, 2.0, 3.0])
+    return request_id
+
+
+def play(voters: Sequence[Agent], done: Callable[[], bool], rounds: int = 200) -> None:
+    """Let the voters look until something is so."""
+    for _ in range(rounds):
+        for voter in voters:
+            voter.cycle()
+        if done():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came to that")
+
+
+def stage(world: World, request_id: RequestId) -> Stage:
+    return world.context.committee.dispute_of(request_id).stage
+
+
+def to_voting(world: World, voters: Sequence[Agent], request_id: RequestId) -> None:
+    committee.challenge(world.context, world.stranger, request_id)
+    for _ in range(3):
+        world.context.rpc.call("evm_mine")
+    play(voters, lambda: stage(world, request_id) is Stage.VOTING)
+
+
+def committed(world: World, request_id: RequestId, count: int = 3) -> Callable[[], bool]:
+    def done() -> bool:
+        chain = world.context.committee
+        round_ = chain.dispute_of(request_id).round
+        return len(chain.voters_of(request_id, round_)) == count
+
+    return done
+
+
+def revealed(world: World, request_id: RequestId) -> Callable[[], bool]:
+    def done() -> bool:
+        chain = world.context.committee
+        round_ = chain.dispute_of(request_id).round
+        members = chain.voters_of(request_id, round_)
+        return all(chain.ballot_of(request_id, round_, m).finding for m in members)
+
+    return done
