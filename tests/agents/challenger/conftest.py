@@ -1,7 +1,6 @@
 """A market with an exact model on it, an operator that can lie, and a challenger with a home."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -191,7 +190,7 @@ def folder_of(path: Path, made: Example) -> Path:
     """Write the example as a folder that can be published."""
     x = quantisation.Linear("x", DType.I8, (64, 8), (0, 1), 64, 1.0)
     y = quantisation.OutputCode("y", DType.I32, (8, 8), 1.0)
-    path.mkdir()
+    path.mkdir(parents=True)
     (path / "model.program").write_bytes(made.program.encode())
     (path / "constants.safetensors").write_bytes(constants_.save(made.program, made.constants))
     description = {
@@ -211,9 +210,14 @@ def folder_of(path: Path, made: Example) -> Path:
 
 
 @pytest.fixture
-def arena(world: World, tmp_path: Path) -> Iterator[Arena]:
-    folder = folder_of(tmp_path / "exact", example())
+def arena(world: World, tmp_path: Path) -> Arena:
+    return arena_of(world, tmp_path)
+
+
+def arena_of(world: World, home: Path) -> Arena:
+    """Publish an exact model, with an operator and a requester."""
+    folder = folder_of(home / "exact", example())
     model_id = replace(world, folder=folder).publish(insured_multiple=10).model_id
     world.serve(model_id, stake=1000)
     world.prepay(20 * DOLLAR)
-    return Arena(world, model_id, tmp_path / "challengers")
+    return Arena(world, model_id, home / "challengers")

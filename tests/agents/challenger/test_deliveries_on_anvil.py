@@ -17,7 +17,6 @@ from oracle.services.request_timeline import RequestState
 from oracle.services.served_traces import EndpointTraces
 from oracle.types import RequestId
 from tests.agents.challenger.conftest import CHALLENGER, Arena
-from tests.agents.deadly import Killed, deadly
 
 pytestmark = pytest.mark.real
 ME = CHALLENGER.address
@@ -90,26 +89,6 @@ def test_cycle__challenge_vanishes_in_a_reorg__is_opened_again(arena: Arena) -> 
         rpc.call("evm_mine")
         assert [t.what for t in challenger.once().transactions] == ["challenge an answer"]
     assert arena.world.context.game.first_challenger_of(request_id) == ME
-
-
-# ── Death ───────────────────────────────────────────────────────────────────────────────────────
-@pytest.mark.parametrize("after", [False, True], ids=["before it is sent", "after it is sent"])
-@pytest.mark.parametrize("at", [1, 2])
-def test_once__killed_at_a_transaction__goes_on_and_sends_nothing_twice(
-    arena: Arena, at: int, after: bool
-) -> None:
-    request_id = arena.deliver(arena.example.lie_inside)
-    arena.serve(request_id)
-    rpc = arena.world.context.rpc
-    nonce = int(rpc.call("eth_getTransactionCount", ME, "latest"), 16)
-    dying = arena.challenger(context=deadly(arena.world.context, at, after=after))
-    with pytest.raises(Killed), dying:
-        dying.once()
-    with arena.challenger() as challenger:
-        challenger.once()
-    assert requests.show(arena.world.context, request_id).state is RequestState.CONVICTED
-    sent = int(rpc.call("eth_getTransactionCount", ME, "latest"), 16) - nonce
-    assert sent == 3  # challenge, prove, withdraw
 
 
 # ── Over HTTP ───────────────────────────────────────────────────────────────────────────────────
