@@ -9,11 +9,9 @@ What must survive a crash is in the agent's store before it is relied on; everyt
 from the chain again. One process per account: a second one finds the folder locked.
 """
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +20,7 @@ from typing import Any, Self
 import structlog
 from eth_account.signers.local import LocalAccount
 
+from oracle.agents.backoff import Backoff
 from oracle.agents.folder import locked, open_store
 from oracle.chain.contract import Call
 from oracle.chain.outbox import EntryState, OutboxEntry
@@ -41,33 +40,10 @@ from oracle.store.agent_repository import Commitment
 from oracle.store.outbox import SqlOutbox
 from oracle.types import ZERO32, Address, RequestId, Say, Timestamp
 
-_PAUSE_FIRST, _PAUSE_MAX = 1.0, 60.0  # seconds until something that failed is tried again
 _MINED = 60.0  # seconds that `settle` waits for transactions
 _PASSING = (TransientError, RpcError, FundsInsufficient)  # waited out
 
 OWN = RequestId(ZERO32)  # the subject of what concerns the account itself
-
-
-@dataclass
-class Backoff:
-    """When something that failed is tried again."""
-
-    until: dict[bytes, float] = field(default_factory=dict)
-    pause: dict[bytes, float] = field(default_factory=dict)
-
-    def ready(self, name: bytes) -> bool:
-        """Return whether it may be tried now."""
-        return time.monotonic() >= self.until.get(name, 0.0)
-
-    def failed(self, name: bytes) -> None:
-        """Wait, twice as long as the last time."""
-        pause = min(_PAUSE_MAX, 2 * self.pause.get(name, _PAUSE_FIRST / 2))
-        self.pause[name], self.until[name] = pause, time.monotonic() + pause
-
-    def worked(self, name: bytes) -> None:
-        """Forget that it failed."""
-        self.until.pop(name, None)
-        self.pause.pop(name, None)
 
 
 class Agent(ABC):

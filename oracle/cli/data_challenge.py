@@ -13,7 +13,7 @@ from oracle.stopping import on_signals
 from oracle.valuation.faults import Code
 
 if TYPE_CHECKING:
-    from oracle.agents.valuation.challenger import ValuationReport
+    from oracle.agents.valuation.report import ValuationReport
 
 WRONG = 3  # exit code
 PAUSE = 0.5  # seconds between two looks
@@ -54,7 +54,8 @@ def _challenge(
     """
     # celery and sqlalchemy: a second that the other commands of the group need not wait
     from oracle.agents.valuation import checking  # noqa: PLC0415
-    from oracle.agents.valuation.challenger import Stand, ValuationChallenger  # noqa: PLC0415
+    from oracle.agents.valuation.challenger import ValuationChallenger  # noqa: PLC0415
+    from oracle.agents.valuation.report import Stand  # noqa: PLC0415
 
     if (round_id is None) is not watch:
         raise ConfigInvalid("name a round, or say --watch", hint="tallystick data challenge 1")

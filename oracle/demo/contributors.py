@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from oracle.agents.valuation import checking
-from oracle.agents.valuation.challenger import Stand, ValuationChallenger, ValuationReport
+from oracle.agents.valuation.challenger import ValuationChallenger
+from oracle.agents.valuation.report import Stand, ValuationReport
 from oracle.agents.valuation.valuator import Valuator
 from oracle.agents.worker_process import value_worker
 from oracle.chain.bindings.data_credits import RevenueCredited

@@ -10,6 +10,7 @@ from oracle.chain.wallet import Wallet
 from oracle.errors import PermanentError, Unavailable
 from oracle.protocol import eip712
 from oracle.services.network import Network
+from oracle.services.receipts import Sent, send
 from oracle.types import Address, Amount, Timestamp, Wei
 
 FUND_WEI = Wei(10 * 10**18)  # of the chain's currency that `fund` brings a wallet up to
@@ -67,6 +68,13 @@ def fund(context: Network, account: Address, amount: Amount) -> Balances:
             hint="`fund` is for development networks; get tokens where they are sold",
         ) from error
     return balances(context, account)
+
+
+def allow(context: Network, wallet: Wallet, place: Address, amount: Amount) -> tuple[Sent, ...]:
+    """Let a contract take this much of the wallet's tokens, unless it may already."""
+    if context.token.allowance(wallet.address, place) >= amount:
+        return ()
+    return (send(wallet, context.token.approve(place, amount))[0],)
 
 
 def deposit(context: Network, wallet: Wallet, amount: Amount) -> Receipt:

@@ -31,6 +31,7 @@ from oracle.errors import PermanentError
 from oracle.protocol.canonical import keccak
 from oracle.services import requests
 from oracle.services.amounts import format_amount, format_ether
+from oracle.services.balances import allow
 from oracle.services.event_history import Moment, topic
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
@@ -117,11 +118,8 @@ def enlist(
     context: Network, wallet: Wallet, amount: Amount, class_: Bytes32 = GENERAL
 ) -> tuple[Sent, ...]:
     """Move tokens of the wallet into its seat. Raises what the contract refuses."""
-    done, place = [], context.committee.address
-    if context.token.allowance(wallet.address, place) < amount:
-        done.append(send(wallet, context.token.approve(place, amount))[0])
-    done.append(send(wallet, context.committee.enlist(class_, amount))[0])
-    return tuple(done)
+    allowed = allow(context, wallet, context.committee.address, amount)
+    return (*allowed, send(wallet, context.committee.enlist(class_, amount))[0])
 
 
 def leave(context: Network, wallet: Wallet, class_: Bytes32 = GENERAL) -> Sent:

@@ -23,6 +23,7 @@ from oracle.chain.event import Event
 from oracle.chain.wallet import Wallet
 from oracle.errors import NotFound
 from oracle.scheduling.placement import Candidate
+from oracle.services.balances import allow
 from oracle.services.event_history import Happened, topic
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
@@ -82,11 +83,8 @@ def stake(
     Raises:
         ContractError: the wallet has not so many tokens, or the operator is not registered.
     """
-    done = []
-    if context.token.allowance(wallet.address, context.operators.address) < amount:
-        done.append(send(wallet, context.token.approve(context.operators.address, amount))[0])
-    done.append(send(wallet, context.operators.stake(operator or wallet.address, amount))[0])
-    return tuple(done)
+    allowed = allow(context, wallet, context.operators.address, amount)
+    return (*allowed, send(wallet, context.operators.stake(operator or wallet.address, amount))[0])
 
 
 def start_unstake(context: Network, wallet: Wallet, amount: Amount) -> Sent:

@@ -14,13 +14,13 @@ from oracle.agents.valuation import checking
 from oracle.agents.valuation.challenger import ValuationChallenger
 from oracle.agents.valuation.valuator import Valuator
 from oracle.chain.anvil import dev_account
-from oracle.chain.committee import Stage
-from oracle.chain.data_credits import RoundStage
+from oracle.chain.bindings.committee import Finding, Stage
+from oracle.chain.bindings.data_credits import RoundStage
 from oracle.chain.wallet import Wallet
 from oracle.services import requests
 from oracle.services.network import Network
 from oracle.services.request_timeline import RequestState
-from oracle.types import Address, Finding
+from oracle.types import Address
 from tests.agents import members
 from tests.agents.challenger.conftest import CHALLENGER, arena_of
 from tests.agents.deadly import Killed, deadly

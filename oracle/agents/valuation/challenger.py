@@ -11,7 +11,6 @@ What an announcement commits to is in the store before it is sent.
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from eth_account.signers.local import LocalAccount
 from oracle.agents.agent import OWN, Agent
 from oracle.agents.valuation import checking, shown_tables
 from oracle.agents.valuation.checking import NotServed, Recompute, Truth
+from oracle.agents.valuation.report import Stand, ValuationReport
 from oracle.chain.arguments import TableNode
 from oracle.chain.bindings.data_credits import RoundStage
 from oracle.chain.bindings.valuation_game import Case, Demands, Mover, ValuationPublished
@@ -37,30 +37,6 @@ _WITNESS = ("uint256", "uint256", "address", "bytes32", "uint8") + ("uint32",) *
 _BOND_MARGIN = 2  # the base fee may rise until a demand is mined
 _REFUSALS = 3  # by the contract, until an error is one
 _PROBES = 3  # rows of a data set that nobody serves: who shows them all at random has them
-
-
-class Stand(StrEnum):
-    """How a round's valuation stands, as far as we are concerned."""
-
-    NONE = "none"  # nothing is published, or it is settled
-    RIGHT = "right"
-    OURS = "ours"
-    WRONG = "wrong"  # a conviction is under way
-    UNSERVED = "unserved"  # demanded on chain; the valuator's turn
-    CONVICTED = "convicted"  # by us
-    LATE = "late"  # wrong, and the window has passed
-
-
-@dataclass(frozen=True, slots=True)
-class ValuationReport:
-    """What was found and done about one round."""
-
-    round_id: int
-    attempt: int
-    stand: Stand
-    note: str = ""
-    fault: Fault | None = None
-    transactions: tuple[Receipt, ...] = ()  # sent since the last report
 
 
 @dataclass

@@ -22,7 +22,7 @@ from oracle.chain.bindings.valuation_game import Case, Mover, TableDemanded
 from oracle.chain.contract import Call
 from oracle.chain.outbox import OutboxEntry
 from oracle.queue.broker import CeleryQueue
-from oracle.services.data import sealed_rounds
+from oracle.services.data import sealed_rounds, valuator_stakes
 from oracle.services.event_history import topic
 from oracle.services.network import Network
 from oracle.types import ZERO_ADDRESS, Address, Say, Timestamp
@@ -210,16 +210,9 @@ class Valuator(Agent):
 
     def _withdraw(self) -> None:
         """Take out what rounds and challenges paid."""
-        context, me = self._context, self.address
-        owed = (
-            ("balance", context.credits.balance_of(me), context.credits.withdraw),
-            ("bond", context.valuations.bond_of(me), context.valuations.withdraw_bond),
-            ("reward", context.valuations.reward_of(me), context.valuations.withdraw_reward),
-        )
         self._collect = False
-        for kind, amount, make in owed:
-            if amount:
-                self.submit(kind, OWN, make())
+        for at, call in enumerate(valuator_stakes.payouts(self._context, self.address)):
+            self.submit(f"payout {at}", OWN, call)
 
     # ── What the chain knows ────────────────────────────────────────────────────────────────────
 

@@ -20,6 +20,7 @@ from oracle.errors import InputInvalid, NotFound, Refused, TransientError
 from oracle.ipfs import data_sets
 from oracle.protocol import eip712
 from oracle.protocol.training import commitment as commit
+from oracle.services import balances
 from oracle.services.amounts import parse_address
 from oracle.services.data import files, rounds, secrets
 from oracle.services.data.listing import ContributionInfo, list_contributions, show
@@ -203,7 +204,9 @@ def submit(
         return _brought(context, prepared, prepared.on_chain, None)
     if prepared.again:
         _refuse_pending(context, wallet)
-    rounds.allow(context, wallet, Amount(prepared.deposit + prepared.fee))
+    balances.allow(
+        context, wallet, context.credits.address, Amount(prepared.deposit + prepared.fee)
+    )
     call = context.credits.submit(prepared.round_id, prepared.secret.commitment, endorser_bps)
     sent, receipt = send(wallet, call)
     return _brought(context, prepared, receipt.one(ContributionSubmitted).index, sent)
@@ -255,7 +258,9 @@ def relay(context: Network, wallet: Wallet, signed: SignedSubmission) -> Contrib
     submission = signed.submission
     model_id = context.credits.round_of(submission.round_id).model_id
     deposit, _ = context.credits.requirements_of(model_id, submission.owner)
-    rounds.allow(context, wallet, Amount(deposit + context.credits.config().fee))
+    balances.allow(
+        context, wallet, context.credits.address, Amount(deposit + context.credits.config().fee)
+    )
     call = context.credits.submit_for(*submission, signed.signature)
     index = send(wallet, call)[1].one(ContributionSubmitted).index
     return show(context, submission.round_id, index)

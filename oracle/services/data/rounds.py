@@ -20,6 +20,7 @@ from oracle.chain.wallet import Wallet
 from oracle.errors import InputInvalid, NotFound, PermanentError
 from oracle.ipfs import data_sets
 from oracle.protocol.training import TrainingData, test_commitment
+from oracle.services import balances
 from oracle.services.data import files, round_events, secrets
 from oracle.services.data.secrets import Secret, SecretBook
 from oracle.services.event_history import Happened, Moment, topic
@@ -284,7 +285,7 @@ def open_round(
     book = SecretBook.of(context.settings.home, context.contracts)
     secret = Secret(commitment, wallet.address, model_id, secret_salt, test.root, test.rows)
     book.keep(secret, test)
-    allow(context, wallet, plan.reward)
+    balances.allow(context, wallet, context.credits.address, plan.reward)
     sent, receipt = send(wallet, context.credits.open_round(model_id, terms))
     round_id = receipt.one(RoundOpened).round_id
     return Opened(round_id, model_id, terms, test.root, sent)
@@ -325,10 +326,3 @@ def exclude(context: Network, wallet: Wallet, round_id: int, index: int) -> Sent
         ContractError: not the opener, not in the phase of the test set, not revealed.
     """
     return send(wallet, context.credits.exclude(round_id, index))[0]
-
-
-def allow(context: Network, wallet: Wallet, amount: Amount) -> None:
-    """Let DataCredits take this much of the wallet's tokens."""
-    place = context.credits.address
-    if amount and context.token.allowance(wallet.address, place) < amount:
-        wallet.send(context.token.approve(place, amount))

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from oracle.chain.bindings.data_credits import RoundSettled
 from oracle.chain.bindings.valuation_game import ClaimLapsed, ValuationPublished, ValuatorConvicted
+from oracle.chain.contract import Call
 from oracle.chain.wallet import Wallet
+from oracle.services.balances import allow
 from oracle.services.event_history import topic
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
@@ -41,11 +43,8 @@ def stake(context: Network, wallet: Wallet, amount: Amount) -> tuple[Sent, ...]:
     Raises:
         ContractError: the wallet has not so many tokens.
     """
-    done = []
-    if context.token.allowance(wallet.address, context.valuations.address) < amount:
-        done.append(send(wallet, context.token.approve(context.valuations.address, amount))[0])
-    done.append(send(wallet, context.valuations.stake(amount))[0])
-    return tuple(done)
+    allowed = allow(context, wallet, context.valuations.address, amount)
+    return (*allowed, send(wallet, context.valuations.stake(amount))[0])
 
 
 def unstake(context: Network, wallet: Wallet, amount: Amount) -> Sent:
@@ -57,15 +56,20 @@ def unstake(context: Network, wallet: Wallet, amount: Amount) -> Sent:
     return send(wallet, context.valuations.unstake(amount))[0]
 
 
+def payouts(context: Network, valuator: Address) -> list[Call]:
+    """Return the calls that pay out what valuations and challenges brought."""
+    chain = context.valuations
+    owed = (
+        (context.credits.balance_of(valuator), context.credits.withdraw),
+        (chain.reward_of(valuator), chain.withdraw_reward),
+        (chain.bond_of(valuator), chain.withdraw_bond),
+    )
+    return [call() for amount, call in owed if amount]
+
+
 def withdraw(context: Network, wallet: Wallet) -> tuple[Sent, ...]:
     """Pay out what valuations and challenges brought; nothing is no error."""
-    me, chain = wallet.address, context.valuations
-    owed = (
-        (context.credits.balance_of(me), context.credits.withdraw),
-        (chain.reward_of(me), chain.withdraw_reward),
-        (chain.bond_of(me), chain.withdraw_bond),
-    )
-    return tuple(send(wallet, call())[0] for amount, call in owed if amount)
+    return tuple(send(wallet, call)[0] for call in payouts(context, wallet.address))
 
 
 def status(context: Network, valuator: Address) -> ValuatorInfo:

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from oracle.agents.valuation import checking
-from oracle.agents.valuation.challenger import Stand, ValuationChallenger
+from oracle.agents.valuation.challenger import ValuationChallenger
+from oracle.agents.valuation.report import Stand
 from oracle.agents.valuation.valuator import Valuator
 from oracle.chain.anvil import dev_account
 from oracle.chain.bindings.data_credits import RoundStage

@@ -16,6 +16,7 @@ from oracle.ipfs.port import MAX_BLOCK, CidUnresolved
 from oracle.protocol import eip712
 from oracle.protocol.canonical import sha256
 from oracle.protocol.cid import raw_cid
+from oracle.services import balances
 from oracle.services.data import contributions, listing, rounds
 from oracle.services.data.contributions import AlreadyBrought, SignedSubmission, SubmissionPending
 from oracle.services.data.rounds import RoundClosed
@@ -133,7 +134,7 @@ def test_submit__killed_before_it_is_mined__is_not_sent_twice(data: Data, opened
     context, account = data.context, dev_account(1)
     hasty = Wallet(context.rpc, account, timeout=0.05)
     path = data.file("mine.csv", GOOD)
-    rounds.allow(context, hasty, Amount(100 * DOLLAR))
+    balances.allow(context, hasty, context.credits.address, Amount(100 * DOLLAR))
     first = contributions.prepare(context, hasty.address, 1, [path])
     context.rpc.call("evm_setAutomine", False)
     try:
