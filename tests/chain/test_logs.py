@@ -24,36 +24,32 @@ from oracle.chain.rpc import RpcMalformed
 from oracle.protocol.records import pack_request
 from oracle.types import (
     ZERO32,
-    ZERO_ADDRESS,
     Address,
     Amount,
     Assurance,
     Bytes32,
     Log,
-    Request,
     RequestId,
     Terms,
     Timestamp,
 )
+from tests.support import samples
 
 ALICE = Address("0x70997970C51812dc3A010C7d01b50e0d17dc79C8")
 BOB = Address("0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC")
 TERMS = Terms(Amount(50_000), 8000, 500, 2, 3600, 1000, Assurance.COMMITTEE)
-REQUEST = Request(
+REQUEST = samples.request(
     model_id=7,
     version=2,
     lane=3,
     nonce=4,
     requester=ALICE,
     operator=BOB,
-    priority_until=Timestamp(1_700_000_000),
-    expires_at=Timestamp(1_700_003_600),
-    consumer=ZERO_ADDRESS,
+    priority_until=Timestamp(1700000000),
+    expires_at=Timestamp(1700003600),
     callback_gas=5,
     input_root=Bytes32(b"\x01" * 32),
-    input_cid=ZERO32,
     params=Bytes32(b"\x02" * 32),
-    envelope=ZERO32,
     terms=TERMS,
 )
 REQUEST_ID = RequestId(b"\x09" * 32)

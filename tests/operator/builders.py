@@ -33,6 +33,7 @@ from oracle.types import (
     Timestamp,
     VersionRecord,
 )
+from tests.support import samples
 
 ME = Address(to_checksum_address("0x" + "aa" * 20))
 OTHER = Address(to_checksum_address("0x" + "bb" * 20))
@@ -47,21 +48,12 @@ TERMS = Terms(Amount(10**6), 7000, 0, 2, WINDOW, 0, Assurance.COMMITTEE)
 
 
 def request(operator: Address = ME) -> Request:
-    return Request(
-        model_id=1,
-        version=1,
-        lane=0,
-        nonce=0,
+    return samples.request(
         requester=REQUESTER,
         operator=operator,
         priority_until=Timestamp(PRIORITY if operator != ZERO_ADDRESS else MADE),
         expires_at=Timestamp(EXPIRES),
-        consumer=ZERO_ADDRESS,
-        callback_gas=0,
         input_root=ROOT,
-        input_cid=ZERO32,
-        params=ZERO32,
-        envelope=ZERO32,
         terms=TERMS,
     )
 

@@ -15,7 +15,6 @@ from oracle.protocol import eip712, records
 from oracle.protocol.canonical import keccak
 from oracle.types import (
     ZERO32,
-    ZERO_ADDRESS,
     Address,
     Amount,
     Assurance,
@@ -25,13 +24,13 @@ from oracle.types import (
     Terms,
     Timestamp,
 )
+from tests.support import samples
 
 SIGNER = Account.from_key("0x" + "11" * 32)
 ALICE = Address(SIGNER.address)
 BOB = Address("0xFFcf8FDEE72ac11b5c542428B35EEF5769C409f0")
 TERMS = Terms(Amount(5), 7000, 500, 10, 3600, 1, Assurance.COMMITTEE)
-REQUEST = Request(
-    model_id=1,
+REQUEST = samples.request(
     version=2,
     lane=3,
     nonce=4,
@@ -39,12 +38,8 @@ REQUEST = Request(
     operator=BOB,
     priority_until=Timestamp(5),
     expires_at=Timestamp(6),
-    consumer=ZERO_ADDRESS,
     callback_gas=7,
     input_root=Bytes32(b"i" * 32),
-    input_cid=ZERO32,
-    params=ZERO32,
-    envelope=ZERO32,
     terms=TERMS,
 )
 ORDER = Order(1, 2, 3, Bytes32(b"i" * 32), ZERO32, ZERO32, Amount(9), 60, 3600, BOB)

@@ -8,12 +8,23 @@ import pytest
 from oracle.chain.bindings.inference_market import Verdict
 from oracle.chain.event import Event
 from oracle.services.request_timeline import LIFE, detail
-from oracle.types import Assurance, Request, Terms
+from oracle.types import Assurance, Terms
 from oracle.web.locale import LANGUAGES, catalogue
+from tests.support import samples
 
 TERMS = Terms(50_000, 7000, 500, 10, 60, 0, Assurance.EXACT)  # type: ignore[arg-type]
-REQUEST = Request(
-    1, 2, 0, 0, "0xaa", "0xbb", 1, 2, "0x0", 0, bytes(32), bytes(32), bytes(32), bytes(32), TERMS
+REQUEST = samples.request(
+    version=2,
+    requester="0xaa",
+    operator="0xbb",
+    priority_until=1,
+    expires_at=2,
+    consumer="0x0",
+    input_root=bytes(32),
+    input_cid=bytes(32),
+    params=bytes(32),
+    envelope=bytes(32),
+    terms=TERMS,
 )  # type: ignore[arg-type]
 
 

@@ -18,22 +18,27 @@ from oracle.protocol.cid import raw_cid
 from oracle.services.request_timeline import RequestState, detail, fold
 from oracle.types import (
     ZERO32,
-    ZERO_ADDRESS,
     Address,
     Assurance,
     Bytes32,
     Claim,
-    Request,
     RequestId,
     Terms,
 )
+from tests.support import samples
 
 ALICE, OP = Address("0x" + "a" * 40), Address("0x" + "b" * 40)
 ID = RequestId(b"\1" * 32)
 ROOT, CID = Bytes32(b"\2" * 32), Bytes32(b"\3" * 32)
 TERMS = Terms(50_000, 7000, 0, 10, 60, 0, Assurance.COMMITTEE)
-REQUEST = Request(
-    1, 1, 0, 5, ALICE, OP, 130, 200, ZERO_ADDRESS, 0, ROOT, ZERO32, ZERO32, ZERO32, TERMS
+REQUEST = samples.request(
+    nonce=5,
+    requester=ALICE,
+    operator=OP,
+    priority_until=130,
+    expires_at=200,
+    input_root=ROOT,
+    terms=TERMS,
 )
 ASKED = Requested(ID, 1, ALICE, REQUEST)
 DELIVERED = Delivered(ID, OP, ROOT, ZERO32, 140)

@@ -7,7 +7,6 @@ from oracle.protocol.canonical import sha256
 from oracle.store import StoredLog
 from oracle.store.job import Job
 from oracle.types import (
-    ZERO_ADDRESS,
     Address,
     Amount,
     Assurance,
@@ -19,6 +18,7 @@ from oracle.types import (
     Terms,
     Timestamp,
 )
+from tests.support import samples
 
 ALICE = Address("0x90F8bf6A479f320ead074411a4B0e7944Ea8c9C1")
 BOB = Address("0xFFcf8FDEE72ac11b5c542428B35EEF5769C409f0")
@@ -37,7 +37,7 @@ def request_id(text: str) -> RequestId:
 
 def request(**changes: Any) -> Request:
     """Return a request with every field set."""
-    made = Request(
+    made = samples.request(
         model_id=7,
         version=2,
         lane=3,
@@ -46,7 +46,6 @@ def request(**changes: Any) -> Request:
         operator=BOB,
         priority_until=Timestamp(100),
         expires_at=Timestamp(200),
-        consumer=ZERO_ADDRESS,
         callback_gas=5,
         input_root=word("input"),
         input_cid=word("cid"),

@@ -23,13 +23,13 @@ from oracle.types import (
     Assurance,
     Bytes32,
     Delivery,
-    Request,
     RequestId,
     Terms,
     Timestamp,
     VersionRecord,
     Wei,
 )
+from tests.support import samples
 
 ME = Address("0x" + "11" * 20)
 OPERATOR = Address("0x" + "22" * 20)
@@ -47,12 +47,14 @@ class Killed(BaseException):
 
 def answer_of(committed: Committed) -> DisputedAnswer:
     """Return a delivered answer with what somebody committed to."""
-    request = Request(
-        model_id=1, version=1, lane=0, nonce=0, requester=ME, operator=OPERATOR,
-        priority_until=Timestamp(0), expires_at=Timestamp(0), consumer=ZERO_ADDRESS,
-        callback_gas=0, input_root=committed.input_root, input_cid=ZERO32, params=ZERO32,
-        envelope=ZERO32, terms=_TERMS,
-    )  # fmt: skip
+    request = samples.request(
+        requester=ME,
+        operator=OPERATOR,
+        priority_until=Timestamp(0),
+        expires_at=Timestamp(0),
+        input_root=committed.input_root,
+        terms=_TERMS,
+    )
     record = VersionRecord(
         1, 1, OPERATOR, ZERO32, ZERO32, ZERO32, committed.program.model_root, Assurance.EXACT,
         0, Timestamp(0),
