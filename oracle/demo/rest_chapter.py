@@ -1,4 +1,4 @@
-"""One question through the REST door: a program of the field's own, which knows nothing of chains.
+"""One question through REST: a program of the field's own, which knows nothing of chains.
 
 What it is answered is checked as every other answer: bytes, digests and money from the chain.
 """

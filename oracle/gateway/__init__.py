@@ -2,6 +2,6 @@
 
 ```
  client ─▶ catalogue ─▶ sponsor ─ticket, charge, intent─▶ store ─▶ dispatcher ─▶ chain
-        ◀─ answers ◀─ bell ◀──────────── follower ◀─ events of the market ◀────────┘
+        ◀─ answers ◀─ notifier ◀──────────── follower ◀─ events of the market ◀────────┘
 ```
 """

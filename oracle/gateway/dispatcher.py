@@ -48,7 +48,7 @@ class Dispatcher:
         rpc: Node,
         sender: BatchSender,
         store: Store,
-        bell: Notifier,
+        notifier: Notifier,
         freed: Callable[[int], None],
         *,
         busy: float = _BUSY,
@@ -63,7 +63,7 @@ class Dispatcher:
         self._sender = sender
         self._store = store
         self._outbox = SqlOutbox(store)
-        self._bell = bell
+        self._notifier = notifier
         self._freed = freed
         self._busy = busy
         self._outcomes: OrderedDict[RequestId, Outcome] = OrderedDict()
@@ -151,7 +151,7 @@ class Dispatcher:
         self._outcomes.update(outcomes)
         while len(self._outcomes) > _KEPT:
             self._outcomes.popitem(last=False)
-        self._bell.ring(outcomes)
+        self._notifier.notify(outcomes)
 
     def _requests(self, entries: Sequence[OutboxEntry]) -> dict[int, tuple[RequestId, int]]:
         """Return the request that each mined transaction made, and its block."""

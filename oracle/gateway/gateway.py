@@ -94,7 +94,7 @@ class Gateway:
         self.context = context
         self.store = store
         self.address = Address(account.address)
-        self.bell = Notifier()
+        self.notifier = Notifier()
         self.pool = ThreadPoolExecutor(threads, "gateway")
         self.catalogue = Catalogue(context, self.pool)
         with store.read() as tx:
@@ -112,7 +112,7 @@ class Gateway:
             context.rpc,
             self.sender,
             store,
-            self.bell,
+            self.notifier,
             self._lanes.free,
             busy=settings.poll_interval / 3,
         )
@@ -132,7 +132,7 @@ class Gateway:
             accepted=self.dispatcher.wake,
             clock=clock,
         )
-        self.hearing = WorkerProgress(settings.redis_url, self.bell)
+        self.hearing = WorkerProgress(settings.redis_url, self.notifier)
         self._follower: MarketFollower | None = None
         self._sweeper: Sweeper | None = None
         self._closing = threading.Event()
@@ -146,7 +146,7 @@ class Gateway:
         self._follower = MarketFollower(
             self.context,
             self.store,
-            self.bell,
+            self.notifier,
             self._ended,
             start=min(blocks, default=max(0, head - settings.finality_depth)),
             interval=settings.poll_interval,
@@ -208,7 +208,7 @@ class Gateway:
         outcome = _outcome_of(ticket)
         if outcome is None:
             try:
-                outcome = await self.bell.until(
+                outcome = await self.notifier.until(
                     ticket.id, lambda: self.dispatcher.outcome(ticket.id), timeout
                 )
             except TimeoutError:
@@ -230,7 +230,7 @@ class Gateway:
         first = (await self.life(request_id))[0]
         assert isinstance(first.event, Requested)
         try:
-            found = await self.bell.until(
+            found = await self.notifier.until(
                 request_id, lambda: self.follower.find(request_id, Delivered), timeout
             )
         except TimeoutError:

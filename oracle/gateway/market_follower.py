@@ -31,7 +31,7 @@ class MarketFollower:
         self,
         context: Network,
         store: Store,
-        bell: Notifier,
+        notifier: Notifier,
         freed: Callable[[RequestId], None],
         *,
         start: int,
@@ -48,7 +48,7 @@ class MarketFollower:
         """
         self._context = context
         self._store = store
-        self._bell = bell
+        self._notifier = notifier
         self._freed = freed
         self._next = start
         self._interval = interval
@@ -96,7 +96,7 @@ class MarketFollower:
         )
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._interval / (4 if self._bell.waiting else 1)):
+        while not self._stopping.wait(self._interval / (4 if self._notifier.waiting else 1)):
             try:
                 self.look()
                 self.troubled = False
@@ -151,7 +151,7 @@ class MarketFollower:
                 ended.append(request_id)
             elif isinstance(one.event, _REFUNDED):
                 refunded.append(request_id)
-        self._bell.ring(touched)
+        self._notifier.notify(touched)
         if ended or refunded:
             for request_id in (*ended, *refunded):
                 self._freed(request_id)

@@ -11,7 +11,7 @@ _Waiting = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
 
 class Notifier:
-    """Rung by threads, heard by coroutines of any event loop."""
+    """Told by threads; wakes coroutines of any event loop."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -22,7 +22,7 @@ class Notifier:
         """How many coroutines wait."""
         return len(self._waiting)
 
-    def ring(self, ids: Iterable[bytes]) -> None:
+    def notify(self, ids: Iterable[bytes]) -> None:
         """Say that there is news of these ids."""
         with self._lock:
             woken = [one for name in ids for one in self._waiting.pop(name, ())]
@@ -30,7 +30,7 @@ class Notifier:
             loop.call_soon_threadsafe(_wake, future)
 
     async def until(self, name: bytes, look: Callable[[], T | None], timeout: float) -> T:
-        """Look after each ring until there is something; return it.
+        """Look after each notice until there is something; return it.
 
         Raises:
             TimeoutError: there is nothing after so many seconds.
@@ -40,7 +40,7 @@ class Notifier:
             while True:
                 future: asyncio.Future[None] = loop.create_future()
                 entry = (loop, future)
-                with self._lock:  # before the look: a ring in between must not be missed
+                with self._lock:  # before the look: a notice in between must not be missed
                     self._waiting[name].append(entry)
                 try:
                     if (found := look()) is not None:

@@ -33,10 +33,10 @@ class Heard:
 class WorkerProgress:
     """What workers said lately, by request."""
 
-    def __init__(self, redis_url: str, bell: Notifier) -> None:
+    def __init__(self, redis_url: str, notifier: Notifier) -> None:
         """Name the broker; nothing is opened."""
         self._url = redis_url if redis_url.startswith(("redis://", "rediss://", "unix://")) else ""
-        self._bell = bell
+        self._notifier = notifier
         self._heard: OrderedDict[RequestId, tuple[Heard, ...]] = OrderedDict()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gateway-hearing", daemon=True)
@@ -71,7 +71,7 @@ class WorkerProgress:
             self._heard.move_to_end(request_id)
         while len(self._heard) > KEPT:
             self._heard.popitem(last=False)
-        self._bell.ring(ids)
+        self._notifier.notify(ids)
 
     def _run(self) -> None:
         while not self._stopping.is_set():

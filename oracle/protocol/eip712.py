@@ -5,10 +5,12 @@ is good for one deployment alone. Sources: EIP-712, EIP-2612, EIP-3009, Inferenc
 DataCredits.sol.
 """
 
+from dataclasses import fields
 from typing import Any, TypeAlias
 
 from eth_account.messages import encode_typed_data
 
+from oracle.protocol import records
 from oracle.protocol.canonical import keccak
 from oracle.protocol.records import ORDER_TYPE
 from oracle.types import Address, Amount, Bytes32, Order, Timestamp
@@ -111,7 +113,7 @@ def request_authorization(
     """
     message = {
         "requester": requester,
-        "order": _order(order),
+        "order": order_message(order),
         "nonce": nonce,
         "deadline": deadline,
     }
@@ -158,22 +160,10 @@ def digest(typed: TypedData) -> Bytes32:
     return keccak(b"\x19" + signable.version + signable.header + signable.body)
 
 
-def _order(order: Order) -> dict[str, Any]:
-    return {
-        "modelId": order.model_id,
-        "version": order.version,
-        "lane": order.lane,
-        "inputRoot": "0x" + order.input_root.hex(),
-        "inputCid": "0x" + order.input_cid.hex(),
-        "params": "0x" + order.params.hex(),
-        "maxFee": order.max_fee,
-        "priorityWindow": order.priority_window,
-        "lifetime": order.lifetime,
-        "operator": order.operator,
-        "consumer": order.consumer,
-        "callbackGas": order.callback_gas,
-        "envelope": "0x" + order.envelope.hex(),
-    }
+def order_message(order: Order) -> dict[str, Any]:
+    """Return an order's fields under the contracts' names, bytes as hex."""
+    values = {records.camel_case(f.name): getattr(order, f.name) for f in fields(order)}
+    return {k: "0x" + v.hex() if isinstance(v, bytes) else v for k, v in values.items()}
 
 
 def _typed(domain_: dict[str, Any], message: dict[str, Any], *structs: str) -> TypedData:
@@ -189,5 +179,5 @@ def _typed(domain_: dict[str, Any], message: dict[str, Any], *structs: str) -> T
 def _fields(struct: str) -> tuple[str, list[dict[str, str]]]:
     """Read `Name(type field,…)`."""
     name, _, body = struct.partition("(")
-    fields = [field.split() for field in body.rstrip(")").split(",")]
-    return name, [{"name": field, "type": kind} for kind, field in fields]
+    parts = [field.split() for field in body.rstrip(")").split(",")]
+    return name, [{"name": field, "type": kind} for kind, field in parts]

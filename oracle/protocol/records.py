@@ -5,6 +5,7 @@ All are keccak256 over 32-byte words; the layouts are drawn in docs/protocol.md.
 
 import functools
 from collections.abc import Sequence
+from dataclasses import fields
 
 from eth_abi.abi import encode
 from eth_abi.exceptions import EncodingError
@@ -152,23 +153,14 @@ def order_hash(order: Order) -> Bytes32:
     Raises:
         InputInvalid: a value does not fit its Solidity type.
     """
-    values = (
-        keccak(ORDER_TYPE.encode()),
-        order.model_id,
-        order.version,
-        order.lane,
-        order.input_root,
-        order.input_cid,
-        order.params,
-        order.max_fee,
-        order.priority_window,
-        order.lifetime,
-        order.operator,
-        order.consumer,
-        order.callback_gas,
-        order.envelope,
-    )
+    values = [keccak(ORDER_TYPE.encode()), *(getattr(order, f.name) for f in fields(order))]
     return keccak(_abi(["bytes32", *_types(ORDER_TYPE)], values))
+
+
+def camel_case(name: str) -> str:
+    """Return a field's name as the contracts write it."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 def _types(struct: str) -> list[str]:

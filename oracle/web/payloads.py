@@ -7,6 +7,7 @@ from typing import Any
 
 from oracle.errors import InputInvalid
 from oracle.exact import form
+from oracle.protocol import eip712
 from oracle.protocol.manifest import Manifest
 from oracle.protocol.tensor import Array
 from oracle.services.inputs import PreparedInput
@@ -84,18 +85,4 @@ def numbers(name: str, array: Array) -> dict[str, Any]:
 
 def order_words(order: Order, lane: int) -> dict[str, Any]:
     """Return an order as asking.js encodes it; large numbers as text."""
-    return {
-        "modelId": order.model_id,
-        "version": order.version,
-        "lane": lane,
-        "inputRoot": "0x" + order.input_root.hex(),
-        "inputCid": "0x" + order.input_cid.hex(),
-        "params": "0x" + order.params.hex(),
-        "maxFee": str(order.max_fee),
-        "priorityWindow": order.priority_window,
-        "lifetime": order.lifetime,
-        "operator": order.operator,
-        "consumer": order.consumer,
-        "callbackGas": order.callback_gas,
-        "envelope": "0x" + order.envelope.hex(),
-    }
+    return {**eip712.order_message(order), "lane": lane, "maxFee": str(order.max_fee)}

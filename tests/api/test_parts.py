@@ -1,4 +1,4 @@
-"""The small parts of the gateway: buckets, bell, lanes, keys, tickets; no sockets."""
+"""The small parts of the gateway: buckets, notifier, lanes, keys, tickets; no sockets."""
 
 import asyncio
 import threading
@@ -110,7 +110,7 @@ def test_tickets_ended__again__gives_back_once(store, refunded, spent):
         assert tx.ticket(ONE).state is TicketState.ENDED
 
 
-# ── Lanes, buckets, bell ────────────────────────────────────────────────────────────────────────
+# ── Lanes, buckets, notifier ──────────────────────────────────────────────────────────────────────
 def test_lanes__freed__are_taken_again_lowest_first():
     lanes = Lanes([0, 2])
     assert [lanes.take() for _ in range(3)] == [1, 3, 4]
@@ -137,22 +137,22 @@ def test_buckets__many_names__forget_the_oldest():
 
 
 def test_bell__rung_by_a_thread__wakes_who_waits():
-    bell, found = Notifier(), {}
+    notifier, found = Notifier(), {}
 
     async def wait():
-        ringing = threading.Timer(0.05, lambda: (found.update(a=5), bell.ring([ONE])))
+        ringing = threading.Timer(0.05, lambda: (found.update(a=5), notifier.notify([ONE])))
         ringing.start()
-        return await bell.until(ONE, lambda: found.get("a"), 5)
+        return await notifier.until(ONE, lambda: found.get("a"), 5)
 
     assert asyncio.run(wait()) == 5
-    assert bell.waiting == 0
+    assert notifier.waiting == 0
 
 
 def test_bell__nothing_comes__times_out_and_forgets():
-    bell = Notifier()
+    notifier = Notifier()
     with pytest.raises(TimeoutError):
-        asyncio.run(bell.until(ONE, lambda: None, 0.02))
-    assert bell.waiting == 0
+        asyncio.run(notifier.until(ONE, lambda: None, 0.02))
+    assert notifier.waiting == 0
 
 
 @pytest.mark.parametrize(

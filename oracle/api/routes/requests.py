@@ -138,7 +138,7 @@ async def events(state: StateDep, request_id: str) -> StreamingResponse:
             if (steps and steps[-1].last) or not gateway.ready:
                 return
             try:
-                await gateway.bell.until(
+                await gateway.notifier.until(
                     found, lambda: any(s.key not in told for s in now()) or None, _SILENCE
                 )
             except TimeoutError:
