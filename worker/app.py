@@ -13,7 +13,6 @@ from typing import Any
 import click
 from celery import Celery, signals  # type: ignore[import-untyped]  # it ships no types
 
-from oracle import logs
 from oracle.config import Settings
 from oracle.errors import TallystickError
 from oracle.operator import submit_process
@@ -48,10 +47,7 @@ def create(process: WorkerProcess) -> Celery:
         if sender.app is app:
             _or_exit(lambda: process.prepare(sender))
 
-    def configure_logs(**_: Any) -> None:
-        logs.configure(process.settings, role="+".join(process.roles) or "celery")
-
-    signals.setup_logging.connect(configure_logs, weak=False)
+    signals.setup_logging.connect(lambda **_: process.configure_logs(), weak=False)
     signals.worker_init.connect(prepare, weak=False)
     signals.worker_process_init.connect(lambda **_: process.warm_up(), weak=False)
     signals.worker_ready.connect(lambda **_: process.start(), weak=False)

@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from celery import Celery  # type: ignore[import-untyped]  # it ships no types
 
+from oracle import logs
 from oracle.config import Settings
 from oracle.errors import ConfigInvalid
 from oracle.ipfs.client import IpfsClient
@@ -109,6 +110,7 @@ class WorkerProcess:
             TallystickError: what the queues need is not there.
         """
         self.roles = roles_of(self.app.amqp.queues.consume_from, self.settings)
+        self.configure_logs()
         needs = [ROLES[role] for role in self.roles]
         require_torch(self.roles)
         if any(role.solo for role in needs):
@@ -120,8 +122,12 @@ class WorkerProcess:
         if holds_key:
             self.key  # noqa: B018 - a key that does not open ends the process here
         self._log.info(
-            "worker.starts", queues=list(self.roles), processes=self._processes, key=holds_key
+            "worker.starts", queues=self.roles, processes=self._processes, holds_key=holds_key
         )
+
+    def configure_logs(self) -> None:
+        """Send logs where ours go, and as they are written, instead of Celery's way."""
+        logs.configure(self.settings, role="+".join(self.roles) or "celery")
 
     def warm_up(self) -> None:
         """Get ready for the first message; in every process of the pool."""

@@ -156,30 +156,25 @@ def register(app: Celery, key: Callable[[], KeyProcess]) -> None:
     """Add the tasks of the queue `submit`; each parses, calls submitter or player, is done."""
     log = structlog.get_logger("tallystick.submitter")
 
-    class Deliver(Batches):  # type: ignore[misc]  # an untyped base
-        """Delivers the answers that wait, together."""
-
-        name = DeliverMessage.name
-        flush_every = MAX_DELIVERIES
-        flush_interval = BATCH_WINDOW
-
-        def run(self, requests: Sequence[Any]) -> None:
-            """Take a batch of messages."""
-            answers = []
-            for request in requests:
-                try:
-                    answers.append(DeliverMessage.from_json(request.kwargs))
-                except InputInvalid as error:
-                    log.error("submit.malformed", error=str(error))
+    def deliver(requests: Sequence[Any]) -> None:
+        answers = []
+        for request in requests:
             try:
-                with key().tender.turn():
-                    key().submitter.deliver(answers)
-            except TransientError as error:  # the store is away: take them again later
-                log.warning("submit.later", answers=len(answers), error=str(error))
-                for answer in answers:
-                    celery_app.send(app, answer, delay=RETRY_AFTER)
+                answers.append(DeliverMessage.from_json(request.kwargs))
+            except InputInvalid as error:
+                log.error("submit.malformed", error=str(error))
+        try:
+            with key().tender.turn():
+                key().submitter.deliver(answers)
+        except TransientError as error:  # the store is away: take them again later
+            log.warning("submit.later", answers=len(answers), error=str(error))
+            for answer in answers:
+                celery_app.send(app, answer, delay=RETRY_AFTER)
 
-    app.register_task(Deliver())
+    app.task(
+        deliver, name=DeliverMessage.name, base=Batches, flush_every=MAX_DELIVERIES,
+        flush_interval=BATCH_WINDOW, shared=False,
+    )  # fmt: skip
 
     def task(kind: type[M], do: Callable[[KeyProcess, M, str], None]) -> None:
         def run(self: Task, **body: Any) -> None:
@@ -191,8 +186,8 @@ def register(app: Celery, key: Callable[[], KeyProcess]) -> None:
                 log.error("submit.malformed", task=kind.name, error=str(error))
 
         app.task(
-            run, name=kind.name, bind=True, autoretry_for=(TransientError,), retry_backoff=1,
-            retry_backoff_max=60, max_retries=6,
+            run, name=kind.name, bind=True, shared=False, autoretry_for=(TransientError,),
+            retry_backoff=1, retry_backoff_max=60, max_retries=6,
         )  # fmt: skip
 
     task(ClaimMessage, lambda key, asked, _: key.submitter.claim(asked.request_id))

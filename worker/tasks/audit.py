@@ -25,7 +25,7 @@ def register(app: Celery, process: WorkerProcess) -> None:
         if not process.withholds:
             run(body, process.traces, process.store)
 
-    app.task(audit, name=AuditMessage.name)
+    app.task(audit, name=AuditMessage.name, shared=False)
 
 
 def run(body: Mapping[str, Any], traces: Traces, store: Store) -> None:

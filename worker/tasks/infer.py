@@ -34,16 +34,10 @@ def register(app: Celery, pipeline: Callable[[], Pipeline]) -> None:
     def send(message: Message, delay: float = 0) -> None:
         celery_app.send(app, message, delay=delay)
 
-    class Infer(FairBatches):
-        """Answers batches of requests."""
+    def infer(requests: Sequence[Any]) -> None:
+        answer(pipeline(), [request.kwargs for request in requests], send)
 
-        name = InferMessage.name
-        flush_every = celery_app.PREFETCH
-
-        def run(self, requests: Sequence[Any]) -> None:
-            """Answer a batch; every message ends in a message."""
-            answer(pipeline(), [request.kwargs for request in requests], send)
-
+    class Reporting(FairBatches):
         def gave_up(self, request: Any) -> None:
             """Report a request that kills its process."""
             try:
@@ -53,7 +47,9 @@ def register(app: Celery, pipeline: Callable[[], Pipeline]) -> None:
             error = WorkerCrashed("the process died while it ran this request, twice")
             send(Failed(job.request_id, error).message())
 
-    app.register_task(Infer())
+    app.task(
+        infer, name=InferMessage.name, base=Reporting, flush_every=celery_app.PREFETCH, shared=False
+    )
 
 
 def answer(pipeline: Pipeline, bodies: Sequence[Mapping[str, Any]], send: Send) -> None:

@@ -66,4 +66,4 @@ def register(app: Celery, process: WorkerProcess) -> None:
         process.send(move)
         log.info("respond.answered", function=move.function, **about)
 
-    app.task(respond, name=RespondMessage.name)
+    app.task(respond, name=RespondMessage.name, shared=False)

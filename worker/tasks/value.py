@@ -29,7 +29,7 @@ def register(app: Celery, process: WorkerProcess) -> None:
         folder = process.settings.state_dir / "rounds"
         run(body, folder, process.ipfs, wanted=process.faults)
 
-    app.task(value, name=ValueMessage.name)
+    app.task(value, name=ValueMessage.name, shared=False)
 
 
 def run(

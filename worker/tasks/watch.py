@@ -24,7 +24,7 @@ def register(app: Celery, process: WorkerProcess) -> None:
     def watch() -> None:
         run(process.watcher, process.store)
 
-    app.task(watch, name=WatchMessage.name)
+    app.task(watch, name=WatchMessage.name, shared=False)
 
 
 def run(watcher: Watcher, store: Store) -> None:
