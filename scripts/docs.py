@@ -277,7 +277,15 @@ def on_page_markdown(markdown: str, page: "Page", config: "MkDocsConfig", files:
     up = "../" * page.file.src_uri.count("/")
     for name, target in ROOT_PAGES.items():
         markdown = re.sub(rf"\]\((?:\.\./)*{name}(#[^)]*)?\)", rf"]({up}{target}\1)", markdown)
-    return markdown
+    folder = (DOCS / page.file.src_uri).parent
+
+    def unlinked(link: re.Match[str]) -> str:
+        """Name what is in the repository and not on the site, instead of linking it."""
+        target = (folder / link[2]).resolve()
+        outside = target.exists() and not target.is_relative_to(DOCS)
+        return f"`{link[1].strip('`')}`" if outside else link[0]
+
+    return re.sub(r"\[([^\]]*)\]\((\.\./[^)#]+)\)", unlinked, markdown)
 
 
 def main() -> int:
