@@ -44,7 +44,7 @@ def answered(world):
 def demand(world, request_id):
     """Somebody who is not the requester demands the bytes."""
     job = world.job(request_id)
-    world.requesters[1].send(world.market.demand_output(job.request, job.delivery, BOND))
+    world.requesters[1].send(world.market.demand_output(job.request, job.delivery, value=BOND))
 
 
 def events(world, kind):

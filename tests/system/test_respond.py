@@ -103,11 +103,11 @@ def test_operator__challenged__serves_off_chain_and_answers_every_demand_on_chai
     assert committed.leaves == served.leaves
     assert committed.trace_root == served.trace_root == trace_root(committed.leaves)
     answer, game = world.answer(request_id), world.game
-    world.challenger.send(game.demand_node(answer, 0, 0, 0))
+    world.challenger.send(game.demand_node(*answer.state, 0, 0, 0))
     wait_until(lambda: world.events(NodeOpened), REPLY, "the root opened")
-    world.challenger.send(game.demand_node(answer, 0, 6, 37))
+    world.challenger.send(game.demand_node(*answer.state, 0, 6, 37))
     wait_until(lambda: world.events(LeavesRevealed), REPLY, "a leaf revealed")
-    world.challenger.send(game.demand_step(answer, 2, 4, 5))
+    world.challenger.send(game.demand_step(*answer.state, 2, 4, 5))
     wait_until(lambda: world.events(ChallengeFailed), REPLY, "the step answered")
 
     assert world.staked() == STAKE
@@ -138,7 +138,7 @@ def test_operator__all_killed_and_redis_lost_at_every_demand__answers_each_in_ti
     kill(responder)  # the message waits for nobody
     answer, game = world.answer(request_id), world.game
     wait_until(lambda: owed(world, request_id) == [], 30, "nothing owed")
-    world.challenger.send(game.demand_node(answer, 0, 6, 37))
+    world.challenger.send(game.demand_node(*answer.state, 0, 6, 37))
     wait_until(lambda: owed(world, request_id) == ["node"], 30, "the watcher knows")
     world.kill_redis()
     world.start_redis()
@@ -146,7 +146,7 @@ def test_operator__all_killed_and_redis_lost_at_every_demand__answers_each_in_ti
     wait_until(lambda: world.events(LeavesRevealed), REPLY, "a leaf revealed")
 
     kill(submitter)  # the answer waits for nobody, and goes lost
-    world.challenger.send(game.demand_step(answer, 0, 3, 99))
+    world.challenger.send(game.demand_step(*answer.state, 0, 3, 99))
     wait_until(logged(world, "respond", "respond.answered", 3), 30, "an answer on the queue")
     kill(watcher)
     kill(responder)
