@@ -81,15 +81,18 @@ class Settings:
     """The deployment's addresses, from `network.json`."""
 
     @classmethod
-    def load(cls, environ: Mapping[str, str], home: Path | None = None) -> "Settings":
-        """Read network.json and the environment.
+    def load(
+        cls, environ: Mapping[str, str], home: Path | None = None, network: Path | None = None
+    ) -> "Settings":
+        """Read a network file (`home`'s network.json by default) and the environment.
 
         Raises:
             ConfigInvalid: a value does not parse, or an unknown TALLYSTICK_ variable is set.
         """
         home = home or Path(environ.get("TALLYSTICK_HOME", "~/.tallystick")).expanduser()
         settings = cls(home=home)
-        if (path := home / NETWORK_FILE).exists():
+        path = network or home / NETWORK_FILE
+        if network or path.exists():
             settings = replace(settings, **_parse_network(path))
         kinds: dict[str, Any] = {
             f.name: f.type for f in fields(cls) if f.name not in ("home", "contracts")
@@ -176,6 +179,8 @@ def _parse_network(path: Path) -> dict[str, Any]:
         body = json.loads(path.read_text())
         contracts = body.pop("contracts", None)
         return {**body, "contracts": Contracts(**contracts) if contracts else None}
+    except OSError as error:
+        raise ConfigInvalid(f"cannot read the network file {path}: {error.strerror}") from error
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigInvalid(
             f"{path} is not a network file: {error}", hint="delete it and run `tallystick up`"

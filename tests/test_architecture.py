@@ -2,8 +2,14 @@
 
 ```
 worker ─► oracle.{operator, queue, exact, valuation, chain, ipfs, store, protocol, config, …}
+<<<<<<< HEAD
 oracle.{cli, api, web, demo} ─► {agents, gateway, devnet} ─► services ─► {operator, scheduling}
          ─► queue ─► {chain, ipfs, store} ─► {exact, valuation} ─► protocol ─► {types, errors}
+=======
+tallystick, oracle.{cli, api, web, demo} ─► {agents, gateway, devnet} ─► services
+         ─► {operator, scheduling}
+         ─► queue ─► {exact, valuation} ─► {chain, ipfs, store} ─► protocol ─► {types, errors}
+>>>>>>> ca88331 (Give Python programs an interface of their own: import tallystick)
 ```
 A package may import itself and what is below it; siblings know each other by ports alone. No
 modules import each other in a circle, and no two classes share a name (but `SAME_NAME`).
@@ -20,7 +26,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FILES = sorted(
     path
-    for package in ("oracle", "worker")
+    for package in ("oracle", "tallystick", "worker")
     for path in (ROOT / package).rglob("*.py")
     if "__pycache__" not in path.parts
 )
@@ -41,7 +47,7 @@ LAYERS = (
     words("oracle.operator oracle.scheduling"),
     words("oracle.services"),
     words("oracle.agents oracle.gateway oracle.devnet"),
-    words("oracle.cli oracle.api oracle.web oracle.demo"),
+    words("oracle.cli oracle.api oracle.web oracle.demo tallystick"),
 )
 # Siblings of one layer that may know each other: by a port or by pure data.
 SIBLINGS = frozenset(
@@ -97,8 +103,10 @@ def imports_of(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def unit_of(module: str) -> str | None:
-    """Return the first two parts of one of our modules: what the layers speak of."""
+    """Return what the layers speak of: the first two parts of a module, or `tallystick`."""
     parts = module.split(".")
+    if parts[0] == "tallystick":
+        return "tallystick"
     return ".".join(parts[:2]) if parts[0] in ("oracle", "worker") and len(parts) > 1 else None
 
 
@@ -250,6 +258,9 @@ def test_protocol__pure__no_files_sockets_clocks_or_chance() -> None:
         ("oracle/services/x.py", "import worker.tasks.infer"),
         ("oracle/novelty/x.py", "from oracle import types"),
         ("worker/x.py", "from oracle.services import amounts"),
+        ("worker/x.py", "import tallystick"),
+        ("oracle/services/x.py", "from tallystick import connect"),
+        ("tallystick/x.py", "import worker.models"),
     ],
 )
 def test_complaint__import_that_goes_up__is_found(

@@ -44,12 +44,13 @@ class PreparedInput:
 
 
 def prepare(
-    source: str, manifest: Manifest, fetch: Fetch, stdin: Callable[[], bytes]
+    source: Any, manifest: Manifest, fetch: Fetch, stdin: Callable[[], bytes]
 ) -> PreparedInput:
     """Read a source and make the canonical input.
 
     Args:
-        source: a file's path, `-` for stdin, or inline JSON (begins with [ { or ").
+        source: a file's path, `-` for stdin, or inline JSON (begins with [ { or "), all as str;
+            anything else is a value as JSON has them, in which arrays may stand for lists.
         manifest: says what the model takes.
         fetch: brings the tokenizer's file here, when one is needed.
         stdin: reads all of stdin.
@@ -58,6 +59,8 @@ def prepare(
         NotFound: no such file.
         InputInvalid: it does not fit: format, names, shape, dtype, NaN, or too large.
     """
+    if not isinstance(source, str):
+        return seal(*_values(source, manifest, fetch), manifest)
     data, suffix = _read(source, stdin)
     return seal(*_tensors(data, suffix, manifest, fetch), manifest)
 
@@ -124,14 +127,19 @@ def _tensors(
         texts = _lines(data)
         return tokenize(texts, manifest, encoder(manifest, fetch)), texts
     if suffix == ".json":
-        value = formats.parse_json(data)
-        texts = _texts(value)
-        if texts and isinstance(manifest.preprocess, Tokenizer):
-            return tokenize(texts, manifest, encoder(manifest, fetch)), texts
-        return formats.from_json(value, manifest), ()
+        return _values(formats.parse_json(data), manifest, fetch)
     if suffix in IMAGES:
         return formats.from_image(data, manifest), ()
     return _arrays(data, suffix, manifest), ()
+
+
+def _values(
+    value: Any, manifest: Manifest, fetch: Fetch
+) -> tuple[dict[str, Array], tuple[str, ...]]:
+    texts = _texts(value)
+    if texts and isinstance(manifest.preprocess, Tokenizer):
+        return tokenize(texts, manifest, encoder(manifest, fetch)), texts
+    return formats.from_json(value, manifest), ()
 
 
 def _arrays(data: bytes, suffix: str, manifest: Manifest) -> dict[str, Array]:

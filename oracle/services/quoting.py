@@ -7,6 +7,7 @@ check. Publishes and sends nothing.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from oracle.errors import InputInvalid, Refused
 from oracle.protocol.manifest import FileEntry, Manifest
@@ -30,7 +31,7 @@ class Ask:
     """What a person wants to know."""
 
     model: Selected
-    source: str  # as `inputs.prepare` takes it
+    source: Any  # as `inputs.prepare` takes it
     params: Mapping[str, float] = field(default_factory=dict)
     max_fee: Amount | None = None  # None = the fee as it is now
     operator: Address | None = None  # None = the scheduler chooses

@@ -1,0 +1,62 @@
+"""One answer, as Python has it: arrays by name, what it cost, and how to check it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+
+from oracle.protocol.manifest import Manifest
+from oracle.protocol.tensor import Array
+from oracle.services import outputs
+from oracle.services.answer_check import Verification
+from oracle.services.outputs import Output
+from oracle.services.request_timeline import State
+from oracle.types import Address, Amount, Assurance, Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer whose bytes have the digest that the chain names."""
+
+    request_id: str  # 0x and 64 hex digits
+    model_id: int
+    version: int
+    operator: Address  # who answered
+    cost: Amount  # the fee, in 0.000001 dollar
+    assurance: Assurance  # how a wrong answer is found out
+    state: State  # when it was fetched
+    output_root: Bytes32  # digest of the answer, as delivered
+    outputs: Mapping[str, Array]  # by the names of the manifest, in its dtypes and shapes
+    shown: tuple[Output, ...]  # the same for people: labels with scores, nearest sentences
+    _data: bytes = field(repr=False)
+    _manifest: Manifest = field(repr=False)
+    _verify: Callable[[str], Verification] = field(repr=False)
+
+    @property
+    def value(self) -> Array:
+        """The array of the only output.
+
+        Raises:
+            ValueError: the model has several outputs: take them from `outputs`.
+        """
+        if len(self.outputs) != 1:
+            raise ValueError(f"there are {len(self.outputs)} outputs: {', '.join(self.outputs)}")
+        return next(iter(self.outputs.values()))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The most likely label of each row; empty when the model names no labels."""
+        rows = (row for output in self.shown for row in output.rows)
+        return tuple(row.top[0].label for row in rows if row.top)
+
+    def verify(self) -> Verification:
+        """Re-execute the answer; see `Network.verify`."""
+        return self._verify(self.request_id)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the answer: `.npz` and `.json` as such, anything else as its canonical bytes.
+
+        Raises:
+            InputInvalid: the file cannot be written.
+        """
+        outputs.save(self._data, self._manifest, Path(path))

@@ -1,0 +1,36 @@
+"""Every error that this package raises. All are `TallystickError`s, with a `hint` of what to do.
+
+`TransientError` and below may succeed when tried again; `PermanentError` and below will not.
+"""
+
+from oracle.chain.keystore import PasswordWrong
+from oracle.chain.revert import ContractError
+from oracle.errors import (
+    ConfigInvalid,
+    DigestMismatch,
+    InputInvalid,
+    NotFound,
+    PermanentError,
+    Refused,
+    TallystickError,
+    TransientError,
+    Unavailable,
+)
+from oracle.ipfs.port import CidUnresolved
+from oracle.services.inference import Unanswered
+
+__all__ = [
+    "CidUnresolved",
+    "ConfigInvalid",
+    "ContractError",
+    "DigestMismatch",
+    "InputInvalid",
+    "NotFound",
+    "PasswordWrong",
+    "PermanentError",
+    "Refused",
+    "TallystickError",
+    "TransientError",
+    "Unanswered",
+    "Unavailable",
+]

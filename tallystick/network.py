@@ -1,0 +1,409 @@
+"""A network as a Python program uses it: a thin layer over `oracle.services`, one wallet at most.
+
+Amounts that go in are dollars (`"0.05"`, `Decimal`, `int`); amounts that come out are whole numbers
+of 0.000001 dollar (`Amount`), of which `dollars` makes a `Decimal`. Times are seconds.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from oracle.chain.rpc import Rpc
+from oracle.chain.wallet import Wallet
+from oracle.config import Settings
+from oracle.errors import ConfigInvalid
+from oracle.exact import form
+from oracle.protocol.tensor import Array
+from oracle.services import (
+    access,
+    amounts,
+    answer_check,
+    compiling,
+    inference,
+    model_history,
+    models,
+    operators,
+    publishing,
+    quoting,
+    requests,
+    wallets,
+)
+from oracle.services.answer_check import Verification
+from oracle.services.model_history import Verified
+from oracle.services.models import ModelDetail, ModelInfo, Selected, VersionInfo
+from oracle.services.network import Context
+from oracle.services.publishing import Offer, PublishedVersion
+from oracle.services.quoting import Ask, Prepayment, Quote
+from oracle.services.receipts import Sent
+from oracle.services.request_timeline import RequestInfo, State
+from oracle.services.served_traces import EndpointTraces
+from oracle.services.wallets import Balances
+from oracle.types import Address, Amount, Assurance, Policy, RequestId
+from tallystick.answer import Answer
+
+Dollars = str | int | Decimal
+# A path is a file, a str is one sentence, bytes are a file's content; else numbers or sentences
+Input = PathLike[str] | str | bytes | Array | Sequence[Any] | Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model with the terms of the version that is asked when none is named."""
+
+    id: int
+    name: str
+    version: int | None  # None: nothing is published, or everything is retired
+    fee: Amount | None  # of one answer, in 0.000001 dollar
+    assurance: Assurance  # how a wrong answer is found out
+    challenge_window: int  # seconds in which an answer can be challenged
+    policy: Policy  # who may ask
+    owner: Address
+
+
+def dollars(amount: int) -> Decimal:
+    """Return whole numbers of 0.000001 dollar as dollars."""
+    return Decimal(amounts.decimal(Amount(amount)))
+
+
+def open_network(path: Path | None, given: Mapping[str, Any]) -> "Network":
+    """See `tallystick.connect`; `given` are settings that stand above all others when not empty."""
+    is_file = path is not None and path.is_file()
+    settings = Settings.load(os.environ, None if is_file else path, path if is_file else None)
+    settings = replace(settings, **{name: value for name, value in given.items() if value})
+    context = Context.open(settings)
+    if not settings.key:
+        return Network(context)
+    if not settings.password_file:
+        raise ConfigInvalid(
+            f"the wallet {settings.key} has a password and no file holds it",
+            hint="say password_file=… or set TALLYSTICK_PASSWORD_FILE",
+        )
+    password = wallets.read_password(Path(settings.password_file))
+    return Network(context, context.wallet(settings.key, password))
+
+
+class Network:
+    """An open network; use it as a context manager, or `close` it. Not for several threads.
+
+    Attributes:
+        context: what `oracle.services` take, for use cases that have no method here.
+    """
+
+    def __init__(self, context: Context, wallet: Wallet | None = None) -> None:
+        self.context = context
+        self._wallet = wallet
+
+    @property
+    def wallet(self) -> Wallet:
+        """The wallet that signs.
+
+        Raises:
+            ConfigInvalid: the network was opened without one.
+        """
+        if self._wallet is None:
+            raise ConfigInvalid(
+                "this needs a wallet", hint="tallystick.connect(wallet=NAME, password_file=FILE)"
+            )
+        return self._wallet
+
+    # ── Look ────────────────────────────────────────────────────────────────────────────────────
+    def models(self) -> tuple[Model, ...]:
+        """Return every registered model, oldest first."""
+        return tuple(
+            _model(info, models.versions(self.context, info.model_id))
+            for info in models.list_models(self.context)
+        )
+
+    def model(self, model: int | str) -> ModelDetail:
+        """Return a model with all versions and the manifest: inputs, outputs, parameters, labels.
+
+        Args:
+            model: id or name; `"NAME@3"` is version 3.
+
+        Raises:
+            NotFound: no such model or version. CidUnresolved: nobody serves the manifest.
+        """
+        return models.show(self.context, self._select(model))
+
+    def requests(self, *, everybody: bool = False) -> tuple[RequestInfo, ...]:
+        """Return the wallet's requests (or everybody's), oldest first, without timelines."""
+        who = None if everybody else self.wallet.address
+        return requests.list_requests(self.context, requester=who)
+
+    def request(self, request: str | bytes | Answer) -> RequestInfo:
+        """Return where a request stands, with everything that happened to it.
+
+        Raises:
+            NotFound: the market never logged it.
+        """
+        return requests.show(self.context, _id(request))
+
+    # ── Ask ─────────────────────────────────────────────────────────────────────────────────────
+    def quote(
+        self,
+        model: int | str,
+        input: Input,
+        *,
+        params: Mapping[str, float] | None = None,
+        max_fee: Dollars | None = None,
+        operator: str = "",
+        lifetime: int = quoting.LIFETIME,
+    ) -> Quote:
+        """Check everything that `ask` checks; return price, assurance and operator, spend nothing.
+
+        Arguments and errors are those of `ask`.
+        """
+        return self._prepay(
+            model, input, params=params, max_fee=max_fee, operator=operator, lifetime=lifetime
+        ).quote
+
+    def ask(
+        self,
+        model: int | str,
+        input: Input,
+        *,
+        params: Mapping[str, float] | None = None,
+        max_fee: Dollars | None = None,
+        operator: str = "",
+        lifetime: int = quoting.LIFETIME,
+        timeout: float | None = None,
+    ) -> Answer:
+        """Ask a model, pay its fee from the prepaid balance, wait, and return the answer.
+
+        Args:
+            model: id or name; `"NAME@3"` is version 3.
+            input: arrays or nested lists (a mapping by input name when the model has several
+                inputs; numbers are converted when the wanted dtype holds them), a `str` or list of
+                `str` for a model of sentences, a `Path` to a file, or a file's `bytes`: NPZ, NPY,
+                safetensors, JSON or a picture.
+            params: run-time parameters by name.
+            max_fee: the most to pay in dollars; the fee as it is by default.
+            operator: wallet name or address to be preferred; the scheduler chooses by default.
+            lifetime: seconds after which a request without an answer can be refunded.
+            timeout: seconds to wait; as long as the request can be answered by default.
+
+        Raises:
+            NotFound: no such model, version or operator that serves it.
+            Refused, ContractError: too expensive, no access, rate limit, balance too low.
+            InputInvalid: input or parameters do not fit the manifest.
+            Unanswered: it expired, or `timeout` passed; `answer` waits again.
+            DigestMismatch: the bytes are not those that were delivered.
+        """
+        wallet = self.wallet
+        prepayment = self._prepay(
+            model, input, params=params, max_fee=max_fee, operator=operator, lifetime=lifetime
+        )
+        asked = inference.ask(self.context, wallet, prepayment)
+        info = inference.wait(
+            self.context, asked.request_id, timeout=timeout, since=asked.transaction.block
+        )
+        return self._answer(info, prepayment.prepared.texts)
+
+    def answer(self, request: str | bytes, *, timeout: float | None = None) -> Answer:
+        """Wait for the answer of a request that was made before.
+
+        Raises:
+            NotFound: no such request. Unanswered, DigestMismatch: as `ask`.
+        """
+        return self._answer(inference.wait(self.context, _id(request), timeout=timeout))
+
+    def settled(
+        self, request: str | bytes | Answer, *, timeout: float | None = None
+    ) -> RequestInfo:
+        """Wait until the challenge window has passed and the operator is paid.
+
+        Raises:
+            Unanswered: it was convicted or annulled, or `timeout` seconds passed.
+        """
+        return inference.wait(self.context, _id(request), until=State.SETTLED, timeout=timeout)
+
+    # ── Check ───────────────────────────────────────────────────────────────────────────────────
+    def verify(self, request: str | bytes | Answer) -> Verification:
+        """Re-execute an answer of an exact version; `right` is False when it differs.
+
+        For a float model `verdict` is `COMMITTEE`: nobody can repeat it to the last bit.
+
+        Raises:
+            NotFound: no such request, or no answer yet.
+            CidUnresolved: nobody serves input or version.
+        """
+        return answer_check.verify(self.context, _id(request), EndpointTraces())
+
+    def verify_model(self, model: int | str) -> Verified:
+        """Recompute a model's history from events, and from every byte on IPFS.
+
+        Raises:
+            DigestMismatch: the first record or file that does not fit.
+        """
+        return model_history.verify(self.context, self._select(model).model_id)
+
+    # ── Sell ────────────────────────────────────────────────────────────────────────────────────
+    def publish(
+        self,
+        path: str | PathLike[str],
+        *,
+        fee: Dollars = "0.01",
+        model: int | str | None = None,
+        exact: bool = False,
+        samples: str | PathLike[str] | None = None,
+        challenge_window: int | None = None,
+    ) -> PublishedVersion:
+        """Publish a folder with `model.json` as a version; repeat it after a failure at any point.
+
+        Args:
+            path: the folder.
+            fee: dollars for one answer.
+            model: whose next version it is; the wallet's own model of the manifest's name, which
+                is registered when there is none, by default.
+            exact: compile to integers first, so that a contract can convict a wrong answer.
+            samples: for `exact`: NPZ with inputs by name; `samples.npz` in the folder by default.
+            challenge_window: seconds in which an answer can be challenged; about 60 by default.
+
+        Raises:
+            NotFound, InputInvalid: the folder is not a model that can be published.
+            Refused, ContractError: the model is another owner's, or the terms are out of range.
+        """
+        folder = Path(path)
+        if exact:
+            where = None if samples is None else Path(samples)
+            folder = compiling.compile_exact(folder, where, lambda *_: None).folder
+        offer = Offer(fee=_amount(fee), challenge_window=challenge_window)
+        model_id = None if model is None else self._select(model).model_id
+        return publishing.publish(self.context, self.wallet, folder, offer, model_id=model_id)
+
+    def authorize(self, model: int | str, operator: str) -> Sent:
+        """Let an operator (wallet name or address) serve a model of this wallet."""
+        model_id, who = self._select(model).model_id, self._resolve(operator)
+        return operators.authorize(self.context, self.wallet, model_id, who)
+
+    def grant(self, model: int | str, requester: str, *, lifetime: int | None = None) -> Sent:
+        """Give a wallet (name or address) access for `lifetime` seconds, or for ever."""
+        model_id, who = self._select(model).model_id, self._resolve(requester)
+        return access.grant(self.context, self.wallet, model_id, who, lifetime=lifetime)
+
+    # ── Money ───────────────────────────────────────────────────────────────────────────────────
+    def balance(self, account: str = "") -> Balances:
+        """Return what an account (wallet name or address; the wallet by default) has."""
+        who = self._resolve(account) if account else self.wallet.address
+        return wallets.balances(self.context, who)
+
+    def deposit(self, amount: Dollars) -> Balances:
+        """Move dollars of the wallet into its prepaid balance, from which answers are paid.
+
+        Raises:
+            ContractError: the wallet has not so many.
+        """
+        wallets.deposit(self.context, self.wallet, _amount(amount))
+        return self.balance()
+
+    def withdraw(self, amount: Dollars | None = None) -> Balances:
+        """Pay dollars, or all, out of the prepaid balance.
+
+        Raises:
+            ContractError: the balance is smaller.
+        """
+        given = None if amount is None else _amount(amount)
+        wallets.withdraw(self.context, self.wallet, given, None)
+        return self.balance()
+
+    # ── End ─────────────────────────────────────────────────────────────────────────────────────
+    def close(self) -> None:
+        """Close the connections to the node; may be called twice."""
+        if isinstance(self.context.rpc, Rpc):
+            self.context.rpc.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _select(self, model: int | str) -> Selected:
+        return models.select(self.context, str(model))
+
+    def _resolve(self, account: str) -> Address:
+        return wallets.resolve(self.context.settings, account)
+
+    def _prepay(
+        self,
+        model: int | str,
+        given: Input,
+        *,
+        params: Mapping[str, float] | None,
+        max_fee: Dollars | None,
+        operator: str,
+        lifetime: int,
+    ) -> Prepayment:
+        source, content = _source(given)
+        ask = Ask(
+            model=self._select(model),
+            source=source,
+            params=params or {},
+            max_fee=None if max_fee is None else _amount(max_fee),
+            operator=self._resolve(operator) if operator else None,
+            lifetime=lifetime,
+        )
+        return quoting.quote(self.context, self.wallet.address, ask, stdin=lambda: content)
+
+    def _answer(self, info: RequestInfo, texts: tuple[str, ...] = ()) -> Answer:
+        manifest = models.manifest(self.context, info.model_id, info.version)
+        found, data = inference.answer(self.context, info, manifest, texts)
+        return Answer(
+            request_id="0x" + info.request_id.hex(),
+            model_id=info.model_id,
+            version=info.version,
+            operator=found.operator,
+            cost=info.fee,
+            assurance=info.request.terms.assurance,
+            state=info.state,
+            output_root=found.output_root,
+            outputs=form.of(manifest).decode_outputs(data),
+            shown=found.outputs,
+            _data=data,
+            _manifest=manifest,
+            _verify=self.verify,
+        )
+
+
+def _model(info: ModelInfo, versions: tuple[VersionInfo, ...]) -> Model:
+    current = next((v for v in reversed(versions) if not v.retired), None)
+    return Model(
+        id=info.model_id,
+        name=info.name,
+        version=current.version if current else None,
+        fee=current.fee if current else None,
+        assurance=current.assurance if current else Assurance.NONE,
+        challenge_window=current.challenge_window if current else 0,
+        policy=info.policy,
+        owner=info.owner,
+    )
+
+
+def _source(given: Input) -> tuple[Any, bytes]:
+    """Return the source as `inputs.prepare` takes it, and what stands for stdin."""
+    if isinstance(given, bytes):
+        return "-", given
+    if isinstance(given, PathLike):
+        return str(Path(given).absolute()), b""
+    return [given] if isinstance(given, str) else given, b""
+
+
+def _amount(given: Dollars) -> Amount:
+    return amounts.parse_amount(format(given, "f") if isinstance(given, Decimal) else str(given))
+
+
+def _id(request: str | bytes | Answer) -> RequestId:
+    if isinstance(request, bytes):
+        return RequestId(request)
+    text = request.request_id if isinstance(request, Answer) else request
+    return amounts.parse_request_id(text)

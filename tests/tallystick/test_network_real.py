@@ -1,0 +1,65 @@
+"""What docs/python.md and examples/python say, against a real network."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "python.md").read_text()
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+
+
+def test_page__code__prints_what_stands_beside_it(script):
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+    expected = re.findall(r"# → (.*)$", code, re.MULTILINE)
+
+    printed = iter(script("-c", code).splitlines())
+
+    assert len(expected) > 8
+    for line in expected:  # in this order, with other lines between
+        assert line in printed, line
+
+
+def test_examples__sell_then_ask__answer_for_the_fee(script):
+    sold = script("-m", "examples.python.sell", "build/digits", "--fee", "0.05")
+    asked = script("-m", "examples.python.ask", "digits-cnn", "build/samples.json")
+
+    assert "every byte of it" in sold
+    assert asked.count("read ") == 4
+    assert "0.05 dollars to 0x" in asked
+    assert "the committee decides" in asked
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("tallystick.connect().ask('1', [[0.0]])", "ConfigInvalid: this needs a wallet"),
+        ("tallystick.connect('nowhere')", "ConfigInvalid: no contracts known"),
+        ("tallystick.connect(wallet='alcie')", "NotFound: there is no wallet alcie"),
+        ("tallystick.connect(rpc_url='http://127.0.0.1:1')", "Unavailable"),
+        ("tallystick.connect(wallet='owner').deposit('a lot')", "InputInvalid"),
+        ("tallystick.connect(wallet='owner').request('0x12')", "InputInvalid"),
+        ("tallystick.connect(wallet='owner').answer('0x' + '00' * 32)", "NotFound"),
+    ],
+)
+def test_network__refused__raises_what_the_page_says(script, code, error):
+    attempt = f"""
+import tallystick
+try:
+    {code}
+except tallystick.errors.TallystickError as error:
+    print(f"{{type(error).__name__}}: {{error}}")
+"""
+    assert error in script("-c", attempt)
+
+
+def test_connect__network_file_alone__reads_without_a_home(script):
+    code = """
+import os, tallystick
+home = os.environ.pop("TALLYSTICK_HOME")
+with tallystick.connect(home + "/network.json", wallet=home + "/keys/owner.json") as network:
+    print(network.balance().tokens > 0)
+"""
+    assert script("-c", code) == "True\n"
