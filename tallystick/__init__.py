@@ -18,11 +18,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tallystick import errors
     from tallystick.answer import Answer
-    from tallystick.network import Model, Network, dollars
+    from tallystick.connection import Connection, Model, dollars
 
-_PLACES = {"Answer": "answer", "Model": "network", "Network": "network", "dollars": "network"}
+_PLACES = {
+    "Answer": "answer",
+    "Model": "connection",
+    "Connection": "connection",
+    "dollars": "connection",
+}
 
-__all__ = ["Answer", "Model", "Network", "connect", "dollars", "errors"]
+__all__ = ["Answer", "Connection", "Model", "connect", "dollars", "errors"]
 
 
 def connect(
@@ -32,7 +37,7 @@ def connect(
     password_file: str | PathLike[str] = "",
     rpc_url: str = "",
     ipfs_api: str = "",
-) -> "Network":
+) -> "Connection":
     """Open a network, and check that the node serves its chain and contracts.
 
     Args:
@@ -51,7 +56,7 @@ def connect(
         NotFound, PasswordWrong: the wallet cannot be opened.
         Unavailable: the node cannot be reached.
     """
-    from tallystick.network import open_network  # noqa: PLC0415 - importing the package does no work
+    from tallystick.connection import open_network  # noqa: PLC0415 - importing the package does no work
 
     given = {"key": wallet, "password_file": str(password_file)}
     given |= {"rpc_url": rpc_url, "ipfs_api": ipfs_api}

@@ -8,9 +8,9 @@ from pathlib import Path
 from oracle.protocol.manifest import Manifest
 from oracle.protocol.tensor import Array
 from oracle.services import outputs
-from oracle.services.answer_check import Verification
+from oracle.services.answer_check import AnswerCheck
 from oracle.services.outputs import Output
-from oracle.services.request_timeline import State
+from oracle.services.request_timeline import RequestState
 from oracle.types import Address, Amount, Assurance, Bytes32
 
 
@@ -24,13 +24,13 @@ class Answer:
     operator: Address  # who answered
     cost: Amount  # the fee, in 0.000001 dollar
     assurance: Assurance  # how a wrong answer is found out
-    state: State  # when it was fetched
+    state: RequestState  # when it was fetched
     output_root: Bytes32  # digest of the answer, as delivered
     outputs: Mapping[str, Array]  # by the names of the manifest, in its dtypes and shapes
     shown: tuple[Output, ...]  # the same for people: labels with scores, nearest sentences
     _data: bytes = field(repr=False)
     _manifest: Manifest = field(repr=False)
-    _verify: Callable[[str], Verification] = field(repr=False)
+    _verify: Callable[[str], AnswerCheck] = field(repr=False)
 
     @property
     def value(self) -> Array:
@@ -49,8 +49,8 @@ class Answer:
         rows = (row for output in self.shown for row in output.rows)
         return tuple(row.top[0].label for row in rows if row.top)
 
-    def verify(self) -> Verification:
-        """Re-execute the answer; see `Network.verify`."""
+    def verify(self) -> AnswerCheck:
+        """Re-execute the answer; see `Connection.verify`."""
         return self._verify(self.request_id)
 
     def save(self, path: str | PathLike[str]) -> None:

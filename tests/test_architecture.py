@@ -2,14 +2,9 @@
 
 ```
 worker ─► oracle.{operator, queue, exact, valuation, chain, ipfs, store, protocol, config, …}
-<<<<<<< HEAD
-oracle.{cli, api, web, demo} ─► {agents, gateway, devnet} ─► services ─► {operator, scheduling}
-         ─► queue ─► {chain, ipfs, store} ─► {exact, valuation} ─► protocol ─► {types, errors}
-=======
 tallystick, oracle.{cli, api, web, demo} ─► {agents, gateway, devnet} ─► services
-         ─► {operator, scheduling}
-         ─► queue ─► {exact, valuation} ─► {chain, ipfs, store} ─► protocol ─► {types, errors}
->>>>>>> ca88331 (Give Python programs an interface of their own: import tallystick)
+         ─► {operator, scheduling} ─► queue
+         ─► {chain, ipfs, store} ─► {exact, valuation} ─► protocol ─► {types, errors}
 ```
 A package may import itself and what is below it; siblings know each other by ports alone. No
 modules import each other in a circle, and no two classes share a name (but `SAME_NAME`).

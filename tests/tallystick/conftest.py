@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oracle.devnet.network import Plan, running
+from oracle.devnet.network import DevnetPlan, running
 
 ROOT = Path(__file__).parents[2]
 Script = Callable[..., str]
@@ -35,5 +35,5 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Script]:
     )
     home = folder / "home"
     kept |= {"TALLYSTICK_HOME": str(home), "TALLYSTICK_PASSWORD_FILE": str(home / "password")}
-    with running(Plan(home, operators=("alpha",)), environ={"PATH": os.environ["PATH"]}):
+    with running(DevnetPlan(home, operators=("alpha",)), environ={"PATH": os.environ["PATH"]}):
         yield run

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tallystick
-from tallystick.network import _amount, _source
+from tallystick.connection import _amount, _source
 
 ROOT = Path(__file__).parents[2]
 

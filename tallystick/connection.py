@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from oracle.chain.bindings.model_access import Policy
 from oracle.chain.rpc import Rpc
 from oracle.chain.wallet import Wallet
 from oracle.config import Settings
@@ -23,6 +24,7 @@ from oracle.services import (
     access,
     amounts,
     answer_check,
+    balances,
     compiling,
     inference,
     model_history,
@@ -33,17 +35,17 @@ from oracle.services import (
     requests,
     wallets,
 )
-from oracle.services.answer_check import Verification
-from oracle.services.model_history import Verified
+from oracle.services.answer_check import AnswerCheck
+from oracle.services.balances import Balances
+from oracle.services.model_history import VerifiedHistory
 from oracle.services.models import ModelDetail, ModelInfo, Selected, VersionInfo
-from oracle.services.network import Context
+from oracle.services.network import Network
 from oracle.services.publishing import Offer, PublishedVersion
 from oracle.services.quoting import Ask, Prepayment, Quote
 from oracle.services.receipts import Sent
-from oracle.services.request_timeline import RequestInfo, State
+from oracle.services.request_timeline import RequestInfo, RequestState
 from oracle.services.served_traces import EndpointTraces
-from oracle.services.wallets import Balances
-from oracle.types import Address, Amount, Assurance, Policy, RequestId
+from oracle.types import Address, Amount, Assurance, RequestId
 from tallystick.answer import Answer
 
 Dollars = str | int | Decimal
@@ -70,31 +72,31 @@ def dollars(amount: int) -> Decimal:
     return Decimal(amounts.decimal(Amount(amount)))
 
 
-def open_network(path: Path | None, given: Mapping[str, Any]) -> "Network":
+def open_network(path: Path | None, given: Mapping[str, Any]) -> "Connection":
     """See `tallystick.connect`; `given` are settings that stand above all others when not empty."""
     is_file = path is not None and path.is_file()
     settings = Settings.load(os.environ, None if is_file else path, path if is_file else None)
     settings = replace(settings, **{name: value for name, value in given.items() if value})
-    context = Context.open(settings)
+    context = Network.open(settings)
     if not settings.key:
-        return Network(context)
+        return Connection(context)
     if not settings.password_file:
         raise ConfigInvalid(
             f"the wallet {settings.key} has a password and no file holds it",
             hint="say password_file=… or set TALLYSTICK_PASSWORD_FILE",
         )
     password = wallets.read_password(Path(settings.password_file))
-    return Network(context, context.wallet(settings.key, password))
+    return Connection(context, context.wallet(settings.key, password))
 
 
-class Network:
+class Connection:
     """An open network; use it as a context manager, or `close` it. Not for several threads.
 
     Attributes:
         context: what `oracle.services` take, for use cases that have no method here.
     """
 
-    def __init__(self, context: Context, wallet: Wallet | None = None) -> None:
+    def __init__(self, context: Network, wallet: Wallet | None = None) -> None:
         self.context = context
         self._wallet = wallet
 
@@ -220,10 +222,12 @@ class Network:
         Raises:
             Unanswered: it was convicted or annulled, or `timeout` seconds passed.
         """
-        return inference.wait(self.context, _id(request), until=State.SETTLED, timeout=timeout)
+        return inference.wait(
+            self.context, _id(request), until=RequestState.SETTLED, timeout=timeout
+        )
 
     # ── Check ───────────────────────────────────────────────────────────────────────────────────
-    def verify(self, request: str | bytes | Answer) -> Verification:
+    def verify(self, request: str | bytes | Answer) -> AnswerCheck:
         """Re-execute an answer of an exact version; `right` is False when it differs.
 
         For a float model `verdict` is `COMMITTEE`: nobody can repeat it to the last bit.
@@ -234,7 +238,7 @@ class Network:
         """
         return answer_check.verify(self.context, _id(request), EndpointTraces())
 
-    def verify_model(self, model: int | str) -> Verified:
+    def verify_model(self, model: int | str) -> VerifiedHistory:
         """Recompute a model's history from events, and from every byte on IPFS.
 
         Raises:
@@ -290,7 +294,7 @@ class Network:
     def balance(self, account: str = "") -> Balances:
         """Return what an account (wallet name or address; the wallet by default) has."""
         who = self._resolve(account) if account else self.wallet.address
-        return wallets.balances(self.context, who)
+        return balances.balances(self.context, who)
 
     def deposit(self, amount: Dollars) -> Balances:
         """Move dollars of the wallet into its prepaid balance, from which answers are paid.
@@ -298,7 +302,7 @@ class Network:
         Raises:
             ContractError: the wallet has not so many.
         """
-        wallets.deposit(self.context, self.wallet, _amount(amount))
+        balances.deposit(self.context, self.wallet, _amount(amount))
         return self.balance()
 
     def withdraw(self, amount: Dollars | None = None) -> Balances:
@@ -308,7 +312,7 @@ class Network:
             ContractError: the balance is smaller.
         """
         given = None if amount is None else _amount(amount)
-        wallets.withdraw(self.context, self.wallet, given, None)
+        balances.withdraw(self.context, self.wallet, given, None)
         return self.balance()
 
     # ── End ─────────────────────────────────────────────────────────────────────────────────────
