@@ -24,7 +24,7 @@ from oracle.protocol.cid import Codec, parse
 from oracle.types import Bytes32, Cid
 
 if TYPE_CHECKING:
-    from oracle.ipfs.kubo import Answer, Kubo
+    from oracle.ipfs.kubo import Kubo, KuboAnswer
 
 T = TypeVar("T")
 # Everything that the CID depends on is said, so that a node's own settings do not matter (Kubo
@@ -194,7 +194,7 @@ class IpfsClient:
             return False  # `add` will tell what is wrong
 
     @contextmanager
-    def _cat(self, options: dict[str, str]) -> Iterator["Answer"]:
+    def _cat(self, options: dict[str, str]) -> Iterator["KuboAnswer"]:
         """Ask for the bytes of a file; silence before an answer means that nobody has them."""
         with ExitStack() as stack:
             with self._resolving(options["arg"]):

@@ -61,7 +61,7 @@ class Kubo:
     @contextmanager
     def post(
         self, command: str, options: dict[str, str], upload: Upload | None = None
-    ) -> Iterator["Answer"]:
+    ) -> Iterator["KuboAnswer"]:
         """Send a call with a long body, or for a long answer.
 
         Raises:
@@ -77,7 +77,7 @@ class Kubo:
                 command, options, body, headers, self._timeout
             )
         try:
-            answer = Answer(response, where, self._timeout, self._faults)
+            answer = KuboAnswer(response, where, self._timeout, self._faults)
             if response.status_code != 200:
                 raise _refusal_of(answer, response.status_code, where)
             yield answer
@@ -100,7 +100,7 @@ class Kubo:
             ) from error
 
 
-class Answer:
+class KuboAnswer:
     """The answer to one call, while it arrives."""
 
     def __init__(
@@ -198,7 +198,7 @@ def refusal(message: str, where: str) -> Exception:
     return Unavailable(f"{where}: {text}")
 
 
-def _refusal_of(answer: Answer, status: int, where: str) -> Exception:
+def _refusal_of(answer: KuboAnswer, status: int, where: str) -> Exception:
     try:
         return refusal(str(answer.lines()[0]["Message"]), where)
     except (Unavailable, LookupError):
