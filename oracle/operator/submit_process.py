@@ -5,6 +5,7 @@ the thread speaks to the chain, so a slow block holds up no message.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from typing import Any, TypeVar
 
 import structlog
 from celery import Celery, Task  # type: ignore[import-untyped]  # it ships no types
-from celery_batches import Batches  # type: ignore[import-untyped]  # no types
 
 from oracle.chain import keystore
 from oracle.chain.bindings.dispute_game import DisputeGame
@@ -28,6 +28,7 @@ from oracle.metrics import serving
 from oracle.operator.player import Player
 from oracle.operator.submitter import MAX_DELIVERIES, Submitter
 from oracle.queue import celery_app
+from oracle.queue.batches import FairBatches
 from oracle.queue.message import Message
 from oracle.queue.messages import (
     ClaimMessage,
@@ -41,7 +42,7 @@ from oracle.queue.messages import (
 from oracle.store.outbox import SqlOutbox
 from oracle.store.store import Store
 
-BATCH_WINDOW = 0.05  # seconds a delivery waits for others to share its transaction
+BATCH_WINDOW = 0.05  # seconds from one transaction of deliveries to the next
 RETRY_AFTER = 2.0  # seconds until messages are taken again that the store could not
 _BACKOFF_LAST = 5.0  # seconds
 _PASSING = (TransientError, RpcError, FundsInsufficient)
@@ -152,6 +153,23 @@ def open_key(settings: Settings) -> KeyProcess:
     return KeyProcess(submitter, player, Tender(submitter, settings.poll_interval, log), port)
 
 
+class Deliver(FairBatches):
+    """Hands over a delivery that comes alone at once, and a crowd together."""
+
+    flush_every = MAX_DELIVERIES
+    _flushed = 0.0  # when; seconds of the monotonic clock
+
+    def _do_flush(self) -> None:
+        crowded = self._buffer.qsize() >= MAX_DELIVERIES
+        if crowded or time.monotonic() - self._flushed >= BATCH_WINDOW:
+            super()._do_flush()
+
+    def flush(self, requests: Sequence[Any]) -> None:
+        """Send what waits."""
+        self._flushed = time.monotonic()
+        super().flush(requests)
+
+
 def register(app: Celery, key: Callable[[], KeyProcess]) -> None:
     """Add the tasks of the queue `submit`; each parses, calls submitter or player, is done."""
     log = structlog.get_logger("tallystick.submitter")
@@ -171,10 +189,7 @@ def register(app: Celery, key: Callable[[], KeyProcess]) -> None:
             for answer in answers:
                 celery_app.send(app, answer, delay=RETRY_AFTER)
 
-    app.task(
-        deliver, name=DeliverMessage.name, base=Batches, flush_every=MAX_DELIVERIES,
-        flush_interval=BATCH_WINDOW, shared=False,
-    )  # fmt: skip
+    app.task(deliver, name=DeliverMessage.name, base=Deliver, shared=False)
 
     def task(kind: type[M], do: Callable[[KeyProcess, M, str], None]) -> None:
         def run(self: Task, **body: Any) -> None:
