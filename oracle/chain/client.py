@@ -8,7 +8,7 @@ the right overload at every call, 1.2 ms each time; a generated function knows i
 
 import functools
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, proxy
 
 from web3 import Web3
 from web3.providers.base import BaseProvider
@@ -24,7 +24,7 @@ class NodeProvider(BaseProvider):
 
     def __init__(self, node: Node) -> None:
         super().__init__()
-        self._node = node
+        self._node = proxy(node)  # the node is the key under which this is remembered
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """Return the answer; raises what the node port raises."""

@@ -172,8 +172,11 @@ class IpfsClient:
     def unpin(self, cid: Cid) -> None:
         """Let the node forget `cid` (see `port.Ipfs`)."""
         parse(cid)
+        self._retrying(lambda: self._unpin(cid))
+
+    def _unpin(self, cid: Cid) -> None:
         try:
-            self._retrying(lambda: self._kubo.ask(lambda client: client.pin.rm(cid)))
+            self._kubo.ask(lambda client: client.pin.rm(cid))
         except TallystickError as error:
             if "not pinned" not in str(error):
                 raise

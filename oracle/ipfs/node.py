@@ -149,7 +149,7 @@ class Server:
             create_app(commands),
             http="httptools",
             log_config=None,
-            log_level="critical",  # what goes wrong is told to the client
+            log_level="error",  # what the client is told is no error; what nobody foresaw is
             access_log=False,
             server_header=False,
             date_header=False,

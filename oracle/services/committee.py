@@ -1,6 +1,6 @@
 """Committees about float answers as the chain tells them, and the acts that people take on them.
 
-Who votes by itself is `committee_voter.py`.
+Who votes by itself is `oracle/agents/committee/member.py`.
 """
 
 from dataclasses import dataclass

@@ -13,7 +13,7 @@ from tests.exact_evm.attacks import attacked
 from tests.exact_evm.differential import disagreement, generator
 from tests.exact_evm.evm import Verifier
 
-CASES = 20_000
+CASES = 20_000  # of each operator
 LARGE_EVERY = 50  # one case in so many has rows of kilobytes
 
 

@@ -194,7 +194,7 @@ class Operation(RuleBasedStateMachine):
     @rule(data=st.data(), dies=st.booleans())
     def worker_takes_a_message(self, data, dies):
         at = data.draw(st.integers(0, len(self.queue.messages) - 1))
-        message = self.queue.messages.pop(at)
+        message = self.queue.messages.pop(at).message
         if not dies:
             self.serve(message)
 

@@ -1,7 +1,7 @@
 """From the calibrated float graph to a program: walks the nodes, hands each to its rule.
 
-Rules are in lowering_layers.py (what multiplies or reduces) and lowering_elements.py (what works
-element by element); dtypes and ranges are the policy's choice, places are the layout's.
+Rules are in layers.py (what multiplies or reduces) and elements.py (what works element by element).
+Dtypes and ranges are the policy's choice, places are the layout's.
 """
 
 import math
