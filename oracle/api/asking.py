@@ -108,7 +108,7 @@ async def ask(state: AppState, key: ApiKey, asked: Question, watch: Stopwatch) -
     answer = await gateway.answer(request_id, timeout, ticket)
     watch.mark("answer")
     parts = worker_progress.seconds(
-        gateway.hearing.of(request_id), ticket.created_at, answer.seen_at
+        gateway.worker_progress.of(request_id), ticket.created_at, answer.seen_at
     )
     taken = {**watch.seconds, **parts}
     state.metrics.stages(taken)

@@ -132,7 +132,7 @@ class Gateway:
             accepted=self.dispatcher.wake,
             clock=clock,
         )
-        self.hearing = WorkerProgress(settings.redis_url, self.notifier)
+        self.worker_progress = WorkerProgress(settings.redis_url, self.notifier)
         self._follower: MarketFollower | None = None
         self._sweeper: Sweeper | None = None
         self._closing = threading.Event()
@@ -153,7 +153,7 @@ class Gateway:
             depth=settings.finality_depth,
         )
         self._follower.start()
-        self.hearing.start()
+        self.worker_progress.start()
         self._sweeper = Sweeper(self.context, self.store, self._follower, self.dispatcher.wake)
         self._sweeper.start()
 
@@ -165,7 +165,7 @@ class Gateway:
         if self._follower is not None:
             self._follower.stop()
         self.dispatcher.stop()
-        self.hearing.stop()
+        self.worker_progress.stop()
         self.sponsor.close()
         self.pool.shutdown(wait=True, cancel_futures=True)
         self.store.close()

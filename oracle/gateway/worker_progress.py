@@ -39,7 +39,9 @@ class WorkerProgress:
         self._notifier = notifier
         self._heard: OrderedDict[RequestId, tuple[Heard, ...]] = OrderedDict()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="gateway-hearing", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name="gateway-worker-progress", daemon=True
+        )
 
     def start(self) -> None:
         """Begin to listen."""

@@ -159,13 +159,13 @@ def test_bell__nothing_comes__times_out_and_forgets():
     "data", [b"", b"[]", b'{"step": "x"}', b'{"step": "fetched", "operator": 1, "at": "x"}',
              b'{"step": "rm -rf", "operator": "a", "at": 1, "ids": ["00"]}'],
 )  # fmt: skip
-def test_hearing__message_of_somebody_else__is_passed_over(data):
+def test_worker_progress__message_of_somebody_else__is_passed_over(data):
     heard = WorkerProgress("", Notifier())
     heard.take(data)
     assert heard.of(RequestId(b"\0")) == ()
 
 
-def test_hearing__steps__become_durations():
+def test_worker_progress__steps__become_durations():
     heard = WorkerProgress("", Notifier())
     for step, at in (("taken", 2.0), ("fetched", 2.5), ("computed", 3.5), ("published", 3.75)):
         line = f'{{"step": "{step}", "operator": "a", "at": {at}, "ids": ["{ONE.hex()}"]}}'

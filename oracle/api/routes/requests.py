@@ -120,7 +120,7 @@ async def events(state: StateDep, request_id: str) -> StreamingResponse:
     await gateway.life(found)  # an unknown one is 404, not an empty stream
 
     def now() -> list[ProgressStep]:
-        return progress.steps(gateway.follower.life(found), gateway.hearing.of(found))
+        return progress.steps(gateway.follower.life(found), gateway.worker_progress.of(found))
 
     async def stream() -> AsyncIterator[str]:
         told: dict[tuple[str, str], None] = {}
