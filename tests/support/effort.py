@@ -14,8 +14,8 @@ SOAK = bool(os.environ.get("SOAK"))
 KILLS = 1_000 if SOAK else 8  # of a process under load
 CASES = 20_000 if SOAK else 300  # random cases of each operator, NumPy against Solidity
 ATTACKS = 20_000 if SOAK else 2_000  # steps of a malicious challenger
-MACHINES = 2_000 if SOAK else 60  # runs of a state machine
-LONG_MACHINES = 2_000 if SOAK else 20  # of its long runs
+MACHINES = 2_000 if SOAK else 100  # runs of a state machine
+LONG_MACHINES = 2_000 if SOAK else 60  # of its long runs
 
 
 def timeout(seconds: int) -> pytest.MarkDecorator:
