@@ -26,6 +26,11 @@ class Patience:
         self._seen = progress()
         self._begun = self._last = clock()
 
+    @property
+    def elapsed(self) -> float:
+        """The seconds since it began to count."""
+        return self._clock() - self._begun
+
     def over(self) -> bool:
         """Return whether it is time to give up: no progress, or `AT_MOST` times the seconds."""
         now, seen = self._clock(), self._progress()
@@ -54,6 +59,18 @@ def cpu_seconds(pid: int) -> int:
     return int(total)
 
 
+def cpu_growth(pid: int) -> Callable[[], int]:
+    """Return what reads the most CPU seconds yet: a child that ends or crashes adds none."""
+    most = 0
+
+    def read() -> int:
+        nonlocal most
+        most = max(most, cpu_seconds(pid))
+        return most
+
+    return read
+
+
 def busy(pid: int, seconds: float) -> Patience:
     """Return the patience with a process: its progress is the CPU that it and its children use."""
-    return Patience(seconds, lambda: cpu_seconds(pid))
+    return Patience(seconds, cpu_growth(pid))

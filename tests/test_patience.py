@@ -2,7 +2,10 @@
 
 import os
 
-from oracle.patience import AT_MOST, Patience, busy, cpu_seconds
+import pytest
+
+import oracle.patience
+from oracle.patience import AT_MOST, Patience, busy, cpu_growth, cpu_seconds
 
 
 class Clock:
@@ -49,6 +52,25 @@ def test_cpu_seconds__a_process_that_works__grow() -> None:
     while cpu_seconds(os.getpid()) == before:
         sum(range(10**5))
     assert not patience.over()
+
+
+def test_elapsed__after_progress__counted_from_the_begin() -> None:
+    clock = Clock()
+    patience = clock.patience(10)
+    clock.now += 9
+    clock.done += 1
+    assert not patience.over()
+    clock.now += 9
+    assert patience.elapsed == 18
+
+
+def test_cpu_growth__child_ends_and_another_crashes__no_growth(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used = iter([3, 1, 2, 3, 1, 4])
+    monkeypatch.setattr(oracle.patience, "cpu_seconds", lambda _: next(used))
+    read = cpu_growth(1)
+    assert [read() for _ in range(6)] == [3, 3, 3, 3, 3, 4]
 
 
 def test_cpu_seconds__no_such_process__none() -> None:

@@ -34,7 +34,7 @@ from oracle.demo.report import DataFacts
 from oracle.demo.stage import DemoContext
 from oracle.ipfs import valuation_tables
 from oracle.ipfs.valuation_tables import Index
-from oracle.patience import busy
+from oracle.patience import Patience, busy
 from oracle.protocol.training import TrainingData
 from oracle.services import inference
 from oracle.services.amounts import decimal, format_amount
@@ -146,7 +146,7 @@ def _convict(stage: DemoContext, round_id: int, liar: Valuator) -> None:
     _work(stage, liar, f"{LIAR} values the round", partial(_published, stage, round_id, 1))
     with ExitStack() as running:
         challenger = _challenger(stage, running)
-        report = challenger.settle_round(round_id, _deadline(), partial(time.sleep, 0.02))
+        report = challenger.settle_round(round_id, _patience().over, partial(time.sleep, 0.02))
     stage.expect(f"{LIAR} is convicted", report.stand is Stand.CONVICTED, report.stand)
     assert report.fault is not None
     fault, gas = report.fault, max(receipt.gas_used for receipt in report.transactions)
@@ -268,17 +268,17 @@ def _published(stage: DemoContext, round_id: int, attempt: int) -> bool:
 
 def _work(stage: DemoContext, valuator: Valuator, what: str, done: Callable[[], bool]) -> None:
     """Let a valuator work until something is so."""
-    late = _deadline()
+    patience = _patience()
     with stage.screen.working(what):
         while not done():
             if not valuator.cycle():
                 time.sleep(0.02)
-            if late():
-                stage.expect(f"{what} takes less than {PATIENCE:g} s", False)
+            if patience.over():
+                stage.expect(f"{what} ends", False, f"not after {patience.elapsed:.0f} s")
 
 
-def _deadline() -> Callable[[], bool]:
-    return busy(os.getpid(), PATIENCE).over
+def _patience() -> Patience:
+    return busy(os.getpid(), PATIENCE)
 
 
 def _schema() -> TrainingData:

@@ -12,6 +12,7 @@ WALLET = "gateway"
 BUDGET = "100"  # dollars that visitors of the page may spend
 GRACE = 20.0  # seconds: above the server's own
 _PROBE = 1.0  # seconds
+_STARTS_WITHIN = 90.0  # seconds in which it does not use the processor
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ def gateway(settings: Settings, port: int) -> Rest:
             log_path=settings.home / "logs" / "gateway.log",
             ready=lambda: _lives(url),
             grace=GRACE,
+            ready_timeout=_STARTS_WITHIN,
         ),
     )
 

@@ -278,7 +278,7 @@ class Supervisor:
             if patience.over():
                 self.stop_one(spec.name)
                 raise ProcessFailed(
-                    f"{spec.name} was not ready after {spec.ready_timeout:g} s{_log_tail(spec)}",
+                    f"{spec.name} was not ready after {patience.elapsed:.1f} s{_log_tail(spec)}",
                     hint=f"its log is {spec.log_path}" if spec.log_path else "",
                 )
             time.sleep(0.02)

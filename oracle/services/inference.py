@@ -124,7 +124,7 @@ def wait(
             )
         if patience is not None and patience.over():
             raise Unanswered(
-                f"{name} is not {until.name.lower()} after {patience.seconds:g} s: "
+                f"{name} is not {until.name.lower()} after {patience.elapsed:.1f} s: "
                 f"{info.state.value}",
                 hint=f"look again with `tallystick request show 0x{request_id.hex()}`",
             )

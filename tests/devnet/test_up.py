@@ -21,7 +21,7 @@ import pytest
 from oracle.config import Settings
 from oracle.devnet import accounts, background
 from oracle.devnet.background import RunningNetwork
-from oracle.patience import cpu_seconds
+from oracle.patience import cpu_growth
 from oracle.types import Contracts
 from tests.support.waiting import wait_until
 
@@ -59,7 +59,7 @@ def start(home: Path, *options: str) -> tuple["subprocess.Popen[bytes]", Running
             lambda: (network := background.read(home)) and network.ready,
             PATIENCE,
             "the network to be ready",
-            progress=lambda: cpu_seconds(process.pid),
+            progress=cpu_growth(process.pid),
             process=process,
         )
     except AssertionError:

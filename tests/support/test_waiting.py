@@ -35,3 +35,18 @@ def test_wait_until__log_given__is_quoted(tmp_path) -> None:
     log.write_text("port is taken")
     with pytest.raises(AssertionError, match="port is taken"):
         wait_until(lambda: False, 0.01, log=log)
+
+
+def test_wait_until__log_grows_for_ever__fails_with_its_end(tmp_path) -> None:
+    log = tmp_path / "log"
+    log.write_text("begun\n")
+
+    def logs_an_error() -> bool:
+        with log.open("a") as file:
+            file.write("port is taken\n")
+        return False
+
+    begun = time.monotonic()
+    with pytest.raises(AssertionError, match=r"(?s)not in .* s: an answer.*port is taken"):
+        wait_until(logs_an_error, 0.5, "an answer", log=log)
+    assert time.monotonic() - begun > 2.5
