@@ -41,6 +41,7 @@ from oracle.store.outbox import SqlOutbox
 from oracle.types import ZERO32, Address, RequestId, Say, Timestamp
 
 _MINED = 60.0  # seconds that `settle` waits for transactions
+_UNDER_WAY = 0.5  # seconds: the longest pause while a transaction is not mined
 _PASSING = (TransientError, RpcError, FundsInsufficient)  # waited out
 
 OWN = RequestId(ZERO32)  # the subject of what concerns the account itself
@@ -77,7 +78,7 @@ class Agent(ABC):
         self.address = Address(account.address)
         self._context = context
         self._say = say or (lambda _: None)
-        self._backoff = Backoff()
+        self._failed, self._refused = Backoff(), Backoff()  # looks that failed; transactions
         self._log: Any = structlog.get_logger(f"tallystick.{self.role}")
         identity = f"{contracts.chain_id}:{contracts.inference_market}:{self.address}"
         with ExitStack() as opened:
@@ -89,7 +90,7 @@ class Agent(ABC):
         self._sender = Sender(
             context.rpc, account, self._outbox, contracts.chain_id, confirmations=confirmations
         )
-        self._ended: list[OutboxEntry] = []  # transactions, by this process, in order
+        self._mined = 0  # transactions, seen by this process
 
     def __enter__(self) -> Self:
         return self
@@ -104,21 +105,27 @@ class Agent(ABC):
 
     # ── Run ─────────────────────────────────────────────────────────────────────────────────────
 
-    def run(self, stop: Callable[[], bool], pause: Callable[[], object]) -> None:
-        """Work until `stop` says so, or there is nothing left; `pause` when nothing moved.
+    def run(
+        self, stop: Callable[[], bool], wait: Callable[[float], object], interval: float
+    ) -> None:
+        """Work until `stop` says so, or there is nothing left; pause unless something was mined.
 
         An outage and an empty account are waited out.
+
+        Args:
+            wait: waits for that many seconds.
+            interval: of a pause, in seconds; at most 0.5 while a transaction is under way.
         """
         while not stop():
+            mined, under_way = self._mined, False
             try:
-                moved = self.cycle()
+                under_way = self.cycle()
             except _PASSING as error:
                 self._log.warning("unavailable", error=str(error), hint=error.hint)
-                moved = False
             if self.finished():
                 return
-            if not moved:
-                pause()
+            if self._mined == mined:
+                wait(min(interval, _UNDER_WAY) if under_way else interval)
 
     def cycle(self) -> bool:
         """Look at everything once; return whether a transaction was mined or is under way.
@@ -128,11 +135,10 @@ class Agent(ABC):
             FundsInsufficient: the account cannot pay for gas; what is to be sent is kept.
         """
         self.follow()
-        before = len(self._ended)
+        mined = self._mined
         self.look()
         self.follow()
-        mined = any(entry.state is EntryState.MINED for entry in self._ended[before:])
-        return mined or bool(self._outbox.live())
+        return self._mined > mined or bool(self._outbox.live())
 
     @abstractmethod
     def look(self) -> None:
@@ -153,14 +159,17 @@ class Agent(ABC):
         Args:
             stuck: what is done when looking failed; it is tried again later.
         """
-        if not self._backoff.ready(subject) or self.busy(subject):
+        ready = self._failed.ready(subject) and self._refused.ready(subject)
+        if not ready or self.busy(subject):
             return
         try:
             look()
         except (PermanentError, TransientError) as error:
             self._log.warning("stuck", subject="0x" + subject.hex(), error=str(error))
-            self._backoff.failed(subject)
+            self._failed.failed(subject)
             stuck(error)
+        else:
+            self._failed.worked(subject)
 
     # ── Send ────────────────────────────────────────────────────────────────────────────────────
 
@@ -194,8 +203,7 @@ class Agent(ABC):
             ContractError: it was refused. TransactionPending: it is not mined within a minute.
         """
         entry = self.submit(kind, subject, call)
-        self.settle()
-        entry = next((one for one in reversed(self._ended) if one.id == entry.id), entry)
+        entry = next((one for one in self.settle() if one.id == entry.id), entry)
         if entry.state is EntryState.FAILED:
             raise ContractError("", {}, entry.error)
         hashes = [hash_of(raw) for raw in entry.raws]
@@ -210,9 +218,11 @@ class Agent(ABC):
         """Bring what was submitted one step on."""
         self._note(self._sender.step())
 
-    def settle(self) -> None:
-        """Follow what was submitted until it has ended, for a minute at most."""
-        self._note(self._sender.settle(_MINED))
+    def settle(self) -> list[OutboxEntry]:
+        """Follow what was submitted until it has ended, for a minute at most; return what ended."""
+        ended = self._sender.settle(_MINED)
+        self._note(ended)
+        return ended
 
     def ended(self, entry: OutboxEntry) -> None:  # noqa: B027 -- most need nothing
         """Do what is to be done when a transaction was mined or refused."""
@@ -221,10 +231,10 @@ class Agent(ABC):
         for entry in entries:
             refused = entry.state is EntryState.FAILED
             for subject in entry.request_ids:
-                (self._backoff.failed if refused else self._backoff.worked)(subject)
+                (self._refused.failed if refused else self._refused.worked)(subject)
             said = self._log.warning if refused else self._log.info
             said(entry.state.value, what=entry.label, block=entry.block_number, error=entry.error)
-            self._ended.append(entry)
+            self._mined += not refused
             self.ended(entry)
 
     # ── Remember ────────────────────────────────────────────────────────────────────────────────

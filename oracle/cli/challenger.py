@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -150,7 +149,7 @@ def _audits(session: Session, operator: str) -> Iterator[Audits | None]:
 
 def _forever(running: Challenger, pause: float) -> ChallengerReport:
     with on_signals() as stopped:
-        running.run(stopped.is_set, partial(stopped.wait, max(pause, 1.0)))
+        running.run(stopped.is_set, stopped.wait, max(pause, 1.0))
         return running.report()
 
 

@@ -1,6 +1,5 @@
 """`tallystick committee …`: sit on it, call it, and see what it says about float answers."""
 
-from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -104,7 +103,7 @@ def _run(session: Session) -> None:
     opened = CommitteeMember(context, account, worker, folder, session.note)
     with on_signals() as stopped, opened as member:
         session.note(f"{member.address} waits to be drawn")
-        member.run(stopped.is_set, partial(stopped.wait, max(settings.poll_interval, 0.2)))
+        member.run(stopped.is_set, stopped.wait, max(settings.poll_interval, 0.2))
     session.show({"stopped": True}, "stopped")
 
 

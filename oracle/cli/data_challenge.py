@@ -66,13 +66,12 @@ def _challenge(
 
     opened = ValuationChallenger(context, account, recompute, folder, session.note)
     with on_signals() as stopped, opened as challenger:
-        pause = partial(stopped.wait, PAUSE)
         if round_id is None:
             session.note(f"{account.address} computes again what is published")
-            challenger.run(stopped.is_set, pause)
+            challenger.run(stopped.is_set, stopped.wait, PAUSE)
             session.show({"stopped": True}, "stopped")
             return
-        report = challenger.settle_round(round_id, stopped.is_set, pause)
+        report = challenger.settle_round(round_id, stopped.is_set, partial(stopped.wait, PAUSE))
     session.show(_document(report), _facts(report))
     if report.stand in (Stand.WRONG, Stand.UNSERVED, Stand.LATE):
         raise typer.Exit(WRONG)

@@ -1,7 +1,6 @@
 """`tallystick valuator …`: stake, and compute what contributed data is worth."""
 
 from dataclasses import replace
-from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -79,7 +78,7 @@ def _run(
                 supervisor.poll()  # starts the worker again when it died
                 return stopped.is_set()
 
-            valuator.run(over, partial(stopped.wait, max(settings.poll_interval, 0.2)))
+            valuator.run(over, stopped.wait, max(settings.poll_interval, 0.2))
     session.show({"stopped": True}, "stopped")
 
 

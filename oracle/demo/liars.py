@@ -11,7 +11,6 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 from oracle.agents.challenger.challenger import Challenger, folder_of
 from oracle.agents.challenger.deliveries import Scope
@@ -213,5 +212,5 @@ def _play(stage: DemoContext, requests: Sequence[RequestId]) -> None:
         return patience.over()
 
     with opened as running:
-        running.run(look, partial(time.sleep, stage.devnet.settings.poll_interval))
+        running.run(look, time.sleep, stage.devnet.settings.poll_interval)
         running.report()  # withdraws

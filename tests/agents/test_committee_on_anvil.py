@@ -217,7 +217,7 @@ def test_voter__request_ended_otherwise__frees_the_bond(world, delivered, voters
 
 def test_run__stopped__returns(world, delivered, voters):
     seen = iter([False, False, True])
-    voters[0].run(lambda: next(seen), lambda: None)
+    voters[0].run(lambda: next(seen), lambda _: None, 1.0)
 
 
 def test_enlist__money_missing__contract_error(world):

@@ -6,6 +6,7 @@
 ```
 """
 
+from collections import deque
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,8 @@ from oracle.services.request_timeline import RequestState
 from oracle.services.served_traces import SignedReceipt, TraceSource
 from oracle.store.agent_repository import CaseState, DeliveryCase
 from oracle.types import RequestId, Say
+
+_SENT = 1000  # transactions that a report names at most, the newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class Challenger(Agent):
         self._scope = scope
         self._truths: dict[RequestId, HonestTrace] = {}
         self._report = ChallengerReport()
+        self._transactions: deque[SentTransaction] = deque(maxlen=_SENT)  # since the last report
         for request_id, output_root in self._deliveries.orphans():
             self._cases.add(request_id, output_root, CaseState.WRONG)
 
@@ -115,6 +119,9 @@ class Challenger(Agent):
         for case in self._cases.cases(CaseState.WRONG):
             self.attend(case.request_id, partial(self._play, case), partial(self._stuck, case))
 
+    def ended(self, entry: OutboxEntry) -> None:
+        self._transactions.append(_sent(entry))
+
     def finished(self) -> bool:
         """Return whether requests were named, and their games are over."""
         known = self._cases.cases(CaseState.DUE, CaseState.WRONG)
@@ -126,9 +133,9 @@ class Challenger(Agent):
             self.submit("withdraw", OWN, self._context.game.withdraw_bond())
             self.settle()
         games = tuple(self._cases.cases(CaseState.WRONG, CaseState.OVER))
-        sent = tuple(_sent(entry) for entry in self._ended)
+        sent = tuple(self._transactions)
         done, self._report = self._report, ChallengerReport()
-        self._ended.clear()
+        self._transactions.clear()
         return replace(done, transactions=sent, games=games)
 
     # ── One delivery ────────────────────────────────────────────────────────────────────────────
@@ -143,7 +150,6 @@ class Challenger(Agent):
             self._put(case, CaseState.OVER, "the chain has another answer now")
             return
         right = self._truth(case.request_id).output_root == case.output_root
-        self._backoff.worked(case.request_id)
         self._report = replace(
             self._report,
             looked_at=self._report.looked_at + 1,
@@ -167,7 +173,6 @@ class Challenger(Agent):
     def _play(self, case: DeliveryCase) -> None:
         """Make a move in the dispute of one delivery."""
         move = self._engine.step(case.request_id, lambda: self._truth(case.request_id))
-        self._backoff.worked(case.request_id)
         if isinstance(move, End):
             self._put(case, CaseState.OVER, move.outcome)
             self._truths.pop(case.request_id, None)

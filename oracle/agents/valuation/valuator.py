@@ -210,9 +210,9 @@ class Valuator(Agent):
 
     def _withdraw(self) -> None:
         """Take out what rounds and challenges paid."""
-        self._collect = False
         for at, call in enumerate(valuator_stakes.payouts(self._context, self.address)):
             self.submit(f"payout {at}", OWN, call)
+        self._collect = False  # only now: an outage before must not make us forget the payout
 
     # ── What the chain knows ────────────────────────────────────────────────────────────────────
 

@@ -16,14 +16,16 @@ from oracle.chain.bindings.valuation_game import (
     ValuationPublished,
 )
 from oracle.chain.wallet import Wallet
-from oracle.errors import ConfigInvalid
+from oracle.errors import ConfigInvalid, Unavailable
 from oracle.services.data import sealed_rounds as chain_rounds
+from oracle.services.data import valuator_stakes
 from oracle.services.event_history import topic
 from oracle.types import ValuationPart, Wei
 from oracle.valuation.jobs import FETCHED, RESULT
 from tests.agents.deadly import Killed, deadly
 from tests.agents.valuation.conftest import HELD, account_of
 from tests.agents.valuation.play import Round
+from tests.support.waiting import wait_until
 from tests.valuation import rounds
 
 pytestmark = pytest.mark.real
@@ -150,6 +152,25 @@ def test_cycle__files_lost_after_publication__computed_again_to_answer(
 
     assert again.cycle()
     assert game(round_).turn is Mover.CHALLENGER
+
+
+def test_cycle__outage_at_the_payout__withdrawn_when_it_is_over(round_, valuator, monkeypatch):
+    running, _ = opened(round_, valuator)
+    with running:
+        assert run(running) == 2
+        round_.world.pass_time(WINDOW)
+        assert running.cycle()
+        assert stage(round_) is RoundStage.SETTLED
+        before = round_.context.token.balance_of(valuator.address)
+        with monkeypatch.context() as patch:
+            patch.setattr(valuator_stakes, "payouts", away)
+            assert not running.cycle()
+        wait_until(running.cycle, what="another try")
+        assert round_.context.token.balance_of(valuator.address) > before
+
+
+def away(*_):
+    raise Unavailable("the node is away")
 
 
 # ── A valuator vanishes ─────────────────────────────────────────────────────────────────────────
