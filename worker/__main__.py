@@ -47,7 +47,7 @@ def _serve(settings: Settings, role: str, processes: int) -> int:
     worker = app.Worker(
         hostname=f"{role}@{socket.gethostname()}",
         queues=[settings.queue(queue) for queue in QUEUES[role]],
-        concurrency=processes or None,
+        concurrency=processes or None,  # None = what fits, by the application's configuration
         quiet=True, without_mingle=True, without_gossip=True,
     )  # fmt: skip
     worker.start()

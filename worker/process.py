@@ -41,6 +41,7 @@ class WorkerProcess:
         self._processes = 1
         self.roles: tuple[str, ...] = ()
         self.app: Celery = celery_app.create(lambda: self.settings)
+        self.app.add_defaults(lambda: {"worker_concurrency": infer_process.processes()})
 
     # ── Parts ───────────────────────────────────────────────────────────────────────────────────
 

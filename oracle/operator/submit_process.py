@@ -171,8 +171,20 @@ class Deliver(FairBatches):
 
 
 def register(app: Celery, key: Callable[[], KeyProcess]) -> None:
-    """Add the tasks of the queue `submit`; each parses, calls submitter or player, is done."""
+    """Add the tasks of the queue `submit`; each parses, calls submitter or player, is done.
+
+    A process without the key, told to take from this queue as it runs, puts messages back.
+    """
     log = structlog.get_logger("tallystick.submitter")
+
+    def key_for(messages: Sequence[Message], id_: str | None = None) -> KeyProcess | None:
+        try:
+            return key()
+        except ConfigInvalid as error:
+            log.error("submit.no_key", error=str(error), hint=error.hint)
+            for message in messages:
+                celery_app.send(app, message, id_, delay=RETRY_AFTER)
+            return None
 
     def deliver(requests: Sequence[Any]) -> None:
         answers = []
@@ -181,9 +193,11 @@ def register(app: Celery, key: Callable[[], KeyProcess]) -> None:
                 answers.append(DeliverMessage.from_json(request.kwargs))
             except InputInvalid as error:
                 log.error("submit.malformed", error=str(error))
+        if not (held := key_for(answers)):
+            return
         try:
-            with key().tender.turn():
-                key().submitter.deliver(answers)
+            with held.tender.turn():
+                held.submitter.deliver(answers)
         except TransientError as error:  # the store is away: take them again later
             log.warning("submit.later", answers=len(answers), error=str(error))
             for answer in answers:
@@ -195,8 +209,9 @@ def register(app: Celery, key: Callable[[], KeyProcess]) -> None:
         def run(self: Task, **body: Any) -> None:
             try:
                 message = kind.from_json(body)
-                with key().tender.turn():
-                    do(key(), message, self.request.id)
+                if held := key_for([message], self.request.id):
+                    with held.tender.turn():
+                        do(held, message, self.request.id)
             except InputInvalid as error:
                 log.error("submit.malformed", task=kind.name, error=str(error))
 
