@@ -50,7 +50,7 @@ def create(process: WorkerProcess) -> Celery:
     signals.setup_logging.connect(lambda **_: process.configure_logs(), weak=False)
     signals.worker_init.connect(prepare, weak=False)
     signals.worker_process_init.connect(lambda **_: process.warm_up(), weak=False)
-    signals.worker_ready.connect(lambda **_: process.start(), weak=False)
+    signals.worker_ready.connect(lambda **_: _or_exit(process.start), weak=False)
     signals.worker_shutdown.connect(lambda **_: process.close(), weak=False)
     return app
 

@@ -188,6 +188,12 @@ def test_worker__cannot_serve_its_queues__exits_with_a_sentence(world, arguments
     assert (found, said in text) == (code, True), text
 
 
+def test_worker__cannot_start_what_runs_beside_its_tasks__exits_with_a_sentence(world):
+    found, text = world.celery("worker", "-Q", "op.respond", TALLYSTICK_LISTEN="nowhere")
+
+    assert (found, "TALLYSTICK_LISTEN='nowhere' is not host:port" in text) == (78, True), text
+
+
 def test_worker__without_torch__says_so_and_takes_nothing(world):
     hide = "import sys; sys.modules['torch'] = None; from celery.__main__ import main; main()"
     done = subprocess.run(
