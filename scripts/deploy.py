@@ -1,8 +1,15 @@
 """`brownie run deploy`: every contract on the development network, wired to each other.
 
+On any other network (`--network NAME`) nothing is deployed: the contracts are those of the
+addresses file, `network.json` in TALLYSTICK_HOME.
+
 With --interactive (and so in `brownie console`) the names of `main` are those of the console.
 Production deployments go through oracle.chain.deploy.
 """
+
+import json
+import os
+from pathlib import Path
 
 import rlp
 from eth_utils import keccak, to_checksum_address
@@ -17,7 +24,59 @@ DATA = (10 * 10**6, 10**6 // 2, 30 * DAY)  # deposit, fee, longest phase of a ro
 VALUATION = (50 * 10**6, 5 * 10**6, 3_600, 300, 60)
 
 
+# What `main` returns, in this order: the contract, and its name in the addresses file
+PARTS = {
+    "TestDollar": "token",
+    "ModelRegistry": "model_registry",
+    "ModelAccess": "model_access",
+    "OperatorRegistry": "operator_registry",
+    "InferenceMarket": "inference_market",
+    "ProgramRegistry": "program_registry",
+    "StepVerifier": "step_verifier",
+    "DisputeGame": "dispute_game",
+    "Committee": "committee",
+    "DataCredits": "data_credits",
+    "ValuationVerifier": "valuation_verifier",
+    "ValuationGame": "valuation_game",
+}
+
+
 def main():
+    """Deploy on the development network; on another, attach. Local names are the console's."""
+    from brownie import accounts, network  # noqa: PLC0415
+
+    parts = deploy() if network.show_active() == "development" else attach()
+    token, registry, access, operators, market, programs = parts[:6]
+    verifier, game, committee, data_credits, judge, valuations = parts[6:]
+    owner, operator, requester, treasury = (*accounts, *[None] * 4)[:4]  # noqa: RUF059 - names
+    del accounts, network, parts
+    core = (token, registry, access, operators, market, programs, verifier, game, committee)
+    return *core, data_credits, judge, valuations
+
+
+def attach():
+    """Return the contracts of the addresses file; sends nothing."""
+    import brownie  # noqa: PLC0415
+
+    home = Path(os.environ.get("TALLYSTICK_HOME", "~/.tallystick")).expanduser()
+    path = home / "network.json"
+    addresses = json.loads(path.read_text())["contracts"] if path.exists() else None
+    if not addresses:
+        raise SystemExit(f"{path} names no contracts; nothing is deployed unasked")
+    if (here := brownie.web3.eth.chain_id) != addresses["chain_id"]:
+        raise SystemExit(f"{path} is of chain {addresses['chain_id']}, this network is {here}")
+    for name in PARTS.values():
+        if not brownie.web3.eth.get_code(addresses[name]):
+            raise SystemExit(f"{path}: no code at {name}; the chain was started anew")
+    # Not `Part.at`: Brownie would keep the addresses below build/ for chains started later
+    from_abi = brownie.Contract.from_abi
+    return tuple(
+        from_abi(part, addresses[name], getattr(brownie, part).abi, persist=False)
+        for part, name in PARTS.items()
+    )
+
+
+def deploy():
     """Deploy with windows of seconds, as the tests and the demo use them."""
     # The project's contracts are Brownie's only while it runs; tests import this file without it
     from brownie import (  # noqa: PLC0415
@@ -36,7 +95,7 @@ def main():
         accounts,
     )
 
-    owner, operator, requester, treasury = accounts[:4]  # noqa: RUF059 -- names for the console
+    owner, treasury = accounts[0], accounts[3]
     token = TestDollar.deploy({"from": owner})
     programs = ProgramRegistry.deploy({"from": owner})
     verifier = StepVerifier.deploy({"from": owner})
