@@ -60,13 +60,15 @@ def cpu_seconds(pid: int) -> int:
 
 
 def cpu_growth(pid: int) -> Callable[[], int]:
-    """Return what reads the most CPU seconds yet: a child that ends or crashes adds none."""
-    most = 0
+    """Return what reads the CPU seconds used since now: a child that ends takes none away."""
+    last, grown = cpu_seconds(pid), 0
 
     def read() -> int:
-        nonlocal most
-        most = max(most, cpu_seconds(pid))
-        return most
+        nonlocal last, grown
+        now = cpu_seconds(pid)
+        grown += max(0, now - last)
+        last = now
+        return grown
 
     return read
 

@@ -64,13 +64,13 @@ def test_elapsed__after_progress__counted_from_the_begin() -> None:
     assert patience.elapsed == 18
 
 
-def test_cpu_growth__child_ends_and_another_crashes__no_growth(
+def test_cpu_growth__child_ends__takes_nothing_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    used = iter([3, 1, 2, 3, 1, 4])
+    used = iter([3, 3, 1, 2, 2, 1, 4])
     monkeypatch.setattr(oracle.patience, "cpu_seconds", lambda _: next(used))
     read = cpu_growth(1)
-    assert [read() for _ in range(6)] == [3, 3, 3, 3, 3, 4]
+    assert [read() for _ in range(6)] == [0, 0, 1, 1, 1, 4]
 
 
 def test_cpu_seconds__no_such_process__none() -> None:
