@@ -51,7 +51,7 @@ class Bench:
     """One requester on one network."""
 
     def __init__(self, devnet: Devnet, order: Order) -> None:
-        self._context = devnet.context
+        self._network = devnet.network
         self._wallet = devnet.wallet("requester")
         self._order = order
         self._lanes = 0  # used so far: the requests of one run need not be settled by the next
@@ -59,11 +59,11 @@ class Bench:
 
     def run(self, count: int) -> Latency:
         """Send `count` requests at once and wait for all deliveries."""
-        market = self._context.market
+        market = self._network.market
         lanes = range(self._lanes, self._lanes + count)
         self._lanes += count
         calls = [market.request(replace(self._order, lane=lane)) for lane in lanes]
-        self._seen = quantity(self._context.rpc.call("eth_blockNumber"))
+        self._seen = quantity(self._network.rpc.call("eth_blockNumber"))
         began = time.perf_counter()
         receipts = self._wallet.send_all(calls)
         mined: dict[RequestId, tuple[float, int]] = {}
@@ -84,12 +84,12 @@ class Bench:
         )
 
     def _delivered(self) -> Iterator[tuple[RequestId, int]]:
-        rpc = self._context.rpc
+        rpc = self._network.rpc
         head = quantity(rpc.call("eth_blockNumber"))
         if head <= self._seen:
             return
         question = {
-            "address": self._context.market.address,
+            "address": self._network.market.address,
             "topics": ["0x" + topic_of(Delivered).hex()],
             "fromBlock": hex(self._seen + 1),
             "toBlock": hex(head),
@@ -110,7 +110,7 @@ def measure(alone: int = ALONE, crowd: int = CROWD) -> dict[str, Latency]:
         bench.run(3)  # the model is loaded
         results["instant blocks, alone"] = _alone(bench, alone)
         results["instant blocks, crowd"] = bench.run(crowd)
-        rpc = devnet.context.rpc
+        rpc = devnet.network.rpc
         rpc.call("evm_setAutomine", False)
         rpc.call("evm_setIntervalMining", 1)
         results["a block a second, alone"] = _alone(bench, max(5, alone // 3))
@@ -150,12 +150,12 @@ def _network() -> Iterator[tuple[Devnet, Order]]:
             running(DevnetPlan(home / "net", operators=("alpha",)), os.environ) as devnet,
         ):
             model = build.wait(lambda _done, _total: None)
-            context, owner = devnet.context, devnet.wallet("owner")
-            published = publishing.publish(context, owner, model, Offer(challenge_window=2))
+            network, owner = devnet.network, devnet.wallet("owner")
+            published = publishing.publish(network, owner, model, Offer(challenge_window=2))
             alpha = devnet.accounts["alpha"]
-            operators.authorize(context, owner, published.model_id, alpha)
+            operators.authorize(network, owner, published.model_id, alpha)
             requester = devnet.wallet("requester")
-            balances.deposit(context, requester, Amount(1_000 * 10**6))
+            balances.deposit(network, requester, Amount(1_000 * 10**6))
             ask = Ask(
                 Selected(published.model_id, published.version),
                 IMAGE,
@@ -163,8 +163,8 @@ def _network() -> Iterator[tuple[Devnet, Order]]:
                 priority=3_600,
                 lifetime=86_400,
             )
-            prepared = quoting.quote(context, requester.address, ask, stdin=bytes)
-            context.ipfs.publish_bytes(prepared.prepared.data)
+            prepared = quoting.quote(network, requester.address, ask, stdin=bytes)
+            network.ipfs.publish_bytes(prepared.prepared.data)
             yield devnet, prepared.order
 
 

@@ -201,12 +201,12 @@ def network(folder: Path) -> Iterator[tuple[Devnet, str]]:
     """A network with MiniLM published, and an API key."""
     plan = DevnetPlan(folder / "net", operators=("alpha",), rest=True)
     with running(plan, os.environ) as devnet:
-        context, owner = devnet.context, devnet.wallet("owner")
+        network, owner = devnet.network, devnet.wallet("owner")
         model = minilm.build(folder / "minilm")
         # soon final: every answer in its window holds a dollar of the operator's stake
         offer = Offer(fee=Amount(1_000), challenge_window=10)
-        published = publishing.publish(context, owner, model, offer)
-        operators.authorize(context, owner, published.model_id, devnet.accounts["alpha"])
+        published = publishing.publish(network, owner, model, offer)
+        operators.authorize(network, owner, published.model_id, devnet.accounts["alpha"])
         store = Store.open(gateways.store_url(devnet.settings))
         secret = api_keys.mint(store, "benchmark", Amount(900 * 10**6)).secret
         store.close()
@@ -227,7 +227,7 @@ def measure() -> dict[str, Any]:
             found["concurrent"] = asyncio.run(
                 crowd(devnet.rest_url, secret, CONCURRENT, answers=640)
             )
-            manifest = models.manifest(devnet.context, 1, 1)
+            manifest = models.manifest(devnet.network, 1, 1)
         found["raw_torch_per_second"] = raw_torch(manifest, Path(folder) / "minilm", 640)
     return found
 

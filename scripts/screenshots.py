@@ -136,7 +136,7 @@ class Camera:
 
 def photograph(browser: Browser, devnet: Devnet, scheme: str, target: Path) -> None:
     """Write one picture of every page."""
-    network = devnet.context
+    network = devnet.network
     names = {network.registry.name_of(i): i for i in (1, 2, 3)}
     exact, sentences = names["digits-exact"], names["all-MiniLM-L6-v2"]
     every = requests.list_requests(network)

@@ -77,27 +77,27 @@ def open_network(path: Path | None, given: Mapping[str, Any]) -> "Connection":
     is_file = path is not None and path.is_file()
     settings = Settings.load(os.environ, None if is_file else path, path if is_file else None)
     settings = replace(settings, **{name: value for name, value in given.items() if value})
-    context = Network.open(settings)
+    network = Network.open(settings)
     if not settings.key:
-        return Connection(context)
+        return Connection(network)
     if not settings.password_file:
         raise ConfigInvalid(
             f"the wallet {settings.key} has a password and no file holds it",
             hint="say password_file=… or set TALLYSTICK_PASSWORD_FILE",
         )
     password = wallets.read_password(Path(settings.password_file))
-    return Connection(context, context.wallet(settings.key, password))
+    return Connection(network, network.wallet(settings.key, password))
 
 
 class Connection:
     """An open network; use it as a context manager, or `close` it. Not for several threads.
 
     Attributes:
-        context: what `oracle.services` take, for use cases that have no method here.
+        network: what `oracle.services` take, for use cases that have no method here.
     """
 
-    def __init__(self, context: Network, wallet: Wallet | None = None) -> None:
-        self.context = context
+    def __init__(self, network: Network, wallet: Wallet | None = None) -> None:
+        self.network = network
         self._wallet = wallet
 
     @property
@@ -117,8 +117,8 @@ class Connection:
     def models(self) -> tuple[Model, ...]:
         """Return every registered model, oldest first."""
         return tuple(
-            _model(info, models.versions(self.context, info.model_id))
-            for info in models.list_models(self.context)
+            _model(info, models.versions(self.network, info.model_id))
+            for info in models.list_models(self.network)
         )
 
     def model(self, model: int | str) -> ModelDetail:
@@ -130,12 +130,12 @@ class Connection:
         Raises:
             NotFound: no such model or version. CidUnresolved: nobody serves the manifest.
         """
-        return models.show(self.context, self._select(model))
+        return models.show(self.network, self._select(model))
 
     def requests(self, *, everybody: bool = False) -> tuple[RequestInfo, ...]:
         """Return the wallet's requests (or everybody's), oldest first, without timelines."""
         who = None if everybody else self.wallet.address
-        return requests.list_requests(self.context, requester=who)
+        return requests.list_requests(self.network, requester=who)
 
     def request(self, request: str | bytes | Answer) -> RequestInfo:
         """Return where a request stands, with everything that happened to it.
@@ -143,7 +143,7 @@ class Connection:
         Raises:
             NotFound: the market never logged it.
         """
-        return requests.show(self.context, _id(request))
+        return requests.show(self.network, _id(request))
 
     # ── Ask ─────────────────────────────────────────────────────────────────────────────────────
     def quote(
@@ -200,9 +200,9 @@ class Connection:
         prepayment = self._prepay(
             model, input, params=params, max_fee=max_fee, operator=operator, lifetime=lifetime
         )
-        asked = inference.ask(self.context, wallet, prepayment)
+        asked = inference.ask(self.network, wallet, prepayment)
         info = inference.wait(
-            self.context, asked.request_id, timeout=timeout, since=asked.transaction.block
+            self.network, asked.request_id, timeout=timeout, since=asked.transaction.block
         )
         return self._answer(info, prepayment.prepared.texts)
 
@@ -212,7 +212,7 @@ class Connection:
         Raises:
             NotFound: no such request. Unanswered, DigestMismatch: as `ask`.
         """
-        return self._answer(inference.wait(self.context, _id(request), timeout=timeout))
+        return self._answer(inference.wait(self.network, _id(request), timeout=timeout))
 
     def settled(
         self, request: str | bytes | Answer, *, timeout: float | None = None
@@ -223,7 +223,7 @@ class Connection:
             Unanswered: it was convicted or annulled, or `timeout` seconds passed.
         """
         return inference.wait(
-            self.context, _id(request), until=RequestState.SETTLED, timeout=timeout
+            self.network, _id(request), until=RequestState.SETTLED, timeout=timeout
         )
 
     # ── Check ───────────────────────────────────────────────────────────────────────────────────
@@ -236,7 +236,7 @@ class Connection:
             NotFound: no such request, or no answer yet.
             CidUnresolved: nobody serves input or version.
         """
-        return answer_check.verify(self.context, _id(request), EndpointTraces())
+        return answer_check.verify(self.network, _id(request), EndpointTraces())
 
     def verify_model(self, model: int | str) -> VerifiedHistory:
         """Recompute a model's history from events, and from every byte on IPFS.
@@ -244,7 +244,7 @@ class Connection:
         Raises:
             DigestMismatch: the first record or file that does not fit.
         """
-        return model_history.verify(self.context, self._select(model).model_id)
+        return model_history.verify(self.network, self._select(model).model_id)
 
     # ── Sell ────────────────────────────────────────────────────────────────────────────────────
     def publish(
@@ -278,23 +278,23 @@ class Connection:
             folder = compiling.compile_exact(folder, where, lambda *_: None).folder
         offer = Offer(fee=_amount(fee), challenge_window=challenge_window)
         model_id = None if model is None else self._select(model).model_id
-        return publishing.publish(self.context, self.wallet, folder, offer, model_id=model_id)
+        return publishing.publish(self.network, self.wallet, folder, offer, model_id=model_id)
 
     def authorize(self, model: int | str, operator: str) -> Sent:
         """Let an operator (wallet name or address) serve a model of this wallet."""
         model_id, who = self._select(model).model_id, self._resolve(operator)
-        return operators.authorize(self.context, self.wallet, model_id, who)
+        return operators.authorize(self.network, self.wallet, model_id, who)
 
     def grant(self, model: int | str, requester: str, *, lifetime: int | None = None) -> Sent:
         """Give a wallet (name or address) access for `lifetime` seconds, or for ever."""
         model_id, who = self._select(model).model_id, self._resolve(requester)
-        return access.grant(self.context, self.wallet, model_id, who, lifetime=lifetime)
+        return access.grant(self.network, self.wallet, model_id, who, lifetime=lifetime)
 
     # ── Money ───────────────────────────────────────────────────────────────────────────────────
     def balance(self, account: str = "") -> Balances:
         """Return what an account (wallet name or address; the wallet by default) has."""
         who = self._resolve(account) if account else self.wallet.address
-        return balances.balances(self.context, who)
+        return balances.balances(self.network, who)
 
     def deposit(self, amount: Dollars) -> Balances:
         """Move dollars of the wallet into its prepaid balance, from which answers are paid.
@@ -302,7 +302,7 @@ class Connection:
         Raises:
             ContractError: the wallet has not so many.
         """
-        balances.deposit(self.context, self.wallet, _amount(amount))
+        balances.deposit(self.network, self.wallet, _amount(amount))
         return self.balance()
 
     def withdraw(self, amount: Dollars | None = None) -> Balances:
@@ -312,14 +312,14 @@ class Connection:
             ContractError: the balance is smaller.
         """
         given = None if amount is None else _amount(amount)
-        balances.withdraw(self.context, self.wallet, given, None)
+        balances.withdraw(self.network, self.wallet, given, None)
         return self.balance()
 
     # ── End ─────────────────────────────────────────────────────────────────────────────────────
     def close(self) -> None:
         """Close the connections to the node; may be called twice."""
-        if isinstance(self.context.rpc, Rpc):
-            self.context.rpc.close()
+        if isinstance(self.network.rpc, Rpc):
+            self.network.rpc.close()
 
     def __enter__(self) -> Self:
         return self
@@ -333,10 +333,10 @@ class Connection:
         self.close()
 
     def _select(self, model: int | str) -> Selected:
-        return models.select(self.context, str(model))
+        return models.select(self.network, str(model))
 
     def _resolve(self, account: str) -> Address:
-        return wallets.resolve(self.context.settings, account)
+        return wallets.resolve(self.network.settings, account)
 
     def _prepay(
         self,
@@ -357,11 +357,11 @@ class Connection:
             operator=self._resolve(operator) if operator else None,
             lifetime=lifetime,
         )
-        return quoting.quote(self.context, self.wallet.address, ask, stdin=lambda: content)
+        return quoting.quote(self.network, self.wallet.address, ask, stdin=lambda: content)
 
     def _answer(self, info: RequestInfo, texts: tuple[str, ...] = ()) -> Answer:
-        manifest = models.manifest(self.context, info.model_id, info.version)
-        found, data = inference.answer(self.context, info, manifest, texts)
+        manifest = models.manifest(self.network, info.model_id, info.version)
+        found, data = inference.answer(self.network, info, manifest, texts)
         return Answer(
             request_id="0x" + info.request_id.hex(),
             model_id=info.model_id,

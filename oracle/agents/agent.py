@@ -57,7 +57,7 @@ class Agent(ABC):
 
     def __init__(
         self,
-        context: Network,
+        network: Network,
         account: LocalAccount,
         folder: Path,
         *,
@@ -74,9 +74,9 @@ class Agent(ABC):
             ConfigInvalid: another process uses the folder, or it belongs to another account.
         """
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        contracts = context.contracts
+        contracts = network.contracts
         self.address = Address(account.address)
-        self._context = context
+        self._network = network
         self._say = say or (lambda _: None)
         self._failed, self._refused = Backoff(), Backoff()  # looks that failed; transactions
         self._log: Any = structlog.get_logger(f"tallystick.{self.role}")
@@ -88,7 +88,7 @@ class Agent(ABC):
             self._opened = opened.pop_all()
         self._outbox = SqlOutbox(self._store)
         self._sender = Sender(
-            context.rpc, account, self._outbox, contracts.chain_id, confirmations=confirmations
+            network.rpc, account, self._outbox, contracts.chain_id, confirmations=confirmations
         )
         self._mined = 0  # transactions, seen by this process
 
@@ -207,7 +207,7 @@ class Agent(ABC):
         if entry.state is EntryState.FAILED:
             raise ContractError("", {}, entry.error)
         hashes = [hash_of(raw) for raw in entry.raws]
-        look_up = partial(self._context.rpc.call, "eth_getTransactionReceipt")
+        look_up = partial(self._network.rpc.call, "eth_getTransactionReceipt")
         found = (look_up("0x" + each.hex()) for each in hashes)
         mined = next((parse_receipt(raw) for raw in found if raw is not None), None)
         if mined is None:
@@ -255,5 +255,5 @@ class Agent(ABC):
 
     def now(self) -> Timestamp:
         """Return the time of the block that is being built."""
-        block = self._context.rpc.call("eth_getBlockByNumber", "pending", False)
-        return Timestamp(quantity(block["timestamp"])) if block else self._context.history.now()
+        block = self._network.rpc.call("eth_getBlockByNumber", "pending", False)
+        return Timestamp(quantity(block["timestamp"])) if block else self._network.history.now()

@@ -37,7 +37,7 @@ ROUTERS = (
 
 
 def create_app(
-    context: Network,
+    network: Network,
     gateway: Gateway | None = None,
     config: ApiConfig | None = None,
     mount: Callable[[FastAPI, AppState], None] = lambda _app, _state: None,
@@ -45,7 +45,7 @@ def create_app(
     """Return the app.
 
     Args:
-        context: the network as services see it.
+        network: the network as services see it.
         gateway: who asks for clients with API keys; started and closed with the app. None = this
             server only shows what there is.
         config: bounds.
@@ -53,8 +53,8 @@ def create_app(
     """
     config = config or ApiConfig()
     metrics, buckets = GatewayMetrics(), Buckets()
-    versions = gateway.catalogue if gateway else Versions(context)
-    state = AppState(context, config, metrics, buckets, gateway, versions)
+    versions = gateway.catalogue if gateway else Versions(network)
+    state = AppState(network, config, metrics, buckets, gateway, versions)
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:

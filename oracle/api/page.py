@@ -66,7 +66,7 @@ class PageSponsor:
         prepared = inputs.prepare(
             ask.source,
             manifest,
-            lambda entry: quoting.fetch_file(gateway.context, entry, None),
+            lambda entry: quoting.fetch_file(gateway.network, entry, None),
             bytes,
         )
         question = Question(listing, prepared, manifest.pack_params(ask.params))
@@ -94,4 +94,4 @@ def mount(app: FastAPI, state: AppState, budget: Amount | None, options: PageOpt
     sponsor = None
     if state.gateway is not None and budget:
         sponsor = PageSponsor(state.gateway, budget)
-    app.include_router(pages.router(state.context, options, sponsor))
+    app.include_router(pages.router(state.network, options, sponsor))

@@ -26,7 +26,7 @@ BACKLOG = 2048  # connections that wait to be taken
 
 
 def serve(
-    context: Network,
+    network: Network,
     account: LocalAccount | None,
     config: ApiConfig,
     host: str,
@@ -45,14 +45,14 @@ def serve(
     """
     gateway = None
     if account is not None:
-        gateway = Gateway(context, account, Store.open(gateways.store_url(context.settings)))
-    rpc = context.settings.rpc_url
+        gateway = Gateway(network, account, Store.open(gateways.store_url(network.settings)))
+    rpc = network.settings.rpc_url
     options = PageOptions(
         rpc_url=rpc if urlsplit(rpc).hostname in _LOOPBACK else "",
         events="/api/requests/{id}/events" if gateway else "",
     )
     app = create_app(
-        context, gateway, config, lambda app, state: page.mount(app, state, page_budget, options)
+        network, gateway, config, lambda app, state: page.mount(app, state, page_budget, options)
     )
     structlog.get_logger("tallystick.api").info(
         "api.serving", at=f"http://{host}:{port}", account=gateway.address if gateway else "none"

@@ -29,7 +29,7 @@ _REMEMBERED = 1.0  # seconds that a key is believed; a charge asks the store any
 class AppState:
     """The collaborators of the routes."""
 
-    context: Network
+    network: Network
     config: ApiConfig
     metrics: GatewayMetrics
     buckets: Buckets

@@ -72,9 +72,9 @@ def _policy(
     rate: RateOption = None,
 ) -> None:
     """Set who may use a model without being asked about one by one."""
-    selected = models.select(session.context, model)
+    selected = models.select(session.network, model)
     sent = access.set_policy(
-        session.context,
+        session.network,
         session.wallet,
         selected.model_id,
         policy,
@@ -89,8 +89,8 @@ def _apply(
     note: Annotated[str, typer.Option("--note", help="Why; at most 256 bytes, public.")] = "",
 ) -> None:
     """Ask for access to a model that is used on request."""
-    selected = models.select(session.context, model)
-    sent = access.apply(session.context, session.wallet, selected.model_id, note)
+    selected = models.select(session.network, model)
+    sent = access.apply(session.network, session.wallet, selected.model_id, note)
     session.show(sent, "applied; an admin of the model decides")
 
 
@@ -106,7 +106,7 @@ def _grant(
     """Give a wallet access, whether it applied or not."""
     selected, address = _both(session, model, who)
     sent = access.grant(
-        session.context,
+        session.network,
         session.wallet,
         selected,
         address,
@@ -119,14 +119,14 @@ def _grant(
 def _deny(session: Session, model: Model, who: Who) -> None:
     """Refuse a wallet, even if the model is open."""
     selected, address = _both(session, model, who)
-    sent = access.deny(session.context, session.wallet, selected, address)
+    sent = access.deny(session.network, session.wallet, selected, address)
     session.show(sent, f"{address} may not use model {selected}")
 
 
 def _revoke(session: Session, model: Model, who: Who) -> None:
     """Put a wallet back to having no grant."""
     selected, address = _both(session, model, who)
-    sent = access.revoke(session.context, session.wallet, selected, address)
+    sent = access.revoke(session.network, session.wallet, selected, address)
     session.show(sent, f"{address} has no grant for model {selected}")
 
 
@@ -138,7 +138,7 @@ def _admin(
 ) -> None:
     """Let a wallet decide about access to a model; only its owner may."""
     selected, address = _both(session, model, who)
-    sent = access.set_admin(session.context, session.wallet, selected, address, not remove)
+    sent = access.set_admin(session.network, session.wallet, selected, address, not remove)
     session.show(sent, f"{address} is {'no longer ' if remove else ''}an admin of model {selected}")
 
 
@@ -150,13 +150,13 @@ def _show(
     ] = "",
 ) -> None:
     """Show a model's rules, applications and grants."""
-    selected = models.select(session.context, model)
+    selected = models.select(session.network, model)
     if not who:
-        found = access.show(session.context, selected.model_id)
+        found = access.show(session.network, selected.model_id)
         session.show(found, _rules(found))
         return
     address = wallets.resolve(session.settings, who)
-    one = access.of_wallet(session.context, selected.model_id, address)
+    one = access.of_wallet(session.network, selected.model_id, address)
     session.show(one, f"{address}: {'allowed' if one.allowed else one.reason}")
 
 
@@ -170,11 +170,11 @@ def _limits(
     lift: Annotated[bool, typer.Option("--lift", help="Remove all bounds.")] = False,
 ) -> None:
     """Show the bounds of a model's run-time parameters, or set them on chain."""
-    selected = models.select(session.context, model)
+    selected = models.select(session.network, model)
     if ranges or lift:
         wanted = {} if lift else _ranges(ranges or [])
-        access.set_limits(session.context, session.wallet, selected, wanted)
-    found = access.limits(session.context, selected)
+        access.set_limits(session.network, session.wallet, selected, wanted)
+    found = access.limits(session.network, selected)
     session.show(found, _limit_table(found))
 
 
@@ -190,7 +190,7 @@ def _ranges(values: list[str]) -> dict[str, tuple[float, float]]:
 
 def _both(session: Session, model: str, who: str) -> tuple[int, Address]:
     address = wallets.resolve(session.settings, who)
-    return models.select(session.context, model).model_id, address
+    return models.select(session.network, model).model_id, address
 
 
 def _rules(found: AccessInfo) -> Any:

@@ -105,7 +105,7 @@ def _run(
     ]
     scope = Scope(
         fraction=fraction,
-        model_id=models.select(session.context, model).model_id if model else None,
+        model_id=models.select(session.network, model).model_id if model else None,
         requests=tuple(requests),
     )
     most = options.named("--max-bond", parse_ether)(max_bond) if max_bond else None
@@ -118,10 +118,10 @@ def _run(
     )
     with session.bars() as bars, _audits(session, audits) as shared:
         opened = Challenger(
-            session.context,
+            session.network,
             session.account,
             EndpointTraces(),
-            folder=folder_of(session.context, Path(settings.key).stem),
+            folder=folder_of(session.network, Path(settings.key).stem),
             scope=scope,
             budget=Budget(most, min_bounty),
             audits=shared,
@@ -144,7 +144,7 @@ def _audits(session: Session, operator: str) -> Iterator[Audits | None]:
     address = wallets.find(settings, operator).address
     queue = CeleryQueue(settings)
     with closing(Store.open(settings.database_url)) as store, closing(queue):
-        yield Audits(session.context, store, queue, address)
+        yield Audits(session.network, store, queue, address)
 
 
 def _forever(running: Challenger, pause: float) -> ChallengerReport:
@@ -163,7 +163,7 @@ def _list(
         if not session.settings.key:
             raise ConfigInvalid("no wallet was named", hint="say --key NAME, or --all")
         mine = wallets.resolve(session.settings, session.settings.key)
-    found = disputes.list_games(session.context, mine)
+    found = disputes.list_games(session.network, mine)
     columns = ("request", "challenger", "turn", "until", "bond")
     rows = [
         (output.hexed(g.request_id), g.challenger, g.turn_of, _until(g), format_ether(g.bond))
@@ -174,7 +174,7 @@ def _list(
 
 def _show(session: Session, request_id: Id) -> None:
     """Show the games about one answer, move by move."""
-    found = disputes.show(session.context, request_id)
+    found = disputes.show(session.network, request_id)
     moves = [(format_time(m.time), m.event, m.detail) for m in found.moves]
     games = [
         (g.challenger, g.turn_of, _until(g), str(g.demands), format_ether(g.bond))
@@ -208,13 +208,13 @@ def _lapse(
 ) -> None:
     """End challenges whose challenger let its turn pass; anyone may."""
     only = wallets.resolve(session.settings, challenger_) if challenger_ else None
-    sent = disputes.lapse(session.context, session.wallet, request_id, only)
+    sent = disputes.lapse(session.network, session.wallet, request_id, only)
     session.show(sent, f"ended {len(sent)} challenge(s)")
 
 
 def _withdraw(session: Session) -> None:
     """Release the bonds of games that are over, and pay out what is yours."""
-    done = disputes.withdraw(session.context, session.wallet)
+    done = disputes.withdraw(session.network, session.wallet)
     session.show(done, f"{format_ether(done.amount)} paid out, {done.released} bond(s) released")
 
 

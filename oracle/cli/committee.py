@@ -65,16 +65,16 @@ def _enlist(
     """Take a seat, or add to it; silence when drawn, and votes without running the model, cost."""
     session.confirm(f"Stake {format_amount(amount)} in the committee?")
     chosen = committee.runtime_class(class_)
-    committee.enlist(session.context, session.wallet, amount, chosen)
-    found = committee.seat(session.context, session.wallet.address, chosen)
+    committee.enlist(session.network, session.wallet, amount, chosen)
+    found = committee.seat(session.network, session.wallet.address, chosen)
     session.show(found, _facts(found))
 
 
 def _leave(session: Session, class_: Class = "") -> None:
     """Start to leave a seat; after the delay, take the stake out."""
     chosen = committee.runtime_class(class_)
-    committee.leave(session.context, session.wallet, chosen)
-    found = committee.seat(session.context, session.wallet.address, chosen)
+    committee.leave(session.network, session.wallet, chosen)
+    found = committee.seat(session.network, session.wallet.address, chosen)
     session.show(found, _facts(found))
 
 
@@ -90,17 +90,17 @@ def _seat(
     if not name:
         raise ConfigInvalid("no member was named", hint="`tallystick committee seat NAME`")
     address = wallets.resolve(session.settings, name)
-    found = committee.seat(session.context, address, committee.runtime_class(class_))
+    found = committee.seat(session.network, address, committee.runtime_class(class_))
     session.show(found, _facts(found))
 
 
 def _run(session: Session) -> None:
     """Vote on what the wallet is drawn for, until stopped; what was begun is gone on with."""
-    context, settings, account = session.context, session.settings, session.account
+    network, settings, account = session.network, session.settings, session.account
     logs.configure(settings, role="committee")
     folder = settings.home / "committee" / account.address
     worker = ProcessVoteWorker(settings, folder / "worker.log")
-    opened = CommitteeMember(context, account, worker, folder, session.note)
+    opened = CommitteeMember(network, account, worker, folder, session.note)
     with on_signals() as stopped, opened as member:
         session.note(f"{member.address} waits to be drawn")
         member.run(stopped.is_set, stopped.wait, max(settings.poll_interval, 0.2))
@@ -109,17 +109,17 @@ def _run(session: Session) -> None:
 
 def _challenge(session: Session, request_id: Id) -> None:
     """Call the committee about a float answer; the bond is lost when the answer is right."""
-    bond = session.context.committee.bond_needed()
+    bond = session.network.committee.bond_needed()
     session.confirm(f"Bind {format_ether(bond)} as a bond?")
-    committee.challenge(session.context, session.wallet, request_id)
-    found = committee.show(session.context, request_id)
+    committee.challenge(session.network, session.wallet, request_id)
+    found = committee.show(session.network, request_id)
     session.show(found, _told(found))
 
 
 def _advance(session: Session, request_id: Id) -> None:
     """Do what anyone may do next: draw the members, tally a round, or end what was missed."""
-    sent = committee.advance(session.context, session.wallet, request_id)
-    found = committee.show(session.context, request_id)
+    sent = committee.advance(session.network, session.wallet, request_id)
+    found = committee.show(session.network, request_id)
     session.show(found, output.facts([("done", sent.what), ("stage", found.stage.name.lower())]))
 
 
@@ -128,7 +128,7 @@ def _list(
     every: Annotated[bool, typer.Option("--all", help="Closed ones as well.")] = False,
 ) -> None:
     """List disputes about float answers."""
-    found = committee.list_disputes(session.context, every=every)
+    found = committee.list_disputes(session.network, every=every)
     columns = ("request", "stage", "round", "finding", "challenger")
     rows = [
         (output.hexed(one.request_id), one.stage.name.lower(), one.round + 1, _said(one),
@@ -140,13 +140,13 @@ def _list(
 
 def _show(session: Session, request_id: Id) -> None:
     """Show a dispute about a float answer, move by move."""
-    found = committee.show(session.context, request_id)
+    found = committee.show(session.network, request_id)
     session.show(found, _told(found))
 
 
 def _withdraw(session: Session) -> None:
     """Pay out bonds and rewards."""
-    done = committee.withdraw(session.context, session.wallet)
+    done = committee.withdraw(session.network, session.wallet)
     session.show(done, f"{len(done)} payment(s)" if done else "nothing is owed")
 
 

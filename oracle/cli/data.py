@@ -79,14 +79,14 @@ def _submit(
     ] = None,
 ) -> None:
     """Commit to a data set for a model's round; its rows stay hidden until the round closes."""
-    wallet, context = session.wallet, session.context
-    model_id = models.select(context, model).model_id
+    wallet, network = session.wallet, session.network
+    model_id = models.select(network, model).model_id
     with session.bars() as bars:
         prepared = contributions.prepare(
-            context, wallet.address, model_id, paths, drop_repeats=drop_repeats, say=bars.say
+            network, wallet.address, model_id, paths, drop_repeats=drop_repeats, say=bars.say
         )
     if sign is not None:
-        signed = contributions.sign(context, wallet, prepared, endorser_bps=endorsers)
+        signed = contributions.sign(network, wallet, prepared, endorser_bps=endorsers)
         sign.write_text(signed.to_json())
         session.show(signed, f"{sign}: relay it before {format_time(signed.submission.deadline)}")
         return
@@ -96,7 +96,7 @@ def _submit(
             f"{format_amount(prepared.fee)} and a deposit of {format_amount(prepared.deposit)}, "
             "which is lost when they are worth nothing?"
         )
-    done = contributions.submit(context, wallet, prepared, endorser_bps=endorsers)
+    done = contributions.submit(network, wallet, prepared, endorser_bps=endorsers)
     session.show(done, _brought(done))
 
 
@@ -110,7 +110,7 @@ def _relay(
     except OSError as error:
         raise NotFound(f"cannot read {file}: {error.strerror}") from error
     session.confirm(f"Pay fee and deposit for {signed.submission.owner}?")
-    done = contributions.relay(session.context, session.wallet, signed)
+    done = contributions.relay(session.network, session.wallet, signed)
     session.show(done, _told(done))
 
 
@@ -118,20 +118,20 @@ def _reveal(session: Session, round_id: Round) -> None:
     """Publish the rows that this machine committed to, once the round takes no more."""
     with session.bars() as bars:
         bars.say("publishing the rows")
-        done = contributions.reveal(session.context, session.wallet, round_id)
+        done = contributions.reveal(session.network, session.wallet, round_id)
     rows = [(one.index, output.hexed(one.data_root)) for one in done]
     session.show(done, output.table(("contribution", "data set"), rows))
 
 
 def _show(session: Session, round_id: Round, index: Index) -> None:
     """Show one contribution and what became of it."""
-    found = listing.show(session.context, round_id, index)
+    found = listing.show(session.network, round_id, index)
     session.show(found, _told(found))
 
 
 def _list(session: Session, round_id: Round) -> None:
     """List the contributions to a round."""
-    found = listing.list_contributions(session.context, round_id)
+    found = listing.list_contributions(session.network, round_id)
     columns = ("index", "owner", "status", "rows", "deposit", "endorsed", "credit")
     rows = [
         (one.index, one.owner, _status(one), one.rows or "", format_amount(one.deposit),
@@ -171,7 +171,7 @@ def _until_ended(session: Session, round_id: int, stopped: Stop) -> advancing.Ad
 
 
 def _advance_once(session: Session, round_id: int) -> advancing.Advanced:
-    done = advancing.advance(session.context, session.wallet, round_id)
+    done = advancing.advance(session.network, session.wallet, round_id)
     for sent in done.transactions:
         session.note(sent.what)
     for text in done.refused:
@@ -196,8 +196,8 @@ def _schema(
 
 def _verify(session: Session, model: Model) -> None:
     """Recompute a model's chain of contributions and compare its head with the chain's."""
-    model_id = models.select(session.context, model).model_id
-    found = records.verify(session.context, model_id)
+    model_id = models.select(session.network, model).model_id
+    found = records.verify(session.network, model_id)
     session.show(
         found,
         output.facts(

@@ -59,12 +59,12 @@ def _challenge(
 
     if (round_id is None) is not watch:
         raise ConfigInvalid("name a round, or say --watch", hint="tallystick data challenge 1")
-    context, account = session.context, session.account
+    network, account = session.network, session.account
     logs.configure(session.settings, role="challenger")
     folder = session.settings.home / "challengers" / account.address / "valuations"
     recompute = checking.Recomputer(session.settings)
 
-    opened = ValuationChallenger(context, account, recompute, folder, session.note)
+    opened = ValuationChallenger(network, account, recompute, folder, session.note)
     with on_signals() as stopped, opened as challenger:
         if round_id is None:
             session.note(f"{account.address} computes again what is published")

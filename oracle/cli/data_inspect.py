@@ -33,9 +33,9 @@ def _inspect(
     it was not left out.
     """
     folder = session.settings.home / "cache" / "rounds" / str(round_id)
-    found = inspect.inspect(session.context, round_id, folder)
+    found = inspect.inspect(session.network, round_id, folder)
     if exclude:
-        inspect.exclude(session.context, session.wallet, round_id, found)
+        inspect.exclude(session.network, session.wallet, round_id, found)
     rows = [(one.index, one.owner, one.rows, one.problem or "fine") for one in found]
     columns = ("index", "owner", "rows", "problem")
     session.show(found, output.table(columns, rows, "nothing is revealed"))

@@ -73,9 +73,9 @@ def _open(
     reward: Annotated[Amount, options.amount("--reward", "Part of the valuator's pay.")] = NOTHING,
 ) -> None:
     """Open a round; its test set is committed to now and hidden until data sets are revealed."""
-    context, wallet = session.context, session.wallet
-    model_id = models.select(context, model).model_id
-    data = files.load(schema) if schema else files.of_model(context, model_id)
+    network, wallet = session.network, session.wallet
+    model_id = models.select(network, model).model_id
+    data = files.load(schema) if schema else files.of_model(network, model_id)
     if data is None:
         raise InputInvalid(
             f"model {model_id} has no schema of data in its manifest",
@@ -95,13 +95,13 @@ def _open(
         reward=reward,
     )
     session.confirm(f"Open a round with a reward of {format_amount(reward)}?")
-    done = rounds.open_round(context, wallet, model_id, test=held, data=data, plan=plan)
-    session.show(done, facts(rounds.show(context, done.round_id)))
+    done = rounds.open_round(network, wallet, model_id, test=held, data=data, plan=plan)
+    session.show(done, facts(rounds.show(network, done.round_id)))
 
 
 def _show(session: Session, round_id: Round) -> None:
     """Show a round and what happened in it."""
-    found = rounds.show(session.context, round_id)
+    found = rounds.show(session.network, round_id)
     moves = [(format_time(m.time), m.event, m.detail) for m in found.moves]
     told = facts(found)
     told.add_row("history", output.table(("time", "event", ""), moves))
@@ -113,8 +113,8 @@ def _list(
     model: Annotated[str, typer.Option("--model", metavar="MODEL", help="Of this model.")] = "",
 ) -> None:
     """List rounds."""
-    model_id = models.select(session.context, model).model_id if model else None
-    found = rounds.list_rounds(session.context, model_id)
+    model_id = models.select(session.network, model).model_id if model else None
+    found = rounds.list_rounds(session.network, model_id)
     rows = [
         (one.round_id, one.model_id, one.phase.value, format_time(one.until) if one.until else "",
          one.contributions, one.rows or "", format_amount(one.terms.reward))
@@ -126,8 +126,8 @@ def _list(
 
 def _reveal(session: Session, round_id: Round) -> None:
     """Publish the test set that this machine committed to."""
-    done = rounds.reveal_test(session.context, session.wallet, round_id)
-    session.show(done, facts(rounds.show(session.context, round_id)))
+    done = rounds.reveal_test(session.network, session.wallet, round_id)
+    session.show(done, facts(rounds.show(session.network, round_id)))
 
 
 def _exclude(
@@ -136,8 +136,8 @@ def _exclude(
     index: Index,
 ) -> None:
     """Leave out a contribution whose data nobody serves, together with the test set."""
-    done = rounds.exclude(session.context, session.wallet, round_id, index)
-    session.show(done, facts(rounds.show(session.context, round_id)))
+    done = rounds.exclude(session.network, session.wallet, round_id, index)
+    session.show(done, facts(rounds.show(session.network, round_id)))
 
 
 def facts(found: RoundInfo) -> Any:

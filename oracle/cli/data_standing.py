@@ -48,12 +48,12 @@ def _tiers(
         ]  # fmt: skip
         session.show(TIERS, output.table(columns, rows))
         return
-    model_id = models.select(session.context, model).model_id
+    model_id = models.select(session.network, model).model_id
     name = wallet or session.settings.key
     if not name:
         raise NotFound("no account was named", hint="`tallystick data tiers MODEL --wallet NAME`")
     account = wallets.resolve(session.settings, name)
-    found = standing.standing(session.context, model_id, account)
+    found = standing.standing(session.network, model_id, account)
     session.show(found, _standing(found))
 
 
@@ -65,8 +65,8 @@ def _endorse(
 ) -> None:
     """Stake own credits on somebody else's contribution: win and lose with it."""
     session.confirm(f"Stake {format_credits(amount)} credits, lost when it is worthless?")
-    standing.endorse(session.context, session.wallet, round_id, index, amount)
-    found = listing.show(session.context, round_id, index)
+    standing.endorse(session.network, session.wallet, round_id, index, amount)
+    found = listing.show(session.network, round_id, index)
     session.show(
         found, f"endorsed contribution {index} with {format_credits(found.endorsed)} in all"
     )
@@ -74,8 +74,8 @@ def _endorse(
 
 def _claim(session: Session, model: Model) -> None:
     """Be paid what own credits of a model earned, and deposits and rewards that came back."""
-    model_id = models.select(session.context, model).model_id
-    done = standing.claim(session.context, session.wallet, model_id)
+    model_id = models.select(session.network, model).model_id
+    done = standing.claim(session.network, session.wallet, model_id)
     session.show(
         done,
         output.facts(

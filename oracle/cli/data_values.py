@@ -24,7 +24,7 @@ def _values(
 
     Second opinions (leave-one-out, Data Shapley) are the valuator's; they are reported, not paid.
     """
-    found = valuation_report.show(session.context, round_id)
+    found = valuation_report.show(session.network, round_id)
     session.show(found, _table(found))
 
 

@@ -96,7 +96,7 @@ def _infer(
         raise InputInvalid("--callback-gas needs --consumer: nobody is to be called")
     given = options.assignments("--param", param or [])
     ask = Ask(
-        model=models.select(session.context, model),
+        model=models.select(session.network, model),
         source=source,
         params={n: options.number(f"--param {n}", v) for n, v in given.items()},
         max_fee=max_fee,
@@ -109,19 +109,19 @@ def _infer(
     wallet = session.wallet
     with session.bars() as bars:
         prepayment = quoting.quote(
-            session.context, wallet.address, ask,
+            session.network, wallet.address, ask,
             stdin=_read_stdin, progress=bars.bytes_done,
         )  # fmt: skip
     output.print_human(_offer(prepayment.quote), stderr=True)
     session.confirm(f"Pay {format_amount(prepayment.quote.fee)}?")
     with session.bars() as bars:
-        asked = inference.ask(session.context, wallet, prepayment)
+        asked = inference.ask(session.network, wallet, prepayment)
         session.note(f"request 0x{asked.request_id.hex()}")
         if not wait:
             session.show(asked, f"look with `tallystick request show 0x{asked.request_id.hex()}`")
             return
         info = inference.wait(
-            session.context,
+            session.network,
             asked.request_id,
             until=until,
             timeout=timeout,
@@ -129,7 +129,7 @@ def _infer(
             say=bars.say,
         )
         texts = prepayment.prepared.texts
-        answer, data = inference.answer(session.context, info, prepayment.manifest, texts, top)
+        answer, data = inference.answer(session.network, info, prepayment.manifest, texts, top)
     if save:
         outputs.save(data, prepayment.manifest, save)
         session.note(f"saved to {save}")

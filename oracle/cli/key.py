@@ -44,7 +44,7 @@ def _create(
     from oracle.gateway import api_keys  # noqa: PLC0415
     from oracle.services import models  # noqa: PLC0415 - web3 takes 0.3 s to import
 
-    ids = tuple(models.select(session.context, text).model_id for text in model or ())
+    ids = tuple(models.select(session.network, text).model_id for text in model or ())
     with _store(session) as store:
         minted = api_keys.mint(store, name, budget, per_minute=per_minute, models=ids)
     session.show(minted, minted.secret)

@@ -95,14 +95,14 @@ def _publish(
         challenge_window=challenge_window,
         update_interval=update_interval,
     )
-    model_id = models.select(session.context, model).model_id if model else None
+    model_id = models.select(session.network, model).model_id if model else None
     if exact:
         folder = _compile(session, folder, samples)
     elif samples is not None:
         raise InputInvalid("--samples needs --exact: a float version is published as it is")
     with session.bars() as bars:
         done = publishing.publish(
-            session.context, wallet, folder, offer,
+            session.network, wallet, folder, offer,
             model_id=model_id, say=bars.say, progress=bars.bytes_done,
         )  # fmt: skip
     session.show(done, _published(done))
@@ -124,7 +124,7 @@ def _list(
 ) -> None:
     """List the registered models."""
     address = wallets.resolve(session.settings, owner) if owner else None
-    found = models.list_models(session.context, address)
+    found = models.list_models(session.network, address)
     rows = [(m.model_id, m.name, m.versions, _policy(m), m.owner) for m in found]
     session.show(
         found,
@@ -134,14 +134,14 @@ def _list(
 
 def _show(session: Session, model: Model) -> None:
     """Show a model: owner, versions, and what its manifest says."""
-    found = models.show(session.context, models.select(session.context, model))
+    found = models.show(session.network, models.select(session.network, model))
     session.show(found, _detail(found))
 
 
 def _versions(session: Session, model: Model) -> None:
     """List a model's versions with their records and terms."""
-    selected = models.select(session.context, model)
-    found = models.versions(session.context, selected.model_id)
+    selected = models.select(session.network, model)
+    found = models.versions(session.network, selected.model_id)
     session.show(found, _version_table(found))
 
 
@@ -153,10 +153,10 @@ def _verify(
     ] = False,
 ) -> None:
     """Recompute a model's history from events and bytes; names what does not fit (exit 76)."""
-    selected = models.select(session.context, model)
+    selected = models.select(session.network, model)
     with session.bars() as bars:
         found = model_history.verify(
-            session.context, selected.model_id,
+            session.network, selected.model_id,
             with_bytes=not records_only, progress=bars.bytes_done,
         )  # fmt: skip
     rows = [
@@ -177,9 +177,9 @@ def _terms(
     challenge_window: Window = None,
 ) -> None:
     """Show a version's terms, or set them for later requests."""
-    selected = models.select(session.context, model)
-    version = models.current_version(session.context, selected)
-    terms = session.context.registry.terms_of(selected.model_id, version)
+    selected = models.select(session.network, model)
+    version = models.current_version(session.network, selected)
+    terms = session.network.registry.terms_of(selected.model_id, version)
     changed = models.changed_terms(
         terms,
         fee=fee,
@@ -189,7 +189,7 @@ def _terms(
         challenge_window=challenge_window,
     )
     if changed != terms:
-        models.set_terms(session.context, session.wallet, selected.model_id, version, changed)
+        models.set_terms(session.network, session.wallet, selected.model_id, version, changed)
     session.show(
         changed,
         output.facts(
@@ -209,21 +209,21 @@ def _terms(
 
 def _retire(session: Session, model: Model) -> None:
     """Take a version out of use, for ever; its history stays."""
-    selected = models.select(session.context, model)
+    selected = models.select(session.network, model)
     if selected.version is None:
         raise InputInvalid(
             "say which version", hint=f"`tallystick model retire {model}@1` retires version 1"
         )
     wallet = session.wallet
     session.confirm(f"Retire model {selected.model_id} version {selected.version} for ever?")
-    sent = models.retire(session.context, wallet, selected.model_id, selected.version)
+    sent = models.retire(session.network, wallet, selected.model_id, selected.version)
     session.show(sent, f"version {selected.version} takes no new requests")
 
 
 def _collect(session: Session, model: Model) -> None:
     """Pay a model's earnings to its owner and data contributors; anyone may."""
-    selected = models.select(session.context, model)
-    done = models.collect(session.context, session.wallet, selected.model_id)
+    selected = models.select(session.network, model)
+    done = models.collect(session.network, session.wallet, selected.model_id)
     total = format_amount(Amount(done.owner_fee + done.data_fee))
     session.show(done, f"{total} paid to the balance of {done.to}")
 

@@ -45,7 +45,7 @@ def _register(
     endpoint: Annotated[str, typer.Option("--endpoint", metavar="URL", help="Public URL.")] = "",
 ) -> None:
     """Register the wallet as an operator, or change its endpoint."""
-    sent = operators.register(session.context, session.wallet, endpoint)
+    sent = operators.register(session.network, session.wallet, endpoint)
     session.show(sent, f"{session.wallet.address} is registered")
 
 
@@ -60,8 +60,8 @@ def _stake(
     wallet = session.wallet
     target = wallets.resolve(session.settings, operator) if operator else wallet.address
     session.confirm(f"Stake {format_amount(amount)} for {target}?")
-    operators.stake(session.context, wallet, amount, target)
-    found = operators.status(session.context, target)
+    operators.stake(session.network, wallet, amount, target)
+    found = operators.status(session.network, target)
     session.show(found, _facts(found))
 
 
@@ -80,12 +80,12 @@ def _unstake(
     """Start to take free stake out, or finish after the unbonding delay."""
     wallet = session.wallet
     if finish:
-        operators.finish_unstake(session.context, wallet)
+        operators.finish_unstake(session.network, wallet)
     elif amount is None:
         raise ConfigInvalid("say how much to unstake, or --finish")
     else:
-        operators.start_unstake(session.context, wallet, amount)
-    found = operators.status(session.context, wallet.address)
+        operators.start_unstake(session.network, wallet, amount)
+    found = operators.status(session.network, wallet.address)
     session.show(found, _facts(found))
 
 
@@ -97,9 +97,9 @@ def _authorize(
 ) -> None:
     """Authorise an operator for a model; only the model's owner may."""
     address = wallets.resolve(session.settings, operator)
-    selected = models.select(session.context, model)
+    selected = models.select(session.network, model)
     sent = operators.authorize(
-        session.context, session.wallet, selected.model_id, address, not remove
+        session.network, session.wallet, selected.model_id, address, not remove
     )
     state = "no longer authorised" if remove else "authorised"
     session.show(sent, f"{address} is {state} for model {selected.model_id}")
@@ -115,7 +115,7 @@ def _status(
     name = operator or session.settings.key
     if not name:
         raise ConfigInvalid("no operator was named", hint="`tallystick operator status NAME`")
-    found = operators.status(session.context, wallets.resolve(session.settings, name))
+    found = operators.status(session.network, wallets.resolve(session.settings, name))
     session.show(found, _facts(found))
 
 
@@ -133,7 +133,7 @@ def _run(
     if not settings.key:
         raise ConfigInvalid("no wallet was named", hint="say --key NAME")
     wallet = wallets.find(settings, settings.key)
-    found = operators.status(session.context, wallet.address)  # refuses before anything starts
+    found = operators.status(session.network, wallet.address)  # refuses before anything starts
     specs = operator_processes.processes(
         settings, wallet, name=name, infer_processes=processes, endpoint=found.endpoint
     )

@@ -52,12 +52,12 @@ def _show(
     ] = None,
 ) -> None:
     """Show where a request stands and everything that happened to it."""
-    info = requests.show(session.context, request_id)
+    info = requests.show(session.network, request_id)
     if not answer and save is None:
         session.show(info, _facts(info))
         return
-    manifest = models.manifest(session.context, info.model_id, info.version)
-    found, data = inference.answer(session.context, info, manifest)
+    manifest = models.manifest(session.network, info.model_id, info.version)
+    found, data = inference.answer(session.network, info, manifest)
     if save is not None:
         outputs.save(data, manifest, save)
     session.show(found, answer_text(found))
@@ -82,8 +82,8 @@ def _list(
     """List requests, oldest first."""
     who = requester or session.settings.key
     found = requests.list_requests(
-        session.context,
-        model_id=models.select(session.context, model).model_id if model else None,
+        session.network,
+        model_id=models.select(session.network, model).model_id if model else None,
         requester=wallets.resolve(session.settings, who) if who else None,
         state=state,
     )
@@ -103,7 +103,7 @@ def _list(
 
 def _cancel(session: Session, request_id: Id) -> None:
     """Bring the fee of an expired request back to its requester; anyone may."""
-    sent = requests.cancel(session.context, session.wallet, request_id)
+    sent = requests.cancel(session.network, session.wallet, request_id)
     session.show(sent, "cancelled; the fee is back in the requester's balance")
 
 
@@ -115,25 +115,25 @@ def _finalize(
 ) -> None:
     """Settle answers whose challenge window has passed; anyone may."""
     parsed = [options.named("REQUEST", amounts.parse_request_id)(text) for text in ids]
-    sent = requests.finalize(session.context, session.wallet, parsed)
+    sent = requests.finalize(session.network, session.wallet, parsed)
     session.show(sent, f"settled {len(parsed)} request(s)")
 
 
 def _demand(session: Session, request_id: Id) -> None:
     """Oblige the operator to post an answer's bytes on chain, against a bond."""
     wallet = session.wallet
-    bond = requests.bond_needed(session.context, wallet, request_id)
+    bond = requests.bond_needed(session.network, wallet, request_id)
     session.confirm(
         f"Send a bond of {format_ether(bond)}? It pays the operator's gas if it answers, "
         "and comes back if it does not."
     )
-    done = requests.demand(session.context, wallet, request_id, bond)
+    done = requests.demand(session.network, wallet, request_id, bond)
     session.show(done, f"the operator has until {format_time(done.deadline)}")
 
 
 def _convict(session: Session, request_id: Id) -> None:
     """Convict an operator that did not post a demanded answer in time; anyone may."""
-    done = requests.convict(session.context, session.wallet, request_id)
+    done = requests.convict(session.network, session.wallet, request_id)
     session.show(
         done,
         f"{done.operator} is convicted: {format_amount(done.to_requester)} to the requester, "

@@ -67,5 +67,5 @@ def _serve(
         settings = session.settings
         account = wallets.unlock(settings, settings.key or "gateway", session.password())
     serving.serve(
-        session.context, account, config, host.strip("[]"), int(port), page_budget=page_budget
+        session.network, account, config, host.strip("[]"), int(port), page_budget=page_budget
     )

@@ -72,7 +72,7 @@ class Session:
         return settings
 
     @cached_property
-    def context(self) -> "Network":
+    def network(self) -> "Network":
         """The network, opened and checked once."""
         from oracle.services.network import Network  # noqa: PLC0415 - web3 takes 0.3 s to import
 
@@ -96,8 +96,8 @@ class Session:
         """The wallet that signs, on the network."""
         from oracle.chain.wallet import Wallet  # noqa: PLC0415
 
-        context, account = self.context, self.account
-        return Wallet(context.rpc, account, chain_id=context.contracts.chain_id)
+        network, account = self.network, self.account
+        return Wallet(network.rpc, account, chain_id=network.contracts.chain_id)
 
     def password(self, *, confirm: bool = False) -> str:
         """Return the keystore's password, from its file or typed unseen.

@@ -41,8 +41,8 @@ def _stake(
 ) -> None:
     """Put money behind valuations; all of what one locks is lost when it is false."""
     session.confirm(f"Stake {format_amount(amount)}?")
-    valuator_stakes.stake(session.context, session.wallet, amount)
-    found = valuator_stakes.status(session.context, session.wallet.address)
+    valuator_stakes.stake(session.network, session.wallet, amount)
+    found = valuator_stakes.status(session.network, session.wallet.address)
     session.show(found, _facts(found))
 
 
@@ -51,8 +51,8 @@ def _unstake(
 ) -> None:
     """Take free stake out; there is no delay, as it is locked until its valuation is settled."""
     session.confirm(f"Unstake {format_amount(amount)}?")
-    valuator_stakes.unstake(session.context, session.wallet, amount)
-    found = valuator_stakes.status(session.context, session.wallet.address)
+    valuator_stakes.unstake(session.network, session.wallet, amount)
+    found = valuator_stakes.status(session.network, session.wallet.address)
     session.show(found, _facts(found))
 
 
@@ -63,7 +63,7 @@ def _run(
     ] = "",
 ) -> None:
     """Value rounds until stopped: claim, compute, publish, answer demands, settle."""
-    context, account = session.context, session.account
+    network, account = session.network, session.account
     name = name or wallets.find(session.settings, session.settings.key).name
     settings = replace(session.settings, operator=name)
     logs.configure(settings, role="valuator")
@@ -71,7 +71,7 @@ def _run(
     with on_signals() as stopped, Supervisor((spec,)) as supervisor:
         supervisor.start()
         session.note(f"{spec.name}: log in {spec.log_path}")
-        with Valuator.of(context, account, name, session.note) as valuator:
+        with Valuator.of(network, account, name, session.note) as valuator:
             session.note(f"{valuator.address} values what is sealed")
 
             def over() -> bool:
@@ -84,7 +84,7 @@ def _run(
 
 def _withdraw(session: Session) -> None:
     """Pay out what valuations and challenges brought."""
-    done = valuator_stakes.withdraw(session.context, session.wallet)
+    done = valuator_stakes.withdraw(session.network, session.wallet)
     session.show(done, f"{len(done)} payment(s)" if done else "nothing is owed")
 
 
@@ -98,7 +98,7 @@ def _status(
     name = valuator or session.settings.key
     if not name:
         raise ConfigInvalid("no valuator was named", hint="`tallystick valuator status NAME`")
-    found = valuator_stakes.status(session.context, wallets.resolve(session.settings, name))
+    found = valuator_stakes.status(session.network, wallets.resolve(session.settings, name))
     session.show(found, _facts(found))
 
 

@@ -42,7 +42,7 @@ def _verify(
     traces = EndpointTraces()
     with session.bars() as bars:
         found = answer_check.verify(
-            session.context,
+            session.network,
             request_id,
             traces,
             source=source,

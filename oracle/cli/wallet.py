@@ -64,7 +64,7 @@ def _list(session: Session) -> None:
 def _show(session: Session, account: Account = None) -> None:
     """Show an account's money: in hand, prepaid in the market, for gas."""
     address = wallets.resolve(session.settings, account or _default(session))
-    found = balances.balances(session.context, address)
+    found = balances.balances(session.network, address)
     session.show(found, _facts(found))
 
 
@@ -75,7 +75,7 @@ def _fund(
 ) -> None:
     """Give an account test dollars and gas money (development networks only)."""
     address = wallets.resolve(session.settings, account)
-    found = balances.fund(session.context, address, amount)
+    found = balances.fund(session.network, address, amount)
     session.show(found, _facts(found))
 
 
@@ -85,8 +85,8 @@ def _deposit(
     """Move dollars of the wallet into its prepaid balance in the market."""
     wallet = session.wallet
     session.confirm(f"Deposit {format_amount(amount)} of {wallet.address}?")
-    balances.deposit(session.context, wallet, amount)
-    found = balances.balances(session.context, wallet.address)
+    balances.deposit(session.network, wallet, amount)
+    found = balances.balances(session.network, wallet.address)
     session.show(found, _facts(found))
 
 
@@ -108,11 +108,11 @@ def _withdraw(
     """Pay out of the prepaid balance."""
     wallet = session.wallet
     if bonds:
-        balances.withdraw_bonds(session.context, wallet)
+        balances.withdraw_bonds(session.network, wallet)
     else:
         target = wallets.resolve(session.settings, to) if to else None
-        balances.withdraw(session.context, wallet, amount, target)
-    found = balances.balances(session.context, wallet.address)
+        balances.withdraw(session.network, wallet, amount, target)
+    found = balances.balances(session.network, wallet.address)
     session.show(found, _facts(found))
 
 

@@ -34,10 +34,10 @@ def ensure(settings: Settings, names: Iterable[str]) -> dict[str, Address]:
     return addresses
 
 
-def fund(context: Network, accounts: Iterable[Address], amount: Amount = TOKENS) -> None:
+def fund(network: Network, accounts: Iterable[Address], amount: Amount = TOKENS) -> None:
     """Give each account test dollars and currency for gas from Anvil's own accounts."""
     for account in accounts:
-        balances.fund(context, account, amount)
+        balances.fund(network, account, amount)
 
 
 def _password(settings: Settings) -> str:

@@ -71,7 +71,7 @@ class Devnet:
         self._groups: dict[str, Supervisor] = {}
         self._ports: dict[str, int] = {}  # of the operators' responders
         self._accounts: dict[str, Address] = {}
-        self._context: Network | None = None
+        self._network: Network | None = None
 
     def start_servers(self) -> None:
         """Start chain, IPFS and queue on free ports.
@@ -120,17 +120,17 @@ class Devnet:
             contracts = deploy(Wallet(rpc, dev_account(0)), config)
         self.settings = replace(self.settings, contracts=contracts)
         save_network(self.settings)
-        self._context = Network.open(self.settings)
+        self._network = Network.open(self.settings)
         self._say("funding the wallets")
-        accounts.fund(self._context, self._accounts.values())
+        accounts.fund(self._network, self._accounts.values())
 
     def stake_operators(self) -> None:
         """Register every operator and lock its stake."""
         for name in self.plan.operators:
             self._say(f"{name} registers and stakes")
-            wallet, registry = self.wallet(name), self.context.operators
+            wallet, registry = self.wallet(name), self.network.operators
             wallet.send(registry.register(ZERO32, self.endpoint(name)))
-            wallet.send(self.context.token.approve(registry.address, STAKE))
+            wallet.send(self.network.token.approve(registry.address, STAKE))
             wallet.send(registry.stake(wallet.address, STAKE))
 
     def start_operators(self) -> None:
@@ -157,7 +157,7 @@ class Devnet:
         """Prepay for the gateway's account and serve REST."""
         if GATEWAY not in self._groups:
             self._say("starting the REST gateway")
-            balances.deposit(self.context, self.wallet(GATEWAY), PREPAID)
+            balances.deposit(self.network, self.wallet(GATEWAY), PREPAID)
             found = rest.gateway(self.settings, self.plan.rest_port or free_port())
             self.rest_url = found.url
             self.kinds = {**self.kinds, "rest": found.url}
@@ -217,14 +217,14 @@ class Devnet:
 
     def head(self) -> int:
         """Return the number of the newest block."""
-        return quantity(self.context.rpc.call("eth_blockNumber"))
+        return quantity(self.network.rpc.call("eth_blockNumber"))
 
     @property
-    def context(self) -> Network:
+    def network(self) -> Network:
         """The network as services see it; there once `deploy` is done."""
-        if self._context is None:
+        if self._network is None:
             raise RuntimeError("deploy() comes first")
-        return self._context
+        return self._network
 
     @property
     def accounts(self) -> Mapping[str, Address]:
@@ -233,7 +233,7 @@ class Devnet:
 
     def wallet(self, name: str) -> Wallet:
         """Return one of the network's wallets, unlocked."""
-        return Wallet(self.context.rpc, self.unlock(name), chain_id=self.context.contracts.chain_id)
+        return Wallet(self.network.rpc, self.unlock(name), chain_id=self.network.contracts.chain_id)
 
     def unlock(self, name: str) -> LocalAccount:
         """Return the key of one of the network's wallets."""

@@ -59,20 +59,20 @@ class AskableVersion:
 class Versions:
     """Versions and their tokenizers, kept for good. Safe to share between threads."""
 
-    def __init__(self, context: Network) -> None:
-        self._context = context
+    def __init__(self, network: Network) -> None:
+        self._network = network
         self.version = lru_cache(_MANIFESTS)(self._version)
         self.encoder = lru_cache(16)(self._encoder)
 
     def _version(self, model_id: int, version: int) -> VersionFacts:
-        digest = self._context.registry.manifest_of(model_id, version)
-        manifest = models.manifest(self._context, model_id, version)
+        digest = self._network.registry.manifest_of(model_id, version)
+        manifest = models.manifest(self._network, model_id, version)
         return VersionFacts(model_id, version, digest, manifest, form.of(manifest))
 
     def _encoder(self, model_id: int, version: int) -> Encoder:
         manifest = self.version(model_id, version).manifest
         return inputs.encoder(
-            manifest, lambda entry: quoting.fetch_file(self._context, entry, None)
+            manifest, lambda entry: quoting.fetch_file(self._network, entry, None)
         )
 
 
@@ -80,9 +80,9 @@ class Catalogue(Versions):
     """Versions by name. Safe to share between threads."""
 
     def __init__(
-        self, context: Network, background: Executor, clock: Callable[[], float] = time.monotonic
+        self, network: Network, background: Executor, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        super().__init__(context)
+        super().__init__(network)
         self._background = background
         self._clock = clock
         self._lock = threading.Lock()
@@ -129,21 +129,21 @@ class Catalogue(Versions):
 
     def _read(self, wanted: tuple[str, str]) -> AskableVersion:
         name, version = wanted
-        began, context = self._clock(), self._context
-        selected = models.select(context, f"{name}@{version}" if version else name)
-        number = models.current_version(context, selected)
-        terms = context.registry.terms_of(selected.model_id, number)
+        began, network = self._clock(), self._network
+        selected = models.select(network, f"{name}@{version}" if version else name)
+        number = models.current_version(network, selected)
+        terms = network.registry.terms_of(selected.model_id, number)
         if terms.retired:
             raise Refused(f"version {number} of model {name} is retired and takes no new requests")
         served = self.version(selected.model_id, number)
-        lock = context.market.lock_of(terms)
-        choice = placement.choose(operators.candidates(context, selected.model_id), lock.total)
+        lock = network.market.lock_of(terms)
+        choice = placement.choose(operators.candidates(network, selected.model_id), lock.total)
         listing = AskableVersion(
             served=served,
-            name=context.registry.name_of(selected.model_id),
+            name=network.registry.name_of(selected.model_id),
             terms=terms,
             insured=lock.compensation,
-            meaning=quoting.assurance_meaning(context, terms.assurance),
+            meaning=quoting.assurance_meaning(network, terms.assurance),
             operator=choice.operator,
             reason=choice.reason,
         )

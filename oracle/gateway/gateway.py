@@ -77,7 +77,7 @@ class Gateway:
 
     def __init__(
         self,
-        context: Network,
+        network: Network,
         account: LocalAccount,
         store: Store,
         *,
@@ -90,26 +90,26 @@ class Gateway:
             account: whose prepaid balance pays, and whose currency pays for gas.
             store: of this gateway alone.
         """
-        settings = context.settings
-        self.context = context
+        settings = network.settings
+        self.network = network
         self.store = store
         self.address = Address(account.address)
         self.notifier = Notifier()
         self.pool = ThreadPoolExecutor(threads, "gateway")
-        self.catalogue = Catalogue(context, self.pool)
+        self.catalogue = Catalogue(network, self.pool)
         with store.read() as tx:
             open_tickets = tx.open_tickets()
         self._lanes = Lanes(t.lane for t in open_tickets if t.lane is not None)
         self.sender = BatchSender(
-            context.rpc,
+            network.rpc,
             account,
             SqlOutbox(store),
-            context.contracts.chain_id,
+            network.contracts.chain_id,
             confirmations=settings.finality_depth,
             clock=clock,
         )
         self.dispatcher = Dispatcher(
-            context.rpc,
+            network.rpc,
             self.sender,
             store,
             self.notifier,
@@ -117,7 +117,7 @@ class Gateway:
             busy=settings.poll_interval / 3,
         )
         self.sponsor = Sponsor(
-            context,
+            network,
             self.address,
             store,
             self._lanes,
@@ -126,7 +126,7 @@ class Gateway:
             clock=clock,
         )
         self.relay = Relay(
-            context,
+            network,
             store,
             simulate=self.sender.gas_of,
             accepted=self.dispatcher.wake,
@@ -140,11 +140,11 @@ class Gateway:
     def start(self) -> None:
         """Take up what an earlier process left, and follow the chain."""
         self.dispatcher.start()
-        settings, head = self.context.settings, quantity(self.context.rpc.call("eth_blockNumber"))
+        settings, head = self.network.settings, quantity(self.network.rpc.call("eth_blockNumber"))
         with self.store.read() as tx:
             blocks = [t.block for t in tx.open_tickets() if t.block is not None]
         self._follower = MarketFollower(
-            self.context,
+            self.network,
             self.store,
             self.notifier,
             self._ended,
@@ -154,7 +154,7 @@ class Gateway:
         )
         self._follower.start()
         self.worker_progress.start()
-        self._sweeper = Sweeper(self.context, self.store, self._follower, self.dispatcher.wake)
+        self._sweeper = Sweeper(self.network, self.store, self._follower, self.dispatcher.wake)
         self._sweeper.start()
 
     def close(self) -> None:
@@ -264,7 +264,7 @@ class Gateway:
         known = self.follower.life(request_id)
         if known and isinstance(known[0].event, Requested):
             return known
-        market, history = self.context.market.address, self.context.history
+        market, history = self.network.market.address, self.network.history
         read = await self.blocking(lambda: history.read(market, LIFE, topic(request_id)))
         if not read or not isinstance(read[0].event, Requested):
             raise NotFound(f"there is no request 0x{request_id.hex()}")
@@ -285,7 +285,7 @@ class Gateway:
     def _fetch(self, request: Request, delivered: Delivered) -> dict[str, Array]:
         served = self.catalogue.version(request.model_id, request.version)
         named = delivered.output_cid if any(delivered.output_cid) else delivered.output_root
-        data = self.context.ipfs.fetch_bytes(
+        data = self.network.ipfs.fetch_bytes(
             raw_cid(Bytes32(named)), served.manifest.max_output_bytes
         )
         if (root := served.form.output_root(data)) != delivered.output_root:

@@ -29,7 +29,7 @@ class MarketFollower:
 
     def __init__(
         self,
-        context: Network,
+        network: Network,
         store: Store,
         notifier: Notifier,
         freed: Callable[[RequestId], None],
@@ -46,7 +46,7 @@ class MarketFollower:
             interval: seconds between two looks; a quarter of that while somebody waits.
             depth: blocks below the head that count as final.
         """
-        self._context = context
+        self._network = network
         self._store = store
         self._notifier = notifier
         self._freed = freed
@@ -109,12 +109,12 @@ class MarketFollower:
 
     def look(self) -> None:
         """Read the blocks that became final since the last look."""
-        rpc = self._context.rpc
+        rpc = self._network.rpc
         final = quantity(rpc.call("eth_blockNumber")) - self._depth
         while self._next <= final and not self._stopping.is_set():
             stop = min(self._next + self._span - 1, final)
             query = {
-                "address": self._context.market.address,
+                "address": self._network.market.address,
                 "topics": [["0x" + logs.topic_of(kind).hex() for kind in LIFE]],
                 "fromBlock": hex(self._next),
                 "toBlock": hex(stop),

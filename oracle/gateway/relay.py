@@ -40,7 +40,7 @@ class Relay:
 
     def __init__(
         self,
-        context: Network,
+        network: Network,
         store: Store,
         *,
         simulate: Callable[[Call], int],
@@ -48,7 +48,7 @@ class Relay:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Take the collaborators; they are those of the `Sponsor`."""
-        self._context = context
+        self._network = network
         self._store = store
         self._simulate = simulate
         self._accepted = accepted
@@ -62,13 +62,13 @@ class Relay:
         Raises:
             ContractError: the wallet has no access, or the parameters are out of bounds.
         """
-        context = self._context
-        context.access.check(listing.served.model_id, requester, params)
-        context.ipfs.publish_bytes(prepared.data)
+        network = self._network
+        network.access.check(listing.served.model_id, requester, params)
+        network.ipfs.publish_bytes(prepared.data)
         order = Order(
             model_id=listing.served.model_id,
             version=listing.served.version,
-            lane=context.market.free_lane(requester, 0),
+            lane=network.market.free_lane(requester, 0),
             input_root=prepared.root,
             input_cid=prepared.locator,
             params=params,
@@ -77,14 +77,14 @@ class Relay:
             lifetime=LIFETIME,
             operator=listing.operator,
         )
-        nonce = context.market.nonce_of(requester)
-        deadline = Timestamp(context.history.now() + SIGNED_FOR)
+        nonce = network.market.nonce_of(requester)
+        deadline = Timestamp(network.history.now() + SIGNED_FOR)
         return Prepaid(
             order,
             nonce,
             deadline,
             self._typed(requester, order, nonce, deadline),
-            context.market.request(order),
+            network.market.request(order),
         )
 
     def relay(
@@ -105,7 +105,7 @@ class Relay:
             pending = [t for t in tx.open_tickets() if t.key_id is None and t.digest == digest]
         if pending:
             return pending[0]
-        call = self._context.market.request_for(requester, order, nonce, deadline, signature)
+        call = self._network.market.request_for(requester, order, nonce, deadline, signature)
         gas = self._simulate(call)
         ticket = Ticket(
             id=RequestId(secrets.token_bytes(32)),
@@ -128,8 +128,8 @@ class Relay:
         self, requester: Address, order: Order, nonce: int, deadline: Timestamp
     ) -> dict[str, Any]:
         return eip712.request_authorization(
-            chain_id=self._context.contracts.chain_id,
-            market=self._context.market.address,
+            chain_id=self._network.contracts.chain_id,
+            market=self._network.market.address,
             requester=requester,
             order=order,
             nonce=nonce,

@@ -80,7 +80,7 @@ class Sponsor:
 
     def __init__(
         self,
-        context: Network,
+        network: Network,
         account: Address,
         store: Store,
         lanes: Lanes,
@@ -96,7 +96,7 @@ class Sponsor:
             simulate: returns a call's gas, or raises the ContractError that it would meet.
             accepted: is told when there is something to send.
         """
-        self._context = context
+        self._network = network
         self._account = account
         self._store = store
         self._lanes = lanes
@@ -139,7 +139,7 @@ class Sponsor:
         if (known := self.known(key, question)) is not None:
             return known
         publishing = self._publishing.submit(
-            self._context.ipfs.publish_bytes, question.prepared.data
+            self._network.ipfs.publish_bytes, question.prepared.data
         )
         call, lane, gas = self._possible(self._order(question))
         try:
@@ -203,7 +203,7 @@ class Sponsor:
         """Return the call on a lane that is free, the lane, and the call's gas."""
         for _ in range(_LANES):
             lane = self._lanes.take()
-            call = self._context.market.request(replace(order, lane=lane))
+            call = self._network.market.request(replace(order, lane=lane))
             try:
                 gas = self._simulate(call)
             except ContractError as error:

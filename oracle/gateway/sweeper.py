@@ -31,7 +31,7 @@ class Sweeper:
 
     def __init__(
         self,
-        context: Network,
+        network: Network,
         store: Store,
         follower: MarketFollower,
         wake: Callable[[], None],
@@ -43,7 +43,7 @@ class Sweeper:
         Args:
             wake: tells the dispatcher that there is something to send.
         """
-        self._context = context
+        self._network = network
         self._store = store
         self._outbox = SqlOutbox(store)
         self._follower = follower
@@ -66,7 +66,7 @@ class Sweeper:
 
     def sweep(self) -> int:
         """Mean to cancel what has expired; return how many."""
-        now, meant = self._context.history.now(), 0
+        now, meant = self._network.history.now(), 0
         with self._store.read() as tx:
             open_ids = [t.request_id for t in tx.open_tickets() if t.request_id is not None]
         for request_id in open_ids:
@@ -76,7 +76,7 @@ class Sweeper:
             info = request_timeline.fold([one.event for one in life], now)
             if not info.expired or info.state not in (RequestState.REQUESTED, RequestState.CLAIMED):
                 continue
-            call = self._context.market.cancel_expired(info.request, info.claim or NO_CLAIM)
+            call = self._network.market.cancel_expired(info.request, info.claim or NO_CLAIM)
             self._tried[request_id] = time.monotonic()
             try:
                 self._outbox.add(KIND, [request_id], call)

@@ -76,34 +76,34 @@ class ParameterBounds:
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────────────────
-def show(context: Network, model_id: int) -> AccessInfo:
+def show(network: Network, model_id: int) -> AccessInfo:
     """Return a model's rules, and the access of every wallet that ever had to do with them."""
-    policy = context.access.policy_of(model_id)
+    policy = network.access.policy_of(model_id)
     kinds = (ApplicationSubmitted, AccessGranted, AccessDenied, AccessRevoked)
     notes: dict[Address, str] = {}
-    for happened in context.history.read(context.access.address, kinds, topic(model_id)):
+    for happened in network.history.read(network.access.address, kinds, topic(model_id)):
         event = happened.event
         assert isinstance(event, kinds)
         note = event.note if isinstance(event, ApplicationSubmitted) else ""
         notes[event.requester] = note or notes.get(event.requester, "")
-    owner = context.registry.owner_of(model_id)
+    owner = network.registry.owner_of(model_id)
     return AccessInfo(
         model_id=model_id,
         owner=owner,
-        admins=_admins(context, model_id, owner),
+        admins=_admins(network, model_id, owner),
         policy=policy.policy,
         max_per_window=policy.max_per_window,
         window=policy.window,
-        wallets=tuple(of_wallet(context, model_id, who, note) for who, note in notes.items()),
+        wallets=tuple(of_wallet(network, model_id, who, note) for who, note in notes.items()),
     )
 
 
-def of_wallet(context: Network, model_id: int, requester: Address, note: str = "") -> WalletAccess:
+def of_wallet(network: Network, model_id: int, requester: Address, note: str = "") -> WalletAccess:
     """Return one wallet's access, and whether a request with default parameters would pass."""
-    grant = context.access.grant_of(model_id, requester)
+    grant = network.access.grant_of(model_id, requester)
     reason = ""
     try:
-        context.access.check(model_id, requester, ZERO32)
+        network.access.check(model_id, requester, ZERO32)
     except ContractError as error:
         reason = str(error)
     return WalletAccess(
@@ -119,14 +119,14 @@ def of_wallet(context: Network, model_id: int, requester: Address, note: str = "
     )
 
 
-def limits(context: Network, selected: Selected) -> ParameterBounds:
+def limits(network: Network, selected: Selected) -> ParameterBounds:
     """Return what each parameter may be.
 
     Raises:
         NotFound, CidUnresolved: the manifest that names the parameters cannot be had.
     """
-    specs = _specs(context, selected)
-    bounds = context.access.bounds_of(selected.model_id)
+    specs = _specs(network, selected)
+    bounds = network.access.bounds_of(selected.model_id)
     bounded = any(bounds.maximum)
     low, high = params.unpack(bounds.minimum), params.unpack(bounds.maximum)
     return ParameterBounds(
@@ -148,30 +148,30 @@ def limits(context: Network, selected: Selected) -> ParameterBounds:
 
 # ── Acting ──────────────────────────────────────────────────────────────────────────────────────
 def set_policy(
-    context: Network,
+    network: Network,
     wallet: Wallet,
     model_id: int,
     policy: Policy,
     rate: tuple[int, int] = NO_LIMIT,
 ) -> Sent:
     """Set who may use the model; the rate limit is that of wallets without a grant."""
-    return send(wallet, context.access.set_policy(model_id, policy, *rate))[0]
+    return send(wallet, network.access.set_policy(model_id, policy, *rate))[0]
 
 
 def set_admin(
-    context: Network, wallet: Wallet, model_id: int, admin: Address, enabled: bool
+    network: Network, wallet: Wallet, model_id: int, admin: Address, enabled: bool
 ) -> Sent:
     """Make a wallet an admin of the model, or no longer; only the owner may."""
-    return send(wallet, context.access.set_admin(model_id, admin, enabled))[0]
+    return send(wallet, network.access.set_admin(model_id, admin, enabled))[0]
 
 
-def apply(context: Network, wallet: Wallet, model_id: int, note: str) -> Sent:
+def apply(network: Network, wallet: Wallet, model_id: int, note: str) -> Sent:
     """Ask for access to a model that is used on request."""
-    return send(wallet, context.access.submit_application(model_id, note))[0]
+    return send(wallet, network.access.submit_application(model_id, note))[0]
 
 
 def grant(
-    context: Network,
+    network: Network,
     wallet: Wallet,
     model_id: int,
     requester: Address,
@@ -180,22 +180,22 @@ def grant(
     rate: tuple[int, int] = NO_LIMIT,
 ) -> Sent:
     """Give a wallet access, for `lifetime` seconds from now or for ever."""
-    expiry = Timestamp(0 if lifetime is None else context.history.now() + lifetime)
-    return send(wallet, context.access.grant(model_id, requester, expiry, *rate))[0]
+    expiry = Timestamp(0 if lifetime is None else network.history.now() + lifetime)
+    return send(wallet, network.access.grant(model_id, requester, expiry, *rate))[0]
 
 
-def deny(context: Network, wallet: Wallet, model_id: int, requester: Address) -> Sent:
+def deny(network: Network, wallet: Wallet, model_id: int, requester: Address) -> Sent:
     """Refuse a wallet, even if the model is open."""
-    return send(wallet, context.access.deny(model_id, requester))[0]
+    return send(wallet, network.access.deny(model_id, requester))[0]
 
 
-def revoke(context: Network, wallet: Wallet, model_id: int, requester: Address) -> Sent:
+def revoke(network: Network, wallet: Wallet, model_id: int, requester: Address) -> Sent:
     """Put a wallet back to having no grant."""
-    return send(wallet, context.access.revoke(model_id, requester))[0]
+    return send(wallet, network.access.revoke(model_id, requester))[0]
 
 
 def set_limits(
-    context: Network,
+    network: Network,
     wallet: Wallet,
     selected: Selected,
     ranges: Mapping[str, tuple[float, float]],
@@ -208,9 +208,9 @@ def set_limits(
         InputInvalid: an unknown parameter, or a value that the manifest does not allow.
     """
     if not ranges:
-        return send(wallet, context.access.set_bounds(selected.model_id, ZERO32, ZERO32))[0]
-    low, high = pack_ranges(_specs(context, selected), ranges)
-    return send(wallet, context.access.set_bounds(selected.model_id, low, high))[0]
+        return send(wallet, network.access.set_bounds(selected.model_id, ZERO32, ZERO32))[0]
+    low, high = pack_ranges(_specs(network, selected), ranges)
+    return send(wallet, network.access.set_bounds(selected.model_id, low, high))[0]
 
 
 def pack_ranges(
@@ -240,14 +240,14 @@ def pack_ranges(
     return params.pack(minima), params.pack(maxima)
 
 
-def _specs(context: Network, selected: Selected) -> tuple[ParameterSpec, ...]:
+def _specs(network: Network, selected: Selected) -> tuple[ParameterSpec, ...]:
     """Return the parameters of the version that was named, or of the newest one."""
-    version = selected.version or context.registry.version_count(selected.model_id)
-    return models.manifest(context, selected.model_id, version).parameters
+    version = selected.version or network.registry.version_count(selected.model_id)
+    return models.manifest(network, selected.model_id, version).parameters
 
 
-def _admins(context: Network, model_id: int, owner: Address) -> tuple[Address, ...]:
+def _admins(network: Network, model_id: int, owner: Address) -> tuple[Address, ...]:
     """Return who was ever named an admin and still counts as one (they lapse with the owner)."""
-    found = context.history.read(context.access.address, (AdminSet,), topic(model_id))
+    found = network.history.read(network.access.address, (AdminSet,), topic(model_id))
     named = {h.event.admin: None for h in found if isinstance(h.event, AdminSet)}
-    return tuple(a for a in named if a != owner and context.access.is_admin(model_id, a))
+    return tuple(a for a in named if a != owner and network.access.is_admin(model_id, a))

@@ -88,7 +88,7 @@ class AnswerCheck:
 
 
 def verify(
-    context: Network,
+    network: Network,
     request_id: RequestId,
     traces: TraceSource,
     *,
@@ -107,32 +107,32 @@ def verify(
         NotFound: no such request, or no answer yet. CidUnresolved: input or version are nowhere.
         DigestMismatch: bytes that are not what the chain names.
     """
-    info = requests.show(context, request_id)
+    info = requests.show(network, request_id)
     if info.delivery is None or info.final_at is None:
         raise NotFound(
             f"request 0x{request_id.hex()} has no answer: {info.state.value}",
             hint=f"`tallystick request show 0x{request_id.hex()}` says where it stands",
         )
     if info.request.terms.assurance is not Assurance.EXACT:
-        return _verification(context, info, CheckOutcome.COMMITTEE)
-    truth = _reexecute(context, info, source, stdin, progress)
+        return _verification(network, info, CheckOutcome.COMMITTEE)
+    truth = _reexecute(network, info, source, stdin, progress)
     if truth.output_root == info.delivery.output_root:
-        return _verification(context, info, CheckOutcome.RIGHT, truth)
-    trace, first = _first(context, info, truth, traces)
-    return _verification(context, info, CheckOutcome.WRONG, truth, trace=trace, first=first)
+        return _verification(network, info, CheckOutcome.RIGHT, truth)
+    trace, first = _first(network, info, truth, traces)
+    return _verification(network, info, CheckOutcome.WRONG, truth, trace=trace, first=first)
 
 
 def _reexecute(
-    context: Network,
+    network: Network,
     info: RequestInfo,
     source: str,
     stdin: Callable[[], bytes],
     progress: BytesProgress | None,
 ) -> HonestTrace:
-    reexecutor = Reexecutor(context, progress)
+    reexecutor = Reexecutor(network, progress)
     if source:
         manifest = reexecutor.load(info.model_id, info.version).manifest
-        data = _given(context, source, manifest, stdin)
+        data = _given(network, source, manifest, stdin)
         return reexecutor.run(info.request, data)
     try:
         return reexecutor.run(info.request)
@@ -143,7 +143,7 @@ def _reexecute(
         ) from error
 
 
-def _given(context: Network, source: str, manifest: Manifest, stdin: Callable[[], bytes]) -> bytes:
+def _given(network: Network, source: str, manifest: Manifest, stdin: Callable[[], bytes]) -> bytes:
     """Return an input's bytes: the file as it is when it holds records, else what it stands for."""
     path = Path(source).expanduser()
     if source != "-" and path.is_file() and path.stat().st_size <= MAX_BLOCK:
@@ -154,16 +154,16 @@ def _given(context: Network, source: str, manifest: Manifest, stdin: Callable[[]
             pass
         else:
             return data
-    fetch = lambda entry: quoting.fetch_file(context, entry, None)  # noqa: E731
+    fetch = lambda entry: quoting.fetch_file(network, entry, None)  # noqa: E731
     return inputs.prepare(source, manifest, fetch, stdin).data
 
 
 def _first(
-    context: Network, info: RequestInfo, truth: HonestTrace, traces: TraceSource
+    network: Network, info: RequestInfo, truth: HonestTrace, traces: TraceSource
 ) -> tuple[TraceStatus, ElementDifference | None]:
     """Ask the operator for its trace, and find the first tensor that differs."""
     assert info.delivery is not None
-    endpoint = endpoint_of(context, info.delivery.operator)
+    endpoint = endpoint_of(network, info.delivery.operator)
     signed = traces.receipt(endpoint, info.request_id)
     if signed is None or not _whole(signed, truth):
         return TraceStatus.WITHHELD, None
@@ -188,7 +188,7 @@ def _whole(signed: SignedReceipt, truth: HonestTrace) -> bool:
 
 
 def _verification(
-    context: Network,
+    network: Network,
     info: RequestInfo,
     verdict: CheckOutcome,
     truth: HonestTrace | None = None,
@@ -198,7 +198,7 @@ def _verification(
 ) -> AnswerCheck:
     assert info.delivery is not None
     assert info.final_at is not None
-    output = _output(context, info, truth) if verdict is CheckOutcome.WRONG and truth else None
+    output = _output(network, info, truth) if verdict is CheckOutcome.WRONG and truth else None
     return AnswerCheck(
         request_id=info.request_id,
         state=info.state,
@@ -213,14 +213,14 @@ def _verification(
         first=first or (output if trace is TraceStatus.SERVED else None),
         final_at=info.final_at,
         challengeable=info.state is RequestState.DELIVERED
-        and context.history.now() < info.final_at,
+        and network.history.now() < info.final_at,
     )
 
 
-def _output(context: Network, info: RequestInfo, truth: HonestTrace) -> ElementDifference | None:
+def _output(network: Network, info: RequestInfo, truth: HonestTrace) -> ElementDifference | None:
     assert info.delivery is not None
     try:
-        record = output_of(context, _output_cid(info), info.delivery.output_root)
+        record = output_of(network, _output_cid(info), info.delivery.output_root)
     except (CidUnresolved, DigestMismatch, InputInvalid):
         return None
     found = exact_faults.tensor_difference(truth, len(truth.program.ops) - 1, record)

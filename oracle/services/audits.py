@@ -69,7 +69,7 @@ class ExactDelivery:
 class Audits:
     """One operator's share of the audits."""
 
-    def __init__(self, context: Network, store: Store, queue: JobQueue, operator: Address) -> None:
+    def __init__(self, network: Network, store: Store, queue: JobQueue, operator: Address) -> None:
         """Take the collaborators.
 
         Args:
@@ -77,11 +77,11 @@ class Audits:
             queue: of the operator.
             operator: who audits.
         """
-        self._context = context
+        self._network = network
         self._store = store
         self._queue = queue
         self._operator = operator
-        self._every = one_in(context.settings.audit_share)
+        self._every = one_in(network.settings.audit_share)
         self._sent: dict[tuple[RequestId, Bytes32], float] = {}
         self._log: Any = structlog.get_logger("tallystick.audits")
 
@@ -128,12 +128,12 @@ class Audits:
 
     def _mine(self, found: Bytes32, info: RequestInfo) -> bool:
         assert info.answered_by is not None
-        authorised = operators.authorized_for(self._context, info.model_id)
+        authorised = operators.authorized_for(self._network, info.model_id)
         return auditor(found, authorised, info.answered_by) == self._operator
 
     def _hashes(self, blocks: set[int]) -> dict[int, bytes]:
         calls = [("eth_getBlockByNumber", hex(number), False) for number in sorted(blocks)]
-        answers = self._context.rpc.batch(calls) if calls else []
+        answers = self._network.rpc.batch(calls) if calls else []
         for answer in answers:
             if not isinstance(answer, dict):
                 raise Unavailable("the node does not have the block after a delivery yet")
@@ -141,7 +141,7 @@ class Audits:
         return {number: hexbytes(answer["hash"], 32) for number, answer in pairs}
 
     def _message(self, info: RequestInfo) -> AuditMessage:
-        record = models.record_of(self._context, info.model_id, info.version)
+        record = models.record_of(self._network, info.model_id, info.version)
         assert info.output_root is not None
         return AuditMessage(
             TraceJob(

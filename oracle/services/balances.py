@@ -29,18 +29,18 @@ class Balances:
     ether: Wei
 
 
-def balances(context: Network, account: Address) -> Balances:
+def balances(network: Network, account: Address) -> Balances:
     """Read what an account has."""
     return Balances(
         address=account,
-        tokens=context.token.balance_of(account),
-        prepaid=context.market.balance_of(account),
-        bonds=context.market.bond_of(account),
-        ether=Wei(quantity(context.rpc.call("eth_getBalance", account, "latest"))),
+        tokens=network.token.balance_of(account),
+        prepaid=network.market.balance_of(account),
+        bonds=network.market.bond_of(account),
+        ether=Wei(quantity(network.rpc.call("eth_getBalance", account, "latest"))),
     )
 
 
-def fund(context: Network, account: Address, amount: Amount) -> Balances:
+def fund(network: Network, account: Address, amount: Amount) -> Balances:
     """Give an account test dollars and, on a development chain, currency for gas.
 
     The faucet is open, so the first account that the node itself holds pays for the gas.
@@ -49,48 +49,48 @@ def fund(context: Network, account: Address, amount: Amount) -> Balances:
         PermanentError: this is not a development network.
     """
     try:
-        accounts = context.rpc.call("eth_accounts")
+        accounts = network.rpc.call("eth_accounts")
         donor = accounts[0]
-        have = quantity(context.rpc.call("eth_getBalance", account, "latest"))
+        have = quantity(network.rpc.call("eth_getBalance", account, "latest"))
         if have < FUND_WEI:
             body = {"from": donor, "to": account, "value": hex(FUND_WEI - have)}
-            _mined(context, context.rpc.call("eth_sendTransaction", body))
+            _mined(network, network.rpc.call("eth_sendTransaction", body))
         left = int(amount)
-        largest = context.token.faucet_max()
+        largest = network.token.faucet_max()
         while left > 0:
-            call = context.token.faucet(account, Amount(min(left, largest)))
+            call = network.token.faucet(account, Amount(min(left, largest)))
             body = {"from": donor, "to": call.to, "data": "0x" + call.data.hex()}
-            _mined(context, context.rpc.call("eth_sendTransaction", body))
+            _mined(network, network.rpc.call("eth_sendTransaction", body))
             left -= largest
     except (RpcError, IndexError) as error:
         raise PermanentError(
             f"this network has no faucet: {error}",
             hint="`fund` is for development networks; get tokens where they are sold",
         ) from error
-    return balances(context, account)
+    return balances(network, account)
 
 
-def allow(context: Network, wallet: Wallet, place: Address, amount: Amount) -> tuple[Sent, ...]:
+def allow(network: Network, wallet: Wallet, place: Address, amount: Amount) -> tuple[Sent, ...]:
     """Let a contract take this much of the wallet's tokens, unless it may already."""
-    if context.token.allowance(wallet.address, place) >= amount:
+    if network.token.allowance(wallet.address, place) >= amount:
         return ()
-    return (send(wallet, context.token.approve(place, amount))[0],)
+    return (send(wallet, network.token.approve(place, amount))[0],)
 
 
-def deposit(context: Network, wallet: Wallet, amount: Amount) -> Receipt:
+def deposit(network: Network, wallet: Wallet, amount: Amount) -> Receipt:
     """Move tokens of the wallet into its prepaid balance, in one transaction (EIP-2612 permit).
 
     Raises:
         ContractError: the wallet has not so many tokens.
     """
-    signature, deadline = permit(context, wallet, context.market.address, amount)
+    signature, deadline = permit(network, wallet, network.market.address, amount)
     return wallet.send(
-        context.market.deposit_with_permit(amount, deadline, *split_signature(signature))
+        network.market.deposit_with_permit(amount, deadline, *split_signature(signature))
     )
 
 
 def withdraw(
-    context: Network, wallet: Wallet, amount: Amount | None, to: Address | None
+    network: Network, wallet: Wallet, amount: Amount | None, to: Address | None
 ) -> Receipt:
     """Pay out of the prepaid balance; all of it when no amount is given.
 
@@ -98,38 +98,38 @@ def withdraw(
         ContractError: the balance is smaller.
     """
     if amount is None:
-        amount = context.market.balance_of(wallet.address)
-    return wallet.send(context.market.withdraw(to or wallet.address, amount))
+        amount = network.market.balance_of(wallet.address)
+    return wallet.send(network.market.withdraw(to or wallet.address, amount))
 
 
-def withdraw_bonds(context: Network, wallet: Wallet) -> Receipt:
+def withdraw_bonds(network: Network, wallet: Wallet) -> Receipt:
     """Pay out the wallet's native bonds that came back."""
-    return wallet.send(context.market.withdraw_bond())
+    return wallet.send(network.market.withdraw_bond())
 
 
 def permit(
-    context: Network, wallet: Wallet, spender: Address, amount: Amount
+    network: Network, wallet: Wallet, spender: Address, amount: Amount
 ) -> tuple[bytes, Timestamp]:
     """Sign an EIP-2612 permit; return the signature and its deadline."""
-    deadline = Timestamp(context.history.now() + PERMIT_LIFETIME)
+    deadline = Timestamp(network.history.now() + PERMIT_LIFETIME)
     message = eip712.permit(
-        token=context.contracts.token,
-        token_name=context.token.name(),
-        token_version=context.token.version(),
-        chain_id=context.contracts.chain_id,
+        token=network.contracts.token,
+        token_name=network.token.name(),
+        token_version=network.token.version(),
+        chain_id=network.contracts.chain_id,
         owner=wallet.address,
         spender=spender,
         value=amount,
-        nonce=context.token.nonces(wallet.address),
+        nonce=network.token.nonces(wallet.address),
         deadline=deadline,
     )
     return wallet.sign_typed(message), deadline
 
 
-def _mined(context: Network, tx_hash: str) -> None:
+def _mined(network: Network, tx_hash: str) -> None:
     """Wait for a transaction that the node signed itself."""
     deadline = time.monotonic() + FUND_TIMEOUT
-    while (raw := context.rpc.call("eth_getTransactionReceipt", tx_hash)) is None:
+    while (raw := network.rpc.call("eth_getTransactionReceipt", tx_hash)) is None:
         if time.monotonic() > deadline:
             raise Unavailable(f"transaction {tx_hash} is not mined after {FUND_TIMEOUT:g} s")
         time.sleep(0.02)

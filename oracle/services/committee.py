@@ -115,38 +115,38 @@ def runtime_class(name: str) -> Bytes32:
 
 # ── Members ─────────────────────────────────────────────────────────────────────────────────────
 def enlist(
-    context: Network, wallet: Wallet, amount: Amount, class_: Bytes32 = GENERAL
+    network: Network, wallet: Wallet, amount: Amount, class_: Bytes32 = GENERAL
 ) -> tuple[Sent, ...]:
     """Move tokens of the wallet into its seat. Raises what the contract refuses."""
-    allowed = allow(context, wallet, context.committee.address, amount)
-    return (*allowed, send(wallet, context.committee.enlist(class_, amount))[0])
+    allowed = allow(network, wallet, network.committee.address, amount)
+    return (*allowed, send(wallet, network.committee.enlist(class_, amount))[0])
 
 
-def leave(context: Network, wallet: Wallet, class_: Bytes32 = GENERAL) -> Sent:
+def leave(network: Network, wallet: Wallet, class_: Bytes32 = GENERAL) -> Sent:
     """Start to leave; or, once the delay is over, take the stake out."""
-    seat: Seat = context.committee.seat_of(class_, wallet.address)
-    call = context.committee.finish_leave if seat.release_at else context.committee.start_leave
+    seat: Seat = network.committee.seat_of(class_, wallet.address)
+    call = network.committee.finish_leave if seat.release_at else network.committee.start_leave
     return send(wallet, call(class_))[0]
 
 
-def seat(context: Network, member: Address, class_: Bytes32 = GENERAL) -> SeatInfo:
+def seat(network: Network, member: Address, class_: Bytes32 = GENERAL) -> SeatInfo:
     """Return a member's seat."""
-    committee = context.committee
+    committee = network.committee
     found = committee.seat_of(class_, member)
     owed = committee.reward_of(member), committee.bond_of(member)
     return SeatInfo(member, class_, found.stake, found.release_at, *owed)
 
 
-def members(context: Network, class_: Bytes32) -> tuple[Address, ...]:
+def members(network: Network, class_: Bytes32) -> tuple[Address, ...]:
     """Return everybody who ever enlisted in a class, in the order of their coming."""
-    found = context.history.read(context.committee.address, (Enlisted,), None, class_)
+    found = network.history.read(network.committee.address, (Enlisted,), None, class_)
     events = (h.event for h in found)
     return tuple(dict.fromkeys(e.member for e in events if isinstance(e, Enlisted)))
 
 
-def withdraw(context: Network, wallet: Wallet) -> tuple[Sent, ...]:
+def withdraw(network: Network, wallet: Wallet) -> tuple[Sent, ...]:
     """Pay out what the contract owes the wallet, in both currencies."""
-    committee, done = context.committee, []
+    committee, done = network.committee, []
     if committee.bond_of(wallet.address):
         done.append(send(wallet, committee.withdraw_bond())[0])
     if committee.reward_of(wallet.address):
@@ -155,71 +155,71 @@ def withdraw(context: Network, wallet: Wallet) -> tuple[Sent, ...]:
 
 
 # ── Disputes ────────────────────────────────────────────────────────────────────────────────────
-def challenge(context: Network, wallet: Wallet, request_id: RequestId) -> Sent:
+def challenge(network: Network, wallet: Wallet, request_id: RequestId) -> Sent:
     """Call the committee about an answer.
 
     Raises:
         PermanentError: there is no answer, or it is an exact model's.
         ContractError: too late, disputed before, or too few members.
     """
-    info, delivery = _answered(context, request_id)
+    info, delivery = _answered(network, request_id)
     if info.request.terms.assurance is not Assurance.COMMITTEE:
         raise PermanentError(
             "an exact model's answer is not voted on: a contract re-executes it",
             hint=f"`tallystick challenger run --request 0x{request_id.hex()}`",
         )
-    needed = context.committee.bond_needed("pending")
+    needed = network.committee.bond_needed("pending")
     bond = Wei(needed * BOND_MARGIN[0] // BOND_MARGIN[1])
-    return send(wallet, context.committee.challenge(info.request, delivery, value=bond))[0]
+    return send(wallet, network.committee.challenge(info.request, delivery, value=bond))[0]
 
 
-def advance(context: Network, wallet: Wallet, request_id: RequestId) -> Sent:
+def advance(network: Network, wallet: Wallet, request_id: RequestId) -> Sent:
     """Do what anyone may do next: draw, tally, end a missed draw, or free the bond.
 
     Raises:
         PermanentError: nothing is to be done. ContractError: not yet.
     """
-    committee, info = context.committee, requests.show(context, request_id)
+    committee, info = network.committee, requests.show(network, request_id)
     dispute = committee.dispute_of(request_id)
     if dispute.stage in (Stage.NONE, Stage.CLOSED):
         raise PermanentError(f"request 0x{request_id.hex()} has no open dispute")
-    if context.market.open_disputes_of(request_id) == 0:
+    if network.market.open_disputes_of(request_id) == 0:
         return send(wallet, committee.release_bond(request_id))[0]
     assert info.delivery is not None
     if dispute.stage is Stage.VOTING:
         return send(wallet, committee.tally(info.request, info.delivery))[0]
-    if context.history.now() >= committee.draw_until(request_id):
+    if network.history.now() >= committee.draw_until(request_id):
         return send(wallet, committee.lapse(info.request, info.delivery))[0]
     return send(wallet, committee.draw(request_id))[0]
 
 
-def list_disputes(context: Network, *, every: bool = False) -> tuple[CommitteeInfo, ...]:
+def list_disputes(network: Network, *, every: bool = False) -> tuple[CommitteeInfo, ...]:
     """Return the open disputes, oldest first; or all there ever were."""
-    found = context.history.read(context.committee.address, (CommitteeCalled,))
+    found = network.history.read(network.committee.address, (CommitteeCalled,))
     ids = [h.event.request_id for h in found if isinstance(h.event, CommitteeCalled)]
-    states = [(request_id, context.committee.dispute_of(request_id)) for request_id in ids]
+    states = [(request_id, network.committee.dispute_of(request_id)) for request_id in ids]
     return tuple(
-        _info(context, request_id, dispute, ())
+        _info(network, request_id, dispute, ())
         for request_id, dispute in states
         if every or dispute.stage is not Stage.CLOSED
     )
 
 
-def show(context: Network, request_id: RequestId) -> CommitteeInfo:
+def show(network: Network, request_id: RequestId) -> CommitteeInfo:
     """Return a dispute with every move.
 
     Raises:
         PermanentError: nobody called the committee.
     """
-    dispute = context.committee.dispute_of(request_id)
+    dispute = network.committee.dispute_of(request_id)
     if dispute.stage is Stage.NONE:
         raise PermanentError(
             f"nobody called the committee about request 0x{request_id.hex()}",
             hint=f"`tallystick committee challenge 0x{request_id.hex()}`",
         )
-    found = context.history.read(context.committee.address, _MOVES, topic(request_id))
-    moves = context.history.moments(found, detail)
-    return _info(context, request_id, dispute, moves)
+    found = network.history.read(network.committee.address, _MOVES, topic(request_id))
+    moves = network.history.moments(found, detail)
+    return _info(network, request_id, dispute, moves)
 
 
 def detail(event: Event) -> str:  # noqa: PLR0911 -- one line per kind
@@ -250,17 +250,17 @@ def detail(event: Event) -> str:  # noqa: PLR0911 -- one line per kind
     return ""
 
 
-def _answered(context: Network, request_id: RequestId) -> tuple[RequestInfo, Delivery]:
-    info = requests.show(context, request_id)
+def _answered(network: Network, request_id: RequestId) -> tuple[RequestInfo, Delivery]:
+    info = requests.show(network, request_id)
     if info.delivery is None:
         raise PermanentError(f"request 0x{request_id.hex()} has no answer: {info.state.value}")
     return info, info.delivery
 
 
 def _info(
-    context: Network, request_id: RequestId, dispute: Dispute, moves: tuple[Moment, ...]
+    network: Network, request_id: RequestId, dispute: Dispute, moves: tuple[Moment, ...]
 ) -> CommitteeInfo:
-    committee = context.committee
+    committee = network.committee
     voters = []
     for member in committee.voters_of(request_id, dispute.round):
         ballot = committee.ballot_of(request_id, dispute.round, member)

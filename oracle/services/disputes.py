@@ -85,41 +85,41 @@ class BondsPaid:
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────────────────
-def list_games(context: Network, challenger: Address | None = None) -> tuple[Game, ...]:
+def list_games(network: Network, challenger: Address | None = None) -> tuple[Game, ...]:
     """Return the open games, oldest first; of one challenger, or of all."""
     named = [None, topic(challenger)] if challenger else []
-    found = context.history.read(context.game.address, (Challenged,), *named)
-    return _games(context, (h.event for h in found))
+    found = network.history.read(network.game.address, (Challenged,), *named)
+    return _games(network, (h.event for h in found))
 
 
-def show(context: Network, request_id: RequestId) -> DisputeInfo:
+def show(network: Network, request_id: RequestId) -> DisputeInfo:
     """Return the games about one answer and every move.
 
     Raises:
         NotFound: there is no such request.
     """
-    info = requests.show(context, request_id)
-    found = context.history.read(context.game.address, _MOVES, topic(request_id))
-    moves = context.history.moments(found, detail)
+    info = requests.show(network, request_id)
+    found = network.history.read(network.game.address, _MOVES, topic(request_id))
+    moves = network.history.moments(found, detail)
     return DisputeInfo(
         request_id=request_id,
         state=info.state,
         trace_committed=any(isinstance(h.event, TraceCommitted) for h in found),
-        games=_games(context, (h.event for h in found)),
+        games=_games(network, (h.event for h in found)),
         moves=moves,
     )
 
 
-def answer_of(context: Network, request_id: RequestId) -> DisputedAnswer:
+def answer_of(network: Network, request_id: RequestId) -> DisputedAnswer:
     """Return what calls about an answer bring back to the chain.
 
     Raises:
         NotFound: there is no such request. PermanentError: it was not answered.
     """
-    info = requests.show(context, request_id)
+    info = requests.show(network, request_id)
     if info.delivery is None:
         raise PermanentError(f"request 0x{request_id.hex()} has no answer: {info.state.value}")
-    record = models.record_of(context, info.model_id, info.version)
+    record = models.record_of(network, info.model_id, info.version)
     return DisputedAnswer(info.request, info.delivery, record)
 
 
@@ -149,7 +149,7 @@ def detail(event: Event) -> str:  # noqa: PLR0911 -- one line per kind
 
 # ── Acting ──────────────────────────────────────────────────────────────────────────────────────
 def lapse(
-    context: Network, wallet: Wallet, request_id: RequestId, challenger: Address | None = None
+    network: Network, wallet: Wallet, request_id: RequestId, challenger: Address | None = None
 ) -> tuple[Sent, ...]:
     """End the challenges of an answer whose challenger's turn is over; anyone may.
 
@@ -158,7 +158,7 @@ def lapse(
     """
     games = [
         game
-        for game in show(context, request_id).games
+        for game in show(network, request_id).games
         if game.turn is Turn.CHALLENGER and game.over and challenger in (None, game.challenger)
     ]
     if not games:
@@ -166,29 +166,29 @@ def lapse(
             f"no challenge of request 0x{request_id.hex()} has lapsed",
             hint=f"`tallystick challenger show 0x{request_id.hex()}` says whose turn it is",
         )
-    answer = answer_of(context, request_id)
-    return tuple(send(wallet, context.game.lapse(*answer.state, g.challenger))[0] for g in games)
+    answer = answer_of(network, request_id)
+    return tuple(send(wallet, network.game.lapse(*answer.state, g.challenger))[0] for g in games)
 
 
-def withdraw(context: Network, wallet: Wallet) -> BondsPaid:
+def withdraw(network: Network, wallet: Wallet) -> BondsPaid:
     """Release the wallet's bonds in games whose request has ended, and pay out all that is free."""
     released = 0
-    for game in list_games(context, wallet.address):
-        if context.market.open_disputes_of(game.request_id) == 0:
-            send(wallet, context.game.release_bond(game.request_id, wallet.address))
+    for game in list_games(network, wallet.address):
+        if network.market.open_disputes_of(game.request_id) == 0:
+            send(wallet, network.game.release_bond(game.request_id, wallet.address))
             released += 1
-    amount = context.game.bond_of(wallet.address)
+    amount = network.game.bond_of(wallet.address)
     if not amount:
         return BondsPaid(None, Wei(0), released)
-    return BondsPaid(send(wallet, context.game.withdraw_bond())[0], amount, released)
+    return BondsPaid(send(wallet, network.game.withdraw_bond())[0], amount, released)
 
 
-def _games(context: Network, events: Iterable[Event]) -> tuple[Game, ...]:
+def _games(network: Network, events: Iterable[Event]) -> tuple[Game, ...]:
     named = dict.fromkeys((e.request_id, e.challenger) for e in events if isinstance(e, Challenged))
     if not named:
         return ()
-    now = context.history.now()
-    found = ((key, context.game.challenge_of(*key)) for key in named)
+    now = network.history.now()
+    found = ((key, network.game.challenge_of(*key)) for key in named)
     return tuple(_game(key, state, now) for key, state in found if state.turn is not Turn.NONE)
 
 

@@ -58,22 +58,22 @@ class CheckedAnswer:
 
 
 # ── Ask ─────────────────────────────────────────────────────────────────────────────────────────
-def ask(context: Network, wallet: Wallet, prepayment: Prepayment) -> Asked:
+def ask(network: Network, wallet: Wallet, prepayment: Prepayment) -> Asked:
     """Publish the input and make the request: this escrows the fee.
 
     Raises:
         ContractError: the market refuses; nothing was spent.
         DigestMismatch: the node stored other bytes.
     """
-    published = context.ipfs.publish_bytes(prepayment.prepared.data)
+    published = network.ipfs.publish_bytes(prepayment.prepared.data)
     if published.sha256 != tensor.digest(prepayment.prepared.data):
         raise DigestMismatch("the IPFS node names another digest for the input than its bytes have")
     start = 0
     for attempt in range(_LANES):
-        lane = context.market.free_lane(wallet.address, start)
+        lane = network.market.free_lane(wallet.address, start)
         try:
             sent, receipt = send(
-                wallet, context.market.request(replace(prepayment.order, lane=lane))
+                wallet, network.market.request(replace(prepayment.order, lane=lane))
             )
         except ContractError as error:
             if error.name != "LaneBusy" or attempt == _LANES - 1:
@@ -87,7 +87,7 @@ def ask(context: Network, wallet: Wallet, prepayment: Prepayment) -> Asked:
 
 # ── Wait ────────────────────────────────────────────────────────────────────────────────────────
 def wait(
-    context: Network,
+    network: Network,
     request_id: RequestId,
     *,
     until: RequestState = RequestState.DELIVERED,
@@ -107,7 +107,7 @@ def wait(
     say, said = say or (lambda _: None), ""
     patience = Patience(timeout) if isinstance(timeout, int | float) else timeout
     while True:
-        info = requests.show(context, request_id, since=since)
+        info = requests.show(network, request_id, since=since)
         text = _progress(info)
         if text != said:
             say(text)
@@ -133,7 +133,7 @@ def wait(
 
 # ── Answer ──────────────────────────────────────────────────────────────────────────────────────
 def answer(
-    context: Network,
+    network: Network,
     info: RequestInfo,
     manifest: Manifest,
     texts: tuple[str, ...] = (),
@@ -148,7 +148,7 @@ def answer(
     """
     if info.output_cid is None or info.output_root is None or info.answered_by is None:
         raise Unanswered(f"request 0x{info.request_id.hex()}: {info.state.value}")
-    data = context.ipfs.fetch_bytes(info.output_cid, manifest.max_output_bytes)
+    data = network.ipfs.fetch_bytes(info.output_cid, manifest.max_output_bytes)
     if (found := form.of(manifest).output_root(data)) != info.output_root:
         raise DigestMismatch(
             f"the output's bytes have root 0x{found.hex()}, "

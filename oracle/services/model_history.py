@@ -57,7 +57,7 @@ class VerifiedHistory:
 
 
 def verify(
-    context: Network,
+    network: Network,
     model_id: int,
     *,
     with_bytes: bool = True,
@@ -69,15 +69,15 @@ def verify(
         HistoryBroken: a record, a manifest or a file does not fit; it is named.
         CidUnresolved: bytes that nobody has; the file is named.
     """
-    chain = models.records(context, model_id)
+    chain = models.records(network, model_id)
     check_records(model_id, chain)
-    _check_against_state(context, model_id, chain)
-    context.cache.mkdir(parents=True, exist_ok=True)
+    _check_against_state(network, model_id, chain)
+    network.cache.mkdir(parents=True, exist_ok=True)
     checked = []
-    with tempfile.TemporaryDirectory(dir=context.cache, prefix="verify-") as folder:
-        files = _Files(context, Path(folder), progress)
+    with tempfile.TemporaryDirectory(dir=network.cache, prefix="verify-") as folder:
+        files = _Files(network, Path(folder), progress)
         for record in chain:
-            manifest = _check_manifest(context, record)
+            manifest = _check_manifest(network, record)
             for entry in manifest.files if with_bytes else ():
                 files.check(record.version, entry)
             if with_bytes and manifest.exact is not None:
@@ -121,8 +121,8 @@ def check_records(model_id: int, chain: list[VersionRecord]) -> None:
             )
 
 
-def _check_against_state(context: Network, model_id: int, chain: list[VersionRecord]) -> None:
-    count = context.registry.version_count(model_id)
+def _check_against_state(network: Network, model_id: int, chain: list[VersionRecord]) -> None:
+    count = network.registry.version_count(model_id)
     if count != len(chain):
         raise HistoryBroken(
             f"record of version {min(count, len(chain)) + 1}",
@@ -130,18 +130,18 @@ def _check_against_state(context: Network, model_id: int, chain: list[VersionRec
             hint="does the node keep all logs since the deployment?",
         )
     for record in chain:
-        if (head := context.registry.head_at(model_id, record.version)) != record.head:
+        if (head := network.registry.head_at(model_id, record.version)) != record.head:
             raise HistoryBroken(
                 f"record of version {record.version}",
                 f"the registry says head 0x{head.hex()}, the event 0x{record.head.hex()}",
             )
 
 
-def _check_manifest(context: Network, record: VersionRecord) -> Manifest:
+def _check_manifest(network: Network, record: VersionRecord) -> Manifest:
     subject = f"manifest of version {record.version}"
     cid = raw_cid(record.manifest_digest)
     try:
-        manifest = Manifest.parse(context.ipfs.fetch_bytes(cid, MAX_BYTES))
+        manifest = Manifest.parse(network.ipfs.fetch_bytes(cid, MAX_BYTES))
     except CidUnresolved as error:
         raise CidUnresolved(f"{subject}: {error}", hint=error.hint) from error
     except (DigestMismatch, InputInvalid) as error:
@@ -164,8 +164,8 @@ def _check_manifest(context: Network, record: VersionRecord) -> Manifest:
 class _Files:
     """Fetches every file once, however many versions list it."""
 
-    def __init__(self, context: Network, folder: Path, progress: BytesProgress | None) -> None:
-        self._context = context
+    def __init__(self, network: Network, folder: Path, progress: BytesProgress | None) -> None:
+        self._network = network
         self._folder = folder
         self._progress = progress
         self._seen: set[Bytes32] = set()
@@ -203,7 +203,7 @@ class _Files:
                 self._progress(entry.path, done, total)
 
         try:
-            self._context.ipfs.fetch_file(entry.cid, target, entry.sha256, entry.size, report)
+            self._network.ipfs.fetch_file(entry.cid, target, entry.sha256, entry.size, report)
         except CidUnresolved as error:
             raise CidUnresolved(f"{subject}: {error}", hint=error.hint) from error
         except DigestMismatch as error:

@@ -84,7 +84,7 @@ class Selected:
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────────────────
-def select(context: Network, text: str) -> Selected:
+def select(network: Network, text: str) -> Selected:
     """Find a model by its id or its name, with or without `@VERSION`.
 
     Raises:
@@ -93,12 +93,12 @@ def select(context: Network, text: str) -> Selected:
     name, _, tail = text.partition("@")
     if tail and not tail.isdecimal():
         raise NotFound(f"{tail!r} is not a version", hint="write MODEL@3 for version 3")
-    model_id = int(name) if name.isdecimal() else _by_name(context, name)
-    count = context.registry.model_count()
+    model_id = int(name) if name.isdecimal() else _by_name(network, name)
+    count = network.registry.model_count()
     if not 1 <= model_id <= count:
         raise NotFound(f"there is no model {model_id}", hint=_known(count))
     version = int(tail) if tail else None
-    if version is not None and not 1 <= version <= context.registry.version_count(model_id):
+    if version is not None and not 1 <= version <= network.registry.version_count(model_id):
         raise NotFound(
             f"model {model_id} has no version {version}",
             hint=f"`tallystick model versions {model_id}` lists them",
@@ -106,51 +106,51 @@ def select(context: Network, text: str) -> Selected:
     return Selected(model_id, version)
 
 
-def list_models(context: Network, owner: Address | None = None) -> tuple[ModelInfo, ...]:
+def list_models(network: Network, owner: Address | None = None) -> tuple[ModelInfo, ...]:
     """Return all models, or those of one owner."""
-    every = (info(context, i) for i in range(1, context.registry.model_count() + 1))
+    every = (info(network, i) for i in range(1, network.registry.model_count() + 1))
     return tuple(model for model in every if owner in (None, model.owner))
 
 
-def info(context: Network, model_id: int) -> ModelInfo:
+def info(network: Network, model_id: int) -> ModelInfo:
     """Return one model."""
-    earnings = context.market.model_earnings(model_id)
+    earnings = network.market.model_earnings(model_id)
     return ModelInfo(
         model_id=model_id,
-        name=context.registry.name_of(model_id),
-        owner=context.registry.owner_of(model_id),
-        versions=context.registry.version_count(model_id),
-        head=context.registry.head_of(model_id),
-        policy=context.access.policy_of(model_id).policy,
-        update_interval=context.registry.update_interval_of(model_id),
+        name=network.registry.name_of(model_id),
+        owner=network.registry.owner_of(model_id),
+        versions=network.registry.version_count(model_id),
+        head=network.registry.head_of(model_id),
+        policy=network.access.policy_of(model_id).policy,
+        update_interval=network.registry.update_interval_of(model_id),
         owner_earnings=earnings.owner_fee,
         data_earnings=earnings.data_fee,
     )
 
 
-def records(context: Network, model_id: int) -> list[VersionRecord]:
+def records(network: Network, model_id: int) -> list[VersionRecord]:
     """Return the records of a model's versions as the registry logged them, oldest first."""
-    found = context.history.read(context.registry.address, (VersionPublished,), topic(model_id))
+    found = network.history.read(network.registry.address, (VersionPublished,), topic(model_id))
     return [h.event.record for h in found if isinstance(h.event, VersionPublished)]
 
 
-def record_of(context: Network, model_id: int, version: int) -> VersionRecord:
+def record_of(network: Network, model_id: int, version: int) -> VersionRecord:
     """Return the record of one version.
 
     Raises:
         NotFound: it was never published.
     """
-    found = (one for one in records(context, model_id) if one.version == version)
+    found = (one for one in records(network, model_id) if one.version == version)
     if (record := next(found, None)) is None:
         raise NotFound(f"model {model_id} has no version {version}")
     return record
 
 
-def versions(context: Network, model_id: int) -> tuple[VersionInfo, ...]:
+def versions(network: Network, model_id: int) -> tuple[VersionInfo, ...]:
     """Return the versions of a model, oldest first."""
     result = []
-    for record in records(context, model_id):
-        terms = context.registry.terms_of(model_id, record.version)
+    for record in records(network, model_id):
+        terms = network.registry.terms_of(model_id, record.version)
         result.append(
             VersionInfo(
                 model_id=model_id,
@@ -174,7 +174,7 @@ def versions(context: Network, model_id: int) -> tuple[VersionInfo, ...]:
     return tuple(result)
 
 
-def current_version(context: Network, selected: Selected) -> int:
+def current_version(network: Network, selected: Selected) -> int:
     """Return the version that was named, or the newest one that is not retired.
 
     Raises:
@@ -182,9 +182,9 @@ def current_version(context: Network, selected: Selected) -> int:
     """
     if selected.version is not None:
         return selected.version
-    newest = context.registry.version_count(selected.model_id)
+    newest = network.registry.version_count(selected.model_id)
     for version in range(newest, 0, -1):
-        if not context.registry.terms_of(selected.model_id, version).retired:
+        if not network.registry.terms_of(selected.model_id, version).retired:
             return version
     raise NotFound(
         f"model {selected.model_id} has no version in use",
@@ -192,38 +192,38 @@ def current_version(context: Network, selected: Selected) -> int:
     )
 
 
-def manifest(context: Network, model_id: int, version: int) -> Manifest:
+def manifest(network: Network, model_id: int, version: int) -> Manifest:
     """Fetch the manifest of a version; its bytes are those that the chain names.
 
     Raises:
         NotFound: no such version. CidUnresolved: nobody has the bytes.
         DigestMismatch, InputInvalid: they are not what they should be.
     """
-    digest = context.registry.manifest_of(model_id, version)
+    digest = network.registry.manifest_of(model_id, version)
     if not any(digest):
         raise NotFound(f"model {model_id} has no version {version}")
-    return Manifest.parse(context.ipfs.fetch_bytes(raw_cid(digest), MAX_BYTES))
+    return Manifest.parse(network.ipfs.fetch_bytes(raw_cid(digest), MAX_BYTES))
 
 
-def show(context: Network, selected: Selected) -> ModelDetail:
+def show(network: Network, selected: Selected) -> ModelDetail:
     """Return a model with its versions and, when something is published, a manifest."""
-    model = info(context, selected.model_id)
-    listed = versions(context, selected.model_id)
+    model = info(network, selected.model_id)
+    listed = versions(network, selected.model_id)
     if not listed:
         return ModelDetail(model, (), None, None)
     version = selected.version or listed[-1].version
-    return ModelDetail(model, listed, version, manifest(context, selected.model_id, version))
+    return ModelDetail(model, listed, version, manifest(network, selected.model_id, version))
 
 
 # ── Owner's acts ────────────────────────────────────────────────────────────────────────────────
-def retire(context: Network, wallet: Wallet, model_id: int, version: int) -> Sent:
+def retire(network: Network, wallet: Wallet, model_id: int, version: int) -> Sent:
     """Refuse new requests of a version, for ever."""
-    return send(wallet, context.registry.retire_version(model_id, version))[0]
+    return send(wallet, network.registry.retire_version(model_id, version))[0]
 
 
-def set_terms(context: Network, wallet: Wallet, model_id: int, version: int, terms: Terms) -> Sent:
+def set_terms(network: Network, wallet: Wallet, model_id: int, version: int, terms: Terms) -> Sent:
     """Set price and shares for later requests; assurance and tolerance stay."""
-    call = context.registry.set_terms(
+    call = network.registry.set_terms(
         model_id,
         version,
         fee=terms.fee,
@@ -255,17 +255,17 @@ def changed_terms(
     return replace(terms, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
 
 
-def collect(context: Network, wallet: Wallet, model_id: int) -> Collected:
+def collect(network: Network, wallet: Wallet, model_id: int) -> Collected:
     """Pay the model's earnings to whom they belong; anyone may ask for it."""
-    sent, receipt = send(wallet, context.market.collect_model_earnings(model_id))
+    sent, receipt = send(wallet, network.market.collect_model_earnings(model_id))
     paid = receipt.one(ModelEarningsCollected)
     return Collected(sent, paid.to, paid.owner_fee, paid.data_fee)
 
 
-def _by_name(context: Network, name: str) -> int:
+def _by_name(network: Network, name: str) -> int:
     registered = [
         h.event
-        for h in context.history.read(context.registry.address, (ModelRegistered,))
+        for h in network.history.read(network.registry.address, (ModelRegistered,))
         if isinstance(h.event, ModelRegistered)
     ]
     ids = [event.model_id for event in registered if event.name == name]

@@ -62,7 +62,7 @@ class Network:
 
     @classmethod
     def over(cls, settings: Settings, rpc: Node, ipfs: Ipfs) -> "Network":
-        """Return a context over given ports; nothing is checked or sent."""
+        """Return a network over given ports; nothing is checked or sent."""
         contracts = settings.deployed
         return cls(
             settings=settings,

@@ -67,108 +67,108 @@ class _Work:
 
 
 # ── Acting ──────────────────────────────────────────────────────────────────────────────────────
-def register(context: Network, wallet: Wallet, endpoint: str) -> Sent:
+def register(network: Network, wallet: Wallet, endpoint: str) -> Sent:
     """Register the wallet as an operator, or change its endpoint when it is one."""
-    if context.operators.stake_of(wallet.address).registered:
-        key = context.operators.encryption_key_of(wallet.address)
-        return send(wallet, context.operators.update_profile(key, endpoint))[0]
-    return send(wallet, context.operators.register(ZERO32, endpoint))[0]
+    if network.operators.stake_of(wallet.address).registered:
+        key = network.operators.encryption_key_of(wallet.address)
+        return send(wallet, network.operators.update_profile(key, endpoint))[0]
+    return send(wallet, network.operators.register(ZERO32, endpoint))[0]
 
 
 def stake(
-    context: Network, wallet: Wallet, amount: Amount, operator: Address | None = None
+    network: Network, wallet: Wallet, amount: Amount, operator: Address | None = None
 ) -> tuple[Sent, ...]:
     """Move tokens of the wallet into an operator's stake (its own by default).
 
     Raises:
         ContractError: the wallet has not so many tokens, or the operator is not registered.
     """
-    allowed = allow(context, wallet, context.operators.address, amount)
-    return (*allowed, send(wallet, context.operators.stake(operator or wallet.address, amount))[0])
+    allowed = allow(network, wallet, network.operators.address, amount)
+    return (*allowed, send(wallet, network.operators.stake(operator or wallet.address, amount))[0])
 
 
-def start_unstake(context: Network, wallet: Wallet, amount: Amount) -> Sent:
+def start_unstake(network: Network, wallet: Wallet, amount: Amount) -> Sent:
     """Start the unbonding delay for free stake."""
-    return send(wallet, context.operators.start_unstake(amount))[0]
+    return send(wallet, network.operators.start_unstake(amount))[0]
 
 
-def finish_unstake(context: Network, wallet: Wallet) -> Sent:
+def finish_unstake(network: Network, wallet: Wallet) -> Sent:
     """Pay out what has unbonded."""
-    return send(wallet, context.operators.finish_unstake())[0]
+    return send(wallet, network.operators.finish_unstake())[0]
 
 
 def authorize(
-    context: Network, wallet: Wallet, model_id: int, operator: Address, authorized: bool = True
+    network: Network, wallet: Wallet, model_id: int, operator: Address, authorized: bool = True
 ) -> Sent:
     """Authorise an operator for a model, or no longer; only the model's owner may."""
-    return send(wallet, context.operators.authorize(model_id, operator, authorized))[0]
+    return send(wallet, network.operators.authorize(model_id, operator, authorized))[0]
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────────────────
-def status(context: Network, operator: Address) -> OperatorInfo:
+def status(network: Network, operator: Address) -> OperatorInfo:
     """Return what the chain knows of an operator.
 
     Raises:
         NotFound: it never registered.
     """
-    held = context.operators.stake_of(operator)
+    held = network.operators.stake_of(operator)
     if not held.registered:
         raise NotFound(
             f"{operator} is not registered as an operator", hint="`tallystick operator register`"
         )
-    unbonding = context.operators.unbonding_of(operator)
-    work = _fold(context, context.history.read(context.market.address, _LIFE))[operator]
+    unbonding = network.operators.unbonding_of(operator)
+    work = _fold(network, network.history.read(network.market.address, _LIFE))[operator]
     return OperatorInfo(
         operator=operator,
         registered=held.registered,
-        endpoint=endpoint_of(context, operator),
+        endpoint=endpoint_of(network, operator),
         staked=held.staked,
         locked=held.locked,
-        free=context.operators.free_stake_of(operator),
+        free=network.operators.free_stake_of(operator),
         unbonding=unbonding.amount,
         release_at=unbonding.release_at,
-        models=_models_of(context, operator),
+        models=_models_of(network, operator),
         delivered=work.delivered,
         in_flight=work.in_flight,
         failed=work.failed,
         earned=Amount(work.earned),
-        prepaid=context.market.balance_of(operator),
+        prepaid=network.market.balance_of(operator),
     )
 
 
-def list_operators(context: Network) -> tuple[Address, ...]:
+def list_operators(network: Network) -> tuple[Address, ...]:
     """Return everybody who registered, oldest first."""
-    found = context.history.read(context.operators.address, (OperatorRegistered,))
+    found = network.history.read(network.operators.address, (OperatorRegistered,))
     return tuple(h.event.operator for h in found if isinstance(h.event, OperatorRegistered))
 
 
-def authorized_for(context: Network, model_id: int) -> tuple[Address, ...]:
+def authorized_for(network: Network, model_id: int) -> tuple[Address, ...]:
     """Return who was ever authorised for a model and still is."""
-    found = context.history.read(context.operators.address, (OperatorAuthorized,), topic(model_id))
+    found = network.history.read(network.operators.address, (OperatorAuthorized,), topic(model_id))
     named = {h.event.operator: None for h in found if isinstance(h.event, OperatorAuthorized)}
-    return tuple(o for o in named if context.operators.is_authorized(model_id, o))
+    return tuple(o for o in named if network.operators.is_authorized(model_id, o))
 
 
-def candidates(context: Network, model_id: int) -> tuple[Candidate, ...]:
+def candidates(network: Network, model_id: int) -> tuple[Candidate, ...]:
     """Return the facts about every operator of a model that `scheduler.choose` weighs.
 
     Work is counted over the model's last `RECENT` requests.
     """
-    operators = authorized_for(context, model_id)
-    asked = context.history.read(context.market.address, (Requested,), None, topic(model_id))[
+    operators = authorized_for(network, model_id)
+    asked = network.history.read(network.market.address, (Requested,), None, topic(model_id))[
         -RECENT:
     ]
     work: dict[Address, _Work] = defaultdict(_Work)
     if asked:
         ids = {h.event.request_id for h in asked if isinstance(h.event, Requested)}
-        life = context.history.read(context.market.address, _LIFE, since=asked[0].block)
-        work = _fold(context, [h for h in life if _request_id(h.event) in ids])
+        life = network.history.read(network.market.address, _LIFE, since=asked[0].block)
+        work = _fold(network, [h for h in life if _request_id(h.event) in ids])
     return tuple(
         Candidate(
             operator=operator,
             authorized=True,
-            registered=context.operators.stake_of(operator).registered,
-            free_stake=context.operators.free_stake_of(operator),
+            registered=network.operators.stake_of(operator).registered,
+            free_stake=network.operators.free_stake_of(operator),
             in_flight=work[operator].in_flight,
             delivered=work[operator].delivered,
             failed=work[operator].failed,
@@ -178,7 +178,7 @@ def candidates(context: Network, model_id: int) -> tuple[Candidate, ...]:
     )
 
 
-def _fold(context: Network, life: list[Happened]) -> dict[Address, _Work]:
+def _fold(network: Network, life: list[Happened]) -> dict[Address, _Work]:
     """Attribute what happened to requests to operators."""
     work: dict[Address, _Work] = defaultdict(_Work)
     responsible: dict[RequestId, Address] = {}  # of requests without a delivery
@@ -207,7 +207,7 @@ def _fold(context: Network, life: list[Happened]) -> dict[Address, _Work]:
             work[late].failed += 1
     for operator in responsible.values():
         work[operator].in_flight += 1
-    times = context.history.times(block for _, block, _ in delivered_in)
+    times = network.history.times(block for _, block, _ in delivered_in)
     for operator, block, moment in delivered_in:
         waits = work[operator].waits or []
         work[operator].waits = [*waits, moment - times[block]]
@@ -218,17 +218,17 @@ def _request_id(event: Event) -> RequestId | None:
     return getattr(event, "request_id", None)
 
 
-def endpoint_of(context: Network, operator: Address) -> str:
+def endpoint_of(network: Network, operator: Address) -> str:
     """Return the public URL that an operator registered; "" = none."""
     kinds = (OperatorRegistered, ProfileUpdated)
-    found = context.history.read(context.operators.address, kinds, topic(operator))
+    found = network.history.read(network.operators.address, kinds, topic(operator))
     event = found[-1].event if found else None
     return event.endpoint if isinstance(event, kinds) else ""
 
 
-def _models_of(context: Network, operator: Address) -> tuple[int, ...]:
-    found = context.history.read(
-        context.operators.address, (OperatorAuthorized,), None, topic(operator)
+def _models_of(network: Network, operator: Address) -> tuple[int, ...]:
+    found = network.history.read(
+        network.operators.address, (OperatorAuthorized,), None, topic(operator)
     )
     named = {h.event.model_id: None for h in found if isinstance(h.event, OperatorAuthorized)}
-    return tuple(m for m in named if context.operators.is_authorized(m, operator))
+    return tuple(m for m in named if network.operators.is_authorized(m, operator))

@@ -66,7 +66,7 @@ class PublishedVersion:
 
 
 def publish(
-    context: Network,
+    network: Network,
     wallet: Wallet,
     folder: Path,
     offer: Offer,
@@ -88,34 +88,34 @@ def publish(
     say, progress = say or (lambda _: None), progress or (lambda *_: None)
     draft = folders.read(folder, progress)
     if model_id is None:
-        model_id = own_model(context, wallet.address, draft.name)
-    elif (owner := context.registry.owner_of(model_id)) != wallet.address:
+        model_id = own_model(network, wallet.address, draft.name)
+    elif (owner := network.registry.owner_of(model_id)) != wallet.address:
         raise Refused(
             f"model {model_id} belongs to {owner}, not to {wallet.address}",
             hint="sign with --key of its owner, or publish under another name",
         )
-    known = _remembered(context, draft)
-    if model_id is not None and (done := _published_before(context, model_id, known)):
+    known = _remembered(network, draft)
+    if model_id is not None and (done := _published_before(network, model_id, known)):
         return done
-    root, assurance = _assured(context, wallet, folder, draft, say)
+    root, assurance = _assured(network, wallet, folder, draft, say)
     offered = _Offered(root, assurance, offer)
     if model_id is not None:
-        _rehearse(context, wallet, model_id, draft, offered)
-    manifest = upload(context, folder, draft, progress)
-    if model_id is not None and (done := _published_before(context, model_id, manifest)):
+        _rehearse(network, wallet, model_id, draft, offered)
+    manifest = upload(network, folder, draft, progress)
+    if model_id is not None and (done := _published_before(network, model_id, manifest)):
         return done
-    digest = context.ipfs.publish_bytes(manifest.to_bytes()).sha256
+    digest = network.ipfs.publish_bytes(manifest.to_bytes()).sha256
     registered = None
     if model_id is None:
         say(f"registering {manifest.name!r}")
-        call = context.registry.register_model(manifest.name, offer.update_interval)
+        call = network.registry.register_model(manifest.name, offer.update_interval)
         registered, receipt = send(wallet, call)
         model_id = receipt.one(ModelRegistered).model_id
     say(f"publishing a version of model {model_id}")
-    head = context.registry.head_of(model_id)
-    publication = _publication(context, manifest, digest, offered)
+    head = network.registry.head_of(model_id)
+    publication = _publication(network, manifest, digest, offered)
     transaction, receipt = send(
-        wallet, context.registry.publish_version(model_id, head, publication)
+        wallet, network.registry.publish_version(model_id, head, publication)
     )
     record = receipt.one(VersionPublished).record
     return PublishedVersion(
@@ -133,37 +133,37 @@ def publish(
     )
 
 
-def upload(context: Network, folder: Path, draft: Manifest, progress: BytesProgress) -> Manifest:
+def upload(network: Network, folder: Path, draft: Manifest, progress: BytesProgress) -> Manifest:
     """Publish the files that the node does not have yet; return the manifest with their CIDs."""
-    memory = _Memory(context.settings.home / "published")
+    memory = _Memory(network.settings.home / "published")
     return replace(
-        draft, files=tuple(_upload(context, folder, e, memory, progress) for e in draft.files)
+        draft, files=tuple(_upload(network, folder, e, memory, progress) for e in draft.files)
     )
 
 
-def own_model(context: Network, owner: Address, name: str) -> int | None:
+def own_model(network: Network, owner: Address, name: str) -> int | None:
     """Return the newest model of that name that the account registered and still owns."""
-    found = context.history.read(context.registry.address, (ModelRegistered,), None, topic(owner))
+    found = network.history.read(network.registry.address, (ModelRegistered,), None, topic(owner))
     for happened in reversed(found):
         event = happened.event
         assert isinstance(event, ModelRegistered)
-        if event.name == name and context.registry.owner_of(event.model_id) == owner:
+        if event.name == name and network.registry.owner_of(event.model_id) == owner:
             return event.model_id
     return None
 
 
 # ── Files ───────────────────────────────────────────────────────────────────────────────────────
 def _upload(
-    context: Network, folder: Path, entry: FileEntry, memory: "_Memory", progress: BytesProgress
+    network: Network, folder: Path, entry: FileEntry, memory: "_Memory", progress: BytesProgress
 ) -> FileEntry:
     cid = memory.recall(entry.sha256)
     if cid is not None:
         try:
-            context.ipfs.pin(cid)
+            network.ipfs.pin(cid)
         except CidUnresolved:
             cid = None  # another node, or one that forgot
     if cid is None:
-        published = context.ipfs.publish_file(
+        published = network.ipfs.publish_file(
             folder / entry.path, lambda done, total: progress(entry.path, done, total)
         )
         if published.sha256 != entry.sha256:
@@ -205,7 +205,7 @@ class _Offered:
 
 
 def _assured(
-    context: Network, wallet: Wallet, folder: Path, draft: Manifest, say: Say
+    network: Network, wallet: Wallet, folder: Path, draft: Manifest, say: Say
 ) -> tuple[Bytes32, Assurance]:
     """Return model root and assurance; an exact version's program is registered if it is new.
 
@@ -218,19 +218,19 @@ def _assured(
     files = {entry.path: folder / entry.path for entry in draft.files}
     program = version.read(draft, files).program
     root = program.model_root
-    if not context.programs.is_program(root):
+    if not network.programs.is_program(root):
         say(f"having {len(program.ops)} operators validated on chain")
-        send(wallet, context.programs.register_program(program.words))
+        send(wallet, network.programs.register_program(program.words))
     return root, Assurance.EXACT
 
 
 def _publication(
-    context: Network, manifest: Manifest, digest: Bytes32, offered: _Offered
+    network: Network, manifest: Manifest, digest: Bytes32, offered: _Offered
 ) -> Publication:
     offer = offered.offer
     window = offer.challenge_window
     if window is None:
-        shortest, longest = context.registry.challenge_window_range()
+        shortest, longest = network.registry.challenge_window_range()
         window = min(max(DEFAULT_WINDOW, shortest), longest)
     return Publication(
         manifest_digest=digest,
@@ -246,27 +246,27 @@ def _publication(
 
 
 def _rehearse(
-    context: Network, wallet: Wallet, model_id: int, draft: Manifest, offered: _Offered
+    network: Network, wallet: Wallet, model_id: int, draft: Manifest, offered: _Offered
 ) -> None:
     """Let the registry refuse before gigabytes are uploaded."""
     digest = canonical.sha256(draft.to_bytes())  # stands for the one that is not known yet
-    head = context.registry.head_of(model_id)
-    publication = _publication(context, draft, digest, offered)
-    wallet.simulate(context.registry.publish_version(model_id, head, publication))
+    head = network.registry.head_of(model_id)
+    publication = _publication(network, draft, digest, offered)
+    wallet.simulate(network.registry.publish_version(model_id, head, publication))
 
 
-def _remembered(context: Network, draft: Manifest) -> Manifest:
+def _remembered(network: Network, draft: Manifest) -> Manifest:
     """Return the draft with the CIDs under which its files were published before."""
-    memory = _Memory(context.settings.home / "published")
+    memory = _Memory(network.settings.home / "published")
     files = [replace(e, cid=memory.recall(e.sha256) or e.cid) for e in draft.files]
     return replace(draft, files=tuple(files))
 
 
 def _published_before(
-    context: Network, model_id: int, manifest: Manifest
+    network: Network, model_id: int, manifest: Manifest
 ) -> PublishedVersion | None:
     """Return the newest version if it has this very manifest."""
-    records = models.records(context, model_id)
+    records = models.records(network, model_id)
     if not records or canonical.sha256(manifest.to_bytes()) != records[-1].manifest_digest:
         return None
     record = records[-1]

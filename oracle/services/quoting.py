@@ -74,7 +74,7 @@ class Prepayment:
 
 
 def quote(
-    context: Network,
+    network: Network,
     requester: Address,
     ask: Ask,
     *,
@@ -89,10 +89,10 @@ def quote(
             balance too low.
         InputInvalid: parameters or input do not fit the manifest, or the consumer is no contract.
     """
-    consumer, callback_gas = _callback(context, ask)
-    version = models.current_version(context, ask.model)
+    consumer, callback_gas = _callback(network, ask)
+    version = models.current_version(network, ask.model)
     model_id = ask.model.model_id
-    terms = context.registry.terms_of(model_id, version)
+    terms = network.registry.terms_of(model_id, version)
     if terms.retired:
         raise Refused(
             f"version {version} of model {model_id} is retired and takes no new requests",
@@ -104,21 +104,21 @@ def quote(
             f"{format_amount(ask.max_fee)}",
             hint="raise --max-fee, or choose another version",
         )
-    manifest = models.manifest(context, model_id, version)
+    manifest = models.manifest(network, model_id, version)
     params = manifest.pack_params(ask.params)
-    context.access.check(model_id, requester, params)
-    balance = context.market.balance_of(requester)
+    network.access.check(model_id, requester, params)
+    balance = network.market.balance_of(requester)
     if balance < terms.fee:
         raise Refused(
             f"your prepaid balance is {format_amount(balance)}, the fee {format_amount(terms.fee)}",
             hint=f"`tallystick wallet deposit {decimal(Amount(terms.fee - balance))}`",
         )
     prepared = inputs.prepare(
-        ask.source, manifest, lambda entry: fetch_file(context, entry, progress), stdin
+        ask.source, manifest, lambda entry: fetch_file(network, entry, progress), stdin
     )
-    lock = context.market.lock_of(terms)
+    lock = network.market.lock_of(terms)
     if ask.operator is None:
-        choice = placement.choose(operators.candidates(context, model_id), lock.total)
+        choice = placement.choose(operators.candidates(network, model_id), lock.total)
         operator, reason = choice.operator, choice.reason
     else:
         operator, reason = ask.operator, "as you said"
@@ -144,7 +144,7 @@ def quote(
             fee=terms.fee,
             balance=balance,
             assurance=terms.assurance,
-            meaning=assurance_meaning(context, terms.assurance),
+            meaning=assurance_meaning(network, terms.assurance),
             insured=lock.compensation,
             challenge_window=terms.challenge_window,
             operator=operator,
@@ -165,10 +165,10 @@ def _priority(ask: Ask) -> int:
     return min(PRIORITY, ask.lifetime // 2) if ask.priority is None else ask.priority
 
 
-def _callback(context: Network, ask: Ask) -> tuple[Address | None, int]:
+def _callback(network: Network, ask: Ask) -> tuple[Address | None, int]:
     if ask.consumer is None:
         return None, 0
-    if context.rpc.call("eth_getCode", ask.consumer, "latest") in ("0x", None):
+    if network.rpc.call("eth_getCode", ask.consumer, "latest") in ("0x", None):
         raise InputInvalid(
             f"the consumer {ask.consumer} is no contract on this chain: nobody would hear the call",
             hint="name a contract with receiveAnswer (contracts/interfaces/IConsumer.sol)",
@@ -176,9 +176,9 @@ def _callback(context: Network, ask: Ask) -> tuple[Address | None, int]:
     return ask.consumer, ask.callback_gas
 
 
-def assurance_meaning(context: Network, assurance: Assurance) -> str:
+def assurance_meaning(network: Network, assurance: Assurance) -> str:
     """Say what protects the requester from a wrong answer, in this very deployment."""
-    config = context.market.config()
+    config = network.market.config()
     if assurance is Assurance.EXACT:
         module, how = config.exact_module, "a contract re-executes one element and convicts"
     else:
@@ -194,13 +194,13 @@ def assurance_meaning(context: Network, assurance: Assurance) -> str:
     return how
 
 
-def fetch_file(context: Network, entry: FileEntry, progress: BytesProgress | None) -> Path:
+def fetch_file(network: Network, entry: FileEntry, progress: BytesProgress | None) -> Path:
     """Bring a file of a manifest here, verified; it stays in the cache under its SHA-256."""
-    target = context.cache / entry.sha256.hex()
+    target = network.cache / entry.sha256.hex()
 
     def report(done: int, total: int) -> None:
         if progress:
             progress(entry.path, done, total)
 
-    context.ipfs.fetch_file(entry.cid, target, entry.sha256, entry.size, report)
+    network.ipfs.fetch_file(entry.cid, target, entry.sha256, entry.size, report)
     return target

@@ -46,8 +46,8 @@ class Loaded:
 class Reexecutor:
     """Runs requests again. Keeps the last few versions loaded."""
 
-    def __init__(self, context: Network, progress: BytesProgress | None = None) -> None:
-        self._context = context
+    def __init__(self, network: Network, progress: BytesProgress | None = None) -> None:
+        self._network = network
         self._progress = progress
         self._loaded: OrderedDict[tuple[int, int], Loaded] = OrderedDict()
 
@@ -74,7 +74,7 @@ class Reexecutor:
             CidUnresolved: nobody has it. DigestMismatch: what is there is not what was asked.
         """
         digest = request.input_cid if request.input_cid != ZERO32 else request.input_root
-        return self._context.ipfs.fetch_bytes(raw_cid(digest), MAX_BLOCK)
+        return self._network.ipfs.fetch_bytes(raw_cid(digest), MAX_BLOCK)
 
     def run(self, request: Request, data: bytes | None = None) -> HonestTrace:
         """Return the one honest trace of a request.
@@ -103,27 +103,27 @@ class Reexecutor:
         return HonestTrace(constants, Committed(program, trace.tensors))
 
     def _load(self, model_id: int, number: int) -> Loaded:
-        context = self._context
-        record = models.record_of(context, model_id, number)
-        manifest = models.manifest(context, model_id, number)
+        network = self._network
+        record = models.record_of(network, model_id, number)
+        manifest = models.manifest(network, model_id, number)
         if manifest.exact is None:
             raise NotExact(model_id, number)
         wanted = (manifest.runtime.entry, manifest.exact.constants)
         paths = {
-            path: quoting.fetch_file(context, manifest.file(path), self._progress)
+            path: quoting.fetch_file(network, manifest.file(path), self._progress)
             for path in wanted
         }
         return Loaded(manifest, record, version.read(manifest, paths, record.model_root))
 
 
-def output_of(context: Network, output_cid: Bytes32, output_root: Bytes32) -> bytes:
+def output_of(network: Network, output_cid: Bytes32, output_root: Bytes32) -> bytes:
     """Fetch an answer's record.
 
     Raises:
         CidUnresolved: nobody has it. DigestMismatch: it is not what was delivered.
     """
     digest = output_cid if output_cid != ZERO32 else output_root
-    data = context.ipfs.fetch_bytes(raw_cid(digest), MAX_BLOCK)
+    data = network.ipfs.fetch_bytes(raw_cid(digest), MAX_BLOCK)
     try:
         found = files.output_root(data)
     except InputInvalid as error:

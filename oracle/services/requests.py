@@ -38,32 +38,32 @@ class Conviction:
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────────────────
-def show(context: Network, request_id: RequestId, *, since: int = 0) -> RequestInfo:
+def show(network: Network, request_id: RequestId, *, since: int = 0) -> RequestInfo:
     """Return one request with its timeline; `since` is a block that is not after its own.
 
     Raises:
         NotFound: the market never logged it, or a reorg removed it.
     """
-    life = context.history.read(context.market.address, LIFE, topic(request_id), since=since)
+    life = network.history.read(network.market.address, LIFE, topic(request_id), since=since)
     if not life or not isinstance(life[0].event, Requested):
         raise NotFound(
             f"there is no request 0x{request_id.hex()}",
             hint="`tallystick request list` shows yours; a reorg can remove a young one",
         )
-    moments = context.history.moments(life, request_timeline.detail)
-    return request_timeline.fold([h.event for h in life], context.history.now(), moments)
+    moments = network.history.moments(life, request_timeline.detail)
+    return request_timeline.fold([h.event for h in life], network.history.now(), moments)
 
 
 def list_requests(
-    context: Network,
+    network: Network,
     *,
     model_id: int | None = None,
     requester: Address | None = None,
     state: RequestState | None = None,
 ) -> tuple[RequestInfo, ...]:
     """Return requests, oldest first, without their timelines."""
-    asked = context.history.read(
-        context.market.address,
+    asked = network.history.read(
+        network.market.address,
         (Requested,),
         None,
         None if model_id is None else topic(model_id),
@@ -75,34 +75,34 @@ def list_requests(
     only = (
         [[topic(i) for i in ids]] if len(ids) <= MAX_IDS else []
     )  # else reading those of others as well costs less
-    life = context.history.read(context.market.address, LIFE, *only, since=asked[0].block)
+    life = network.history.read(network.market.address, LIFE, *only, since=asked[0].block)
     by_id: dict[RequestId, list[Happened]] = {request_id: [] for request_id in ids}
     for happened in life:
         request_id = getattr(happened.event, "request_id", None)
         if request_id in by_id:
             by_id[request_id].append(happened)
-    now = context.history.now()
+    now = network.history.now()
     every = (request_timeline.fold([h.event for h in events], now) for events in by_id.values())
     return tuple(info for info in every if state in (None, info.state))
 
 
 # ── Acting ──────────────────────────────────────────────────────────────────────────────────────
-def cancel(context: Network, wallet: Wallet, request_id: RequestId) -> Sent:
+def cancel(network: Network, wallet: Wallet, request_id: RequestId) -> Sent:
     """Refund a request that nobody answered in time; anyone may.
 
     Raises:
         ContractError: it has not expired yet. PermanentError: it was answered or ended.
     """
-    info = show(context, request_id)
+    info = show(network, request_id)
     if info.state not in (RequestState.REQUESTED, RequestState.CLAIMED):
         raise PermanentError(
             f"request 0x{request_id.hex()} cannot be cancelled: {info.state.value}"
         )
-    call = context.market.cancel_expired(info.request, info.claim or NO_CLAIM)
+    call = network.market.cancel_expired(info.request, info.claim or NO_CLAIM)
     return send(wallet, call)[0]
 
 
-def finalize(context: Network, wallet: Wallet, request_ids: Sequence[RequestId]) -> Sent:
+def finalize(network: Network, wallet: Wallet, request_ids: Sequence[RequestId]) -> Sent:
     """Settle answers whose challenge window has passed; anyone may.
 
     Raises:
@@ -111,7 +111,7 @@ def finalize(context: Network, wallet: Wallet, request_ids: Sequence[RequestId])
     """
     if not request_ids:
         raise InputInvalid("no request was named", hint="give one or more request ids")
-    infos = [show(context, request_id) for request_id in request_ids]
+    infos = [show(network, request_id) for request_id in request_ids]
     deliveries = []
     for info in infos:
         if info.delivery is None or info.state is not RequestState.DELIVERED:
@@ -119,15 +119,15 @@ def finalize(context: Network, wallet: Wallet, request_ids: Sequence[RequestId])
                 f"request 0x{info.request_id.hex()} cannot be finalized: {info.state.value}"
             )
         deliveries.append(info.delivery)
-    call = context.market.finalize([info.request for info in infos], deliveries)
+    call = network.market.finalize([info.request for info in infos], deliveries)
     return send(wallet, call)[0]
 
 
-def bond_needed(context: Network, wallet: Wallet, request_id: RequestId) -> Wei:
+def bond_needed(network: Network, wallet: Wallet, request_id: RequestId) -> Wei:
     """Return the bond, in wei, that `demand` would send along now."""
-    request, delivery = _delivered(context, request_id)
+    request, delivery = _delivered(network, request_id)
     try:
-        wallet.simulate(context.market.demand_output(request, delivery, value=Wei(0)))
+        wallet.simulate(network.market.demand_output(request, delivery, value=Wei(0)))
     except ContractError as error:
         if error.name != "BondTooLow":
             raise
@@ -135,34 +135,34 @@ def bond_needed(context: Network, wallet: Wallet, request_id: RequestId) -> Wei:
     return Wei(0)
 
 
-def demand(context: Network, wallet: Wallet, request_id: RequestId, bond: Wei) -> Demanded:
+def demand(network: Network, wallet: Wallet, request_id: RequestId, bond: Wei) -> Demanded:
     """Oblige the operator to post an output's bytes on chain.
 
     Raises:
         ContractError: not answered, already final or demanded, or the bond is too low.
     """
-    request, delivery = _delivered(context, request_id)
-    call = context.market.demand_output(request, delivery, value=bond)
+    request, delivery = _delivered(network, request_id)
+    call = network.market.demand_output(request, delivery, value=bond)
     transaction, receipt = send(wallet, call)
     return Demanded(transaction, bond, receipt.one(OutputDemanded).deadline)
 
 
-def convict(context: Network, wallet: Wallet, request_id: RequestId) -> Conviction:
+def convict(network: Network, wallet: Wallet, request_id: RequestId) -> Conviction:
     """Convict an operator that did not post a demanded output in time; anyone may.
 
     Raises:
         ContractError: nobody demanded it, it was posted, or there is still time.
         PermanentError: the request has no answer, or has ended.
     """
-    request, delivery = _delivered(context, request_id)
-    transaction, receipt = send(wallet, context.market.convict_withheld(request, delivery))
+    request, delivery = _delivered(network, request_id)
+    transaction, receipt = send(wallet, network.market.convict_withheld(request, delivery))
     event = receipt.one(Convicted)
     paid = Amount(event.refund + event.compensation)
     return Conviction(transaction, event.operator, paid, event.bounty)
 
 
-def _delivered(context: Network, request_id: RequestId) -> tuple[Request, Delivery]:
-    info = show(context, request_id)
+def _delivered(network: Network, request_id: RequestId) -> tuple[Request, Delivery]:
+    info = show(network, request_id)
     if info.delivery is None:
         raise PermanentError(
             f"request 0x{request_id.hex()} has no answer to demand: {info.state.value}"

@@ -27,11 +27,11 @@ RECENT = 50  # requests that are shown
 _GRANTS = (ApplicationSubmitted, AccessGranted, AccessDenied, AccessRevoked)
 
 
-def account(context: Network, address: Address) -> dict[str, Any]:
+def account(network: Network, address: Address) -> dict[str, Any]:
     """Return an account as JSON."""
-    money = balances.balances(context, address)
-    asked = requests.list_requests(context, requester=address)[-RECENT:]
-    returned = context.credits.balance_of(address)
+    money = balances.balances(network, address)
+    asked = requests.list_requests(network, requester=address)[-RECENT:]
+    returned = network.credits.balance_of(address)
     return {
         "address": address,
         "tokens": format_amount(money.tokens),
@@ -45,11 +45,11 @@ def account(context: Network, address: Address) -> dict[str, Any]:
             }
             for info in reversed(asked)
         ],
-        "access": [_access(context, model_id, address) for model_id in _asked(context, address)],
+        "access": [_access(network, model_id, address) for model_id in _asked(network, address)],
         "decide": [
             entry
-            for model_id in _decided_by(context, address)
-            for entry in _applications(context, model_id)
+            for model_id in _decided_by(network, address)
+            for entry in _applications(network, model_id)
         ],
         "earnings": [
             {
@@ -57,13 +57,13 @@ def account(context: Network, address: Address) -> dict[str, Any]:
                 "name": model.name,
                 "amount": format_amount(model.owner_earnings),
             }
-            for model_id in _owned(context, address)
-            if (model := models.info(context, model_id)).owner == address
+            for model_id in _owned(network, address)
+            if (model := models.info(network, model_id)).owner == address
         ],
         "shares": [
             share
-            for model_id in _contributed(context, address)
-            if (share := _share(context, model_id, address))
+            for model_id in _contributed(network, address)
+            if (share := _share(network, model_id, address))
         ],
         "returned": format_amount(returned),
         "returnable": bool(returned),
@@ -71,61 +71,61 @@ def account(context: Network, address: Address) -> dict[str, Any]:
 
 
 # ── Which models ────────────────────────────────────────────────────────────────────────────────
-def _asked(context: Network, address: Address) -> list[int]:
+def _asked(network: Network, address: Address) -> list[int]:
     """Return the models that the account applied for, or was granted, denied or revoked."""
-    found = context.history.read(context.access.address, _GRANTS, None, topic(address))
+    found = network.history.read(network.access.address, _GRANTS, None, topic(address))
     return sorted({h.event.model_id for h in found if isinstance(h.event, _GRANTS)})
 
 
-def _owned(context: Network, address: Address) -> list[int]:
+def _owned(network: Network, address: Address) -> list[int]:
     """Return the models that were ever minted or sent to the account."""
-    registry = context.registry.address
-    found = context.history.read(registry, (ModelTransferred,), None, topic(address))
+    registry = network.registry.address
+    found = network.history.read(registry, (ModelTransferred,), None, topic(address))
     return sorted({h.event.token_id for h in found if isinstance(h.event, ModelTransferred)})
 
 
-def _decided_by(context: Network, address: Address) -> list[int]:
+def _decided_by(network: Network, address: Address) -> list[int]:
     """Return the models whose applications the account decides now."""
-    found = context.history.read(context.access.address, (AdminSet,), None, topic(address))
+    found = network.history.read(network.access.address, (AdminSet,), None, topic(address))
     named = {h.event.model_id for h in found if isinstance(h.event, AdminSet)}
-    every = sorted(named | set(_owned(context, address)))
-    return [model_id for model_id in every if context.access.is_admin(model_id, address)]
+    every = sorted(named | set(_owned(network, address)))
+    return [model_id for model_id in every if network.access.is_admin(model_id, address)]
 
 
-def _contributed(context: Network, address: Address) -> list[int]:
+def _contributed(network: Network, address: Address) -> list[int]:
     """Return the models that the account ever brought data to."""
-    credits = context.credits.address
-    found = context.history.read(credits, (ContributionSubmitted,), None, topic(address))
+    credits = network.credits.address
+    found = network.history.read(credits, (ContributionSubmitted,), None, topic(address))
     ids = {h.event.round_id for h in found if isinstance(h.event, ContributionSubmitted)}
-    return sorted({r.model_id for r in rounds.list_rounds(context) if r.round_id in ids})
+    return sorted({r.model_id for r in rounds.list_rounds(network) if r.round_id in ids})
 
 
 # ── What about them ─────────────────────────────────────────────────────────────────────────────
-def _access(context: Network, model_id: int, address: Address) -> dict[str, Any]:
-    status = context.access.grant_of(model_id, address).status
+def _access(network: Network, model_id: int, address: Address) -> dict[str, Any]:
+    status = network.access.grant_of(model_id, address).status
     return {
         "model": model_id,
-        "name": context.registry.name_of(model_id),
+        "name": network.registry.name_of(model_id),
         "status": status.name,
     }
 
 
-def _applications(context: Network, model_id: int) -> list[dict[str, Any]]:
-    name = context.registry.name_of(model_id)
+def _applications(network: Network, model_id: int) -> list[dict[str, Any]]:
+    name = network.registry.name_of(model_id)
     return [
         {"model": model_id, "name": name, "requester": wallet.requester, "note": wallet.note}
-        for wallet in access.show(context, model_id).wallets
+        for wallet in access.show(network, model_id).wallets
         if wallet.status is GrantStatus.APPLIED
     ]
 
 
-def _share(context: Network, model_id: int, address: Address) -> dict[str, Any] | None:
-    share = standing.standing(context, model_id, address)
+def _share(network: Network, model_id: int, address: Address) -> dict[str, Any] | None:
+    share = standing.standing(network, model_id, address)
     if not (share.credits or share.claimable or share.tier):
         return None
     return {
         "model": model_id,
-        "name": context.registry.name_of(model_id),
+        "name": network.registry.name_of(model_id),
         "tier": share.tier,
         "credits": format_credits(share.credits),
         "claimable": format_amount(share.claimable),

@@ -49,10 +49,10 @@ async def body_of(request: Request) -> bytes:
     return bytes(data)
 
 
-def router(context: Network, options: PageOptions, sponsor: VisitorSponsor | None) -> APIRouter:
+def router(network: Network, options: PageOptions, sponsor: VisitorSponsor | None) -> APIRouter:
     """Return the routes of the page's modules."""
     routes = APIRouter(prefix="/page", include_in_schema=False)
-    acts = _Actions(context, options, sponsor)
+    acts = _Actions(network, options, sponsor)
     for method, path, endpoint in (
         ("POST", "/preview", acts.preview),
         ("POST", "/ask", acts.ask),
@@ -67,9 +67,9 @@ def router(context: Network, options: PageOptions, sponsor: VisitorSponsor | Non
 
 class _Actions:
     def __init__(
-        self, context: Network, options: PageOptions, sponsor: VisitorSponsor | None
+        self, network: Network, options: PageOptions, sponsor: VisitorSponsor | None
     ) -> None:
-        self._context, self._options = context, options
+        self._network, self._options = network, options
         self._sponsor = sponsor
 
     # ── An input, and asking ────────────────────────────────────────────────────────────────────
@@ -83,7 +83,7 @@ class _Actions:
         """Return an input as the model will see it. Spends nothing."""
 
         def act(data: bytes) -> dict[str, Any]:
-            manifest = models.manifest(self._context, model, version)
+            manifest = models.manifest(self._network, model, version)
             with uploads.source(data, name) as source:
                 prepared = inputs.prepare(source, manifest, self._fetch, bytes)
             return payloads.seen(prepared, manifest)
@@ -144,10 +144,10 @@ class _Actions:
             with uploads.source(data, name) as source:
                 question = Ask(Selected(model, version), source, payloads.read_params(params))
                 found = quoting.quote(
-                    self._context, parse_address(requester), question, stdin=bytes
+                    self._network, parse_address(requester), question, stdin=bytes
                 )
-            self._context.ipfs.publish_bytes(found.prepared.data)
-            lane = self._context.market.free_lane(parse_address(requester), 0)
+            self._network.ipfs.publish_bytes(found.prepared.data)
+            lane = self._network.market.free_lane(parse_address(requester), 0)
             return {
                 "order": payloads.order_words(found.order, lane),
                 "fee": format_amount(found.quote.fee),
@@ -160,7 +160,7 @@ class _Actions:
         """Return where a request stands."""
 
         def act() -> dict[str, Any]:
-            info = requests.show(self._context, parse_request_id(request_id), since=since)
+            info = requests.show(self._network, parse_request_id(request_id), since=since)
             return {
                 "state": info.state.name,
                 "open": info.open,
@@ -168,7 +168,7 @@ class _Actions:
                 "operator": info.answered_by or (info.claim.operator if info.claim else None),
                 "output": "0x" + info.output_root.hex() if info.output_root else None,
                 "finalAt": info.final_at,
-                "now": self._context.history.now(),
+                "now": self._network.history.now(),
                 "disputes": info.disputes,
                 "block": info.timeline[0].block,
                 "moments": [
@@ -183,9 +183,9 @@ class _Actions:
         """Return an answer's numbers; their digest is the one on the chain."""
 
         def act() -> dict[str, Any]:
-            info = requests.show(self._context, parse_request_id(request_id))
-            manifest = models.manifest(self._context, info.model_id, info.version)
-            answer, data = inference.answer(self._context, info, manifest)
+            info = requests.show(self._network, parse_request_id(request_id))
+            manifest = models.manifest(self._network, info.model_id, info.version)
+            answer, data = inference.answer(self._network, info, manifest)
             arrays = form.of(manifest).decode_outputs(data)
             return {
                 "outputs": [payloads.numbers(name, array) for name, array in arrays.items()],
@@ -198,11 +198,11 @@ class _Actions:
 
     def account(self, address: str) -> Response:
         """Return what an account has, asked, and may decide."""
-        return self._json(lambda: accounts.account(self._context, parse_address(address)))
+        return self._json(lambda: accounts.account(self._network, parse_address(address)))
 
     # ── Plumbing ────────────────────────────────────────────────────────────────────────────────
     def _fetch(self, entry: Any) -> Any:
-        return quoting.fetch_file(self._context, entry, None)
+        return quoting.fetch_file(self._network, entry, None)
 
     @staticmethod
     def _json(act: Callable[[], Mapping[str, Any]]) -> Response:

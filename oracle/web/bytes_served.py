@@ -35,7 +35,7 @@ _SEALED = {  # whatever the bytes are, a browser neither guesses nor runs them
 }
 
 
-def router(context: Network, options: PageOptions) -> APIRouter:
+def router(network: Network, options: PageOptions) -> APIRouter:
     """Return the routes of files and blocks."""
     routes = APIRouter(include_in_schema=False)
 
@@ -60,7 +60,7 @@ def router(context: Network, options: PageOptions) -> APIRouter:
         """Serve one raw block: a manifest, an input, an answer."""
         try:
             raw_digest(cid)
-            data = context.ipfs.fetch_bytes(Cid(cid), MAX_BLOCK)
+            data = network.ipfs.fetch_bytes(Cid(cid), MAX_BLOCK)
         except TallystickError as error:
             return problems.as_json(error)
         return Response(data, 200, _SEALED, media_type="application/octet-stream")
@@ -69,11 +69,11 @@ def router(context: Network, options: PageOptions) -> APIRouter:
     def file(model_id: ModelId, version: VersionNumber, path: str) -> Response:
         """Serve a file that a version lists; it is kept in this server's cache."""
         try:
-            manifest = models.manifest(context, model_id, version)
+            manifest = models.manifest(network, model_id, version)
             entry = next((f for f in manifest.files if f.path == path), None)
             if entry is None:
                 raise NotFound(f"version {version} of model {model_id} lists no file {path:.80}")
-            kept = quoting.fetch_file(context, entry, None)
+            kept = quoting.fetch_file(network, entry, None)
         except TallystickError as error:
             return problems.as_json(error)
         return FileResponse(kept, 200, _SEALED, media_type="application/octet-stream")

@@ -36,18 +36,18 @@ Page = Callable[..., Response]
 
 
 def router(
-    context: Network, options: PageOptions | None = None, sponsor: VisitorSponsor | None = None
+    network: Network, options: PageOptions | None = None, sponsor: VisitorSponsor | None = None
 ) -> APIRouter:
     """Return the routes of the page.
 
     Args:
-        context: the network.
+        network: the network.
         options: how browsers reach the chain and IPFS; by default they use their own wallets.
         sponsor: pays for visitors' questions; None = they need a wallet.
     """
     options = options or PageOptions()
-    views, renderer = Views(context), Renderer(options, context.contracts, sponsor is not None)
-    pages = _Pages(context, views, renderer)
+    views, renderer = Views(network), Renderer(options, network.contracts, sponsor is not None)
+    pages = _Pages(network, views, renderer)
     routes = APIRouter(include_in_schema=False)
     for path, endpoint in (
         ("/", pages.models),
@@ -62,8 +62,8 @@ def router(
         ("/preferences", pages.preferences),
     ):
         routes.add_api_route(path, endpoint, methods=["GET"], response_model=None)
-    routes.include_router(bytes_served.router(context, options))
-    routes.include_router(actions.router(context, options, sponsor))
+    routes.include_router(bytes_served.router(network, options))
+    routes.include_router(actions.router(network, options, sponsor))
     return routes
 
 
@@ -83,8 +83,8 @@ def _shown(page: Page) -> Page:
 class _Pages:
     """One method per page; they run in threads, since the services wait for the chain."""
 
-    def __init__(self, context: Network, views: Views, renderer: Renderer) -> None:
-        self.context, self.views, self.renderer = context, views, renderer
+    def __init__(self, network: Network, views: Views, renderer: Renderer) -> None:
+        self.network, self.views, self.renderer = network, views, renderer
 
     @_shown
     def models(
@@ -120,20 +120,20 @@ class _Pages:
     @_shown
     def proof(self, request: Request, request_id: str) -> Response:
         """Show one request and everything that proves it."""
-        info = requests.show(self.context, parse_request_id(request_id))
-        life = self.context.history.read(self.context.market.address, LIFE, topic(info.request_id))
+        info = requests.show(self.network, parse_request_id(request_id))
+        life = self.network.history.read(self.network.market.address, LIFE, topic(info.request_id))
         exact = info.request.terms.assurance is Assurance.EXACT
-        dispute = disputes.show(self.context, info.request_id) if exact else None
+        dispute = disputes.show(self.network, info.request_id) if exact else None
         receipts = self._receipts({moment.transaction for moment in info.timeline})
         return self.renderer.page(
             request,
             "proof.html",
             info=info,
             details=[detail(happened.event, visitor(request).t) for happened in life],
-            model=models.info(self.context, info.model_id),
+            model=models.info(self.network, info.model_id),
             dispute=dispute,
             gas=receipts,
-            now=self.context.history.now(),
+            now=self.network.history.now(),
             disputable=self.views.disputable(info.request.terms.assurance),
         )
 
@@ -141,28 +141,28 @@ class _Pages:
     def operators(self, request: Request) -> Response:
         """Show everybody who registered."""
         every = [
-            operators.status(self.context, address)
-            for address in operators.list_operators(self.context)
+            operators.status(self.network, address)
+            for address in operators.list_operators(self.network)
         ]
         return self.renderer.page(request, "operators.html", operators=every)
 
     @_shown
     def operator(self, request: Request, address: str) -> Response:
         """Show one operator."""
-        info = operators.status(self.context, parse_address(address))
-        names = {i: self.context.registry.name_of(i) for i in info.models}
+        info = operators.status(self.network, parse_address(address))
+        names = {i: self.network.registry.name_of(i) for i in info.models}
         return self.renderer.page(request, "operators.html", operators=[info], names=names)
 
     @_shown
     def data(self, request: Request) -> Response:
         """Show all rounds, and the tiers."""
-        return self.renderer.page(request, "data.html", **rounds.overview(self.context))
+        return self.renderer.page(request, "data.html", **rounds.overview(self.network))
 
     @_shown
     def round(self, request: Request, round_id: str) -> Response:
         """Show one round."""
-        found = rounds.one(self.context, self._number(round_id))
-        model = models.info(self.context, found["round"].model_id)
+        found = rounds.one(self.network, self._number(round_id))
+        model = models.info(self.network, found["round"].model_id)
         return self.renderer.page(request, "round.html", model=model, **found)
 
     @_shown
@@ -194,7 +194,7 @@ class _Pages:
     def _receipts(self, transactions: set[Bytes32]) -> dict[Bytes32, int]:
         """Return the gas that each transaction used."""
         ordered = list(transactions)
-        answers = self.context.rpc.batch(
+        answers = self.network.rpc.batch(
             [("eth_getTransactionReceipt", "0x" + tx.hex()) for tx in ordered]
         )
         return {

@@ -12,26 +12,26 @@ WIDTH = 600  # of the picture of the phases
 _LAST = 0.2  # of it, for what has no end: valuation and settlement
 
 
-def overview(context: Network) -> dict[str, Any]:
+def overview(network: Network) -> dict[str, Any]:
     """Return what `data.html` shows."""
-    every = rounds.list_rounds(context)
-    names = {r.model_id: context.registry.name_of(r.model_id) for r in every}
+    every = rounds.list_rounds(network)
+    names = {r.model_id: network.registry.name_of(r.model_id) for r in every}
     return {"rounds": every, "names": names, "tiers": TIERS}
 
 
-def one(context: Network, round_id: int) -> dict[str, Any]:
+def one(network: Network, round_id: int) -> dict[str, Any]:
     """Return what `round.html` shows.
 
     Raises:
         NotFound: there is no such round.
     """
-    info = rounds.show(context, round_id)
-    brought = listing.list_contributions(context, round_id)
+    info = rounds.show(network, round_id)
+    brought = listing.list_contributions(network, round_id)
     tiers = {
-        owner: context.credits.tier_of(info.model_id, owner)
+        owner: network.credits.tier_of(info.model_id, owner)
         for owner in dict.fromkeys(c.owner for c in brought)
     }
-    spans, now_at = phases(info, context.history.now())
+    spans, now_at = phases(info, network.history.now())
     return {
         "round": info,
         "contributions": brought,

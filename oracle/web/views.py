@@ -73,8 +73,8 @@ def input_kind(manifest: Manifest) -> str:
 class Views:
     """Gathers; safe to share between threads."""
 
-    def __init__(self, context: Network) -> None:
-        self._context = context
+    def __init__(self, network: Network) -> None:
+        self._network = network
         self._manifests: OrderedDict[Bytes32, Manifest] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -85,7 +85,7 @@ class Views:
                 self._manifests.move_to_end(digest)
                 return self._manifests[digest]
         try:
-            data = self._context.ipfs.fetch_bytes(raw_cid(digest), MAX_BYTES)
+            data = self._network.ipfs.fetch_bytes(raw_cid(digest), MAX_BYTES)
             found = Manifest.parse(data)
         except (CidUnresolved, DigestMismatch, InputInvalid):
             return None
@@ -100,7 +100,7 @@ class Views:
 
         Two queries of logs tell of all models; only those that are shown cost more.
         """
-        registry, history = self._context.registry.address, self._context.history
+        registry, history = self._network.registry.address, self._network.history
         registered = history.read(registry, (ModelRegistered,))
         records: dict[int, list[VersionRecord]] = defaultdict(list)
         for happened in history.read(registry, (VersionPublished,)):
@@ -122,8 +122,8 @@ class Views:
             NotFound: there is no such model or version.
         """
         named = f"{model_id}" if version is None else f"{model_id}@{version}"
-        selected = models.select(self._context, named)
-        versions = models.versions(self._context, model_id)
+        selected = models.select(self._network, named)
+        versions = models.versions(self._network, model_id)
         offered = [v for v in versions if version in (None, v.version)]
         shown = next((v for v in reversed(offered) if not v.retired), None)
         shown = shown or (offered[-1] if offered else None)
@@ -131,21 +131,21 @@ class Views:
         limits: tuple[Limit, ...] = ()
         if shown and manifest and manifest.parameters:
             of_version = Selected(selected.model_id, shown.version)
-            limits = access.limits(self._context, of_version).parameters
+            limits = access.limits(self._network, of_version).parameters
         return ModelView(
-            model=models.info(self._context, model_id),
+            model=models.info(self._network, model_id),
             versions=tuple(reversed(versions)),
             version=shown,
             manifest=manifest,
-            access=access.show(self._context, model_id),
-            operators=operators.authorized_for(self._context, model_id),
+            access=access.show(self._network, model_id),
+            operators=operators.authorized_for(self._network, model_id),
             limits=limits,
             disputable=shown is not None and self.disputable(shown.assurance),
         )
 
     def disputable(self, assurance: Assurance) -> bool:
         """Return whether this deployment has a module that judges wrong answers."""
-        config = self._context.market.config()
+        config = self._network.market.config()
         exact = assurance is Assurance.EXACT
         return (config.exact_module if exact else config.committee_module) != ZERO_ADDRESS
 
@@ -160,7 +160,7 @@ class Views:
         return all(word in text.lower() for word in words)
 
     def _card(self, event: ModelRegistered, records: Sequence[VersionRecord]) -> Card:
-        model_id, registry = event.model_id, self._context.registry
+        model_id, registry = event.model_id, self._network.registry
         record = records[-1] if records else None
         terms = registry.terms_of(model_id, record.version) if record else None
         if terms and terms.retired:
@@ -174,7 +174,7 @@ class Views:
             model_id=model_id,
             name=event.name,
             versions=len(records),
-            policy=self._context.access.policy_of(model_id).policy,
+            policy=self._network.access.policy_of(model_id).policy,
             record=record,
             terms=terms,
             manifest=manifest,

@@ -31,6 +31,6 @@ class DeadlyNode:
         return self._rpc.batch(calls)
 
 
-def deadly(context: Network, at: int, *, after: bool) -> Network:
-    """Return the context of a process that dies at its n-th transaction."""
-    return Network.over(context.settings, DeadlyNode(context.rpc, at, after), context.ipfs)
+def deadly(network: Network, at: int, *, after: bool) -> Network:
+    """Return the network of a process that dies at its n-th transaction."""
+    return Network.over(network.settings, DeadlyNode(network.rpc, at, after), network.ipfs)

@@ -42,22 +42,22 @@ class Stub:
 def asked(world: World) -> RequestId:
     """Make a request and return its id."""
     wanted = Ask(Selected(1, None), "[[[[0.0, 0.5], [1.0, 0.25]]]]")
-    prepayment = quoting.quote(world.context, world.requester.address, wanted, stdin=lambda: b"")
-    return inference.ask(world.context, world.requester, prepayment).request_id
+    prepayment = quoting.quote(world.network, world.requester.address, wanted, stdin=lambda: b"")
+    return inference.ask(world.network, world.requester, prepayment).request_id
 
 
 def answered(world: World) -> RequestId:
     """Return an answer of a float model, with three members who were there before."""
     for account in MEMBERS:
-        wallet = Wallet(world.context.rpc, account)
-        balances.fund(world.context, wallet.address, Amount(100 * DOLLAR))
-        committee.enlist(world.context, wallet, Amount(30 * DOLLAR))
+        wallet = Wallet(world.network.rpc, account)
+        balances.fund(world.network, wallet.address, Amount(100 * DOLLAR))
+        committee.enlist(world.network, wallet, Amount(30 * DOLLAR))
     world.pass_time(10)
     model_id = world.publish(challenge_window=600).model_id
     world.serve(model_id)
     world.prepay(10 * DOLLAR)
     request_id = asked(world)
-    world.deliver(requests.show(world.context, request_id), [1.0, 2.0, 3.0])
+    world.deliver(requests.show(world.network, request_id), [1.0, 2.0, 3.0])
     return request_id
 
 
@@ -73,19 +73,19 @@ def play(voters: Sequence[Agent], done: Callable[[], bool], rounds: int = 200) -
 
 
 def stage(world: World, request_id: RequestId) -> Stage:
-    return world.context.committee.dispute_of(request_id).stage
+    return world.network.committee.dispute_of(request_id).stage
 
 
 def to_voting(world: World, voters: Sequence[Agent], request_id: RequestId) -> None:
-    committee.challenge(world.context, world.stranger, request_id)
+    committee.challenge(world.network, world.stranger, request_id)
     for _ in range(3):
-        world.context.rpc.call("evm_mine")
+        world.network.rpc.call("evm_mine")
     play(voters, lambda: stage(world, request_id) is Stage.VOTING)
 
 
 def committed(world: World, request_id: RequestId, count: int = 3) -> Callable[[], bool]:
     def done() -> bool:
-        chain = world.context.committee
+        chain = world.network.committee
         round_ = chain.dispute_of(request_id).round
         return len(chain.voters_of(request_id, round_)) == count
 
@@ -94,7 +94,7 @@ def committed(world: World, request_id: RequestId, count: int = 3) -> Callable[[
 
 def revealed(world: World, request_id: RequestId) -> Callable[[], bool]:
     def done() -> bool:
-        chain = world.context.committee
+        chain = world.network.committee
         round_ = chain.dispute_of(request_id).round
         members = chain.voters_of(request_id, round_)
         return all(chain.ballot_of(request_id, round_, m).finding for m in members)

@@ -26,8 +26,8 @@ class Looking(Agent):
 
     def __init__(self, folder: Path) -> None:
         contracts = SimpleNamespace(chain_id=1, inference_market=ZERO_ADDRESS)
-        context = SimpleNamespace(contracts=contracts, rpc=None)
-        super().__init__(cast("Network", context), dev_account(0), folder)
+        network = SimpleNamespace(contracts=contracts, rpc=None)
+        super().__init__(cast("Network", network), dev_account(0), folder)
         self.steps: list[list[OutboxEntry]] = []
         self.action: Callable[[], object] = lambda: None
         self.looks = 0

@@ -47,7 +47,7 @@ def stubs():
 @pytest.fixture
 def voters(world, stubs, tmp_path):
     made = [
-        CommitteeMember(world.context, dev_account(4 + n), stub, tmp_path / str(n))
+        CommitteeMember(world.network, dev_account(4 + n), stub, tmp_path / str(n))
         for n, stub in enumerate(stubs)
     ]
     yield made
@@ -74,40 +74,40 @@ def to_the_end(world, voters, request_id, count=3):
 
 def test_show__nobody_called__permanent_error(world, delivered):
     with pytest.raises(PermanentError, match="nobody called"):
-        committee.show(world.context, delivered)
+        committee.show(world.network, delivered)
 
 
 def test_challenge__unanswered__permanent_error(world, delivered):
     with pytest.raises(PermanentError, match="no answer"):
-        committee.challenge(world.context, world.stranger, asked(world))
+        committee.challenge(world.network, world.stranger, asked(world))
 
 
 def test_advance__nothing_open__permanent_error(world, delivered):
     with pytest.raises(PermanentError, match="no open dispute"):
-        committee.advance(world.context, world.stranger, delivered)
+        committee.advance(world.network, world.stranger, delivered)
 
 
 def test_advance__missed_draw__ends_the_dispute(world, delivered):
-    committee.challenge(world.context, world.stranger, delivered)
+    committee.challenge(world.network, world.stranger, delivered)
     with pytest.raises(ContractError, match="can be drawn after block"):
-        committee.advance(world.context, world.stranger, delivered)
+        committee.advance(world.network, world.stranger, delivered)
     world.pass_time(130)
-    sent = committee.advance(world.context, world.stranger, delivered)
+    sent = committee.advance(world.network, world.stranger, delivered)
     assert "never drawn" in sent.what
-    found = committee.show(world.context, delivered)
+    found = committee.show(world.network, delivered)
     assert found.stage is Stage.CLOSED
     assert [move.event for move in found.moves] == ["CommitteeCalled", "DrawMissed"]
-    assert committee.withdraw(world.context, world.operator)[0].what == "withdraw bonds"
+    assert committee.withdraw(world.network, world.operator)[0].what == "withdraw bonds"
 
 
 def test_leave__twice__starts_and_finishes(world, delivered):
-    member = Wallet(world.context.rpc, dev_account(4))
-    committee.leave(world.context, member)
-    seat = committee.seat(world.context, member.address)
+    member = Wallet(world.network.rpc, dev_account(4))
+    committee.leave(world.network, member)
+    seat = committee.seat(world.network, member.address)
     assert (seat.stake, seat.release_at > 0) == (30 * DOLLAR, True)
-    world.pass_time(world.context.committee.leave_delay())
-    committee.leave(world.context, member)
-    assert committee.seat(world.context, member.address).stake == 0
+    world.pass_time(world.network.committee.leave_delay())
+    committee.leave(world.network, member)
+    assert committee.seat(world.network, member.address).stake == 0
 
 
 def test_runtime_class__by_name__is_its_hash():
@@ -120,26 +120,26 @@ def test_runtime_class__by_name__is_its_hash():
 
 def test_voter__folder_in_use__config_invalid(world, voters, tmp_path):
     with pytest.raises(ConfigInvalid):
-        CommitteeMember(world.context, dev_account(4), Stub(), tmp_path / "0")
+        CommitteeMember(world.network, dev_account(4), Stub(), tmp_path / "0")
 
 
 def test_voters__wrong_answer__convict_the_operator(world, delivered, voters, stubs):
     to_voting(world, voters, delivered)
     to_the_end(world, voters, delivered)
-    found = committee.show(world.context, delivered)
+    found = committee.show(world.network, delivered)
     assert found.finding is Finding.MISMATCH
-    assert requests.show(world.context, delivered).state.name == "CONVICTED"
+    assert requests.show(world.network, delivered).state.name == "CONVICTED"
     job = stubs[0].jobs[0]
-    info = requests.show(world.context, delivered)
+    info = requests.show(world.network, delivered)
     assert job["input_root"] == "0x" + info.request.input_root.hex()
     assert job["output_root"] == "0x" + info.delivery.output_root.hex()
     assert job["tolerance"] == 1000
     for number in (4, 5, 6):
-        wallet = Wallet(world.context.rpc, dev_account(number))
-        assert committee.seat(world.context, wallet.address).reward > 0
-        assert [s.what for s in committee.withdraw(world.context, wallet)] == ["withdraw rewards"]
-    assert committee.list_disputes(world.context) == ()
-    assert len(committee.list_disputes(world.context, every=True)) == 1
+        wallet = Wallet(world.network.rpc, dev_account(number))
+        assert committee.seat(world.network, wallet.address).reward > 0
+        assert [s.what for s in committee.withdraw(world.network, wallet)] == ["withdraw rewards"]
+    assert committee.list_disputes(world.network) == ()
+    assert len(committee.list_disputes(world.network, every=True)) == 1
 
 
 def test_voters__right_answer__close_the_dispute(world, delivered, voters, stubs):
@@ -147,8 +147,8 @@ def test_voters__right_answer__close_the_dispute(world, delivered, voters, stubs
         stub.found = VoteOpinion(Finding.MATCH, DIGEST, ONE)
     to_voting(world, voters, delivered)
     to_the_end(world, voters, delivered)
-    assert committee.show(world.context, delivered).finding is Finding.MATCH
-    assert requests.show(world.context, delivered).state.name == "DELIVERED"
+    assert committee.show(world.network, delivered).finding is Finding.MATCH
+    assert requests.show(world.network, delivered).state.name == "DELIVERED"
 
 
 def test_voter__crash_after_the_vote_was_kept__commits_to_the_same_vote(
@@ -156,16 +156,16 @@ def test_voter__crash_after_the_vote_was_kept__commits_to_the_same_vote(
 ):
     to_voting(world, voters, delivered)
     voters[0].__exit__(None, None, None)
-    dying = deadly(world.context, 1, after=False)
+    dying = deadly(world.network, 1, after=False)
     crashed = CommitteeMember(dying, dev_account(4), stubs[0], tmp_path / "0")
     with crashed, pytest.raises(Killed):
         play([crashed], lambda: False)
     (kept,) = votes(tmp_path / "0")
     stubs[0].found = VoteOpinion(Finding.MATCH, DIGEST, ONE)  # it would find something else now
-    voters[0] = CommitteeMember(world.context, dev_account(4), stubs[0], tmp_path / "0")
+    voters[0] = CommitteeMember(world.network, dev_account(4), stubs[0], tmp_path / "0")
     to_the_end(world, voters, delivered)
     assert votes(tmp_path / "0") == [kept]
-    assert committee.show(world.context, delivered).finding is Finding.MISMATCH
+    assert committee.show(world.network, delivered).finding is Finding.MISMATCH
     assert len(stubs[0].jobs) == 1
 
 
@@ -178,15 +178,15 @@ def test_voter__vote_lost__reveals_nothing(world, delivered, voters, tmp_path):
     for _ in range(3):
         voters[0].cycle()
     member = dev_account(4).address
-    assert world.context.committee.ballot_of(delivered, 0, member).finding is Finding.NONE
+    assert world.network.committee.ballot_of(delivered, 0, member).finding is Finding.NONE
 
 
 def test_voter__cannot_compute__is_silent_and_reported_by_the_others(
     world, delivered, voters, stubs
 ):
     stubs[0].away = True
-    wallet = Wallet(world.context.rpc, dev_account(7))
-    balances.fund(world.context, wallet.address, Amount(100 * DOLLAR))
+    wallet = Wallet(world.network.rpc, dev_account(7))
+    balances.fund(world.network, wallet.address, Amount(100 * DOLLAR))
     to_voting(world, voters, delivered)
     for _ in range(2):  # two votes are no quorum: a second round, and a third
         play(voters[1:], committed(world, delivered, 2))
@@ -199,20 +199,20 @@ def test_voter__cannot_compute__is_silent_and_reported_by_the_others(
         voter.cycle()
     silent = dev_account(4).address
     assert all(
-        world.context.committee.ballot_of(delivered, round_, silent).reported for round_ in range(3)
+        world.network.committee.ballot_of(delivered, round_, silent).reported for round_ in range(3)
     )
-    assert committee.seat(world.context, silent).stake == 27 * DOLLAR
+    assert committee.seat(world.network, silent).stake == 27 * DOLLAR
 
 
 def test_voter__request_ended_otherwise__frees_the_bond(world, delivered, voters):
     to_voting(world, voters, delivered)
-    info = requests.show(world.context, delivered)
-    market = world.context.market
+    info = requests.show(world.network, delivered)
+    market = world.network.market
     world.stranger.send(market.demand_output(info.request, info.delivery, value=10**16))
     world.pass_time(61)
     world.stranger.send(market.convict_withheld(info.request, info.delivery))
     play(voters, lambda: stage(world, delivered) is Stage.CLOSED)
-    assert world.context.committee.bond_of(world.stranger.address) > 0
+    assert world.network.committee.bond_of(world.stranger.address) > 0
 
 
 def test_run__stopped__returns(world, delivered, voters):
@@ -222,4 +222,4 @@ def test_run__stopped__returns(world, delivered, voters):
 
 def test_enlist__money_missing__contract_error(world):
     with pytest.raises(ContractError):
-        committee.enlist(world.context, world.stranger, Amount(10**12))
+        committee.enlist(world.network, world.stranger, Amount(10**12))

@@ -51,9 +51,9 @@ def challenger(world: World, folder: Path) -> Life:
     arena.serve(request_id)
     return Life(
         CHALLENGER,
-        open=lambda context: arena.challenger(context=context),
+        open=lambda network: arena.challenger(network=network),
         others=lambda: None,
-        done=lambda: requests.show(world.context, request_id).state is RequestState.CONVICTED,
+        done=lambda: requests.show(world.network, request_id).state is RequestState.CONVICTED,
         sends=2,  # challenge, prove
     )
 
@@ -64,13 +64,13 @@ def committee_member(world: World, folder: Path) -> Life:
     first, *accounts = members.MEMBERS
     stubs = [members.Stub() for _ in members.MEMBERS]
     voters = [
-        CommitteeMember(world.context, account, stub, folder / account.address)
+        CommitteeMember(world.network, account, stub, folder / account.address)
         for account, stub in zip(accounts, stubs[1:], strict=True)
     ]
     members.to_voting(world, voters, request_id)
 
-    def opened(context: Network) -> Agent:
-        member = CommitteeMember(context, first, stubs[0], folder / "me")
+    def opened(network: Network) -> Agent:
+        member = CommitteeMember(network, first, stubs[0], folder / "me")
         stubs[0].found = members.VoteOpinion(Finding.MATCH, members.DIGEST, members.ONE)
         return member  # which would find something else if it were asked again
 
@@ -78,8 +78,8 @@ def committee_member(world: World, folder: Path) -> Life:
         committed, revealed = (
             step(world, request_id)() for step in (members.committed, members.revealed)
         )
-        now = world.context.history.now()
-        dispute = world.context.committee.dispute_of(request_id)
+        now = world.network.history.now()
+        dispute = world.network.committee.dispute_of(request_id)
         if committed and now < dispute.commit_until:
             world.pass_time(dispute.commit_until - now)
         elif committed and revealed and now < dispute.reveal_until:
@@ -92,9 +92,9 @@ def committee_member(world: World, folder: Path) -> Life:
         if over:
             for voter in voters:
                 voter.__exit__(None, None, None)
-            found = world.context.committee.dispute_of(request_id).finding
+            found = world.network.committee.dispute_of(request_id).finding
             assert found is Finding.MISMATCH
-            assert world.context.committee.ballot_of(request_id, 0, first.address).finding
+            assert world.network.committee.ballot_of(request_id, 0, first.address).finding
             assert len(stubs[0].jobs) == 1
         return over
 
@@ -104,21 +104,21 @@ def committee_member(world: World, folder: Path) -> Life:
 def valuator(world: World, folder: Path) -> Life:
     """A sealed round, and nobody who doubts its values."""
     round_ = Round(world, HELD, folder).seal()
-    wallet = Wallet(world.context.rpc, dev_account(11))
+    wallet = Wallet(world.network.rpc, dev_account(11))
     round_.stake(wallet)
-    chain = world.context.valuations
+    chain = world.network.valuations
 
-    def opened(context: Network) -> Agent:
+    def opened(network: Network) -> Agent:
         jobs, _ = round_.jobs("jobs")
-        return Valuator(context, dev_account(11), jobs, folder / "agent")
+        return Valuator(network, dev_account(11), jobs, folder / "agent")
 
     def others() -> None:
         if chain.case_of(round_.id).published:
             world.pass_time(WINDOW)
 
     def done() -> bool:
-        settled = world.context.credits.round_of(round_.id).stage is RoundStage.SETTLED
-        return settled and not world.context.credits.balance_of(wallet.address)
+        settled = world.network.credits.round_of(round_.id).stage is RoundStage.SETTLED
+        return settled and not world.network.credits.balance_of(wallet.address)
 
     return Life(dev_account(11), opened, others, done, 4)  # claim, publish, settle, withdraw
 
@@ -126,22 +126,22 @@ def valuator(world: World, folder: Path) -> Life:
 def valuation_challenger(world: World, folder: Path) -> Life:
     """A valuation with a wrong number."""
     round_ = Round(world, HELD, folder).seal()
-    liar, me = (Wallet(world.context.rpc, dev_account(number)) for number in (11, 13))
+    liar, me = (Wallet(world.network.rpc, dev_account(number)) for number in (11, 13))
     round_.stake(liar)
     round_.stake(me, 1)
     jobs, _ = round_.jobs("jobs", wanted=frozenset({faults.FALSE_VALUE}))
-    with Valuator(world.context, dev_account(11), jobs, folder / "liar") as running:
+    with Valuator(world.network, dev_account(11), jobs, folder / "liar") as running:
         while running.cycle():
             pass
-    before = world.context.token.balance_of(me.address)
-    recompute = checking.Recomputer(world.context.settings)
+    before = world.network.token.balance_of(me.address)
+    recompute = checking.Recomputer(world.network.settings)
     return Life(
         dev_account(13),
-        open=lambda context: ValuationChallenger(
-            context, dev_account(13), recompute, folder / "agent"
+        open=lambda network: ValuationChallenger(
+            network, dev_account(13), recompute, folder / "agent"
         ),
         others=lambda: None,
-        done=lambda: world.context.token.balance_of(me.address) > before,
+        done=lambda: world.network.token.balance_of(me.address) > before,
         sends=3,  # announce, prove, withdraw the reward
     )
 
@@ -174,7 +174,7 @@ def live(agent: Agent, life: Life) -> None:
 
 
 def nonce(world: World, address: Address) -> int:
-    return int(world.context.rpc.call("eth_getTransactionCount", address, "latest"), 16)
+    return int(world.network.rpc.call("eth_getTransactionCount", address, "latest"), 16)
 
 
 @pytest.mark.parametrize(("prepare", "at", "after"), KILLS)
@@ -183,10 +183,10 @@ def test_cycle__killed_at_a_transaction__next_process_goes_on_and_sends_nothing_
 ) -> None:
     life = prepare(world, tmp_path / "life")
     before = nonce(world, life.account.address)
-    with pytest.raises(Killed), life.open(deadly(world.context, at, after=after)) as dying:
+    with pytest.raises(Killed), life.open(deadly(world.network, at, after=after)) as dying:
         live(dying, life)
 
-    with life.open(world.context) as agent:
+    with life.open(world.network) as agent:
         live(agent, life)
 
     assert nonce(world, life.account.address) - before == life.sends

@@ -58,8 +58,8 @@ def publish(devnet: Devnet, folder: Path, **offer: int) -> int:
     """Publish a model that alpha serves and everybody may use; return its id."""
     owner = devnet.wallet("owner")
     terms = Offer(**{"fee": Amount(FEE), "challenge_window": 60, **offer})
-    published = publishing.publish(devnet.context, owner, folder, terms)
-    operators.authorize(devnet.context, owner, published.model_id, devnet.accounts["alpha"])
+    published = publishing.publish(devnet.network, owner, folder, terms)
+    operators.authorize(devnet.network, owner, published.model_id, devnet.accounts["alpha"])
     return published.model_id
 
 

@@ -23,8 +23,8 @@ def app(tmp_path):
     names = [name for name in Contracts.__slots__ if name not in ("chain_id", "deployed_at")]
     contracts = Contracts(chain_id=31337, deployed_at=0, **dict.fromkeys(names, PLACE))
     settings = Settings(tmp_path, contracts=contracts)
-    context = Network.over(settings, MemoryNode(), MemoryIpfs())
-    return lambda **bounds: create_app(context, None, ApiConfig(**bounds))
+    network = Network.over(settings, MemoryNode(), MemoryIpfs())
+    return lambda **bounds: create_app(network, None, ApiConfig(**bounds))
 
 
 def send(app, *requests):

@@ -64,12 +64,12 @@ def kill_and_restart(devnet, number=signal.SIGKILL):
 def test_kill__under_load__every_accepted_request_is_answered_once(door):
     """The client repeats what it is unsure of under its Idempotency-Key; money moves once."""
     devnet = door.devnet
-    context, account = devnet.context, devnet.accounts["gateway"]
+    network, account = devnet.network, devnet.accounts["gateway"]
     secret = door.mint("killed", 1_000_000)
-    market = context.market
+    market = network.market
 
     def asked_on_chain():
-        return len(context.history.read(market.address, (Requested,), None, None, topic(account)))
+        return len(network.history.read(market.address, (Requested,), None, None, topic(account)))
 
     before = asked_on_chain()
     dice = random.Random(5)

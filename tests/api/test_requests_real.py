@@ -105,8 +105,8 @@ def prepaid(door):
     """The requester's account, with money in the market."""
     from oracle.services import balances
 
-    context, wallet = door.devnet.context, door.devnet.wallet("requester")
-    balances.deposit(context, wallet, 10**6)
+    network, wallet = door.devnet.network, door.devnet.wallet("requester")
+    balances.deposit(network, wallet, 10**6)
     return door.devnet.unlock("requester")
 
 
@@ -120,7 +120,7 @@ def signed(client, account):
 
 
 def test_relay__signed__is_answered_from_the_wallets_balance(door, client, prepaid):
-    market = door.devnet.context.market
+    market = door.devnet.network.market
     before = market.balance_of(prepaid.address)
     body = signed(client, prepaid)
     accepted = client.post("/api/requests/relay", json=body)

@@ -31,16 +31,16 @@ class Town:
     """A running network; `blocks` is the IPFS node's folder, `folder` a model to publish."""
 
     home: Path
-    context: Network
+    network: Network
     blocks: Path
     folder: Path
 
     def wallet(self, name: str) -> Wallet:
-        return self.context.wallet(name, "secret")
+        return self.network.wallet(name, "secret")
 
 
 @pytest.fixture(scope="module")
-def network(tmp_path_factory):
+def world(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     with Anvil() as anvil:
         node = daemon.start_embedded(home / "ipfs", log=home / "ipfs.log")
@@ -61,37 +61,37 @@ def network(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def populated(network):
+def populated(world):
     """The network with an open model, an operator behind it, and money in alice's balance."""
-    context = network.context
+    network = world.network
     for name in ("owner", "op1", "alice"):
-        balances.fund(context, wallets.find(context.settings, name).address, Amount(50 * DOLLAR))
-    owner, op1 = network.wallet("owner"), network.wallet("op1")
+        balances.fund(network, wallets.find(network.settings, name).address, Amount(50 * DOLLAR))
+    owner, op1 = world.wallet("owner"), world.wallet("op1")
     offer = Offer(fee=Amount(50_000), challenge_window=60)
-    publishing.publish(context, owner, network.folder, offer)
-    operators.register(context, op1, "")
-    operators.stake(context, op1, Amount(20 * DOLLAR))
-    operators.authorize(context, owner, 1, op1.address)
-    balances.deposit(context, network.wallet("alice"), Amount(DOLLAR))
-    return network
+    publishing.publish(network, owner, world.folder, offer)
+    operators.register(network, op1, "")
+    operators.stake(network, op1, Amount(20 * DOLLAR))
+    operators.authorize(network, owner, 1, op1.address)
+    balances.deposit(network, world.wallet("alice"), Amount(DOLLAR))
+    return world
 
 
 @pytest.fixture
 def market(populated):
     """The populated network, put back after the test."""
-    snapshot = populated.context.rpc.call("evm_snapshot")
+    snapshot = populated.network.rpc.call("evm_snapshot")
     yield populated
-    populated.context.rpc.call("evm_revert", snapshot)
+    populated.network.rpc.call("evm_revert", snapshot)
 
 
 @pytest.fixture
-def tallystick(network, monkeypatch, capsys) -> Call:
+def tallystick(world, monkeypatch, capsys) -> Call:
     """Return a function that runs a command line and gives back its JSON document."""
     for name in list(os.environ):
         if name.startswith("TALLYSTICK_"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("TALLYSTICK_HOME", str(network.home))
-    monkeypatch.setenv("TALLYSTICK_PASSWORD_FILE", str(network.home / "password"))
+    monkeypatch.setenv("TALLYSTICK_HOME", str(world.home))
+    monkeypatch.setenv("TALLYSTICK_PASSWORD_FILE", str(world.home / "password"))
 
     def call(*words: object, code: int = 0) -> Any:
         returned = main([*map(str, words), "--json"])

@@ -30,31 +30,31 @@ def logs_put_back():
 
 
 @pytest.fixture(scope="module")
-def answered(network):
+def answered(world):
     """An exact model with two answers: a right one and a wrong one; return their ids."""
-    context, made = network.context, example()
-    owner, operator, alice = map(network.wallet, ("owner", "op1", "alice"))
+    network, made = world.network, example()
+    owner, operator, alice = map(world.wallet, ("owner", "op1", "alice"))
     for wallet in (owner, operator, alice):
-        balances.fund(context, wallet.address, Amount(100 * DOLLAR))
-    folder = folder_of(network.home / "exact", made)
+        balances.fund(network, wallet.address, Amount(100 * DOLLAR))
+    folder = folder_of(world.home / "exact", made)
     offer = Offer(fee=Amount(DOLLAR), challenge_window=3600)
-    model_id = publishing.publish(context, owner, folder, offer).model_id
-    operators.register(context, operator, "")
-    operators.stake(context, operator, Amount(90 * DOLLAR))
-    operators.authorize(context, owner, model_id, operator.address)
-    balances.deposit(context, alice, Amount(10 * DOLLAR))
+    model_id = publishing.publish(network, owner, folder, offer).model_id
+    operators.register(network, operator, "")
+    operators.stake(network, operator, Amount(90 * DOLLAR))
+    operators.authorize(network, owner, model_id, operator.address)
+    balances.deposit(network, alice, Amount(10 * DOLLAR))
     data = files.record(0, made.honest.tree(0))
-    context.ipfs.publish_bytes(data)
+    network.ipfs.publish_bytes(data)
     order = Order(
         model_id, 1, 0, made.honest.input_root, tensor.digest(data), ZERO32, Amount(DOLLAR),
         60, 600, operator.address,
     )  # fmt: skip
     ids = []
     for lane, committed in enumerate((made.honest, made.lie_at_the_end)):
-        asked = alice.send(context.market.request(replace(order, lane=lane))).one(Requested)
+        asked = alice.send(network.market.request(replace(order, lane=lane))).one(Requested)
         record = files.record(3, committed.tree(3))
-        context.ipfs.publish_bytes(record)
-        call = context.market.deliver(
+        network.ipfs.publish_bytes(record)
+        call = network.market.deliver(
             asked.request, NO_CLAIM, committed.output_root, tensor.digest(record)
         )
         ids.append("0x" + operator.send(call).one(Delivered).request_id.hex())
@@ -96,7 +96,7 @@ def test_run__bond_above_the_limit__nothing_is_sent(tallystick, answered):
 
 
 def test_run__wrong_answer__challenged_listed_and_convicted_for_silence(
-    tallystick, network, answered, capsys
+    tallystick, world, answered, capsys
 ):
     done = tallystick("challenger", "run", "--once", "--key", "alice")
     assert [t["what"] for t in done["transactions"]] == ["challenge an answer"]
@@ -106,8 +106,8 @@ def test_run__wrong_answer__challenged_listed_and_convicted_for_silence(
     assert [move["event"] for move in shown["moves"]] == ["Challenged"]
     assert main(["challenger", "show", answered[1]]) == 0
     assert "demands the trace" in capsys.readouterr().out
-    network.context.rpc.call("evm_increaseTime", 120)
-    network.context.rpc.call("evm_mine")
+    world.network.rpc.call("evm_increaseTime", 120)
+    world.network.rpc.call("evm_mine")
     done = tallystick("challenger", "run", "--request", answered[1], "--key", "alice")
     assert [t["what"] for t in done["transactions"]] == ["convict: silent", "withdraw bonds"]
     assert tallystick("request", "show", answered[1])["state"] == "convicted"

@@ -16,15 +16,15 @@ pytestmark = pytest.mark.real
 @pytest.fixture
 def answered(market):
     """Deliver an answer of the float model; return its id."""
-    context = market.context
+    network = market.network
     operator, alice = market.wallet("op1"), market.wallet("alice")
     data = tensor.encode({"image": np.zeros((1, 1, 2, 2), np.float32)})
-    root = context.ipfs.publish_bytes(data).sha256
+    root = network.ipfs.publish_bytes(data).sha256
     order = Order(
         1, 1, 0, root, ZERO32, ZERO32, Amount(DOLLAR), 60, 600, operator.address,
     )  # fmt: skip
-    asked = alice.send(context.market.request(order)).one(Requested)
-    call = context.market.deliver(asked.request, NO_CLAIM, root, ZERO32)
+    asked = alice.send(network.market.request(order)).one(Requested)
+    call = network.market.deliver(asked.request, NO_CLAIM, root, ZERO32)
     return "0x" + operator.send(call).one(Delivered).request_id.hex()
 
 
@@ -32,7 +32,7 @@ def answered(market):
 def seated(market, tallystick):
     """Give the owner of another model a seat, in time."""
     for name in ("owner", "op1", "alice"):
-        balances.fund(market.context, market.wallet(name).address, Amount(100 * DOLLAR))
+        balances.fund(market.network, market.wallet(name).address, Amount(100 * DOLLAR))
     return tallystick("committee", "enlist", "60", "--key", "alice", "--yes")
 
 
@@ -69,7 +69,7 @@ def test_challenge__nobody_to_draw__refused(market, tallystick, answered):
 
 def test_challenge__drawn_listed_and_shown(market, tallystick, answered, seated, capsys):
     """The requester is the only member, so a stranger must sit there too."""
-    rpc = market.context.rpc
+    rpc = market.network.rpc
     tallystick("committee", "enlist", "60", "--key", "op1", "--yes")
     tallystick("wallet", "new", "zoe")
     tallystick("wallet", "fund", "zoe", "100")

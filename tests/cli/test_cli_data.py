@@ -24,7 +24,7 @@ def model(market, tmp_path):
     (folder / "model.json").write_text(json.dumps(description))
     (folder / "model.onnx").write_bytes(b"weights")
     offer = Offer(fee=Amount(DOLLAR), operator_bps=4_000, data_bps=4_000, challenge_window=60)
-    return publishing.publish(market.context, market.wallet("owner"), folder, offer).model_id
+    return publishing.publish(market.network, market.wallet("owner"), folder, offer).model_id
 
 
 SCHEMA = """{"columns": ["a", "b", "c"], "offset": [0, 0, 0], "scale": [1, 1, 1],
@@ -43,8 +43,8 @@ def opened(model, tallystick, tmp_path):
 
 def pass_phase(market, tallystick, round_id):
     until = tallystick("data", "round", "show", round_id)["until"]
-    rpc = market.context.rpc
-    rpc.call("evm_increaseTime", until - market.context.history.now())
+    rpc = market.network.rpc
+    rpc.call("evm_increaseTime", until - market.network.history.now())
     rpc.call("evm_mine")
 
 
@@ -100,8 +100,8 @@ def test_data__from_files_to_credits(market, tallystick, model, opened, tmp_path
 
 def value(market, round_id, folder):
     """Value the round as an honest valuator."""
-    balances.fund(market.context, market.wallet("owner").address, Amount(50 * DOLLAR))
-    world = type("World", (), {"context": market.context, "owner": market.wallet("owner")})
+    balances.fund(market.network, market.wallet("owner").address, Amount(50 * DOLLAR))
+    world = type("World", (), {"network": market.network, "owner": market.wallet("owner")})
     Data(world, folder).value(round_id, market.wallet("owner"))
 
 

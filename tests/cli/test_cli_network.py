@@ -60,12 +60,12 @@ def test_infer__waited_for_and_answered__shows_and_saves_it(market, tallystick, 
     """Another thread is the operator: it answers when it sees the request."""
 
     def serve():
-        context, operator = market.context, market.wallet("op1")
-        while not (found := requests.list_requests(context, state=RequestState.REQUESTED)):
+        network, operator = market.network, market.wallet("op1")
+        while not (found := requests.list_requests(network, state=RequestState.REQUESTED)):
             time.sleep(0.05)
         data = tensor.encode({"logits": np.array([[0.1, 0.7, 0.2]], np.float32)})
-        root = context.ipfs.publish_bytes(data).sha256
-        operator.send(context.market.deliver(found[0].request, NO_CLAIM, root, ZERO32))
+        root = network.ipfs.publish_bytes(data).sha256
+        operator.send(network.market.deliver(found[0].request, NO_CLAIM, root, ZERO32))
 
     operator = threading.Thread(target=serve, daemon=True)
     operator.start()
@@ -81,18 +81,18 @@ def test_infer__waited_for_and_answered__shows_and_saves_it(market, tallystick, 
 def test_infer__consumer__is_called_once_the_answer_is_final(market, tallystick):
     refused = tallystick("infer", "1", "--input", IMAGE, "--callback-gas", "9", *ALICE, code=65)
     assert "--callback-gas needs --consumer" in refused["message"]
-    context, listener = market.context, "0x" + "ab" * 20
+    network, listener = market.network, "0x" + "ab" * 20
     called = ("--consumer", listener, "--callback-gas", "50000")
     refused = tallystick("infer", "1", "--input", IMAGE, *called, *ALICE, code=65)
     assert "is no contract" in refused["message"]
-    context.rpc.call("anvil_setCode", listener, "0x00")  # STOP: takes every call
+    network.rpc.call("anvil_setCode", listener, "0x00")  # STOP: takes every call
     asked = tallystick("infer", "1", "--input", IMAGE, *called, *ALICE)["request_id"]
-    request = requests.show(context, bytes.fromhex(asked[2:])).request
+    request = requests.show(network, bytes.fromhex(asked[2:])).request
     assert (request.consumer.lower(), request.callback_gas) == (listener.lower(), 50_000)
     root = Bytes32(b"1" * 32)
-    market.wallet("op1").send(context.market.deliver(request, NO_CLAIM, root, ZERO32))
-    context.rpc.call("evm_increaseTime", 60)
-    context.rpc.call("evm_mine")
+    market.wallet("op1").send(network.market.deliver(request, NO_CLAIM, root, ZERO32))
+    network.rpc.call("evm_increaseTime", 60)
+    network.rpc.call("evm_mine")
     tallystick("request", "finalize", asked, "--key", "op1")
     last = tallystick("request", "show", asked)["timeline"][-1]
     assert last["event"] == "CallbackCompleted"
@@ -130,16 +130,16 @@ def test_terms__changed_then_retired__bind_new_requests(market, tallystick):
 
 def test_convict__answer_withheld__needs_a_demand_and_its_deadline(market, tallystick):
     asked = tallystick("infer", "1", "--input", IMAGE, *ALICE)["request_id"]
-    context = market.context
-    request = requests.show(context, bytes.fromhex(asked[2:])).request
-    market.wallet("op1").send(context.market.deliver(request, NO_CLAIM, Bytes32(b"1" * 32), ZERO32))
+    network = market.network
+    request = requests.show(network, bytes.fromhex(asked[2:])).request
+    market.wallet("op1").send(network.market.deliver(request, NO_CLAIM, Bytes32(b"1" * 32), ZERO32))
     refused = tallystick("request", "convict", asked, "--key", "owner", code=77)
     assert "Nobody demanded" in refused["message"]
     tallystick("request", "demand", asked, *ALICE)
     refused = tallystick("request", "convict", asked, "--key", "owner", code=77)
     assert "The operator has until" in refused["message"]
-    context.rpc.call("evm_increaseTime", context.market.config().demand_period)
-    context.rpc.call("evm_mine")
+    network.rpc.call("evm_increaseTime", network.market.config().demand_period)
+    network.rpc.call("evm_mine")
     done = tallystick("request", "convict", asked, "--key", "owner")
     assert done["operator"] == market.wallet("op1").address
     assert float(done["to_requester"]) > 0.05
@@ -171,8 +171,8 @@ def test_verify__one_byte_changed_in_the_store__names_the_file(market, tallystic
 
 
 def test_run__wrong_chain__is_a_matter_of_configuration(market, tallystick, tmp_path):
-    contracts = replace(market.context.contracts, chain_id=1)
-    save_network(replace(market.context.settings, home=tmp_path, contracts=contracts))
+    contracts = replace(market.network.contracts, chain_id=1)
+    save_network(replace(market.network.settings, home=tmp_path, contracts=contracts))
     refused = tallystick("model", "list", "--home", tmp_path, code=78)
     assert "serves chain 31337, the contracts are on chain 1" in refused["message"]
 

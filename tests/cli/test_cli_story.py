@@ -12,24 +12,24 @@ pytestmark = pytest.mark.real
 IMAGE = "[[[[0.0, 0.5], [1.0, 0.25]]]]"
 
 
-def test_story__publish_apply_ask_answer_settle_collect(network, tallystick, tmp_path):
-    publish(network, tallystick)
+def test_story__publish_apply_ask_answer_settle_collect(world, tallystick, tmp_path):
+    publish(world, tallystick)
     serve(tallystick)
     apply_and_grant(tallystick)
     request_id = ask(tallystick)
-    answer(network, request_id)
-    read_settle_collect(network, tallystick, request_id, tmp_path / "answer.npz")
+    answer(world, request_id)
+    read_settle_collect(world, tallystick, request_id, tmp_path / "answer.npz")
 
 
-def publish(network, tallystick):
+def publish(world, tallystick):
     for name in ("owner", "op1", "alice"):
         assert tallystick("wallet", "fund", name, "50")["tokens"] == "50.00"
     done = tallystick(
-        "model", "publish", network.folder, "--fee", "0.05", "--challenge-window", "1m",
+        "model", "publish", world.folder, "--fee", "0.05", "--challenge-window", "1m",
         "--key", "owner",
     )  # fmt: skip
     assert (done["model_id"], done["version"], done["unchanged"]) == (1, 1, False)
-    assert tallystick("model", "publish", network.folder, "--key", "owner")["unchanged"]
+    assert tallystick("model", "publish", world.folder, "--key", "owner")["unchanged"]
     assert tallystick("model", "list")[0]["name"] == "digits"
     assert tallystick("model", "show", "digits")["manifest"]["labels"] == ["zero", "one", "two"]
     assert tallystick("model", "versions", "1")[0]["fee"] == "0.05"
@@ -68,23 +68,23 @@ def ask(tallystick):
     return asked["request_id"]
 
 
-def answer(network, request_id):
+def answer(world, request_id):
     """What the operator's worker and submitter do, without them."""
-    context = network.context
-    info = requests.show(context, bytes.fromhex(request_id[2:]))
+    network = world.network
+    info = requests.show(network, bytes.fromhex(request_id[2:]))
     data = tensor.encode({"logits": np.array([[0.1, 0.7, 0.2]], np.float32)})
-    root = context.ipfs.publish_bytes(data).sha256
-    network.wallet("op1").send(context.market.deliver(info.request, NO_CLAIM, root, ZERO32))
+    root = network.ipfs.publish_bytes(data).sha256
+    world.wallet("op1").send(network.market.deliver(info.request, NO_CLAIM, root, ZERO32))
 
 
-def read_settle_collect(network, tallystick, request_id, target):
+def read_settle_collect(world, tallystick, request_id, target):
     found = tallystick("request", "show", request_id, "--answer", "--output", target)
     assert found["outputs"][0]["rows"][0]["top"][0]["label"] == "one"
     assert np.load(target)["logits"].shape == (1, 3)
     early = tallystick("request", "finalize", request_id, "--key", "alice", code=77)
     assert "can be challenged until" in early["message"]
-    network.context.rpc.call("evm_increaseTime", 60)
-    network.context.rpc.call("evm_mine")
+    world.network.rpc.call("evm_increaseTime", 60)
+    world.network.rpc.call("evm_mine")
     tallystick("request", "finalize", request_id, "--key", "op1")
     settled = tallystick("request", "list", "--key", "alice", "--state", "settled")
     assert [r["request_id"] for r in settled] == [request_id]

@@ -31,7 +31,7 @@ Call = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devnet]:
+def devnet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devnet]:
     home = tmp_path_factory.mktemp("home")
     plan = DevnetPlan(home, operators=(), people=("vera", "victor", "carol"))
     with running(plan, environ={"PATH": os.environ["PATH"]}) as devnet:
@@ -40,14 +40,14 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devnet]:
 
 @pytest.fixture
 def tallystick(
-    network: Devnet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    devnet: Devnet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Call:
     """Return a function that runs a command line and gives back its JSON document."""
     for name in list(os.environ):
         if name.startswith("TALLYSTICK_"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("TALLYSTICK_HOME", str(network.plan.home))
-    monkeypatch.setenv("TALLYSTICK_PASSWORD_FILE", str(network.plan.home / "password"))
+    monkeypatch.setenv("TALLYSTICK_HOME", str(devnet.plan.home))
+    monkeypatch.setenv("TALLYSTICK_PASSWORD_FILE", str(devnet.plan.home / "password"))
 
     def call(*words: object, code: int = 0) -> Any:
         capsys.readouterr()  # what a valuator in this process logged
@@ -60,15 +60,15 @@ def tallystick(
 
 
 @pytest.fixture
-def round_(network: Devnet, tmp_path: Path) -> Round:
+def round_(devnet: Devnet, tmp_path: Path) -> Round:
     """A sealed round of a new model."""
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "model.json").write_text(json.dumps(DESCRIPTION))
     (folder / "model.onnx").write_bytes(b"weights")
-    owner = network.wallet("owner")
-    context: Any = network.context
-    world = World(context, context.ipfs, owner, owner, owner, owner, folder)
+    owner = devnet.wallet("owner")
+    network: Any = devnet.network
+    world = World(network, network.ipfs, owner, owner, owner, owner, folder)
     held = rounds.small(next(SEEDS), test_rows=20)
     held = replace(held, sets=held.sets[:-1])  # the last is the same of every seed
     return Round(world, held, tmp_path / "files").seal()
@@ -86,12 +86,12 @@ def valuator_run(home: Path) -> "subprocess.Popen[str]":
 
 
 def test_run__killed_in_the_middle__settled_by_the_next_and_the_worker_has_no_key(
-    network: Devnet, tallystick: Call, round_: Round
+    devnet: Devnet, tallystick: Call, round_: Round
 ) -> None:
-    chain, home = network.context.valuations, network.plan.home
+    chain, home = devnet.network.valuations, devnet.plan.home
     assert tallystick("valuator", "stake", "50", "--key", "vera", "--yes")["free"] == "50.00"
     first = valuator_run(home)
-    wait_until(lambda: chain.case_of(round_.id).valuator == network.accounts["vera"])
+    wait_until(lambda: chain.case_of(round_.id).valuator == devnet.accounts["vera"])
     children = psutil.Process(first.pid).children(recursive=True)
     worker = next(child for child in children if "value" in child.cmdline())
     environ = worker.environ()
@@ -104,8 +104,8 @@ def test_run__killed_in_the_middle__settled_by_the_next_and_the_worker_has_no_ke
     second = valuator_run(home)
     wait_until(lambda: chain.case_of(round_.id).published)
     round_.world.pass_time(chain.config().challenge_window)
-    wait_until(lambda: network.context.credits.round_of(round_.id).stage is RoundStage.SETTLED)
-    wait_until(lambda: not network.context.credits.balance_of(network.accounts["vera"]))
+    wait_until(lambda: devnet.network.credits.round_of(round_.id).stage is RoundStage.SETTLED)
+    wait_until(lambda: not devnet.network.credits.balance_of(devnet.accounts["vera"]))
     second.send_signal(signal.SIGTERM)
 
     printed, _ = second.communicate(timeout=30)
@@ -113,7 +113,7 @@ def test_run__killed_in_the_middle__settled_by_the_next_and_the_worker_has_no_ke
     found = tallystick("valuator", "status", "vera")
     assert (found["published"], found["settled"]) == ([round_.id], [round_.id])
     valued = tallystick("data", "values", round_.id)
-    assert (valued["served"], valued["valuator"]) == (True, network.accounts["vera"])
+    assert (valued["served"], valued["valuator"]) == (True, devnet.accounts["vera"])
     held = valued["contributions"]
     assert [max(0, one["total"]) for one in held] == [one["value"] for one in held]
     assert all(one["data_shapley"] is not None for one in held)
@@ -121,11 +121,11 @@ def test_run__killed_in_the_middle__settled_by_the_next_and_the_worker_has_no_ke
 
 
 def test_challenge__false_valuation__convicted_by_one_command(
-    network: Devnet, tallystick: Call, round_: Round
+    devnet: Devnet, tallystick: Call, round_: Round
 ) -> None:
     tallystick("valuator", "stake", "50", "--key", "victor", "--yes")
     jobs, _ = round_.jobs("victor", wanted=frozenset({faults.FALSE_VALUE}))
-    with Valuator(network.context, network.unlock("victor"), jobs, round_.folder) as liar:
+    with Valuator(devnet.network, devnet.unlock("victor"), jobs, round_.folder) as liar:
         while liar.cycle():
             pass
 
@@ -137,5 +137,5 @@ def test_challenge__false_valuation__convicted_by_one_command(
     assert tallystick("valuator", "status", "victor")["convicted"] == [round_.id]
 
 
-def test_challenge__neither_round_nor_watch__says_so(network: Devnet, tallystick: Call) -> None:
+def test_challenge__neither_round_nor_watch__says_so(devnet: Devnet, tallystick: Call) -> None:
     assert tallystick("data", "challenge", "--key", "carol", code=78)["error"] == "ConfigInvalid"

@@ -31,8 +31,8 @@ def market(world):
     world.publish()
     world.serve(1)
     world.prepay(5 * DOLLAR)
-    fast = replace(world.context.settings, poll_interval=0.03, redis_url="")
-    return replace(world, context=replace(world.context, settings=fast))
+    fast = replace(world.network.settings, poll_interval=0.03, redis_url="")
+    return replace(world, network=replace(world.network, settings=fast))
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def url(tmp_path):
 
 @pytest.fixture
 def gateway(market, url):
-    opened = Gateway(market.context, dev_account(2), Store.open(url))
+    opened = Gateway(market.network, dev_account(2), Store.open(url))
     opened.start()
     yield opened
     opened.close()
@@ -81,13 +81,13 @@ def test_accept__budget_spent__sends_nothing(gateway, key, market):
         ask(gateway, key)
     with pytest.raises(BudgetExhausted):
         ask(gateway, key)
-    assert market.context.market.balance_of(gateway.address) == 2 * DOLLAR
+    assert market.network.market.balance_of(gateway.address) == 2 * DOLLAR
 
 
 def test_accept__fee_raised_meanwhile__charges_nothing(gateway, key, market):
     asked = question(gateway)
-    dearer = models.changed_terms(market.context.registry.terms_of(1, 1), fee=2 * DOLLAR)
-    models.set_terms(market.context, market.owner, 1, 1, dearer)
+    dearer = models.changed_terms(market.network.registry.terms_of(1, 1), fee=2 * DOLLAR)
+    models.set_terms(market.network, market.owner, 1, 1, dearer)
     with pytest.raises(ContractError) as caught:
         gateway.sponsor.accept(key, asked)
     assert caught.value.name == "FeeAboveMax"
@@ -106,11 +106,11 @@ def test_accept__idempotency_key_by_many_at_once__is_one_request(gateway, key):
 
 def test_requested__refused_when_it_was_sent__gives_the_charge_back(market, url):
     """The balance is gone between acceptance and sending."""
-    gateway = Gateway(market.context, dev_account(2), Store.open(url))  # nothing sends yet
+    gateway = Gateway(market.network, dev_account(2), Store.open(url))  # nothing sends yet
     key = api_keys.mint(gateway.store, "tests", Amount(3 * DOLLAR)).key
     ticket = gateway.sponsor.accept(key, question(gateway))
     market.requester.send(
-        market.context.market.withdraw(market.stranger.address, Amount(5 * DOLLAR))
+        market.network.market.withdraw(market.stranger.address, Amount(5 * DOLLAR))
     )
     gateway.start()
     try:
@@ -130,9 +130,9 @@ def test_answer__nobody_delivers__not_yet(gateway, key):
 
 def test_answer__other_bytes_served__is_a_mismatch(gateway, key, market):
     _, request_id = ask(gateway, key)
-    info = requests.show(market.context, request_id)
+    info = requests.show(market.network, request_id)
     market.deliver(info, [0.0, 1.0, 2.0])
-    cid = requests.show(market.context, request_id).output_cid
+    cid = requests.show(market.network, request_id).output_cid
     market.ipfs.tamper(cid, b"something else")
     with pytest.raises(DigestMismatch):
         asyncio.run(gateway.answer(request_id, 10))
@@ -144,7 +144,7 @@ def test_sweep__nobody_answered_in_time__brings_the_money_back(gateway, key, mar
     market.pass_time(601)
     wait_until(lambda: gateway.sweeper.sweep() == 0 and spent(gateway) == 0)
     assert gateway.ticket(ticket.id).state is TicketState.ENDED
-    assert market.context.market.balance_of(gateway.address) == 5 * DOLLAR
+    assert market.network.market.balance_of(gateway.address) == 5 * DOLLAR
     with pytest.raises(RequestEnded, match="Cancelled"):
         asyncio.run(gateway.answer(request_id, 1))
 
@@ -152,7 +152,7 @@ def test_sweep__nobody_answered_in_time__brings_the_money_back(gateway, key, mar
 # ── The way it goes ─────────────────────────────────────────────────────────────────────────────
 def test_answer__delivered__has_the_numbers_and_says_who(gateway, key, market):
     ticket, request_id = ask(gateway, key)
-    market.deliver(requests.show(market.context, request_id), [0.0, 3.0, 2.0])
+    market.deliver(requests.show(market.network, request_id), [0.0, 3.0, 2.0])
     answered = asyncio.run(gateway.answer(request_id, 10, ticket))
     assert answered.outputs["logits"].tolist() == [[0.0, 3.0, 2.0]]
     assert answered.operator == market.operator.address
@@ -160,15 +160,15 @@ def test_answer__delivered__has_the_numbers_and_says_who(gateway, key, market):
 
 
 def test_restart__accepted_and_not_sent__is_sent_by_the_next(market, url):
-    first = Gateway(market.context, dev_account(2), Store.open(url))
+    first = Gateway(market.network, dev_account(2), Store.open(url))
     key = api_keys.mint(first.store, "tests", Amount(3 * DOLLAR)).key
     ticket = first.sponsor.accept(key, question(first))  # and nobody sends it
     first.sponsor.close()
-    second = Gateway(market.context, dev_account(2), Store.open(url))
+    second = Gateway(market.network, dev_account(2), Store.open(url))
     second.start()
     try:
         request_id = asyncio.run(second.requested(ticket, 10))
-        assert requests.show(market.context, request_id).requester == second.address
+        assert requests.show(market.network, request_id).requester == second.address
         assert spent(second) == DOLLAR
     finally:
         second.close()
@@ -176,10 +176,10 @@ def test_restart__accepted_and_not_sent__is_sent_by_the_next(market, url):
 
 def test_settled__lane_is_used_again(gateway, key, market):
     _, first = ask(gateway, key)
-    market.deliver(requests.show(market.context, first), [0.0, 1.0, 2.0])
+    market.deliver(requests.show(market.network, first), [0.0, 1.0, 2.0])
     market.pass_time(61)
-    requests.finalize(market.context, market.stranger, [first])
+    requests.finalize(market.network, market.stranger, [first])
     wait_until(lambda: gateway.ticket(first).state is TicketState.ENDED)
     _, second = ask(gateway, key)
-    lanes = [requests.show(market.context, one).request.lane for one in (first, second)]
+    lanes = [requests.show(market.network, one).request.lane for one in (first, second)]
     assert lanes == [0, 0]

@@ -38,7 +38,7 @@ DESCRIPTION = {
 class World:
     """A deployment with people on it; `folder` holds a model ready to publish."""
 
-    context: Network
+    network: Network
     ipfs: MemoryIpfs
     owner: Wallet
     operator: Wallet
@@ -48,29 +48,29 @@ class World:
 
     def publish(self, **offer: int) -> PublishedVersion:
         terms = Offer(fee=Amount(DOLLAR), **{"challenge_window": 60, **offer})
-        return publishing.publish(self.context, self.owner, self.folder, terms)
+        return publishing.publish(self.network, self.owner, self.folder, terms)
 
     def serve(self, model_id: int, stake: int = 100) -> None:
         """Authorise the operator, with stake behind it."""
-        balances.fund(self.context, self.operator.address, Amount(stake * DOLLAR))
-        operators.register(self.context, self.operator, "")
-        operators.stake(self.context, self.operator, Amount(stake * DOLLAR))
-        operators.authorize(self.context, self.owner, model_id, self.operator.address)
+        balances.fund(self.network, self.operator.address, Amount(stake * DOLLAR))
+        operators.register(self.network, self.operator, "")
+        operators.stake(self.network, self.operator, Amount(stake * DOLLAR))
+        operators.authorize(self.network, self.owner, model_id, self.operator.address)
 
     def prepay(self, amount: int) -> None:
-        balances.fund(self.context, self.requester.address, Amount(amount))
-        balances.deposit(self.context, self.requester, Amount(amount))
+        balances.fund(self.network, self.requester.address, Amount(amount))
+        balances.deposit(self.network, self.requester, Amount(amount))
 
     def deliver(self, info: RequestInfo, logits: list[float]) -> bytes:
         """Answer as the operator's worker and submitter would."""
         data = tensor.encode({"logits": np.array([logits], np.float32)})
         root = self.ipfs.publish_bytes(data).sha256
-        self.operator.send(self.context.market.deliver(info.request, NO_CLAIM, root, ZERO32))
+        self.operator.send(self.network.market.deliver(info.request, NO_CLAIM, root, ZERO32))
         return data
 
     def pass_time(self, seconds: int) -> None:
-        self.context.rpc.call("evm_increaseTime", seconds)
-        self.context.rpc.call("evm_mine")
+        self.network.rpc.call("evm_increaseTime", seconds)
+        self.network.rpc.call("evm_mine")
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +93,7 @@ def world(anvil: Anvil, contracts: Contracts, tmp_path: Path) -> Iterator[World]
     folder.mkdir()
     (folder / "model.json").write_text(json.dumps(DESCRIPTION))
     (folder / "model.onnx").write_bytes(b"weights of the first version")
-    context = Network.over(settings, anvil.rpc, ipfs)
+    network = Network.over(settings, anvil.rpc, ipfs)
     people = (Wallet(anvil.rpc, dev_account(i)) for i in range(4))
-    yield World(context, ipfs, *people, folder)
+    yield World(network, ipfs, *people, folder)
     anvil.rpc.call("evm_revert", snapshot)

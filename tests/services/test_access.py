@@ -46,44 +46,44 @@ def test_pack_ranges__some_named__keeps_the_manifests_bounds_for_the_rest():
 def test_set_policy__by_a_stranger__refuses(world):
     world.publish()
     with pytest.raises(ContractError, match="is not an admin"):
-        access.set_policy(world.context, world.stranger, 1, Policy.OPEN)
+        access.set_policy(world.network, world.stranger, 1, Policy.OPEN)
 
 
 @pytest.mark.real
 def test_life__apply_grant_deny_revoke__is_shown(world):
     world.publish()
-    context, who = world.context, world.requester.address
-    access.set_policy(context, world.owner, 1, Policy.ON_REQUEST)
-    access.set_admin(context, world.owner, 1, world.stranger.address, True)
-    access.apply(context, world.requester, 1, "for school")
+    network, who = world.network, world.requester.address
+    access.set_policy(network, world.owner, 1, Policy.ON_REQUEST)
+    access.set_admin(network, world.owner, 1, world.stranger.address, True)
+    access.apply(network, world.requester, 1, "for school")
     with pytest.raises(ContractError, match="already applied"):
-        access.apply(context, world.requester, 1, "")
-    (shown,) = access.show(context, 1).wallets
+        access.apply(network, world.requester, 1, "")
+    (shown,) = access.show(network, 1).wallets
     assert (shown.status, shown.note, shown.allowed) == (GrantStatus.APPLIED, "for school", False)
     assert "has no access" in shown.reason
-    access.grant(context, world.stranger, 1, who, lifetime=3600, rate=Rate(10, 60))
-    found = access.show(context, 1)
+    access.grant(network, world.stranger, 1, who, lifetime=3600, rate=Rate(10, 60))
+    found = access.show(network, 1)
     assert found.admins == (world.stranger.address,)
     (shown,) = found.wallets
     assert (shown.status, shown.allowed, shown.max_per_window) == (GrantStatus.GRANTED, True, 10)
-    assert shown.expiry > context.history.now()
-    access.deny(context, world.owner, 1, who)
-    assert access.of_wallet(context, 1, who).status is GrantStatus.DENIED
-    access.revoke(context, world.owner, 1, who)
-    assert access.of_wallet(context, 1, who).status is GrantStatus.NONE
-    access.set_admin(context, world.owner, 1, world.stranger.address, False)
-    assert access.show(context, 1).admins == ()
+    assert shown.expiry > network.history.now()
+    access.deny(network, world.owner, 1, who)
+    assert access.of_wallet(network, 1, who).status is GrantStatus.DENIED
+    access.revoke(network, world.owner, 1, who)
+    assert access.of_wallet(network, 1, who).status is GrantStatus.NONE
+    access.set_admin(network, world.owner, 1, world.stranger.address, False)
+    assert access.show(network, 1).admins == ()
 
 
 @pytest.mark.real
 def test_limits__set_and_lifted__are_shown_in_their_own_units(world):
     world.publish()
     model = Selected(1, None)
-    assert not access.limits(world.context, model).bounded
-    access.set_limits(world.context, world.owner, model, {"temperature": (0.5, 1.5)})
-    found = access.limits(world.context, model)
+    assert not access.limits(world.network, model).bounded
+    access.set_limits(world.network, world.owner, model, {"temperature": (0.5, 1.5)})
+    found = access.limits(world.network, model)
     (limit,) = found.parameters
     assert found.bounded
     assert (limit.minimum, limit.maximum, limit.default) == (0.5, 1.5, 1)
-    access.set_limits(world.context, world.owner, model, {})
-    assert access.limits(world.context, model).parameters[0].maximum == 2
+    access.set_limits(world.network, world.owner, model, {})
+    assert access.limits(world.network, model).parameters[0].maximum == 2

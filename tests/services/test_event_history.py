@@ -27,7 +27,7 @@ class Counting:
 
 @pytest.fixture
 def node(world):
-    return Counting(world.context.rpc)
+    return Counting(world.network.rpc)
 
 
 @pytest.fixture
@@ -36,25 +36,25 @@ def read(world, node, tmp_path):
 
     def names(span=10):
         history = History(
-            node, world.context.contracts, HistoryCache(tmp_path / "history", node), span
+            node, world.network.contracts, HistoryCache(tmp_path / "history", node), span
         )
-        found = history.read(world.context.registry.address, (ModelRegistered,))
+        found = history.read(world.network.registry.address, (ModelRegistered,))
         return [happened.event.name for happened in found]
 
     return names
 
 
 def register(world, name):
-    world.owner.send(world.context.registry.register_model(name, 0))
+    world.owner.send(world.network.registry.register_model(name, 0))
 
 
 def head(world):
-    return int(world.context.rpc.call("eth_blockNumber"), 16)
+    return int(world.network.rpc.call("eth_blockNumber"), 16)
 
 
 def test_read__second_time__asks_for_new_blocks_alone(world, node, read):
     register(world, "first")
-    world.context.rpc.call("anvil_mine", hex(30))
+    world.network.rpc.call("anvil_mine", hex(30))
     assert read() == ["first"]
     assert len(node.asked) >= 4
     known = head(world)
@@ -65,19 +65,19 @@ def test_read__second_time__asks_for_new_blocks_alone(world, node, read):
 
 
 def test_read__reorg_since__reads_everything_again(world, node, read):
-    world.context.rpc.call("anvil_mine", hex(30))
+    world.network.rpc.call("anvil_mine", hex(30))
     register(world, "gone")
     assert read() == ["gone"]
     start = node.asked[0][0]
     node.asked.clear()
-    world.context.rpc.call("anvil_reorg", 1, [])
+    world.network.rpc.call("anvil_reorg", 1, [])
     assert read() == []
     assert node.asked[0][0] == start
 
 
 def test_read__file_cut_short__reads_everything_again(world, read, tmp_path):
     register(world, "first")
-    world.context.rpc.call("anvil_mine", hex(30))
+    world.network.rpc.call("anvil_mine", hex(30))
     read()
     (file,) = (tmp_path / "history").iterdir()
     file.write_text(file.read_text()[:50])

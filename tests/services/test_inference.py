@@ -31,76 +31,76 @@ def market(world):
 
 def ask(market, **options):
     wanted = Ask(Selected(1, None), IMAGE, **options)
-    prepayment = quoting.quote(market.context, market.requester.address, wanted, stdin=lambda: b"")
-    return prepayment, inference.ask(market.context, market.requester, prepayment)
+    prepayment = quoting.quote(market.network, market.requester.address, wanted, stdin=lambda: b"")
+    return prepayment, inference.ask(market.network, market.requester, prepayment)
 
 
 def answer(market, prepayment, asked):
-    info = requests.show(market.context, asked.request_id)
-    return inference.answer(market.context, info, prepayment.manifest)
+    info = requests.show(market.network, asked.request_id)
+    return inference.answer(market.network, info, prepayment.manifest)
 
 
 # ── Refusals ────────────────────────────────────────────────────────────────────────────────────
 def test_ask__terms_raised_after_the_quote__spends_nothing(market):
     wanted = Ask(Selected(1, None), IMAGE)
-    prepayment = quoting.quote(market.context, market.requester.address, wanted, stdin=lambda: b"")
-    dearer = models.changed_terms(market.context.registry.terms_of(1, 1), fee=2 * DOLLAR)
-    models.set_terms(market.context, market.owner, 1, 1, dearer)
+    prepayment = quoting.quote(market.network, market.requester.address, wanted, stdin=lambda: b"")
+    dearer = models.changed_terms(market.network.registry.terms_of(1, 1), fee=2 * DOLLAR)
+    models.set_terms(market.network, market.owner, 1, 1, dearer)
     with pytest.raises(ContractError) as caught:
-        inference.ask(market.context, market.requester, prepayment)
+        inference.ask(market.network, market.requester, prepayment)
     assert caught.value.name == "FeeAboveMax"
-    assert market.context.market.balance_of(market.requester.address) == 5 * DOLLAR
+    assert market.network.market.balance_of(market.requester.address) == 5 * DOLLAR
 
 
 def test_show__unknown_request__not_found(market):
     with pytest.raises(NotFound, match="there is no request"):
-        requests.show(market.context, RequestId(b"\1" * 32))
+        requests.show(market.network, RequestId(b"\1" * 32))
 
 
 def test_wait__nobody_answers__gives_up_and_says_where_to_look(market):
     _, asked = ask(market)
     with pytest.raises(Unanswered, match=r"not delivered after [0-9.]+ s"):
-        inference.wait(market.context, asked.request_id, timeout=0.1)
+        inference.wait(market.network, asked.request_id, timeout=0.1)
 
 
 def test_wait__expired__says_how_the_money_comes_back(market):
     _, asked = ask(market, lifetime=60)
     market.pass_time(61)
     with pytest.raises(Unanswered, match="expired") as caught:
-        inference.wait(market.context, asked.request_id)
+        inference.wait(market.network, asked.request_id)
     assert "request cancel" in caught.value.hint
-    requests.cancel(market.context, market.stranger, asked.request_id)
-    assert market.context.market.balance_of(market.requester.address) == 5 * DOLLAR
+    requests.cancel(market.network, market.stranger, asked.request_id)
+    assert market.network.market.balance_of(market.requester.address) == 5 * DOLLAR
     with pytest.raises(Unanswered, match="refunded"):
-        inference.wait(market.context, asked.request_id)
+        inference.wait(market.network, asked.request_id)
 
 
 def test_cancel__not_expired__says_when(market):
     _, asked = ask(market)
     with pytest.raises(ContractError, match="can be cancelled from"):
-        requests.cancel(market.context, market.requester, asked.request_id)
+        requests.cancel(market.network, market.requester, asked.request_id)
 
 
 def test_cancel__answered__refuses(market):
     _, asked = ask(market)
-    market.deliver(requests.show(market.context, asked.request_id), [0.0, 1.0, 2.0])
+    market.deliver(requests.show(market.network, asked.request_id), [0.0, 1.0, 2.0])
     with pytest.raises(PermanentError, match="answered, may be challenged"):
-        requests.cancel(market.context, market.requester, asked.request_id)
+        requests.cancel(market.network, market.requester, asked.request_id)
 
 
 def test_finalize__window_open__says_until_when(market):
     _, asked = ask(market)
-    market.deliver(requests.show(market.context, asked.request_id), [0.0, 1.0, 2.0])
+    market.deliver(requests.show(market.network, asked.request_id), [0.0, 1.0, 2.0])
     with pytest.raises(ContractError, match="can be challenged until"):
-        requests.finalize(market.context, market.stranger, [asked.request_id])
+        requests.finalize(market.network, market.stranger, [asked.request_id])
 
 
 def test_finalize__without_an_answer_or_an_id__refuses(market):
     _, asked = ask(market)
     with pytest.raises(PermanentError, match="cannot be finalized: waits for an operator"):
-        requests.finalize(market.context, market.stranger, [asked.request_id])
+        requests.finalize(market.network, market.stranger, [asked.request_id])
     with pytest.raises(InputInvalid, match="no request was named"):
-        requests.finalize(market.context, market.stranger, [])
+        requests.finalize(market.network, market.stranger, [])
 
 
 def test_answer__not_delivered__says_so(market):
@@ -111,8 +111,8 @@ def test_answer__not_delivered__says_so(market):
 
 def test_answer__bytes_that_nobody_serves__is_unresolved(market):
     prepayment, asked = ask(market)
-    data = market.deliver(requests.show(market.context, asked.request_id), [0.0, 1.0, 2.0])
-    market.ipfs.forget(requests.show(market.context, asked.request_id).output_cid)
+    data = market.deliver(requests.show(market.network, asked.request_id), [0.0, 1.0, 2.0])
+    market.ipfs.forget(requests.show(market.network, asked.request_id).output_cid)
     with pytest.raises(CidUnresolved):
         answer(market, prepayment, asked)
     assert data
@@ -120,8 +120,8 @@ def test_answer__bytes_that_nobody_serves__is_unresolved(market):
 
 def test_answer__other_bytes_served__is_a_mismatch(market):
     prepayment, asked = ask(market)
-    market.deliver(requests.show(market.context, asked.request_id), [0.0, 1.0, 2.0])
-    cid = requests.show(market.context, asked.request_id).output_cid
+    market.deliver(requests.show(market.network, asked.request_id), [0.0, 1.0, 2.0])
+    cid = requests.show(market.network, asked.request_id).output_cid
     market.ipfs.tamper(cid, tensor.encode({"logits": np.array([[9, 9, 9]], np.float32)}))
     with pytest.raises(DigestMismatch):
         answer(market, prepayment, asked)
@@ -129,10 +129,10 @@ def test_answer__other_bytes_served__is_a_mismatch(market):
 
 def test_answer__cid_names_other_bytes_than_the_root__is_a_mismatch(market):
     prepayment, asked = ask(market)
-    info = requests.show(market.context, asked.request_id)
+    info = requests.show(market.network, asked.request_id)
     data = tensor.encode({"logits": np.array([[9, 9, 9]], np.float32)})
     other = market.ipfs.publish_bytes(data).sha256
-    call = market.context.market.deliver(info.request, NO_CLAIM, b"\7" * 32, other)
+    call = market.network.market.deliver(info.request, NO_CLAIM, b"\7" * 32, other)
     market.operator.send(call)
     with pytest.raises(DigestMismatch, match=r"0x0707.* was delivered"):
         answer(market, prepayment, asked)
@@ -140,9 +140,9 @@ def test_answer__cid_names_other_bytes_than_the_root__is_a_mismatch(market):
 
 def test_answer__outputs_are_not_the_manifests__refuses(market):
     prepayment, asked = ask(market)
-    info = requests.show(market.context, asked.request_id)
+    info = requests.show(market.network, asked.request_id)
     root = market.ipfs.publish_bytes(tensor.encode({"x": np.zeros(1, np.float32)})).sha256
-    market.operator.send(market.context.market.deliver(info.request, NO_CLAIM, root, ZERO32))
+    market.operator.send(market.network.market.deliver(info.request, NO_CLAIM, root, ZERO32))
     with pytest.raises(InputInvalid, match="output"):
         answer(market, prepayment, asked)
 
@@ -150,44 +150,44 @@ def test_answer__outputs_are_not_the_manifests__refuses(market):
 # ── The way it goes ─────────────────────────────────────────────────────────────────────────────
 def test_life__answered_and_settled__pays_everybody(market):
     prepayment, asked = ask(market)
-    before = requests.show(market.context, asked.request_id)
+    before = requests.show(market.network, asked.request_id)
     assert before.state is RequestState.REQUESTED
     assert before.operator == market.operator.address
     market.deliver(before, [0.0, 3.0, 2.0])
     said = []
-    info = inference.wait(market.context, asked.request_id, say=said.append)
+    info = inference.wait(market.network, asked.request_id, say=said.append)
     assert info.state is RequestState.DELIVERED
     assert said[0].startswith("delivered by")
-    found, data = inference.answer(market.context, info, prepayment.manifest)
+    found, data = inference.answer(market.network, info, prepayment.manifest)
     assert found.outputs[0].rows[0].top[0].label == "one"
     assert tensor.digest(data) == found.output_root
     market.pass_time(61)
-    requests.finalize(market.context, market.stranger, [asked.request_id])
-    after = inference.wait(market.context, asked.request_id, until=RequestState.SETTLED)
+    requests.finalize(market.network, market.stranger, [asked.request_id])
+    after = inference.wait(market.network, asked.request_id, until=RequestState.SETTLED)
     assert [m.event for m in after.timeline] == ["Requested", "Delivered", "Finalized"]
-    paid = operators.status(market.context, market.operator.address)
+    paid = operators.status(market.network, market.operator.address)
     assert paid.earned == paid.prepaid == 700_000
-    collected = models.collect(market.context, market.stranger, 1)
+    collected = models.collect(market.network, market.stranger, 1)
     assert collected.to == market.owner.address
-    assert collected.owner_fee + paid.earned + market.context.market.protocol_earnings() == DOLLAR
+    assert collected.owner_fee + paid.earned + market.network.market.protocol_earnings() == DOLLAR
 
 
 def test_ask__twice__takes_two_lanes_and_then_the_free_one(market):
     _, first = ask(market)
     _, second = ask(market)
-    lanes = [requests.show(market.context, a.request_id).request.lane for a in (first, second)]
+    lanes = [requests.show(market.network, a.request_id).request.lane for a in (first, second)]
     assert lanes == [0, 1]
-    market.deliver(requests.show(market.context, first.request_id), [0.0, 1.0, 2.0])
+    market.deliver(requests.show(market.network, first.request_id), [0.0, 1.0, 2.0])
     market.pass_time(61)
-    requests.finalize(market.context, market.stranger, [first.request_id])
+    requests.finalize(market.network, market.stranger, [first.request_id])
     _, third = ask(market)
-    assert requests.show(market.context, third.request_id).request.lane == 0
+    assert requests.show(market.network, third.request_id).request.lane == 0
 
 
 def test_ask__lane_taken_by_another_process__takes_the_next(market):
     _, _ = ask(market)
 
-    class Stale(type(market.context.market)):
+    class Stale(type(market.network.market)):
         """Says that every lane is free, as a node does that lags behind."""
 
         def free_lane(self, requester, start=0, block="latest"):
@@ -195,45 +195,45 @@ def test_ask__lane_taken_by_another_process__takes_the_next(market):
 
     from dataclasses import replace
 
-    stale = Stale(market.context.rpc, market.context.market.address)
-    context = replace(market.context, market=stale)
+    stale = Stale(market.network.rpc, market.network.market.address)
+    network = replace(market.network, market=stale)
     wanted = Ask(Selected(1, None), IMAGE)
-    prepayment = quoting.quote(context, market.requester.address, wanted, stdin=lambda: b"")
-    asked = inference.ask(context, market.requester, prepayment)
-    assert requests.show(context, asked.request_id).request.lane == 1
+    prepayment = quoting.quote(network, market.requester.address, wanted, stdin=lambda: b"")
+    asked = inference.ask(network, market.requester, prepayment)
+    assert requests.show(network, asked.request_id).request.lane == 1
 
 
 def test_list_requests__filters__by_model_wallet_and_state(market):
     _, first = ask(market)
     _, second = ask(market)
-    market.deliver(requests.show(market.context, first.request_id), [0.0, 1.0, 2.0])
-    every = requests.list_requests(market.context, model_id=1)
+    market.deliver(requests.show(market.network, first.request_id), [0.0, 1.0, 2.0])
+    every = requests.list_requests(market.network, model_id=1)
     assert [r.request_id for r in every] == [first.request_id, second.request_id]
-    delivered = requests.list_requests(market.context, state=RequestState.DELIVERED)
+    delivered = requests.list_requests(market.network, state=RequestState.DELIVERED)
     assert [r.request_id for r in delivered] == [first.request_id]
     stranger = market.stranger.address
-    assert requests.list_requests(market.context, requester=stranger) == ()
-    assert requests.list_requests(market.context, model_id=2) == ()
+    assert requests.list_requests(market.network, requester=stranger) == ()
+    assert requests.list_requests(market.network, model_id=2) == ()
 
 
 def test_demand__withheld_output__is_demanded_with_a_sufficient_bond(market):
     _, asked = ask(market)
     with pytest.raises(PermanentError, match="no answer to demand"):
-        requests.bond_needed(market.context, market.requester, asked.request_id)
-    market.deliver(requests.show(market.context, asked.request_id), [0.0, 1.0, 2.0])
-    bond = requests.bond_needed(market.context, market.requester, asked.request_id)
+        requests.bond_needed(market.network, market.requester, asked.request_id)
+    market.deliver(requests.show(market.network, asked.request_id), [0.0, 1.0, 2.0])
+    bond = requests.bond_needed(market.network, market.requester, asked.request_id)
     assert bond > 0
-    done = requests.demand(market.context, market.requester, asked.request_id, bond)
-    assert done.deadline > market.context.history.now()
-    assert requests.show(market.context, asked.request_id).timeline[-1].event == "OutputDemanded"
+    done = requests.demand(market.network, market.requester, asked.request_id, bond)
+    assert done.deadline > market.network.history.now()
+    assert requests.show(market.network, asked.request_id).timeline[-1].event == "OutputDemanded"
 
 
 def test_candidates__after_an_answer__know_its_latency(market):
     _, asked = ask(market)
-    assert operators.candidates(market.context, 1)[0].in_flight == 1
+    assert operators.candidates(market.network, 1)[0].in_flight == 1
     market.pass_time(7)
-    market.deliver(requests.show(market.context, asked.request_id), [0.0, 1.0, 2.0])
-    (found,) = operators.candidates(market.context, 1)
+    market.deliver(requests.show(market.network, asked.request_id), [0.0, 1.0, 2.0])
+    (found,) = operators.candidates(market.network, 1)
     assert (found.delivered, found.in_flight, found.failed) == (1, 0, 0)
     assert found.latency >= 7
 
@@ -241,11 +241,11 @@ def test_candidates__after_an_answer__know_its_latency(market):
 def test_candidates__request_expired__is_held_against_the_preferred(market):
     _, asked = ask(market, lifetime=60)
     market.pass_time(61)
-    requests.cancel(market.context, market.stranger, asked.request_id)
-    assert operators.candidates(market.context, 1)[0].failed == 1
+    requests.cancel(market.network, market.stranger, asked.request_id)
+    assert operators.candidates(market.network, 1)[0].failed == 1
 
 
 def test_withdraw__everything__empties_the_balance(market):
-    balances.withdraw(market.context, market.requester, None, market.stranger.address)
-    assert balances.balances(market.context, market.requester.address).prepaid == 0
-    assert balances.balances(market.context, market.stranger.address).tokens == 5 * DOLLAR
+    balances.withdraw(market.network, market.requester, None, market.stranger.address)
+    assert balances.balances(market.network, market.requester.address).prepaid == 0
+    assert balances.balances(market.network, market.stranger.address).tokens == 5 * DOLLAR

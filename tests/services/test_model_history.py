@@ -74,12 +74,12 @@ def test_verify__untouched__checks_every_version(world):
     last = world.publish()
     seen = []
     found = model_history.verify(
-        world.context, 1, progress=lambda name, done, total: seen.append(name)
+        world.network, 1, progress=lambda name, done, total: seen.append(name)
     )
     assert [v.version for v in found.versions] == [1, 2]
     assert found.head == last.head
     assert seen == ["model.onnx", "model.onnx"]
-    assert not list(world.context.cache.iterdir())
+    assert not list(world.network.cache.iterdir())
 
 
 @pytest.mark.real
@@ -89,9 +89,9 @@ def test_verify__one_byte_of_a_file_changed__names_the_file(world):
     world.publish()
     world.ipfs.tamper(first.files[0].cid, b"weights of the First version")
     with pytest.raises(HistoryBroken, match=r"file model\.onnx of version 1") as caught:
-        model_history.verify(world.context, 1)
+        model_history.verify(world.network, 1)
     assert caught.value.subject == "file model.onnx of version 1"
-    model_history.verify(world.context, 1, with_bytes=False)
+    model_history.verify(world.network, 1, with_bytes=False)
 
 
 @pytest.mark.real
@@ -100,7 +100,7 @@ def test_verify__manifest_swapped__names_the_manifest(world):
     data = world.ipfs.fetch_bytes(done.manifest_cid, 10**6)
     world.ipfs.tamper(done.manifest_cid, data.replace(b"digits", b"digitz"))
     with pytest.raises(HistoryBroken, match="manifest of version 1"):
-        model_history.verify(world.context, 1)
+        model_history.verify(world.network, 1)
 
 
 @pytest.mark.real
@@ -108,7 +108,7 @@ def test_verify__file_that_nobody_has__names_it(world):
     done = world.publish()
     world.ipfs.forget(done.files[0].cid)
     with pytest.raises(CidUnresolved, match=r"file model\.onnx of version 1"):
-        model_history.verify(world.context, 1)
+        model_history.verify(world.network, 1)
 
 
 @pytest.mark.real
@@ -120,26 +120,26 @@ def test_verify__manifest_that_lies_about_a_digest__names_the_file(world):
     lying = replace(honest, files=(entry,))
     _publish_manifest(world, lying)
     with pytest.raises(DigestMismatch, match=r"file model\.onnx of version 1"):
-        model_history.verify(world.context, 1)
+        model_history.verify(world.network, 1)
 
 
 @pytest.mark.real
 def test_verify__record_with_a_foreign_model_root__names_the_manifest(world):
     honest = publishing.upload(
-        world.context, world.folder, publishing.folders.read(world.folder, lambda *_: None),
+        world.network, world.folder, publishing.folders.read(world.folder, lambda *_: None),
         lambda *_: None,
     )  # fmt: skip
     _publish_manifest(world, honest, model_root=Bytes32(b"\1" * 32))
     with pytest.raises(HistoryBroken, match="manifest of version 1: its weights hash to"):
-        model_history.verify(world.context, 1)
+        model_history.verify(world.network, 1)
 
 
 def _publish_manifest(world, manifest: Manifest, model_root: Bytes32 | None = None):
-    registry = world.context.registry
+    registry = world.network.registry
     world.owner.send(registry.register_model("liar", 0))
     digest = world.ipfs.publish_bytes(manifest.to_bytes()).sha256
     offered = publishing._Offered(manifest.model_root(), Assurance.COMMITTEE, Offer())
-    publication = publishing._publication(world.context, manifest, digest, offered)
+    publication = publishing._publication(world.network, manifest, digest, offered)
     if model_root:
         publication = replace(publication, model_root=model_root)
     world.owner.send(registry.publish_version(1, ZERO32, publication))

@@ -108,10 +108,10 @@ class Counting(MemoryIpfs):
 def test_publish__file_changes_meanwhile__publishes_nothing(world):
     from dataclasses import replace
 
-    context = replace(world.context, ipfs=Changing())
+    network = replace(world.network, ipfs=Changing())
     with pytest.raises(DigestMismatch, match=r"model\.onnx changed"):
-        publishing.publish(context, world.owner, world.folder, Offer())
-    assert context.registry.model_count() == 0
+        publishing.publish(network, world.owner, world.folder, Offer())
+    assert network.registry.model_count() == 0
 
 
 @pytest.mark.real
@@ -119,10 +119,10 @@ def test_publish__model_of_somebody_else__refuses_before_uploading(world):
     from dataclasses import replace
 
     first = world.publish()
-    context = replace(world.context, ipfs=Counting())
+    network = replace(world.network, ipfs=Counting())
     with pytest.raises(Refused, match="belongs to"):
-        publishing.publish(context, world.stranger, world.folder, Offer(), model_id=first.model_id)
-    assert context.ipfs.uploads == []
+        publishing.publish(network, world.stranger, world.folder, Offer(), model_id=first.model_id)
+    assert network.ipfs.uploads == []
 
 
 @pytest.mark.real
@@ -131,21 +131,21 @@ def test_publish__update_interval_not_over__refuses_before_uploading(world):
 
     world.publish(update_interval=3600)
     (world.folder / "model.onnx").write_bytes(b"weights of the second version")
-    context = replace(world.context, ipfs=Counting())
+    network = replace(world.network, ipfs=Counting())
     with pytest.raises(ContractError, match="may not publish another version") as caught:
-        publishing.publish(context, world.owner, world.folder, Offer())
+        publishing.publish(network, world.owner, world.folder, Offer())
     assert caught.value.name == "UpdateTooSoon"
-    assert context.ipfs.uploads == []
+    assert network.ipfs.uploads == []
 
 
 @pytest.mark.real
 def test_publish__new_folder__registers_and_publishes(world):
     done = world.publish()
     assert (done.model_id, done.version, done.unchanged) == (1, 1, False)
-    manifest = models.manifest(world.context, 1, 1)
+    manifest = models.manifest(world.network, 1, 1)
     assert manifest.name == "digits"
     assert done.model_root == manifest.model_root()
-    assert world.context.registry.manifest_of(1, 1) == done.manifest_digest
+    assert world.network.registry.manifest_of(1, 1) == done.manifest_digest
 
 
 @pytest.mark.real
@@ -154,7 +154,7 @@ def test_publish__same_folder_again__finds_it_published(world):
     again = world.publish()
     assert again.unchanged
     assert (again.model_id, again.version, again.head) == (1, 1, first.head)
-    assert world.context.registry.version_count(1) == 1
+    assert world.network.registry.version_count(1) == 1
 
 
 @pytest.mark.real
@@ -162,19 +162,19 @@ def test_publish__other_weights__appends_and_uploads_only_what_is_new(world):
     from dataclasses import replace
 
     (world.folder / "notes.txt").write_text("same")
-    context = replace(world.context, ipfs=Counting())
-    publishing.publish(context, world.owner, world.folder, Offer())
+    network = replace(world.network, ipfs=Counting())
+    publishing.publish(network, world.owner, world.folder, Offer())
     (world.folder / "model.onnx").write_bytes(b"weights of the second version")
-    context.ipfs.uploads.clear()
-    second = publishing.publish(context, world.owner, world.folder, Offer())
+    network.ipfs.uploads.clear()
+    second = publishing.publish(network, world.owner, world.folder, Offer())
     assert (second.model_id, second.version) == (1, 2)
-    assert context.ipfs.uploads == ["model.onnx"]
-    assert [v.version for v in models.versions(context, 1)] == [1, 2]
+    assert network.ipfs.uploads == ["model.onnx"]
+    assert [v.version for v in models.versions(network, 1)] == [1, 2]
 
 
 @pytest.mark.real
 def test_publish__interrupted_after_registration__continues_with_that_model(world):
-    world.owner.send(world.context.registry.register_model("digits", 0))
+    world.owner.send(world.network.registry.register_model("digits", 0))
     assert world.publish().model_id == 1
 
 

@@ -29,7 +29,7 @@ def no_stdin():
 
 def quote(world, source=IMAGE, **ask):
     ask = Ask(Selected(1, ask.pop("version", None)), source, **ask)
-    return quoting.quote(world.context, world.requester.address, ask, stdin=no_stdin)
+    return quoting.quote(world.network, world.requester.address, ask, stdin=no_stdin)
 
 
 @pytest.fixture
@@ -45,30 +45,30 @@ def market(world):
 @pytest.mark.parametrize("text", ["0", "2", "99999999999999999999", "nobody", "1@2", "1@0", "1@x"])
 def test_select__unknown_model_or_version__not_found(market, text):
     with pytest.raises(NotFound) as caught:
-        models.select(market.context, text)
+        models.select(market.network, text)
     assert caught.value.hint
 
 
 def test_select__name_of_two_models__asks_for_the_id(market):
-    market.stranger.send(market.context.registry.register_model("digits", 0))
+    market.stranger.send(market.network.registry.register_model("digits", 0))
     with pytest.raises(NotFound, match="2 models are called") as caught:
-        models.select(market.context, "digits")
+        models.select(market.network, "digits")
     assert "1, 2" in caught.value.hint
 
 
 def test_select__name_or_id_with_version__finds_it(market):
-    assert models.select(market.context, "digits@1") == Selected(1, 1)
-    assert models.select(market.context, "1") == Selected(1, None)
+    assert models.select(market.network, "digits@1") == Selected(1, 1)
+    assert models.select(market.network, "1") == Selected(1, None)
 
 
 def test_quote__nothing_published__not_found(world):
-    world.owner.send(world.context.registry.register_model("empty", 0))
+    world.owner.send(world.network.registry.register_model("empty", 0))
     with pytest.raises(NotFound, match="no version in use"):
         quote(world)
 
 
 def test_quote__version_retired__refuses(market):
-    models.retire(market.context, market.owner, 1, 1)
+    models.retire(market.network, market.owner, 1, 1)
     with pytest.raises(Refused, match="version 1 of model 1 is retired"):
         quote(market, version=1)
     with pytest.raises(NotFound, match="no version in use"):
@@ -82,14 +82,14 @@ def test_quote__consumer_without_code__refused(market):
 
 
 def test_quote__callback_gas_above_the_markets_limit__refused_when_asked(market):
-    greedy = quote(market, consumer=market.context.contracts.token, callback_gas=2_000_001)
+    greedy = quote(market, consumer=market.network.contracts.token, callback_gas=2_000_001)
     with pytest.raises(ContractError, match="2000000 is the most") as caught:
-        inference.ask(market.context, market.requester, greedy)
+        inference.ask(market.network, market.requester, greedy)
     assert caught.value.name == "CallbackGasInvalid"
 
 
 def test_quote__consumer__is_in_the_order(market):
-    token = market.context.contracts.token
+    token = market.network.contracts.token
     found = quote(market, consumer=token, callback_gas=7)
     assert (found.order.consumer, found.order.callback_gas) == (token, 7)
     assert (found.quote.consumer, found.quote.callback_gas) == (token, 7)
@@ -107,23 +107,23 @@ def test_quote__fee_above_max__names_both(market):
 
 
 def test_quote__balance_too_low__says_how_much_is_missing(market):
-    balances.withdraw(market.context, market.requester, 4_500_000, None)
+    balances.withdraw(market.network, market.requester, 4_500_000, None)
     with pytest.raises(Refused, match=r"balance is \$0\.50, the fee \$1\.00") as caught:
         quote(market)
     assert "wallet deposit 0.50" in caught.value.hint
 
 
 def test_quote__no_grant__says_how_to_apply(market):
-    access.set_policy(market.context, market.owner, 1, Policy.ON_REQUEST)
+    access.set_policy(market.network, market.owner, 1, Policy.ON_REQUEST)
     with pytest.raises(ContractError, match="has no access to model 1") as caught:
         quote(market)
     assert "tallystick access apply 1" in caught.value.hint
 
 
 def test_quote__grant_expired__refuses(market):
-    access.set_policy(market.context, market.owner, 1, Policy.ALLOW_LIST)
+    access.set_policy(market.network, market.owner, 1, Policy.ALLOW_LIST)
     who = market.requester.address
-    access.grant(market.context, market.owner, 1, who, lifetime=60)
+    access.grant(market.network, market.owner, 1, who, lifetime=60)
     quote(market)
     market.pass_time(61)
     with pytest.raises(ContractError) as caught:
@@ -132,8 +132,8 @@ def test_quote__grant_expired__refuses(market):
 
 
 def test_quote__rate_limit_used_up__refuses(market):
-    access.set_policy(market.context, market.owner, 1, Policy.OPEN, Rate(1, 3600))
-    inference.ask(market.context, market.requester, quote(market))
+    access.set_policy(market.network, market.owner, 1, Policy.OPEN, Rate(1, 3600))
+    inference.ask(market.network, market.requester, quote(market))
     with pytest.raises(ContractError, match="used up the rate limit") as caught:
         quote(market)
     assert caught.value.retry_at
@@ -154,7 +154,7 @@ def test_quote__parameter_does_not_fit_the_manifest__refuses(market, params, why
 
 
 def test_quote__parameter_beyond_the_admins_bounds__refuses(market):
-    access.set_limits(market.context, market.owner, Selected(1, None), {"temperature": (0.5, 1.5)})
+    access.set_limits(market.network, market.owner, Selected(1, None), {"temperature": (0.5, 1.5)})
     quote(market, params={"temperature": 1.5})
     with pytest.raises(ContractError) as caught:
         quote(market, params={"temperature": 1.6})
@@ -172,15 +172,15 @@ def test_quote__input_does_not_fit__refuses(market, source, why):
 
 
 def test_quote__manifest_that_nobody_has__is_unresolved(market):
-    market.ipfs.forget(models.versions(market.context, 1)[0].manifest_cid)
+    market.ipfs.forget(models.versions(market.network, 1)[0].manifest_cid)
     with pytest.raises(CidUnresolved):
         quote(market)
 
 
 def test_quote__no_operator_with_enough_stake__says_why(market):
     models.set_terms(
-        market.context, market.owner, 1, 1,
-        models.changed_terms(market.context.registry.terms_of(1, 1), insured_multiple=51),
+        market.network, market.owner, 1, 1,
+        models.changed_terms(market.network.registry.terms_of(1, 1), insured_multiple=51),
     )  # fmt: skip
     with pytest.raises(NotFound, match="no operator") as caught:
         quote(market)
@@ -188,7 +188,7 @@ def test_quote__no_operator_with_enough_stake__says_why(market):
 
 
 def test_quote__operator_dismissed__is_no_candidate(market):
-    operators.authorize(market.context, market.owner, 1, market.operator.address, False)
+    operators.authorize(market.network, market.owner, 1, market.operator.address, False)
     with pytest.raises(NotFound, match="no operator"):
         quote(market)
 
@@ -196,14 +196,14 @@ def test_quote__operator_dismissed__is_no_candidate(market):
 @pytest.mark.parametrize("assurance", Assurance)
 def test_assurance_meaning__no_module__says_that_a_wrong_answer_stays(market, assurance):
     config = replace(
-        market.context.market.config(), exact_module=ZERO_ADDRESS, committee_module=ZERO_ADDRESS
+        market.network.market.config(), exact_module=ZERO_ADDRESS, committee_module=ZERO_ADDRESS
     )
     bare = SimpleNamespace(market=SimpleNamespace(config=lambda: config))
     assert "no dispute module is deployed here" in quoting.assurance_meaning(bare, assurance)
 
 
 def test_quote__all_fits__says_price_and_assurance_and_spends_nothing(market):
-    before = market.context.market.balance_of(market.requester.address)
+    before = market.network.market.balance_of(market.requester.address)
     blocks = set(market.ipfs.pinned)
     found = quote(market, params={"temperature": 0.7}).quote
     assert (found.fee, found.balance, found.version) == (DOLLAR, 5 * DOLLAR, 1)
@@ -212,20 +212,20 @@ def test_quote__all_fits__says_price_and_assurance_and_spends_nothing(market):
     assert found.operator == market.operator.address
     assert found.operator_reason == "has not answered yet"
     assert found.params == {"temperature": 0.7}
-    assert market.context.market.balance_of(market.requester.address) == before
+    assert market.network.market.balance_of(market.requester.address) == before
     assert market.ipfs.pinned == blocks
 
 
 # ── The network itself ──────────────────────────────────────────────────────────────────────────
 def test_open__node_of_another_chain__refuses(world):
-    contracts = replace(world.context.contracts, chain_id=1)
+    contracts = replace(world.network.contracts, chain_id=1)
     with pytest.raises(WrongChain, match="serves chain 31337, the contracts are on chain 1"):
-        Network.open(replace(world.context.settings, contracts=contracts))
+        Network.open(replace(world.network.settings, contracts=contracts))
 
 
 def test_open__chain_started_anew__says_so(world):
     gone = "0x00000000000000000000000000000000000000AA"
-    contracts = replace(world.context.contracts, inference_market=gone)
+    contracts = replace(world.network.contracts, inference_market=gone)
     with pytest.raises(Exception, match="there is no InferenceMarket") as caught:
-        Network.open(replace(world.context.settings, contracts=contracts))
+        Network.open(replace(world.network.settings, contracts=contracts))
     assert "deploy again" in caught.value.hint

@@ -126,9 +126,9 @@ def test_processes__endpoint__says_where_the_responder_listens(
 # ── Money ───────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.real
 def test_deposit__more_than_in_hand__refuses(world):
-    balances.fund(world.context, world.requester.address, Amount(DOLLAR))
+    balances.fund(world.network, world.requester.address, Amount(DOLLAR))
     with pytest.raises(ContractError) as caught:
-        balances.deposit(world.context, world.requester, Amount(2 * DOLLAR))
+        balances.deposit(world.network, world.requester, Amount(2 * DOLLAR))
     assert caught.value.name == "ERC20InsufficientBalance"
 
 
@@ -136,38 +136,38 @@ def test_deposit__more_than_in_hand__refuses(world):
 def test_withdraw__more_than_prepaid__refuses(world):
     world.prepay(DOLLAR)
     with pytest.raises(ContractError) as caught:
-        balances.withdraw(world.context, world.requester, Amount(2 * DOLLAR), None)
+        balances.withdraw(world.network, world.requester, Amount(2 * DOLLAR), None)
     assert caught.value.name == "BalanceInsufficient"
 
 
 @pytest.mark.real
 def test_fund__new_account__gets_dollars_and_gas(world):
     account = keystore.create(world.folder / "new.json", lambda: "secret", **FAST)
-    found = balances.fund(world.context, account, Amount(3 * DOLLAR))
+    found = balances.fund(world.network, account, Amount(3 * DOLLAR))
     assert (found.tokens, found.prepaid) == (3 * DOLLAR, 0)
     assert found.ether == balances.FUND_WEI
 
 
 @pytest.mark.real
 def test_fund__more_than_one_call_of_the_faucet__calls_again(world):
-    amount = Amount(world.context.token.faucet_max() + 5)
-    assert balances.fund(world.context, world.stranger.address, amount).tokens == amount
+    amount = Amount(world.network.token.faucet_max() + 5)
+    assert balances.fund(world.network, world.stranger.address, amount).tokens == amount
 
 
 @pytest.mark.real
 def test_stake__life__is_shown(world):
     world.publish()
     with pytest.raises(NotFound, match="not registered"):
-        operators.status(world.context, world.operator.address)
+        operators.status(world.network, world.operator.address)
     world.serve(1, stake=40)
-    operators.register(world.context, world.operator, "https://op.example")
-    operators.start_unstake(world.context, world.operator, Amount(10 * DOLLAR))
-    found = operators.status(world.context, world.operator.address)
+    operators.register(world.network, world.operator, "https://op.example")
+    operators.start_unstake(world.network, world.operator, Amount(10 * DOLLAR))
+    found = operators.status(world.network, world.operator.address)
     assert (found.staked, found.free, found.unbonding) == (30 * DOLLAR, 30 * DOLLAR, 10 * DOLLAR)
     assert (found.models, found.endpoint) == ((1,), "https://op.example")
     with pytest.raises(ContractError, match="already unstaking"):
-        operators.finish_unstake(world.context, world.operator)
-    world.pass_time(world.context.operators.unbonding_delay())
-    operators.finish_unstake(world.context, world.operator)
-    assert world.context.token.balance_of(world.operator.address) == 10 * DOLLAR
-    assert operators.list_operators(world.context) == (world.operator.address,)
+        operators.finish_unstake(world.network, world.operator)
+    world.pass_time(world.network.operators.unbonding_delay())
+    operators.finish_unstake(world.network, world.operator)
+    assert world.network.token.balance_of(world.operator.address) == 10 * DOLLAR
+    assert operators.list_operators(world.network) == (world.operator.address,)

@@ -66,7 +66,7 @@ class Net(torch.nn.Module):
 @dataclass
 class Town:
     home: Path
-    context: Network
+    network: Network
     owner: Wallet
     operator: Wallet
     requester: Wallet
@@ -74,11 +74,11 @@ class Town:
     truth: np.ndarray
 
     def wallet(self, name: str) -> Wallet:
-        return self.context.wallet(name, "secret")
+        return self.network.wallet(name, "secret")
 
     def pass_time(self, seconds: int) -> None:
-        self.context.rpc.call("evm_increaseTime", seconds)
-        self.context.rpc.call("evm_mine")
+        self.network.rpc.call("evm_increaseTime", seconds)
+        self.network.rpc.call("evm_mine")
 
 
 def folder_of(home: Path, net: Net) -> Path:
@@ -97,7 +97,7 @@ def folder_of(home: Path, net: Net) -> Path:
 
 
 @pytest.fixture
-def network(tmp_path):
+def town(tmp_path):
     net = Net().eval()
     with Anvil() as anvil:
         node = daemon.start_embedded(tmp_path / "ipfs", log=tmp_path / "ipfs.log")
@@ -107,66 +107,66 @@ def network(tmp_path):
                 tmp_path, rpc_url=anvil.url, ipfs_api=node.api_url, contracts=contracts
             )
             save_network(settings)
-            context = Network.open(settings)
+            network = Network.open(settings)
             people = [Wallet(anvil.rpc, dev_account(number)) for number in range(4)]
             with torch.no_grad():
                 truth = net(torch.tensor(INPUT)).numpy()
-            made = Town(tmp_path, context, *people, truth)
+            made = Town(tmp_path, network, *people, truth)
             offer = Offer(fee=Amount(DOLLAR), challenge_window=HOUR)
-            publishing.publish(context, made.owner, folder_of(tmp_path, net), offer)
+            publishing.publish(network, made.owner, folder_of(tmp_path, net), offer)
             _people(made)
             yield made
         finally:
             node.stop()
 
 
-def _people(network: Town) -> None:
-    context = network.context
-    for wallet in (network.operator, network.requester):
-        balances.fund(context, wallet.address, Amount(100 * DOLLAR))
-    operators.register(context, network.operator, "")
-    operators.stake(context, network.operator, Amount(50 * DOLLAR))
-    operators.authorize(context, network.owner, 1, network.operator.address)
-    balances.deposit(context, network.requester, Amount(10 * DOLLAR))
-    (network.home / "password").write_text("secret\n")
+def _people(town: Town) -> None:
+    network = town.network
+    for wallet in (town.operator, town.requester):
+        balances.fund(network, wallet.address, Amount(100 * DOLLAR))
+    operators.register(network, town.operator, "")
+    operators.stake(network, town.operator, Amount(50 * DOLLAR))
+    operators.authorize(network, town.owner, 1, town.operator.address)
+    balances.deposit(network, town.requester, Amount(10 * DOLLAR))
+    (town.home / "password").write_text("secret\n")
     for name in MEMBERS:
-        keystore.create(network.home / "keys" / f"{name}.json", lambda: "secret", scrypt_n=2)
-        balances.fund(context, network.wallet(name).address, Amount(100 * DOLLAR))
-        committee.enlist(context, network.wallet(name), Amount(20 * DOLLAR))
-    network.pass_time(10)
+        keystore.create(town.home / "keys" / f"{name}.json", lambda: "secret", scrypt_n=2)
+        balances.fund(network, town.wallet(name).address, Amount(100 * DOLLAR))
+        committee.enlist(network, town.wallet(name), Amount(20 * DOLLAR))
+    town.pass_time(10)
 
 
-def tampered(network: Town) -> bytes:
+def tampered(town: Town) -> bytes:
     """Deliver an answer in which one number is wrong, and call the committee."""
-    context = network.context
+    network = town.network
     wanted = Ask(Selected(1, None), json.dumps(INPUT))
-    prepaid = quoting.quote(context, network.requester.address, wanted, stdin=lambda: b"")
-    request_id = inference.ask(context, network.requester, prepaid).request_id
-    wrong = network.truth.copy()
+    prepaid = quoting.quote(network, town.requester.address, wanted, stdin=lambda: b"")
+    request_id = inference.ask(network, town.requester, prepaid).request_id
+    wrong = town.truth.copy()
     wrong[0, 1] += 1e-3
-    root = context.ipfs.publish_bytes(tensor.encode({"y": wrong})).sha256
-    info = requests.show(context, request_id)
-    network.operator.send(context.market.deliver(info.request, NO_CLAIM, root, ZERO32))
-    committee.challenge(context, network.challenger, request_id)
+    root = network.ipfs.publish_bytes(tensor.encode({"y": wrong})).sha256
+    info = requests.show(network, request_id)
+    town.operator.send(network.market.deliver(info.request, NO_CLAIM, root, ZERO32))
+    committee.challenge(network, town.challenger, request_id)
     for _ in range(3):
-        context.rpc.call("evm_mine")
+        network.rpc.call("evm_mine")
     return request_id
 
 
 @pytest.fixture
-def members(network):
+def members(town):
     """Start `tallystick committee run` three times."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("TALLYSTICK_")}
     running = []
     for name in MEMBERS:
         command = ["committee", "run", "--key", name, "--password-file", "password"]
-        with (network.home / f"{name}.log").open("wb") as log:
+        with (town.home / f"{name}.log").open("wb") as log:
             running.append(
                 subprocess.Popen(
                     [sys.executable, "-c", "from oracle.cli import main; raise SystemExit(main())",
                      *command],
-                    cwd=network.home, stdout=log, stderr=log,
-                    env={**inherited, "TALLYSTICK_HOME": str(network.home)},
+                    cwd=town.home, stdout=log, stderr=log,
+                    env={**inherited, "TALLYSTICK_HOME": str(town.home)},
                 )
             )  # fmt: skip
     yield running
@@ -176,9 +176,9 @@ def members(network):
         assert process.wait(60) == 0
 
 
-def waited(network, what):
+def waited(town, what):
     """Wait for the members; whatever one of them logs is progress."""
-    logs = [network.home / f"{name}.log" for name in MEMBERS]
+    logs = [town.home / f"{name}.log" for name in MEMBERS]
     wait_until(
         what,
         150,
@@ -187,21 +187,21 @@ def waited(network, what):
     )
 
 
-def test_run__tampered_answer__three_processes_convict_the_operator(network, members):
-    request_id = tampered(network)
-    chain = network.context.committee
-    addresses = [network.wallet(name).address for name in MEMBERS]
+def test_run__tampered_answer__three_processes_convict_the_operator(town, members):
+    request_id = tampered(town)
+    chain = town.network.committee
+    addresses = [town.wallet(name).address for name in MEMBERS]
 
     def ballots():
         return [chain.ballot_of(request_id, 0, address) for address in addresses]
 
-    waited(network, lambda: all(any(ballot.commitment) for ballot in ballots()))
-    network.pass_time(HOUR)
-    waited(network, lambda: all(ballot.finding for ballot in ballots()))
+    waited(town, lambda: all(any(ballot.commitment) for ballot in ballots()))
+    town.pass_time(HOUR)
+    waited(town, lambda: all(ballot.finding for ballot in ballots()))
     assert len({ballot.activation for ballot in ballots()}) == 1
-    network.pass_time(600)
-    waited(network, lambda: chain.dispute_of(request_id).stage is Stage.CLOSED)
+    town.pass_time(600)
+    waited(town, lambda: chain.dispute_of(request_id).stage is Stage.CLOSED)
     assert chain.dispute_of(request_id).finding is Finding.MISMATCH
-    assert requests.show(network.context, request_id).state is RequestState.CONVICTED
-    assert network.context.operators.stake_of(network.operator.address).staked < 50 * DOLLAR
+    assert requests.show(town.network, request_id).state is RequestState.CONVICTED
+    assert town.network.operators.stake_of(town.operator.address).staked < 50 * DOLLAR
     assert all(chain.reward_of(address) > 0 for address in addresses)

@@ -26,10 +26,10 @@ def browse(world: World, tmp_path: Path) -> Browse:
         sponsor = None
         if questions:
             sponsor = WalletSponsor(
-                world.context, world.requester, questions=questions, budget=Amount(budget)
+                world.network, world.requester, questions=questions, budget=Amount(budget)
             )
         app = FastAPI()
-        app.include_router(router(world.context, PageOptions(rpc_url=rpc_url), sponsor))
+        app.include_router(router(world.network, PageOptions(rpc_url=rpc_url), sponsor))
         return TestClient(app, base_url="http://page")
 
     return opened

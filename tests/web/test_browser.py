@@ -50,19 +50,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("page")
     plan = DevnetPlan(folder / "home", operators=("alpha",), rest=True)
     with running(plan, environ={"PATH": os.environ["PATH"]}) as devnet, chromium() as browser:
-        owner, context = devnet.wallet("owner"), devnet.context
+        owner, network = devnet.wallet("owner"), devnet.network
         for name, text in (("digits", "first"), ("digits", "second"), ("private", "")):
             made = write_digits(
                 folder / f"{name}{text}", name=name, description=text, labels=LABELS,
                 preprocess=PICTURES,
             )  # fmt: skip
             offer = Offer(fee=FEE, challenge_window=5)
-            published = publishing.publish(context, owner, made, offer)
-            operators.authorize(context, owner, published.model_id, devnet.accounts["alpha"])
-        publishing.publish(context, owner, unserved(folder / "rows"), Offer(fee=FEE))
-        access.set_policy(context, owner, ON_REQUEST, Policy.ON_REQUEST)
-        access.set_admin(context, owner, ON_REQUEST, devnet.accounts["admin"], True)
-        balances.fund(context, Address(dev_account(3).address), Amount(20 * DOLLAR))
+            published = publishing.publish(network, owner, made, offer)
+            operators.authorize(network, owner, published.model_id, devnet.accounts["alpha"])
+        publishing.publish(network, owner, unserved(folder / "rows"), Offer(fee=FEE))
+        access.set_policy(network, owner, ON_REQUEST, Policy.ON_REQUEST)
+        access.set_admin(network, owner, ON_REQUEST, devnet.accounts["admin"], True)
+        balances.fund(network, Address(dev_account(3).address), Amount(20 * DOLLAR))
         yield Site(devnet, browser)
 
 
@@ -131,8 +131,8 @@ def test_verify__honest_server__fits(visit: Visit) -> None:
 def test_verify__tampered_answer_of_the_server__is_found_and_named(
     site: Site, visit: Visit, tampered: str
 ) -> None:
-    context = site.devnet.context
-    head, digest = context.registry.head_at(OPEN, 1), context.registry.manifest_of(OPEN, 1)
+    network = site.devnet.network
+    head, digest = network.registry.head_at(OPEN, 1), network.registry.manifest_of(OPEN, 1)
     with visit.page() as page:
 
         def change(route) -> None:  # type: ignore[no-untyped-def]  # Playwright's own
@@ -183,11 +183,11 @@ def test_try__drawn_digit__is_answered_paid_and_proven(site: Site, visit: Visit)
         expect(page.locator("#checks li")).to_have_count(3)
         expect(page.locator(".stick.fits")).to_be_visible()
         expect(page.locator(".event.finalized")).to_be_visible()
-    info = requests.show(site.devnet.context, bytes.fromhex(link.removeprefix("/requests/0x")))  # type: ignore[arg-type]
-    manifest = models.manifest(site.devnet.context, info.model_id, info.version)
+    info = requests.show(site.devnet.network, bytes.fromhex(link.removeprefix("/requests/0x")))  # type: ignore[arg-type]
+    manifest = models.manifest(site.devnet.network, info.model_id, info.version)
     from oracle.services import inference
 
-    shown, _ = inference.answer(site.devnet.context, info, manifest)
+    shown, _ = inference.answer(site.devnet.network, info, manifest)
     assert shown.outputs[0].rows[0].top[0].label == verdict
 
 
@@ -208,13 +208,13 @@ def test_try__occlusion__asks_once_more_and_says_so(site: Site, visit: Visit) ->
         page.goto(f"/models/{OPEN}/try")
         page.click("#example")
         ask(page)
-        before = len(requests.list_requests(site.devnet.context))
+        before = len(requests.list_requests(site.devnet.network))
         button = page.locator("#after button")
         assert "$0.05" in button.inner_text()
         button.click()
         expect(page.locator("#after canvas")).to_be_visible()
         assert "occlusion" in page.inner_text("#after")
-    assert len(requests.list_requests(site.devnet.context)) == before + 1
+    assert len(requests.list_requests(site.devnet.network)) == before + 1
 
 
 def test_try__several_files__are_a_batch_to_download(visit: Visit, tmp_path: Path) -> None:
@@ -260,51 +260,51 @@ def test_try__pasted_rows__are_seen_as_a_table(visit: Visit) -> None:
 
 # ── Wallets ─────────────────────────────────────────────────────────────────────────────────────
 def test_wallet__deposit_then_ask__is_paid_by_it(site: Site, visit: Visit) -> None:
-    context = site.devnet.context
-    before = context.market.balance_of(site.visitor)
+    network = site.devnet.network
+    before = network.market.balance_of(site.visitor)
     with visit.page() as page:
-        inject_wallet(page, context.settings.rpc_url, site.visitor)
+        inject_wallet(page, network.settings.rpc_url, site.visitor)
         page.goto("/account")
         page.click("#account-connect")
         expect(page.locator("#who")).to_contain_text(site.visitor[2:8])
         page.fill("#amount", "2.5")
         page.get_by_role("button", name="Deposit").click()
         expect(page.locator("#said")).to_have_class("result good")
-        assert context.market.balance_of(site.visitor) == before + 2_500_000
+        assert network.market.balance_of(site.visitor) == before + 2_500_000
         page.goto(f"/models/{OPEN}/try")
         page.click("#example")
         link = ask(page, "#ask-wallet")
         page.goto("/account")
         page.click("#account-connect")
         expect(page.locator(f"#requests a[href='{link}']")).to_be_visible()
-    (info,) = requests.list_requests(context, requester=site.visitor)
+    (info,) = requests.list_requests(network, requester=site.visitor)
     assert link.endswith(info.request_id.hex())
 
 
 def test_wallet__application_and_grant__reach_the_chain(site: Site, visit: Visit) -> None:
-    context, admin = site.devnet.context, site.devnet.accounts["admin"]
+    network, admin = site.devnet.network, site.devnet.accounts["admin"]
     with visit.page() as page:
-        inject_wallet(page, context.settings.rpc_url, site.visitor)
+        inject_wallet(page, network.settings.rpc_url, site.visitor)
         page.goto(f"/models/{ON_REQUEST}")
         page.click("#connect")
         page.fill("#note", "post codes")
         page.get_by_role("button", name="Apply for access").click()
         expect(page.locator("#apply [role=status]")).to_have_class("result good")
-    assert context.access.grant_of(ON_REQUEST, site.visitor).status is GrantStatus.APPLIED
-    context.rpc.call("anvil_impersonateAccount", admin)
+    assert network.access.grant_of(ON_REQUEST, site.visitor).status is GrantStatus.APPLIED
+    network.rpc.call("anvil_impersonateAccount", admin)
     with visit.page() as page:
-        inject_wallet(page, context.settings.rpc_url, admin)
+        inject_wallet(page, network.settings.rpc_url, admin)
         page.goto("/account")
         page.click("#account-connect")
         expect(page.locator("#decide li")).to_contain_text("post codes")
         page.get_by_role("button", name="Grant").click()
         expect(page.locator("#said")).to_have_class("result good")
         expect(page.locator("#decide-card")).to_be_hidden()
-    assert context.access.grant_of(ON_REQUEST, site.visitor).status is GrantStatus.GRANTED
+    assert network.access.grant_of(ON_REQUEST, site.visitor).status is GrantStatus.GRANTED
 
 
 def test_wallet__several_found__visitor_chooses(site: Site, visit: Visit) -> None:
-    rpc = site.devnet.context.settings.rpc_url
+    rpc = site.devnet.network.settings.rpc_url
     with visit.page() as page:
         inject_wallet(page, rpc, Address(dev_account(4).address), "First")
         inject_wallet(page, rpc, site.visitor, "Second")
@@ -323,7 +323,7 @@ def test_wallet__none_installed__is_explained(visit: Visit) -> None:
 
 # ── For everybody ───────────────────────────────────────────────────────────────────────────────
 def every_page(site: Site) -> list[str]:
-    asked = requests.list_requests(site.devnet.context)
+    asked = requests.list_requests(site.devnet.network)
     proofs = [f"/requests/0x{asked[-1].request_id.hex()}"] if asked else []
     fixed = ["/", f"/models/{OPEN}", f"/models/{ON_REQUEST}", f"/models/{OPEN}/try", "/operators"]
     return [*fixed, "/data", "/account", "/models/99", *proofs]

@@ -73,8 +73,8 @@ def test_pages__hostile_names_and_texts__are_escaped(
     )
     world.publish()
     world.serve(1)
-    access.set_policy(world.context, world.owner, 1, Policy.ON_REQUEST)
-    access.apply(world.context, world.stranger, 1, HOSTILE)
+    access.set_policy(world.network, world.owner, 1, Policy.ON_REQUEST)
+    access.apply(world.network, world.stranger, 1, HOSTILE)
     for path in (
         "/",
         f"/?q={HOSTILE}",
@@ -116,7 +116,7 @@ def test_pages__every_one__has_a_strict_policy_and_nothing_inline(
 
 def test_model__shown__has_its_digests_and_terms(served: World, browse: Browse) -> None:
     page = browse().get("/models/1")
-    head = served.context.registry.head_of(1)
+    head = served.network.registry.head_of(1)
     assert f'data-head="0x{head.hex()}"' in page.text
     assert "$1.00" in page.text
     assert served.operator.address in page.text
@@ -178,7 +178,7 @@ def test_preferences__foreign_place__goes_home_instead(browse: Browse, back: str
 def test_pages__chain_unreachable__say_so(world: World) -> None:
     node = Rpc("http://127.0.0.1:9", attempts=1)
     app = FastAPI()
-    app.include_router(router(Network.over(world.context.settings, node, world.ipfs)))
+    app.include_router(router(Network.over(world.network.settings, node, world.ipfs)))
     browser = TestClient(app)
     for path in ("/", "/models/1", "/operators", "/data", "/requests/0x" + "ab" * 32):
         page = browser.get(path)
@@ -250,7 +250,7 @@ def test_preview__a_sample__is_seen_and_costs_nothing(served: World, browse: Bro
     assert seen["values"] == [0.0, 1.0, 0.5, 0.25]
     data = tensor.encode({"image": np.array(IMAGE, np.float32)})
     assert found.json()["digest"] == "0x" + tensor.digest(data).hex()
-    assert served.context.market.balance_of(served.requester.address) == 20 * DOLLAR
+    assert served.network.market.balance_of(served.requester.address) == 20 * DOLLAR
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_preview__what_is_no_sample__is_refused_with_a_sentence(
 
 def test_ask__sponsored__is_answered_and_proven(served: World, browse: Browse) -> None:
     request_id = asked(served, browse)
-    info = requests.list_requests(served.context)[0]
+    info = requests.list_requests(served.network)[0]
     assert "0x" + info.request_id.hex() == request_id
     browser = browse()
     state = browser.get(f"/page/requests/{request_id}").json()
@@ -310,12 +310,12 @@ def test_ask__more_than_allowed__is_refused(served: World, browse: Browse) -> No
 
 
 def test_ask__budget_spent__is_refused_and_spends_nothing(served: World, browse: Browse) -> None:
-    before = served.context.market.balance_of(served.requester.address)
+    before = served.network.market.balance_of(served.requester.address)
     found = browse(questions=9, budget=DOLLAR // 2).post(
         "/page/ask?model=1&version=1&name=x.json", content=json.dumps(IMAGE)
     )
     assert found.status_code == 403
-    assert served.context.market.balance_of(served.requester.address) == before
+    assert served.network.market.balance_of(served.requester.address) == before
 
 
 def test_ask__input_that_does_not_fit__costs_no_question(served: World, browse: Browse) -> None:
@@ -343,7 +343,7 @@ def test_ask__from_another_site__is_refused(
         headers=headers,
     )
     assert found.status_code == 403
-    assert requests.list_requests(served.context) == ()
+    assert requests.list_requests(served.network) == ()
 
 
 def test_ask__nobody_sponsors__is_refused(served: World, browse: Browse) -> None:
@@ -374,7 +374,7 @@ def test_prepare__for_a_wallet__publishes_the_input_and_sends_nothing(
     order = found.json()["order"]
     digest = bytes.fromhex(order["inputRoot"][2:])
     assert served.ipfs.fetch_bytes(raw_cid(digest), 4096)  # type: ignore[arg-type]
-    assert requests.list_requests(served.context) == ()
+    assert requests.list_requests(served.network) == ()
     assert (order["modelId"], order["version"], order["maxFee"]) == (1, 1, str(DOLLAR))
 
 
@@ -388,8 +388,8 @@ def test_prepare__wallet_without_money__is_told(served: World, browse: Browse) -
 
 
 def test_account__admin_and_applicant__see_their_sides(served: World, browse: Browse) -> None:
-    access.set_policy(served.context, served.owner, 1, Policy.ON_REQUEST)
-    access.apply(served.context, served.stranger, 1, "post codes")
+    access.set_policy(served.network, served.owner, 1, Policy.ON_REQUEST)
+    access.apply(served.network, served.stranger, 1, "post codes")
     browser = browse()
     (decision,) = browser.get(f"/page/accounts/{served.owner.address}").json()["decide"]
     assert (decision["requester"], decision["note"]) == (served.stranger.address, "post codes")
@@ -401,7 +401,7 @@ def test_account__admin_and_applicant__see_their_sides(served: World, browse: Br
 
 
 def test_operators__listed__with_stake(served: World, browse: Browse) -> None:
-    operators.start_unstake(served.context, served.operator, Amount(5 * DOLLAR))
+    operators.start_unstake(served.network, served.operator, Amount(5 * DOLLAR))
     page = browse().get("/operators").text
     assert "$100.00" in page or "$95.00" in page
     assert browse().get(f"/operators/{served.operator.address}").status_code == 200

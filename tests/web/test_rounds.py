@@ -18,7 +18,7 @@ pytestmark = pytest.mark.real
 @pytest.fixture
 def page(data: Data) -> TestClient:
     app = FastAPI()
-    app.include_router(router(data.context))
+    app.include_router(router(data.network))
     return TestClient(app)
 
 
@@ -56,8 +56,8 @@ def test_round__settled__shows_values_and_lost_deposits(data: Data, page: TestCl
 
 
 def test_phases__a_fresh_round__now_is_in_the_first(data: Data) -> None:
-    info = services.show(data.context, data.open())
-    spans, now_at = rounds.phases(info, data.context.history.now())
+    info = services.show(data.network, data.open())
+    spans, now_at = rounds.phases(info, data.network.history.now())
     assert [name for name, *_ in spans] == ["submit", "reveal", "test", "value"]
     assert now_at is not None
     assert spans[0][1] <= now_at <= spans[0][2]

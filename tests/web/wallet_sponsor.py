@@ -19,7 +19,7 @@ class WalletSponsor:
     """Implements `VisitorSponsor` with one wallet and its prepaid balance."""
 
     def __init__(
-        self, context: Network, wallet: Wallet, *, questions: int = 100, budget: Amount
+        self, network: Network, wallet: Wallet, *, questions: int = 100, budget: Amount
     ) -> None:
         """Take the wallet.
 
@@ -27,7 +27,7 @@ class WalletSponsor:
             questions: that one visit may ask.
             budget: of fees, over the life of this object.
         """
-        self._context, self._wallet = context, wallet
+        self._network, self._wallet = network, wallet
         self._questions, self._budget = questions, int(budget)
         self._asked: OrderedDict[str, int] = OrderedDict()
         self._lock = threading.Lock()
@@ -44,11 +44,11 @@ class WalletSponsor:
 
     def ask(self, visit: str, ask: Ask) -> Asked:
         """Ask in the wallet's name (see `VisitorSponsor`)."""
-        prepayment = quoting.quote(self._context, self.address, ask, stdin=bytes)
+        prepayment = quoting.quote(self._network, self.address, ask, stdin=bytes)
         fee = prepayment.quote.fee
         self._take(visit, fee)
         try:
-            return inference.ask(self._context, self._wallet, prepayment)
+            return inference.ask(self._network, self._wallet, prepayment)
         except BaseException:
             self._give_back(visit, fee)
             raise

@@ -100,24 +100,24 @@ class ChainView(Protocol):
 class RpcChainView(ChainView):
     """The contracts of one deployment, used by one agent."""
 
-    def __init__(self, context: Network, agent: Agent) -> None:
+    def __init__(self, network: Network, agent: Agent) -> None:
         self.me = agent.address
-        self._context = context
+        self._network = network
         self._agent = agent
-        self._verifier = StepVerifier(context.rpc, context.contracts.step_verifier)
+        self._verifier = StepVerifier(network.rpc, network.contracts.step_verifier)
         self._records: dict[tuple[int, int], VersionRecord] = {}
 
     # ── Read ────────────────────────────────────────────────────────────────────────────────────
 
     def finalized(self) -> int:
         """Return the number of the newest block that counts."""
-        head = quantity(self._context.rpc.call("eth_blockNumber"))
-        return max(0, head - self._context.settings.finality_depth)
+        head = quantity(self._network.rpc.call("eth_blockNumber"))
+        return max(0, head - self._network.settings.finality_depth)
 
     def view(self, request_id: RequestId) -> GameView:
-        context, block = self._context, self.finalized()
-        market, name = context.market.address, topic(request_id)
-        life = [h for h in context.history.read(market, LIFE, name) if h.block <= block]
+        network, block = self._network, self.finalized()
+        market, name = network.market.address, topic(request_id)
+        life = [h for h in network.history.read(market, LIFE, name) if h.block <= block]
         now = self._agent.now()
         if not life or not isinstance(life[0].event, Requested):
             info, answer = None, None
@@ -127,7 +127,7 @@ class RpcChainView(ChainView):
             if info.delivery is not None:
                 answer = DisputedAnswer(info.request, info.delivery, self._record(info.request))
         delivered = [h.event for h in life if isinstance(h.event, Delivered)]
-        moves = context.history.read(context.game.address, _GAME, name)
+        moves = network.history.read(network.game.address, _GAME, name)
         events = [h.event for h in moves if h.block <= block]
         mine = [e for e in events if getattr(e, "challenger", None) == self.me]
         traces = [e.leaves for e in events if isinstance(e, TraceCommitted)]
@@ -138,9 +138,9 @@ class RpcChainView(ChainView):
             answer=answer,
             output_cid=delivered[-1].output_cid if delivered else ZERO32,
             final_at=(info.final_at if info else None) or Timestamp(0),
-            challenge=context.game.challenge_of(request_id, self.me, block),
-            first=context.game.first_challenger_of(request_id, block),
-            disputes=context.market.open_disputes_of(request_id, block),
+            challenge=network.game.challenge_of(request_id, self.me, block),
+            first=network.game.first_challenger_of(request_id, block),
+            disputes=network.market.open_disputes_of(request_id, block),
             leaves=traces[-1] if traces else None,
             shown=tuple(e for e in events if isinstance(e, NodeOpened | LeavesRevealed)),
             failures=sum(isinstance(e, ChallengeFailed) for e in mine),
@@ -159,8 +159,8 @@ class RpcChainView(ChainView):
         if not self.irrevocable(operator):
             return self._vouched_by_contract(view.answer, receipt)
         typed = typed_receipt(
-            chain_id=self._context.contracts.chain_id,
-            game=self._context.game.address,
+            chain_id=self._network.contracts.chain_id,
+            game=self._network.game.address,
             request_id=view.request_id,
             output_root=receipt.output_root,
             trace_root=receipt.trace_root,
@@ -172,28 +172,28 @@ class RpcChainView(ChainView):
         return bool(found == operator) and receipt.signature[64] in (27, 28)
 
     def irrevocable(self, operator: Address) -> bool:
-        return self._context.rpc.call("eth_getCode", operator, "latest") in ("0x", None)
+        return self._network.rpc.call("eth_getCode", operator, "latest") in ("0x", None)
 
     def endpoint(self, operator: Address) -> str:
-        return operators.endpoint_of(self._context, operator)
+        return operators.endpoint_of(self._network, operator)
 
     def stake(self, view: GameView) -> tuple[Wei, Wei, Wei, Amount]:
         assert view.answer is not None
-        rpc = self._context.rpc
+        rpc = self._network.rpc
         price = quantity(rpc.call("eth_gasPrice"))
         balance = quantity(rpc.call("eth_getBalance", self.me, "latest"))
-        lock = self._context.market.lock_of(view.answer.request.terms)
+        lock = self._network.market.lock_of(view.answer.request.terms)
         return self._bond(), Wei(GAME_GAS * price), Wei(balance), lock.bounty
 
     def _bond(self) -> Wei:
-        needed = self._context.game.bond_needed("pending")
+        needed = self._network.game.bond_needed("pending")
         return Wei(needed * BOND_MARGIN[0] // BOND_MARGIN[1])
 
     def _vouched_by_contract(self, answer: DisputedAnswer, receipt: Receipt) -> bool:
         """Ask the game, which looks at the signature before anything else."""
         try:
             self._agent.simulate(
-                self._context.game.prove_equivocation(*answer.state, receipt, NO_RECEIPT)
+                self._network.game.prove_equivocation(*answer.state, receipt, NO_RECEIPT)
             )
         except ContractError as error:
             return error.name == "ReceiptsAgree"
@@ -202,9 +202,9 @@ class RpcChainView(ChainView):
     def _record(self, request: Request) -> VersionRecord:
         key = (request.model_id, request.version)
         if key not in self._records:
-            context = self._context
-            found = context.history.read(
-                context.registry.address, (VersionPublished,), topic(request.model_id)
+            network = self._network
+            found = network.history.read(
+                network.registry.address, (VersionPublished,), topic(request.model_id)
             )
             for happened in found:
                 assert isinstance(happened.event, VersionPublished)
@@ -218,7 +218,7 @@ class RpcChainView(ChainView):
         self._agent.submit(_KINDS[type(move)], view.request_id, self._call(view, move, plan))
 
     def _call(self, view: GameView, move: Move, plan: Plan | None) -> Call:  # noqa: PLR0911
-        game, answer = self._context.game, view.answer
+        game, answer = self._network.game, view.answer
         if isinstance(move, Release):
             return game.release_bond(view.request_id, self.me)
         assert answer is not None

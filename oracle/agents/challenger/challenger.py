@@ -62,7 +62,7 @@ class Challenger(Agent):
 
     def __init__(
         self,
-        context: Network,
+        network: Network,
         account: LocalAccount,
         traces: TraceSource,
         *,
@@ -80,14 +80,14 @@ class Challenger(Agent):
         Raises:
             ConfigInvalid: another process uses it, or it is another account's.
         """
-        depth = context.settings.finality_depth  # games are read as deep as that
-        super().__init__(context, account, folder, say=say, confirmations=depth)
+        depth = network.settings.finality_depth  # games are read as deep as that
+        super().__init__(network, account, folder, say=say, confirmations=depth)
         self._cases = ChallengerStore(self._store)
-        self._view = RpcChainView(context, self)
-        outputs = partial(output_of, context)
+        self._view = RpcChainView(network, self)
+        outputs = partial(output_of, network)
         self._engine = Engine(self._view, self._cases, traces, outputs, budget)
-        self._deliveries = Deliveries(context, self._cases, self.address, scope, audits)
-        self._reexecutor = Reexecutor(context)
+        self._deliveries = Deliveries(network, self._cases, self.address, scope, audits)
+        self._reexecutor = Reexecutor(network)
         self._scope = scope
         self._truths: dict[RequestId, HonestTrace] = {}
         self._report = ChallengerReport()
@@ -129,8 +129,8 @@ class Challenger(Agent):
 
     def report(self) -> ChallengerReport:
         """Withdraw what came back; say what was done since the last report, and how games stand."""
-        if self._context.game.bond_of(self.address) and not self._outbox.live():
-            self.submit("withdraw", OWN, self._context.game.withdraw_bond())
+        if self._network.game.bond_of(self.address) and not self._outbox.live():
+            self.submit("withdraw", OWN, self._network.game.withdraw_bond())
             self.settle()
         games = tuple(self._cases.cases(CaseState.WRONG, CaseState.OVER))
         sent = tuple(self._transactions)
@@ -165,7 +165,7 @@ class Challenger(Agent):
         """Try again as long as a challenge would be in time; ours that is open is never left."""
         self._tell(case, f"cannot be re-executed: {error}")
         info = self._deliveries.info(case.request_id)
-        if info is None or self._context.history.now() >= (info.final_at or 0):
+        if info is None or self._network.history.now() >= (info.final_at or 0):
             self._put(case, CaseState.OVER, f"never re-executed: {error}")
         else:
             self._put(case, CaseState.DUE, str(error))
@@ -204,9 +204,9 @@ class Challenger(Agent):
         self._say(f"0x{case.request_id.hex()}: {text}")
 
 
-def folder_of(context: Network, name: str) -> Path:
+def folder_of(network: Network, name: str) -> Path:
     """Return the folder of a wallet's challenger."""
-    return context.settings.home / "challengers" / name
+    return network.settings.home / "challengers" / name
 
 
 def _sent(entry: OutboxEntry) -> SentTransaction:

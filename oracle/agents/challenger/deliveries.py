@@ -37,14 +37,14 @@ class Deliveries:
 
     def __init__(
         self,
-        context: Network,
+        network: Network,
         store: ChallengerStore,
         me: Address,
         scope: Scope,
         audits: Audits | None = None,
     ) -> None:
         self._audits = audits
-        self._context = context
+        self._network = network
         self._store = store
         self._me = me
         self._scope = scope
@@ -59,12 +59,12 @@ class Deliveries:
         if self._audits is not None:
             finalized -= 1  # the draw needs the block after a delivery's
         start = self._start()
-        if start > finalized or (end := Scanner(self._context.rpc, []).block(finalized)) is None:
+        if start > finalized or (end := Scanner(self._network.rpc, []).block(finalized)) is None:
             return 0
-        market = self._context.market.address
+        market = self._network.market.address
         blocks = {
             h.event.request_id: h.block
-            for h in self._context.history.read(market, (Delivered,), since=start)
+            for h in self._network.history.read(market, (Delivered,), since=start)
             if isinstance(h.event, Delivered) and h.block <= finalized
         }
         infos = [info for info in self.infos(blocks) if self._open(info)]
@@ -85,8 +85,8 @@ class Deliveries:
 
     def orphans(self) -> list[tuple[RequestId, Bytes32]]:
         """Return answers that this account has challenged, with its bond still in the game."""
-        game = self._context.game
-        found = self._context.history.read(game.address, (Challenged,), None, topic(self._me))
+        game = self._network.game
+        found = self._network.history.read(game.address, (Challenged,), None, topic(self._me))
         ids = {h.event.request_id for h in found if isinstance(h.event, Challenged)}
         live = [i for i in ids if game.challenge_of(i, self._me).turn is not Turn.NONE]
         return [
@@ -102,20 +102,20 @@ class Deliveries:
     def _start(self) -> int:
         known: list[BlockRef] = self._store.blocks()
         if not known:
-            return self._context.contracts.deployed_at
-        common = common_block(Scanner(self._context.rpc, []), known)
+            return self._network.contracts.deployed_at
+        common = common_block(Scanner(self._network.rpc, []), known)
         if common != known[0]:
             self._store.forget_above(common.number if common else -1)
-        return common.number + 1 if common else self._context.contracts.deployed_at
+        return common.number + 1 if common else self._network.contracts.deployed_at
 
     def infos(self, ids: Iterable[RequestId]) -> Iterator[RequestInfo]:
         """Yield where these requests stand."""
         wanted = list(dict.fromkeys(ids))
-        now = self._context.history.now()
+        now = self._network.history.now()
         for at in range(0, len(wanted), _AT_ONCE):
             part = [topic(request_id) for request_id in wanted[at : at + _AT_ONCE]]
             events: dict[bytes, list[Event]] = {}
-            for happened in self._context.history.read(self._context.market.address, LIFE, part):
+            for happened in self._network.history.read(self._network.market.address, LIFE, part):
                 request_id = getattr(happened.event, "request_id", b"")
                 events.setdefault(request_id, []).append(happened.event)
             for one in events.values():

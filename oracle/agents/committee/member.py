@@ -74,7 +74,7 @@ class CommitteeMember(Agent):
 
     def __init__(
         self,
-        context: Network,
+        network: Network,
         account: LocalAccount,
         worker: VoteWorker,
         folder: Path,
@@ -85,7 +85,7 @@ class CommitteeMember(Agent):
         Raises:
             ConfigInvalid: another process uses it, or it is another account's.
         """
-        super().__init__(context, account, folder, say=say)
+        super().__init__(network, account, folder, say=say)
         self._worker = worker
         self._opened.callback(worker.close)
         self._thread = ThreadPoolExecutor(1)  # a vote that takes minutes holds up no reveal
@@ -94,8 +94,8 @@ class CommitteeMember(Agent):
         self._over: set[RequestId] = set()
 
     def look(self) -> None:
-        for happened in self._context.history.read(
-            self._context.committee.address, (CommitteeCalled,)
+        for happened in self._network.history.read(
+            self._network.committee.address, (CommitteeCalled,)
         ):
             assert isinstance(happened.event, CommitteeCalled)
             request_id = happened.event.request_id
@@ -109,7 +109,7 @@ class CommitteeMember(Agent):
     # ── One dispute ─────────────────────────────────────────────────────────────────────────────
 
     def _attend(self, request_id: RequestId) -> None:
-        dispute = self._context.committee.dispute_of(request_id)
+        dispute = self._network.committee.dispute_of(request_id)
         if dispute.stage is Stage.CLOSED:
             self._report(request_id, dispute)
             self._over.add(request_id)
@@ -118,27 +118,27 @@ class CommitteeMember(Agent):
 
     def _next(self, request_id: RequestId, dispute: Dispute) -> Call | None:
         """Return what is to be sent about a dispute now, if anything."""
-        chain, now = self._context.committee, self.now()
-        if self._context.market.open_disputes_of(request_id) == 0:
+        chain, now = self._network.committee, self.now()
+        if self._network.market.open_disputes_of(request_id) == 0:
             return chain.release_bond(request_id)
         if dispute.stage is Stage.CHALLENGED:
             if now >= chain.draw_until(request_id):
                 return chain.lapse(*self._answer(request_id))
-            head = quantity(self._context.rpc.call("eth_blockNumber"))
+            head = quantity(self._network.rpc.call("eth_blockNumber"))
             return chain.draw(request_id) if head >= dispute.seed_block else None
         if now >= dispute.reveal_until:
             return chain.tally(*self._answer(request_id))
         return self._vote(request_id, dispute, now)
 
     def _vote(self, request_id: RequestId, dispute: Dispute, now: Timestamp) -> Call | None:
-        chain = self._context.committee
+        chain = self._network.committee
         if not chain.is_drawn(request_id, dispute.round, self.address):
             return None
         seat = _Seat(request_id, dispute.round, chain.activation_seed(request_id, dispute.round))
         return self._commit(seat) if now < dispute.commit_until else self._reveal(seat)
 
     def _commit(self, seat: _Seat) -> Call | None:
-        chain, me = self._context.committee, self.address
+        chain, me = self._network.committee, self.address
         if any(chain.ballot_of(seat.request_id, seat.round, me).commitment):
             return None
         kept = self.committed(seat.subject)
@@ -153,7 +153,7 @@ class CommitteeMember(Agent):
         )
 
     def _reveal(self, seat: _Seat) -> Call | None:
-        chain, me = self._context.committee, self.address
+        chain, me = self._network.committee, self.address
         ballot = chain.ballot_of(seat.request_id, seat.round, me)
         if not any(ballot.commitment) or ballot.finding is not Finding.NONE:
             return None
@@ -180,11 +180,11 @@ class CommitteeMember(Agent):
 
     def _report(self, request_id: RequestId, dispute: Dispute) -> None:
         """Report who was drawn and never committed: a fifth of the penalty is ours."""
-        chain, me = self._context.committee, self.address
+        chain, me = self._network.committee, self.address
         for round_ in range(dispute.tallied):
             if not chain.is_drawn(request_id, round_, me):
                 continue  # who had no part in it leaves it to those who had
-            for member in committee.members(self._context, dispute.runtime_class):
+            for member in committee.members(self._network, dispute.runtime_class):
                 subject = keccak(encode(_SILENT, [request_id, round_, member]))
                 if not chain.is_drawn(request_id, round_, member) or self.busy(subject):
                     continue
@@ -195,12 +195,12 @@ class CommitteeMember(Agent):
     # ── What the chain knows ────────────────────────────────────────────────────────────────────
 
     def _answer(self, request_id: RequestId) -> tuple[Any, Any]:
-        info = requests.show(self._context, request_id)
+        info = requests.show(self._network, request_id)
         assert info.delivery is not None, "only deliveries are disputed"
         return info.request, info.delivery
 
     def _job(self, seat: _Seat) -> dict[str, Any]:
-        info = requests.show(self._context, seat.request_id)
+        info = requests.show(self._network, seat.request_id)
         assert info.delivery is not None
         record = self._record(info)
         digests = {
@@ -217,15 +217,15 @@ class CommitteeMember(Agent):
         return {**texts, "tolerance": info.request.terms.tolerance}
 
     def _output_cid(self, request_id: RequestId) -> Bytes32:
-        market = self._context.market.address
-        found = self._context.history.read(market, (Delivered,), topic(request_id))
+        market = self._network.market.address
+        found = self._network.history.read(market, (Delivered,), topic(request_id))
         named = [h.event.output_cid for h in found if isinstance(h.event, Delivered)]
         return named[-1] if named else ZERO32
 
     def _record(self, info: RequestInfo) -> VersionRecord:
-        context = self._context
-        found = context.history.read(
-            context.registry.address, (VersionPublished,), topic(info.model_id)
+        network = self._network
+        found = network.history.read(
+            network.registry.address, (VersionPublished,), topic(info.model_id)
         )
         records = (h.event.record for h in found if isinstance(h.event, VersionPublished))
         return next(record for record in records if record.version == info.version)

@@ -57,7 +57,7 @@ class ValuationChallenger(Agent):
 
     def __init__(
         self,
-        context: Network,
+        network: Network,
         account: LocalAccount,
         recompute: Recompute,
         folder: Path,
@@ -68,7 +68,7 @@ class ValuationChallenger(Agent):
         Raises:
             ConfigInvalid: another process uses it, or it is another account's.
         """
-        super().__init__(context, account, folder, say=say)
+        super().__init__(network, account, folder, say=say)
         self._folder = folder
         self._recompute = recompute
         self._games: dict[tuple[int, int], _Game] = {}
@@ -77,7 +77,7 @@ class ValuationChallenger(Agent):
         self._swept: dict[int, int] = {}  # attempts whose bonds were looked for, by round
 
     def look(self) -> None:
-        for round_id in sealed_rounds.sealed(self._context):
+        for round_id in sealed_rounds.sealed(self._network):
             if round_id not in self._over:
                 self.attend(round_id.to_bytes(32), partial(self._step, round_id))
 
@@ -114,17 +114,17 @@ class ValuationChallenger(Agent):
         return self._step(round_id)
 
     def _step(self, round_id: int) -> ValuationReport:
-        case = self._context.valuations.case_of(round_id)
+        case = self._network.valuations.case_of(round_id)
         key = (round_id, case.attempt)
         if not case.published:
-            stage = self._context.credits.round_of(round_id).stage
+            stage = self._network.credits.round_of(round_id).stage
             if stage in (RoundStage.SETTLED, RoundStage.VOID):
                 self._over.add(round_id)
             return ValuationReport(
                 *key, Stand.NONE, transactions=self._sweep(round_id, case.attempt)
             )
         if key not in self._games:
-            said = sealed_rounds.published(self._context, round_id, case.attempt)
+            said = sealed_rounds.published(self._network, round_id, case.attempt)
             self._games[key] = _Game(said, sent=list(self._sweep(round_id, case.attempt - 1)))
         game = self._games[key]
         if case.valuator == self.address or key in self._done:
@@ -146,14 +146,14 @@ class ValuationChallenger(Agent):
         """Find out who is right, unless that is known."""
         if game.fault is not None:
             return
-        context, folder, round_id = self._context, self._of(game.said), game.said.round_id
+        network, folder, round_id = self._network, self._of(game.said), game.said.round_id
         unserved = game.truth is not None and game.missing is not None
         try:
             if game.truth is None:
-                job = sealed_rounds.job(context, round_id)
-                game.truth = checking.truth(job, context.ipfs, self._recompute, folder)
-            seen = shown_tables.read(context, game.said) if unserved else None
-            game.fault = checking.fault(game.truth, game.said, context.ipfs, folder, seen)
+                job = sealed_rounds.job(network, round_id)
+                game.truth = checking.truth(job, network.ipfs, self._recompute, folder)
+            seen = shown_tables.read(network, game.said) if unserved else None
+            game.fault = checking.fault(game.truth, game.said, network.ipfs, folder, seen)
         except NotServed as missing:
             if game.missing is None:
                 self._say(f"round {round_id}: {missing}")
@@ -166,7 +166,7 @@ class ValuationChallenger(Agent):
     # ── Prove ───────────────────────────────────────────────────────────────────────────────────
 
     def _prove(self, game: _Game, case: Case, fault: Fault) -> ValuationReport:
-        said, chain = game.said, self._context.valuations
+        said, chain = game.said, self._network.valuations
         if self.now() >= case.until and not case.challenges:
             return self._report(game, Stand.LATE, "the window has passed")
         salt = self.commit(_subject(said)).salt
@@ -184,7 +184,7 @@ class ValuationChallenger(Agent):
         self, game: _Game, case: Case, demands: Demands, node: TableNode
     ) -> ValuationReport:
         """Have what is not served shown on chain."""
-        said, chain = game.said, self._context.valuations
+        said, chain = game.said, self._network.valuations
         if demands.turn is Mover.NONE and self.now() >= case.until:
             return self._report(game, Stand.LATE, "the window has passed")
         if node.part in (ValuationPart.DATA, ValuationPart.TEST) and demands.count >= _PROBES:
@@ -208,13 +208,13 @@ class ValuationChallenger(Agent):
             return self._report(game, Stand.UNSERVED, f"its turn until {demands.deadline}")
         me = self.address
         said = game.said
-        self._move(game, self._context.valuations.convict_silent(said.round_id, me))
+        self._move(game, self._network.valuations.convict_silent(said.round_id, me))
         game.sent += self._sweep(said.round_id, said.attempt)
         return self._report(game, Stand.CONVICTED, "silent")
 
     def _demands(self, game: _Game) -> Demands:
         said, me = game.said, self.address
-        return self._context.valuations.demands_of(said.round_id, said.attempt, me)
+        return self._network.valuations.demands_of(said.round_id, said.attempt, me)
 
     # ── After ───────────────────────────────────────────────────────────────────────────────────
 
@@ -223,7 +223,7 @@ class ValuationChallenger(Agent):
 
         Looks on the chain, so that nothing is lost with a process that ended in between.
         """
-        chain, me = self._context.valuations, self.address
+        chain, me = self._network.valuations, self.address
         subject = round_id.to_bytes(32)
         sent = []
         for attempt in range(self._swept.get(round_id, 0) + 1, upto + 1):

@@ -43,12 +43,12 @@ class Shown:
             table.show_leaf(self.node.index, self.data, self.path)
 
 
-def read(context: Network, said: ValuationPublished) -> list[Shown]:
+def read(network: Network, said: ValuationPublished) -> list[Shown]:
     """Return all that was shown of this valuation."""
-    place = context.valuations.address
+    place = network.valuations.address
     open_: dict[Address, TableDemanded] = {}
     found = []
-    for happened in context.history.read(place, _KINDS, topic(said.round_id)):
+    for happened in network.history.read(place, _KINDS, topic(said.round_id)):
         event = happened.event
         if isinstance(event, TableDemanded):
             open_[event.challenger] = event
@@ -63,17 +63,17 @@ def read(context: Network, said: ValuationPublished) -> list[Shown]:
         if isinstance(event, TableOpened):
             found.append(Shown(node, nodes=event.nodes))
         else:
-            path = _path(context, happened, node.level)
+            path = _path(network, happened, node.level)
             found.append(Shown(node, data=event.data, path=path))
     return found
 
 
-def _path(context: Network, happened: Happened, level: int) -> tuple[Bytes32, ...]:
+def _path(network: Network, happened: Happened, level: int) -> tuple[Bytes32, ...]:
     """Return the siblings that a revelation brought, () when it was no call of the game's own."""
-    sent = context.rpc.call("eth_getTransactionByHash", "0x" + happened.tx_hash.hex())
+    sent = network.rpc.call("eth_getTransactionByHash", "0x" + happened.tx_hash.hex())
     function = interface("ValuationGame")["revealLeaf"]
     given = hexbytes(sent["input"]) if sent else b""
-    if given[:4] != function.selector or sent["to"].lower() != context.valuations.address.lower():
+    if given[:4] != function.selector or sent["to"].lower() != network.valuations.address.lower():
         return ()
     try:
         *_, path = decode(function.inputs, given[4:])

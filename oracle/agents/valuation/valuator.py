@@ -40,7 +40,7 @@ class Valuator(Agent):
 
     def __init__(
         self,
-        context: Network,
+        network: Network,
         account: LocalAccount,
         work: Work,
         folder: Path,
@@ -51,10 +51,10 @@ class Valuator(Agent):
         Raises:
             ConfigInvalid: another process uses it, or it is another account's.
         """
-        super().__init__(context, account, folder, say=say)
+        super().__init__(network, account, folder, say=say)
         self._work = work
-        self._config = context.valuations.config()
-        self._silent = WITHHOLD in context.settings.fault
+        self._config = network.valuations.config()
+        self._silent = WITHHOLD in network.settings.fault
         self._jobs: dict[int, ValueJob] = {}
         self._over: set[int] = set()
         self._told: dict[int, str] = {}
@@ -62,24 +62,24 @@ class Valuator(Agent):
 
     @classmethod
     def of(
-        cls, context: Network, account: LocalAccount, name: str, say: Say | None = None
+        cls, network: Network, account: LocalAccount, name: str, say: Say | None = None
     ) -> "Valuator":
         """Open the valuator of this name, with the queue that its worker listens to.
 
         Raises:
             ConfigInvalid: another process uses its folder, or it is another account's.
         """
-        settings = replace(context.settings, operator=name)
+        settings = replace(network.settings, operator=name)
         with ExitStack() as opened:
             queue = CeleryQueue(settings)
             opened.callback(queue.close)
-            mine, folder = replace(context, settings=settings), settings.state_dir / "valuator"
+            mine, folder = replace(network, settings=settings), settings.state_dir / "valuator"
             made = cls(mine, account, Jobs.of(settings, queue), folder, say)
             made._opened.push(opened.pop_all())
         return made
 
     def look(self) -> None:
-        for round_id in sealed_rounds.sealed(self._context):
+        for round_id in sealed_rounds.sealed(self._network):
             if round_id not in self._over:
                 look, stuck = partial(self._attend, round_id), partial(self._stuck, round_id)
                 self.attend(_key(round_id), look, stuck)
@@ -96,13 +96,13 @@ class Valuator(Agent):
     # ── One round ───────────────────────────────────────────────────────────────────────────────
 
     def _attend(self, round_id: int) -> None:
-        if self._context.credits.round_of(round_id).stage is not RoundStage.VALUING:
+        if self._network.credits.round_of(round_id).stage is not RoundStage.VALUING:
             self._over.add(round_id)
             self._jobs.pop(round_id, None)
             self._work.forget(round_id)
             self._collect = True
             return
-        call = self._next(round_id, self._context.valuations.case_of(round_id))
+        call = self._next(round_id, self._network.valuations.case_of(round_id))
         if call is not None:
             self.submit(_MOVE, _key(round_id), call)
 
@@ -125,7 +125,7 @@ class Valuator(Agent):
             return self._publish(round_id, result)
         if not self._claimable(round_id, job, case, now):
             return None
-        return self._context.valuations.claim(round_id)
+        return self._network.valuations.claim(round_id)
 
     def _claimable(self, round_id: int, job: ValueJob, case: Case, now: Timestamp) -> bool:
         """Tell whether to take a round: we can show its rows, and nothing speaks against us."""
@@ -136,14 +136,14 @@ class Valuator(Agent):
         ready = self._work.result(job) is not None if ours else self._work.fetched(job)
         if not ready:
             return False
-        sealed_at = self._context.credits.round_of(round_id).sealed_at
+        sealed_at = self._network.credits.round_of(round_id).sealed_at
         if now >= (case.end_by or sealed_at + self._config.valuing_period):
             self._tell(round_id, "nobody valued it in time: anyone may void it")
             return False
-        if sealed_rounds.convicted(self._context, round_id, self.address):
+        if sealed_rounds.convicted(self._network, round_id, self.address):
             self._tell(round_id, "a valuation of ours was convicted: left to others")
             return False
-        seat = self._context.valuations.seat_of(self.address)
+        seat = self._network.valuations.seat_of(self.address)
         # what is locked behind a claim of ours that lapses comes free with the new one
         free = (
             seat.staked - seat.locked + (self._config.stake - self._config.forfeit if ours else 0)
@@ -158,15 +158,15 @@ class Valuator(Agent):
             return None
         index = result.index
         valuation = sealed_rounds.roots(index.valuation)
-        return self._context.valuations.publish(round_id, valuation, index.values, result.cid)
+        return self._network.valuations.publish(round_id, valuation, index.values, result.cid)
 
     # ── What stands behind a valuation ──────────────────────────────────────────────────────────
 
     def _defend(self, round_id: int, case: Case, now: Timestamp) -> Call | None:
         """Answer demands, end challenges that nobody goes on with, settle."""
-        chain = self._context.valuations
+        chain = self._network.valuations
         if now >= case.until and case.challenges == 0:
-            return chain.settle(round_id, sealed_rounds.published(self._context, round_id).values)
+            return chain.settle(round_id, sealed_rounds.published(self._network, round_id).values)
         if case.challenges == 0:
             return None
         for challenger in self._challengers(round_id, case.attempt):
@@ -184,21 +184,21 @@ class Valuator(Agent):
         Raises:
             DigestMismatch: the tables are gone; they are computed again.
         """
-        chain = self._context.valuations
+        chain = self._network.valuations
         demands = chain.demands_of(round_id, attempt, challenger)
         job = self._job(round_id)
         self._work.ask(job)
-        data, tables = self._work.tables(job, self._context.ipfs)
+        data, tables = self._work.tables(job, self._network.ipfs)
         tree = openings.tree(data, tables, demands.part, demands.number)
         shown = openings.answer(tree, demands.level, demands.index)
-        valuation = sealed_rounds.published(self._context, round_id, attempt).valuation
+        valuation = sealed_rounds.published(self._network, round_id, attempt).valuation
         if isinstance(shown, openings.Leaf):
             return chain.reveal_leaf(round_id, valuation, challenger, shown.data, shown.path)
         return chain.open_node(round_id, valuation, challenger, shown.nodes, shown.path)
 
     def _challengers(self, round_id: int, attempt: int) -> list[Address]:
-        place, kinds = self._context.valuations.address, (TableDemanded,)
-        found = self._context.history.read(place, kinds, topic(round_id))
+        place, kinds = self._network.valuations.address, (TableDemanded,)
+        found = self._network.history.read(place, kinds, topic(round_id))
         named = [
             happened.event.challenger
             for happened in found
@@ -210,7 +210,7 @@ class Valuator(Agent):
 
     def _withdraw(self) -> None:
         """Take out what rounds and challenges paid."""
-        for at, call in enumerate(valuator_stakes.payouts(self._context, self.address)):
+        for at, call in enumerate(valuator_stakes.payouts(self._network, self.address)):
             self.submit(f"payout {at}", OWN, call)
         self._collect = False  # only now: an outage before must not make us forget the payout
 
@@ -218,7 +218,7 @@ class Valuator(Agent):
 
     def _job(self, round_id: int) -> ValueJob:
         if round_id not in self._jobs:
-            self._jobs[round_id] = sealed_rounds.job(self._context, round_id)
+            self._jobs[round_id] = sealed_rounds.job(self._network, round_id)
         return self._jobs[round_id]
 
     def _tell(self, round_id: int, text: str) -> None:

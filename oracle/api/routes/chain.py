@@ -17,8 +17,8 @@ async def network(request: Request, state: StateDep) -> Response:
         request,
         state,
         lambda: {
-            "contracts": state.context.contracts,
-            "now": state.context.history.now(),
+            "contracts": state.network.contracts,
+            "now": state.network.history.now(),
             "account": account,
             "relay": state.gateway is not None and state.config.relay,
         },
@@ -30,10 +30,10 @@ async def list_operators(
     request: Request, state: StateDep, limit: Limit = 50, offset: Offset = 0
 ) -> Response:
     """List everybody who registered, with stake and record."""
-    context = state.context
+    network = state.network
 
     def read() -> list[object]:
-        return [operators.status(context, one) for one in operators.list_operators(context)]
+        return [operators.status(network, one) for one in operators.list_operators(network)]
 
     return await listed(request, state, read, limit, offset)
 
@@ -42,11 +42,11 @@ async def list_operators(
 async def operator(request: Request, state: StateDep, address: str) -> Response:
     """Show one operator."""
     who = address_of(address)
-    return await show(request, state, lambda: operators.status(state.context, who))
+    return await show(request, state, lambda: operators.status(state.network, who))
 
 
 @router.get("/wallets/{address}")
 async def wallet(request: Request, state: StateDep, address: str) -> Response:
     """Show what an account has: tokens, prepaid balance, bonds, currency for gas."""
     who = address_of(address)
-    return await show(request, state, lambda: balances.balances(state.context, who))
+    return await show(request, state, lambda: balances.balances(state.network, who))

@@ -19,13 +19,13 @@ async def list_rounds(
     request: Request, state: StateDep, limit: Limit = 50, offset: Offset = 0
 ) -> Response:
     """List all rounds for data."""
-    return await listed(request, state, lambda: rounds.list_rounds(state.context), limit, offset)
+    return await listed(request, state, lambda: rounds.list_rounds(state.network), limit, offset)
 
 
 @router.get("/rounds/{round_id}")
 async def show_round(request: Request, state: StateDep, round_id: Round) -> Response:
     """Show a round with everything that happened in it."""
-    return await show(request, state, lambda: rounds.show(state.context, round_id))
+    return await show(request, state, lambda: rounds.show(state.network, round_id))
 
 
 @router.get("/rounds/{round_id}/contributions")
@@ -36,7 +36,7 @@ async def contributions(
     return await listed(
         request,
         state,
-        lambda: listing.list_contributions(state.context, round_id),
+        lambda: listing.list_contributions(state.network, round_id),
         limit,
         offset,
     )
@@ -47,11 +47,11 @@ async def rounds_of(
     request: Request, state: StateDep, model: str, limit: Limit = 50, offset: Offset = 0
 ) -> Response:
     """List the rounds of one model."""
-    context = state.context
+    network = state.network
     return await listed(
         request,
         state,
-        lambda: rounds.list_rounds(context, models.select(context, model).model_id),
+        lambda: rounds.list_rounds(network, models.select(network, model).model_id),
         limit,
         offset,
     )
@@ -60,9 +60,9 @@ async def rounds_of(
 @router.get("/models/{model}/credits/{address}")
 async def credits_of(request: Request, state: StateDep, model: str, address: str) -> Response:
     """Show one contributor's tier, credits, and what it may claim."""
-    context, who = state.context, address_of(address)
+    network, who = state.network, address_of(address)
     return await show(
         request,
         state,
-        lambda: standing.standing(context, models.select(context, model).model_id, who),
+        lambda: standing.standing(network, models.select(network, model).model_id, who),
     )

@@ -120,8 +120,8 @@ async def infer(
 def _served(state: AppState, name: str, version: str) -> tuple[VersionFacts, int]:
     if version and not version.isdecimal():
         raise InputInvalid(f"{version!r:.40} is no version", hint="versions are 1, 2, …")
-    context = state.context
-    selected = models.select(context, f"{name}@{version}" if version else name)
-    number = models.current_version(context, selected)
-    count = context.registry.version_count(selected.model_id)
+    network = state.network
+    selected = models.select(network, f"{name}@{version}" if version else name)
+    number = models.current_version(network, selected)
+    count = network.registry.version_count(selected.model_id)
     return state.versions.version(selected.model_id, number), count

@@ -21,7 +21,7 @@ async def list_models(
     """List all models, or those of one owner."""
     whose = address_of(owner) if owner else None
     return await listed(
-        request, state, lambda: models.list_models(state.context, whose), limit, offset
+        request, state, lambda: models.list_models(state.network, whose), limit, offset
     )
 
 
@@ -29,7 +29,7 @@ async def list_models(
 async def model(request: Request, state: StateDep, model: str) -> Response:
     """Show a model with its versions and the newest manifest; MODEL@3 shows that of version 3."""
     return await show(
-        request, state, lambda: models.show(state.context, models.select(state.context, model))
+        request, state, lambda: models.show(state.network, models.select(state.network, model))
     )
 
 
@@ -38,11 +38,11 @@ async def versions(
     request: Request, state: StateDep, model: str, limit: Limit = 50, offset: Offset = 0
 ) -> Response:
     """List a model's versions, oldest first."""
-    context = state.context
+    network = state.network
     return await listed(
         request,
         state,
-        lambda: models.versions(context, models.select(context, model).model_id),
+        lambda: models.versions(network, models.select(network, model).model_id),
         limit,
         offset,
     )
@@ -53,10 +53,10 @@ async def history(
     request: Request, state: StateDep, model: str, limit: Limit = 50, offset: Offset = 0
 ) -> Response:
     """List the records of the model's hash chain, as the registry logged them."""
-    context = state.context
+    network = state.network
 
     def read() -> list[VersionRecord]:
-        return models.records(context, models.select(context, model).model_id)
+        return models.records(network, models.select(network, model).model_id)
 
     return await listed(request, state, read, limit, offset)
 
@@ -74,7 +74,7 @@ async def verify(
 
     You need not believe this server: `tallystick model verify` does the same on your machine.
     """
-    context = state.context
+    network = state.network
     if state.verifying.locked() and with_bytes:
         raise Rejected(503, "Busy", "other verifications are running", {"Retry-After": "5"})
     async with state.verifying:
@@ -82,7 +82,7 @@ async def verify(
             request,
             state,
             lambda: model_history.verify(
-                context, models.select(context, model).model_id, with_bytes=with_bytes
+                network, models.select(network, model).model_id, with_bytes=with_bytes
             ),
         )
 
@@ -90,54 +90,54 @@ async def verify(
 @router.get("/{model}/access")
 async def rules(request: Request, state: StateDep, model: str) -> Response:
     """Show the policy, the admins, and everybody who applied, was granted, denied or revoked."""
-    context = state.context
+    network = state.network
     return await show(
-        request, state, lambda: access.show(context, models.select(context, model).model_id)
+        request, state, lambda: access.show(network, models.select(network, model).model_id)
     )
 
 
 @router.get("/{model}/access/{address}")
 async def access_of(request: Request, state: StateDep, model: str, address: str) -> Response:
     """Show one wallet's access, and why it would be refused."""
-    context, who = state.context, address_of(address)
+    network, who = state.network, address_of(address)
     return await show(
         request,
         state,
-        lambda: access.of_wallet(context, models.select(context, model).model_id, who),
+        lambda: access.of_wallet(network, models.select(network, model).model_id, who),
     )
 
 
 @router.get("/{model}/limits")
 async def limits(request: Request, state: StateDep, model: str) -> Response:
     """Show what each run-time parameter may be."""
-    context = state.context
-    return await show(request, state, lambda: access.limits(context, models.select(context, model)))
+    network = state.network
+    return await show(request, state, lambda: access.limits(network, models.select(network, model)))
 
 
 @router.get("/{model}/operators")
 async def candidates(request: Request, state: StateDep, model: str) -> Response:
     """List who may serve the model, with what the scheduler weighs."""
-    context = state.context
+    network = state.network
     return await show(
         request,
         state,
-        lambda: operators.candidates(context, models.select(context, model).model_id),
+        lambda: operators.candidates(network, models.select(network, model).model_id),
     )
 
 
 @router.get("/{model}/assurance")
 async def assurance(request: Request, state: StateDep, model: str) -> Response:
     """Say in one sentence what protects a requester from a wrong answer."""
-    context = state.context
+    network = state.network
 
     def read() -> dict[str, object]:
-        selected: Selected = models.select(context, model)
-        version = models.current_version(context, selected)
-        terms = context.registry.terms_of(selected.model_id, version)
+        selected: Selected = models.select(network, model)
+        version = models.current_version(network, selected)
+        terms = network.registry.terms_of(selected.model_id, version)
         return {
             "version": version,
             "assurance": terms.assurance,
-            "meaning": quoting.assurance_meaning(context, terms.assurance),
+            "meaning": quoting.assurance_meaning(network, terms.assurance),
             "challenge_window": terms.challenge_window,
             "insured_multiple": terms.insured_multiple,
         }

@@ -46,7 +46,7 @@ async def list_models(state: StateDep) -> dict[str, Any]:
 @router.get("/models/{name}")
 async def model(state: StateDep, name: str) -> dict[str, Any]:
     """Describe one model."""
-    return await state.blocking(lambda: _entry(state, models.select(state.context, name).model_id))
+    return await state.blocking(lambda: _entry(state, models.select(state.network, name).model_id))
 
 
 @router.post("/embeddings")
@@ -149,7 +149,7 @@ def _encoded(row: Array, encoding: str) -> Any:
 
 def _listed(state: AppState) -> list[dict[str, Any]]:
     entries = []
-    for model_id in range(1, state.context.registry.model_count() + 1):
+    for model_id in range(1, state.network.registry.model_count() + 1):
         try:
             entries.append(_entry(state, model_id))
         except TallystickError:  # nothing published, everything retired, or no manifest to be had
@@ -158,13 +158,13 @@ def _listed(state: AppState) -> list[dict[str, Any]]:
 
 
 def _entry(state: AppState, model_id: int) -> dict[str, Any]:
-    listed = models.versions(state.context, model_id)
+    listed = models.versions(state.network, model_id)
     usable = [version for version in listed if not version.retired]
     if not usable:
         raise NotFound(f"model {model_id} has no version in use")
     newest = usable[-1]
     return {
-        "id": state.context.registry.name_of(model_id),
+        "id": state.network.registry.name_of(model_id),
         "object": "model",
         "created": newest.timestamp,
         "owned_by": newest.publisher,

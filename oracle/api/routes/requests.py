@@ -36,15 +36,15 @@ async def list_requests(
     offset: Offset = 0,
 ) -> Response:
     """List requests, newest first; of a model, a requester, or in a state."""
-    context = state.context
+    network = state.network
     if standing and standing not in _STATES:
         raise InputInvalid(f"{standing!r:.40} is no state", hint="one of: " + ", ".join(_STATES))
     who = address_of(requester) if requester else None
 
     def read() -> list[Any]:
-        model_id = models.select(context, model).model_id if model else None
+        model_id = models.select(network, model).model_id if model else None
         found = requests.list_requests(
-            context, model_id=model_id, requester=who, state=_STATES.get(standing)
+            network, model_id=model_id, requester=who, state=_STATES.get(standing)
         )
         return list(reversed(found))
 
@@ -56,7 +56,7 @@ async def show_request(request: Request, state: StateDep, request_id: str) -> Re
     """Show a request with its timeline; the id of a ticket leads to its request."""
     found = await _resolve(state, request_id)
     return await show(
-        request, state, lambda: requests.show(state.context, found), kind=("request", found)
+        request, state, lambda: requests.show(state.network, found), kind=("request", found)
     )
 
 
@@ -87,14 +87,14 @@ async def answer(request: Request, state: StateDep, request_id: str, wait: float
 async def receipt(request: Request, state: StateDep, request_id: str) -> Response:
     """Return what proves an answer: all fields that hash to the id, digests, transactions."""
     found = await _resolve(state, request_id)
-    context = state.context
+    network = state.network
 
     def read() -> dict[str, Any]:
-        info = requests.show(context, found)
+        info = requests.show(network, found)
         return {
             "request_id": info.request_id,
-            "chain_id": context.contracts.chain_id,
-            "market": context.market.address,
+            "chain_id": network.contracts.chain_id,
+            "market": network.market.address,
             "request": info.request,
             "delivery": info.delivery,
             "output_cid": info.output_cid,

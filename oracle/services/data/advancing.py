@@ -45,7 +45,7 @@ class Advanced:
     refused: tuple[str, ...]
 
 
-def advance(context: Network, wallet: Wallet, round_id: int) -> Advanced:
+def advance(network: Network, wallet: Wallet, round_id: int) -> Advanced:
     """Do whatever is due in a round, until nothing is; one refused step does not keep others back.
 
     Raises:
@@ -53,32 +53,32 @@ def advance(context: Network, wallet: Wallet, round_id: int) -> Advanced:
     """
     done: list[Sent] = []
     while True:
-        info, before = rounds.show(context, round_id), len(done)
+        info, before = rounds.show(network, round_id), len(done)
         refused: list[str] = []
-        steps: list[Step] = [*_own(context, wallet, info)]
-        steps.append(partial(_send, wallet, _calls(context, info)))
+        steps: list[Step] = [*_own(network, wallet, info)]
+        steps.append(partial(_send, wallet, _calls(network, info)))
         for step in steps:
             try:
                 done += step(refused)
             except ContractError as error:  # somebody was faster, or it cannot be
                 refused.append(str(error))
         if len(done) == before or info.phase in ENDED:
-            return Advanced(rounds.show(context, round_id), tuple(done), tuple(refused))
+            return Advanced(rounds.show(network, round_id), tuple(done), tuple(refused))
 
 
-def _own(context: Network, wallet: Wallet, info: RoundInfo) -> Iterator[Step]:
+def _own(network: Network, wallet: Wallet, info: RoundInfo) -> Iterator[Step]:
     """Yield what only this machine can do: it holds the secrets."""
     if info.phase is RoundPhase.REVEAL:
-        for one in contributions.kept_here(context, info.round_id):
-            yield partial(_reveal, context, wallet, *one)
-    if info.phase is RoundPhase.TEST and rounds.test_secret(context, info.round_id):
-        yield lambda _: [rounds.reveal_test(context, wallet, info.round_id)]
+        for one in contributions.kept_here(network, info.round_id):
+            yield partial(_reveal, network, wallet, *one)
+    if info.phase is RoundPhase.TEST and rounds.test_secret(network, info.round_id):
+        yield lambda _: [rounds.reveal_test(network, wallet, info.round_id)]
 
 
 def _reveal(
-    context: Network, wallet: Wallet, one: ContributionInfo, secret: Secret, _: list[str]
+    network: Network, wallet: Wallet, one: ContributionInfo, secret: Secret, _: list[str]
 ) -> list[Sent]:
-    return [contributions.open_one(context, wallet, one, secret).transaction]
+    return [contributions.open_one(network, wallet, one, secret).transaction]
 
 
 def _send(wallet: Wallet, calls: Iterable[Call], refused: list[str]) -> list[Sent]:
@@ -95,51 +95,51 @@ def _send(wallet: Wallet, calls: Iterable[Call], refused: list[str]) -> list[Sen
     return done
 
 
-def _calls(context: Network, info: RoundInfo) -> Iterator[Call]:
+def _calls(network: Network, info: RoundInfo) -> Iterator[Call]:
     match info.phase:
         case RoundPhase.SUBMIT | RoundPhase.REVEAL:
             return
         case RoundPhase.NUMBER:
-            yield context.credits.number(info.round_id, BATCH)
+            yield network.credits.number(info.round_id, BATCH)
         case RoundPhase.MISSED:
-            yield context.credits.void_round(info.round_id)
-        case RoundPhase.VALUE if info.until <= context.history.now():
-            yield from _unvalued(context, info)
+            yield network.credits.void_round(info.round_id)
+        case RoundPhase.VALUE if info.until <= network.history.now():
+            yield from _unvalued(network, info)
         case RoundPhase.CHALLENGE:
-            yield from _dead_challenges(context, info)
+            yield from _dead_challenges(network, info)
         case RoundPhase.SETTLE:
-            yield context.valuations.settle(info.round_id, info.values)
-    yield from _payments(context, info)
+            yield network.valuations.settle(info.round_id, info.values)
+    yield from _payments(network, info)
 
 
-def _unvalued(context: Network, info: RoundInfo) -> Iterator[Call]:
+def _unvalued(network: Network, info: RoundInfo) -> Iterator[Call]:
     """End a claim that brought nothing, or a round that nobody values."""
     if info.valuator != ZERO_ADDRESS:
-        yield context.valuations.lapse_claim(info.round_id)
+        yield network.valuations.lapse_claim(info.round_id)
     else:
-        yield context.valuations.void_round(info.round_id)
+        yield network.valuations.void_round(info.round_id)
 
 
-def _dead_challenges(context: Network, info: RoundInfo) -> Iterator[Call]:
+def _dead_challenges(network: Network, info: RoundInfo) -> Iterator[Call]:
     """End challenges in which somebody let its turn pass."""
-    place, now = context.valuations.address, context.history.now()
-    happened = context.history.read(place, (TableDemanded,), topic(info.round_id))
+    place, now = network.valuations.address, network.history.now()
+    happened = network.history.read(place, (TableDemanded,), topic(info.round_id))
     events = [h.event for h in happened if isinstance(h.event, TableDemanded)]
     for challenger in dict.fromkeys(e.challenger for e in events if e.attempt == info.attempt):
-        game = context.valuations.demands_of(info.round_id, info.attempt, challenger)
+        game = network.valuations.demands_of(info.round_id, info.attempt, challenger)
         if game.turn is Mover.NONE or now < game.deadline:
             continue
         if game.turn is Mover.VALUATOR:
-            yield context.valuations.convict_silent(info.round_id, challenger)
+            yield network.valuations.convict_silent(info.round_id, challenger)
             return
-        yield context.valuations.lapse(info.round_id, challenger)
+        yield network.valuations.lapse(info.round_id, challenger)
 
 
-def _payments(context: Network, info: RoundInfo) -> Iterator[Call]:
+def _payments(network: Network, info: RoundInfo) -> Iterator[Call]:
     """Deal with deposits, credits and endorsements that wait."""
-    credits, round_id = context.credits, info.round_id
-    endorsers = _endorsers(context, round_id)
-    for one in listing.list_contributions(context, round_id):
+    credits, round_id = network.credits, info.round_id
+    endorsers = _endorsers(network, round_id)
+    for one in listing.list_contributions(network, round_id):
         if one.status in _HIDDEN:
             yield credits.forfeit(round_id, one.index)
         elif one.status is ContributionStatus.EXCLUDED or (
@@ -150,21 +150,21 @@ def _payments(context: Network, info: RoundInfo) -> Iterator[Call]:
             yield credits.credit(round_id, *_proof(info, one))
         for endorser in endorsers.get(one.index, ()):
             if credits.endorsement_of(round_id, one.index, endorser).amount:
-                yield from _endorsement(context, info, one, endorser)
+                yield from _endorsement(network, info, one, endorser)
 
 
 def _endorsement(
-    context: Network, info: RoundInfo, one: ContributionInfo, endorser: Address
+    network: Network, info: RoundInfo, one: ContributionInfo, endorser: Address
 ) -> Iterator[Call]:
     if info.phase is RoundPhase.SETTLED and one.number is not None:
         number, value, path = _proof(info, one)
-        yield context.credits.settle_endorsement(info.round_id, number, endorser, value, path)
+        yield network.credits.settle_endorsement(info.round_id, number, endorser, value, path)
     elif info.phase in ENDED:
-        yield context.credits.return_endorsement(info.round_id, one.index, endorser)
+        yield network.credits.return_endorsement(info.round_id, one.index, endorser)
 
 
-def _endorsers(context: Network, round_id: int) -> dict[int, list[Address]]:
-    happened = context.history.read(context.credits.address, (Endorsed,), topic(round_id))
+def _endorsers(network: Network, round_id: int) -> dict[int, list[Address]]:
+    happened = network.history.read(network.credits.address, (Endorsed,), topic(round_id))
     found: dict[int, list[Address]] = {}
     for one in happened:
         if isinstance(one.event, Endorsed):

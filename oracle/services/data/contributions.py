@@ -143,7 +143,7 @@ class RevealedSet:
 
 # ── Commit ──────────────────────────────────────────────────────────────────────────────────────
 def prepare(
-    context: Network,
+    network: Network,
     owner: Address,
     model_id: int,
     paths: Sequence[Path],
@@ -160,26 +160,26 @@ def prepare(
         DataInvalid: a subclass says what is wrong with the data.
         AlreadyBrought: the model has this data set already.
     """
-    round_id = rounds.current(context, model_id)
-    info = rounds.show(context, round_id)
+    round_id = rounds.current(network, model_id)
+    info = rounds.show(network, round_id)
     if info.phase is not rounds.RoundPhase.SUBMIT:
         raise RoundClosed(
             f"round {round_id} of model {model_id} takes no data sets: {info.phase.value}",
             hint="wait for the next round",
         )
     terms = info.terms
-    schema = files.fetch(context, terms.schema)
+    schema = files.fetch(network, terms.schema)
     limits = ReadLimits(rows=terms.max_rows, bytes=MAX_FILE)
     data = files.read(paths, schema, limits=limits, drop_repeats=drop_repeats, say=say)
     if data.rows > terms.max_rows:
         raise DataOversized("the data set", "rows", terms.max_rows)
     if data.width != terms.features:
         raise SchemaMismatch(f"the data set has {data.width} columns, not {terms.features}")
-    _refuse_known(context, model_id, data)
-    deposit, _ = context.credits.requirements_of(model_id, owner)
-    book = SecretBook.of(context.settings.home, context.contracts)
+    _refuse_known(network, model_id, data)
+    deposit, _ = network.credits.requirements_of(model_id, owner)
+    book = SecretBook.of(network.settings.home, network.contracts)
     kept = [s for s in book.of_account(owner, round_id) if s.root == data.root]
-    index = _index_of(context, round_id, kept[0].commitment) if kept else None
+    index = _index_of(network, round_id, kept[0].commitment) if kept else None
     if kept:
         secret = kept[0]
     else:
@@ -192,7 +192,7 @@ def prepare(
 
 
 def submit(
-    context: Network, wallet: Wallet, prepared: PreparedContribution, *, endorser_bps: int = 0
+    network: Network, wallet: Wallet, prepared: PreparedContribution, *, endorser_bps: int = 0
 ) -> Brought:
     """Commit to a prepared data set. Takes fee and deposit from the wallet.
 
@@ -201,19 +201,19 @@ def submit(
         SubmissionPending: an earlier try may still be mined; a second one would cost as much.
     """
     if prepared.on_chain is not None:
-        return _brought(context, prepared, prepared.on_chain, None)
+        return _brought(network, prepared, prepared.on_chain, None)
     if prepared.again:
-        _refuse_pending(context, wallet)
+        _refuse_pending(network, wallet)
     balances.allow(
-        context, wallet, context.credits.address, Amount(prepared.deposit + prepared.fee)
+        network, wallet, network.credits.address, Amount(prepared.deposit + prepared.fee)
     )
-    call = context.credits.submit(prepared.round_id, prepared.secret.commitment, endorser_bps)
+    call = network.credits.submit(prepared.round_id, prepared.secret.commitment, endorser_bps)
     sent, receipt = send(wallet, call)
-    return _brought(context, prepared, receipt.one(ContributionSubmitted).index, sent)
+    return _brought(network, prepared, receipt.one(ContributionSubmitted).index, sent)
 
 
 def sign(
-    context: Network,
+    network: Network,
     wallet: Wallet,
     prepared: PreparedContribution,
     *,
@@ -224,25 +224,25 @@ def sign(
 
     One at a time: the signature names the signer's next nonce.
     """
-    deadline = Timestamp(context.history.now() + lifetime)
+    deadline = Timestamp(network.history.now() + lifetime)
     commitment = prepared.secret.commitment
     submission = Submission(wallet.address, prepared.round_id, commitment, endorser_bps, deadline)
     message = eip712.submission(
-        chain_id=context.contracts.chain_id,
-        credits=context.credits.address,
+        chain_id=network.contracts.chain_id,
+        credits=network.credits.address,
         owner=wallet.address,
         round_id=prepared.round_id,
         commitment=commitment,
         endorser_bps=endorser_bps,
-        nonce=context.credits.standing_of(prepared.model_id, wallet.address).nonce,
+        nonce=network.credits.standing_of(prepared.model_id, wallet.address).nonce,
         deadline=deadline,
     )
     return SignedSubmission(
-        context.contracts.chain_id, context.credits.address, submission, wallet.sign_typed(message)
+        network.contracts.chain_id, network.credits.address, submission, wallet.sign_typed(message)
     )
 
 
-def relay(context: Network, wallet: Wallet, signed: SignedSubmission) -> ContributionInfo:
+def relay(network: Network, wallet: Wallet, signed: SignedSubmission) -> ContributionInfo:
     """Send a signed submission; the wallet pays fee and deposit, which goes back to the owner.
 
     Raises:
@@ -250,71 +250,71 @@ def relay(context: Network, wallet: Wallet, signed: SignedSubmission) -> Contrib
         ContractError: signed by another key, expired, or used before.
     """
     place = (signed.chain_id, signed.contract)
-    if place != (context.contracts.chain_id, context.credits.address):
+    if place != (network.contracts.chain_id, network.credits.address):
         raise InputInvalid(
             f"the submission is signed for chain {place[0]}, contract {place[1]}",
-            hint=f"this is chain {context.contracts.chain_id}, {context.credits.address}",
+            hint=f"this is chain {network.contracts.chain_id}, {network.credits.address}",
         )
     submission = signed.submission
-    model_id = context.credits.round_of(submission.round_id).model_id
-    deposit, _ = context.credits.requirements_of(model_id, submission.owner)
+    model_id = network.credits.round_of(submission.round_id).model_id
+    deposit, _ = network.credits.requirements_of(model_id, submission.owner)
     balances.allow(
-        context, wallet, context.credits.address, Amount(deposit + context.credits.config().fee)
+        network, wallet, network.credits.address, Amount(deposit + network.credits.config().fee)
     )
-    call = context.credits.submit_for(*submission, signed.signature)
+    call = network.credits.submit_for(*submission, signed.signature)
     index = send(wallet, call)[1].one(ContributionSubmitted).index
-    return show(context, submission.round_id, index)
+    return show(network, submission.round_id, index)
 
 
 # ── Reveal ──────────────────────────────────────────────────────────────────────────────────────
-def reveal(context: Network, wallet: Wallet, round_id: int) -> tuple[RevealedSet, ...]:
+def reveal(network: Network, wallet: Wallet, round_id: int) -> tuple[RevealedSet, ...]:
     """Publish the rows of all contributions committed to on this machine, and open them.
 
     Raises:
         NotFound: no secret of this round is kept here, or the rows are gone.
         ContractError: too early, too late, or the data set was committed earlier by another.
     """
-    hidden = kept_here(context, round_id)
+    hidden = kept_here(network, round_id)
     if not hidden:
         raise NotFound(
             f"this machine holds no hidden contribution to round {round_id}",
             hint="reveal where `tallystick data submit` was run, with the same --home",
         )
-    return tuple(open_one(context, wallet, *one) for one in hidden)
+    return tuple(open_one(network, wallet, *one) for one in hidden)
 
 
-def kept_here(context: Network, round_id: int) -> tuple[tuple[ContributionInfo, Secret], ...]:
+def kept_here(network: Network, round_id: int) -> tuple[tuple[ContributionInfo, Secret], ...]:
     """Return the hidden contributions of a round that this machine can open."""
-    book = SecretBook.of(context.settings.home, context.contracts)
+    book = SecretBook.of(network.settings.home, network.contracts)
     hidden = [
         (info, book.find(info.commitment))
-        for info in list_contributions(context, round_id)
+        for info in list_contributions(network, round_id)
         if info.status is ContributionStatus.COMMITTED
     ]
     return tuple((info, secret) for info, secret in hidden if secret is not None)
 
 
 def open_one(
-    context: Network, wallet: Wallet, info: ContributionInfo, secret: Secret
+    network: Network, wallet: Wallet, info: ContributionInfo, secret: Secret
 ) -> RevealedSet:
     """Publish the rows of one contribution and open it; errors as `reveal`."""
-    book = SecretBook.of(context.settings.home, context.contracts)
+    book = SecretBook.of(network.settings.home, network.contracts)
     opening = DataOpening(secret.root, secret.rows, secret.salt, secret.root, ZERO32)
     # Nothing becomes public that the contract would refuse.
-    wallet.simulate(context.credits.reveal(info.round_id, info.index, *opening))
-    cid = data_sets.publish(context.ipfs, book.data(secret), book.folder)
-    call = context.credits.reveal(info.round_id, info.index, *opening._replace(cid=cid))
+    wallet.simulate(network.credits.reveal(info.round_id, info.index, *opening))
+    cid = data_sets.publish(network.ipfs, book.data(secret), book.folder)
+    call = network.credits.reveal(info.round_id, info.index, *opening._replace(cid=cid))
     sent, _ = send(wallet, call)
     return RevealedSet(info.round_id, info.index, secret.root, cid, sent)
 
 
 # ── Inside ──────────────────────────────────────────────────────────────────────────────────────
-def _refuse_known(context: Network, model_id: int, data: DataSet) -> None:
+def _refuse_known(network: Network, model_id: int, data: DataSet) -> None:
     """Raise AlreadyBrought when an earlier round of the model was given the same rows."""
-    for round_ in rounds.list_rounds(context, model_id):
+    for round_ in rounds.list_rounds(network, model_id):
         if round_.phase is rounds.RoundPhase.VOID:
             continue
-        for info in list_contributions(context, round_.round_id):
+        for info in list_contributions(network, round_.round_id):
             known = info.data_root == data.root and info.number is not None
             if known:
                 raise AlreadyBrought(
@@ -323,9 +323,9 @@ def _refuse_known(context: Network, model_id: int, data: DataSet) -> None:
                 )
 
 
-def _refuse_pending(context: Network, wallet: Wallet) -> None:
+def _refuse_pending(network: Network, wallet: Wallet) -> None:
     """Raise SubmissionPending while a transaction of the wallet is not mined."""
-    mined = quantity(context.rpc.call("eth_getTransactionCount", wallet.address, "latest"))
+    mined = quantity(network.rpc.call("eth_getTransactionCount", wallet.address, "latest"))
     if wallet.next_nonce() != mined:
         raise SubmissionPending(
             f"{wallet.address} has sent transactions that are not mined yet",
@@ -333,17 +333,17 @@ def _refuse_pending(context: Network, wallet: Wallet) -> None:
         )
 
 
-def _index_of(context: Network, round_id: int, commitment: Bytes32) -> int | None:
-    for info in list_contributions(context, round_id):
+def _index_of(network: Network, round_id: int, commitment: Bytes32) -> int | None:
+    for info in list_contributions(network, round_id):
         if info.commitment == commitment:
             return info.index
     return None
 
 
 def _brought(
-    context: Network, prepared: PreparedContribution, index: int, sent: Sent | None
+    network: Network, prepared: PreparedContribution, index: int, sent: Sent | None
 ) -> Brought:
-    round_ = context.credits.round_of(prepared.round_id)
+    round_ = network.credits.round_of(prepared.round_id)
     return Brought(
         round_id=prepared.round_id,
         index=index,

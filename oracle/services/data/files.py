@@ -93,22 +93,22 @@ def load(path: Path) -> TrainingData:
     return TrainingData.parse(canonical.dumps(body))
 
 
-def of_model(context: Network, model_id: int) -> TrainingData | None:
+def of_model(network: Network, model_id: int) -> TrainingData | None:
     """Return the schema in the manifest of the newest version in use; None when it has none."""
-    version = models.current_version(context, Selected(model_id, None))
-    manifest: Manifest = models.manifest(context, model_id, version)
+    version = models.current_version(network, Selected(model_id, None))
+    manifest: Manifest = models.manifest(network, model_id, version)
     return manifest.data
 
 
-def publish(context: Network, data: TrainingData) -> Bytes32:
+def publish(network: Network, data: TrainingData) -> Bytes32:
     """Put a schema on IPFS; return the digest by which rounds name it."""
-    return context.ipfs.publish_bytes(data.to_bytes()).sha256
+    return network.ipfs.publish_bytes(data.to_bytes()).sha256
 
 
-def fetch(context: Network, digest: Bytes32) -> TrainingData:
+def fetch(network: Network, digest: Bytes32) -> TrainingData:
     """Return the schema that a round names.
 
     Raises:
         CidUnresolved: nobody has it. InputInvalid: what is there is no schema.
     """
-    return TrainingData.parse(context.ipfs.fetch_bytes(raw_cid(digest), MAX_BLOCK))
+    return TrainingData.parse(network.ipfs.fetch_bytes(raw_cid(digest), MAX_BLOCK))

@@ -30,7 +30,7 @@ class Inspected:
     problem: str
 
 
-def inspect(context: Network, round_id: int, folder: Path) -> tuple[Inspected, ...]:
+def inspect(network: Network, round_id: int, folder: Path) -> tuple[Inspected, ...]:
     """Fetch the rows of all revealed contributions and hold them against their roots.
 
     Args:
@@ -39,8 +39,8 @@ def inspect(context: Network, round_id: int, folder: Path) -> tuple[Inspected, .
     Raises:
         NotFound: there is no such round. Unavailable: IPFS is away.
     """
-    width = rounds.show(context, round_id).terms.features
-    found = context.history.read(context.credits.address, (ContributionRevealed,), topic(round_id))
+    width = rounds.show(network, round_id).terms.features
+    found = network.history.read(network.credits.address, (ContributionRevealed,), topic(round_id))
     hidden = {
         h.event.index
         for h in found
@@ -51,15 +51,15 @@ def inspect(context: Network, round_id: int, folder: Path) -> tuple[Inspected, .
             one.index,
             one.owner,
             one.rows,
-            "it is encrypted" if one.index in hidden else _problem(context, one, width, folder),
+            "it is encrypted" if one.index in hidden else _problem(network, one, width, folder),
         )
-        for one in listing.list_contributions(context, round_id)
+        for one in listing.list_contributions(network, round_id)
         if one.status is ContributionStatus.REVEALED
     )
 
 
 def exclude(
-    context: Network, wallet: Wallet, round_id: int, found: tuple[Inspected, ...]
+    network: Network, wallet: Wallet, round_id: int, found: tuple[Inspected, ...]
 ) -> tuple[Sent, ...]:
     """Leave out what cannot be valued; the opener may, together with the test set.
 
@@ -67,15 +67,15 @@ def exclude(
         ContractError: not the opener, or not the phase.
     """
     return tuple(
-        rounds.exclude(context, wallet, round_id, one.index) for one in found if one.problem
+        rounds.exclude(network, wallet, round_id, one.index) for one in found if one.problem
     )
 
 
-def _problem(context: Network, one: ContributionInfo, width: int, folder: Path) -> str:
+def _problem(network: Network, one: ContributionInfo, width: int, folder: Path) -> str:
     assert one.data_root is not None
     assert one.cid is not None
     try:
-        data_sets.fetch(context.ipfs, Source(one.data_root, one.rows, one.cid), width, folder)
+        data_sets.fetch(network.ipfs, Source(one.data_root, one.rows, one.cid), width, folder)
     except (CidUnresolved, DigestMismatch) as error:
         return str(error)
     return ""

@@ -68,13 +68,13 @@ class ContributionInfo:
     record: Bytes32  # heads the model's chain of contributions after it was submitted
 
 
-def show(context: Network, round_id: int, index: int) -> ContributionInfo:
+def show(network: Network, round_id: int, index: int) -> ContributionInfo:
     """Return one contribution.
 
     Raises:
         NotFound: the round has none of this index.
     """
-    found = list_contributions(context, round_id)
+    found = list_contributions(network, round_id)
     if not 0 <= index < len(found):
         raise NotFound(
             f"round {round_id} has no contribution {index}",
@@ -83,10 +83,10 @@ def show(context: Network, round_id: int, index: int) -> ContributionInfo:
     return found[index]
 
 
-def list_contributions(context: Network, round_id: int) -> tuple[ContributionInfo, ...]:
+def list_contributions(network: Network, round_id: int) -> tuple[ContributionInfo, ...]:
     """Return the contributions to a round in the order of their commitments."""
-    happened = context.history.read(context.credits.address, _KINDS, topic(round_id))
-    times = context.history.times(
+    happened = network.history.read(network.credits.address, _KINDS, topic(round_id))
+    times = network.history.times(
         h.block for h in happened if isinstance(h.event, ContributionSubmitted)
     )
     found: list[ContributionInfo] = []

@@ -22,19 +22,19 @@ class VerifiedRecord:
     head: Bytes32
 
 
-def verify(context: Network, model_id: int) -> VerifiedRecord:
+def verify(network: Network, model_id: int) -> VerifiedRecord:
     """Recompute every link from what was logged, up to the head on chain.
 
     Raises:
         DigestMismatch: a link does not fit; the message names it.
     """
-    listed = rounds.list_rounds(context, model_id)
+    listed = rounds.list_rounds(network, model_id)
     happened: list[Happened] = []
     if listed:
         kinds = (ContributionSubmitted, ContributionRevealed)
         ids = [topic(one.round_id) for one in listed]
-        happened = context.history.read(context.credits.address, kinds, ids)
-    times = context.history.times(h.block for h in happened)
+        happened = network.history.read(network.credits.address, kinds, ids)
+    times = network.history.times(h.block for h in happened)
     head = ZERO32
     for one in happened:
         event = one.event
@@ -47,7 +47,7 @@ def verify(context: Network, model_id: int) -> VerifiedRecord:
                 hint="the node does not tell the whole history, or not the true one; ask another",
             )
         head = expected
-    if head != (current := context.credits.head_of(model_id)):
+    if head != (current := network.credits.head_of(model_id)):
         raise DigestMismatch(
             f"contributions to model {model_id} end at 0x{head.hex()}, the chain says "
             f"0x{current.hex()}",

@@ -50,18 +50,18 @@ _GAME = (
 LIFE = (*_ROUND, *_GAME)  # all that a round's timeline shows
 
 
-def read(context: Network, round_id: int) -> list[Happened]:
+def read(network: Network, round_id: int) -> list[Happened]:
     """Return every event of a round, of both contracts, in the order of the chain."""
     happened = [
-        *context.history.read(context.credits.address, _ROUND, topic(round_id)),
-        *context.history.read(context.valuations.address, _GAME, topic(round_id)),
+        *network.history.read(network.credits.address, _ROUND, topic(round_id)),
+        *network.history.read(network.valuations.address, _GAME, topic(round_id)),
     ]
     return sorted(happened, key=lambda h: (h.block, h.index))
 
 
-def tell(context: Network, happened: list[Happened]) -> tuple[Moment, ...]:
+def tell(network: Network, happened: list[Happened]) -> tuple[Moment, ...]:
     """Return events as lines with their times."""
-    return context.history.moments(happened, detail)
+    return network.history.moments(happened, detail)
 
 
 def detail(event: Event) -> str:  # noqa: PLR0911, PLR0912 -- one line per kind

@@ -115,22 +115,22 @@ class RoundPlan:
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────────────────
-def show(context: Network, round_id: int) -> RoundInfo:
+def show(network: Network, round_id: int) -> RoundInfo:
     """Return one round with all that happened in it.
 
     Raises:
         NotFound: there is no such round.
     """
-    happened = round_events.read(context, round_id)
+    happened = round_events.read(network, round_id)
     if not happened:
         raise NotFound(f"there is no round {round_id}", hint="`tallystick data round list`")
-    return _info(context, round_id, happened, round_events.tell(context, happened))
+    return _info(network, round_id, happened, round_events.tell(network, happened))
 
 
-def list_rounds(context: Network, model_id: int | None = None) -> tuple[RoundInfo, ...]:
+def list_rounds(network: Network, model_id: int | None = None) -> tuple[RoundInfo, ...]:
     """Return rounds, oldest first, of one model or of all; without what happened in them."""
-    opened = context.history.read(
-        context.credits.address, (RoundOpened,), None, None if model_id is None else topic(model_id)
+    opened = network.history.read(
+        network.credits.address, (RoundOpened,), None, None if model_id is None else topic(model_id)
     )
     found: dict[int, list[Happened]] = {
         h.event.round_id: [h] for h in opened if isinstance(h.event, RoundOpened)
@@ -141,21 +141,21 @@ def list_rounds(context: Network, model_id: int | None = None) -> tuple[RoundInf
     kinds = (TestSetRevealed, RoundSettled)
     since = opened[0].block
     for place, events in (
-        (context.credits.address, kinds),
-        (context.valuations.address, (ValuationPublished,)),
+        (network.credits.address, kinds),
+        (network.valuations.address, (ValuationPublished,)),
     ):
-        for happened in context.history.read(place, events, ids, since=since):
+        for happened in network.history.read(place, events, ids, since=since):
             found[happened.event.round_id].append(happened)  # type: ignore[attr-defined]
-    return tuple(_info(context, round_id, life, ()) for round_id, life in found.items())
+    return tuple(_info(network, round_id, life, ()) for round_id, life in found.items())
 
 
-def current(context: Network, model_id: int) -> int:
+def current(network: Network, model_id: int) -> int:
     """Return the model's last round.
 
     Raises:
         NotFound: nobody ever opened one.
     """
-    round_id = context.credits.current_round_of(model_id)
+    round_id = network.credits.current_round_of(model_id)
     if not round_id:
         raise NotFound(
             f"model {model_id} has no round for data",
@@ -165,17 +165,17 @@ def current(context: Network, model_id: int) -> int:
 
 
 def _info(
-    context: Network, round_id: int, happened: Iterable[Happened], told: tuple[Moment, ...]
+    network: Network, round_id: int, happened: Iterable[Happened], told: tuple[Moment, ...]
 ) -> RoundInfo:
-    round_ = context.credits.round_of(round_id)
-    case = context.valuations.case_of(round_id)
-    config = context.credits.config()
+    round_ = network.credits.round_of(round_id)
+    case = network.valuations.case_of(round_id)
+    config = network.credits.config()
     events = [h.event for h in happened]
     opened = next(e for e in events if isinstance(e, RoundOpened))
     test = next((e for e in events if isinstance(e, TestSetRevealed)), None)
     valued = [e for e in events if isinstance(e, ValuationPublished)]
     settled = next((e for e in events if isinstance(e, RoundSettled)), None)
-    phase, until = phase_of(context, round_id, round_, case)
+    phase, until = phase_of(network, round_id, round_, case)
     last = valued[-1] if valued and phase in _VALUED else None
     return RoundInfo(
         round_id=round_id,
@@ -209,10 +209,10 @@ _VALUED = (RoundPhase.CHALLENGE, RoundPhase.SETTLE, RoundPhase.SETTLED)
 
 
 def phase_of(
-    context: Network, round_id: int, round_: Round, case: Case
+    network: Network, round_id: int, round_: Round, case: Case
 ) -> tuple[RoundPhase, Timestamp]:
     """Return where a round stands by the latest block's clock, and until when."""
-    now, never = context.history.now(), Timestamp(0)
+    now, never = network.history.now(), Timestamp(0)
     if round_.stage is RoundStage.COLLECTING:
         for phase, until in (
             (RoundPhase.SUBMIT, round_.submit_until),
@@ -224,7 +224,7 @@ def phase_of(
         return (RoundPhase.NUMBER if round_.test_revealed else RoundPhase.MISSED), never
     if round_.stage is RoundStage.VALUING:
         if not case.published:
-            end = case.until if case.valuator != ZERO_ADDRESS else _end_by(context, round_, case)
+            end = case.until if case.valuator != ZERO_ADDRESS else _end_by(network, round_, case)
             return RoundPhase.VALUE, end
         if now < case.until:
             return RoundPhase.CHALLENGE, case.until
@@ -234,15 +234,15 @@ def phase_of(
     return (RoundPhase.SETTLED if round_.stage is RoundStage.SETTLED else RoundPhase.VOID), never
 
 
-def _end_by(context: Network, round_: Round, case: Case) -> Timestamp:
+def _end_by(network: Network, round_: Round, case: Case) -> Timestamp:
     if case.end_by:
         return case.end_by
-    return Timestamp(round_.sealed_at + context.valuations.config().valuing_period)
+    return Timestamp(round_.sealed_at + network.valuations.config().valuing_period)
 
 
 # ── What the opener does ────────────────────────────────────────────────────────────────────────
 def open_round(
-    context: Network,
+    network: Network,
     wallet: Wallet,
     model_id: int,
     *,
@@ -257,7 +257,7 @@ def open_round(
         InputInvalid: the schema is not that of the model's manifest.
         ContractError: not the model's holder, a round is live, terms out of range.
     """
-    pinned = files.of_model(context, model_id)
+    pinned = files.of_model(network, model_id)
     if pinned not in (None, data):
         raise InputInvalid(
             f"model {model_id} pins another schema of data in its manifest",
@@ -280,49 +280,49 @@ def open_round(
         test_period=plan.test_period,
         reward=plan.reward,
         test_commitment=commitment,
-        schema=files.publish(context, data),
+        schema=files.publish(network, data),
     )
-    book = SecretBook.of(context.settings.home, context.contracts)
+    book = SecretBook.of(network.settings.home, network.contracts)
     secret = Secret(commitment, wallet.address, model_id, secret_salt, test.root, test.rows)
     book.keep(secret, test)
-    balances.allow(context, wallet, context.credits.address, plan.reward)
-    sent, receipt = send(wallet, context.credits.open_round(model_id, terms))
+    balances.allow(network, wallet, network.credits.address, plan.reward)
+    sent, receipt = send(wallet, network.credits.open_round(model_id, terms))
     round_id = receipt.one(RoundOpened).round_id
     return Opened(round_id, model_id, terms, test.root, sent)
 
 
-def reveal_test(context: Network, wallet: Wallet, round_id: int) -> Sent:
+def reveal_test(network: Network, wallet: Wallet, round_id: int) -> Sent:
     """Publish the test set and open the commitment to it; anyone who holds its secret may.
 
     Raises:
         NotFound: this machine does not hold the secret.
         ContractError: too early, too late, or revealed before.
     """
-    secret = test_secret(context, round_id)
+    secret = test_secret(network, round_id)
     if secret is None:
         raise NotFound(
             f"the test set of round {round_id} was not committed to on this machine",
             hint="reveal it where `tallystick data round open` was run",
         )
-    book = SecretBook.of(context.settings.home, context.contracts)
-    wallet.simulate(context.credits.reveal_test(round_id, secret.root, secret.salt, secret.root))
-    cid = data_sets.publish(context.ipfs, book.data(secret), book.folder)
-    call = context.credits.reveal_test(round_id, secret.root, secret.salt, cid)
+    book = SecretBook.of(network.settings.home, network.contracts)
+    wallet.simulate(network.credits.reveal_test(round_id, secret.root, secret.salt, secret.root))
+    cid = data_sets.publish(network.ipfs, book.data(secret), book.folder)
+    call = network.credits.reveal_test(round_id, secret.root, secret.salt, cid)
     return send(wallet, call)[0]
 
 
-def test_secret(context: Network, round_id: int) -> Secret | None:
+def test_secret(network: Network, round_id: int) -> Secret | None:
     """Return what opens the commitment to a round's test set, if it was made here."""
-    round_ = context.credits.round_of(round_id)
+    round_ = network.credits.round_of(round_id)
     if round_.test_revealed:
         return None
-    return SecretBook.of(context.settings.home, context.contracts).find(round_.test)
+    return SecretBook.of(network.settings.home, network.contracts).find(round_.test)
 
 
-def exclude(context: Network, wallet: Wallet, round_id: int, index: int) -> Sent:
+def exclude(network: Network, wallet: Wallet, round_id: int, index: int) -> Sent:
     """Leave out a contribution whose data nobody serves; its deposit goes back.
 
     Raises:
         ContractError: not the opener, not in the phase of the test set, not revealed.
     """
-    return send(wallet, context.credits.exclude(round_id, index))[0]
+    return send(wallet, network.credits.exclude(round_id, index))[0]

@@ -31,10 +31,10 @@ class Encrypted(PermanentError):
         )
 
 
-def sealed(context: Network) -> list[int]:
+def sealed(network: Network) -> list[int]:
     """Return the rounds that were sealed, in blocks that are final, oldest first."""
-    found = context.history.read(context.credits.address, (RoundSealed,))
-    last = _final(context)
+    found = network.history.read(network.credits.address, (RoundSealed,))
+    last = _final(network)
     return [
         happened.event.round_id
         for happened in found
@@ -42,7 +42,7 @@ def sealed(context: Network) -> list[int]:
     ]
 
 
-def job(context: Network, round_id: int) -> ValueJob:
+def job(network: Network, round_id: int) -> ValueJob:
     """Return the rows of a sealed round.
 
     Raises:
@@ -54,7 +54,7 @@ def job(context: Network, round_id: int) -> ValueJob:
     revealed: dict[int, ContributionRevealed] = {}
     numbered: list[ContributionNumbered] = []
     test, done = None, False
-    for happened in _of_round(context, round_id, *kinds):
+    for happened in _of_round(network, round_id, *kinds):
         match happened:
             case ContributionRevealed():
                 revealed[happened.index] = happened
@@ -69,7 +69,7 @@ def job(context: Network, round_id: int) -> ValueJob:
             f"round {round_id} is not sealed: its rows have no numbers yet",
             hint=f"tallystick data round {round_id}",
         )
-    round_ = context.credits.round_of(round_id)
+    round_ = network.credits.round_of(round_id)
     sets = []
     for place in sorted(numbered, key=lambda place: place.number):
         held = revealed.get(place.index)
@@ -87,7 +87,7 @@ def job(context: Network, round_id: int) -> ValueJob:
     )
 
 
-def published(context: Network, round_id: int, attempt: int = 0) -> ValuationPublished:
+def published(network: Network, round_id: int, attempt: int = 0) -> ValuationPublished:
     """Return a valuation of a round: the last one unless an attempt is named.
 
     Raises:
@@ -95,7 +95,7 @@ def published(context: Network, round_id: int, attempt: int = 0) -> ValuationPub
     """
     found = [
         event
-        for event in _of_round(context, round_id, ValuationPublished)
+        for event in _of_round(network, round_id, ValuationPublished)
         if isinstance(event, ValuationPublished) and attempt in (0, event.attempt)
     ]
     if not found:
@@ -105,10 +105,10 @@ def published(context: Network, round_id: int, attempt: int = 0) -> ValuationPub
     return found[-1]
 
 
-def convicted(context: Network, round_id: int, valuator: Address) -> bool:
+def convicted(network: Network, round_id: int, valuator: Address) -> bool:
     """Tell whether a valuator was convicted of a valuation of this round."""
-    place, kinds = context.valuations.address, (ValuatorConvicted,)
-    return bool(context.history.read(place, kinds, topic(round_id), topic(valuator)))
+    place, kinds = network.valuations.address, (ValuatorConvicted,)
+    return bool(network.history.read(place, kinds, topic(round_id), topic(valuator)))
 
 
 def roots(valuation: Valuation) -> ValuationRoots:
@@ -122,14 +122,14 @@ def valuation(given: ValuationRoots) -> Valuation:
     return Valuation(given.N, given.n, given.T, given.order, given.sums, given.rows, given.values)
 
 
-def _of_round(context: Network, round_id: int, *kinds: type[Event]) -> list[Event]:
+def _of_round(network: Network, round_id: int, *kinds: type[Event]) -> list[Event]:
     """Return the events of a round, of either contract."""
     of_game = kinds == (ValuationPublished,)
-    place = context.valuations.address if of_game else context.credits.address
-    found: list[Happened] = context.history.read(place, kinds, topic(round_id))
+    place = network.valuations.address if of_game else network.credits.address
+    found: list[Happened] = network.history.read(place, kinds, topic(round_id))
     return [happened.event for happened in found]
 
 
-def _final(context: Network) -> int:
-    head = quantity(context.rpc.call("eth_blockNumber"))
-    return head - context.settings.finality_depth
+def _final(network: Network) -> int:
+    head = quantity(network.rpc.call("eth_blockNumber"))
+    return head - network.settings.finality_depth

@@ -69,12 +69,12 @@ class RevenueClaim:
     transactions: tuple[Sent, ...]
 
 
-def standing(context: Network, model_id: int, account: Address) -> StandingInfo:
+def standing(network: Network, model_id: int, account: Address) -> StandingInfo:
     """Return what an account has done for a model, and what that is worth."""
-    credits = context.credits
+    credits = network.credits
     deposit, cap = credits.requirements_of(model_id, account)
     held, total = credits.credits_of(model_id, account), credits.total_credits(model_id)
-    waiting = context.market.model_earnings(model_id).data_fee if total else 0
+    waiting = network.market.model_earnings(model_id).data_fee if total else 0
     return StandingInfo(
         model_id=model_id,
         account=account,
@@ -90,7 +90,7 @@ def standing(context: Network, model_id: int, account: Address) -> StandingInfo:
     )
 
 
-def claim(context: Network, wallet: Wallet, model_id: int) -> RevenueClaim:
+def claim(network: Network, wallet: Wallet, model_id: int) -> RevenueClaim:
     """Pay what the wallet's credits of a model earned, and its deposits and rewards.
 
     What the market still holds for the model is divided first; anyone may ask for that.
@@ -99,16 +99,16 @@ def claim(context: Network, wallet: Wallet, model_id: int) -> RevenueClaim:
         NothingOwed: there is nothing to pay.
     """
     account, sent = wallet.address, []
-    found = standing(context, model_id, account)
+    found = standing(network, model_id, account)
     if found.pending:
-        sent.append(send(wallet, context.market.collect_model_earnings(model_id))[0])
+        sent.append(send(wallet, network.market.collect_model_earnings(model_id))[0])
     revenue = deposits = Amount(0)
-    if context.credits.claimable(model_id, account):
-        transaction, receipt = send(wallet, context.credits.claim(model_id))
+    if network.credits.claimable(model_id, account):
+        transaction, receipt = send(wallet, network.credits.claim(model_id))
         revenue = receipt.one(RevenueClaimed).amount
         sent.append(transaction)
-    if context.credits.balance_of(account):
-        transaction, receipt = send(wallet, context.credits.withdraw())
+    if network.credits.balance_of(account):
+        transaction, receipt = send(wallet, network.credits.withdraw())
         deposits = receipt.one(BalanceWithdrawn).amount
         sent.append(transaction)
     if not revenue and not deposits:
@@ -119,13 +119,13 @@ def claim(context: Network, wallet: Wallet, model_id: int) -> RevenueClaim:
     return RevenueClaim(model_id, account, revenue, deposits, tuple(sent))
 
 
-def endorse(context: Network, wallet: Wallet, round_id: int, index: int, amount: Credits) -> Sent:
+def endorse(network: Network, wallet: Wallet, round_id: int, index: int, amount: Credits) -> Sent:
     """Stake own credit on somebody else's revealed contribution.
 
     Raises:
         ContractError: no tier, not so many credits, own contribution, or not the phase.
     """
-    return send(wallet, context.credits.endorse(round_id, index, amount))[0]
+    return send(wallet, network.credits.endorse(round_id, index, amount))[0]
 
 
 def _part(amount: int, held: int, total: int) -> Amount:

@@ -48,19 +48,19 @@ class ValuationInfo:
     contributions: tuple[Valued, ...]
 
 
-def show(context: Network, round_id: int) -> ValuationInfo:
+def show(network: Network, round_id: int) -> ValuationInfo:
     """Return a round's valuation.
 
     Raises:
         NotFound: nobody has published one.
     """
-    said = sealed_rounds.published(context, round_id)
-    index = _index(context, said.cid)
+    said = sealed_rounds.published(network, round_id)
+    index = _index(network, said.cid)
     if index is not None and index.valuation != sealed_rounds.valuation(said.valuation):
         index = None
     numbered = {
         info.number: info
-        for info in listing.list_contributions(context, round_id)
+        for info in listing.list_contributions(network, round_id)
         if info.number is not None
     }
     held = tuple(
@@ -89,9 +89,9 @@ def show(context: Network, round_id: int) -> ValuationInfo:
     )
 
 
-def _index(context: Network, cid: Bytes32) -> Index | None:
+def _index(network: Network, cid: Bytes32) -> Index | None:
     try:
-        return valuation_tables.fetch_index(context.ipfs, cid)
+        return valuation_tables.fetch_index(network.ipfs, cid)
     except (TransientError, DigestMismatch):
         return None
 

@@ -37,48 +37,48 @@ class ValuatorInfo:
     lapsed: tuple[int, ...]
 
 
-def stake(context: Network, wallet: Wallet, amount: Amount) -> tuple[Sent, ...]:
+def stake(network: Network, wallet: Wallet, amount: Amount) -> tuple[Sent, ...]:
     """Move tokens of the wallet into its stake as a valuator.
 
     Raises:
         ContractError: the wallet has not so many tokens.
     """
-    allowed = allow(context, wallet, context.valuations.address, amount)
-    return (*allowed, send(wallet, context.valuations.stake(amount))[0])
+    allowed = allow(network, wallet, network.valuations.address, amount)
+    return (*allowed, send(wallet, network.valuations.stake(amount))[0])
 
 
-def unstake(context: Network, wallet: Wallet, amount: Amount) -> Sent:
+def unstake(network: Network, wallet: Wallet, amount: Amount) -> Sent:
     """Pay out free stake; what stands behind a valuation is locked until it is settled.
 
     Raises:
         ContractError: there is not so much free stake.
     """
-    return send(wallet, context.valuations.unstake(amount))[0]
+    return send(wallet, network.valuations.unstake(amount))[0]
 
 
-def payouts(context: Network, valuator: Address) -> list[Call]:
+def payouts(network: Network, valuator: Address) -> list[Call]:
     """Return the calls that pay out what valuations and challenges brought."""
-    chain = context.valuations
+    chain = network.valuations
     owed = (
-        (context.credits.balance_of(valuator), context.credits.withdraw),
+        (network.credits.balance_of(valuator), network.credits.withdraw),
         (chain.reward_of(valuator), chain.withdraw_reward),
         (chain.bond_of(valuator), chain.withdraw_bond),
     )
     return [call() for amount, call in owed if amount]
 
 
-def withdraw(context: Network, wallet: Wallet) -> tuple[Sent, ...]:
+def withdraw(network: Network, wallet: Wallet) -> tuple[Sent, ...]:
     """Pay out what valuations and challenges brought; nothing is no error."""
-    return tuple(send(wallet, call)[0] for call in payouts(context, wallet.address))
+    return tuple(send(wallet, call)[0] for call in payouts(network, wallet.address))
 
 
-def status(context: Network, valuator: Address) -> ValuatorInfo:
+def status(network: Network, valuator: Address) -> ValuatorInfo:
     """Return what the chain knows of a valuator; an account that never was one has zeros."""
-    chain, history = context.valuations, context.history
+    chain, history = network.valuations, network.history
     seat = chain.seat_of(valuator)
     kinds = (ValuationPublished, ClaimLapsed, ValuatorConvicted)
     found = history.read(chain.address, kinds, None, topic(valuator))
-    ended = history.read(context.credits.address, (RoundSettled,), None, topic(valuator))
+    ended = history.read(network.credits.address, (RoundSettled,), None, topic(valuator))
 
     def rounds(kind: type) -> tuple[int, ...]:
         named = [h.event.round_id for h in (*found, *ended) if isinstance(h.event, kind)]  # type: ignore[attr-defined]  # all have one
@@ -90,7 +90,7 @@ def status(context: Network, valuator: Address) -> ValuatorInfo:
         locked=seat.locked,
         free=Amount(seat.staked - seat.locked),
         needed=chain.config().stake,
-        balance=context.credits.balance_of(valuator),
+        balance=network.credits.balance_of(valuator),
         reward=chain.reward_of(valuator),
         bond=chain.bond_of(valuator),
         published=rounds(ValuationPublished),

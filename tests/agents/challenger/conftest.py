@@ -56,14 +56,14 @@ class Arena:
     # ── Requester and operator ──────────────────────────────────────────────────────────────────
 
     def ask(self) -> RequestId:
-        world, context = self.world, self.world.context
+        world, network = self.world, self.world.network
         honest = self.example.honest
         data = b"".join(files.record(i, honest.tree(i)) for i in range(1))
         world.ipfs.publish_bytes(data)
         order = Order(
             model_id=self.model_id,
             version=1,
-            lane=context.market.free_lane(world.requester.address, 0),
+            lane=network.market.free_lane(world.requester.address, 0),
             input_root=honest.input_root,
             input_cid=tensor.digest(data),
             params=ZERO32,
@@ -72,7 +72,7 @@ class Arena:
             lifetime=600,
             operator=world.operator.address,
         )
-        event = world.requester.send(context.market.request(order)).one(Requested)
+        event = world.requester.send(network.market.request(order)).one(Requested)
         self.request = event.request
         return event.request_id
 
@@ -83,7 +83,7 @@ class Arena:
         data = files.record(program.id_of(len(program.ops) - 1), committed.tree(len(program.ops)))
         if bytes_too:
             self.world.ipfs.publish_bytes(data)
-        call = self.world.context.market.deliver(
+        call = self.world.network.market.deliver(
             self.request, NO_CLAIM, committed.output_root, tensor.digest(data)
         )
         event = self.world.operator.send(call).one(Delivered)
@@ -100,8 +100,8 @@ class Arena:
         from oracle.chain.bindings.model_registry import VersionPublished
         from oracle.services.event_history import topic
 
-        found = self.world.context.history.read(
-            self.world.context.registry.address, (VersionPublished,), topic(self.model_id)
+        found = self.world.network.history.read(
+            self.world.network.registry.address, (VersionPublished,), topic(self.model_id)
         )
         return found[0].event.record
 
@@ -109,8 +109,8 @@ class Arena:
         self, request_id: RequestId, output_root: Bytes32, root: Bytes32, who: int = 1
     ) -> Receipt:
         typed = typed_receipt(
-            chain_id=self.world.context.contracts.chain_id,
-            game=self.world.context.game.address,
+            chain_id=self.world.network.contracts.chain_id,
+            game=self.world.network.game.address,
             request_id=request_id,
             output_root=output_root,
             trace_root=root,
@@ -130,11 +130,11 @@ class Arena:
 
     def reply(self, request_id: RequestId, challenger: Address) -> int:
         """Let the operator answer what is demanded of it; return the gas."""
-        context, committed = self.world.context, self.committed[request_id]
-        state = context.game.challenge_of(request_id, challenger)
+        network, committed = self.world.network, self.committed[request_id]
+        state = network.game.challenge_of(request_id, challenger)
         if state.turn == 2:
             trace = game.answer_trace(committed)
-            call = context.game.commit_trace(
+            call = network.game.commit_trace(
                 *self.answer.state,
                 self.answer.preimage,
                 trace.preamble,
@@ -145,7 +145,7 @@ class Arena:
             op, level = state.target >> 72 & 0xFFFF, state.target >> 64 & 0xFF
             shown = game.answer_node(committed, op, TreeNode(level, state.target & (1 << 64) - 1))
             if isinstance(shown, game.OpenNodeArguments):
-                call = context.game.open_node(
+                call = network.game.open_node(
                     *self.answer.state,
                     self.answer.preimage,
                     challenger,
@@ -154,7 +154,7 @@ class Arena:
                     shown.path,
                 )
             else:
-                call = context.game.reveal_leaves(
+                call = network.game.reveal_leaves(
                     *self.answer.state,
                     self.answer.preimage,
                     challenger,
@@ -173,7 +173,7 @@ class Arena:
         budget = options.pop("budget", Budget())
         folder = self.home / name
         return Challenger(
-            options.pop("context", self.world.context),
+            options.pop("network", self.world.network),
             account,
             self.shop,
             folder=folder,
@@ -183,7 +183,7 @@ class Arena:
         )
 
     def balance(self, account: Address) -> int:
-        return self.world.context.market.balance_of(account)
+        return self.world.network.market.balance_of(account)
 
 
 def folder_of(path: Path, made: Example) -> Path:

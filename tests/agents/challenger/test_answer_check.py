@@ -19,7 +19,7 @@ pytestmark = pytest.mark.real
 
 
 def verify(arena: Arena, request_id, **options):
-    return answer_check.verify(arena.world.context, request_id, arena.shop, **options)
+    return answer_check.verify(arena.world.network, request_id, arena.shop, **options)
 
 
 def test_verify__no_answer_yet__says_where_it_stands(arena: Arena) -> None:
@@ -96,7 +96,7 @@ def test_verify__float_version__the_committee_decides(arena: Arena) -> None:
     world.serve(model_id)
     world.prepay(5 * DOLLAR)
     wanted = Ask(Selected(model_id, None), "[[[[0.0, 0.5], [1.0, 0.25]]]]")
-    quote = quoting.quote(world.context, world.requester.address, wanted, stdin=bytes)
-    asked = inference.ask(world.context, world.requester, quote)
-    world.deliver(requests.show(world.context, asked.request_id), [0.1, 0.2, 0.3])
+    quote = quoting.quote(world.network, world.requester.address, wanted, stdin=bytes)
+    asked = inference.ask(world.network, world.requester, quote)
+    world.deliver(requests.show(world.network, asked.request_id), [0.1, 0.2, 0.3])
     assert verify(arena, asked.request_id).verdict is CheckOutcome.COMMITTEE

@@ -44,13 +44,13 @@ class Auditor:
     def __init__(self, arena: Arena, store: Store) -> None:
         self.arena, self.store, self.queue = arena, store, MemoryQueue()
         world = arena.world
-        context = replace(world.context, settings=replace(world.context.settings, audit_share=1.0))
-        account = Wallet(context.rpc, CHALLENGER)
-        balances.fund(context, account.address, Amount(100 * DOLLAR))
-        operators.register(context, account, "")
-        operators.stake(context, account, Amount(100 * DOLLAR))
-        operators.authorize(context, world.owner, arena.model_id, account.address)
-        self.audits = Audits(context, store, self.queue, account.address)
+        network = replace(world.network, settings=replace(world.network.settings, audit_share=1.0))
+        account = Wallet(network.rpc, CHALLENGER)
+        balances.fund(network, account.address, Amount(100 * DOLLAR))
+        operators.register(network, account, "")
+        operators.stake(network, account, Amount(100 * DOLLAR))
+        operators.authorize(network, world.owner, arena.model_id, account.address)
+        self.audits = Audits(network, store, self.queue, account.address)
 
     def work(self, error: Exception | None = None) -> int:
         """Let the responder do what is on the queue."""
@@ -77,16 +77,16 @@ def test_audit__lie_drawn__the_other_operator_convicts(arena: Arena, auditor: Au
     arena.serve(request_id)
     assert auditor.look() == []  # the block that decides is not there yet
     assert auditor.queue.messages == []
-    arena.world.context.rpc.call("evm_mine")
+    arena.world.network.rpc.call("evm_mine")
     assert auditor.look() == []
     assert auditor.work() == 1
     assert auditor.look() == ["challenge an answer", "prove a fault", "withdraw bonds"]
-    assert requests.show(arena.world.context, request_id).state is RequestState.CONVICTED
+    assert requests.show(arena.world.network, request_id).state is RequestState.CONVICTED
 
 
 def test_audit__honest_answer_drawn__noted_as_right(arena: Arena, auditor: Auditor) -> None:
     arena.deliver(arena.example.honest)
-    arena.world.context.rpc.call("evm_mine")
+    arena.world.network.rpc.call("evm_mine")
     auditor.look()
     assert auditor.work() == 1
     assert auditor.look() == []
@@ -97,7 +97,7 @@ def test_audit__honest_answer_drawn__noted_as_right(arena: Arena, auditor: Audit
 
 def test_audit__responder_cannot_execute__asked_again(arena: Arena, auditor: Auditor) -> None:
     arena.deliver(arena.example.lie_inside)
-    arena.world.context.rpc.call("evm_mine")
+    arena.world.network.rpc.call("evm_mine")
     auditor.look()
     assert auditor.work(Unavailable("IPFS is away")) == 1
     auditor.look()
@@ -112,7 +112,7 @@ def test_audit__responder_is_wrong_itself__nobody_is_challenged(
     arena: Arena, auditor: Auditor
 ) -> None:
     arena.deliver(arena.example.honest)
-    arena.world.context.rpc.call("evm_mine")
+    arena.world.network.rpc.call("evm_mine")
     auditor.look()
     auditor.work(OwnAnswerDiffers("bad memory"))
     assert len(auditor.audits.wrong()) == 1
@@ -121,7 +121,7 @@ def test_audit__responder_is_wrong_itself__nobody_is_challenged(
 
 def test_audit__queue_away__is_sent_when_it_is_back(arena: Arena, auditor: Auditor) -> None:
     arena.deliver(arena.example.lie_inside)
-    arena.world.context.rpc.call("evm_mine")
+    arena.world.network.rpc.call("evm_mine")
     auditor.queue.down = True
     auditor.look()
     auditor.queue.down = False

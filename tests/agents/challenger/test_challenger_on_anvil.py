@@ -23,20 +23,20 @@ def what(report: ChallengerReport) -> list[str]:
 
 
 def state(arena: Arena, request_id: RequestId) -> RequestState:
-    return requests.show(arena.world.context, request_id).state
+    return requests.show(arena.world.network, request_id).state
 
 
 def game_gas(arena: Arena, request_id: RequestId) -> tuple[int, int]:
     """Return the transactions of a game, all parties', and their gas."""
-    moves = disputes.show(arena.world.context, request_id).moves
+    moves = disputes.show(arena.world.network, request_id).moves
     hashes = dict.fromkeys("0x" + move.transaction.hex() for move in moves)
-    rpc = arena.world.context.rpc
+    rpc = arena.world.network.rpc
     receipts = [rpc.call("eth_getTransactionReceipt", each) for each in hashes]
     return len(receipts), sum(int(receipt["gasUsed"], 16) for receipt in receipts)
 
 
 def wei(arena: Arena, address: str) -> int:
-    return int(arena.world.context.rpc.call("eth_getBalance", address, "latest"), 16)
+    return int(arena.world.network.rpc.call("eth_getBalance", address, "latest"), 16)
 
 
 # ── Honest answers ──────────────────────────────────────────────────────────────────────────────
@@ -82,7 +82,7 @@ def test_once__liar_serves_its_trace__convicted_in_two_transactions(arena: Arena
     transactions, gas = game_gas(arena, request_id)
     assert transactions == 2
     print(f"\nserved: 2 transactions, {gas:,} gas")
-    assert arena.world.context.game.bond_of(ME) == 0
+    assert arena.world.network.game.bond_of(ME) == 0
 
 
 def test_once__receipt_of_somebody_else__trace_is_demanded(arena: Arena) -> None:
@@ -93,7 +93,7 @@ def test_once__receipt_of_somebody_else__trace_is_demanded(arena: Arena) -> None
     arena.shop.receipts[request_id] = SignedReceipt(forged, signed.leaves)
     with arena.challenger() as challenger:
         assert what(challenger.once()) == ["challenge an answer"]
-    assert arena.world.context.game.challenge_of(request_id, ME).witness == ZERO32
+    assert arena.world.network.game.challenge_of(request_id, ME).witness == ZERO32
 
 
 def test_once__two_signed_outputs__convicted_without_a_bond(arena: Arena) -> None:
@@ -128,7 +128,7 @@ def test_once__trace_withheld__convicted_within_nine_transactions(arena: Arena) 
     assert transactions == len(done) + sent == 7
     assert gas < total < 1_200_000
     print(f"\nwithheld: {transactions} transactions, {total:,} gas, {gas:,} of it the operator's")
-    assert arena.world.context.game.bond_of(ME) == 0  # withdrawn
+    assert arena.world.network.game.bond_of(ME) == 0  # withdrawn
 
 
 def test_once__trace_on_chain_and_tensors_served__one_demand(arena: Arena) -> None:
@@ -206,7 +206,7 @@ def test_once__poor_account__says_what_is_missing(arena: Arena) -> None:
     request_id = arena.deliver(arena.example.lie_inside)
     arena.serve(request_id)
     poor = Account.from_key("0x" + "77" * 32)
-    assert isinstance(Wallet(arena.world.context.rpc, poor), Wallet)
+    assert isinstance(Wallet(arena.world.network.rpc, poor), Wallet)
     with arena.challenger(account=poor) as challenger:
         report = challenger.once()
     assert report.transactions == ()

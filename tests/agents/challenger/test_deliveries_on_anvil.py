@@ -54,8 +54,8 @@ def test_once__request_is_named__looked_at_whatever_the_fraction(arena: Arena) -
 
 def test_once__not_final_yet__is_left_alone(arena: Arena) -> None:
     world = arena.world
-    deep = replace(world.context, settings=replace(world.context.settings, finality_depth=3))
-    arena.world = replace(world, context=deep)
+    deep = replace(world.network, settings=replace(world.network.settings, finality_depth=3))
+    arena.world = replace(world, network=deep)
     arena.deliver(arena.example.lie_inside)
     with arena.challenger() as challenger:
         assert challenger.once().looked_at == 0
@@ -66,7 +66,7 @@ def test_once__not_final_yet__is_left_alone(arena: Arena) -> None:
 
 
 def test_cycle__delivery_vanishes_in_a_reorg__the_new_one_is_judged(arena: Arena) -> None:
-    rpc = arena.world.context.rpc
+    rpc = arena.world.network.rpc
     before = rpc.call("evm_snapshot")
     arena.deliver(arena.example.honest)
     with arena.challenger() as challenger:
@@ -76,11 +76,11 @@ def test_cycle__delivery_vanishes_in_a_reorg__the_new_one_is_judged(arena: Arena
         request_id = arena.deliver(arena.example.lie_inside)  # the same id: another answer to it
         arena.serve(request_id)
         assert challenger.once().wrong == 1
-    assert requests.show(arena.world.context, request_id).state is RequestState.CONVICTED
+    assert requests.show(arena.world.network, request_id).state is RequestState.CONVICTED
 
 
 def test_cycle__challenge_vanishes_in_a_reorg__is_opened_again(arena: Arena) -> None:
-    rpc = arena.world.context.rpc
+    rpc = arena.world.network.rpc
     request_id = arena.deliver(arena.example.lie_inside)
     before = rpc.call("evm_snapshot")
     with arena.challenger() as challenger:
@@ -88,7 +88,7 @@ def test_cycle__challenge_vanishes_in_a_reorg__is_opened_again(arena: Arena) -> 
         assert rpc.call("evm_revert", before)
         rpc.call("evm_mine")
         assert [t.what for t in challenger.once().transactions] == ["challenge an answer"]
-    assert arena.world.context.game.first_challenger_of(request_id) == ME
+    assert arena.world.network.game.first_challenger_of(request_id) == ME
 
 
 # ── Over HTTP ───────────────────────────────────────────────────────────────────────────────────
@@ -134,11 +134,11 @@ def endpoint(arena: Arena) -> Iterator[str]:
 def test_once__served_over_http__convicted_in_two_transactions(arena: Arena, endpoint: str) -> None:
     from oracle.services import operators
 
-    operators.register(arena.world.context, arena.world.operator, endpoint)
+    operators.register(arena.world.network, arena.world.operator, endpoint)
     request_id = arena.deliver(arena.example.lie_inside)
     arena.serve(request_id)
     challenger = Challenger(
-        arena.world.context,
+        arena.world.network,
         CHALLENGER,
         EndpointTraces(timeout=5, patience=1),
         folder=arena.home / "me",

@@ -22,38 +22,38 @@ def opened(arena: Arena) -> RequestId:
 
 def test_show__no_such_request__not_found(arena: Arena) -> None:
     with pytest.raises(NotFound):
-        disputes.show(arena.world.context, RequestId(b"\x01" * 32))
+        disputes.show(arena.world.network, RequestId(b"\x01" * 32))
 
 
 def test_lapse__operators_turn__says_where_to_look(arena: Arena, opened: RequestId) -> None:
     with pytest.raises(PermanentError, match=r"no challenge of request .* has lapsed") as caught:
-        disputes.lapse(arena.world.context, arena.world.stranger, opened)
+        disputes.lapse(arena.world.network, arena.world.stranger, opened)
     assert "challenger show" in caught.value.hint
 
 
 def test_list__open_game__turn_deadline_and_bond(arena: Arena, opened: RequestId) -> None:
-    (game,) = disputes.list_games(arena.world.context, ME)
+    (game,) = disputes.list_games(arena.world.network, ME)
     assert (game.request_id, game.challenger, game.turn_of) == (
         opened, ME, "the operator's: the trace",
     )  # fmt: skip
     assert not game.over
     assert game.bond > 0
-    assert disputes.list_games(arena.world.context) == (game,)
-    assert disputes.list_games(arena.world.context, arena.world.owner.address) == ()
+    assert disputes.list_games(arena.world.network) == (game,)
+    assert disputes.list_games(arena.world.network, arena.world.owner.address) == ()
 
 
 def test_lapse__challenger_vanished__bond_is_split(arena: Arena, opened: RequestId) -> None:
-    context = arena.world.context
+    network = arena.world.network
     arena.reply(opened, ME)
-    (game,) = disputes.list_games(context)
+    (game,) = disputes.list_games(network)
     arena.world.pass_time(120)
-    disputes.lapse(context, arena.world.stranger, opened)
-    assert disputes.list_games(context) == ()
-    assert context.game.bond_of(arena.world.operator.address) == game.bond // 2
-    events = [move.event for move in disputes.show(context, opened).moves]
+    disputes.lapse(network, arena.world.stranger, opened)
+    assert disputes.list_games(network) == ()
+    assert network.game.bond_of(arena.world.operator.address) == game.bond // 2
+    events = [move.event for move in disputes.show(network, opened).moves]
     assert events == ["Challenged", "TraceCommitted", "ChallengeFailed"]
 
 
 def test_withdraw__nothing_there__nothing_is_sent(arena: Arena) -> None:
-    done = disputes.withdraw(arena.world.context, arena.world.stranger)
+    done = disputes.withdraw(arena.world.network, arena.world.stranger)
     assert (done.transaction, done.amount, done.released) == (None, 0, 0)

@@ -27,13 +27,13 @@ def round_(world: World, tmp_path: Path) -> Round:
 
 @pytest.fixture
 def valuator(round_: Round) -> Wallet:
-    wallet = Wallet(round_.context.rpc, dev_account(11))
+    wallet = Wallet(round_.network.rpc, dev_account(11))
     round_.stake(wallet)
     return wallet
 
 
 @pytest.fixture
 def rival(round_: Round) -> Wallet:
-    wallet = Wallet(round_.context.rpc, dev_account(12))
+    wallet = Wallet(round_.network.rpc, dev_account(12))
     round_.stake(wallet)
     return wallet

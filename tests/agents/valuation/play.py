@@ -32,7 +32,7 @@ class Inline:
     """A queue whose worker is this process; `waiting` keeps messages until `work`."""
 
     folder: Path
-    context: Network
+    network: Network
     wanted: frozenset[str] = faults.NONE
     waiting: bool = False
     messages: list[ValueMessage] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Inline:
     def work(self) -> None:
         while self.messages:
             folder = self.folder / self.messages.pop(0).job
-            valuing.value(folder, self.context.ipfs, wanted=self.wanted, opinions=False)
+            valuing.value(folder, self.network.ipfs, wanted=self.wanted, opinions=False)
 
 
 @dataclass
@@ -64,24 +64,24 @@ class Round:
     id: int = 0
 
     @property
-    def context(self) -> Network:
-        return self.world.context
+    def network(self) -> Network:
+        return self.world.network
 
     def seal(
         self, *, served_too: bool = True, before_test: Callable[[], None] = lambda: None
     ) -> "Round":
         """Open, submit, reveal, number."""
-        world, held, context = self.world, self.held, self.context
-        if not world.context.registry.model_count():
+        world, held, network = self.world, self.held, self.network
+        if not world.network.registry.model_count():
             world.publish()
-        chain, owner = context.credits, world.owner
+        chain, owner = network.credits, world.owner
         people = [
-            Wallet(context.rpc, dev_account(20 + c), chain_id=context.contracts.chain_id)
+            Wallet(network.rpc, dev_account(20 + c), chain_id=network.contracts.chain_id)
             for c in range(len(held.sets))
         ]
         for wallet in (owner, *people):
-            balances.fund(context, wallet.address, Amount(10_000 * DOLLAR))
-            wallet.send(context.token.approve(chain.address, Amount(2**255)))
+            balances.fund(network, wallet.address, Amount(10_000 * DOLLAR))
+            wallet.send(network.token.approve(chain.address, Amount(2**255)))
         model = 1
         secret = (model, owner.address, SALT, held.test.root, held.test.rows)
         kinds = ["uint256", "address", "bytes32", "bytes32", "uint256"]
@@ -97,11 +97,11 @@ class Round:
             contributor.send(chain.submit(self.id, keccak(encode(kinds, hidden)), 0))
         world.pass_time(PERIOD)
         for index, data in enumerate(held.sets):
-            cid = data_sets.publish(context.ipfs, data, self.folder) if served_too else SALT
+            cid = data_sets.publish(network.ipfs, data, self.folder) if served_too else SALT
             owner.send(chain.reveal(self.id, index, *DataOpening(data.root, data.rows, SALT, cid)))
         world.pass_time(PERIOD)
         before_test()
-        cid = data_sets.publish(context.ipfs, held.test, self.folder)
+        cid = data_sets.publish(network.ipfs, held.test, self.folder)
         owner.send(chain.reveal_test(self.id, held.test.root, SALT, cid))
         world.pass_time(PERIOD)
         owner.send(chain.number(self.id, 100))
@@ -110,12 +110,12 @@ class Round:
     def jobs(self, name: str, wanted: frozenset[str] = faults.NONE) -> tuple[Jobs, Inline]:
         """Return a valuator's folder, with a worker behind it."""
         folder = self.folder / name
-        queue = Inline(folder, self.context, wanted)
+        queue = Inline(folder, self.network, wanted)
         return Jobs(folder, queue, again=60.0), queue
 
     def stake(self, wallet: Wallet, dollars: int = 100) -> None:
         """Let somebody stake as a valuator."""
         amount = Amount(dollars * DOLLAR)
-        balances.fund(self.context, wallet.address, amount)
-        wallet.send(self.context.token.approve(self.context.valuations.address, amount))
-        wallet.send(self.context.valuations.stake(amount))
+        balances.fund(self.network, wallet.address, amount)
+        wallet.send(self.network.token.approve(self.network.valuations.address, amount))
+        wallet.send(self.network.valuations.stake(amount))

@@ -27,16 +27,16 @@ CHALLENGER = dev_account(13)
 
 @pytest.fixture
 def challenger(round_) -> Wallet:
-    wallet = Wallet(round_.context.rpc, CHALLENGER)
+    wallet = Wallet(round_.network.rpc, CHALLENGER)
     round_.stake(wallet, 1)
     return wallet
 
 
 @pytest.fixture
 def checking_(round_, challenger) -> Iterator[ValuationChallenger]:
-    recompute = checking.Recomputer(round_.context.settings)
+    recompute = checking.Recomputer(round_.network.settings)
     with ValuationChallenger(
-        round_.context, CHALLENGER, recompute, round_.folder / "challenger"
+        round_.network, CHALLENGER, recompute, round_.folder / "challenger"
     ) as running:
         yield running
 
@@ -44,10 +44,10 @@ def checking_(round_, challenger) -> Iterator[ValuationChallenger]:
 def publish(round_, wallet, name="one", *wanted):
     """Let a valuator value the round; return it, still at work."""
     jobs, _ = round_.jobs(name, wanted=frozenset(wanted))
-    running = Valuator(round_.context, account_of(wallet), jobs, round_.folder / name)
+    running = Valuator(round_.network, account_of(wallet), jobs, round_.folder / name)
     while running.cycle():
         pass
-    assert round_.context.valuations.case_of(round_.id).published
+    assert round_.network.valuations.case_of(round_.id).published
     return running
 
 
@@ -58,8 +58,8 @@ def soon():
 
 
 def proven(round_):
-    place, kinds = round_.context.valuations.address, (ValuationFaultProven,)
-    return [h.event.code for h in round_.context.history.read(place, kinds, topic(round_.id))]
+    place, kinds = round_.network.valuations.address, (ValuationFaultProven,)
+    return [h.event.code for h in round_.network.history.read(place, kinds, topic(round_.id))]
 
 
 def test_step__nothing_published__nothing_to_do(round_, checking_):
@@ -79,15 +79,15 @@ def test_settle__false_value__convicted_in_two_transactions_and_paid(
     round_, valuator, challenger, checking_
 ):
     publish(round_, valuator, "one", faults.FALSE_VALUE)
-    before = round_.context.token.balance_of(challenger.address)
+    before = round_.network.token.balance_of(challenger.address)
 
     report = checking_.settle_round(round_.id, soon(), lambda: None)
 
     assert report.stand is Stand.CONVICTED
     assert proven(round_) == [Code.RUNNING_SUM]
     assert max(receipt.gas_used for receipt in report.transactions) <= 400_000
-    assert round_.context.token.balance_of(challenger.address) == before + STAKE // 2
-    assert round_.context.valuations.seat_of(valuator.address).staked == STAKE
+    assert round_.network.token.balance_of(challenger.address) == before + STAKE // 2
+    assert round_.network.valuations.seat_of(valuator.address).staked == STAKE
     assert checking_.step(round_.id).stand is Stand.NONE
 
 
@@ -101,8 +101,8 @@ def test_settle__false_and_silent__convicted_for_silence_and_the_bond_is_back(
     round_, valuator, challenger, checking_
 ):
     publish(round_, valuator, "one", faults.FALSE_VALUE, faults.WITHHOLD)
-    rpc = round_.context.rpc
-    before = round_.context.token.balance_of(challenger.address)
+    rpc = round_.network.rpc
+    before = round_.network.token.balance_of(challenger.address)
     ether = int(rpc.call("eth_getBalance", challenger.address, "latest"), 16)
 
     first = checking_.step(round_.id)
@@ -115,8 +115,8 @@ def test_settle__false_and_silent__convicted_for_silence_and_the_bond_is_back(
     assert report.stand is Stand.CONVICTED
     assert report.note == "silent"
     assert proven(round_) == []
-    assert round_.context.token.balance_of(challenger.address) == before + STAKE // 2
-    assert round_.context.valuations.bond_of(challenger.address) == 0
+    assert round_.network.token.balance_of(challenger.address) == before + STAKE // 2
+    assert round_.network.valuations.bond_of(challenger.address) == 0
     spent = ether - int(rpc.call("eth_getBalance", challenger.address, "latest"), 16)
     assert spent < 2_000_000 * 10**10  # gas, and no bond
 
@@ -135,22 +135,22 @@ def test_settle__false_and_shown_on_chain_alone__convicted_by_what_it_shows(
 
     assert demands >= 2
     assert proven(round_) == [Code.RUNNING_SUM]
-    assert round_.context.valuations.bond_of(challenger.address) == 0
+    assert round_.network.valuations.bond_of(challenger.address) == 0
 
 
 def test_settle__rows_that_nobody_serves__its_silent_valuator_is_convicted(
     round_, valuator, challenger, checking_, tmp_path
 ):
     publish(round_, valuator)
-    served = round_.context.ipfs
-    object.__setattr__(checking_, "_context", with_ipfs(round_.context, MemoryIpfs()))
+    served = round_.network.ipfs
+    object.__setattr__(checking_, "_network", with_ipfs(round_.network, MemoryIpfs()))
 
     assert checking_.step(round_.id).stand is Stand.UNSERVED
     round_.world.pass_time(120)
     report = checking_.settle_round(round_.id, soon(), lambda: None)
 
     assert report.stand is Stand.CONVICTED
-    assert served is not checking_._context.ipfs
+    assert served is not checking_._network.ipfs
 
 
 def test_step__after_a_crash__the_same_salt_opens_the_announcement(
@@ -160,9 +160,9 @@ def test_step__after_a_crash__the_same_salt_opens_the_announcement(
     assert checking_.step(round_.id).note == "announced"
     checking_.__exit__(None, None, None)
 
-    recompute = checking.Recomputer(round_.context.settings)
+    recompute = checking.Recomputer(round_.network.settings)
     folder = round_.folder / "challenger"
-    with ValuationChallenger(round_.context, CHALLENGER, recompute, folder) as again:
+    with ValuationChallenger(round_.network, CHALLENGER, recompute, folder) as again:
         report = again.step(round_.id)
 
     assert report.stand is Stand.CONVICTED
@@ -175,13 +175,13 @@ def test_step__convicted_by_another_while_we_were_down__our_bond_comes_back(
     assert checking_.step(round_.id).stand is Stand.UNSERVED
     checking_.__exit__(None, None, None)
     round_.world.pass_time(120)
-    chain = round_.context.valuations
+    chain = round_.network.valuations
     valuator.send(chain.convict_silent(round_.id, challenger.address))  # anyone may
     assert chain.bond_of(challenger.address) == 0
 
-    recompute = checking.Recomputer(round_.context.settings)
+    recompute = checking.Recomputer(round_.network.settings)
     folder = round_.folder / "challenger"
-    with ValuationChallenger(round_.context, CHALLENGER, recompute, folder) as again:
+    with ValuationChallenger(round_.network, CHALLENGER, recompute, folder) as again:
         report = again.step(round_.id)
 
     assert report.stand is Stand.NONE
@@ -220,9 +220,9 @@ def test_cycle__convicted__reopened_and_a_second_valuator_settles(
     round_.world.pass_time(60)
     assert honest.cycle()
 
-    assert round_.context.credits.round_of(round_.id).stage is RoundStage.SETTLED
-    assert round_.context.valuations.seat_of(rival.address).locked == Amount(0)
+    assert round_.network.credits.round_of(round_.id).stage is RoundStage.SETTLED
+    assert round_.network.valuations.seat_of(rival.address).locked == Amount(0)
 
 
-def with_ipfs(context, ipfs):
-    return replace(context, ipfs=ipfs)
+def with_ipfs(network, ipfs):
+    return replace(network, ipfs=ipfs)

@@ -33,24 +33,24 @@ RIGHT = rounds.tables(HELD)
 CLAIM_PERIOD, WINDOW, TURN = 300, 60, 10  # seconds
 
 
-def opened(round_, wallet, name="one", *, waiting=False, context=None):
+def opened(round_, wallet, name="one", *, waiting=False, network=None):
     jobs, queue = round_.jobs(name)
     queue.waiting = waiting
     account = account_of(wallet)
-    return Valuator(context or round_.context, account, jobs, round_.folder / name), queue
+    return Valuator(network or round_.network, account, jobs, round_.folder / name), queue
 
 
 def stage(round_):
-    return round_.context.credits.round_of(round_.id).stage
+    return round_.network.credits.round_of(round_.id).stage
 
 
 def case_of(round_):
-    return round_.context.valuations.case_of(round_.id)
+    return round_.network.valuations.case_of(round_.id)
 
 
 def count(round_, kind):
-    place = round_.context.valuations.address
-    return len(round_.context.history.read(place, (kind,), topic(round_.id)))
+    place = round_.network.valuations.address
+    return len(round_.network.history.read(place, (kind,), topic(round_.id)))
 
 
 def run(valuator, most=20):
@@ -77,7 +77,7 @@ def test_cycle__rows_that_nobody_serves__not_claimed(world, valuator_of, tmp_pat
 
 
 def test_cycle__free_stake_too_low__not_claimed(round_):
-    poor = Wallet(round_.context.rpc, dev_account(14))
+    poor = Wallet(round_.network.rpc, dev_account(14))
     round_.stake(poor, 49)
     running, _ = opened(round_, poor)
 
@@ -113,21 +113,21 @@ def test_cycle__sealed_round__claimed_published_settled_and_paid(round_, valuato
         round_.world.pass_time(WINDOW)
         assert running.cycle()
         assert stage(round_) is RoundStage.SETTLED
-        before = round_.context.token.balance_of(valuator.address)
+        before = round_.network.token.balance_of(valuator.address)
         assert running.cycle()
-        paid = round_.context.token.balance_of(valuator.address) - before
+        paid = round_.network.token.balance_of(valuator.address) - before
         assert paid == 3_000_000 + 7 * 500_000
         assert not running.cycle()
     assert not list((round_.folder / "one").glob(f"{round_.id}-*"))  # nobody can ask any more
-    assert chain_rounds.published(round_.context, round_.id).values == RIGHT.values
+    assert chain_rounds.published(round_.network, round_.id).values == RIGHT.values
 
 
 # ── Crashes ─────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("dying", [False, True])
 def test_cycle__another_process_for_every_step__everything_once(round_, valuator, dying):
     for _ in range(9):
-        context = deadly(round_.context, 1, after=True) if dying else round_.context
-        running, _ = opened(round_, valuator, context=context)
+        network = deadly(round_.network, 1, after=True) if dying else round_.network
+        running, _ = opened(round_, valuator, network=network)
         with running, suppress(Killed):
             running.cycle()
         if case_of(round_).published:
@@ -135,8 +135,8 @@ def test_cycle__another_process_for_every_step__everything_once(round_, valuator
 
     assert stage(round_) is RoundStage.SETTLED
     assert count(round_, RoundClaimed) == count(round_, ValuationPublished) == 1
-    assert round_.context.credits.balance_of(valuator.address) == 0
-    assert round_.context.valuations.seat_of(valuator.address).locked == 0
+    assert round_.network.credits.balance_of(valuator.address) == 0
+    assert round_.network.valuations.seat_of(valuator.address).locked == 0
 
 
 def test_cycle__files_lost_after_publication__computed_again_to_answer(
@@ -161,12 +161,12 @@ def test_cycle__outage_at_the_payout__withdrawn_when_it_is_over(round_, valuator
         round_.world.pass_time(WINDOW)
         assert running.cycle()
         assert stage(round_) is RoundStage.SETTLED
-        before = round_.context.token.balance_of(valuator.address)
-        with monkeypatch.context() as patch:
+        before = round_.network.token.balance_of(valuator.address)
+        with monkeypatch.network() as patch:
             patch.setattr(valuator_stakes, "payouts", away)
             assert not running.cycle()
         wait_until(running.cycle, what="another try")
-        assert round_.context.token.balance_of(valuator.address) > before
+        assert round_.network.token.balance_of(valuator.address) > before
 
 
 def away(*_):
@@ -189,7 +189,7 @@ def test_cycle__claimant_vanished__its_claim_lapses_and_another_values(round_, v
     assert case_of(round_).valuator == rival.address
     assert case_of(round_).published
     assert count(round_, ClaimLapsed) == 1
-    assert round_.context.valuations.seat_of(valuator.address).staked == 95_000_000
+    assert round_.network.valuations.seat_of(valuator.address).staked == 95_000_000
     assert not gone.cycle()  # it comes back, and leaves the round to who has it
     queue.work()
     assert not gone.cycle()
@@ -214,14 +214,14 @@ def test_cycle__own_claim_lapsed__claimed_again_only_with_the_values_at_hand(rou
 # ── Demands ─────────────────────────────────────────────────────────────────────────────────────
 def game(round_):
     attempt = case_of(round_).attempt
-    challenger = Wallet(round_.context.rpc, dev_account(13)).address
-    return round_.context.valuations.demands_of(round_.id, attempt, challenger)
+    challenger = Wallet(round_.network.rpc, dev_account(13)).address
+    return round_.network.valuations.demands_of(round_.id, attempt, challenger)
 
 
 @pytest.fixture
 def valuator_of():
     def make(round_):
-        wallet = Wallet(round_.context.rpc, dev_account(11))
+        wallet = Wallet(round_.network.rpc, dev_account(11))
         round_.stake(wallet)
         return wallet
 
@@ -231,12 +231,12 @@ def valuator_of():
 @pytest.fixture
 def challenger_demands(round_):
     """Somebody who demands nodes of the published valuation."""
-    wallet = Wallet(round_.context.rpc, dev_account(13))
+    wallet = Wallet(round_.network.rpc, dev_account(13))
     round_.stake(wallet, 1)
-    chain = round_.context.valuations
+    chain = round_.network.valuations
 
     def demand(node):
-        said = chain_rounds.published(round_.context, round_.id)
+        said = chain_rounds.published(round_.network, round_.id)
         bond = Wei(2 * chain.bond_needed())
         wallet.send(
             chain.demand(
@@ -283,9 +283,9 @@ def test_cycle__challenger_gives_up__lapsed_settled_and_half_its_bond_collected(
     round_.world.pass_time(WINDOW + 10 * TURN)
 
     assert running.cycle()  # lapse
-    assert round_.context.valuations.bond_of(valuator.address) > 0
+    assert round_.network.valuations.bond_of(valuator.address) > 0
     assert running.cycle()  # settle
     run(running)
 
     assert stage(round_) is RoundStage.SETTLED
-    assert round_.context.valuations.bond_of(valuator.address) == 0
+    assert round_.network.valuations.bond_of(valuator.address) == 0

@@ -76,21 +76,21 @@ class Data:
     folder: Path
 
     @property
-    def context(self) -> Network:
-        return self.world.context
+    def network(self) -> Network:
+        return self.world.network
 
     @property
     def owner(self) -> Wallet:
         return self.world.owner
 
     def home(self, name: str) -> Network:
-        """Return the context of a person with a home of its own."""
-        settings = replace(self.context.settings, home=self.folder / name)
-        return replace(self.context, settings=settings)
+        """Return the network of a person with a home of its own."""
+        settings = replace(self.network.settings, home=self.folder / name)
+        return replace(self.network, settings=settings)
 
     def fund(self, *people: Wallet) -> None:
         for wallet in people:
-            balances.fund(self.context, wallet.address, MONEY)
+            balances.fund(self.network, wallet.address, MONEY)
 
     def publish(self, data_bps: int = 4_000) -> int:
         return self.world.publish(operator_bps=4_000, data_bps=data_bps).model_id
@@ -98,24 +98,24 @@ class Data:
     def open(self, model_id: int = 1, plan: RoundPlan = PLAN, seed: int = 99) -> int:
         """Open a round with ten hidden rows."""
         opened = rounds.open_round(
-            self.context, self.owner, model_id, test=data_set(seed), data=SCHEMA, plan=plan
+            self.network, self.owner, model_id, test=data_set(seed), data=SCHEMA, plan=plan
         )
         return opened.round_id
 
     def bring(self, wallet: Wallet, *paths: Path, bps: int = 0) -> Brought:
-        prepared = contributions.prepare(self.context, wallet.address, 1, paths)
-        return contributions.submit(self.context, wallet, prepared, endorser_bps=bps)
+        prepared = contributions.prepare(self.network, wallet.address, 1, paths)
+        return contributions.submit(self.network, wallet, prepared, endorser_bps=bps)
 
     def file(self, name: str, lines: Sequence[tuple[object, ...]]) -> Path:
         return csv(self.folder / name, lines)
 
     def advance(self, round_id: int, wallet: Wallet | None = None) -> Advanced:
-        return advancing.advance(self.context, wallet or self.world.stranger, round_id)
+        return advancing.advance(self.network, wallet or self.world.stranger, round_id)
 
     def pass_phase(self, round_id: int) -> None:
         """Go to the end of the phase."""
-        until = rounds.show(self.context, round_id).until
-        self.world.pass_time(until - self.context.history.now())
+        until = rounds.show(self.network, round_id).until
+        self.world.pass_time(until - self.network.history.now())
 
     def seal(self, round_id: int) -> None:
         """Take a round from its close to its valuation."""
@@ -128,25 +128,25 @@ class Data:
 
     def sell(self, answers: int) -> None:
         """Sell answers at a dollar each; the market holds the model's part of them."""
-        world, context = self.world, self.context
-        if not context.operators.stake_of(world.operator.address).registered:
+        world, network = self.world, self.network
+        if not network.operators.stake_of(world.operator.address).registered:
             world.serve(1)
         world.prepay(answers * DOLLAR)
         ids = []
         for _ in range(answers):
             wanted = Ask(Selected(1, None), IMAGE)
             person = world.requester
-            quoted = quoting.quote(context, person.address, wanted, stdin=lambda: b"")
-            asked = inference.ask(context, person, quoted)
-            world.deliver(requests.show(context, asked.request_id), [1.0, 0.0, 0.0])
+            quoted = quoting.quote(network, person.address, wanted, stdin=lambda: b"")
+            asked = inference.ask(network, person, quoted)
+            world.deliver(requests.show(network, asked.request_id), [1.0, 0.0, 0.0])
             ids.append(asked.request_id)
         world.pass_time(61)
-        requests.finalize(context, world.stranger, ids)
+        requests.finalize(network, world.stranger, ids)
 
     def told_as_held(self, round_id: int) -> bool:
         """Tell whether the fold of events is what the contract holds."""
-        credits = self.context.credits
-        listed = listing.list_contributions(self.context, round_id)
+        credits = self.network.credits
+        listed = listing.list_contributions(self.network, round_id)
         assert len(listed) == credits.round_of(round_id).contributions
         for one in listed:
             held = credits.contribution_of(round_id, one.index)
@@ -159,13 +159,13 @@ class Data:
     # ── A valuator ──────────────────────────────────────────────────────────────────────────────
     def tables(self, round_id: int) -> Tables:
         """Return the true tables, from what is on IPFS."""
-        info = rounds.show(self.context, round_id)
-        listed = contributions.list_contributions(self.context, round_id)
+        info = rounds.show(self.network, round_id)
+        listed = contributions.list_contributions(self.network, round_id)
         numbered = sorted((c for c in listed if c.number is not None), key=lambda c: c.number)
         sets = [Source(c.data_root, c.rows, c.cid) for c in numbered]
         test = Source(info.test_root, info.terms.test_rows, info.test_cid)
         held = [
-            data_sets.fetch(self.context.ipfs, source, info.terms.features, self.folder / "fetched")
+            data_sets.fetch(self.network.ipfs, source, info.terms.features, self.folder / "fetched")
             for source in (*sets, test)
         ]
         terms = info.terms
@@ -176,9 +176,9 @@ class Data:
 
     def value(self, round_id: int, valuator: Wallet) -> Tables:
         """Stake, claim and publish the true valuation; return its tables."""
-        game, tables = self.context.valuations, self.tables(round_id)
+        game, tables = self.network.valuations, self.tables(round_id)
         stake = game.config().stake
-        self.do(valuator, self.context.token.approve(game.address, stake))
+        self.do(valuator, self.network.token.approve(game.address, stake))
         self.do(valuator, game.stake(stake))
         self.do(valuator, game.claim(round_id))
         roots = tables.valuation

@@ -46,7 +46,7 @@ def prepare(
     data: Data, name: str, lines: list[tuple[object, ...]]
 ) -> contributions.PreparedContribution:
     path = data.file(name, lines)
-    return contributions.prepare(data.context, data.world.operator.address, 1, [path])
+    return contributions.prepare(data.network, data.world.operator.address, 1, [path])
 
 
 # ── Refused before anything is spent ────────────────────────────────────────────────────────────
@@ -68,7 +68,7 @@ def test_prepare__bad_rows__says_what_is_wrong(
 ) -> None:
     with pytest.raises(error):
         prepare(data, "bad.csv", lines)
-    book = SecretBook.of(data.context.settings.home, data.context.contracts)
+    book = SecretBook.of(data.network.settings.home, data.network.contracts)
     assert len(list(book.folder.glob("*.json"))) == 1  # the test set's
 
 
@@ -77,16 +77,16 @@ def test_prepare__no_round_or_no_file__says_so(data: Data) -> None:
         prepare(data, "a.csv", GOOD)
     data.open()
     with pytest.raises(InputInvalid, match="no file"):
-        contributions.prepare(data.context, data.owner.address, 1, [])
+        contributions.prepare(data.network, data.owner.address, 1, [])
     with pytest.raises(FormatUnknown):
-        contributions.prepare(data.context, data.owner.address, 1, [data.folder / "a.xml"])
+        contributions.prepare(data.network, data.owner.address, 1, [data.folder / "a.xml"])
 
 
 def test_prepare__a_row_in_two_files__is_found(data: Data, opened: int) -> None:
     paths = [data.file("a.csv", GOOD[:5]), data.file("b.csv", GOOD[4:9])]
     with pytest.raises(RowRepeated, match="all files together"):
-        contributions.prepare(data.context, data.owner.address, 1, paths)
-    found = contributions.prepare(data.context, data.owner.address, 1, paths, drop_repeats=True)
+        contributions.prepare(data.network, data.owner.address, 1, paths)
+    found = contributions.prepare(data.network, data.owner.address, 1, paths, drop_repeats=True)
     assert found.data.rows == 9
 
 
@@ -94,7 +94,7 @@ def test_submit__after_the_close__is_refused(data: Data, opened: int) -> None:
     prepared = prepare(data, "late.csv", GOOD)
     data.pass_phase(opened)
     with pytest.raises(ContractError) as caught:
-        contributions.submit(data.context, data.world.operator, prepared)
+        contributions.submit(data.network, data.world.operator, prepared)
     assert caught.value.name == "PhaseOver"
     with pytest.raises(RoundClosed, match="takes no data sets"):
         prepare(data, "late.csv", GOOD)
@@ -110,9 +110,9 @@ def test_submit__more_than_the_tier_takes__is_refused(data: Data, opened: int) -
 
 
 def test_submit__no_money__is_refused(data: Data, opened: int) -> None:
-    context, poor = data.context, data.world.operator
-    everything = context.token.balance_of(poor.address)
-    poor.send(context.token.transfer(data.owner.address, everything))
+    network, poor = data.network, data.world.operator
+    everything = network.token.balance_of(poor.address)
+    poor.send(network.token.transfer(data.owner.address, everything))
     with pytest.raises(ContractError, match="is needed"):
         data.bring(poor, data.file("mine.csv", GOOD))
 
@@ -122,33 +122,33 @@ def test_submit__same_rows_under_another_name_and_order__is_taken_up(
     data: Data, opened: int
 ) -> None:
     first = data.bring(data.world.operator, data.file("mine.csv", GOOD))
-    before = data.context.token.balance_of(data.world.operator.address)
+    before = data.network.token.balance_of(data.world.operator.address)
     again = data.bring(data.world.operator, data.file("other.csv", GOOD[::-1]))
 
     assert (again.index, again.transaction) == (first.index, None)
     assert again.data_root == first.data_root
-    assert data.context.token.balance_of(data.world.operator.address) == before
+    assert data.network.token.balance_of(data.world.operator.address) == before
 
 
 def test_submit__killed_before_it_is_mined__is_not_sent_twice(data: Data, opened: int) -> None:
-    context, account = data.context, dev_account(1)
-    hasty = Wallet(context.rpc, account, timeout=0.05)
+    network, account = data.network, dev_account(1)
+    hasty = Wallet(network.rpc, account, timeout=0.05)
     path = data.file("mine.csv", GOOD)
-    balances.allow(context, hasty, context.credits.address, Amount(100 * DOLLAR))
-    first = contributions.prepare(context, hasty.address, 1, [path])
-    context.rpc.call("evm_setAutomine", False)
+    balances.allow(network, hasty, network.credits.address, Amount(100 * DOLLAR))
+    first = contributions.prepare(network, hasty.address, 1, [path])
+    network.rpc.call("evm_setAutomine", False)
     try:
         with pytest.raises(TransactionPending):
-            contributions.submit(context, hasty, first)
-        again = contributions.prepare(context, hasty.address, 1, [path])
+            contributions.submit(network, hasty, first)
+        again = contributions.prepare(network, hasty.address, 1, [path])
         with pytest.raises(SubmissionPending):
-            contributions.submit(context, hasty, again)
+            contributions.submit(network, hasty, again)
     finally:
-        context.rpc.call("evm_setAutomine", True)
-        context.rpc.call("evm_mine")
-    last = contributions.prepare(context, hasty.address, 1, [path])
-    assert contributions.submit(context, hasty, last).transaction is None
-    assert len(listing.list_contributions(context, opened)) == 1
+        network.rpc.call("evm_setAutomine", True)
+        network.rpc.call("evm_mine")
+    last = contributions.prepare(network, hasty.address, 1, [path])
+    assert contributions.submit(network, hasty, last).transaction is None
+    assert len(listing.list_contributions(network, opened)) == 1
 
 
 def test_submit__gas__is_within_its_bound(data: Data, opened: int) -> None:
@@ -163,42 +163,42 @@ def test_submit__gas__is_within_its_bound(data: Data, opened: int) -> None:
 def test_reveal__by_another_process__needs_the_home_alone(data: Data, opened: int) -> None:
     done = data.bring(data.world.operator, data.file("mine.csv", GOOD))
     data.pass_phase(opened)
-    home = data.context.settings.home
+    home = data.network.settings.home
     kept = [path for path in (home / "data").rglob("*") if path.is_file()]
     assert len(kept) == 4  # a secret and rows, of the test set and of this data set
     assert {path.stat().st_mode & 0o777 for path in kept} == {0o600}
 
-    (found,) = contributions.reveal(data.context, data.world.stranger, opened)
+    (found,) = contributions.reveal(data.network, data.world.stranger, opened)
 
     assert (found.index, found.data_root) == (done.index, done.data_root)
-    info = listing.show(data.context, opened, done.index)
+    info = listing.show(data.network, opened, done.index)
     assert (info.status, info.rows, info.cid) == (
         ContributionStatus.REVEALED,
         done.rows,
         found.cid,
     )
     with pytest.raises(NotFound, match="no hidden contribution"):
-        contributions.reveal(data.context, data.world.stranger, opened)
+        contributions.reveal(data.network, data.world.stranger, opened)
 
 
 def test_reveal__rows_damaged__says_so(data: Data, opened: int) -> None:
     done = data.bring(data.world.operator, data.file("mine.csv", GOOD))
     data.pass_phase(opened)
-    book = SecretBook.of(data.context.settings.home, data.context.contracts)
+    book = SecretBook.of(data.network.settings.home, data.network.contracts)
     path = book.folder / f"{done.data_root.hex()}.rows"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DigestMismatch):
-        contributions.reveal(data.context, data.world.operator, opened)
+        contributions.reveal(data.network, data.world.operator, opened)
     path.unlink()
     with pytest.raises(NotFound, match="are gone"):
-        contributions.reveal(data.context, data.world.operator, opened)
+        contributions.reveal(data.network, data.world.operator, opened)
 
 
 def test_reveal__too_early__publishes_nothing(data: Data, opened: int) -> None:
     prepared = prepare(data, "mine.csv", GOOD)
-    contributions.submit(data.context, data.world.operator, prepared)
+    contributions.submit(data.network, data.world.operator, prepared)
     with pytest.raises(ContractError) as caught:
-        contributions.reveal(data.context, data.world.operator, opened)
+        contributions.reveal(data.network, data.world.operator, opened)
     assert caught.value.name == "PhaseNotOpen"
     cid = raw_cid(sha256(data_sets.encode(prepared.data)))
     with pytest.raises(CidUnresolved):
@@ -217,9 +217,9 @@ def test_reveal__same_rows_by_a_later_account__the_first_committed_wins(
     contributions.submit(thief, world.requester, prepared)
     data.pass_phase(opened)
     contributions.reveal(thief, world.requester, opened)  # faster: it is displaced
-    contributions.reveal(data.context, world.operator, opened)
+    contributions.reveal(data.network, world.operator, opened)
 
-    mine, stolen = listing.list_contributions(data.context, opened)
+    mine, stolen = listing.list_contributions(data.network, opened)
     assert mine.status is ContributionStatus.REVEALED
     assert stolen.status is ContributionStatus.DISPLACED
     assert mine.index == first.index
@@ -233,7 +233,7 @@ def test_reveal__same_rows_revealed_before__the_later_is_refused(data: Data, ope
     prepared = contributions.prepare(thief, world.requester.address, 1, [path])
     contributions.submit(thief, world.requester, prepared)
     data.pass_phase(opened)
-    contributions.reveal(data.context, world.operator, opened)
+    contributions.reveal(data.network, world.operator, opened)
     with pytest.raises(ContractError) as caught:
         contributions.reveal(thief, world.requester, opened)
     assert caught.value.name == "DataSetKnown"
@@ -254,7 +254,7 @@ def test_prepare__rows_of_an_earlier_round__are_refused(data: Data, opened: int)
 @pytest.fixture
 def signed(data: Data, opened: int) -> SignedSubmission:
     prepared = prepare(data, "mine.csv", GOOD)
-    return contributions.sign(data.context, data.world.operator, prepared)
+    return contributions.sign(data.network, data.world.operator, prepared)
 
 
 def test_relay__a_signed_submission__is_paid_by_who_sends_it(
@@ -263,14 +263,14 @@ def test_relay__a_signed_submission__is_paid_by_who_sends_it(
     world = data.world
     read = SignedSubmission.from_json(signed.to_json())
     assert read == signed
-    before = data.context.token.balance_of(world.operator.address)
+    before = data.network.token.balance_of(world.operator.address)
 
-    done = contributions.relay(data.context, world.stranger, read)
+    done = contributions.relay(data.network, world.stranger, read)
 
     assert (done.owner, done.payer) == (world.operator.address, world.stranger.address)
-    assert data.context.token.balance_of(world.operator.address) == before
+    assert data.network.token.balance_of(world.operator.address) == before
     with pytest.raises(ContractError) as caught:  # its nonce is used
-        contributions.relay(data.context, world.stranger, read)
+        contributions.relay(data.network, world.stranger, read)
     assert caught.value.name == "SignatureInvalid"
     assert world.operator.address in str(caught.value)
 
@@ -278,10 +278,10 @@ def test_relay__a_signed_submission__is_paid_by_who_sends_it(
 def test_sign__what_is_signed__is_what_the_contract_hashes(
     data: Data, signed: SignedSubmission
 ) -> None:
-    context, given = data.context, signed.submission
+    network, given = data.network, signed.submission
     message = eip712.submission(
-        chain_id=context.contracts.chain_id,
-        credits=context.credits.address,
+        chain_id=network.contracts.chain_id,
+        credits=network.credits.address,
         owner=given.owner,
         round_id=given.round_id,
         commitment=given.commitment,
@@ -289,7 +289,7 @@ def test_sign__what_is_signed__is_what_the_contract_hashes(
         nonce=0,
         deadline=given.deadline,
     )
-    assert eip712.digest(message) == context.credits.submission_hash(*given[:-1], 0, given.deadline)
+    assert eip712.digest(message) == network.credits.submission_hash(*given[:-1], 0, given.deadline)
 
 
 def test_relay__signed_by_another_key__is_refused(data: Data, signed: SignedSubmission) -> None:
@@ -297,7 +297,7 @@ def test_relay__signed_by_another_key__is_refused(data: Data, signed: SignedSubm
         signed, submission=signed.submission._replace(owner=data.world.requester.address)
     )
     with pytest.raises(ContractError) as caught:
-        contributions.relay(data.context, data.world.stranger, other)
+        contributions.relay(data.network, data.world.stranger, other)
     assert caught.value.name == "SignatureInvalid"
 
 
@@ -305,24 +305,24 @@ def test_relay__signed_for_another_chain_or_contract__is_refused(
     data: Data, signed: SignedSubmission
 ) -> None:
     with pytest.raises(InputInvalid, match="signed for chain 1,"):
-        contributions.relay(data.context, data.world.stranger, replace(signed, chain_id=1))
+        contributions.relay(data.network, data.world.stranger, replace(signed, chain_id=1))
     elsewhere = data.home("elsewhere")
     elsewhere = replace(elsewhere, contracts=replace(elsewhere.contracts, chain_id=1))
     prepared = prepare(data, "mine.csv", GOOD)
     foreign = contributions.sign(elsewhere, data.world.operator, prepared)
-    forged = replace(foreign, chain_id=data.context.contracts.chain_id)
+    forged = replace(foreign, chain_id=data.network.contracts.chain_id)
     with pytest.raises(ContractError) as caught:
-        contributions.relay(data.context, data.world.stranger, forged)
+        contributions.relay(data.network, data.world.stranger, forged)
     assert caught.value.name == "SignatureInvalid"
 
 
 def test_relay__too_late__is_refused(data: Data, signed: SignedSubmission, opened: int) -> None:
     late = contributions.sign(
-        data.context, data.world.operator, prepare(data, "mine.csv", GOOD), lifetime=5
+        data.network, data.world.operator, prepare(data, "mine.csv", GOOD), lifetime=5
     )
     data.world.pass_time(10)
     with pytest.raises(ContractError) as caught:
-        contributions.relay(data.context, data.world.stranger, late)
+        contributions.relay(data.network, data.world.stranger, late)
     assert caught.value.name == "AuthorizationExpired"
 
 
@@ -344,24 +344,24 @@ def test_open__schema_of_another_width_or_not_the_manifests__is_refused(data: Da
     narrow = replace(SCHEMA, columns=("a",), offset=(0.0,), scale=(1.0,))
     held = data_set()
     with pytest.raises(SchemaMismatch):
-        rounds.open_round(data.context, data.owner, 1, test=held, data=narrow, plan=PLAN)
+        rounds.open_round(data.network, data.owner, 1, test=held, data=narrow, plan=PLAN)
 
 
 def test_open__not_the_holder_or_a_round_is_live__is_refused(data: Data, opened: int) -> None:
     for wallet, name in ((data.world.stranger, "CallerNotModelOwner"), (data.owner, "RoundLive")):
         with pytest.raises(ContractError) as caught:
-            rounds.open_round(data.context, wallet, 1, test=data_set(), data=SCHEMA, plan=PLAN)
+            rounds.open_round(data.network, wallet, 1, test=data_set(), data=SCHEMA, plan=PLAN)
         assert caught.value.name == name
 
 
 def test_reveal_test__another_set_than_committed__is_refused(data: Data, opened: int) -> None:
     data.pass_phase(opened)
     data.pass_phase(opened)
-    context, test = data.context, data_set(5)
-    secret = rounds.test_secret(context, opened)
+    network, test = data.network, data_set(5)
+    secret = rounds.test_secret(network, opened)
     assert secret is not None
     with pytest.raises(ContractError) as caught:
-        data.owner.send(context.credits.reveal_test(opened, test.root, secret.salt, ZERO32))
+        data.owner.send(network.credits.reveal_test(opened, test.root, secret.salt, ZERO32))
     assert caught.value.name == "TestSetMismatch"
     with pytest.raises(NotFound, match="not committed to on this machine"):
         rounds.reveal_test(data.home("elsewhere"), data.owner, opened)
@@ -373,9 +373,9 @@ def test_exclude__data_that_nobody_serves__gives_the_deposit_back(data: Data, op
     data.pass_phase(opened)
     data.advance(opened)
     data.pass_phase(opened)
-    rounds.exclude(data.context, data.owner, opened, 0)
+    rounds.exclude(data.network, data.owner, opened, 0)
     with pytest.raises(ContractError) as caught:
-        rounds.exclude(data.context, operator, opened, 0)
+        rounds.exclude(data.network, operator, opened, 0)
     assert caught.value.name == "CallerNotOpener"
     data.advance(opened, data.owner)
     data.pass_phase(opened)
@@ -383,4 +383,4 @@ def test_exclude__data_that_nobody_serves__gives_the_deposit_back(data: Data, op
 
     assert done.round.phase is rounds.RoundPhase.SETTLED  # without a row
     assert data.told_as_held(opened)
-    assert data.context.credits.balance_of(operator.address) == Amount(10 * DOLLAR)
+    assert data.network.credits.balance_of(operator.address) == Amount(10 * DOLLAR)
