@@ -21,7 +21,7 @@ SENTENCES = (
     "The satellite was launched into space.",
 )
 SHADES = " .:-=+*#%@"  # from paper to ink
-LIFETIME = 60  # seconds
+LIFETIME = 600  # seconds: an answer that a loaded machine takes minutes for is still in time
 
 
 def ask_both(stage: DemoContext) -> None:

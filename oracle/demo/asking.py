@@ -48,7 +48,7 @@ def order(
     lifetime: int,
 ) -> Ordered:
     """Ask a model; `operator` "" prefers nobody."""
-    context, requester = stage.context, stage.wallet("requester")
+    network, requester = stage.network, stage.wallet("requester")
     model = stage.models[key]
     ask = Ask(
         model=Selected(model.model_id, model.version),
@@ -57,9 +57,9 @@ def order(
         priority=priority,
         lifetime=lifetime,
     )
-    prepayment = quoting.quote(context, requester.address, ask, stdin=bytes)
+    prepayment = quoting.quote(network, requester.address, ask, stdin=bytes)
     begun = time.monotonic()
-    asked = inference.ask(context, requester, prepayment)
+    asked = inference.ask(network, requester, prepayment)
     whom = f"{operator} for {priority} s" if operator else "whoever claims it"
     stage.screen.tell(
         f"requester asks {model.name} about {what}: {format_amount(asked.fee)} in escrow, {whom}"
@@ -73,14 +73,14 @@ def settle(stage: DemoContext, ordered: Ordered, explain: Explain) -> RequestInf
     Args:
         explain: says in lines what the answer means; may state expectations of its own.
     """
-    context = stage.context
+    network = stage.network
     with stage.screen.working(f"{ordered.what}: waiting for the answer"):
-        info = inference.wait(context, ordered.request_id, timeout=busy(os.getpid(), PATIENCE))
+        info = inference.wait(network, ordered.request_id, timeout=busy(os.getpid(), PATIENCE))
     delivered = time.monotonic() - ordered.asked_at
     with stage.screen.working(f"{ordered.what}: the challenge window passes"):
         stage.reach(info.final_at or 0)
         info = inference.wait(
-            context,
+            network,
             ordered.request_id,
             until=RequestState.SETTLED,
             timeout=busy(os.getpid(), PATIENCE),
@@ -88,7 +88,7 @@ def settle(stage: DemoContext, ordered: Ordered, explain: Explain) -> RequestInf
     settled = time.monotonic() - ordered.asked_at
     prepayment = ordered.prepayment
     texts = prepayment.prepared.texts
-    answer, data = inference.answer(context, info, prepayment.manifest, texts)
+    answer, data = inference.answer(network, info, prepayment.manifest, texts)
     assert info.output_root is not None
     assert info.output_cid is not None
     recomputed = form.of(prepayment.manifest).output_root(data)
@@ -136,8 +136,8 @@ def hexed(value: bytes) -> str:
 
 def _shares(stage: DemoContext, request_id: RequestId) -> dict[str, Amount]:
     """Read what settlement paid to whom."""
-    context = stage.context
-    (happened,) = context.history.read(context.market.address, (Finalized,), topic(request_id))
+    network = stage.network
+    (happened,) = network.history.read(network.market.address, (Finalized,), topic(request_id))
     event = happened.event
     assert isinstance(event, Finalized)
     return {

@@ -63,11 +63,11 @@ class Books:
         return Amount(held + self.escrow + self.rounds + self.uncollected + self.burned)
 
 
-def take(context: Network, accounts: Mapping[str, Address], models: Sequence[int] = ()) -> Books:
+def take(network: Network, accounts: Mapping[str, Address], models: Sequence[int] = ()) -> Books:
     """Read all balances at the newest block."""
-    block = int(context.rpc.call("eth_blockNumber"), 16)
-    token, market, operators = context.token, context.market, context.operators
-    credits, valuations = context.credits, context.valuations
+    block = int(network.rpc.call("eth_blockNumber"), 16)
+    token, market, operators = network.token, network.market, network.operators
+    credits, valuations = network.credits, network.valuations
 
     def holding(account: Address) -> Holding:
         stake = operators.stake_of(account, block=block)
@@ -85,12 +85,12 @@ def take(context: Network, accounts: Mapping[str, Address], models: Sequence[int
     return Books(
         block=block,
         holdings={name: holding(account) for name, account in accounts.items()},
-        escrow=_escrow(context, block),
-        rounds=_rounds(context, block),
+        escrow=_escrow(network, block),
+        rounds=_rounds(network, block),
         uncollected=Amount(
             sum(e.owner_fee + e.data_fee for e in earnings)
             + market.protocol_earnings(block=block)
-            + _unclaimed(context, block)
+            + _unclaimed(network, block)
         ),
         burned=token.balance_of(operators.burn_address(block=block), block=block),
         supply=token.total_supply(block=block),
@@ -128,11 +128,11 @@ def tabulate(before: Books, after: Books) -> dict[str, object]:
     }
 
 
-def _escrow(context: Network, block: int) -> Amount:
+def _escrow(network: Network, block: int) -> Amount:
     """Fold the market's log: fees of requests that were made and did not end."""
     fees: dict[bytes, int] = {}
     ends = (Finalized, Cancelled, Convicted, Annulled)
-    for happened in context.history.read(context.market.address, (Requested, *ends)):
+    for happened in network.history.read(network.market.address, (Requested, *ends)):
         if happened.block > block:
             break
         event = happened.event
@@ -143,12 +143,12 @@ def _escrow(context: Network, block: int) -> Amount:
     return Amount(sum(fees.values()))
 
 
-def _rounds(context: Network, block: int) -> Amount:
+def _rounds(network: Network, block: int) -> Amount:
     """Add up what rounds hold: rewards and fees until they end, deposits until they are dealt with.
 
     Fees of a void round are given back with its deposits.
     """
-    credits, held = context.credits, 0
+    credits, held = network.credits, 0
     fee = credits.config(block=block).fee
     for round_id in range(1, credits.round_count(block=block) + 1):
         round_ = credits.round_of(round_id, block=block)
@@ -162,11 +162,11 @@ def _rounds(context: Network, block: int) -> Amount:
     return Amount(held)
 
 
-def _unclaimed(context: Network, block: int) -> Amount:
+def _unclaimed(network: Network, block: int) -> Amount:
     """Fold what data earned and nobody claimed; what rounding left with the pool is part of it."""
     held = 0
     kinds = (RevenueCredited, RevenueClaimed)
-    for happened in context.history.read(context.credits.address, kinds):
+    for happened in network.history.read(network.credits.address, kinds):
         event = happened.event
         if happened.block <= block and isinstance(event, RevenueCredited):
             held += event.amount

@@ -14,9 +14,9 @@ CLAIMANTS = ("requester", "challenger")
 
 def pay_out(stage: DemoContext) -> None:
     """Models, protocol, operators and requester take their money out of the market."""
-    context, owner = stage.context, stage.wallet("owner")
+    network, owner = stage.network, stage.wallet("owner")
     for model in stage.models.values():
-        paid = models.collect(context, owner, model.model_id)
+        paid = models.collect(network, owner, model.model_id)
         data = (
             f"{format_amount(paid.data_fee)} went to who holds its data credits"
             if paid.data_fee
@@ -25,21 +25,21 @@ def pay_out(stage: DemoContext) -> None:
         stage.screen.tell(
             f"{model.name} paid {stage.name_of(paid.to)} {format_amount(paid.owner_fee)}, {data}"
         )
-    _, receipt = send(owner, context.market.collect_protocol_earnings())
+    _, receipt = send(owner, network.market.collect_protocol_earnings())
     protocol = receipt.one(ProtocolEarningsCollected)
     stage.screen.tell(f"{stage.name_of(protocol.to)} got {format_amount(protocol.amount)}")
     for name in (*stage.devnet.plan.operators, *stage.devnet.plan.faults, *CLAIMANTS):
-        prepaid = context.market.balance_of(stage.address(name))
+        prepaid = network.market.balance_of(stage.address(name))
         if prepaid:
-            balances.withdraw(context, stage.wallet(name), None, None)
+            balances.withdraw(network, stage.wallet(name), None, None)
             stage.screen.tell(f"{name} withdrew {format_amount(prepaid)}")
 
 
 def compare_books(stage: DemoContext, before: Books) -> None:
     """State that no unit of the token appeared or vanished."""
-    context = stage.context
+    network = stage.network
     ids = [model.model_id for model in stage.models.values()]
-    after = books.take(context, stage.devnet.accounts, ids)
+    after = books.take(network, stage.devnet.accounts, ids)
     nothing = Holding(Amount(0), Amount(0), Amount(0))
     rows: list[tuple[object, ...]] = []
     for name, held in after.holdings.items():
@@ -66,7 +66,7 @@ def compare_books(stage: DemoContext, before: Books) -> None:
 
 def list_gas(stage: DemoContext) -> None:
     """Show what each function cost in gas."""
-    stage.record.transactions = list(gas.read(stage.context, stage.devnet.accounts))
+    stage.record.transactions = list(gas.read(stage.network, stage.devnet.accounts))
     rows = [
         (used.function, used.calls, f"{used.least:,}", f"{used.most:,}")
         for used in gas.by_function(stage.record.transactions)

@@ -59,7 +59,7 @@ PEOPLE = (*CONTRIBUTORS, *VALUATORS)
 FAULTS = {LIAR: "false-value", HONEST: ""}
 CHALLENGER = "challenger"
 MODEL = "exact"
-LIFETIME = 60  # seconds
+LIFETIME = 600  # seconds: an answer that a loaded machine takes minutes for is still in time
 IMAGE = 2  # of the test images: asked about at the end
 REWARD = Amount(3 * 10**6)
 PERIOD = 60  # seconds of the chain's time
@@ -81,10 +81,10 @@ def value_data(stage: DemoContext) -> None:
 
 def claim_share(stage: DemoContext) -> None:
     """What the model earned since belongs in part to who brought its data."""
-    context, model_id = stage.context, stage.models[MODEL].model_id
-    happened = context.history.read(context.credits.address, (RevenueCredited,), topic(model_id))
+    network, model_id = stage.network, stage.models[MODEL].model_id
+    happened = network.history.read(network.credits.address, (RevenueCredited,), topic(model_id))
     earned = sum(h.event.amount for h in happened if isinstance(h.event, RevenueCredited))
-    paid = standing.claim(context, stage.wallet(CAROL), model_id)
+    paid = standing.claim(network, stage.wallet(CAROL), model_id)
     stage.screen.tell(f"{CAROL} claimed {format_amount(paid.revenue)} of fees for her data")
     stage.expect(
         "the data share of a paid answer went to whose data was worth something",
@@ -98,7 +98,7 @@ def claim_share(stage: DemoContext) -> None:
 # ── A round ─────────────────────────────────────────────────────────────────────────────────────
 def _collect(stage: DemoContext) -> int:
     """Open a round, let three people contribute, seal it; valuators' workers start meanwhile."""
-    context, model_id = stage.context, stage.models[MODEL].model_id
+    network, model_id = stage.network, stage.models[MODEL].model_id
     for name in VALUATORS:
         settings = replace(stage.devnet.settings, operator=name, fault=FAULTS[name])
         stage.devnet.start_beside(name, [value_worker(settings)])
@@ -110,20 +110,20 @@ def _collect(stage: DemoContext) -> int:
         submit_period=PERIOD, reveal_period=PERIOD, test_period=PERIOD,
     )  # fmt: skip
     opened = rounds.open_round(
-        context, stage.wallet("owner"), model_id, test=held, data=schema, plan=plan
+        network, stage.wallet("owner"), model_id, test=held, data=schema, plan=plan
     )
     round_id = opened.round_id
     stage.screen.tell(f"the owner opened a round for data; {held.rows} test images stay hidden")
     for name in CONTRIBUTORS:
         wallet = stage.wallet(name)
-        prepared = contributions.prepare(context, wallet.address, model_id, [written[name]])
-        contributions.submit(context, wallet, prepared)
+        prepared = contributions.prepare(network, wallet.address, model_id, [written[name]])
+        contributions.submit(network, wallet, prepared)
         deposit = format_amount(prepared.deposit)
         stage.screen.tell(f"{name} committed to {prepared.data.rows} images, deposit {deposit}")
     for _ in ("reveal", "test set", "number"):
         stage.pass_time(PERIOD)
-        advancing.advance(context, stage.wallet("owner"), round_id)
-    info = rounds.show(context, round_id)
+        advancing.advance(network, stage.wallet("owner"), round_id)
+    info = rounds.show(network, round_id)
     stage.expect(
         "three data sets were revealed and numbered in the order of their commitments",
         info.phase is RoundPhase.VALUE and info.numbered == len(CONTRIBUTORS),
@@ -134,15 +134,15 @@ def _collect(stage: DemoContext) -> int:
 
 def _valuator(stage: DemoContext, running: ExitStack, name: str) -> Valuator:
     """A valuator stakes and begins to work."""
-    context = stage.context
-    valuator_stakes.stake(context, stage.wallet(name), context.valuations.config().stake)
-    return running.enter_context(Valuator.of(context, stage.devnet.unlock(name), name))
+    network = stage.network
+    valuator_stakes.stake(network, stage.wallet(name), network.valuations.config().stake)
+    return running.enter_context(Valuator.of(network, stage.devnet.unlock(name), name))
 
 
 def _convict(stage: DemoContext, round_id: int, liar: Valuator) -> None:
     """The first valuation is false; whoever computes it again convicts."""
-    context = stage.context
-    before = context.token.balance_of(stage.address(CHALLENGER))
+    network = stage.network
+    before = network.token.balance_of(stage.address(CHALLENGER))
     _work(stage, liar, f"{LIAR} values the round", partial(_published, stage, round_id, 1))
     with ExitStack() as running:
         challenger = _challenger(stage, running)
@@ -153,16 +153,16 @@ def _convict(stage: DemoContext, round_id: int, liar: Valuator) -> None:
     stage.screen.tell(f"{LIAR}'s valuation is false: fault {fault.code}", "bold")
     stage.screen.fact("where", f"running sum of row {fault.i}, test image {fault.t}")
     stage.screen.fact("proof", f"one transaction, {gas:,} gas")
-    gained = context.token.balance_of(stage.address(CHALLENGER)) - before
-    stake = context.valuations.config().stake
+    gained = network.token.balance_of(stage.address(CHALLENGER)) - before
+    stake = network.valuations.config().stake
     stage.expect(
         "the challenger has half of the stake", gained == stake // 2, decimal(Amount(gained))
     )
     stage.expect("a proof takes at most 400,000 gas", gas <= 400_000, gas)
     stage.expect(
         f"{LIAR} has no stake left and the round is wanted again",
-        context.valuations.seat_of(stage.address(LIAR)).staked == 0
-        and not context.valuations.case_of(round_id).published,
+        network.valuations.seat_of(stage.address(LIAR)).staked == 0
+        and not network.valuations.case_of(round_id).published,
     )
     stage.record.data.append(
         DataFacts(
@@ -178,28 +178,28 @@ def _convict(stage: DemoContext, round_id: int, liar: Valuator) -> None:
 
 def _value(stage: DemoContext, round_id: int, honest: Valuator) -> None:
     """The second valuation is right; it is settled, and everybody gets what is theirs."""
-    context = stage.context
+    network = stage.network
     _work(stage, honest, f"{HONEST} values the round", partial(_published, stage, round_id, 2))
     with ExitStack() as running:
         report: ValuationReport = _challenger(stage, running).step(round_id)
     stage.expect(f"computed again, {HONEST}'s valuation is right", report.stand is Stand.RIGHT)
-    said = valuations.published(context, round_id)
-    _show(stage, valuation_tables.fetch_index(context.ipfs, said.cid))
-    before = context.token.balance_of(stage.address(HONEST))
-    stage.pass_time(context.valuations.config().challenge_window)
+    said = valuations.published(network, round_id)
+    _show(stage, valuation_tables.fetch_index(network.ipfs, said.cid))
+    before = network.token.balance_of(stage.address(HONEST))
+    stage.pass_time(network.valuations.config().challenge_window)
     _work(stage, honest, f"{HONEST} settles", lambda: not honest.cycle())
-    paid = Amount(context.token.balance_of(stage.address(HONEST)) - before)
-    fees = len(CONTRIBUTORS) * context.credits.config().fee
+    paid = Amount(network.token.balance_of(stage.address(HONEST)) - before)
+    fees = len(CONTRIBUTORS) * network.credits.config().fee
     stage.expect(f"{HONEST} has the reward and the fees", paid == REWARD + fees, decimal(paid))
-    valuator_stakes.unstake(context, stage.wallet(HONEST), context.valuations.config().stake)
-    advancing.advance(context, stage.wallet("owner"), round_id)
+    valuator_stakes.unstake(network, stage.wallet(HONEST), network.valuations.config().stake)
+    advancing.advance(network, stage.wallet("owner"), round_id)
     _credit(stage, round_id, paid)
 
 
 def _credit(stage: DemoContext, round_id: int, paid: Amount) -> None:
-    context, model_id = stage.context, stage.models[MODEL].model_id
-    found = listing.list_contributions(context, round_id)
-    held = [standing.standing(context, model_id, one.owner) for one in found]
+    network, model_id = stage.network, stage.models[MODEL].model_id
+    found = listing.list_contributions(network, round_id)
+    held = [standing.standing(network, model_id, one.owner) for one in found]
     rows = [
         (
             stage.name_of(one.owner), one.rows, format_credits(one.credit or 0),
@@ -231,7 +231,7 @@ def _sell(stage: DemoContext) -> None:
         stage, MODEL, f"test image {IMAGE}", json.dumps([image]), liars.HONEST, priority=LIFETIME,
         lifetime=LIFETIME,
     )  # fmt: skip
-    inference.wait(stage.context, ordered.request_id, timeout=busy(os.getpid(), PATIENCE))
+    inference.wait(stage.network, ordered.request_id, timeout=busy(os.getpid(), PATIENCE))
     stage.pass_time(EXACT_WINDOW)
     settle(stage, ordered, lambda answer: reading(stage, IMAGE, answer))
 
@@ -254,15 +254,15 @@ def _show(stage: DemoContext, index: Index) -> None:
 
 # ── Helpers ─────────────────────────────────────────────────────────────────────────────────────
 def _challenger(stage: DemoContext, running: ExitStack) -> ValuationChallenger:
-    context = stage.context
-    recompute = checking.Recomputer(context.settings)
-    folder = context.settings.home / "challengers" / CHALLENGER / "valuations"
-    made = ValuationChallenger(context, stage.devnet.unlock(CHALLENGER), recompute, folder)
+    network = stage.network
+    recompute = checking.Recomputer(network.settings)
+    folder = network.settings.home / "challengers" / CHALLENGER / "valuations"
+    made = ValuationChallenger(network, stage.devnet.unlock(CHALLENGER), recompute, folder)
     return running.enter_context(made)
 
 
 def _published(stage: DemoContext, round_id: int, attempt: int) -> bool:
-    case = stage.context.valuations.case_of(round_id)
+    case = stage.network.valuations.case_of(round_id)
     return case.published and case.attempt == attempt
 
 

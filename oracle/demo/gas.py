@@ -34,15 +34,15 @@ class GasOf:
     most: int
 
 
-def read(context: Network, accounts: Mapping[str, Address]) -> list[MinedTransaction]:
+def read(network: Network, accounts: Mapping[str, Address]) -> list[MinedTransaction]:
     """Return all transactions from the first block on, oldest first."""
-    head = quantity(context.rpc.call("eth_blockNumber"))
+    head = quantity(network.rpc.call("eth_blockNumber"))
     numbers = [hex(number) for number in range(head + 1)]
-    blocks = context.rpc.batch([("eth_getBlockByNumber", n, True) for n in numbers])
+    blocks = network.rpc.batch([("eth_getBlockByNumber", n, True) for n in numbers])
     bodies = [body for block in blocks for body in block["transactions"]]
     hashes = [body["hash"] for body in bodies]
-    receipts = context.rpc.batch([("eth_getTransactionReceipt", h) for h in hashes])
-    names = _names(context, accounts)
+    receipts = network.rpc.batch([("eth_getTransactionReceipt", h) for h in hashes])
+    names = _names(network, accounts)
     functions = {
         (_snake(contract), function.selector): f"{contract}.{function.name}"
         for contract in NAMES
@@ -78,10 +78,10 @@ def by_function(transactions: Sequence[MinedTransaction]) -> list[GasOf]:
     return result
 
 
-def _names(context: Network, accounts: Mapping[str, Address]) -> dict[str, str]:
+def _names(network: Network, accounts: Mapping[str, Address]) -> dict[str, str]:
     names = {address.lower(): name for name, address in accounts.items()}
-    for field in fields(context.contracts):
-        value = getattr(context.contracts, field.name)
+    for field in fields(network.contracts):
+        value = getattr(network.contracts, field.name)
         if isinstance(value, str):
             names[value.lower()] = field.name
     return names

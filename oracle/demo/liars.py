@@ -41,7 +41,7 @@ FAULTS = {SERVES: "output-byte", WITHHOLDS: "output-byte,withhold"}
 HONEST = "beta"
 GAME = (3, 3)  # seconds: shortest turn, and thinking beyond it, of the demo's disputes
 PATIENCE = 90.0  # seconds
-LIFETIME = 60
+LIFETIME = 600  # seconds: an answer that a loaded machine takes minutes for is still in time
 
 
 def start(stage: DemoContext) -> None:
@@ -65,7 +65,7 @@ def publish_exact(stage: DemoContext, compiled: Build) -> None:
     )
     model = stage.models["exact"]
     stage.expect(
-        "the contract validated the program", stage.context.programs.is_program(model.model_root)
+        "the contract validated the program", stage.network.programs.is_program(model.model_root)
     )
 
 
@@ -74,10 +74,10 @@ def join(stage: DemoContext) -> None:
     owner, model = stage.wallet("owner"), stage.models["exact"]
     for name in FAULTS:
         wallet = stage.wallet(name)
-        operators.register(stage.context, wallet, stage.devnet.endpoint(name))
-        operators.stake(stage.context, wallet, STAKE)
+        operators.register(stage.network, wallet, stage.devnet.endpoint(name))
+        operators.stake(stage.network, wallet, STAKE)
     for name in (HONEST, *FAULTS):
-        operators.authorize(stage.context, owner, model.model_id, stage.address(name))
+        operators.authorize(stage.network, owner, model.model_id, stage.address(name))
     stage.screen.tell(f"{' and '.join(FAULTS)} registered, staked, and are authorised")
 
 
@@ -89,10 +89,10 @@ def judge(stage: DemoContext) -> Ordered:
     asked = {name: _ask(stage, name) for name in (HONEST, *FAULTS)}
     with stage.screen.working("waiting for three answers"):
         for ordered in asked.values():
-            inference.wait(stage.context, ordered.request_id, timeout=busy(os.getpid(), PATIENCE))
+            inference.wait(stage.network, ordered.request_id, timeout=busy(os.getpid(), PATIENCE))
     traces = EndpointTraces()
     for name, ordered in asked.items():
-        found = answer_check.verify(stage.context, ordered.request_id, traces)
+        found = answer_check.verify(stage.network, ordered.request_id, traces)
         wanted = CheckOutcome.WRONG if name in FAULTS else CheckOutcome.RIGHT
         seen = found.output
         where = (
@@ -121,16 +121,16 @@ def _ask(stage: DemoContext, operator: str) -> Ordered:
 
 def _convict(stage: DemoContext, accused: Mapping[str, RequestId]) -> None:
     """Let the challenger play all games to their end; state what they cost and who was paid."""
-    context, requester = stage.context, stage.wallet("requester").address
-    balance = context.market.balance_of(requester)
-    stakes = {name: context.operators.stake_of(stage.address(name)).staked for name in accused}
+    network, requester = stage.network, stage.wallet("requester").address
+    balance = network.market.balance_of(requester)
+    stakes = {name: network.operators.stake_of(stage.address(name)).staked for name in accused}
     with stage.screen.working(f"the challenger disputes what {' and '.join(accused)} answered"):
         _play(stage, list(accused.values()))
     owed = 0
     for name, request_id in accused.items():
         verdict = _verdict(stage, name, request_id)
         owed += verdict.refund + verdict.compensation
-        lost = Amount(stakes[name] - context.operators.stake_of(stage.address(name)).staked)
+        lost = Amount(stakes[name] - network.operators.stake_of(stage.address(name)).staked)
         stage.screen.fact(
             "money",
             f"{format_amount(verdict.refund)} back to the requester and "
@@ -144,16 +144,16 @@ def _convict(stage: DemoContext, accused: Mapping[str, RequestId]) -> None:
         )
     stage.expect(
         "the requester has the fees back and the insured amounts on top",
-        context.market.balance_of(requester) == balance + owed,
+        network.market.balance_of(requester) == balance + owed,
     )
 
 
 def _verdict(stage: DemoContext, name: str, request_id: RequestId) -> Convicted:
     """State how one game went; return what the market ruled."""
-    context, about = stage.context, topic(request_id)
-    info = show(context, request_id)
+    network, about = stage.network, topic(request_id)
+    info = show(network, request_id)
     stage.expect(f"{name} is convicted", info.state is RequestState.CONVICTED, info.state)
-    ruled = context.history.read(context.market.address, (Convicted, BountyPaid), about)
+    ruled = network.history.read(network.market.address, (Convicted, BountyPaid), about)
     (verdict,) = [h.event for h in ruled if isinstance(h.event, Convicted)]
     paid = {h.event.account for h in ruled if isinstance(h.event, BountyPaid)}
     moves = _moves(stage, request_id)
@@ -185,27 +185,27 @@ def _verdict(stage: DemoContext, name: str, request_id: RequestId) -> Convicted:
 
 def _moves(stage: DemoContext, request_id: RequestId) -> list[gas.MinedTransaction]:
     """Return the transactions of one game, oldest first."""
-    game = {"address": stage.context.game.address, "topics": [None, hexed(request_id)]}
-    logs = stage.context.rpc.call("eth_getLogs", {"fromBlock": "earliest", **game})
+    game = {"address": stage.network.game.address, "topics": [None, hexed(request_id)]}
+    logs = stage.network.rpc.call("eth_getLogs", {"fromBlock": "earliest", **game})
     hashes = {log["transactionHash"] for log in logs}
-    mined = gas.read(stage.context, stage.devnet.accounts)
+    mined = gas.read(stage.network, stage.devnet.accounts)
     return [used for used in mined if used.hash in hashes]
 
 
 def _play(stage: DemoContext, requests: Sequence[RequestId]) -> None:
     """Run the challenger, as `tallystick challenger run` does, until the games are over."""
     opened = Challenger(
-        stage.context,
+        stage.network,
         stage.devnet.unlock(CHALLENGER),
         EndpointTraces(),
-        folder=folder_of(stage.context, CHALLENGER),
+        folder=folder_of(stage.network, CHALLENGER),
         scope=Scope(requests=tuple(requests)),
         budget=Budget(),
     )
     patience = busy(os.getpid(), PATIENCE)
 
     def look() -> bool:  # who is asked for what it withholds says nothing until it is too late
-        waiting = disputes.list_games(stage.context, stage.address(CHALLENGER))
+        waiting = disputes.list_games(stage.network, stage.address(CHALLENGER))
         for game in waiting:
             if game.turn in (Turn.TRACE, Turn.NODE, Turn.STEP) and len(waiting) == 1:
                 stage.reach(game.deadline)

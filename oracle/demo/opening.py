@@ -44,10 +44,10 @@ def publish_models(
             then()
         publish(stage, key, folder)
     owner, digits_id = stage.wallet("owner"), stage.models["digits"].model_id
-    access.set_policy(stage.context, owner, digits_id, Policy.ON_REQUEST, (0, 0))
-    access.set_admin(stage.context, owner, digits_id, stage.address("admin"), True)
+    access.set_policy(stage.network, owner, digits_id, Policy.ON_REQUEST, (0, 0))
+    access.set_admin(stage.network, owner, digits_id, stage.address("admin"), True)
     stage.screen.tell("digits-cnn is used on request; its owner made admin an admin of it")
-    policies = [models.info(stage.context, m.model_id).policy for m in stage.models.values()]
+    policies = [models.info(stage.network, m.model_id).policy for m in stage.models.values()]
     stage.expect(
         "one model is open, one is used on request",
         sorted(policies) == [Policy.OPEN, Policy.ON_REQUEST],
@@ -59,11 +59,11 @@ def join_operators(stage: DemoContext) -> None:
     owner = stage.wallet("owner")
     for name in stage.devnet.plan.operators:
         wallet = stage.wallet(name)
-        operators.register(stage.context, wallet, f"https://{name}.example")
-        operators.stake(stage.context, wallet, STAKE)
+        operators.register(stage.network, wallet, f"https://{name}.example")
+        operators.stake(stage.network, wallet, STAKE)
         for model in stage.models.values():
-            operators.authorize(stage.context, owner, model.model_id, wallet.address)
-        info = operators.status(stage.context, wallet.address)
+            operators.authorize(stage.network, owner, model.model_id, wallet.address)
+        info = operators.status(stage.network, wallet.address)
         stage.expect(
             f"{name} staked {format_amount(info.staked)} and is authorised for both models",
             info.staked == STAKE and len(info.models) == len(stage.models),
@@ -72,21 +72,21 @@ def join_operators(stage: DemoContext) -> None:
 
 def grant_access(stage: DemoContext) -> None:
     """The requester is refused, applies, is granted, and pays in."""
-    context, requester = stage.context, stage.wallet("requester")
+    network, requester = stage.network, stage.wallet("requester")
     model_id = stage.models["digits"].model_id
-    balances.deposit(context, requester, DEPOSIT)
+    balances.deposit(network, requester, DEPOSIT)
     stage.screen.tell(f"requester paid {format_amount(DEPOSIT)} into the market")
     try:
-        requester.simulate(context.market.request(_order_without_grant(stage)))
+        requester.simulate(network.market.request(_order_without_grant(stage)))
     except TallystickError as error:
         stage.refusal("the market refuses a request without a grant", error, "GrantMissing")
     else:
         stage.expect("the market refuses a request without a grant", False)
-    access.apply(context, requester, model_id, "I would like to read my post codes")
-    (waiting,) = access.show(context, model_id).wallets
+    access.apply(network, requester, model_id, "I would like to read my post codes")
+    (waiting,) = access.show(network, model_id).wallets
     stage.screen.tell(f"requester applied: “{waiting.note}”")
-    access.grant(context, stage.wallet("admin"), model_id, requester.address, rate=(20, 3600))
-    granted = access.of_wallet(context, model_id, requester.address)
+    access.grant(network, stage.wallet("admin"), model_id, requester.address, rate=(20, 3600))
+    granted = access.of_wallet(network, model_id, requester.address)
     stage.expect("admin granted 20 requests an hour", granted.allowed, granted.reason)
 
 
@@ -95,14 +95,14 @@ def publish(stage: DemoContext, key: str, folder: Path) -> None:
     offer = OFFERS[key]
     with stage.screen.working(f"publishing {folder.name} to IPFS and the chain") as update:
         published = publishing.publish(
-            stage.context,
+            stage.network,
             stage.wallet("owner"),
             folder,
             offer,
             progress=lambda _name, done, total: update(done, total),
         )
     stage.models[key] = published
-    manifest = models.manifest(stage.context, published.model_id, published.version)
+    manifest = models.manifest(stage.network, published.model_id, published.version)
     stage.record.models.append(
         ModelFacts(
             name=published.name,
@@ -131,10 +131,10 @@ def publish(stage: DemoContext, key: str, folder: Path) -> None:
         f"{format_amount(offer.fee)}: operator {format_share(offer.operator_bps)}, "
         f"data {format_share(offer.data_bps)}, owner and protocol the rest",
     )
-    on_chain = stage.context.registry.manifest_of(published.model_id, published.version)
+    on_chain = stage.network.registry.manifest_of(published.model_id, published.version)
     stage.expect(
         "the manifest on IPFS has the digest that the chain names",
-        sha256(stage.context.ipfs.fetch_bytes(published.manifest_cid, MAX_BYTES)) == on_chain,
+        sha256(stage.network.ipfs.fetch_bytes(published.manifest_cid, MAX_BYTES)) == on_chain,
     )
 
 

@@ -30,7 +30,7 @@ def start(stage: DemoContext) -> None:
     """Serve REST with an account of its own, prepaid; the admin grants it what it will be asked."""
     stage.devnet.start_gateway()
     access.grant(
-        stage.context,
+        stage.network,
         stage.wallet("admin"),
         stage.models["digits"].model_id,
         stage.address(WALLET),
@@ -78,6 +78,6 @@ def _ordered(stage: DemoContext, answered: httpx.Response, begun: float) -> Orde
     """Return the request that the gateway made; the same image makes the same input again."""
     model, (image, _) = stage.models["digits"], test_image(stage, IMAGE)
     question = Ask(Selected(model.model_id, model.version), json.dumps([image]))
-    prepayment = quoting.quote(stage.context, stage.address(WALLET), question, stdin=bytes)
+    prepayment = quoting.quote(stage.network, stage.address(WALLET), question, stdin=bytes)
     request_id = RequestId(bytes.fromhex(answered.headers["tallystick-request-id"][2:]))
     return Ordered(WHAT, request_id, prepayment.quote.fee, prepayment, begun)

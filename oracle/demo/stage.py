@@ -25,9 +25,9 @@ class DemoContext:
     _wallets: dict[str, Wallet] = field(default_factory=dict)
 
     @property
-    def context(self) -> Network:
+    def network(self) -> Network:
         """The network as services see it."""
-        return self.devnet.context
+        return self.devnet.network
 
     def wallet(self, name: str) -> Wallet:
         """Return a wallet, unlocked once."""
@@ -46,15 +46,15 @@ class DemoContext:
 
     def reach(self, moment: int) -> None:
         """Move the chain's clock on to a unix time, as nobody wants to sit through a deadline."""
-        rpc = self.context.rpc
+        rpc = self.network.rpc
         block: dict[str, str] = rpc.call("eth_getBlockByNumber", "latest", False)
         if (ahead := moment - int(block["timestamp"], 16)) > 0:
             self.pass_time(ahead)
 
     def pass_time(self, seconds: int) -> None:
         """Move the chain's clock on."""
-        self.context.rpc.call("evm_increaseTime", seconds)
-        self.context.rpc.call("evm_mine")
+        self.network.rpc.call("evm_increaseTime", seconds)
+        self.network.rpc.call("evm_mine")
 
     def expect(self, what: str, holds: bool, seen: object = "") -> None:
         """State what has to be so.

@@ -83,7 +83,7 @@ def _perform(
                     part()
 
         chapter("A chain, an IPFS node, a queue", lambda: _start(stage))
-        before = books.take(stage.context, devnet.accounts)
+        before = books.take(stage.network, devnet.accounts)
         compiled: list[Build] = []
 
         def compile_digits() -> None:  # in the background, as soon as there is a float model
@@ -152,7 +152,7 @@ def _start(stage: DemoContext) -> None:
     devnet.publish()
     settings, record = devnet.settings, stage.record
     record.accounts = dict(devnet.accounts)
-    record.contracts = asdict(stage.context.contracts)
+    record.contracts = asdict(stage.network.contracts)
     record.environment = {
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
@@ -162,4 +162,4 @@ def _start(stage: DemoContext) -> None:
     stage.screen.fact("chain", f"{settings.rpc_url}, {devnet.kinds['chain']}")
     stage.screen.fact("IPFS", f"{settings.ipfs_api}, {devnet.kinds['ipfs']}")
     stage.screen.fact("queue", f"{settings.redis_url}, {devnet.kinds['redis']}")
-    stage.screen.fact("market", stage.context.contracts.inference_market)
+    stage.screen.fact("market", stage.network.contracts.inference_market)
