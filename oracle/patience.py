@@ -1,9 +1,11 @@
-"""Deadlines that grow while progress is seen: a loaded machine is slow, not stuck."""
+"""How long to wait: for what is slow, not stuck; and between two looks at what is quiet."""
 
 import time
 from collections.abc import Callable
 
 AT_MOST = 5.0  # times the patience: what is busy for ever ends too
+QUIET_SHARE = 1 / 20  # of the silence so far: how late a look may notice what ended it
+QUIET_PAUSE = 0.5  # seconds: the longest pause for that reason
 
 
 class Patience:
@@ -37,6 +39,32 @@ class Patience:
         if seen != self._seen:
             self._seen, self._last = seen, now
         return now - self._last > self.seconds or now - self._begun > AT_MOST * self.seconds
+
+
+class QuietPace:
+    """Pauses between looks that grow with the silence: what is quiet costs little.
+
+    The pause is a twentieth of the time since the last news: at most half a second, and at least
+    `interval`.
+    """
+
+    def __init__(self, interval: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin as if there had just been news.
+
+        Args:
+            interval: seconds between two looks while there are news.
+        """
+        self._interval, self._clock = interval, clock
+        self.news()
+
+    def news(self) -> None:
+        """Look often again."""
+        self._last = self._clock()
+
+    def pause(self) -> float:
+        """Return the seconds to wait before the next look."""
+        silence = self._clock() - self._last
+        return max(self._interval, min(silence * QUIET_SHARE, QUIET_PAUSE))
 
 
 def cpu_seconds(pid: int) -> int:

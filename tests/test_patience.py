@@ -5,7 +5,15 @@ import os
 import pytest
 
 import oracle.patience
-from oracle.patience import AT_MOST, Patience, busy, cpu_growth, cpu_seconds
+from oracle.patience import (
+    AT_MOST,
+    QUIET_PAUSE,
+    Patience,
+    QuietPace,
+    busy,
+    cpu_growth,
+    cpu_seconds,
+)
 
 
 class Clock:
@@ -75,3 +83,25 @@ def test_cpu_growth__child_ends__takes_nothing_away(
 
 def test_cpu_seconds__no_such_process__none() -> None:
     assert cpu_seconds(2**22 + 1) == 0
+
+
+def test_pause__silence__grows_with_it_up_to_half_a_second() -> None:
+    clock = Clock()
+    pace = QuietPace(0.05, lambda: clock.now)
+    pauses = []
+    for silence in (0, 1, 4, 9, 60):
+        clock.now = 100.0 + silence
+        pauses.append(pace.pause())
+    assert pauses == [0.05, 0.05, 0.2, 0.45, QUIET_PAUSE]
+
+
+def test_pause__news__as_short_as_at_first() -> None:
+    clock = Clock()
+    pace = QuietPace(0.05, lambda: clock.now)
+    clock.now += 60
+    pace.news()
+    assert pace.pause() == 0.05
+
+
+def test_pause__long_interval__is_kept() -> None:
+    assert QuietPace(2.0).pause() == 2.0

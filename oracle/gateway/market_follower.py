@@ -13,6 +13,7 @@ from oracle.chain.event import Event
 from oracle.chain.rpc import RpcError, quantity
 from oracle.errors import TallystickError
 from oracle.gateway.notifier import Notifier
+from oracle.patience import QuietPace
 from oracle.services.event_history import Happened
 from oracle.services.network import Network
 from oracle.services.request_timeline import LIFE
@@ -43,7 +44,7 @@ class MarketFollower:
         Args:
             freed: is told of requests that are over.
             start: first block to read.
-            interval: seconds between two looks; a quarter of that while somebody waits.
+            interval: seconds between two looks, see `QuietPace`; a quarter while somebody waits.
             depth: blocks below the head that count as final.
         """
         self._network = network
@@ -96,7 +97,12 @@ class MarketFollower:
         )
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._interval / (4 if self._notifier.waiting else 1)):
+        pace = QuietPace(self._interval)
+        while not self._stopping.wait(
+            self._interval / 4 if self._notifier.waiting else pace.pause()
+        ):
+            if self._notifier.waiting:
+                pace.news()
             try:
                 self.look()
                 self.troubled = False

@@ -27,6 +27,7 @@ from oracle.ipfs.client import IpfsClient
 from oracle.metrics import serving
 from oracle.operator.player import Player
 from oracle.operator.submitter import MAX_DELIVERIES, Submitter
+from oracle.patience import QuietPace
 from oracle.queue import celery_app
 from oracle.queue.batches import FairBatches
 from oracle.queue.message import Message
@@ -71,14 +72,15 @@ class Tender(threading.Thread):
 
     def run(self) -> None:
         """Tend until `stop`; an outage is waited out."""
-        pause = self._interval
+        pace, pause = QuietPace(self._interval), self._interval
         while not self._stopping:
-            self._news.wait(pause)
+            if self._news.wait(pause):
+                pace.news()
             self._news.clear()
             try:
                 with self._lock:
                     self._submitter.tend()
-                pause = self._interval
+                pause = pace.pause()
             except _PASSING as error:
                 self._log.warning("submit.waiting", error=str(error), hint=error.hint)
                 pause = min(2 * pause, _BACKOFF_LAST)

@@ -23,6 +23,7 @@ from oracle.operator.follower import Chain, Followed, Follower
 from oracle.operator.job_messages import Parcel, parcels
 from oracle.operator.jobs import Clock, Operator
 from oracle.operator.replies import Replies
+from oracle.patience import QuietPace
 from oracle.queue.broker import JobQueue
 from oracle.stopping import Stop
 from oracle.store.chain_repository import RewindNeeded
@@ -187,10 +188,13 @@ class Watcher:
     def run(self, interval: float) -> None:
         """Repeat cycles until `stop`; wait longer and longer while they fail.
 
+        Args:
+            interval: seconds between two cycles; see `QuietPace` for what is longer.
+
         Raises:
             PermanentError: something that a repetition does not mend, e.g. WrongChain.
         """
-        trouble, failed = "", 0
+        trouble, failed, pace = "", 0, QuietPace(interval)
         while not self._stop.is_set():
             try:
                 done = self.cycle()
@@ -206,7 +210,8 @@ class Watcher:
             trouble, failed = "", 0
             if done.found.logs or done.messages:
                 self._log.debug("cycle", logs=done.found.logs, messages=done.messages)
-            self._stop.wait(interval)
+                pace.news()
+            self._stop.wait(pace.pause())
 
     def stop(self) -> None:
         """End `run` after the transaction or message at hand; safe in a signal handler."""
