@@ -1,5 +1,5 @@
 # The two commands: `make demo` and `make test`. Everything they need is made first (scripts/setup.sh).
-.PHONY: demo test contracts-test python-test test-clients soak lint docs bench clean
+.PHONY: demo test contracts-test python-test test-clients soak mutants lint docs bench clean
 bin := .venv/bin
 # pip and Brownie keep things there
 export HOME ?= $(CURDIR)/build/home
@@ -49,6 +49,11 @@ soak: ## for a night: 1,000 kills, 20,000 differential cases, long state machine
 		tests/exact_evm tests/system/test_kill.py tests/system/test_kill_submitter.py \
 		tests/worker/exact/test_transformer.py
 	$(bin)/brownie test tests/contracts
+
+mutants: ## for an evening: 240 changes of the contracts, and whether a test notices
+	@scripts/setup.sh dev
+	$(bin)/brownie compile
+	nice $(bin)/python scripts/mutants.py
 
 docs: ## the documentation as a site, in build/docs
 	@scripts/setup.sh dev
