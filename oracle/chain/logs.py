@@ -54,11 +54,11 @@ def parse(raw: Any) -> Log:
     """Read one log object of `eth_getLogs` or a receipt.
 
     Raises:
-        RpcMalformed: it is not one.
+        RpcMalformed: it is not one, or one that a reorganisation has removed.
     """
     try:
         topics, data = raw["topics"], raw["data"]
-        if type(topics) is not list or data[:2] != "0x":
+        if type(topics) is not list or data[:2] != "0x" or raw.get("removed"):
             raise ValueError
         log = _new(Log)
         _set_address(log, address(raw["address"]))
@@ -68,9 +68,22 @@ def parse(raw: Any) -> Log:
         _set_block_hash(log, _word(raw["blockHash"]))
         _set_tx_hash(log, _word(raw["transactionHash"]))
         _set_log_index(log, int(raw["logIndex"], 16))
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise RpcMalformed(f"the node answered a malformed log: {raw!r:.120}") from error
     return log
+
+
+def to_json(log: Log) -> dict[str, Any]:
+    """Return a log as a node gives it: what `parse` reads."""
+    return {
+        "address": log.address,
+        "topics": ["0x" + topic.hex() for topic in log.topics],
+        "data": "0x" + log.data.hex(),
+        "blockNumber": hex(log.block_number),
+        "blockHash": "0x" + log.block_hash.hex(),
+        "transactionHash": "0x" + log.tx_hash.hex(),
+        "logIndex": hex(log.log_index),
+    }
 
 
 def decode(log: Log) -> Event | None:

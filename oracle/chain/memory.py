@@ -4,16 +4,18 @@ For tests and experiments. What a transaction does is a function that the user g
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import rlp  # type: ignore[import-untyped]  # it ships no types
 from eth_account import Account
 from eth_utils.crypto import keccak
 
+from oracle.chain.bloom import bloom_of
 from oracle.chain.codec import address
+from oracle.chain.logs import parse, to_json
 from oracle.chain.rpc import RpcError
-from oracle.types import Address, Log
+from oracle.types import Address, Bytes32, Log
 
 _REVERTED = 3
 _REFUSED = -32000
@@ -137,7 +139,7 @@ class MemoryNode:
         return hex(len(self._blocks) - 1)
 
     def _getblockbynumber(self, number: str, _full: bool) -> dict[str, str] | None:
-        at = self._height(number)
+        at = 0 if number == "earliest" else self._height(number)
         if at >= len(self._blocks):
             return None
         block = self._blocks[at]
@@ -146,7 +148,14 @@ class MemoryNode:
             "hash": "0x" + block.hash.hex(),
             "parentHash": "0x" + block.parent.hex(),
             "timestamp": hex(block.timestamp),
+            "logsBloom": "0x" + bloom_of(map(parse, block.logs)).to_bytes(256).hex(),
         }
+
+    def _getblockbyhash(self, block_hash: str, full: bool) -> dict[str, str] | None:
+        hashes = ["0x" + block.hash.hex() for block in self._blocks]
+        if block_hash not in hashes:
+            return None
+        return self._getblockbynumber(hex(hashes.index(block_hash)), full)
 
     def _getlogs(self, question: dict[str, Any]) -> list[dict[str, Any]]:
         if "blockHash" in question:
@@ -256,17 +265,14 @@ class MemoryNode:
     def _record(self, logs: Sequence[Log], tx_hash: bytes) -> None:
         block, number = self._blocks[-1], len(self._blocks) - 1
         for log in logs:
-            block.logs.append(
-                {
-                    "address": log.address,
-                    "topics": ["0x" + topic.hex() for topic in log.topics],
-                    "data": "0x" + log.data.hex(),
-                    "blockNumber": hex(number),
-                    "blockHash": "0x" + block.hash.hex(),
-                    "transactionHash": "0x" + tx_hash.hex(),
-                    "logIndex": hex(len(block.logs)),
-                }
+            placed = replace(
+                log,
+                block_number=number,
+                block_hash=Bytes32(block.hash),
+                tx_hash=Bytes32(tx_hash),
+                log_index=len(block.logs),
             )
+            block.logs.append(to_json(placed))
 
     def _simulated(self, body: dict[str, str]) -> None:
         try:

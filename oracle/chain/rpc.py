@@ -18,6 +18,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from oracle.chain.adaptive import AdaptiveSize
 from oracle.errors import ConfigInvalid, PermanentError, Unavailable
 
 T = TypeVar("T")
@@ -25,7 +26,8 @@ BlockId = int | bytes | str  # number, hash (EIP-1898) or tag
 
 # Methods that change something are sent once: whoever sends them knows what a repeat would do.
 _UNSAFE_PREFIXES = ("eth_send", "evm_", "anvil_", "hardhat_")
-_OVERLOADED = -32005  # EIP-1474: limit exceeded
+_OVERLOADED = (-32005, 429)  # EIP-1474: limit exceeded; HTTP's number, which providers put there
+_MOST_CALLS = 1000  # in one batch
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -35,6 +37,10 @@ class RpcUnavailable(Unavailable):
 
 class RpcTimeout(RpcUnavailable):
     """The node did not answer in time: a smaller question may do better than the same again."""
+
+
+class RpcBusy(RpcUnavailable):
+    """A server is there and refuses, by HTTP status, error code or by hanging up."""
 
 
 class RpcMalformed(Unavailable):
@@ -54,6 +60,11 @@ class RpcError(PermanentError):
         self.code = code
         self.message = message
         self.data = data
+
+
+# What may be an answer to the size of a question. Providers' codes and wordings have no standard,
+# so none is read: whatever is refused is asked again in smaller parts, down to one.
+REFUSALS = (RpcError, RpcTimeout, RpcBusy, RpcMalformed)
 
 
 class WrongChain(ConfigInvalid):
@@ -115,6 +126,7 @@ class Rpc:
             wait=wait_random_exponential(multiplier=backoff, max=5),
             reraise=True,
         )
+        self._batch_size = AdaptiveSize(_MOST_CALLS, _MOST_CALLS)
 
     def call(self, method: str, *params: Any) -> Any:
         """Return the result of one call.
@@ -129,12 +141,36 @@ class Rpc:
         return result
 
     def batch(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Return the results of many (method, *params) in one round trip, in order.
+        """Return the results of many (method, *params), in order; in one round trip where it can.
 
+        A node that refuses batches of this size is asked in smaller ones, at last call by call.
         A call that the node refused yields its `RpcError` in place of a result.
+
+        Raises:
+            RpcUnavailable, RpcMalformed: even for one call, after the last attempt.
         """
-        if not calls:
-            return []
+        if any(call[0].startswith(_UNSAFE_PREFIXES) for call in calls):
+            return self._batch(calls)  # sent once, and so never in parts
+        answers: list[Any] = []
+        while len(answers) < len(calls):
+            part = calls[len(answers) : len(answers) + self._batch_size.value]
+            try:
+                answers += self._batch(part) if len(part) > 1 else [self._alone(part[0])]
+            except REFUSALS:
+                if len(part) == 1:
+                    raise
+                self._batch_size.refused(len(part))
+            else:
+                self._batch_size.taken(len(part))
+        return answers
+
+    def _alone(self, call: tuple[Any, ...]) -> Any:
+        try:
+            return self.call(*call)
+        except RpcError as error:
+            return error
+
+    def _batch(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
         body = _encode([_envelope(i, call[0], call[1:]) for i, call in enumerate(calls)])
 
         def once() -> list[Any]:
@@ -170,17 +206,19 @@ class Rpc:
     def _post(self, body: bytes, kind: type[Any]) -> Any:
         try:
             response = self._client.post(self.url, content=body)
-        except httpx.TimeoutException as error:
+        except (httpx.ReadTimeout, httpx.WriteTimeout) as error:
             raise RpcTimeout(
                 f"{self.name} did not answer in time", hint="is the node overloaded or syncing?"
             ) from error
         except httpx.HTTPError as error:
+            if not isinstance(error, httpx.ConnectError | httpx.TimeoutException):
+                raise RpcBusy(f"{self.name} broke off: {type(error).__name__}") from error
             raise RpcUnavailable(
                 f"cannot reach the node at {self.name}: {type(error).__name__}",
                 hint="start one with `tallystick up`, or set TALLYSTICK_RPC_URL",
             ) from error
         if response.status_code == 429 or response.status_code >= 500:
-            raise RpcUnavailable(f"{self.name} answered HTTP {response.status_code}")
+            raise RpcBusy(f"{self.name} answered HTTP {response.status_code}")
         try:
             answer = json.loads(response.content)
         except ValueError as error:
@@ -257,13 +295,16 @@ def _encode(envelopes: list[dict[str, Any]]) -> bytes:
 
 def _result(answer: Any, call_id: Any) -> Any:
     """Return the result, or (not raise) the node's RpcError."""
-    if not isinstance(answer, dict) or answer.get("id") != call_id:
+    if not isinstance(answer, dict):
         raise RpcMalformed("the node's answer belongs to no call")
-    if (error := answer.get("error")) is not None:
+    error = answer.get("error")
+    if answer.get("id") != call_id and (error is None or answer.get("id") is not None):
+        raise RpcMalformed("the node's answer belongs to no call")
+    if error is not None:
         if not isinstance(error, dict) or not isinstance(error.get("code"), int):
             raise RpcMalformed(f"the node's error is malformed: {error!r:.80}")
-        if error["code"] == _OVERLOADED:
-            raise RpcUnavailable(f"the node is at its limit: {error.get('message')}")
+        if error["code"] in _OVERLOADED:
+            raise RpcBusy(f"the node is at its limit: {error.get('message')}")
         return RpcError(error["code"], str(error.get("message", "")), error.get("data"))
     if "result" not in answer:
         raise RpcMalformed("the node's answer has neither result nor error")

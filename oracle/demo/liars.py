@@ -185,9 +185,8 @@ def _verdict(stage: DemoContext, name: str, request_id: RequestId) -> Convicted:
 
 def _moves(stage: DemoContext, request_id: RequestId) -> list[gas.MinedTransaction]:
     """Return the transactions of one game, oldest first."""
-    game = {"address": stage.network.game.address, "topics": [None, hexed(request_id)]}
-    logs = stage.network.rpc.call("eth_getLogs", {"fromBlock": "earliest", **game})
-    hashes = {log["transactionHash"] for log in logs}
+    moves = stage.network.history.read(stage.network.game.address, (), topic(request_id))
+    hashes = {hexed(move.tx_hash) for move in moves}
     mined = gas.read(stage.network, stage.devnet.accounts)
     return [used for used in mined if used.hash in hashes]
 

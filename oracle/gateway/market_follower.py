@@ -10,7 +10,7 @@ import structlog
 from oracle.chain import logs
 from oracle.chain.bindings.inference_market import Annulled, Cancelled, Convicted, Finalized
 from oracle.chain.event import Event
-from oracle.chain.rpc import RpcError, quantity
+from oracle.chain.scan import Chunk, Scanner
 from oracle.errors import TallystickError
 from oracle.gateway.notifier import Notifier
 from oracle.patience import QuietPace
@@ -21,7 +21,7 @@ from oracle.store import Store
 from oracle.types import RequestId
 
 KEPT = 20_000  # requests whose events stay in memory
-SPAN = 2_000  # blocks asked for at once; halved when the node refuses
+AGAIN = 8  # newest blocks that are read once more when the next ones are there
 _REFUNDED = (Cancelled, Annulled, Convicted)
 
 
@@ -51,10 +51,13 @@ class MarketFollower:
         self._store = store
         self._notifier = notifier
         self._freed = freed
-        self._next = start
+        self._start = self._next = start
         self._interval = interval
         self._depth = depth
-        self._span = SPAN
+        self._scanner = Scanner(
+            network.rpc, [network.market.address], [logs.topic_of(kind) for kind in LIFE]
+        )
+        self._seen: dict[tuple[bytes, int], int] = {}  # (block hash, log index) → block
         self._lives: OrderedDict[RequestId, tuple[Happened, ...]] = OrderedDict()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -115,33 +118,29 @@ class MarketFollower:
 
     def look(self) -> None:
         """Read the blocks that became final since the last look."""
-        rpc = self._network.rpc
-        final = quantity(rpc.call("eth_blockNumber")) - self._depth
-        while self._next <= final and not self._stopping.is_set():
-            stop = min(self._next + self._span - 1, final)
-            query = {
-                "address": self._network.market.address,
-                "topics": [["0x" + logs.topic_of(kind).hex() for kind in LIFE]],
-                "fromBlock": hex(self._next),
-                "toBlock": hex(stop),
-            }
-            try:
-                found = [logs.parse(entry) for entry in rpc.call("eth_getLogs", query)]
-            except RpcError:
-                if self._span == 1:
-                    raise
-                self._span //= 2
-                continue
+        final = self._scanner.head() - self._depth
+        if final < self._next:
+            return
+        for chunk in self._scanner.scan(max(self._start, self._next - AGAIN), final):
+            if self._stopping.is_set():
+                return
             self._take(
                 [
                     Happened(event, log.block_number, log.tx_hash, log.log_index)
-                    for log in found
-                    if (event := logs.decode(log)) is not None
+                    for log in chunk.logs
+                    if (log.block_hash, log.log_index) not in self._seen
+                    and (event := logs.decode(log)) is not None
                 ]
             )
-            self._next = stop + 1
-            self._span = min(SPAN, 2 * self._span)
-            self.head = stop
+            self._remember(chunk)
+            self._next = max(self._next, chunk.end + 1)
+            self.head = self._next - 1
+
+    def _remember(self, chunk: Chunk) -> None:
+        """Note what was taken of the blocks that are read again."""
+        self._seen |= {(log.block_hash, log.log_index): log.block_number for log in chunk.logs}
+        again = chunk.end - AGAIN
+        self._seen = {place: number for place, number in self._seen.items() if number > again}
 
     def _take(self, happened: Sequence[Happened]) -> None:
         if not happened:

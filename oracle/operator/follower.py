@@ -14,10 +14,10 @@ import structlog
 
 from oracle.chain.bindings.inference_market import Requested
 from oracle.chain.bindings.operator_registry import OperatorAuthorized
+from oracle.chain.blocks import Reorganised
 from oracle.chain.logs import decode, decode_all, keys, topic_of
 from oracle.chain.reorg import common_block
-from oracle.chain.scan import Chunk
-from oracle.errors import Unavailable
+from oracle.chain.scan import Chunk, NodeBehind
 from oracle.operator import jobs, replies
 from oracle.stopping import Stop
 from oracle.store.chain_repository import StoredLog
@@ -26,10 +26,7 @@ from oracle.store.store import Store, Transaction
 from oracle.types import Address, BlockRef, Contracts, RequestId
 
 KEPT_BLOCKS = 512  # hashes kept: a reorg deeper than that starts the store's chain half anew
-
-
-class NodeBehind(Unavailable):
-    """The node's head is below what was seen before, on the same history."""
+AGAIN = 8  # newest blocks that are read once more when the next ones are there
 
 
 class Chain(Protocol):
@@ -107,10 +104,7 @@ class Follower:
         reached = [block for block in known if block.number <= head]
         newest_there = bool(reached) and self._chain.has(reached[0])
         if len(reached) < len(known) and (newest_there or not reached):
-            raise NodeBehind(
-                f"the node is at block {head}, block {known[0].number} was seen before",
-                hint="it is syncing, or one of several nodes behind one address lags",
-            )
+            raise NodeBehind(head, known[0].number)
         return reached[0] if newest_there else common_block(self._chain, reached)
 
     def _rewind(self, common: BlockRef | None) -> int:
@@ -123,18 +117,45 @@ class Follower:
         self._log.warning("chain_reorganised", back_to=number, requests=len(touched))
         return number
 
-    def _apply_all(self, parent: BlockRef | None, finalized: int) -> tuple[int, int]:
+    def _apply_all(self, newest: BlockRef | None, finalized: int) -> tuple[int, int]:
         """Apply all logs up to the finalized block, one transaction for each range."""
-        start = parent.number + 1 if parent else self._contracts.deployed_at
-        logs = 0
-        for chunk in self._chain.scan(start, finalized, parent):
+        start = newest.number + 1 if newest else self._contracts.deployed_at
+        if start > finalized:
+            return 0, 0
+        logs = self._look_again(newest) if newest else 0
+        for chunk in self._chain.scan(start, finalized, newest):
             with self._store.begin() as tx:
                 logs += self._apply(tx, chunk)
+                tx.add_blocks(chunk.blocks)
+                tx.prune_blocks(KEPT_BLOCKS)
+                tx.set_cursor(chunk.end)
             if self._stop.is_set():
                 break
-        return max(0, finalized - start + 1), logs
+        return finalized - start + 1, logs
+
+    def _look_again(self, newest: BlockRef) -> int:
+        """Read the newest known blocks a second time: another node may answer now.
+
+        Returns:
+            How many logs the first answers had left out.
+        """
+        with self._store.read() as tx:
+            older = [block for block in tx.blocks() if block.number <= newest.number - AGAIN]
+        parent = older[0] if older else None
+        start = parent.number + 1 if parent else self._contracts.deployed_at
+        chunks = list(self._chain.scan(start, newest.number, parent))
+        if chunks[-1].blocks[-1].hash != newest.hash:
+            raise Reorganised(f"block {newest.number} changed while it was read again")
+        found = 0
+        for chunk in chunks:
+            with self._store.begin() as tx:
+                found += self._apply(tx, chunk)
+        if found:
+            self._log.warning("logs_were_missing", logs=found, up_to=newest.number)
+        return found
 
     def _apply(self, tx: Transaction, chunk: Chunk) -> int:
+        """Add a range's logs, and fold what they are about; return how many are new."""
         events = decode_all(chunk.logs)  # a malformed one is refused before anything is stored
         fresh = tx.add_logs([StoredLog(log, *keys(log)) for log in chunk.logs])
         touched = {stored.request_id for stored in fresh if stored.request_id is not None}
@@ -144,9 +165,6 @@ class Follower:
                 touched |= self._authorize(tx, stored)
         asked = {event.request_id: event for event in events if isinstance(event, Requested)}
         self._refold(tx, touched, asked)
-        tx.add_blocks(chunk.blocks)
-        tx.prune_blocks(KEPT_BLOCKS)
-        tx.set_cursor(chunk.end)
         return len(fresh)
 
     def _authorize(self, tx: Transaction, stored: StoredLog) -> set[RequestId]:

@@ -6,16 +6,18 @@ the services fold them.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from oracle.chain import logs
+from oracle.chain.blocks import Blocks
 from oracle.chain.event import Event
-from oracle.chain.rpc import Node, RpcError, quantity
+from oracle.chain.rpc import Node, quantity
+from oracle.chain.scan import Scanner
 from oracle.errors import Unavailable
 from oracle.services.history_cache import HistoryCache, Kept
 from oracle.types import Address, Bytes32, Contracts, Log, Timestamp
 
-SPAN = 100_000  # blocks asked for at once; halved when the node refuses
+SPAN = 100_000  # blocks: what a longer chain answered is kept
+CHECKED = 128  # newest blocks whose headers are all read; older ones are read twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,10 @@ class History:
 
         Args:
             cache: where answers of more than `span` blocks are kept; None = nowhere.
-            span: blocks asked for at once.
+            span: see `cache`.
         """
         self._rpc = rpc
+        self._blocks = Blocks(rpc, kept=CHECKED)
         self._contracts = contracts
         self._cache = cache
         self._span = span
@@ -67,50 +70,34 @@ class History:
 
         Args:
             place: the contract.
-            kinds: event classes of oracle.chain.bindings.
+            kinds: event classes of oracle.chain.bindings; () = all.
             topics: values of the 1st, 2nd, 3rd indexed argument; several = any of them, None = any.
             since: first block that is looked at.
 
         Raises:
-            Unavailable: the node cannot answer, even for a single block.
+            Unavailable, RpcError: the node cannot answer, even for a single block, or gives logs
+                that do not fit its headers.
+            Reorganised: the chain changed meanwhile.
         """
-        wanted: list[object] = [["0x" + logs.topic_of(kind).hex() for kind in kinds]]
-        wanted += [_words(topic) for topic in topics]
-        start = max(since, self._contracts.deployed_at)
-        question = {"address": place, "topics": wanted, "from": start}
-        head = quantity(self._rpc.call("eth_blockNumber"))
+        scanner = Scanner(
+            self._rpc,
+            [place],
+            [logs.topic_of(kind) for kind in kinds],
+            indexed=[[one] if isinstance(one, bytes) else one for one in topics],
+            blocks=self._blocks,
+            checked=CHECKED,
+        )
+        start, head = max(since, self._contracts.deployed_at), scanner.head()
+        question = scanner.question() | {"from": start}
         cache = self._cache if head - start >= self._span else None
         if cache is None:
-            raw = self._scan(place, wanted, start, head)
-        else:
-            block_hash = cache.hash_of(head)
-            kept = cache.recall(question)
-            raw = list(kept.raw) if kept else []
-            raw += self._scan(place, wanted, kept.block + 1 if kept else start, head)
-            cache.keep(question, Kept(head, block_hash, raw))
-        return self._happened(logs.parse(entry) for entry in raw)
-
-    def _scan(self, place: Address, wanted: list[object], start: int, head: int) -> list[Any]:
-        span, found = self._span, []
-        while start <= head:
-            stop = min(start + span - 1, head)
-            query = {
-                "address": place,
-                "topics": wanted,
-                "fromBlock": hex(start),
-                "toBlock": hex(stop),
-            }
-            try:
-                found += self._rpc.call("eth_getLogs", query)
-            except RpcError as error:  # most nodes bound the range or the number of results
-                if span == 1:
-                    raise Unavailable(
-                        f"the node gives no logs of block {start}: {error}"
-                    ) from error
-                span //= 2
-                continue
-            start = stop + 1
-        return found
+            return self._happened(_scan(scanner, start, head))
+        block_hash = cache.hash_of(head)
+        kept = cache.recall(question)
+        found = [logs.parse(entry) for entry in kept.raw] if kept else []
+        found += _scan(scanner, kept.block + 1 if kept else start, head)
+        cache.keep(question, Kept.of(head, block_hash, found))
+        return self._happened(found)
 
     def times(self, blocks: Iterable[int]) -> dict[int, Timestamp]:
         """Return the time of each block, in unix seconds."""
@@ -147,10 +134,8 @@ class History:
         ]
 
 
-def _words(topic: Bytes32 | Sequence[Bytes32] | None) -> object:
-    if topic is None:
-        return None
-    return "0x" + topic.hex() if isinstance(topic, bytes) else ["0x" + one.hex() for one in topic]
+def _scan(scanner: Scanner, start: int, end: int) -> list[Log]:
+    return [log for chunk in scanner.scan(start, end) for log in chunk.logs]
 
 
 def topic(value: int | str | bytes) -> Bytes32:

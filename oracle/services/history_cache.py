@@ -6,13 +6,15 @@ newest block it covers. Another hash there now (a reorg, another chain) and the 
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from oracle.chain import logs
 from oracle.chain.rpc import Node
+from oracle.types import Log
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,12 @@ class Kept:
 
     block: int  # the newest covered
     block_hash: str
-    raw: list[Any]  # as `eth_getLogs` gave them, oldest first
+    raw: list[Any]  # as `eth_getLogs` gives them, oldest first
+
+    @classmethod
+    def of(cls, block: int, block_hash: str, found: Iterable[Log]) -> "Kept":
+        """Return these logs as they are kept."""
+        return cls(block, block_hash, [logs.to_json(log) for log in found])
 
 
 class HistoryCache:

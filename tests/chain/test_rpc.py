@@ -133,11 +133,65 @@ def test_batch__an_answer_is_missing__rpc_malformed() -> None:
         rpc.batch([("a",), ("b",)])
 
 
-def test_batch__refused_as_a_whole__rpc_error() -> None:
-    error = {"code": -32600, "message": "batch too large"}
+@pytest.mark.parametrize("most", [1, 2, 3, 7])
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        httpx.Response(200, json={"id": None, "error": {"code": -32600, "message": "too large"}}),
+        httpx.Response(200, json={"id": None, "error": {"code": -32005, "message": "limit"}}),
+        httpx.Response(200, json=[]),
+        httpx.Response(400, json={"message": "batches are for paying customers"}),
+        httpx.Response(413, content=b"<html>Request Entity Too Large</html>"),
+        httpx.Response(429),
+        httpx.Response(503),
+        httpx.RemoteProtocolError("hung up"),
+    ],
+)
+def test_batch__node_takes_few_calls_at_once__all_answered_in_order(
+    refusal: Any, most: int
+) -> None:
+    def few(body: Any) -> httpx.Response:
+        if isinstance(body, dict):
+            return httpx.Response(200, json={"id": body["id"], "result": body["method"]})
+        if len(body) > most or most == 1:
+            if isinstance(refusal, Exception):
+                raise refusal
+            return refusal
+        return httpx.Response(200, json=[{"id": e["id"], "result": e["method"]} for e in body])
+
+    rpc, posted = rpc_over(few, attempts=1)
+    names = [str(n) for n in range(40)]
+    assert rpc.batch([(name,) for name in names]) == names
+    posted.clear()
+    assert rpc.batch([(name,) for name in names]) == names
+    refused = [body for body in posted if isinstance(body, list) and len(body) > most]
+    assert len(refused) <= 3  # it has learnt
+
+
+def test_batch__refused_down_to_one_call__the_error_in_its_place() -> None:
+    error = {"code": -32600, "message": "not here"}
     rpc, _ = rpc_over(lambda _: httpx.Response(200, json={"id": None, "error": error}))
+    assert [str(found) for found in rpc.batch([("a",), ("b",)])] == [
+        "the node refused: not here (code -32600)"
+    ] * 2
+
+
+def test_batch__no_server__not_asked_in_smaller_parts() -> None:
+    def refuse(_: Any) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    rpc, posted = rpc_over(refuse, attempts=1)
+    with pytest.raises(RpcUnavailable):
+        rpc.batch([("a",)] * 64)
+    assert len(posted) == 1
+
+
+def test_batch__sending_method_is_refused__never_sent_in_parts() -> None:
+    error = {"code": -32600, "message": "batch too large"}
+    rpc, posted = rpc_over(lambda _: httpx.Response(200, json={"id": None, "error": error}))
     with pytest.raises(RpcError, match="batch too large"):
-        rpc.batch([("a",), ("b",)])
+        rpc.batch([("eth_sendRawTransaction", "0x"), ("eth_blockNumber",)])
+    assert len(posted) == 1
 
 
 def test_expect_chain__other_chain__names_both() -> None:

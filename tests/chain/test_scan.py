@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from oracle.chain.blocks import Reorganised
 from oracle.chain.memory import MemoryNode
 from oracle.chain.reorg import common_block
 from oracle.chain.rpc import RpcError, RpcMalformed, RpcTimeout, RpcUnavailable
-from oracle.chain.scan import DENSE, Chunk, Reorganised, Scanner
+from oracle.chain.scan import DENSE, Chunk, Scanner
 from oracle.types import Address, BlockRef, Bytes32, Log
 
 HERE = Address("0x5FbDB2315678afecb367f032d93F642f64180aa3")
@@ -137,7 +138,7 @@ def test_scan__fast_node__ranges_grow() -> None:
     node.mine(8000)
     chunks = list(Scanner(node, [HERE]).scan(0, 8000))
     sizes = [chunk.end - chunk.start + 1 for chunk in chunks]
-    assert sizes[:4] == [64, 128, 256, 512]
+    assert sizes[:4] == [128, 256, 512, 1024]
 
 
 def test_scan__slow_node__ranges_shrink() -> None:
@@ -146,7 +147,7 @@ def test_scan__slow_node__ranges_shrink() -> None:
     node.mine(3000)
     chunks = list(Scanner(node, [HERE], clock=lambda: next(ticks)).scan(0, 3000))
     sizes = [chunk.end - chunk.start + 1 for chunk in chunks]
-    assert sizes[:3] == [64, 32, 16]
+    assert sizes[:3] == [128, 64, 32]
 
 
 def test_scan__ranges__consecutive_and_complete() -> None:

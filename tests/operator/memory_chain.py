@@ -9,10 +9,11 @@ from eth_abi.abi import encode as abi_encode
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
 
 from oracle.chain import artifacts
+from oracle.chain.blocks import Reorganised
 from oracle.chain.codec import NAMES, plain
 from oracle.chain.event import Event
 from oracle.chain.rpc import WrongChain
-from oracle.chain.scan import Chunk, Reorganised
+from oracle.chain.scan import Chunk
 from oracle.errors import Unavailable
 from oracle.types import Address, BlockRef, Bytes32, Contracts, Log, Timestamp
 

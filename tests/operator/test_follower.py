@@ -6,8 +6,8 @@ from threading import Event
 import pytest
 from sqlalchemy import event
 
+from oracle.chain.blocks import Reorganised
 from oracle.chain.rpc import RpcMalformed, WrongChain
-from oracle.chain.scan import Reorganised
 from oracle.errors import Unavailable
 from oracle.operator.follower import Followed, Follower, NodeBehind
 from oracle.store.job import JobState, RecordedAnswer, SlotPhase

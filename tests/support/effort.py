@@ -15,6 +15,7 @@ KILLS = 1_000 if SOAK else 8  # of a process under load
 CASES = 20_000 if SOAK else 300  # random cases of each operator, NumPy against Solidity
 ATTACKS = 20_000 if SOAK else 2_000  # steps of a malicious challenger
 MACHINES = 2_000 if SOAK else 100  # runs of a state machine
+READINGS = 200 if SOAK else 6  # lives of a follower over faulty nodes, 50 steps each
 LONG_MACHINES = 2_000 if SOAK else 60  # of its long runs
 
 

@@ -103,7 +103,9 @@ class Deliveries:
         known: list[BlockRef] = self._store.blocks()
         if not known:
             return self._network.contracts.deployed_at
-        common = common_block(Scanner(self._network.rpc, []), known)
+        chain = Scanner(self._network.rpc, [])
+        head = chain.head()
+        common = common_block(chain, [block for block in known if block.number <= head])
         if common != known[0]:
             self._store.forget_above(common.number if common else -1)
         return common.number + 1 if common else self._network.contracts.deployed_at
