@@ -35,10 +35,10 @@ from typing import Any
 import httpx
 
 from examples.minilm import build as minilm
-from oracle.chain.anvil import free_port
 from oracle.devnet.network import Devnet, DevnetPlan, running
 from oracle.gateway import api_keys
 from oracle.gateway import gateway as gateways
+from oracle.ports import free_port
 from oracle.protocol.manifest import Manifest
 from oracle.services import models, operators, publishing
 from oracle.services.publishing import Offer

@@ -31,6 +31,7 @@ from oracle.devnet import redis as redis_server
 from oracle.devnet.supervisor import Supervisor
 from oracle.ipfs import daemon
 from oracle.ipfs.client import IpfsClient
+from oracle.ports import free_port
 from oracle.protocol import tensor
 from oracle.protocol.canonical import dumps, sha256
 from oracle.protocol.files import FileEntry
@@ -63,7 +64,7 @@ class Result:
 
 def measure(folder: Path) -> list[Result]:
     """Start Redis, IPFS and a worker; measure both models."""
-    port = daemon.free_port()
+    port = free_port()
     spec = redis_server.spec(redis_server.find_server(), folder / "redis", port, folder / "r.log")
     with Supervisor([spec]) as redis:
         redis.start()

@@ -34,7 +34,10 @@ def words(text: str) -> frozenset[str]:
 PORTS = words("oracle.chain oracle.ipfs oracle.store")  # to the outside
 # Lowest first. A module not named here (a new one) fails the test until it is given its place.
 LAYERS = (
-    words("oracle.types oracle.errors oracle.patience oracle.rate_limit oracle.whole_file"),
+    words(
+        "oracle.types oracle.errors oracle.patience oracle.ports oracle.rate_limit"
+        " oracle.whole_file"
+    ),
     words("oracle.config oracle.logs oracle.merkle oracle.metrics oracle.protocol oracle.stopping"),
     words("oracle.exact oracle.valuation"),
     PORTS,

@@ -8,8 +8,8 @@ import structlog
 from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
-from oracle.chain.anvil import free_port
 from oracle.metrics import SubmitterMetrics, WatcherMetrics, serving
+from oracle.ports import free_port
 
 
 @pytest.mark.real

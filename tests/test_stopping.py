@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 from oracle.stopping import Stop, on_signals
 
@@ -41,14 +40,12 @@ def test_stop__set_before__does_not_sleep():
 def test_stop__set_by_a_signal__wakes_the_sleep():
     with on_signals() as stop:
         threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        began = time.monotonic()
 
-        assert stop.wait(60)
-        assert time.monotonic() - began < 30
+        assert stop.wait(600)  # pytest-timeout ends a sleep that goes on
 
 
 def test_stop__signals_in_the_middle_of_its_calls__never_hangs():
-    subprocess.run([sys.executable, "-c", STORM], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", STORM], check=True)
 
 
 def test_on_signals__left__old_handlers_are_back():

@@ -7,7 +7,6 @@ import os
 import platform
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from eth_account.signers.local import LocalAccount
 from oracle.chain.rpc import Rpc
 from oracle.errors import ConfigInvalid, Unavailable
 from oracle.patience import busy
+from oracle.ports import free_port
 
 # Public: everybody's development mnemonic. Never hold anything of value on these accounts.
 MNEMONIC = "test test test test test test test test test test test junk"
@@ -27,7 +27,7 @@ CHAIN_ID = 31337
 HARDFORK = "prague"  # EIP-2935 is needed
 _PROJECT = Path(__file__).resolve().parents[2]
 _READY_TIMEOUT = 20.0  # seconds; a cold start takes 0.2
-_STOP_TIMEOUT = 10.0  # seconds to write the state
+_STOP_TIMEOUT = 10.0  # seconds without use of the processor; it writes the state
 
 
 def find_anvil(environ: Mapping[str, str], roots: Sequence[Path] = ()) -> Path:
@@ -49,13 +49,6 @@ def find_anvil(environ: Mapping[str, str], roots: Sequence[Path] = ()) -> Path:
         "Anvil is not installed",
         hint="run `npm ci` in the project, or install Foundry (https://getfoundry.sh)",
     )
-
-
-def free_port() -> int:
-    """Return a loopback TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def dev_account(index: int) -> LocalAccount:
@@ -156,11 +149,11 @@ class Anvil:
             return
         process, self._process = self._process, None
         process.send_signal(signal.SIGINT)  # the signal on which Anvil writes its state
-        try:
-            process.wait(_STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        patience = busy(process.pid, _STOP_TIMEOUT)
+        while process.poll() is None and not patience.over():
+            time.sleep(0.005)
+        process.kill()  # nothing, when it has ended
+        process.wait()
 
     def __enter__(self) -> "Anvil":
         return self.start()

@@ -39,7 +39,6 @@ from oracle.types import Amount, RequestId
 SERVES, WITHHOLDS, CHALLENGER = "mallory", "oscar", "challenger"
 FAULTS = {SERVES: "output-byte", WITHHOLDS: "output-byte,withhold"}
 HONEST = "beta"
-GAME = (3, 3)  # seconds: shortest turn, and thinking beyond it, of the demo's disputes
 PATIENCE = 90.0  # seconds
 LIFETIME = 600  # seconds: an answer that a loaded machine takes minutes for is still in time
 

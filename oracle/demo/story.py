@@ -39,7 +39,6 @@ def tell(folder: Path, screen: Screen, environ: Mapping[str, str] = os.environ) 
             DevnetPlan(
                 home=home.absolute(),
                 faults=liars.FAULTS,
-                game=liars.GAME,
                 people=contributors.PEOPLE,
             ),
             models,

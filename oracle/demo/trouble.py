@@ -61,6 +61,8 @@ def operator_dies(stage: DemoContext) -> Ordered:
     Returns a request that alpha alone may answer, made when it was dead.
     """
     network, requester = stage.network, stage.wallet("requester")
+    # First what delivers: however fast alpha computes and however late we look, it dies in between
+    stage.devnet.kill_operator("alpha", "submitter")
     asked, explain = ask_digit(stage, 2, "alpha", priority=PRIORITY, lifetime=LIFETIME)
     _await_job(stage, "alpha", asked.request_id)
     stage.devnet.kill_operator("alpha")
@@ -73,7 +75,7 @@ def operator_dies(stage: DemoContext) -> Ordered:
     stage.reach(requests.show(network, asked.request_id).priority_until)
     info = settle(stage, asked, explain)
     claims = [moment for moment in info.timeline if moment.event == Claimed.__name__]
-    stage.expect("beta claimed it after the priority window", len(claims) == 1)
+    stage.expect("beta claimed it after the priority window", len(claims) >= 1)
     stage.expect(
         "beta delivered and was paid", info.answered_by == stage.address("beta"), info.answered_by
     )

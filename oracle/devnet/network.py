@@ -16,7 +16,7 @@ from pathlib import Path
 
 from eth_account.signers.local import LocalAccount
 
-from oracle.chain.anvil import CHAIN_ID, dev_account, free_port
+from oracle.chain.anvil import CHAIN_ID, dev_account
 from oracle.chain.deploy import DeployConfig, deploy
 from oracle.chain.rpc import Rpc, quantity
 from oracle.chain.wallet import Wallet
@@ -26,6 +26,7 @@ from oracle.devnet.background import RunningPart
 from oracle.devnet.operator_processes import processes
 from oracle.devnet.supervisor import ProcessEvent, ProcessSpec, Supervisor
 from oracle.errors import ConfigInvalid
+from oracle.ports import free_port
 from oracle.services import balances, wallets
 from oracle.services.network import Network
 from oracle.types import ZERO32, Address, Amount, Say
@@ -51,7 +52,6 @@ class DevnetPlan:
     people: tuple[str, ...] = ()  # who else gets a wallet
     rest: bool = False  # serve the REST gateway as well
     rest_port: int = 0  # 0 = a free one
-    game: tuple[int, int] = (10, 60)  # seconds: shortest turn of a dispute, thinking beyond it
 
 
 class Devnet:
@@ -114,8 +114,13 @@ class Devnet:
                 (*accounts.PEOPLE, *self.plan.people, *self.plan.operators, *self.plan.faults)
             ),
         )
-        shortest, clock = self.plan.game
-        config = DeployConfig(treasury=self._accounts["treasury"], min_reply=shortest, clock=clock)
+        config = DeployConfig(
+            treasury=self._accounts["treasury"],
+            # What honest people have to meet on a machine that is busy with everything else
+            claim_period=120,
+            demand_period=300,
+            valuation_window=600,
+        )
         with Rpc(self.settings.rpc_url) as rpc:
             contracts = deploy(Wallet(rpc, dev_account(0)), config)
         self.settings = replace(self.settings, contracts=contracts)
@@ -169,10 +174,11 @@ class Devnet:
         port = self._ports.setdefault(name, free_port())
         return f"http://127.0.0.1:{port}"
 
-    def kill_operator(self, name: str) -> None:
-        """Kill one operator's processes in the middle of what they are at."""
+    def kill_operator(self, name: str, role: str = "") -> None:
+        """Kill one operator's processes in the middle of what they are at, or one of them."""
         for part in self._groups[name].status():
-            self._groups[name].stop_one(part.name, kill=True)
+            if not role or part.name == f"{name}.{role}":
+                self._groups[name].stop_one(part.name, kill=True)
 
     def dismiss_operator(self, name: str) -> None:
         """Ask one operator's processes to stop; nobody waits for them."""

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from oracle.chain.anvil import CHAIN_ID, Anvil, free_port
+from oracle.chain.anvil import CHAIN_ID, Anvil
 from oracle.chain.rpc import Rpc
 from oracle.devnet import redis
 from oracle.devnet.supervisor import ProcessSpec
 from oracle.errors import ConfigInvalid, TallystickError
 from oracle.ipfs import daemon
+from oracle.ports import free_port
 
 _PROBE = 1.0  # seconds
 

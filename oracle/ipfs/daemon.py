@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any, Literal
 from oracle.errors import Unavailable
 from oracle.ipfs.client import IpfsClient
 from oracle.patience import busy
+from oracle.ports import free_port
 
 Kind = Literal["kubo by url", "kubo on path", "embedded"]
 
@@ -167,13 +167,6 @@ def _kubo(
             )
     _keep_local(repo / "config", port)
     return [binary, "daemon", "--offline", "--migrate=false"], changes
-
-
-def free_port() -> int:
-    """Return a TCP port on loopback that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _keep_local(config: Path, port: int) -> None:

@@ -15,10 +15,13 @@ from oracle.services import operators, publishing
 from oracle.services.publishing import Offer
 from oracle.store import Store
 from oracle.types import Amount
+from tests.support.waiting import wait_until
 from tests.worker.builders import write_digits
 
 DOLLAR = 10**6
 FEE = 10_000  # a cent
+INFER = "/v2/models/digits/infer"
+GIVEN = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [0.0] * 64}
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Door:
         """A client that sends the key, and waits long enough for a cold worker."""
         secret = self.secret if secret is None else secret
         headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-        options = {"timeout": 60, **options}
+        options = {"timeout": 300, **options}
         return httpx.Client(base_url=self.url, headers=headers, trust_env=False, **options)
 
     def mint(self, name: str, budget: int = DOLLAR, **options) -> str:
@@ -50,7 +53,10 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
         publish(devnet, write_digits(folder / "digits"))
         store = Store.open(gateways.store_url(devnet.settings))
         secret = api_keys.mint(store, "tests", Amount(100 * DOLLAR)).secret
-        yield Door(devnet, devnet.rest_url, secret, store)
+        door = Door(devnet, devnet.rest_url, secret, store)
+        with door.client() as client:  # a cold worker may take longer than the gateway waits
+            wait_until(lambda: client.post(INFER, json={"inputs": [GIVEN]}).is_success)
+        yield door
         store.close()
 
 
@@ -61,6 +67,17 @@ def publish(devnet: Devnet, folder: Path, **offer: int) -> int:
     published = publishing.publish(devnet.network, owner, folder, terms)
     operators.authorize(devnet.network, owner, published.model_id, devnet.accounts["alpha"])
     return published.model_id
+
+
+def wait_answered(client: httpx.Client, accepted: dict[str, str]) -> httpx.Response:
+    """Ask for an accepted request's answer until it is there."""
+
+    def given() -> httpx.Response | None:
+        answered = client.get(accepted["answer"], params={"wait": 30})
+        return answered if answered.status_code != 504 else None
+
+    answered: httpx.Response = wait_until(given, "an answer")
+    return answered
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from examples.minilm import build as minilm_build
 from tests.api.conftest import publish
 
-pytestmark = [pytest.mark.real, pytest.mark.clients, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real, pytest.mark.clients]
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / "build" / "clients" / "bin" / "python"
 

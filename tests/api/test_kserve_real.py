@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.real
 
 IMAGE = [[[0.0, 0.2, 0.9, 1.0, 0.7, 0.1, 0.0, 0.0]] * 8]
 BODY = {

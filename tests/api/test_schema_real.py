@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.real, pytest.mark.clients, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real, pytest.mark.clients]
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "build" / "clients" / "bin" / "schemathesis"
 

@@ -27,7 +27,6 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
 @pytest.mark.real
-@pytest.mark.timeout(900)
 def test_console__transcript_of_the_docs__is_what_happens(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/console.md").read_text(), re.DOTALL)
     lines = "".join(blocks).splitlines()
@@ -39,7 +38,6 @@ def test_console__transcript_of_the_docs__is_what_happens(tmp_path: Path) -> Non
 
 
 @pytest.mark.real
-@pytest.mark.timeout(900)
 def test_console__named_network__attaches_to_the_addresses_file(tmp_path: Path) -> None:
     with Anvil() as anvil:
         contracts = deploy(Wallet(anvil.rpc, dev_account(0)))
@@ -81,7 +79,6 @@ def _brownie(
             text=True,
             cwd=ROOT,
             env=environment,
-            timeout=110,
             check=False,
         )
 

@@ -21,12 +21,12 @@ import pytest
 from oracle.cli import main
 from oracle.devnet import background
 from oracle.devnet.network import Devnet, DevnetPlan, running
-from tests.support.waiting import wait_until
+from oracle.ports import free_port
+from tests.support.waiting import assert_gone, exit_code, wait_until
 from tests.worker.builders import images, write_digits
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.real
 
-PATIENCE = 60.0  # seconds
 ROLES = ("watcher", "infer", "submitter", "responder")
 Call = Callable[..., Any]
 
@@ -81,8 +81,8 @@ def operator(network: Devnet, tallystick: Call, tmp_path: Path) -> str:
 def metrics_port() -> int:
     """Return a port that is free, as is the one after it."""
     while True:
-        with socket.create_server(("127.0.0.1", 0)) as first, suppress(OSError):
-            port = int(first.getsockname()[1])
+        port = free_port()
+        with suppress(OSError):
             socket.create_server(("127.0.0.1", port + 1)).close()
             return port
 
@@ -126,19 +126,13 @@ def by_role(process: "subprocess.Popen[bytes]") -> dict[str, psutil.Process]:
 
 def ask(tallystick: Call, model: str) -> Any:
     image = json.dumps(images().tolist())
-    words = ("--wait", "--timeout", "60s", "--key", "requester", "--yes")
+    words = ("--wait", "--timeout", "10m", "--key", "requester", "--yes")
     return tallystick("infer", model, "--input", image, *words)
 
 
 def descendants(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
     found: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
     return found
-
-
-def assert_gone(children: list[psutil.Process]) -> None:
-    """Wait for the end of all; what waits to be reaped by init has ended."""
-    _, left = psutil.wait_procs(children, timeout=PATIENCE)
-    assert [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def test_run__serves__answers_posts_what_is_demanded_and_leaves_no_process(
@@ -168,7 +162,7 @@ def test_run__serves__answers_posts_what_is_demanded_and_leaves_no_process(
 
     children = descendants(run)
     run.send_signal(signal.SIGTERM)
-    assert run.wait(PATIENCE) == 0
+    assert exit_code(run) == 0
     assert_gone(children)
 
 

@@ -2,7 +2,6 @@
 
 import importlib.util
 import shutil
-import socket
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,7 @@ from redis import Redis
 from oracle.devnet import redis as server
 from oracle.devnet.supervisor import Supervisor
 from oracle.errors import Unavailable
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+from oracle.ports import free_port
 
 
 def test_find_server__nowhere__says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ import os
 import signal
 import stat
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -21,13 +20,10 @@ import pytest
 from oracle.config import Settings
 from oracle.devnet import accounts, background
 from oracle.devnet.background import RunningNetwork
-from oracle.patience import cpu_growth
 from oracle.types import Contracts
-from tests.support.waiting import wait_until
+from tests.support.waiting import assert_gone, exit_code, wait_until
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
-
-PATIENCE = 60.0  # seconds
+pytestmark = pytest.mark.real
 
 
 def tallystick(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -35,7 +31,6 @@ def tallystick(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         [*background.command(), *arguments, "--home", str(home)],
         capture_output=True,
         text=True,
-        timeout=10 * PATIENCE,
         env=clean_environment(),
         check=False,
     )
@@ -57,9 +52,7 @@ def start(home: Path, *options: str) -> tuple["subprocess.Popen[bytes]", Running
     try:
         wait_until(
             lambda: (network := background.read(home)) and network.ready,
-            PATIENCE,
             "the network to be ready",
-            progress=cpu_growth(process.pid),
             process=process,
         )
     except AssertionError:
@@ -78,15 +71,6 @@ def descendants(
     named = {part.pid for part in network.parts}
     assert named <= {child.pid for child in found}
     return found
-
-
-def assert_gone(children: list[psutil.Process], seconds: float) -> None:
-    """Wait for the end of all; what waits to be reaped by init has ended."""
-    _, left = psutil.wait_procs(children, timeout=seconds)
-    alive = [
-        child for child in left if child.is_running() and child.status() != psutil.STATUS_ZOMBIE
-    ]
-    assert alive == []
 
 
 @pytest.fixture(scope="module")
@@ -167,13 +151,17 @@ def test_up__foreign_home__is_left_alone(tmp_path: Path) -> None:
     assert store.read_text() == "precious"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_up__signalled__leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
-    process, network = start(tmp_path)
+@pytest.mark.parametrize(
+    ("number", "operators"), [(signal.SIGINT, "alpha"), (signal.SIGTERM, "none")]
+)
+def test_up__signalled__leaves_no_process_behind(
+    tmp_path: Path, number: signal.Signals, operators: str
+) -> None:
+    process, network = start(tmp_path, "--operators", operators)
     children = descendants(process, network)
     process.send_signal(number)
-    assert process.wait(PATIENCE) == 0
-    assert_gone(children, 1.0)
+    assert exit_code(process) == 0
+    assert_gone(children)
     assert not (tmp_path / background.FILE).exists()
 
 
@@ -185,21 +173,19 @@ def test_up__signalled_while_it_starts__leaves_no_process_behind(tmp_path: Path)
         stderr=subprocess.DEVNULL,
         env=clean_environment(),
     )
-    this, deadline = psutil.Process(process.pid), time.monotonic() + PATIENCE
-    while not (children := this.children(recursive=True)):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    this = psutil.Process(process.pid)
+    children = wait_until(lambda: this.children(recursive=True), "its first child")
     process.terminate()
-    assert process.wait(PATIENCE) == 0
-    assert_gone(children, 1.0)
+    assert exit_code(process) == 0
+    assert_gone(children)
 
 
 def test_up__killed__kernel_ends_its_children(tmp_path: Path) -> None:
-    process, network = start(tmp_path)
+    process, network = start(tmp_path, "--operators", "alpha")
     children = descendants(process, network)
     process.kill()
     process.wait()
-    assert_gone(children, 30.0)
+    assert_gone(children)
     assert background.read(tmp_path) is None
 
 
@@ -209,18 +195,17 @@ def test_up__child_killed__is_restarted_and_counted(tmp_path: Path) -> None:
         (redis,) = (part for part in network.parts if part.name == "redis")
         assert redis.pid is not None
         os.kill(redis.pid, signal.SIGKILL)
-        deadline = time.monotonic() + PATIENCE
-        while True:
+
+        def restarted() -> bool:
             now = background.read(tmp_path)
             assert now is not None
             (part,) = (part for part in now.parts if part.name == "redis")
-            if part.restarts == 1 and part.state == "running":
-                break
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+            return part.restarts == 1 and part.state == "running"
+
+        wait_until(restarted, "a new Redis", process=process)
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        exit_code(process)
 
 
 def test_up__again__keeps_keys_and_begins_a_new_chain(tmp_path: Path) -> None:
@@ -231,7 +216,7 @@ def test_up__again__keeps_keys_and_begins_a_new_chain(tmp_path: Path) -> None:
         assert not (tmp_path / "data").exists()
         (tmp_path / "data").mkdir()  # secrets of this chain's rounds
         process.terminate()
-        process.wait(PATIENCE)
+        exit_code(process)
     assert seen[0][0] == seen[1][0]
     # At which of its first blocks deployment began depends on how fast the chain is
     first, second = (replace(settings.contracts, deployed_at=0) for _, settings in seen)

@@ -17,7 +17,6 @@ def shell(page: str) -> str:
 
 
 @pytest.mark.real
-@pytest.mark.timeout(900)
 def test_readme_and_tutorial__as_they_stand__work(tmp_path: Path) -> None:
     walk = shell("README.md") + shell("docs/tutorial.md")
     (tmp_path / "build").mkdir()

@@ -66,7 +66,7 @@ def ask(gateway, key, **options):
 
     async def asked():
         ticket = await gateway.accept(key, question(gateway, **options))
-        return ticket, await gateway.requested(ticket, 10)
+        return ticket, await gateway.requested(ticket, 60)
 
     return asyncio.run(asked())
 
@@ -115,7 +115,7 @@ def test_requested__refused_when_it_was_sent__gives_the_charge_back(market, url)
     gateway.start()
     try:
         with pytest.raises(RequestFailed):
-            asyncio.run(gateway.requested(ticket, 10))
+            asyncio.run(gateway.requested(ticket, 60))
         assert gateway.ticket(ticket.id).state is TicketState.FAILED
         assert spent(gateway) == 0
     finally:
@@ -135,7 +135,7 @@ def test_answer__other_bytes_served__is_a_mismatch(gateway, key, market):
     cid = requests.show(market.network, request_id).output_cid
     market.ipfs.tamper(cid, b"something else")
     with pytest.raises(DigestMismatch):
-        asyncio.run(gateway.answer(request_id, 10))
+        asyncio.run(gateway.answer(request_id, 60))
 
 
 def test_sweep__nobody_answered_in_time__brings_the_money_back(gateway, key, market):
@@ -146,14 +146,14 @@ def test_sweep__nobody_answered_in_time__brings_the_money_back(gateway, key, mar
     assert gateway.ticket(ticket.id).state is TicketState.ENDED
     assert market.network.market.balance_of(gateway.address) == 5 * DOLLAR
     with pytest.raises(RequestEnded, match="Cancelled"):
-        asyncio.run(gateway.answer(request_id, 1))
+        asyncio.run(gateway.answer(request_id, 60))
 
 
 # ── The way it goes ─────────────────────────────────────────────────────────────────────────────
 def test_answer__delivered__has_the_numbers_and_says_who(gateway, key, market):
     ticket, request_id = ask(gateway, key)
     market.deliver(requests.show(market.network, request_id), [0.0, 3.0, 2.0])
-    answered = asyncio.run(gateway.answer(request_id, 10, ticket))
+    answered = asyncio.run(gateway.answer(request_id, 60, ticket))
     assert answered.outputs["logits"].tolist() == [[0.0, 3.0, 2.0]]
     assert answered.operator == market.operator.address
     assert answered.request.requester == gateway.address
@@ -167,7 +167,7 @@ def test_restart__accepted_and_not_sent__is_sent_by_the_next(market, url):
     second = Gateway(market.network, dev_account(2), Store.open(url))
     second.start()
     try:
-        request_id = asyncio.run(second.requested(ticket, 10))
+        request_id = asyncio.run(second.requested(ticket, 60))
         assert requests.show(market.network, request_id).requester == second.address
         assert spent(second) == DOLLAR
     finally:

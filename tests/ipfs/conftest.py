@@ -94,9 +94,19 @@ def server(request: pytest.FixtureRequest, start: Callable[[str], RealNode]) -> 
 @pytest.fixture(params=["memory", *SERVERS])
 def ipfs(request: pytest.FixtureRequest, start: Callable[[str], RealNode]) -> Ipfs:
     """The port, over each implementation."""
-    if request.param == "memory":
+    return _port(request.param, start, timeout=120.0)
+
+
+@pytest.fixture(params=["memory", *SERVERS])
+def hasty(request: pytest.FixtureRequest, start: Callable[[str], RealNode]) -> Ipfs:
+    """The port, for what nobody has: a real node looks for it until the client gives up."""
+    return _port(request.param, start, timeout=2.0)
+
+
+def _port(kind: str, start: Callable[[str], RealNode], timeout: float) -> Ipfs:
+    if kind == "memory":
         return MemoryIpfs()
-    return IpfsClient(start(request.param).url, timeout=2.0, backoff=0.05)
+    return IpfsClient(start(kind).url, timeout=timeout, backoff=0.05)
 
 
 @pytest.fixture

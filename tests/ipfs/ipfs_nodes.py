@@ -9,7 +9,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from oracle.ipfs.daemon import free_port
+from oracle.ports import free_port
 
 NODES = Path(__file__).parent / "nodes"
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ class RealNode:
         query = "&".join(f"{key.replace('_', '-')}={value}" for key, value in options.items())
         request = urllib.request.Request(f"{self.url}/api/v0/{path}?{query}", method="POST")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        return json.loads(opener.open(request, timeout=20).readline())
+        return json.loads(opener.open(request, timeout=120).readline())
 
     def connect(self, other: "RealNode") -> None:
         """Open a libp2p connection to another node."""

@@ -37,7 +37,7 @@ class Liar:
         """Stop listening."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(5)
+        self._thread.join(120)
 
     def _serve(self) -> None:
         while True:
@@ -47,7 +47,7 @@ class Liar:
                 return
             script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
             with connection:
-                connection.settimeout(5)
+                connection.settimeout(120)
                 try:
                     self.requests.append(self._read(connection))
                     script(connection, self.requests[-1])
@@ -138,7 +138,7 @@ def dripping(size: int) -> Script:
 
     def script(connection: socket.socket, _: Request) -> None:
         connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode())
-        for _ in range(100):
+        for _ in range(2400):  # until the client hangs up
             connection.sendall(b"x")
             time.sleep(0.05)
 

@@ -163,7 +163,7 @@ def test_collect__while_a_file_is_added__waits(store: BlockStore) -> None:
 
     def slow(buffer: bytearray) -> int:
         if started.is_set():
-            assert go_on.wait(5)
+            assert go_on.wait(120)
             return 0
         started.set()
         buffer[:] = bytes(100)
@@ -179,7 +179,7 @@ def test_collect__while_a_file_is_added__waits(store: BlockStore) -> None:
 
     writer = threading.Thread(target=adding)
     writer.start()
-    assert started.wait(5)
+    assert started.wait(120)
     sweeper = threading.Thread(target=collecting)
     sweeper.start()
     sweeper.join(0.1)

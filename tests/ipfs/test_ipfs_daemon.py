@@ -11,7 +11,9 @@ import pytest
 from oracle.errors import Unavailable
 from oracle.ipfs import daemon
 from oracle.ipfs.client import IpfsClient
+from oracle.ports import free_port
 from tests.ipfs.liar import hangs_up, lying, says
+from tests.support.waiting import assert_gone, exit_code
 
 pytestmark = pytest.mark.real  # nodes on loopback
 
@@ -72,7 +74,7 @@ def test_start_embedded__folder_in_use__says_why(tmp_path: Path) -> None:
 def test_start_embedded__who_started_it_is_killed__ends_too(tmp_path: Path) -> None:
     starter = (
         "import pathlib, sys, time; from oracle.ipfs import daemon; p = pathlib.Path(sys.argv[1]);"
-        "print(daemon.start_embedded(p / 'repo', log=p / 'log').pid, flush=True); time.sleep(60)"
+        "print(daemon.start_embedded(p / 'repo', log=p / 'log').pid, flush=True); time.sleep(3600)"
     )
     command = [sys.executable, "-c", starter, str(tmp_path)]
     root = Path(__file__).parents[2]
@@ -80,14 +82,13 @@ def test_start_embedded__who_started_it_is_killed__ends_too(tmp_path: Path) -> N
         assert process.stdout is not None
         node = psutil.Process(int(process.stdout.readline()))
         process.kill()
-    gone, _ = psutil.wait_procs([node], timeout=5)
-    assert gone == [node]
+    assert_gone([node])
 
 
 @pytest.mark.parametrize("on_path", [True, False])
 def test_prepare__what_it_says_to_run__answers_where_it_says(tmp_path: Path, on_path: bool) -> None:
     environ = path_with_kubo(tmp_path / "bin") if on_path else {**os.environ, "PATH": ""}
-    node = daemon.prepare(tmp_path / "ipfs", daemon.free_port(), environ)
+    node = daemon.prepare(tmp_path / "ipfs", free_port(), environ)
     assert node.kind == ("kubo on path" if on_path else "embedded")
     root = str(Path(__file__).parents[2])
     env = {**environ, **node.environ, "PYTHONPATH": root}
@@ -98,7 +99,7 @@ def test_prepare__what_it_says_to_run__answers_where_it_says(tmp_path: Path, on_
         assert daemon.probe(node.api_url)
     finally:
         process.terminate()
-        assert process.wait(10) == 0
+        assert exit_code(process) == 0
 
 
 def test_ensure__node_by_url__uses_it_and_leaves_it_running(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class Session:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self.http = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+        self.http = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
 
     def post(
         self, path: str, *contents: bytes, headers: dict[str, str] | None = None, **options: str

@@ -22,15 +22,15 @@ def test_publish_bytes__longer_than_a_block__is_invalid(ipfs: Ipfs) -> None:
         ipfs.publish_bytes(bytes(MAX_BLOCK + 1))
 
 
-def test_fetch_bytes__nobody_has_them__is_unresolved(ipfs: Ipfs) -> None:
+def test_fetch_bytes__nobody_has_them__is_unresolved(hasty: Ipfs) -> None:
     with pytest.raises(CidUnresolved):
-        ipfs.fetch_bytes(raw_cid(Bytes32(bytes(32))), 100)
+        hasty.fetch_bytes(raw_cid(Bytes32(bytes(32))), 100)
 
 
-def test_fetch_file__nobody_has_it__is_unresolved(ipfs: Ipfs, tmp_path: Path) -> None:
+def test_fetch_file__nobody_has_it__is_unresolved(hasty: Ipfs, tmp_path: Path) -> None:
     digest = Bytes32(bytes(31) + b"\1")
     with pytest.raises(CidUnresolved):
-        ipfs.fetch_file(raw_cid(digest), tmp_path / "out", digest, 5)
+        hasty.fetch_file(raw_cid(digest), tmp_path / "out", digest, 5)
     assert not (tmp_path / "out").exists()
 
 
@@ -114,9 +114,9 @@ def test_fetch_file__target_is_something_else__replaces_it(
     assert target.read_bytes() == file.read_bytes()
 
 
-def test_pin__of_something_unknown__is_unresolved(ipfs: Ipfs) -> None:
+def test_pin__of_something_unknown__is_unresolved(hasty: Ipfs) -> None:
     with pytest.raises(CidUnresolved):
-        ipfs.pin(raw_cid(Bytes32(bytes(31) + b"\2")))
+        hasty.pin(raw_cid(Bytes32(bytes(31) + b"\2")))
 
 
 def test_unpin__twice__is_fine(ipfs: Ipfs) -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from oracle.errors import DigestMismatch, Unavailable
 from oracle.ipfs.client import IpfsClient
-from oracle.ipfs.daemon import free_port
 from oracle.ipfs.memory import MemoryIpfs
 from oracle.ipfs.port import Published
+from oracle.ports import free_port
 from tests.ipfs import ipfs_nodes as nodes
 from tests.ipfs.conftest import sample
 from tests.ipfs.liar import lying, serves

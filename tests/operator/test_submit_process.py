@@ -30,7 +30,7 @@ from oracle.chain.wallet import Wallet
 from oracle.config import Settings, save_network
 from oracle.devnet import redis as redis_server
 from oracle.devnet.supervisor import Supervisor
-from oracle.ipfs.daemon import free_port
+from oracle.ports import free_port
 from oracle.protocol.hexadecimal import to_hex
 from oracle.store.job import Job, SlotPhase
 from oracle.store.store import Store
@@ -45,9 +45,9 @@ from oracle.types import (
     Order,
     RequestId,
 )
-from tests.support.waiting import wait_until
+from tests.support.waiting import exit_code, wait_until
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(200)]
+pytestmark = pytest.mark.real
 DOLLAR = 10**6
 
 
@@ -104,7 +104,7 @@ class World:
         self.store = Store.open(self.settings.database_url)
         self.lane = 0
 
-    def request(self, count, priority_window=600):
+    def request(self, count, priority_window=3600):
         """Ask and tell the store, as the watcher would; return the ids."""
         ids = []
         for _ in range(count):
@@ -112,7 +112,7 @@ class World:
             order = Order(
                 model_id=self.model, version=1, lane=self.lane, input_root=Bytes32(b"\3" * 32),
                 input_cid=ZERO32, params=ZERO32, max_fee=Amount(DOLLAR),
-                priority_window=priority_window, lifetime=1200,
+                priority_window=priority_window, lifetime=7200,
                 operator=self.me if priority_window else ZERO_ADDRESS,
             )  # fmt: skip
             event = self.asker.send(self.market.request(order)).one(Requested)
@@ -177,7 +177,7 @@ def world(tmp_path_factory):
 
 def test_submit__without_password__exits_with_a_sentence(world):
     with world.running(TALLYSTICK_PASSWORD_FILE="") as process:
-        assert process.wait(20) == 78
+        assert exit_code(process) == 78
         assert "TALLYSTICK_PASSWORD_FILE" in process.log.read_text()
 
 
@@ -206,7 +206,7 @@ def test_submit__answers_that_wait__share_a_transaction_and_are_settled(world):
         world.send("finalize", request_ids=[to_hex(i) for i in ids])
         wait_until(lambda: len(world.events(Finalized)) == 5, process=process, log=process.log)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert exit_code(process) == 0
     blocks = [line for line in process.log.read_text().splitlines() if '"submit.mined"' in line]
     assert len(blocks) <= 3, "deliveries that wait share a transaction"
 

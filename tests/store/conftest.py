@@ -5,8 +5,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,6 +16,7 @@ import pytest
 from oracle.chain.outbox import MemoryOutbox, OutboxStore
 from oracle.store import Store
 from oracle.store.outbox import SqlOutbox
+from tests.support.waiting import wait_until
 
 _READY = "ready"  # a database whose tables are there
 _DEBIAN = Path("/usr/lib/postgresql")
@@ -54,7 +55,7 @@ def postgresql() -> Iterator[str]:
     finally:
         server.send_signal(signal.SIGINT)  # do not wait for clients
         try:
-            server.wait(20)
+            server.wait(120)
         except subprocess.TimeoutExpired:  # a machine that is very busy
             server.send_signal(signal.SIGQUIT)  # at once, and its children with it
             server.wait(20)
@@ -127,12 +128,10 @@ def _tools() -> Path | None:
 
 
 def _wait(conninfo: str, server: "subprocess.Popen[bytes]") -> None:
-    for _ in range(100):
-        try:
+    def up() -> bool:
+        with suppress(psycopg.OperationalError):
             psycopg.connect(conninfo).close()
-            return
-        except psycopg.OperationalError:
-            time.sleep(0.1)
-        if server.poll() is not None:
-            break
-    pytest.fail(f"PostgreSQL did not come up (exit code {server.poll()})")
+            return True
+        return False
+
+    wait_until(up, "PostgreSQL to come up", process=server)

@@ -95,7 +95,7 @@ def test_read__beside_a_writer__sees_the_state_before_it_at_once(shared_url: str
     with opened.begin() as writer:
         writer.set_cursor(2)
         with ThreadPoolExecutor(1) as pool:
-            assert pool.submit(_cursor_of, opened).result(timeout=5) == 1
+            assert pool.submit(_cursor_of, opened).result(timeout=120) == 1
     assert _cursor_of(opened) == 2
     opened.close()
 
@@ -107,7 +107,7 @@ def test_read__writer_commits_meanwhile__one_snapshot_to_the_end(shared_url: str
     with opened.read() as reader:
         assert reader.cursor() == 1
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(_set_cursor, opened, 2).result(timeout=5)
+            pool.submit(_set_cursor, opened, 2).result(timeout=120)
         assert reader.cursor() == 1
     opened.close()
 
@@ -124,12 +124,12 @@ def test_record_answer__while_the_watcher_decides__wakes_the_job_after_it(shared
         with opened.begin() as tx:
             tx.put_job(job("r"))
             future = pool.submit(answer)
-            started.wait(5)
+            started.wait(120)
             seen = tx.job(name)
             assert seen is not None
             assert seen.answer is None
             tx.put_job(job("r", state=JobState.QUEUED, wake_at=500))
-        future.result(timeout=10)
+        future.result(timeout=120)
 
     with opened.read() as tx:
         found = tx.job(name)

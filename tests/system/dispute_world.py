@@ -8,7 +8,6 @@ import json
 
 from celery import Celery
 
-from oracle.chain.anvil import free_port
 from oracle.chain.arguments import DisputedAnswer
 from oracle.chain.bindings.dispute_game import DisputeGame
 from oracle.chain.bindings.inference_market import Requested
@@ -27,6 +26,7 @@ from oracle.exact import constants as constants_
 from oracle.exact import files
 from oracle.exact.commitments import Committed
 from oracle.ipfs.client import IpfsClient
+from oracle.ports import free_port
 from oracle.protocol.canonical import dumps, sha256
 from oracle.protocol.hexadecimal import to_hex
 from oracle.protocol.manifest import Manifest
@@ -38,7 +38,7 @@ from tests.contracts.exact import example
 from tests.support.waiting import wait_until
 from tests.system.world import DOLLAR, FEE, LIFETIME, World
 
-WINDOW = 600  # seconds: longer than any test
+WINDOW = 1800  # seconds: longer than any test
 
 
 class DisputeWorld(World):
@@ -121,7 +121,7 @@ class DisputeWorld(World):
             LIFETIME, LIFETIME, self.operator.address,
         )  # fmt: skip
         request_id = self.requesters[0].send(self.market.request(order)).one(Requested).request_id
-        wait_until(lambda: self.job(request_id) is not None, 60, "the watcher sees the request")
+        wait_until(lambda: self.job(request_id) is not None, "the watcher sees the request")
         output = committed.tree(len(self.example.program.ops))
         record = files.record(len(self.example.program.ops), output)
         self.ipfs_client.publish_bytes(record)
@@ -131,7 +131,6 @@ class DisputeWorld(World):
         )
         wait_until(
             lambda: (job := self.job(request_id)) is not None and job.state is JobState.DELIVERED,
-            60,
             lambda: f"a delivery, the job is {self.job(request_id)}",
         )
         return request_id
@@ -178,7 +177,7 @@ class DisputeWorld(World):
 
     def traces(self) -> TraceClient:
         """Return a client of the responder."""
-        return TraceClient(f"http://{self.listen}")
+        return TraceClient(f"http://{self.listen}", timeout=60, patience=300)
 
     def staked(self) -> int:
         registry = OperatorRegistry(self.rpc, self.contracts.operator_registry)

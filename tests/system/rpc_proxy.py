@@ -19,7 +19,7 @@ class RpcProxy:
         self._method = ""
         self._forwarded = False
         self._closed = threading.Event()
-        self._node = httpx.Client(base_url=target, trust_env=False, timeout=10)
+        self._node = httpx.Client(base_url=target, trust_env=False, timeout=120)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"

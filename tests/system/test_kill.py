@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from tests.support.effort import KILLS, timeout
+from tests.support.effort import KILLS
 from tests.system.world import World, kill
 
-pytestmark = [pytest.mark.real, timeout(900)]
+pytestmark = pytest.mark.real
 
 REQUESTS = 6 * KILLS
 
@@ -42,7 +42,7 @@ def test_watcher__killed_at_random_while_requests_flow__answers_each_exactly_onc
         kill(pid)
     asking.join()
     pid = world.fork_watcher()
-    world.wait_settled(REQUESTS, 40)
+    world.wait_settled(REQUESTS)
     kill(pid)
 
     world.assert_exactly_once(ids)

@@ -8,11 +8,11 @@ import pytest
 from redis import Redis
 
 from oracle.store.job import JobState
-from tests.support.waiting import wait_until
+from tests.support.waiting import exit_code, wait_until
 from tests.system.tcp_proxy import TcpProxy
 from tests.system.world import World, kill
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.real
 
 
 @pytest.fixture
@@ -42,55 +42,56 @@ def cursor(world):
 def test_watcher__redis_killed_twice_with_all_messages__answers_each_exactly_once(world):
     ids = world.ask(10)
     world.fork_watcher()
-    wait_until(lambda: queued(world) == 10, 10, "10 messages")
+    wait_until(lambda: queued(world) == 10, "10 messages")
     world.kill_redis()
     ids += world.ask(10)  # nobody to tell
-    wait_until(lambda: world.states().total() == 20, 10, "jobs that nobody could be told of")
+    wait_until(lambda: world.states().total() == 20, "jobs that nobody could be told of")
     world.start_redis()
-    wait_until(lambda: queued(world) == 20, 10, "20 messages in a new Redis")
+    wait_until(lambda: queued(world) == 20, "20 messages in a new Redis")
 
     world.start_worker()
     world.start_submitter()
-    wait_until(lambda: len(world.journal()) > 5, 10, "work under way")
+    wait_until(lambda: len(world.journal()) > 5, "work under way")
     world.kill_redis()
     world.start_redis()
-    world.wait_settled(20, 40)
+    world.wait_settled(20)
     world.assert_exactly_once(ids)
 
 
 def test_watcher__node_refuses_hangs_and_talks_nonsense__waits_and_goes_on(world, proxy):
     pid = world.fork_watcher(TALLYSTICK_RPC_URL=f"http://127.0.0.1:{proxy.port}")
-    wait_until(lambda: cursor(world) is not None, 10, "the first look")
+    wait_until(lambda: cursor(world) is not None, "the first look")
     known = 0
     for mode in ("refuse", "garbage", "hang"):
         proxy.switch(mode)
-        time.sleep(0.3)
-        before = cursor(world)
+        head = int(world.rpc.call("eth_blockNumber"), 16)  # what a look under way may know
         known += len(world.ask(3))
-        time.sleep(1.0)
-        assert cursor(world) == before
+        time.sleep(1.0)  # it may try, and must not get anywhere
+        assert cursor(world) <= head
         assert world.states()[JobState.QUEUED] == known - 3
         proxy.switch("forward")
-        wait_until(lambda n=known: world.states()[JobState.QUEUED] == n, 15, f"{known} jobs queued")
-    wait_until(lambda: queued(world) == known, 5, f"{known} messages")
+        wait_until(lambda n=known: world.states()[JobState.QUEUED] == n, f"{known} jobs queued")
+    wait_until(lambda: queued(world) == known, f"{known} messages")
     kill(pid, signal.SIGTERM)
 
     told = [line["event"] for line in world.watcher_log()]
-    # Once for each change of state; a hang as short as this one is waited out in the client.
-    assert 2 <= told.count("waiting") == told.count("going_on") <= 3
+    told = [event for event in told if event in ("waiting", "going_on")]
+    # Once for each change of state; a hang as short as this one is waited out in the client
+    assert told == ["waiting", "going_on"] * (len(told) // 2)
+    assert len(told) >= 4
 
 
 def test_watcher__chain_stopped_and_started_from_its_state__goes_on(world):
     pid = world.fork_watcher()
     ids = world.ask(3)
-    wait_until(lambda: world.states()[JobState.QUEUED] == 3, 10, "3 jobs")
+    wait_until(lambda: world.states()[JobState.QUEUED] == 3, "3 jobs")
     world.anvil.stop()
     time.sleep(0.5)
     world.anvil.start()
     world.rpc = world.anvil.rpc
     world.start_worker()
     world.start_submitter()
-    world.wait_settled(3, 30)
+    world.wait_settled(3)
     kill(pid, signal.SIGTERM)
     world.assert_exactly_once(ids)
 
@@ -99,17 +100,17 @@ def test_watcher__wrong_chain__exits_and_says_so(world):
     world.anvil.rpc.call("anvil_setChainId", 5)
     process = world.start("oracle.operator.watch_process")
 
-    assert process.wait(15) == 78
+    assert exit_code(process) == 78
     text = (world.home / "oracle.operator.watch_process.log").read_text()
     assert "serves chain 5, the contracts are on chain 31337" in text
 
 
 def test_watcher__sigterm__ends_cleanly(world):
     process = world.start("oracle.operator.watch_process")
-    wait_until(lambda: cursor(world) is not None, 15, "the first look")
+    wait_until(lambda: cursor(world) is not None, "the first look")
     os.kill(process.pid, signal.SIGTERM)
 
-    assert process.wait(10) == 0
+    assert exit_code(process) == 0
 
 
 def test_watcher__two_on_one_store__answers_each_exactly_once(world):
@@ -117,7 +118,7 @@ def test_watcher__two_on_one_store__answers_each_exactly_once(world):
     world.start_submitter()
     pids = [world.fork_watcher() for _ in range(2)]
     ids = [request_id for _ in range(5) for request_id in world.ask(6)]
-    world.wait_settled(30, 40)
+    world.wait_settled(30)
     for pid in pids:
         kill(pid)
     world.assert_exactly_once(ids)

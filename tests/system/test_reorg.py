@@ -9,7 +9,7 @@ from oracle.store.job import JobState
 from tests.support.waiting import wait_until
 from tests.system.world import World, kill
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.real
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def let_time_pass(world):
         world.rpc.call("evm_mine")
         return set(world.states()) == {JobState.SETTLED}
 
-    wait_until(settled, 30, lambda: f"all settled, there are {dict(world.states())}")
+    wait_until(settled, lambda: f"all settled, there are {dict(world.states())}")
 
 
 def saw_reorg(world):
@@ -69,12 +69,12 @@ def test_watcher__reorg_removes_the_request__forgets_it_and_serves_what_comes_in
     world = make_world()
     world.fork_watcher()
     (lost,) = world.ask(1)
-    wait_until(lambda: world.job(lost) is not None, 10, "the job")
+    wait_until(lambda: world.job(lost) is not None, "the job")
     world.rpc.call("anvil_reorg", 1, [])
-    wait_until(lambda: world.job(lost) is None, 10, "no job")
+    wait_until(lambda: world.job(lost) is None, "no job")
     world.start_worker()  # finds a message of the request that is gone
     world.start_submitter()
-    wait_until(lambda: len(world.journal()) == 1, 10, "its answer")
+    wait_until(lambda: len(world.journal()) == 1, "its answer")
     world.requesters.reverse()  # a wallet that does not count nonces of the other history
     kept = world.ask(2)
     let_time_pass(world)
@@ -96,9 +96,9 @@ def test_watcher__reorg_changes_the_order_of_two_requests__answers_each_with_its
     world.start_worker()
     mine_together(world, [first, second], timestamp)
     ids = requests_on_chain(world)
-    wait_until(lambda: len(world.journal()) == 2, 15, "two answers")
+    wait_until(lambda: len(world.journal()) == 2, "two answers")
     submitter = world.start_submitter()
-    wait_until(lambda: world.states()[JobState.DELIVERED] == 2, 15, "two deliveries")
+    wait_until(lambda: world.states()[JobState.DELIVERED] == 2, "two deliveries")
 
     world.rpc.call("evm_revert", snapshot)
     mine_together(world, [second, first], timestamp)
@@ -131,11 +131,11 @@ def test_watcher__reorg_while_it_was_down__is_found_at_the_next_start(make_world
     world = make_world()
     pid = world.fork_watcher()
     (lost,) = world.ask(1)
-    wait_until(lambda: world.job(lost) is not None, 10, "the job")
+    wait_until(lambda: world.job(lost) is not None, "the job")
     kill(pid)
     world.rpc.call("anvil_reorg", 1, [])
     for _ in range(3):
         world.rpc.call("evm_mine")
     world.fork_watcher()
 
-    wait_until(lambda: world.job(lost) is None, 10, "no job")
+    wait_until(lambda: world.job(lost) is None, "no job")

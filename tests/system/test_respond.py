@@ -19,12 +19,10 @@ from oracle.store.job import JobState
 from oracle.types import RequestId
 from tests.support.waiting import wait_until
 from tests.system.dispute_world import STAKE, WINDOW, DisputeWorld
-from tests.system.world import kill
+from tests.system.world import CLOCK, TURN, kill
 from worker import faults
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
-
-REPLY = 60  # seconds that a turn lasts
+pytestmark = pytest.mark.real
 
 
 @pytest.fixture
@@ -63,7 +61,7 @@ def wait_seen(world):
         with world.store.read() as tx:
             return tx.cursor() >= head
 
-    wait_until(seen, 30, "the watcher at the head")
+    wait_until(seen, "the watcher at the head")
 
 
 def logged(world, role, event, count=1):
@@ -84,7 +82,7 @@ def test_operator__challenged__serves_off_chain_and_answers_every_demand_on_chai
     assert served.output_root == honest.output_root
     kill(pid)
     world.fork_responder()
-    wait_until(logged(world, "respond", "traces.served", 2), 30, "the next responder")
+    wait_until(logged(world, "respond", "traces.served", 2), "the next responder")
     for op, leaf in enumerate((*served.leaves, served.output_root)):
         record = world.traces().tensor(request_id, op, leaf)
         tensor_id, tree = files.read_output(record)
@@ -95,26 +93,26 @@ def test_operator__challenged__serves_off_chain_and_answers_every_demand_on_chai
         world.traces().receipt(RequestId(b"\1" * 32))
 
     world.send("tallystick.audit", queue="op.audit")  # the same process audits others
-    wait_until(logged(world, "respond", "audit.malformed"), 30, "a message of the other queue")
+    wait_until(logged(world, "respond", "audit.malformed"), "a message of the other queue")
 
     world.challenge(request_id)
-    wait_until(lambda: world.events(TraceCommitted), REPLY, "the trace on chain")
+    wait_until(lambda: world.events(TraceCommitted), "the trace on chain")
     (committed,) = world.events(TraceCommitted)
     assert committed.leaves == served.leaves
     assert committed.trace_root == served.trace_root == trace_root(committed.leaves)
     answer, game = world.answer(request_id), world.game
     world.challenger.send(game.demand_node(*answer.state, 0, 0, 0))
-    wait_until(lambda: world.events(NodeOpened), REPLY, "the root opened")
+    wait_until(lambda: world.events(NodeOpened), "the root opened")
     world.challenger.send(game.demand_node(*answer.state, 0, 6, 37))
-    wait_until(lambda: world.events(LeavesRevealed), REPLY, "a leaf revealed")
+    wait_until(lambda: world.events(LeavesRevealed), "a leaf revealed")
     world.challenger.send(game.demand_step(*answer.state, 2, 4, 5))
-    wait_until(lambda: world.events(ChallengeFailed), REPLY, "the step answered")
+    wait_until(lambda: world.events(ChallengeFailed), "the step answered")
 
     assert world.staked() == STAKE
     assert world.market.open_disputes_of(request_id) == 0
     assert world.game.bond_of(world.operator.address) > 0
     let_pass(world, WINDOW)
-    wait_until(lambda: world.states()[JobState.SETTLED] == 1, 60, "the fee")
+    wait_until(lambda: world.states()[JobState.SETTLED] == 1, "the fee")
     with pytest.raises(TraceOver):
         world.traces().receipt(request_id)
 
@@ -131,23 +129,23 @@ def test_operator__all_killed_and_redis_lost_at_every_demand__answers_each_in_ti
     world.kill_redis()
     world.start_redis()
     watcher = world.fork_watcher()
-    wait_until(lambda: owed(world, request_id) == ["trace"], 30, "the watcher knows")
+    wait_until(lambda: owed(world, request_id) == ["trace"], "the watcher knows")
     submitter, responder = world.fork_submitter(), world.fork_responder()
-    wait_until(lambda: world.events(TraceCommitted), REPLY, "the trace on chain")
+    wait_until(lambda: world.events(TraceCommitted), "the trace on chain")
 
     kill(responder)  # the message waits for nobody
     answer, game = world.answer(request_id), world.game
-    wait_until(lambda: owed(world, request_id) == [], 30, "nothing owed")
+    wait_until(lambda: owed(world, request_id) == [], "nothing owed")
     world.challenger.send(game.demand_node(*answer.state, 0, 6, 37))
-    wait_until(lambda: owed(world, request_id) == ["node"], 30, "the watcher knows")
+    wait_until(lambda: owed(world, request_id) == ["node"], "the watcher knows")
     world.kill_redis()
     world.start_redis()
     responder = world.fork_responder()
-    wait_until(lambda: world.events(LeavesRevealed), REPLY, "a leaf revealed")
+    wait_until(lambda: world.events(LeavesRevealed), "a leaf revealed")
 
     kill(submitter)  # the answer waits for nobody, and goes lost
     world.challenger.send(game.demand_step(*answer.state, 0, 3, 99))
-    wait_until(logged(world, "respond", "respond.answered", 3), 30, "an answer on the queue")
+    wait_until(logged(world, "respond", "respond.answered", 3), "an answer on the queue")
     kill(watcher)
     kill(responder)
     world.kill_redis()
@@ -155,7 +153,7 @@ def test_operator__all_killed_and_redis_lost_at_every_demand__answers_each_in_ti
     world.fork_watcher()
     world.fork_responder()
     world.fork_submitter()
-    wait_until(lambda: world.events(StepAnswered), REPLY, "the step answered")
+    wait_until(lambda: world.events(StepAnswered), "the step answered")
     assert len(world.events(TraceCommitted)) == len(world.events(LeavesRevealed)) == 1
     assert world.staked() == STAKE
 
@@ -168,18 +166,18 @@ def test_operator__reorg_in_the_middle_of_a_game__answers_what_the_chain_still_a
     world.fork_responder()
     request_id = world.ask_exact()
     world.challenge(request_id)
-    wait_until(lambda: world.events(TraceCommitted), REPLY, "the trace on chain")
+    wait_until(lambda: world.events(TraceCommitted), "the trace on chain")
     wait_seen(world)
     world.rpc.call("anvil_reorg", 1, [])  # takes the trace back, not the challenge
     assert world.events(TraceCommitted) == []
-    wait_until(lambda: world.events(TraceCommitted), REPLY, "the trace again")
+    wait_until(lambda: world.events(TraceCommitted), "the trace again")
     wait_seen(world)
 
     world.rpc.call("anvil_reorg", 3, [])  # takes trace and challenge back
-    wait_until(logged(world, "watcher", "chain_reorganised", 2), 30, "the watcher saw it")
+    wait_until(logged(world, "watcher", "chain_reorganised", 2), "the watcher saw it")
     before = nonce(world)
     world.rpc.call("evm_mine")
-    wait_until(lambda: owed(world, request_id) == [], 30, "nothing is owed")
+    wait_until(lambda: owed(world, request_id) == [], "nothing is owed")
     assert world.events(TraceCommitted) == []
     assert nonce(world) == before
     assert world.job(request_id).state is JobState.DELIVERED
@@ -192,15 +190,15 @@ def test_operator__back_after_the_deadline__sends_nothing(make_world):
     submitter = world.fork_submitter()
     request_id = world.ask_exact()
     world.challenge(request_id)
-    wait_until(lambda: owed(world, request_id) == ["trace"], 30, "the watcher knows")
+    wait_until(lambda: owed(world, request_id) == ["trace"], "the watcher knows")
     kill(submitter)
     world.fork_responder()
-    wait_until(logged(world, "respond", "respond.answered"), 30, "an answer for nobody")
+    wait_until(logged(world, "respond", "respond.answered"), "an answer for nobody")
     before = nonce(world)
-    let_pass(world, 2 * REPLY)
+    let_pass(world, TURN + CLOCK + 1)
     wait_seen(world)
     world.fork_submitter()
-    wait_until(logged(world, "submit", "play.skipped"), 30, "the answer is put aside")
+    wait_until(logged(world, "submit", "play.skipped"), "the answer is put aside")
     assert nonce(world) == before
     assert owed(world, request_id) == ["trace"]
 
@@ -209,8 +207,8 @@ def test_operator__back_after_the_deadline__sends_nothing(make_world):
     )
     (convicted,) = world.events(Convicted)
     assert (convicted.request_id, convicted.verdict) == (request_id, Verdict.WITHHELD)
-    wait_until(lambda: owed(world, request_id) == [], 30, "nothing is owed any more")
-    wait_until(lambda: world.states()[JobState.FAILED] == 1, 30, "the job is over")
+    wait_until(lambda: owed(world, request_id) == [], "nothing is owed any more")
+    wait_until(lambda: world.states()[JobState.FAILED] == 1, "the job is over")
 
 
 # ── Faults on purpose ───────────────────────────────────────────────────────────────────────────
@@ -227,9 +225,9 @@ def test_operator__that_lies__signs_its_lie_and_cannot_answer_for_it(make_world)
     assert lie.output_root != honest.output_root
 
     world.challenge(request_id)
-    wait_until(lambda: world.events(TraceCommitted), REPLY, "the trace on chain")
+    wait_until(lambda: world.events(TraceCommitted), "the trace on chain")
     world.challenger.send(world.game.demand_step(*world.answer(request_id).state, 2, 7, 7))
-    wait_until(logged(world, "submit", "submit.refused"), REPLY, "the step is inconsistent")
+    wait_until(logged(world, "submit", "submit.refused"), "the step is inconsistent")
     assert world.events(StepAnswered) == []
 
 
@@ -241,7 +239,7 @@ def test_operator__that_withholds__answers_nothing(make_world):
     request_id = world.ask_exact()
     before = nonce(world)
     world.challenge(request_id)
-    wait_until(logged(world, "respond", "respond.withheld"), REPLY, "a demand that is ignored")
+    wait_until(logged(world, "respond", "respond.withheld"), "a demand that is ignored")
     assert logged(world, "respond", "FAULTS_ON")()
     assert world.events(TraceCommitted) == []
     assert nonce(world) == before

@@ -18,7 +18,7 @@ import psutil
 from redis import Redis
 
 from oracle.chain import keystore as keys
-from oracle.chain.anvil import Anvil, dev_account, free_port
+from oracle.chain.anvil import Anvil, dev_account
 from oracle.chain.bindings.inference_market import Delivered, Finalized, InferenceMarket, Requested
 from oracle.chain.bindings.model_registry import ModelRegistered, ModelRegistry, Publication
 from oracle.chain.bindings.operator_registry import OperatorRegistry
@@ -32,6 +32,7 @@ from oracle.config import Settings, save_network
 from oracle.devnet import redis as redis_server
 from oracle.devnet.supervisor import Supervisor
 from oracle.ipfs import daemon
+from oracle.ports import free_port
 from oracle.store.job import Job, JobState
 from oracle.store.store import Store
 from oracle.types import ZERO32, Address, Amount, Assurance, Bytes32, Order, RequestId
@@ -40,7 +41,9 @@ from tests.support.waiting import wait_until
 DOLLAR = 10**6
 FEE = Amount(DOLLAR)
 WINDOW = 2  # seconds of challenge
-DEMAND = 40  # seconds to post a demanded output
+# Longer than any test, whatever the machine; tests move the chain's clock on
+DEMAND = 1800  # seconds to post a demanded output
+TURN, CLOCK = 60, 900  # seconds: shortest turn of a dispute, thinking beyond it
 LIFETIME = 86_400  # blocks come faster than seconds here: each one moves the chain's time by one
 
 
@@ -65,7 +68,11 @@ class World:
         self.rpc = self.anvil.rpc
         self.owner, self.operator, self.other = (Wallet(self.rpc, dev_account(i)) for i in range(3))
         self.requesters = [Wallet(self.rpc, dev_account(i)) for i in range(3, 6)]
-        self.contracts = deploy(self.owner, DeployConfig(claim_period=3600, demand_period=DEMAND))
+        config = DeployConfig(
+            claim_period=3600, demand_period=DEMAND, min_reply=TURN, clock=CLOCK,
+            unbonding_delay=4 * 3600,
+        )  # fmt: skip
+        self.contracts = deploy(self.owner, config)
         self.market = InferenceMarket(self.rpc, self.contracts.inference_market)
         self.model_id = self._people()
         self.redis_port = free_port()
@@ -165,7 +172,7 @@ class World:
         with Redis.from_url(self.settings.redis_url) as client:
             pid = int(client.info("server")["process_id"])
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not redis_server.answers(self.settings.redis_url), 5, "Redis is gone")
+        wait_until(lambda: not redis_server.answers(self.settings.redis_url), "Redis is gone")
         if self._redis:
             self._redis.stop()
 
@@ -254,11 +261,10 @@ class World:
         lines = (self.home / "watcher.log").read_text().splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
-    def wait_settled(self, count: int, seconds: float) -> None:
+    def wait_settled(self, count: int) -> None:
         """Wait until so many jobs are settled."""
         wait_until(
             lambda: self.states()[JobState.SETTLED] == count,
-            seconds,
             lambda: f"{count} settled jobs, there are {dict(self.states())}",
             progress=self.states,
         )
@@ -309,4 +315,4 @@ class World:
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
     """Send a signal and wait until the process is gone."""
     os.kill(pid, number)
-    wait_until(lambda: not Path(f"/proc/{pid}").exists(), 15, f"process {pid} is gone")
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), f"process {pid} is gone")

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from oracle.types import Address
 
 AXE = Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"
-PATIENCE = 30_000  # milliseconds
+PATIENCE = 300_000  # milliseconds
 ARGUMENTS = (
     "--no-sandbox",  # of a container that runs as root
     "--disable-features=LocalNetworkAccessChecks",  # pages that a test rewrote count as foreign

@@ -20,7 +20,7 @@ from oracle.types import Address, Amount
 from tests.web.browser import PATIENCE, Visit, chromium, executable, inject_wallet, violations
 from tests.worker.builders import write_digits
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.real
 
 DOLLAR = 10**6
 FEE = Amount(50_000)

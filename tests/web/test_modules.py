@@ -39,7 +39,6 @@ def run(tmp_path: Path, body: str, given: Any) -> Any:
         [str(NODE), str(tmp_path / "main.js")],
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -222,7 +222,7 @@ def test_cache__processes_that_share_it_and_one_that_is_killed__stay_right(tmp_p
     os.kill(victim.pid, signal.SIGKILL)
     victim.communicate()
     for process in others:
-        out, errors = process.communicate(timeout=60)
+        out, errors = process.communicate()
         assert out.split() == ["up", "done"], errors
     for path in (tmp_path / "c" / "objects").glob("??/*"):
         assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name

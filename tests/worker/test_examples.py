@@ -59,7 +59,6 @@ SENTENCES = (
 )
 
 
-@pytest.mark.timeout(60)
 def test_build__minilm__alike_sentences_are_close(tmp_path, pipeline, ipfs):
     model = Published(ipfs, minilm.build(tmp_path / "m"))
     tokens = minilm.tokenize(tmp_path / "m", SENTENCES)

@@ -25,7 +25,7 @@ class Patient(MemoryIpfs):
 
     def fetch_bytes(self, cid, max_bytes):
         self.searches += 1
-        assert self.back.wait(10)
+        assert self.back.wait(120)
         return super().fetch_bytes(cid, max_bytes)
 
 

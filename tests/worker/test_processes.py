@@ -17,22 +17,23 @@ from oracle.devnet import redis as redis_server
 from oracle.devnet.supervisor import Supervisor
 from oracle.ipfs import daemon
 from oracle.ipfs.client import IpfsClient
+from oracle.ports import free_port
 from oracle.protocol import tensor
 from oracle.protocol.canonical import sha256
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.hexadecimal import parse_bytes32, to_hex
 from oracle.types import ZERO32
-from tests.support.waiting import wait_until
+from tests.support.waiting import exit_code, wait_until
 from tests.worker.builders import Published, images, write_digits
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(200)]
+pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
     """Redis and IPFS, started once for all tests of this file."""
     home = tmp_path_factory.mktemp("home")
-    port = daemon.free_port()
+    port = free_port()
     spec = redis_server.spec(redis_server.find_server(), home / "redis", port, home / "redis.log")
     with Supervisor([spec]) as redis:
         redis.start()
@@ -117,7 +118,7 @@ def test_worker__good_and_bad_jobs__deliver_and_report_messages(settings, redis,
     with running(settings) as process:
         wait_until(lambda: len(messages(redis, settings)) >= 6, process=process, log=process.log)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert exit_code(process) == 0
     sent = messages(redis, settings)
     delivered = {p["request_id"]: p for name, p in sent if name == "tallystick.deliver"}
     assert delivered.keys() == {to_hex(job.request_id) for job in good}
@@ -151,7 +152,7 @@ def test_worker__killed_in_the_middle__job_is_redelivered(settings, redis, model
     job = model.job(1, {"image": images()})
     enqueue(settings, job)
     marker = tmp_path / "marker"
-    code = SLOW.format(marker=str(marker), then="time.sleep(60)")
+    code = SLOW.format(marker=str(marker), then="time.sleep(3600)")
     with running(settings, code=code) as process:
         wait_until(marker.exists, process=process, log=process.log)
         os.killpg(process.pid, signal.SIGKILL)

@@ -106,13 +106,13 @@ def test_get__another_trace_under_way__busy_when_the_patience_is_over(world):
 
     def slow(*arguments):
         held.set()
-        release.wait(30)
+        release.wait(120)
         return execute(*arguments)
 
     made._execute = slow
     other = threading.Thread(target=made.get, args=(world.job(),))
     other.start()
-    assert held.wait(30)
+    assert held.wait(120)
     with pytest.raises(TracesBusy):
         made.get(world.job(), patience=0.01)
     release.set()

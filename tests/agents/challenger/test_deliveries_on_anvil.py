@@ -140,7 +140,7 @@ def test_once__served_over_http__convicted_in_two_transactions(arena: Arena, end
     challenger = Challenger(
         arena.world.network,
         CHALLENGER,
-        EndpointTraces(timeout=5, patience=1),
+        EndpointTraces(timeout=60, patience=60),
         folder=arena.home / "me",
         scope=Scope(),
         budget=Budget(),
