@@ -1,5 +1,6 @@
 # The two commands: `make demo` and `make test`. Everything they need is made first (scripts/setup.sh).
-.PHONY: demo test contracts-test python-test test-clients soak mutants lint docs bench clean
+.PHONY: demo test contracts-test python-test test-clients soak mutants lint lint-types \
+	lint-contracts lint-python docs bench clean
 bin := .venv/bin
 # pip and Brownie keep things there
 export HOME ?= $(CURDIR)/build/home
@@ -10,14 +11,18 @@ demo: ## a paid, verified answer on a real chain, from an empty clone
 
 test: ## the whole suite, contract tests included
 	@scripts/setup.sh dev
-	@$(MAKE) --no-print-directory lint contracts-test python-test
+	@$(MAKE) --no-print-directory -j2 --output-sync contracts-test lint
+	@$(MAKE) --no-print-directory python-test
 
-lint:
+lint: lint-types lint-contracts lint-python
+lint-types:
+	$(bin)/mypy
+lint-contracts:
+	$(bin)/python scripts/compile.py --check
+lint-python:
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
-	$(bin)/mypy
 	$(bin)/vulture
-	$(bin)/python scripts/compile.py --check
 	$(bin)/python scripts/docs.py --check
 
 # Whole files go to processes, so that a file's fixtures are made once, in the order of
@@ -45,7 +50,7 @@ test-clients: ## what needs an environment of its own: other people's clients, H
 soak: ## for a night: 1,000 kills, 20,000 differential cases, long state machines
 	@scripts/setup.sh dev
 	$(bin)/brownie compile
-	SOAK=1 $(bin)/python -m pytest -p no:pytest-brownie --dist loadfile $(parallel) tests/contracts \
+	SOAK=1 $(bin)/python -m pytest -p no:pytest-brownie -o timeout=0 --dist loadfile $(parallel) tests/contracts \
 		tests/exact_evm tests/system/test_kill.py tests/system/test_kill_submitter.py \
 		tests/worker/exact/test_transformer.py tests/operator/test_reading_machine.py
 	$(bin)/brownie test tests/contracts

@@ -7,6 +7,7 @@ but what this machine's hardware lacks.
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -19,6 +20,7 @@ HARDWARE = ("no GPU", "on this processor")  # what no package brings
 # The files and folders that take longest, the longest first: what begins late is what all wait for
 SLOW_FIRST = (
     "web/test_browser.py",
+    "api/",
     "worker/exact/test_executor_settings.py",
     "devnet/test_up.py",
     "demo/test_demo.py",
@@ -29,6 +31,8 @@ SLOW_FIRST = (
     "devnet/",
 )
 
+# Folders whose tests share a network: they go to one process, which starts it once
+TOGETHER = ("tests/api/",)
 
 # How fast examples are drawn says how loaded the machine is, and nothing about a test
 hypothesis.settings.register_profile(
@@ -46,6 +50,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next(slow, len(SLOW_FIRST))
 
     items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give whole files to processes, and whole folders where a network is shared."""
+    # Imported here: pytest-xdist is there when this hook is called
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            folders = (folder for folder in TOGETHER if nodeid.startswith(folder))
+            return next(folders, nodeid.split("::", 1)[0])
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -44,14 +44,8 @@ def test_document__settings__exist(document: Path) -> None:
     assert set(re.findall(r"TALLYSTICK_[A-Z_]*[A-Z]", document.read_text())) <= known
 
 
-def test_settings__every_one__is_documented_and_current() -> None:
-    done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "docs.py", "--check"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+def test_settings__every_one__is_documented() -> None:
+    """That docs/settings.md is current is checked by `make lint` (scripts/docs.py --check)."""
     documented = set(re.findall(r"`(TALLYSTICK_\w+)`", (ROOT / "docs/settings.md").read_text()))
     assert len(documented) > 20
     assert documented >= {
@@ -128,7 +122,6 @@ def test_workflow__continuous_integration__is_the_script_of_the_repository() -> 
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
 
 
-@pytest.mark.timeout(900)
 def test_site__strict_build__has_no_warning(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],

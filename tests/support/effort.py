@@ -7,21 +7,16 @@ import os
 from typing import Any
 
 import hypothesis
-import pytest
 
 SOAK = bool(os.environ.get("SOAK"))
 
 KILLS = 1_000 if SOAK else 8  # of a process under load
 CASES = 20_000 if SOAK else 300  # random cases of each operator, NumPy against Solidity
 ATTACKS = 20_000 if SOAK else 2_000  # steps of a malicious challenger
-MACHINES = 2_000 if SOAK else 100  # runs of a state machine
 READINGS = 200 if SOAK else 6  # lives of a follower over faulty nodes, 50 steps each
-LONG_MACHINES = 2_000 if SOAK else 60  # of its long runs
-
-
-def timeout(seconds: int) -> pytest.MarkDecorator:
-    """Return the mark that ends a test after so long; a soak has no end but its own."""
-    return pytest.mark.timeout(0 if SOAK else seconds)
+# Runs of a state machine: the suite plays the same ones each time, a soak others
+MACHINES = 2_000 if SOAK else 40
+LONG_MACHINES = 2_000 if SOAK else 25  # of its long runs
 
 
 def machine(examples: int, steps: int) -> Any:
