@@ -61,7 +61,7 @@ class Settings:
     listen: str = ""
     """`host:port` where the responder serves traces. Empty: the registered endpoint when it is on
     loopback, else demands are answered on chain alone."""
-    audit_share: float = 0.02
+    audit_share: float = 0.05
     """Share of a model's exact deliveries that another operator executes again; 0 is none."""
     fault: str = ""
     """Deliberate faults for demonstrations, separated by commas: `output-byte`, `withhold`,

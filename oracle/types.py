@@ -132,6 +132,7 @@ class Claim:
 
 
 NO_CLAIM = Claim(ZERO_ADDRESS, Timestamp(0))
+NO_WEI = Wei(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,8 +246,8 @@ class Module:
         doc = docstring(self.docs("methods", item) or [otherwise], 8)
         if not reads:
             if item["stateMutability"] == "payable":
-                self.use("oracle.types", "Wei")
-                arguments += ["*", "value: Wei"]
+                self.use("oracle.types", "NO_WEI", "Wei")
+                arguments += ["*", "value: Wei = NO_WEI"]
                 passed.append("value=value")
             self.use("oracle.chain.contract", "Call")
             body, result = f"return self._call({', '.join(passed)})", "Call"

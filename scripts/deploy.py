@@ -16,6 +16,7 @@ from eth_utils import keccak, to_checksum_address
 
 ZERO = "0x" + "00" * 20
 DAY = 86_400
+AUDIT_BPS, MIN_LOCK = 500, 10**6  # share of answers computed again; token units
 MIN_REPLY, CLOCK = 10, 60  # seconds of a dispute game
 # of the committee: bond (wei), least seat, penalty, seasoning, seed delay (blocks), four periods
 COMMITTEE = (10**15, 20 * 10**6, 10**6, 5, 2, 120, 60, 60, 60)
@@ -99,7 +100,9 @@ def deploy():
     token = TestDollar.deploy({"from": owner})
     programs = ProgramRegistry.deploy({"from": owner})
     verifier = StepVerifier.deploy({"from": owner})
-    registry = ModelRegistry.deploy(programs, 1, DAY, {"from": owner})
+    operators_address = created_address(owner, owner.nonce + 2)
+    honesty = (AUDIT_BPS, MIN_LOCK)
+    registry = ModelRegistry.deploy(programs, 1, DAY, *honesty, operators_address, {"from": owner})
     market_address = created_address(owner, owner.nonce + 2)
     game_address = created_address(owner, owner.nonce + 3)
     committee_address = created_address(owner, owner.nonce + 4)
@@ -143,11 +146,12 @@ def config(token, registry, access, operators, treasury, **changes):
         "committeeModule": ZERO,
         "treasury": treasury,
         "protocolBps": 250,
-        "minLock": 1_000_000,
+        "minLock": MIN_LOCK,
         "claimForfeit": 100_000,
         "claimPeriod": 30,
         "demandPeriod": 60,
         "maxDisputeAge": DAY,
+        "minGasPrice": 0,
     }
     assert changes.keys() <= fields.keys()
     return tuple((fields | changes).values())

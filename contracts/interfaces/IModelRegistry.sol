@@ -65,6 +65,12 @@ interface IModelRegistry is IERC721 {
     error SharesTooHigh(uint256 sumBps, uint256 maxBps);
     error InsuredMultipleInvalid(uint256 given, uint256 max);
     error ProtectionLowered(uint256 modelId, uint32 version);
+    /// @notice A model changes hands without operators: the owner withdraws their authorisations first.
+    error OperatorsAuthorized(uint256 modelId, uint256 count);
+    error AuditShareInvalid(uint256 givenBps, uint256 maxBps);
+    /// @notice The stake behind an answer is too small: with the deployment's share of audits a lie earns
+    /// more than it costs. Raise the insured multiple, or lower the fee or the operator's share.
+    error LyingPays(uint256 lock, uint256 needed);
     error ChallengeWindowInvalid(uint256 given, uint256 min, uint256 max);
 
     /// @notice Mints a model to the caller. `name` is a label (1…64 bytes), not an identity.
@@ -97,6 +103,11 @@ interface IModelRegistry is IERC721 {
 
     /// @notice The packed terms; zero when the version does not exist.
     function termsOf(uint256 modelId, uint256 version) external view returns (Terms);
+    /// @notice The registry that says who is authorised; zero = none.
+    function operators() external view returns (address);
+    /// @notice What terms are checked against: the share of answers, in basis points, that are computed
+    /// again (0 = unchecked), and the least stake behind an answer.
+    function honestyOf() external view returns (uint256 auditBps, uint256 minLock);
     /// @notice The current head of the history; zero before the first version.
     function headOf(uint256 modelId) external view returns (bytes32);
     /// @notice How many versions were published.

@@ -40,7 +40,7 @@ class DeployConfig:
         protocol_bps: the protocol's share of every fee, in basis points.
         min_challenge_window, max_challenge_window: seconds; what owners may choose between.
         min_lock: stake locked for one delivery at the least.
-        claim_forfeit: what a lapsed claim pays to the requester; at most min_lock.
+        claim_forfeit: what a lapsed claim pays to the treasury; at most min_lock.
         claim_period: seconds that a claim is exclusive. Longer than the slowest answer.
         demand_period: seconds to post a demanded output.
         max_dispute_age: seconds after the challenge window until anyone may annul open disputes.
@@ -50,6 +50,10 @@ class DeployConfig:
         min_reply: seconds that every turn of a dispute game lasts at the least.
         clock: seconds of thinking that each side of a game has beyond that. A game ends within
             2 · clock + 26 · min_reply, which max_dispute_age exceeds by at least two turns.
+        audit_bps: share of the answers, in basis points, that are taken to be computed again. Terms
+            with which lying pays at that share are refused (docs/economics.md); 0 = none are.
+        min_gas_price: wei that bonds reckon with for a unit of gas at the least. On chains whose
+            base fee is not the cost, what a unit of gas costs there.
         challenge_bond: what challenging a float answer costs beyond gas, in wei.
         min_seat: stake of a committee's member at the least; 20 penalties or more.
         penalty: what silence and a wrong activation cost a voter.
@@ -81,6 +85,8 @@ class DeployConfig:
     unbonding_delay: int = 3 * _HOUR
     min_reply: int = 10
     clock: int = 60
+    audit_bps: int = 500
+    min_gas_price: Wei = Wei(0)  # noqa: RUF009
     challenge_bond: Wei = Wei(10**15)  # noqa: RUF009
     min_seat: Amount = Amount(20 * _DOLLAR)  # noqa: RUF009
     penalty: Amount = Amount(_DOLLAR)  # noqa: RUF009
@@ -143,7 +149,8 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         created_address(wallet.address, nonce + i) for i in range(9)
     )
     window = (config.min_challenge_window, config.max_challenge_window)
-    _create(wallet, "ModelRegistry", programs, *window, at=registry)
+    honesty = (config.audit_bps, config.min_lock)
+    _create(wallet, "ModelRegistry", programs, *window, *honesty, operators, at=registry)
     _create(wallet, "ModelAccess", registry, market, at=access)
     stake = (token, registry, market, config.unbonding_delay)
     _create(wallet, "OperatorRegistry", *stake, at=operators)
@@ -162,6 +169,7 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         claim_period=config.claim_period,
         demand_period=config.demand_period,
         max_dispute_age=config.max_dispute_age,
+        min_gas_price=config.min_gas_price,
     )
     _create(wallet, "InferenceMarket", terms, at=market)
     if (found := InferenceMarket(rpc, market).config()) != terms:

@@ -88,11 +88,12 @@ def take(network: Network, accounts: Mapping[str, Address], models: Sequence[int
         escrow=_escrow(network, block),
         rounds=_rounds(network, block),
         uncollected=Amount(
-            sum(e.owner_fee + e.data_fee for e in earnings)
-            + market.protocol_earnings(block=block)
-            + _unclaimed(network, block)
+            sum(e.owner_fee + e.data_fee for e in earnings) + _unclaimed(network, block)
         ),
-        burned=token.balance_of(operators.burn_address(block=block), block=block),
+        burned=Amount(
+            token.balance_of(network.game.burn_address(block=block), block=block)
+            + operators.burned(block=block)
+        ),
         supply=token.total_supply(block=block),
     )
 

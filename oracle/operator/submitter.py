@@ -19,7 +19,7 @@ from oracle.ipfs.port import MAX_BLOCK, Ipfs
 from oracle.metrics import SubmitterMetrics
 from oracle.protocol import cid
 from oracle.queue.messages import DeliverMessage, ReportFailureMessage
-from oracle.store.job import Job, RecordedAnswer, SlotPhase
+from oracle.store.job import Job, JobState, RecordedAnswer, SlotPhase
 from oracle.store.store import Store
 from oracle.types import NO_CLAIM, ZERO32, RequestId
 
@@ -177,9 +177,10 @@ class Submitter:
 
 
 def _record(tx: Any, answer: DeliverMessage) -> bool:
-    """Record an answer; say whether there is a job that it can be delivered for."""
+    """Record an answer; say whether there is a job that it can be delivered for at once."""
     tx.record_answer(answer.request_id, RecordedAnswer(answer.output_root, answer.output_cid))
-    return tx.job(answer.request_id) is not None
+    job = tx.job(answer.request_id)
+    return job is not None and job.state is not JobState.COMPUTING  # that one is claimed first
 
 
 def _is_ready(kind: str, job: Job) -> bool:

@@ -158,12 +158,12 @@ class Watcher:
             return len(due), parcels(sending, version_of)
 
     def _beyond_capacity(self, tx: Transaction, sending: list[Job]) -> list[Job]:
-        """Return the first claims for which this operator has too much work already."""
-        claims = [job for job in sending if job.step is JobStep.CLAIM and job.attempt == 1]
-        if not claims:
+        """Return what could be taken over, but for which there is too much work already."""
+        more = [job for job in sending if job.state is JobState.COMPUTING and job.attempt == 1]
+        if not more:
             return []
-        busy = tx.under_way(JobStep.INFER) + tx.under_way(JobStep.CLAIM) - len(claims)
-        return claims[max(0, self._operator.max_claims - busy) :]
+        busy = tx.under_way(JobStep.INFER) - len(more)
+        return more[max(0, self._operator.max_claims - busy) :]
 
     def _send(self, outgoing: list[Parcel], generation: str) -> None:
         """Hand over messages; a crash in here sends them again."""

@@ -75,7 +75,7 @@ class World:
                         Bytes32(b"\2" * 32),
                         Assurance.COMMITTEE,
                         tolerance=1,
-                        fee=Amount(DOLLAR),
+                        fee=Amount(DOLLAR // 20),
                         operator_bps=7000,
                         data_bps=0,
                         insured_multiple=1,

@@ -15,6 +15,7 @@ from oracle.chain.contract import Call, Contract, struct
 from oracle.chain.event import Event
 from oracle.chain.rpc import BlockId
 from oracle.types import (
+    NO_WEI,
     Activation,
     Address,
     Amount,
@@ -335,7 +336,7 @@ class Committee(Contract):
         """Who is credited with burned bonds and receives burned stake."""
         return address(self._read("burnAddress", block=block))
 
-    def challenge(self, request: Request, delivery: Delivery, *, value: Wei) -> Call:
+    def challenge(self, request: Request, delivery: Delivery, *, value: Wei = NO_WEI) -> Call:
         """Opens the one dispute that a delivery can have here. Holder of the model, operator,
         requester and challenger are not drawn, whatever they have staked.
         """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import ClassVar, NamedTuple
 
-from oracle.chain.bindings.inference_market import EIP712DomainChanged
+from oracle.chain.bindings.test_dollar import EIP712DomainChanged
 from oracle.chain.codec import address
 from oracle.chain.contract import Call, Contract, struct
 from oracle.chain.event import Event

@@ -19,6 +19,7 @@ class ModelRegistryError(StrEnum):
     """Names of the errors that a call may revert with: `ContractError.name`."""
 
     AssuranceUnavailable = "AssuranceUnavailable"  # (given)
+    AuditShareInvalid = "AuditShareInvalid"  # (givenBps, maxBps)
     CallerNotModelOwner = "CallerNotModelOwner"  # (modelId, caller)
     ChallengeWindowInvalid = "ChallengeWindowInvalid"  # (given, min, max)
     ChallengeWindowRangeInvalid = "ChallengeWindowRangeInvalid"  # (min, max)
@@ -51,8 +52,15 @@ class ModelRegistryError(StrEnum):
     # number of a token.
     ERC721NonexistentToken = "ERC721NonexistentToken"
     InsuredMultipleInvalid = "InsuredMultipleInvalid"  # (given, max)
+    # (lock, needed) The stake behind an answer is too small: with the deployment's share of audits
+    # a lie earns more than it costs. Raise the insured multiple, or lower the fee or the operator's
+    # share.
+    LyingPays = "LyingPays"
     ModelUnknown = "ModelUnknown"  # (modelId)
     NameLengthInvalid = "NameLengthInvalid"  # (length, max)
+    # (modelId, count) A model changes hands without operators: the owner withdraws their
+    # authorisations first.
+    OperatorsAuthorized = "OperatorsAuthorized"
     ProgramUnknown = "ProgramUnknown"  # (modelRoot)
     ProtectionLowered = "ProtectionLowered"  # (modelId, version)
     SharesTooHigh = "SharesTooHigh"  # (sumBps, maxBps)
@@ -125,6 +133,13 @@ class ChallengeWindowRange(NamedTuple):
     max: int
 
 
+class Honesty(NamedTuple):
+    """What `honestyOf` returns."""
+
+    audit_bps: int
+    min_lock: Amount
+
+
 @dataclass(frozen=True, slots=True)
 class Publication:
     """What an owner says when publishing a version. See `Terms` for widths and units."""
@@ -187,6 +202,13 @@ class ModelRegistry(Contract):
         """The current head of the history; zero before the first version."""
         return Bytes32(self._read("headOf", model_id, block=block))
 
+    def honesty_of(self, block: BlockId = "latest") -> Honesty:
+        """What terms are checked against: the share of answers, in basis points, that are
+        computed again (0 = unchecked), and the least stake behind an answer.
+        """
+        values = self._read("honestyOf", block=block)
+        return Honesty(int(values[0]), Amount(values[1]))
+
     def is_approved_for_all(
         self, owner: Address, operator: Address, block: BlockId = "latest"
     ) -> bool:
@@ -210,6 +232,10 @@ class ModelRegistry(Contract):
     def name_of(self, model_id: int, block: BlockId = "latest") -> str:
         """The model's label."""
         return str(self._read("nameOf", model_id, block=block))
+
+    def operators(self, block: BlockId = "latest") -> Address:
+        """The registry that says who is authorised; zero = none."""
+        return address(self._read("operators", block=block))
 
     def owner_of(self, token_id: int, block: BlockId = "latest") -> Address:
         """Returns the owner of the `tokenId` token. Requirements: - `tokenId` must exist."""

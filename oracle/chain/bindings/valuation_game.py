@@ -16,7 +16,7 @@ from oracle.chain.codec import address
 from oracle.chain.contract import Call, Contract, struct
 from oracle.chain.event import Event
 from oracle.chain.rpc import BlockId
-from oracle.types import Address, Amount, Bytes32, Timestamp, ValuationPart, Wei
+from oracle.types import NO_WEI, Address, Amount, Bytes32, Timestamp, ValuationPart, Wei
 
 if TYPE_CHECKING:
     from oracle.valuation.faults import Fault
@@ -327,7 +327,7 @@ class ValuationGame(Contract):
         level: int,
         index: int,
         *,
-        value: Wei,
+        value: Wei = NO_WEI,
     ) -> Call:
         """Asks for a node of a table or data set that nobody serves. The first demand opens the
         challenge, within the window; each brings a bond.

@@ -24,7 +24,8 @@ CALLS: dict[str, str] = {
     "OperatorRegistry.updateProfile": "update the operator's profile",
     "OperatorRegistry.stake": "stake {amount:usd} for {operator}",
     "OperatorRegistry.startUnstake": "start to unstake {amount:usd}",
-    "OperatorRegistry.finishUnstake": "finish to unstake",
+    "OperatorRegistry.finishUnstake": "finish to unstake, paid to {to}",
+    "OperatorRegistry.payMarket": "pay the market what was slashed for it",
     "OperatorRegistry.authorize": "{authorized:authorize|dismiss} {operator} for model {modelId}",
     "ProgramRegistry.registerProgram": "register a program of {program:count} words",
     # ── Money ───────────────────────────────────────────────────────────────────────────────────
@@ -35,8 +36,8 @@ CALLS: dict[str, str] = {
     "InferenceMarket.deposit": "deposit {amount:usd} for {account}",
     "InferenceMarket.depositWithPermit": "deposit {amount:usd} with a permit",
     "InferenceMarket.withdraw": "withdraw {amount:usd} to {to}",
+    "InferenceMarket.transfer": "hand over {amount:usd} of the balance to {to}",
     "InferenceMarket.collectModelEarnings": "collect the earnings of model {modelId}",
-    "InferenceMarket.collectProtocolEarnings": "collect the protocol's earnings",
     "InferenceMarket.withdrawBond": "withdraw bonds",
     # ── Requests ────────────────────────────────────────────────────────────────────────────────
     "InferenceMarket.request": "request an answer of model {order.model_id}",

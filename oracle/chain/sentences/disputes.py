@@ -20,6 +20,9 @@ DISPUTES: dict[str, Sentence] = {
     "PositionInvalid": _S("Operator {op} of the program wrote no element [{row}, {col}]."),
     # ── Disputes of exact answers ───────────────────────────────────────────────────────────────
     "ChallengeExists": _S("{challenger} already challenges the answer to {requestId:id}."),
+    "ChallengesExhausted": _S(
+        "The answer to {requestId:id} has {max} open challenges, the most.", "wait", True
+    ),
     "ChallengeMissing": _S("{challenger} does not challenge the answer to {requestId:id}."),
     "TurnInvalid": _S(
         "In the challenge of {requestId:id} by {challenger} it is time for another move: its turn "

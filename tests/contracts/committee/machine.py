@@ -17,7 +17,7 @@ SEASONING, SEED_DELAY, DRAW, COMMIT, REVEAL, TALLY = 10, 2, 100, 40, 30, 20
 LONGEST = DRAW + 3 * (COMMIT + REVEAL + TALLY)
 LEAVE = SEASONING + 2 * LONGEST
 AGE = LONGEST + TALLY
-TOLERANCE, DEMAND = 1_000, 60
+TOLERANCE, DEMAND, AUDIT_BPS = 1_000, 60, 1_000
 LOCK = 2 * 5 * FEE
 BOUNTY = LOCK * 30 // 100
 DEPLOYER, OWNER, REQUESTER, OPERATOR, CHALLENGER, STRANGER = (
@@ -60,11 +60,14 @@ class CommitteeWorld:
         world = self.evm = Evm(START)
         token = world.deploy(DEPLOYER, "TestDollar")
         market, committee = created_address(DEPLOYER, 4), created_address(DEPLOYER, 5)
-        registry = world.deploy(DEPLOYER, "ModelRegistry", ZERO, 1, 100)
+        operators = created_address(DEPLOYER, 3)
+        registry = world.deploy(
+            DEPLOYER, "ModelRegistry", ZERO, 1, 100, AUDIT_BPS, DOLLAR, operators
+        )
         access = world.deploy(DEPLOYER, "ModelAccess", registry, market)
         stakes = world.deploy(DEPLOYER, "OperatorRegistry", token, registry, market, 10**6)
         wiring = (token, registry, access, stakes, ZERO, ZERO, committee, DEPLOYER)
-        world.deploy(DEPLOYER, "InferenceMarket", (*wiring, 500, DOLLAR, 10**5, 30, DEMAND, AGE))
+        world.deploy(DEPLOYER, "InferenceMarket", (*wiring, 500, DOLLAR, 10**5, 30, DEMAND, AGE, 0))
         rules = (market, BOND, MIN_STAKE, PENALTY, SEASONING, SEED_DELAY)
         rules += (DRAW, COMMIT, REVEAL, TALLY)
         self.place = world.deploy(DEPLOYER, "Committee", rules)

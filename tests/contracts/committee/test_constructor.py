@@ -16,19 +16,28 @@ from tests.contracts.committee.panel import (
     SEED_DELAY,
     TALLY,
 )
-from tests.contracts.market import Verbatim, refuses
+from tests.contracts.market import ZERO, Verbatim, refuses
 
 DAY = 86_400
 
 
 @pytest.fixture
 def deploy(
-    Committee, InferenceMarket, ModelAccess, OperatorRegistry, token, registry, deployer, treasury
+    Committee,
+    InferenceMarket,
+    ModelAccess,
+    ModelRegistry,
+    OperatorRegistry,
+    token,
+    deployer,
+    treasury,
 ):
     """Deploy a market with its module, fields of either changed."""
 
     def deploy(age=DAY, module=None, **changes):
         by = {"from": deployer}
+        stakes = created_address(deployer, deployer.nonce + 2)
+        registry = ModelRegistry.deploy(ZERO, 10, 7 * DAY, 1_000, 10**6, stakes, by)
         place = created_address(deployer, deployer.nonce + 2)
         module = module or created_address(deployer, deployer.nonce + 3)
         access = ModelAccess.deploy(registry, place, by)

@@ -83,11 +83,11 @@ class Data:
         programs = world.deploy(DEPLOYER, "ProgramRegistry")
         names = [created_address(DEPLOYER, 2 + i) for i in range(7)]
         registry, access, stakes, market, credits, verifier, game = names
-        world.deploy(DEPLOYER, "ModelRegistry", programs, 1, 100)
+        world.deploy(DEPLOYER, "ModelRegistry", programs, 1, 100, 0, 0, stakes)
         world.deploy(DEPLOYER, "ModelAccess", registry, market)
         world.deploy(DEPLOYER, "OperatorRegistry", token, registry, market, 10**6)
         wiring = (token, registry, access, stakes, credits, ZERO, ZERO, TREASURY)
-        world.deploy(DEPLOYER, "InferenceMarket", (*wiring, 500, 10**6, 10**5, 30, 60, 3_600))
+        world.deploy(DEPLOYER, "InferenceMarket", (*wiring, 500, 10**6, 10**5, 30, 60, 3_600, 0))
         self.market, self.credits = market, credits
         rules = (market, self.game or game, DEPOSIT, FEE, 10_000)
         world.deploy(DEPLOYER, "DataCredits", rules)
