@@ -22,7 +22,7 @@ _NOTHING = Wei(0)
 class Call:
     """What to execute: pure intent, nothing is sent. `label` is for people."""
 
-    to: Address
+    to: Address | None  # None creates a contract
     data: bytes
     value: Wei = _NOTHING
     label: str = ""

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import rlp  # type: ignore[import-untyped]  # it ships no types
 from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 
 from oracle.chain import logs
 from oracle.chain.codec import address
 from oracle.chain.event import Event
+from oracle.chain.refusals import Fate, fate_of
 from oracle.chain.rpc import RpcError, RpcMalformed, hexbytes, quantity
 from oracle.errors import NotFound, PermanentError, TransientError
 from oracle.types import Address, Bytes32, Log, Wei
@@ -27,9 +29,10 @@ class FundsInsufficient(PermanentError):
 class TransactionPending(TransientError):
     """A transaction was sent and is not mined yet; it may still be."""
 
-    def __init__(self, tx_hash: Bytes32, waited: float) -> None:
+    def __init__(self, tx_hash: Bytes32, waited: float, said: str = "") -> None:
         super().__init__(
-            f"transaction 0x{tx_hash.hex()} is not mined after {waited:.0f} seconds",
+            f"transaction 0x{tx_hash.hex()} is not mined after {waited:.0f} seconds"
+            + (f"; the node said: {said}" if said else ""),
             hint="it may still be mined: look again before you repeat it",
         )
         self.tx_hash = tx_hash
@@ -158,6 +161,12 @@ def hash_of(raw: bytes) -> Bytes32:
     return Bytes32(keccak(raw))
 
 
+def call_of(raw: bytes) -> tuple[Address | None, bytes, Wei]:
+    """Return recipient (None creates a contract), data and wei of a signed EIP-1559 transaction."""
+    _, _, _, _, _, to, value, data, *_ = rlp.decode(raw[1:])
+    return address(to) if to else None, data, Wei(int.from_bytes(value))
+
+
 def parse_receipt(raw: Any) -> Receipt:
     """Read the answer to `eth_getTransactionReceipt`.
 
@@ -185,7 +194,7 @@ def parse_receipt(raw: Any) -> Receipt:
 
 def funds_error(error: RpcError, sender: Address) -> FundsInsufficient | None:
     """Return what to raise when the node says that the account cannot pay for gas."""
-    if "insufficient funds" not in error.message.lower():
+    if fate_of(error) is not Fate.POOR:
         return None
     return FundsInsufficient(
         f"{sender} cannot pay for gas", hint="send it some of the chain's currency"
