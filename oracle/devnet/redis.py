@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from oracle.devnet.supervisor import ProcessSpec
 from oracle.errors import Unavailable
 
-_TIMEOUT = 1.0  # seconds
+_TIMEOUT = 10.0  # seconds
 
 
 def answers(url: str) -> bool:

@@ -11,7 +11,7 @@ from oracle.devnet.supervisor import ProcessSpec
 WALLET = "gateway"
 BUDGET = "100"  # dollars that visitors of the page may spend
 GRACE = 20.0  # seconds: above the server's own
-_PROBE = 1.0  # seconds
+_PROBE = 10.0  # seconds
 _STARTS_WITHIN = 90.0  # seconds in which it does not use the processor
 
 

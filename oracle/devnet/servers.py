@@ -13,7 +13,7 @@ from oracle.errors import ConfigInvalid, TallystickError
 from oracle.ipfs import daemon
 from oracle.ports import free_port
 
-_PROBE = 1.0  # seconds
+_PROBE = 10.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)

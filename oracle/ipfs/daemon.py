@@ -100,7 +100,7 @@ def prepare(repo: Path, port: int, environ: Mapping[str, str]) -> Prepared:
     return Prepared("embedded", url, _embedded(repo / "embedded", port), {})
 
 
-def probe(api_url: str, timeout: float = 2.0) -> str:
+def probe(api_url: str, timeout: float = 10.0) -> str:
     """Return what answers at a URL, or "" when nothing that speaks the RPC does."""
     try:
         return IpfsClient(api_url, timeout).version()
@@ -121,7 +121,7 @@ def start_embedded(repo: Path, *, log: Path, port: int = 0) -> IpfsNode:
         for line in ready.new():
             if line.startswith("ready "):
                 url = line.removeprefix("ready ").strip()
-                return IpfsNode("embedded", url, IpfsClient(url, 5.0).version(), process)
+                return IpfsNode("embedded", url, IpfsClient(url, 60.0).version(), process)
         time.sleep(0.02)
     raise _gave_up(process, "the embedded node", log)
 

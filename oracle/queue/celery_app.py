@@ -15,7 +15,7 @@ from oracle.queue.messages import MESSAGES, InferMessage, WatchMessage
 
 VISIBILITY_TIMEOUT = 300  # seconds until Redis hands a message of a dead worker to another one
 SOCKET_TIMEOUT = 10.0  # seconds
-START_TIMEOUT = 120.0  # seconds a process may take to import torch
+START_TIMEOUT = 600.0  # seconds a process may take to import torch
 PREFETCH = 64  # messages that each process may hold: a batch
 SHARED = "tallystick"  # what operators without a name share
 

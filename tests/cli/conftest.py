@@ -21,6 +21,7 @@ from oracle.services.network import Network
 from oracle.services.publishing import Offer
 from oracle.types import Amount
 from tests.services.conftest import DESCRIPTION, DOLLAR
+from tests.support import clock
 
 WEIGHTS = bytes(range(256)) * 5000  # 1.2 MB: two blocks and a root
 Call = Callable[..., Any]
@@ -43,6 +44,7 @@ class Town:
 def world(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     with Anvil() as anvil:
+        clock.stop(anvil.rpc)
         node = daemon.start_embedded(home / "ipfs", log=home / "ipfs.log")
         try:
             contracts = deploy(Wallet(anvil.rpc, dev_account(9)), DeployConfig())

@@ -9,6 +9,7 @@ from oracle.protocol import tensor
 from oracle.services import balances
 from oracle.types import NO_CLAIM, ZERO32, Amount, Order
 from tests.services.conftest import DOLLAR
+from tests.support import clock
 
 pytestmark = pytest.mark.real
 
@@ -74,8 +75,7 @@ def test_challenge__drawn_listed_and_shown(market, tallystick, answered, seated,
     tallystick("wallet", "new", "zoe")
     tallystick("wallet", "fund", "zoe", "100")
     tallystick("committee", "enlist", "60", "--key", "zoe", "--yes")
-    rpc.call("evm_increaseTime", 10)
-    rpc.call("evm_mine")
+    clock.pass_time(rpc, 10)
     found = tallystick("committee", "challenge", answered, "--key", "owner", "--yes")
     assert (found["stage"], found["eligible"]) == ("challenged", "60.00")
     for _ in range(3):

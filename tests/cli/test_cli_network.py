@@ -15,6 +15,7 @@ from oracle.protocol import tensor
 from oracle.services import requests
 from oracle.services.request_timeline import RequestState
 from oracle.types import NO_CLAIM, ZERO32, Bytes32
+from tests.support import clock
 
 pytestmark = pytest.mark.real
 IMAGE = "[[[[0.0, 0.5], [1.0, 0.25]]]]"
@@ -91,8 +92,7 @@ def test_infer__consumer__is_called_once_the_answer_is_final(market, tallystick)
     assert (request.consumer.lower(), request.callback_gas) == (listener.lower(), 50_000)
     root = Bytes32(b"1" * 32)
     market.wallet("op1").send(network.market.deliver(request, NO_CLAIM, root, ZERO32))
-    network.rpc.call("evm_increaseTime", 60)
-    network.rpc.call("evm_mine")
+    clock.pass_time(network.rpc, 60)
     tallystick("request", "finalize", asked, "--key", "op1")
     last = tallystick("request", "show", asked)["timeline"][-1]
     assert last["event"] == "CallbackCompleted"
@@ -138,8 +138,7 @@ def test_convict__answer_withheld__needs_a_demand_and_its_deadline(market, tally
     tallystick("request", "demand", asked, *ALICE)
     refused = tallystick("request", "convict", asked, "--key", "owner", code=77)
     assert "The operator has until" in refused["message"]
-    network.rpc.call("evm_increaseTime", network.market.config().demand_period)
-    network.rpc.call("evm_mine")
+    clock.pass_time(network.rpc, network.market.config().demand_period)
     done = tallystick("request", "convict", asked, "--key", "owner")
     assert done["operator"] == market.wallet("op1").address
     assert float(done["to_requester"]) > 0.05

@@ -7,6 +7,7 @@ from oracle.protocol import tensor
 from oracle.services import requests
 from oracle.types import NO_CLAIM, ZERO32
 from tests.cli.conftest import WEIGHTS
+from tests.support import clock
 
 pytestmark = pytest.mark.real
 IMAGE = "[[[[0.0, 0.5], [1.0, 0.25]]]]"
@@ -83,8 +84,7 @@ def read_settle_collect(world, tallystick, request_id, target):
     assert np.load(target)["logits"].shape == (1, 3)
     early = tallystick("request", "finalize", request_id, "--key", "alice", code=77)
     assert "can be challenged until" in early["message"]
-    world.network.rpc.call("evm_increaseTime", 60)
-    world.network.rpc.call("evm_mine")
+    clock.pass_time(world.network.rpc, 60)
     tallystick("request", "finalize", request_id, "--key", "op1")
     settled = tallystick("request", "list", "--key", "alice", "--state", "settled")
     assert [r["request_id"] for r in settled] == [request_id]

@@ -129,7 +129,7 @@ def test_fetch_file__silence__is_unresolved_in_time(tmp_path: Path) -> None:
 
 
 def test_fetch_file__a_byte_now_and_then__is_given_up_in_time(tmp_path: Path) -> None:
-    with lying(dripping(len(DATA))) as node, pytest.raises(Unavailable, match=r"bytes in 2\.0 s"):
+    with lying(dripping(len(DATA))) as node, pytest.raises(Unavailable, match=r"bytes in 2 s"):
         fetch(node.url, tmp_path / "out", timeout=2.0)
     assert len(node.requests) == 1
 
@@ -154,7 +154,7 @@ def test_fetch_file__kubo_ends_before_what_it_announced__is_interrupted(tmp_path
 
 
 def test_fetch_bytes__a_byte_now_and_then__is_given_up_in_time() -> None:
-    with lying(dripping(1000)) as node, pytest.raises(Unavailable, match=r"bytes in 2\.0 s"):
+    with lying(dripping(1000)) as node, pytest.raises(Unavailable, match=r"bytes in 2 s"):
         client(node.url, 2.0).fetch_bytes(CID, len(DATA))
 
 

@@ -45,6 +45,7 @@ from oracle.types import (
     Order,
     RequestId,
 )
+from tests.support import clock
 from tests.support.waiting import exit_code, wait_until
 
 pytestmark = pytest.mark.real
@@ -169,6 +170,7 @@ def world(tmp_path_factory):
     port = free_port()
     spec = redis_server.spec(redis_server.find_server(), home / "redis", port, home / "redis.log")
     with Anvil(log=home / "anvil.log") as anvil, Supervisor([spec]) as redis:
+        clock.stop(anvil.rpc)
         redis.start()
         world = World(home, anvil, redis_server.url_of(port))
         yield world
@@ -201,8 +203,7 @@ def test_submit__answers_that_wait__share_a_transaction_and_are_settled(world):
                 job = tx.job(event.request_id)
                 delivery = Delivery(event.operator, event.delivered_at, event.output_root)
                 tx.put_job(replace(job, phase=SlotPhase.DELIVERED, delivery=delivery))
-        world.anvil.rpc.call("evm_increaseTime", 5)
-        world.anvil.rpc.call("evm_mine")
+        clock.pass_time(world.anvil.rpc, 5)
         world.send("finalize", request_ids=[to_hex(i) for i in ids])
         wait_until(lambda: len(world.events(Finalized)) == 5, process=process, log=process.log)
         process.send_signal(signal.SIGTERM)

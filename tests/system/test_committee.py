@@ -37,6 +37,7 @@ from oracle.services.publishing import Offer
 from oracle.services.quoting import Ask
 from oracle.services.request_timeline import RequestState
 from oracle.types import NO_CLAIM, ZERO32, Amount
+from tests.support import clock
 from tests.support.waiting import exit_code, wait_until
 
 pytestmark = pytest.mark.real
@@ -77,8 +78,7 @@ class Town:
         return self.network.wallet(name, "secret")
 
     def pass_time(self, seconds: int) -> None:
-        self.network.rpc.call("evm_increaseTime", seconds)
-        self.network.rpc.call("evm_mine")
+        clock.pass_time(self.network.rpc, seconds)
 
 
 def folder_of(home: Path, net: Net) -> Path:
@@ -100,6 +100,7 @@ def folder_of(home: Path, net: Net) -> Path:
 def town(tmp_path):
     net = Net().eval()
     with Anvil() as anvil:
+        clock.stop(anvil.rpc)
         node = daemon.start_embedded(tmp_path / "ipfs", log=tmp_path / "ipfs.log")
         try:
             contracts = deploy(Wallet(anvil.rpc, dev_account(9)), CONFIG)
