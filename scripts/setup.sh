@@ -32,6 +32,7 @@ venv() {
 install() { # OPTION… REQUIREMENT…
   local uv=(.venv/bin/uv pip install -q --no-deps --python .venv/bin/python --index-strategy unsafe-best-match)
   local settings place
+  local -x UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-180}
   settings=$(.venv/bin/pip config list)
   for place in $(setting index-url); do uv+=(--default-index "$place"); done
   for place in $(setting extra-index-url); do uv+=(--index "$place"); done
