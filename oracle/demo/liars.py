@@ -89,7 +89,7 @@ def judge(stage: DemoContext) -> Ordered:
     with stage.screen.working("waiting for three answers"):
         for ordered in asked.values():
             inference.wait(stage.network, ordered.request_id, timeout=busy(os.getpid(), PATIENCE))
-    traces = EndpointTraces()
+    traces = _traces()
     for name, ordered in asked.items():
         found = answer_check.verify(stage.network, ordered.request_id, traces)
         wanted = CheckOutcome.WRONG if name in FAULTS else CheckOutcome.RIGHT
@@ -108,6 +108,11 @@ def judge(stage: DemoContext) -> Ordered:
 def pay_honest(stage: DemoContext, ordered: Ordered) -> None:
     """The window of the honest answer passes without a challenge."""
     settle(stage, ordered, lambda answer: reading(stage, 0, answer))
+
+
+def _traces() -> EndpointTraces:
+    """Return what fetches traces; who serves one may be slow, who withholds it does not listen."""
+    return EndpointTraces(timeout=LIFETIME, patience=LIFETIME)
 
 
 def _ask(stage: DemoContext, operator: str) -> Ordered:
@@ -195,7 +200,7 @@ def _play(stage: DemoContext, requests: Sequence[RequestId]) -> None:
     opened = Challenger(
         stage.network,
         stage.devnet.unlock(CHALLENGER),
-        EndpointTraces(),
+        _traces(),
         folder=folder_of(stage.network, CHALLENGER),
         scope=Scope(requests=tuple(requests)),
         budget=Budget(),
