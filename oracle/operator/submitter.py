@@ -15,6 +15,8 @@ from typing import Any, Protocol
 from oracle.chain.bindings.inference_market import InferenceMarket
 from oracle.chain.contract import Call
 from oracle.chain.outbox import AlreadyPending, EntryState, OutboxEntry
+from oracle.errors import PermanentError
+from oracle.exact.files import output_root
 from oracle.ipfs.port import MAX_BLOCK, Ipfs
 from oracle.metrics import SubmitterMetrics
 from oracle.protocol import cid
@@ -66,6 +68,23 @@ class Submitter:
             ids = [answer.request_id for answer in answers if _record(tx, answer)]
         for start in range(0, len(ids), MAX_DELIVERIES):
             self._submit(DELIVER, ids[start : start + MAX_DELIVERIES])
+
+    def has_bytes(self, answer: DeliverMessage) -> bool:
+        """Fetch an answer's bytes, and say whether the root is theirs: no other one is delivered.
+
+        Raises:
+            Unavailable: the bytes cannot be had now.
+        """
+        block = answer.output_root if answer.output_cid == ZERO32 else answer.output_cid
+        try:
+            data = self._ipfs.fetch_bytes(cid.raw_cid(block), MAX_BLOCK)
+            right = block == answer.output_root or output_root(data) == answer.output_root
+        except PermanentError as error:
+            self._log.error("submit.no_answer", request_id=answer.request_id, error=str(error))
+            return False
+        if not right:
+            self._log.error("submit.other_root", request_id=answer.request_id)
+        return right
 
     def claim(self, request_id: RequestId) -> None:
         """Commit to take the exclusive right to answer a request."""

@@ -106,6 +106,7 @@ class Watcher:
         if done.messages or found != NOTHING_NEW:
             with self._store.read() as tx:
                 counts, block = tx.job_counts(), tx.cursor()
+            self._metrics.put_aside(self._queue.dead())
             self._metrics.know(block or 0, {state: counts.get(state, 0) for state in JobState})
         return done
 

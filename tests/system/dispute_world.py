@@ -47,7 +47,7 @@ class DisputeWorld(World):
     def __init__(self, home, **options):
         self.example = example()
         self.port = free_port()  # of the responder
-        super().__init__(home, window=WINDOW, ipfs=True, **options)
+        super().__init__(home, window=WINDOW, **options)
         self.game = DisputeGame(self.rpc, self.contracts.dispute_game)
         self.challenger = self.requesters[1]
 

@@ -65,9 +65,9 @@ class SecretBook:
         }
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            whole_file.write(self._rows(secret.root), data_sets.encode(data), mode=0o600)
+            whole_file.write(self._rows(secret.root), data_sets.encode(data))
             text = json.dumps(body, indent=2, sort_keys=True) + "\n"
-            whole_file.write(self._file(secret.commitment), text, mode=0o600)
+            whole_file.write(self._file(secret.commitment), text)
         except OSError as error:
             raise ConfigInvalid(f"cannot keep a secret in {self.folder}: {error}") from error
 
