@@ -14,16 +14,20 @@ def write(path: Path, body: str | bytes) -> None:
     _sync(path.parent)
 
 
-def write_new(path: Path, body: str | bytes) -> None:
-    """Write a file of one's own, whole; when another process was first, its file stays."""
+def write_new(path: Path, body: str | bytes) -> bool:
+    """Write a file that is not there yet, whole; return whether it was not.
+
+    A file that is there stays as it is, also when another process was first by a moment.
+    """
     part = _write(path, body)
     try:
         os.link(part, path)
     except FileExistsError:
-        pass
+        return False
     finally:
         part.unlink()
     _sync(path.parent)
+    return True
 
 
 def _write(path: Path, body: str | bytes) -> Path:

@@ -28,6 +28,7 @@ from oracle.chain.rpc import RpcError, quantity
 from oracle.chain.sender import Sender
 from oracle.chain.transactions import FundsInsufficient, Receipt, TransactionPending
 from oracle.errors import PermanentError, TransientError
+from oracle.private_files import make_folder
 from oracle.services.network import Network
 from oracle.store.agent_repository import Commitment
 from oracle.store.outbox import SqlOutbox
@@ -66,7 +67,7 @@ class Agent(ABC):
         Raises:
             ConfigInvalid: another process uses the folder, or it belongs to another account.
         """
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         contracts = network.contracts
         self.address = Address(account.address)
         self._network = network

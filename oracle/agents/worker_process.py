@@ -19,6 +19,7 @@ from typing import IO, Any
 from oracle.config import Settings
 from oracle.devnet.supervisor import ProcessSpec
 from oracle.errors import Unavailable
+from oracle.private_files import open_log
 
 _LAST = 10.0  # seconds that a process gets to end by itself
 _GRACE = 30.0  # seconds that a valuator's worker gets to finish the job it is at
@@ -109,7 +110,7 @@ class LineProcess:
 
     def _started(self) -> "subprocess.Popen[str]":
         if self._process is None or self._process.poll() is not None:
-            with self._log_path.open("ab") as log:
+            with open_log(self._log_path) as log:
                 self._process = subprocess.Popen(  # noqa: S603 - our own module
                     [sys.executable, "-m", "worker", "--role", self._role],
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,

@@ -7,7 +7,6 @@ arguments or the environment, and never part of an error.
 """
 
 import json
-import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,9 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_checksum_address
 
+from oracle import whole_file
 from oracle.errors import ConfigInvalid, InputInvalid, NotFound
+from oracle.private_files import make_folder
 from oracle.types import Address
 
 Password = Callable[[], str]
@@ -45,19 +46,16 @@ def save(
     Raises:
         InputInvalid: the file exists already, or the password is empty.
     """
+    exists = InputInvalid(f"{path} exists", hint="a key is never overwritten: choose another name")
     if path.exists():
-        raise InputInvalid(f"{path} exists", hint="a key is never overwritten: choose another name")
+        raise exists
     secret = password()
     if not secret:
         raise InputInvalid("the password is empty")
     body = json.dumps(Account.encrypt(account.key, secret, kdf="scrypt", iterations=scrypt_n))
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # exclusive and with its mode from the start: no moment in which others can read or replace it
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(body + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    make_folder(path.parent)
+    if not whole_file.write_new(path, body + "\n"):  # its mode is right from the start
+        raise exists
     return Address(account.address)
 
 

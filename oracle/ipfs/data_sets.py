@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from oracle import whole_file
 from oracle.errors import DigestMismatch, InputInvalid
 from oracle.ipfs.port import MAX_BLOCK, Ipfs
+from oracle.private_files import make_folder
 from oracle.protocol.cid import raw_cid
 from oracle.types import Bytes32, Cid
 from oracle.valuation.dataset import MAX_FEATURES, MAX_ROWS, DataSet
@@ -62,9 +64,9 @@ def publish(ipfs: Ipfs, data: DataSet, folder: Path) -> Bytes32:
     body = encode(data)
     if len(body) <= MAX_BLOCK:
         return ipfs.publish_bytes(body).sha256
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / f"{data.root.hex()}.rows"
-    path.write_bytes(body)
+    whole_file.write(path, body)
     found = ipfs.publish_file(path)
     place = {"cid": found.cid, "sha256": found.sha256.hex(), "size": found.size}
     index = json.dumps({"schema": SCHEMA, "file": place}, sort_keys=True)
@@ -78,7 +80,7 @@ def fetch(ipfs: Ipfs, source: Source, width: int, folder: Path) -> DataSet:
         CidUnresolved: nobody has it. Unavailable: the node cannot be reached.
         DigestMismatch: what is there is not the data set of this root.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / f"{source.root.hex()}.rows"
     if not path.exists():
         _fetch(ipfs, source, _size(source.rows, width), path)
@@ -106,9 +108,7 @@ def fetch_round(ipfs: Ipfs, job: ValueJob, folder: Path) -> RoundData:
 def _fetch(ipfs: Ipfs, source: Source, size: int, path: Path) -> None:
     block = ipfs.fetch_bytes(raw_cid(source.cid), MAX_BLOCK)
     if block[: len(MAGIC)] == MAGIC:
-        written = path.with_suffix(".part")
-        written.write_bytes(block)
-        written.replace(path)
+        whole_file.write(path, block)
         return
     try:
         place = json.loads(block)["file"]

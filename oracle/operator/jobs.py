@@ -82,10 +82,18 @@ class Operator:
     requeue_after: float = 60.0  # seconds of wall time without progress
     retry_failed_after: float = 2.0  # seconds of wall time after a reported failure
 
+    @property
+    def longest_pause(self) -> float:
+        """Seconds until a message is repeated at the latest."""
+        return max(self.requeue_after, self.retry_failed_after) * float(2**_MAX_DOUBLINGS)
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The time of the finalized head, that of this machine, and the queue that listens."""
+    """The time of the finalized head, that of this machine, and the queue that listens.
+
+    This machine's may jump: a time to try again that is further away than any pause is over.
+    """
 
     chain: Timestamp
     wall: float  # unix seconds
@@ -141,7 +149,8 @@ def advance(job: Job, clock: Clock, operator: Operator, authorised: bool) -> tup
     if job.failures > job.failures_seen:
         delay = operator.retry_failed_after * 2 ** min(job.failures - 1, _MAX_DOUBLINGS)
         return replace(settled, failures_seen=job.failures, retry_at=clock.wall + delay), False
-    if clock.wall >= job.retry_at or clock.generation != job.generation:
+    waits = clock.wall < job.retry_at <= clock.wall + operator.longest_pause
+    if not waits or clock.generation != job.generation:
         return _send(settled, step, clock, operator, silent=False)
     return settled, False
 

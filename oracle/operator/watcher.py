@@ -136,15 +136,15 @@ class Watcher:
         return sent
 
     def _conclude(self, generation: str) -> tuple[int, list[Parcel]]:
-        wall = self._now()
+        wall, pause = self._now(), self._operator.longest_pause
         with self._store.read() as tx:
             if not (newest := tx.newest_block()):
                 return 0, []
             clock = Clock(newest.timestamp, wall, generation)
-            if not tx.due(clock.chain, wall, generation, limit=1):
+            if not tx.due(clock.chain, wall, generation, 1, longest_pause=pause):
                 return 0, []
         with self._store.begin() as tx:
-            due = tx.due(clock.chain, wall, generation, BATCH)
+            due = tx.due(clock.chain, wall, generation, BATCH, longest_pause=pause)
             models = {job.request.model_id for job in due}
             may = {model: tx.is_authorized(model, self._operator.address) for model in models}
             looked = [

@@ -18,11 +18,13 @@ files' digest, is the version's model root.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from oracle import whole_file
 from oracle.chain.bindings.model_registry import ModelRegistered, Publication, VersionPublished
 from oracle.chain.wallet import Wallet
 from oracle.errors import DigestMismatch, Refused
 from oracle.exact import version
 from oracle.ipfs.port import CidUnresolved
+from oracle.private_files import make_folder
 from oracle.protocol import canonical
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import FileEntry, Manifest
@@ -190,8 +192,7 @@ class _Memory:
 
     def keep(self, sha256: Bytes32, cid: Cid) -> None:
         """Remember that the bytes are published."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / sha256.hex()).write_text(cid + "\n")
+        whole_file.write(make_folder(self._folder) / sha256.hex(), cid + "\n")
 
 
 # ── Chain ───────────────────────────────────────────────────────────────────────────────────────

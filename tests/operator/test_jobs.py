@@ -325,3 +325,19 @@ def test_wake_at__own_priority__is_its_end():
     job, _ = tick(from_events(requested()), clock(1000))
 
     assert job.wake_at == PRIORITY
+
+
+@pytest.mark.parametrize("jump", [-7 * 86_400, -3600, 3600])
+def test_advance__clock_jumped_since_the_message_went_out__sent_again(jump):
+    """A clock an hour ahead, corrected: a lost message waited for an hour."""
+    job, _ = tick(from_events(requested()), clock(1000, 10.0**7))
+    job, steps = tick(job, clock(1001, 10.0**7 + jump))
+
+    assert steps == [JobStep.INFER]
+
+
+@pytest.mark.parametrize("jump", [-59, 0, 59])
+def test_advance__clock_corrected_by_seconds__not_sent_again(jump):
+    job, _ = tick(from_events(requested()), clock(1000, 10.0**7))
+
+    assert tick(job, clock(1001, 10.0**7 + jump))[1] == []

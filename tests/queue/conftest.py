@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from oracle.ports import free_port
 from oracle.devnet import redis as redis_server
 from oracle.devnet.supervisor import Supervisor
+from oracle.ports import free_port
 
 
 @pytest.fixture

@@ -39,9 +39,7 @@ def settings(tmp_path_factory):
         redis.start()
         node = daemon.start_embedded(home / "ipfs", log=home / "ipfs.log")
         try:
-            yield Settings(
-                home=home, redis_url=url, ipfs_api=node.api_url, operator="op"
-            )
+            yield Settings(home=home, redis_url=url, ipfs_api=node.api_url, operator="op")
         finally:
             node.stop()
 

@@ -17,6 +17,7 @@ from typing import Any
 from oracle import whole_file
 from oracle.errors import ConfigInvalid, NotFound
 from oracle.ipfs import data_sets
+from oracle.private_files import make_folder
 from oracle.types import Address, Bytes32, Contracts
 from oracle.valuation.dataset import DataSet
 
@@ -64,7 +65,7 @@ class SecretBook:
             "rows": secret.rows,
         }
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self.folder)
             whole_file.write(self._rows(secret.root), data_sets.encode(data))
             text = json.dumps(body, indent=2, sort_keys=True) + "\n"
             whole_file.write(self._file(secret.commitment), text)
