@@ -122,6 +122,19 @@ class DeployConfig:
 
 
 _DEVELOPMENT = DeployConfig()
+# Where money is at stake: an operator has ten minutes for its answer to get into a block, however
+# full blocks are, and six hours of thinking; windows are hours and days.
+PRODUCTION = DeployConfig(
+    min_challenge_window=_HOUR,
+    max_challenge_window=7 * _DAY,
+    claim_period=600,
+    demand_period=6 * _HOUR,
+    max_dispute_age=7 * _DAY,
+    unbonding_delay=21 * _DAY,
+    min_reply=600,
+    clock=6 * _HOUR,
+    min_gas_price=Wei(10**9),
+)
 
 
 def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:

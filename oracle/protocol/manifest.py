@@ -18,7 +18,7 @@ from oracle.protocol import canonical, params
 from oracle.protocol.border import STRICT
 from oracle.protocol.files import FileEntry, check_files, weights_root
 from oracle.protocol.params import ParameterSpec
-from oracle.protocol.shapes import TensorSpec, check_specs, check_tensors
+from oracle.protocol.shapes import TensorSpec, check_specs, check_tensors, output_size
 from oracle.protocol.tensor import Array
 from oracle.protocol.training import TrainingData
 from oracle.types import Bytes32
@@ -175,6 +175,10 @@ class Manifest:
     def validate_outputs(self, tensors: Mapping[str, Array]) -> None:
         """Raise InputInvalid unless names, dtypes, shapes fit and every value is finite."""
         check_tensors(self.outputs, tensors, "output")
+
+    def output_size(self, inputs: Mapping[str, Array]) -> int:
+        """Return how many bytes the answer to these inputs has at the least."""
+        return output_size(self.inputs, self.outputs, inputs)
 
     def pack_params(self, values: Mapping[str, float]) -> Bytes32:
         """Return the parameter word for real values by name (see `params.pack_named`)."""

@@ -78,6 +78,33 @@ def check_tensors(
     tensor.require_finite(tensors)
 
 
+def output_size(
+    inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], tensors: Mapping[str, tensor.Array]
+) -> int:
+    """Return how many bytes the canonical file of the outputs has at the least.
+
+    An output's open axis has the size of the inputs' open axis of the same number (rows, length).
+    Of an axis that no input opens nothing is known but that it is not empty.
+    """
+    sizes: dict[int, int] = {}
+    for spec in inputs:
+        for axis, size in enumerate(spec.shape):
+            if size is None:
+                sizes[axis] = max(sizes.get(axis, 1), tensors[spec.name].shape[axis])
+    return tensor.encoded_size(
+        {
+            spec.name: (
+                spec.dtype,
+                tuple(
+                    sizes.get(axis, 1) if size is None else size
+                    for axis, size in enumerate(spec.shape)
+                ),
+            )
+            for spec in outputs
+        }
+    )
+
+
 def describe_shape(shape: Sequence[int | None]) -> str:
     """Return a shape as `[?, 384]`; `?` stands for any size."""
     return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"

@@ -76,6 +76,19 @@ def encode(tensors: Mapping[str, Array]) -> bytes:
     return b"".join([len(text).to_bytes(_LENGTH_BYTES, "little"), text, *parts])
 
 
+def encoded_size(shapes: Mapping[str, tuple[str, tuple[int, ...]]]) -> int:
+    """Return the bytes that `encode` gives for arrays of these dtypes and shapes."""
+    header: dict[str, Any] = {}
+    offset = 0
+    for name in sorted(shapes):
+        dtype, shape = shapes[name]
+        end = offset + math.prod(shape) * DTYPES[dtype].itemsize
+        header[name] = {"data_offsets": [offset, end], "dtype": dtype, "shape": list(shape)}
+        offset = end
+    text = len(canonical.dumps(header))
+    return _LENGTH_BYTES + text + -text % 8 + offset
+
+
 def decode(data: bytes, max_bytes: int) -> dict[str, Array]:
     """Return the arrays of a canonical file, as read-only views of `data` where alignment allows.
 

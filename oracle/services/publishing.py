@@ -20,6 +20,7 @@ from pathlib import Path
 
 from oracle import whole_file
 from oracle.chain.bindings.model_registry import ModelRegistered, Publication, VersionPublished
+from oracle.chain.contract import Call
 from oracle.chain.wallet import Wallet
 from oracle.errors import DigestMismatch, Refused
 from oracle.exact import version
@@ -28,13 +29,15 @@ from oracle.private_files import make_folder
 from oracle.protocol import canonical
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import FileEntry, Manifest
-from oracle.services import folders, models
+from oracle.services import folders, honesty, models
 from oracle.services.event_history import topic
 from oracle.services.folders import BytesProgress
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
 from oracle.types import Address, Amount, Assurance, Bytes32, Cid, Say
 
+MAX_TRANSACTION = 131_072  # bytes that transaction pools take (geth: txMaxSize)
+_ENVELOPE = 150  # bytes of a transaction beside its data: fees, addresses, signature
 DEFAULT_WINDOW = 60  # seconds; moved into the range that the registry allows
 
 
@@ -84,6 +87,7 @@ def publish(
 
     Raises:
         NotFound, InputInvalid: the folder is not a model that can be published.
+        Refused: under these terms lying pays, or the program does not fit into a transaction.
         ContractError: the registry refuses (not the owner, too soon, terms out of range).
         DigestMismatch: a file changed while it was published.
     """
@@ -96,6 +100,7 @@ def publish(
             f"model {model_id} belongs to {owner}, not to {wallet.address}",
             hint="sign with --key of its owner, or publish under another name",
         )
+    honesty.require(network, offer.fee, offer.operator_bps, offer.insured_multiple)
     known = _remembered(network, draft)
     if model_id is not None and (done := _published_before(network, model_id, known)):
         return done
@@ -221,8 +226,25 @@ def _assured(
     root = program.model_root
     if not network.programs.is_program(root):
         say(f"having {len(program.ops)} operators validated on chain")
-        send(wallet, network.programs.register_program(program.words))
+        call = network.programs.register_program(program.words)
+        require_sendable(call, len(program.ops))
+        send(wallet, call)
     return root, Assurance.EXACT
+
+
+def require_sendable(call: Call, operators: int) -> None:
+    """Refuse a program that no transaction pool would take.
+
+    Raises:
+        Refused: it is too large.
+    """
+    size = len(call.data) + _ENVELOPE
+    if size > MAX_TRANSACTION:
+        raise Refused(
+            f"the program has {operators} operators, {size} bytes as a transaction; transaction "
+            f"pools take {MAX_TRANSACTION}",
+            hint="compile a smaller model: 454 operators fit",
+        )
 
 
 def _publication(
