@@ -16,7 +16,7 @@ from tests.contracts.committee.panel import (
     VOTING,
     Vote,
 )
-from tests.contracts.market import DEMAND_PERIOD, LOCK, refuses
+from tests.contracts.market import LOCK, MAX_DISPUTE_AGE, WINDOW, refuses
 
 REWARD = PENALTY // 5
 
@@ -91,8 +91,8 @@ def test_report_silence__stake_is_gone__takes_nothing(panel, voting, token, bob)
 def convicted_otherwise(panel, delivered, bob):
     """Let the market convict the operator because it withholds the output."""
     market = panel.market.contract
-    time = market.demandOutput(*delivered, {"from": bob}).timestamp
-    at(time + DEMAND_PERIOD)
+    market.demandOutput(*delivered, {"from": bob})
+    at(delivered[1][1] + WINDOW + MAX_DISPUTE_AGE)  # while the dispute is open, not before
     market.convictWithheld(*delivered, {"from": bob})
 
 

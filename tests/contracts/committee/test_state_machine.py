@@ -404,7 +404,8 @@ class CommitteeMachine(RuleBasedStateMachine):
         in_time = self.now < play.job.delivery[1] + WINDOW
         if play.alive and (live or in_time):
             self._do(True, STRANGER, "demandOutput", *arguments, on=market)
-            self.evm.set_time(self.now + DEMAND)
+            stale = play.job.delivery[1] + WINDOW + AGE  # an open dispute goes first until then
+            self.evm.set_time(max(self.now + DEMAND, stale if live else 0))
             self._do(True, STRANGER, "convictWithheld", *arguments, on=market)
             play.alive = False
 
