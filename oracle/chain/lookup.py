@@ -47,7 +47,7 @@ def look(
     ]
     ended = [_finalized(node, receipts, final, confirmations) for receipts in found]
     used = _count(node, account, final) if None in ended else 0
-    user_of = users(node, account, final)
+    user_of = users(node, account, final, confirmations)
     seen = []
     for entry, receipts, receipt, newest in zip(entries, found, ended, each, strict=True):
         lost = receipt is None and entry.nonce is not None and used > entry.nonce
@@ -64,7 +64,9 @@ def look(
     return seen
 
 
-def users(node: Node, account: Address, final: int) -> Callable[[int], Bytes32 | None]:
+def users(
+    node: Node, account: Address, final: int, confirmations: int
+) -> Callable[[int], Bytes32 | None]:
     """Return a function: the hash of an account's transaction with a nonce, in a finalized block.
 
     No standard call tells it. The block is found by the account's nonce, in ever longer steps back
@@ -79,7 +81,7 @@ def users(node: Node, account: Address, final: int) -> Callable[[int], Bytes32 |
 
     @functools.cache
     def sent_in(block: int) -> dict[int, Bytes32]:
-        found = node.call("eth_getBlockByNumber", hex(block), True) or {}
+        found = _deep_block(node, block, confirmations, full=True) or {}
         return {
             quantity(one["nonce"]): Bytes32(hexbytes(one["hash"], 32))
             for one in found.get("transactions", ())
@@ -109,13 +111,22 @@ def _finalized(
         if receipt.block_number <= final:
             if not confirmations:  # the newest block counts as finalized: nothing to compare with
                 return receipt
-            try:
-                block = node.call("eth_getBlockByNumber", hex(receipt.block_number), False)
-            except RpcError:  # by a node that is behind
-                continue
+            block = _deep_block(node, receipt.block_number, confirmations, full=False)
             if block and block["hash"] == "0x" + receipt.block_hash.hex():
                 return receipt
     return None
+
+
+def _deep_block(node: Node, number: int, confirmations: int, *, full: bool) -> Any:
+    """Return a block if the node that answers has enough blocks on top of it; else None.
+
+    A large batch may be answered by several nodes, and one of them may be on a dead fork: how deep
+    a block is, is asked of the node that shows it.
+    """
+    head, block = node.batch([("eth_blockNumber",), ("eth_getBlockByNumber", hex(number), full)])
+    if isinstance(head, RpcError) or isinstance(block, RpcError):
+        return None
+    return block if number + confirmations <= quantity(head) else None
 
 
 def _count(node: Node, account: Address, block: int) -> int:

@@ -66,6 +66,7 @@ class FaultyNodes:
 
     chain: MemoryNode
     lags: list[int] = field(default_factory=lambda: [0, 0])  # blocks, of each node
+    parts: int = 100  # calls of a batch that one node answers
     late: int = 0  # blocks until a transaction is found by its hash, and has a receipt
     fork: MemoryNode | None = None  # that is dead, and the second node is on
     broadcasts: list[tuple[Exception, bool]] = field(default_factory=list)  # error, taken first
@@ -74,7 +75,8 @@ class FaultyNodes:
 
     def heal(self) -> None:
         """Be one node that works from here on."""
-        self.lags, self.late, self.fork, self.broadcasts, self.reads = [0, 0], 0, None, [], []
+        self.lags, self.late, self.parts, self.fork = [0, 0], 0, 100, None
+        self.broadcasts, self.reads = [], []
 
     def reorg(self, depth: int, *, keep: bool) -> None:
         """Replace the last blocks; the second node does not notice."""
@@ -91,7 +93,11 @@ class FaultyNodes:
         return answer
 
     def batch(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Answer many calls, all by one node."""
+        """Answer many calls, each part of them by one node."""
+        parts = [calls[at : at + self.parts] for at in range(0, len(calls), self.parts)]
+        return [answer for part in parts for answer in self._part(part)]
+
+    def _part(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
         self.reads = [left - 1 for left in self.reads]
         if self.reads and self.reads[0] < 0:
             del self.reads[0]

@@ -94,9 +94,13 @@ class SenderLife(RuleBasedStateMachine):
 
     # ── What the nodes do ───────────────────────────────────────────────────────────────────────
 
-    @rule(lags=st.lists(st.integers(0, 8), min_size=2, max_size=2), late=st.integers(0, 8))
-    def fall_behind(self, lags: list[int], late: int) -> None:
-        self.nodes.lags, self.nodes.late = lags, late
+    @rule(
+        lags=st.lists(st.integers(0, 8), min_size=2, max_size=2),
+        late=st.integers(0, 8),
+        parts=st.sampled_from([2, 100]),
+    )
+    def fall_behind(self, lags: list[int], late: int, parts: int) -> None:
+        self.nodes.lags, self.nodes.late, self.nodes.parts = lags, late, parts
 
     @rule(error=st.sampled_from(OPEN), taken=st.booleans(), many=st.integers(1, 3))
     def answer_nonsense(self, error: Exception, taken: bool, many: int) -> None:
@@ -129,8 +133,12 @@ class SenderLife(RuleBasedStateMachine):
             self.chain.mine()
 
     @precondition(lambda self: self.confirmations)
-    @rule(depth=st.integers(1, 4), keep=st.booleans(), blocks=st.integers(0, 2))
-    def reorg(self, depth: int, keep: bool, blocks: int) -> None:
+    @rule(
+        worked=st.booleans(), depth=st.integers(1, 4), keep=st.booleans(), blocks=st.integers(0, 4)
+    )
+    def reorg(self, worked: bool, depth: int, keep: bool, blocks: int) -> None:
+        if worked:
+            self.work(0.1, 2, 1)
         head = int(self.chain.call("eth_blockNumber"), 16)
         if depth := min(depth, self.confirmations, head):
             self.nodes.reorg(depth, keep=keep)
