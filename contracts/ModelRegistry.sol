@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {ERC721} from "@openzeppelin/contracts/token/ERC721/ERC721.sol";
 import {IERC165} from "@openzeppelin/contracts/utils/introspection/IERC165.sol";
+import {IDataCredits} from "./interfaces/IDataCredits.sol";
 import {IModelRegistry, Assurance, Publication} from "./interfaces/IModelRegistry.sol";
 import {IOperatorRegistry} from "./interfaces/IOperatorRegistry.sol";
 import {IPrograms} from "./interfaces/IPrograms.sol";
@@ -27,6 +28,8 @@ contract ModelRegistry is IModelRegistry, ERC721 {
 
     /// @dev Validates programs of the exact tier; zero = there is none, and no Exact versions.
     IPrograms private immutable PROGRAMS;
+    /// @dev Says whose data share may not fall; zero = nobody's.
+    IDataCredits private immutable DATA_CREDITS;
     uint32 private immutable MIN_CHALLENGE_WINDOW;
     uint32 private immutable MAX_CHALLENGE_WINDOW;
     /// @dev Who is authorised for which model; zero = nobody is anywhere.
@@ -42,6 +45,7 @@ contract ModelRegistry is IModelRegistry, ERC721 {
 
     constructor(
         IPrograms programs,
+        IDataCredits dataCredits,
         uint32 minChallengeWindow,
         uint32 maxChallengeWindow,
         uint16 auditBps_,
@@ -53,6 +57,7 @@ contract ModelRegistry is IModelRegistry, ERC721 {
         }
         if (auditBps_ > Fees.BPS) revert AuditShareInvalid(auditBps_, Fees.BPS);
         PROGRAMS = programs;
+        DATA_CREDITS = dataCredits;
         MIN_CHALLENGE_WINDOW = minChallengeWindow;
         MAX_CHALLENGE_WINDOW = maxChallengeWindow;
         AUDIT_BPS = auditBps_;
@@ -93,6 +98,7 @@ contract ModelRegistry is IModelRegistry, ERC721 {
         if (version > 1) {
             uint256 allowedAt = uint256(model.updatedAt) + model.updateInterval;
             if (block.timestamp < allowedAt) revert UpdateTooSoon(modelId, allowedAt);
+            _requireShare(modelId, version - 1, publication.dataBps);
         }
         _checkRecord(publication);
         Terms terms = _packTerms(
@@ -141,6 +147,7 @@ contract ModelRegistry is IModelRegistry, ERC721 {
         if (insuredMultiple < current.insuredMultiple() || challengeWindow < current.challengeWindow()) {
             revert ProtectionLowered(modelId, version);
         }
+        _requireShare(modelId, version, dataBps);
         Terms terms = _packTerms(
             fee,
             operatorBps,
@@ -251,6 +258,12 @@ contract ModelRegistry is IModelRegistry, ERC721 {
     function _requireLive(uint256 modelId, uint32 version) private view returns (Terms terms) {
         terms = _requireVersion(modelId, version);
         if (terms.retired()) revert VersionAlreadyRetired(modelId, version);
+    }
+
+    /// @dev What contributors of data were shown when they brought it: not less than this version's data share.
+    function _requireShare(uint256 modelId, uint32 version, uint256 dataBps) private view {
+        if (dataBps >= _terms[modelId][version].dataBps() || address(DATA_CREDITS) == address(0)) return;
+        if (DATA_CREDITS.protectsShare(modelId)) revert ProtectionLowered(modelId, version);
     }
 
     function _checkRecord(Publication calldata publication) private view {

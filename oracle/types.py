@@ -198,6 +198,8 @@ class Contracts:
     dispute_game: Address
     committee: Address
     data_credits: Address
+    data_rounds: Address
+    row_demands: Address
     valuation_verifier: Address
     valuation_game: Address
     deployed_at: int  # block number: logs are scanned from here

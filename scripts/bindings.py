@@ -39,8 +39,8 @@ UNITS: Sequence[tuple[str, str]] = (
 # What is called otherwise in Python: owner and name in Solidity → class.
 RENAMED: Mapping[str, str] = {
     "Committee.Fault": "VoterFault",
-    "DataCredits.Stage": "RoundStage",
-    "DataCredits.Status": "ContributionStatus",
+    "DataRounds.Stage": "RoundStage",
+    "DataRounds.Status": "ContributionStatus",
     "DisputeGame.VersionRecord": "VersionPreimage",
     "InferenceMarket.demandOf": "Demand",
     "InferenceMarket.lockOf": "Lock",
@@ -71,7 +71,7 @@ TERMS = "Terms"  # libraries/Terms.sol: one word, which oracle.types.Terms packs
 # An event whose arguments are a record of oracle.types: event → (field, record).
 RECORDS: Mapping[str, tuple[str, str]] = {"VersionPublished": ("record", "VersionRecord")}
 # Interfaces that are not called after their contract.
-OWNERS: Mapping[str, str] = {"DataRounds": "DataCredits", "Programs": "ProgramRegistry"}
+OWNERS: Mapping[str, str] = {"Credits": "DataCredits", "Programs": "ProgramRegistry"}
 
 
 @dataclass(frozen=True, slots=True)

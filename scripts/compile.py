@@ -36,7 +36,6 @@ OUTPUTS = ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "metadat
 NATSPEC = ["devdoc", "userdoc"]
 MAX_CODE_BYTES = 24_576  # EIP-170
 SPARE_BYTES = 2_000  # of that, for mends: a live contract cannot be split any more
-FULL = {"DataCredits"}  # known to have less to spare
 
 
 def sources() -> dict[str, str]:
@@ -94,7 +93,7 @@ def artifacts(output: dict[str, Any]) -> dict[str, str]:
             continue
         for name, contract in contracts.items():
             size = len(contract["evm"]["deployedBytecode"]["object"]) // 2
-            most = MAX_CODE_BYTES - (0 if name in FULL else SPARE_BYTES)
+            most = MAX_CODE_BYTES - SPARE_BYTES
             if size > most:
                 sys.exit(f"{name}: {size} bytes of code, {most} are allowed")
             version = json.loads(contract["metadata"])["compiler"]["version"]

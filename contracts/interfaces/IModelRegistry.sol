@@ -78,7 +78,8 @@ interface IModelRegistry is IERC721 {
     function registerModel(string calldata name, uint32 updateInterval) external returns (uint256 modelId);
 
     /// @notice Appends a version. Only the owner; `prevHead` must be the current head (0 at first),
-    /// so that two concurrent publications cannot both succeed.
+    /// so that two concurrent publications cannot both succeed. Its data share is that of the version
+    /// before it at the least, while somebody holds credits or a round for data is under way.
     function publishVersion(
         uint256 modelId,
         bytes32 prevHead,
@@ -87,7 +88,8 @@ interface IModelRegistry is IERC721 {
 
     /// @notice Sets price and shares for later requests; assurance and tolerance stay as published.
     /// What protects requesters, insured multiple and challenge window, may only rise: a request in
-    /// flight bounds its fee by `maxFee`, and must not find less insurance than it was shown.
+    /// flight bounds its fee by `maxFee`, and must not find less insurance than it was shown. The data share may
+    /// only rise while somebody holds credits of the model, or a round for data is under way.
     function setTerms(
         uint256 modelId,
         uint32 version,

@@ -34,6 +34,8 @@ NAMES = (
     "DisputeGame",
     "Committee",
     "DataCredits",
+    "DataRounds",
+    "RowDemands",
     "ValuationVerifier",
     "ValuationGame",
 )

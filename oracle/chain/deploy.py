@@ -9,7 +9,8 @@ from eth_utils.crypto import keccak
 
 from oracle.chain import artifacts
 from oracle.chain.bindings.committee import Committee, CommitteeConfig
-from oracle.chain.bindings.data_credits import DataConfig, DataCredits
+from oracle.chain.bindings.data_credits import CreditsConfig, DataCredits
+from oracle.chain.bindings.data_rounds import DataConfig, DataRounds
 from oracle.chain.bindings.dispute_game import DisputeGame, GameConfig
 from oracle.chain.bindings.inference_market import InferenceMarket, MarketConfig
 from oracle.chain.bindings.valuation_game import ValuationConfig, ValuationGame
@@ -64,8 +65,12 @@ class DeployConfig:
         data_deposit: what a data set's owner gets back when it was worth something.
         data_fee: what a data set costs; part of the valuator's pay.
         max_period: seconds that a phase of a round for data may last at the most.
+        max_weight_bps: part of all credits of a model that one round can get at the most.
+        min_test_rows: rows of every round's test set.
+        min_interval: seconds from the last submission to a settled round to the next opening.
+        row_answer_period: seconds to show demanded rows of a data set.
         valuation_stake: locked behind each valuation; valuation_forfeit is lost of it by who
-            takes a round and publishes nothing.
+            takes a round and publishes nothing, and twice as much by the next who does.
         valuing_period: seconds after which a round that nobody values may be voided.
         valuation_claim_period: seconds that a valuator has for one round.
         valuation_window: seconds in which a valuation can be challenged. min_reply and clock
@@ -99,6 +104,10 @@ class DeployConfig:
     data_deposit: Amount = Amount(10 * _DOLLAR)  # noqa: RUF009
     data_fee: Amount = Amount(_DOLLAR // 2)  # noqa: RUF009
     max_period: int = 30 * _DAY
+    max_weight_bps: int = 1_000
+    min_test_rows: int = 4
+    min_interval: int = 1
+    row_answer_period: int = 60
     valuation_stake: Amount = Amount(50 * _DOLLAR)  # noqa: RUF009
     valuation_forfeit: Amount = Amount(5 * _DOLLAR)  # noqa: RUF009
     valuing_period: int = _HOUR
@@ -158,12 +167,13 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         raise ConfigInvalid(f"there is no token at {token}")
     programs, verifier = _create(wallet, "ProgramRegistry"), _create(wallet, "StepVerifier")
     nonce = wallet.next_nonce()
-    registry, access, operators, market, game, committee, credits, judge, valuations = (
-        created_address(wallet.address, nonce + i) for i in range(9)
+    registry, access, operators, market, game, committee, *data = (
+        created_address(wallet.address, nonce + i) for i in range(11)
     )
+    credits, rounds, demands, judge, valuations = data
     window = (config.min_challenge_window, config.max_challenge_window)
     honesty = (config.audit_bps, config.min_lock)
-    _create(wallet, "ModelRegistry", programs, *window, *honesty, operators, at=registry)
+    _create(wallet, "ModelRegistry", programs, credits, *window, *honesty, operators, at=registry)
     _create(wallet, "ModelAccess", registry, market, at=access)
     stake = (token, registry, market, config.unbonding_delay)
     _create(wallet, "OperatorRegistry", *stake, at=operators)
@@ -190,9 +200,12 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
     rules = GameConfig(market, registry, verifier, config.min_reply, config.clock)
     _create(wallet, "DisputeGame", rules, at=game)
     _create(wallet, "Committee", _committee(config, market), at=committee)
-    _create(wallet, "DataCredits", _data(config, market, valuations), at=credits)
-    _create(wallet, "ValuationVerifier", credits, at=judge)
-    _create(wallet, "ValuationGame", _valuation(config, credits, judge), at=valuations)
+    minting = CreditsConfig(market, rounds, config.max_weight_bps)
+    _create(wallet, "DataCredits", minting, at=credits)
+    _create(wallet, "DataRounds", _data(config, credits, demands, valuations), at=rounds)
+    _create(wallet, "RowDemands", rounds, config.row_answer_period, at=demands)
+    _create(wallet, "ValuationVerifier", rounds, at=judge)
+    _create(wallet, "ValuationGame", _valuation(config, rounds, judge), at=valuations)
     contracts = Contracts(
         chain_id=chain_id,
         token=token,
@@ -205,6 +218,8 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         dispute_game=game,
         committee=committee,
         data_credits=credits,
+        data_rounds=rounds,
+        row_demands=demands,
         valuation_verifier=judge,
         valuation_game=valuations,
         deployed_at=deployed_at,
@@ -235,6 +250,8 @@ def verify(rpc: Node, contracts: Contracts) -> None:
         "DisputeGame": contracts.dispute_game,
         "Committee": contracts.committee,
         "DataCredits": contracts.data_credits,
+        "DataRounds": contracts.data_rounds,
+        "RowDemands": contracts.row_demands,
         "ValuationVerifier": contracts.valuation_verifier,
         "ValuationGame": contracts.valuation_game,
     }
@@ -258,12 +275,15 @@ def verify(rpc: Node, contracts: Contracts) -> None:
     committee = Committee(rpc, contracts.committee).config()
     if committee.market != contracts.inference_market:
         raise DeploymentFailed(f"the committee at {contracts.committee} names {committee}")
-    data = DataCredits(rpc, contracts.data_credits).config()
-    if (data.market, data.game) != (contracts.inference_market, contracts.valuation_game):
-        raise DeploymentFailed(f"the data credits at {contracts.data_credits} name {data}")
+    minting = DataCredits(rpc, contracts.data_credits).config()
+    if (minting.market, minting.rounds) != (contracts.inference_market, contracts.data_rounds):
+        raise DeploymentFailed(f"the data credits at {contracts.data_credits} name {minting}")
+    data = DataRounds(rpc, contracts.data_rounds).config()
+    beside = (contracts.data_credits, contracts.row_demands, contracts.valuation_game)
+    if (data.credits, data.demands, data.game) != beside:
+        raise DeploymentFailed(f"the rounds for data at {contracts.data_rounds} name {data}")
     values = ValuationGame(rpc, contracts.valuation_game).config()
-    places_of_game = (values.data_credits, values.verifier)
-    if places_of_game != (contracts.data_credits, contracts.valuation_verifier):
+    if (values.rounds, values.verifier) != (contracts.data_rounds, contracts.valuation_verifier):
         raise DeploymentFailed(f"the valuation game at {contracts.valuation_game} names {values}")
 
 
@@ -282,13 +302,22 @@ def _committee(config: DeployConfig, market: Address) -> CommitteeConfig:
     )
 
 
-def _data(config: DeployConfig, market: Address, game: Address) -> DataConfig:
-    return DataConfig(market, game, config.data_deposit, config.data_fee, config.max_period)
+def _data(config: DeployConfig, credits: Address, demands: Address, game: Address) -> DataConfig:
+    return DataConfig(
+        credits=credits,
+        demands=demands,
+        game=game,
+        deposit=config.data_deposit,
+        fee=config.data_fee,
+        max_period=config.max_period,
+        min_interval=config.min_interval,
+        min_test_rows=config.min_test_rows,
+    )
 
 
-def _valuation(config: DeployConfig, credits: Address, verifier: Address) -> ValuationConfig:
+def _valuation(config: DeployConfig, rounds: Address, verifier: Address) -> ValuationConfig:
     return ValuationConfig(
-        data_credits=credits,
+        rounds=rounds,
         verifier=verifier,
         stake=config.valuation_stake,
         forfeit=config.valuation_forfeit,

@@ -34,8 +34,12 @@ def encode(data: DataSet) -> bytes:
     return MAGIC + head + data.stored.tobytes()
 
 
-def decode(body: bytes, where: str = "data") -> DataSet:
+def decode(body: bytes, where: str = "data", root: Bytes32 | None = None) -> DataSet:
     """Read a file.
+
+    Args:
+        root: of what is looked for. Rows that have it in their very order are taken so, sorted or
+            not: the chain does not ask, and whoever committed to them must not hold up a round.
 
     Raises:
         DigestMismatch: it is none, or not of the length that it says.
@@ -49,6 +53,9 @@ def decode(body: bytes, where: str = "data") -> DataSet:
     stored = np.frombuffer(body, np.uint8, offset=_HEADER).reshape(rows, width + 2)
     features = (stored[:, :-2] ^ 0x80).view(np.int8)
     labels = np.ascontiguousarray(stored[:, -2:]).view(">u2")[:, 0].astype(np.uint16)
+    as_it_is = DataSet(features, labels)
+    if root == as_it_is.root:
+        return as_it_is
     return DataSet.of(features, labels, where=where)
 
 
@@ -86,7 +93,7 @@ def fetch(ipfs: Ipfs, source: Source, width: int, folder: Path) -> DataSet:
         _fetch(ipfs, source, _size(source.rows, width), path)
     where = f"data set 0x{source.root.hex()}"
     try:
-        data = decode(path.read_bytes(), where)
+        data = decode(path.read_bytes(), where, source.root)
     except InputInvalid as error:
         raise DigestMismatch(str(error), hint=error.hint) from error
     if data.width != width or data.root != source.root:

@@ -15,7 +15,7 @@ from oracle.agents.valuation.challenger import ValuationChallenger
 from oracle.agents.valuation.valuator import Valuator
 from oracle.chain.anvil import dev_account
 from oracle.chain.bindings.committee import Finding, Stage
-from oracle.chain.bindings.data_credits import RoundStage
+from oracle.chain.bindings.data_rounds import RoundStage
 from oracle.chain.wallet import Wallet
 from oracle.services import requests
 from oracle.services.network import Network
@@ -117,8 +117,8 @@ def valuator(world: World, folder: Path) -> Life:
             world.pass_time(WINDOW)
 
     def done() -> bool:
-        settled = world.network.credits.round_of(round_.id).stage is RoundStage.SETTLED
-        return settled and not world.network.credits.balance_of(wallet.address)
+        settled = world.network.rounds.round_of(round_.id).stage is RoundStage.SETTLED
+        return settled and not world.network.rounds.balance_of(wallet.address)
 
     return Life(dev_account(11), opened, others, done, 4)  # claim, publish, settle, withdraw
 

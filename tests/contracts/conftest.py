@@ -153,8 +153,8 @@ def credits(TestDataCredits, deployer):
 @pytest.fixture(scope="module")
 def registry(ModelRegistry, deployer, token, programs, credits):
     operators = created_address(deployer, deployer.nonce + 2)
-    honesty = (AUDIT_BPS, DOLLAR)
-    return ModelRegistry.deploy(programs, 10, 7 * DAY, *honesty, operators, {"from": deployer})
+    rules = (10, 7 * DAY, AUDIT_BPS, DOLLAR, operators)
+    return ModelRegistry.deploy(programs, credits, *rules, {"from": deployer})
 
 
 @pytest.fixture(scope="module")

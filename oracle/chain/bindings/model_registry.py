@@ -243,7 +243,9 @@ class ModelRegistry(Contract):
 
     def publish_version(self, model_id: int, prev_head: Bytes32, publication: Publication) -> Call:
         """Appends a version. Only the owner; `prevHead` must be the current head (0 at first),
-        so that two concurrent publications cannot both succeed.
+        so that two concurrent publications cannot both succeed. Its data share is that of the
+        version before it at the least, while somebody holds credits or a round for data is under
+        way.
         """
         return self._call("publishVersion", model_id, prev_head, publication)
 
@@ -302,6 +304,8 @@ class ModelRegistry(Contract):
         """Sets price and shares for later requests; assurance and tolerance stay as published.
         What protects requesters, insured multiple and challenge window, may only rise: a request
         in flight bounds its fee by `maxFee`, and must not find less insurance than it was shown.
+        The data share may only rise while somebody holds credits of the model, or a round for
+        data is under way.
         """
         return self._call(
             "setTerms",

@@ -48,7 +48,7 @@ class SecretBook:
     @classmethod
     def of(cls, home: Path, contracts: Contracts) -> "SecretBook":
         """Return the book of a deployment."""
-        return cls(home / "data" / f"{contracts.chain_id}-{contracts.data_credits}")
+        return cls(home / "data" / f"{contracts.chain_id}-{contracts.data_rounds}")
 
     def keep(self, secret: Secret, data: DataSet) -> None:
         """Write a secret and its rows; when this returns, both are on the disk.

@@ -62,7 +62,7 @@ class CommitteeWorld:
         market, committee = created_address(DEPLOYER, 4), created_address(DEPLOYER, 5)
         operators = created_address(DEPLOYER, 3)
         registry = world.deploy(
-            DEPLOYER, "ModelRegistry", ZERO, 1, 100, AUDIT_BPS, DOLLAR, operators
+            DEPLOYER, "ModelRegistry", ZERO, ZERO, 1, 100, AUDIT_BPS, DOLLAR, operators
         )
         access = world.deploy(DEPLOYER, "ModelAccess", registry, market)
         stakes = world.deploy(DEPLOYER, "OperatorRegistry", token, registry, market, 10**6)

@@ -78,10 +78,10 @@ def test_claim__many_rounds_and_fees_later__costs_the_same(held):
     assert held.gas < 70_000
 
 
-def test_finalize__with_a_data_share__costs_little_more(held):
+def test_finalize__with_a_data_share__costs_little_more(data):
     for bps in (5_000, 0):  # every slot is warm and not zero afterwards
-        held.sell(DOLLAR, bps)
-    held.sell(DOLLAR, 0)
-    without = held.gas
-    held.sell(DOLLAR)
-    assert held.gas - without <= 6_000
+        data.sell(DOLLAR, bps)
+    data.sell(DOLLAR, 0)
+    without = data.gas
+    data.sell(DOLLAR)
+    assert data.gas - without <= 6_000

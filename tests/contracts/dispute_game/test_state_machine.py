@@ -118,7 +118,7 @@ class GameMachine(RuleBasedStateMachine):
         verifier = world.deploy(DEPLOYER, "StepVerifier")
         market, game = created_address(DEPLOYER, 6), created_address(DEPLOYER, 7)
         operators = created_address(DEPLOYER, 5)
-        registry = world.deploy(DEPLOYER, "ModelRegistry", programs, 1, 100, 0, 0, operators)
+        registry = world.deploy(DEPLOYER, "ModelRegistry", programs, ZERO, 1, 100, 0, 0, operators)
         access = world.deploy(DEPLOYER, "ModelAccess", registry, market)
         stakes = world.deploy(DEPLOYER, "OperatorRegistry", token, registry, market, 10**6)
         wiring = (token, registry, access, stakes, ZERO, game, ZERO, OWNER)

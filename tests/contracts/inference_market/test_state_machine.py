@@ -98,7 +98,7 @@ class MarketMachine(RuleBasedStateMachine):
         world.places["TestDollar"] = token
         market = created_address(DEPLOYER, 4)
         operators = created_address(DEPLOYER, 3)
-        registry = world.deploy(DEPLOYER, "ModelRegistry", ZERO, 1, 100, 0, 0, operators)
+        registry = world.deploy(DEPLOYER, "ModelRegistry", ZERO, ZERO, 1, 100, 0, 0, operators)
         access = world.deploy(DEPLOYER, "ModelAccess", registry, market)
         stakes = world.deploy(
             DEPLOYER, "OperatorRegistry", token, registry, market, UNBONDING_DELAY

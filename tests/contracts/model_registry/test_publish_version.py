@@ -68,7 +68,7 @@ def test_publish__no_assurance__reverts(fresh, registry, owner):
 
 
 def test_publish__exact_without_a_verifier__reverts(ModelRegistry, owner):
-    bare = ModelRegistry.deploy(ZERO, 10, 60, 0, 0, ZERO, {"from": owner})
+    bare = ModelRegistry.deploy(ZERO, ZERO, 10, 60, 0, 0, ZERO, {"from": owner})
     bare.registerModel("digits", 0, {"from": owner})
     with refuses("AssuranceUnavailable", EXACT):
         bare.publishVersion(1, ZERO32, publication(assurance=EXACT), {"from": owner})
