@@ -4,21 +4,31 @@ pragma solidity 0.8.30;
 import {CreditsConfig, Endorsement, ICredits} from "./interfaces/ICredits.sol";
 import {IDataCredits} from "./interfaces/IDataCredits.sol";
 import {Contribution, IDataRounds, Round, Stage, Status} from "./interfaces/IDataRounds.sol";
+import {IInferenceMarket} from "./interfaces/IInferenceMarket.sol";
+import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {Credits} from "./base/Credits.sol";
 
 /// @title Credits of data: minted by rounds, staked on the data of others.
 /// @dev Books and revenue are in base/Credits.sol, rounds in DataRounds.sol.
 contract DataCredits is Credits {
     IDataRounds private immutable ROUNDS;
+    ICredits private immutable PREDECESSOR;
 
     mapping(uint256 roundId => mapping(uint256 index => mapping(address endorser => Endorsement)))
         private _endorsements;
     mapping(uint256 roundId => mapping(uint256 index => uint256)) private _endorsed; // credits
     /// @dev The accumulator when the round was settled (libraries/Accumulator.sol).
     mapping(uint256 roundId => uint256) private _settledAt;
+    /// @inheritdoc ICredits
+    mapping(uint256 modelId => bool) public hasLeft;
+    /// @inheritdoc ICredits
+    mapping(uint256 modelId => uint256) public formerOf;
+    /// @inheritdoc ICredits
+    mapping(uint256 modelId => mapping(address holder => uint256)) public arrivedOf;
 
     constructor(CreditsConfig memory config_) Credits(config_) {
         ROUNDS = IDataRounds(config_.rounds);
+        PREDECESSOR = ICredits(config_.predecessor);
         if (config_.rounds == address(0)) revert ConfigInvalid("rounds");
     }
 
@@ -119,11 +129,53 @@ contract DataCredits is Credits {
         _grant(modelId, owner, own, _settledAt[roundId]);
     }
 
+    // ── Move to another deployment ──────────────────────────────────────────────────────────────
+
+    /// @inheritdoc ICredits
+    function leave(uint256 modelId) external {
+        _requireOwner(_registryOf(MARKET), modelId);
+        if (ROUNDS.isLive(modelId)) revert ModelLive(modelId);
+        hasLeft[modelId] = true;
+        emit ModelLeft(modelId);
+    }
+
+    /// @inheritdoc ICredits
+    function come(uint256 modelId, uint256 formerId) external {
+        if (address(PREDECESSOR) == address(0)) revert PredecessorMissing();
+        (IModelRegistry registry, IModelRegistry former) = (
+            _registryOf(MARKET),
+            _registryOf(IInferenceMarket(PREDECESSOR.config().market))
+        );
+        _requireOwner(registry, modelId);
+        _requireOwner(former, formerId);
+        if (!PREDECESSOR.hasLeft(formerId)) revert ModelNotLeft(formerId);
+        if (formerOf[modelId] != 0 || ROUNDS.currentRoundOf(modelId) != 0) revert ModelNotEmpty(modelId);
+        (uint256 bps, uint256 least) = (_shareOf(registry, modelId), _shareOf(former, formerId));
+        if (bps < least) revert ShareLowered(bps, least);
+        (uint256 credits, uint256 testRows) = (PREDECESSOR.totalCredits(formerId), PREDECESSOR.testRowsOf(formerId));
+        if (credits == 0) revert CreditsMissing(formerId);
+        formerOf[modelId] = formerId;
+        _begin(modelId, credits, testRows);
+        emit ModelCame(modelId, formerId, credits, testRows);
+    }
+
+    /// @inheritdoc ICredits
+    function arrive(uint256 modelId, address holder) external returns (uint256 credits) {
+        uint256 formerId = formerOf[modelId];
+        if (formerId == 0) revert CreditsMissing(modelId);
+        uint256 held = PREDECESSOR.creditsOf(formerId, holder);
+        credits = held - arrivedOf[modelId][holder];
+        if (credits == 0) revert AmountZero();
+        arrivedOf[modelId][holder] = held;
+        _grant(modelId, holder, credits, 0); // nothing was earned here before the model came
+        emit CreditsArrived(modelId, holder, credits);
+    }
+
     // ── Views ───────────────────────────────────────────────────────────────────────────────────
 
     /// @inheritdoc ICredits
     function config() external view returns (CreditsConfig memory) {
-        return CreditsConfig(address(MARKET), address(ROUNDS), uint16(MAX_WEIGHT_BPS));
+        return CreditsConfig(address(MARKET), address(ROUNDS), address(PREDECESSOR), uint16(MAX_WEIGHT_BPS));
     }
 
     /// @inheritdoc IDataCredits
@@ -146,6 +198,19 @@ contract DataCredits is Credits {
     }
 
     // ── Inside ──────────────────────────────────────────────────────────────────────────────────
+
+    function _registryOf(IInferenceMarket market) private view returns (IModelRegistry) {
+        return IModelRegistry(market.config().registry);
+    }
+
+    function _requireOwner(IModelRegistry registry, uint256 modelId) private view {
+        if (registry.ownerOf(modelId) != msg.sender) revert CallerNotModelOwner(modelId, msg.sender);
+    }
+
+    /// @dev Of the last version, in basis points.
+    function _shareOf(IModelRegistry registry, uint256 modelId) private view returns (uint256) {
+        return registry.termsOf(modelId, registry.versionCount(modelId)).dataBps();
+    }
 
     /// @dev One endorser's part, by what it staked.
     function _rewardOf(

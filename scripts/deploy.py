@@ -129,7 +129,7 @@ def deploy():
     rules = (market, registry, verifier, MIN_REPLY, CLOCK)
     game = DisputeGame.deploy(rules, {"from": owner})
     committee = Committee.deploy((market, *COMMITTEE), {"from": owner})
-    minting = (market, rounds_address, MAX_WEIGHT_BPS)
+    minting = (market, rounds_address, ZERO, MAX_WEIGHT_BPS)
     data_credits = DataCredits.deploy(minting, {"from": owner})
     fixed = (data_credits, demands_address, valuations_address, *DATA)
     data_rounds = DataRounds.deploy(fixed, {"from": owner})

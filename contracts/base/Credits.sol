@@ -100,6 +100,12 @@ abstract contract Credits is ICredits, ReentrancyGuardTransient {
         }
     }
 
+    /// @dev Begins a pool with credits of another deployment.
+    function _begin(uint256 modelId, uint256 credits, uint256 testRows) internal {
+        _pools[modelId].credits = credits;
+        testRowsOf[modelId] = testRows;
+    }
+
     /// @return minted Credits for data worth `valued`.
     function _mint(uint256 modelId, uint256 testRows, uint256 valued, uint256 lost) internal returns (uint256 minted) {
         Pool storage pool = _pools[modelId];

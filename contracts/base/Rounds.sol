@@ -259,11 +259,6 @@ abstract contract Rounds is Deposits {
     }
 
     /// @inheritdoc IDataRounds
-    function returnOf(uint256 roundId, uint256 index) external view returns (Return memory) {
-        return _returns[roundId][index];
-    }
-
-    /// @inheritdoc IDataRounds
     function placeOf(uint256 roundId, uint256 number_) external view returns (Place memory) {
         return _places[roundId][number_];
     }
@@ -280,6 +275,7 @@ abstract contract Rounds is Deposits {
     function _requireOpenable(uint256 modelId) private view {
         uint256 last = currentRoundOf[modelId];
         if (isLive(modelId)) revert RoundLive(modelId, last);
+        if (CREDITS.hasLeft(modelId)) revert ModelGone(modelId);
         Round storage round = _rounds[last];
         uint256 opensAt = round.stage == Stage.Settled ? round.submitUntil + MIN_INTERVAL : 0;
         if (block.timestamp < opensAt) revert RoundTooSoon(modelId, opensAt);

@@ -8,6 +8,7 @@ import {Status} from "./IDataRounds.sol";
 struct CreditsConfig {
     address market;
     address rounds; // where credits come from
+    address predecessor; // DataCredits of the deployment that models may come from; 0 = none
     uint16 maxWeightBps; // of all credits that one round can get at the most: ω
 }
 
@@ -35,6 +36,10 @@ interface ICredits is IDataCredits {
         uint256 reward
     );
 
+    event ModelLeft(uint256 indexed modelId);
+    event ModelCame(uint256 indexed modelId, uint256 indexed formerId, uint256 credits, uint256 testRows);
+    event CreditsArrived(uint256 indexed modelId, address indexed holder, uint256 credits);
+
     error ConfigInvalid(string field);
     error AmountZero();
     error CallerNotMarket(address caller);
@@ -47,6 +52,12 @@ interface ICredits is IDataCredits {
     error EndorsementMissing(uint256 roundId, uint256 index, address endorser);
     error CreditsInsufficient(uint256 modelId, address holder, uint256 credits, uint256 needed);
     error CreditsMissing(uint256 modelId);
+    error CallerNotModelOwner(uint256 modelId, address caller);
+    error ModelLive(uint256 modelId);
+    error ModelNotLeft(uint256 formerId);
+    error ModelNotEmpty(uint256 modelId);
+    error ShareLowered(uint256 bps, uint256 least);
+    error PredecessorMissing();
 
     // ── Endorse ─────────────────────────────────────────────────────────────────────────────────
     /// @notice Stakes own credit on somebody else's revealed contribution, before the test set is known. Needs a tier.
@@ -89,6 +100,18 @@ interface ICredits is IDataCredits {
         uint256 endorserBps
     ) external returns (uint256 own);
 
+    // ── Move to another deployment ──────────────────────────────────────────────────────────────
+    /// @notice Model's holder only, between rounds: no round opens here any more, so that nobody's credits change but
+    /// by what is still to be granted. They go on earning what the model earns here. Irrevocable.
+    function leave(uint256 modelId) external;
+    /// @notice Holder of both models only: takes over the credits of a model that left the predecessor, all at once,
+    /// before any round here and with no lower data share. What each holder has is read there (`arrive`): nobody
+    /// says it.
+    function come(uint256 modelId, uint256 formerId) external;
+    /// @notice Gives a holder what it holds at the predecessor and has not got here; anyone may, any time. It has
+    /// earned since the model came.
+    function arrive(uint256 modelId, address holder) external returns (uint256 credits);
+
     // ── Payouts ─────────────────────────────────────────────────────────────────────────────────
     /// @notice Pays what the caller's credits earned.
     function claim(uint256 modelId) external returns (uint256 amount);
@@ -98,6 +121,12 @@ interface ICredits is IDataCredits {
     function config() external view returns (CreditsConfig memory);
     /// @notice The token that is paid in.
     function token() external view returns (address);
+    /// @notice Whether the model left for another deployment.
+    function hasLeft(uint256 modelId) external view returns (bool);
+    /// @notice The model that it was at the predecessor; 0 = it did not come from there.
+    function formerOf(uint256 modelId) external view returns (uint256);
+    /// @notice Credits that a holder brought from there.
+    function arrivedOf(uint256 modelId, address holder) external view returns (uint256);
     /// @notice What somebody staked on a contribution.
     function endorsementOf(uint256 roundId, uint256 index, address endorser) external view returns (Endorsement memory);
     /// @notice Credits staked on a contribution in all.

@@ -195,6 +195,8 @@ interface IDataRounds {
     error TermsInvalid(string field);
     /// @notice A model has one round at a time.
     error RoundLive(uint256 modelId, uint256 roundId);
+    /// @notice It left for another deployment (ICredits.leave).
+    error ModelGone(uint256 modelId);
     error RoundTooSoon(uint256 modelId, uint256 opensAt);
     error RoundStageInvalid(uint256 roundId, Stage current);
     error PhaseOver(uint256 roundId, uint256 until);
@@ -299,8 +301,6 @@ interface IDataRounds {
     function currentRoundOf(uint256 modelId) external view returns (uint256 roundId);
     /// @notice A contribution; its status is NONE when there is none.
     function contributionOf(uint256 roundId, uint256 index) external view returns (Contribution memory);
-    /// @notice How a contribution that was brought before is ordered; `first` 0 when it was not.
-    function returnOf(uint256 roundId, uint256 index) external view returns (Return memory);
     /// @notice Whether a round of the model has opened and not ended.
     function isLive(uint256 modelId) external view returns (bool);
     /// @notice Where a numbered contribution stands; rows 0 when there is none.

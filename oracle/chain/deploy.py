@@ -65,6 +65,7 @@ class DeployConfig:
         data_deposit: what a data set's owner gets back when it was worth something.
         data_fee: what a data set costs; part of the valuator's pay.
         max_period: seconds that a phase of a round for data may last at the most.
+        predecessor: DataCredits of the deployment that models may come from, with their credits.
         max_weight_bps: part of all credits of a model that one round can get at the most.
         min_test_rows: rows of every round's test set.
         min_interval: seconds from the last submission to a settled round to the next opening.
@@ -104,6 +105,7 @@ class DeployConfig:
     data_deposit: Amount = Amount(10 * _DOLLAR)  # noqa: RUF009
     data_fee: Amount = Amount(_DOLLAR // 2)  # noqa: RUF009
     max_period: int = 30 * _DAY
+    predecessor: Address = ZERO_ADDRESS
     max_weight_bps: int = 1_000
     min_test_rows: int = 4
     min_interval: int = 1
@@ -200,7 +202,7 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
     rules = GameConfig(market, registry, verifier, config.min_reply, config.clock)
     _create(wallet, "DisputeGame", rules, at=game)
     _create(wallet, "Committee", _committee(config, market), at=committee)
-    minting = CreditsConfig(market, rounds, config.max_weight_bps)
+    minting = CreditsConfig(market, rounds, config.predecessor, config.max_weight_bps)
     _create(wallet, "DataCredits", minting, at=credits)
     _create(wallet, "DataRounds", _data(config, credits, demands, valuations), at=rounds)
     _create(wallet, "RowDemands", rounds, config.row_answer_period, at=demands)

@@ -32,6 +32,7 @@ class DataRoundsError(StrEnum):
     # another's, or valued already.
     DataSetKnown = "DataSetKnown"
     EndorserShareInvalid = "EndorserShareInvalid"  # (bps, max)
+    ModelGone = "ModelGone"  # (modelId) It left for another deployment (ICredits.leave).
     PhaseNotOpen = "PhaseNotOpen"  # (roundId, opensAt)
     PhaseOver = "PhaseOver"  # (roundId, until)
     ReentrancyGuardReentrantCall = "ReentrancyGuardReentrantCall"  # Unauthorized reentrant call.
@@ -288,14 +289,6 @@ class Requirements(NamedTuple):
     cap: int  # Contributions that it may bring to a round.
 
 
-@dataclass(frozen=True, slots=True)
-class Return:
-    """A data set that was brought before, without being valued, and is here again."""
-
-    first: int  # round << 16 | index of its first commitment, which orders the numbers
-    next: int  # index + 1 of the next such contribution to this round; 0 = none
-
-
 class RoundStage(IntEnum):
     """Where a round stands. Within `Collecting` the clock decides: see `IDataRounds`."""
 
@@ -474,10 +467,6 @@ class DataRounds(Contract):
         """Return `requirementsOf`."""
         values = self._read("requirementsOf", model_id, account, block=block)
         return Requirements(Amount(values[0]), int(values[1]))
-
-    def return_of(self, round_id: int, index: int, block: BlockId = "latest") -> Return:
-        """How a contribution that was brought before is ordered; `first` 0 when it was not."""
-        return struct(Return, self._read("returnOf", round_id, index, block=block))
 
     def reveal(
         self,

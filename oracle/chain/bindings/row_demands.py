@@ -13,7 +13,7 @@ from oracle.chain.codec import address
 from oracle.chain.contract import Call, Contract, struct
 from oracle.chain.event import Event
 from oracle.chain.rpc import BlockId
-from oracle.types import Address, Bytes32, Wei
+from oracle.types import NO_WEI, Address, Bytes32, Wei
 
 
 class RowDemandsError(StrEnum):
@@ -91,7 +91,7 @@ class RowDemands(Contract):
         """What the account may withdraw in the chain's currency."""
         return Wei(self._read("bondOf", account, block=block))
 
-    def demand(self, round_id: int, index: int, chunk: int, *, value: Wei) -> Call:
+    def demand(self, round_id: int, index: int, chunk: int, *, value: Wei = NO_WEI) -> Call:
         """Asks for a chunk of a revealed contribution's rows; brings a bond."""
         return self._call("demand", round_id, index, chunk, value=value)
 

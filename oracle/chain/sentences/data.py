@@ -99,6 +99,23 @@ DATA: dict[str, Sentence] = {
     "CreditsInsufficient": _S(
         "{holder} has {credits} credits of model {modelId}; {needed} are needed."
     ),
+    "ModelGone": _S(
+        "Model {modelId} has left for another deployment.", "rounds for its data open there"
+    ),
+    "ModelLive": _S(
+        "A round of model {modelId} is under way.", "it can leave once the round has ended"
+    ),
+    "ModelNotLeft": _S(
+        "Model {formerId} has not left the old deployment.", "`tallystick move credits` lets it"
+    ),
+    "ModelNotEmpty": _S(
+        "Model {modelId} has a past at this deployment: rounds, or credits that came before."
+    ),
+    "ShareLowered": _S(
+        "The model pays {bps} basis points of fees to data; where it comes from it is {least}.",
+        "publish or set terms with that data share first",
+    ),
+    "PredecessorMissing": _S("This deployment takes over models of no other."),
     "CreditsMissing": _S("Nobody holds credits of model {modelId}."),
     "ValueInvalid": _S(
         "This is not the value of contribution number {number} in round {roundId}.",

@@ -31,8 +31,9 @@ COMMITTED, REVEALED, EXCLUDED, DISPLACED, UNSERVED, CLOSED = range(1, 7)
 # The rest of what people call is DataRounds'
 OF_CREDITS = {
     *("claim", "claimable", "creditRevenue", "creditsOf", "endorse", "endorsedOf", "endorsementOf"),
-    *("grant", "hasCredits", "mintable", "protectsShare", "returnEndorsement"),
-    *("settleEndorsement", "testRowsOf", "totalCredits"),
+    *("arrive", "arrivedOf", "come", "formerOf", "grant", "hasCredits", "hasLeft", "leave"),
+    *("mintable", "protectsShare", "returnEndorsement", "settleEndorsement", "testRowsOf"),
+    "totalCredits",
 }
 KEYS = {name: keccak(name.encode()) for name in ("alice", "bob", "carol", "dave")}
 ALICE, BOB, CAROL, DAVE = (Account.from_key(key).address for key in KEYS.values())
@@ -90,29 +91,35 @@ class Data:
     max_weight: int = MAX_WEIGHT  # basis points
     interval: int = INTERVAL  # seconds
     min_rows: int = MIN_ROWS
+    predecessor: str = ZERO  # DataCredits of another deployment in the same world
+    deployer: str = DEPLOYER
     round_id: int = 0
 
     def __post_init__(self) -> None:
         world = self.world
-        token = world.deploy(DEPLOYER, "TestDollar")
-        programs = world.deploy(DEPLOYER, "ProgramRegistry")
-        names = [created_address(DEPLOYER, 2 + i) for i in range(9)]
+        token = world.deploy(self.deployer, "TestDollar")
+        programs = world.deploy(self.deployer, "ProgramRegistry")
+        names = [created_address(self.deployer, 2 + i) for i in range(9)]
         registry, access, stakes, market, credits, rounds, demands, verifier, game = names
-        world.deploy(DEPLOYER, "ModelRegistry", programs, credits, 1, 100, 0, 0, stakes)
-        world.deploy(DEPLOYER, "ModelAccess", registry, market)
-        world.deploy(DEPLOYER, "OperatorRegistry", token, registry, market, 10**6)
+        world.deploy(self.deployer, "ModelRegistry", programs, credits, 1, 100, 0, 0, stakes)
+        world.deploy(self.deployer, "ModelAccess", registry, market)
+        world.deploy(self.deployer, "OperatorRegistry", token, registry, market, 10**6)
         wiring = (token, registry, access, stakes, credits, ZERO, ZERO, TREASURY)
-        world.deploy(DEPLOYER, "InferenceMarket", (*wiring, 500, 10**6, 10**5, 30, 60, 3_600, 0))
+        world.deploy(
+            self.deployer, "InferenceMarket", (*wiring, 500, 10**6, 10**5, 30, 60, 3_600, 0)
+        )
         self.market, self.credits, self.rounds = market, credits, rounds
-        world.deploy(DEPLOYER, "DataCredits", (market, rounds, self.max_weight))
+        world.deploy(
+            self.deployer, "DataCredits", (market, rounds, self.predecessor, self.max_weight)
+        )
         limits = (DEPOSIT, FEE, 10_000, self.interval, self.min_rows)
         rules = (credits, demands, self.game or game, *limits)
-        world.deploy(DEPLOYER, "DataRounds", rules)
-        world.deploy(DEPLOYER, "RowDemands", rounds, ANSWERS)
+        world.deploy(self.deployer, "DataRounds", rules)
+        world.deploy(self.deployer, "RowDemands", rounds, ANSWERS)
         if not self.game:
-            world.deploy(DEPLOYER, "ValuationVerifier", rounds)
+            world.deploy(self.deployer, "ValuationVerifier", rounds)
             times = (VALUING, CLAIM, WINDOW, MIN_REPLY, CLOCK)
-            world.deploy(DEPLOYER, "ValuationGame", (rounds, verifier, STAKE, FORFEIT, *times))
+            world.deploy(self.deployer, "ValuationGame", (rounds, verifier, STAKE, FORFEIT, *times))
             self.game = game
         self.requests = 0
         for account in PEOPLE:
@@ -121,6 +128,7 @@ class Data:
             for spender in (rounds, self.game, market, stakes):
                 world.call(account, "TestDollar", "approve", spender, 2**256 - 1)
         self._publish()
+        self.places = dict(world.places)
 
     def _publish(self) -> None:
         call = self.world.call

@@ -17,6 +17,7 @@ from tests.contracts.data_credits.play import (
     RIVAL,
     SUBMIT,
     TEST,
+    ZERO,
     ZERO32,
     refuses,
     words,
@@ -26,13 +27,13 @@ from tests.contracts.data_credits.play import (
 # ── constructor ─────────────────────────────────────────────────────────────────────────────────
 def test_constructor__market_names_another__reverts(data):
     with refuses("ConfigInvalid"):
-        data.world.deploy(DEPLOYER, "DataCredits", (data.market, RIVAL, 1_000))
+        data.world.deploy(DEPLOYER, "DataCredits", (data.market, RIVAL, ZERO, 1_000))
 
 
 @pytest.mark.parametrize("bps", [0, 10_000])
 def test_constructor__weight_of_nothing_or_all__reverts(data, bps):
     with refuses("ConfigInvalid"):
-        data.world.deploy(DEPLOYER, "DataCredits", (data.market, data.rounds, bps))
+        data.world.deploy(DEPLOYER, "DataCredits", (data.market, data.rounds, ZERO, bps))
 
 
 def test_constructor__credits_name_other_rounds__reverts(data):
@@ -47,7 +48,7 @@ def test_config__deployed__is_what_was_given(data):
     assert demands == data.world.places["RowDemands"].lower()
     assert game == RIVAL.lower()
     assert numbers == [DEPOSIT, FEE, 10_000, INTERVAL, MIN_ROWS]
-    market, rounds, weight = data.world.call(OWNER, "DataCredits", "config")
+    market, rounds, _, weight = data.world.call(OWNER, "DataCredits", "config")
     assert (market, rounds) == (data.market.lower(), data.rounds.lower())
     assert weight == MAX_WEIGHT
 

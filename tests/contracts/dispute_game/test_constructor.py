@@ -27,7 +27,7 @@ def deploy(
     def deploy(age=DAY, module=None, **changes):
         by = {"from": deployer}
         stakes = created_address(deployer, deployer.nonce + 2)
-        registry = ModelRegistry.deploy(ZERO, 10, 7 * DAY, 1_000, 10**6, stakes, by)
+        registry = ModelRegistry.deploy(ZERO, ZERO, 10, 7 * DAY, 1_000, 10**6, stakes, by)
         place = created_address(deployer, deployer.nonce + 2)
         module = module or created_address(deployer, deployer.nonce + 3)
         access = ModelAccess.deploy(registry, place, by)

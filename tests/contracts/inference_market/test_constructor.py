@@ -28,7 +28,9 @@ def deploy(
         elsewhere = treasury.address
         operators_place = created_address(deployer, deployer.nonce + 2)
         named = elsewhere if wrong == "registry" else operators_place
-        registry = ModelRegistry.deploy(ZERO, 10, 7 * DAY, 1_000, DOLLAR, named, {"from": deployer})
+        registry = ModelRegistry.deploy(
+            ZERO, ZERO, 10, 7 * DAY, 1_000, DOLLAR, named, {"from": deployer}
+        )
         address = created_address(deployer, deployer.nonce + 2)
         access_market = elsewhere if wrong == "access" else address
         operators_market = elsewhere if wrong == "operators" else address

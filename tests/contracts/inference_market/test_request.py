@@ -156,7 +156,7 @@ def test_request__same_words_on_another_market__has_another_id(
 
     request = market.request()
     token, place = market_config[0], created_address(deployer, deployer.nonce + 2)
-    registry = ModelRegistry.deploy(ZERO, 10, 60, 0, 0, place, {"from": deployer})
+    registry = ModelRegistry.deploy(ZERO, ZERO, 10, 60, 0, 0, place, {"from": deployer})
     address = created_address(deployer, deployer.nonce + 2)
     access = ModelAccess.deploy(registry, address, {"from": deployer})
     operators = OperatorRegistry.deploy(token, registry, address, 30 * 86_400, {"from": deployer})

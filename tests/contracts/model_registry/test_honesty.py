@@ -26,7 +26,9 @@ def publish(ModelRegistry, deployer):
     """Publish terms at a registry of its own."""
 
     def publish(audit_bps=AUDIT_BPS, **terms):
-        registry = ModelRegistry.deploy(ZERO, 1, 100, audit_bps, DOLLAR, ZERO, {"from": deployer})
+        registry = ModelRegistry.deploy(
+            ZERO, ZERO, 1, 100, audit_bps, DOLLAR, ZERO, {"from": deployer}
+        )
         registry.registerModel("model", 0, {"from": deployer})
         registry.publishVersion(1, ZERO32, publication(**terms), {"from": deployer})
         return registry
@@ -36,7 +38,7 @@ def publish(ModelRegistry, deployer):
 
 def test_constructor__more_than_all_audited__reverts(ModelRegistry, deployer):
     with refuses("AuditShareInvalid", 10_001, 10_000):
-        ModelRegistry.deploy(ZERO, 1, 100, 10_001, DOLLAR, ZERO, {"from": deployer})
+        ModelRegistry.deploy(ZERO, ZERO, 1, 100, 10_001, DOLLAR, ZERO, {"from": deployer})
 
 
 @pytest.mark.parametrize(
