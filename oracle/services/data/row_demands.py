@@ -33,7 +33,7 @@ _LEVELS = 6  # of a chunk's tree
 
 
 @dataclass(frozen=True, slots=True)
-class RowDemand:
+class DemandedRows:
     """A chunk of rows that somebody demanded; `bond` 0: shown, or given back."""
 
     index: int
@@ -53,11 +53,11 @@ def demand(network: Network, wallet: Wallet, one: ContributionInfo, width: int) 
     return send(wallet, network.row_demands.demand(one.round_id, one.index, chunk, value=bond))[0]
 
 
-def open_demands(network: Network, round_id: int) -> tuple[RowDemand, ...]:
+def open_demands(network: Network, round_id: int) -> tuple[DemandedRows, ...]:
     """Return the demands of a round whose bond nobody has yet."""
     place, kinds = network.row_demands.address, (RowsDemanded,)
     found = [
-        RowDemand(h.event.index, h.event.chunk, h.event.demander, h.event.bond)
+        DemandedRows(h.event.index, h.event.chunk, h.event.demander, h.event.bond)
         for h in network.history.read(place, kinds, topic(round_id))
         if isinstance(h.event, RowsDemanded)
     ]
