@@ -116,7 +116,7 @@ def test_cycle__sealed_round__claimed_published_settled_and_paid(round_, valuato
         before = round_.network.token.balance_of(valuator.address)
         assert running.cycle()
         paid = round_.network.token.balance_of(valuator.address) - before
-        assert paid == 3_000_000 + 7 * 500_000
+        assert paid == 3_000_000 + 8 * 500_000
         assert not running.cycle()
     assert not list((round_.folder / "one").glob(f"{round_.id}-*"))  # nobody can ask any more
     assert chain_rounds.published(round_.network, round_.id).values == RIGHT.values
@@ -162,7 +162,7 @@ def test_cycle__outage_at_the_payout__withdrawn_when_it_is_over(round_, valuator
         assert running.cycle()
         assert stage(round_) is RoundStage.SETTLED
         before = round_.network.token.balance_of(valuator.address)
-        with monkeypatch.network() as patch:
+        with monkeypatch.context() as patch:
             patch.setattr(valuator_stakes, "payouts", away)
             assert not running.cycle()
         wait_until(running.cycle, what="another try")
