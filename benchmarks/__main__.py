@@ -21,6 +21,7 @@ BENCHMARKS = (
     "disputes",
     "events",
     "reads",
+    "cli",
     "ipfs",
     "latency",
     "throughput",

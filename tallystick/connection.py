@@ -11,13 +11,14 @@ from decimal import Decimal
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from oracle.chain import deploy
 from oracle.chain.bindings.model_access import Policy
 from oracle.chain.rpc import Rpc
 from oracle.chain.wallet import Wallet
 from oracle.config import Settings
-from oracle.errors import ConfigInvalid
+from oracle.errors import ConfigInvalid, NotFound, did_you_mean
 from oracle.exact import form
 from oracle.protocol.tensor import Array
 from oracle.services import (
@@ -47,6 +48,10 @@ from oracle.services.request_timeline import RequestInfo, RequestState
 from oracle.services.served_traces import EndpointTraces
 from oracle.types import Address, Amount, Assurance, RequestId
 from tallystick.answer import Answer
+
+if TYPE_CHECKING:
+    from web3 import Web3
+    from web3.contract import Contract
 
 Dollars = str | int | Decimal
 # A path is a file, a str is one sentence, bytes are a file's content; else numbers or sentences
@@ -314,6 +319,27 @@ class Connection:
         given = None if amount is None else _amount(amount)
         balances.withdraw(self.network, self.wallet, given, None)
         return self.balance()
+
+    # ── web3.py ─────────────────────────────────────────────────────────────────────────────────
+    @property
+    def web3(self) -> "Web3":
+        """web3.py on this network's node, with our time-outs and retries."""
+        from oracle.chain.client import client  # noqa: PLC0415 - web3 takes 0.7 s to import
+
+        return client(self.network.rpc)
+
+    def contract(self, name: str) -> "Contract":
+        """Return a contract of this network, "InferenceMarket" for example, as web3.py knows it.
+
+        Raises:
+            NotFound: there is none of that name.
+        """
+        from oracle.chain.client import contract  # noqa: PLC0415 - web3 takes 0.7 s to import
+
+        places = deploy.addresses(self.network.contracts)
+        if name not in places:
+            raise NotFound(f"no contract is called {name}", hint=did_you_mean(name, places))
+        return contract(self.network.rpc, name, places[name])
 
     # ── End ─────────────────────────────────────────────────────────────────────────────────────
     def close(self) -> None:

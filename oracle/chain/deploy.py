@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import rlp  # type: ignore[import-untyped]  # it ships no types
 from eth_utils.abi import collapse_if_tuple
 from eth_utils.crypto import keccak
 
@@ -232,17 +231,15 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
 
 def created_address(deployer: Address, nonce: int) -> Address:
     """Return where a contract created with this nonce lives (yellow paper, section 7)."""
+    import rlp  # type: ignore[import-untyped]  # noqa: PLC0415 - no types; only who deploys needs it
+
     return address(keccak(rlp.encode([bytes.fromhex(deployer[2:]), nonce]))[12:])
 
 
-def verify(rpc: Node, contracts: Contracts) -> None:
-    """Check that the contracts are there and name each other.
-
-    Raises:
-        DeploymentFailed: they do not.
-    """
-    places = {
-        "token": contracts.token,
+def addresses(contracts: Contracts) -> dict[str, Address]:
+    """Return where each contract is, by its name."""
+    return {
+        "TestDollar": contracts.token,
         "ModelRegistry": contracts.model_registry,
         "ModelAccess": contracts.model_access,
         "OperatorRegistry": contracts.operator_registry,
@@ -257,6 +254,15 @@ def verify(rpc: Node, contracts: Contracts) -> None:
         "ValuationVerifier": contracts.valuation_verifier,
         "ValuationGame": contracts.valuation_game,
     }
+
+
+def verify(rpc: Node, contracts: Contracts) -> None:
+    """Check that the contracts are there and name each other.
+
+    Raises:
+        DeploymentFailed: they do not.
+    """
+    places = addresses(contracts)
     codes = rpc.batch([("eth_getCode", place, "latest") for place in places.values()])
     for (name, place), code in zip(places.items(), codes, strict=True):
         if isinstance(code, RpcError):
@@ -269,7 +275,13 @@ def verify(rpc: Node, contracts: Contracts) -> None:
     named = (config.token, config.registry, config.access, config.operators)
     modules = (config.exact_module, config.committee_module, config.data_credits)
     wanted = (contracts.dispute_game, contracts.committee, contracts.data_credits)
-    if named != tuple(places.values())[:4] or modules != wanted:
+    base = (
+        contracts.token,
+        contracts.model_registry,
+        contracts.model_access,
+        contracts.operator_registry,
+    )
+    if named != base or modules != wanted:
         raise DeploymentFailed(f"the market at {contracts.inference_market} names {config}")
     game = DisputeGame(rpc, contracts.dispute_game).config()
     if (game.market, game.verifier) != (contracts.inference_market, contracts.step_verifier):

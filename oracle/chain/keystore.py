@@ -10,16 +10,17 @@ import json
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_checksum_address
 
 from oracle import whole_file
 from oracle.errors import ConfigInvalid, InputInvalid, NotFound
 from oracle.private_files import make_folder
 from oracle.types import Address
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 Password = Callable[[], str]
 SCRYPT_N = 2**18  # work factor of geth's standard keystores: about a second and 256 MiB
@@ -35,17 +36,21 @@ def create(path: Path, password: Password, *, scrypt_n: int = SCRYPT_N) -> Addre
     Raises:
         InputInvalid: the file exists already, or the password is empty.
     """
+    from eth_account import Account  # noqa: PLC0415 - to look up an address needs no cipher
+
     return save(path, Account.create(), password, scrypt_n=scrypt_n)
 
 
 def save(
-    path: Path, account: LocalAccount, password: Password, *, scrypt_n: int = SCRYPT_N
+    path: Path, account: "LocalAccount", password: Password, *, scrypt_n: int = SCRYPT_N
 ) -> Address:
     """Write a key that exists, encrypted with mode 0600, and return its address.
 
     Raises:
         InputInvalid: the file exists already, or the password is empty.
     """
+    from eth_account import Account  # noqa: PLC0415 - to look up an address needs no cipher
+
     exists = InputInvalid(f"{path} exists", hint="a key is never overwritten: choose another name")
     if path.exists():
         raise exists
@@ -59,13 +64,15 @@ def save(
     return Address(account.address)
 
 
-def load(path: Path, password: Password) -> LocalAccount:
+def load(path: Path, password: Password) -> "LocalAccount":
     """Open a keystore.
 
     Raises:
         NotFound: no such file. ConfigInvalid: others may read it, or it is no keystore.
         PasswordWrong: the password does not fit.
     """
+    from eth_account import Account  # noqa: PLC0415 - to look up an address needs no cipher
+
     body = _read(path)
     try:
         account: LocalAccount = Account.from_key(Account.decrypt(body, password()))

@@ -13,10 +13,9 @@ again. One process per key: what else uses the key is noticed and stepped around
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from eth_account.signers.local import LocalAccount
 
 from oracle.chain import revert
 from oracle.chain.contract import Call
@@ -41,6 +40,9 @@ from oracle.chain.transactions import (
 from oracle.errors import TallystickError
 from oracle.types import Address, RequestId, Wei
 
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
 _FRESH = 10.0  # seconds that an estimate made at submission is good for
 _EMPTY_GAS = 21_000  # of an empty transaction, when the node does not say
 _FILL = "fill"  # kind of entries that only use up a nonce; told to nobody
@@ -52,7 +54,7 @@ class Sender:
     def __init__(
         self,
         rpc: Node,
-        account: LocalAccount,
+        account: "LocalAccount",
         outbox: OutboxStore,
         chain_id: int,
         *,

@@ -8,16 +8,13 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
-
-from eth_account.signers.local import LocalAccount
+from typing import TYPE_CHECKING, Any
 
 from oracle.chain import revert
 from oracle.chain.contract import Call
 from oracle.chain.outbox import EntryState, MemoryOutbox, OutboxEntry
 from oracle.chain.revert import ContractError
 from oracle.chain.rpc import BlockId, Node, RpcError, block_param, hexbytes, quantity
-from oracle.chain.sender import Sender
 from oracle.chain.transactions import (
     FundsInsufficient,
     Receipt,
@@ -27,6 +24,11 @@ from oracle.chain.transactions import (
 )
 from oracle.errors import TransientError
 from oracle.types import Address
+
+if TYPE_CHECKING:  # its import takes 0.15 s, and a command that only reads needs no key
+    from eth_account.signers.local import LocalAccount
+
+    from oracle.chain.sender import Sender
 
 # Against the pending block a simulation sees its time and our own waiting transactions.
 _PENDING = "pending"
@@ -52,7 +54,12 @@ class Wallet:
     """One account on one chain. Safe to share between threads."""
 
     def __init__(
-        self, rpc: Node, account: LocalAccount, *, chain_id: int | None = None, timeout: float = 120
+        self,
+        rpc: Node,
+        account: "LocalAccount",
+        *,
+        chain_id: int | None = None,
+        timeout: float = 120,
     ) -> None:
         """Prepare; nothing is sent.
 
@@ -70,7 +77,9 @@ class Wallet:
         self._ended: dict[int, OutboxEntry] = {}  # that somebody waits for
 
     @cached_property
-    def _sender(self) -> Sender:
+    def _sender(self) -> "Sender":
+        from oracle.chain.sender import Sender  # noqa: PLC0415 - its log takes 0.1 s to import
+
         chain_id = self._chain_id or quantity(self.rpc.call("eth_chainId"))
         return Sender(self.rpc, self._account, self._outbox, chain_id)
 
