@@ -39,9 +39,9 @@ def send(app, *requests):
 
 
 def test_guard__too_many_from_one_address__are_told_when_to_come_back(app):
-    answers = send(app(per_second=1, burst=2), *[("GET", "/v2/health/live", {})] * 3)
+    answers = send(app(per_second=0.01, burst=2), *[("GET", "/v2/health/live", {})] * 3)
     assert [answer.status_code for answer in answers] == [200, 200, 429]
-    assert answers[2].headers["retry-after"] == "1"
+    assert 90 <= int(answers[2].headers["retry-after"]) <= 100
     assert answers[2].json()["code"] == "TooManyRequests"
 
 

@@ -1,11 +1,14 @@
 """wait_until: patience is counted from the last progress."""
 
 import itertools
+import subprocess
+import sys
 import time
 
+import psutil
 import pytest
 
-from tests.support.waiting import wait_until
+from tests.support.waiting import assert_gone, exit_code, wait_until
 
 
 class Ended:
@@ -50,3 +53,14 @@ def test_wait_until__log_grows_for_ever__fails_with_its_end(tmp_path) -> None:
     with pytest.raises(AssertionError, match=r"(?s)not in .* s: an answer.*port is taken"):
         wait_until(logs_an_error, "an answer", seconds=0.5, log=log)
     assert time.monotonic() - begun > 2.5
+
+
+def test_exit_code__process_fails__is_its_code() -> None:
+    with subprocess.Popen([sys.executable, "-c", "raise SystemExit(7)"]) as process:
+        assert exit_code(process) == 7
+
+
+def test_assert_gone__zombie__counts_as_gone() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    assert_gone([psutil.Process(process.pid)])
+    process.wait()
