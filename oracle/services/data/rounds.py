@@ -60,6 +60,7 @@ class RoundInfo:
         deposit: of an account without a tier; fee: of every contribution.
         test_root: of the test set, once it is revealed.
         valuation_root: of the published valuation; zero when there is none.
+        most: credits that the round gets at the most, by what is held now; None when nothing is.
         credits: that the settled valuation gave in all.
     """
 
@@ -85,6 +86,7 @@ class RoundInfo:
     challenges: int
     valuation_root: Bytes32
     values: tuple[int, ...]
+    most: Credits | None
     credits: Credits
     moves: tuple[Moment, ...]
 
@@ -178,6 +180,7 @@ def _info(
     settled = next((e for e in events if isinstance(e, RoundSettled)), None)
     phase, until = phase_of(network, round_id, round_, case)
     last = valued[-1] if valued and phase in _VALUED else None
+    most = network.credits.mintable(round_.model_id, opened.terms.test_rows)
     return RoundInfo(
         round_id=round_id,
         model_id=round_.model_id,
@@ -201,11 +204,13 @@ def _info(
         challenges=case.challenges,
         valuation_root=last.valuation_root if last else ZERO32,
         values=last.values if last else (),
+        most=Credits(most) if most < UNBOUNDED else None,
         credits=settled.credits if settled else Credits(0),
         moves=told,
     )
 
 
+UNBOUNDED = 2**256 - 1  # what ICredits.mintable says of a model without credits
 _VALUED = (RoundPhase.CHALLENGE, RoundPhase.SETTLE, RoundPhase.SETTLED)
 
 
