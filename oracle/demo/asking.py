@@ -21,7 +21,7 @@ from oracle.services.quoting import Ask, Prepayment
 from oracle.services.request_timeline import RequestInfo, RequestState
 from oracle.types import ZERO_ADDRESS, Amount, RequestId
 
-PATIENCE = 60.0  # seconds
+PATIENCE = 120.0  # seconds in which nothing uses the processor
 
 Explain = Callable[[CheckedAnswer], Iterable[str]]
 
