@@ -16,6 +16,7 @@ from typing import Any
 BUILD = Path("build/bench")
 BENCHMARKS = (
     "gas",
+    "committee",
     "data_credits",
     "proofs",
     "disputes",

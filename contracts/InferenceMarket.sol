@@ -155,6 +155,10 @@ contract InferenceMarket is Custody {
     function _deliver(Request calldata request_, Claim calldata claim_, bytes32 outputRoot, bytes32 outputCid) private {
         if (outputRoot == 0) revert OutputRootZero();
         bytes32 requestId = _requireAwaiting(request_, claim_);
+        // A float answer's root is its CID: bytes that lie elsewhere, or nowhere, could not be judged.
+        if (outputCid != 0 && outputCid != outputRoot && request_.terms.assurance() == Assurance.Committee) {
+            revert OutputCidForeign(requestId);
+        }
         address claimant = claim_.operator;
         if (claimant != address(0)) {
             if (msg.sender != claimant) revert CallerNotClaimant(requestId, msg.sender);

@@ -269,6 +269,7 @@ contract ModelRegistry is IModelRegistry, ERC721 {
     function _checkRecord(Publication calldata publication) private view {
         if (publication.manifestDigest == 0 || publication.modelRoot == 0) revert DigestZero();
         if (publication.assurance == Assurance.None) revert AssuranceUnavailable(Assurance.None);
+        if (publication.assurance == Assurance.Committee && publication.tolerance == 0) revert ToleranceZero();
         if (publication.assurance == Assurance.Exact) {
             if (address(PROGRAMS) == address(0)) revert AssuranceUnavailable(Assurance.Exact);
             if (!PROGRAMS.isProgram(publication.modelRoot)) revert ProgramUnknown(publication.modelRoot);

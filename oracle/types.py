@@ -197,6 +197,7 @@ class Contracts:
     step_verifier: Address
     dispute_game: Address
     committee: Address
+    committee_seats: Address
     data_credits: Address
     data_rounds: Address
     row_demands: Address

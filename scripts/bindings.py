@@ -24,7 +24,9 @@ UNITS: Sequence[tuple[str, str]] = (
     ("Activation", r"activation|median"),
     ("int", r"ModelRegistry\.balanceOf|nonce\w*|announcedAt"),
     ("Wei", r"(Challenge|Draw)\w+\.burned|Demand\w+\.burned|\w*Bond\w*\.amount"),
-    ("Wei", r"bond\w*|toOperator|toValuator|weiEach|CommitteeConfig\.bond"),
+    ("Wei", r"bond\w*|(appeal|challenge)Bond|toOperator|toValuator|weis|weiAmount"),
+    ("Amount", r"Decided\.(winners|lost)|Dispute\.(winners|tokens)|bound|depositOf"),
+    ("Amount", r"Round\.(matched|mismatched|inputMissing|outputMissing|margin|committed)"),
     ("Credits", r"(Endorse\w*|endorse)\.amount|EndorsementSettled\.re\w+|totalCredits|lost"),
     ("Credits", r"credits?(Of)?|endorsedOf|earned"),
     ("Amount", r"poolAt|weightAt"),
@@ -39,6 +41,7 @@ UNITS: Sequence[tuple[str, str]] = (
 # What is called otherwise in Python: owner and name in Solidity → class.
 RENAMED: Mapping[str, str] = {
     "Committee.Fault": "VoterFault",
+    "Committee.Round": "VoteRound",
     "DataRounds.Stage": "RoundStage",
     "DataRounds.Status": "ContributionStatus",
     "DisputeGame.VersionRecord": "VersionPreimage",

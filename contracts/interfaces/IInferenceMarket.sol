@@ -173,6 +173,8 @@ interface IInferenceMarket {
     error ClaimActive(bytes32 requestId, uint256 until);
     error ClaimLapsed(bytes32 requestId, uint256 until);
     error OutputRootZero();
+    /// @notice The root of a Committee version's answer is its CID: name that, or zero.
+    error OutputCidForeign(bytes32 requestId);
     error ChallengeWindowOpen(bytes32 requestId, uint256 until);
     error ChallengeWindowPassed(bytes32 requestId, uint256 until);
     error DisputesOpen(bytes32 requestId, uint256 open);
@@ -230,7 +232,8 @@ interface IInferenceMarket {
     /// forfeits to the treasury), empty otherwise. Compute first: a request can be unanswerable.
     function claim(Request calldata request_, Claim calldata lapsed) external;
     /// @notice Posts the answer's digest. By the preferred operator in the priority window (pass an
-    /// empty claim) or by the claimant. Locks stake until settlement. `outputCid` as in `inputCid`.
+    /// empty claim) or by the claimant. Locks stake until settlement. `outputCid` as in `inputCid`; of a
+    /// Committee version it is `outputRoot` or zero.
     function deliver(Request calldata request_, Claim calldata claim_, bytes32 outputRoot, bytes32 outputCid) external;
     /// @notice Many deliveries of one operator; one that is not possible reverts all.
     function deliverBatch(

@@ -59,6 +59,8 @@ interface IModelRegistry is IERC721 {
     error UpdateIntervalTooLong(uint256 given, uint256 max);
     error NameLengthInvalid(uint256 length, uint256 max);
     error DigestZero();
+    /// @notice Honest float answers differ between machines: without a tolerance they would be convicted.
+    error ToleranceZero();
     error AssuranceUnavailable(Assurance given);
     error ProgramUnknown(bytes32 modelRoot);
     error ChallengeWindowRangeInvalid(uint256 min, uint256 max);

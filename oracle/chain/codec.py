@@ -40,6 +40,7 @@ NAMES = (
     "StepVerifier",
     "DisputeGame",
     "Committee",
+    "CommitteeSeats",
     "DataCredits",
     "DataRounds",
     "RowDemands",

@@ -8,6 +8,7 @@ from eth_utils.crypto import keccak
 
 from oracle.chain import artifacts
 from oracle.chain.bindings.committee import Committee, CommitteeConfig
+from oracle.chain.bindings.committee_seats import CommitteeSeats, SeatsConfig
 from oracle.chain.bindings.data_credits import CreditsConfig, DataCredits
 from oracle.chain.bindings.data_rounds import DataConfig, DataRounds
 from oracle.chain.bindings.dispute_game import DisputeGame, GameConfig
@@ -23,7 +24,7 @@ _DOLLAR = 10**6
 _HOUR = 3600
 _DAY = 24 * _HOUR
 _GAME_TURNS = 28  # of the longest game, and two to spare: DisputeGame's constructor asks the same
-_ROUNDS = 3  # of votes about a float answer
+_ROUNDS = 5  # of votes about a float answer, appeals included
 
 
 class DeploymentFailed(PermanentError):
@@ -54,13 +55,14 @@ class DeployConfig:
             with which lying pays at that share are refused (docs/economics.md); 0 = none are.
         min_gas_price: wei that bonds reckon with for a unit of gas at the least. On chains whose
             base fee is not the cost, what a unit of gas costs there.
-        challenge_bond: what challenging a float answer costs beyond gas, in wei.
-        min_seat: stake of a committee's member at the least; 20 penalties or more.
+        vote_bond: what each vote that is called about a float answer costs beyond gas, in wei.
+        min_seat: stake of a committee's member at the least; 20 penalties and 4 votes or more.
         penalty: what silence and a wrong activation cost a voter.
+        vote_stake: what a vote binds, and loses when the last finding contradicts it.
         seasoning: seconds until a change of a member's stake counts.
         seed_delay: blocks between a challenge and the block that draws its committee.
-        draw_period, commit_period, reveal_period, tally_period: seconds of a committee's dispute;
-            max_dispute_age exceeds them, all rounds taken together.
+        draw_period, commit_period, reveal_period, appeal_period, tally_period: seconds of a round
+            of votes; max_dispute_age exceeds them, all rounds taken together.
         data_deposit: what a data set's owner gets back when it was worth something.
         data_fee: what a data set costs; part of the valuator's pay.
         max_period: seconds that a phase of a round for data may last at the most.
@@ -92,14 +94,16 @@ class DeployConfig:
     clock: int = 60
     audit_bps: int = 500
     min_gas_price: Wei = Wei(0)  # noqa: RUF009
-    challenge_bond: Wei = Wei(10**15)  # noqa: RUF009
+    vote_bond: Wei = Wei(10**14)  # noqa: RUF009
     min_seat: Amount = Amount(20 * _DOLLAR)  # noqa: RUF009
     penalty: Amount = Amount(_DOLLAR)  # noqa: RUF009
+    vote_stake: Amount = Amount(5 * _DOLLAR)  # noqa: RUF009
     seasoning: int = 5
     seed_delay: int = 2
     draw_period: int = 120
     commit_period: int = 60
     reveal_period: int = 60
+    appeal_period: int = 60
     tally_period: int = 60
     data_deposit: Amount = Amount(10 * _DOLLAR)  # noqa: RUF009
     data_fee: Amount = Amount(_DOLLAR // 2)  # noqa: RUF009
@@ -122,13 +126,18 @@ class DeployConfig:
                 f"max_dispute_age is {self.max_dispute_age} s; a dispute game needs {longest} s",
                 hint="raise it, or lower clock and min_reply",
             )
-        rounds = self.commit_period + self.reveal_period + self.tally_period
-        voting = self.draw_period + _ROUNDS * rounds + self.tally_period
+        voting = self.longest_committee + self.tally_period
         if self.max_dispute_age < voting:
             raise ConfigInvalid(
                 f"max_dispute_age is {self.max_dispute_age} s; a committee needs {voting} s",
                 hint="raise it, or lower the periods of the committee",
             )
+
+    @property
+    def longest_committee(self) -> int:
+        """Seconds that a dispute before the committee lasts at the most."""
+        voting = self.draw_period + self.commit_period + self.reveal_period
+        return _ROUNDS * (voting + self.appeal_period + self.tally_period)
 
 
 _DEVELOPMENT = DeployConfig()
@@ -168,8 +177,8 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         raise ConfigInvalid(f"there is no token at {token}")
     programs, verifier = _create(wallet, "ProgramRegistry"), _create(wallet, "StepVerifier")
     nonce = wallet.next_nonce()
-    registry, access, operators, market, game, committee, *data = (
-        created_address(wallet.address, nonce + i) for i in range(11)
+    registry, access, operators, market, game, seats, committee, *data = (
+        created_address(wallet.address, nonce + i) for i in range(12)
     )
     credits, rounds, demands, judge, valuations = data
     window = (config.min_challenge_window, config.max_challenge_window)
@@ -200,7 +209,8 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         raise DeploymentFailed(f"the market at {market} says {found}, not {terms}")
     rules = GameConfig(market, registry, verifier, config.min_reply, config.clock)
     _create(wallet, "DisputeGame", rules, at=game)
-    _create(wallet, "Committee", _committee(config, market), at=committee)
+    _create(wallet, "CommitteeSeats", _seats(config, market), at=seats)
+    _create(wallet, "Committee", _committee(config, market, seats), at=committee)
     minting = CreditsConfig(market, rounds, config.predecessor, config.max_weight_bps)
     _create(wallet, "DataCredits", minting, at=credits)
     _create(wallet, "DataRounds", _data(config, credits, demands, valuations), at=rounds)
@@ -218,6 +228,7 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         step_verifier=verifier,
         dispute_game=game,
         committee=committee,
+        committee_seats=seats,
         data_credits=credits,
         data_rounds=rounds,
         row_demands=demands,
@@ -248,6 +259,7 @@ def addresses(contracts: Contracts) -> dict[str, Address]:
         "StepVerifier": contracts.step_verifier,
         "DisputeGame": contracts.dispute_game,
         "Committee": contracts.committee,
+        "CommitteeSeats": contracts.committee_seats,
         "DataCredits": contracts.data_credits,
         "DataRounds": contracts.data_rounds,
         "RowDemands": contracts.row_demands,
@@ -287,8 +299,13 @@ def verify(rpc: Node, contracts: Contracts) -> None:
     if (game.market, game.verifier) != (contracts.inference_market, contracts.step_verifier):
         raise DeploymentFailed(f"the dispute game at {contracts.dispute_game} names {game}")
     committee = Committee(rpc, contracts.committee).config()
-    if committee.market != contracts.inference_market:
+    if (committee.market, committee.seats) != (
+        contracts.inference_market,
+        contracts.committee_seats,
+    ):
         raise DeploymentFailed(f"the committee at {contracts.committee} names {committee}")
+    if CommitteeSeats(rpc, contracts.committee_seats).committee() != contracts.committee:
+        raise DeploymentFailed(f"the seats at {contracts.committee_seats} are of another committee")
     minting = DataCredits(rpc, contracts.data_credits).config()
     if (minting.market, minting.rounds) != (contracts.inference_market, contracts.data_rounds):
         raise DeploymentFailed(f"the data credits at {contracts.data_credits} name {minting}")
@@ -301,17 +318,27 @@ def verify(rpc: Node, contracts: Contracts) -> None:
         raise DeploymentFailed(f"the valuation game at {contracts.valuation_game} names {values}")
 
 
-def _committee(config: DeployConfig, market: Address) -> CommitteeConfig:
+def _seats(config: DeployConfig, market: Address) -> SeatsConfig:
+    return SeatsConfig(
+        market=market,
+        min_stake=config.min_seat,
+        seasoning=config.seasoning,
+        leave_delay=config.seasoning + 2 * config.longest_committee,
+    )
+
+
+def _committee(config: DeployConfig, market: Address, seats: Address) -> CommitteeConfig:
     return CommitteeConfig(
         market=market,
-        bond=config.challenge_bond,
-        min_stake=config.min_seat,
+        seats=seats,
+        bond=config.vote_bond,
         penalty=config.penalty,
-        seasoning=config.seasoning,
+        vote_stake=config.vote_stake,
         seed_delay=config.seed_delay,
         draw_period=config.draw_period,
         commit_period=config.commit_period,
         reveal_period=config.reveal_period,
+        appeal_period=config.appeal_period,
         tally_period=config.tally_period,
     )
 

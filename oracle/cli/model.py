@@ -1,10 +1,12 @@
 """`tallystick model …`: publish, look up, verify, price, retire, collect."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from oracle.agents.worker_process import spread_of
 from oracle.cli import commands, options, output
 from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
@@ -108,6 +110,7 @@ def _publish(
         done = publishing.publish(
             session.network, wallet, folder, offer,
             model_id=model_id, say=bars.say, progress=bars.bytes_done,
+            measure=partial(spread_of, session.settings),
         )  # fmt: skip
     session.show(done, _published(done))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from oracle.chain import deploy
 from oracle.chain.bindings.committee import Committee
+from oracle.chain.bindings.committee_seats import CommitteeSeats
 from oracle.chain.bindings.data_credits import DataCredits
 from oracle.chain.bindings.data_rounds import DataRounds
 from oracle.chain.bindings.dispute_game import DisputeGame
@@ -42,6 +43,7 @@ class Network:
     programs: ProgramRegistry
     game: DisputeGame
     committee: Committee
+    seats: CommitteeSeats
     credits: DataCredits
     rounds: DataRounds
     row_demands: RowDemands
@@ -80,6 +82,7 @@ class Network:
             programs=ProgramRegistry(rpc, contracts.program_registry),
             game=DisputeGame(rpc, contracts.dispute_game),
             committee=Committee(rpc, contracts.committee),
+            seats=CommitteeSeats(rpc, contracts.committee_seats),
             credits=DataCredits(rpc, contracts.data_credits),
             rounds=DataRounds(rpc, contracts.data_rounds),
             row_demands=RowDemands(rpc, contracts.row_demands),

@@ -15,6 +15,7 @@ files' digest, is the version's model root.
 ```
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from oracle import whole_file
 from oracle.chain.bindings.model_registry import ModelRegistered, Publication, VersionPublished
 from oracle.chain.contract import Call
 from oracle.chain.wallet import Wallet
-from oracle.errors import DigestMismatch, Refused
+from oracle.errors import DigestMismatch, InputInvalid, Refused
 from oracle.exact import version
 from oracle.ipfs.port import CidUnresolved
 from oracle.private_files import make_folder
@@ -38,6 +39,9 @@ from oracle.types import Address, Amount, Assurance, Bytes32, Cid, Say
 
 MAX_TRANSACTION = 131_072  # bytes that transaction pools take (geth: txMaxSize)
 _ENVELOPE = 150  # bytes of a transaction beside its data: fees, addresses, signature
+SPREADS = 4  # how often a tolerance covers what was measured
+MIN_TOLERANCE = 1_000  # 1e-6: instruction sets that are not here move float32 by 1e-7
+Measure = Callable[[Manifest, Path], int]
 DEFAULT_WINDOW = 60  # seconds; moved into the range that the registry allows
 
 
@@ -79,14 +83,19 @@ def publish(
     model_id: int | None = None,
     say: Say | None = None,
     progress: BytesProgress | None = None,
+    measure: Measure | None = None,
 ) -> PublishedVersion:
     """Publish the folder as the next version of a model.
 
     Without `model_id` it is the wallet's own model of the manifest's name, registered now if
     there is none yet. May be repeated after a failure at any point: what is done stays done.
 
+    Args:
+        measure: returns how far honest answers of a float model differ, in 1e-9.
+
     Raises:
-        NotFound, InputInvalid: the folder is not a model that can be published.
+        NotFound, InputInvalid: the folder is not a model that can be published, or its tolerance
+            is below four times what was measured.
         Refused: under these terms lying pays, or the program does not fit into a transaction.
         ContractError: the registry refuses (not the owner, too soon, terms out of range).
         DigestMismatch: a file changed while it was published.
@@ -104,6 +113,11 @@ def publish(
     known = _remembered(network, draft)
     if model_id is not None and (done := _published_before(network, model_id, known)):
         return done
+    if draft.exact is None and measure is not None:
+        draft = _tolerant(draft, measure(draft, folder), say)
+        known = _remembered(network, draft)
+        if model_id is not None and (done := _published_before(network, model_id, known)):
+            return done
     root, assurance = _assured(network, wallet, folder, draft, say)
     offered = _Offered(root, assurance, offer)
     if model_id is not None:
@@ -138,6 +152,30 @@ def publish(
         registered=registered,
         transaction=transaction,
     )
+
+
+def _tolerant(draft: Manifest, spread: int, say: Say) -> Manifest:
+    """Return the draft with a tolerance that covers four times the measured spread.
+
+    Raises:
+        InputInvalid: the tolerance that it names is lower.
+    """
+    needed = _round_up(max(SPREADS * spread, MIN_TOLERANCE))
+    if not draft.tolerance:
+        say(f"honest answers differ by {spread}e-9; the tolerance is {needed}e-9")
+        return replace(draft, tolerance=needed)
+    if draft.tolerance < needed:
+        raise InputInvalid(
+            f"the tolerance is {draft.tolerance}e-9, but honest answers differ by {spread}e-9",
+            hint=f"raise it to {needed} in model.json, or leave it out: it is measured",
+        )
+    return draft
+
+
+def _round_up(tolerance: int) -> int:
+    """Return the next 1, 2 or 5 times a power of ten: a second measurement says the same."""
+    power = int("1" + "0" * (len(str(tolerance)) - 1))
+    return next(n * power for n in (1, 2, 5, 10) if n * power >= tolerance)
 
 
 def upload(network: Network, folder: Path, draft: Manifest, progress: BytesProgress) -> Manifest:

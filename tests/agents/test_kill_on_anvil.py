@@ -80,10 +80,11 @@ def committee_member(world: World, folder: Path) -> Life:
         )
         now = world.network.history.now()
         dispute = world.network.committee.dispute_of(request_id)
-        if committed and now < dispute.commit_until:
-            world.pass_time(dispute.commit_until - now)
-        elif committed and revealed and now < dispute.reveal_until:
-            world.pass_time(dispute.reveal_until - now)
+        reveal_until = dispute.until + world.network.committee.config().reveal_period
+        if committed and now < dispute.until:
+            world.pass_time(dispute.until - now)
+        elif committed and revealed and now < reveal_until:
+            world.pass_time(reveal_until - now)
         for voter in voters:
             voter.cycle()
 

@@ -152,6 +152,37 @@ def test_publish__new_folder__registers_and_publishes(world):
 
 
 @pytest.mark.real
+@pytest.mark.parametrize(("spread", "tolerance"), [(0, 1_000), (30, 1_000), (700, 5_000)])
+def test_publish__no_tolerance__writes_four_times_the_measured_spread(world, spread, tolerance):
+    body = json.loads((world.folder / "model.json").read_text())
+    del body["tolerance"]
+    (world.folder / "model.json").write_text(json.dumps(body))
+    with pytest.raises(ContractError, match="needs a tolerance"):
+        publishing.publish(world.network, world.owner, world.folder, Offer())
+    measured = []
+
+    def measure(draft, folder):
+        measured.append((draft.name, folder))
+        return spread
+
+    for _ in range(2):  # the second time it is found
+        publishing.publish(world.network, world.owner, world.folder, Offer(), measure=measure)
+    assert measured[0] == ("digits", world.folder)
+    assert models.manifest(world.network, 1, 1).tolerance == tolerance
+    assert world.network.registry.version_count(1) == 1
+    assert world.network.registry.terms_of(1, 1).tolerance == tolerance
+
+
+@pytest.mark.real
+def test_publish__tolerance_below_four_times_the_spread__refuses(world):
+    with pytest.raises(InputInvalid, match="honest answers differ by 251e-9"):
+        publishing.publish(
+            world.network, world.owner, world.folder, Offer(), measure=lambda *_: 251
+        )
+    assert world.network.registry.model_count() == 0
+
+
+@pytest.mark.real
 def test_publish__same_folder_again__finds_it_published(world):
     first = world.publish()
     again = world.publish()

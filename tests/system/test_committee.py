@@ -16,7 +16,7 @@ import torch
 
 from oracle.chain import keystore
 from oracle.chain.anvil import Anvil, dev_account
-from oracle.chain.bindings.committee import Finding, Stage
+from oracle.chain.bindings.committee import BallotState, Finding, Stage
 from oracle.chain.deploy import DeployConfig, deploy
 from oracle.chain.wallet import Wallet
 from oracle.config import Settings, save_network
@@ -46,8 +46,8 @@ DOLLAR = 10**6
 HOUR = 3600
 MEMBERS = ("ada", "ben", "cleo")
 CONFIG = DeployConfig(
-    max_dispute_age=4 * HOUR, unbonding_delay=8 * HOUR,
-    draw_period=600, commit_period=HOUR, reveal_period=600, tally_period=60,
+    max_dispute_age=8 * HOUR, unbonding_delay=12 * HOUR,
+    draw_period=600, commit_period=HOUR, reveal_period=600, appeal_period=600, tally_period=60,
 )  # fmt: skip
 INPUT = [[0.5, -1.0, 2.0, 0.25]]
 
@@ -195,7 +195,7 @@ def test_run__tampered_answer__three_processes_convict_the_operator(town, member
     def ballots():
         return [chain.ballot_of(request_id, 0, address) for address in addresses]
 
-    waited(town, lambda: all(any(ballot.commitment) for ballot in ballots()))
+    waited(town, lambda: all(ballot.state is not BallotState.NONE for ballot in ballots()))
     town.pass_time(HOUR)
     waited(town, lambda: all(ballot.finding for ballot in ballots()))
     assert len({ballot.activation for ballot in ballots()}) == 1
@@ -204,4 +204,4 @@ def test_run__tampered_answer__three_processes_convict_the_operator(town, member
     assert chain.dispute_of(request_id).finding is Finding.MISMATCH
     assert requests.show(town.network, request_id).state is RequestState.CONVICTED
     assert town.network.operators.stake_of(town.operator.address).staked < 50 * DOLLAR
-    assert all(chain.reward_of(address) > 0 for address in addresses)
+    waited(town, lambda: all(town.network.seats.reward_of(address) > 0 for address in addresses))

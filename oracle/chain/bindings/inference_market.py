@@ -61,6 +61,8 @@ class InferenceMarketError(StrEnum):
     NonceStale = "NonceStale"  # (requester, given, current)
     NothingSettled = "NothingSettled"  # Of several deliveries none could be settled now.
     OutputAlreadyDemanded = "OutputAlreadyDemanded"  # (requestId)
+    # (requestId) The root of a Committee version's answer is its CID: name that, or zero.
+    OutputCidForeign = "OutputCidForeign"
     OutputMismatch = "OutputMismatch"  # (requestId, given, committed)
     OutputNotDemanded = "OutputNotDemanded"  # (requestId)
     OutputRootZero = "OutputRootZero"
@@ -391,7 +393,7 @@ class InferenceMarket(Contract):
     ) -> Call:
         """Posts the answer's digest. By the preferred operator in the priority window (pass an
         empty claim) or by the claimant. Locks stake until settlement. `outputCid` as in
-        `inputCid`.
+        `inputCid`; of a Committee version it is `outputRoot` or zero.
         """
         return self._call("deliver", request, claim, output_root, output_cid)
 

@@ -65,6 +65,8 @@ class ModelRegistryError(StrEnum):
     ProtectionLowered = "ProtectionLowered"  # (modelId, version)
     SharesTooHigh = "SharesTooHigh"  # (sumBps, maxBps)
     StaleHead = "StaleHead"  # (modelId, given, current)
+    # Honest float answers differ between machines: without a tolerance they would be convicted.
+    ToleranceZero = "ToleranceZero"
     UpdateIntervalTooLong = "UpdateIntervalTooLong"  # (given, max)
     UpdateTooSoon = "UpdateTooSoon"  # (modelId, allowedAt)
     VersionAlreadyRetired = "VersionAlreadyRetired"  # (modelId, version)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
-from oracle.chain.bindings.committee import RewardWithdrawn
+from oracle.chain.bindings.committee_seats import RewardWithdrawn
 from oracle.chain.bindings.inference_market import BondWithdrawn
 from oracle.chain.codec import address
 from oracle.chain.contract import Call, Contract, struct

@@ -63,6 +63,10 @@ MARKET: dict[str, Sentence] = {
         "register the program before the version",
     ),
     "ChallengeWindowRangeInvalid": _S("Challenge windows from {min:span} to {max:span} are none."),
+    "ToleranceZero": _S(
+        "A float version needs a tolerance: honest answers differ between machines.",
+        "`tallystick model publish` measures it",
+    ),
     "ChallengeWindowInvalid": _S(
         "A challenge window of {given:span} does not fit: {min:span} to {max:span}."
     ),
@@ -199,6 +203,10 @@ MARKET: dict[str, Sentence] = {
         "claim it again; the lapsed claim forfeits part of the stake",
     ),
     # ── Market: settlement and disputes ─────────────────────────────────────────────────────────
+    "OutputCidForeign": _S(
+        "The bytes of the answer to request {requestId:id} lie under its root, and nowhere else.",
+        "a float answer's root is its CID",
+    ),
     "OutputRootZero": _S("The digest of the output is zero."),
     "ChallengeWindowOpen": _S(
         "The answer to request {requestId:id} can be challenged until {until:time}.",

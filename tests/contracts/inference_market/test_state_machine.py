@@ -117,7 +117,7 @@ class MarketMachine(RuleBasedStateMachine):
         call(OWNER, "ModelRegistry", "registerModel", "model", 0)
         for v in VERSIONS:
             terms = (v.fee, v.operator_bps, v.data_bps, v.multiple, v.window)
-            fields = (b"\1" * 32, b"\2" * 32, 1, 0, *terms)
+            fields = (b"\1" * 32, b"\2" * 32, 1, 1_000, *terms)
             _, head = call(OWNER, "ModelRegistry", "publishVersion", 1, head, fields)
 
     def _fund(self, market, stakes):

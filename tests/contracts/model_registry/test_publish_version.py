@@ -100,6 +100,12 @@ def test_publish__challenge_window_out_of_range__reverts(fresh, registry, owner,
         registry.publishVersion(1, ZERO32, fields, {"from": owner})
 
 
+def test_publish__float_version_without_tolerance__reverts(fresh, registry, owner):
+    """Honest operators would be convicted: float answers of two machines differ."""
+    with refuses("ToleranceZero"):
+        registry.publishVersion(1, ZERO32, publication(tolerance=0), {"from": owner})
+
+
 def test_publish__first__starts_the_chain(fresh, registry, owner):
     fields = publication()
     transaction = registry.publishVersion(1, ZERO32, fields, {"from": owner})
