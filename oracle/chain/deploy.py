@@ -153,6 +153,17 @@ PRODUCTION = DeployConfig(
     min_reply=600,
     clock=6 * _HOUR,
     min_gas_price=Wei(10**9),
+    seasoning=_DAY,
+    draw_period=2 * _HOUR,
+    commit_period=2 * _HOUR,
+    reveal_period=2 * _HOUR,
+    appeal_period=6 * _HOUR,
+    tally_period=2 * _HOUR,
+    min_interval=_DAY,
+    row_answer_period=6 * _HOUR,
+    valuing_period=2 * _DAY,
+    valuation_claim_period=6 * _HOUR,
+    valuation_window=_DAY,
 )
 
 

@@ -4,6 +4,7 @@ import http.server
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from oracle.chain import logs
 from oracle.chain.anvil import Anvil, dev_account, find_anvil
 from oracle.chain.bindings.test_dollar import TestDollar, Transfer
 from oracle.chain.contract import Call
-from oracle.chain.deploy import DeployConfig, DeploymentFailed, deploy, verify
+from oracle.chain.deploy import PRODUCTION, DeployConfig, DeploymentFailed, deploy, verify
 from oracle.chain.outbox import EntryState, MemoryOutbox
 from oracle.chain.reorg import common_block
 from oracle.chain.revert import ContractError
@@ -174,7 +175,7 @@ def test_verify__fresh_chain__says_what_is_missing(world: World) -> None:
 
 
 def test_deploy__existing_token__used(world: World) -> None:
-    contracts = deploy(world.owner, DeployConfig(token=world.contracts.token))
+    contracts = deploy(world.owner, replace(PRODUCTION, token=world.contracts.token))
     assert contracts.token == world.contracts.token
     assert contracts.inference_market != world.contracts.inference_market
     verify(world.rpc, contracts)
