@@ -15,7 +15,7 @@ from tests.contracts.market import (
 )
 
 DAY = 86_400
-COMMITMENTS_SLOT = 6  # of `_commitments` in the storage layout
+COMMITMENTS_SLOT = 3  # of `_commitments` in the storage layout
 
 
 @pytest.fixture
