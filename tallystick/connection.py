@@ -8,11 +8,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from oracle.agents.worker_process import spread_of
 from oracle.chain import deploy
 from oracle.chain.bindings.model_access import Policy
 from oracle.chain.rpc import Rpc
@@ -283,7 +285,14 @@ class Connection:
             folder = compiling.compile_exact(folder, where, lambda *_: None).folder
         offer = Offer(fee=_amount(fee), challenge_window=challenge_window)
         model_id = None if model is None else self._select(model).model_id
-        return publishing.publish(self.network, self.wallet, folder, offer, model_id=model_id)
+        return publishing.publish(
+            self.network,
+            self.wallet,
+            folder,
+            offer,
+            model_id=model_id,
+            measure=partial(spread_of, self.network.settings),
+        )
 
     def authorize(self, model: int | str, operator: str) -> Sent:
         """Let an operator (wallet name or address) serve a model of this wallet."""

@@ -39,7 +39,7 @@ from oracle.types import ZERO32, Address, Amount, Assurance, Bytes32, Order, Req
 from tests.support.waiting import wait_until
 
 DOLLAR = 10**6
-FEE = Amount(DOLLAR)
+FEE = Amount(DOLLAR // 20)
 WINDOW = 2  # seconds of challenge
 # Longer than any test, whatever the machine; tests move the chain's clock on
 DEMAND = 1800  # seconds to post a demanded output
@@ -101,7 +101,7 @@ class World:
         token = TestDollar(rpc, contracts.token)
         publication = Publication(
             Bytes32(b"\x01" * 32), Bytes32(b"\x02" * 32), Assurance.COMMITTEE,
-            0, FEE, 7000, 0, 1, self.window,
+            1, FEE, 7000, 0, 1, self.window,
         )  # fmt: skip
         receipt = self.owner.send(registry.register_model("stub", 0))
         (made,) = [e for e in decode_all(receipt.logs) if isinstance(e, ModelRegistered)]
