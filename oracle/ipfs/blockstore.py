@@ -18,6 +18,7 @@ import os
 import threading
 from base64 import b32encode
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from oracle.ipfs.unixfs import Buffer
 from oracle.private_files import FILE, make_folder
 
 MAX_STORED = 2 << 20  # bytes; what bitswap carries
+_READERS = 4  # threads that read and hash blocks ahead
 
 
 class BlockStore:
@@ -53,12 +55,16 @@ class BlockStore:
             ) from error
         for leftover in (root / "tmp").iterdir():
             leftover.unlink()
+        # One pool for all who read ahead. A reader that is dropped halfway would end a pool of its
+        # own in whatever thread the garbage collector runs, which may hold the locks for that.
+        self.readers = ThreadPoolExecutor(_READERS, "read")
         self._shards: set[str] = set()
         self._gate = threading.Condition()
         self._writers = 0
 
     def close(self) -> None:
         """Let go of the folder."""
+        self.readers.shutdown()
         os.close(self._lock)
 
     def put(self, link: Link, *parts: Buffer) -> None:

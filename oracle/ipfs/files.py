@@ -90,13 +90,12 @@ def read(
         yield from (_part(store, *leaf, check=False) for leaf in leaves)
         return
     running: deque[Future[bytes]] = deque()
-    with ThreadPoolExecutor(2) as pool:
-        for leaf in leaves:
-            running.append(pool.submit(_part, store, *leaf))
-            if len(running) == DEPTH:
-                yield running.popleft().result()
-        while running:
+    for leaf in leaves:
+        running.append(store.readers.submit(_part, store, *leaf))
+        if len(running) == DEPTH:
             yield running.popleft().result()
+    while running:
+        yield running.popleft().result()
 
 
 def _leaves(

@@ -216,6 +216,17 @@ def test_read__a_leaf_damaged__hands_out_only_what_is_before(store: BlockStore) 
     assert b"".join(got) == data[:500]
 
 
+def test_read__dropped_halfway__ends_no_thread(store: BlockStore) -> None:
+    root, readers = add(store, sample(1000)), set()
+    for _ in range(20):
+        pieces = files.read(store, root, 0, 1000)
+        next(pieces)
+        readers |= {thread for thread in threading.enumerate() if thread.name.startswith("read")}
+        del pieces  # as the garbage collector may, in any thread
+    assert 0 < len(readers) <= 4
+    assert all(thread.is_alive() for thread in readers)
+
+
 def test_read__tree_lies_about_a_leaf__is_malformed(store: BlockStore) -> None:
     store.put(link_of(b"abc"), b"abc")
     builder = Builder(SMALL, store.put)
