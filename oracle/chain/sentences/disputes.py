@@ -91,8 +91,7 @@ DISPUTES: dict[str, Sentence] = {
     ),
     "VotesOpen": _S(
         "Votes of {member} bind {bound:usd} of its stake in the class {runtimeClass:id}.",
-        "`tallystick committee settle` each dispute that has ended",
-        "once the disputes have ended",
+        "`tallystick committee settle` each dispute once it has ended",
     ),
     "StakeBound": _S(
         "{member} has no free stake in the class {runtimeClass:id}: votes bind {bound:usd}.",

@@ -133,7 +133,7 @@ class Data:
     def _publish(self) -> None:
         call = self.world.call
         call(OWNER, "ModelRegistry", "registerModel", "model", 0)
-        fields = (CID, CID, 1, 0, 1, 0, DATA_BPS, 1, 1)
+        fields = (CID, CID, 1, 1, 1, 0, DATA_BPS, 1, 1)
         call(OWNER, "ModelRegistry", "publishVersion", 1, ZERO32, fields)
         call(OPERATOR, "OperatorRegistry", "register", ZERO32, "")
         call(OWNER, "OperatorRegistry", "authorize", 1, OPERATOR, True)
