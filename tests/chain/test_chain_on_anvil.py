@@ -169,7 +169,10 @@ def test_deploy__no_token_at_the_address__config_invalid(world: World) -> None:
 
 
 def test_verify__fresh_chain__says_what_is_missing(world: World) -> None:
-    with Anvil() as other, pytest.raises(DeploymentFailed, match="there is no token") as caught:
+    with (
+        Anvil() as other,
+        pytest.raises(DeploymentFailed, match="no TestDollar") as caught,
+    ):
         verify(other.rpc, world.contracts)
     assert "deploy again" in caught.value.hint
 
