@@ -6,7 +6,7 @@ import pytest
 from oracle.protocol import tensor
 from oracle.services import requests
 from oracle.types import NO_CLAIM, ZERO32
-from tests.cli.conftest import WEIGHTS
+from tests.cli.conftest import weights
 from tests.support import clock
 
 pytestmark = pytest.mark.real
@@ -35,7 +35,7 @@ def publish(world, tallystick):
     assert tallystick("model", "show", "digits")["manifest"]["labels"] == ["zero", "one", "two"]
     assert tallystick("model", "versions", "1")[0]["fee"] == "0.05"
     found = tallystick("model", "verify", "digits")
-    assert found["versions"][0]["size"] == len(WEIGHTS)
+    assert found["versions"][0]["size"] == len(weights())
     assert found["head"] == done["head"]
 
 
