@@ -16,13 +16,11 @@ from typing import Any
 BUILD = Path("build/bench")
 BENCHMARKS = (
     "gas",
-    "committee",
     "data_credits",
     "proofs",
     "disputes",
     "events",
     "reads",
-    "cli",
     "ipfs",
     "latency",
     "throughput",

@@ -164,7 +164,7 @@ class Network:
             assurance=Assurance.EXACT,
             tolerance=0,
             fee=Amount(50_000),
-            operator_bps=7000,
+            operator_bps=8000,
             data_bps=0,
             insured_multiple=5,
             challenge_window=3600,
@@ -260,9 +260,7 @@ class Play:
 
     @property
     def bond(self) -> Any:
-        game, market = self.network.game, self.network.market
-        request_id = market.request_id_of(self.answer.request)
-        return 4 * game.bond_needed(request_id)  # the base fee may rise a little meanwhile
+        return 4 * self.network.game.bond_needed()  # the base fee may rise a little meanwhile
 
 
 def _witness(request_id: bytes, challenger: str, salt: bytes, *place: int) -> Bytes32:

@@ -132,7 +132,6 @@ class Claim:
 
 
 NO_CLAIM = Claim(ZERO_ADDRESS, Timestamp(0))
-NO_WEI = Wei(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +196,7 @@ class Contracts:
     step_verifier: Address
     dispute_game: Address
     committee: Address
-    committee_seats: Address
     data_credits: Address
-    data_rounds: Address
-    row_demands: Address
     valuation_verifier: Address
     valuation_game: Address
     deployed_at: int  # block number: logs are scanned from here

@@ -23,7 +23,6 @@ import psutil  # type: ignore[import-untyped]  # it ships no types
 from oracle import whole_file
 from oracle.errors import ConfigInvalid, TransientError
 from oracle.patience import busy
-from oracle.private_files import make_folder, open_log
 
 FILE = "devnet.json"
 LOG = "devnet.log"
@@ -69,7 +68,7 @@ def myself() -> RunningNetwork:
 
 def write(home: Path, network: RunningNetwork) -> None:
     """Replace the file atomically."""
-    make_folder(home)
+    home.mkdir(parents=True, exist_ok=True)
     whole_file.write(home / FILE, json.dumps(asdict(network), indent=2) + "\n")
 
 
@@ -146,10 +145,9 @@ def detach(
     Raises:
         TransientError: it ended, or was not ready in time; the log's last lines say why.
     """
-    make_folder(home)
+    home.mkdir(parents=True, exist_ok=True)
     log = home / LOG
-    log.unlink(missing_ok=True)
-    with open_log(log) as output:
+    with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - argv is ours, no shell
             list(argv),
             stdin=subprocess.DEVNULL,

@@ -25,11 +25,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 from oracle.errors import TransientError
 from oracle.patience import busy
-from oracle.private_files import open_log
 
 Progress = Callable[[str, str], None]  # (name of the process, "starting" | "ready" | …)
 
@@ -241,9 +240,10 @@ class Supervisor:
 
     def _spawn(self, child: _Child) -> None:
         spec = child.spec
-        log: IO[bytes] | int = subprocess.DEVNULL
+        log: BinaryIO | int = subprocess.DEVNULL
         if spec.log_path is not None:
-            log = open_log(spec.log_path)
+            spec.log_path.parent.mkdir(parents=True, exist_ok=True)
+            log = spec.log_path.open("ab")
         try:
             child.process = subprocess.Popen(  # noqa: S603 - argv is ours, no shell
                 list(spec.argv),

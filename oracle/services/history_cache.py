@@ -12,10 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from oracle import whole_file
 from oracle.chain import logs
 from oracle.chain.rpc import Node
-from oracle.private_files import make_folder
 from oracle.types import Log
 
 
@@ -53,8 +51,10 @@ class HistoryCache:
         """Keep an answer; its block's hash is from before the logs were asked for."""
         path = self._path(question)
         with suppress(OSError):
-            make_folder(path.parent)
-            whole_file.write(path, json.dumps(asdict(kept)))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text(json.dumps(asdict(kept)))
+            temporary.replace(path)
 
     def hash_of(self, block: int) -> str:
         """Return a block's hash, "" when the chain is not that long."""

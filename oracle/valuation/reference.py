@@ -54,8 +54,7 @@ def distances(a: NDArray[np.int8], b: NDArray[np.int8]) -> Ints:
 def flags(data: RoundData) -> Flags:
     """Return the flags: leaks first, then duplicates in the order of row numbers."""
     to_test = distances(data.features, data.test.features) <= data.params.tau_test
-    near = distances(data.features, data.features) <= data.params.tau_row
-    to_row = near & (data.labels[:, None] == data.labels)
+    to_row = distances(data.features, data.features) <= data.params.tau_row
     flag, witness = np.zeros((2, len(data.labels)), np.int64)
     for i in range(len(flag)):
         earlier = to_row[i, :i] & (flag[:i] == 0)

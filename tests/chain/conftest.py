@@ -15,7 +15,6 @@ from oracle.chain.deploy import DeployConfig, deploy
 from oracle.chain.rpc import Rpc
 from oracle.chain.wallet import Wallet
 from oracle.types import Contracts
-from tests.support import clock
 
 
 @dataclass(frozen=True)
@@ -38,13 +37,13 @@ class World:
         return str(self.rpc.call("evm_snapshot"))
 
     def pass_time(self, seconds: int) -> None:
-        clock.pass_time(self.rpc, seconds)
+        self.rpc.call("evm_increaseTime", seconds)
+        self.rpc.call("evm_mine")
 
 
 @pytest.fixture(scope="module")
 def anvil() -> Iterator[Anvil]:
     with Anvil() as running:
-        clock.stop(running.rpc)
         yield running
 
 

@@ -48,7 +48,6 @@ clocks = st.builds(
 )
 
 STEPS = {
-    JobState.COMPUTING: JobStep.INFER,
     JobState.CLAIMING: JobStep.CLAIM,
     JobState.QUEUED: JobStep.INFER,
     JobState.DELIVERING: JobStep.DELIVER,

@@ -22,7 +22,7 @@ BOND = Wei(10**17)
 
 @pytest.fixture
 def world(tmp_path):
-    made = World(tmp_path, window=CHALLENGED)
+    made = World(tmp_path, window=CHALLENGED, ipfs=True)
     yield made
     made.close()
 

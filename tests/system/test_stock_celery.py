@@ -35,7 +35,7 @@ class StockWorld(World):
     """A float model whose weights are on IPFS, and workers that `celery` started."""
 
     def __init__(self, home):
-        super().__init__(home)
+        super().__init__(home, ipfs=True)
 
     def _people(self):
         super()._people()
@@ -119,7 +119,7 @@ def _text(world, name):
 
 def test_workers__request_on_chain__watched_computed_delivered_and_settled(world):
     request_id = world.ask_digits()
-    world.wait_settled(1, 240)
+    world.wait_settled(1)
 
     job = world.job(request_id)
     assert job.state is JobState.SETTLED

@@ -1,4 +1,4 @@
-"""DataRounds.reveal: a commitment is opened; the first committed has a data set."""
+"""DataCredits.reveal: a commitment is opened; the first committed has a data set."""
 
 import pytest
 

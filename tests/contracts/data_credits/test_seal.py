@@ -1,4 +1,4 @@
-"""DataRounds.revealTest, exclude, number, voidRound: a round is sealed, or comes to nothing."""
+"""DataCredits.revealTest, exclude, number, voidRound: a round is sealed, or comes to nothing."""
 
 import pytest
 
