@@ -49,7 +49,7 @@ class Settings:
     finality_depth: int = 0
     """Blocks below the head that count as final. 0 is for Anvil alone."""
     poll_interval: float = 0.25
-    """Seconds between two looks at the chain."""
+    """Seconds between two looks at the chain; up to half a second when nothing happens."""
     requeue_after: float = 60.0
     """Seconds without progress until a job is put on the queue again. The time doubles."""
     max_claims: int = 32

@@ -34,7 +34,7 @@ from oracle.chain import artifacts
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTCOMES = ROOT / "build" / "mutants.jsonl"
-OUTPUT = ROOT / "build" / "mutants.log"  # of the last run of the tests
+OUTPUT = ROOT / "build" / "mutants"  # a log per process: of its last run of the tests
 TESTS = ("tests/contracts", "tests/exact_evm")
 REASONS = ROOT / "tests" / "contracts" / "survivors.json"
 SAMPLE = 240
@@ -216,10 +216,12 @@ class Order:
 
 def survives(code: dict[str, bytes]) -> bool:
     """Run the contract tests on changed bytecode in a child process; tell whether all pass."""
+    log = OUTPUT / f"{os.getpid()}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
     if child := os.fork():
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-            raise RuntimeError(f"pytest ended with {status}: see {OUTPUT}")
+            raise RuntimeError(f"pytest ended with {status}: see {log}")
         return status == pytest.ExitCode.OK
     genuine = artifacts.load
 
@@ -228,7 +230,7 @@ def survives(code: dict[str, bytes]) -> bool:
         return artifacts.Artifact(name, found.abi, code.get(name, found.bytecode))
 
     artifacts.load = load  # type: ignore[assignment]
-    with OUTPUT.open("wb") as said:
+    with log.open("wb") as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
     arguments = "-x -q -p no:pytest-brownie -p no:cacheprovider --hypothesis-seed=0"

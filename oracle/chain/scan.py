@@ -36,6 +36,7 @@ from oracle.errors import Unavailable
 from oracle.types import Address, BlockRef, Bytes32, Log
 
 CHECKED = 1024  # blocks below the end whose headers are all read
+AGAIN = 8  # newest blocks that a follower reads once more when the next ones are there
 DENSE = 32  # blocks below the end that are handed out one by one
 _FIRST_SPAN = 128  # blocks
 _MAX_SPAN = 2**17

@@ -10,7 +10,7 @@ import structlog
 from oracle.chain import logs
 from oracle.chain.bindings.inference_market import Annulled, Cancelled, Convicted, Finalized
 from oracle.chain.event import Event
-from oracle.chain.scan import Chunk, Scanner
+from oracle.chain.scan import AGAIN, Chunk, Scanner
 from oracle.errors import TallystickError
 from oracle.gateway.notifier import Notifier
 from oracle.patience import QuietPace
@@ -21,7 +21,6 @@ from oracle.store import Store
 from oracle.types import RequestId
 
 KEPT = 20_000  # requests whose events stay in memory
-AGAIN = 8  # newest blocks that are read once more when the next ones are there
 _REFUNDED = (Cancelled, Annulled, Convicted)
 
 

@@ -17,7 +17,7 @@ from oracle.chain.bindings.operator_registry import OperatorAuthorized
 from oracle.chain.blocks import Reorganised
 from oracle.chain.logs import decode, decode_all, keys, topic_of
 from oracle.chain.reorg import common_block
-from oracle.chain.scan import Chunk, NodeBehind
+from oracle.chain.scan import AGAIN, Chunk, NodeBehind
 from oracle.operator import jobs, replies
 from oracle.stopping import Stop
 from oracle.store.chain_repository import StoredLog
@@ -26,7 +26,6 @@ from oracle.store.store import Store, Transaction
 from oracle.types import Address, BlockRef, Contracts, RequestId
 
 KEPT_BLOCKS = 512  # hashes kept: a reorg deeper than that starts the store's chain half anew
-AGAIN = 8  # newest blocks that are read once more when the next ones are there
 
 
 class Chain(Protocol):

@@ -185,7 +185,13 @@ def test_body__a_gigabyte_streamed__is_refused_on_the_way(door):
 
 @pytest.mark.parametrize(
     "junk",
-    [b"\0" * 1000, b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 100_000,
+    [b"\0" * 1000,
+     pytest.param(
+         b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 100_000,
+         marks=pytest.mark.xfail(
+             raises=TimeoutError, strict=True, reason="headers have no end and no deadline yet"
+         ),
+     ),
      b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
      b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
      b"Content-Length: 6\r\n\r\n12345"],
@@ -195,6 +201,8 @@ def test_connection__not_http__is_answered_400_or_closed(door, junk):
         try:
             opened.sendall(junk)
             found = opened.recv(4096)
+        except TimeoutError:
+            raise  # neither answered nor closed
         except OSError:
             found = b""
     assert found == b"" or b" 4" in found.partition(b"\r\n")[0]
