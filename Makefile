@@ -52,7 +52,8 @@ soak: ## for a night: 1,000 kills, 20,000 differential cases, long state machine
 	$(bin)/brownie compile
 	SOAK=1 $(bin)/python -m pytest -p no:pytest-brownie -o timeout=0 --dist loadfile $(parallel) tests/contracts \
 		tests/exact_evm tests/system/test_kill.py tests/system/test_kill_submitter.py \
-		tests/worker/exact/test_transformer.py tests/operator/test_reading_machine.py
+		tests/worker/exact/test_transformer.py tests/operator/test_reading_machine.py \
+		tests/chain/test_sender_machine.py
 	$(bin)/brownie test tests/contracts
 
 mutants: ## for an evening: 240 changes of the contracts, and whether a test notices

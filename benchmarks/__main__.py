@@ -16,11 +16,13 @@ from typing import Any
 BUILD = Path("build/bench")
 BENCHMARKS = (
     "gas",
+    "committee",
     "data_credits",
     "proofs",
     "disputes",
     "events",
     "reads",
+    "cli",
     "ipfs",
     "latency",
     "throughput",

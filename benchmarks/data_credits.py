@@ -12,7 +12,8 @@ from typing import Any
 from benchmarks.gas import Market
 from oracle.chain.anvil import Anvil
 from oracle.chain.arguments import DataOpening
-from oracle.chain.bindings.data_credits import DataCredits, RoundOpened, RoundTerms
+from oracle.chain.bindings.data_credits import DataCredits
+from oracle.chain.bindings.data_rounds import DataRounds, RoundOpened, RoundTerms
 from oracle.chain.bindings.valuation_game import ValuationGame, ValuationRoots
 from oracle.chain.wallet import Wallet
 from oracle.protocol.canonical import keccak
@@ -23,7 +24,8 @@ from oracle.valuation.tables import values_tree
 GOALS = {"submit": 120_000, "claim": 70_000, "finalize, added by the share": 6_000}
 PERIOD = 600  # seconds
 SALT = keccak(b"salt")
-POINT = 1 << 40
+TEST_ROWS = 4
+VALUE = TEST_ROWS << 40  # of data that answers all of them right
 MANY = Amount(10**12)
 
 
@@ -33,60 +35,61 @@ class Rounds:
     def __init__(self, market: Market) -> None:
         self.market = market
         self.credits = DataCredits(market.anvil.rpc, market.at.data_credits)
+        self.rounds = DataRounds(market.anvil.rpc, market.at.data_rounds)
         self.game = ValuationGame(market.anvil.rpc, market.at.valuation_game)
         self.people = (market.operator, market.requester)
         for wallet in (*self.people, market.owner):
             wallet.send(market.token.faucet(wallet.address, Amount(900 * 10**6)))
-            wallet.send(market.token.approve(self.credits.address, MANY))
+            wallet.send(market.token.approve(self.rounds.address, MANY))
         market.owner.send(market.token.approve(self.game.address, MANY))
         market.owner.send(self.game.stake(self.game.config().stake))
 
     def play(self, values: Sequence[int], names: tuple[str, ...]) -> None:
         """Play a round in which these people bring a data set of these values each."""
-        market, credits = self.market, self.credits
+        market, data = self.market, self.rounds
         opener = market.owner
         terms = RoundTerms(
             features=8,
             neighbours=5,
             row_tolerance=0,
             test_tolerance=0,
-            test_rows=1,
+            test_rows=TEST_ROWS,
             max_contributions=16,
             max_rows=1000,
             submit_period=PERIOD,
             reveal_period=PERIOD,
             test_period=PERIOD,
             reward=Amount(10**6),
-            test_commitment=test_commitment(market.model_id, opener.address, SALT, SALT, 1),
+            test_commitment=test_commitment(market.model_id, opener.address, SALT, SALT, TEST_ROWS),
             schema=SALT,
         )
-        opened = opener.send(credits.open_round(market.model_id, terms))
+        opened = opener.send(data.open_round(market.model_id, terms))
         market.note("openRound", opened)
         round_id = opened.one(RoundOpened).round_id
         roots = [keccak(b"%d %d" % (round_id, n)) for n in range(len(values))]
         for index, (wallet, root, name) in enumerate(zip(self.people, roots, names, strict=True)):
             hidden = commitment(round_id, wallet.address, SALT, root, 100)
-            market.note(name, wallet.send(credits.submit(round_id, hidden, 0)))
-            assert credits.contribution_of(round_id, index).owner == wallet.address
+            market.note(name, wallet.send(data.submit(round_id, hidden, 0)))
+            assert data.contribution_of(round_id, index).owner == wallet.address
         market.pass_time(PERIOD)
         for index, (wallet, root) in enumerate(zip(self.people, roots, strict=True)):
             opening = DataOpening(root, 100, SALT, root)
-            market.note("reveal", wallet.send(credits.reveal(round_id, index, *opening)))
+            market.note("reveal", wallet.send(data.reveal(round_id, index, *opening)))
         market.pass_time(PERIOD)
-        market.note("revealTest", opener.send(credits.reveal_test(round_id, SALT, SALT, SALT)))
+        market.note("revealTest", opener.send(data.reveal_test(round_id, SALT, SALT, SALT)))
         market.pass_time(PERIOD)
-        numbered = opener.send(credits.number(round_id, 100))
+        numbered = opener.send(data.number(round_id, 100))
         market.note("number, each of 2", numbered, 2)
         self._value(round_id, values, opener)
         for number, value in enumerate(values):
             path = values_tree(values).leaf_path(number)
-            call = credits.credit(round_id, number, value, path)
+            call = data.credit(round_id, number, value, path)
             market.note("credit", opener.send(call))
 
     def _value(self, round_id: int, values: Sequence[int], valuator: Wallet) -> None:
         rows = 100 * len(values)
         root = values_tree(values).root
-        roots = ValuationRoots(rows, rows, 1, ZERO32, ZERO32, ZERO32, root)
+        roots = ValuationRoots(rows, rows, TEST_ROWS, ZERO32, ZERO32, ZERO32, root)
         self.market.note("claim a round", valuator.send(self.game.claim(round_id)))
         published = valuator.send(self.game.publish(round_id, roots, values, SALT))
         self.market.note("publish", published)
@@ -119,11 +122,12 @@ def measure() -> dict[str, Any]:
     with Anvil() as anvil:
         market = Market(anvil, {})
         rounds = Rounds(market)
-        rounds.play((POINT // 2, POINT // 4), ("submit, first", "submit, first"))
-        rounds.play((POINT // 2, POINT // 4), ("submit", "submit"))
         for _ in range(2):  # all slots warm and not zero
             rounds.sell(share=True)
+        # Before anybody holds credits: after that the share cannot fall
         without, held = rounds.sell(share=False), rounds.sell(share=True)
+        for name in ("submit, first", "submit"):
+            rounds.play((VALUE // 2, VALUE // 4), (name, name))
         gas = market.gas
         gas["finalize, added by the share"] = held - without
         for name in ("claim, first", "claim"):

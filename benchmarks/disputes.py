@@ -164,7 +164,7 @@ class Network:
             assurance=Assurance.EXACT,
             tolerance=0,
             fee=Amount(50_000),
-            operator_bps=8000,
+            operator_bps=7000,
             data_bps=0,
             insured_multiple=5,
             challenge_window=3600,
@@ -260,7 +260,9 @@ class Play:
 
     @property
     def bond(self) -> Any:
-        return 4 * self.network.game.bond_needed()  # the base fee may rise a little meanwhile
+        game, market = self.network.game, self.network.market
+        request_id = market.request_id_of(self.answer.request)
+        return 4 * game.bond_needed(request_id)  # the base fee may rise a little meanwhile
 
 
 def _witness(request_id: bytes, challenger: str, salt: bytes, *place: int) -> Bytes32:

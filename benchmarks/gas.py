@@ -79,7 +79,7 @@ class Market:
                 assurance=Assurance.COMMITTEE,
                 tolerance=1000,
                 fee=Amount(50_000),
-                operator_bps=8000,
+                operator_bps=7000,
                 data_bps=500,
                 insured_multiple=2,
                 challenge_window=WINDOW,

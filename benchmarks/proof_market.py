@@ -72,7 +72,7 @@ class ProofMarket:
         registered = self.owner.send(self.programs.register_program(words))
         answer, request_id = self._answered(program, committed)
         witness = self._witness(request_id, step)
-        bond = self.game.bond_needed()
+        bond = self.game.bond_needed(request_id)
         challenged = self.challenger.send(self.game.challenge(*answer.state, witness, value=bond))
         signed = self._receipt(request_id, committed)
         prove = self.game.prove(*answer.state, answer.preimage, signed, SALT, step)
@@ -94,7 +94,7 @@ class ProofMarket:
             assurance=Assurance.EXACT,
             tolerance=0,
             fee=FEE,
-            operator_bps=8000,
+            operator_bps=7000,
             data_bps=0,
             insured_multiple=2,
             challenge_window=600,

@@ -2,89 +2,159 @@
 pragma solidity 0.8.30;
 
 import {Blockhash} from "@openzeppelin/contracts/utils/Blockhash.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import {Ballot, CommitteeConfig, Dispute, Fault, Finding, ICommittee, Stage} from "./interfaces/ICommittee.sol";
-import {Delivery, IInferenceMarket, Request, Verdict} from "./interfaces/IInferenceMarket.sol";
-import {Seats} from "./base/Seats.sol";
+import {
+    Ballot,
+    BallotState,
+    CommitteeConfig,
+    Dispute,
+    Fault,
+    Finding,
+    ICommittee,
+    Round,
+    Stage
+} from "./interfaces/ICommittee.sol";
+import {ICommitteeSeats, SeatsConfig} from "./interfaces/ICommitteeSeats.sol";
+import {Delivery, IInferenceMarket, MarketConfig, Request, Verdict} from "./interfaces/IInferenceMarket.sol";
+import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {Ballots} from "./libraries/Ballots.sol";
 import {RequestFields} from "./libraries/RequestFields.sol";
 import {RequestState} from "./libraries/RequestState.sol";
 import {Sortition} from "./libraries/Sortition.sol";
+import {Terms} from "./libraries/Terms.sol";
 
-/// @title Decides disputes about answers of float models by a vote of members drawn at random.
-/// @dev Disputes and votes; seats, stakes and books are in base/Seats.sol.
-contract Committee is Seats {
-    using Ballots for Ballots.Result;
+/// @title Decides disputes about float answers: votes of members drawn at random, and appeals.
+/// @dev Disputes and votes; members, their stake and rewards are in CommitteeSeats.sol.
+contract Committee is ICommittee, ReentrancyGuardTransient {
+    using Ballots for Round;
+    using Ballots for uint256;
     using RequestFields for Request;
     using SafeCast for uint256;
 
-    /// @dev Gas of a round of nine voters, its draw and its tally; half of a lost bond pays for it.
-    uint256 private constant VOTING_GAS = 2_000_000;
+    /// @dev Gas of one vote, from commit to settlement, and its part of draw and tally; a bond pays it twice.
+    uint256 private constant VOTE_GAS = 250_000;
     /// @dev Blocks whose hashes the history contract serves (EIP-2935).
     uint256 private constant HISTORY_BLOCKS = 8_191;
-    uint256 private constant GENERAL = 0;
-    uint256 private constant MINORITY_PART = 4; // of the penalty
+    address private constant BURN_ADDRESS = 0x000000000000000000000000000000000000dEaD;
+    uint256 private constant ROUNDS = 5;
+    /// @dev Penalties that a seat can pay: a member is drawn in many disputes at once.
+    uint256 private constant MIN_PENALTIES = 20;
+    /// @dev Votes that a seat can bind at once.
+    uint256 private constant MIN_VOTES = 4;
     uint256 private constant REPORTER_PART = 5; // of the penalty
-    uint256 private constant MIN_SEATS = 3; // of stake that a pool needs: what a quorum has at the least
+    uint256 private constant MIN_SEATS = 3; // of stake that a pool needs
+
+    IInferenceMarket private immutable MARKET;
+    IModelRegistry private immutable REGISTRY;
+    ICommitteeSeats private immutable SEATS;
+    uint256 private immutable BOND;
+    uint256 private immutable PENALTY;
+    uint256 private immutable VOTE_STAKE;
+    uint256 private immutable SEED_DELAY;
+    uint256 private immutable DRAW_PERIOD;
+    uint256 private immutable COMMIT_PERIOD;
+    uint256 private immutable REVEAL_PERIOD;
+    uint256 private immutable APPEAL_PERIOD;
+    uint256 private immutable TALLY_PERIOD;
+    uint256 private immutable MIN_STAKE;
+    uint256 private immutable SEASONING;
 
     mapping(bytes32 requestId => Dispute) private _disputes;
     mapping(bytes32 requestId => mapping(address account => bool)) private _excluded;
-    mapping(bytes32 requestId => mapping(uint256 round => address[])) private _voters;
-    mapping(bytes32 requestId => mapping(uint256 round => mapping(address member => Ballot))) private _ballots;
+    mapping(bytes32 requestId => mapping(uint256 round => Round)) private _rounds;
+    mapping(bytes32 requestId => mapping(uint256 round => mapping(address member => uint256))) private _ballots;
 
-    constructor(CommitteeConfig memory config_) Seats(config_) {}
+    mapping(address account => uint256) private _bonds;
+
+    constructor(CommitteeConfig memory config_) {
+        MARKET = IInferenceMarket(config_.market);
+        SEATS = ICommitteeSeats(config_.seats);
+        MarketConfig memory market = MARKET.config();
+        SeatsConfig memory seats = SEATS.config();
+        REGISTRY = IModelRegistry(market.registry);
+        BOND = config_.bond;
+        PENALTY = config_.penalty;
+        VOTE_STAKE = config_.voteStake;
+        SEED_DELAY = config_.seedDelay;
+        DRAW_PERIOD = config_.drawPeriod;
+        COMMIT_PERIOD = config_.commitPeriod;
+        REVEAL_PERIOD = config_.revealPeriod;
+        APPEAL_PERIOD = config_.appealPeriod;
+        TALLY_PERIOD = config_.tallyPeriod;
+        MIN_STAKE = seats.minStake;
+        SEASONING = seats.seasoning;
+
+        if (market.committeeModule != address(this)) revert ConfigInvalid("market");
+        if (seats.market != config_.market) revert ConfigInvalid("seats");
+        if (PENALTY == 0) revert ConfigInvalid("penalty");
+        if (VOTE_STAKE < PENALTY) revert ConfigInvalid("voteStake");
+        if (MIN_STAKE < MIN_PENALTIES * PENALTY) revert ConfigInvalid("minStake");
+        if (MIN_STAKE < MIN_VOTES * VOTE_STAKE) revert ConfigInvalid("minStake");
+        if (SEED_DELAY == 0) revert ConfigInvalid("seedDelay");
+        if (DRAW_PERIOD == 0) revert ConfigInvalid("drawPeriod");
+        if (COMMIT_PERIOD == 0) revert ConfigInvalid("commitPeriod");
+        if (REVEAL_PERIOD == 0) revert ConfigInvalid("revealPeriod");
+        if (APPEAL_PERIOD == 0) revert ConfigInvalid("appealPeriod");
+        if (TALLY_PERIOD == 0) revert ConfigInvalid("tallyPeriod");
+        // The last tally gets into a block before the market lets anyone annul.
+        if (market.maxDisputeAge < longestDispute() + TALLY_PERIOD) revert ConfigInvalid("maxDisputeAge");
+        // Who leaves votes in all disputes that count its stake, and pays for its votes.
+        if (seats.leaveDelay < SEASONING + 2 * longestDispute()) revert ConfigInvalid("leaveDelay");
+    }
 
     // ── Challenge and draw ──────────────────────────────────────────────────────────────────────
 
     /// @inheritdoc ICommittee
     function challenge(Request calldata request, Delivery calldata delivery) external payable {
-        if (msg.value < bondNeeded()) revert BondTooLow(msg.value, bondNeeded());
         bytes32 requestId = RequestState.idAt(address(MARKET), request);
         Dispute storage dispute = _disputes[requestId];
         if (dispute.stage != Stage.None) revert DisputeExists(requestId);
-        dispute.runtimeClass = _classFor(request, delivery.deliveredAt);
+        (bytes32 runtimeClass, uint256 pool) = _classFor(request, delivery.deliveredAt);
+        dispute.runtimeClass = runtimeClass;
         dispute.challengedAt = uint40(block.timestamp);
-        dispute.eligible = _exclude(requestId, dispute, request, delivery.operator).toUint96();
-        dispute.stage = Stage.Challenged;
-        dispute.seedBlock = (block.number + SEED_DELAY).toUint64();
-        dispute.challenger = msg.sender;
-        dispute.bond = msg.value.toUint96();
-        emit CommitteeCalled(
-            requestId,
-            msg.sender,
-            dispute.runtimeClass,
-            dispute.eligible,
-            dispute.seedBlock,
-            block.timestamp + DRAW_PERIOD,
-            msg.value
-        );
+        dispute.tolerance = uint64(request.terms.tolerance());
+        uint256 eligible = _exclude(requestId, runtimeClass, pool, request, delivery.operator);
+        dispute.eligible = eligible.toUint96();
+        dispute.firstSize = _firstSize(request.terms, eligible).toUint64();
+        emit CommitteeCalled(requestId, msg.sender, runtimeClass, eligible);
+        _openRound(requestId, dispute, 0, msg.sender);
         MARKET.openDispute(request, delivery);
     }
 
     /// @inheritdoc ICommittee
     function draw(bytes32 requestId) external {
-        Dispute storage dispute = _requireStage(requestId, Stage.Challenged);
-        if (_isDrawMissed(dispute)) revert DrawOver(requestId, _drawUntil(dispute));
+        Dispute storage dispute = _requireStage(requestId, Stage.Drawing);
+        if (_isDrawMissed(dispute)) revert DrawOver(requestId, dispute.until);
         bytes32 seed = Blockhash.blockHash(dispute.seedBlock);
         if (seed == 0) revert SeedPending(requestId, dispute.seedBlock);
+        uint256 round = dispute.round;
+        uint256 commitUntil = block.timestamp + COMMIT_PERIOD;
         dispute.stage = Stage.Voting;
-        dispute.seed = seed;
-        emit Drawn(requestId, seed);
-        _startRound(requestId, dispute, 0);
+        dispute.until = uint40(commitUntil);
+        _rounds[requestId][round].seed = seed;
+        emit Drawn(requestId, round, seed, commitUntil, commitUntil + REVEAL_PERIOD);
     }
 
     /// @inheritdoc ICommittee
-    function lapse(Request calldata request, Delivery calldata delivery) external {
+    function lapse(Request calldata request, Delivery calldata delivery) external nonReentrant {
         bytes32 requestId = _requireDelivered(request, delivery);
-        Dispute storage dispute = _requireStage(requestId, Stage.Challenged);
-        if (!_isDrawMissed(dispute)) revert DrawOpen(requestId, _drawUntil(dispute));
-        dispute.stage = Stage.Closed;
-        uint256 toOperator = dispute.bond / 2;
-        uint256 burned = dispute.bond - toOperator;
-        _creditBond(delivery.operator, toOperator);
-        _creditBond(BURN_ADDRESS, burned);
-        emit DrawMissed(requestId, dispute.challenger, toOperator, burned);
-        MARKET.closeDispute(request, delivery);
+        Dispute storage dispute = _requireStage(requestId, Stage.Drawing);
+        if (!_isDrawMissed(dispute)) revert DrawOpen(requestId, dispute.until);
+        uint256 round = dispute.round;
+        Round storage missed = _rounds[requestId][round];
+        emit DrawMissed(requestId, round, missed.caller);
+        if (round == 0) {
+            uint256 bond = missed.bond;
+            dispute.stage = Stage.Closed;
+            _creditBond(delivery.operator, bond / 2);
+            _creditBond(BURN_ADDRESS, bond - bond / 2);
+            MARKET.closeDispute(request, delivery);
+        } else {
+            // Whoever appeals sees to the draw: without one, what it appealed against stands.
+            bool appealed = missed.caller != address(0);
+            _end(requestId, request, delivery, appealed ? findingOf(requestId, round - 1) : Finding.None);
+        }
     }
 
     // ── Vote ────────────────────────────────────────────────────────────────────────────────────
@@ -92,16 +162,15 @@ contract Committee is Seats {
     /// @inheritdoc ICommittee
     function commit(bytes32 requestId, bytes32 commitment) external {
         Dispute storage dispute = _requireStage(requestId, Stage.Voting);
-        if (block.timestamp >= dispute.commitUntil) revert CommitOver(requestId, dispute.commitUntil);
+        if (block.timestamp >= dispute.until) revert CommitOver(requestId, dispute.until);
         if (commitment == 0) revert CommitmentZero();
-        if (_excluded[requestId][msg.sender]) revert MemberExcluded(requestId, msg.sender);
         uint256 round = dispute.round;
-        if (!isDrawn(requestId, round, msg.sender)) revert MemberNotDrawn(requestId, round, msg.sender);
-        Ballot storage ballot = _ballots[requestId][round][msg.sender];
-        if (ballot.commitment != 0) revert CommitmentExists(requestId, msg.sender);
-        _takePlace(requestId, dispute.seed, round);
-        ballot.commitment = commitment;
-        emit VoteCommitted(requestId, msg.sender, round, commitment);
+        uint256 deposit = _requireDrawn(requestId, round, msg.sender);
+        if (_ballots[requestId][round][msg.sender] != 0) revert CommitmentExists(requestId, msg.sender);
+        uint256 bound = SEATS.bind(dispute.runtimeClass, msg.sender, deposit);
+        _ballots[requestId][round][msg.sender] = Ballots.committed(commitment, bound);
+        _rounds[requestId][round].committed += uint64(bound);
+        emit VoteCommitted(requestId, msg.sender, round, commitment, bound);
     }
 
     /// @inheritdoc ICommittee
@@ -113,18 +182,35 @@ contract Committee is Seats {
         bytes32 salt
     ) external {
         Dispute storage dispute = _requireStage(requestId, Stage.Voting);
-        if (block.timestamp < dispute.commitUntil) revert RevealNotOpen(requestId, dispute.commitUntil);
-        if (block.timestamp >= dispute.revealUntil) revert RevealOver(requestId, dispute.revealUntil);
+        uint256 opensAt = dispute.until;
+        if (block.timestamp < opensAt) revert RevealNotOpen(requestId, opensAt);
+        if (block.timestamp >= opensAt + REVEAL_PERIOD) revert RevealOver(requestId, opensAt + REVEAL_PERIOD);
         if (finding == Finding.None) revert FindingInvalid(finding);
         uint256 round = dispute.round;
-        Ballot storage ballot = _ballots[requestId][round][msg.sender];
-        if (ballot.commitment == 0) revert CommitmentMissing(requestId, msg.sender);
-        if (ballot.finding != Finding.None) revert VoteRevealedAlready(requestId, msg.sender);
+        uint256 ballot = _ballots[requestId][round][msg.sender];
+        if (ballot == 0) revert CommitmentMissing(requestId, msg.sender);
+        if (ballot.stateOf() != BallotState.Committed) revert VoteRevealedAlready(requestId, msg.sender);
         bytes32 commitment = commitmentOf(requestId, round, msg.sender, finding, outputDigest, activation, salt);
-        if (commitment != ballot.commitment) revert CommitmentMismatch(requestId, msg.sender);
-        ballot.finding = finding;
-        ballot.activation = activation;
+        if (!ballot.isOf(commitment)) revert CommitmentMismatch(requestId, msg.sender);
+        _ballots[requestId][round][msg.sender] = ballot.revealed(finding, activation);
+        Ballots.add(_rounds[requestId][round], finding, ballot.boundOf(), activation, dispute.tolerance);
         emit VoteRevealed(requestId, msg.sender, round, finding, outputDigest, activation);
+    }
+
+    // ── Appeal ──────────────────────────────────────────────────────────────────────────────────
+
+    /// @inheritdoc ICommittee
+    function appeal(bytes32 requestId) external payable {
+        Dispute storage dispute = _requireStage(requestId, Stage.Voting);
+        uint256 from = dispute.until + REVEAL_PERIOD;
+        if (block.timestamp < from) revert RoundOpen(requestId, from);
+        if (block.timestamp >= from + APPEAL_PERIOD) revert AppealOver(requestId, from + APPEAL_PERIOD);
+        uint256 round = dispute.round;
+        Finding finding = findingOf(requestId, round);
+        if (finding == Finding.None || _isLast(dispute, round)) revert AppealNotPossible(requestId, round, finding);
+        dispute.tallied = uint8(round + 1);
+        emit Appealed(requestId, msg.sender, round, finding);
+        _openRound(requestId, dispute, round + 1, msg.sender);
     }
 
     // ── End: anyone ─────────────────────────────────────────────────────────────────────────────
@@ -133,59 +219,118 @@ contract Committee is Seats {
     function tally(Request calldata request, Delivery calldata delivery) external nonReentrant {
         bytes32 requestId = _requireDelivered(request, delivery);
         Dispute storage dispute = _requireStage(requestId, Stage.Voting);
-        if (block.timestamp < dispute.revealUntil) revert RoundOpen(requestId, dispute.revealUntil);
         uint256 round = dispute.round;
-        address[] memory voters = _voters[requestId][round];
-        Ballot[] memory ballots = _ballotsOf(requestId, round, voters);
-        Ballots.Result memory result = Ballots.count(ballots, request.terms.tolerance());
+        Finding finding = findingOf(requestId, round);
+        bool last = _isLast(dispute, round);
+        uint256 until = dispute.until + REVEAL_PERIOD;
+        if (finding != Finding.None && !last) until += APPEAL_PERIOD;
+        if (block.timestamp < until) revert RoundOpen(requestId, until);
         dispute.tallied = uint8(round + 1);
-        emit RoundTallied(requestId, round, result.finding, result.valid, result.median);
-        uint256 burned = _punish(requestId, round, voters, ballots, result);
-        if (result.finding != Finding.None) {
-            dispute.finding = result.finding;
-            _decide(requestId, request, delivery, voters, ballots, result);
-        } else if (_fitsAnotherRound(dispute)) {
-            _startRound(requestId, dispute, round + 1);
+        emit RoundTallied(requestId, round, finding);
+        if (finding == Finding.None && !last && _fitsAnotherRound(dispute, round)) {
+            _openRound(requestId, dispute, round + 1, address(0));
         } else {
-            _close(requestId, dispute, dispute.bond);
-            MARKET.annul(request, delivery);
+            _end(requestId, request, delivery, finding);
         }
-        _burn(burned);
     }
 
     /// @inheritdoc ICommittee
-    function reportSilence(bytes32 requestId, uint256 round, address member) external nonReentrant {
+    function settle(bytes32 requestId, uint256 round, address[] calldata members) external nonReentrant {
+        Dispute memory dispute = _disputes[requestId];
+        if (dispute.stage != Stage.Closed) revert StageInvalid(requestId, dispute.stage);
+        Round storage votes = _rounds[requestId][round];
+        for (uint256 i; i < members.length; ++i) {
+            uint256 ballot = _ballots[requestId][round][members[i]];
+            BallotState state = ballot.stateOf();
+            if (state == BallotState.None || state == BallotState.Settled) continue;
+            _ballots[requestId][round][members[i]] = ballot.settled();
+            if (round < dispute.tallied) _settle(requestId, dispute, votes, round, members[i], ballot);
+            else SEATS.release(dispute.runtimeClass, members[i], ballot.boundOf(), 0);
+        }
+    }
+
+    /// @inheritdoc ICommittee
+    function reportSilence(bytes32 requestId, uint256 round, address member) external {
         Dispute storage dispute = _disputes[requestId];
         if (round >= dispute.tallied) revert RoundNotTallied(requestId, round);
-        if (_excluded[requestId][member]) revert MemberExcluded(requestId, member);
-        if (!isDrawn(requestId, round, member)) revert MemberNotDrawn(requestId, round, member);
-        Ballot storage ballot = _ballots[requestId][round][member];
-        (bool full, uint256 highest, ) = _places(requestId, dispute.seed, round);
-        bool crowdedOut = full && Sortition.rank(dispute.seed, requestId, round, member) > highest;
-        if (ballot.commitment != 0 || ballot.reported || crowdedOut) revert MemberNotSilent(requestId, round, member);
-        ballot.reported = true;
-        uint256 taken = _slash(dispute.runtimeClass, member, PENALTY);
-        uint256 reward = taken / REPORTER_PART;
-        _creditReward(msg.sender, reward);
+        _requireDrawn(requestId, round, member);
+        if (_ballots[requestId][round][member] != 0) revert MemberNotSilent(requestId, round, member);
+        _ballots[requestId][round][member] = uint256(0).settled();
+        uint256 taken = SEATS.slash(dispute.runtimeClass, member, PENALTY);
+        _split(taken, taken / REPORTER_PART);
         emit VoterPunished(requestId, member, round, Fault.Silence, taken);
-        _burn(taken - reward);
     }
 
     /// @inheritdoc ICommittee
     function releaseBond(bytes32 requestId) external {
         Dispute storage dispute = _disputes[requestId];
         Stage stage = dispute.stage;
-        if (stage != Stage.Challenged && stage != Stage.Voting) revert StageInvalid(requestId, stage);
+        if (stage != Stage.Drawing && stage != Stage.Voting) revert StageInvalid(requestId, stage);
         // The market counts this dispute until a verdict or annulment ends the request for ever.
         if (MARKET.openDisputesOf(requestId) != 0) revert RequestLive(requestId);
-        _close(requestId, dispute, dispute.bond);
+        dispute.stage = Stage.Closed;
+        for (uint256 round; round <= dispute.round; ++round) _returnBond(requestId, _rounds[requestId][round]);
+    }
+
+    /// @inheritdoc ICommittee
+    function withdrawBond() external nonReentrant {
+        uint256 amount = _bonds[msg.sender];
+        if (amount == 0) revert AmountZero();
+        _bonds[msg.sender] = 0;
+        emit BondWithdrawn(msg.sender, amount);
+        (bool sent, ) = msg.sender.call{value: amount}("");
+        if (!sent) revert TransferFailed(msg.sender, amount);
     }
 
     // ── Views ───────────────────────────────────────────────────────────────────────────────────
 
     /// @inheritdoc ICommittee
-    function bondNeeded() public view returns (uint256) {
-        return BOND + 2 * VOTING_GAS * block.basefee;
+    function config() external view returns (CommitteeConfig memory) {
+        return
+            CommitteeConfig({
+                market: address(MARKET),
+                seats: address(SEATS),
+                bond: uint96(BOND),
+                penalty: uint96(PENALTY),
+                voteStake: uint96(VOTE_STAKE),
+                seedDelay: uint32(SEED_DELAY),
+                drawPeriod: uint32(DRAW_PERIOD),
+                commitPeriod: uint32(COMMIT_PERIOD),
+                revealPeriod: uint32(REVEAL_PERIOD),
+                appealPeriod: uint32(APPEAL_PERIOD),
+                tallyPeriod: uint32(TALLY_PERIOD)
+            });
+    }
+
+    /// @inheritdoc ICommittee
+    function longestDispute() public view returns (uint256) {
+        return ROUNDS * (DRAW_PERIOD + COMMIT_PERIOD + REVEAL_PERIOD + APPEAL_PERIOD + TALLY_PERIOD);
+    }
+
+    /// @inheritdoc ICommittee
+    function bondOf(address account) external view returns (uint256) {
+        return _bonds[account];
+    }
+
+    /// @inheritdoc ICommittee
+    function burnAddress() external pure returns (address) {
+        return BURN_ADDRESS;
+    }
+
+    /// @inheritdoc ICommittee
+    function bondNeeded(uint256 size) public view returns (uint256) {
+        return size * (BOND + 2 * VOTE_GAS * block.basefee);
+    }
+
+    /// @inheritdoc ICommittee
+    function challengeBond(Request calldata request, uint256 deliveredAt) external view returns (uint256) {
+        (, uint256 pool) = _classFor(request, deliveredAt);
+        return bondNeeded(_firstSize(request.terms, pool));
+    }
+
+    /// @inheritdoc ICommittee
+    function appealBond(bytes32 requestId) external view returns (uint256) {
+        return bondNeeded(sizeOf(requestId, _disputes[requestId].round + 1));
     }
 
     /// @inheritdoc ICommittee
@@ -194,18 +339,23 @@ contract Committee is Seats {
     }
 
     /// @inheritdoc ICommittee
-    function drawUntil(bytes32 requestId) external view returns (uint256) {
-        return _drawUntil(_disputes[requestId]);
+    function roundOf(bytes32 requestId, uint256 round) external view returns (Round memory) {
+        return _rounds[requestId][round];
+    }
+
+    /// @inheritdoc ICommittee
+    function sizeOf(bytes32 requestId, uint256 round) public view returns (uint256) {
+        return _sizeOf(_disputes[requestId], round);
+    }
+
+    /// @inheritdoc ICommittee
+    function findingOf(bytes32 requestId, uint256 round) public view returns (Finding) {
+        return Ballots.result(_rounds[requestId][round], sizeOf(requestId, round), VOTE_STAKE);
     }
 
     /// @inheritdoc ICommittee
     function ballotOf(bytes32 requestId, uint256 round, address member) external view returns (Ballot memory) {
-        return _ballots[requestId][round][member];
-    }
-
-    /// @inheritdoc ICommittee
-    function votersOf(bytes32 requestId, uint256 round) external view returns (address[] memory) {
-        return _voters[requestId][round];
+        return _ballots[requestId][round][member].unpack();
     }
 
     /// @inheritdoc ICommittee
@@ -214,17 +364,20 @@ contract Committee is Seats {
     }
 
     /// @inheritdoc ICommittee
-    function isDrawn(bytes32 requestId, uint256 round, address member) public view returns (bool) {
+    function depositOf(bytes32 requestId, uint256 round, address member) public view returns (uint256) {
         Dispute storage dispute = _disputes[requestId];
-        if (dispute.seed == 0 || round >= ROUNDS || _excluded[requestId][member]) return false;
-        uint256 weight = weightAt(dispute.runtimeClass, member, dispute.challengedAt - SEASONING);
-        uint256 rank = Sortition.rank(dispute.seed, requestId, round, member);
-        return Sortition.drawn(rank, round, weight, dispute.eligible);
+        bytes32 seed = _rounds[requestId][round].seed;
+        if (seed == 0 || _excluded[requestId][member]) return 0;
+        uint256 weight = SEATS.weightAt(dispute.runtimeClass, member, dispute.challengedAt - SEASONING);
+        uint256 size = _sizeOf(dispute, round);
+        uint256 rank = Sortition.rank(seed, requestId, round, member);
+        if (!Sortition.drawn(rank, size, weight, dispute.eligible)) return 0;
+        return Sortition.deposit(VOTE_STAKE, size, weight, dispute.eligible);
     }
 
     /// @inheritdoc ICommittee
     function activationSeed(bytes32 requestId, uint256 round) external view returns (bytes32) {
-        return keccak256(abi.encode(_disputes[requestId].seed, requestId, round));
+        return keccak256(abi.encode(_rounds[requestId][round].seed, requestId, round));
     }
 
     /// @inheritdoc ICommittee
@@ -242,172 +395,253 @@ contract Committee is Seats {
 
     // ── Inside: before the vote ─────────────────────────────────────────────────────────────────
 
-    function _classFor(Request calldata request, uint256 deliveredAt) private view returns (bytes32) {
-        (bytes32 runtimeClass, uint256 declaredAt) = runtimeClassOf(request.modelId(), request.version());
-        if (declaredAt == 0 || declaredAt >= deliveredAt) return bytes32(GENERAL);
-        uint256 time = block.timestamp - SEASONING;
-        return poolAt(runtimeClass, time) < poolAt(bytes32(GENERAL), time) ? bytes32(GENERAL) : runtimeClass;
+    function _classFor(Request calldata request, uint256 deliveredAt) private view returns (bytes32, uint256) {
+        return SEATS.classFor(request.modelId(), request.version(), deliveredAt);
     }
 
+    /// @dev Who has no weight cannot be drawn, and needs no entry.
     /// @return eligible What is left of the class's stake without those who have an interest.
     function _exclude(
         bytes32 requestId,
-        Dispute storage dispute,
+        bytes32 runtimeClass,
+        uint256 pool,
         Request calldata request,
         address operator
     ) private returns (uint256 eligible) {
-        (bytes32 runtimeClass, uint256 time) = (dispute.runtimeClass, dispute.challengedAt - SEASONING);
-        eligible = poolAt(runtimeClass, time);
+        uint256 time = block.timestamp - SEASONING;
+        eligible = pool;
         address[4] memory parties = [REGISTRY.ownerOf(request.modelId()), operator, request.requester(), msg.sender];
         for (uint256 i; i < parties.length; ++i) {
-            if (_excluded[requestId][parties[i]]) continue;
+            uint256 weight = SEATS.weightAt(runtimeClass, parties[i], time);
+            if (weight == 0 || _excluded[requestId][parties[i]]) continue;
             _excluded[requestId][parties[i]] = true;
-            eligible -= weightAt(runtimeClass, parties[i], time);
+            eligible -= weight;
         }
         uint256 needed = MIN_SEATS * MIN_STAKE;
         if (eligible < needed) revert PoolTooSmall(runtimeClass, eligible, needed);
     }
 
-    function _startRound(bytes32 requestId, Dispute storage dispute, uint256 round) private {
-        uint256 commitUntil = block.timestamp + COMMIT_PERIOD;
+    function _openRound(bytes32 requestId, Dispute storage dispute, uint256 round, address caller) private {
+        uint256 size = _sizeOf(dispute, round);
+        if (caller != address(0)) {
+            uint256 needed = bondNeeded(size);
+            if (msg.value < needed) revert BondTooLow(msg.value, needed);
+            Round storage opened = _rounds[requestId][round];
+            (opened.caller, opened.bond) = (caller, msg.value.toUint96());
+        }
+        uint256 seedBlock = block.number + SEED_DELAY;
+        uint256 drawUntil = block.timestamp + DRAW_PERIOD;
+        dispute.stage = Stage.Drawing;
         dispute.round = uint8(round);
-        dispute.commitUntil = uint40(commitUntil);
-        dispute.revealUntil = uint40(commitUntil + REVEAL_PERIOD);
-        emit RoundStarted(requestId, round, commitUntil, commitUntil + REVEAL_PERIOD);
+        dispute.until = uint40(drawUntil);
+        dispute.seedBlock = uint64(seedBlock);
+        emit RoundCalled(requestId, round, caller, size, seedBlock, drawUntil, msg.value);
+    }
+
+    function _firstSize(Terms terms, uint256 eligible) private view returns (uint256) {
+        (uint256 locked, , , ) = MARKET.lockOf(terms);
+        return _min(Sortition.firstSize(locked + terms.fee(), VOTE_STAKE), _poolSize(eligible));
+    }
+
+    /// @dev Every member holds `MIN_STAKE`, so all are drawn when this many are expected.
+    function _poolSize(uint256 eligible) private view returns (uint256) {
+        return (eligible + MIN_STAKE - 1) / MIN_STAKE;
+    }
+
+    function _sizeOf(Dispute storage dispute, uint256 round) private view returns (uint256) {
+        uint256 pool = _poolSize(dispute.eligible);
+        return round + 1 >= ROUNDS ? pool : _min(uint256(dispute.firstSize) << round, pool);
+    }
+
+    function _isLast(Dispute storage dispute, uint256 round) private view returns (bool) {
+        return _sizeOf(dispute, round) == _poolSize(dispute.eligible);
     }
 
     /// @dev Later rounds than the longest dispute has would find members that may have left.
-    function _fitsAnotherRound(Dispute storage dispute) private view returns (bool) {
-        uint256 end = block.timestamp + COMMIT_PERIOD + REVEAL_PERIOD;
-        return dispute.tallied < ROUNDS && end <= dispute.challengedAt + longestDispute();
-    }
-
-    /// @dev Adds the caller to the voters; of twelve others the highest hash makes room, or nobody does.
-    function _takePlace(bytes32 requestId, bytes32 seed, uint256 round) private {
-        (bool full, uint256 highest, uint256 at) = _places(requestId, seed, round);
-        if (!full) {
-            _voters[requestId][round].push(msg.sender);
-            return;
-        }
-        if (Sortition.rank(seed, requestId, round, msg.sender) > highest) revert RoundFull(requestId, round);
-        address evicted = _voters[requestId][round][at];
-        delete _ballots[requestId][round][evicted];
-        _voters[requestId][round][at] = msg.sender;
-        emit VoteEvicted(requestId, evicted, round);
-    }
-
-    /// @return full Whether twelve committed.
-    /// @return highest Of their hashes, and `at` its place; 0 while there are places.
-    function _places(
-        bytes32 requestId,
-        bytes32 seed,
-        uint256 round
-    ) private view returns (bool full, uint256 highest, uint256 at) {
-        address[] storage voters = _voters[requestId][round];
-        if (voters.length < Ballots.MAX_VOTES) return (false, 0, 0);
-        for (uint256 i; i < Ballots.MAX_VOTES; ++i) {
-            uint256 rank = Sortition.rank(seed, requestId, round, voters[i]);
-            if (rank > highest) (highest, at) = (rank, i);
-        }
-        full = true;
-    }
-
-    function _drawUntil(Dispute storage dispute) private view returns (uint256) {
-        return dispute.challengedAt + DRAW_PERIOD;
+    function _fitsAnotherRound(Dispute storage dispute, uint256 round) private view returns (bool) {
+        return block.timestamp <= dispute.challengedAt + (longestDispute() * (round + 1)) / ROUNDS;
     }
 
     function _isDrawMissed(Dispute storage dispute) private view returns (bool) {
-        return block.timestamp >= _drawUntil(dispute) || block.number > dispute.seedBlock + HISTORY_BLOCKS;
+        return block.timestamp >= dispute.until || block.number > dispute.seedBlock + HISTORY_BLOCKS;
+    }
+
+    /// @return deposit What its vote binds.
+    function _requireDrawn(bytes32 requestId, uint256 round, address member) private view returns (uint256 deposit) {
+        if (_excluded[requestId][member]) revert MemberExcluded(requestId, member);
+        deposit = depositOf(requestId, round, member);
+        if (deposit == 0) revert MemberNotDrawn(requestId, round, member);
     }
 
     // ── Inside: after the vote ──────────────────────────────────────────────────────────────────
 
-    function _ballotsOf(
-        bytes32 requestId,
-        uint256 round,
-        address[] memory voters
-    ) private view returns (Ballot[] memory ballots) {
-        ballots = new Ballot[](voters.length);
-        for (uint256 i; i < voters.length; ++i) ballots[i] = _ballots[requestId][round][voters[i]];
+    /// @dev At most `ROUNDS` steps, however many voted. Of what contradicted votes bind, one half is shared
+    /// here, the other is burned as each is settled.
+    function _end(bytes32 requestId, Request calldata request, Delivery calldata delivery, Finding finding) private {
+        Dispute storage dispute = _disputes[requestId];
+        dispute.stage = Stage.Closed;
+        dispute.finding = finding;
+        (uint256 lost, uint256 winners) = _count(requestId, dispute.tallied, finding);
+        (uint256 weis, uint256 appellants) = _returnBonds(requestId, dispute.round, finding, delivery.operator);
+        uint256 tokens = lost / 2;
+        if (appellants != 0) {
+            tokens -= lost / 4;
+            _payAppellants(requestId, dispute.round, finding, lost / 4, appellants);
+        }
+        (dispute.winners, dispute.weis) = (winners.toUint64(), weis.toUint96());
+        emit Decided(requestId, finding, winners, lost);
+        tokens += _tell(request, delivery, finding, _rounds[requestId][0].caller);
+        dispute.tokens = tokens.toUint96();
     }
 
-    function _punish(
+    /// @return lost What is bound by votes that were not revealed, or that the last finding contradicts.
+    /// @return winners What is bound by those that found just this; without a finding there are neither.
+    function _count(
         bytes32 requestId,
-        uint256 round,
-        address[] memory voters,
-        Ballot[] memory ballots,
-        Ballots.Result memory result
-    ) private returns (uint256 burned) {
-        bytes32 runtimeClass = _disputes[requestId].runtimeClass;
-        for (uint256 i; i < voters.length; ++i) {
-            (bool faulty, Fault fault) = result.faultOf(ballots[i]);
-            if (!faulty) continue;
-            uint256 taken = _slash(
-                runtimeClass,
-                voters[i],
-                fault == Fault.Minority ? PENALTY / MINORITY_PART : PENALTY
-            );
-            burned += taken;
-            emit VoterPunished(requestId, voters[i], round, fault, taken);
+        uint256 tallied,
+        Finding finding
+    ) private view returns (uint256 lost, uint256 winners) {
+        if (finding == Finding.None) return (0, 0);
+        for (uint256 i; i < tallied; ++i) {
+            Round storage round = _rounds[requestId][i];
+            (uint256 total, uint256 against) = round.sums();
+            winners += round.boundBy(finding);
+            lost += round.committed - (Ballots.isAgainst(finding) ? against : total - against);
         }
     }
 
-    function _decide(
+    /// @return weis What the voters share of bonds that are lost.
+    /// @return appellants The sum of the bonds of those whose appeal was right.
+    function _returnBonds(
         bytes32 requestId,
+        uint256 last,
+        Finding finding,
+        address operator
+    ) private returns (uint256 weis, uint256 appellants) {
+        Round storage first = _rounds[requestId][0];
+        if (finding == Finding.None || Ballots.isAgainst(finding)) {
+            _returnBond(requestId, first);
+        } else {
+            weis = first.bond - first.bond / 2;
+            _creditBond(operator, first.bond / 2);
+        }
+        for (uint256 i = 1; i <= last; ++i) {
+            Round storage round = _rounds[requestId][i];
+            if (finding != Finding.None && findingOf(requestId, i - 1) == finding) {
+                weis += round.bond;
+            } else {
+                _returnBond(requestId, round);
+                appellants += round.bond;
+            }
+        }
+    }
+
+    function _payAppellants(bytes32 requestId, uint256 last, Finding finding, uint256 tokens, uint256 bonds) private {
+        for (uint256 i = 1; i <= last; ++i) {
+            Round storage round = _rounds[requestId][i];
+            if (round.bond == 0 || findingOf(requestId, i - 1) == finding) continue;
+            uint256 amount = (tokens * round.bond) / bonds;
+            _reward(round.caller, amount);
+            emit AppellantPaid(requestId, round.caller, i, amount);
+        }
+    }
+
+    /// @return bounty What the market credited for the voters.
+    function _tell(
         Request calldata request,
         Delivery calldata delivery,
-        address[] memory voters,
-        Ballot[] memory ballots,
-        Ballots.Result memory result
-    ) private {
-        Dispute storage dispute = _disputes[requestId];
-        Finding finding = result.finding;
-        if (finding == Finding.Mismatch) {
-            _close(requestId, dispute, dispute.bond);
-            uint256 share = _proverShare(request);
-            _pay(requestId, voters, ballots, result, share, 0);
-            MARKET.convict(request, delivery, Verdict.WrongOutput, dispute.challenger, address(this));
-            if (share != 0) MARKET.withdraw(address(this), share);
-            return;
+        Finding finding,
+        address challenger
+    ) private returns (uint256 bounty) {
+        if (Ballots.isAgainst(finding)) {
+            Verdict verdict = finding == Finding.Mismatch ? Verdict.WrongOutput : Verdict.Withheld;
+            uint256 before = MARKET.balanceOf(address(SEATS));
+            MARKET.convict(request, delivery, verdict, challenger, address(SEATS));
+            return MARKET.balanceOf(address(SEATS)) - before;
         }
-        uint256 half = dispute.bond / 2;
-        _pay(requestId, voters, ballots, result, 0, dispute.bond - half);
-        _close(requestId, dispute, finding == Finding.OutputUnavailable ? half : 0);
-        if (finding != Finding.OutputUnavailable) _creditBond(delivery.operator, half);
         if (finding == Finding.Match) MARKET.closeDispute(request, delivery);
         else MARKET.annul(request, delivery);
     }
 
-    function _pay(
+    function _settle(
         bytes32 requestId,
-        address[] memory voters,
-        Ballot[] memory ballots,
-        Ballots.Result memory result,
-        uint256 tokens,
-        uint256 weis
+        Dispute memory dispute,
+        Round storage votes,
+        uint256 round,
+        address member,
+        uint256 ballot
     ) private {
-        (uint256 tokensEach, uint256 weiEach) = (tokens / result.winners, weis / result.winners);
-        (uint256 tokenDust, uint256 weiDust) = (tokens % result.winners, weis % result.winners);
-        for (uint256 i; i < voters.length; ++i) {
-            if (!result.isWinner(ballots[i])) continue;
-            _creditReward(voters[i], tokensEach + tokenDust);
-            _creditBond(voters[i], weiEach + weiDust);
-            (tokenDust, weiDust) = (0, 0);
+        (uint256 bound, Finding finding) = (ballot.boundOf(), ballot.findingOf());
+        if (finding == Finding.None) {
+            _lose(requestId, dispute, round, member, bound, Fault.Silence);
+            return;
         }
-        emit VotersPaid(requestId, result.winners, tokensEach, weiEach);
+        if (dispute.finding != Finding.None && Ballots.isAgainst(finding) != Ballots.isAgainst(dispute.finding)) {
+            _lose(requestId, dispute, round, member, bound, Fault.Contradicted);
+            return;
+        }
+        uint256 tokens;
+        uint256 weis;
+        if (finding == dispute.finding) {
+            tokens = (uint256(dispute.tokens) * bound) / dispute.winners;
+            weis = (uint256(dispute.weis) * bound) / dispute.winners;
+        }
+        if (votes.isOff(finding, ballot.activationOf(), dispute.tolerance)) {
+            uint256 taken = _min(PENALTY, bound);
+            SEATS.release(dispute.runtimeClass, member, bound, taken);
+            _split(taken, taken / REPORTER_PART);
+            _burn(tokens);
+            _creditBond(BURN_ADDRESS, weis);
+            emit VoterPunished(requestId, member, round, Fault.ActivationOff, taken);
+            return;
+        }
+        SEATS.release(dispute.runtimeClass, member, bound, 0);
+        _reward(member, tokens);
+        _creditBond(member, weis);
+        emit VoterPaid(requestId, member, round, tokens, weis);
     }
 
-    function _close(bytes32 requestId, Dispute storage dispute, uint256 toChallenger) private {
-        dispute.stage = Stage.Closed;
-        if (toChallenger == 0) return;
-        _creditBond(dispute.challenger, toChallenger);
-        emit BondReleased(requestId, dispute.challenger, toChallenger);
+    /// @dev Half of it was shared when the dispute ended; without a finding nobody was there to share it.
+    function _lose(
+        bytes32 requestId,
+        Dispute memory dispute,
+        uint256 round,
+        address member,
+        uint256 bound,
+        Fault fault
+    ) private {
+        SEATS.release(dispute.runtimeClass, member, bound, bound);
+        uint256 rest = dispute.finding == Finding.None ? bound : bound / 2;
+        _split(rest, _min(PENALTY, rest) / REPORTER_PART);
+        emit VoterPunished(requestId, member, round, fault, bound);
     }
 
-    /// @dev What the market credits to the prover of a conviction: the bounty's second half.
-    function _proverShare(Request calldata request) private view returns (uint256) {
-        (, , uint256 bounty, ) = MARKET.lockOf(request.terms);
-        return bounty - bounty / 2;
+    function _split(uint256 taken, uint256 toReporter) private {
+        _reward(msg.sender, toReporter);
+        _burn(taken - toReporter);
+    }
+
+    /// @dev Burning is book-keeping: what is credited to this address nobody withdraws.
+    function _burn(uint256 amount) private {
+        _reward(BURN_ADDRESS, amount);
+    }
+
+    function _reward(address account, uint256 amount) private {
+        if (amount != 0) SEATS.credit(account, amount);
+    }
+
+    function _creditBond(address account, uint256 amount) private {
+        if (amount != 0) _bonds[account] += amount;
+    }
+
+    function _min(uint256 a, uint256 b) private pure returns (uint256) {
+        return a < b ? a : b;
+    }
+
+    function _returnBond(bytes32 requestId, Round storage round) private {
+        if (round.bond == 0) return;
+        _creditBond(round.caller, round.bond);
+        emit BondReleased(requestId, round.caller, round.bond);
     }
 
     function _requireStage(bytes32 requestId, Stage stage) private view returns (Dispute storage dispute) {

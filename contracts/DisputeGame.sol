@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {Multicall} from "@openzeppelin/contracts/utils/Multicall.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {
     IDisputeGame,
@@ -25,8 +26,9 @@ import {StepCall} from "./libraries/StepCall.sol";
 import {Target} from "./libraries/Target.sol";
 
 /// @title Convicts a wrong answer of an exact model by computing one element of one operator again.
-/// @dev The moves: what is asked and what is shown. Turns, ends and bonds are in base/Turns.sol.
-contract DisputeGame is Turns, EIP712 {
+/// @dev Answers to several challenges go into one transaction: `multicall`.
+/// The moves: what is asked and what is shown. Turns, ends and bonds are in base/Turns.sol.
+contract DisputeGame is Turns, EIP712, Multicall {
     using RequestFields for Request;
     using Target for uint96;
 
@@ -123,12 +125,8 @@ contract DisputeGame is Turns, EIP712 {
             receiptHash(requestId, first.outputRoot, first.traceRoot),
             receiptHash(requestId, outputRoot, traceRoot)
         );
-        address challenger = case_.first;
-        if (challenger == address(0)) {
-            MARKET.openDispute(request, delivery);
-            challenger = msg.sender;
-        }
-        MARKET.convict(request, delivery, Verdict.Equivocation, challenger, msg.sender);
+        if (case_.open == 0) MARKET.openDispute(request, delivery);
+        _endCase(requestId, request, delivery, Verdict.Equivocation);
     }
 
     // ── Reply: the operator ─────────────────────────────────────────────────────────────────────

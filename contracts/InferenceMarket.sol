@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {
     IInferenceMarket,
@@ -24,7 +23,7 @@ import {RequestState} from "./libraries/RequestState.sol";
 import {Terms} from "./libraries/Terms.sol";
 
 /// @title The life of every request: order, claim, delivery, settlement, disputes.
-contract InferenceMarket is Custody, EIP712 {
+contract InferenceMarket is Custody {
     using RequestFields for Request;
 
     uint256 private constant MAX_LANE = type(uint32).max;
@@ -34,24 +33,31 @@ contract InferenceMarket is Custody, EIP712 {
     uint256 private constant FREE_LANE_SEARCH = 256;
     /// @dev Gas of posting the largest output: 65,536 bytes at the calldata floor of 40 gas (EIP-7623).
     uint256 private constant DEMAND_GAS = 2_700_000;
+    /// @dev Of posting: transaction and books; calldata beside the output; a byte, at least and at the floor.
+    uint256 private constant POST_GAS = 46_000;
+    uint256 private constant POST_BYTES = 420;
+    uint256 private constant BYTE_GAS = 16;
+    uint256 private constant BYTE_FLOOR_GAS = 40;
 
     struct Dispute {
         uint32 open; // disputes of modules
         uint40 demandDeadline; // unix seconds; 0 = never demanded
         address demander; // 0 = no unanswered demand
+        bool annulled; // once the demand is answered
         uint256 demandBond; // wei
     }
 
     /// @dev Keyed by the low 192 bits of `Request.origin`: requester and lane.
     mapping(uint256 slot => bytes32) private _commitments;
     mapping(bytes32 requestId => Dispute) private _disputes;
+    mapping(bytes32 requestId => uint256) private _escrows; // wei, for the gas of a callback
 
-    constructor(MarketConfig memory config_) Configured(config_) EIP712("Tallystick", "1") {}
+    constructor(MarketConfig memory config_) Configured(config_) {}
 
     // ── Request ─────────────────────────────────────────────────────────────────────────────────
 
     /// @inheritdoc IInferenceMarket
-    function request(Order calldata order) external returns (bytes32 requestId) {
+    function request(Order calldata order) external payable returns (bytes32 requestId) {
         return _request(msg.sender, order);
     }
 
@@ -62,11 +68,11 @@ contract InferenceMarket is Custody, EIP712 {
         uint256 nonce,
         uint256 deadline,
         bytes calldata signature
-    ) external returns (bytes32 requestId) {
+    ) external payable returns (bytes32 requestId) {
         if (block.timestamp >= deadline) revert SignatureExpired(deadline);
         uint256 current = nonceOf(requester);
         if (nonce != current) revert NonceStale(requester, nonce, current);
-        bytes32 digest = _hashTypedDataV4(Authorization.hash(requester, order, nonce, deadline));
+        bytes32 digest = Authorization.digest(requester, order, nonce, deadline);
         if (!SignatureChecker.isValidSignatureNowCalldata(requester, digest, signature)) {
             revert SignatureInvalid(requester);
         }
@@ -86,6 +92,14 @@ contract InferenceMarket is Custody, EIP712 {
         ACCESS.consume(modelId, requester, order.params);
         requestId = RequestState.make(order, requester, modelId, _debitAndCount(requester, fee), terms);
         _commitments[slot] = requestId;
+        if (order.consumer != address(0)) _escrow(requestId, order.callbackGas);
+        else if (msg.value != 0) revert BondUnexpected(msg.value);
+    }
+
+    function _escrow(bytes32 requestId, uint256 callbackGas) private {
+        uint256 needed = callbackBond(callbackGas);
+        if (msg.value < needed) revert BondTooLow(msg.value, needed);
+        _escrows[requestId] = msg.value;
     }
 
     function _checkOrder(Order calldata order) private pure {
@@ -130,9 +144,9 @@ contract InferenceMarket is Custody, EIP712 {
         bytes32[] calldata outputCids
     ) external {
         uint256 count = requests.length;
-        if (claims.length != count) revert LengthMismatch(count, claims.length);
-        if (outputRoots.length != count) revert LengthMismatch(count, outputRoots.length);
-        if (outputCids.length != count) revert LengthMismatch(count, outputCids.length);
+        _requireLength(count, claims.length);
+        _requireLength(count, outputRoots.length);
+        _requireLength(count, outputCids.length);
         for (uint256 i; i < count; ++i) {
             _deliver(requests[i], claims[i], outputRoots[i], outputCids[i]);
         }
@@ -141,6 +155,10 @@ contract InferenceMarket is Custody, EIP712 {
     function _deliver(Request calldata request_, Claim calldata claim_, bytes32 outputRoot, bytes32 outputCid) private {
         if (outputRoot == 0) revert OutputRootZero();
         bytes32 requestId = _requireAwaiting(request_, claim_);
+        // A float answer's root is its CID: bytes that lie elsewhere, or nowhere, could not be judged.
+        if (outputCid != 0 && outputCid != outputRoot && request_.terms.assurance() == Assurance.Committee) {
+            revert OutputCidForeign(requestId);
+        }
         address claimant = claim_.operator;
         if (claimant != address(0)) {
             if (msg.sender != claimant) revert CallerNotClaimant(requestId, msg.sender);
@@ -161,23 +179,37 @@ contract InferenceMarket is Custody, EIP712 {
     /// @inheritdoc IInferenceMarket
     function finalize(Request[] calldata requests, Delivery[] calldata deliveries) external nonReentrant {
         uint256 count = requests.length;
-        if (deliveries.length != count) revert LengthMismatch(count, deliveries.length);
+        _requireLength(count, deliveries.length);
+        bool[] memory settled = new bool[](count);
+        bool any = count == 0;
         for (uint256 i; i < count; ++i) {
-            _settle(requests[i], deliveries[i]);
+            settled[i] = _settle(requests[i], deliveries[i], count == 1);
+            any = any || settled[i];
         }
+        if (!any) revert NothingSettled();
         // Only now, when all state is written, does foreign code run.
         for (uint256 i; i < count; ++i) {
-            if (requests[i].consumer() != address(0)) Callback.run(requests[i], deliveries[i].outputRoot);
+            if (settled[i] && requests[i].consumer() != address(0)) _callBack(requests[i], deliveries[i].outputRoot);
         }
     }
 
-    function _settle(Request calldata request_, Delivery calldata delivery) private {
-        bytes32 requestId = _requireDelivered(request_, delivery);
+    /// @param alone Whether to say why it cannot be settled; of several, it is skipped.
+    function _settle(Request calldata request_, Delivery calldata delivery, bool alone) private returns (bool) {
+        bytes32 requestId = RequestState.idOf(request_);
+        if (!_isDelivered(requestId, request_, delivery)) {
+            if (alone) revert RequestStateMismatch(requestId);
+            return false;
+        }
         uint256 until = delivery.deliveredAt + request_.terms.challengeWindow();
-        if (block.timestamp < until) revert ChallengeWindowOpen(requestId, until);
+        if (block.timestamp < until) {
+            if (alone) revert ChallengeWindowOpen(requestId, until);
+            return false;
+        }
         uint256 open = openDisputesOf(requestId);
-        if (open != 0) revert DisputesOpen(requestId, open);
-
+        if (open != 0) {
+            if (alone) revert DisputesOpen(requestId, open);
+            return false;
+        }
         (uint256 operatorFee, uint256 ownerFee, uint256 dataFee, uint256 protocolFee) = Fees.split(
             request_.terms,
             PROTOCOL_BPS
@@ -187,13 +219,25 @@ contract InferenceMarket is Custody, EIP712 {
         _earn(request_.modelId(), ownerFee, dataFee, protocolFee);
         emit Finalized(requestId, delivery.operator, operatorFee, ownerFee, dataFee, protocolFee);
         OPERATORS.unlock(delivery.operator, _lock(request_.terms));
+        return true;
+    }
+
+    function _callBack(Request calldata request_, bytes32 outputRoot) private {
+        bytes32 requestId = RequestState.idOf(request_);
+        uint256 escrow = _takeEscrow(requestId);
+        uint256 price = _gasPrice();
+        bool covered = Callback.gasOf(request_.callbackGas()) * price <= escrow;
+        uint256 paid = Callback.run(request_, outputRoot, covered) * price;
+        if (paid > escrow) paid = escrow;
+        _creditBond(msg.sender, paid);
+        _creditBond(request_.requester(), escrow - paid);
     }
 
     /// @inheritdoc IInferenceMarket
     function cancelExpired(Request calldata request_, Claim calldata claim_) external {
         bytes32 requestId = _requireAwaiting(request_, claim_);
         if (block.timestamp < request_.expiresAt()) revert RequestNotExpired(requestId, request_.expiresAt());
-        _free(request_);
+        _drop(requestId, request_);
         _credit(request_.requester(), request_.terms.fee());
         emit Cancelled(requestId, request_.requester(), request_.terms.fee());
         if (claim_.operator != address(0)) _forfeit(requestId, request_, claim_.operator);
@@ -206,7 +250,7 @@ contract InferenceMarket is Custody, EIP712 {
         bytes32 requestId = _requireDelivered(request_, delivery);
         Dispute storage dispute = _disputes[requestId];
         if (dispute.demandDeadline != 0) revert OutputAlreadyDemanded(requestId);
-        uint256 needed = DEMAND_GAS * 2 * block.basefee;
+        uint256 needed = DEMAND_GAS * 2 * _gasPrice();
         if (msg.value < needed) revert BondTooLow(msg.value, needed);
         uint256 deadline = block.timestamp + DEMAND_PERIOD;
         dispute.demandDeadline = uint40(deadline);
@@ -217,6 +261,7 @@ contract InferenceMarket is Custody, EIP712 {
 
     /// @inheritdoc IInferenceMarket
     function postOutput(Request calldata request_, Delivery calldata delivery, bytes calldata output) external {
+        uint256 before = gasleft();
         bytes32 requestId = _requireDelivered(request_, delivery);
         Dispute storage dispute = _requireDemand(requestId);
         if (block.timestamp >= dispute.demandDeadline) revert DemandExpired(requestId, dispute.demandDeadline);
@@ -225,8 +270,13 @@ contract InferenceMarket is Custody, EIP712 {
         if (output.length > max) revert OutputTooLarge(output.length, max);
         bytes32 digest = exact ? Openings.outputRoot(output) : sha256(output);
         if (digest != delivery.outputRoot) revert OutputMismatch(requestId, digest, delivery.outputRoot);
-        _releaseBond(dispute, delivery.operator);
         emit OutputPosted(requestId, delivery.operator, output);
+        // What a transaction with these bytes costs (EIP-7623): whoever withholds earns nothing by it.
+        uint256 size = output.length + POST_BYTES;
+        uint256 used = before - gasleft() + BYTE_GAS * size;
+        if (used < BYTE_FLOOR_GAS * size) used = BYTE_FLOOR_GAS * size;
+        _releaseBond(dispute, delivery.operator, (POST_GAS + used) * _gasPrice());
+        if (dispute.annulled) _annul(requestId, request_, delivery.operator);
     }
 
     /// @inheritdoc IInferenceMarket
@@ -234,6 +284,9 @@ contract InferenceMarket is Custody, EIP712 {
         bytes32 requestId = _requireDelivered(request_, delivery);
         Dispute storage dispute = _requireDemand(requestId);
         if (block.timestamp < dispute.demandDeadline) revert DemandOpen(requestId, dispute.demandDeadline);
+        if (dispute.open != 0 && block.timestamp < _staleAt(request_, delivery)) {
+            revert DisputesOpen(requestId, dispute.open);
+        }
         _convict(requestId, request_, delivery.operator, Verdict.Withheld, dispute.demander, msg.sender);
     }
 
@@ -244,6 +297,7 @@ contract InferenceMarket is Custody, EIP712 {
         bytes32 requestId = _requireModule(request_, delivery);
         uint256 until = delivery.deliveredAt + request_.terms.challengeWindow();
         if (block.timestamp >= until) revert ChallengeWindowPassed(requestId, until);
+        if (_disputes[requestId].annulled) revert DisputeAnnulled(requestId);
         _disputes[requestId].open += 1;
         emit DisputeOpened(requestId, msg.sender, openDisputesOf(requestId));
     }
@@ -273,14 +327,22 @@ contract InferenceMarket is Custody, EIP712 {
     function annul(Request calldata request_, Delivery calldata delivery) external {
         bytes32 requestId = _requireModule(request_, delivery);
         _requireDisputes(requestId);
-        _annul(requestId, request_, delivery.operator);
+        Dispute storage dispute = _disputes[requestId];
+        if (dispute.demander == address(0)) {
+            _annul(requestId, request_, delivery.operator);
+            return;
+        }
+        // An operator that owes the bytes must not escape: the demand goes on alone.
+        dispute.open = 0;
+        dispute.annulled = true;
+        emit DisputeClosed(requestId, msg.sender, 1);
     }
 
     /// @inheritdoc IInferenceMarket
     function annulStale(Request calldata request_, Delivery calldata delivery) external {
         bytes32 requestId = _requireDelivered(request_, delivery);
         _requireDisputes(requestId);
-        uint256 staleAt = delivery.deliveredAt + request_.terms.challengeWindow() + MAX_DISPUTE_AGE;
+        uint256 staleAt = _staleAt(request_, delivery);
         if (block.timestamp < staleAt) revert DisputesNotStale(requestId, staleAt);
         Dispute storage dispute = _disputes[requestId];
         if (dispute.demander != address(0)) revert DemandOpen(requestId, dispute.demandDeadline);
@@ -300,8 +362,9 @@ contract InferenceMarket is Custody, EIP712 {
         _end(requestId, request_);
         _credit(request_.requester(), refund + compensation);
         emit Convicted(requestId, operator, verdict, refund, compensation, bounty, burned);
-        _payBounty(requestId, challenger, bounty / 2);
-        _payBounty(requestId, prover, bounty - bounty / 2);
+        uint256 half = challenger == prover ? 0 : bounty / 2;
+        if (half != 0) _payBounty(requestId, challenger, half);
+        _payBounty(requestId, prover, bounty - half);
         OPERATORS.slash(operator, total, burned);
     }
 
@@ -320,10 +383,21 @@ contract InferenceMarket is Custody, EIP712 {
 
     /// @dev Frees the lane and ends all disputes; the bond of an unanswered demand goes back.
     function _end(bytes32 requestId, Request calldata request_) private {
-        _free(request_);
+        _drop(requestId, request_);
         Dispute storage dispute = _disputes[requestId];
         dispute.open = 0;
-        if (dispute.demander != address(0)) _releaseBond(dispute, dispute.demander);
+        if (dispute.demander != address(0)) _releaseBond(dispute, address(0), 0);
+    }
+
+    /// @dev Frees the lane of a request that is not settled; what was escrowed for its callback goes back.
+    function _drop(bytes32 requestId, Request calldata request_) private {
+        _free(request_);
+        if (request_.consumer() != address(0)) _creditBond(request_.requester(), _takeEscrow(requestId));
+    }
+
+    function _takeEscrow(bytes32 requestId) private returns (uint256 escrow) {
+        escrow = _escrows[requestId];
+        delete _escrows[requestId];
     }
 
     // ── Views ───────────────────────────────────────────────────────────────────────────────────
@@ -336,6 +410,11 @@ contract InferenceMarket is Custody, EIP712 {
     /// @inheritdoc IInferenceMarket
     function commitmentOf(address requester, uint256 lane) external view returns (bytes32) {
         return _commitments[_slotOf(requester, lane)];
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function callbackBond(uint256 callbackGas) public view returns (uint256) {
+        return Callback.gasOf(callbackGas) * 2 * _gasPrice();
     }
 
     /// @inheritdoc IInferenceMarket
@@ -382,7 +461,8 @@ contract InferenceMarket is Custody, EIP712 {
         Claim calldata claim_
     ) private view returns (bytes32 requestId) {
         requestId = RequestState.idOf(request_);
-        _requireState(requestId, request_, RequestState.awaiting(requestId, claim_));
+        bytes32 state = RequestState.awaiting(requestId, claim_);
+        if (_commitments[_slot(request_)] != state) revert RequestStateMismatch(requestId);
     }
 
     function _requireDelivered(
@@ -390,18 +470,26 @@ contract InferenceMarket is Custody, EIP712 {
         Delivery calldata delivery
     ) private view returns (bytes32 requestId) {
         requestId = RequestState.idOf(request_);
-        bytes32 state = RequestState.delivered(requestId, delivery.operator, delivery.deliveredAt, delivery.outputRoot);
-        _requireState(requestId, request_, state);
+        if (!_isDelivered(requestId, request_, delivery)) revert RequestStateMismatch(requestId);
     }
 
-    function _requireState(bytes32 requestId, Request calldata request_, bytes32 state) private view {
-        if (_commitments[_slot(request_)] != state) revert RequestStateMismatch(requestId);
+    function _isDelivered(
+        bytes32 requestId,
+        Request calldata request_,
+        Delivery calldata delivery
+    ) private view returns (bool) {
+        bytes32 state = RequestState.delivered(requestId, delivery.operator, delivery.deliveredAt, delivery.outputRoot);
+        return _commitments[_slot(request_)] == state;
     }
 
     function _requireModule(Request calldata request_, Delivery calldata delivery) private view returns (bytes32) {
         address module = request_.terms.assurance() == Assurance.Exact ? EXACT_MODULE : COMMITTEE_MODULE;
         if (msg.sender != module) revert CallerNotModule(msg.sender);
         return _requireDelivered(request_, delivery);
+    }
+
+    function _requireLength(uint256 count, uint256 length) private pure {
+        if (length != count) revert LengthMismatch(count, length);
     }
 
     function _requireDisputes(bytes32 requestId) private view {
@@ -421,17 +509,27 @@ contract InferenceMarket is Custody, EIP712 {
         _commitments[_slot(request_)] = RequestState.FREE;
     }
 
-    /// @dev A lapsed claimant pays the requester out of its stake; the rest of its lock is freed.
+    /// @dev A lapsed claimant pays the treasury out of its stake, and nobody who could have made it lapse;
+    /// the rest of its lock is freed.
     function _forfeit(bytes32 requestId, Request calldata request_, address operator) private {
-        _credit(request_.requester(), CLAIM_FORFEIT);
+        _credit(TREASURY, CLAIM_FORFEIT);
         emit ClaimForfeited(requestId, operator, CLAIM_FORFEIT);
         OPERATORS.slash(operator, CLAIM_FORFEIT, 0);
         OPERATORS.unlock(operator, _lock(request_.terms) - CLAIM_FORFEIT);
     }
 
-    function _releaseBond(Dispute storage dispute, address to) private {
-        _creditBond(to, dispute.demandBond);
+    /// @dev Ends a demand: the cost at most to the operator, the rest to who demanded.
+    function _releaseBond(Dispute storage dispute, address operator, uint256 cost) private {
+        uint256 bond = dispute.demandBond;
+        if (cost > bond) cost = bond;
+        if (cost != 0) _creditBond(operator, cost);
+        if (cost != bond) _creditBond(dispute.demander, bond - cost);
         dispute.demandBond = 0;
         dispute.demander = address(0);
+    }
+
+    /// @dev When open disputes end without a verdict: a dead module traps nobody's money.
+    function _staleAt(Request calldata request_, Delivery calldata delivery) private view returns (uint256) {
+        return delivery.deliveredAt + request_.terms.challengeWindow() + MAX_DISPUTE_AGE;
     }
 }

@@ -3,8 +3,11 @@ pragma solidity 0.8.30;
 
 import {ERC721} from "@openzeppelin/contracts/token/ERC721/ERC721.sol";
 import {IERC165} from "@openzeppelin/contracts/utils/introspection/IERC165.sol";
+import {IDataCredits} from "./interfaces/IDataCredits.sol";
 import {IModelRegistry, Assurance, Publication} from "./interfaces/IModelRegistry.sol";
+import {IOperatorRegistry} from "./interfaces/IOperatorRegistry.sol";
 import {IPrograms} from "./interfaces/IPrograms.sol";
+import {Fees} from "./libraries/Fees.sol";
 import {Terms, TermsLib} from "./libraries/Terms.sol";
 
 /// @title Models as ERC-721 tokens, each with an append-only, hash-chained history of versions.
@@ -25,8 +28,14 @@ contract ModelRegistry is IModelRegistry, ERC721 {
 
     /// @dev Validates programs of the exact tier; zero = there is none, and no Exact versions.
     IPrograms private immutable PROGRAMS;
+    /// @dev Says whose data share may not fall; zero = nobody's.
+    IDataCredits private immutable DATA_CREDITS;
     uint32 private immutable MIN_CHALLENGE_WINDOW;
     uint32 private immutable MAX_CHALLENGE_WINDOW;
+    /// @dev Who is authorised for which model; zero = nobody is anywhere.
+    IOperatorRegistry private immutable OPERATORS;
+    uint256 private immutable AUDIT_BPS;
+    uint256 private immutable MIN_LOCK;
 
     uint256 private _modelCount;
     mapping(uint256 modelId => Model) private _models;
@@ -36,15 +45,24 @@ contract ModelRegistry is IModelRegistry, ERC721 {
 
     constructor(
         IPrograms programs,
+        IDataCredits dataCredits,
         uint32 minChallengeWindow,
-        uint32 maxChallengeWindow
+        uint32 maxChallengeWindow,
+        uint16 auditBps_,
+        uint64 minLock_,
+        IOperatorRegistry operators_
     ) ERC721("Tallystick Models", "TALLY") {
         if (minChallengeWindow == 0 || minChallengeWindow > maxChallengeWindow) {
             revert ChallengeWindowRangeInvalid(minChallengeWindow, maxChallengeWindow);
         }
+        if (auditBps_ > Fees.BPS) revert AuditShareInvalid(auditBps_, Fees.BPS);
         PROGRAMS = programs;
+        DATA_CREDITS = dataCredits;
         MIN_CHALLENGE_WINDOW = minChallengeWindow;
         MAX_CHALLENGE_WINDOW = maxChallengeWindow;
+        AUDIT_BPS = auditBps_;
+        MIN_LOCK = minLock_;
+        OPERATORS = operators_;
     }
 
     modifier onlyModelOwner(uint256 modelId) {
@@ -80,6 +98,7 @@ contract ModelRegistry is IModelRegistry, ERC721 {
         if (version > 1) {
             uint256 allowedAt = uint256(model.updatedAt) + model.updateInterval;
             if (block.timestamp < allowedAt) revert UpdateTooSoon(modelId, allowedAt);
+            _requireShare(modelId, version - 1, publication.dataBps);
         }
         _checkRecord(publication);
         Terms terms = _packTerms(
@@ -128,6 +147,7 @@ contract ModelRegistry is IModelRegistry, ERC721 {
         if (insuredMultiple < current.insuredMultiple() || challengeWindow < current.challengeWindow()) {
             revert ProtectionLowered(modelId, version);
         }
+        _requireShare(modelId, version, dataBps);
         Terms terms = _packTerms(
             fee,
             operatorBps,
@@ -152,6 +172,16 @@ contract ModelRegistry is IModelRegistry, ERC721 {
     /// @inheritdoc IModelRegistry
     function termsOf(uint256 modelId, uint256 version) external view returns (Terms) {
         return _terms[modelId][version];
+    }
+
+    /// @inheritdoc IModelRegistry
+    function operators() external view returns (address) {
+        return address(OPERATORS);
+    }
+
+    /// @inheritdoc IModelRegistry
+    function honestyOf() external view returns (uint256 auditBps, uint256 minLock) {
+        return (AUDIT_BPS, MIN_LOCK);
     }
 
     /// @inheritdoc IModelRegistry
@@ -207,6 +237,14 @@ contract ModelRegistry is IModelRegistry, ERC721 {
 
     // ── Inside ──────────────────────────────────────────────────────────────────────────────────
 
+    /// @dev Whoever gets a model starts without the last owner's operators: it is handed over when none is left.
+    function _update(address to, uint256 modelId, address auth) internal override returns (address from) {
+        from = super._update(to, modelId, auth);
+        if (from == address(0) || address(OPERATORS) == address(0)) return from;
+        uint256 count = OPERATORS.authorizedCount(modelId);
+        if (count != 0) revert OperatorsAuthorized(modelId, count);
+    }
+
     function _requireModel(uint256 modelId) private view returns (address owner) {
         owner = _ownerOf(modelId);
         if (owner == address(0)) revert ModelUnknown(modelId);
@@ -222,9 +260,16 @@ contract ModelRegistry is IModelRegistry, ERC721 {
         if (terms.retired()) revert VersionAlreadyRetired(modelId, version);
     }
 
+    /// @dev What contributors of data were shown when they brought it: not less than this version's data share.
+    function _requireShare(uint256 modelId, uint32 version, uint256 dataBps) private view {
+        if (dataBps >= _terms[modelId][version].dataBps() || address(DATA_CREDITS) == address(0)) return;
+        if (DATA_CREDITS.protectsShare(modelId)) revert ProtectionLowered(modelId, version);
+    }
+
     function _checkRecord(Publication calldata publication) private view {
         if (publication.manifestDigest == 0 || publication.modelRoot == 0) revert DigestZero();
         if (publication.assurance == Assurance.None) revert AssuranceUnavailable(Assurance.None);
+        if (publication.assurance == Assurance.Committee && publication.tolerance == 0) revert ToleranceZero();
         if (publication.assurance == Assurance.Exact) {
             if (address(PROGRAMS) == address(0)) revert AssuranceUnavailable(Assurance.Exact);
             if (!PROGRAMS.isProgram(publication.modelRoot)) revert ProgramUnknown(publication.modelRoot);
@@ -248,7 +293,23 @@ contract ModelRegistry is IModelRegistry, ERC721 {
         if (challengeWindow < MIN_CHALLENGE_WINDOW || challengeWindow > MAX_CHALLENGE_WINDOW) {
             revert ChallengeWindowInvalid(challengeWindow, MIN_CHALLENGE_WINDOW, MAX_CHALLENGE_WINDOW);
         }
-        return TermsLib.pack(fee, operatorBps, dataBps, insuredMultiple, challengeWindow, tolerance, assurance);
+        Terms terms = TermsLib.pack(
+            fee,
+            operatorBps,
+            dataBps,
+            insuredMultiple,
+            challengeWindow,
+            tolerance,
+            assurance
+        );
+        _requireHonesty(terms);
+        return terms;
+    }
+
+    function _requireHonesty(Terms terms) private view {
+        if (AUDIT_BPS == 0) return;
+        (uint256 lock, uint256 needed) = (Fees.lockTotal(terms, MIN_LOCK), Fees.leastLock(terms, AUDIT_BPS));
+        if (lock < needed) revert LyingPays(lock, needed);
     }
 
     function _headAfter(

@@ -13,7 +13,6 @@ contract OperatorRegistry is IOperatorRegistry, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
     using SafeCast for uint256;
 
-    address private constant BURN_ADDRESS = 0x000000000000000000000000000000000000dEaD;
     uint256 private constant MAX_ENDPOINT_BYTES = 256;
 
     IERC20 private immutable TOKEN;
@@ -25,6 +24,9 @@ contract OperatorRegistry is IOperatorRegistry, ReentrancyGuardTransient {
     mapping(address operator => Unbonding) private _unbondings;
     mapping(address operator => bytes32) private _encryptionKeys;
     mapping(uint256 modelId => mapping(address operator => bool)) private _authorized;
+    mapping(uint256 modelId => uint256) private _authorizedCounts;
+    uint128 private _owedToMarket; // token units
+    uint128 private _burned; // token units; they stay here for ever
 
     constructor(IERC20 token_, IModelRegistry registry, address market_, uint256 unbondingDelay_) {
         TOKEN = token_;
@@ -61,7 +63,11 @@ contract OperatorRegistry is IOperatorRegistry, ReentrancyGuardTransient {
     function authorize(uint256 modelId, address operator, bool authorized) external {
         if (REGISTRY.ownerOf(modelId) != msg.sender) revert CallerNotModelOwner(modelId, msg.sender);
         _requireRegistered(operator);
-        _authorized[modelId][operator] = authorized;
+        if (_authorized[modelId][operator] != authorized) {
+            _authorized[modelId][operator] = authorized;
+            if (authorized) ++_authorizedCounts[modelId];
+            else --_authorizedCounts[modelId];
+        }
         emit OperatorAuthorized(modelId, operator, authorized);
     }
 
@@ -91,13 +97,13 @@ contract OperatorRegistry is IOperatorRegistry, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IOperatorRegistry
-    function finishUnstake() external nonReentrant {
+    function finishUnstake(address to) external nonReentrant {
         Unbonding memory unbonding = _unbondings[msg.sender];
         if (unbonding.releaseAt == 0) revert UnbondingMissing(msg.sender);
         if (block.timestamp < unbonding.releaseAt) revert UnbondingPending(msg.sender, unbonding.releaseAt);
         delete _unbondings[msg.sender];
-        emit UnstakeFinished(msg.sender, unbonding.amount);
-        TOKEN.safeTransfer(msg.sender, unbonding.amount);
+        emit UnstakeFinished(msg.sender, to, unbonding.amount);
+        TOKEN.safeTransfer(to, unbonding.amount);
     }
 
     // ── Lock and slash: only the market ─────────────────────────────────────────────────────────
@@ -127,12 +133,19 @@ contract OperatorRegistry is IOperatorRegistry, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IOperatorRegistry
-    function slash(address operator, uint256 amount, uint256 burned) external onlyMarket nonReentrant {
+    function slash(address operator, uint256 amount, uint256 burned_) external onlyMarket {
         _stakes[operator].locked = _lockedAfter(operator, amount);
         _stakes[operator].staked -= uint96(amount);
-        emit StakeSlashed(operator, amount, burned);
-        if (burned != 0) TOKEN.safeTransfer(BURN_ADDRESS, burned);
-        TOKEN.safeTransfer(MARKET, amount - burned);
+        _owedToMarket += uint128(amount - burned_);
+        _burned += uint128(burned_);
+        emit StakeSlashed(operator, amount, burned_);
+    }
+
+    /// @inheritdoc IOperatorRegistry
+    function payMarket() external nonReentrant {
+        uint256 amount = _owedToMarket;
+        _owedToMarket = 0;
+        TOKEN.safeTransfer(MARKET, amount);
     }
 
     // ── Views ───────────────────────────────────────────────────────────────────────────────────
@@ -158,6 +171,11 @@ contract OperatorRegistry is IOperatorRegistry, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IOperatorRegistry
+    function authorizedCount(uint256 modelId) external view returns (uint256) {
+        return _authorizedCounts[modelId];
+    }
+
+    /// @inheritdoc IOperatorRegistry
     function encryptionKeyOf(address operator) external view returns (bytes32) {
         return _encryptionKeys[operator];
     }
@@ -178,8 +196,8 @@ contract OperatorRegistry is IOperatorRegistry, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IOperatorRegistry
-    function burnAddress() external pure returns (address) {
-        return BURN_ADDRESS;
+    function burned() external view returns (uint256) {
+        return _burned;
     }
 
     // ── Inside ──────────────────────────────────────────────────────────────────────────────────

@@ -37,7 +37,7 @@ contract ValuationVerifier is IValuationVerifier {
     }
 
     /// @inheritdoc IValuationVerifier
-    function dataCredits() external view returns (address) {
+    function rounds() external view returns (address) {
         return address(DATA);
     }
 

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from oracle import whole_file
 from oracle.errors import ConfigInvalid, did_you_mean
+from oracle.private_files import make_folder
 from oracle.types import Contracts
 
 NETWORK_FILE = "network.json"
@@ -38,6 +40,9 @@ class Settings:
     store_url: str = ""
     """`postgresql://user@host/database`, one database per operator. Empty: SQLite in the
     operator's folder, or in the home folder without an operator."""
+    queue_key_file: str = ""
+    """The key that seals an operator's messages, the same for all its processes, mode 0600. Empty:
+    `queue.key` in the operator's folder, made when it is missing."""
     operator: str = ""
     """The operator that a process belongs to: prefix of its queues, name of its folder."""
     key: str = ""
@@ -61,7 +66,7 @@ class Settings:
     listen: str = ""
     """`host:port` where the responder serves traces. Empty: the registered endpoint when it is on
     loopback, else demands are answered on chain alone."""
-    audit_share: float = 0.02
+    audit_share: float = 0.05
     """Share of a model's exact deliveries that another operator executes again; 0 is none."""
     fault: str = ""
     """Deliberate faults for demonstrations, separated by commas: `output-byte`, `withhold`,
@@ -134,6 +139,11 @@ class Settings:
         """SQLAlchemy URL of the store."""
         return self.store_url or f"sqlite:///{self.state_dir / 'store.db'}"
 
+    def queue_key(self) -> Path:
+        """Path of the key that seals messages."""
+        named = Path(self.queue_key_file).expanduser() if self.queue_key_file else None
+        return named or self.state_dir / "queue.key"
+
     def keystore(self, name: str = "") -> Path:
         """Path of a keystore, `key`'s by default: of this name in home/keys, else the file named.
 
@@ -142,6 +152,13 @@ class Settings:
         name = name or self.key
         stored = self.home / "keys" / f"{name}.json"
         return Path(name).expanduser() if os.sep in name and not stored.exists() else stored
+
+    @property
+    def shown_redis_url(self) -> str:
+        """The queue's URL without its password, for people."""
+        parts = urlsplit(self.redis_url)
+        hidden = f"{parts.username or ''}:***@{parts.netloc.rpartition('@')[2]}"
+        return parts._replace(netloc=hidden).geturl() if parts.password else self.redis_url
 
     def queue(self, role: str) -> str:
         """Name of the Celery queue for a role (`infer`, `submit`, …) of this operator."""
@@ -162,7 +179,7 @@ def _flag(text: str) -> bool:
 
 def save_network(settings: Settings) -> None:
     """Write what other processes need to find this network, atomically."""
-    settings.home.mkdir(parents=True, exist_ok=True)
+    make_folder(settings.home)
     body = {
         "rpc_url": settings.rpc_url,
         "ipfs_api": settings.ipfs_api,

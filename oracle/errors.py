@@ -4,6 +4,7 @@ Every module raises these (or subclasses beside the code that raises them); each
 them in one place. `exit_code` is what the command line returns.
 """
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -62,6 +63,23 @@ class Unavailable(TransientError):
     """A server (RPC, IPFS, Redis, store) cannot be reached or answered nonsense."""
 
     exit_code = 69  # EX_UNAVAILABLE
+
+
+class DiskUnusable(Unavailable):
+    """A disk is full, read-only or broken; what was promised before is kept."""
+
+    exit_code = 74  # EX_IOERR
+
+    @classmethod
+    def of(cls, error: OSError) -> "DiskUnusable | None":
+        """Return what a system's error says about a disk; None when it says something else."""
+        if error.errno not in _OF_A_DISK:
+            return None
+        where = f"{error.filename}: " if error.filename else ""
+        return cls(f"{where}{error.strerror}", hint="free or mend the disk; nothing stored is lost")
+
+
+_OF_A_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

@@ -36,6 +36,10 @@ class WatcherMetrics:
             "tallystick_troubles", "Cycles that failed and are repeated", ["error"],
             registry=self.registry,
         )  # fmt: skip
+        self._dead = Gauge(
+            "tallystick_dead_messages", "Items of a queue that were put aside", ["queue"],
+            registry=self.registry,
+        )  # fmt: skip
         self._jobs = Gauge(
             "tallystick_jobs", "Requests known, by what they are to this operator", ["state"],
             registry=self.registry,
@@ -54,6 +58,11 @@ class WatcherMetrics:
     def failed(self, error: Exception) -> None:
         """Count one cycle that was in vain."""
         self._troubles.labels(type(error).__name__).inc()
+
+    def put_aside(self, counts: Mapping[str, int]) -> None:
+        """Say how many items of each queue were no messages of ours."""
+        for queue, count in counts.items():
+            self._dead.labels(queue).set(count)
 
     def know(self, block: int, jobs: Mapping[str, int]) -> None:
         """Say where the store stands: its newest block, and the jobs in every state."""

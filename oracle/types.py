@@ -132,6 +132,7 @@ class Claim:
 
 
 NO_CLAIM = Claim(ZERO_ADDRESS, Timestamp(0))
+NO_WEI = Wei(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +197,10 @@ class Contracts:
     step_verifier: Address
     dispute_game: Address
     committee: Address
+    committee_seats: Address
     data_credits: Address
+    data_rounds: Address
+    row_demands: Address
     valuation_verifier: Address
     valuation_game: Address
     deployed_at: int  # block number: logs are scanned from here

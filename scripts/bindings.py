@@ -24,7 +24,9 @@ UNITS: Sequence[tuple[str, str]] = (
     ("Activation", r"activation|median"),
     ("int", r"ModelRegistry\.balanceOf|nonce\w*|announcedAt"),
     ("Wei", r"(Challenge|Draw)\w+\.burned|Demand\w+\.burned|\w*Bond\w*\.amount"),
-    ("Wei", r"bond\w*|toOperator|toValuator|weiEach|CommitteeConfig\.bond"),
+    ("Wei", r"bond\w*|(appeal|challenge)Bond|toOperator|toValuator|weis|weiAmount"),
+    ("Amount", r"Decided\.(winners|lost)|Dispute\.(winners|tokens)|bound|depositOf"),
+    ("Amount", r"Round\.(matched|mismatched|inputMissing|outputMissing|margin|committed)"),
     ("Credits", r"(Endorse\w*|endorse)\.amount|EndorsementSettled\.re\w+|totalCredits|lost"),
     ("Credits", r"credits?(Of)?|endorsedOf|earned"),
     ("Amount", r"poolAt|weightAt"),
@@ -39,8 +41,9 @@ UNITS: Sequence[tuple[str, str]] = (
 # What is called otherwise in Python: owner and name in Solidity → class.
 RENAMED: Mapping[str, str] = {
     "Committee.Fault": "VoterFault",
-    "DataCredits.Stage": "RoundStage",
-    "DataCredits.Status": "ContributionStatus",
+    "Committee.Round": "VoteRound",
+    "DataRounds.Stage": "RoundStage",
+    "DataRounds.Status": "ContributionStatus",
     "DisputeGame.VersionRecord": "VersionPreimage",
     "InferenceMarket.demandOf": "Demand",
     "InferenceMarket.lockOf": "Lock",
@@ -71,7 +74,7 @@ TERMS = "Terms"  # libraries/Terms.sol: one word, which oracle.types.Terms packs
 # An event whose arguments are a record of oracle.types: event → (field, record).
 RECORDS: Mapping[str, tuple[str, str]] = {"VersionPublished": ("record", "VersionRecord")}
 # Interfaces that are not called after their contract.
-OWNERS: Mapping[str, str] = {"DataRounds": "DataCredits", "Programs": "ProgramRegistry"}
+OWNERS: Mapping[str, str] = {"Credits": "DataCredits", "Programs": "ProgramRegistry"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +249,8 @@ class Module:
         doc = docstring(self.docs("methods", item) or [otherwise], 8)
         if not reads:
             if item["stateMutability"] == "payable":
-                self.use("oracle.types", "Wei")
-                arguments += ["*", "value: Wei"]
+                self.use("oracle.types", "NO_WEI", "Wei")
+                arguments += ["*", "value: Wei = NO_WEI"]
                 passed.append("value=value")
             self.use("oracle.chain.contract", "Call")
             body, result = f"return self._call({', '.join(passed)})", "Call"

@@ -16,10 +16,15 @@ from eth_utils import keccak, to_checksum_address
 
 ZERO = "0x" + "00" * 20
 DAY = 86_400
+AUDIT_BPS, MIN_LOCK = 500, 10**6  # share of answers computed again; token units
 MIN_REPLY, CLOCK = 10, 60  # seconds of a dispute game
-# of the committee: bond (wei), least seat, penalty, seasoning, seed delay (blocks), four periods
-COMMITTEE = (10**15, 20 * 10**6, 10**6, 5, 2, 120, 60, 60, 60)
-DATA = (10 * 10**6, 10**6 // 2, 30 * DAY)  # deposit, fee, longest phase of a round
+# of the committee: bond (wei), penalty, stake of a vote, seed delay (blocks), five periods
+COMMITTEE = (10**14, 10**6, 5 * 10**6, 2, 120, 60, 60, 60, 60)
+SEATS = (20 * 10**6, 5, DAY)  # of its members: least stake, seasoning, delay of leaving
+# of rounds for data: deposit, fee, longest phase, least interval, least test rows
+DATA = (10 * 10**6, 10**6 // 2, 30 * DAY, 1, 4)
+MAX_WEIGHT_BPS = 1_000  # of all credits that one round can get
+ROW_ANSWERS = 60  # seconds to show demanded rows
 # of valuations: stake, forfeit, seconds to value, of a claim, and to challenge
 VALUATION = (50 * 10**6, 5 * 10**6, 3_600, 300, 60)
 
@@ -34,8 +39,11 @@ PARTS = {
     "ProgramRegistry": "program_registry",
     "StepVerifier": "step_verifier",
     "DisputeGame": "dispute_game",
+    "CommitteeSeats": "committee_seats",
     "Committee": "committee",
     "DataCredits": "data_credits",
+    "DataRounds": "data_rounds",
+    "RowDemands": "row_demands",
     "ValuationVerifier": "valuation_verifier",
     "ValuationGame": "valuation_game",
 }
@@ -47,11 +55,12 @@ def main():
 
     parts = deploy() if network.show_active() == "development" else attach()
     token, registry, access, operators, market, programs = parts[:6]
-    verifier, game, committee, data_credits, judge, valuations = parts[6:]
+    verifier, game, seats, committee, data_credits, data_rounds = parts[6:12]
+    row_demands, judge, valuations = parts[12:]
     owner, operator, requester, treasury = (*accounts, *[None] * 4)[:4]  # noqa: RUF059 - names
     del accounts, network, parts
-    core = (token, registry, access, operators, market, programs, verifier, game, committee)
-    return *core, data_credits, judge, valuations
+    core = (token, registry, access, operators, market, programs, verifier, game, seats)
+    return *core, committee, data_credits, data_rounds, row_demands, judge, valuations
 
 
 def attach():
@@ -81,13 +90,16 @@ def deploy():
     # The project's contracts are Brownie's only while it runs; tests import this file without it
     from brownie import (  # noqa: PLC0415
         Committee,
+        CommitteeSeats,
         DataCredits,
+        DataRounds,
         DisputeGame,
         InferenceMarket,
         ModelAccess,
         ModelRegistry,
         OperatorRegistry,
         ProgramRegistry,
+        RowDemands,
         StepVerifier,
         TestDollar,
         ValuationGame,
@@ -99,12 +111,16 @@ def deploy():
     token = TestDollar.deploy({"from": owner})
     programs = ProgramRegistry.deploy({"from": owner})
     verifier = StepVerifier.deploy({"from": owner})
-    registry = ModelRegistry.deploy(programs, 1, DAY, {"from": owner})
+    credits_address = created_address(owner, owner.nonce + 7)
+    operators_address = created_address(owner, owner.nonce + 2)
+    rules = (credits_address, 1, DAY, AUDIT_BPS, MIN_LOCK, operators_address)
+    registry = ModelRegistry.deploy(programs, *rules, {"from": owner})
     market_address = created_address(owner, owner.nonce + 2)
     game_address = created_address(owner, owner.nonce + 3)
-    committee_address = created_address(owner, owner.nonce + 4)
-    credits_address = created_address(owner, owner.nonce + 5)
-    valuations_address = created_address(owner, owner.nonce + 7)
+    committee_address = created_address(owner, owner.nonce + 5)
+    rounds_address = created_address(owner, owner.nonce + 7)
+    demands_address = created_address(owner, owner.nonce + 8)
+    valuations_address = created_address(owner, owner.nonce + 10)
     access = ModelAccess.deploy(registry, market_address, {"from": owner})
     operators = OperatorRegistry.deploy(token, registry, market_address, 3 * DAY, {"from": owner})
     modules = {
@@ -116,19 +132,24 @@ def deploy():
     market = InferenceMarket.deploy(fixed, {"from": owner})
     rules = (market, registry, verifier, MIN_REPLY, CLOCK)
     game = DisputeGame.deploy(rules, {"from": owner})
-    committee = Committee.deploy((market, *COMMITTEE), {"from": owner})
-    data_credits = DataCredits.deploy((market, valuations_address, *DATA), {"from": owner})
-    judge = ValuationVerifier.deploy(data_credits, {"from": owner})
-    fixed = (data_credits, judge, *VALUATION, MIN_REPLY, CLOCK)
+    seats = CommitteeSeats.deploy((market, *SEATS), {"from": owner})
+    committee = Committee.deploy((market, seats, *COMMITTEE), {"from": owner})
+    minting = (market, rounds_address, ZERO, MAX_WEIGHT_BPS)
+    data_credits = DataCredits.deploy(minting, {"from": owner})
+    fixed = (data_credits, demands_address, valuations_address, *DATA)
+    data_rounds = DataRounds.deploy(fixed, {"from": owner})
+    row_demands = RowDemands.deploy(data_rounds, ROW_ANSWERS, {"from": owner})
+    judge = ValuationVerifier.deploy(data_rounds, {"from": owner})
+    fixed = (data_rounds, judge, *VALUATION, MIN_REPLY, CLOCK)
     valuations = ValuationGame.deploy(fixed, {"from": owner})
-    places = (market, game, committee, data_credits, valuations)
+    places = (market, game, committee, data_credits, data_rounds, row_demands, valuations)
     computed = (
         *(market_address, game_address, committee_address),
-        *(credits_address, valuations_address),
+        *(credits_address, rounds_address, demands_address, valuations_address),
     )
     assert tuple(place.address for place in places) == computed
-    parts = (token, registry, access, operators, market, programs, verifier, game, committee)
-    return *parts, data_credits, judge, valuations
+    parts = (token, registry, access, operators, market, programs, verifier, game, seats)
+    return *parts, committee, data_credits, data_rounds, row_demands, judge, valuations
 
 
 def config(token, registry, access, operators, treasury, **changes):
@@ -143,11 +164,12 @@ def config(token, registry, access, operators, treasury, **changes):
         "committeeModule": ZERO,
         "treasury": treasury,
         "protocolBps": 250,
-        "minLock": 1_000_000,
+        "minLock": MIN_LOCK,
         "claimForfeit": 100_000,
         "claimPeriod": 30,
         "demandPeriod": 60,
         "maxDisputeAge": DAY,
+        "minGasPrice": 0,
     }
     assert changes.keys() <= fields.keys()
     return tuple((fields | changes).values())

@@ -8,16 +8,19 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from oracle.agents.worker_process import spread_of
+from oracle.chain import deploy
 from oracle.chain.bindings.model_access import Policy
 from oracle.chain.rpc import Rpc
 from oracle.chain.wallet import Wallet
 from oracle.config import Settings
-from oracle.errors import ConfigInvalid
+from oracle.errors import ConfigInvalid, NotFound, did_you_mean
 from oracle.exact import form
 from oracle.protocol.tensor import Array
 from oracle.services import (
@@ -47,6 +50,10 @@ from oracle.services.request_timeline import RequestInfo, RequestState
 from oracle.services.served_traces import EndpointTraces
 from oracle.types import Address, Amount, Assurance, RequestId
 from tallystick.answer import Answer
+
+if TYPE_CHECKING:
+    from web3 import Web3
+    from web3.contract import Contract
 
 Dollars = str | int | Decimal
 # A path is a file, a str is one sentence, bytes are a file's content; else numbers or sentences
@@ -278,7 +285,14 @@ class Connection:
             folder = compiling.compile_exact(folder, where, lambda *_: None).folder
         offer = Offer(fee=_amount(fee), challenge_window=challenge_window)
         model_id = None if model is None else self._select(model).model_id
-        return publishing.publish(self.network, self.wallet, folder, offer, model_id=model_id)
+        return publishing.publish(
+            self.network,
+            self.wallet,
+            folder,
+            offer,
+            model_id=model_id,
+            measure=partial(spread_of, self.network.settings),
+        )
 
     def authorize(self, model: int | str, operator: str) -> Sent:
         """Let an operator (wallet name or address) serve a model of this wallet."""
@@ -314,6 +328,27 @@ class Connection:
         given = None if amount is None else _amount(amount)
         balances.withdraw(self.network, self.wallet, given, None)
         return self.balance()
+
+    # ── web3.py ─────────────────────────────────────────────────────────────────────────────────
+    @property
+    def web3(self) -> "Web3":
+        """web3.py on this network's node, with our time-outs and retries."""
+        from oracle.chain.client import client  # noqa: PLC0415 - web3 takes 0.7 s to import
+
+        return client(self.network.rpc)
+
+    def contract(self, name: str) -> "Contract":
+        """Return a contract of this network, "InferenceMarket" for example, as web3.py knows it.
+
+        Raises:
+            NotFound: there is none of that name.
+        """
+        from oracle.chain.client import contract  # noqa: PLC0415 - web3 takes 0.7 s to import
+
+        places = deploy.addresses(self.network.contracts)
+        if name not in places:
+            raise NotFound(f"no contract is called {name}", hint=did_you_mean(name, places))
+        return contract(self.network.rpc, name, places[name])
 
     # ── End ─────────────────────────────────────────────────────────────────────────────────────
     def close(self) -> None:

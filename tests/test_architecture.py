@@ -36,7 +36,7 @@ PORTS = words("oracle.chain oracle.ipfs oracle.store")  # to the outside
 LAYERS = (
     words(
         "oracle.types oracle.errors oracle.patience oracle.ports oracle.rate_limit"
-        " oracle.whole_file"
+        " oracle.whole_file oracle.private_files"
     ),
     words("oracle.config oracle.logs oracle.merkle oracle.metrics oracle.protocol oracle.stopping"),
     words("oracle.exact oracle.valuation"),
@@ -57,7 +57,7 @@ SIBLINGS = frozenset(
 WORKER_MAY = words(
     "oracle.operator oracle.queue oracle.exact oracle.valuation oracle.chain oracle.ipfs "
     "oracle.store oracle.protocol oracle.config oracle.types oracle.errors oracle.logs "
-    "oracle.metrics oracle.merkle oracle.whole_file oracle.rate_limit"
+    "oracle.metrics oracle.merkle oracle.whole_file oracle.private_files oracle.rate_limit"
 )
 # Class names that stand for two things, each with its reason.
 SAME_NAME = {

@@ -22,10 +22,19 @@ def test_write__cannot_finish__leaves_the_old_content(
         whole_file.write(path, "new")
 
     assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
-def test_write__secret__nobody_else_can_read(tmp_path: Path) -> None:
-    whole_file.write(tmp_path / "file", b"\0secret", mode=0o600)
+def test_write_new__another_was_first__its_file_stays(tmp_path: Path) -> None:
+    whole_file.write_new(tmp_path / "file", "first")
+    whole_file.write_new(tmp_path / "file", "second")
+
+    assert (tmp_path / "file").read_text() == "first"
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_write__any_umask__nobody_else_can_read(tmp_path: Path) -> None:
+    whole_file.write(tmp_path / "file", b"\0secret")
 
     assert (tmp_path / "file").read_bytes() == b"\0secret"
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600

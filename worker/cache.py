@@ -23,6 +23,7 @@ from typing import Any
 
 from oracle.errors import ConfigInvalid, DigestMismatch
 from oracle.ipfs.port import Ipfs
+from oracle.private_files import FILE, make_folder
 from oracle.protocol.files import FileEntry
 from oracle.types import Bytes32
 from worker.errors import CacheFull, CacheTampered
@@ -59,7 +60,7 @@ class FileCache:
         self._log = log
         self._verified: dict[Bytes32, tuple[int, int, int]] = {}  # inode, size, mtime in ns
         for name in ("objects", "partial", "locks"):
-            (root / name).mkdir(parents=True, exist_ok=True)
+            make_folder(root / name)
 
     def lease(self, files: Sequence[FileEntry]) -> Lease:
         """Return verified files, fetching those that are not here.
@@ -144,9 +145,9 @@ class FileCache:
                 raise
             except OSError as error:
                 raise CacheFull(f"cannot write {part}: {error}", hint="free disk space") from error
-            part.chmod(0o444)
+            part.chmod(0o400)
             target = self._object(entry.sha256)
-            target.parent.mkdir(exist_ok=True)
+            make_folder(target.parent)
             part.replace(target)
             seconds = round(time.monotonic() - started, 3)
             self._log.info("cache.fetched", path=entry.path, bytes=entry.size, seconds=seconds)
@@ -247,7 +248,7 @@ def _remove_unused(path: Path) -> bool:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, FILE)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield handle

@@ -12,7 +12,7 @@ import structlog
 
 from oracle.config import Settings
 from oracle.ipfs.client import IpfsClient
-from worker import device, faults, inputs, progress, runtimes
+from worker import device, faults, inputs, progress, runtimes, spread
 from worker.cache import FileCache
 from worker.models import ModelPool
 from worker.pipeline import Pipeline
@@ -48,6 +48,7 @@ def build_pipeline(settings: Settings, workers: int) -> Pipeline:
         device=kind,
         max_bytes=int(described.memory_bytes * share),
         log=log,
+        require=spread.require,
     )
     log.info("infer.ready", device=str(described))
     quick = IpfsClient(settings.ipfs_api, inputs.QUICK)

@@ -53,11 +53,17 @@ class ModelPool:
         device: str,
         max_bytes: int,
         log: Any,
+        require: Callable[[Manifest, Runtime], None] = lambda *_: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Hold no model yet.
+
+        Args:
+            require: refuses a model that was loaded, with ModelRefused.
+        """
         self._ipfs = ipfs
         self._cache = cache
-        self._load = load
+        self._load, self._require = load, require
         self._device = device
         self._max_bytes = max_bytes
         self._log = log
@@ -129,6 +135,7 @@ class ModelPool:
         try:
             version = form.of(manifest)
             runtime = self._load(manifest, lease.paths, model_root, self._device)
+            self._require(manifest, runtime)
         except BaseException:
             lease.release()
             raise

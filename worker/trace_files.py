@@ -11,11 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from oracle import whole_file
 from oracle.errors import InputInvalid
 from oracle.exact import files
 from oracle.exact.commitments import Committed
 from oracle.exact.program import Program
 from oracle.exact.tensors import TensorTree
+from oracle.private_files import make_folder
 from oracle.protocol.canonical import sha256
 from oracle.queue.messages import TraceJob
 
@@ -30,7 +32,7 @@ class TraceFiles:
         self._root = root
         self._max_bytes = max_bytes
         self._log = log
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
         for broken_off in root.glob("*.part"):
             broken_off.unlink(missing_ok=True)
 
@@ -52,7 +54,6 @@ class TraceFiles:
     def put(self, job: TraceJob, committed: Committed) -> None:
         """Keep a trace, unless it is larger than all may be; a full disk is only logged."""
         path = self._path(job)
-        part = path.with_suffix(".part")
         trees = (committed.tree(index) for index in range(len(committed.tensors)))
         data = b"".join(
             files.record(i, t) for i, t in enumerate(trees) if isinstance(t, TensorTree)
@@ -61,11 +62,9 @@ class TraceFiles:
             return
         self._make_room(size)
         try:
-            part.write_bytes(sha256(data) + data)
-            part.replace(path)
+            whole_file.write(path, sha256(data) + data)
         except OSError as error:
             self._log.warning("trace.not_kept", error=str(error))
-            part.unlink(missing_ok=True)
 
     def _make_room(self, size: int) -> None:
         files_ = [(path, path.stat()) for path in self._root.glob(f"*{_SUFFIX}")]

@@ -25,6 +25,7 @@ abstract contract Configured is IInferenceMarket {
     uint256 internal immutable CLAIM_PERIOD;
     uint256 internal immutable DEMAND_PERIOD;
     uint256 internal immutable MAX_DISPUTE_AGE;
+    uint256 internal immutable MIN_GAS_PRICE;
 
     constructor(MarketConfig memory config_) {
         TOKEN = IERC20(config_.token);
@@ -41,12 +42,16 @@ abstract contract Configured is IInferenceMarket {
         CLAIM_PERIOD = config_.claimPeriod;
         DEMAND_PERIOD = config_.demandPeriod;
         MAX_DISPUTE_AGE = config_.maxDisputeAge;
+        MIN_GAS_PRICE = config_.minGasPrice;
 
         if (ACCESS.market() != address(this)) revert ConfigInvalid("access");
+        if (REGISTRY.operators() != config_.operators) revert ConfigInvalid("registry");
         if (OPERATORS.market() != address(this) || OPERATORS.token() != config_.token)
             revert ConfigInvalid("operators");
         if (config_.treasury == address(0)) revert ConfigInvalid("treasury");
         if (config_.protocolBps > Fees.MAX_PROTOCOL_BPS) revert ConfigInvalid("protocolBps");
+        (uint256 auditBps, uint256 minLock) = REGISTRY.honestyOf();
+        if (auditBps != 0 && minLock != config_.minLock) revert ConfigInvalid("minLock");
         if (config_.claimForfeit > config_.minLock) revert ConfigInvalid("claimForfeit");
         if (config_.claimPeriod == 0) revert ConfigInvalid("claimPeriod");
         if (config_.demandPeriod == 0) revert ConfigInvalid("demandPeriod");
@@ -72,7 +77,13 @@ abstract contract Configured is IInferenceMarket {
                 claimForfeit: uint64(CLAIM_FORFEIT),
                 claimPeriod: uint32(CLAIM_PERIOD),
                 demandPeriod: uint32(DEMAND_PERIOD),
-                maxDisputeAge: uint32(MAX_DISPUTE_AGE)
+                maxDisputeAge: uint32(MAX_DISPUTE_AGE),
+                minGasPrice: uint64(MIN_GAS_PRICE)
             });
+    }
+
+    /// @dev Wei; on chains where the base fee is not the cost, the floor is.
+    function _gasPrice() internal view returns (uint256) {
+        return block.basefee > MIN_GAS_PRICE ? block.basefee : MIN_GAS_PRICE;
     }
 }

@@ -4,35 +4,36 @@ pragma solidity 0.8.30;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {CreditsConfig, ICredits} from "../interfaces/ICredits.sol";
 import {IDataCredits} from "../interfaces/IDataCredits.sol";
-import {DataConfig, IDataRounds} from "../interfaces/IDataRounds.sol";
 import {IInferenceMarket, MarketConfig} from "../interfaces/IInferenceMarket.sol";
-import {IModelRegistry} from "../interfaces/IModelRegistry.sol";
 import {Account, Accumulator, Pool} from "../libraries/Accumulator.sol";
 
-/// @title Who holds how many credits of which model, what they earned, and the books: every way out for money.
+/// @title Who holds how many credits of which model, and what they earned.
 /// @dev Knows nothing of rounds.
-abstract contract Credits is IDataRounds, ReentrancyGuardTransient {
+abstract contract Credits is ICredits, ReentrancyGuardTransient {
     using Accumulator for Account;
     using Accumulator for Pool;
     using SafeERC20 for IERC20;
 
-    address private constant BURN_ADDRESS = 0x000000000000000000000000000000000000dEaD;
+    uint256 internal constant BPS = 10_000;
 
     IInferenceMarket internal immutable MARKET;
-    IModelRegistry internal immutable REGISTRY;
-    IERC20 internal immutable TOKEN;
+    IERC20 private immutable TOKEN;
+    uint256 internal immutable MAX_WEIGHT_BPS;
 
     mapping(uint256 modelId => Pool) private _pools;
     mapping(uint256 modelId => mapping(address holder => Account)) private _accounts;
-    mapping(address account => uint256) private _balances;
+    /// @inheritdoc ICredits
+    mapping(uint256 modelId => uint256) public testRowsOf;
 
-    constructor(DataConfig memory config_) {
+    constructor(CreditsConfig memory config_) {
         MARKET = IInferenceMarket(config_.market);
         MarketConfig memory market = MARKET.config();
-        REGISTRY = IModelRegistry(market.registry);
         TOKEN = IERC20(market.token);
+        MAX_WEIGHT_BPS = config_.maxWeightBps;
         if (market.dataCredits != address(this)) revert ConfigInvalid("market");
+        if (MAX_WEIGHT_BPS == 0 || MAX_WEIGHT_BPS >= BPS) revert ConfigInvalid("maxWeightBps");
     }
 
     // ── Revenue ─────────────────────────────────────────────────────────────────────────────────
@@ -46,20 +47,11 @@ abstract contract Credits is IDataRounds, ReentrancyGuardTransient {
         emit RevenueCredited(modelId, amount, pool.credits);
     }
 
-    /// @inheritdoc IDataRounds
+    /// @inheritdoc ICredits
     function claim(uint256 modelId) external nonReentrant returns (uint256 amount) {
         amount = _accounts[modelId][msg.sender].collect(_pools[modelId].perCredit);
         if (amount == 0) revert AmountZero();
         emit RevenueClaimed(modelId, msg.sender, amount);
-        TOKEN.safeTransfer(msg.sender, amount);
-    }
-
-    /// @inheritdoc IDataRounds
-    function withdraw() external nonReentrant returns (uint256 amount) {
-        amount = _balances[msg.sender];
-        if (amount == 0) revert AmountZero();
-        _balances[msg.sender] = 0;
-        emit BalanceWithdrawn(msg.sender, amount);
         TOKEN.safeTransfer(msg.sender, amount);
     }
 
@@ -70,34 +62,29 @@ abstract contract Credits is IDataRounds, ReentrancyGuardTransient {
         return _pools[modelId].credits != 0;
     }
 
-    /// @inheritdoc IDataRounds
+    /// @inheritdoc ICredits
     function creditsOf(uint256 modelId, address holder) public view returns (uint256) {
         return _accounts[modelId][holder].credits;
     }
 
-    /// @inheritdoc IDataRounds
-    function totalCredits(uint256 modelId) external view returns (uint256) {
+    /// @inheritdoc ICredits
+    function totalCredits(uint256 modelId) public view returns (uint256) {
         return _pools[modelId].credits;
     }
 
-    /// @inheritdoc IDataRounds
+    /// @inheritdoc ICredits
+    function mintable(uint256 modelId, uint256 testRows) external view returns (uint256) {
+        return _mintable(totalCredits(modelId), testRowsOf[modelId], testRows);
+    }
+
+    /// @inheritdoc ICredits
     function claimable(uint256 modelId, address holder) external view returns (uint256) {
         return _accounts[modelId][holder].owing(_pools[modelId].perCredit);
     }
 
-    /// @inheritdoc IDataRounds
-    function balanceOf(address account) external view returns (uint256) {
-        return _balances[account];
-    }
-
-    /// @inheritdoc IDataRounds
+    /// @inheritdoc ICredits
     function token() external view returns (address) {
         return address(TOKEN);
-    }
-
-    /// @inheritdoc IDataRounds
-    function burnAddress() external pure returns (address) {
-        return BURN_ADDRESS;
     }
 
     // ── For rounds ──────────────────────────────────────────────────────────────────────────────
@@ -113,11 +100,29 @@ abstract contract Credits is IDataRounds, ReentrancyGuardTransient {
         }
     }
 
-    /// @return perCredit The accumulator from which on the new credits earn.
-    function _changePool(uint256 modelId, uint256 added, uint256 lost) internal returns (uint256 perCredit) {
+    /// @dev Begins a pool with credits of another deployment.
+    function _begin(uint256 modelId, uint256 credits, uint256 testRows) internal {
+        _pools[modelId].credits = credits;
+        testRowsOf[modelId] = testRows;
+    }
+
+    /// @return minted Credits for data worth `valued`.
+    function _mint(uint256 modelId, uint256 testRows, uint256 valued, uint256 lost) internal returns (uint256 minted) {
         Pool storage pool = _pools[modelId];
-        pool.credits = pool.credits + added - lost;
-        return pool.perCredit;
+        uint256 held = pool.credits - lost;
+        minted = _mintable(held, testRowsOf[modelId], testRows);
+        if (valued < minted) minted = valued;
+        pool.credits = held + minted;
+        if (minted != 0) testRowsOf[modelId] += testRows;
+    }
+
+    /// @dev A weight w takes the part w of all credits, when w / (1 − w) of the held ones are minted. Of its share of
+    /// test rows that is testRows / before.
+    function _mintable(uint256 held, uint256 before, uint256 testRows) private view returns (uint256 most) {
+        if (held == 0) return type(uint256).max;
+        most = (held * MAX_WEIGHT_BPS) / (BPS - MAX_WEIGHT_BPS);
+        uint256 share = before == 0 ? most : (held * testRows) / before;
+        if (share < most) most = share;
     }
 
     function _grant(uint256 modelId, address holder, uint256 credits, uint256 since) internal {
@@ -136,18 +141,5 @@ abstract contract Credits is IDataRounds, ReentrancyGuardTransient {
 
     function _perCredit(uint256 modelId) internal view returns (uint256) {
         return _pools[modelId].perCredit;
-    }
-
-    function _creditBalance(address account, uint256 amount) internal {
-        _balances[account] += amount;
-    }
-
-    /// @dev Callers must hold the reentrancy guard or have written all state.
-    function _receive(uint256 amount) internal {
-        if (amount != 0) TOKEN.safeTransferFrom(msg.sender, address(this), amount);
-    }
-
-    function _burn(uint256 amount) internal {
-        if (amount != 0) TOKEN.safeTransfer(BURN_ADDRESS, amount);
     }
 }

@@ -10,8 +10,8 @@ import {IInferenceMarket} from "../interfaces/IInferenceMarket.sol";
 import {Configured} from "./Configured.sol";
 
 /// @title The market's books: who owns which part of the money it holds. Every way in and out.
-/// @dev Knows nothing of requests. Tokens leave the market through the functions of this file only:
-/// everybody else is credited, and pulls.
+/// @dev Knows nothing of requests. Tokens leave the market through `withdraw`, and to the data module: everybody
+/// else is credited, and pulls. So no verdict and no other payee waits for a token that refuses an account or is paused.
 abstract contract Custody is Configured, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
     using SafeCast for uint256;
@@ -29,7 +29,6 @@ abstract contract Custody is Configured, ReentrancyGuardTransient {
     mapping(address account => Account) private _accounts;
     mapping(uint256 modelId => Earnings) private _earnings;
     mapping(address account => uint256) private _bonds;
-    uint256 private _protocolEarnings;
 
     // ── Prepaid balances ────────────────────────────────────────────────────────────────────────
 
@@ -50,7 +49,15 @@ abstract contract Custody is Configured, ReentrancyGuardTransient {
         if (amount == 0) revert AmountZero();
         _debit(msg.sender, amount);
         emit Withdrawn(msg.sender, to, amount);
-        TOKEN.safeTransfer(to, amount);
+        _send(to, amount);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function transfer(address to, uint256 amount) external {
+        if (amount == 0) revert AmountZero();
+        _debit(msg.sender, amount);
+        _credit(to, amount);
+        emit BalanceTransferred(msg.sender, to, amount);
     }
 
     function _deposit(address account, uint256 amount) private nonReentrant {
@@ -72,20 +79,10 @@ abstract contract Custody is Configured, ReentrancyGuardTransient {
         if (!credited) (ownerFee, dataFee) = (ownerFee + dataFee, 0);
         delete _earnings[modelId];
         emit ModelEarningsCollected(modelId, holder, ownerFee, dataFee);
-        if (ownerFee != 0) TOKEN.safeTransfer(holder, ownerFee);
-        if (dataFee != 0) {
-            TOKEN.safeTransfer(address(DATA_CREDITS), dataFee);
-            DATA_CREDITS.creditRevenue(modelId, dataFee);
-        }
-    }
-
-    /// @inheritdoc IInferenceMarket
-    function collectProtocolEarnings() external nonReentrant {
-        uint256 amount = _protocolEarnings;
-        if (amount == 0) revert AmountZero();
-        _protocolEarnings = 0;
-        emit ProtocolEarningsCollected(TREASURY, amount);
-        TOKEN.safeTransfer(TREASURY, amount);
+        _credit(holder, ownerFee);
+        if (dataFee == 0) return;
+        _send(address(DATA_CREDITS), dataFee);
+        DATA_CREDITS.creditRevenue(modelId, dataFee);
     }
 
     /// @inheritdoc IInferenceMarket
@@ -117,16 +114,17 @@ abstract contract Custody is Configured, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IInferenceMarket
-    function protocolEarnings() external view returns (uint256) {
-        return _protocolEarnings;
-    }
-
-    /// @inheritdoc IInferenceMarket
     function bondOf(address account) external view returns (uint256) {
         return _bonds[account];
     }
 
     // ── For the market ──────────────────────────────────────────────────────────────────────────
+
+    /// @dev What was slashed waits at the registry of operators until somebody needs it.
+    function _send(address to, uint256 amount) private {
+        if (TOKEN.balanceOf(address(this)) < amount) OPERATORS.payMarket();
+        TOKEN.safeTransfer(to, amount);
+    }
 
     function _credit(address account, uint256 amount) internal {
         _accounts[account].balance += amount.toUint192();
@@ -152,7 +150,7 @@ abstract contract Custody is Configured, ReentrancyGuardTransient {
     function _earn(uint256 modelId, uint256 ownerFee, uint256 dataFee, uint256 protocolFee) internal {
         Earnings memory earnings = _earnings[modelId];
         _earnings[modelId] = Earnings(earnings.owner + uint128(ownerFee), earnings.data + uint128(dataFee));
-        _protocolEarnings += protocolFee;
+        _credit(TREASURY, protocolFee);
     }
 
     function _creditBond(address account, uint256 amount) internal {

@@ -21,6 +21,7 @@ abstract contract Turns is IDisputeGame {
     /// @dev Gas of the longest game about a program of MiniLM's size, from challenge to conviction.
     uint256 private constant GAME_GAS = 1_200_000;
     uint256 private constant MAX_DEMANDS = 12;
+    uint256 private constant MAX_OPEN = 32; // challenges of a request; the bond doubles with each
     /// @dev Turns of the longest game: the first, and two for each demand and the trace; and two more,
     /// so that a conviction by silence gets into a block before the market may annul.
     uint256 private constant MAX_TURNS = 26 + 2;
@@ -32,6 +33,8 @@ abstract contract Turns is IDisputeGame {
         address first; // oldest open challenger; 0 = none
         uint40 committedAt; // the trace, in unix seconds; 0 = not yet
         uint16 operators; // of the program; known with the trace
+        uint16 open; // challenges that did not fail
+        uint128 share; // token units of the bounty that each of several open challenges gets
     }
 
     IInferenceMarket internal immutable MARKET;
@@ -39,6 +42,7 @@ abstract contract Turns is IDisputeGame {
     address internal immutable VERIFIER;
     uint256 internal immutable MIN_REPLY;
     uint256 internal immutable CLOCK;
+    uint256 private immutable MIN_GAS_PRICE;
 
     mapping(bytes32 requestId => Case) internal _cases;
     mapping(bytes32 requestId => mapping(address challenger => Challenge)) private _challenges;
@@ -52,6 +56,7 @@ abstract contract Turns is IDisputeGame {
         CLOCK = config_.clock;
 
         MarketConfig memory market = MARKET.config();
+        MIN_GAS_PRICE = market.minGasPrice;
         if (market.exactModule != address(this)) revert ConfigInvalid("market");
         if (market.registry != config_.registry) revert ConfigInvalid("registry");
         if (config_.verifier.code.length == 0) revert ConfigInvalid("verifier");
@@ -63,9 +68,11 @@ abstract contract Turns is IDisputeGame {
 
     /// @inheritdoc IDisputeGame
     function challenge(Request calldata request, Delivery calldata delivery, bytes32 witness) external payable {
-        if (msg.value < bondNeeded()) revert BondTooLow(msg.value, bondNeeded());
         bytes32 requestId = RequestState.idAt(address(MARKET), request);
         Case storage case_ = _cases[requestId];
+        uint256 needed = _bondAfter(case_.open);
+        if (msg.value < needed) revert BondTooLow(msg.value, needed);
+        if (case_.open == MAX_OPEN) revert ChallengesExhausted(requestId, MAX_OPEN);
         Challenge storage game = _challenges[requestId][msg.sender];
         if (game.turn != Turn.None) revert ChallengeExists(requestId, msg.sender);
         bool needsTrace = witness == 0 && case_.committedAt == 0;
@@ -78,6 +85,7 @@ abstract contract Turns is IDisputeGame {
         game.bond = msg.value.toUint96();
         game.witness = witness;
         case_.first = _challenges[requestId].join(case_.first, msg.sender);
+        case_.open += 1;
         emit Challenged(requestId, msg.sender, witness, msg.value, deadline);
         MARKET.openDispute(request, delivery);
     }
@@ -162,8 +170,8 @@ abstract contract Turns is IDisputeGame {
     }
 
     /// @inheritdoc IDisputeGame
-    function bondNeeded() public view returns (uint256) {
-        return 2 * GAME_GAS * block.basefee;
+    function bondNeeded(bytes32 requestId) external view returns (uint256) {
+        return _bondAfter(_cases[requestId].open);
     }
 
     // ── Turns ───────────────────────────────────────────────────────────────────────────────────
@@ -234,6 +242,7 @@ abstract contract Turns is IDisputeGame {
         uint256 bond = _challenges[requestId][challenger].bond;
         uint256 toOperator = bond / 2;
         case_.first = _challenges[requestId].leave(case_.first, challenger);
+        case_.open -= 1;
         delete _challenges[requestId][challenger];
         _bonds[delivery.operator] += toOperator;
         _bonds[BURN_ADDRESS] += bond - toOperator;
@@ -248,8 +257,28 @@ abstract contract Turns is IDisputeGame {
         Verdict verdict,
         address challenger
     ) internal {
+        _endCase(requestId, request, delivery, verdict);
         _release(requestId, challenger);
-        MARKET.convict(request, delivery, verdict, _cases[requestId].first, msg.sender);
+    }
+
+    /// @dev Convicts. The bounty is for all whose challenges are open, in equal parts, whoever convicts: a
+    /// friend of the operator who is quicker takes none of theirs. Without any it is the caller's.
+    function _endCase(
+        bytes32 requestId,
+        Request calldata request,
+        Delivery calldata delivery,
+        Verdict verdict
+    ) internal {
+        Case storage case_ = _cases[requestId];
+        (address payee, uint256 open) = (case_.first, case_.open);
+        if (open == 0) payee = msg.sender;
+        if (open > 1) {
+            payee = address(this);
+            (, , uint256 bounty, ) = MARKET.lockOf(request.terms);
+            case_.share = uint128(bounty / open);
+            emit BountyShared(requestId, open, bounty / open);
+        }
+        MARKET.convict(request, delivery, verdict, payee, payee);
     }
 
     /// @dev Only when the request is over or about to be: the queue of challengers is left as it is.
@@ -258,6 +287,14 @@ abstract contract Turns is IDisputeGame {
         delete _challenges[requestId][challenger];
         _bonds[challenger] += bond;
         emit BondReleased(requestId, challenger, bond);
+        uint256 share = _cases[requestId].share;
+        if (share != 0) MARKET.transfer(challenger, share);
+    }
+
+    /// @dev Each challenge that is open doubles the next one's bond, so that an operator does not drown in them.
+    function _bondAfter(uint256 open) private view returns (uint256) {
+        uint256 price = block.basefee > MIN_GAS_PRICE ? block.basefee : MIN_GAS_PRICE;
+        return (2 * GAME_GAS * price) << open;
     }
 
     function _requireDelivered(

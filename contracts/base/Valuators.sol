@@ -37,7 +37,7 @@ abstract contract Valuators is IValuationGame, ReentrancyGuardTransient {
     mapping(address account => uint256) private _rewards;
 
     constructor(ValuationConfig memory config_) {
-        DATA = IDataRounds(config_.dataCredits);
+        DATA = IDataRounds(config_.rounds);
         VERIFIER = config_.verifier;
         TOKEN = IERC20(DATA.token());
         STAKE = config_.stake;
@@ -48,10 +48,10 @@ abstract contract Valuators is IValuationGame, ReentrancyGuardTransient {
         MIN_REPLY = config_.minReply;
         CLOCK = config_.clock;
 
-        if (DATA.config().game != address(this)) revert ConfigInvalid("dataCredits");
-        if (IValuationVerifier(VERIFIER).dataCredits() != address(DATA)) revert ConfigInvalid("verifier");
+        if (DATA.config().game != address(this)) revert ConfigInvalid("rounds");
+        if (IValuationVerifier(VERIFIER).rounds() != address(DATA)) revert ConfigInvalid("verifier");
         if (STAKE == 0) revert ConfigInvalid("stake");
-        if (FORFEIT > STAKE) revert ConfigInvalid("forfeit");
+        if (FORFEIT == 0 || FORFEIT > STAKE) revert ConfigInvalid("forfeit");
         if (CLAIM_PERIOD == 0 || CLAIM_PERIOD > VALUING_PERIOD) revert ConfigInvalid("claimPeriod");
         if (CHALLENGE_WINDOW == 0) revert ConfigInvalid("challengeWindow");
         if (MIN_REPLY == 0) revert ConfigInvalid("minReply");
@@ -129,14 +129,20 @@ abstract contract Valuators is IValuationGame, ReentrancyGuardTransient {
         _lapseClaim(roundId, _cases[roundId]);
     }
 
+    /// @dev Each claim that comes to nothing doubles what the next one may lose, and gives all others time anew: whoever
+    /// only claims pays more and more, and cannot wear the round out.
     function _lapseClaim(uint256 roundId, Case storage case_) private {
         address valuator = case_.valuator;
         if (valuator == address(0)) revert RoundClaimMissing(roundId);
         if (case_.published || block.timestamp < case_.until) revert RoundClaimOpen(roundId, valuator, case_.until);
+        uint256 lost = FORFEIT << case_.lapses;
+        if (lost > STAKE) lost = STAKE;
+        else case_.lapses += 1;
         case_.valuator = address(0);
-        _unlock(valuator, FORFEIT);
-        emit ClaimLapsed(roundId, valuator, FORFEIT);
-        _burn(FORFEIT);
+        case_.endBy = uint40(block.timestamp + VALUING_PERIOD);
+        _unlock(valuator, lost);
+        emit ClaimLapsed(roundId, valuator, lost);
+        _burn(lost);
     }
 
     // ── End ─────────────────────────────────────────────────────────────────────────────────────
@@ -207,7 +213,7 @@ abstract contract Valuators is IValuationGame, ReentrancyGuardTransient {
     function config() external view returns (ValuationConfig memory) {
         return
             ValuationConfig({
-                dataCredits: address(DATA),
+                rounds: address(DATA),
                 verifier: VERIFIER,
                 stake: uint96(STAKE),
                 forfeit: uint96(FORFEIT),
@@ -273,8 +279,9 @@ abstract contract Valuators is IValuationGame, ReentrancyGuardTransient {
         seat.staked -= uint128(lost);
     }
 
+    /// @dev Book-keeping: no verdict waits for a token.
     function _burn(uint256 amount) private {
-        if (amount != 0) TOKEN.safeTransfer(BURN_ADDRESS, amount);
+        _rewards[BURN_ADDRESS] += amount;
     }
 
     function _creditBond(address account, uint256 amount) internal {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {IDataCredits} from "./IDataCredits.sol";
-
 /// @notice Where a round stands. Within `Collecting` the clock decides: see `IDataRounds`.
 enum Stage {
     None,
@@ -19,16 +17,20 @@ enum Status {
     Revealed,
     Excluded, // by the opener; its deposit is given back
     Displaced, // the same data set was committed earlier; its deposit is lost
+    Unserved, // rows were demanded and not shown; its deposit is lost
     Closed // deposit, credit or both were dealt with
 }
 
 /// @notice Everything that is fixed at deployment.
 struct DataConfig {
-    address market;
+    address credits;
+    address demands; // of rows
     address game;
     uint48 deposit; // token units, of tier 0
     uint48 fee; // token units of each contribution; part of the valuator's pay
     uint32 maxPeriod; // seconds that a phase of a round may last at the most
+    uint32 minInterval; // seconds from the last submission to a settled round to the opening of the next
+    uint16 minTestRows; // of every round
 }
 
 /// @notice What the model's holder fixes when it opens a round (docs/valuation.md, section 2).
@@ -37,7 +39,7 @@ struct RoundTerms {
     uint16 neighbours; // K ≥ 1
     uint32 rowTolerance; // τ_row, squared distance
     uint32 testTolerance; // τ_test, squared distance
-    uint16 testRows; // T, 1 … 4,096
+    uint16 testRows; // T, minTestRows … 4,096
     uint16 maxContributions; // 1 … 1,024; times maxRows ≤ 2^20, so that no reveal can be crowded out
     uint32 maxRows; // of one contribution
     uint32 submitPeriod; // seconds
@@ -57,7 +59,7 @@ struct Round {
     Stage stage;
     uint16 maxContributions;
     uint16 contributions; // committed
-    uint16 revealed; // and neither excluded nor displaced
+    uint16 revealed; // and not left out since
     uint16 visited; // by `number`
     uint32 maxRows;
     uint16 features;
@@ -68,13 +70,14 @@ struct Round {
     uint32 rows; // N, so far
     uint16 numbered; // C, so far
     bool testRevealed;
-    bool endorsed; // somebody staked credit on a contribution
+    uint16 returning; // index + 1 of the next contribution to number of those that were brought before; 0 = none
     uint40 sealedAt; // unix seconds
     address opener;
     uint64 reward; // token units
     bytes32 test; // commitment, then root of the test set
     bytes32 valuesRoot; // of the settled valuation
-    uint256 perCredit; // the accumulator when the round was settled (libraries/Accumulator.sol)
+    uint128 valued; // sum of all values that are worth something
+    uint128 minted; // credits that they got together
 }
 
 /// @notice One data set that somebody brings to a round.
@@ -83,8 +86,14 @@ struct Contribution {
     address owner;
     uint48 deposit; // token units
     uint16 endorserBps; // of its credit, offered to endorsers
-    uint24 rows; // 0 = not revealed, excluded or displaced: no part of the valuation
+    uint24 rows; // 0 = not revealed, or left out: no part of the valuation
     Status status;
+}
+
+/// @notice A data set that was brought before, without being valued, and is here again.
+struct Return {
+    uint56 first; // round << 16 | index of its first commitment, which orders the numbers
+    uint16 next; // index + 1 of the next such contribution to this round; 0 = none
 }
 
 /// @notice A contribution in the numbering of docs/valuation.md.
@@ -105,25 +114,22 @@ struct Standing {
     uint40 nonce; // of signed submissions
 }
 
-/// @notice Credit that an account staked on somebody's contribution.
-struct Endorsement {
-    uint96 amount; // credits; 0 = none
-    uint256 perCredit; // the accumulator when it was staked
-}
-
-/// @title Contributions of data to models, rounds that value them, credits, and the share of fees that they earn.
+/// @title Contributions of data to models, and the rounds that value them. Credits are in ICredits.
 /// @notice docs/data-credits.md tells the economics and draws the phases. In short, with half-open times:
 ///
 /// ```
 ///   openRound     submitUntil      revealUntil      testUntil
 ///   ├── submit ───────┼── reveal ──────┼── revealTest ──┼── number ──▶ Valuing ── settle ──▶ Settled
 ///   │   (committed)   │   endorse      │   exclude      │                 │
+///   │                 │                │   demand rows  │ (or answerPeriod later, if any were demanded)
 ///                                                       └── voidRound ────┴── voidRound ──▶ Void
 ///                                                           no test set       no valuation
 /// ```
 /// Anyone may take every step of a round but its opening and exclusions; the game (IValuationGame) ends `Valuing`.
-/// Deposits, fees, rewards and what credits earn are held here and nowhere else; everybody is credited, and pulls.
-interface IDataRounds is IDataCredits {
+/// **Who commits to a data set first owns it**, at every model and for ever. Left out, or in a void round, it may be
+/// brought again, by its owner alone, and stands before all that was committed to later.
+/// Deposits, fees and rewards are held here and nowhere else; everybody is credited, and pulls.
+interface IDataRounds {
     event RoundOpened(uint256 indexed roundId, uint256 indexed modelId, address indexed opener, RoundTerms terms);
     /// @notice `record` heads the model's chain: keccak256(abi.encode(previous, roundId, index, owner, commitment,
     /// endorserBps, deposit, timestamp)).
@@ -152,8 +158,10 @@ interface IDataRounds is IDataCredits {
     );
     /// @notice The same data set turned out to be committed earlier, as contribution `by`.
     event ContributionDisplaced(uint256 indexed roundId, uint256 index, uint256 by);
+    /// @notice Its owner brought the data set before, first as contribution `firstIndex` of round `firstRound`.
+    event ContributionReturned(uint256 indexed roundId, uint256 index, uint256 firstRound, uint256 firstIndex);
     event ContributionExcluded(uint256 indexed roundId, uint256 index);
-    event Endorsed(uint256 indexed roundId, uint256 index, address indexed endorser, uint256 amount);
+    event ContributionUnserved(uint256 indexed roundId, uint256 index);
     event TestSetRevealed(uint256 indexed roundId, bytes32 testRoot, bytes32 cid);
     event ContributionNumbered(uint256 indexed roundId, uint256 number, uint256 index, uint256 start, uint256 rows);
     event RoundSealed(uint256 indexed roundId, uint256 contributions, uint256 rows);
@@ -163,7 +171,6 @@ interface IDataRounds is IDataCredits {
         address indexed valuator,
         bytes32 valuesRoot,
         uint256 credits,
-        uint256 lost,
         uint256 paid
     );
     event RoundVoided(uint256 indexed roundId, uint256 paidToOpener, uint256 compensation);
@@ -177,26 +184,20 @@ interface IDataRounds is IDataCredits {
     );
     event DepositForfeited(uint256 indexed roundId, uint256 index, address indexed owner, uint256 deposit);
     event DepositRefunded(uint256 indexed roundId, uint256 index, address indexed owner, uint256 amount);
-    event EndorsementSettled(
-        uint256 indexed roundId,
-        uint256 index,
-        address indexed endorser,
-        uint256 returned,
-        uint256 reward
-    );
-    event RevenueCredited(uint256 indexed modelId, uint256 amount, uint256 credits);
-    event RevenueClaimed(uint256 indexed modelId, address indexed holder, uint256 amount);
     event BalanceWithdrawn(address indexed account, uint256 amount);
 
     error ConfigInvalid(string field);
     error AmountZero();
-    error CallerNotMarket(address caller);
     error CallerNotGame(address caller);
+    error CallerNotCredits(address caller);
     error CallerNotModelOwner(uint256 modelId, address caller);
     error CallerNotOpener(uint256 roundId, address caller);
     error TermsInvalid(string field);
     /// @notice A model has one round at a time.
     error RoundLive(uint256 modelId, uint256 roundId);
+    /// @notice It left for another deployment (ICredits.leave).
+    error ModelGone(uint256 modelId);
+    error RoundTooSoon(uint256 modelId, uint256 opensAt);
     error RoundStageInvalid(uint256 roundId, Stage current);
     error PhaseOver(uint256 roundId, uint256 until);
     error PhaseNotOpen(uint256 roundId, uint256 opensAt);
@@ -210,21 +211,16 @@ interface IDataRounds is IDataCredits {
     error StatusInvalid(uint256 roundId, uint256 index, Status current);
     error RowsInvalid(uint256 rows, uint256 max);
     error DataRootZero();
-    /// @notice This very data set is contribution `index` of round `roundId`, committed earlier.
+    /// @notice This very data set is contribution `index` of round `roundId`: another's, or valued already.
     error DataSetKnown(bytes32 dataRoot, uint256 roundId, uint256 index);
     error TestSetMismatch(uint256 roundId);
     error TestSetMissing(uint256 roundId);
     error TestSetKnown(uint256 roundId);
-    error TierMissing(uint256 modelId, address account);
-    error EndorsementInvalid(uint256 roundId, uint256 index, address endorser);
-    error EndorsementExists(uint256 roundId, uint256 index, address endorser);
-    error EndorsementMissing(uint256 roundId, uint256 index, address endorser);
-    error CreditsInsufficient(uint256 modelId, address holder, uint256 credits, uint256 needed);
-    error CreditsMissing(uint256 modelId);
     error ValueInvalid(uint256 roundId, uint256 number);
 
     // ── A round opens ───────────────────────────────────────────────────────────────────────────
-    /// @notice Model's holder only. Takes `reward` from the caller.
+    /// @notice Model's holder only, one round at a time, and `minInterval` after the last that was settled. Takes
+    /// `reward` from the caller.
     function openRound(uint256 modelId, RoundTerms calldata terms) external returns (uint256 roundId);
 
     // ── Contribute ──────────────────────────────────────────────────────────────────────────────
@@ -241,8 +237,9 @@ interface IDataRounds is IDataCredits {
         uint256 deadline,
         bytes calldata signature
     ) external returns (uint256 index);
-    /// @notice Opens a commitment; anyone who knows its salt may. A data set that was committed earlier to this
-    /// model is refused, whoever reveals first: a later twin that was revealed already is displaced.
+    /// @notice Opens a commitment; anyone who knows its salt may. Another's data set is refused, at whichever model
+    /// it was brought first. In one round the first committed has it, whoever reveals first: a later twin that was
+    /// revealed already is displaced. Its own owner may bring it again, unless this model has valued it.
     /// @param cid SHA-256 of the data set's file.
     /// @param envelope Digest of an encryption header; 0 = plain.
     function reveal(
@@ -254,54 +251,40 @@ interface IDataRounds is IDataCredits {
         bytes32 cid,
         bytes32 envelope
     ) external;
-    /// @notice Stakes own credit on somebody else's revealed contribution, before the test set is known. Needs a tier.
-    /// When the contribution earns, the stake comes back and the endorsers share what was offered, at most as
-    /// much as they staked; when it is worthless, the stake is lost.
-    function endorse(uint256 roundId, uint256 index, uint256 amount) external;
 
     // ── The round is sealed ─────────────────────────────────────────────────────────────────────
     /// @notice Opens the commitment to the test set; anyone who knows its salt may.
     function revealTest(uint256 roundId, bytes32 testRoot, bytes32 salt, bytes32 cid) external;
     /// @notice Opener only, together with the test set: leaves out a contribution whose data nobody serves, without
-    /// which nobody could value the others. Its deposit goes back.
+    /// which nobody could value the others. Its deposit goes back, and the data set stays its owner's.
     function exclude(uint256 roundId, uint256 index) external;
-    /// @notice Numbers the rows of at most `limit` more contributions; the last call seals the round.
+    /// @notice Numbers the rows of at most `limit` more contributions, in the order of their first commitments; the
+    /// last call seals the round. Leaves out those with demanded rows that nobody showed (IRowDemands).
     function number(uint256 roundId, uint256 limit) external;
 
     // ── The round ends ──────────────────────────────────────────────────────────────────────────
-    /// @notice Game only: ends a round with the values of its contributions 0 … C−1, which it has checked. What the
-    /// market holds for the model is collected first, so that it goes to those who held credits when it was
-    /// earned. From now on all credits of the round earn, whenever they are granted.
+    /// @notice Game only: ends a round with the values of its contributions 0 … C−1, which it has checked. Credits get
+    /// those of at least T, a 2⁻⁴⁰ of a point of accuracy, in proportion (ICredits.settle).
     function settle(uint256 roundId, address valuator, bytes32 valuesRoot, uint64[] calldata values) external;
     /// @notice Ends a round without values: anyone, when the test set was not revealed in time (those who revealed
     /// share the reward); the game, when nobody valued it (the reward goes back).
     function voidRound(uint256 roundId) external;
     /// @notice Game only: takes the tier of a convicted valuator away.
     function punish(uint256 modelId, address valuator) external;
+    /// @notice Credits only: notes what an endorser gained, or lost.
+    function noteEndorsement(uint256 modelId, address endorser, uint256 gained, uint256 lost) external;
 
     // ── What it brought ─────────────────────────────────────────────────────────────────────────
-    /// @notice Gives the contribution with this number its credit, ⌊value / T⌋, and the deposit back; without
-    /// credit the deposit is burned. Anyone may, once.
+    /// @notice Gives the contribution with this number its credit and the deposit back; a worthless one's deposit is
+    /// burned. Anyone may, once.
     function credit(uint256 roundId, uint256 number_, uint256 value, bytes32[] calldata path) external;
-    /// @notice Burns the deposit of a contribution that was not revealed in time, or was displaced.
+    /// @notice Burns the deposit of a contribution that was not revealed in time, was displaced, or not served.
     function forfeit(uint256 roundId, uint256 index) external;
     /// @notice Gives back the deposit of an excluded contribution; after a void round deposit, fee and the
     /// compensation for it.
     function refund(uint256 roundId, uint256 index) external;
-    /// @notice Ends an endorsement of a settled round's contribution.
-    function settleEndorsement(
-        uint256 roundId,
-        uint256 number_,
-        address endorser,
-        uint256 value,
-        bytes32[] calldata path
-    ) external;
-    /// @notice Ends an endorsement in a void round, or of a contribution that was excluded or displaced.
-    function returnEndorsement(uint256 roundId, uint256 index, address endorser) external;
 
     // ── Payouts ─────────────────────────────────────────────────────────────────────────────────
-    /// @notice Pays what the caller's credits earned.
-    function claim(uint256 modelId) external returns (uint256 amount);
     /// @notice Pays the caller's deposits and rewards.
     function withdraw() external returns (uint256 amount);
 
@@ -318,6 +301,8 @@ interface IDataRounds is IDataCredits {
     function currentRoundOf(uint256 modelId) external view returns (uint256 roundId);
     /// @notice A contribution; its status is NONE when there is none.
     function contributionOf(uint256 roundId, uint256 index) external view returns (Contribution memory);
+    /// @notice Whether a round of the model has opened and not ended.
+    function isLive(uint256 modelId) external view returns (bool);
     /// @notice Where a numbered contribution stands; rows 0 when there is none.
     function placeOf(uint256 roundId, uint256 number_) external view returns (Place memory);
     /// @notice Head of the model's chain of contributions.
@@ -329,20 +314,19 @@ interface IDataRounds is IDataCredits {
     /// @return deposit Token units for the account's next contribution.
     /// @return cap Contributions that it may bring to a round.
     function requirementsOf(uint256 modelId, address account) external view returns (uint256 deposit, uint256 cap);
-    /// @notice What somebody staked on a contribution.
-    function endorsementOf(uint256 roundId, uint256 index, address endorser) external view returns (Endorsement memory);
-    /// @notice Credits staked on a contribution in all.
-    function endorsedOf(uint256 roundId, uint256 index) external view returns (uint256);
-    /// @notice A holder's credits.
-    function creditsOf(uint256 modelId, address holder) external view returns (uint256);
-    /// @notice All credits of a model.
-    function totalCredits(uint256 modelId) external view returns (uint256);
-    /// @notice Token units that `claim` would pay.
-    function claimable(uint256 modelId, address holder) external view returns (uint256);
     /// @notice Token units that `withdraw` would pay.
     function balanceOf(address account) external view returns (uint256);
     /// @notice Who receives what is burned.
     function burnAddress() external view returns (address);
+    /// @return contribution Index of the contribution with this number in a settled round.
+    /// @return credits That it got, endorsers' part included.
+    /// @return worthless Whether it got none because it brought nothing.
+    function creditOf(
+        uint256 roundId,
+        uint256 number_,
+        uint256 value,
+        bytes32[] calldata path
+    ) external view returns (uint256 contribution, uint256 credits, bool worthless);
     /// @notice What an owner signs (EIP-712) for `submitFor`; the nonce is its standing's.
     function submissionHash(
         address owner,

@@ -115,11 +115,14 @@ interface IDisputeGame {
     event FaultProven(bytes32 indexed requestId, address indexed challenger, uint256 op, uint256 row, uint256 col);
     event EquivocationProven(bytes32 indexed requestId, address indexed challenger, bytes32 first, bytes32 second);
     event SilenceProven(bytes32 indexed requestId, address indexed challenger);
+    /// @notice Several challenges were open at a conviction; each gets its part with its bond.
+    event BountyShared(bytes32 indexed requestId, uint256 challenges, uint256 each);
     event BondReleased(bytes32 indexed requestId, address indexed challenger, uint256 amount);
     event BondWithdrawn(address indexed account, uint256 amount);
 
     error ConfigInvalid(string field);
     error BondTooLow(uint256 given, uint256 needed);
+    error ChallengesExhausted(bytes32 requestId, uint256 max);
     error ChallengeExists(bytes32 requestId, address challenger);
     error ChallengeMissing(bytes32 requestId, address challenger);
     error TurnInvalid(bytes32 requestId, address challenger, Turn current);
@@ -146,7 +149,7 @@ interface IDisputeGame {
     error TransferFailed(address to, uint256 amount);
 
     // ── Challenge ───────────────────────────────────────────────────────────────────────────────
-    /// @notice Opens a game. `witness` = keccak256(abi.encode(requestId, challenger, salt, op, row, col)), or 0 to demand the trace.
+    /// @notice Opens a game; its bond is `bondNeeded` or more. `witness` = keccak256(abi.encode(requestId, challenger, salt, op, row, col)), or 0 to demand the trace.
     function challenge(Request calldata request, Delivery calldata delivery, bytes32 witness) external payable;
     /// @notice Shows a fault and convicts. A receipt brings the trace root when the chain has none (empty
     /// otherwise, or when the step needs no trace).
@@ -233,7 +236,8 @@ interface IDisputeGame {
     function convictSilent(Request calldata request, Delivery calldata delivery, address challenger) external;
     /// @notice Ends a challenge whose challenger's turn is over.
     function lapse(Request calldata request, Delivery calldata delivery, address challenger) external;
-    /// @notice Gives back the bond of a challenge whose request ended in another way.
+    /// @notice Gives back the bond of a challenge whose request ended in another way, and its part of the
+    /// bounty when another's challenge convicted.
     function releaseBond(bytes32 requestId, address challenger) external;
     /// @notice Pays out the caller's bonds and shares of failed ones.
     function withdrawBond() external;
@@ -252,8 +256,9 @@ interface IDisputeGame {
     function bondOf(address account) external view returns (uint256);
     /// @notice Who is credited with burned bonds; nobody can withdraw them.
     function burnAddress() external view returns (address);
-    /// @notice Wei that a challenge needs now: 2 × 1,200,000 × base fee.
-    function bondNeeded() external view returns (uint256);
+    /// @notice Wei that a challenge of the request needs now: 2 × 1,200,000 × gas price × 2^(open challenges);
+    /// the gas price is the base fee, or the market's floor.
+    function bondNeeded(bytes32 requestId) external view returns (uint256);
     /// @notice The digest that a receipt's signature is over.
     function receiptHash(bytes32 requestId, bytes32 outputRoot, bytes32 traceRoot) external view returns (bytes32);
 }

@@ -68,13 +68,14 @@ struct MarketConfig {
     address dataCredits; // 0 = none: data shares go to the model's holder
     address exactModule; // may dispute Exact versions; 0 = none
     address committeeModule; // may dispute Committee versions; 0 = none
-    address treasury; // receives the protocol's share
+    address treasury; // is credited with the protocol's share and with forfeits
     uint16 protocolBps; // of every fee
     uint64 minLock; // token units locked for one delivery at the least
-    uint64 claimForfeit; // token units a lapsed claim pays to the requester; ≤ minLock
+    uint64 claimForfeit; // token units a lapsed claim pays to the treasury; ≤ minLock
     uint32 claimPeriod; // seconds a claim is exclusive
     uint32 demandPeriod; // seconds to post a demanded output
     uint32 maxDisputeAge; // seconds after the challenge window until anyone may annul
+    uint64 minGasPrice; // wei; what bonds reckon with at the least: a base fee is not the cost everywhere
 }
 
 /// @notice Why an operator was convicted.
@@ -106,6 +107,7 @@ enum Verdict {
 interface IInferenceMarket {
     event Deposited(address indexed account, address indexed from, uint256 amount);
     event Withdrawn(address indexed account, address indexed to, uint256 amount);
+    event BalanceTransferred(address indexed from, address indexed to, uint256 amount);
     event Requested(bytes32 indexed requestId, uint256 indexed modelId, address indexed requester, Request request);
     event Claimed(bytes32 indexed requestId, address indexed operator, uint40 until);
     event ClaimForfeited(bytes32 indexed requestId, address indexed operator, uint256 amount);
@@ -142,7 +144,6 @@ interface IInferenceMarket {
     event BountyPaid(bytes32 indexed requestId, address indexed account, uint256 amount);
     event Annulled(bytes32 indexed requestId, address indexed operator, uint256 refund);
     event ModelEarningsCollected(uint256 indexed modelId, address indexed to, uint256 ownerFee, uint256 dataFee);
-    event ProtocolEarningsCollected(address indexed to, uint256 amount);
     event BondWithdrawn(address indexed account, uint256 amount);
 
     error ConfigInvalid(string field);
@@ -172,6 +173,8 @@ interface IInferenceMarket {
     error ClaimActive(bytes32 requestId, uint256 until);
     error ClaimLapsed(bytes32 requestId, uint256 until);
     error OutputRootZero();
+    /// @notice The root of a Committee version's answer is its CID: name that, or zero.
+    error OutputCidForeign(bytes32 requestId);
     error ChallengeWindowOpen(bytes32 requestId, uint256 until);
     error ChallengeWindowPassed(bytes32 requestId, uint256 until);
     error DisputesOpen(bytes32 requestId, uint256 open);
@@ -179,6 +182,10 @@ interface IInferenceMarket {
     error CallerNotModule(address caller);
     error DisputesNotStale(bytes32 requestId, uint256 staleAt);
     error BondTooLow(uint256 given, uint256 needed);
+    error BondUnexpected(uint256 given);
+    /// @notice Of several deliveries none could be settled now.
+    error NothingSettled();
+    error DisputeAnnulled(bytes32 requestId);
     error OutputAlreadyDemanded(bytes32 requestId);
     error OutputNotDemanded(bytes32 requestId);
     error OutputTooLarge(uint256 size, uint256 max);
@@ -196,13 +203,17 @@ interface IInferenceMarket {
     /// @notice `deposit` with an EIP-2612 permit in the same transaction. A permit that was used
     /// by somebody else beforehand does not fail the deposit when the allowance is there.
     function depositWithPermit(uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external;
-    /// @notice Pays out of the caller's balance.
+    /// @notice Pays out of the caller's balance, to any account.
     function withdraw(address to, uint256 amount) external;
+    /// @notice Moves a part of the caller's balance to another account's; no token moves.
+    function transfer(address to, uint256 amount) external;
 
     // ── Request ─────────────────────────────────────────────────────────────────────────────────
     /// @notice Escrows the version's fee from the caller's balance. Reverts with the registry's and
-    /// the access contract's errors when the version or the grant does not allow it.
-    function request(Order calldata order) external returns (bytes32 requestId);
+    /// the access contract's errors when the version or the grant does not allow it. An order with a
+    /// consumer brings the gas of its callback along, in wei (`callbackBond`, or more); what is not used
+    /// is a bond of the requester's to withdraw.
+    function request(Order calldata order) external payable returns (bytes32 requestId);
     /// @notice The same for a requester who signed (EIP-712, ERC-1271) and does not pay gas.
     /// `nonce` is the requester's current one. Domain: name "Tallystick", version "1"; type
     /// `RequestAuthorization(address requester,Order order,uint256 nonce,uint256 deadline)` followed
@@ -213,15 +224,16 @@ interface IInferenceMarket {
         uint256 nonce,
         uint256 deadline,
         bytes calldata signature
-    ) external returns (bytes32 requestId);
+    ) external payable returns (bytes32 requestId);
 
     // ── Claim and deliver ───────────────────────────────────────────────────────────────────────
     /// @notice After the priority window: takes the exclusive right to deliver for `claimPeriod`
     /// seconds and locks stake. `lapsed` is the previous claim when one lapsed (its operator then
-    /// forfeits), empty otherwise.
+    /// forfeits to the treasury), empty otherwise. Compute first: a request can be unanswerable.
     function claim(Request calldata request_, Claim calldata lapsed) external;
     /// @notice Posts the answer's digest. By the preferred operator in the priority window (pass an
-    /// empty claim) or by the claimant. Locks stake until settlement. `outputCid` as in `inputCid`.
+    /// empty claim) or by the claimant. Locks stake until settlement. `outputCid` as in `inputCid`; of a
+    /// Committee version it is `outputRoot` or zero.
     function deliver(Request calldata request_, Claim calldata claim_, bytes32 outputRoot, bytes32 outputCid) external;
     /// @notice Many deliveries of one operator; one that is not possible reverts all.
     function deliverBatch(
@@ -232,20 +244,24 @@ interface IInferenceMarket {
     ) external;
 
     // ── Settle ──────────────────────────────────────────────────────────────────────────────────
-    /// @notice Pays out deliveries whose challenge window has passed without open disputes.
+    /// @notice Pays out deliveries whose challenge window has passed without open disputes. Of several,
+    /// those that cannot be settled are skipped; reverts when none can. A consumer is called when what was
+    /// escrowed for it covers the gas at today's price; the caller gets the gas that it spent.
     function finalize(Request[] calldata requests, Delivery[] calldata deliveries) external;
     /// @notice Refunds a request that nobody delivered in time; a lapsed claimant forfeits.
     function cancelExpired(Request calldata request_, Claim calldata claim_) external;
 
     // ── Output availability ─────────────────────────────────────────────────────────────────────
     /// @notice Obliges the operator to post the output's bytes before a deadline. The bond, in the
-    /// chain's currency, pays for the operator's gas when it does and comes back when it does not.
+    /// chain's currency, pays the gas of doing so, measured, to the operator; the rest comes back, and
+    /// all of it when the operator is silent.
     function demandOutput(Request calldata request_, Delivery calldata delivery) external payable;
-    /// @notice Answers a demand. Anyone may; the bond goes to the operator. Of a Committee version the
+    /// @notice Answers a demand. Anyone may; the gas is paid to the operator. Of a Committee version the
     /// bytes are the file whose SHA-256 was delivered; of an Exact version the output tensor as
     /// `u16 id ‖ u8 dtype ‖ u32 rows ‖ u32 cols ‖ logical row bytes` (docs/exact.md, section 2).
     function postOutput(Request calldata request_, Delivery calldata delivery, bytes calldata output) external;
-    /// @notice Convicts an operator that did not answer a demand.
+    /// @notice Convicts an operator that did not answer a demand. Not while a module's dispute is open,
+    /// before that is stale: the bounty of a wrong answer is its challengers' and voters'.
     function convictWithheld(Request calldata request_, Delivery calldata delivery) external;
 
     // ── Disputes: only the module of the version's assurance ────────────────────────────────────
@@ -264,7 +280,9 @@ interface IInferenceMarket {
         address challenger,
         address prover
     ) external;
-    /// @notice Ends the request without a verdict: fee back to the requester, nobody slashed.
+    /// @notice Ends the request without a verdict: fee back to the requester, nobody slashed. While a
+    /// demand is open it ends the disputes only, and the demand decides: annulled when the bytes are
+    /// posted, convicted when they are not.
     function annul(Request calldata request_, Delivery calldata delivery) external;
     /// @notice The same by anyone, once disputes were open for `maxDisputeAge` seconds after the
     /// challenge window: a dead module traps nobody's money. Not while a demand is open: that ends by
@@ -272,11 +290,9 @@ interface IInferenceMarket {
     function annulStale(Request calldata request_, Delivery calldata delivery) external;
 
     // ── Payouts ─────────────────────────────────────────────────────────────────────────────────
-    /// @notice Pays the owner's share to the holder of the model's token, and the data share to the
+    /// @notice Credits the owner's share to the holder of the model's token, and pays the data share to the
     /// data module when the model has credits, to the holder otherwise. Anyone may call.
     function collectModelEarnings(uint256 modelId) external;
-    /// @notice Pays the protocol's share to the treasury. Anyone may call.
-    function collectProtocolEarnings() external;
     /// @notice Pays out the caller's native bonds.
     function withdrawBond() external;
 
@@ -289,12 +305,12 @@ interface IInferenceMarket {
     function nonceOf(address account) external view returns (uint256);
     /// @notice What the model earned and nobody collected yet.
     function modelEarnings(uint256 modelId) external view returns (uint256 ownerFee, uint256 dataFee);
-    /// @notice The protocol's share that nobody collected yet.
-    function protocolEarnings() external view returns (uint256);
     /// @notice The account's bonds that it may withdraw.
     function bondOf(address account) external view returns (uint256);
     /// @notice The request's id as the contract computes it.
     function requestIdOf(Request calldata request_) external view returns (bytes32);
+    /// @notice Wei that an order with this much callback gas brings along at the least: twice what it costs.
+    function callbackBond(uint256 callbackGas) external view returns (uint256);
     /// @return The slot's content: 0 never used, 1 free again, else the hash of a live state.
     function commitmentOf(address requester, uint256 lane) external view returns (bytes32);
     /// @notice The first free lane at or after `from`, looking at no more than 256.

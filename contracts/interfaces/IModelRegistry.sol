@@ -59,12 +59,20 @@ interface IModelRegistry is IERC721 {
     error UpdateIntervalTooLong(uint256 given, uint256 max);
     error NameLengthInvalid(uint256 length, uint256 max);
     error DigestZero();
+    /// @notice Honest float answers differ between machines: without a tolerance they would be convicted.
+    error ToleranceZero();
     error AssuranceUnavailable(Assurance given);
     error ProgramUnknown(bytes32 modelRoot);
     error ChallengeWindowRangeInvalid(uint256 min, uint256 max);
     error SharesTooHigh(uint256 sumBps, uint256 maxBps);
     error InsuredMultipleInvalid(uint256 given, uint256 max);
     error ProtectionLowered(uint256 modelId, uint32 version);
+    /// @notice A model changes hands without operators: the owner withdraws their authorisations first.
+    error OperatorsAuthorized(uint256 modelId, uint256 count);
+    error AuditShareInvalid(uint256 givenBps, uint256 maxBps);
+    /// @notice The stake behind an answer is too small: with the deployment's share of audits a lie earns
+    /// more than it costs. Raise the insured multiple, or lower the fee or the operator's share.
+    error LyingPays(uint256 lock, uint256 needed);
     error ChallengeWindowInvalid(uint256 given, uint256 min, uint256 max);
 
     /// @notice Mints a model to the caller. `name` is a label (1…64 bytes), not an identity.
@@ -72,7 +80,8 @@ interface IModelRegistry is IERC721 {
     function registerModel(string calldata name, uint32 updateInterval) external returns (uint256 modelId);
 
     /// @notice Appends a version. Only the owner; `prevHead` must be the current head (0 at first),
-    /// so that two concurrent publications cannot both succeed.
+    /// so that two concurrent publications cannot both succeed. Its data share is that of the version
+    /// before it at the least, while somebody holds credits or a round for data is under way.
     function publishVersion(
         uint256 modelId,
         bytes32 prevHead,
@@ -81,7 +90,8 @@ interface IModelRegistry is IERC721 {
 
     /// @notice Sets price and shares for later requests; assurance and tolerance stay as published.
     /// What protects requesters, insured multiple and challenge window, may only rise: a request in
-    /// flight bounds its fee by `maxFee`, and must not find less insurance than it was shown.
+    /// flight bounds its fee by `maxFee`, and must not find less insurance than it was shown. The data share may
+    /// only rise while somebody holds credits of the model, or a round for data is under way.
     function setTerms(
         uint256 modelId,
         uint32 version,
@@ -97,6 +107,11 @@ interface IModelRegistry is IERC721 {
 
     /// @notice The packed terms; zero when the version does not exist.
     function termsOf(uint256 modelId, uint256 version) external view returns (Terms);
+    /// @notice The registry that says who is authorised; zero = none.
+    function operators() external view returns (address);
+    /// @notice What terms are checked against: the share of answers, in basis points, that are computed
+    /// again (0 = unchecked), and the least stake behind an answer.
+    function honestyOf() external view returns (uint256 auditBps, uint256 minLock);
     /// @notice The current head of the history; zero before the first version.
     function headOf(uint256 modelId) external view returns (bytes32);
     /// @notice How many versions were published.

@@ -22,7 +22,7 @@ interface IOperatorRegistry {
     event ProfileUpdated(address indexed operator, bytes32 encryptionKey, string endpoint);
     event Staked(address indexed operator, address indexed from, uint256 amount);
     event UnstakeStarted(address indexed operator, uint256 amount, uint256 releaseAt);
-    event UnstakeFinished(address indexed operator, uint256 amount);
+    event UnstakeFinished(address indexed operator, address indexed to, uint256 amount);
     event OperatorAuthorized(uint256 indexed modelId, address indexed operator, bool authorized);
     event StakeSlashed(address indexed operator, uint256 amount, uint256 burned);
 
@@ -46,18 +46,21 @@ interface IOperatorRegistry {
     function stake(address operator, uint256 amount) external;
     /// @notice Starts the unbonding delay for `amount` of the caller's free stake. One at a time.
     function startUnstake(uint256 amount) external;
-    /// @notice Pays out after the delay.
-    function finishUnstake() external;
-    /// @notice Model owner only: authorises an operator for a model, or withdraws that.
+    /// @notice Pays out after the delay, to any account: a token may refuse the operator's own.
+    function finishUnstake(address to) external;
+    /// @notice Model owner only: authorises an operator for a model, or withdraws that. A model
+    /// with authorised operators cannot change hands.
     function authorize(uint256 modelId, address operator, bool authorized) external;
 
-    /// @notice Market only. Checks that the operator is authorised for the model and locks.
+    /// @notice Market only. Checks that the operator is authorised for the model, and locks.
     function lockFor(uint256 modelId, address operator, uint256 amount) external;
     /// @notice Market only. Frees a lock.
     function unlock(address operator, uint256 amount) external;
-    /// @notice Market only. Takes `amount` out of locked stake: `burned` of it goes to the burn
-    /// address, the rest to the market, which credits it to whom it belongs.
+    /// @notice Market only. Takes `amount` out of locked stake: `burned` of it stays here for ever, the
+    /// rest is the market's, which credits it to whom it belongs. Moves no token: a verdict waits for none.
     function slash(address operator, uint256 amount, uint256 burned) external;
+    /// @notice Sends what was slashed for the market. The market calls it when a payout needs it.
+    function payMarket() external;
 
     /// @notice An operator's stake.
     function stakeOf(address operator) external view returns (Stake memory);
@@ -65,7 +68,9 @@ interface IOperatorRegistry {
     function unbondingOf(address operator) external view returns (Unbonding memory);
     /// @notice The stake that is neither locked nor unbonding.
     function freeStakeOf(address operator) external view returns (uint256);
-    /// @notice Whether the operator is authorised for the model.
+    /// @notice How many operators are authorised for the model.
+    function authorizedCount(uint256 modelId) external view returns (uint256);
+    /// @notice Whether the operator is authorised for the model: by its present owner.
     function isAuthorized(uint256 modelId, address operator) external view returns (bool);
     /// @notice The operator's public encryption key; zero when it has none.
     function encryptionKeyOf(address operator) external view returns (bytes32);
@@ -75,6 +80,6 @@ interface IOperatorRegistry {
     function market() external view returns (address);
     /// @notice The token that is staked.
     function token() external view returns (address);
-    /// @notice Where burned stake goes.
-    function burnAddress() external view returns (address);
+    /// @notice Stake that was burned: tokens of this contract that nobody can move.
+    function burned() external view returns (uint256);
 }

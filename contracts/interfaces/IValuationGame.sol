@@ -55,10 +55,10 @@ enum Mover {
 
 /// @notice Everything that is fixed at deployment.
 struct ValuationConfig {
-    address dataCredits;
+    address rounds;
     address verifier;
     uint96 stake; // token units locked for one valuation
-    uint96 forfeit; // token units of it that a valuator loses who takes a round and publishes nothing
+    uint96 forfeit; // token units of it that who takes a round and publishes nothing loses, doubled each time
     uint32 valuingPeriod; // seconds after which a round that nobody works on may be voided
     uint32 claimPeriod; // seconds that a valuator has
     uint32 challengeWindow; // seconds
@@ -72,6 +72,7 @@ struct Case {
     uint40 until; // of the valuator's time; of the challenge window once published
     uint16 attempt; // valuations published so far
     uint16 challenges; // open
+    uint8 lapses; // claims that came to nothing, as far as they double the forfeit
     bool published;
     uint40 endBy; // after that, with nobody at work, the round may be voided; 0 = valuingPeriod after it was sealed
     bytes32 root; // of the published valuation
@@ -270,6 +271,6 @@ interface IValuationGame {
     function bondOf(address account) external view returns (uint256);
     /// @notice What the account may withdraw in the payment token.
     function rewardOf(address account) external view returns (uint256);
-    /// @notice Who is credited with burned bonds and receives burned stake.
+    /// @notice Who is credited with burned bonds and stake.
     function burnAddress() external view returns (address);
 }

@@ -18,5 +18,5 @@ interface IValuationVerifier {
         Fault calldata fault
     ) external view returns (bool);
     /// @notice What tells it of rounds.
-    function dataCredits() external view returns (address);
+    function rounds() external view returns (address);
 }

@@ -1,87 +1,140 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {Ballot, Fault, Finding} from "../interfaces/ICommittee.sol";
+import {Ballot, BallotState, Finding, Round} from "../interfaces/ICommittee.sol";
 
-/// @title What a round of votes says, and what is wrong with each vote. At most twelve, so loops are short.
+/// @title What a vote is in one word, what a round of votes says, and which activations are wrong.
+/// @notice Everything is counted when a vote is revealed, so that no call loops over votes:
+///
+/// ```
+///  bit   0        8         16          80                                            256
+///        │ state  │ finding │ bound u64 │ committed: first 22 bytes of the commitment   │
+///        │        │         │           │ revealed:  activation i128 │ 0               │
+/// ```
 library Ballots {
-    uint256 internal constant MAX_VOTES = 12;
-    uint256 private constant QUORUM = 3;
-    uint256 private constant FINDINGS = 5;
+    uint256 private constant COMMITMENT_BITS = 176;
     uint256 private constant UNIT = 1e9; // of activations
+    uint256 private constant QUORUM_PART = 3; // of what is expected to vote, one part
+    uint256 private constant QUORUM_VOTES = 2;
 
-    struct Result {
-        Finding finding; // of the majority; None = there is none
-        bool agreed; // most activations lie near the median
-        int128 median;
-        uint256 reach; // how far from the median an activation may be
-        uint256 valid; // votes that count
-        uint256 winners; // votes of the majority
+    // ── One vote ────────────────────────────────────────────────────────────────────────────────
+
+    function committed(bytes32 commitment, uint256 bound) internal pure returns (uint256) {
+        uint256 short = uint256(commitment) >> (256 - COMMITMENT_BITS);
+        return (short << 80) | (bound << 16) | uint256(BallotState.Committed);
     }
 
-    function count(Ballot[] memory ballots, uint256 tolerance) internal pure returns (Result memory result) {
-        (int128[] memory sorted, uint256 length) = _activations(ballots);
-        if (length != 0) {
-            // Of most values near each other both middle ones are among them: either will do.
-            result.median = sorted[length / 2];
-            result.reach = tolerance + (tolerance * _distance(result.median, 0)) / UNIT;
+    function revealed(uint256 word, Finding finding, int128 activation) internal pure returns (uint256) {
+        uint256 payload = uint256(uint128(activation)) << 80;
+        return payload | (boundOf(word) << 16) | (uint256(finding) << 8) | uint256(BallotState.Revealed);
+    }
+
+    function settled(uint256 word) internal pure returns (uint256) {
+        return (word & ~uint256(0xff)) | uint256(BallotState.Settled);
+    }
+
+    function isOf(uint256 word, bytes32 commitment) internal pure returns (bool) {
+        return word >> 80 == uint256(commitment) >> (256 - COMMITMENT_BITS);
+    }
+
+    function stateOf(uint256 word) internal pure returns (BallotState) {
+        return BallotState(uint8(word));
+    }
+
+    function findingOf(uint256 word) internal pure returns (Finding) {
+        return Finding(uint8(word >> 8));
+    }
+
+    function boundOf(uint256 word) internal pure returns (uint256) {
+        return uint64(word >> 16);
+    }
+
+    function activationOf(uint256 word) internal pure returns (int128) {
+        return int128(uint128(word >> 80));
+    }
+
+    function unpack(uint256 word) internal pure returns (Ballot memory ballot) {
+        ballot.state = stateOf(word);
+        ballot.finding = findingOf(word);
+        ballot.bound = uint64(boundOf(word));
+        if (ballot.finding != Finding.None) ballot.activation = activationOf(word);
+        else ballot.commitment = bytes32((word >> 80) << 80);
+    }
+
+    // ── A round ─────────────────────────────────────────────────────────────────────────────────
+
+    /// @notice Counts a vote as it is revealed.
+    /// @dev Boyer and Moore's majority vote, weighted, keeps one activation that most agree with, if
+    /// most agree with any: order decides nothing then, and no list is kept.
+    function add(Round storage round, Finding finding, uint256 bound, int128 activation, uint256 tolerance) internal {
+        uint64 amount = uint64(bound);
+        if (finding == Finding.Match) round.matched += amount;
+        else if (finding == Finding.Mismatch) round.mismatched += amount;
+        else if (finding == Finding.InputUnavailable) round.inputMissing += amount;
+        else round.outputMissing += amount;
+        if (!hasActivation(finding)) return;
+        uint64 margin = round.margin;
+        if (margin != 0 && isNear(activation, round.activation, tolerance)) {
+            round.margin = margin + amount;
+        } else if (amount > margin) {
+            (round.activation, round.margin) = (activation, amount - margin);
+        } else {
+            round.margin = margin - amount;
         }
-        uint256 near;
-        for (uint256 i; i < length; ++i) if (_distance(sorted[i], result.median) <= result.reach) ++near;
-        result.agreed = length == 0 || 2 * near > length;
-        if (!result.agreed) return result;
+    }
 
-        uint256[FINDINGS] memory votes;
-        for (uint256 i; i < ballots.length; ++i) {
-            if (!isValid(result, ballots[i])) continue;
-            ++votes[uint256(ballots[i].finding)];
-            ++result.valid;
+    /// @return All that was revealed, and what of it speaks against the operator.
+    function sums(Round storage round) internal view returns (uint256, uint256) {
+        uint256 against = uint256(round.mismatched) + round.outputMissing;
+        return (against + round.matched + round.inputMissing, against);
+    }
+
+    function boundBy(Round storage round, Finding finding) internal view returns (uint256) {
+        if (finding == Finding.Match) return round.matched;
+        if (finding == Finding.Mismatch) return round.mismatched;
+        return finding == Finding.InputUnavailable ? round.inputMissing : round.outputMissing;
+    }
+
+    /// @notice What most of the revealed stake found, two sides first: who shows bytes to some members
+    /// only must not split those who would convict it, or acquit.
+    function result(Round storage round, uint256 size, uint256 unit) internal view returns (Finding) {
+        (uint256 total, uint256 against) = sums(round);
+        if (total < QUORUM_VOTES * unit || QUORUM_PART * total < size * unit || 2 * against == total) {
+            return Finding.None;
         }
-        if (result.valid < QUORUM) return result;
-        for (uint256 i = 1; i < FINDINGS; ++i) {
-            if (2 * votes[i] <= result.valid) continue;
-            result.finding = Finding(i);
-            result.winners = votes[i];
+        if (2 * against > total) {
+            return round.outputMissing > round.mismatched ? Finding.OutputUnavailable : Finding.Mismatch;
         }
+        return round.inputMissing > round.matched ? Finding.InputUnavailable : Finding.Match;
     }
 
-    /// @notice Whether a vote counts, given that most activations agree: revealed, and its own is among them.
-    function isValid(Result memory result, Ballot memory ballot) internal pure returns (bool) {
-        if (ballot.finding == Finding.None) return false;
-        return !_hasActivation(ballot) || _distance(ballot.activation, result.median) <= result.reach;
+    function isAgainst(Finding finding) internal pure returns (bool) {
+        return finding == Finding.Mismatch || finding == Finding.OutputUnavailable;
     }
 
-    function isWinner(Result memory result, Ballot memory ballot) internal pure returns (bool) {
-        return result.finding != Finding.None && ballot.finding == result.finding && isValid(result, ballot);
-    }
-
-    /// @notice What a voter that committed did wrong, if anything. Without agreement nobody knows whose
-    /// activation is wrong, and without a majority nobody is in the minority.
-    function faultOf(Result memory result, Ballot memory ballot) internal pure returns (bool faulty, Fault fault) {
-        if (ballot.finding == Finding.None) return (true, Fault.Silence);
-        if (!result.agreed) return (false, fault);
-        if (!isValid(result, ballot)) return (true, Fault.ActivationOff);
-        faulty = result.finding != Finding.None && ballot.finding != result.finding;
-        fault = Fault.Minority;
+    /// @notice Whether an activation is wrong: two thirds agree with one, and this is far from it.
+    /// @dev Twice as far as counts as agreement: who reveals first may choose a point at the edge.
+    function isOff(
+        Round storage round,
+        Finding finding,
+        int128 activation,
+        uint256 tolerance
+    ) internal view returns (bool) {
+        if (!hasActivation(finding)) return false;
+        (uint256 total, ) = sums(round);
+        if (3 * uint256(round.margin) <= total - round.inputMissing) return false;
+        return !isNear(activation, round.activation, 2 * tolerance);
     }
 
     /// @dev Who could not get the input computed nothing.
-    function _hasActivation(Ballot memory ballot) private pure returns (bool) {
-        return ballot.finding != Finding.None && ballot.finding != Finding.InputUnavailable;
+    function hasActivation(Finding finding) internal pure returns (bool) {
+        return finding != Finding.InputUnavailable;
     }
 
-    function _activations(Ballot[] memory ballots) private pure returns (int128[] memory sorted, uint256 length) {
-        sorted = new int128[](ballots.length);
-        for (uint256 i; i < ballots.length; ++i) {
-            if (!_hasActivation(ballots[i])) continue;
-            int128 activation = ballots[i].activation;
-            uint256 at = length++;
-            for (; at != 0 && sorted[at - 1] > activation; --at) sorted[at] = sorted[at - 1];
-            sorted[at] = activation;
-        }
-    }
-
-    function _distance(int256 a, int256 b) private pure returns (uint256) {
-        return uint256(a > b ? a - b : b - a); // both are 128 bits wide
+    /// @notice Within the tolerance, absolute and relative to `common`.
+    function isNear(int256 activation, int256 common, uint256 tolerance) internal pure returns (bool) {
+        uint256 distance = uint256(activation > common ? activation - common : common - activation);
+        uint256 height = uint256(common < 0 ? -common : common); // 128 bits wide, the tolerance 65
+        return distance <= tolerance + (tolerance * height) / UNIT;
     }
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {Terms} from "./Terms.sol";
 
 /// @title Who gets how much of a fee, and of the stake behind an answer.
 library Fees {
-    uint256 private constant BPS = 10_000;
+    uint256 internal constant BPS = 10_000;
     /// @dev With the registry's limit on operator and data shares, the shares never exceed the fee.
     uint256 internal constant MAX_PROTOCOL_BPS = 1_000;
     uint256 private constant BOUNTY_BPS = 3_000;
@@ -28,6 +29,14 @@ library Fees {
             total = terms.fee() * terms.insuredMultiple() * 2; // < 2^81
         }
         if (total < minLock) total = minLock;
+    }
+
+    /// @notice The least stake behind an answer with which lying does not pay (docs/economics.md). A lie
+    /// earns the operator's fee when nobody looks, and costs the stake when somebody does; of that, a
+    /// friend of the liar gets the bounty at most. `auditBps`: of answers that are computed again, not 0.
+    function leastLock(Terms terms, uint256 auditBps) internal pure returns (uint256) {
+        uint256 operatorFee = (terms.fee() * terms.operatorBps()) / BPS;
+        return Math.ceilDiv((BPS - auditBps) * operatorFee * BPS, auditBps * (BPS - BOUNTY_BPS));
     }
 
     /// @notice How a conviction splits it. With total ≥ 2 × insured, compensation ≤ 50 % and

@@ -5,23 +5,23 @@ import {Standing} from "../interfaces/IDataRounds.sol";
 
 /// @title What a standing is worth: how much less to deposit, how much more to bring.
 ///
-/// | tier | earned, in 2⁻⁴⁰ | deposits kept | kept for each forfeited | deposit | contributions a round |
+/// | tier | earned, in test rows | deposits kept | kept for each forfeited | deposit | contributions a round |
 /// |---|---|---|---|---|---|
 /// | 0 | | | | 100 % | 2 |
-/// | 1 | 2³⁰ | 1 | 2 | 50 % | 4 |
-/// | 2 | 2³⁴ | 3 | 4 | 25 % | 8 |
-/// | 3 | 2³⁷ | 8 | 10 | 10 % | 16 |
+/// | 1 | 1 | 1 | 2 | 50 % | 4 |
+/// | 2 | 16 | 3 | 4 | 25 % | 8 |
+/// | 3 | 128 | 8 | 10 | 10 % | 16 |
 ///
-/// Credits are about accuracy points · 2⁴⁰ (docs/valuation.md, section 2): tier 1 wants a thousandth of all that
-/// a round can give, tier 3 an eighth. A conviction as a valuator leaves tier 0 for ever.
+/// Credits are test rows answered right · 2⁴⁰ (docs/valuation.md, section 2): of a round of 1,024 test rows tier 1
+/// wants a thousandth of all that it can give, tier 3 an eighth. A conviction as a valuator leaves tier 0 for ever.
 library Tiers {
     uint256 private constant BPS = 10_000;
 
     function tierOf(Standing memory standing) internal pure returns (uint256) {
         if (standing.convictions != 0) return 0;
-        if (_reaches(standing, 1 << 37, 8, 10)) return 3;
-        if (_reaches(standing, 1 << 34, 3, 4)) return 2;
-        if (_reaches(standing, 1 << 30, 1, 2)) return 1;
+        if (_reaches(standing, 1 << 47, 8, 10)) return 3;
+        if (_reaches(standing, 1 << 44, 3, 4)) return 2;
+        if (_reaches(standing, 1 << 40, 1, 2)) return 1;
         return 0;
     }
 

@@ -109,8 +109,8 @@ library ValuationFaults {
         uint256 i = shown.i(fault);
         (uint256 flag, uint256 witness, , ) = shown.rows(fault, i);
         if (flag == DUPLICATE && witness < i) {
-            (uint256 distance, bool flagged) = _toRow(shown, fault, i, witness);
-            return flagged || distance > shown.rowTolerance;
+            (bool near, bool flagged) = _toRow(shown, fault, i, witness);
+            return flagged || !near;
         }
         if (flag == LEAKED && witness < shown.T) return _toTest(shown, fault, i, witness) > shown.testTolerance;
         return flag != 0 || witness != 0;
@@ -144,25 +144,30 @@ library ValuationFaults {
             return (_toTest(shown, fault, i, witness) <= shown.testTolerance, witness);
         }
         witness = shown.j(fault, i);
-        (uint256 distance, bool flagged) = _toRow(shown, fault, i, witness);
-        return (!flagged && distance <= shown.rowTolerance, witness);
+        bool flagged;
+        (near, flagged) = _toRow(shown, fault, i, witness);
+        return (near && !flagged, witness);
     }
 
     function _isByRow(Fault calldata fault) private pure returns (bool) {
         return fault.data.length == 2;
     }
 
-    /// @return distance Of row i to row j.
+    /// @return near Whether row i repeats row j: features within the tolerance, and the same label.
     /// @return flagged Whether row j is.
     function _toRow(
         Shown memory shown,
         Fault calldata fault,
         uint256 i,
         uint256 j
-    ) private pure returns (uint256 distance, bool flagged) {
-        distance = ValuationProofs.squared(shown.rowOfA(fault, i), shown.rowOfB(fault, j));
+    ) private pure returns (bool near, bool flagged) {
+        bytes calldata one = shown.rowOfA(fault, i);
+        bytes calldata other = shown.rowOfB(fault, j);
+        near =
+            ValuationProofs.squared(one, other) <= shown.rowTolerance &&
+            ValuationProofs.label(one) == ValuationProofs.label(other);
         (uint256 flag, , , ) = shown.rows(fault, j);
-        return (distance, flag != 0);
+        return (near, flag != 0);
     }
 
     function _toTest(Shown memory shown, Fault calldata fault, uint256 i, uint256 t) private pure returns (uint256) {

@@ -13,6 +13,11 @@ contract TestDataCredits is IDataCredits {
     }
 
     /// @inheritdoc IDataCredits
+    function protectsShare(uint256 modelId) external view returns (bool) {
+        return hasCredits[modelId];
+    }
+
+    /// @inheritdoc IDataCredits
     function creditRevenue(uint256 modelId, uint256 amount) external {
         credited[modelId] += amount;
     }

@@ -12,7 +12,6 @@ from the chain again. One process per account: a second one finds the folder loc
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,14 +26,9 @@ from oracle.chain.outbox import EntryState, OutboxEntry
 from oracle.chain.revert import ContractError
 from oracle.chain.rpc import RpcError, quantity
 from oracle.chain.sender import Sender
-from oracle.chain.transactions import (
-    FundsInsufficient,
-    Receipt,
-    TransactionPending,
-    hash_of,
-    parse_receipt,
-)
+from oracle.chain.transactions import FundsInsufficient, Receipt, TransactionPending
 from oracle.errors import PermanentError, TransientError
+from oracle.private_files import make_folder
 from oracle.services.network import Network
 from oracle.store.agent_repository import Commitment
 from oracle.store.outbox import SqlOutbox
@@ -73,7 +67,7 @@ class Agent(ABC):
         Raises:
             ConfigInvalid: another process uses the folder, or it belongs to another account.
         """
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         contracts = network.contracts
         self.address = Address(account.address)
         self._network = network
@@ -183,7 +177,7 @@ class Agent(ABC):
         Raises:
             ContractError: it would be refused.
         """
-        self._sender.simulate(call)
+        self._sender.gas_of(call)
 
     def submit(self, kind: str, subject: bytes, call: Call) -> OutboxEntry:
         """Keep the intent to send a call; it is sent later, whatever happens to us.
@@ -206,13 +200,9 @@ class Agent(ABC):
         entry = next((one for one in self.settle() if one.id == entry.id), entry)
         if entry.state is EntryState.FAILED:
             raise ContractError("", {}, entry.error)
-        hashes = [hash_of(raw) for raw in entry.raws]
-        look_up = partial(self._network.rpc.call, "eth_getTransactionReceipt")
-        found = (look_up("0x" + each.hex()) for each in hashes)
-        mined = next((parse_receipt(raw) for raw in found if raw is not None), None)
-        if mined is None:
-            raise TransactionPending(hashes[-1] if hashes else ZERO32, _MINED)
-        return mined
+        if entry.receipt is None:
+            raise TransactionPending((ZERO32, *entry.hashes)[-1], _MINED, entry.error)
+        return entry.receipt
 
     def follow(self) -> None:
         """Bring what was submitted one step on."""

@@ -5,18 +5,19 @@ from pathlib import Path
 from typing import IO
 
 from oracle.errors import ConfigInvalid
+from oracle.private_files import open_log
 from oracle.store.store import Store
 
 _EARLIER = ("challenger.db", "votes")  # names of what earlier versions promised in
 
 
-def locked(path: Path, role: str) -> IO[str]:
+def locked(path: Path, role: str) -> IO[bytes]:
     """Return a file that only this process has locked, for as long as it is open.
 
     Raises:
         ConfigInvalid: another process has.
     """
-    file = path.open("w")
+    file = open_log(path)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

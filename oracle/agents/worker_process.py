@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,9 @@ from typing import IO, Any
 
 from oracle.config import Settings
 from oracle.devnet.supervisor import ProcessSpec
-from oracle.errors import Unavailable
+from oracle.errors import InputInvalid, Unavailable
+from oracle.private_files import open_log
+from oracle.protocol.manifest import Manifest
 
 _LAST = 10.0  # seconds that a process gets to end by itself
 _GRACE = 30.0  # seconds that a valuator's worker gets to finish the job it is at
@@ -45,6 +48,22 @@ def run_module(settings: Settings, module: str, folder: Path) -> "subprocess.Com
     return subprocess.run(  # noqa: S603 - our own module, and a folder of ours
         argv, env=_environ(settings), capture_output=True, text=True, check=False
     )
+
+
+def spread_of(settings: Settings, draft: Manifest, folder: Path) -> int:
+    """Return how far honest answers of a float model differ, in 1e-9 (`worker.spread`).
+
+    Raises:
+        InputInvalid: it cannot be loaded or run.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / "manifest.json").write_bytes(draft.to_bytes())
+        (Path(place) / "files").symlink_to(folder.resolve())
+        done = run_module(settings, "worker.spread", Path(place))
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputInvalid(f"the model does not run on samples of its inputs: {last:.300}")
+    return int(json.loads(done.stdout.splitlines()[-1])["spread"])
 
 
 def value_worker(settings: Settings) -> ProcessSpec:
@@ -109,7 +128,7 @@ class LineProcess:
 
     def _started(self) -> "subprocess.Popen[str]":
         if self._process is None or self._process.poll() is not None:
-            with self._log_path.open("ab") as log:
+            with open_log(self._log_path) as log:
                 self._process = subprocess.Popen(  # noqa: S603 - our own module
                     [sys.executable, "-m", "worker", "--role", self._role],
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,

@@ -7,7 +7,6 @@ from collections import OrderedDict
 from fastapi import FastAPI
 
 from oracle.api.state import AppState
-from oracle.chain.transactions import hash_of
 from oracle.errors import Refused
 from oracle.gateway import api_keys
 from oracle.gateway.gateway import Gateway, NotYet, RequestFailed
@@ -16,8 +15,7 @@ from oracle.services import inputs, quoting
 from oracle.services.inference import Asked
 from oracle.services.quoting import Ask
 from oracle.services.receipts import Sent
-from oracle.store.outbox import SqlOutbox
-from oracle.types import ZERO32, Address, Amount
+from oracle.types import Address, Amount
 from oracle.web import pages
 from oracle.web.rendering import PageOptions
 
@@ -82,10 +80,7 @@ class PageSponsor:
             time.sleep(0.005)
         if outcome.request_id is None:
             raise RequestFailed(f"the request was refused: {outcome.error}")
-        raws = [raw for entry in SqlOutbox(gateway.store).of(ticket.id) for raw in entry.raws]
-        sent = Sent(
-            "request an answer", hash_of(raws[-1]) if raws else ZERO32, outcome.block or 0, 0
-        )
+        sent = Sent("request an answer", outcome.transaction, outcome.block or 0, 0)
         return Asked(outcome.request_id, ticket.fee, listing.operator, sent)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from oracle.errors import InputInvalid
-from oracle.protocol import tensor
+from oracle.protocol import shapes, tensor
 from oracle.protocol.manifest import Manifest, TensorSpec, Tokenizer
 from oracle.protocol.tensor import Array
 from oracle.services import formats
@@ -160,7 +160,7 @@ def _declared(entry: Any) -> tuple[str, tuple[int, ...], str]:
     name, shape = _text(entry.get("name"), "the name of an input"), entry.get("shape")
     if (
         not isinstance(shape, list)
-        or len(shape) > tensor.MAX_RANK
+        or len(shape) > shapes.MAX_RANK
         or not all(type(size) is int and size >= 0 for size in shape)
     ):
         raise InputInvalid(f"input {name}: shape {shape!s:.60} is no list of sizes")

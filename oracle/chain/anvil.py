@@ -20,6 +20,7 @@ from oracle.chain.rpc import Rpc
 from oracle.errors import ConfigInvalid, Unavailable
 from oracle.patience import busy
 from oracle.ports import free_port
+from oracle.private_files import open_log
 
 # Public: everybody's development mnemonic. Never hold anything of value on these accounts.
 MNEMONIC = "test test test test test test test test test test test junk"
@@ -127,7 +128,7 @@ class Anvil:
         Raises:
             ConfigInvalid: there is no Anvil. Unavailable: it does not come up.
         """
-        with open(self._log or os.devnull, "ab") as sink:
+        with open_log(self._log) if self._log else Path(os.devnull).open("ab") as sink:
             # its own session: a Ctrl-C meant for us must not end it before we said so
             self._process = subprocess.Popen(  # noqa: S603 -- the program we found
                 self.command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,

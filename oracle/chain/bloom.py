@@ -7,7 +7,7 @@ that is not set is a proof of absence. A bit that no log explains is a proof tha
 import functools
 from collections.abc import Iterable
 
-from oracle.merkle import keccak
+from oracle.protocol.canonical import keccak
 from oracle.types import Address, Log
 
 

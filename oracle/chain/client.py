@@ -1,20 +1,20 @@
-"""web3.py over our node port: its codec and its client for calls, pinned to what a node answers.
+"""web3.py over our node port, and our contracts as web3.py knows them.
 
-The one place that imports web3, and others import this one at first use: the import costs 0.3 s
-of CPU, which a command that asks no contract does not pay. web3's own contract objects look for
-the right overload at every call, 1.2 ms each time; a generated function knows it
-(docs/adr/013-bindings-of-contracts-are-generated.md).
+For programs that know web3. The only module that imports it, 0.7 s of CPU, so others import this
+one when it is asked for (docs/adr/013-bindings-of-contracts-are-generated.md).
 """
 
-import functools
 from typing import Any
 from weakref import WeakKeyDictionary, proxy
 
 from web3 import Web3
+from web3.contract import Contract
 from web3.providers.base import BaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
+from oracle.chain import artifacts
 from oracle.chain.rpc import Node
+from oracle.types import Address
 
 _clients: "WeakKeyDictionary[Node, Web3]" = WeakKeyDictionary()
 
@@ -31,15 +31,16 @@ class NodeProvider(BaseProvider):
         return {"jsonrpc": "2.0", "id": 0, "result": self._node.call(method, *params)}
 
 
-@functools.cache
-def codec() -> Any:
-    """Return web3's ABI codec: strict, so that 31 bytes are no bytes32."""
-    return Web3(BaseProvider()).codec
-
-
 def client(node: Node) -> Web3:
-    """Return web3 on a node, the same each time, without middleware: callers bring whole calls."""
+    """Return web3 on a node, the same each time."""
     found = _clients.get(node)
     if found is None:
-        found = _clients[node] = Web3(NodeProvider(node), middleware=[])
+        found = _clients[node] = Web3(NodeProvider(node))
+    return found
+
+
+def contract(node: Node, name: str, address: Address) -> Contract:
+    """Return one of our contracts ("InferenceMarket") at an address."""
+    made: Any = client(node).eth.contract
+    found: Contract = made(address=address, abi=artifacts.load(name).abi)
     return found

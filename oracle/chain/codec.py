@@ -1,6 +1,8 @@
 """ABIs as code: signatures, selectors, encoders and decoders, built once from generated ABIs.
 
-Types come from the artifacts that the compiler wrote, never from here; the codec is web3's.
+Types come from the artifacts that the compiler wrote, never from here. The codec is eth-abi's, as
+strict as web3's, which is made of the same parts: importing web3 takes as long as all the rest of a
+short command (docs/adr/013-bindings-of-contracts-are-generated.md). A test holds the two equal.
 """
 
 import functools
@@ -8,7 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
-from eth_abi.exceptions import DecodingError
+from eth_abi.codec import ABICodec
+from eth_abi.decoding import BytesDecoder
+from eth_abi.encoding import BytesEncoder
+from eth_abi.exceptions import DecodingError, ValueOutOfBounds
+from eth_abi.registry import BaseEquals
+from eth_abi.registry import registry as default_registry
 from eth_utils.abi import (
     abi_to_signature,
     function_abi_to_4byte_selector,
@@ -33,7 +40,10 @@ NAMES = (
     "StepVerifier",
     "DisputeGame",
     "Committee",
+    "CommitteeSeats",
     "DataCredits",
+    "DataRounds",
+    "RowDemands",
     "ValuationVerifier",
     "ValuationGame",
 )
@@ -85,16 +95,30 @@ def interface(name: str) -> Mapping[str, Function]:
 
 def encode(types: Sequence[str], values: Sequence[Any]) -> bytes:
     """Return the ABI encoding of values; dataclasses become structs."""
-    from oracle.chain.client import codec  # noqa: PLC0415 -- web3 takes 0.3 s to import
-
-    return bytes(codec().encode(types, [plain(value) for value in values]))
+    return _codec().encode(types, [plain(value) for value in values])
 
 
 def decode(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
     """Read ABI-encoded values; raises eth_abi's `DecodingError`."""
-    from oracle.chain.client import codec  # noqa: PLC0415 -- web3 takes 0.3 s to import
+    return _codec().decode(types, data)
 
-    return tuple(codec().decode(types, data))
+
+class _ExactBytes(BytesEncoder):
+    """Refuses 31 bytes where 32 belong, which eth-abi fills up with zeros."""
+
+    def validate_value(self, value: Any) -> None:
+        super().validate_value(value)  # type: ignore[no-untyped-call]
+        if len(value) * 8 != self.value_bit_size:
+            self.invalidate_value(value, exc=ValueOutOfBounds, msg=f"has {len(value)} bytes")
+
+
+@functools.cache
+def _codec() -> ABICodec:
+    registry = default_registry.copy()  # type: ignore[no-untyped-call]
+    registry.unregister("bytes<M>")
+    fixed = BaseEquals("bytes", with_sub=True)  # type: ignore[no-untyped-call]
+    registry.register(fixed, _ExactBytes, BytesDecoder, label="bytes<M>")
+    return ABICodec(registry)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -22,7 +22,7 @@ _NOTHING = Wei(0)
 class Call:
     """What to execute: pure intent, nothing is sent. `label` is for people."""
 
-    to: Address
+    to: Address | None  # None creates a contract
     data: bytes
     value: Wei = _NOTHING
     label: str = ""
@@ -39,20 +39,15 @@ class Contract:
         self.address = address(address_)
 
     def _read(self, name: str, *arguments: Any, block: BlockId = "latest") -> Any:
-        """Call a view through web3; return its value, or a tuple when it has several.
+        """Call a view; return its value, or a tuple when it has several.
 
         Raises:
             ContractError: the view reverted. RpcError: the block is unknown, among others.
         """
-        from oracle.chain.client import client  # noqa: PLC0415 -- web3 takes 0.3 s to import
-
         function = interface(self.NAME)[name]
         call = {"to": self.address, "data": "0x" + function.encode(arguments).hex()}
         try:
-            answer = client(self.rpc).manager.request_blocking(
-                "eth_call",  # type: ignore[arg-type]  # a NewType of str
-                [call, block_param(block)],
-            )
+            answer = self.rpc.call("eth_call", call, block_param(block))
         except RpcError as error:
             raise (revert.from_rpc(error) or error) from error
         values = function.decode(hexbytes(answer))

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-import rlp  # type: ignore[import-untyped]  # it ships no types
 from eth_utils.abi import collapse_if_tuple
 from eth_utils.crypto import keccak
 
 from oracle.chain import artifacts
 from oracle.chain.bindings.committee import Committee, CommitteeConfig
-from oracle.chain.bindings.data_credits import DataConfig, DataCredits
+from oracle.chain.bindings.committee_seats import CommitteeSeats, SeatsConfig
+from oracle.chain.bindings.data_credits import CreditsConfig, DataCredits
+from oracle.chain.bindings.data_rounds import DataConfig, DataRounds
 from oracle.chain.bindings.dispute_game import DisputeGame, GameConfig
 from oracle.chain.bindings.inference_market import InferenceMarket, MarketConfig
 from oracle.chain.bindings.valuation_game import ValuationConfig, ValuationGame
@@ -23,7 +24,7 @@ _DOLLAR = 10**6
 _HOUR = 3600
 _DAY = 24 * _HOUR
 _GAME_TURNS = 28  # of the longest game, and two to spare: DisputeGame's constructor asks the same
-_ROUNDS = 3  # of votes about a float answer
+_ROUNDS = 5  # of votes about a float answer, appeals included
 
 
 class DeploymentFailed(PermanentError):
@@ -40,7 +41,7 @@ class DeployConfig:
         protocol_bps: the protocol's share of every fee, in basis points.
         min_challenge_window, max_challenge_window: seconds; what owners may choose between.
         min_lock: stake locked for one delivery at the least.
-        claim_forfeit: what a lapsed claim pays to the requester; at most min_lock.
+        claim_forfeit: what a lapsed claim pays to the treasury; at most min_lock.
         claim_period: seconds that a claim is exclusive. Longer than the slowest answer.
         demand_period: seconds to post a demanded output.
         max_dispute_age: seconds after the challenge window until anyone may annul open disputes.
@@ -50,18 +51,28 @@ class DeployConfig:
         min_reply: seconds that every turn of a dispute game lasts at the least.
         clock: seconds of thinking that each side of a game has beyond that. A game ends within
             2 · clock + 26 · min_reply, which max_dispute_age exceeds by at least two turns.
-        challenge_bond: what challenging a float answer costs beyond gas, in wei.
-        min_seat: stake of a committee's member at the least; 20 penalties or more.
+        audit_bps: share of the answers, in basis points, that are taken to be computed again. Terms
+            with which lying pays at that share are refused (docs/economics.md); 0 = none are.
+        min_gas_price: wei that bonds reckon with for a unit of gas at the least. On chains whose
+            base fee is not the cost, what a unit of gas costs there.
+        vote_bond: what each vote that is called about a float answer costs beyond gas, in wei.
+        min_seat: stake of a committee's member at the least; 20 penalties and 4 votes or more.
         penalty: what silence and a wrong activation cost a voter.
+        vote_stake: what a vote binds, and loses when the last finding contradicts it.
         seasoning: seconds until a change of a member's stake counts.
         seed_delay: blocks between a challenge and the block that draws its committee.
-        draw_period, commit_period, reveal_period, tally_period: seconds of a committee's dispute;
-            max_dispute_age exceeds them, all rounds taken together.
+        draw_period, commit_period, reveal_period, appeal_period, tally_period: seconds of a round
+            of votes; max_dispute_age exceeds them, all rounds taken together.
         data_deposit: what a data set's owner gets back when it was worth something.
         data_fee: what a data set costs; part of the valuator's pay.
         max_period: seconds that a phase of a round for data may last at the most.
+        predecessor: DataCredits of the deployment that models may come from, with their credits.
+        max_weight_bps: part of all credits of a model that one round can get at the most.
+        min_test_rows: rows of every round's test set.
+        min_interval: seconds from the last submission to a settled round to the next opening.
+        row_answer_period: seconds to show demanded rows of a data set.
         valuation_stake: locked behind each valuation; valuation_forfeit is lost of it by who
-            takes a round and publishes nothing.
+            takes a round and publishes nothing, and twice as much by the next who does.
         valuing_period: seconds after which a round that nobody values may be voided.
         valuation_claim_period: seconds that a valuator has for one round.
         valuation_window: seconds in which a valuation can be challenged. min_reply and clock
@@ -81,18 +92,27 @@ class DeployConfig:
     unbonding_delay: int = 3 * _HOUR
     min_reply: int = 10
     clock: int = 60
-    challenge_bond: Wei = Wei(10**15)  # noqa: RUF009
+    audit_bps: int = 500
+    min_gas_price: Wei = Wei(0)  # noqa: RUF009
+    vote_bond: Wei = Wei(10**14)  # noqa: RUF009
     min_seat: Amount = Amount(20 * _DOLLAR)  # noqa: RUF009
     penalty: Amount = Amount(_DOLLAR)  # noqa: RUF009
+    vote_stake: Amount = Amount(5 * _DOLLAR)  # noqa: RUF009
     seasoning: int = 5
     seed_delay: int = 2
     draw_period: int = 120
     commit_period: int = 60
     reveal_period: int = 60
+    appeal_period: int = 60
     tally_period: int = 60
     data_deposit: Amount = Amount(10 * _DOLLAR)  # noqa: RUF009
     data_fee: Amount = Amount(_DOLLAR // 2)  # noqa: RUF009
     max_period: int = 30 * _DAY
+    predecessor: Address = ZERO_ADDRESS
+    max_weight_bps: int = 1_000
+    min_test_rows: int = 4
+    min_interval: int = 1
+    row_answer_period: int = 60
     valuation_stake: Amount = Amount(50 * _DOLLAR)  # noqa: RUF009
     valuation_forfeit: Amount = Amount(5 * _DOLLAR)  # noqa: RUF009
     valuing_period: int = _HOUR
@@ -106,16 +126,45 @@ class DeployConfig:
                 f"max_dispute_age is {self.max_dispute_age} s; a dispute game needs {longest} s",
                 hint="raise it, or lower clock and min_reply",
             )
-        rounds = self.commit_period + self.reveal_period + self.tally_period
-        voting = self.draw_period + _ROUNDS * rounds + self.tally_period
+        voting = self.longest_committee + self.tally_period
         if self.max_dispute_age < voting:
             raise ConfigInvalid(
                 f"max_dispute_age is {self.max_dispute_age} s; a committee needs {voting} s",
                 hint="raise it, or lower the periods of the committee",
             )
 
+    @property
+    def longest_committee(self) -> int:
+        """Seconds that a dispute before the committee lasts at the most."""
+        voting = self.draw_period + self.commit_period + self.reveal_period
+        return _ROUNDS * (voting + self.appeal_period + self.tally_period)
+
 
 _DEVELOPMENT = DeployConfig()
+# Where money is at stake: an operator has ten minutes for its answer to get into a block, however
+# full blocks are, and six hours of thinking; windows are hours and days.
+PRODUCTION = DeployConfig(
+    min_challenge_window=_HOUR,
+    max_challenge_window=7 * _DAY,
+    claim_period=600,
+    demand_period=6 * _HOUR,
+    max_dispute_age=7 * _DAY,
+    unbonding_delay=21 * _DAY,
+    min_reply=600,
+    clock=6 * _HOUR,
+    min_gas_price=Wei(10**9),
+    seasoning=_DAY,
+    draw_period=2 * _HOUR,
+    commit_period=2 * _HOUR,
+    reveal_period=2 * _HOUR,
+    appeal_period=6 * _HOUR,
+    tally_period=2 * _HOUR,
+    min_interval=_DAY,
+    row_answer_period=6 * _HOUR,
+    valuing_period=2 * _DAY,
+    valuation_claim_period=6 * _HOUR,
+    valuation_window=_DAY,
+)
 
 
 def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
@@ -139,11 +188,13 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         raise ConfigInvalid(f"there is no token at {token}")
     programs, verifier = _create(wallet, "ProgramRegistry"), _create(wallet, "StepVerifier")
     nonce = wallet.next_nonce()
-    registry, access, operators, market, game, committee, credits, judge, valuations = (
-        created_address(wallet.address, nonce + i) for i in range(9)
+    registry, access, operators, market, game, seats, committee, *data = (
+        created_address(wallet.address, nonce + i) for i in range(12)
     )
+    credits, rounds, demands, judge, valuations = data
     window = (config.min_challenge_window, config.max_challenge_window)
-    _create(wallet, "ModelRegistry", programs, *window, at=registry)
+    honesty = (config.audit_bps, config.min_lock)
+    _create(wallet, "ModelRegistry", programs, credits, *window, *honesty, operators, at=registry)
     _create(wallet, "ModelAccess", registry, market, at=access)
     stake = (token, registry, market, config.unbonding_delay)
     _create(wallet, "OperatorRegistry", *stake, at=operators)
@@ -162,16 +213,21 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         claim_period=config.claim_period,
         demand_period=config.demand_period,
         max_dispute_age=config.max_dispute_age,
+        min_gas_price=config.min_gas_price,
     )
     _create(wallet, "InferenceMarket", terms, at=market)
     if (found := InferenceMarket(rpc, market).config()) != terms:
         raise DeploymentFailed(f"the market at {market} says {found}, not {terms}")
     rules = GameConfig(market, registry, verifier, config.min_reply, config.clock)
     _create(wallet, "DisputeGame", rules, at=game)
-    _create(wallet, "Committee", _committee(config, market), at=committee)
-    _create(wallet, "DataCredits", _data(config, market, valuations), at=credits)
-    _create(wallet, "ValuationVerifier", credits, at=judge)
-    _create(wallet, "ValuationGame", _valuation(config, credits, judge), at=valuations)
+    _create(wallet, "CommitteeSeats", _seats(config, market), at=seats)
+    _create(wallet, "Committee", _committee(config, market, seats), at=committee)
+    minting = CreditsConfig(market, rounds, config.predecessor, config.max_weight_bps)
+    _create(wallet, "DataCredits", minting, at=credits)
+    _create(wallet, "DataRounds", _data(config, credits, demands, valuations), at=rounds)
+    _create(wallet, "RowDemands", rounds, config.row_answer_period, at=demands)
+    _create(wallet, "ValuationVerifier", rounds, at=judge)
+    _create(wallet, "ValuationGame", _valuation(config, rounds, judge), at=valuations)
     contracts = Contracts(
         chain_id=chain_id,
         token=token,
@@ -183,7 +239,10 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         step_verifier=verifier,
         dispute_game=game,
         committee=committee,
+        committee_seats=seats,
         data_credits=credits,
+        data_rounds=rounds,
+        row_demands=demands,
         valuation_verifier=judge,
         valuation_game=valuations,
         deployed_at=deployed_at,
@@ -194,17 +253,15 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
 
 def created_address(deployer: Address, nonce: int) -> Address:
     """Return where a contract created with this nonce lives (yellow paper, section 7)."""
+    import rlp  # type: ignore[import-untyped]  # noqa: PLC0415 - no types; only who deploys needs it
+
     return address(keccak(rlp.encode([bytes.fromhex(deployer[2:]), nonce]))[12:])
 
 
-def verify(rpc: Node, contracts: Contracts) -> None:
-    """Check that the contracts are there and name each other.
-
-    Raises:
-        DeploymentFailed: they do not.
-    """
-    places = {
-        "token": contracts.token,
+def addresses(contracts: Contracts) -> dict[str, Address]:
+    """Return where each contract is, by its name."""
+    return {
+        "TestDollar": contracts.token,
         "ModelRegistry": contracts.model_registry,
         "ModelAccess": contracts.model_access,
         "OperatorRegistry": contracts.operator_registry,
@@ -213,10 +270,22 @@ def verify(rpc: Node, contracts: Contracts) -> None:
         "StepVerifier": contracts.step_verifier,
         "DisputeGame": contracts.dispute_game,
         "Committee": contracts.committee,
+        "CommitteeSeats": contracts.committee_seats,
         "DataCredits": contracts.data_credits,
+        "DataRounds": contracts.data_rounds,
+        "RowDemands": contracts.row_demands,
         "ValuationVerifier": contracts.valuation_verifier,
         "ValuationGame": contracts.valuation_game,
     }
+
+
+def verify(rpc: Node, contracts: Contracts) -> None:
+    """Check that the contracts are there and name each other.
+
+    Raises:
+        DeploymentFailed: they do not.
+    """
+    places = addresses(contracts)
     codes = rpc.batch([("eth_getCode", place, "latest") for place in places.values()])
     for (name, place), code in zip(places.items(), codes, strict=True):
         if isinstance(code, RpcError):
@@ -229,45 +298,78 @@ def verify(rpc: Node, contracts: Contracts) -> None:
     named = (config.token, config.registry, config.access, config.operators)
     modules = (config.exact_module, config.committee_module, config.data_credits)
     wanted = (contracts.dispute_game, contracts.committee, contracts.data_credits)
-    if named != tuple(places.values())[:4] or modules != wanted:
+    base = (
+        contracts.token,
+        contracts.model_registry,
+        contracts.model_access,
+        contracts.operator_registry,
+    )
+    if named != base or modules != wanted:
         raise DeploymentFailed(f"the market at {contracts.inference_market} names {config}")
     game = DisputeGame(rpc, contracts.dispute_game).config()
     if (game.market, game.verifier) != (contracts.inference_market, contracts.step_verifier):
         raise DeploymentFailed(f"the dispute game at {contracts.dispute_game} names {game}")
     committee = Committee(rpc, contracts.committee).config()
-    if committee.market != contracts.inference_market:
+    if (committee.market, committee.seats) != (
+        contracts.inference_market,
+        contracts.committee_seats,
+    ):
         raise DeploymentFailed(f"the committee at {contracts.committee} names {committee}")
-    data = DataCredits(rpc, contracts.data_credits).config()
-    if (data.market, data.game) != (contracts.inference_market, contracts.valuation_game):
-        raise DeploymentFailed(f"the data credits at {contracts.data_credits} name {data}")
+    if CommitteeSeats(rpc, contracts.committee_seats).committee() != contracts.committee:
+        raise DeploymentFailed(f"the seats at {contracts.committee_seats} are of another committee")
+    minting = DataCredits(rpc, contracts.data_credits).config()
+    if (minting.market, minting.rounds) != (contracts.inference_market, contracts.data_rounds):
+        raise DeploymentFailed(f"the data credits at {contracts.data_credits} name {minting}")
+    data = DataRounds(rpc, contracts.data_rounds).config()
+    beside = (contracts.data_credits, contracts.row_demands, contracts.valuation_game)
+    if (data.credits, data.demands, data.game) != beside:
+        raise DeploymentFailed(f"the rounds for data at {contracts.data_rounds} name {data}")
     values = ValuationGame(rpc, contracts.valuation_game).config()
-    places_of_game = (values.data_credits, values.verifier)
-    if places_of_game != (contracts.data_credits, contracts.valuation_verifier):
+    if (values.rounds, values.verifier) != (contracts.data_rounds, contracts.valuation_verifier):
         raise DeploymentFailed(f"the valuation game at {contracts.valuation_game} names {values}")
 
 
-def _committee(config: DeployConfig, market: Address) -> CommitteeConfig:
+def _seats(config: DeployConfig, market: Address) -> SeatsConfig:
+    return SeatsConfig(
+        market=market,
+        min_stake=config.min_seat,
+        seasoning=config.seasoning,
+        leave_delay=config.seasoning + 2 * config.longest_committee,
+    )
+
+
+def _committee(config: DeployConfig, market: Address, seats: Address) -> CommitteeConfig:
     return CommitteeConfig(
         market=market,
-        bond=config.challenge_bond,
-        min_stake=config.min_seat,
+        seats=seats,
+        bond=config.vote_bond,
         penalty=config.penalty,
-        seasoning=config.seasoning,
+        vote_stake=config.vote_stake,
         seed_delay=config.seed_delay,
         draw_period=config.draw_period,
         commit_period=config.commit_period,
         reveal_period=config.reveal_period,
+        appeal_period=config.appeal_period,
         tally_period=config.tally_period,
     )
 
 
-def _data(config: DeployConfig, market: Address, game: Address) -> DataConfig:
-    return DataConfig(market, game, config.data_deposit, config.data_fee, config.max_period)
+def _data(config: DeployConfig, credits: Address, demands: Address, game: Address) -> DataConfig:
+    return DataConfig(
+        credits=credits,
+        demands=demands,
+        game=game,
+        deposit=config.data_deposit,
+        fee=config.data_fee,
+        max_period=config.max_period,
+        min_interval=config.min_interval,
+        min_test_rows=config.min_test_rows,
+    )
 
 
-def _valuation(config: DeployConfig, credits: Address, verifier: Address) -> ValuationConfig:
+def _valuation(config: DeployConfig, rounds: Address, verifier: Address) -> ValuationConfig:
     return ValuationConfig(
-        data_credits=credits,
+        rounds=rounds,
         verifier=verifier,
         stake=config.valuation_stake,
         forfeit=config.valuation_forfeit,

@@ -7,18 +7,20 @@ arguments or the environment, and never part of an error.
 """
 
 import json
-import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_checksum_address
 
+from oracle import whole_file
 from oracle.errors import ConfigInvalid, InputInvalid, NotFound
+from oracle.private_files import make_folder
 from oracle.types import Address
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 Password = Callable[[], str]
 SCRYPT_N = 2**18  # work factor of geth's standard keystores: about a second and 256 MiB
@@ -34,40 +36,43 @@ def create(path: Path, password: Password, *, scrypt_n: int = SCRYPT_N) -> Addre
     Raises:
         InputInvalid: the file exists already, or the password is empty.
     """
+    from eth_account import Account  # noqa: PLC0415 - to look up an address needs no cipher
+
     return save(path, Account.create(), password, scrypt_n=scrypt_n)
 
 
 def save(
-    path: Path, account: LocalAccount, password: Password, *, scrypt_n: int = SCRYPT_N
+    path: Path, account: "LocalAccount", password: Password, *, scrypt_n: int = SCRYPT_N
 ) -> Address:
     """Write a key that exists, encrypted with mode 0600, and return its address.
 
     Raises:
         InputInvalid: the file exists already, or the password is empty.
     """
+    from eth_account import Account  # noqa: PLC0415 - to look up an address needs no cipher
+
+    exists = InputInvalid(f"{path} exists", hint="a key is never overwritten: choose another name")
     if path.exists():
-        raise InputInvalid(f"{path} exists", hint="a key is never overwritten: choose another name")
+        raise exists
     secret = password()
     if not secret:
         raise InputInvalid("the password is empty")
     body = json.dumps(Account.encrypt(account.key, secret, kdf="scrypt", iterations=scrypt_n))
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # exclusive and with its mode from the start: no moment in which others can read or replace it
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(body + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    make_folder(path.parent)
+    if not whole_file.write_new(path, body + "\n"):  # its mode is right from the start
+        raise exists
     return Address(account.address)
 
 
-def load(path: Path, password: Password) -> LocalAccount:
+def load(path: Path, password: Password) -> "LocalAccount":
     """Open a keystore.
 
     Raises:
         NotFound: no such file. ConfigInvalid: others may read it, or it is no keystore.
         PasswordWrong: the password does not fit.
     """
+    from eth_account import Account  # noqa: PLC0415 - to look up an address needs no cipher
+
     body = _read(path)
     try:
         account: LocalAccount = Account.from_key(Account.decrypt(body, password()))

@@ -3,6 +3,7 @@
 For tests and experiments. What a transaction does is a function that the user gives.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -109,6 +110,12 @@ class MemoryNode:
         for _ in gone:
             self._append()
 
+    def behind(self, blocks: int) -> "MemoryNode":
+        """Return the chain as a node shows it that is so many blocks behind; for reading."""
+        seen = copy.copy(self)
+        seen._blocks = self._blocks[: max(1, len(self._blocks) - blocks)]
+        return seen
+
     def forget(self) -> None:
         """Lose the mempool, as a node does that is restarted."""
         self.mempool.clear()
@@ -138,7 +145,7 @@ class MemoryNode:
     def _blocknumber(self) -> str:
         return hex(len(self._blocks) - 1)
 
-    def _getblockbynumber(self, number: str, _full: bool) -> dict[str, str] | None:
+    def _getblockbynumber(self, number: str, full: bool) -> dict[str, Any] | None:
         at = 0 if number == "earliest" else self._height(number)
         if at >= len(self._blocks):
             return None
@@ -149,9 +156,10 @@ class MemoryNode:
             "parentHash": "0x" + block.parent.hex(),
             "timestamp": hex(block.timestamp),
             "logsBloom": "0x" + bloom_of(map(parse, block.logs)).to_bytes(256).hex(),
+            "transactions": [_shown(t) if full else _hash(t) for t, _ in block.transactions],
         }
 
-    def _getblockbyhash(self, block_hash: str, full: bool) -> dict[str, str] | None:
+    def _getblockbyhash(self, block_hash: str, full: bool) -> dict[str, Any] | None:
         hashes = ["0x" + block.hash.hex() for block in self._blocks]
         if block_hash not in hashes:
             return None
@@ -176,7 +184,8 @@ class MemoryNode:
         ]
 
     def _gettransactioncount(self, account: str, block: str) -> str:
-        at = self._height(block)
+        if (at := self._height(block)) >= len(self._blocks):
+            raise RpcError(_REFUSED, "unknown block")
         mined = [t for b in self._blocks[: at + 1] for t, _ in b.transactions]
         count = max((t.nonce + 1 for t in mined if t.sender == account), default=0)
         while block == "pending" and (Address(account), count) in self.mempool:
@@ -212,9 +221,15 @@ class MemoryNode:
             self.mine()
         return "0x" + transaction.hash.hex()
 
-    def _gettransactionbyhash(self, tx_hash: str) -> dict[str, str] | None:
-        known = [*self.mempool.values(), *(t for t, _ in self.transactions)]
-        return next(({"hash": tx_hash} for t in known if "0x" + t.hash.hex() == tx_hash), None)
+    def _gettransactionbyhash(self, tx_hash: str) -> dict[str, Any] | None:
+        for transaction in self.mempool.values():
+            if _hash(transaction) == tx_hash:
+                return _shown(transaction) | {"blockNumber": None}
+        for number, block in enumerate(self._blocks):
+            for transaction, _ in block.transactions:
+                if _hash(transaction) == tx_hash:
+                    return _shown(transaction) | {"blockNumber": hex(number)}
+        return None
 
     def _gettransactionreceipt(self, tx_hash: str) -> dict[str, Any] | None:
         for number, block in enumerate(self._blocks):
@@ -285,6 +300,18 @@ class MemoryNode:
 
     def _height(self, block: str) -> int:
         return len(self._blocks) - 1 if block in ("latest", "pending") else int(block, 16)
+
+
+def _hash(transaction: MemoryTransaction) -> str:
+    return "0x" + transaction.hash.hex()
+
+
+def _shown(transaction: MemoryTransaction) -> dict[str, Any]:
+    return {
+        "hash": _hash(transaction),
+        "from": transaction.sender,
+        "nonce": hex(transaction.nonce),
+    }
 
 
 def read_transaction(raw: bytes) -> MemoryTransaction:

@@ -1,30 +1,36 @@
-"""Transactions that an operator means to send, as kept values: the port of sender.py to a store.
+"""Transactions that an account means to send, as kept values: the port of sender.py to a store.
 
 ```
-  add ─▶ intent ──nonce, signature──▶ sent ──receipt──▶ mined
-            │  ▲                       │ └────reverted──▶ failed
-            │  └──nonce used by another┘
-            └──refused before it was sent──────────────▶ failed
+            ┌─nonce lost to a stranger─┐      ┌─in a finalized block─▶ mined, or failed (reverted)
+            ▼                          │      │
+ add ─▶ intent ──nonce, signature──▶ sent ────┤
+            │                          └─refused for good─▶ cancelling ─▶ as sent, or
+            │                                                   └ its empty form, or a stranger's
+            └─would be refused─────────────────────────────────────────────────────▶ failed
 ```
+Every arrow is one commit, made before anybody else sees what it says.
 """
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
 from oracle.chain.contract import Call
-from oracle.errors import PermanentError
-from oracle.types import Address, RequestId, Wei
+from oracle.chain.transactions import Receipt, hash_of
+from oracle.errors import PermanentError, TallystickError
+from oracle.types import Address, Bytes32, RequestId, Wei
 
 
 class EntryState(StrEnum):
     """Where a transaction stands."""
 
-    INTENT = "intent"
-    SENT = "sent"
+    INTENT = "intent"  # nothing of it is under way
+    SENT = "sent"  # a form of it may be mined at any time
+    CANCELLING = "cancelling"  # as SENT, but an empty transaction is to take its nonce
     MINED = "mined"
-    FAILED = "failed"
+    FAILED = "failed"  # it did not happen, and will not
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ class OutboxEntry:
     id: int
     kind: str  # claim, deliver, finalize, …
     request_ids: tuple[RequestId, ...]  # that it serves
-    to: Address
+    to: Address | None  # None creates a contract
     data: bytes
     value: Wei
     label: str = ""
@@ -43,16 +49,24 @@ class OutboxEntry:
     gas: int = 0  # limit
     max_fee: int = 0  # wei per gas
     priority_fee: int = 0  # wei per gas
-    raws: tuple[bytes, ...] = ()  # signed forms, the newest last; any of them may be mined
-    sent_at: float = 0.0  # unix seconds of the last signature
-    error: str = ""
+    raws: tuple[bytes, ...] = ()  # its forms, the newest last; any of them may be mined
+    sent_at: float = 0.0  # unix seconds of the last signature; before it, of the estimate
+    error: str = ""  # why it failed; while it is live, what a node said last
     permanent: bool = False  # a failure that the same call would meet again
     block_number: int | None = None  # where it was mined
+    # Known to the process that saw it end, and not kept:
+    receipt: Receipt | None = field(default=None, compare=False)
+    cause: TallystickError | None = field(default=None, compare=False)
 
     @property
     def live(self) -> bool:
         """Whether something is still to be done about it."""
-        return self.state in (EntryState.INTENT, EntryState.SENT)
+        return self.state not in (EntryState.MINED, EntryState.FAILED)
+
+    @property
+    def hashes(self) -> tuple[Bytes32, ...]:
+        """The hashes of its forms."""
+        return tuple(hash_of(raw) for raw in self.raws)
 
     @property
     def call(self) -> Call:
@@ -90,12 +104,19 @@ class OutboxStore(Protocol):
     def put_all(self, entries: Sequence[OutboxEntry]) -> None:
         """Replace several entries, all or none."""
 
+    def next_nonce(self) -> int:
+        """Return the nonce after the highest that is live or in a block; 0 when there is none."""
+
+    def mined_under(self, nonce: int) -> OutboxEntry | None:
+        """Return the last entry that ended in a block under a nonce."""
+
 
 class MemoryOutbox:
     """An outbox that a restart loses: for tests and for scripts that need no more."""
 
     def __init__(self) -> None:
         self.entries: dict[int, OutboxEntry] = {}
+        self._ids = itertools.count(1)
 
     def add(self, kind: str, request_ids: Sequence[RequestId], call: Call) -> OutboxEntry:
         """Keep a new intent."""
@@ -103,7 +124,7 @@ class MemoryOutbox:
             if entry.kind == kind and not set(request_ids).isdisjoint(entry.request_ids):
                 raise AlreadyPending(entry)
         entry = OutboxEntry(
-            id=len(self.entries) + 1,
+            id=next(self._ids),
             kind=kind,
             request_ids=tuple(request_ids),
             to=call.to,
@@ -130,3 +151,13 @@ class MemoryOutbox:
         """Replace several entries."""
         for entry in entries:
             self.put(entry)
+
+    def next_nonce(self) -> int:
+        """Return the nonce after the highest that is live or in a block."""
+        taken = [e.nonce for e in self.entries.values() if e.live or e.block_number is not None]
+        return max((nonce + 1 for nonce in taken if nonce is not None), default=0)
+
+    def mined_under(self, nonce: int) -> OutboxEntry | None:
+        """Return the last entry that ended in a block under a nonce."""
+        ended = (e for e in self.entries.values() if e.block_number is not None)
+        return max((e for e in ended if e.nonce == nonce), key=lambda e: e.id, default=None)

@@ -187,7 +187,7 @@ _SHOWN: Mapping[str, Callable[[Any], str]] = {
     "mover": lambda mover: ("nobody's", "the challenger's", "the valuator's")[mover],
     "round": lambda stage: ("unknown", "collecting", "being valued", "settled", "void")[stage],
     "contribution": lambda status: _STATUSES[status],
-    "stage": lambda stage: ("undisputed", "not drawn yet", "voting", "closed")[stage],
+    "stage": lambda stage: ("undisputed", "waiting for the draw", "voting", "closed")[stage],
     "part": lambda part: part.name.lower(),
     "panic": lambda code: _PANICS.get(code, f"panic {code:#04x}"),
 }

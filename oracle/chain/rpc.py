@@ -1,7 +1,7 @@
-"""Raw JSON-RPC to an Ethereum node: one pooled HTTP client, time-outs, retries of reads.
+"""Raw JSON-RPC to an Ethereum node: time-outs, retries of reads, answers that are none.
 
-Knows nothing of contracts. httpx costs 0.45 ms per loopback call (requests 0.6 ms), is typed, and
-keeps its pool per instance, so an `Rpc` belongs to one process: make it after a fork.
+Knows nothing of contracts. Its connections (http_pool.py) belong to one process: make an `Rpc`
+after a fork.
 """
 
 import json
@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-import httpx
 from tenacity import (
     Retrying,
     retry_if_exception_type,
@@ -17,8 +16,10 @@ from tenacity import (
     stop_after_attempt,
     wait_random_exponential,
 )
+from urllib3 import exceptions
 
 from oracle.chain.adaptive import AdaptiveSize
+from oracle.chain.http_pool import Http, HttpPool
 from oracle.errors import ConfigInvalid, PermanentError, Unavailable
 
 T = TypeVar("T")
@@ -28,7 +29,6 @@ BlockId = int | bytes | str  # number, hash (EIP-1898) or tag
 _UNSAFE_PREFIXES = ("eth_send", "evm_", "anvil_", "hardhat_")
 _OVERLOADED = (-32005, 429)  # EIP-1474: limit exceeded; HTTP's number, which providers put there
 _MOST_CALLS = 1000  # in one batch
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class RpcUnavailable(Unavailable):
@@ -94,7 +94,7 @@ class Rpc:
         timeout: float = 20.0,
         attempts: int = 4,
         backoff: float = 0.1,
-        transport: httpx.BaseTransport | None = None,
+        http: Http | None = None,
     ) -> None:
         """Prepare the client; nothing is sent.
 
@@ -103,7 +103,7 @@ class Rpc:
             timeout: seconds for one attempt.
             attempts: how often a read is tried before the error is raised.
             backoff: seconds of the first, randomised and doubling pause between attempts.
-            transport: replaces the network, for tests.
+            http: replaces the network, for tests.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -113,12 +113,7 @@ class Rpc:
             )
         self.url = url
         self.name = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
-        self._client = httpx.Client(
-            timeout=timeout,
-            transport=transport,
-            headers={"content-type": "application/json"},
-            trust_env=parts.hostname not in _LOOPBACK,  # no proxy to reach ourselves
-        )
+        self._http = http or HttpPool(url, timeout)
         self._retrying = Retrying(
             retry=retry_if_exception_type((RpcUnavailable, RpcMalformed))
             & retry_if_not_exception_type(RpcTimeout),
@@ -190,7 +185,7 @@ class Rpc:
 
     def close(self) -> None:
         """Close the pooled connections."""
-        self._client.close()
+        self._http.close()
 
     def __enter__(self) -> "Rpc":
         return self
@@ -205,25 +200,25 @@ class Rpc:
 
     def _post(self, body: bytes, kind: type[Any]) -> Any:
         try:
-            response = self._client.post(self.url, content=body)
-        except (httpx.ReadTimeout, httpx.WriteTimeout) as error:
+            status, content = self._http.post(body)
+        except exceptions.ReadTimeoutError as error:
             raise RpcTimeout(
                 f"{self.name} did not answer in time", hint="is the node overloaded or syncing?"
             ) from error
-        except httpx.HTTPError as error:
-            if not isinstance(error, httpx.ConnectError | httpx.TimeoutException):
+        except exceptions.HTTPError as error:
+            if isinstance(error, exceptions.ProtocolError | exceptions.DecodeError):
                 raise RpcBusy(f"{self.name} broke off: {type(error).__name__}") from error
             raise RpcUnavailable(
                 f"cannot reach the node at {self.name}: {type(error).__name__}",
                 hint="start one with `tallystick up`, or set TALLYSTICK_RPC_URL",
             ) from error
-        if response.status_code == 429 or response.status_code >= 500:
-            raise RpcBusy(f"{self.name} answered HTTP {response.status_code}")
+        if status == 429 or status >= 500:
+            raise RpcBusy(f"{self.name} answered HTTP {status}")
         try:
-            answer = json.loads(response.content)
+            answer = json.loads(content)
         except ValueError as error:
             raise RpcMalformed(
-                f"{self.name} answered HTTP {response.status_code} without JSON",
+                f"{self.name} answered HTTP {status} without JSON",
                 hint="is this the address of an Ethereum JSON-RPC endpoint?",
             ) from error
         if isinstance(answer, kind):

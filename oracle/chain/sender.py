@@ -1,10 +1,10 @@
-"""Sends an operator's transactions so that a crash at any line loses nothing and repeats nothing.
+"""Sends the transactions of one key, so that a crash at any line loses nothing and repeats nothing.
 
 ```
-  submit   intent is committed                                        ─ store
-  step (1) follow what was sent: receipts, nonces, what the node forgot
-           (2) stuck: sign again at a higher price, commit, broadcast   ─ store, then node
-           (3) new intents, in order: estimate, nonce, sign, commit, broadcast
+  submit   intent is committed                                                ─ store
+  step (1) look: what blocks, receipts and the pool say about each form
+           (2) do what `decision.py` says: settle, broadcast, outbid, release   ─ store, node
+           (3) new intents, in order: estimate, nonce, sign, commit, broadcast  ─ store, node
 ```
 A signature is committed before its first broadcast, so after a restart the very same bytes are sent
 again. One process per key: what else uses the key is noticed and stepped around, not coordinated.
@@ -12,44 +12,40 @@ again. One process per key: what else uses the key is noticed and stepped around
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from eth_account.signers.local import LocalAccount
 
 from oracle.chain import revert
 from oracle.chain.contract import Call
+from oracle.chain.decision import Action, decide, independent
+from oracle.chain.lookup import look
 from oracle.chain.outbox import EntryState, OutboxEntry, OutboxStore
+from oracle.chain.refusals import Fate, fate_of
 from oracle.chain.revert import ContractError
-from oracle.chain.rpc import Node, RpcError, quantity
+from oracle.chain.rpc import Node, RpcError, block_param, quantity
 from oracle.chain.transactions import (
     FEE_HISTORY,
     Fees,
+    FundsInsufficient,
     Receipt,
     as_object,
+    call_of,
     fees_from,
     funds_error,
-    hash_of,
-    parse_receipt,
     sign,
     with_margin,
 )
-from oracle.chain.wallet import is_known, why_reverted
-from oracle.types import Address, RequestId
+from oracle.errors import TallystickError
+from oracle.types import Address, RequestId, Wei
 
-_PENDING = "pending"
-_FILLER_GAS = 21_000
-_UNDERPRICED = ("underpriced", "less than block base fee", "fee cap", "fee too low", "max fee")
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What the chain says about one transaction that was sent."""
-
-    receipt: Any  # as the node answers it; None while it is not mined
-    nonce_used: bool  # by a block deep enough to count
-    known: bool  # the node has its newest form
+_FRESH = 10.0  # seconds that an estimate made at submission is good for
+_EMPTY_GAS = 21_000  # of an empty transaction, when the node does not say
+_FILL = "fill"  # kind of entries that only use up a nonce; told to nobody
 
 
 class Sender:
@@ -58,7 +54,7 @@ class Sender:
     def __init__(
         self,
         rpc: Node,
-        account: LocalAccount,
+        account: "LocalAccount",
         outbox: OutboxStore,
         chain_id: int,
         *,
@@ -71,9 +67,8 @@ class Sender:
         """Prepare; nothing is sent.
 
         Args:
-            stuck_after: seconds without a receipt until a transaction is priced higher.
-            confirmations: blocks on top of a transaction until it counts as mined; the
-                operator's finality depth.
+            stuck_after: seconds without a block until a transaction is priced higher.
+            confirmations: blocks on top of a block until it counts as finalized.
             fee_ceiling: wei per gas that is never exceeded (1,000 gwei).
         """
         self.address = Address(account.address)
@@ -86,16 +81,21 @@ class Sender:
         self._fee_ceiling = fee_ceiling
         self._clock = clock
         self._sleep = sleep
+        self._empty = Call(self.address, b"", Wei(0), "use up a nonce")
+        self._nowhere: set[int] = set()  # entries signed here, every broadcast definitely refused
         self._ended: list[OutboxEntry] = []  # not yet told: an exception must not swallow them
         self._log = structlog.get_logger("tallystick.sender")
 
-    def simulate(self, call: Call) -> None:
-        """Return if the call would succeed now.
+    def gas_of(self, call: Call, block: str = "pending") -> int:
+        """Return the gas limit that a call would be sent with now.
 
         Raises:
-            ContractError: it would be refused.
+            ContractError: it would be refused. FundsInsufficient: the account cannot pay.
         """
-        self._estimate(call)
+        try:
+            return with_margin(quantity(self._rpc.call(*self._estimate(call, block))))
+        except RpcError as error:
+            raise self._explained(error) from error
 
     def submit(self, kind: str, request_ids: Sequence[RequestId], call: Call) -> OutboxEntry:
         """Commit the intent to send a call; `step` sends it.
@@ -104,6 +104,14 @@ class Sender:
             AlreadyPending: a live transaction of this kind serves one of these requests.
         """
         return self._outbox.add(kind, request_ids, call)
+
+    def withdraw(self, entry: OutboxEntry) -> bool:
+        """Give an intent up; False when something of it may be under way, or it has ended."""
+        for kept in self._outbox.live():
+            if kept.id == entry.id and (not kept.raws or kept.id in self._nowhere):
+                self._outbox.put(replace(kept, state=EntryState.FAILED, error="withdrawn"))
+                return True
+        return False
 
     def settle(self, timeout: float, poll: float = 0.1) -> list[OutboxEntry]:
         """Step until nothing is live or the time is up; return what ended meanwhile."""
@@ -117,178 +125,250 @@ class Sender:
     def step(self) -> list[OutboxEntry]:
         """Bring every live transaction one step on; return those that ended, mined or failed.
 
-        May be called at any time, also after an exception of the last call; what ended in that
-        one is returned too. What ended right before a crash is told to nobody: look it up.
+        They carry their receipt, or the error that ended them. May be called at any time, also
+        after an exception of the last call; what ended in that one is returned too. What ended
+        right before a crash is told to nobody: look it up.
 
         Raises:
             Unavailable, RpcError: the node cannot be asked; the next call goes on.
             FundsInsufficient: the account cannot pay for gas; nothing moves until it can.
         """
         live = self._outbox.live()
-        sent = sorted((e for e in live if e.nonce is not None), key=lambda e: e.nonce or 0)
-        for entry, found in zip(sent, self._look_up(sent), strict=True):
-            self._follow(entry, found)
-        if live:
-            self._fill_gap()
-        for entry in live:
-            if entry.nonce is None:
-                self._first_broadcast(entry)
+        again = self._follow([entry for entry in live if entry.raws])
+        self.begin([entry for entry in live if not entry.raws] + again)
         ended, self._ended = self._ended, []
         return ended
 
-    # ── Follow what was sent ────────────────────────────────────────────────────────────────────
+    def begin(self, intents: Sequence[OutboxEntry]) -> None:
+        """Estimate, sign and broadcast intents, as `step` does; raises as it does."""
+        for group in independent(intents):
+            trouble, fine = self._priced(group)
+            for entry in fine:
+                self._broadcast(entry)
+            if trouble is not None:
+                raise trouble
 
-    def _look_up(self, entries: Sequence[OutboxEntry]) -> list[_Found]:
-        if not entries:
-            return []
-        head = quantity(self._rpc.call("eth_blockNumber"))
-        final = hex(max(0, head - self._confirmations))
-        # the nonce first: a receipt that appears in between must not look like a stranger's
-        used = quantity(self._rpc.call("eth_getTransactionCount", self.address, final))
-        hashes = [["0x" + hash_of(raw).hex() for raw in entry.raws] for entry in entries]
-        calls = [("eth_getTransactionReceipt", h) for of_one in hashes for h in of_one]
-        calls += [("eth_getTransactionByHash", of_one[-1]) for of_one in hashes]
-        answers = self._rpc.batch(calls)
-        for answer in answers:
-            if isinstance(answer, RpcError):
-                raise answer
-        receipts = iter(answers)
-        return [
-            _Found(
-                receipt=next((r for r in [next(receipts) for _ in of_one] if r is not None), None),
-                nonce_used=used > (entry.nonce or 0),
-                known=answer is not None,
-            )
-            for entry, of_one, answer in zip(entries, hashes, answers[-len(entries) :], strict=True)
-        ]
+    # ── Follow what was signed ──────────────────────────────────────────────────────────────────
 
-    def _follow(self, entry: OutboxEntry, found: _Found) -> OutboxEntry:
-        if found.receipt is not None:
-            return self._end(entry, parse_receipt(found.receipt)) if found.nonce_used else entry
-        if found.nonce_used:
-            self._log.warning("nonce_taken", entry=entry.id, nonce=entry.nonce)
-            return self._keep(
-                replace(entry, state=EntryState.INTENT, nonce=None, raws=(), sent_at=0.0)
-            )
-        if self._clock() - entry.sent_at >= self._stuck_after:
-            return self._reprice(entry)
-        if not found.known:
-            return self._broadcast(entry)
-        return entry
+    def _follow(self, entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
+        """Do what is to be done about each; return those that need another nonce."""
+        todo: dict[Action, list[OutboxEntry]] = {action: [] for action in Action}
+        settled = []
+        found = look(self._rpc, self.address, entries, self._confirmations, self._clock())
+        for entry, seen in zip(entries, found, strict=True):
+            action = decide(entry, seen, self._stuck_after)
+            todo[action].append(entry)
+            if seen.used and seen.user is None and seen.age >= self._stuck_after:
+                self._log.warning("nonce_used_by_unknown", entry=entry.id, nonce=entry.nonce)
+            if seen.receipt is not None:
+                settled.append(self._settled(entry, seen.receipt))
+        self._keep(*settled)
+        for entry in todo[Action.RELEASE]:
+            self._release(entry)
+        if stuck := todo[Action.OUTBID]:
+            self._fill_gap(min(e.nonce for e in entries if e.nonce is not None and e.live))
+        for entry in stuck:
+            self._outbid(entry)
+        for entry in todo[Action.BROADCAST]:
+            self._broadcast(entry)
+        return [entry for entry in todo[Action.WAIT] if entry.nonce is None]
 
-    def _end(self, entry: OutboxEntry, receipt: Receipt) -> OutboxEntry:
+    def _settled(self, entry: OutboxEntry, receipt: Receipt) -> OutboxEntry:
+        form = entry.raws[entry.hashes.index(receipt.tx_hash)]
+        entry = replace(entry, receipt=receipt, block_number=receipt.block_number)
+        if call_of(form) != (entry.to, entry.data, entry.value):
+            return self._failed(entry, entry.cause or RpcError(0, entry.error))
         if receipt.succeeded:
-            return self._keep(
-                replace(entry, state=EntryState.MINED, block_number=receipt.block_number)
-            )
-        error = why_reverted(self._rpc, self.address, entry.call, entry.gas, receipt)
-        return self._fail(replace(entry, block_number=receipt.block_number), error)
+            return replace(entry, state=EntryState.MINED, error="")
+        return self._failed(entry, self._why_reverted(entry, receipt))
 
-    def _fail(self, entry: OutboxEntry, error: ContractError) -> OutboxEntry:
-        self._log.warning("refused", entry=entry.id, kind=entry.kind, error=str(error))
-        return self._keep(
-            replace(entry, state=EntryState.FAILED, error=str(error), permanent=error.permanent)
-        )
+    def _release(self, entry: OutboxEntry) -> None:
+        """Take the nonce from an intent: no form of it can be mined any more."""
+        self._log.warning("nonce_taken", entry=entry.id, nonce=entry.nonce)
+        if entry.state is EntryState.CANCELLING:
+            self._keep(self._failed(entry, RpcError(0, entry.error)))
+        else:
+            self._keep(replace(entry, state=EntryState.INTENT, nonce=None))
 
-    def _fill_gap(self) -> None:
-        """Use up a nonce that went lost below ours, or everything above it would wait for ever.
+    def _fill_gap(self, lowest: int) -> None:
+        """Use up nonces that went lost below ours, or everything above them would wait for ever.
 
-        A reorg may drop a transaction whose entry has ended. The filler pays nothing to ourselves.
+        A deep reorg may drop a transaction that has ended: the same bytes are sent again. A
+        stranger's may have been dropped by the nodes: an empty one takes its place.
         """
-        sent = [e for e in self._outbox.live() if e.nonce is not None]
-        if not sent:
-            return
-        lowest = min(sent, key=lambda e: e.nonce or 0)
-        count = quantity(self._rpc.call("eth_getTransactionCount", self.address, _PENDING))
-        if lowest.nonce is None or count >= lowest.nonce:
-            return
-        self._log.warning("nonce_gap", nonce=count, waiting=lowest.nonce)
-        fees = Fees(lowest.max_fee, lowest.priority_fee)
-        filler = sign(self._account, self._chain_id, count, self.address, b"", 0, _FILLER_GAS, fees)
-        self._hand_over(filler.raw)
+        count = quantity(self._rpc.call("eth_getTransactionCount", self.address, "pending"))
+        for nonce in range(count, lowest):
+            self._log.warning("nonce_gap", nonce=nonce, waiting=lowest)
+            if (dropped := self._outbox.mined_under(nonce)) is not None:
+                self._broadcast(dropped)
+                continue
+            filler = self._outbox.add(_FILL, (), self._empty)
+            filler = replace(filler, state=EntryState.CANCELLING, nonce=nonce, error="lost nonce")
+            self._broadcast(self._signed(filler, self._empty, Fees(0, 0), self._market_fees()))
 
     # ── Sign and broadcast ──────────────────────────────────────────────────────────────────────
 
-    def _first_broadcast(self, entry: OutboxEntry) -> OutboxEntry:
-        try:
-            gas = self._estimate(entry.call)
-        except ContractError as error:
-            return self._fail(entry, error)  # it costs nothing
-        nonce = quantity(self._rpc.call("eth_getTransactionCount", self.address, _PENDING))
-        taken = {e.nonce for e in self._outbox.live()}
-        while nonce in taken:
-            nonce += 1
-        entry = replace(entry, state=EntryState.SENT, nonce=nonce, gas=gas)
-        return self._broadcast(self._signed(entry, self._market_fees()))
+    def _priced(
+        self, entries: Sequence[OutboxEntry]
+    ) -> tuple[TallystickError | None, list[OutboxEntry]]:
+        """Sign what would succeed on the next nonces, all in one commit; the rest fails for free.
 
-    def _reprice(self, entry: OutboxEntry) -> OutboxEntry:
-        """Outbid the last form of a transaction that is stuck."""
-        market = self._market_fees()
-        fees = Fees(entry.max_fee, entry.priority_fee).bumped(market)
-        if fees.max_fee > self._fee_ceiling:
-            self._log.warning("fee_ceiling", entry=entry.id, max_fee=fees.max_fee)
-            return self._broadcast(self._keep(replace(entry, sent_at=self._clock())))
-        self._log.info("repriced", entry=entry.id, nonce=entry.nonce, max_fee=fees.max_fee)
-        return self._broadcast(self._signed(entry, fees))
-
-    def _signed(self, entry: OutboxEntry, fees: Fees) -> OutboxEntry:
-        """Sign, and commit the signature before anybody sees it."""
-        nonce = entry.nonce or 0
-        signed = sign(
-            self._account,
-            self._chain_id,
-            nonce,
-            entry.to,
-            entry.data,
-            entry.value,
-            entry.gas,
-            fees,
+        Returns:
+            The first error that says nothing about its call, and what was signed.
+        """
+        now = self._clock()
+        stale = [e for e in entries if e.raws or not e.gas or now - e.sent_at > _FRESH]
+        history, count, *answers = self._ask(
+            FEE_HISTORY,
+            ("eth_getTransactionCount", self.address, "pending"),
+            tolerant=[self._estimate(entry.call, "pending") for entry in stale],
         )
-        return self._keep(
-            replace(
-                entry,
-                max_fee=fees.max_fee,
-                priority_fee=fees.priority_fee,
-                raws=(*entry.raws, signed.raw),
-                sent_at=self._clock(),
-            )
-        )
+        gas: dict[int, Any] = {entry.id: entry.gas for entry in entries}
+        trouble: TallystickError | None = None
+        for entry, answer in zip(stale, answers, strict=True):
+            gas[entry.id] = None
+            if not isinstance(answer, RpcError):
+                gas[entry.id] = with_margin(quantity(answer))
+            elif isinstance(error := self._explained(answer), ContractError):
+                self._keep(self._failed(entry, error))
+            else:
+                trouble = trouble or error
+        fees = fees_from(history)
+        nonce = max(quantity(count), self._outbox.next_nonce())  # the node may be behind
+        fine = [replace(e, gas=gas[e.id]) for e in entries if gas[e.id] is not None]
+        signed = [
+            self._form(replace(e, state=EntryState.SENT, nonce=nonce + at), e.call, fees)
+            for at, e in enumerate(fine)
+        ]
+        self._keep(*signed)
+        self._nowhere.update(entry.id for entry in signed)
+        return trouble, signed
 
-    def _broadcast(self, entry: OutboxEntry) -> OutboxEntry:
-        """Hand the newest form to the node. A form that is priced too low is outbid next time."""
+    def _outbid(self, entry: OutboxEntry) -> None:
+        """Sign a dearer form of what is stuck, or an empty one of what is to be cancelled."""
+        cancelling = entry.state is EntryState.CANCELLING
+        last, market = Fees(entry.max_fee, entry.priority_fee), self._market_fees()
+        if last.bumped(market).max_fee > self._fee_ceiling:
+            self._log.warning("fee_ceiling", entry=entry.id, max_fee=last.max_fee)
+            self._keep(entry := replace(entry, sent_at=self._clock()))
+        else:
+            entry = self._signed(entry, self._empty if cancelling else entry.call, last, market)
+        self._broadcast(entry)
+
+    def _signed(self, entry: OutboxEntry, call: Call, last: Fees, market: Fees) -> OutboxEntry:
+        """Sign a form that may replace one at the last price; commit it before anybody sees it."""
         try:
-            self._hand_over(entry.raws[-1])
-        except RpcError as error:
-            text = error.message.lower()
-            if any(word in text for word in _UNDERPRICED):
-                return self._keep(replace(entry, sent_at=self._clock() - self._stuck_after))
-            self._log.warning("not_accepted", entry=entry.id, error=str(error))
-            if len(entry.raws) == 1:  # no form of it is anywhere: its nonce is free again
-                return self._keep(replace(entry, state=EntryState.FAILED, error=str(error)))
+            gas = self.gas_of(call, "latest")
+        except (ContractError, FundsInsufficient, RpcError):  # what it needs is not mined yet
+            gas = entry.gas or _EMPTY_GAS
+        fees = last.bumped(market)
+        entry = self._form(replace(entry, gas=max(gas, entry.gas)), call, fees)
+        self._log.info("signed_again", entry=entry.id, nonce=entry.nonce, max_fee=fees.max_fee)
+        self._keep(entry)
         return entry
 
-    def _hand_over(self, raw: bytes) -> None:
-        try:
-            self._rpc.call("eth_sendRawTransaction", "0x" + raw.hex())
-        except RpcError as error:
-            if is_known(error) or "nonce too low" in error.message.lower():
-                return  # the next step finds the receipt, or the stranger that took the nonce
-            raise funds_error(error, self.address) or error from error
+    def _form(self, entry: OutboxEntry, call: Call, fees: Fees) -> OutboxEntry:
+        nonce, to, data, value = entry.nonce or 0, call.to, call.data, call.value
+        signed = sign(self._account, self._chain_id, nonce, to, data, value, entry.gas, fees)
+        return replace(
+            entry,
+            max_fee=fees.max_fee,
+            priority_fee=fees.priority_fee,
+            raws=(*entry.raws, signed.raw),
+            sent_at=self._clock(),
+        )
 
-    def _estimate(self, call: Call) -> int:
-        body = as_object(self.address, call.to, call.data, call.value)
+    def _broadcast(self, entry: OutboxEntry) -> None:
+        """Hand the newest form to the node, and take in what it says (see `refusals.py`)."""
+        nowhere = entry.id in self._nowhere
+        self._nowhere.discard(entry.id)  # until the node has answered, it may be anywhere
         try:
-            return with_margin(quantity(self._rpc.call("eth_estimateGas", body, _PENDING)))
-        except RpcError as error:
-            found = funds_error(error, self.address) or revert.from_rpc(error)
-            raise found or error from error
+            self._rpc.call("eth_sendRawTransaction", "0x" + entry.raws[-1].hex())
+            return
+        except RpcError as caught:
+            error, fate = caught, fate_of(caught)
+        if fate is Fate.KNOWN or not entry.live:
+            return
+        self._log.warning("not_accepted", entry=entry.id, fate=fate.value, error=str(error))
+        if nowhere and fate is not Fate.OPEN:
+            self._nowhere.add(entry.id)
+        entry = replace(entry, error=error.message, cause=error)
+        if fate is Fate.POOR:
+            self._keep(entry)
+            raise funds_error(error, self.address) or error from error
+        # Of a first form the occupant is a stranger's: it is given the time to be mined
+        ours = fate is Fate.OCCUPIED and len(entry.raws) > 1
+        if fate is Fate.UNDERPRICED or ours:  # outbid by the next step
+            entry = replace(entry, sent_at=self._clock() - self._stuck_after)
+        if fate is Fate.REFUSED:
+            self._cancel(entry, error, nowhere)
+        else:
+            self._keep(entry)
+
+    def _cancel(self, entry: OutboxEntry, error: RpcError, nowhere: bool) -> None:
+        """Give up what the node refuses for good.
+
+        Its nonce must not stay open, and an earlier form may have been taken in spite of an error.
+        So an empty transaction competes for the nonce; whichever is mined is what happened.
+        """
+        above = any((e.nonce or 0) > (entry.nonce or 0) for e in self._outbox.live())
+        if nowhere and not above:
+            self._keep(self._failed(entry, error))
+        elif entry.state is EntryState.SENT:
+            cancelled = replace(entry, state=EntryState.CANCELLING, gas=0)
+            self._outbid(cancelled)
+        else:
+            self._keep(entry)
+
+    def _estimate(self, call: Call, block: str) -> tuple[Any, ...]:
+        body = as_object(self.address, call.to, call.data, call.value)
+        return "eth_estimateGas", body, block
+
+    def _explained(self, error: RpcError) -> TallystickError:
+        return funds_error(error, self.address) or revert.from_rpc(error) or error
 
     def _market_fees(self) -> Fees:
         method, *params = FEE_HISTORY
         return fees_from(self._rpc.call(str(method), *params))
 
-    def _keep(self, entry: OutboxEntry) -> OutboxEntry:
-        self._outbox.put(entry)
-        if not entry.live:
-            self._ended.append(entry)
-        return entry
+    def _ask(self, *calls: tuple[Any, ...], tolerant: Sequence[tuple[Any, ...]] = ()) -> list[Any]:
+        """Return the answers of one batch; an error is raised, unless it is one of `tolerant`."""
+        answers = self._rpc.batch([*calls, *tolerant])
+        for answer in answers[: len(calls)]:
+            if isinstance(answer, RpcError):
+                raise answer
+        return answers
+
+    # ── End ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _failed(self, entry: OutboxEntry, error: TallystickError) -> OutboxEntry:
+        self._log.warning("refused", entry=entry.id, kind=entry.kind, error=str(error))
+        permanent = isinstance(error, ContractError) and error.permanent
+        return replace(
+            entry, state=EntryState.FAILED, error=str(error), permanent=permanent, cause=error
+        )
+
+    def _why_reverted(self, entry: OutboxEntry, receipt: Receipt) -> ContractError:
+        """Return why a mined transaction reverted, by running it again on the state after it.
+
+        A reverted transaction changes nothing, so that state has its cause, unless a later
+        transaction of the same block removed it.
+        """
+        if receipt.gas_used >= entry.gas * 63 // 64:
+            return ContractError("", {}, "The transaction ran out of gas.", retry_at=None)
+        try:
+            body = as_object(self.address, entry.to, entry.data, entry.value, entry.gas)
+            self._rpc.call("eth_call", body, block_param(receipt.block_number))
+        except RpcError as error:
+            if (found := revert.from_rpc(error)) is not None:
+                return found
+        return ContractError(
+            "", {}, "The contract refused, for a reason that is gone by now.", hint="look again"
+        )
+
+    def _keep(self, *entries: OutboxEntry) -> None:
+        """Commit entries together; those that ended are told by `step`."""
+        if entries:
+            self._outbox.put_all(entries)
+            self._ended += [e for e in entries if not e.live and e.kind != _FILL]
+            self._nowhere.difference_update(e.id for e in entries if not e.live)

@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 
 from oracle.chain import logs
 from oracle.chain.codec import address
 from oracle.chain.event import Event
+from oracle.chain.refusals import Fate, fate_of
 from oracle.chain.rpc import RpcError, RpcMalformed, hexbytes, quantity
 from oracle.errors import NotFound, PermanentError, TransientError
 from oracle.types import Address, Bytes32, Log, Wei
+
+if TYPE_CHECKING:  # its import takes 0.15 s, and a command that only reads needs no key
+    from eth_account.signers.local import LocalAccount
 
 E = TypeVar("E", bound=Event)
 FEE_HISTORY = ("eth_feeHistory", "0x5", "latest", [50])
@@ -27,9 +30,10 @@ class FundsInsufficient(PermanentError):
 class TransactionPending(TransientError):
     """A transaction was sent and is not mined yet; it may still be."""
 
-    def __init__(self, tx_hash: Bytes32, waited: float) -> None:
+    def __init__(self, tx_hash: Bytes32, waited: float, said: str = "") -> None:
         super().__init__(
-            f"transaction 0x{tx_hash.hex()} is not mined after {waited:.0f} seconds",
+            f"transaction 0x{tx_hash.hex()} is not mined after {waited:.0f} seconds"
+            + (f"; the node said: {said}" if said else ""),
             hint="it may still be mined: look again before you repeat it",
         )
         self.tx_hash = tx_hash
@@ -125,7 +129,7 @@ def as_object(
 
 
 def sign(  # noqa: PLR0917 -- a transaction has that many fields
-    account: LocalAccount,
+    account: "LocalAccount",
     chain_id: int,
     nonce: int,
     to: Address | None,
@@ -158,6 +162,14 @@ def hash_of(raw: bytes) -> Bytes32:
     return Bytes32(keccak(raw))
 
 
+def call_of(raw: bytes) -> tuple[Address | None, bytes, Wei]:
+    """Return recipient (None creates a contract), data and wei of a signed EIP-1559 transaction."""
+    import rlp  # type: ignore[import-untyped]  # noqa: PLC0415 - no types; only a sender needs it
+
+    _, _, _, _, _, to, value, data, *_ = rlp.decode(raw[1:])
+    return address(to) if to else None, data, Wei(int.from_bytes(value))
+
+
 def parse_receipt(raw: Any) -> Receipt:
     """Read the answer to `eth_getTransactionReceipt`.
 
@@ -185,7 +197,7 @@ def parse_receipt(raw: Any) -> Receipt:
 
 def funds_error(error: RpcError, sender: Address) -> FundsInsufficient | None:
     """Return what to raise when the node says that the account cannot pay for gas."""
-    if "insufficient funds" not in error.message.lower():
+    if fate_of(error) is not Fate.POOR:
         return None
     return FundsInsufficient(
         f"{sender} cannot pay for gas", hint="send it some of the chain's currency"

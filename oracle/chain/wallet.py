@@ -1,38 +1,39 @@
 """Sends the calls of one account and waits for them: for people and scripts.
 
-The nonce is the node's, asked for along with the estimate. So several wallets of one key, or a
-chain that is rolled back, do no harm. Operators, whose transactions must survive a crash, use
-sender.py.
+A `Sender` whose outbox ends with the process. So several wallets of one key, or a chain that is
+rolled back, do no harm. What must survive a crash is sent with a store's outbox.
 """
 
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from eth_account.signers.local import LocalAccount
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from oracle.chain import revert
 from oracle.chain.contract import Call
+from oracle.chain.outbox import EntryState, MemoryOutbox, OutboxEntry
 from oracle.chain.revert import ContractError
 from oracle.chain.rpc import BlockId, Node, RpcError, block_param, hexbytes, quantity
 from oracle.chain.transactions import (
-    FEE_HISTORY,
+    FundsInsufficient,
     Receipt,
-    Signed,
     TransactionPending,
     as_object,
-    fees_from,
     funds_error,
-    parse_receipt,
-    sign,
-    with_margin,
 )
-from oracle.types import Address, Bytes32
+from oracle.errors import TransientError
+from oracle.types import Address
+
+if TYPE_CHECKING:  # its import takes 0.15 s, and a command that only reads needs no key
+    from eth_account.signers.local import LocalAccount
+
+    from oracle.chain.sender import Sender
 
 # Against the pending block a simulation sees its time and our own waiting transactions.
 _PENDING = "pending"
 _POLL_FIRST, _POLL_MAX = 0.005, 0.5  # seconds
+_PASSING = (TransientError, RpcError, FundsInsufficient)
 
 
 class TransactionReverted(ContractError):
@@ -53,7 +54,12 @@ class Wallet:
     """One account on one chain. Safe to share between threads."""
 
     def __init__(
-        self, rpc: Node, account: LocalAccount, *, chain_id: int | None = None, timeout: float = 120
+        self,
+        rpc: Node,
+        account: "LocalAccount",
+        *,
+        chain_id: int | None = None,
+        timeout: float = 120,
     ) -> None:
         """Prepare; nothing is sent.
 
@@ -67,6 +73,15 @@ class Wallet:
         self._chain_id = chain_id
         self._timeout = timeout
         self._lock = threading.Lock()
+        self._outbox = MemoryOutbox()
+        self._ended: dict[int, OutboxEntry] = {}  # that somebody waits for
+
+    @cached_property
+    def _sender(self) -> "Sender":
+        from oracle.chain.sender import Sender  # noqa: PLC0415 - its log takes 0.1 s to import
+
+        chain_id = self._chain_id or quantity(self.rpc.call("eth_chainId"))
+        return Sender(self.rpc, self._account, self._outbox, chain_id)
 
     def simulate(self, call: Call, block: BlockId = _PENDING) -> bytes:
         """Return what the call would return if it were sent.
@@ -78,7 +93,8 @@ class Wallet:
             body = as_object(self.address, call.to, call.data, call.value)
             return hexbytes(self.rpc.call("eth_call", body, block_param(block)))
         except RpcError as error:
-            raise self._explained(error) from error
+            found = funds_error(error, self.address) or revert.from_rpc(error)
+            raise found or error from error
 
     def send(self, call: Call) -> Receipt:
         """Estimate, sign, send, and wait for the receipt.
@@ -86,7 +102,7 @@ class Wallet:
         Raises:
             ContractError: it would be refused; nothing was sent, nothing is paid.
             TransactionReverted: it was mined and refused.
-            TransactionPending: it was sent and is not mined in time.
+            TransactionPending: it was signed and is in no block in time; it may still be.
             FundsInsufficient: the account cannot pay for gas.
         """
         return self.send_all([call])[0]
@@ -97,20 +113,12 @@ class Wallet:
         Raises as `send`, at the first call that would be refused: those before it are sent, and
         after a TransactionReverted too the others were sent.
         """
-        with self._lock:
-            sent = []
-            least = 0  # a node may be slow to count what it just took
-            for call in calls:
-                gas, nonce, signed = self._submit(call.to, call.data, call.value, least)
-                sent.append((call, gas, signed))
-                least = nonce + 1
-        return [self.explain(call, self.wait(signed.tx_hash), gas) for call, gas, signed in sent]
+        begun = [self._begin(call) for call in calls]
+        return [self._wait(entry) for entry in begun]
 
     def create(self, bytecode: bytes) -> Receipt:
         """Create a contract; its address is in the receipt. Raises as `send`."""
-        with self._lock:
-            gas, _, signed = self._submit(None, bytecode, 0)
-        return self.explain(None, self.wait(signed.tx_hash), gas)
+        return self.send(Call(None, bytecode))
 
     def sign_typed(self, message: Mapping[str, Any]) -> bytes:
         """Sign EIP-712 typed data (`types`, `primaryType`, `domain`, `message`): 65 bytes."""
@@ -120,86 +128,48 @@ class Wallet:
         """Return the nonce that the next transaction gets."""
         return quantity(self.rpc.call("eth_getTransactionCount", self.address, _PENDING))
 
-    def explain(self, call: Call | None, receipt: Receipt, gas: int = 2**63) -> Receipt:
-        """Return the receipt of a call when it succeeded.
+    def _begin(self, call: Call) -> OutboxEntry:
+        """Sign and broadcast a call. What is raised means that nothing of it is under way."""
+        with self._lock:
+            entry = self._outbox.add("call", (), call)
+            try:
+                self._sender.begin([entry])
+            except BaseException as error:  # an interrupt too must leave no intent behind
+                if self._sender.withdraw(entry):
+                    del self._outbox.entries[entry.id]
+                    raise
+                if not isinstance(error, _PASSING):
+                    raise
+            now = self._outbox.entries[entry.id]
+            if now.live:
+                return now
+            del self._outbox.entries[entry.id]
+            raise now.cause or ContractError("", {}, now.error)
 
-        Raises:
-            TransactionReverted: it did not; with the reason.
-        """
-        if receipt.succeeded:
-            return receipt
-        error = why_reverted(self.rpc, self.address, call, gas, receipt)
-        raise TransactionReverted(receipt, error)
-
-    def wait(self, tx_hash: Bytes32) -> Receipt:
-        """Wait for a receipt.
-
-        Raises:
-            TransactionPending: there is none in time.
-        """
+    def _wait(self, entry: OutboxEntry) -> Receipt:
         deadline, pause = time.monotonic() + self._timeout, _POLL_FIRST
-        while True:
-            raw = self.rpc.call("eth_getTransactionReceipt", "0x" + tx_hash.hex())
-            if raw is not None:
-                return parse_receipt(raw)
+        while (ended := self._step(entry)) is None:
             if time.monotonic() > deadline:
-                raise TransactionPending(tx_hash, self._timeout)
+                left = self._outbox.entries[entry.id]
+                raise TransactionPending(left.hashes[-1], self._timeout, left.error)
             time.sleep(pause)
             pause = min(2 * pause, _POLL_MAX)
+        if ended.state is EntryState.MINED and ended.receipt is not None:
+            return ended.receipt
+        error = ended.cause or ContractError("", {}, ended.error)
+        if ended.receipt is not None and isinstance(error, ContractError):
+            raise TransactionReverted(ended.receipt, error)
+        raise error
 
-    def _submit(
-        self, to: Address | None, data: bytes, value: int, least_nonce: int = 0
-    ) -> tuple[int, int, Signed]:
-        """Send without waiting; return the gas limit, the nonce and what was sent."""
-        if self._chain_id is None:
-            self._chain_id = quantity(self.rpc.call("eth_chainId"))
-        answers = self.rpc.batch(
-            [
-                ("eth_estimateGas", as_object(self.address, to, data, value), _PENDING),
-                FEE_HISTORY,
-                ("eth_getTransactionCount", self.address, _PENDING),
-            ]
-        )
-        for answer in answers:
-            if isinstance(answer, RpcError):
-                raise self._explained(answer) from answer
-        gas, fees = with_margin(quantity(answers[0])), fees_from(answers[1])
-        nonce = max(quantity(answers[2]), least_nonce)
-        signed = sign(self._account, self._chain_id, nonce, to, data, value, gas, fees)
-        try:
-            self.rpc.call("eth_sendRawTransaction", "0x" + signed.raw.hex())
-        except RpcError as error:
-            if not is_known(error):
-                raise self._explained(error) from error
-        return gas, nonce, signed
-
-    def _explained(self, error: RpcError) -> Exception:
-        return funds_error(error, self.address) or revert.from_rpc(error) or error
-
-
-def is_known(error: RpcError) -> bool:
-    """Return whether the node refused a transaction because it has it already."""
-    text = error.message.lower()
-    return "already known" in text or "already imported" in text or "known transaction" in text
-
-
-def why_reverted(
-    rpc: Node, sender: Address, call: Call | None, gas: int, receipt: Receipt
-) -> ContractError:
-    """Return why a mined transaction reverted, by running it again on the state after its block.
-
-    A reverted transaction changes nothing, so that state has its cause, unless a later transaction
-    of the same block removed it.
-    """
-    if receipt.gas_used >= gas * 63 // 64:
-        return ContractError("", {}, "The transaction ran out of gas.", retry_at=None)
-    if call is not None:
-        try:
-            body = as_object(sender, call.to, call.data, call.value, gas)
-            rpc.call("eth_call", body, block_param(receipt.block_number))
-        except RpcError as error:
-            if (found := revert.from_rpc(error)) is not None:
-                return found
-    return ContractError(
-        "", {}, "The contract refused, for a reason that is gone by now.", hint="look again"
-    )
+    def _step(self, entry: OutboxEntry) -> OutboxEntry | None:
+        """Follow what is under way, for all threads; return the entry once it has ended."""
+        with self._lock:
+            if entry.id not in self._ended:
+                try:
+                    ended = self._sender.step()
+                except _PASSING:  # it is signed: only the chain says what becomes of it
+                    ended = []
+                for one in ended:
+                    if self._outbox.entries.pop(one.id, None) is not None:
+                        self._ended[one.id] = one
+            return self._ended.pop(entry.id, None)

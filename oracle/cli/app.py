@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from oracle.cli import commands, output
-from oracle.errors import TallystickError
+from oracle.errors import DiskUnusable, TallystickError
 
 
 def build() -> TyperGroup:
@@ -30,7 +30,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; return the exit code.
 
     0 done · 1 anything else · 2 wrong usage · 130 interrupted · otherwise `exit_code` of the error
-    (oracle/errors.py): 65 bad input, 66 not found, 69 unavailable, 75 try again, 76 digest
+    (oracle/errors.py): 65 bad input, 66 not found, 69 unavailable, 74 disk, 75 try again, 76 digest
     mismatch, 77 refused by a contract, 78 configuration.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -38,6 +38,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         returned = build().main(given, prog_name="tallystick", standalone_mode=False)
     except TallystickError as error:
         return _report(error, "--json" in given)
+    except OSError as error:
+        if (trouble := DiskUnusable.of(error)) is None:
+            raise
+        return _report(trouble, "--json" in given)
     except typer.TyperException as error:  # wrong usage: its text says which option
         if "--json" in given:
             output.print_json(

@@ -26,6 +26,7 @@ TOP = {
     "committee": ("committee", "Have disputed answers of float models decided by a draw."),
     "data": ("data", "Contribute data that improves a model, and earn from it."),
     "valuator": ("valuator", "Compute what contributed data is worth."),
+    "move": ("move", "Take a model, its credits and stakes to another deployment."),
     "key": ("key", "API keys of the REST gateway."),
 }
 

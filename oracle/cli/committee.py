@@ -5,16 +5,18 @@ from typing import Annotated, Any
 import typer
 
 from oracle import logs
-from oracle.agents.committee.member import CommitteeMember
+from oracle.agents.committee.member import AppealPolicy, CommitteeMember
 from oracle.agents.committee.vote_worker import ProcessVoteWorker
 from oracle.cli import commands, options, output
 from oracle.cli.session import Session, command
 from oracle.errors import ConfigInvalid
-from oracle.services import committee, wallets
-from oracle.services.amounts import format_amount, format_ether, format_time
+from oracle.services import committee, requests, wallets
+from oracle.services.amounts import format_amount, format_ether, format_time, parse_ether
 from oracle.services.committee import CommitteeInfo, SeatInfo
 from oracle.stopping import on_signals
 from oracle.types import Amount, RequestId, Timestamp
+
+_LEAST_GAIN = Amount(10**6)
 
 Id = Annotated[RequestId, options.request_argument("Id of the request.")]
 Class = Annotated[
@@ -36,7 +38,8 @@ def register(app: typer.Typer) -> None:
     command(group, "seat", key=True, example="tallystick committee seat op1")(_seat)
     command(
         group, "run", key=True,
-        example="tallystick committee run --key op1 --password-file op1.pw",
+        example="tallystick committee run --key op1 --password-file op1.pw\n"
+        "tallystick committee run --key op1 --password-file op1.pw --appeal-budget 0.05",
     )(_run)  # fmt: skip
     command(
         group,
@@ -49,6 +52,12 @@ def register(app: typer.Typer) -> None:
     )
     command(group, "tally", key=True, example=f"tallystick committee tally {some} --key carol")(
         _advance
+    )
+    command(group, "appeal", spends=True, example=f"tallystick committee appeal {some} --key op1")(
+        _appeal
+    )
+    command(group, "settle", key=True, example=f"tallystick committee settle {some} --key op1")(
+        _settle
     )
     command(group, "list", example="tallystick committee list --all")(_list)
     command(group, "show", example=f"tallystick committee show {some}")(_show)
@@ -94,13 +103,22 @@ def _seat(
     session.show(found, _facts(found))
 
 
-def _run(session: Session) -> None:
+def _run(
+    session: Session,
+    appeal_budget: Annotated[
+        str, typer.Option(metavar="ETH", help="Most that bonds of open and lost appeals may be.")
+    ] = "0",
+    least_gain: Annotated[
+        Amount, options.amount("--least-gain", "What a right appeal must bring: gas costs that.")
+    ] = _LEAST_GAIN,
+) -> None:
     """Vote on what the wallet is drawn for, until stopped; what was begun is gone on with."""
     network, settings, account = session.network, session.settings, session.account
     logs.configure(settings, role="committee")
     folder = settings.home / "committee" / account.address
+    appeals = AppealPolicy(parse_ether(appeal_budget), least_gain)
     worker = ProcessVoteWorker(settings, folder / "worker.log")
-    opened = CommitteeMember(network, account, worker, folder, session.note)
+    opened = CommitteeMember(network, account, worker, folder, session.note, appeals=appeals)
     with on_signals() as stopped, opened as member:
         session.note(f"{member.address} waits to be drawn")
         member.run(stopped.is_set, stopped.wait, max(settings.poll_interval, 0.2))
@@ -109,11 +127,28 @@ def _run(session: Session) -> None:
 
 def _challenge(session: Session, request_id: Id) -> None:
     """Call the committee about a float answer; the bond is lost when the answer is right."""
-    bond = session.network.committee.bond_needed()
-    session.confirm(f"Bind {format_ether(bond)} as a bond?")
+    info = requests.show(session.network, request_id)
+    if info.delivery is not None:
+        bond = committee.challenge_bond(session.network, info.request, info.delivery)
+        session.confirm(f"Bind {format_ether(bond)} as a bond?")
     committee.challenge(session.network, session.wallet, request_id)
     found = committee.show(session.network, request_id)
     session.show(found, _told(found))
+
+
+def _appeal(session: Session, request_id: Id) -> None:
+    """Doubt a finding: twice as many members vote; the bond is lost when they find the same."""
+    bond = committee.appeal_bond(session.network, request_id)
+    session.confirm(f"Bind {format_ether(bond)} as a bond?")
+    committee.appeal(session.network, session.wallet, request_id)
+    found = committee.show(session.network, request_id)
+    session.show(found, _told(found))
+
+
+def _settle(session: Session, request_id: Id) -> None:
+    """Pay and punish the voters of a dispute that has ended, and free their stake."""
+    done = committee.settle(session.network, session.wallet, request_id)
+    session.show(done, f"{len(done)} round(s) settled")
 
 
 def _advance(session: Session, request_id: Id) -> None:
@@ -159,30 +194,36 @@ def _closed(found: CommitteeInfo) -> bool:
 
 
 def _when(time: Timestamp) -> str:
-    return format_time(time) if time else "not drawn yet"
+    return format_time(time) if time else "-"
 
 
 def _told(found: CommitteeInfo) -> Any:
+    rounds = [
+        (one.number + 1, one.size, one.caller, format_ether(one.bond),
+         committee.FINDINGS[one.finding])
+        for one in found.rounds
+    ]  # fmt: skip
     voters = [
-        (
-            v.member,
-            "yes" if v.committed else "no",
-            committee.FINDINGS[v.finding] if v.finding else "",
-        )
-        for v in found.voters
-    ]
+        (one.number + 1, v.member, v.state.name.lower(),
+         committee.FINDINGS[v.finding] if v.finding else "", format_amount(v.bound))
+        for one in found.rounds
+        for v in one.voters
+    ]  # fmt: skip
     moves = [(format_time(m.time), m.event, m.detail) for m in found.moves]
+    columns = ("round", "members", "called by", "bond", "finding")
+    of_votes = ("round", "voter", "state", "finding", "binds")
     return output.facts(
         [
             ("request", output.hexed(found.request_id)),
             ("stage", found.stage.name.lower()),
             ("finding", _said(found) or "none yet"),
-            ("decides", "an honest majority of drawn stake"),
+            ("decides", "an honest majority of the whole pool, if somebody appeals"),
             ("drawn from", format_amount(found.eligible)),
-            ("bond", format_ether(found.bond)),
-            ("commit until", _when(found.commit_until)),
+            ("draw or commit until", _when(found.until)),
             ("reveal until", _when(found.reveal_until)),
-            ("voters", output.table(("member", "committed", "finding"), voters, "none")),
+            ("appeal until", _when(found.appeal_until)),
+            ("rounds", output.table(columns, rounds, "none")),
+            ("votes", output.table(of_votes, voters, "none")),
             ("history", output.table(("time", "event", ""), moves, "nothing happened")),
         ]
     )
@@ -193,6 +234,7 @@ def _facts(found: SeatInfo) -> Any:
         [
             ("member", found.member),
             ("stake", format_amount(found.stake)),
+            ("bound by votes", format_amount(found.bound)),
             ("leaving", format_time(found.release_at) if found.release_at else "no"),
             ("rewards", format_amount(found.reward)),
             ("bonds", format_ether(found.bonds)),

@@ -15,7 +15,7 @@ def register(group: typer.Typer) -> None:
     """Add the command to the group `data`."""
     command(
         group, "inspect", key=True,
-        example="tallystick data inspect 1\ntallystick data inspect 1 --exclude --key owner",
+        example="tallystick data inspect 1\ntallystick data inspect 1 --demand --key bob",
     )(_inspect)  # fmt: skip
 
 
@@ -25,19 +25,25 @@ def _inspect(
     exclude: Annotated[
         bool, typer.Option("--exclude", help="Leave out what cannot be valued; the opener may.")
     ] = False,
+    demand: Annotated[
+        bool, typer.Option("--demand", help="Demand rows of it on chain, with a bond.")
+    ] = False,
 ) -> None:
     """Fetch all revealed data sets and hold them against their roots.
 
-    One that nobody serves, or that is not what its root says, keeps every valuator away: the
-    round's opener leaves it out while the test set is revealed. Exits with 3 when there is one and
-    it was not left out.
+    One that nobody serves, or that is not what its root says, keeps every valuator away. While the
+    test set is due anyone may demand its rows: they are shown, or it is left out and its deposit
+    is lost. The opener may leave it out, too, which gives the deposit back. Exits with 3 when there
+    is one and nothing was done.
     """
     folder = session.settings.home / "cache" / "rounds" / str(round_id)
     found = inspect.inspect(session.network, round_id, folder)
     if exclude:
         inspect.exclude(session.network, session.wallet, round_id, found)
+    if demand:
+        inspect.demand(session.network, session.wallet, round_id, found)
     rows = [(one.index, one.owner, one.rows, one.problem or "fine") for one in found]
     columns = ("index", "owner", "rows", "problem")
     session.show(found, output.table(columns, rows, "nothing is revealed"))
-    if not exclude and any(one.problem for one in found):
+    if not (exclude or demand) and any(one.problem for one in found):
         raise typer.Exit(PROBLEMS)

@@ -159,6 +159,8 @@ def facts(found: RoundInfo) -> Any:
             ("contributions", f"{found.contributions}, {found.revealed} revealed, "
              f"{found.rows:,} rows"),
             ("valuator", valuator),
+            ("gets", "what it is worth" if found.most is None else
+             f"what it is worth, at most {format_credits(found.most)} credits"),
             ("credits", format_credits(found.credits)),
         ]
     )  # fmt: skip

@@ -144,7 +144,7 @@ def _show(
     if network is None:
         return
     settings = type(session.settings).load({}, home)
-    places = {"rpc": settings.rpc_url, "ipfs": settings.ipfs_api, "redis": settings.redis_url}
+    places = {"rpc": settings.rpc_url, "ipfs": settings.ipfs_api, "redis": settings.shown_redis_url}
     contracts = settings.contracts
     document = {
         "ok": well,
@@ -159,7 +159,7 @@ def _show(
         ("home", home),
         ("chain", f"{settings.rpc_url}  ({network.kinds.get('chain', '')})"),
         ("IPFS", f"{settings.ipfs_api}  ({network.kinds.get('ipfs', '')})"),
-        ("queue", f"{settings.redis_url}  ({network.kinds.get('redis', '')})"),
+        ("queue", f"{settings.shown_redis_url}  ({network.kinds.get('redis', '')})"),
         ("REST, page", network.kinds.get("rest", "not served")),
         ("market", contracts.inference_market if contracts else "not deployed"),
         ("wallets", f"{home / 'keys'}; export TALLYSTICK_PASSWORD_FILE={home / 'password'}"),

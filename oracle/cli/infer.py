@@ -143,7 +143,10 @@ def _read_stdin() -> bytes:
 
 def _offer(quote: Quote) -> Any:
     params = ", ".join(f"{n} = {v:g}" for n, v in quote.params.items())
-    called = f"{quote.consumer} with {quote.callback_gas:,} gas" if quote.consumer else "nobody"
+    called = "nobody"
+    if quote.consumer:
+        called = f"{quote.consumer} with {quote.callback_gas:,} gas"
+        called += f"; {quote.callback_bond / 10**18:.6g} ether go along for it, the rest comes back"
     return output.facts(
         [
             ("model", f"{quote.model_id} version {quote.version}: {quote.name}"),

@@ -1,18 +1,22 @@
 """`tallystick model …`: publish, look up, verify, price, retire, collect."""
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from oracle.agents.worker_process import spread_of
 from oracle.cli import commands, options, output
 from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
-from oracle.services import compiling, model_history, models, publishing, wallets
+from oracle.services import models, wallets
 from oracle.services.amounts import format_amount, format_duration, format_share, format_time
 from oracle.services.models import ModelDetail, ModelInfo, VersionInfo
-from oracle.services.publishing import Offer, PublishedVersion
 from oracle.types import Amount
+
+if TYPE_CHECKING:
+    from oracle.services.publishing import PublishedVersion
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Id or name; MODEL@3 is version 3.")]
 Fee = Annotated[Amount | None, options.amount("--fee", "Price of one answer.")]
@@ -85,9 +89,11 @@ def _publish(
     ] = 0,
 ) -> None:
     """Publish a folder: files and manifest to IPFS, their digest to the chain."""
+    from oracle.services import publishing  # noqa: PLC0415 - NumPy takes 0.15 s to import
+
     wallet = session.wallet
-    default = Offer()
-    offer = Offer(
+    default = publishing.Offer()
+    offer = publishing.Offer(
         fee=default.fee if fee is None else fee,
         operator_bps=default.operator_bps if operator_share is None else operator_share,
         data_bps=default.data_bps if data_share is None else data_share,
@@ -104,12 +110,15 @@ def _publish(
         done = publishing.publish(
             session.network, wallet, folder, offer,
             model_id=model_id, say=bars.say, progress=bars.bytes_done,
+            measure=partial(spread_of, session.settings),
         )  # fmt: skip
     session.show(done, _published(done))
 
 
 def _compile(session: Session, folder: Path, samples: Path | None) -> Path:
     """Compile a folder beside it; say what the integers kept of the float model."""
+    from oracle.services import compiling  # noqa: PLC0415 - see _publish
+
     with session.bars() as bars:
         made = compiling.compile_exact(
             folder, samples, lambda done, total: bars.bytes_done("compiling", done, total)
@@ -153,6 +162,8 @@ def _verify(
     ] = False,
 ) -> None:
     """Recompute a model's history from events and bytes; names what does not fit (exit 76)."""
+    from oracle.services import model_history  # noqa: PLC0415 - see _publish
+
     selected = models.select(session.network, model)
     with session.bars() as bars:
         found = model_history.verify(
@@ -232,7 +243,7 @@ def _policy(model: ModelInfo) -> str:
     return model.policy.name.lower().replace("_", "-")
 
 
-def _published(done: PublishedVersion) -> Any:
+def _published(done: "PublishedVersion") -> Any:
     return output.facts(
         [
             ("model", f"{done.model_id} {done.name}"),

@@ -66,7 +66,7 @@ def request_argument(text: str) -> Any:
 
 
 def credits_argument(text: str) -> Any:
-    """Return an argument in credits, as points of accuracy."""
+    """Return an argument in credits, as test rows answered right."""
     return typer.Argument(parser=named("CREDITS", parse_credits), metavar="CREDITS", help=text)
 
 

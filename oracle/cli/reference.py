@@ -32,6 +32,7 @@ typed password or `--password-file`; a key is never an argument. `HOME` is `--ho
 | 66 | not found: model, version, request, wallet, a CID that nobody has |
 | 69 | a server cannot be reached (RPC, IPFS, Redis, store) |
 | 70 | a process that was started failed |
+| 74 | a disk is full, read-only or broken, or a store on it is corrupt |
 | 75 | try again later |
 | 76 | bytes do not have the digest that the chain or the manifest promises |
 | 77 | a contract refused; the message says why and what to do |

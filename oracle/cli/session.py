@@ -94,8 +94,13 @@ class Session:
     @cached_property
     def wallet(self) -> "Wallet":
         """The wallet that signs, on the network."""
+        import structlog  # noqa: PLC0415 - takes 0.1 s to import
+
+        from oracle import logs  # noqa: PLC0415
         from oracle.chain.wallet import Wallet  # noqa: PLC0415
 
+        if not structlog.is_configured():  # by itself it writes to stdout, into the JSON document
+            logs.configure(replace(self.settings, log_level="error"))
         network, account = self.network, self.account
         return Wallet(network.rpc, account, chain_id=network.contracts.chain_id)
 

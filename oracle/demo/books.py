@@ -11,12 +11,8 @@ those that did not end.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from oracle.chain.bindings.data_credits import (
-    ContributionStatus,
-    RevenueClaimed,
-    RevenueCredited,
-    RoundStage,
-)
+from oracle.chain.bindings.data_credits import RevenueClaimed, RevenueCredited
+from oracle.chain.bindings.data_rounds import ContributionStatus, RoundStage
 from oracle.chain.bindings.inference_market import (
     Annulled,
     Cancelled,
@@ -67,7 +63,9 @@ def take(network: Network, accounts: Mapping[str, Address], models: Sequence[int
     """Read all balances at the newest block."""
     block = int(network.rpc.call("eth_blockNumber"), 16)
     token, market, operators = network.token, network.market, network.operators
-    credits, valuations = network.credits, network.valuations
+    data, valuations = network.rounds, network.valuations
+
+    sink = network.game.burn_address(block=block)
 
     def holding(account: Address) -> Holding:
         stake = operators.stake_of(account, block=block)
@@ -78,7 +76,7 @@ def take(network: Network, accounts: Mapping[str, Address], models: Sequence[int
             wallet=token.balance_of(account, block=block),
             prepaid=market.balance_of(account, block=block),
             stake=Amount(stake.staked + unbonding.amount + seat.staked),
-            owed=Amount(credits.balance_of(account, block=block) + rewards),
+            owed=Amount(data.balance_of(account, block=block) + rewards),
         )
 
     earnings = [market.model_earnings(model, block=block) for model in models]
@@ -88,11 +86,14 @@ def take(network: Network, accounts: Mapping[str, Address], models: Sequence[int
         escrow=_escrow(network, block),
         rounds=_rounds(network, block),
         uncollected=Amount(
-            sum(e.owner_fee + e.data_fee for e in earnings)
-            + market.protocol_earnings(block=block)
-            + _unclaimed(network, block)
+            sum(e.owner_fee + e.data_fee for e in earnings) + _unclaimed(network, block)
         ),
-        burned=token.balance_of(operators.burn_address(block=block), block=block),
+        burned=Amount(
+            token.balance_of(sink, block=block)
+            + operators.burned(block=block)
+            + data.balance_of(sink, block=block)
+            + valuations.reward_of(sink, block=block)
+        ),
         supply=token.total_supply(block=block),
     )
 
@@ -148,14 +149,14 @@ def _rounds(network: Network, block: int) -> Amount:
 
     Fees of a void round are given back with its deposits.
     """
-    credits, held = network.credits, 0
-    fee = credits.config(block=block).fee
-    for round_id in range(1, credits.round_count(block=block) + 1):
-        round_ = credits.round_of(round_id, block=block)
+    data, held = network.rounds, 0
+    fee = data.config(block=block).fee
+    for round_id in range(1, data.round_count(block=block) + 1):
+        round_ = data.round_of(round_id, block=block)
         if round_.stage in (RoundStage.COLLECTING, RoundStage.VALUING):
             held += round_.reward + round_.contributions * fee
         for index in range(round_.contributions):
-            one = credits.contribution_of(round_id, index, block=block)
+            one = data.contribution_of(round_id, index, block=block)
             if one.status is not ContributionStatus.CLOSED:
                 held += one.deposit
                 held += fee if round_.stage is RoundStage.VOID else 0

@@ -1,12 +1,10 @@
 """The last chapter: everybody takes out what is theirs, and the books are compared."""
 
-from oracle.chain.bindings.inference_market import ProtocolEarningsCollected
 from oracle.demo import books, gas
 from oracle.demo.books import Books, Holding
 from oracle.demo.stage import DemoContext
 from oracle.services import balances, models
 from oracle.services.amounts import decimal, format_amount
-from oracle.services.receipts import send
 from oracle.types import Amount
 
 CLAIMANTS = ("requester", "challenger")
@@ -25,9 +23,9 @@ def pay_out(stage: DemoContext) -> None:
         stage.screen.tell(
             f"{model.name} paid {stage.name_of(paid.to)} {format_amount(paid.owner_fee)}, {data}"
         )
-    _, receipt = send(owner, network.market.collect_protocol_earnings())
-    protocol = receipt.one(ProtocolEarningsCollected)
-    stage.screen.tell(f"{stage.name_of(protocol.to)} got {format_amount(protocol.amount)}")
+    treasury = network.market.config().treasury
+    protocol = network.market.balance_of(treasury)
+    stage.screen.tell(f"{stage.name_of(treasury)} has {format_amount(protocol)} prepaid")
     for name in (*stage.devnet.plan.operators, *stage.devnet.plan.faults, *CLAIMANTS):
         prepaid = network.market.balance_of(stage.address(name))
         if prepaid:

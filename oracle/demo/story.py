@@ -160,5 +160,5 @@ def _start(stage: DemoContext) -> None:
     }
     stage.screen.fact("chain", f"{settings.rpc_url}, {devnet.kinds['chain']}")
     stage.screen.fact("IPFS", f"{settings.ipfs_api}, {devnet.kinds['ipfs']}")
-    stage.screen.fact("queue", f"{settings.redis_url}, {devnet.kinds['redis']}")
+    stage.screen.fact("queue", f"{settings.shown_redis_url}, {devnet.kinds['redis']}")
     stage.screen.fact("market", stage.network.contracts.inference_market)

@@ -1,12 +1,13 @@
 """The wallets of a development network: keystores in home/keys, one password file, test money."""
 
-import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+from oracle import whole_file
 from oracle.chain import keystore
 from oracle.config import Settings
+from oracle.private_files import make_folder
 from oracle.services import balances, wallets
 from oracle.services.network import Network
 from oracle.types import Address, Amount
@@ -43,8 +44,6 @@ def fund(network: Network, accounts: Iterable[Address], amount: Amount = TOKENS)
 def _password(settings: Settings) -> str:
     path = password_file(settings)
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_urlsafe(24) + "\n")
+        make_folder(path.parent)
+        whole_file.write_new(path, secrets.token_urlsafe(24) + "\n")
     return wallets.read_password(path)

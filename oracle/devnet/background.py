@@ -23,6 +23,7 @@ import psutil  # type: ignore[import-untyped]  # it ships no types
 from oracle import whole_file
 from oracle.errors import ConfigInvalid, TransientError
 from oracle.patience import busy
+from oracle.private_files import make_folder, open_log
 
 FILE = "devnet.json"
 LOG = "devnet.log"
@@ -68,7 +69,7 @@ def myself() -> RunningNetwork:
 
 def write(home: Path, network: RunningNetwork) -> None:
     """Replace the file atomically."""
-    home.mkdir(parents=True, exist_ok=True)
+    make_folder(home)
     whole_file.write(home / FILE, json.dumps(asdict(network), indent=2) + "\n")
 
 
@@ -145,9 +146,10 @@ def detach(
     Raises:
         TransientError: it ended, or was not ready in time; the log's last lines say why.
     """
-    home.mkdir(parents=True, exist_ok=True)
+    make_folder(home)
     log = home / LOG
-    with log.open("wb") as output:
+    log.unlink(missing_ok=True)
+    with open_log(log) as output:
         process = subprocess.Popen(  # noqa: S603 - argv is ours, no shell
             list(argv),
             stdin=subprocess.DEVNULL,

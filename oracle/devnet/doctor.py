@@ -27,7 +27,7 @@ from oracle.store.store import Store
 OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "skipped"
 DISK_NEEDED = 2 * 2**30  # bytes: a model or two beside the store
 LAG_ALLOWED = 60.0  # seconds that the finalized head may be old, and the store behind it
-_TIMEOUT = 3.0  # seconds per server
+_TIMEOUT = 10.0  # seconds per server
 _GPU_TIMEOUT = 60.0  # seconds: torch is imported in a process of its own
 _DESCRIBE_GPU = "from worker import device; print(device.describe())"
 

@@ -6,14 +6,18 @@ Knows how to find and start one; what travels through it is said in `oracle/queu
 import importlib.util
 import shutil
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from oracle import whole_file
 from oracle.devnet.supervisor import ProcessSpec
 from oracle.errors import Unavailable
+from oracle.private_files import make_folder
 
-_TIMEOUT = 1.0  # seconds
+CONFIG = "redis.conf"
+_TIMEOUT = 10.0  # seconds
 
 
 def answers(url: str) -> bool:
@@ -44,20 +48,24 @@ def find_server() -> Path:
     )
 
 
-def url_of(port: int) -> str:
+def url_of(port: int, password: str = "") -> str:
     """Return the URL of a Redis of ours."""
-    return f"redis://127.0.0.1:{port}/0"
+    return f"redis://:{password}@127.0.0.1:{port}/0" if password else f"redis://127.0.0.1:{port}/0"
 
 
-def spec(program: Path, folder: Path, port: int, log_path: Path) -> ProcessSpec:
-    """Describe a Redis that keeps nothing on disk: the watcher restores what it loses."""
-    folder.mkdir(parents=True, exist_ok=True)
+def spec(program: Path, folder: Path, url: str, log_path: Path) -> ProcessSpec:
+    """Describe a Redis that keeps nothing on disk: the watcher restores what it loses.
+
+    Its password is in a file that only its owner reads: the list of processes shows arguments.
+    """
+    parts = urlsplit(url)
+    settings = [f"port {parts.port}", "bind 127.0.0.1", f'dir "{folder.resolve()}"', 'save ""']
+    settings += ["appendonly no", "daemonize no"]
+    settings += [f"requirepass {parts.password}"] if parts.password else []
+    whole_file.write(make_folder(folder) / CONFIG, "\n".join(settings) + "\n")
     return ProcessSpec(
         name="redis",
-        argv=[
-            *(str(program), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)),
-            *("--save", "", "--appendonly", "no", "--daemonize", "no"),
-        ],
+        argv=[str(program), str(folder / CONFIG)],
         log_path=log_path,
-        ready=lambda: answers(url_of(port)),
+        ready=lambda: answers(url),
     )

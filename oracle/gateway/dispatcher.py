@@ -1,7 +1,8 @@
 """The one thread that sends: what was accepted reaches the chain, also after a crash.
 
 The outbox holds signed transactions, so after `kill -9` the same bytes are sent again; tickets
-whose transaction ended in that moment are looked up by its hash.
+whose transaction ended in that moment are looked up by its hash. A ticket stays open until the
+chain has its request, or it is certain that it never will: only then is the charge given back.
 """
 
 import threading
@@ -12,18 +13,18 @@ from typing import Any
 
 import structlog
 
-from oracle.chain.batch_sender import BatchSender
 from oracle.chain.bindings.inference_market import Requested
 from oracle.chain.outbox import EntryState, OutboxEntry
 from oracle.chain.rpc import Node, RpcError
-from oracle.chain.transactions import Receipt, hash_of, parse_receipt
+from oracle.chain.sender import Sender
+from oracle.chain.transactions import Receipt, parse_receipt
 from oracle.errors import TallystickError
 from oracle.gateway.notifier import Notifier
 from oracle.gateway.sponsor import KIND
 from oracle.store import Store
 from oracle.store.gateway_repository import TicketState
 from oracle.store.outbox import SqlOutbox
-from oracle.types import RequestId
+from oracle.types import ZERO32, Bytes32, RequestId
 
 _BUSY = 0.004  # seconds between two looks while something is on its way
 _IDLE = 1.0
@@ -37,6 +38,7 @@ class Outcome:
 
     request_id: RequestId | None
     block: int | None
+    transaction: Bytes32 = ZERO32  # that asked, as far as this process saw it
     error: str = ""
 
 
@@ -46,7 +48,7 @@ class Dispatcher:
     def __init__(
         self,
         rpc: Node,
-        sender: BatchSender,
+        sender: Sender,
         store: Store,
         notifier: Notifier,
         freed: Callable[[int], None],
@@ -66,6 +68,7 @@ class Dispatcher:
         self._notifier = notifier
         self._freed = freed
         self._busy = busy
+        self._ended: list[OutboxEntry] = []  # whose tickets are not settled yet
         self._outcomes: OrderedDict[RequestId, Outcome] = OrderedDict()
         self._wake = threading.Event()
         self._stopping = False
@@ -74,7 +77,7 @@ class Dispatcher:
 
     def start(self) -> None:
         """Look up what ended when we were not there, and begin."""
-        self._recover()
+        self._ended = self._left_behind()
         self._thread.start()
 
     def outcome(self, ticket_id: RequestId) -> Outcome | None:
@@ -99,7 +102,7 @@ class Dispatcher:
             self._wake.clear()
             try:
                 self.step()
-                pause = self._busy if self._outbox.live() else _IDLE
+                pause = self._busy if self._ended or self._outbox.live() else _IDLE
             except Exception as error:  # one thread that must not die: it says so and goes on
                 level = "warning" if isinstance(error, TallystickError) else "exception"
                 getattr(self._log, level)("dispatcher.trouble", error=str(error))
@@ -107,42 +110,32 @@ class Dispatcher:
 
     def step(self) -> None:
         """Bring every transaction one step on, and settle the tickets of those that ended."""
-        done = self._sender.step_with_receipts()
-        self._conclude([(e, receipt) for e, receipt in done if e.kind == KIND])
+        self._ended += [entry for entry in self._sender.step() if entry.kind == KIND]
+        if self._ended:
+            self._ended = self._conclude(self._ended)
 
-    def _recover(self) -> None:
-        """Settle tickets whose transaction ended without our noticing."""
+    def _left_behind(self) -> list[OutboxEntry]:
+        """Return what ended without a process that settled its ticket."""
         with self._store.read() as tx:
             waiting = [t for t in tx.open_tickets() if t.state is TicketState.ACCEPTED]
-        for ticket in waiting:
-            entries = self._outbox.of(ticket.id)
-            if entries and not any(entry.live for entry in entries):
-                self._conclude([(entries[-1], None)])
+        all_of = [self._outbox.of(ticket.id) for ticket in waiting]
+        return [entries[-1] for entries in all_of if entries and not entries[-1].live]
 
-    def _conclude(self, done: Sequence[tuple[OutboxEntry, Receipt | None]]) -> None:
-        if not done:
-            return
-        entries = [entry for entry, _ in done]
-        found = {
-            entry.id: (receipt.one(Requested).request_id, receipt.block_number)
-            for entry, receipt in done
-            if receipt is not None
-        }
-        missing = [e for e in entries if e.state is EntryState.MINED and e.id not in found]
-        if missing:
-            found |= self._requests(missing)
+    def _conclude(self, ended: Sequence[OutboxEntry]) -> list[OutboxEntry]:
+        """Settle tickets; return the entries whose receipt no node shows yet."""
+        receipts = self._receipts(ended)
         outcomes: dict[RequestId, Outcome] = {}
         lanes: list[int | None] = []
         with self._store.begin() as tx:
-            for entry in entries:
+            for entry in ended:
                 (ticket_id,) = entry.request_ids
-                if entry.id in found:
-                    request_id, block = found[entry.id]
+                if (receipt := receipts.get(entry.id)) is not None:
+                    request_id, block = receipt.one(Requested).request_id, receipt.block_number
                     tx.ticket_asked(ticket_id, request_id, block)
-                    outcomes[ticket_id] = Outcome(request_id, block)
+                    outcomes[ticket_id] = Outcome(request_id, block, receipt.tx_hash)
                 elif entry.state is EntryState.FAILED:
                     ticket = tx.ticket(ticket_id)
-                    outcomes[ticket_id] = Outcome(None, None, entry.error)
+                    outcomes[ticket_id] = Outcome(None, None, error=entry.error)
                     if tx.ticket_failed(ticket_id, entry.error) and ticket is not None:
                         lanes.append(ticket.lane)
         for lane in lanes:
@@ -152,16 +145,17 @@ class Dispatcher:
         while len(self._outcomes) > _KEPT:
             self._outcomes.popitem(last=False)
         self._notifier.notify(outcomes)
+        return [entry for entry in ended if entry.request_ids[0] not in outcomes]
 
-    def _requests(self, entries: Sequence[OutboxEntry]) -> dict[int, tuple[RequestId, int]]:
-        """Return the request that each mined transaction made, and its block."""
-        asked = [(entry.id, "0x" + hash_of(raw).hex()) for entry in entries for raw in entry.raws]
-        answers = self._rpc.batch([("eth_getTransactionReceipt", h) for _, h in asked])
-        found = {}
-        for (entry_id, _), raw in zip(asked, answers, strict=True):
+    def _receipts(self, ended: Sequence[OutboxEntry]) -> dict[int, Receipt]:
+        """Return the receipts of those that were mined, by entry; asked for after a restart."""
+        mined = [entry for entry in ended if entry.state is EntryState.MINED]
+        found = {entry.id: entry.receipt for entry in mined if entry.receipt is not None}
+        forms = [(e.id, "0x" + h.hex()) for e in mined if e.id not in found for h in e.hashes]
+        answers = self._rpc.batch([("eth_getTransactionReceipt", form) for _, form in forms])
+        for (entry_id, _), raw in zip(forms, answers, strict=True):
             if isinstance(raw, RpcError):
                 raise raw
             if raw is not None:
-                receipt: Receipt = parse_receipt(raw)
-                found[entry_id] = (receipt.one(Requested).request_id, receipt.block_number)
+                found[entry_id] = parse_receipt(raw)
         return found

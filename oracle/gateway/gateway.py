@@ -14,9 +14,9 @@ from typing import TypeVar
 
 from eth_account.signers.local import LocalAccount
 
-from oracle.chain.batch_sender import BatchSender
 from oracle.chain.bindings.inference_market import Delivered, Requested
 from oracle.chain.rpc import quantity
+from oracle.chain.sender import Sender
 from oracle.config import Settings
 from oracle.errors import DigestMismatch, NotFound, PermanentError, TransientError
 from oracle.gateway.catalogue import Catalogue
@@ -100,7 +100,7 @@ class Gateway:
         with store.read() as tx:
             open_tickets = tx.open_tickets()
         self._lanes = Lanes(t.lane for t in open_tickets if t.lane is not None)
-        self.sender = BatchSender(
+        self.sender = Sender(
             network.rpc,
             account,
             SqlOutbox(store),
@@ -316,4 +316,4 @@ def folder(settings: Settings) -> Path:
 def _outcome_of(ticket: Ticket) -> Outcome | None:
     if ticket.state is TicketState.ACCEPTED:
         return None
-    return Outcome(ticket.request_id, ticket.block, ticket.error)
+    return Outcome(ticket.request_id, ticket.block, error=ticket.error)

@@ -120,7 +120,7 @@ class Relay:
         )
         with self._store.begin() as tx:
             tx.add_ticket(ticket)
-            add_in(tx, KIND, [ticket.id], call, gas)
+            add_in(tx, KIND, [ticket.id], call, gas=gas, estimated_at=ticket.created_at)
         self._accepted()
         return ticket
 

@@ -181,7 +181,7 @@ class Sponsor:
                     return _same(known, question)
             tx.charge(key.id, ticket.fee)
             tx.add_ticket(ticket)
-            add_in(tx, KIND, [ticket.id], call, gas)
+            add_in(tx, KIND, [ticket.id], call, gas=gas, estimated_at=ticket.created_at)
         return ticket
 
     def _order(self, question: Question) -> Order:

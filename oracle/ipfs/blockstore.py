@@ -27,6 +27,7 @@ from oracle.errors import ConfigInvalid, DigestMismatch, InputInvalid, NotFound
 from oracle.ipfs.cid import RAW, Link, parse
 from oracle.ipfs.ipld import links_of
 from oracle.ipfs.unixfs import Buffer
+from oracle.private_files import FILE, make_folder
 
 MAX_STORED = 2 << 20  # bytes; what bitswap carries
 _READERS = 4  # threads that read and hash blocks ahead
@@ -43,8 +44,8 @@ class BlockStore:
         """
         self.root = root
         for name in ("blocks", "pins", "tmp"):
-            (root / name).mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            make_folder(root / name)
+        self._lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT, FILE)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -101,14 +102,14 @@ class BlockStore:
         """Write a block aside; give (where it is, where it belongs)."""
         path = self._path(link)
         temporary = self.root / "tmp" / f"{path.name}.{threading.get_ident()}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE)
         try:
             for part in parts:
                 view = memoryview(part)
                 while view:
                     view = view[os.write(descriptor, view) :]
             if path.parent.name not in self._shards:
-                path.parent.mkdir(exist_ok=True)
+                make_folder(path.parent)
                 self._shards.add(path.parent.name)
             yield temporary, path
         except (OSError, InputInvalid):  # a full disk, say

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from oracle import whole_file
 from oracle.errors import Unavailable
 from oracle.ipfs.client import IpfsClient
 from oracle.patience import busy
 from oracle.ports import free_port
+from oracle.private_files import make_folder, open_log
 
 Kind = Literal["kubo by url", "kubo on path", "embedded"]
 
@@ -79,7 +81,7 @@ def ensure(
     if api_url and (agent := probe(api_url)):
         return IpfsNode("kubo by url", api_url, agent)
     environ = dict(os.environ if environ is None else environ)
-    repo.mkdir(parents=True, exist_ok=True)
+    make_folder(repo)
     log = log or repo / "node.log"
     if binary := shutil.which("ipfs", path=environ.get("PATH", "")):
         return _start_kubo(binary, repo / "kubo", log, port, environ)
@@ -96,11 +98,11 @@ def prepare(repo: Path, port: int, environ: Mapping[str, str]) -> Prepared:
     if binary := shutil.which("ipfs", path=environ.get("PATH", "")):
         command, changes = _kubo(binary, repo / "kubo", port, environ)
         return Prepared("kubo on path", url, command, changes)
-    (repo / "embedded").mkdir(parents=True, exist_ok=True)
+    make_folder(repo / "embedded")
     return Prepared("embedded", url, _embedded(repo / "embedded", port), {})
 
 
-def probe(api_url: str, timeout: float = 2.0) -> str:
+def probe(api_url: str, timeout: float = 10.0) -> str:
     """Return what answers at a URL, or "" when nothing that speaks the RPC does."""
     try:
         return IpfsClient(api_url, timeout).version()
@@ -121,7 +123,7 @@ def start_embedded(repo: Path, *, log: Path, port: int = 0) -> IpfsNode:
         for line in ready.new():
             if line.startswith("ready "):
                 url = line.removeprefix("ready ").strip()
-                return IpfsNode("embedded", url, IpfsClient(url, 5.0).version(), process)
+                return IpfsNode("embedded", url, IpfsClient(url, 60.0).version(), process)
         time.sleep(0.02)
     raise _gave_up(process, "the embedded node", log)
 
@@ -152,7 +154,7 @@ def _kubo(
     """Make Kubo's repository when there is none; return its command and variables."""
     changes = {"IPFS_PATH": str(repo), "IPFS_TELEMETRY": "off"}
     if not (repo / "config").exists():
-        repo.mkdir(parents=True, exist_ok=True)
+        make_folder(repo)
         made = subprocess.run(  # noqa: S603 (a binary that the user has on PATH)
             [binary, "init", "--empty-repo"],
             env={**environ, **changes},
@@ -175,12 +177,11 @@ def _keep_local(config: Path, port: int) -> None:
     body["Bootstrap"] = []
     body.setdefault("Addresses", {}).update(API=f"/ip4/127.0.0.1/tcp/{port}", Gateway=[], Swarm=[])
     body.setdefault("Discovery", {}).setdefault("MDNS", {})["Enabled"] = False
-    config.write_text(json.dumps(body, indent=2) + "\n")
+    whole_file.write(config, json.dumps(body, indent=2) + "\n")
 
 
 def _spawn(command: list[str], log: Path, environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    with open_log(log) as output:
         # A session of its own: Ctrl-C reaches us, and we stop it when nobody needs it any more
         return subprocess.Popen(  # noqa: S603 (our own module, or a binary on PATH)
             command,

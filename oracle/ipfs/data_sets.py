@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from oracle import whole_file
 from oracle.errors import DigestMismatch, InputInvalid
 from oracle.ipfs.port import MAX_BLOCK, Ipfs
+from oracle.private_files import make_folder
 from oracle.protocol.cid import raw_cid
 from oracle.types import Bytes32, Cid
 from oracle.valuation.dataset import MAX_FEATURES, MAX_ROWS, DataSet
@@ -32,8 +34,12 @@ def encode(data: DataSet) -> bytes:
     return MAGIC + head + data.stored.tobytes()
 
 
-def decode(body: bytes, where: str = "data") -> DataSet:
+def decode(body: bytes, where: str = "data", root: Bytes32 | None = None) -> DataSet:
     """Read a file.
+
+    Args:
+        root: of what is looked for. Rows that have it in their very order are taken so, sorted or
+            not: the chain does not ask, and whoever committed to them must not hold up a round.
 
     Raises:
         DigestMismatch: it is none, or not of the length that it says.
@@ -47,6 +53,9 @@ def decode(body: bytes, where: str = "data") -> DataSet:
     stored = np.frombuffer(body, np.uint8, offset=_HEADER).reshape(rows, width + 2)
     features = (stored[:, :-2] ^ 0x80).view(np.int8)
     labels = np.ascontiguousarray(stored[:, -2:]).view(">u2")[:, 0].astype(np.uint16)
+    as_it_is = DataSet(features, labels)
+    if root == as_it_is.root:
+        return as_it_is
     return DataSet.of(features, labels, where=where)
 
 
@@ -62,9 +71,9 @@ def publish(ipfs: Ipfs, data: DataSet, folder: Path) -> Bytes32:
     body = encode(data)
     if len(body) <= MAX_BLOCK:
         return ipfs.publish_bytes(body).sha256
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / f"{data.root.hex()}.rows"
-    path.write_bytes(body)
+    whole_file.write(path, body)
     found = ipfs.publish_file(path)
     place = {"cid": found.cid, "sha256": found.sha256.hex(), "size": found.size}
     index = json.dumps({"schema": SCHEMA, "file": place}, sort_keys=True)
@@ -78,13 +87,13 @@ def fetch(ipfs: Ipfs, source: Source, width: int, folder: Path) -> DataSet:
         CidUnresolved: nobody has it. Unavailable: the node cannot be reached.
         DigestMismatch: what is there is not the data set of this root.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / f"{source.root.hex()}.rows"
     if not path.exists():
         _fetch(ipfs, source, _size(source.rows, width), path)
     where = f"data set 0x{source.root.hex()}"
     try:
-        data = decode(path.read_bytes(), where)
+        data = decode(path.read_bytes(), where, source.root)
     except InputInvalid as error:
         raise DigestMismatch(str(error), hint=error.hint) from error
     if data.width != width or data.root != source.root:
@@ -106,9 +115,7 @@ def fetch_round(ipfs: Ipfs, job: ValueJob, folder: Path) -> RoundData:
 def _fetch(ipfs: Ipfs, source: Source, size: int, path: Path) -> None:
     block = ipfs.fetch_bytes(raw_cid(source.cid), MAX_BLOCK)
     if block[: len(MAGIC)] == MAGIC:
-        written = path.with_suffix(".part")
-        written.write_bytes(block)
-        written.replace(path)
+        whole_file.write(path, block)
         return
     try:
         place = json.loads(block)["file"]

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from oracle.errors import DigestMismatch
 from oracle.ipfs.port import MAX_BLOCK, Interrupted, Progress
+from oracle.private_files import FILE, make_folder
 from oracle.types import Bytes32
 
 DEPTH = 8  # pieces in memory
@@ -49,7 +50,7 @@ class Download:
         self._resumed = False
 
     def __enter__(self) -> "Download":
-        self._target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._target.parent)
         self._file, waited = _lock(self._part)
         if waited and is_there(self._target, self._sha256, self._size):
             self._part.unlink(missing_ok=True)
@@ -162,7 +163,7 @@ def _lock(part: Path) -> tuple[FileIO, bool]:
     """Open a part file alone; True when someone else had it and we waited."""
     waited = False
     while True:
-        file = FileIO(os.open(part, os.O_RDWR | os.O_CREAT, 0o644), "r+")
+        file = FileIO(os.open(part, os.O_RDWR | os.O_CREAT, FILE), "r+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

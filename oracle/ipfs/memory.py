@@ -9,6 +9,7 @@ from pathlib import Path
 from oracle.errors import DigestMismatch, InputInvalid
 from oracle.ipfs.port import MAX_BLOCK, CidUnresolved, Progress, Published
 from oracle.ipfs.unixfs import file_cid
+from oracle.private_files import make_folder
 from oracle.protocol.cid import parse
 from oracle.types import Bytes32, Cid
 
@@ -48,7 +49,7 @@ class MemoryIpfs:
             raise DigestMismatch(
                 f"{target.name}: {cid} is not the {size} bytes with SHA-256 {sha256.hex()}"
             )
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         part = target.with_name(target.name + ".part")
         part.write_bytes(data)
         part.rename(target)

@@ -18,6 +18,7 @@ import numpy as np
 
 from oracle.errors import DigestMismatch
 from oracle.ipfs.port import MAX_BLOCK, Ipfs
+from oracle.private_files import make_folder
 from oracle.protocol.cid import raw_cid
 from oracle.types import Bytes32, Cid
 from oracle.valuation.rounds import Valuation
@@ -87,7 +88,7 @@ def totals(tables: Tables, starts: tuple[int, ...]) -> tuple[int, ...]:
 
 def write(tables: Tables, folder: Path) -> None:
     """Put the tables that are not in files yet into files."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for name in NAMES:
         entries = getattr(tables, name).entries
         if isinstance(entries, np.memmap):
@@ -143,7 +144,7 @@ def fetch(ipfs: Ipfs, index: Index, name: str, valuation: Valuation, folder: Pat
         CidUnresolved: nobody has it. Unavailable: the node cannot be reached.
         DigestMismatch: what is there is something else.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     shape = shapes(valuation)[name]
     path, size = folder / f"{name}.bin", shape[0] * shape[1] * ENTRY
     if size and not (path.exists() and path.stat().st_size == size):

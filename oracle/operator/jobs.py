@@ -12,12 +12,13 @@ of its own.
 ```
              Requested, and I am the preferred operator
      ┌──────────────────────────────────────────────────────────┐
-     │        priority over, nobody holds a claim               ▼  [infer]
-  waiting ────────────────────────────▶ claiming ─────────▶ queued ─────────▶ delivering
-     ▲  ▲                                │ [claim]  Claimed    │    answered   │ [deliver]
-     │  └────────── Claimed by another ──┘          by me      │               │
-     └────────── priority over or claim lapsed, not mine ──────┴───────────────┤
-                                                                               │ Delivered by me
+     │                                                          ▼  [infer]
+  waiting ◀──────── claimed by another ────────┐              queued ─────────▶ delivering
+     │                                         │                     answered    │ [deliver]
+     │ priority over, nobody holds a claim     │                                 │
+     └─────────────▶ computing ────────────▶ claiming ───────────────────────────┤
+                       [infer]    answered     [claim]      Claimed by me        │
+                                                                                 │ Delivered by me
                      demand answered           window passed,                  ▼
           demanded ◀──────────────▶ delivered ◀─────────────────────── (delivered)
           [post_output]                 │       no dispute, no demand
@@ -57,6 +58,7 @@ from oracle.store.job import (
 from oracle.types import Address, Delivery, Timestamp
 
 _STEP_OF = {
+    JobState.COMPUTING: JobStep.INFER,
     JobState.CLAIMING: JobStep.CLAIM,
     JobState.QUEUED: JobStep.INFER,
     JobState.DELIVERING: JobStep.DELIVER,
@@ -74,16 +76,24 @@ class Operator:
 
     address: Address
     claims: bool = True  # take over requests that others left
-    max_claims: int = 32  # no further claims while so many requests wait for an answer
+    max_claims: int = 32  # takes over no further requests while so many wait for an answer
     claim_margin: int = 2  # seconds before expiry in which a claim is not worth its risk
     max_failures: int = 3  # reported failures after which a job is given up
     requeue_after: float = 60.0  # seconds of wall time without progress
     retry_failed_after: float = 2.0  # seconds of wall time after a reported failure
 
+    @property
+    def longest_pause(self) -> float:
+        """Seconds until a message is repeated at the latest."""
+        return max(self.requeue_after, self.retry_failed_after) * float(2**_MAX_DOUBLINGS)
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The time of the finalized head, that of this machine, and the queue that listens."""
+    """The time of the finalized head, that of this machine, and the queue that listens.
+
+    This machine's may jump: a time to try again that is further away than any pause is over.
+    """
 
     chain: Timestamp
     wall: float  # unix seconds
@@ -139,7 +149,8 @@ def advance(job: Job, clock: Clock, operator: Operator, authorised: bool) -> tup
     if job.failures > job.failures_seen:
         delay = operator.retry_failed_after * 2 ** min(job.failures - 1, _MAX_DOUBLINGS)
         return replace(settled, failures_seen=job.failures, retry_at=clock.wall + delay), False
-    if clock.wall >= job.retry_at or clock.generation != job.generation:
+    waits = clock.wall < job.retry_at <= clock.wall + operator.longest_pause
+    if not waits or clock.generation != job.generation:
         return _send(settled, step, clock, operator, silent=False)
     return settled, False
 
@@ -177,7 +188,7 @@ def sent(job: Job, generation: str) -> Job:
 
 
 def postpone(job: Job, clock: Clock, operator: Operator) -> Job:
-    """Keep a first claim for later: a claim that lapses costs more than one that comes late."""
+    """Keep a request that may be taken over for later: those that name this operator go first."""
     later = clock.wall + operator.retry_failed_after
     return replace(job, attempt=0, retry_at=later, generation=clock.generation)
 
@@ -209,7 +220,8 @@ def _before_delivery(job: Job, now: Timestamp, operator: Operator, authorised: b
     if _may_deliver(job, now, operator.address):
         return JobState.DELIVERING if job.answer else JobState.QUEUED
     if _may_claim(job, now, operator):
-        return JobState.CLAIMING
+        # Compute first: of a request that nobody can answer a claim only costs its forfeit.
+        return JobState.CLAIMING if job.answer else JobState.COMPUTING
     return JobState.WAITING
 
 
@@ -222,8 +234,6 @@ def _may_deliver(job: Job, now: Timestamp, me: Address) -> bool:
 def _may_claim(job: Job, now: Timestamp, operator: Operator) -> bool:
     if not operator.claims or now >= job.request.expires_at - operator.claim_margin:
         return False
-    if job.claim.operator == operator.address and job.answer is None:
-        return False  # let one claim lapse already: the next only with the answer in hand
     if job.phase is SlotPhase.CLAIMED:
         return now >= job.claim.until
     return now >= job.request.priority_until

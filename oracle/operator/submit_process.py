@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,6 +44,8 @@ from oracle.store.outbox import SqlOutbox
 from oracle.store.store import Store
 
 BATCH_WINDOW = 0.05  # seconds from one transaction of deliveries to the next
+FETCHES = 6  # of an answer's bytes: after 1, 2, 4, 8, 16, 32 seconds
+FETCH_SECONDS = 5.0  # for one of them: its worker has put it on the same node
 RETRY_AFTER = 2.0  # seconds until messages are taken again that the store could not
 _BACKOFF_LAST = 5.0  # seconds
 _PASSING = (TransientError, RpcError, FundsInsufficient)
@@ -140,7 +142,7 @@ def open_key(settings: Settings) -> KeyProcess:
     )
     log.info("submit.ready", address=account.address)
     market = InferenceMarket(rpc, contracts.inference_market)
-    ipfs = IpfsClient(settings.ipfs_api, settings.ipfs_timeout)
+    ipfs = IpfsClient(settings.ipfs_api, min(settings.ipfs_timeout, FETCH_SECONDS))
     player = Player(
         store,
         DisputeGame(rpc, contracts.dispute_game),
@@ -172,6 +174,19 @@ class Deliver(FairBatches):
         super().flush(requests)
 
 
+def _seen(app: Celery, submitter: Submitter, answer: DeliverMessage) -> bool:
+    """Say whether an answer's bytes were seen; ask again later for those that cannot be had now."""
+    try:
+        return submitter.has_bytes(answer)
+    except TransientError as error:
+        again = replace(answer, attempt=answer.attempt + 1)
+        log = structlog.get_logger("tallystick.submitter")
+        log.warning("submit.no_bytes", request_id=answer.request_id, error=str(error))
+        if answer.attempt < FETCHES:  # after that the watcher asks for the answer anew
+            celery_app.send(app, again, delay=2.0**answer.attempt)
+        return False
+
+
 def register(app: Celery, key: Callable[[], KeyProcess]) -> None:
     """Add the tasks of the queue `submit`; each parses, calls submitter or player, is done.
 
@@ -191,12 +206,16 @@ def register(app: Celery, key: Callable[[], KeyProcess]) -> None:
     def deliver(requests: Sequence[Any]) -> None:
         answers = []
         for request in requests:
+            body = celery_app.opened(app, DeliverMessage, request.id, request.kwargs)
+            if body is None:
+                continue
             try:
-                answers.append(DeliverMessage.from_json(request.kwargs))
+                answers.append(DeliverMessage.from_json(body))
             except InputInvalid as error:
                 log.error("submit.malformed", error=str(error))
         if not (held := key_for(answers)):
             return
+        answers = [answer for answer in answers if _seen(app, held.submitter, answer)]
         try:
             with held.tender.turn():
                 held.submitter.deliver(answers)
@@ -208,7 +227,10 @@ def register(app: Celery, key: Callable[[], KeyProcess]) -> None:
     app.task(deliver, name=DeliverMessage.name, base=Deliver, shared=False)
 
     def task(kind: type[M], do: Callable[[KeyProcess, M, str], None]) -> None:
-        def run(self: Task, **body: Any) -> None:
+        def run(self: Task, **sealed: Any) -> None:
+            body = celery_app.opened(app, kind, self.request.id, sealed)
+            if body is None:
+                return
             try:
                 message = kind.from_json(body)
                 if held := key_for([message], self.request.id):

@@ -15,11 +15,13 @@ from typing import Any, Protocol
 from oracle.chain.bindings.inference_market import InferenceMarket
 from oracle.chain.contract import Call
 from oracle.chain.outbox import AlreadyPending, EntryState, OutboxEntry
+from oracle.errors import PermanentError
+from oracle.exact.files import output_root
 from oracle.ipfs.port import MAX_BLOCK, Ipfs
 from oracle.metrics import SubmitterMetrics
 from oracle.protocol import cid
 from oracle.queue.messages import DeliverMessage, ReportFailureMessage
-from oracle.store.job import Job, RecordedAnswer, SlotPhase
+from oracle.store.job import Job, JobState, RecordedAnswer, SlotPhase
 from oracle.store.store import Store
 from oracle.types import NO_CLAIM, ZERO32, RequestId
 
@@ -66,6 +68,23 @@ class Submitter:
             ids = [answer.request_id for answer in answers if _record(tx, answer)]
         for start in range(0, len(ids), MAX_DELIVERIES):
             self._submit(DELIVER, ids[start : start + MAX_DELIVERIES])
+
+    def has_bytes(self, answer: DeliverMessage) -> bool:
+        """Fetch an answer's bytes, and say whether the root is theirs: no other one is delivered.
+
+        Raises:
+            Unavailable: the bytes cannot be had now.
+        """
+        block = answer.output_root if answer.output_cid == ZERO32 else answer.output_cid
+        try:
+            data = self._ipfs.fetch_bytes(cid.raw_cid(block), MAX_BLOCK)
+            right = block == answer.output_root or output_root(data) == answer.output_root
+        except PermanentError as error:
+            self._log.error("submit.no_answer", request_id=answer.request_id, error=str(error))
+            return False
+        if not right:
+            self._log.error("submit.other_root", request_id=answer.request_id)
+        return right
 
     def claim(self, request_id: RequestId) -> None:
         """Commit to take the exclusive right to answer a request."""
@@ -177,9 +196,10 @@ class Submitter:
 
 
 def _record(tx: Any, answer: DeliverMessage) -> bool:
-    """Record an answer; say whether there is a job that it can be delivered for."""
+    """Record an answer; say whether there is a job that it can be delivered for at once."""
     tx.record_answer(answer.request_id, RecordedAnswer(answer.output_root, answer.output_cid))
-    return tx.job(answer.request_id) is not None
+    job = tx.job(answer.request_id)
+    return job is not None and job.state is not JobState.COMPUTING  # that one is claimed first
 
 
 def _is_ready(kind: str, job: Job) -> bool:

@@ -106,6 +106,7 @@ class Watcher:
         if done.messages or found != NOTHING_NEW:
             with self._store.read() as tx:
                 counts, block = tx.job_counts(), tx.cursor()
+            self._metrics.put_aside(self._queue.dead())
             self._metrics.know(block or 0, {state: counts.get(state, 0) for state in JobState})
         return done
 
@@ -135,15 +136,15 @@ class Watcher:
         return sent
 
     def _conclude(self, generation: str) -> tuple[int, list[Parcel]]:
-        wall = self._now()
+        wall, pause = self._now(), self._operator.longest_pause
         with self._store.read() as tx:
             if not (newest := tx.newest_block()):
                 return 0, []
             clock = Clock(newest.timestamp, wall, generation)
-            if not tx.due(clock.chain, wall, generation, limit=1):
+            if not tx.due(clock.chain, wall, generation, 1, longest_pause=pause):
                 return 0, []
         with self._store.begin() as tx:
-            due = tx.due(clock.chain, wall, generation, BATCH)
+            due = tx.due(clock.chain, wall, generation, BATCH, longest_pause=pause)
             models = {job.request.model_id for job in due}
             may = {model: tx.is_authorized(model, self._operator.address) for model in models}
             looked = [
@@ -158,12 +159,12 @@ class Watcher:
             return len(due), parcels(sending, version_of)
 
     def _beyond_capacity(self, tx: Transaction, sending: list[Job]) -> list[Job]:
-        """Return the first claims for which this operator has too much work already."""
-        claims = [job for job in sending if job.step is JobStep.CLAIM and job.attempt == 1]
-        if not claims:
+        """Return what could be taken over, but for which there is too much work already."""
+        more = [job for job in sending if job.state is JobState.COMPUTING and job.attempt == 1]
+        if not more:
             return []
-        busy = tx.under_way(JobStep.INFER) + tx.under_way(JobStep.CLAIM) - len(claims)
-        return claims[max(0, self._operator.max_claims - busy) :]
+        busy = tx.under_way(JobStep.INFER) - len(more)
+        return more[max(0, self._operator.max_claims - busy) :]
 
     def _send(self, outgoing: list[Parcel], generation: str) -> None:
         """Hand over messages; a crash in here sends them again."""

@@ -2,7 +2,7 @@
 
 Each function returns the whole message; its digest names chain and contract, so that a signature
 is good for one deployment alone. Sources: EIP-712, EIP-2612, EIP-3009, InferenceMarket.sol,
-DataCredits.sol.
+DataRounds.sol.
 """
 
 from dataclasses import fields
@@ -131,11 +131,11 @@ def submission(
     nonce: int,
     deadline: Timestamp,
 ) -> TypedData:
-    """Return what `DataCredits.submitFor` checks: `owner` brings a data set, others pay.
+    """Return what `DataRounds.submitFor` checks: `owner` brings a data set, others pay.
 
     Args:
         chain_id: of the chain.
-        credits: address of DataCredits.
+        credits: address of DataRounds.
         owner: who signs, and who gets deposit and credit.
         round_id: of the round.
         commitment: to the data set (`training.commitment`).

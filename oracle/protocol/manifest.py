@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import PurePosixPath
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
@@ -18,10 +18,12 @@ from oracle.protocol import canonical, params
 from oracle.protocol.border import STRICT
 from oracle.protocol.files import FileEntry, check_files, weights_root
 from oracle.protocol.params import ParameterSpec
-from oracle.protocol.shapes import TensorSpec, check_specs, check_tensors
-from oracle.protocol.tensor import Array
+from oracle.protocol.shapes import TensorSpec, check_specs
 from oracle.protocol.training import TrainingData
 from oracle.types import Bytes32
+
+if TYPE_CHECKING:
+    from oracle.protocol.tensor import Array
 
 __all__ = [
     "Exact",
@@ -168,13 +170,23 @@ class Manifest:
         Manifest.parse(data)
         return data
 
-    def validate_inputs(self, tensors: Mapping[str, Array]) -> None:
+    def validate_inputs(self, tensors: Mapping[str, "Array"]) -> None:
         """Raise InputInvalid unless names, dtypes, shapes fit and every value is finite."""
+        from oracle.protocol.tensor import check_tensors  # noqa: PLC0415 - NumPy takes 0.15 s
+
         check_tensors(self.inputs, tensors, "input")
 
-    def validate_outputs(self, tensors: Mapping[str, Array]) -> None:
+    def validate_outputs(self, tensors: Mapping[str, "Array"]) -> None:
         """Raise InputInvalid unless names, dtypes, shapes fit and every value is finite."""
+        from oracle.protocol.tensor import check_tensors  # noqa: PLC0415 - NumPy takes 0.15 s
+
         check_tensors(self.outputs, tensors, "output")
+
+    def output_size(self, inputs: Mapping[str, "Array"]) -> int:
+        """Return how many bytes the answer to these inputs has at the least."""
+        from oracle.protocol.tensor import output_size  # noqa: PLC0415 - NumPy takes 0.15 s
+
+        return output_size(self.inputs, self.outputs, inputs)
 
     def pack_params(self, values: Mapping[str, float]) -> Bytes32:
         """Return the parameter word for real values by name (see `params.pack_named`)."""

@@ -1,13 +1,28 @@
-"""What inputs and outputs of a model must look like, and what a user reads when they do not."""
+"""What inputs and outputs of a model must look like: names, dtypes, shapes. Imports no NumPy."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from oracle.errors import InputInvalid
-from oracle.protocol import tensor
 from oracle.protocol.border import STRICT
 
 MAX_DIMENSION = 2**31 - 1
+MAX_TENSORS = 64
+MAX_RANK = 8
+MAX_NAME_LENGTH = 128
+# Names as in safetensors, and NumPy's codes: little-endian, so that bytes are equal everywhere
+DTYPE_CODES: Mapping[str, str] = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "u1",
+    "BOOL": "?",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +30,7 @@ class TensorSpec:
     """One named input or output; `None` in a shape is any size above 0 (batch, length)."""
 
     name: str
-    dtype: str  # a key of oracle.protocol.tensor.DTYPES
+    dtype: str  # a key of DTYPE_CODES
     shape: tuple[int | None, ...]
     description: str = ""
 
@@ -31,51 +46,23 @@ def check_specs(specs: Sequence[TensorSpec], role: str) -> None:
     Raises:
         InputInvalid: none or more than 64, a bad or repeated name, dtype, rank or dimension.
     """
-    if not 1 <= len(specs) <= tensor.MAX_TENSORS:
-        raise InputInvalid(f"{len(specs)} {role}s; a manifest names 1 to {tensor.MAX_TENSORS}")
+    if not 1 <= len(specs) <= MAX_TENSORS:
+        raise InputInvalid(f"{len(specs)} {role}s; a manifest names 1 to {MAX_TENSORS}")
     seen: set[str] = set()
     for spec in specs:
-        tensor.check_name(spec.name)
+        check_name(spec.name)
         if spec.name in seen:
             raise InputInvalid(f"{role} {spec.name} is named twice")
         seen.add(spec.name)
-        if spec.dtype not in tensor.DTYPES:
+        if spec.dtype not in DTYPE_CODES:
             raise InputInvalid(
                 f"{role} {spec.name}: dtype {spec.dtype} is not known",
-                hint="known: " + ", ".join(tensor.DTYPES),
+                hint="known: " + ", ".join(DTYPE_CODES),
             )
-        tensor.check_rank(spec.name, len(spec.shape))
+        check_rank(spec.name, len(spec.shape))
         for size in spec.shape:
             if size is not None and not 1 <= size <= MAX_DIMENSION:
                 raise InputInvalid(f"{role} {spec.name}: dimension {size} is not 1 to 2**31-1")
-
-
-def check_tensors(
-    specs: Sequence[TensorSpec], tensors: Mapping[str, tensor.Array], role: str
-) -> None:
-    """Refuse tensors that are not exactly the named ones, with their dtype, shape, finite values.
-
-    Raises:
-        InputInvalid: the message names the tensor and what was given, the hint what is wanted.
-    """
-    wanted = {spec.name: spec for spec in specs}
-    listing = "wanted: " + ", ".join(f"{name} {spec}" for name, spec in wanted.items())
-    if missing := [name for name in wanted if name not in tensors]:
-        raise InputInvalid(f"{role} {missing[0]} is missing", hint=listing)
-    if unknown := [name for name in tensors if name not in wanted]:
-        raise InputInvalid(f"{role} {unknown[0]} is not one of this model's", hint=listing)
-    for name, spec in wanted.items():
-        array = tensors[name]
-        if array.dtype.newbyteorder("<") != tensor.DTYPES[spec.dtype]:
-            raise InputInvalid(
-                f"{role} {name}: given dtype {array.dtype}", hint=f"wanted: {name} {spec}"
-            )
-        if not _fits(array.shape, spec.shape):
-            raise InputInvalid(
-                f"{role} {name}: given shape {describe_shape(array.shape)}",
-                hint=f"wanted: {name} {spec}",
-            )
-    tensor.require_finite(tensors)
 
 
 def describe_shape(shape: Sequence[int | None]) -> str:
@@ -83,8 +70,17 @@ def describe_shape(shape: Sequence[int | None]) -> str:
     return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
 
 
-def _fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
-    return len(shape) == len(wanted) and all(
-        have == want if want is not None else have > 0
-        for have, want in zip(shape, wanted, strict=True)
-    )
+def check_name(name: str) -> None:
+    """Raise InputInvalid unless this is a name that a tensor file can hold."""
+    printable = isinstance(name, str) and all("!" <= char <= "~" for char in name)
+    if not printable or not 1 <= len(name) <= MAX_NAME_LENGTH or name == "__metadata__":
+        raise InputInvalid(
+            f"{name!r:.80} is not a tensor name",
+            hint=f"1 to {MAX_NAME_LENGTH} printable ASCII characters without spaces",
+        )
+
+
+def check_rank(name: str, rank: int) -> None:
+    """Raise InputInvalid when a tensor has too many dimensions."""
+    if rank > MAX_RANK:
+        raise InputInvalid(f"tensor {name} has {rank} dimensions, more than {MAX_RANK}")

@@ -12,31 +12,20 @@ Source: https://github.com/huggingface/safetensors#format.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oracle.errors import InputInvalid
-from oracle.protocol import canonical
+from oracle.protocol import canonical, shapes
+from oracle.protocol.shapes import MAX_TENSORS, TensorSpec, describe_shape
 from oracle.types import Bytes32
 
-MAX_TENSORS = 64
-MAX_RANK = 8
 MAX_HEADER_BYTES = 65536  # no 64 tensors need half of it
-MAX_NAME_LENGTH = 128
 DTYPES: Mapping[str, np.dtype[Any]] = {
-    "F64": np.dtype("<f8"),
-    "F32": np.dtype("<f4"),
-    "I64": np.dtype("<i8"),
-    "I32": np.dtype("<i4"),
-    "I16": np.dtype("<i2"),
-    "I8": np.dtype("i1"),
-    "U32": np.dtype("<u4"),
-    "U16": np.dtype("<u2"),
-    "U8": np.dtype("u1"),
-    "BOOL": np.dtype("?"),
+    name: np.dtype(code) for name, code in shapes.DTYPE_CODES.items()
 }
 _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _LENGTH_BYTES = 8
@@ -56,12 +45,12 @@ def encode(tensors: Mapping[str, Array]) -> bytes:
     parts: list[bytes] = []
     offset = 0
     for name in sorted(tensors):
-        check_name(name)
+        shapes.check_name(name)
         array = np.asarray(tensors[name])
         dtype = array.dtype.newbyteorder("<")
         if dtype not in _DTYPE_NAMES:
             raise InputInvalid(f"tensor {name}: dtype {array.dtype} is not allowed", hint=_hint())
-        check_rank(name, array.ndim)
+        shapes.check_rank(name, array.ndim)
         part = array.astype(dtype, copy=False).tobytes(order="C")
         end = offset + len(part)
         header[name] = {
@@ -74,6 +63,19 @@ def encode(tensors: Mapping[str, Array]) -> bytes:
     text = canonical.dumps(header)
     text += b" " * (-len(text) % 8)
     return b"".join([len(text).to_bytes(_LENGTH_BYTES, "little"), text, *parts])
+
+
+def encoded_size(shapes: Mapping[str, tuple[str, tuple[int, ...]]]) -> int:
+    """Return the bytes that `encode` gives for arrays of these dtypes and shapes."""
+    header: dict[str, Any] = {}
+    offset = 0
+    for name in sorted(shapes):
+        dtype, shape = shapes[name]
+        end = offset + math.prod(shape) * DTYPES[dtype].itemsize
+        header[name] = {"data_offsets": [offset, end], "dtype": dtype, "shape": list(shape)}
+        offset = end
+    text = len(canonical.dumps(header))
+    return _LENGTH_BYTES + text + -text % 8 + offset
 
 
 def decode(data: bytes, max_bytes: int) -> dict[str, Array]:
@@ -91,7 +93,7 @@ def decode(data: bytes, max_bytes: int) -> dict[str, Array]:
     tensors: dict[str, Array] = {}
     offset = 0
     for name, entry in header.items():  # canonical JSON: already sorted
-        check_name(name)
+        shapes.check_name(name)
         dtype, shape, begin, end = _read_entry(name, entry)
         if begin != offset or end - begin != math.prod(shape) * dtype.itemsize:
             raise InputInvalid(
@@ -115,6 +117,59 @@ def digest(data: bytes) -> Bytes32:
     return canonical.sha256(data)
 
 
+def check_tensors(specs: Sequence[TensorSpec], tensors: Mapping[str, Array], role: str) -> None:
+    """Refuse tensors that are not exactly the named ones, with their dtype, shape, finite values.
+
+    Raises:
+        InputInvalid: the message names the tensor and what was given, the hint what is wanted.
+    """
+    wanted = {spec.name: spec for spec in specs}
+    listing = "wanted: " + ", ".join(f"{name} {spec}" for name, spec in wanted.items())
+    if missing := [name for name in wanted if name not in tensors]:
+        raise InputInvalid(f"{role} {missing[0]} is missing", hint=listing)
+    if unknown := [name for name in tensors if name not in wanted]:
+        raise InputInvalid(f"{role} {unknown[0]} is not one of this model's", hint=listing)
+    for name, spec in wanted.items():
+        array = tensors[name]
+        if array.dtype.newbyteorder("<") != DTYPES[spec.dtype]:
+            raise InputInvalid(
+                f"{role} {name}: given dtype {array.dtype}", hint=f"wanted: {name} {spec}"
+            )
+        if not _fits(array.shape, spec.shape):
+            raise InputInvalid(
+                f"{role} {name}: given shape {describe_shape(array.shape)}",
+                hint=f"wanted: {name} {spec}",
+            )
+    require_finite(tensors)
+
+
+def output_size(
+    inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], tensors: Mapping[str, Array]
+) -> int:
+    """Return how many bytes the canonical file of the outputs has at the least.
+
+    An output's open axis has the size of the inputs' open axis of the same number (rows, length).
+    Of an axis that no input opens nothing is known but that it is not empty.
+    """
+    sizes: dict[int, int] = {}
+    for spec in inputs:
+        for axis, size in enumerate(spec.shape):
+            if size is None:
+                sizes[axis] = max(sizes.get(axis, 1), tensors[spec.name].shape[axis])
+    return encoded_size(
+        {
+            spec.name: (
+                spec.dtype,
+                tuple(
+                    sizes.get(axis, 1) if size is None else size
+                    for axis, size in enumerate(spec.shape)
+                ),
+            )
+            for spec in outputs
+        }
+    )
+
+
 def require_finite(tensors: Mapping[str, Array]) -> None:
     """Refuse NaN and infinity, naming the tensor and the first bad element.
 
@@ -129,6 +184,13 @@ def require_finite(tensors: Mapping[str, Array]) -> None:
                 "elements are not finite",
                 hint="replace NaN and infinity before asking",
             )
+
+
+def _fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
+    return len(shape) == len(wanted) and all(
+        have == want if want is not None else have > 0
+        for have, want in zip(shape, wanted, strict=True)
+    )
 
 
 def _read_header(data: bytes) -> tuple[dict[str, Any], int]:
@@ -158,7 +220,7 @@ def _read_entry(name: str, entry: Any) -> tuple[np.dtype[Any], tuple[int, ...], 
         raise InputInvalid(f"tensor {name}: shape and the two data_offsets are integers ≥ 0")
     if not isinstance(entry["dtype"], str) or entry["dtype"] not in DTYPES:
         raise InputInvalid(f"tensor {name}: dtype {entry['dtype']!r} is not allowed", hint=_hint())
-    check_rank(name, len(shape))
+    shapes.check_rank(name, len(shape))
     return DTYPES[entry["dtype"]], tuple(shape), offsets[0], offsets[1]
 
 
@@ -191,20 +253,6 @@ def _naturals(value: Any) -> bool:
 def _check_count(count: int) -> None:
     if not 1 <= count <= MAX_TENSORS:
         raise InputInvalid(f"{count} tensors; a file holds 1 to {MAX_TENSORS}")
-
-
-def check_name(name: str) -> None:
-    printable = isinstance(name, str) and all("!" <= char <= "~" for char in name)
-    if not printable or not 1 <= len(name) <= MAX_NAME_LENGTH or name == "__metadata__":
-        raise InputInvalid(
-            f"{name!r:.80} is not a tensor name",
-            hint=f"1 to {MAX_NAME_LENGTH} printable ASCII characters without spaces",
-        )
-
-
-def check_rank(name: str, rank: int) -> None:
-    if rank > MAX_RANK:
-        raise InputInvalid(f"tensor {name} has {rank} dimensions, more than {MAX_RANK}")
 
 
 def _hint() -> str:

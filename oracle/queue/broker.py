@@ -18,7 +18,9 @@ from redis.exceptions import RedisError
 from oracle.config import Settings
 from oracle.errors import Unavailable
 from oracle.queue import celery_app
+from oracle.queue.dead import counts
 from oracle.queue.message import Message
+from oracle.queue.messages import QUEUES
 
 _SOCKET_TIMEOUT = 5.0  # seconds
 
@@ -28,6 +30,13 @@ class JobQueue(Protocol):
 
     def generation(self) -> str:
         """Return the word that the queue remembers as long as its messages.
+
+        Raises:
+            Unavailable: the broker cannot be reached.
+        """
+
+    def dead(self) -> dict[str, int]:
+        """Return by queue how many items were no messages of ours, and were put aside.
 
         Raises:
             Unavailable: the broker cannot be reached.
@@ -61,6 +70,7 @@ class CeleryQueue:
             self._redis = Redis.from_url(
                 settings.redis_url, socket_timeout=_SOCKET_TIMEOUT, decode_responses=True
             )
+        self._queues = [settings.queue(role) for role in QUEUES]
         self._key = f"tallystick:{settings.operator}:generation"
 
     def generation(self) -> str:
@@ -69,6 +79,14 @@ class CeleryQueue:
         try:
             self._redis.set(self._key, secrets.token_hex(8), nx=True)
             return str(self._redis.get(self._key))
+        except RedisError as error:
+            raise _unavailable(error) from error
+
+    def dead(self) -> dict[str, int]:
+        if self._redis is None:
+            return {}
+        try:
+            return counts(self._redis, self._queues)
         except RedisError as error:
             raise _unavailable(error) from error
 
@@ -104,6 +122,10 @@ class MemoryQueue:
     def generation(self) -> str:
         self._check()
         return self.word
+
+    def dead(self) -> dict[str, int]:
+        self._check()
+        return {}
 
     def send(self, message: Message, task_id: str) -> None:
         self._check()

@@ -5,7 +5,7 @@ Nobody can know at delivery whether an answer will be audited: the draw takes th
 ```
  seed = keccak256(block hash ‖ request id)        audited when seed mod ⌊1 / share⌋ = 0
  auditor = of the authorised operators, but for the one who answered, the one with the least
-           keccak256(seed ‖ address)
+           keccak256(seed ‖ address); when there is no other, every challenger
 ```
 """
 
@@ -66,6 +66,38 @@ class ExactDelivery:
     block: int
 
 
+def left_over(network: Network, delivered: Sequence[ExactDelivery]) -> set[RequestId]:
+    """Return the drawn deliveries that no operator audits: every challenger looks at them.
+
+    Their next blocks exist.
+    """
+    every = one_in(network.settings.audit_share)
+    return {
+        one.info.request_id
+        for one, found in (_seeds(network, delivered) if every else ())
+        if drawn(found, every) and _auditor_of(network, found, one.info) is None
+    }
+
+
+def _auditor_of(network: Network, found: Bytes32, info: RequestInfo) -> Address | None:
+    assert info.answered_by is not None
+    authorised = operators.authorized_for(network, info.model_id)
+    return auditor(found, authorised, info.answered_by)
+
+
+def _seeds(
+    network: Network, delivered: Sequence[ExactDelivery]
+) -> list[tuple[ExactDelivery, Bytes32]]:
+    blocks = sorted({one.block + 1 for one in delivered})
+    calls = [("eth_getBlockByNumber", hex(number), False) for number in blocks]
+    hashes: dict[int, bytes] = {}
+    for number, answer in zip(blocks, network.rpc.batch(calls) if calls else [], strict=True):
+        if not isinstance(answer, dict):
+            raise Unavailable("the node does not have the block after a delivery yet")
+        hashes[number] = hexbytes(answer["hash"], 32)
+    return [(one, seed(hashes[one.block + 1], one.info.request_id)) for one in delivered]
+
+
 class Audits:
     """One operator's share of the audits."""
 
@@ -90,9 +122,7 @@ class Audits:
         if not self._every:
             return 0
         count = 0
-        hashes = self._hashes({one.block + 1 for one in delivered})
-        for one in delivered:
-            found = seed(hashes[one.block + 1], one.info.request_id)
+        for one, found in _seeds(self._network, delivered):
             if drawn(found, self._every) and self._mine(found, one.info):
                 assert one.info.output_root is not None
                 with self._store.begin() as tx:
@@ -127,18 +157,7 @@ class Audits:
             return [(audit.request_id, audit.output_root) for audit in tx.audits(state)]
 
     def _mine(self, found: Bytes32, info: RequestInfo) -> bool:
-        assert info.answered_by is not None
-        authorised = operators.authorized_for(self._network, info.model_id)
-        return auditor(found, authorised, info.answered_by) == self._operator
-
-    def _hashes(self, blocks: set[int]) -> dict[int, bytes]:
-        calls = [("eth_getBlockByNumber", hex(number), False) for number in sorted(blocks)]
-        answers = self._network.rpc.batch(calls) if calls else []
-        for answer in answers:
-            if not isinstance(answer, dict):
-                raise Unavailable("the node does not have the block after a delivery yet")
-        pairs = zip(sorted(blocks), answers, strict=True)
-        return {number: hexbytes(answer["hash"], 32) for number, answer in pairs}
+        return _auditor_of(self._network, found, info) == self._operator
 
     def _message(self, info: RequestInfo) -> AuditMessage:
         record = models.record_of(self._network, info.model_id, info.version)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from oracle.errors import PermanentError
+from oracle.private_files import make_folder
 
 PROJECT = Path(__file__).resolve().parents[2]  # where `examples` can be imported
 
@@ -30,7 +31,7 @@ class Build:
         self.module = module
         self._lines: list[str] = []
         self._seen: Update = lambda _done, _total: None
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent)
         places = [str(place) for place in (source, folder) if place is not None]
         self._process = _start([sys.executable, "-m", module, *places, *options])
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -7,23 +7,25 @@ from dataclasses import dataclass
 
 from oracle.chain.arguments import GENERAL
 from oracle.chain.bindings.committee import (
+    Appealed,
+    AppellantPaid,
+    BallotState,
     CommitteeCalled,
+    Decided,
     Dispute,
     DrawMissed,
     Drawn,
-    Enlisted,
     Finding,
-    RoundStarted,
+    RoundCalled,
     RoundTallied,
-    Seat,
     Stage,
     VoteCommitted,
-    VoteEvicted,
     VoteRevealed,
     VoterFault,
+    VoterPaid,
     VoterPunished,
-    VotersPaid,
 )
+from oracle.chain.bindings.committee_seats import Enlisted, Seat
 from oracle.chain.bindings.dispute_game import BondReleased
 from oracle.chain.event import Event
 from oracle.chain.wallet import Wallet
@@ -43,6 +45,7 @@ from oracle.types import (
     Assurance,
     Bytes32,
     Delivery,
+    Request,
     RequestId,
     Timestamp,
     Wei,
@@ -50,11 +53,11 @@ from oracle.types import (
 
 BOND_MARGIN = (125, 100)  # of the bond that is needed now: the base fee moves
 _MOVES = (
-    CommitteeCalled, Drawn, RoundStarted, VoteCommitted, VoteEvicted, VoteRevealed, RoundTallied,
-    VoterPunished, VotersPaid, DrawMissed, BondReleased,
+    CommitteeCalled, RoundCalled, Drawn, VoteCommitted, VoteRevealed, Appealed, RoundTallied,
+    Decided, VoterPunished, VoterPaid, AppellantPaid, DrawMissed, BondReleased,
 )  # fmt: skip
 FINDINGS = {
-    Finding.NONE: "no majority",
+    Finding.NONE: "nothing was found",
     Finding.MATCH: "the answer is right",
     Finding.MISMATCH: "the answer is wrong",
     Finding.INPUT_UNAVAILABLE: "nobody has the input or the model",
@@ -63,8 +66,9 @@ FINDINGS = {
 _FAULTS = {
     VoterFault.SILENCE: "was silent",
     VoterFault.ACTIVATION_OFF: "has not run the model",
-    VoterFault.MINORITY: "found what most did not",
+    VoterFault.CONTRADICTED: "is contradicted by the last finding",
 }
+AGAINST = (Finding.MISMATCH, Finding.OUTPUT_UNAVAILABLE)  # the operator
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +76,22 @@ class Voter:
     """One member's part in a round."""
 
     member: Address
-    committed: bool
+    state: BallotState
     finding: Finding
     activation: Activation
+    bound: Amount  # what its vote weighs, and can lose
+
+
+@dataclass(frozen=True, slots=True)
+class VoteRoundInfo:
+    """One round of votes; each later one is an appeal, or follows a round that found nothing."""
+
+    number: int
+    size: int  # members expected
+    caller: Address  # challenger or appellant
+    bond: Wei
+    finding: Finding  # of the votes revealed so far
+    voters: tuple[Voter, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +102,12 @@ class CommitteeInfo:
     stage: Stage
     finding: Finding
     challenger: Address
-    bond: Wei
-    eligible: Amount  # stake that could be drawn: an honest majority of what is drawn decides
-    seed_block: int
-    draw_until: Timestamp
+    eligible: Amount  # stake that could be drawn: an honest majority of it decides at the last
     round: int
-    commit_until: Timestamp
-    reveal_until: Timestamp
-    voters: tuple[Voter, ...]  # of the round
+    until: Timestamp  # end of the draw, or of commits
+    reveal_until: Timestamp  # 0 while the round is not drawn
+    appeal_until: Timestamp  # 0 while it is not drawn, or when the whole pool votes
+    rounds: tuple[VoteRoundInfo, ...]
     moves: tuple[Moment, ...]
 
 
@@ -104,6 +119,7 @@ class SeatInfo:
     runtime_class: Bytes32
     stake: Amount
     release_at: Timestamp  # 0 = not leaving
+    bound: Amount  # by votes that are not settled
     reward: Amount
     bonds: Wei
 
@@ -118,39 +134,38 @@ def enlist(
     network: Network, wallet: Wallet, amount: Amount, class_: Bytes32 = GENERAL
 ) -> tuple[Sent, ...]:
     """Move tokens of the wallet into its seat. Raises what the contract refuses."""
-    allowed = allow(network, wallet, network.committee.address, amount)
-    return (*allowed, send(wallet, network.committee.enlist(class_, amount))[0])
+    allowed = allow(network, wallet, network.seats.address, amount)
+    return (*allowed, send(wallet, network.seats.enlist(class_, amount))[0])
 
 
 def leave(network: Network, wallet: Wallet, class_: Bytes32 = GENERAL) -> Sent:
     """Start to leave; or, once the delay is over, take the stake out."""
-    seat: Seat = network.committee.seat_of(class_, wallet.address)
-    call = network.committee.finish_leave if seat.release_at else network.committee.start_leave
+    seat: Seat = network.seats.seat_of(class_, wallet.address)
+    call = network.seats.finish_leave if seat.release_at else network.seats.start_leave
     return send(wallet, call(class_))[0]
 
 
 def seat(network: Network, member: Address, class_: Bytes32 = GENERAL) -> SeatInfo:
     """Return a member's seat."""
-    committee = network.committee
-    found = committee.seat_of(class_, member)
-    owed = committee.reward_of(member), committee.bond_of(member)
-    return SeatInfo(member, class_, found.stake, found.release_at, *owed)
+    found = network.seats.seat_of(class_, member)
+    owed = network.seats.reward_of(member), network.committee.bond_of(member)
+    return SeatInfo(member, class_, found.stake, found.release_at, found.bound, *owed)
 
 
 def members(network: Network, class_: Bytes32) -> tuple[Address, ...]:
     """Return everybody who ever enlisted in a class, in the order of their coming."""
-    found = network.history.read(network.committee.address, (Enlisted,), None, class_)
+    found = network.history.read(network.seats.address, (Enlisted,), None, class_)
     events = (h.event for h in found)
     return tuple(dict.fromkeys(e.member for e in events if isinstance(e, Enlisted)))
 
 
 def withdraw(network: Network, wallet: Wallet) -> tuple[Sent, ...]:
     """Pay out what the contract owes the wallet, in both currencies."""
-    committee, done = network.committee, []
-    if committee.bond_of(wallet.address):
-        done.append(send(wallet, committee.withdraw_bond())[0])
-    if committee.reward_of(wallet.address):
-        done.append(send(wallet, committee.withdraw_reward())[0])
+    done = []
+    if network.committee.bond_of(wallet.address):
+        done.append(send(wallet, network.committee.withdraw_bond())[0])
+    if network.seats.reward_of(wallet.address):
+        done.append(send(wallet, network.seats.withdraw_reward())[0])
     return tuple(done)
 
 
@@ -168,13 +183,34 @@ def challenge(network: Network, wallet: Wallet, request_id: RequestId) -> Sent:
             "an exact model's answer is not voted on: a contract re-executes it",
             hint=f"`tallystick challenger run --request 0x{request_id.hex()}`",
         )
-    needed = network.committee.bond_needed("pending")
-    bond = Wei(needed * BOND_MARGIN[0] // BOND_MARGIN[1])
+    bond = challenge_bond(network, info.request, delivery)
     return send(wallet, network.committee.challenge(info.request, delivery, value=bond))[0]
 
 
+def challenge_bond(network: Network, request: Request, delivery: Delivery) -> Wei:
+    """Return what a challenge puts up: what is needed now, and a margin."""
+    return _with_margin(
+        network.committee.challenge_bond(request, delivery.delivered_at, block="pending")
+    )
+
+
+def appeal_bond(network: Network, request_id: RequestId) -> Wei:
+    """Return what an appeal puts up: what is needed now, and a margin."""
+    return _with_margin(network.committee.appeal_bond(request_id, block="pending"))
+
+
+def appeal(network: Network, wallet: Wallet, request_id: RequestId) -> Sent:
+    """Doubt the finding of the present round: twice as many members vote.
+
+    Raises:
+        ContractError: too early, too late, or the whole pool voted.
+    """
+    bond = appeal_bond(network, request_id)
+    return send(wallet, network.committee.appeal(request_id, value=bond))[0]
+
+
 def advance(network: Network, wallet: Wallet, request_id: RequestId) -> Sent:
-    """Do what anyone may do next: draw, tally, end a missed draw, or free the bond.
+    """Do what anyone may do next: draw, tally, end a missed draw, or free the bonds.
 
     Raises:
         PermanentError: nothing is to be done. ContractError: not yet.
@@ -188,9 +224,35 @@ def advance(network: Network, wallet: Wallet, request_id: RequestId) -> Sent:
     assert info.delivery is not None
     if dispute.stage is Stage.VOTING:
         return send(wallet, committee.tally(info.request, info.delivery))[0]
-    if network.history.now() >= committee.draw_until(request_id):
+    if network.history.now() >= dispute.until:
         return send(wallet, committee.lapse(info.request, info.delivery))[0]
     return send(wallet, committee.draw(request_id))[0]
+
+
+def settle(network: Network, wallet: Wallet, request_id: RequestId) -> tuple[Sent, ...]:
+    """Pay and punish the voters of a dispute that has ended, and free what their votes bind.
+
+    Raises:
+        PermanentError: nothing is to be settled.
+    """
+    calls = [
+        network.committee.settle(request_id, round_, members)
+        for round_, members in unsettled(network, request_id)
+    ]
+    if not calls:
+        raise PermanentError(f"no votes about request 0x{request_id.hex()} are to be settled")
+    return tuple(send(wallet, call)[0] for call in calls)
+
+
+def unsettled(network: Network, request_id: RequestId) -> list[tuple[int, list[Address]]]:
+    """Return rounds of a dispute, and who has a vote there that is not settled."""
+    chain, found = network.committee, []
+    for round_, members in _members(network, request_id).items():
+        states = {m: chain.ballot_of(request_id, round_, m).state for m in members}
+        open_ = (BallotState.COMMITTED, BallotState.REVEALED)
+        if left := [m for m, state in states.items() if state in open_]:
+            found.append((round_, left))
+    return found
 
 
 def list_disputes(network: Network, *, every: bool = False) -> tuple[CommitteeInfo, ...]:
@@ -222,29 +284,34 @@ def show(network: Network, request_id: RequestId) -> CommitteeInfo:
     return _info(network, request_id, dispute, moves)
 
 
-def detail(event: Event) -> str:  # noqa: PLR0911 -- one line per kind
+def detail(event: Event) -> str:  # noqa: PLR0911, PLR0912 -- one line per kind
     """Say in words what an event adds to its name."""
     match event:
         case CommitteeCalled():
-            return (
-                f"by {event.challenger}, bond {format_ether(event.bond)}; "
-                f"{format_amount(event.eligible)} of stake can be drawn"
-            )
-        case RoundStarted():
+            return f"by {event.challenger}; {format_amount(event.eligible)} of stake can be drawn"
+        case RoundCalled():
+            return f"round {event.round + 1}: {event.size} members are expected"
+        case Drawn():
             return f"round {event.round + 1}"
-        case VoteCommitted() | VoteEvicted():
+        case VoteCommitted():
             return f"{event.member}"
+        case Appealed():
+            return f"{event.appellant} doubts: {FINDINGS[event.finding]}"
         case VoteRevealed():
             return f"{event.member}: {FINDINGS[event.finding]}"
         case RoundTallied():
-            return f"{FINDINGS[event.finding]}, {event.valid} valid votes"
+            return f"round {event.round + 1}: {FINDINGS[event.finding]}"
+        case Decided():
+            return f"{FINDINGS[event.finding]}; contradicted votes lose {format_amount(event.lost)}"
         case VoterPunished():
             return f"{event.member} {_FAULTS[event.fault]}: {format_amount(event.amount)}"
-        case VotersPaid():
-            each = f"{format_amount(event.tokens_each)}, {format_ether(event.wei_each)}"
-            return f"{event.voters} voters, each {each}"
+        case VoterPaid():
+            pay = f"{format_amount(event.token_amount)}, {format_ether(event.wei_amount)}"
+            return f"{event.member}: {pay}"
+        case AppellantPaid():
+            return f"{event.appellant}: {format_amount(event.amount)}"
         case DrawMissed():
-            return f"{event.challenger} loses the bond"
+            return f"round {event.round + 1}: nobody drew it in time"
         case BondReleased():
             return f"{format_ether(event.amount)} to {event.challenger}"
     return ""
@@ -257,26 +324,53 @@ def _answered(network: Network, request_id: RequestId) -> tuple[RequestInfo, Del
     return info, info.delivery
 
 
+def _with_margin(needed: Wei) -> Wei:
+    return Wei(needed * BOND_MARGIN[0] // BOND_MARGIN[1])
+
+
+def _members(network: Network, request_id: RequestId) -> dict[int, list[Address]]:
+    """Return who committed to a vote, by round, in the order of their coming."""
+    found: dict[int, list[Address]] = {}
+    for happened in network.history.read(
+        network.committee.address, (VoteCommitted,), topic(request_id)
+    ):
+        assert isinstance(happened.event, VoteCommitted)
+        found.setdefault(happened.event.round, []).append(happened.event.member)
+    return found
+
+
 def _info(
     network: Network, request_id: RequestId, dispute: Dispute, moves: tuple[Moment, ...]
 ) -> CommitteeInfo:
-    committee = network.committee
-    voters = []
-    for member in committee.voters_of(request_id, dispute.round):
-        ballot = committee.ballot_of(request_id, dispute.round, member)
-        voters.append(Voter(member, any(ballot.commitment), ballot.finding, ballot.activation))
+    chain, fixed = network.committee, network.committee.config()
+    members = _members(network, request_id)
+    rounds = []
+    for number in range(dispute.round + 1):
+        round_ = chain.round_of(request_id, number)
+        voters = []
+        for member in members.get(number, []):
+            ballot = chain.ballot_of(request_id, number, member)
+            voters.append(
+                Voter(member, ballot.state, ballot.finding, ballot.activation, ballot.bound)
+            )
+        finding, size = chain.finding_of(request_id, number), chain.size_of(request_id, number)
+        rounds.append(
+            VoteRoundInfo(number, size, round_.caller, round_.bond, finding, tuple(voters))
+        )
+    voting = dispute.stage is Stage.VOTING
+    last = rounds[-1].size == chain.size_of(request_id, dispute.round + 1)
+    reveal_until = Timestamp(dispute.until + fixed.reveal_period if voting else 0)
+    appeal_until = Timestamp(reveal_until + fixed.appeal_period if voting and not last else 0)
     return CommitteeInfo(
         request_id=request_id,
         stage=dispute.stage,
         finding=dispute.finding,
-        challenger=dispute.challenger,
-        bond=dispute.bond,
+        challenger=rounds[0].caller,
         eligible=dispute.eligible,
-        seed_block=dispute.seed_block,
-        draw_until=committee.draw_until(request_id),
         round=dispute.round,
-        commit_until=dispute.commit_until,
-        reveal_until=dispute.reveal_until,
-        voters=tuple(voters),
+        until=dispute.until,
+        reveal_until=reveal_until,
+        appeal_until=appeal_until,
+        rounds=tuple(rounds),
         moves=moves,
     )

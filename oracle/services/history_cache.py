@@ -12,8 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from oracle import whole_file
 from oracle.chain import logs
 from oracle.chain.rpc import Node
+from oracle.private_files import make_folder
 from oracle.types import Log
 
 
@@ -51,10 +53,8 @@ class HistoryCache:
         """Keep an answer; its block's hash is from before the logs were asked for."""
         path = self._path(question)
         with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text(json.dumps(asdict(kept)))
-            temporary.replace(path)
+            make_folder(path.parent)
+            whole_file.write(path, json.dumps(asdict(kept)))
 
     def hash_of(self, block: int) -> str:
         """Return a block's hash, "" when the chain is not that long."""

@@ -69,12 +69,12 @@ def ask(network: Network, wallet: Wallet, prepayment: Prepayment) -> Asked:
     if published.sha256 != tensor.digest(prepayment.prepared.data):
         raise DigestMismatch("the IPFS node names another digest for the input than its bytes have")
     start = 0
+    bond = prepayment.quote.callback_bond
     for attempt in range(_LANES):
         lane = network.market.free_lane(wallet.address, start)
         try:
-            sent, receipt = send(
-                wallet, network.market.request(replace(prepayment.order, lane=lane))
-            )
+            call = network.market.request(replace(prepayment.order, lane=lane), value=bond)
+            sent, receipt = send(wallet, call)
         except ContractError as error:
             if error.name != "LaneBusy" or attempt == _LANES - 1:
                 raise

@@ -78,6 +78,12 @@ def seal(tensors: dict[str, Array], texts: tuple[str, ...], manifest: Manifest) 
             f"the input has {len(encoded)} bytes, above the limit of {MAX_BLOCK}",
             hint="ask with fewer rows at a time",
         )
+    most = manifest.max_output_bytes
+    if manifest.exact is None and (size := manifest.output_size(tensors)) > most:
+        raise InputInvalid(
+            f"the answer would have {size} bytes, above the model's limit of {most}",
+            hint="nobody could deliver it: ask with fewer rows at a time",
+        )
     shapes = {name: tuple(array.shape) for name, array in tensors.items()}
     tokens: tuple[int, ...] = ()
     if (

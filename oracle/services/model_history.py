@@ -17,6 +17,7 @@ from pathlib import Path
 from oracle.errors import DigestMismatch, InputInvalid
 from oracle.exact import version as exact
 from oracle.ipfs.port import CidUnresolved
+from oracle.private_files import make_folder
 from oracle.protocol import records
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import MAX_BYTES, FileEntry, Manifest
@@ -72,7 +73,7 @@ def verify(
     chain = models.records(network, model_id)
     check_records(model_id, chain)
     _check_against_state(network, model_id, chain)
-    network.cache.mkdir(parents=True, exist_ok=True)
+    make_folder(network.cache)
     checked = []
     with tempfile.TemporaryDirectory(dir=network.cache, prefix="verify-") as folder:
         files = _Files(network, Path(folder), progress)

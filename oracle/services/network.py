@@ -5,13 +5,16 @@ from pathlib import Path
 
 from oracle.chain import deploy
 from oracle.chain.bindings.committee import Committee
+from oracle.chain.bindings.committee_seats import CommitteeSeats
 from oracle.chain.bindings.data_credits import DataCredits
+from oracle.chain.bindings.data_rounds import DataRounds
 from oracle.chain.bindings.dispute_game import DisputeGame
 from oracle.chain.bindings.inference_market import InferenceMarket
 from oracle.chain.bindings.model_access import ModelAccess
 from oracle.chain.bindings.model_registry import ModelRegistry
 from oracle.chain.bindings.operator_registry import OperatorRegistry
 from oracle.chain.bindings.program_registry import ProgramRegistry
+from oracle.chain.bindings.row_demands import RowDemands
 from oracle.chain.bindings.test_dollar import TestDollar
 from oracle.chain.bindings.valuation_game import ValuationGame
 from oracle.chain.rpc import Node, Rpc
@@ -40,7 +43,10 @@ class Network:
     programs: ProgramRegistry
     game: DisputeGame
     committee: Committee
+    seats: CommitteeSeats
     credits: DataCredits
+    rounds: DataRounds
+    row_demands: RowDemands
     valuations: ValuationGame
     token: TestDollar
     history: History
@@ -76,7 +82,10 @@ class Network:
             programs=ProgramRegistry(rpc, contracts.program_registry),
             game=DisputeGame(rpc, contracts.dispute_game),
             committee=Committee(rpc, contracts.committee),
+            seats=CommitteeSeats(rpc, contracts.committee_seats),
             credits=DataCredits(rpc, contracts.data_credits),
+            rounds=DataRounds(rpc, contracts.data_rounds),
+            row_demands=RowDemands(rpc, contracts.row_demands),
             valuations=ValuationGame(rpc, contracts.valuation_game),
             token=TestDollar(rpc, contracts.token),
             history=History(rpc, contracts, HistoryCache(settings.home / "cache" / "history", rpc)),

@@ -92,9 +92,9 @@ def start_unstake(network: Network, wallet: Wallet, amount: Amount) -> Sent:
     return send(wallet, network.operators.start_unstake(amount))[0]
 
 
-def finish_unstake(network: Network, wallet: Wallet) -> Sent:
-    """Pay out what has unbonded."""
-    return send(wallet, network.operators.finish_unstake())[0]
+def finish_unstake(network: Network, wallet: Wallet, to: Address | None = None) -> Sent:
+    """Pay out what has unbonded, to the operator's own account unless another is named."""
+    return send(wallet, network.operators.finish_unstake(to or wallet.address))[0]
 
 
 def authorize(

@@ -15,24 +15,33 @@ files' digest, is the version's model root.
 ```
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from oracle import whole_file
 from oracle.chain.bindings.model_registry import ModelRegistered, Publication, VersionPublished
+from oracle.chain.contract import Call
 from oracle.chain.wallet import Wallet
-from oracle.errors import DigestMismatch, Refused
+from oracle.errors import DigestMismatch, InputInvalid, Refused
 from oracle.exact import version
 from oracle.ipfs.port import CidUnresolved
+from oracle.private_files import make_folder
 from oracle.protocol import canonical
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import FileEntry, Manifest
-from oracle.services import folders, models
+from oracle.services import folders, honesty, models
 from oracle.services.event_history import topic
 from oracle.services.folders import BytesProgress
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
 from oracle.types import Address, Amount, Assurance, Bytes32, Cid, Say
 
+MAX_TRANSACTION = 131_072  # bytes that transaction pools take (geth: txMaxSize)
+_ENVELOPE = 150  # bytes of a transaction beside its data: fees, addresses, signature
+SPREADS = 4  # how often a tolerance covers what was measured
+MIN_TOLERANCE = 1_000  # 1e-6: instruction sets that are not here move float32 by 1e-7
+Measure = Callable[[Manifest, Path], int]
 DEFAULT_WINDOW = 60  # seconds; moved into the range that the registry allows
 
 
@@ -74,14 +83,20 @@ def publish(
     model_id: int | None = None,
     say: Say | None = None,
     progress: BytesProgress | None = None,
+    measure: Measure | None = None,
 ) -> PublishedVersion:
     """Publish the folder as the next version of a model.
 
     Without `model_id` it is the wallet's own model of the manifest's name, registered now if
     there is none yet. May be repeated after a failure at any point: what is done stays done.
 
+    Args:
+        measure: returns how far honest answers of a float model differ, in 1e-9.
+
     Raises:
-        NotFound, InputInvalid: the folder is not a model that can be published.
+        NotFound, InputInvalid: the folder is not a model that can be published, or its tolerance
+            is below four times what was measured.
+        Refused: under these terms lying pays, or the program does not fit into a transaction.
         ContractError: the registry refuses (not the owner, too soon, terms out of range).
         DigestMismatch: a file changed while it was published.
     """
@@ -94,9 +109,15 @@ def publish(
             f"model {model_id} belongs to {owner}, not to {wallet.address}",
             hint="sign with --key of its owner, or publish under another name",
         )
+    honesty.require(network, offer.fee, offer.operator_bps, offer.insured_multiple)
     known = _remembered(network, draft)
     if model_id is not None and (done := _published_before(network, model_id, known)):
         return done
+    if draft.exact is None and measure is not None:
+        draft = _tolerant(draft, measure(draft, folder), say)
+        known = _remembered(network, draft)
+        if model_id is not None and (done := _published_before(network, model_id, known)):
+            return done
     root, assurance = _assured(network, wallet, folder, draft, say)
     offered = _Offered(root, assurance, offer)
     if model_id is not None:
@@ -131,6 +152,30 @@ def publish(
         registered=registered,
         transaction=transaction,
     )
+
+
+def _tolerant(draft: Manifest, spread: int, say: Say) -> Manifest:
+    """Return the draft with a tolerance that covers four times the measured spread.
+
+    Raises:
+        InputInvalid: the tolerance that it names is lower.
+    """
+    needed = _round_up(max(SPREADS * spread, MIN_TOLERANCE))
+    if not draft.tolerance:
+        say(f"honest answers differ by {spread}e-9; the tolerance is {needed}e-9")
+        return replace(draft, tolerance=needed)
+    if draft.tolerance < needed:
+        raise InputInvalid(
+            f"the tolerance is {draft.tolerance}e-9, but honest answers differ by {spread}e-9",
+            hint=f"raise it to {needed} in model.json, or leave it out: it is measured",
+        )
+    return draft
+
+
+def _round_up(tolerance: int) -> int:
+    """Return the next 1, 2 or 5 times a power of ten: a second measurement says the same."""
+    power = int("1" + "0" * (len(str(tolerance)) - 1))
+    return next(n * power for n in (1, 2, 5, 10) if n * power >= tolerance)
 
 
 def upload(network: Network, folder: Path, draft: Manifest, progress: BytesProgress) -> Manifest:
@@ -190,8 +235,7 @@ class _Memory:
 
     def keep(self, sha256: Bytes32, cid: Cid) -> None:
         """Remember that the bytes are published."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / sha256.hex()).write_text(cid + "\n")
+        whole_file.write(make_folder(self._folder) / sha256.hex(), cid + "\n")
 
 
 # ── Chain ───────────────────────────────────────────────────────────────────────────────────────
@@ -220,8 +264,25 @@ def _assured(
     root = program.model_root
     if not network.programs.is_program(root):
         say(f"having {len(program.ops)} operators validated on chain")
-        send(wallet, network.programs.register_program(program.words))
+        call = network.programs.register_program(program.words)
+        require_sendable(call, len(program.ops))
+        send(wallet, call)
     return root, Assurance.EXACT
+
+
+def require_sendable(call: Call, operators: int) -> None:
+    """Refuse a program that no transaction pool would take.
+
+    Raises:
+        Refused: it is too large.
+    """
+    size = len(call.data) + _ENVELOPE
+    if size > MAX_TRANSACTION:
+        raise Refused(
+            f"the program has {operators} operators, {size} bytes as a transaction; transaction "
+            f"pools take {MAX_TRANSACTION}",
+            hint="compile a smaller model: 454 operators fit",
+        )
 
 
 def _publication(

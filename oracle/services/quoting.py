@@ -17,11 +17,13 @@ from oracle.services.amounts import decimal, format_amount
 from oracle.services.inputs import PreparedInput
 from oracle.services.models import Selected
 from oracle.services.network import Network
-from oracle.types import ZERO_ADDRESS, Address, Amount, Assurance, Bytes32, Order
+from oracle.types import NO_WEI, ZERO_ADDRESS, Address, Amount, Assurance, Bytes32, Order, Wei
 
 PRIORITY = 30  # seconds in which only the preferred operator may answer
 LIFETIME = 600  # seconds until the money can be had back
 CALLBACK_GAS = 100_000  # for a consumer that stores a digest and does a little with it
+
+BOND_MARGIN = (125, 100)  # of a bond: the base fee moves until it is sent
 
 BytesProgress = Callable[[str, int, int], None]  # (file, bytes done, bytes in total)
 
@@ -61,6 +63,7 @@ class Quote:
     input_digest: Bytes32
     consumer: Address | None
     callback_gas: int  # 0 without a consumer
+    callback_bond: Wei  # sent along for that gas; what is not used comes back
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,7 @@ def quote(
             input_digest=prepared.root,
             consumer=consumer,
             callback_gas=callback_gas,
+            callback_bond=_callback_bond(network, consumer, callback_gas),
         ),
         order=order,
         manifest=manifest,
@@ -174,6 +178,13 @@ def _callback(network: Network, ask: Ask) -> tuple[Address | None, int]:
             hint="name a contract with receiveAnswer (contracts/interfaces/IConsumer.sol)",
         )
     return ask.consumer, ask.callback_gas
+
+
+def _callback_bond(network: Network, consumer: Address | None, callback_gas: int) -> Wei:
+    if consumer is None:
+        return NO_WEI
+    needed = network.market.callback_bond(callback_gas, block="pending")
+    return Wei(needed * BOND_MARGIN[0] // BOND_MARGIN[1])
 
 
 def assurance_meaning(network: Network, assurance: Assurance) -> str:

@@ -10,12 +10,12 @@ from oracle.errors import InputInvalid, NotFound, PermanentError
 from oracle.services import request_timeline
 from oracle.services.event_history import Happened, topic
 from oracle.services.network import Network
+from oracle.services.quoting import BOND_MARGIN
 from oracle.services.receipts import Sent, send
 from oracle.services.request_timeline import LIFE, RequestInfo, RequestState
 from oracle.types import NO_CLAIM, Address, Amount, Delivery, Request, RequestId, Timestamp, Wei
 
 MAX_IDS = 100  # requests whose events are asked for by id
-BOND_MARGIN = (125, 100)  # of the bond that a simulation asks for: the base fee moves
 
 
 @dataclass(frozen=True, slots=True)

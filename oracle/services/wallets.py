@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-
-from eth_account.signers.local import LocalAccount
+from typing import TYPE_CHECKING
 
 from oracle.chain import keystore
 from oracle.config import Settings
 from oracle.errors import InputInvalid, NotFound, did_you_mean
 from oracle.services import amounts
 from oracle.types import Address
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def find(settings: Settings, name: str) -> WalletInfo:
     return WalletInfo(path.stem, keystore.address_of(path), path)
 
 
-def unlock(settings: Settings, name: str, password: str) -> LocalAccount:
+def unlock(settings: Settings, name: str, password: str) -> "LocalAccount":
     """Open a keystore.
 
     Raises:

@@ -14,7 +14,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
-from oracle.errors import ConfigInvalid, Unavailable
+from oracle.errors import ConfigInvalid, DiskUnusable, Unavailable
+from oracle.private_files import make_file
 
 BUSY_SECONDS = 30.0  # how long a writer waits for the one before it
 _WRITER_LOCK = 0x74616C6C79  # "tally", of PostgreSQL's advisory locks
@@ -55,19 +56,20 @@ def _sqlite(url: URL) -> Engine:
     if in_memory:
         engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
     else:
-        _make_folder(Path(str(url.database)).parent)
+        _make_file(Path(str(url.database)))
         engine = create_engine(url)
     event.listen(engine, "connect", _on_sqlite_connect)
     event.listen(engine, "begin", _on_sqlite_begin)
     return engine
 
 
-def _make_folder(folder: Path) -> None:
+def _make_file(path: Path) -> None:
+    """Make the file before SQLite does: its journals have the same mode."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_file(path)
     except OSError as error:
-        raise Unavailable(
-            f"the store's folder {folder} cannot be made: {error.strerror}",
+        raise DiskUnusable.of(error) or Unavailable(
+            f"the store {path} cannot be made: {error.strerror}",
             hint="choose another with TALLYSTICK_STORE_URL or TALLYSTICK_HOME",
         ) from error
 

@@ -44,6 +44,7 @@ class JobState(StrEnum):
     """What the request is to this operator; `oracle/operator/jobs.py` draws the arrows."""
 
     WAITING = "waiting"
+    COMPUTING = "computing"  # the answer to a request that may be claimed with it
     CLAIMING = "claiming"
     QUEUED = "queued"
     DELIVERING = "delivering"

@@ -12,6 +12,7 @@ from sqlalchemy import Select, and_, delete, exists, func, or_, select, update
 
 from oracle.store.job import (
     AT_ONCE,
+    NEVER,
     AttemptFailure,
     Job,
     JobState,
@@ -59,16 +60,27 @@ class JobRepository(Repository):
         return self._jobs(query.order_by(JobRow.wake_at, JobRow.request_id))
 
     def due(
-        self, chain_now: Timestamp, wall_now: float, generation: str, limit: int = 1000
+        self,
+        chain_now: Timestamp,
+        wall_now: float,
+        generation: str,
+        limit: int = 1000,
+        *,
+        longest_pause: float = NEVER,
     ) -> list[Job]:
         """Return open jobs to look at again, those that woke first in front.
 
         A job is due when the chain's time reached `wake_at`, or when its message is older than
-        `retry_at` or was taken by another generation of the queue.
+        `retry_at` or was taken by another generation of the queue. A `retry_at` above
+        `longest_pause` seconds away is of a clock that was wrong.
         """
         repeat = and_(
             JobRow.step != JobStep.NONE.value,
-            or_(JobRow.retry_at <= wall_now, JobRow.generation != generation),
+            or_(
+                JobRow.retry_at <= wall_now,
+                JobRow.retry_at > wall_now + longest_pause,
+                JobRow.generation != generation,
+            ),
         )
         return self._jobs(
             _JOBS.where(JobRow.open, or_(JobRow.wake_at <= chain_now, repeat))

@@ -59,6 +59,21 @@ class SqlOutbox:
             named = ", ".join(f"{entry.id} (nonce {entry.nonce})" for entry in entries)
             raise ValueError(f"transaction {named} collides with a live one") from error
 
+    def next_nonce(self) -> int:
+        """Return the nonce after the highest that is live or in a block; 0 when there is none."""
+        taken = OutboxRow.live | OutboxRow.block_number.is_not(None)
+        highest = select(OutboxRow.nonce).where(OutboxRow.nonce.is_not(None), taken)
+        with self._store.read() as tx:
+            found = tx.session.scalar(highest.order_by(OutboxRow.nonce.desc()).limit(1))
+        return 0 if found is None else found + 1
+
+    def mined_under(self, nonce: int) -> OutboxEntry | None:
+        """Return the last entry that ended in a block under a nonce."""
+        which = (OutboxRow.nonce == nonce) & OutboxRow.block_number.is_not(None)
+        with self._store.read() as tx:
+            found = _entries(tx, which)
+        return found[-1] if found else None
+
     def of(self, request_id: RequestId) -> list[OutboxEntry]:
         """Return every entry that served a request, by id; for a person who asks what happened."""
         ids = select(OutboxItemRow.outbox_id).where(OutboxItemRow.request_id == request_id)
@@ -81,12 +96,19 @@ def _replace(tx: Transaction, entry: OutboxEntry) -> None:
 
 
 def add_in(
-    tx: Transaction, kind: str, request_ids: Sequence[RequestId], call: Call, gas: int = 0
+    tx: Transaction,
+    kind: str,
+    request_ids: Sequence[RequestId],
+    call: Call,
+    *,
+    gas: int = 0,
+    estimated_at: float = 0.0,
 ) -> OutboxEntry:
     """Keep a new intent in a transaction that does more than that (see `SqlOutbox.add`).
 
     Args:
-        gas: limit that was estimated a moment ago; 0 = not yet.
+        gas: limit that was estimated; 0 = not yet.
+        estimated_at: when, in unix seconds; an old estimate is made again.
     """
     entry = OutboxEntry(
         id=0,
@@ -97,6 +119,7 @@ def add_in(
         value=call.value,
         label=call.label,
         gas=gas,
+        sent_at=estimated_at,
     )
     if pending := _pending(tx, kind, request_ids):
         raise AlreadyPending(pending)

@@ -97,18 +97,27 @@ class ReplyRepository(Repository):
         return found[0] if found else None
 
     def due_replies(
-        self, chain_now: Timestamp, wall_now: float, generation: str, limit: int = 1000
+        self,
+        chain_now: Timestamp,
+        wall_now: float,
+        generation: str,
+        limit: int = 1000,
     ) -> list[Reply]:
         """Return replies to put on the queue (again), the most urgent first; none that is over.
 
         A reply is due when its message is older than `retry_at`, or was taken by another
-        generation of the queue, or by none.
+        generation of the queue, or by none. A `retry_at` beyond the deadline is of a clock that was
+        wrong.
         """
         query = (
             select(ReplyRow)
             .where(
                 ReplyRow.deadline > chain_now,
-                or_(ReplyRow.retry_at <= wall_now, ReplyRow.generation != generation),
+                or_(
+                    ReplyRow.retry_at <= wall_now,
+                    ReplyRow.retry_at > wall_now + (ReplyRow.deadline - chain_now) + 60,
+                    ReplyRow.generation != generation,
+                ),
             )
             .order_by(ReplyRow.deadline, ReplyRow.request_id, ReplyRow.challenger)
             .limit(limit)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
-from oracle.errors import Unavailable
+from oracle.errors import DiskUnusable, Unavailable
 from oracle.store import engine as engines
 from oracle.store import schema
 from oracle.store.agent_repository import AgentRepository
@@ -57,7 +57,8 @@ class Store:
 
         Raises:
             ConfigInvalid: the URL is wrong, or the tables are of a newer program.
-            Unavailable: the database cannot be reached, or is no database.
+            Unavailable: the database cannot be reached.
+            DiskUnusable: it is corrupt, or its disk full or read-only.
         """
         engine = engines.connect(url)
         with _translated(engine):
@@ -135,16 +136,35 @@ class Store:
 def _translated(engine: Engine) -> Iterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
-        raise _unavailable(engine, error) from error
     except DBAPIError as error:
-        if error.connection_invalidated or "not a database" in str(error.orig):
-            raise _unavailable(engine, error) from error
+        trouble = _trouble(engine, error)
+        passing = isinstance(error, OperationalError | InterfaceError)
+        if passing or error.connection_invalidated or isinstance(trouble, DiskUnusable):
+            raise trouble from error
         raise
 
 
-def _unavailable(engine: Engine, error: DBAPIError) -> Unavailable:
+def _trouble(engine: Engine, error: DBAPIError) -> Unavailable:
+    said = f"store {engine.url.render_as_string(hide_password=True)}: {error.orig}"
+    if any(words in said for words in _CORRUPT):
+        return DiskUnusable(
+            said,
+            hint="restore a backup, or move the file away: the chain's part is read again, but "
+            "answers and transactions that were not final are in it alone",
+        )
+    if any(words in said for words in _NO_ROOM):
+        return DiskUnusable(said, hint="free or mend the disk; nothing stored is lost")
     return Unavailable(
-        f"store {engine.url.render_as_string(hide_password=True)}: {error.orig}",
-        hint="check that the folder is writable and the database runs; `tallystick doctor`",
+        said, hint="check that the folder is writable and the database runs; `tallystick doctor`"
     )
+
+
+# Of SQLite and PostgreSQL
+_CORRUPT = (
+    "malformed",
+    "not a database",
+    "unsupported file format",
+    "Could not decode to UTF-8",
+    "invalid page",
+)
+_NO_ROOM = ("is full", "disk I/O error", "readonly", "No space left", "read-only file system")

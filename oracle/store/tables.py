@@ -221,7 +221,7 @@ class OutboxRow(Base):
     gas: Mapped[int]  # limit
     max_fee: Mapped[int] = mapped_column(Uint256)  # wei per gas
     priority_fee: Mapped[int] = mapped_column(Uint256)  # wei per gas
-    sent_at: Mapped[float]  # unix seconds of the last broadcast
+    sent_at: Mapped[float]  # unix seconds of the last signature; before it, of the estimate
     error: Mapped[str]
     permanent: Mapped[bool]
     block_number: Mapped[int | None]
@@ -233,6 +233,7 @@ Index(
     unique=True,
     **_while("live"),
 )
+Index("ix_outbox_nonce", OutboxRow.nonce)
 
 
 class OutboxItemRow(Base):

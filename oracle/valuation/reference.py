@@ -54,7 +54,8 @@ def distances(a: NDArray[np.int8], b: NDArray[np.int8]) -> Ints:
 def flags(data: RoundData) -> Flags:
     """Return the flags: leaks first, then duplicates in the order of row numbers."""
     to_test = distances(data.features, data.test.features) <= data.params.tau_test
-    to_row = distances(data.features, data.features) <= data.params.tau_row
+    near = distances(data.features, data.features) <= data.params.tau_row
+    to_row = near & (data.labels[:, None] == data.labels)
     flag, witness = np.zeros((2, len(data.labels)), np.int64)
     for i in range(len(flag)):
         earlier = to_row[i, :i] & (flag[:i] == 0)

@@ -57,6 +57,10 @@ class Point:
         """Return the squared distance."""
         return int(np.square(self.features - other.features).sum())
 
+    def repeats(self, other: "Point", tolerance: int) -> bool:
+        """Tell whether two rows are one to whoever values them: near, and of the same label."""
+        return self.distance(other) <= tolerance and self.label == other.label
+
 
 class ShownRows(Protocol):
     """Indices and entries, each asked for when a rule needs it; FaultInvalid where one is out."""
@@ -170,9 +174,10 @@ def _false_flag(shown: ShownRows) -> bool:
     i = shown.index("i", shown.round.rows)
     entry = shown.rows(i)
     if entry.flag == DUPLICATE and entry.witness < i:
-        apart = shown.data(i, "a").distance(shown.data(entry.witness, "b"))
-        flagged = shown.rows(entry.witness).flag != 0
-        return flagged or apart > shown.round.params.tau_row
+        point = shown.data(i, "a")
+        earlier = shown.data(entry.witness, "b")
+        repeated = point.repeats(earlier, shown.round.params.tau_row)
+        return shown.rows(entry.witness).flag != 0 or not repeated
     if entry.flag == LEAKED and entry.witness < shown.round.test_rows:
         apart = shown.data(i, "a").distance(shown.test(entry.witness))
         return apart > shown.round.params.tau_test
@@ -201,7 +206,7 @@ def _witness(shown: ShownRows, i: int) -> int | None:
     point = shown.data(i, "a")
     if shown.by_row:
         j = shown.index("j", i)
-        near = point.distance(shown.data(j, "b")) <= shown.round.params.tau_row
+        near = point.repeats(shown.data(j, "b"), shown.round.params.tau_row)
         return j if shown.rows(j).flag == 0 and near else None
     t = shown.index("t", shown.round.test_rows)
     return t if point.distance(shown.test(t)) <= shown.round.params.tau_test else None

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from sha3 import keccak_256  # type: ignore[import-untyped]  # has no annotations
 
 from oracle.merkle import HashTree, hash_all, keccak
+from oracle.private_files import make_folder
 from oracle.types import Bytes32
 from oracle.valuation.reference import Block, Flags, Ints
 from oracle.valuation.rounds import RoundData, Valuation
@@ -171,7 +172,7 @@ def _allocate(
 ) -> Entries:
     if folder is None or 0 in shape:
         return np.zeros(shape, dtype)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     return np.memmap(folder / f"{name}.bin", dtype, "w+", shape=shape)
 
 

@@ -97,6 +97,7 @@ class Renderer:
                 "market": contracts.inference_market,
                 "token": contracts.token,
                 "credits": contracts.data_credits,
+                "rounds": contracts.data_rounds,
             },
         }
         self.environment = Environment(

@@ -7,7 +7,7 @@ from typing import Any
 from oracle.agents.agent import Agent
 from oracle.agents.committee.vote_worker import VoteOpinion
 from oracle.chain.anvil import dev_account
-from oracle.chain.bindings.committee import Finding, Stage
+from oracle.chain.bindings.committee import BallotState, Finding, Stage
 from oracle.chain.wallet import Wallet
 from oracle.errors import Unavailable
 from oracle.services import balances, committee, inference, quoting, requests
@@ -83,20 +83,22 @@ def to_voting(world: World, voters: Sequence[Agent], request_id: RequestId) -> N
     play(voters, lambda: stage(world, request_id) is Stage.VOTING)
 
 
+def _states(world: World, request_id: RequestId) -> list[BallotState]:
+    """Return where the members' votes of the present round stand."""
+    chain = world.network.committee
+    round_ = chain.dispute_of(request_id).round
+    return [chain.ballot_of(request_id, round_, one.address).state for one in MEMBERS]
+
+
 def committed(world: World, request_id: RequestId, count: int = 3) -> Callable[[], bool]:
     def done() -> bool:
-        chain = world.network.committee
-        round_ = chain.dispute_of(request_id).round
-        return len(chain.voters_of(request_id, round_)) == count
+        return len(_states(world, request_id)) - _states(world, request_id).count(0) == count
 
     return done
 
 
 def revealed(world: World, request_id: RequestId) -> Callable[[], bool]:
     def done() -> bool:
-        chain = world.network.committee
-        round_ = chain.dispute_of(request_id).round
-        members = chain.voters_of(request_id, round_)
-        return all(chain.ballot_of(request_id, round_, m).finding for m in members)
+        return BallotState.COMMITTED not in _states(world, request_id)
 
     return done

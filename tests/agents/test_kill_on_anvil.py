@@ -15,7 +15,7 @@ from oracle.agents.valuation.challenger import ValuationChallenger
 from oracle.agents.valuation.valuator import Valuator
 from oracle.chain.anvil import dev_account
 from oracle.chain.bindings.committee import Finding, Stage
-from oracle.chain.bindings.data_credits import RoundStage
+from oracle.chain.bindings.data_rounds import RoundStage
 from oracle.chain.wallet import Wallet
 from oracle.services import requests
 from oracle.services.network import Network
@@ -80,10 +80,11 @@ def committee_member(world: World, folder: Path) -> Life:
         )
         now = world.network.history.now()
         dispute = world.network.committee.dispute_of(request_id)
-        if committed and now < dispute.commit_until:
-            world.pass_time(dispute.commit_until - now)
-        elif committed and revealed and now < dispute.reveal_until:
-            world.pass_time(dispute.reveal_until - now)
+        reveal_until = dispute.until + world.network.committee.config().reveal_period
+        if committed and now < dispute.until:
+            world.pass_time(dispute.until - now)
+        elif committed and revealed and now < reveal_until:
+            world.pass_time(reveal_until - now)
         for voter in voters:
             voter.cycle()
 
@@ -117,8 +118,8 @@ def valuator(world: World, folder: Path) -> Life:
             world.pass_time(WINDOW)
 
     def done() -> bool:
-        settled = world.network.credits.round_of(round_.id).stage is RoundStage.SETTLED
-        return settled and not world.network.credits.balance_of(wallet.address)
+        settled = world.network.rounds.round_of(round_.id).stage is RoundStage.SETTLED
+        return settled and not world.network.rounds.balance_of(wallet.address)
 
     return Life(dev_account(11), opened, others, done, 4)  # claim, publish, settle, withdraw
 

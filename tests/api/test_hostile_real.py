@@ -197,7 +197,7 @@ def test_body__a_gigabyte_streamed__is_refused_on_the_way(door):
      b"Content-Length: 6\r\n\r\n12345"],
 )  # fmt: skip
 def test_connection__not_http__is_answered_400_or_closed(door, junk):
-    with connected(door, b"", timeout=30.0) as opened:
+    with connected(door, b"") as opened:
         try:
             opened.sendall(junk)
             found = opened.recv(4096)

@@ -15,6 +15,7 @@ from oracle.chain.deploy import DeployConfig, deploy
 from oracle.chain.rpc import Rpc
 from oracle.chain.wallet import Wallet
 from oracle.types import Contracts
+from tests.support import clock
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,13 @@ class World:
         return str(self.rpc.call("evm_snapshot"))
 
     def pass_time(self, seconds: int) -> None:
-        self.rpc.call("evm_increaseTime", seconds)
-        self.rpc.call("evm_mine")
+        clock.pass_time(self.rpc, seconds)
 
 
 @pytest.fixture(scope="module")
 def anvil() -> Iterator[Anvil]:
     with Anvil() as running:
+        clock.stop(running.rpc)
         yield running
 
 

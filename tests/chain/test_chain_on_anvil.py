@@ -4,6 +4,7 @@ import http.server
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from oracle.chain import logs
 from oracle.chain.anvil import Anvil, dev_account, find_anvil
 from oracle.chain.bindings.test_dollar import TestDollar, Transfer
-from oracle.chain.deploy import DeployConfig, DeploymentFailed, deploy, verify
+from oracle.chain.contract import Call
+from oracle.chain.deploy import PRODUCTION, DeployConfig, DeploymentFailed, deploy, verify
 from oracle.chain.outbox import EntryState, MemoryOutbox
 from oracle.chain.reorg import common_block
 from oracle.chain.revert import ContractError
@@ -21,7 +23,7 @@ from oracle.chain.sender import Sender
 from oracle.chain.wallet import TransactionPending, Wallet
 from oracle.errors import ConfigInvalid, Unavailable
 from oracle.ports import free_port
-from oracle.types import Address, Amount, Bytes32, RequestId
+from oracle.types import Address, Amount, Bytes32, RequestId, Wei
 from tests.chain.conftest import World
 from tests.support.waiting import wait_until
 
@@ -167,13 +169,16 @@ def test_deploy__no_token_at_the_address__config_invalid(world: World) -> None:
 
 
 def test_verify__fresh_chain__says_what_is_missing(world: World) -> None:
-    with Anvil() as other, pytest.raises(DeploymentFailed, match="there is no token") as caught:
+    with (
+        Anvil() as other,
+        pytest.raises(DeploymentFailed, match="no TestDollar") as caught,
+    ):
         verify(other.rpc, world.contracts)
     assert "deploy again" in caught.value.hint
 
 
 def test_deploy__existing_token__used(world: World) -> None:
-    contracts = deploy(world.owner, DeployConfig(token=world.contracts.token))
+    contracts = deploy(world.owner, replace(PRODUCTION, token=world.contracts.token))
     assert contracts.token == world.contracts.token
     assert contracts.inference_market != world.contracts.inference_market
     verify(world.rpc, contracts)
@@ -185,7 +190,8 @@ def test_send__never_mined__pending_with_the_hash(manual: World) -> None:
     with pytest.raises(TransactionPending) as caught:
         wallet.send(manual.token.faucet(wallet.address, DOLLAR))
     manual.rpc.call("evm_mine")
-    assert wallet.wait(caught.value.tx_hash).succeeded
+    tx_hash = "0x" + caught.value.tx_hash.hex()
+    assert manual.rpc.call("eth_getTransactionReceipt", tx_hash)["status"] == "0x1"
 
 
 def test_send_all__each_needs_the_one_before__one_pipeline(manual: World) -> None:
@@ -241,7 +247,9 @@ def test_step__nonce_taken_on_a_real_chain__sent_under_the_next(manual: World) -
     sender.step()
     hash_ = "0x" + __import__("eth_utils").keccak(outbox.entries[1].raws[0]).hex()
     w.rpc.call("anvil_dropTransaction", hash_)
-    Wallet(w.rpc, account)._submit(sender.address, b"", 1)  # the key is used beside us
+    hasty = Wallet(w.rpc, account, timeout=0)  # the key is used beside us
+    with pytest.raises(TransactionPending):
+        hasty.send(Call(sender.address, b"", Wei(1)))
     w.rpc.call("evm_mine")
     for _ in range(3):
         ended = sender.step()

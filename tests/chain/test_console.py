@@ -16,12 +16,14 @@ from oracle.config import Settings, save_network
 ROOT = Path(__file__).parents[2]
 NAMES = (
     *("token", "registry", "access", "operators", "market", "programs", "verifier", "game"),
-    *("committee", "data_credits", "judge", "valuations"),
+    *("seats", "committee", "data_credits", "data_rounds", "row_demands"),
+    *("judge", "valuations"),
 )
 ADDRESSES = (
     *("token", "model_registry", "model_access", "operator_registry", "inference_market"),
-    *("program_registry", "step_verifier", "dispute_game", "committee", "data_credits"),
-    *("valuation_verifier", "valuation_game"),
+    *("program_registry", "step_verifier", "dispute_game", "committee_seats", "committee"),
+    *("data_credits",),
+    *("data_rounds", "row_demands", "valuation_verifier", "valuation_game"),
 )
 ANSI = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 

@@ -16,7 +16,7 @@ from oracle.chain.sentences import CALLS, SENTENCES
 from oracle.cli.app import build
 from scripts.bindings import DOMAIN, RECORDS, argument_name, snake
 
-INTERFACES = {"ProgramRegistry": "IPrograms", "DataCredits": "IDataRounds"}
+INTERFACES = {"ProgramRegistry": "IPrograms", "DataCredits": "ICredits"}
 INTERFACE_FILES = sorted((Path(__file__).parents[2] / "contracts/interfaces").glob("*.sol"))
 PACKED = {"Request"}  # into words, by oracle.protocol.records
 

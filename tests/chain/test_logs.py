@@ -8,7 +8,7 @@ from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from oracle.chain import logs
-from oracle.chain.bindings.data_credits import RoundOpened, RoundTerms
+from oracle.chain.bindings.data_rounds import RoundOpened, RoundTerms
 from oracle.chain.bindings.inference_market import OutputPosted, Requested
 from oracle.chain.bindings.model_access import Policy, PolicySet
 from oracle.chain.bindings.model_registry import (

@@ -1,11 +1,10 @@
 """JSON-RPC over HTTP: what is retried, what is refused, and how a broken answer is named."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
+from urllib3 import exceptions
 
 from oracle.chain.rpc import (
     Rpc,
@@ -19,24 +18,19 @@ from oracle.chain.rpc import (
     quantity,
 )
 from oracle.errors import ConfigInvalid, PermanentError, TransientError
+from tests.support.answering import Answering, Response, answered
 
 SECRET = "http://user:hunter2@node.example:8545/v3/api-key"
 
 
-def rpc_over(answer: Callable[[Any], httpx.Response], attempts: int = 3) -> tuple[Rpc, list[Any]]:
+def rpc_over(answer: Callable[[Any], Response], attempts: int = 3) -> tuple[Rpc, list[Any]]:
     """Return a client whose network is a function, and the list of what was posted."""
-    posted: list[Any] = []
-
-    def handle(request: httpx.Request) -> httpx.Response:
-        posted.append(json.loads(request.content))
-        return answer(posted[-1])
-
-    transport = httpx.MockTransport(handle)
-    return Rpc(SECRET, attempts=attempts, backoff=0.0, transport=transport), posted
+    http = Answering(answer)
+    return Rpc(SECRET, attempts=attempts, backoff=0.0, http=http), http.posted
 
 
-def ok(result: Any) -> Callable[[Any], httpx.Response]:
-    return lambda body: httpx.Response(200, json={"id": body["id"], "result": result})
+def ok(result: Any) -> Callable[[Any], Response]:
+    return lambda body: answered({"id": body["id"], "result": result})
 
 
 # ── Failures ────────────────────────────────────────────────────────────────────────────────────
@@ -49,22 +43,22 @@ def test_rpc__not_an_http_url__refused(url: str) -> None:
 @pytest.mark.parametrize(
     "response",
     [
-        httpx.Response(200, content=b""),
-        httpx.Response(200, content=b"<html>gateway</html>"),
-        httpx.Response(200, content=b'{"id": 0, "resu'),
-        httpx.Response(200, content=b"\xff\xfe\x00"),
-        httpx.Response(200, json=None),
-        httpx.Response(200, json=17),
-        httpx.Response(200, json=[{"id": 0, "result": "0x1"}]),
-        httpx.Response(200, json={}),
-        httpx.Response(200, json={"id": 0}),
-        httpx.Response(200, json={"id": 7, "result": "0x1"}),
-        httpx.Response(200, json={"id": 0, "error": "no"}),
-        httpx.Response(200, json={"id": 0, "error": {"message": "no code"}}),
-        httpx.Response(404, content=b"not found"),
+        (200, b""),
+        (200, b"<html>gateway</html>"),
+        (200, b'{"id": 0, "resu'),
+        (200, b"\xff\xfe\x00"),
+        answered(None),
+        answered(17),
+        answered([{"id": 0, "result": "0x1"}]),
+        answered({}),
+        answered({"id": 0}),
+        answered({"id": 7, "result": "0x1"}),
+        answered({"id": 0, "error": "no"}),
+        answered({"id": 0, "error": {"message": "no code"}}),
+        (404, b"not found"),
     ],
 )
-def test_call__malformed_answer__rpc_malformed_after_all_attempts(response: httpx.Response) -> None:
+def test_call__malformed_answer__rpc_malformed_after_all_attempts(response: Response) -> None:
     rpc, posted = rpc_over(lambda _: response, attempts=2)
     with pytest.raises(RpcMalformed) as caught:
         rpc.call("eth_blockNumber")
@@ -74,7 +68,7 @@ def test_call__malformed_answer__rpc_malformed_after_all_attempts(response: http
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
 def test_call__server_trouble__rpc_unavailable(status: int) -> None:
-    rpc, posted = rpc_over(lambda _: httpx.Response(status))
+    rpc, posted = rpc_over(lambda _: (status, b""))
     with pytest.raises(RpcUnavailable):
         rpc.call("eth_blockNumber")
     assert len(posted) == 3
@@ -82,14 +76,14 @@ def test_call__server_trouble__rpc_unavailable(status: int) -> None:
 
 def test_call__limit_exceeded__rpc_unavailable() -> None:
     error = {"code": -32005, "message": "daily request count exceeded"}
-    rpc, _ = rpc_over(lambda body: httpx.Response(200, json={"id": 0, "error": error}))
+    rpc, _ = rpc_over(lambda body: answered({"id": 0, "error": error}))
     with pytest.raises(RpcUnavailable, match="daily request count"):
         rpc.call("eth_getLogs", {})
 
 
 def test_call__no_answer_in_time__rpc_timeout_without_repeat() -> None:
-    def slow(_: Any) -> httpx.Response:
-        raise httpx.ReadTimeout("slow")
+    def slow(_: Any) -> Response:
+        raise exceptions.ReadTimeoutError(None, SECRET, "slow")
 
     rpc, posted = rpc_over(slow)
     with pytest.raises(RpcTimeout):
@@ -99,7 +93,7 @@ def test_call__no_answer_in_time__rpc_timeout_without_repeat() -> None:
 
 def test_call__node_refuses__rpc_error_at_once_with_code_and_data() -> None:
     error = {"code": 3, "message": "execution reverted", "data": "0x1234"}
-    rpc, posted = rpc_over(lambda _: httpx.Response(200, json={"id": 0, "error": error}))
+    rpc, posted = rpc_over(lambda _: answered({"id": 0, "error": error}))
     with pytest.raises(RpcError) as caught:
         rpc.call("eth_call", {})
     assert (caught.value.code, caught.value.data) == (3, "0x1234")
@@ -109,15 +103,15 @@ def test_call__node_refuses__rpc_error_at_once_with_code_and_data() -> None:
 
 @pytest.mark.parametrize("method", ["eth_sendRawTransaction", "evm_mine", "anvil_reorg"])
 def test_call__sending_method_fails__never_repeated(method: str) -> None:
-    rpc, posted = rpc_over(lambda _: httpx.Response(502))
+    rpc, posted = rpc_over(lambda _: (502, b""))
     with pytest.raises(RpcUnavailable):
         rpc.call(method, "0x")
     assert len(posted) == 1
 
 
 def test_call__any_failure__secrets_of_the_url_stay_out_of_the_message() -> None:
-    def refuse(_: Any) -> httpx.Response:
-        raise httpx.ConnectError("cannot connect to " + SECRET)
+    def refuse(_: Any) -> Response:
+        raise exceptions.HTTPError("cannot connect to " + SECRET)
 
     rpc, _ = rpc_over(refuse)
     with pytest.raises(RpcUnavailable) as caught:
@@ -128,7 +122,7 @@ def test_call__any_failure__secrets_of_the_url_stay_out_of_the_message() -> None
 
 
 def test_batch__an_answer_is_missing__rpc_malformed() -> None:
-    rpc, _ = rpc_over(lambda body: httpx.Response(200, json=[{"id": 0, "result": 1}]))
+    rpc, _ = rpc_over(lambda body: answered([{"id": 0, "result": 1}]))
     with pytest.raises(RpcMalformed):
         rpc.batch([("a",), ("b",)])
 
@@ -137,27 +131,27 @@ def test_batch__an_answer_is_missing__rpc_malformed() -> None:
 @pytest.mark.parametrize(
     "refusal",
     [
-        httpx.Response(200, json={"id": None, "error": {"code": -32600, "message": "too large"}}),
-        httpx.Response(200, json={"id": None, "error": {"code": -32005, "message": "limit"}}),
-        httpx.Response(200, json=[]),
-        httpx.Response(400, json={"message": "batches are for paying customers"}),
-        httpx.Response(413, content=b"<html>Request Entity Too Large</html>"),
-        httpx.Response(429),
-        httpx.Response(503),
-        httpx.RemoteProtocolError("hung up"),
+        answered({"id": None, "error": {"code": -32600, "message": "too large"}}),
+        answered({"id": None, "error": {"code": -32005, "message": "limit"}}),
+        answered([]),
+        answered({"message": "batches are for paying customers"}, 400),
+        (413, b"<html>Request Entity Too Large</html>"),
+        (429, b""),
+        (503, b""),
+        exceptions.ProtocolError("hung up"),
     ],
 )
 def test_batch__node_takes_few_calls_at_once__all_answered_in_order(
     refusal: Any, most: int
 ) -> None:
-    def few(body: Any) -> httpx.Response:
+    def few(body: Any) -> Response:
         if isinstance(body, dict):
-            return httpx.Response(200, json={"id": body["id"], "result": body["method"]})
+            return answered({"id": body["id"], "result": body["method"]})
         if len(body) > most or most == 1:
             if isinstance(refusal, Exception):
                 raise refusal
             return refusal
-        return httpx.Response(200, json=[{"id": e["id"], "result": e["method"]} for e in body])
+        return answered([{"id": e["id"], "result": e["method"]} for e in body])
 
     rpc, posted = rpc_over(few, attempts=1)
     names = [str(n) for n in range(40)]
@@ -170,15 +164,15 @@ def test_batch__node_takes_few_calls_at_once__all_answered_in_order(
 
 def test_batch__refused_down_to_one_call__the_error_in_its_place() -> None:
     error = {"code": -32600, "message": "not here"}
-    rpc, _ = rpc_over(lambda _: httpx.Response(200, json={"id": None, "error": error}))
+    rpc, _ = rpc_over(lambda _: answered({"id": None, "error": error}))
     assert [str(found) for found in rpc.batch([("a",), ("b",)])] == [
         "the node refused: not here (code -32600)"
     ] * 2
 
 
 def test_batch__no_server__not_asked_in_smaller_parts() -> None:
-    def refuse(_: Any) -> httpx.Response:
-        raise httpx.ConnectError("refused")
+    def refuse(_: Any) -> Response:
+        raise exceptions.NewConnectionError(None, "refused")
 
     rpc, posted = rpc_over(refuse, attempts=1)
     with pytest.raises(RpcUnavailable):
@@ -188,7 +182,7 @@ def test_batch__no_server__not_asked_in_smaller_parts() -> None:
 
 def test_batch__sending_method_is_refused__never_sent_in_parts() -> None:
     error = {"code": -32600, "message": "batch too large"}
-    rpc, posted = rpc_over(lambda _: httpx.Response(200, json={"id": None, "error": error}))
+    rpc, posted = rpc_over(lambda _: answered({"id": None, "error": error}))
     with pytest.raises(RpcError, match="batch too large"):
         rpc.batch([("eth_sendRawTransaction", "0x"), ("eth_blockNumber",)])
     assert len(posted) == 1
@@ -219,7 +213,7 @@ def test_hexbytes__other_size__rpc_malformed() -> None:
 
 # ── Successes ───────────────────────────────────────────────────────────────────────────────────
 def test_call__fails_once_then_answers__result() -> None:
-    answers = iter([httpx.Response(502), httpx.Response(200, json={"id": 0, "result": "0x10"})])
+    answers = iter([(502, b""), answered({"id": 0, "result": "0x10"})])
     rpc, posted = rpc_over(lambda _: next(answers))
     assert rpc.call("eth_blockNumber") == "0x10"
     assert posted[0] == posted[1]
@@ -231,10 +225,10 @@ def test_call__null_result__none() -> None:
 
 
 def test_batch__answers_out_of_order__results_in_order_errors_in_place() -> None:
-    def shuffled(body: list[Any]) -> httpx.Response:
+    def shuffled(body: list[Any]) -> Response:
         answers = [{"id": e["id"], "result": e["method"]} for e in body if e["method"] != "bad"]
         refused = {"code": -32601, "message": "no such method"}
-        return httpx.Response(200, json=[*reversed(answers), {"id": 1, "error": refused}])
+        return answered([*reversed(answers), {"id": 1, "error": refused}])
 
     rpc, _ = rpc_over(shuffled)
     first, second, third = rpc.batch([("a",), ("bad",), ("c", 1)])

@@ -1,12 +1,11 @@
 """Nodes that lag, leave logs out, add some, or refuse what is asked: over HTTP, through `Rpc`."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import pytest
+from urllib3 import exceptions
 
 from oracle.chain.blocks import Blocks, LogsMissing
 from oracle.chain.memory import MemoryNode
@@ -14,6 +13,7 @@ from oracle.chain.rpc import Rpc, RpcBusy, RpcError, RpcMalformed, RpcUnavailabl
 from oracle.chain.scan import Scanner
 from oracle.types import Bytes32
 from tests.chain.test_scan import ELSEWHERE, HERE, OTHER, TOPIC, log, numbers
+from tests.support.answering import Answering, Response, answered
 
 Answer = Callable[[str, list[Any], Callable[[], Any]], Any]
 REFUSALS = [
@@ -47,19 +47,18 @@ def scanner_over(node: MemoryNode, answer: Answer, *, kept: int = 0, **more: Any
             return {"id": call["id"], "error": {"code": error.code, "message": error.message}}
         return {"id": call["id"], "result": result}
 
-    def handle(request: httpx.Request) -> httpx.Response:
-        body = json.loads(request.content)
+    def handle(body: Any) -> Response:
         try:
             many = isinstance(body, list)
-            return httpx.Response(200, json=[one(c) for c in body] if many else one(body))
+            return answered([one(c) for c in body] if many else one(body))
         except Refused as refused:
             status, code, message = refused.args
             if status != 200:
-                return httpx.Response(status, text=message)
+                return status, message.encode()
             error = {"code": code, "message": message}
-            return httpx.Response(200, json={"id": None, "error": error})
+            return answered({"id": None, "error": error})
 
-    rpc = Rpc("http://node", attempts=1, transport=httpx.MockTransport(handle))
+    rpc = Rpc("http://node", attempts=1, http=Answering(handle))
     blocks = Blocks(rpc, kept, pause=lambda _: None)
     return Scanner(rpc, [HERE], [TOPIC], blocks=blocks, **more)
 
@@ -276,16 +275,15 @@ def test_scan__limit_of_a_while_ago__ranges_grow_again() -> None:
 def test_look_and_scan__node_takes_few_calls_a_batch__complete(most: int) -> None:
     node = chain(150)
 
-    def handle(request: httpx.Request) -> httpx.Response:
-        body = json.loads(request.content)
+    def handle(body: Any) -> Response:
         if isinstance(body, list) and len(body) > most:
             error = {"code": -32600, "message": "batch too large"}
-            return httpx.Response(200, json={"jsonrpc": "2.0", "id": None, "error": error})
+            return answered({"jsonrpc": "2.0", "id": None, "error": error})
         calls = body if isinstance(body, list) else [body]
         answers = [{"id": c["id"], "result": node.call(c["method"], *c["params"])} for c in calls]
-        return httpx.Response(200, json=answers if isinstance(body, list) else answers[0])
+        return answered(answers if isinstance(body, list) else answers[0])
 
-    rpc = Rpc("http://node", attempts=1, transport=httpx.MockTransport(handle))
+    rpc = Rpc("http://node", attempts=1, http=Answering(handle))
     scanner = Scanner(rpc, [HERE])
     assert scanner.look(31337, None) == (150, False)
     assert everything(scanner) == list(range(150))
@@ -306,12 +304,12 @@ def test_scan__even_one_block_refused__the_node_s_words(refusal: tuple[int, int,
 def test_scan__nobody_listens__one_question() -> None:
     posted = 0
 
-    def handle(_: httpx.Request) -> httpx.Response:
+    def handle(_: Any) -> Response:
         nonlocal posted
         posted += 1
-        raise httpx.ConnectError("refused")
+        raise exceptions.NewConnectionError(None, "refused")
 
-    rpc = Rpc("http://node", attempts=1, transport=httpx.MockTransport(handle))
+    rpc = Rpc("http://node", attempts=1, http=Answering(handle))
     with pytest.raises(RpcUnavailable):
         list(Scanner(rpc, [HERE]).scan(1, 1000))
     assert posted == 1

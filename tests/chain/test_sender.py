@@ -1,10 +1,10 @@
-"""Both senders: crashes at every line, stuck and foreign transactions, reorgs.
+"""The sender: crashes at every line, stuck and foreign transactions, reorgs.
 
 No sockets: the chain is a `MemoryNode`.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 
-from oracle.chain.batch_sender import BatchSender
 from oracle.chain.contract import Call
 from oracle.chain.memory import MemoryNode, MemoryRevert
 from oracle.chain.outbox import AlreadyPending, EntryState, MemoryOutbox, OutboxEntry
@@ -22,8 +21,9 @@ from oracle.chain.sender import Sender
 from oracle.chain.transactions import Fees, FundsInsufficient, sign
 from oracle.errors import TransientError
 from oracle.store import Store
-from oracle.store.outbox import SqlOutbox
+from oracle.store.outbox import SqlOutbox, add_in
 from oracle.types import Address, Log, RequestId, Wei
+from tests.chain.faulty import OPEN, Crash, Crashing, FaultyNodes
 
 MARKET = Address("0x5FbDB2315678afecb367f032d93F642f64180aa3")
 KEY: LocalAccount = Account.from_key(b"\x07" * 32)
@@ -66,12 +66,6 @@ class Chain(MemoryNode):
 
 def call(data: bytes) -> Call:
     return Call(MARKET, data, Wei(0), "test")
-
-
-@pytest.fixture(autouse=True, params=[Sender, BatchSender], ids=["one by one", "in batches"])
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `sender_on` makes: every test is held against both."""
-    monkeypatch.setitem(globals(), "Sender", request.param)
 
 
 def sender_on(node: Any, outbox: Any, clock: Clock | None = None, **options: Any) -> Sender:
@@ -159,22 +153,64 @@ def test_step__no_money_for_gas__funds_insufficient_and_goes_on_later(
     assert node.succeeded == [b"1"]
 
 
-def test_step__node_rejects_for_good__failed_and_the_nonce_is_free(outbox: MemoryOutbox) -> None:
-    class Strict(Chain):
-        def call(self, method: str, *params: Any) -> Any:
-            if method == "eth_sendRawTransaction" and b"1".hex() * 9 in params[0]:
-                raise RpcError(-32000, "exceeds block gas limit")
-            return super().call(method, *params)
+class Strict(Chain):
+    """A node that refuses some calldata, after it may have taken the transaction."""
 
-    node = Strict()
+    def __init__(self, refused: bytes, **options: Any) -> None:
+        super().__init__(**options)
+        self.refused, self.taken = refused, False
+
+    def call(self, method: str, *params: Any) -> Any:
+        if method == "eth_sendRawTransaction" and self.refused.hex() in params[0]:
+            if self.taken:
+                self.taken = False
+                super().call(method, *params)
+                raise RpcError(-32603, "request timed out")
+            raise RpcError(-32000, "exceeds block gas limit")
+        return super().call(method, *params)
+
+
+def test_step__refused_for_good__failed_at_once_and_the_nonce_is_free(
+    outbox: MemoryOutbox,
+) -> None:
+    node = Strict(b"first call")
     sender = sender_on(node, outbox)
-    sender.submit("deliver", [A], call(b"1" * 9))
-    sender.submit("deliver", [B], call(b"2"))
+    sender.submit("deliver", [A], call(b"first call"))
+    (ended,) = sender.step()
+    assert (ended.state, "exceeds block gas limit" in ended.error) == (EntryState.FAILED, True)
+    sender.submit("deliver", [B], call(b"second call"))
+    sender.settle(10)
+    assert [t.data for t, _ in node.transactions] == [b"second call"]
+
+
+def test_step__refused_for_good_below_others__an_empty_form_takes_its_nonce(
+    outbox: MemoryOutbox,
+) -> None:
+    node = Strict(b"call one")
+    sender = sender_on(node, outbox)
+    sender.submit("deliver", [A], call(b"call one"))
+    sender.submit("deliver", [B], call(b"call two"))
     sender.settle(10)
     assert states(outbox) == [EntryState.FAILED, EntryState.MINED]
-    assert node.succeeded == [b"2"]
-    fillers = [t for t, _ in node.transactions if not t.data]  # what was signed above it waits
-    assert len(fillers) == issubclass(Sender, BatchSender)
+    assert [t.data for t, _ in node.transactions] == [b"", b"call two"]
+
+
+def test_step__taken_in_spite_of_an_error_and_then_refused__the_chain_decides(
+    outbox: MemoryOutbox,
+) -> None:
+    node, clock = Strict(b"call", automine=False), Clock()
+    node.taken = True
+    sender = sender_on(node, outbox, clock)
+    sender.submit("deliver", [A], call(b"call"))
+    sender.step()
+    waiting = dict(node.mempool)
+    node.forget()
+    sender.step()  # sent again: refused for good, so it is to be cancelled
+    assert states(outbox) == [EntryState.CANCELLING]
+    node.mempool = waiting  # another node mines what it took
+    node.mine()
+    (ended,) = sender.step()
+    assert (ended.state, node.succeeded) == (EntryState.MINED, [b"call"])
 
 
 # ── Order and price ─────────────────────────────────────────────────────────────────────────────
@@ -295,6 +331,68 @@ def test_step__node_lost_its_mempool__the_same_bytes_are_sent_again(outbox: Memo
     assert chain.mempool == before
 
 
+# ── What nodes do ───────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize(("confirmations", "late"), [(0, 1), (0, 8), (1, 1), (3, 2), (3, 5)])
+def test_step__receipts_come_later_than_nonces__sent_once(
+    outbox: MemoryOutbox, confirmations: int, late: int
+) -> None:
+    node = FaultyNodes(MemoryNode(), late=late)  # the contract would take it again and again
+    sender = sender_on(node, outbox, confirmations=confirmations)
+    sender.submit("request", [A], call(b"ask"))
+    ended: list[OutboxEntry] = []
+    for _ in range(confirmations + late + 2):
+        ended += sender.step()
+        node.chain.mine()
+    assert [t.data for t, _ in node.chain.transactions] == [b"ask"]
+    assert [e.state for e in ended] == [EntryState.MINED]
+
+
+@pytest.mark.parametrize("error", OPEN, ids=str)
+@pytest.mark.parametrize("taken", [True, False], ids=["taken", "not taken"])
+def test_step__first_broadcast_answered_with_an_unknown_error__open_until_the_chain_says(
+    outbox: MemoryOutbox, error: Exception, taken: bool
+) -> None:
+    node = FaultyNodes(MemoryNode(automine=False), broadcasts=[(error, taken)])
+    sender = sender_on(node, outbox)
+    sender.submit("request", [A], call(b"ask"))
+    with contextlib.suppress(TransientError):
+        assert sender.step() == []
+    assert states(outbox) == [EntryState.SENT]
+    assert not sender.withdraw(outbox.entries[1])
+    sender.step()
+    node.chain.mine()
+    (ended,) = sender.step()
+    assert ended.state is EntryState.MINED
+    assert [t.data for t, _ in node.chain.transactions] == [b"ask"]
+
+
+def test_step__nonce_lost_to_a_stranger__estimated_again_before_it_is_signed_again(
+    outbox: MemoryOutbox,
+) -> None:
+    chain = Chain(automine=False)
+    sender = sender_on(chain, outbox)
+    sender.submit("deliver", [A], call(b"1"))
+    sender.step()
+    chain.call("eth_sendRawTransaction", foreign(0))
+    chain.mine()
+    chain.refusing[b"1"] = REFUSAL
+    ended = sender.step() + sender.step()
+    assert [(e.state, e.permanent) for e in ended] == [(EntryState.FAILED, True)]
+    assert chain.succeeded == [b"foreign"]
+
+
+def test_step__old_estimate_of_an_intent__made_again(chain: Chain, tmp_path: Path) -> None:
+    store = Store.open(f"sqlite:///{tmp_path / 'store.db'}")
+    outbox, clock = SqlOutbox(store), Clock()
+    with store.begin() as tx:
+        add_in(tx, "request", [A], call(b"1"), gas=50_000, estimated_at=clock.now)
+    chain.refusing[b"1"] = REFUSAL  # during an outage
+    clock.now += 60
+    (ended,) = sender_on(chain, outbox, clock).step()
+    assert (ended.state, ended.raws) == (EntryState.FAILED, ())
+    store.close()
+
+
 # ── Reorgs ──────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("keep", [True, False])
 def test_step__reorg_before_it_is_deep_enough__mined_once_in_the_end(
@@ -315,9 +413,11 @@ def test_step__reorg_before_it_is_deep_enough__mined_once_in_the_end(
     assert chain.succeeded == [b"1"]
 
 
-def test_step__reorg_drops_an_ended_transaction_below__gap_is_filled(outbox: MemoryOutbox) -> None:
-    chain = Chain(automine=False)
-    sender = sender_on(chain, outbox)
+def test_step__reorg_drops_an_ended_transaction_below__the_same_bytes_are_sent_again(
+    outbox: MemoryOutbox,
+) -> None:
+    chain, clock = Chain(automine=False), Clock()
+    sender = sender_on(chain, outbox, clock)
     sender.submit("claim", [A], call(b"1"))
     sender.step()
     chain.mine()
@@ -328,37 +428,35 @@ def test_step__reorg_drops_an_ended_transaction_below__gap_is_filled(outbox: Mem
     chain.reorg(1)
     chain.mempool = waiting
     for _ in range(3):
+        clock.now += 31
         sender.step()
         chain.mine()
-    assert chain.succeeded == [b"2"]
+    assert chain.succeeded == [b"1", b"2"]
+
+
+def test_step__a_strangers_transaction_below_was_dropped__an_empty_one_takes_its_nonce(
+    outbox: MemoryOutbox,
+) -> None:
+    chain, clock = Chain(automine=False), Clock()
+    sender = sender_on(chain, outbox, clock)
+    chain.call("eth_sendRawTransaction", foreign(0))
+    sender.submit("deliver", [A], call(b"1"))
+    sender.step()
+    waiting = dict(chain.mempool)
+    chain.mempool = {place: t for place, t in waiting.items() if place[1] == 1}
+    sender.step()
+    assert len(outbox.live()) == 1  # it is given time to come back
+    ended: list[OutboxEntry] = []
+    for _ in range(3):
+        clock.now += 31
+        ended += sender.step()
+        chain.mine()
+    ended += sender.step()
+    assert [(e.kind, e.state) for e in ended] == [("deliver", EntryState.MINED)]
+    assert [t.data for t, _ in chain.transactions] == [b"", b"1"]
 
 
 # ── Crashes ─────────────────────────────────────────────────────────────────────────────────────
-class Crash(BaseException):
-    """The process is gone."""
-
-
-class Faulty:
-    """Passes calls on to a target and crashes at one of them, before or after its effect."""
-
-    def __init__(self, target: Any, steps: Iterator[int], crash_at: int, after: bool) -> None:
-        self._target, self._steps, self._crash_at, self._after = target, steps, crash_at, after
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._target, name)
-
-        def passed_on(*args: Any) -> Any:
-            crash = next(self._steps) == self._crash_at
-            if crash and not self._after:
-                raise Crash
-            result = method(*args)
-            if crash:
-                raise Crash
-            return result
-
-        return passed_on
-
-
 LIFE = (("claim", (A,), b"1"), ("deliver", (A, B), b"2"), ("deliver", (C,), b"3"))
 
 
@@ -380,15 +478,9 @@ def life(node: Any, outbox: Any, chain: Chain, clock: Clock) -> None:
 def steps_of_a_life() -> int:
     steps = iter(range(10**6))
     chain, outbox = Chain(automine=False), MemoryOutbox()
-    life(Faulty(chain, steps, -1, False), Faulty(outbox, steps, -1, False), chain, Clock())
+    life(Crashing(chain, steps, -1, False), Crashing(outbox, steps, -1, False), chain, Clock())
     assert chain.succeeded == [b"1", b"2", b"3"]
     return next(steps)
-
-
-def crashing() -> contextlib.AbstractContextManager[object]:
-    """Expect the crash; a life in batches has fewer steps, and may end before it."""
-    in_batches = issubclass(Sender, BatchSender)
-    return contextlib.suppress(Crash) if in_batches else pytest.raises(Crash)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -398,10 +490,10 @@ def test_step__killed_at_any_line__restart_sends_each_exactly_once(
 ) -> None:
     chain, outbox, clock = Chain(automine=False), MemoryOutbox(), Clock()
     steps = iter(range(10**6))
-    with crashing():
+    with pytest.raises(Crash):
         life(
-            Faulty(chain, steps, crash_at, after),
-            Faulty(outbox, steps, crash_at, after),
+            Crashing(chain, steps, crash_at, after),
+            Crashing(outbox, steps, crash_at, after),
             chain,
             clock,
         )
@@ -450,10 +542,10 @@ def test_step__killed_with_the_real_store__goes_on_from_its_file(
     url = f"sqlite:///{tmp_path / 'store.db'}"
     chain, clock, steps = Chain(automine=False), Clock(), iter(range(10**6))
     store = Store.open(url)
-    with crashing():
+    with pytest.raises(Crash):
         life(
-            Faulty(chain, steps, crash_at, after),
-            Faulty(SqlOutbox(store), steps, crash_at, after),
+            Crashing(chain, steps, crash_at, after),
+            Crashing(SqlOutbox(store), steps, crash_at, after),
             chain,
             clock,
         )

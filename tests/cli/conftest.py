@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,35 @@ from oracle.services.network import Network
 from oracle.services.publishing import Offer
 from oracle.types import Amount
 from tests.services.conftest import DESCRIPTION, DOLLAR
+from tests.support import clock
 
-WEIGHTS = bytes(range(256)) * 5000  # 1.2 MB: two blocks and a root
+BALLAST = bytes(range(256)) * 5000  # 1.2 MB: with it the file is two blocks and a root
 Call = Callable[..., Any]
+
+
+@cache
+def weights() -> bytes:
+    """An ONNX model that fits DESCRIPTION."""
+    from onnx import TensorProto, helper
+
+    def tensor(name, shape):
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["image"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "weight"], ["logits"]),
+        ],
+        "digits",
+        [tensor("image", ["N", 1, 2, 2])],
+        [tensor("logits", ["N", 3])],
+        [
+            helper.make_tensor("weight", TensorProto.FLOAT, (4, 3), [n / 12 for n in range(12)]),
+            helper.make_tensor("ballast", TensorProto.UINT8, (len(BALLAST),), BALLAST, raw=True),
+        ],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
 
 
 @dataclass
@@ -43,6 +70,7 @@ class Town:
 def world(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     with Anvil() as anvil:
+        clock.stop(anvil.rpc)
         node = daemon.start_embedded(home / "ipfs", log=home / "ipfs.log")
         try:
             contracts = deploy(Wallet(anvil.rpc, dev_account(9)), DeployConfig())
@@ -54,7 +82,7 @@ def world(tmp_path_factory):
             folder = home / "digits"
             folder.mkdir()
             (folder / "model.json").write_text(json.dumps(DESCRIPTION))
-            (folder / "model.onnx").write_bytes(WEIGHTS)
+            (folder / "model.onnx").write_bytes(weights())
             yield Town(home, Network.open(settings), home / "ipfs" / "blocks", folder)
         finally:
             node.stop()

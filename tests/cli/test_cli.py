@@ -142,8 +142,9 @@ def test_run__server_away__is_unavailable(home, capsys):
         "contracts": {
             "chain_id": 31337, "token": "0x", "model_registry": "0x", "model_access": "0x",
             "operator_registry": "0x", "inference_market": "0x", "program_registry": "0x",
-            "step_verifier": "0x", "dispute_game": "0x", "committee": "0x",
-                "data_credits": "0x", "valuation_verifier": "0x", "valuation_game": "0x",
+            "step_verifier": "0x", "dispute_game": "0x", "committee": "0x", "committee_seats": "0x",
+                "data_credits": "0x", "data_rounds": "0x", "row_demands": "0x",
+            "valuation_verifier": "0x", "valuation_game": "0x",
                 "deployed_at": 0,
         },
     }  # fmt: skip

@@ -16,6 +16,7 @@ from oracle.types import NO_CLAIM, ZERO32, Amount, Order
 from tests.agents.challenger.conftest import folder_of
 from tests.contracts.exact import example
 from tests.services.conftest import DOLLAR
+from tests.support import clock
 
 pytestmark = pytest.mark.real
 
@@ -106,8 +107,7 @@ def test_run__wrong_answer__challenged_listed_and_convicted_for_silence(
     assert [move["event"] for move in shown["moves"]] == ["Challenged"]
     assert main(["challenger", "show", answered[1]]) == 0
     assert "demands the trace" in capsys.readouterr().out
-    world.network.rpc.call("evm_increaseTime", 120)
-    world.network.rpc.call("evm_mine")
+    clock.pass_time(world.network.rpc, 120)
     done = tallystick("challenger", "run", "--request", answered[1], "--key", "alice")
     assert [t["what"] for t in done["transactions"]] == ["convict: silent", "withdraw bonds"]
     assert tallystick("request", "show", answered[1])["state"] == "convicted"

@@ -9,6 +9,7 @@ from oracle.protocol import tensor
 from oracle.services import balances
 from oracle.types import NO_CLAIM, ZERO32, Amount, Order
 from tests.services.conftest import DOLLAR
+from tests.support import clock
 
 pytestmark = pytest.mark.real
 
@@ -74,17 +75,16 @@ def test_challenge__drawn_listed_and_shown(market, tallystick, answered, seated,
     tallystick("wallet", "new", "zoe")
     tallystick("wallet", "fund", "zoe", "100")
     tallystick("committee", "enlist", "60", "--key", "zoe", "--yes")
-    rpc.call("evm_increaseTime", 10)
-    rpc.call("evm_mine")
+    clock.pass_time(rpc, 10)
     found = tallystick("committee", "challenge", answered, "--key", "owner", "--yes")
-    assert (found["stage"], found["eligible"]) == ("challenged", "60.00")
+    assert (found["stage"], found["eligible"]) == ("drawing", "60.00")
     for _ in range(3):
         rpc.call("evm_mine")
     assert tallystick("committee", "draw", answered, "--key", "alice")["stage"] == "voting"
     assert [one["stage"] for one in tallystick("committee", "list")] == ["voting"]
     assert main(["committee", "show", answered]) == 0
     text = capsys.readouterr().out
-    assert "an honest majority of drawn stake" in text
-    assert "RoundStarted" in text
+    assert "an honest majority of the whole pool" in text
+    assert "RoundCalled" in text
     tallystick("committee", "tally", answered, "--key", "alice", code=77)
     assert tallystick("committee", "withdraw", "--key", "alice") == []

@@ -10,6 +10,7 @@ from oracle.services.publishing import Offer
 from oracle.types import Amount
 from tests.services.conftest import DESCRIPTION, DOLLAR
 from tests.services.data.people import Data, csv, rows
+from tests.support import clock
 
 pytestmark = pytest.mark.real
 SHORT = ("--submit-for", "10m", "--reveal-for", "5m", "--test-for", "5m", "--yes")
@@ -43,9 +44,7 @@ def opened(model, tallystick, tmp_path):
 
 def pass_phase(market, tallystick, round_id):
     until = tallystick("data", "round", "show", round_id)["until"]
-    rpc = market.network.rpc
-    rpc.call("evm_increaseTime", until - market.network.history.now())
-    rpc.call("evm_mine")
+    clock.pass_time(market.network.rpc, until - market.network.history.now())
 
 
 def advance(tallystick, round_id, key):

@@ -4,6 +4,7 @@ import io
 import json
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -15,11 +16,54 @@ from oracle.protocol import tensor
 from oracle.services import requests
 from oracle.services.request_timeline import RequestState
 from oracle.types import NO_CLAIM, ZERO32, Bytes32
+from tests.support import clock
+from tests.support.imports import imported
 
 pytestmark = pytest.mark.real
 IMAGE = "[[[[0.0, 0.5], [1.0, 0.25]]]]"
 ALICE = ("--key", "alice", "--yes")
 OWNER = ("--key", "owner", "--yes")
+
+
+WAITED = ("infer", "1", "--input", IMAGE, "--wait", "--timeout", "10m")
+# What a command that reads or asks has no use for: each costs tenths of a second
+NEVER = {"web3", "aiohttp", "websockets", "httpx", "trio", "celery", "kombu", "redis", "sqlalchemy",
+         "alembic", "torch", "fastapi", "uvicorn"}  # fmt: skip
+TO_READ = NEVER | {"numpy", "eth_account", "Crypto", "ipfshttpclient", "requests", "rlp"}
+
+
+@contextmanager
+def answering(market):
+    """While this lasts another thread is the operator: it answers when it sees the request."""
+
+    def serve():
+        network, operator = market.network, market.wallet("op1")
+        while not (found := requests.list_requests(network, state=RequestState.REQUESTED)):
+            time.sleep(0.05)
+        data = tensor.encode({"logits": np.array([[0.1, 0.7, 0.2]], np.float32)})
+        root = network.ipfs.publish_bytes(data).sha256
+        operator.send(network.market.deliver(found[0].request, NO_CLAIM, root, ZERO32))
+
+    operator = threading.Thread(target=serve, daemon=True)
+    operator.start()
+    yield
+    operator.join()
+
+
+@pytest.mark.parametrize("words", [("list",), ("versions", "1"), ("terms", "1")])
+def test_model__only_looked_up__imports_nothing_that_it_does_not_use(market, tallystick, words):
+    code, names = imported("model", *words)
+
+    assert code == 0
+    assert not names & TO_READ
+
+
+def test_infer__waited_for__imports_nothing_that_it_does_not_use(market, tallystick):
+    with answering(market):
+        code, names = imported(*WAITED, *ALICE)
+
+    assert code == 0
+    assert not names & NEVER
 
 
 @pytest.mark.parametrize(
@@ -57,22 +101,9 @@ def test_infer__input_on_stdin__is_taken(market, tallystick, monkeypatch):
 
 
 def test_infer__waited_for_and_answered__shows_and_saves_it(market, tallystick, tmp_path):
-    """Another thread is the operator: it answers when it sees the request."""
-
-    def serve():
-        network, operator = market.network, market.wallet("op1")
-        while not (found := requests.list_requests(network, state=RequestState.REQUESTED)):
-            time.sleep(0.05)
-        data = tensor.encode({"logits": np.array([[0.1, 0.7, 0.2]], np.float32)})
-        root = network.ipfs.publish_bytes(data).sha256
-        operator.send(network.market.deliver(found[0].request, NO_CLAIM, root, ZERO32))
-
-    operator = threading.Thread(target=serve, daemon=True)
-    operator.start()
     target = tmp_path / "answer.json"
-    asked = ("infer", "1", "--input", IMAGE, "--wait", "--timeout", "10m", "--output", target)
-    answer = tallystick(*asked, *ALICE)
-    operator.join()
+    with answering(market):
+        answer = tallystick(*WAITED, "--output", target, *ALICE)
     assert answer["state"] == "delivered"
     assert answer["outputs"][0]["rows"][0]["top"][0]["label"] == "one"
     assert json.loads(target.read_text())["logits"] == [[pytest.approx(x) for x in (0.1, 0.7, 0.2)]]
@@ -91,8 +122,7 @@ def test_infer__consumer__is_called_once_the_answer_is_final(market, tallystick)
     assert (request.consumer.lower(), request.callback_gas) == (listener.lower(), 50_000)
     root = Bytes32(b"1" * 32)
     market.wallet("op1").send(network.market.deliver(request, NO_CLAIM, root, ZERO32))
-    network.rpc.call("evm_increaseTime", 60)
-    network.rpc.call("evm_mine")
+    clock.pass_time(network.rpc, 60)
     tallystick("request", "finalize", asked, "--key", "op1")
     last = tallystick("request", "show", asked)["timeline"][-1]
     assert last["event"] == "CallbackCompleted"
@@ -138,8 +168,7 @@ def test_convict__answer_withheld__needs_a_demand_and_its_deadline(market, tally
     tallystick("request", "demand", asked, *ALICE)
     refused = tallystick("request", "convict", asked, "--key", "owner", code=77)
     assert "The operator has until" in refused["message"]
-    network.rpc.call("evm_increaseTime", network.market.config().demand_period)
-    network.rpc.call("evm_mine")
+    clock.pass_time(network.rpc, network.market.config().demand_period)
     done = tallystick("request", "convict", asked, "--key", "owner")
     assert done["operator"] == market.wallet("op1").address
     assert float(done["to_requester"]) > 0.05

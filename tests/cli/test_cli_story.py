@@ -6,7 +6,8 @@ import pytest
 from oracle.protocol import tensor
 from oracle.services import requests
 from oracle.types import NO_CLAIM, ZERO32
-from tests.cli.conftest import WEIGHTS
+from tests.cli.conftest import weights
+from tests.support import clock
 
 pytestmark = pytest.mark.real
 IMAGE = "[[[[0.0, 0.5], [1.0, 0.25]]]]"
@@ -34,7 +35,7 @@ def publish(world, tallystick):
     assert tallystick("model", "show", "digits")["manifest"]["labels"] == ["zero", "one", "two"]
     assert tallystick("model", "versions", "1")[0]["fee"] == "0.05"
     found = tallystick("model", "verify", "digits")
-    assert found["versions"][0]["size"] == len(WEIGHTS)
+    assert found["versions"][0]["size"] == len(weights())
     assert found["head"] == done["head"]
 
 
@@ -83,8 +84,7 @@ def read_settle_collect(world, tallystick, request_id, target):
     assert np.load(target)["logits"].shape == (1, 3)
     early = tallystick("request", "finalize", request_id, "--key", "alice", code=77)
     assert "can be challenged until" in early["message"]
-    world.network.rpc.call("evm_increaseTime", 60)
-    world.network.rpc.call("evm_mine")
+    clock.pass_time(world.network.rpc, 60)
     tallystick("request", "finalize", request_id, "--key", "op1")
     settled = tallystick("request", "list", "--key", "alice", "--state", "settled")
     assert [r["request_id"] for r in settled] == [request_id]

@@ -1,9 +1,6 @@
 """The tree of commands: what is imported, what is listed, and what is suggested for a typo."""
 
 import importlib
-import json
-import subprocess
-import sys
 
 import pytest
 import typer
@@ -11,24 +8,10 @@ import typer
 from oracle.cli import main
 from oracle.cli.commands import TOP
 from oracle.errors import InputInvalid, did_you_mean
+from tests.support.imports import imported
 
 HEAVY = {"celery", "kombu", "redis", "sqlalchemy", "alembic", "numpy", "torch", "web3", "fastapi",
          "uvicorn", "eth_account", "eth_utils", "ipfshttpclient", "requests"}  # fmt: skip
-RUN = """
-import json, sys
-from oracle.cli import main
-code = main(json.loads(sys.argv[1]))
-print(json.dumps([code, sorted({name.partition(".")[0] for name in sys.modules})]))
-"""
-
-
-def imported(*words: str) -> tuple[int, set[str]]:
-    """Run a command line in a process of its own; return its code and the packages it imported."""
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, json.dumps(words)], capture_output=True, text=True, check=True
-    )
-    code, names = json.loads(done.stdout.splitlines()[-1])
-    return code, set(names)
 
 
 @pytest.mark.parametrize("words", [("--help",), ("--version",), ("nonsense",)])

@@ -12,6 +12,7 @@ from tests.contracts.market import (
     DEMAND_PERIOD,
     DOLLAR,
     MAX_DISPUTE_AGE,
+    MIN_GAS_PRICE,
     ON_REQUEST,
     ZERO32,
     Market,
@@ -34,6 +35,7 @@ else:
 
 
 DAY = 86_400
+AUDIT_BPS = 1_000
 
 
 def pytest_collection_modifyitems(config, items):
@@ -149,8 +151,10 @@ def credits(TestDataCredits, deployer):
 
 
 @pytest.fixture(scope="module")
-def registry(ModelRegistry, deployer, programs):
-    return ModelRegistry.deploy(programs, 10, 7 * DAY, {"from": deployer})
+def registry(ModelRegistry, deployer, token, programs, credits):
+    operators = created_address(deployer, deployer.nonce + 2)
+    rules = (10, 7 * DAY, AUDIT_BPS, DOLLAR, operators)
+    return ModelRegistry.deploy(programs, credits, *rules, {"from": deployer})
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +190,7 @@ def market_config(token, registry, access, operators, credits, treasury, committ
         claimPeriod=CLAIM_PERIOD,
         demandPeriod=DEMAND_PERIOD,
         maxDisputeAge=MAX_DISPUTE_AGE,
+        minGasPrice=MIN_GAS_PRICE,
     )
 
 

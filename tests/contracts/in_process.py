@@ -28,7 +28,7 @@ from tests.support.evm import CHAIN_ID, Evm, Reverted
 BUILD = Path(__file__).parents[2] / "build" / "brownie" / "contracts"
 START = 1_800_000_000
 GAS_LIMIT = 30_000_000  # of a transaction, as in brownie-config.yaml
-MOCKS = ("TestConsumer", "TestDataCredits", "TestPrograms", "TestWallet")
+MOCKS = ("TestBlockingDollar", "TestConsumer", "TestDataCredits", "TestPrograms", "TestWallet")
 CONTRACTS = (*artifacts.names(), *MOCKS)
 
 

@@ -26,6 +26,7 @@ CLAIM_PERIOD = 30
 CLAIM_FORFEIT = 100_000
 DEMAND_PERIOD = 60
 MAX_DISPUTE_AGE = 86_400
+MIN_GAS_PRICE = 0  # wei
 
 OUTPUT = b"the answer"
 OUTPUT_ROOT = "0x" + hashlib.sha256(OUTPUT).hexdigest()

@@ -5,6 +5,7 @@ name and changes nothing, or changes the books.
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.support.evm import Reverted
@@ -51,6 +52,7 @@ class Job:
     demander: str | None = None
     demand_deadline: int = 0
     bond: int = 0
+    annulled: bool = False  # once the demand is answered
     ends: int = 0  # how often it was settled: never more than once
 
     @property
@@ -67,6 +69,8 @@ def require(condition: bool, error: str) -> None:
 class Books:
     """Balances, stakes, earnings and jobs. Amounts in token units, bonds in wei."""
 
+    owner: str = ""
+    treasury: str = ""
     balances: dict = field(default_factory=lambda: defaultdict(int))
     nonces: dict = field(default_factory=lambda: defaultdict(int))
     bonds: dict = field(default_factory=lambda: defaultdict(int))
@@ -76,27 +80,38 @@ class Books:
     authorized: dict = field(default_factory=dict)
     owner_fees: int = 0
     data_fees: int = 0
-    protocol_fees: int = 0
     burned: int = 0
+    paused: bool = False  # the token
+    blocked: set = field(default_factory=set)  # by the token
     jobs: list = field(default_factory=list)
 
     # ── Money in and out ────────────────────────────────────────────────────────────────────────
+    def _move(self, account: str) -> None:
+        """Only what moves tokens meets what the token refuses."""
+        require(not self.paused and account not in self.blocked, "Refused")
+
     def deposit(self, account: str, amount: int) -> None:
         require(amount > 0, "AmountZero")
+        self._move(account)
         self.balances[account] += amount
 
     def withdraw(self, account: str, amount: int) -> None:
+        self._debit(account, amount, lambda: self._move(account))
+
+    def _debit(self, account: str, amount: int, check: Callable[[], None] = lambda: None) -> None:
         require(amount > 0, "AmountZero")
         require(amount <= self.balances[account], "BalanceInsufficient")
+        check()
         self.balances[account] -= amount
+
+    def transfer(self, account: str, to: str, amount: int) -> None:
+        self._debit(account, amount)
+        self.balances[to] += amount
 
     def collect_model(self) -> None:
         require(self.owner_fees + self.data_fees > 0, "AmountZero")
+        self.balances[self.owner] += self.owner_fees + self.data_fees
         self.owner_fees = self.data_fees = 0
-
-    def collect_protocol(self) -> None:
-        require(self.protocol_fees > 0, "AmountZero")
-        self.protocol_fees = 0
 
     def withdraw_bond(self, account: str) -> None:
         require(self.bonds[account] > 0, "AmountZero")
@@ -112,6 +127,7 @@ class Books:
     def finish_unstake(self, operator: str, now: int) -> None:
         require(operator in self.unbonding, "UnbondingMissing")
         require(now >= self.unbonding[operator][1], "UnbondingPending")
+        self._move(operator)
         del self.unbonding[operator]
 
     def _check_lock(self, operator: str, amount: int) -> None:
@@ -170,7 +186,7 @@ class Books:
         protocol_fee = version.fee * PROTOCOL_BPS // 10_000
         self.balances[operator] += operator_fee
         self.data_fees += data_fee
-        self.protocol_fees += protocol_fee
+        self.balances[self.treasury] += protocol_fee
         self.owner_fees += version.fee - operator_fee - data_fee - protocol_fee
         self.locked[operator] -= version.lock
         self._end(job)
@@ -187,7 +203,7 @@ class Books:
         operator = job.claim[0]
         self._slash(operator, CLAIM_FORFEIT)
         self.locked[operator] -= job.version.lock - CLAIM_FORFEIT
-        self.balances[job.requester] += CLAIM_FORFEIT
+        self.balances[self.treasury] += CLAIM_FORFEIT
 
     # ── Demands and disputes ────────────────────────────────────────────────────────────────────
     def demand(self, job: Job, challenger: str, bond: int, now: int) -> None:
@@ -200,18 +216,23 @@ class Books:
         require(job.demander is not None, "OutputNotDemanded")
         require(now < job.demand_deadline, "DemandExpired")
         require(right, "OutputMismatch")
-        self.bonds[job.delivery[0]] += job.bond
+        # The machine's chain has no base fee and no floor: posting costs nothing.
+        self.bonds[job.demander] += job.bond
         job.demander, job.bond = None, 0
+        if job.annulled:
+            self._annul(job)
 
     def convict_withheld(self, job: Job, prover: str, now: int) -> None:
         require(job.phase == "delivered", "RequestStateMismatch")
         require(job.demander is not None, "OutputNotDemanded")
         require(now >= job.demand_deadline, "DemandOpen")
+        require(job.open == 0 or now >= job.window_end + MAX_DISPUTE_AGE, "DisputesOpen")
         self._convict(job, job.demander, prover)
 
     def open_dispute(self, job: Job, now: int) -> None:
         require(job.phase == "delivered", "RequestStateMismatch")
         require(now < job.window_end, "ChallengeWindowPassed")
+        require(not job.annulled, "DisputeAnnulled")
         job.open += 1
 
     def close_dispute(self, job: Job) -> None:
@@ -227,7 +248,10 @@ class Books:
     def annul(self, job: Job) -> None:
         require(job.phase == "delivered", "RequestStateMismatch")
         require(job.open > 0, "DisputesMissing")
-        self._annul(job)
+        if job.demander is None:
+            self._annul(job)
+        else:
+            job.open, job.annulled = 0, True
 
     def annul_stale(self, job: Job, now: int) -> None:
         require(job.phase == "delivered", "RequestStateMismatch")
@@ -269,8 +293,12 @@ class Books:
     @property
     def custody(self) -> int:
         """Return what the market must hold in tokens."""
-        earned = self.owner_fees + self.data_fees + self.protocol_fees
+        earned = self.owner_fees + self.data_fees
         return sum(self.balances.values()) + self.escrow + earned
+
+    @property
+    def stakes(self) -> int:
+        return sum(self.staked.values()) + sum(amount for amount, _ in self.unbonding.values())
 
     def locks_of(self, operator: str) -> int:
         claims = [j for j in self.jobs if j.phase == "claimed" and j.claim[0] == operator]

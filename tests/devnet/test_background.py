@@ -29,7 +29,7 @@ home = Path(sys.argv[1])
 with background.stoppable():
     try:
         background.write(home, replace(background.myself(), ready=True))
-        time.sleep(60)
+        time.sleep(3600)
     finally:
         (home / "tidied").touch()
 """
@@ -38,7 +38,7 @@ with background.stoppable():
 @pytest.fixture
 def stranger() -> Iterator[subprocess.Popen[bytes]]:
     """A live process that is not ours to stop."""
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
     yield process
     process.kill()
     process.wait()
@@ -113,7 +113,7 @@ def test_stoppable__signalled__raises_once_and_lets_the_end_run(number: signal.S
         with background.stoppable():
             try:
                 os.kill(os.getpid(), number)
-                time.sleep(5)
+                time.sleep(600)
             finally:
                 os.kill(os.getpid(), number)
                 end.append("reached")
@@ -146,7 +146,7 @@ def test_stoppable__signal_dropped_by_a_finalizer__is_raised_again() -> None:
     with pytest.raises(background.Stopped), background.stoppable():  # noqa: PT012
         try:
             Finalized()
-            time.sleep(10)
+            time.sleep(600)
         finally:
             time.sleep(1.2)  # two alarms pass: cleaning up is not disturbed
             ended = True

@@ -39,15 +39,20 @@ def test_answers__nobody_listens__is_false() -> None:
 
 @pytest.mark.real
 @pytest.mark.parametrize("bundled", [False, True])
-def test_spec__started__answers_and_keeps_nothing_on_disk(
+def test_spec__started__answers_who_has_the_password_and_keeps_nothing_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundled: bool
 ) -> None:
     if bundled:
         monkeypatch.setenv("PATH", "")
     port, folder = free_port(), tmp_path / "redis"
-    spec = server.spec(server.find_server(), folder, port, tmp_path / "redis.log")
+    url = server.url_of(port, "open-sesame")
+    spec = server.spec(server.find_server(), folder, url, tmp_path / "redis.log")
     with Supervisor([spec]) as supervisor:
         supervisor.start()
-        Redis.from_url(server.url_of(port)).set("job", "1")
-    assert not server.answers(server.url_of(port))
-    assert list(folder.iterdir()) == []
+        Redis.from_url(url).set("job", "1")
+        assert not server.answers(server.url_of(port))
+        assert not server.answers(server.url_of(port, "open"))
+    assert not server.answers(url)
+    (config,) = folder.iterdir()
+    assert config.stat().st_mode & 0o777 == 0o600
+    assert "open-sesame" not in " ".join(spec.argv)

@@ -12,7 +12,7 @@ from oracle.devnet import supervisor as module
 from oracle.devnet.supervisor import ProcessFailed, ProcessSpec, Supervisor
 from tests.support.waiting import exit_code, wait_until
 
-SLEEP = ("sleep", "60")
+SLEEP = ("sleep", "3600")
 
 
 def alive(pid: int) -> bool:
@@ -61,7 +61,7 @@ def test_supervisor__two_equal_names__refuses():
 def test_start__environment_given__child_sees_it_over_ours(tmp_path):
     log = tmp_path / "log"
     spec = ProcessSpec(
-        "env", ("sh", "-c", "echo $COLOUR; sleep 60"), {"COLOUR": "teal"}, log,
+        "env", ("sh", "-c", "echo $COLOUR; sleep 3600"), {"COLOUR": "teal"}, log,
         ready=lambda: log.exists() and log.read_text() == "teal\n",
     )  # fmt: skip
     with Supervisor([spec]) as supervisor:
@@ -108,7 +108,7 @@ def test_stop__process_ignores_sigterm__is_killed(tmp_path):
 def test_stop__grandchildren_left__are_swept(tmp_path):
     log = tmp_path / "log"
     spec = ProcessSpec(
-        "parent", ("sh", "-c", "sleep 60 & echo $!; exec sleep 60"),
+        "parent", ("sh", "-c", "sleep 3600 & echo $!; exec sleep 3600"),
         log_path=log, ready=lambda: log.exists() and log.read_text().endswith("\n"),
     )  # fmt: skip
     supervisor = Supervisor([spec])
@@ -134,7 +134,7 @@ RUNNER = """
 import sys
 from oracle.devnet.supervisor import ProcessSpec, Supervisor
 brief = ProcessSpec("brief", ("sleep", "0.1"), restart=False)  # its exit says: handlers are set
-s = Supervisor([ProcessSpec("a", ("sleep", "60")), ProcessSpec("b", ("sleep", "60")), brief])
+s = Supervisor([ProcessSpec("a", ("sleep", "3600")), ProcessSpec("b", ("sleep", "3600")), brief])
 s.start()
 pids = [x.pid for x in s.status()][:2]
 sys.exit(s.run_until_signalled(lambda event: print(*pids, flush=True)))

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from oracle.agents.valuation.valuator import Valuator
-from oracle.chain.bindings.data_credits import RoundStage
+from oracle.chain.bindings.data_rounds import RoundStage
 from oracle.cli import main
 from oracle.devnet import background
 from oracle.devnet.network import Devnet, DevnetPlan, running
@@ -102,8 +102,8 @@ def test_run__killed_in_the_middle__settled_by_the_next_and_the_worker_has_no_ke
     second = valuator_run(home)
     wait_until(lambda: chain.case_of(round_.id).published)
     round_.world.pass_time(chain.config().challenge_window)
-    wait_until(lambda: devnet.network.credits.round_of(round_.id).stage is RoundStage.SETTLED)
-    wait_until(lambda: not devnet.network.credits.balance_of(devnet.accounts["vera"]))
+    wait_until(lambda: devnet.network.rounds.round_of(round_.id).stage is RoundStage.SETTLED)
+    wait_until(lambda: not devnet.network.rounds.balance_of(devnet.accounts["vera"]))
     second.send_signal(signal.SIGTERM)
 
     printed, _ = second.communicate()

@@ -12,6 +12,7 @@ import pytest
 
 from oracle.chain.anvil import dev_account
 from oracle.chain.revert import ContractError
+from oracle.chain.rpc import RpcError
 from oracle.errors import DigestMismatch
 from oracle.gateway import api_keys
 from oracle.gateway.gateway import Gateway, NotYet, RequestEnded, RequestFailed
@@ -169,6 +170,79 @@ def test_restart__accepted_and_not_sent__is_sent_by_the_next(market, url):
     try:
         request_id = asyncio.run(second.requested(ticket, 60))
         assert requests.show(market.network, request_id).requester == second.address
+        assert spent(second) == DOLLAR
+    finally:
+        second.close()
+
+
+RECEIPTS = ("eth_getTransactionReceipt", "eth_getTransactionByHash")
+
+
+class Vague:
+    """A node that takes transactions, answers with an error, and shows no receipt for now."""
+
+    def __init__(self, rpc):
+        self.rpc, self.vague = rpc, True
+
+    def __getattr__(self, name):
+        return getattr(self.rpc, name)
+
+    def call(self, method, *params):
+        answer = self.rpc.call(method, *params)
+        if self.vague and method == "eth_sendRawTransaction":
+            raise RpcError(-32603, "request timed out")
+        return answer
+
+    def batch(self, calls):
+        return [
+            None if self.vague and call[0] in RECEIPTS else answer
+            for call, answer in zip(calls, self.rpc.batch(calls), strict=True)
+        ]
+
+
+@pytest.fixture
+def vague(market):
+    return Vague(market.network.rpc)
+
+
+def test_requested__fate_unknown__neither_refunded_nor_asked_twice(market, url, vague):
+    gateway = Gateway(replace(market.network, rpc=vague), dev_account(2), Store.open(url))
+    key = api_keys.mint(gateway.store, "tests", Amount(3 * DOLLAR)).key
+    asked = question(gateway, idempotency="once")
+    gateway.start()
+    try:
+        ticket = gateway.sponsor.accept(key, asked)
+        with pytest.raises(NotYet) as caught:
+            asyncio.run(gateway.requested(ticket, 0.5))
+        assert caught.value.ticket_id == ticket.id
+        assert gateway.sponsor.accept(key, asked).id == ticket.id  # the client tries again
+        assert (gateway.ticket(ticket.id).state, spent(gateway)) == (TicketState.ACCEPTED, DOLLAR)
+        vague.vague = False
+        request_id = asyncio.run(gateway.requested(ticket, 60))
+        assert requests.show(market.network, request_id).requester == gateway.address
+        assert spent(gateway) == DOLLAR
+        assert market.network.market.balance_of(gateway.address) == 4 * DOLLAR
+    finally:
+        gateway.close()
+
+
+def test_restart__mined_and_its_receipt_is_late__ticket_is_settled_once_it_comes(
+    market, url, vague
+):
+    first = Gateway(market.network, dev_account(2), Store.open(url))
+    key = api_keys.mint(first.store, "tests", Amount(3 * DOLLAR)).key
+    ticket = first.sponsor.accept(key, question(first))
+    first.sender.settle(60)  # and the process dies before the ticket is settled
+    first.sponsor.close()
+    second = Gateway(replace(market.network, rpc=vague), dev_account(2), Store.open(url))
+    second.start()
+    try:
+        with pytest.raises(NotYet):
+            asyncio.run(second.requested(ticket, 0.2))
+        assert second.ticket(ticket.id).state is TicketState.ACCEPTED
+        vague.vague = False
+        second.dispatcher.wake()
+        assert asyncio.run(second.requested(ticket, 60))
         assert spent(second) == DOLLAR
     finally:
         second.close()

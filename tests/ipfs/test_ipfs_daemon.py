@@ -13,7 +13,7 @@ from oracle.ipfs import daemon
 from oracle.ipfs.client import IpfsClient
 from oracle.ports import free_port
 from tests.ipfs.liar import hangs_up, lying, says
-from tests.support.waiting import assert_gone, exit_code
+from tests.support.waiting import assert_gone, exit_code, wait_until
 
 pytestmark = pytest.mark.real  # nodes on loopback
 
@@ -96,7 +96,7 @@ def test_prepare__what_it_says_to_run__answers_where_it_says(tmp_path: Path, on_
     try:
         assert process.stdout is not None
         assert process.stdout.readline().split() == [b"ready", node.api_url.encode()]
-        assert daemon.probe(node.api_url)
+        wait_until(lambda: daemon.probe(node.api_url), "an answer")
     finally:
         process.terminate()
         assert exit_code(process) == 0

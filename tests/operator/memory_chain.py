@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from eth_abi.abi import encode as abi_encode
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
@@ -18,8 +18,13 @@ from oracle.errors import Unavailable
 from oracle.types import Address, BlockRef, Bytes32, Contracts, Log, Timestamp
 
 GENESIS_TIME = 990
+PLACES = [
+    field.name for field in fields(Contracts) if field.name not in ("chain_id", "deployed_at")
+]
 CONTRACTS = Contracts(
-    31337, *(Address("0x" + f"{i:02x}" * 20) for i in range(1, 13)), deployed_at=1
+    chain_id=31337,
+    deployed_at=1,
+    **{name: Address("0x" + f"{i:02x}" * 20) for i, name in enumerate(PLACES, 1)},
 )
 
 

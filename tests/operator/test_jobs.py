@@ -51,25 +51,25 @@ STATES = [
     # preferred: me
     ("priority opens", [requested()], None, 1000, JobState.QUEUED),
     ("last second of priority", [requested()], None, 1029, JobState.QUEUED),
-    ("priority passed", [requested()], None, 1030, JobState.CLAIMING),
+    ("priority passed", [requested()], None, 1030, JobState.COMPUTING),
     ("answered in priority", [requested()], ANSWER, 1029, JobState.DELIVERING),
     ("answered too late", [requested()], ANSWER, 1030, JobState.CLAIMING),
     # preferred: another
     ("others' priority", [requested(OTHER)], None, 1029, JobState.WAITING),
-    ("others' priority passed", [requested(OTHER)], None, 1030, JobState.CLAIMING),
-    ("open to all", [requested(ZERO_ADDRESS)], None, 1000, JobState.CLAIMING),
+    ("others' priority passed", [requested(OTHER)], None, 1030, JobState.COMPUTING),
+    ("open to all", [requested(ZERO_ADDRESS)], None, 1000, JobState.COMPUTING),
     ("too close to expiry", [requested(OTHER)], None, 1298, JobState.WAITING),
-    ("just before the margin", [requested(OTHER)], None, 1297, JobState.CLAIMING),
+    ("just before the margin", [requested(OTHER)], None, 1297, JobState.COMPUTING),
     ("last second", [requested(OTHER)], None, 1299, JobState.WAITING),
     ("expired", [requested(OTHER)], None, 1300, JobState.LOST),
     ("expired with my answer", [requested()], ANSWER, 1300, JobState.LOST),
     # claims
     ("my claim", [requested(OTHER), claimed(ME)], None, 1059, JobState.QUEUED),
     ("my claim, answered", [requested(OTHER), claimed(ME)], ANSWER, 1059, JobState.DELIVERING),
-    ("my claim lapsed", [requested(OTHER), claimed(ME)], None, 1060, JobState.WAITING),
+    ("my claim lapsed", [requested(OTHER), claimed(ME)], None, 1060, JobState.COMPUTING),
     ("my claim lapsed, answered", [requested(OTHER), claimed(ME)], ANSWER, 1060, JobState.CLAIMING),
     ("another's claim", [requested(), claimed(OTHER)], ANSWER, 1059, JobState.WAITING),
-    ("another's claim lapsed", [requested(), claimed(OTHER)], None, 1060, JobState.CLAIMING),
+    ("another's claim lapsed", [requested(), claimed(OTHER)], None, 1060, JobState.COMPUTING),
     (
         "claim after claim",
         [requested(), claimed(OTHER), claimed(ME, 1090)],
@@ -267,14 +267,22 @@ def test_advance__claimed_with_the_answer_in_hand__delivers_without_a_second_inf
     assert (claims, steps) == ([JobStep.CLAIM], [JobStep.DELIVER])
 
 
+def test_advance__request_that_nobody_can_answer__is_never_claimed():
+    """Its requester would farm what a lapsed claim forfeits."""
+    job, steps = tick(from_events(requested(OTHER)), clock(1030))
+    job, more = tick(replace(job, permanent=True), clock(1031))
+
+    assert (steps, more, job.state) == ([JobStep.INFER], [], JobState.FAILED)
+
+
 def test_advance__whole_life_of_a_taken_over_request__sends_each_step_once():
     job = from_events(requested(OTHER))
     steps = []
     for event, now in [
         (None, 1001),
         (None, 1030),
-        (claimed(ME), 1031),
-        ("answer", 1032),
+        ("answer", 1031),
+        (claimed(ME), 1032),
         (delivered(ME, 1033), 1033),
         (demanded(1100), 1090),
         (POSTED, 1095),
@@ -288,7 +296,8 @@ def test_advance__whole_life_of_a_taken_over_request__sends_each_step_once():
         job, more = tick(job, clock(now))
         steps += more
 
-    assert steps == [JobStep.CLAIM, JobStep.INFER, JobStep.POST_OUTPUT, JobStep.FINALIZE]
+    answering = [JobStep.INFER, JobStep.CLAIM, JobStep.DELIVER]
+    assert steps == [*answering, JobStep.POST_OUTPUT, JobStep.FINALIZE]
     assert (job.state, job.wake_at) == (JobState.SETTLED, NEVER)
 
 
@@ -316,3 +325,19 @@ def test_wake_at__own_priority__is_its_end():
     job, _ = tick(from_events(requested()), clock(1000))
 
     assert job.wake_at == PRIORITY
+
+
+@pytest.mark.parametrize("jump", [-7 * 86_400, -3600, 3600])
+def test_advance__clock_jumped_since_the_message_went_out__sent_again(jump):
+    """A clock an hour ahead, corrected: a lost message waited for an hour."""
+    job, _ = tick(from_events(requested()), clock(1000, 10.0**7))
+    job, steps = tick(job, clock(1001, 10.0**7 + jump))
+
+    assert steps == [JobStep.INFER]
+
+
+@pytest.mark.parametrize("jump", [-59, 0, 59])
+def test_advance__clock_corrected_by_seconds__not_sent_again(jump):
+    job, _ = tick(from_events(requested()), clock(1000, 10.0**7))
+
+    assert tick(job, clock(1001, 10.0**7 + jump))[1] == []

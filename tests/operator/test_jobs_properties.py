@@ -48,6 +48,7 @@ clocks = st.builds(
 )
 
 STEPS = {
+    JobState.COMPUTING: JobStep.INFER,
     JobState.CLAIMING: JobStep.CLAIM,
     JobState.QUEUED: JobStep.INFER,
     JobState.DELIVERING: JobStep.DELIVER,

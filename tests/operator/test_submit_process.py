@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 from celery import Celery
+from redis import Redis
 
 from oracle.chain import keystore
 from oracle.chain.anvil import Anvil, dev_account
@@ -30,8 +31,17 @@ from oracle.chain.wallet import Wallet
 from oracle.config import Settings, save_network
 from oracle.devnet import redis as redis_server
 from oracle.devnet.supervisor import Supervisor
+from oracle.ipfs import daemon
+from oracle.ipfs.client import IpfsClient
 from oracle.ports import free_port
-from oracle.protocol.hexadecimal import to_hex
+from oracle.protocol.canonical import sha256
+from oracle.queue import celery_app
+from oracle.queue.messages import (
+    ClaimMessage,
+    DeliverMessage,
+    FinalizeMessage,
+    ReportFailureMessage,
+)
 from oracle.store.job import Job, SlotPhase
 from oracle.store.store import Store
 from oracle.types import (
@@ -45,6 +55,7 @@ from oracle.types import (
     Order,
     RequestId,
 )
+from tests.support import clock
 from tests.support.waiting import exit_code, wait_until
 
 pytestmark = pytest.mark.real
@@ -54,8 +65,9 @@ DOLLAR = 10**6
 class World:
     """A chain with a model and an operator, and that operator's store and queue."""
 
-    def __init__(self, home, anvil, redis_url):
+    def __init__(self, home, anvil, redis_url, ipfs_api):
         self.anvil = anvil
+        self.ipfs = IpfsClient(ipfs_api)
         owner, me, asker = (Wallet(anvil.rpc, dev_account(n)) for n in (0, 1, 2))
         contracts = deploy(owner)
         self.me, self.asker = me.address, asker
@@ -75,7 +87,7 @@ class World:
                         Bytes32(b"\2" * 32),
                         Assurance.COMMITTEE,
                         tolerance=1,
-                        fee=Amount(DOLLAR),
+                        fee=Amount(DOLLAR // 20),
                         operator_bps=7000,
                         data_bps=0,
                         insured_multiple=1,
@@ -97,7 +109,8 @@ class World:
         password.write_text("secret\n")
         keystore.save(home / "keys" / "me.json", dev_account(1), lambda: "secret", scrypt_n=2)
         self.settings = Settings(
-            home=home, rpc_url=anvil.url, redis_url=redis_url, operator="op", key="me",
+            home=home, rpc_url=anvil.url, redis_url=redis_url, ipfs_api=ipfs_api,
+            operator="op", key="me",
             password_file=str(password), contracts=contracts, poll_interval=0.05,
         )  # fmt: skip
         save_network(self.settings)
@@ -121,13 +134,18 @@ class World:
             ids.append(event.request_id)
         return ids
 
-    def send(self, task, **payload):
-        with Celery(broker=self.settings.redis_url, set_as_current=False) as app:
-            app.send_task(f"tallystick.{task}", kwargs=payload, queue="op.submit")
+    def send(self, message):
+        with celery_app.create(lambda: self.settings) as app:
+            celery_app.send(app, message)
 
-    def deliver(self, request_id, root=b"\4"):
-        hexed = {"request_id": to_hex(request_id), "output_root": to_hex(root * 32)}
-        self.send("deliver", **hexed, output_cid=to_hex(ZERO32))
+    def forge(self, message):
+        """Do what whoever reaches Redis can do."""
+        with Celery(broker=self.settings.redis_url, set_as_current=False) as app:
+            app.send_task(message.name, kwargs=message.to_json(), queue="op.submit")
+
+    def deliver(self, request_id, output=b"\4"):
+        root = self.ipfs.publish_bytes(output).sha256
+        self.send(DeliverMessage(request_id, root, ZERO32))
 
     def events(self, kind):
         """All events of a kind that the market has logged."""
@@ -167,12 +185,16 @@ class World:
 def world(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     port = free_port()
-    spec = redis_server.spec(redis_server.find_server(), home / "redis", port, home / "redis.log")
+    url = redis_server.url_of(port, "a-password")
+    spec = redis_server.spec(redis_server.find_server(), home / "redis", url, home / "redis.log")
+    node = daemon.start_embedded(home / "ipfs", log=home / "ipfs.log")
     with Anvil(log=home / "anvil.log") as anvil, Supervisor([spec]) as redis:
+        clock.stop(anvil.rpc)
         redis.start()
-        world = World(home, anvil, redis_server.url_of(port))
+        world = World(home, anvil, url, node.api_url)
         yield world
         world.store.close()
+    node.stop()
 
 
 def test_submit__without_password__exits_with_a_sentence(world):
@@ -186,8 +208,7 @@ def test_submit__answers_that_wait__share_a_transaction_and_are_settled(world):
     unknown = RequestId(b"\7" * 32)
     for request_id in [*ids, ids[0], unknown]:
         world.deliver(request_id)
-    world.deliver(ids[1], root=b"\5")  # another answer: the first stands
-    world.send("deliver", request_id="0x00")  # malformed
+    world.deliver(ids[1], output=b"\5")  # another answer: the first stands
     with world.running() as process:
         delivered = wait_until(
             lambda: len(world.events(Delivered)) == 5 and world.events(Delivered),
@@ -195,15 +216,14 @@ def test_submit__answers_that_wait__share_a_transaction_and_are_settled(world):
             log=process.log,
         )
         assert {e.request_id for e in delivered} == set(ids)
-        assert {e.output_root for e in delivered} == {b"\4" * 32}
+        assert {e.output_root for e in delivered} == {sha256(b"\4")}
         with world.store.begin() as tx:
             for event in delivered:
                 job = tx.job(event.request_id)
                 delivery = Delivery(event.operator, event.delivered_at, event.output_root)
                 tx.put_job(replace(job, phase=SlotPhase.DELIVERED, delivery=delivery))
-        world.anvil.rpc.call("evm_increaseTime", 5)
-        world.anvil.rpc.call("evm_mine")
-        world.send("finalize", request_ids=[to_hex(i) for i in ids])
+        clock.pass_time(world.anvil.rpc, 5)
+        world.send(FinalizeMessage(tuple(ids)))
         wait_until(lambda: len(world.events(Finalized)) == 5, process=process, log=process.log)
         process.send_signal(signal.SIGTERM)
         assert exit_code(process) == 0
@@ -251,7 +271,7 @@ def test_submit__claim_then_deliver__uses_the_claim(world):
     (request_id,) = world.request(1, priority_window=0)
     already = len(world.events(Delivered))
     with world.running() as process:
-        world.send("claim", request_id=to_hex(request_id))
+        world.send(ClaimMessage(request_id))
         (event,) = wait_until(lambda: world.events(Claimed), process=process, log=process.log)
         with world.store.begin() as tx:
             job = tx.job(request_id)
@@ -267,13 +287,42 @@ def test_submit__claim_then_deliver__uses_the_claim(world):
 def test_submit__report_failure__reaches_the_store(world):
     (request_id,) = world.request(1)
     with world.running() as process:
-        world.send(
-            "report_failure", request_id=to_hex(request_id), error="InputInvalid",
-            message="NaN", permanent=True,
-        )  # fmt: skip
+        world.send(ReportFailureMessage(request_id, "InputInvalid", "NaN", permanent=True))
 
         def recorded():
             with world.store.read() as tx:
                 return tx.failures(request_id) == (0, True)
 
         wait_until(recorded, process=process, log=process.log)
+
+
+def test_submit__forged_replayed_and_broken_items__put_aside_and_work_goes_on(world):
+    """FAULTS: whoever reached Redis had an invented root delivered within three seconds."""
+    robbed, honest = world.request(2)
+    already = len(world.events(Delivered))
+    root = world.ipfs.publish_bytes(b"invented").sha256
+    nowhere = DeliverMessage(robbed, Bytes32(b"\4" * 32), ZERO32)
+    with Redis.from_url(world.settings.redis_url) as redis, world.running() as process:
+        redis.delete("op.submit.dead", "op.submit.dead.count")
+        sealed = DeliverMessage(honest, world.ipfs.publish_bytes(b"good").sha256, ZERO32)
+        world.send(replace(sealed, request_id=RequestId(b"\6" * 32)))
+        stolen = redis.lindex("op.submit", 0) or b"{}"  # unless it was taken already
+        for item in (b"not JSON", b"[]", b"{}", b"7", b'"x"', b"[" * 100_000, b"\xff", stolen[:40]):
+            redis.lpush("op.submit", item)
+        world.forge(DeliverMessage(robbed, root, ZERO32))
+        world.forge(ClaimMessage(robbed))
+        world.send(nowhere)  # of a worker that was taken over: nobody has these bytes
+        redis.lpush("op.submit", stolen)
+        world.send(sealed)
+        wait_until(
+            lambda: len(world.events(Delivered)) == already + 1, process=process, log=process.log
+        )
+        wait_until(
+            lambda: int(redis.get("op.submit.dead.count") or 0) >= 10,
+            process=process,
+            log=process.log,
+        )
+        assert process.poll() is None
+        assert redis.llen("op.submit.dead") >= 10
+    (event,) = world.events(Delivered)[already:]
+    assert (event.request_id, event.output_root) == (honest, sealed.output_root)

@@ -12,7 +12,7 @@ from oracle.errors import Unavailable
 from oracle.ipfs.memory import MemoryIpfs
 from oracle.operator.submitter import MAX_DELIVERIES, Submitter
 from oracle.queue.messages import DeliverMessage, ReportFailureMessage
-from oracle.store.job import Job, RecordedAnswer, SlotPhase
+from oracle.store.job import Job, JobState, RecordedAnswer, SlotPhase
 from oracle.store.store import Store
 from oracle.types import NO_CLAIM, ZERO32, Bytes32, Claim, Delivery, RequestId, Timestamp
 from tests.operator.builders import ME, OTHER, request
@@ -102,6 +102,15 @@ def put(store, number, **changes):
 def drive(submitter, steps=12):
     for _ in range(steps):
         submitter.tend()
+
+
+def test_deliver__computed_before_it_is_claimed__is_recorded_and_not_sent(submitter, store, chain):
+    put(store, 1, state=JobState.COMPUTING)
+    submitter.deliver([answered(1)])
+    drive(submitter)
+    assert chain.sent() == []
+    with store.read() as tx:
+        assert tx.job(rid(1)).answer == RecordedAnswer(root(1), ZERO32)
 
 
 def test_deliver__second_answer_for_a_request__first_one_is_sent(submitter, store, market):

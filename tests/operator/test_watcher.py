@@ -233,14 +233,14 @@ def test_cycle__my_request__reaches_the_infer_queue_with_all_that_a_worker_needs
     )
 
 
-def test_cycle__taken_over_request__is_claimed_answered_delivered_and_settled(world):
+def test_cycle__taken_over_request__is_answered_claimed_delivered_and_settled(world):
     world.chain.mine(requested(OTHER))
     steps = world.cycle()
     world.chain.mine_until(1030)
     steps += world.cycle()
-    world.chain.mine(claimed(ME))
-    steps += world.cycle()
     world.store.record_answer(ID, ROOT, ZERO32)
+    steps += world.cycle()
+    world.chain.mine(claimed(ME))
     steps += world.cycle()
     world.chain.mine(delivered(ME))
     steps += world.cycle()
@@ -249,7 +249,7 @@ def test_cycle__taken_over_request__is_claimed_answered_delivered_and_settled(wo
     world.chain.mine(finalized(ME))
     steps += world.cycle()
 
-    assert steps == [f"claim:{HEX}:1", f"infer:{HEX}:1", f"finalize:{HEX}:1"]
+    assert steps == [f"{step}:{HEX}:1" for step in ("infer", "claim", "deliver", "finalize")]
     assert world.state() is JobState.SETTLED
 
 

@@ -9,7 +9,6 @@ from redis import Redis
 
 from oracle.config import Settings
 from oracle.devnet import redis as redis_server
-from oracle.devnet.supervisor import Supervisor
 from oracle.errors import Unavailable
 from oracle.ports import free_port
 from oracle.queue.broker import CeleryQueue
@@ -22,21 +21,12 @@ MESSAGE = ClaimMessage(ZERO32)
 DOCS = Path(__file__).parents[2] / "docs" / "operator.md"
 
 
-def open_queue(url, operator="op"):
-    return CeleryQueue(Settings(Path(), redis_url=url, operator=operator))
+def open_queue(url, home, operator="op"):
+    return CeleryQueue(Settings(home, redis_url=url, operator=operator))
 
 
-@pytest.fixture
-def url(tmp_path):
-    port = free_port()
-    spec = redis_server.spec(redis_server.find_server(), tmp_path, port, tmp_path / "log")
-    with Supervisor([spec]) as redis:
-        redis.start()
-        yield redis_server.url_of(port)
-
-
-def test_send__nobody_listens__is_unavailable():
-    queue = open_queue(redis_server.url_of(free_port()))
+def test_send__nobody_listens__is_unavailable(tmp_path):
+    queue = open_queue(redis_server.url_of(free_port()), tmp_path)
 
     with pytest.raises(Unavailable):
         queue.generation()
@@ -45,8 +35,8 @@ def test_send__nobody_listens__is_unavailable():
     queue.close()
 
 
-def test_send__redis_there__holds_the_call_as_json_under_the_operators_name(url):
-    queue = open_queue(url)
+def test_send__redis_there__holds_the_call_as_json_under_the_operators_name(url, tmp_path):
+    queue = open_queue(url, tmp_path)
     queue.send(MESSAGE, "claim:0x00:1")
     with Redis.from_url(url) as client:
         raw = json.loads(client.lindex("op.submit", 0))
@@ -54,11 +44,13 @@ def test_send__redis_there__holds_the_call_as_json_under_the_operators_name(url)
 
     args, kwargs, _ = json.loads(base64.b64decode(raw["body"]))
     assert (raw["headers"]["task"], raw["headers"]["id"]) == ("tallystick.claim", "claim:0x00:1")
+    assert len(kwargs.pop("seal")) == 64
     assert (args, kwargs) == ([], {"request_id": "0x" + "00" * 32})
 
 
-def test_generation__messages_forgotten__is_another_word(url):
-    queue, again, other = open_queue(url), open_queue(url), open_queue(url, "bob")
+def test_generation__messages_forgotten__is_another_word(url, tmp_path):
+    queue, again = open_queue(url, tmp_path), open_queue(url, tmp_path)
+    other = open_queue(url, tmp_path, "bob")
     first = queue.generation()
     assert again.generation() == first != other.generation()
     with Redis.from_url(url) as client:

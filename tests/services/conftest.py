@@ -19,6 +19,7 @@ from oracle.services.network import Network
 from oracle.services.publishing import Offer, PublishedVersion
 from oracle.services.request_timeline import RequestInfo
 from oracle.types import NO_CLAIM, ZERO32, Amount, Contracts
+from tests.support import clock
 
 DOLLAR = 10**6
 DESCRIPTION = {
@@ -69,13 +70,13 @@ class World:
         return data
 
     def pass_time(self, seconds: int) -> None:
-        self.network.rpc.call("evm_increaseTime", seconds)
-        self.network.rpc.call("evm_mine")
+        clock.pass_time(self.network.rpc, seconds)
 
 
 @pytest.fixture(scope="session")
 def anvil() -> Iterator[Anvil]:
     with Anvil() as running:
+        clock.stop(running.rpc)
         yield running
 
 

@@ -169,7 +169,8 @@ def test_life__answered_and_settled__pays_everybody(market):
     assert paid.earned == paid.prepaid == 700_000
     collected = models.collect(market.network, market.stranger, 1)
     assert collected.to == market.owner.address
-    assert collected.owner_fee + paid.earned + market.network.market.protocol_earnings() == DOLLAR
+    treasury = market.network.market.balance_of(market.network.market.config().treasury)
+    assert collected.owner_fee + paid.earned + treasury == DOLLAR
 
 
 def test_ask__twice__takes_two_lanes_and_then_the_free_one(market):

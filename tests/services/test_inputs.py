@@ -220,3 +220,20 @@ def test_prepare__tokenizer_is_garbage__says_which_file(tmp_path):
     path.write_text("{}")
     with pytest.raises(InputInvalid, match=r"tokenizer\.json of the model"):
         prepare('"hello"', SENTENCES, lambda entry: path)
+
+
+def test_prepare__answer_would_be_too_large__refuses_before_money_is_spent():
+    """Nobody could deliver it, and a claim on it would forfeit stake."""
+    rows = 5_500  # of three float32 each: above 64 KiB
+    with pytest.raises(InputInvalid, match=r"the answer would have 66\d{3} bytes, above .* 65536"):
+        prepare(json.dumps([[[[0.0] * 2] * 2]] * rows))
+    assert prepare(json.dumps([[[[0.0] * 2] * 2]] * 5_000)).shapes["image"] == (5_000, 1, 2, 2)
+
+
+def test_output_size__what_would_be_encoded__is_as_long():
+    given = {"image": np.zeros((7, 1, 2, 2), np.float32)}
+    made = tensor.encode({"logits": np.zeros((7, 3), np.float32)})
+    assert DIGITS.output_size(given) == len(made)
+    given = {name: np.zeros((2, 4), np.int64) for name in ("input_ids", "attention_mask")}
+    made = tensor.encode({"embeddings": np.zeros((2, 2), np.float32)})
+    assert SENTENCES.output_size(given) == len(made)

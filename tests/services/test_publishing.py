@@ -4,11 +4,14 @@ import json
 
 import pytest
 
+from oracle.chain.bindings.program_registry import ProgramRegistry
+from oracle.chain.memory import MemoryNode
 from oracle.chain.revert import ContractError
 from oracle.errors import DigestMismatch, InputInvalid, NotFound, Refused
 from oracle.ipfs.memory import MemoryIpfs
 from oracle.services import folders, models, publishing
 from oracle.services.publishing import Offer
+from oracle.types import ZERO_ADDRESS, Amount
 from tests.services.conftest import DESCRIPTION
 
 silent = lambda *_: None  # noqa: E731
@@ -149,6 +152,37 @@ def test_publish__new_folder__registers_and_publishes(world):
 
 
 @pytest.mark.real
+@pytest.mark.parametrize(("spread", "tolerance"), [(0, 1_000), (30, 1_000), (700, 5_000)])
+def test_publish__no_tolerance__writes_four_times_the_measured_spread(world, spread, tolerance):
+    body = json.loads((world.folder / "model.json").read_text())
+    del body["tolerance"]
+    (world.folder / "model.json").write_text(json.dumps(body))
+    with pytest.raises(ContractError, match="needs a tolerance"):
+        publishing.publish(world.network, world.owner, world.folder, Offer())
+    measured = []
+
+    def measure(draft, folder):
+        measured.append((draft.name, folder))
+        return spread
+
+    for _ in range(2):  # the second time it is found
+        publishing.publish(world.network, world.owner, world.folder, Offer(), measure=measure)
+    assert measured[0] == ("digits", world.folder)
+    assert models.manifest(world.network, 1, 1).tolerance == tolerance
+    assert world.network.registry.version_count(1) == 1
+    assert world.network.registry.terms_of(1, 1).tolerance == tolerance
+
+
+@pytest.mark.real
+def test_publish__tolerance_below_four_times_the_spread__refuses(world):
+    with pytest.raises(InputInvalid, match="honest answers differ by 251e-9"):
+        publishing.publish(
+            world.network, world.owner, world.folder, Offer(), measure=lambda *_: 251
+        )
+    assert world.network.registry.model_count() == 0
+
+
+@pytest.mark.real
 def test_publish__same_folder_again__finds_it_published(world):
     first = world.publish()
     again = world.publish()
@@ -185,3 +219,26 @@ def test_publish__file_forgotten_by_the_node__is_uploaded_again(world):
     world.ipfs.forget(first.files[0].cid)
     world.publish()
     assert world.ipfs.fetch_bytes(first.files[0].cid, 100) == b"weights of the first version"
+
+
+def test_require_sendable__454_operators_fit__one_more_is_refused():
+    """Nine words an operator: transaction pools take 131,072 bytes."""
+    registry = ProgramRegistry(MemoryNode(), ZERO_ADDRESS)
+    for operators, fits in ((454, True), (455, False)):
+        call = registry.register_program([2**256 - 1] * (2 + 9 * operators))
+        if fits:
+            publishing.require_sendable(call, operators)
+        else:
+            with pytest.raises(Refused, match="455 operators"):
+                publishing.require_sendable(call, operators)
+
+
+def test_publish__terms_under_which_lying_pays__are_refused_with_the_sum(world, tmp_path):
+    """Before anything is uploaded, of a model that is not registered yet as well."""
+    (tmp_path / "model.onnx").write_bytes(b"weights")
+    describe(tmp_path, name="cheap stake")
+    offer = Offer(fee=Amount(10**6), insured_multiple=1)
+    with pytest.raises(Refused, match="lying pays") as refused:
+        publishing.publish(world.network, world.owner, tmp_path, offer)
+    assert "--insured 10" in refused.value.hint
+    assert publishing.own_model(world.network, world.owner.address, "cheap stake") is None

@@ -40,7 +40,7 @@ def body(**changes):
 
 
 @contextmanager
-def responder(*answers):
+def responder(*answers, timeout=60, patience=0):
     """Serve these answers in turn, the last again and again: (status, body) or a function."""
     asked = []
 
@@ -64,7 +64,9 @@ def responder(*answers):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
-        client = TraceClient(f"http://127.0.0.1:{server.server_port}/base/", timeout=1, patience=2)
+        client = TraceClient(
+            f"http://127.0.0.1:{server.server_port}/base/", timeout=timeout, patience=patience
+        )
         yield client, asked
     finally:
         server.shutdown()
@@ -87,7 +89,7 @@ def drip(handler):
     handler.send_response(200)
     handler.end_headers()
     try:
-        for _ in range(100):
+        for _ in range(2400):
             handler.wfile.write(b" ")
             time.sleep(0.05)
     except OSError:
@@ -139,7 +141,8 @@ def test_receipt__nobody_there__unavailable():
     ],
 )
 def test_receipt__hostile_answer__typed_error(answer, error):
-    with responder(answer) as (client, _), pytest.raises(error):
+    timeout = 1 if answer is drip else 60
+    with responder(answer, timeout=timeout) as (client, _), pytest.raises(error):
         client.receipt(ID)
 
 
@@ -166,7 +169,7 @@ def test_tensor__not_the_one_under_the_leaf__refused(data, error):
 
 
 def test_receipt__busy_at_first__asked_again():
-    with responder((503, b""), (429, b""), (200, body())) as (client, asked):
+    with responder((503, b""), (429, b""), (200, body()), patience=120) as (client, asked):
         served = client.receipt(ID)
     assert asked == [f"/base/traces/0x{ID.hex()}"] * 3
     assert served.leaves == example().honest.trace_leaves

@@ -164,6 +164,16 @@ def test_due__chain_time_100_wall_50_generation_g(store: Store, one: Job, is_due
         assert bool(tx.due(Timestamp(100), 50.0, "g")) == is_due
 
 
+@pytest.mark.parametrize(("retry_at", "is_due"), [(110.0, False), (110.1, True), (3650.0, True)])
+def test_due__retry_further_away_than_any_pause__a_clock_was_wrong(
+    store: Store, retry_at: float, is_due: bool
+) -> None:
+    with store.begin() as tx:
+        waiting = job("r", wake_at=NEVER, step=JobStep.INFER, retry_at=retry_at, generation="g")
+        tx.put_job(waiting)
+        assert bool(tx.due(Timestamp(100), 50.0, "g", longest_pause=60.0)) == is_due
+
+
 def test_due__more_than_the_limit__those_that_woke_first(store: Store) -> None:
     with store.begin() as tx:
         tx.put_jobs([job(f"{at}", wake_at=at) for at in (3, 1, 2)])

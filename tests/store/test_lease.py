@@ -19,3 +19,14 @@ def test_lease__held_by_another__is_not_taken_until_given_back_or_over() -> None
     with store.begin() as tx:
         assert tx.lease("watch", "one", 15.0)
     store.close()
+
+
+def test_lease__its_end_is_an_hour_away__a_clock_was_wrong_and_it_is_taken() -> None:
+    now = [10_000.0]
+    store = Store.open("sqlite://", now=lambda: now[0])
+    with store.begin() as tx:
+        assert tx.lease("watch", "ahead", 15.0)
+    now[0] -= 3_600
+    with store.begin() as tx:
+        assert tx.lease("watch", "another", 15.0)
+    store.close()

@@ -51,6 +51,9 @@ def test_due_replies__over_or_sent_a_moment_ago__left_out(store: Store) -> None:
         assert due(tx, 0, 9, "g") == []
         assert due(tx, 0, 10, "g") == [BOB, ALICE]
         assert due(tx, 0, 9, "another") == [BOB, ALICE]
+        ahead = [replace(r, retry_at=3_600, generation="g") for r in replies]
+        tx.put_replies(ahead)  # by a clock that was an hour ahead
+        assert due(tx, 0, 9, "g") == [BOB, ALICE]
 
 
 def test_state__second_trace__first_stands(store: Store) -> None:

@@ -17,6 +17,7 @@ READINGS = 200 if SOAK else 6  # lives of a follower over faulty nodes, 50 steps
 # Runs of a state machine: the suite plays the same ones each time, a soak others
 MACHINES = 2_000 if SOAK else 40
 LONG_MACHINES = 2_000 if SOAK else 25  # of its long runs
+SENDER_RUNS = (200, 50) if SOAK else (6, 50)  # lives of a sender, steps of each
 
 
 def machine(examples: int, steps: int) -> Any:

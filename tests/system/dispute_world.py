@@ -47,7 +47,7 @@ class DisputeWorld(World):
     def __init__(self, home, **options):
         self.example = example()
         self.port = free_port()  # of the responder
-        super().__init__(home, window=WINDOW, ipfs=True, **options)
+        super().__init__(home, window=WINDOW, **options)
         self.game = DisputeGame(self.rpc, self.contracts.dispute_game)
         self.challenger = self.requesters[1]
 
@@ -153,7 +153,7 @@ class DisputeWorld(World):
 
     def challenge(self, request_id: RequestId, witness: Bytes32 = ZERO32, wallet=None) -> None:
         """Challenge a delivery; without a witness the trace is demanded."""
-        bond = 2 * self.game.bond_needed()
+        bond = 2 * self.game.bond_needed(request_id)
         (wallet or self.challenger).send(
             self.game.challenge(*self.answer(request_id).state, witness, value=bond)
         )

@@ -1,22 +1,23 @@
 """Stands for the infer worker: answers messages with random bytes, and writes down what it did.
 
-With `--publish` the bytes are put on IPFS, where whoever knows their digest finds them.
+The bytes are put on IPFS: the submitter delivers nothing that it has not seen.
 Two answers to one request never agree, so that an operator that stood by two would be found out.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import secrets
 import time
 
-from celery import Celery
 from kombu import Connection, Queue
 from kombu.mixins import ConsumerMixin
 
 from oracle.config import Settings
 from oracle.ipfs.client import IpfsClient
+from oracle.queue import celery_app
+from oracle.queue.messages import DeliverMessage, InferMessage
+from oracle.types import ZERO32
 
 
 class StubWorker(ConsumerMixin):
@@ -27,37 +28,26 @@ class StubWorker(ConsumerMixin):
         self._settings = settings
         self._journal = journal
         self._ipfs = ipfs
-        self._celery = Celery("stub", broker=settings.redis_url, set_as_current=False)
-        self._celery.conf.task_ignore_result = True
+        self._celery = celery_app.create(lambda: settings)
 
     def get_consumers(self, consumer, channel):
         queue = Queue(self._settings.queue("infer"))
         return [consumer([queue], callbacks=[self.answer], accept=["json"], prefetch_count=1)]
 
     def answer(self, body, message):
-        payload = body[1]
-        output = secrets.token_bytes(200)
-        root = "0x" + hashlib.sha256(output).hexdigest()
-        if self._ipfs:
-            self._ipfs.publish_bytes(output)
+        task_id = message.headers["id"]
+        payload = celery_app.opened(self._celery, InferMessage, task_id, body[1])
+        request_id = InferMessage.from_json(payload).request_id
+        root = self._ipfs.publish_bytes(secrets.token_bytes(200)).sha256
         entry = {
             "at": time.time(),
-            "task_id": message.headers["id"],
+            "task_id": task_id,
             "request_id": payload["request_id"],
-            "output_root": root,
+            "output_root": "0x" + root.hex(),
         }
         self._journal.write(json.dumps(entry) + "\n")
         self._journal.flush()
-        self._celery.send_task(
-            "tallystick.deliver",
-            kwargs={
-                "request_id": payload["request_id"],
-                "output_root": root,
-                "output_cid": "0x" + "00" * 32,
-            },
-            queue=self._settings.queue("submit"),
-            retry=True,
-        )
+        celery_app.send(self._celery, DeliverMessage(request_id, root, ZERO32))
         message.ack()
 
 
@@ -65,10 +55,9 @@ def main():
     """Serve until somebody ends it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("journal")
-    parser.add_argument("--publish", action="store_true")
     arguments = parser.parse_args()
     settings = Settings.load(os.environ)
-    ipfs = IpfsClient(settings.ipfs_api) if arguments.publish else None
+    ipfs = IpfsClient(settings.ipfs_api)
     with open(arguments.journal, "a") as journal:
         StubWorker(settings, journal, ipfs).run()
 

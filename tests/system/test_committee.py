@@ -16,7 +16,7 @@ import torch
 
 from oracle.chain import keystore
 from oracle.chain.anvil import Anvil, dev_account
-from oracle.chain.bindings.committee import Finding, Stage
+from oracle.chain.bindings.committee import BallotState, Finding, Stage
 from oracle.chain.deploy import DeployConfig, deploy
 from oracle.chain.wallet import Wallet
 from oracle.config import Settings, save_network
@@ -37,6 +37,7 @@ from oracle.services.publishing import Offer
 from oracle.services.quoting import Ask
 from oracle.services.request_timeline import RequestState
 from oracle.types import NO_CLAIM, ZERO32, Amount
+from tests.support import clock
 from tests.support.waiting import exit_code, wait_until
 
 pytestmark = pytest.mark.real
@@ -45,8 +46,8 @@ DOLLAR = 10**6
 HOUR = 3600
 MEMBERS = ("ada", "ben", "cleo")
 CONFIG = DeployConfig(
-    max_dispute_age=4 * HOUR, unbonding_delay=8 * HOUR,
-    draw_period=600, commit_period=HOUR, reveal_period=600, tally_period=60,
+    max_dispute_age=8 * HOUR, unbonding_delay=12 * HOUR,
+    draw_period=600, commit_period=HOUR, reveal_period=600, appeal_period=600, tally_period=60,
 )  # fmt: skip
 INPUT = [[0.5, -1.0, 2.0, 0.25]]
 
@@ -77,8 +78,7 @@ class Town:
         return self.network.wallet(name, "secret")
 
     def pass_time(self, seconds: int) -> None:
-        self.network.rpc.call("evm_increaseTime", seconds)
-        self.network.rpc.call("evm_mine")
+        clock.pass_time(self.network.rpc, seconds)
 
 
 def folder_of(home: Path, net: Net) -> Path:
@@ -100,6 +100,7 @@ def folder_of(home: Path, net: Net) -> Path:
 def town(tmp_path):
     net = Net().eval()
     with Anvil() as anvil:
+        clock.stop(anvil.rpc)
         node = daemon.start_embedded(tmp_path / "ipfs", log=tmp_path / "ipfs.log")
         try:
             contracts = deploy(Wallet(anvil.rpc, dev_account(9)), CONFIG)
@@ -194,7 +195,7 @@ def test_run__tampered_answer__three_processes_convict_the_operator(town, member
     def ballots():
         return [chain.ballot_of(request_id, 0, address) for address in addresses]
 
-    waited(town, lambda: all(any(ballot.commitment) for ballot in ballots()))
+    waited(town, lambda: all(ballot.state is not BallotState.NONE for ballot in ballots()))
     town.pass_time(HOUR)
     waited(town, lambda: all(ballot.finding for ballot in ballots()))
     assert len({ballot.activation for ballot in ballots()}) == 1
@@ -203,4 +204,4 @@ def test_run__tampered_answer__three_processes_convict_the_operator(town, member
     assert chain.dispute_of(request_id).finding is Finding.MISMATCH
     assert requests.show(town.network, request_id).state is RequestState.CONVICTED
     assert town.network.operators.stake_of(town.operator.address).staked < 50 * DOLLAR
-    assert all(chain.reward_of(address) > 0 for address in addresses)
+    waited(town, lambda: all(town.network.seats.reward_of(address) > 0 for address in addresses))

@@ -22,7 +22,7 @@ BOND = Wei(10**17)
 
 @pytest.fixture
 def world(tmp_path):
-    made = World(tmp_path, window=CHALLENGED, ipfs=True)
+    made = World(tmp_path, window=CHALLENGED)
     yield made
     made.close()
 

@@ -35,7 +35,7 @@ class StockWorld(World):
     """A float model whose weights are on IPFS, and workers that `celery` started."""
 
     def __init__(self, home):
-        super().__init__(home, ipfs=True)
+        super().__init__(home)
 
     def _people(self):
         super()._people()

@@ -39,7 +39,7 @@ from oracle.types import ZERO32, Address, Amount, Assurance, Bytes32, Order, Req
 from tests.support.waiting import wait_until
 
 DOLLAR = 10**6
-FEE = Amount(DOLLAR)
+FEE = Amount(DOLLAR // 20)
 WINDOW = 2  # seconds of challenge
 # Longer than any test, whatever the machine; tests move the chain's clock on
 DEMAND = 1800  # seconds to post a demanded output
@@ -57,12 +57,11 @@ class World:
         block_time: int | None = 1,
         finality_depth: int = 0,
         window: int = WINDOW,
-        ipfs: bool = False,
     ) -> None:
-        """Start servers and deploy; with `ipfs` there is a node, and the worker publishes."""
+        """Start servers and deploy."""
         self.home = home
         self.window = window
-        self.ipfs = daemon.start_embedded(home / "ipfs", log=home / "ipfs.log") if ipfs else None
+        self.ipfs = daemon.start_embedded(home / "ipfs", log=home / "ipfs.log")
         self.anvil = Anvil(block_time=block_time, log=home / "anvil.log", state=home / "anvil.json")
         self.anvil.start()
         self.rpc = self.anvil.rpc
@@ -82,7 +81,7 @@ class World:
             home=home,
             rpc_url=self.anvil.url,
             redis_url=redis_server.url_of(self.redis_port),
-            ipfs_api=self.ipfs.api_url if self.ipfs else "http://127.0.0.1:1",
+            ipfs_api=self.ipfs.api_url,
             finality_depth=finality_depth,
             contracts=self.contracts,
             operator="op",
@@ -102,7 +101,7 @@ class World:
         token = TestDollar(rpc, contracts.token)
         publication = Publication(
             Bytes32(b"\x01" * 32), Bytes32(b"\x02" * 32), Assurance.COMMITTEE,
-            0, FEE, 7000, 0, 1, self.window,
+            1, FEE, 7000, 0, 1, self.window,
         )  # fmt: skip
         receipt = self.owner.send(registry.register_model("stub", 0))
         (made,) = [e for e in decode_all(receipt.logs) if isinstance(e, ModelRegistered)]
@@ -162,7 +161,10 @@ class World:
     def start_redis(self) -> None:
         program = redis_server.find_server()
         spec = redis_server.spec(
-            program, self.home / "redis", self.redis_port, self.home / "redis.log"
+            program,
+            self.home / "redis",
+            redis_server.url_of(self.redis_port),
+            self.home / "redis.log",
         )
         self._redis = Supervisor([replace(spec, restart=False)])
         self._redis.start()
@@ -226,8 +228,7 @@ class World:
 
     def start_worker(self) -> subprocess.Popen[bytes]:
         """Start the stub in place of the infer worker."""
-        publish = ["--publish"] if self.ipfs else []
-        return self.start("tests.system.stub_worker", *publish, str(self.home / "journal"))
+        return self.start("tests.system.stub_worker", str(self.home / "journal"))
 
     def start_submitter(self) -> subprocess.Popen[bytes]:
         """Start the real submitter."""
@@ -307,8 +308,7 @@ class World:
         self.store.close()
         if self._redis:
             self._redis.stop()
-        if self.ipfs:
-            self.ipfs.stop()
+        self.ipfs.stop()
         self.anvil.stop()
 
 

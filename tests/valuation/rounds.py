@@ -20,17 +20,19 @@ def random_set(rng: np.random.Generator, rows: int, width: int = 3, classes: int
 
 @cache
 def small(seed: int = 1, test_rows: int = 131, k: int = 5) -> RoundData:
-    """Seven contributions, two leaves a row of `order` and, with 131 test points, of `sums`.
+    """Eight contributions, two leaves a row of `order` and, with 131 test points, of `sums`.
 
-    In the last one A, B, C stand 5 apart: B is a duplicate of A, C of none, as B is flagged.
+    The seventh has features of the second with other labels: no duplicates. In the last one A, B, C
+    stand 5 apart: B is a duplicate of A, C of none, as B is flagged.
     """
     rng = np.random.default_rng(seed)
     sets = [random_set(rng, rows) for rows in (90, 55, 1, 41)]
     test = random_set(rng, test_rows)
     copied = DataSet.of(sets[0].features[:9], sets[0].labels[:9])
     leaked = DataSet.of(test.features[:6], test.labels[:6])
+    flipped = DataSet.of(sets[1].features[:5], (sets[1].labels[:5] + 1) % 3)
     chain = DataSet.of(np.array([[100, 0, at] for at in (0, 5, 10)]), np.array([0, 0, 0]))
-    return RoundData(Params(k, 30, 12), (*sets, copied, leaked, chain), test)
+    return RoundData(Params(k, 30, 12), (*sets, copied, leaked, flipped, chain), test)
 
 
 @cache
@@ -138,6 +140,7 @@ def _wrong_first_prefix(data: RoundData, false: Tables) -> None:
 def lies(data: RoundData) -> dict[str, tuple[Code, Callable[[RoundData, Tables], None]]]:
     """Every lie by name, and the fault that convicts of it."""
     right = tables(data)
+    flipped = data.starts[6]
     free, twin = unflagged(right, 20), flagged(right, reference.DUPLICATE, 1)
     leak = flagged(right, reference.LEAKED)
     of_leak = int(right.rows.entries["head"][0, leak]) & 0xFFFFFF
@@ -161,6 +164,7 @@ def lies(data: RoundData) -> dict[str, tuple[Code, Callable[[RoundData, Tables],
             Code.FALSE_FLAG,
             _head(len(data.labels) - 1, 1, len(data.labels) - 2),
         ),
+        "duplicate of another label": (Code.FALSE_FLAG, _head(flipped, 1, data.starts[1])),
         "leak of a far point": (Code.FALSE_FLAG, _head(free, 2, 0)),
         "leak of no point": (Code.FALSE_FLAG, _head(free, 2, data.test.rows)),
         "unknown flag": (Code.FALSE_FLAG, _head(free, 3, 0)),

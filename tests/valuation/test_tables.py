@@ -54,12 +54,22 @@ def test_scores__all_rows__sum_to_what_all_are_worth() -> None:
         assert abs(int(block.s.sum()) - worth) < len(flags.kept) ** 2  # c_p counts p + 1 times
 
 
+def test_flags__copies_with_other_labels_first__honest_rows_take_part() -> None:
+    rng = np.random.default_rng(7)
+    honest = random_set(rng, 30)
+    flipped = DataSet.of(honest.features, (honest.labels + 1) % 3)
+    data = RoundData(Params(5, 30, 0), (flipped, honest), random_set(rng, 9))
+    alone = RoundData(data.params, (honest,), data.test)
+    assert reference.flags(data).flag[30:].tolist() == reference.flags(alone).flag.tolist()
+
+
 def test_flags__leaks_twins_and_chains__first_committed_wins() -> None:
     flags = reference.flags(DATA)
     start = DATA.starts
     assert (flags.flag[start[4] : start[5]] != 0).all()  # copies of the first contribution's rows
     assert (flags.flag[start[5] : start[6]] == reference.LEAKED).all()
-    assert flags.flag[start[6] :].tolist() == [0, reference.DUPLICATE, 0]
+    assert (flags.flag[start[6] : start[7]] != reference.DUPLICATE).all()  # other labels
+    assert flags.flag[start[7] :].tolist() == [0, reference.DUPLICATE, 0]
     for i in np.flatnonzero(flags.flag == reference.DUPLICATE):
         assert flags.witness[i] < i
         assert flags.flag[flags.witness[i]] == 0

@@ -83,6 +83,7 @@ def unserved(folder: Path) -> Path:
         "runtime": {"format": "onnx", "entry": "rows.onnx"},
         "inputs": [{"name": "rows", "dtype": "F32", "shape": [None, 4]}],
         "outputs": [{"name": "score", "dtype": "F32", "shape": [None, 1]}],
+        "tolerance": 1_000,
         "parameters": [
             {"lane": 0, "name": "depth", "minimum": 1, "maximum": 20, "default": 10, "scale": 10}
         ],

@@ -83,7 +83,7 @@ CALLS: list[tuple[str, str, str, tuple[Any, ...]]] = [
     ),
     ("ModelRegistry", "headOf", "headOf(uint256)", (9,)),
     ("DataCredits", "claim", "claim(uint256)", (2,)),
-    ("DataCredits", "withdraw", "withdraw()", ()),
+    ("DataRounds", "withdraw", "withdraw()", ()),
 ]
 
 

@@ -65,6 +65,7 @@ def write_digits(folder: Path, **changes) -> Path:
     save_file(digits_module().state_dict(), folder / "digits.safetensors")
     described = {
         "name": "digits", "inputs": [IMAGE], "outputs": [LOGITS],
+        "tolerance": 100_000,
         "runtime": {
             "format": "safetensors", "entry": "digits.safetensors", "architecture": "digits_cnn",
             "options": {"width": 4},

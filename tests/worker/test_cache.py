@@ -16,6 +16,7 @@ from oracle.ipfs.memory import MemoryIpfs
 from oracle.ipfs.port import CidUnresolved
 from oracle.protocol.files import FileEntry
 from oracle.types import Bytes32
+from tests.support.waiting import wait_until
 from worker.cache import FileCache
 from worker.errors import CacheFull, CacheTampered
 
@@ -27,11 +28,14 @@ class Counting(MemoryIpfs):
         super().__init__()
         self.fetched = []
         self.delay = 0.0
+        self.go_on = threading.Event()
+        self.go_on.set()
         self.after = None
 
     def fetch_file(self, cid, target, sha256, size, progress=None):
         self.fetched.append(cid)
         time.sleep(self.delay)
+        self.go_on.wait()
         super().fetch_file(cid, target, sha256, size, progress)
         if self.after:
             self.after(target)
@@ -122,7 +126,7 @@ def test_lease__no_room__least_recently_used_is_evicted(tmp_path, ipfs):
     entries = [publish(ipfs, n) for n in range(4)]
     for number in (0, 1, 2, 0):
         cache.lease([entries[number]]).release()
-        time.sleep(0.002)
+        time.sleep(0.02)  # the kernel's clock of files ticks every few milliseconds
     cache.lease([entries[3]]).release()
     assert names(tmp_path) == {entries[n].sha256.hex() for n in (0, 2, 3)}
     assert cache.size() == 300
@@ -171,13 +175,14 @@ def test_lease__many_threads_want_one_file__one_transfer(tmp_path, ipfs):
 
 
 def test_lease__two_transfers_that_do_not_fit_together__second_is_refused(tmp_path, ipfs):
-    ipfs.delay = 0.3
+    ipfs.go_on.clear()
     first, second = publish(ipfs, 1, 600), publish(ipfs, 2, 600)
     thread = threading.Thread(target=lambda: make(tmp_path, ipfs).lease([first]).release())
     thread.start()
-    time.sleep(0.1)
+    wait_until(lambda: ipfs.fetched, "the first transfer")
     with pytest.raises(CacheFull):  # 600 are reserved, though not a byte is written yet
         make(tmp_path, ipfs).lease([second])
+    ipfs.go_on.set()
     thread.join()
     make(tmp_path, ipfs).lease([second]).release()
 

@@ -33,15 +33,13 @@ pytestmark = pytest.mark.real
 def settings(tmp_path_factory):
     """Redis and IPFS, started once for all tests of this file."""
     home = tmp_path_factory.mktemp("home")
-    port = free_port()
-    spec = redis_server.spec(redis_server.find_server(), home / "redis", port, home / "redis.log")
+    url = redis_server.url_of(free_port())
+    spec = redis_server.spec(redis_server.find_server(), home / "redis", url, home / "redis.log")
     with Supervisor([spec]) as redis:
         redis.start()
         node = daemon.start_embedded(home / "ipfs", log=home / "ipfs.log")
         try:
-            yield Settings(
-                home=home, redis_url=redis_server.url_of(port), ipfs_api=node.api_url, operator="op"
-            )
+            yield Settings(home=home, redis_url=url, ipfs_api=node.api_url, operator="op")
         finally:
             node.stop()
 

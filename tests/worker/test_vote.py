@@ -96,11 +96,35 @@ def test_find__delivered_bytes_that_fit_no_answer__mismatch(pool, ipfs, answer, 
     assert find(answer[1](delivered), pool, ipfs).finding is Finding.MISMATCH
 
 
-def test_find__located_bytes_are_others__mismatch(pool, ipfs, answer):
+@pytest.mark.parametrize("named", [sha256(b"nowhere"), ZERO32])
+def test_find__wrong_output_said_to_lie_nowhere__mismatch(pool, ipfs, answer, named):
+    """A liar names 32 random bytes; its output lies under its root, where voters look."""
     logits, job = answer
-    cid = sha256(published(ipfs, logits))
-    found = find(job(b"what was promised", output_cid=cid), pool, ipfs)
-    assert found.finding is Finding.MISMATCH
+    delivered = published(ipfs, logits + 1)
+    assert find(job(delivered, output_cid=named), pool, ipfs).finding is Finding.MISMATCH
+
+
+def test_find__output_that_is_only_on_chain__is_judged(pool, ipfs, answer):
+    logits, job = answer
+    right, wrong = (tensor.encode({"logits": one}) for one in (logits, logits + 1))
+    assert find(job(right, posted=right), pool, ipfs).finding is Finding.MATCH
+    assert find(job(wrong, posted=wrong), pool, ipfs).finding is Finding.MISMATCH
+    assert find(job(wrong, posted=right), pool, ipfs).finding is Finding.OUTPUT_UNAVAILABLE
+
+
+@pytest.mark.parametrize("named", [sha256(b"nowhere"), sha256(b"something else")])
+def test_find__input_said_to_lie_nowhere__is_found_under_its_root(pool, ipfs, answer, named):
+    """Else a requester gets the fee back for answers that it used."""
+    logits, job = answer
+    ipfs.publish_bytes(b"something else")
+    found = find(job(published(ipfs, logits), input_cid=named), pool, ipfs)
+    assert found.finding is Finding.MATCH
+
+
+def test_find__large_numbers__differ_by_the_relative_term(pool, ipfs, answer):
+    large = {"y": np.array([1e6], np.float32)}
+    assert matches({"y": large["y"] + 5}, large, TOLERANCE)
+    assert not matches({"y": large["y"] + 20}, large, TOLERANCE)
 
 
 def test_find__output_is_nowhere__output_unavailable_with_the_own_activation(pool, ipfs, answer):

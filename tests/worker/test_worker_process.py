@@ -79,8 +79,11 @@ def test_submit_task__process_without_the_key__message_put_back(
     submit_process.register(process.app, lambda: process.key)
     asked = ClaimMessage(ID)
 
-    process.app.tasks[ClaimMessage.name].apply(kwargs=asked.to_json(), task_id="claim:1").get()
-    process.app.tasks[DeliverMessage.name].run([SimpleNamespace(kwargs=ANSWER.to_json())])
+    sealed = process.app.tallystick_seal().close
+    claim = process.app.tasks[ClaimMessage.name]
+    claim.apply(kwargs=sealed(asked, "claim:1"), task_id="claim:1").get()
+    answer = SimpleNamespace(id="deliver:1", kwargs=sealed(ANSWER, "deliver:1"))
+    process.app.tasks[DeliverMessage.name].run([answer])
 
     again = submit_process.RETRY_AFTER
     assert sent == [(asked, "claim:1", again), (ANSWER, None, again)]

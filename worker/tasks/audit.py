@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from celery import Celery  # type: ignore[import-untyped]  # it ships no types
+from celery import Celery, Task  # type: ignore[import-untyped]  # it ships no types
 
 from oracle.errors import InputInvalid, TallystickError
+from oracle.queue import celery_app
 from oracle.queue.messages import AuditMessage
 from oracle.store.audit_repository import Audit, AuditState
 from oracle.store.store import Store
@@ -21,11 +22,12 @@ from worker.traces import OwnAnswerDiffers, Traces
 def register(app: Celery, process: WorkerProcess) -> None:
     """Add `tallystick.audit` to an application."""
 
-    def audit(**body: Any) -> None:
-        if not process.withholds:
+    def audit(self: Task, **sealed: Any) -> None:
+        body = celery_app.opened(app, AuditMessage, self.request.id, sealed)
+        if body is not None and not process.withholds:
             run(body, process.traces, process.store)
 
-    app.task(audit, name=AuditMessage.name, shared=False)
+    app.task(audit, name=AuditMessage.name, bind=True, shared=False)
 
 
 def run(body: Mapping[str, Any], traces: Traces, store: Store) -> None:

@@ -35,13 +35,17 @@ def register(app: Celery, pipeline: Callable[[], Pipeline]) -> None:
         celery_app.send(app, message, delay=delay)
 
     def infer(requests: Sequence[Any]) -> None:
-        answer(pipeline(), [request.kwargs for request in requests], send)
+        bodies = [celery_app.opened(app, InferMessage, r.id, r.kwargs) for r in requests]
+        answer(pipeline(), [body for body in bodies if body is not None], send)
 
     class Reporting(FairBatches):
         def gave_up(self, request: Any) -> None:
             """Report a request that kills its process."""
+            body = celery_app.opened(app, InferMessage, request.id, request.kwargs)
+            if body is None:
+                return
             try:
-                job = InferMessage.from_json(request.kwargs)
+                job = InferMessage.from_json(body)
             except InputInvalid:
                 return
             error = WorkerCrashed("the process died while it ran this request, twice")

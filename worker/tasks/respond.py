@@ -9,12 +9,13 @@ What fails here is not reported: the watcher asks again as long as there is time
 from typing import Any
 
 import structlog
-from celery import Celery  # type: ignore[import-untyped]  # it ships no types
+from celery import Celery, Task  # type: ignore[import-untyped]  # it ships no types
 
 from oracle.chain.codec import plain
 from oracle.errors import InputInvalid, TallystickError
 from oracle.exact import game
 from oracle.exact.partial_tensor import TreeNode
+from oracle.queue import celery_app
 from oracle.queue.messages import PlayMessage, RespondMessage
 from oracle.store.reply_repository import ReplyKind
 from worker.process import WorkerProcess
@@ -48,7 +49,10 @@ def register(app: Celery, process: WorkerProcess) -> None:
     """Add `tallystick.respond` to an application; with `worker.faults.WITHHOLD` it is silent."""
     log = structlog.get_logger("tallystick.responder")
 
-    def respond(**body: Any) -> None:
+    def respond(self: Task, **sealed: Any) -> None:
+        body = celery_app.opened(app, RespondMessage, self.request.id, sealed)
+        if body is None:
+            return
         try:
             asked = RespondMessage.from_json(body)
         except InputInvalid as error:
@@ -66,4 +70,4 @@ def register(app: Celery, process: WorkerProcess) -> None:
         process.send(move)
         log.info("respond.answered", function=move.function, **about)
 
-    app.task(respond, name=RespondMessage.name, shared=False)
+    app.task(respond, name=RespondMessage.name, bind=True, shared=False)

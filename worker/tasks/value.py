@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from celery import Celery  # type: ignore[import-untyped]  # it ships no types
+from celery import Celery, Task  # type: ignore[import-untyped]  # it ships no types
 
 from oracle.errors import ConfigInvalid, InputInvalid
 from oracle.ipfs.port import Ipfs
+from oracle.queue import celery_app
 from oracle.queue.messages import ValueMessage
 from worker import faults
 from worker.process import WorkerProcess
@@ -25,11 +26,14 @@ from worker.valuation import valuing
 def register(app: Celery, process: WorkerProcess) -> None:
     """Add `tallystick.value` to an application."""
 
-    def value(**body: Any) -> None:
+    def value(self: Task, **sealed: Any) -> None:
+        body = celery_app.opened(app, ValueMessage, self.request.id, sealed)
+        if body is None:
+            return
         folder = process.settings.state_dir / "rounds"
         run(body, folder, process.ipfs, wanted=process.faults)
 
-    app.task(value, name=ValueMessage.name, shared=False)
+    app.task(value, name=ValueMessage.name, bind=True, shared=False)
 
 
 def run(

@@ -83,36 +83,65 @@ def _recurrence(delta: Tensor, c: Tensor) -> Tensor:
 def flags(data: RoundData, *, device: str = "cpu", budget: int = BUDGET) -> Flags:
     """Return which rows take no part: leaks, then near-duplicates in the order of row numbers.
 
+    Only rows of one label can repeat each other, so one label is searched after the other.
+    """
+    flag, witness = _leaks(data, device, budget)
+    order = np.argsort(data.labels, kind="stable")
+    ends = np.flatnonzero(np.diff(data.labels[order])) + 1
+    for rows in np.split(order, ends):
+        if len(rows) > 1:
+            _repeats(data, rows, (flag, witness), device, budget)
+    return Flags(flag, witness)
+
+
+def _leaks(data: RoundData, device: str, budget: int) -> tuple[Row, Row]:
+    """Return flag and witness of the rows that are near a test point."""
+    count = len(data.labels)
+    flag, witness = np.zeros((2, count), np.int64)
+    tests = _right(data.test.features, device).T
+    size = max(1, budget // data.test.rows)
+    for start in range(0, count, size):
+        with _full_precision():
+            near = _left(data.features[start : start + size], device) @ tests
+        first = _first(near, data.params.tau_test)
+        flag[start : start + size] = np.where(first >= 0, LEAKED, 0)
+        witness[start : start + size] = np.maximum(first, 0)
+    return flag, witness
+
+
+def _repeats(data: RoundData, rows: Row, flags: tuple[Row, Row], device: str, budget: int) -> None:
+    """Flag near-duplicates among rows of one label, in place.
+
     A block of rows is held against all earlier unflagged rows at once; within the block, one row
     after another, as each flag decides about the next.
     """
-    count = len(data.labels)
-    flag, witness = np.zeros((2, count), np.int64)
-    size = max(1, min(2048, budget // max(count, data.test.rows)))
-    tests = _right(data.test.features, device).T
-    earlier = torch.empty((data.features.shape[1] + 2, count), device=device)  # unflagged, by row
+    flag, witness = flags
+    count = len(rows)
+    features = data.features[rows]
+    size = max(1, min(2048, budget // count))
+    earlier = torch.empty((features.shape[1] + 2, count), device=device)  # unflagged, by row
     numbers = np.empty(count, np.int64)
     held = 0
     buffer = torch.empty(size * count, device=device)  # fresh pages cost more than sums
     for start in range(0, count, size):
-        block = data.features[start : start + size]
+        some = rows[start : start + size]
+        block = features[start : start + size]
         left, right = _left(block, device), _right(block, device).T
         with _full_precision():
-            leaks = _first(left @ tests, data.params.tau_test)
             distances = buffer[: len(left) * held].view(len(left), held)
             torch.mm(left, earlier[:, :held], out=distances)
             before = _first(distances, data.params.tau_row)
             within = (left @ right <= data.params.tau_row).cpu().numpy()
-        state = np.where(leaks >= 0, LEAKED, np.where(before >= 0, DUPLICATE, 0))
-        seen = np.where(leaks >= 0, leaks, numbers[before])
-        _resolve(state, seen, within, start)
-        flag[start : start + size] = state
-        witness[start : start + size] = np.where(state != 0, seen, 0)
+        leaked = flag[some] != 0
+        state = np.where(leaked, LEAKED, np.where(before >= 0, DUPLICATE, 0))
+        seen = np.where(leaked, witness[some], numbers[before])
+        _resolve(state, seen, within, some)
+        flag[some] = state
+        witness[some] = np.where(state != 0, seen, 0)
         fresh = np.flatnonzero(state == 0)
         earlier[:, held : held + len(fresh)] = right[:, torch.from_numpy(fresh).to(device)]
-        numbers[held : held + len(fresh)] = start + fresh
+        numbers[held : held + len(fresh)] = some[fresh]
         held += len(fresh)
-    return Flags(flag, witness)
 
 
 def _first(distances: Tensor, tau: int) -> Row:
@@ -125,13 +154,13 @@ def _first(distances: Tensor, tau: int) -> Row:
     return found
 
 
-def _resolve(state: Row, witness: Row, within: NDArray[np.bool_], start: int) -> None:
-    """Flag duplicates of earlier rows of the same block, in place."""
+def _resolve(state: Row, witness: Row, within: NDArray[np.bool_], rows: Row) -> None:
+    """Flag duplicates of earlier rows of the same block, in place; `rows` are its numbers."""
     np.fill_diagonal(within, False)
     for i in np.flatnonzero(within.any(1) & (state == 0)):
         near = within[i, :i] & (state[:i] == 0)
         if near.any():
-            state[i], witness[i] = DUPLICATE, start + near.argmax()
+            state[i], witness[i] = DUPLICATE, rows[near.argmax()]
 
 
 # ── Distances ─────────────────────────────────────────────────────────────────────────────────────

@@ -23,6 +23,7 @@ from oracle.errors import ConfigInvalid, PermanentError, TallystickError
 from oracle.ipfs import data_sets, valuation_tables
 from oracle.ipfs.port import Ipfs
 from oracle.ipfs.valuation_tables import Index, Opinions
+from oracle.private_files import open_log
 from oracle.types import Bytes32
 from oracle.valuation import reference
 from oracle.valuation.jobs import DATA, FAILED, FETCHED, JOB, RESULT, ValueJob
@@ -136,7 +137,7 @@ def _alone(folder: Path) -> Iterator[None]:
     """
     if not (folder / JOB).exists():
         raise ConfigInvalid(f"no job in {folder}", hint="valuator and worker share a folder")
-    with (folder / "lock").open("w") as file:
+    with open_log(folder / "lock") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -183,10 +183,10 @@ class RpcChainView(ChainView):
         price = quantity(rpc.call("eth_gasPrice"))
         balance = quantity(rpc.call("eth_getBalance", self.me, "latest"))
         lock = self._network.market.lock_of(view.answer.request.terms)
-        return self._bond(), Wei(GAME_GAS * price), Wei(balance), lock.bounty
+        return self._bond(view.request_id), Wei(GAME_GAS * price), Wei(balance), lock.bounty
 
-    def _bond(self) -> Wei:
-        needed = self._network.game.bond_needed("pending")
+    def _bond(self, request_id: RequestId) -> Wei:
+        needed = self._network.game.bond_needed(request_id, "pending")
         return Wei(needed * BOND_MARGIN[0] // BOND_MARGIN[1])
 
     def _vouched_by_contract(self, answer: DisputedAnswer, receipt: Receipt) -> bool:
@@ -226,7 +226,7 @@ class RpcChainView(ChainView):
             case Open():
                 assert plan is not None
                 hidden = witness(view.request_id, self.me, plan)
-                return game.challenge(*answer.state, hidden, value=self._bond())
+                return game.challenge(*answer.state, hidden, value=self._bond(view.request_id))
             case Prove(step, receipt, salt):
                 return game.prove(*answer.state, answer.preimage, receipt, salt, step)
             case AskNode(op, node):

@@ -4,7 +4,7 @@ Blocks up to which was read are kept with their hashes; when the chain has anoth
 reading starts again from the newest block that it still has. What is found twice is noted once.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 
 from oracle.agents.challenger.store import ChallengerStore
@@ -14,7 +14,7 @@ from oracle.chain.event import Event
 from oracle.chain.reorg import common_block
 from oracle.chain.scan import Scanner
 from oracle.services import request_timeline
-from oracle.services.audits import Audits, ExactDelivery
+from oracle.services.audits import Audits, ExactDelivery, left_over
 from oracle.services.event_history import topic
 from oracle.services.network import Network
 from oracle.services.request_timeline import LIFE, RequestInfo, RequestState
@@ -56,7 +56,7 @@ class Deliveries:
             for request_id, output_root in found:
                 self._store.add(request_id, output_root)
             return len(found)
-        if self._audits is not None:
+        if self._audits is not None or self._scope.fraction < 1:
             finalized -= 1  # the draw needs the block after a delivery's
         start = self._start()
         if start > finalized or (end := Scanner(self._network.rpc, []).block(finalized)) is None:
@@ -68,9 +68,11 @@ class Deliveries:
             if isinstance(h.event, Delivered) and h.block <= finalized
         }
         infos = [info for info in self.infos(blocks) if self._open(info)]
+        exact = [ExactDelivery(info, blocks[info.request_id]) for info in infos]
         if self._audits is not None:
-            self._audits.draw([ExactDelivery(info, blocks[info.request_id]) for info in infos])
-        found = self._wanted(infos)
+            self._audits.draw(exact)
+        pool = left_over(self._network, exact) if self._scope.fraction < 1 else set()
+        found = self._wanted(infos, pool)
         self._store.advance(end, found)
         return len(found)
 
@@ -124,21 +126,24 @@ class Deliveries:
                 if isinstance(one[0], Requested):
                     yield request_timeline.fold(one, now)
 
-    def _wanted(self, infos: Iterable[RequestInfo]) -> list[tuple[RequestId, Bytes32]]:
+    def _wanted(
+        self, infos: Iterable[RequestInfo], pool: Set[RequestId] = frozenset()
+    ) -> list[tuple[RequestId, Bytes32]]:
         return [
             (info.request_id, info.output_root)
             for info in infos
-            if info.output_root is not None and self._wants(info)
+            if info.output_root is not None and self._wants(info, pool)
         ]
 
-    def _wants(self, info: RequestInfo) -> bool:
+    def _wants(self, info: RequestInfo, pool: Set[RequestId]) -> bool:
         if not self._open(info):
             return False
         if self._scope.requests:
             return True
         if self._scope.model_id not in (None, info.model_id):
             return False
-        return self._store.picks(info.request_id, self._scope.fraction)
+        picked = self._store.picks(info.request_id, self._scope.fraction)
+        return picked or info.request_id in pool
 
     def _open(self, info: RequestInfo) -> bool:
         """Whether it is an exact answer of somebody else that can still be disputed."""

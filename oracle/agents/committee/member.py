@@ -1,8 +1,9 @@
 """A member of the committee at work: votes on what it is drawn for, and moves disputes on.
 
 ```
- drawn? ─▶ compute ─▶ vote in the store (salt and all) ─▶ commit ─▶ reveal ─▶ tally ─▶ report the
-                      └ a crash from here on loses nothing: the chain says what is done    silent
+ drawn? ─▶ compute ─▶ vote in the store (salt and all) ─▶ commit ─▶ reveal ─▶ tally ─▶ settle,
+                      └ a crash from here on loses nothing: the chain says what is done │ report the
+ a finding that its own run contradicts ─▶ appeal, within a budget ─▶ a larger round ◀──┘ silent
 ```
 """
 
@@ -19,14 +20,23 @@ from eth_account.signers.local import LocalAccount
 from oracle.agents.agent import Agent
 from oracle.agents.committee.vote_worker import VoteOpinion, VoteWorker
 from oracle.chain.arguments import Vote
-from oracle.chain.bindings.committee import CommitteeCalled, Dispute, Finding, Stage
-from oracle.chain.bindings.inference_market import Delivered
+from oracle.chain.bindings.committee import (
+    BallotState,
+    CommitteeCalled,
+    CommitteeConfig,
+    Dispute,
+    Finding,
+    RoundCalled,
+    Stage,
+)
+from oracle.chain.bindings.inference_market import Delivered, OutputPosted
 from oracle.chain.bindings.model_registry import VersionPublished
 from oracle.chain.contract import Call
 from oracle.chain.outbox import EntryState, OutboxEntry
 from oracle.chain.rpc import quantity
 from oracle.protocol.canonical import keccak
 from oracle.services import committee, requests
+from oracle.services.amounts import format_ether
 from oracle.services.event_history import topic
 from oracle.services.network import Network
 from oracle.services.request_timeline import RequestInfo
@@ -35,17 +45,34 @@ from oracle.types import (
     ZERO32,
     Activation,
     Address,
+    Amount,
     Bytes32,
     RequestId,
     Say,
     Timestamp,
     VersionRecord,
+    Wei,
 )
 
 _VOTE = ("bytes32", "uint256", "address", "uint8", "bytes32", "int128", "bytes32")
 _SILENT = ("bytes32", "uint256", "address")
+_KEPT = 22  # bytes of a commitment that the chain keeps
 _MOVE = "move"  # the one transaction about a dispute
 _SILENCE = "silence"  # of somebody else
+_SETTLE = "settle"  # votes of a dispute that has ended
+
+
+@dataclass(frozen=True, slots=True)
+class AppealPolicy:
+    """When a member appeals a finding that its own run contradicts.
+
+    Attributes:
+        budget: wei that its bonds may come to, those of open and of lost appeals together.
+        least_gain: what an appeal must bring at the least when it is right: its gas is worth that.
+    """
+
+    budget: Wei = Wei(0)  # noqa: RUF009 -- a number with a name
+    least_gain: Amount = Amount(0)  # noqa: RUF009
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +106,8 @@ class CommitteeMember(Agent):
         worker: VoteWorker,
         folder: Path,
         say: Say | None = None,
+        *,
+        appeals: AppealPolicy | None = None,
     ) -> None:
         """Open the member's folder.
 
@@ -86,11 +115,13 @@ class CommitteeMember(Agent):
             ConfigInvalid: another process uses it, or it is another account's.
         """
         super().__init__(network, account, folder, say=say)
-        self._worker = worker
+        self._worker, self._appeals = worker, appeals or AppealPolicy()
+        self._fixed: CommitteeConfig = network.committee.config()
         self._opened.callback(worker.close)
         self._thread = ThreadPoolExecutor(1)  # a vote that takes minutes holds up no reveal
         self._opened.callback(self._thread.shutdown, wait=False, cancel_futures=True)
         self._computing: dict[_Seat, Future[VoteOpinion]] = {}
+        self._found: dict[RequestId, Finding] = {}  # where we had no vote
         self._over: set[RequestId] = set()
 
     def look(self) -> None:
@@ -111,6 +142,7 @@ class CommitteeMember(Agent):
     def _attend(self, request_id: RequestId) -> None:
         dispute = self._network.committee.dispute_of(request_id)
         if dispute.stage is Stage.CLOSED:
+            self._settle(request_id)
             self._report(request_id, dispute)
             self._over.add(request_id)
         elif (call := self._next(request_id, dispute)) is not None:
@@ -121,25 +153,95 @@ class CommitteeMember(Agent):
         chain, now = self._network.committee, self.now()
         if self._network.market.open_disputes_of(request_id) == 0:
             return chain.release_bond(request_id)
-        if dispute.stage is Stage.CHALLENGED:
-            if now >= chain.draw_until(request_id):
+        if dispute.stage is Stage.DRAWING:
+            if now >= dispute.until:
                 return chain.lapse(*self._answer(request_id))
             head = quantity(self._network.rpc.call("eth_blockNumber"))
             return chain.draw(request_id) if head >= dispute.seed_block else None
-        if now >= dispute.reveal_until:
+        revealed = dispute.until + self._fixed.reveal_period
+        if now < revealed:
+            return self._vote(request_id, dispute, now)
+        finding = chain.finding_of(request_id, dispute.round)
+        stands = finding is Finding.NONE or self._is_last(request_id, dispute)
+        if stands or now >= revealed + self._fixed.appeal_period:
             return chain.tally(*self._answer(request_id))
-        return self._vote(request_id, dispute, now)
+        return self._appeal(request_id, dispute, finding)
 
     def _vote(self, request_id: RequestId, dispute: Dispute, now: Timestamp) -> Call | None:
-        chain = self._network.committee
-        if not chain.is_drawn(request_id, dispute.round, self.address):
+        if not self._network.committee.deposit_of(request_id, dispute.round, self.address):
             return None
-        seat = _Seat(request_id, dispute.round, chain.activation_seed(request_id, dispute.round))
-        return self._commit(seat) if now < dispute.commit_until else self._reveal(seat)
+        seat = self._seat(request_id, dispute)
+        return self._commit(seat) if now < dispute.until else self._reveal(seat)
+
+    def _seat(self, request_id: RequestId, dispute: Dispute) -> _Seat:
+        seed = self._network.committee.activation_seed(request_id, dispute.round)
+        return _Seat(request_id, dispute.round, seed)
+
+    def _is_last(self, request_id: RequestId, dispute: Dispute) -> bool:
+        size_of = self._network.committee.size_of
+        return size_of(request_id, dispute.round) == size_of(request_id, dispute.round + 1)
+
+    # ── Appeals ─────────────────────────────────────────────────────────────────────────────────
+
+    def _appeal(self, request_id: RequestId, dispute: Dispute, finding: Finding) -> Call | None:
+        """Return an appeal, if this finding is wrong by our own run and the appeal worth it."""
+        if not self._appeals.budget or self._gain(request_id, dispute, finding) <= 0:
+            return None
+        bond = committee.appeal_bond(self._network, request_id)
+        if self._bound() + bond > self._appeals.budget:
+            self._log.warning("appeal_beyond_budget", request_id=request_id, bond=bond)
+            return None
+        own = self._own_finding(request_id, dispute)
+        sure = own not in (None, Finding.NONE, Finding.INPUT_UNAVAILABLE)
+        if not sure or (own in committee.AGAINST) == (finding in committee.AGAINST):
+            return None
+        self._say(f"0x{request_id.hex()}: appeals with {format_ether(bond)}")
+        return self._network.committee.appeal(request_id, value=bond)
+
+    def _gain(self, request_id: RequestId, dispute: Dispute, finding: Finding) -> int:
+        """Return what an appeal brings when it is right: a quarter of what contradicted votes bind.
+
+        Returns:
+            Token units, less what an appeal must bring.
+        """
+        votes = self._network.committee.round_of(request_id, dispute.round)
+        against = votes.mismatched + votes.output_missing
+        clear = votes.matched + votes.input_missing
+        bound = against if finding in committee.AGAINST else clear
+        return bound // 4 - self._appeals.least_gain
+
+    def _bound(self) -> Wei:
+        """Return what our open appeals bind, and what those that were lost have cost."""
+        chain, bound = self._network.committee, 0
+        mine = topic(self.address)
+        for happened in self._network.history.read(chain.address, (RoundCalled,), None, mine):
+            event = happened.event
+            assert isinstance(event, RoundCalled)
+            if event.round == 0:
+                continue  # a challenge of ours
+            last = chain.dispute_of(event.request_id)
+            lost = last.finding is chain.finding_of(event.request_id, event.round - 1)
+            if last.stage is not Stage.CLOSED or lost:
+                bound += event.bond
+        return Wei(bound)
+
+    def _own_finding(self, request_id: RequestId, dispute: Dispute) -> Finding | None:
+        """Return what we found, in a round that we voted in or just now; None while computing."""
+        for round_ in range(dispute.round + 1):
+            seed = self._network.committee.activation_seed(request_id, round_)
+            kept = self.committed(_Seat(request_id, round_, seed).subject)
+            if kept is not None:
+                return _vote(kept).finding
+        seat = self._seat(request_id, dispute)
+        if request_id not in self._found and (opinion := self._opinion(seat)) is not None:
+            self._found[request_id] = opinion.finding
+        return self._found.get(request_id)
+
+    # ── Votes ───────────────────────────────────────────────────────────────────────────────────
 
     def _commit(self, seat: _Seat) -> Call | None:
         chain, me = self._network.committee, self.address
-        if any(chain.ballot_of(seat.request_id, seat.round, me).commitment):
+        if chain.ballot_of(seat.request_id, seat.round, me).state is not BallotState.NONE:
             return None
         kept = self.committed(seat.subject)
         if kept is None:
@@ -155,12 +257,12 @@ class CommitteeMember(Agent):
     def _reveal(self, seat: _Seat) -> Call | None:
         chain, me = self._network.committee, self.address
         ballot = chain.ballot_of(seat.request_id, seat.round, me)
-        if not any(ballot.commitment) or ballot.finding is not Finding.NONE:
+        if ballot.state is not BallotState.COMMITTED:
             return None
         kept = self.committed(seat.subject)
         vote = None if kept is None else _vote(kept)
         known = vote and commitment(seat.request_id, seat.round, me, vote)
-        if vote is None or known != ballot.commitment:
+        if vote is None or known is None or known[:_KEPT] != ballot.commitment[:_KEPT]:
             self._log.error("vote_lost", request_id=seat.request_id, round=seat.round)
             return None
         return chain.reveal(seat.request_id, *vote)
@@ -178,18 +280,25 @@ class CommitteeMember(Agent):
             return None
         return self._computing.pop(seat).result()
 
+    def _settle(self, request_id: RequestId) -> None:
+        """Settle what is ours, or all of it: who lost does not, and we get a part."""
+        for round_, members in committee.unsettled(self._network, request_id):
+            subject = keccak(encode(("bytes32", "uint256"), [request_id, round_]))
+            if not self.busy(subject):
+                call = self._network.committee.settle(request_id, round_, members)
+                self.submit(_SETTLE, subject, call)
+
     def _report(self, request_id: RequestId, dispute: Dispute) -> None:
         """Report who was drawn and never committed: a fifth of the penalty is ours."""
         chain, me = self._network.committee, self.address
         for round_ in range(dispute.tallied):
-            if not chain.is_drawn(request_id, round_, me):
+            if not chain.deposit_of(request_id, round_, me):
                 continue  # who had no part in it leaves it to those who had
             for member in committee.members(self._network, dispute.runtime_class):
                 subject = keccak(encode(_SILENT, [request_id, round_, member]))
-                if not chain.is_drawn(request_id, round_, member) or self.busy(subject):
+                if not chain.deposit_of(request_id, round_, member) or self.busy(subject):
                     continue
-                ballot = chain.ballot_of(request_id, round_, member)
-                if not any(ballot.commitment) and not ballot.reported:
+                if chain.ballot_of(request_id, round_, member).state is BallotState.NONE:
                     self.submit(_SILENCE, subject, chain.report_silence(request_id, round_, member))
 
     # ── What the chain knows ────────────────────────────────────────────────────────────────────
@@ -214,7 +323,14 @@ class CommitteeMember(Agent):
             "seed": seat.seed,
         }
         texts = {name: "0x" + value.hex() for name, value in digests.items()}
-        return {**texts, "tolerance": info.request.terms.tolerance}
+        posted = self._posted(seat.request_id)
+        return {**texts, "tolerance": info.request.terms.tolerance, "posted": "0x" + posted.hex()}
+
+    def _posted(self, request_id: RequestId) -> bytes:
+        """Return the output that was put on chain, if a demand was answered."""
+        market = self._network.market.address
+        found = self._network.history.read(market, (OutputPosted,), topic(request_id))
+        return b"".join(h.event.output for h in found if isinstance(h.event, OutputPosted))
 
     def _output_cid(self, request_id: RequestId) -> Bytes32:
         market = self._network.market.address

@@ -22,7 +22,7 @@ from oracle.agents.valuation import checking, shown_tables
 from oracle.agents.valuation.checking import NotServed, Recompute, Truth
 from oracle.agents.valuation.report import Stand, ValuationReport
 from oracle.chain.arguments import TableNode
-from oracle.chain.bindings.data_credits import RoundStage
+from oracle.chain.bindings.data_rounds import RoundStage
 from oracle.chain.bindings.valuation_game import Case, Demands, Mover, ValuationPublished
 from oracle.chain.contract import Call
 from oracle.chain.revert import ContractError
@@ -117,7 +117,7 @@ class ValuationChallenger(Agent):
         case = self._network.valuations.case_of(round_id)
         key = (round_id, case.attempt)
         if not case.published:
-            stage = self._network.credits.round_of(round_id).stage
+            stage = self._network.rounds.round_of(round_id).stage
             if stage in (RoundStage.SETTLED, RoundStage.VOID):
                 self._over.add(round_id)
             return ValuationReport(

@@ -10,18 +10,19 @@ What is not there is asked for again: the worker does nothing twice.
 """
 
 import json
-import os
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from oracle import whole_file
 from oracle.config import Settings
 from oracle.errors import DigestMismatch
 from oracle.ipfs import data_sets, valuation_tables
 from oracle.ipfs.port import Ipfs
 from oracle.ipfs.valuation_tables import Index
+from oracle.private_files import make_folder
 from oracle.queue.broker import JobQueue
 from oracle.queue.messages import ValueMessage
 from oracle.types import Bytes32
@@ -139,16 +140,11 @@ class Jobs(Work):
 
 def write_job(folder: Path, job: ValueJob) -> None:
     """Write a job into its folder."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder)
     path = folder / JOB
     if path.exists() and path.read_text() == job.to_json():
         return
-    part = path.with_suffix(".part")
-    with part.open("w") as file:
-        file.write(job.to_json())
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    whole_file.write(path, job.to_json())
 
 
 def read_result(folder: Path) -> Result | None:

@@ -17,7 +17,7 @@ from eth_account.signers.local import LocalAccount
 
 from oracle.agents.agent import OWN, Agent
 from oracle.agents.valuation.jobs_folder import Jobs, Result, Work
-from oracle.chain.bindings.data_credits import RoundStage
+from oracle.chain.bindings.data_rounds import RoundStage
 from oracle.chain.bindings.valuation_game import Case, Mover, TableDemanded
 from oracle.chain.contract import Call
 from oracle.chain.outbox import OutboxEntry
@@ -96,7 +96,7 @@ class Valuator(Agent):
     # ── One round ───────────────────────────────────────────────────────────────────────────────
 
     def _attend(self, round_id: int) -> None:
-        if self._network.credits.round_of(round_id).stage is not RoundStage.VALUING:
+        if self._network.rounds.round_of(round_id).stage is not RoundStage.VALUING:
             self._over.add(round_id)
             self._jobs.pop(round_id, None)
             self._work.forget(round_id)
@@ -136,8 +136,9 @@ class Valuator(Agent):
         ready = self._work.result(job) is not None if ours else self._work.fetched(job)
         if not ready:
             return False
-        sealed_at = self._network.credits.round_of(round_id).sealed_at
-        if now >= (case.end_by or sealed_at + self._config.valuing_period):
+        sealed_at = self._network.rounds.round_of(round_id).sealed_at
+        lapsed = case.valuator != ZERO_ADDRESS  # the time to value begins anew with its end
+        if not lapsed and now >= (case.end_by or sealed_at + self._config.valuing_period):
             self._tell(round_id, "nobody valued it in time: anyone may void it")
             return False
         if sealed_rounds.convicted(self._network, round_id, self.address):
@@ -145,9 +146,8 @@ class Valuator(Agent):
             return False
         seat = self._network.valuations.seat_of(self.address)
         # what is locked behind a claim of ours that lapses comes free with the new one
-        free = (
-            seat.staked - seat.locked + (self._config.stake - self._config.forfeit if ours else 0)
-        )
+        lost = min(self._config.stake, self._config.forfeit << case.lapses)
+        free = seat.staked - seat.locked + (self._config.stake - lost if ours else 0)
         if free < self._config.stake:
             self._tell(round_id, "the free stake is too low: tallystick valuator stake")
             return False

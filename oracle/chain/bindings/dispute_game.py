@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from oracle.chain.bindings.inference_market import BondWithdrawn, EIP712DomainChanged
+from oracle.chain.bindings.inference_market import BondWithdrawn
+from oracle.chain.bindings.test_dollar import EIP712DomainChanged
 from oracle.chain.codec import address
 from oracle.chain.contract import Call, Contract, struct
 from oracle.chain.event import Event
 from oracle.chain.rpc import BlockId
-from oracle.types import Address, Bytes32, Delivery, Request, RequestId, Timestamp, Wei
+from oracle.types import NO_WEI, Address, Bytes32, Delivery, Request, RequestId, Timestamp, Wei
 
 if TYPE_CHECKING:
     from oracle.exact.steps import ProofStep, TensorProof
@@ -24,13 +25,17 @@ if TYPE_CHECKING:
 class DisputeGameError(StrEnum):
     """Names of the errors that a call may revert with: `ContractError.name`."""
 
+    # (target) There's no code at `target` (it is not a contract).
+    AddressEmptyCode = "AddressEmptyCode"
     AmountZero = "AmountZero"
     BondTooLow = "BondTooLow"  # (given, needed)
     CallerNotOperator = "CallerNotOperator"  # (requestId, caller)
     ChallengeExists = "ChallengeExists"  # (requestId, challenger)
     ChallengeMissing = "ChallengeMissing"  # (requestId, challenger)
+    ChallengesExhausted = "ChallengesExhausted"  # (requestId, max)
     ConfigInvalid = "ConfigInvalid"  # (field)
     DemandsExhausted = "DemandsExhausted"  # (requestId, challenger)
+    FailedCall = "FailedCall"  # A call to an address target failed. The target may have reverted.
     InvalidShortString = "InvalidShortString"
     LeavesInvalid = "LeavesInvalid"  # (given, expected)
     OpeningInvalid = "OpeningInvalid"  # (requestId)
@@ -64,6 +69,15 @@ class BondReleased(Event):
     request_id: RequestId
     challenger: Address
     amount: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class BountyShared(Event):
+    """Several challenges were open at a conviction; each gets its part with its bond."""
+
+    request_id: RequestId
+    challenges: int
+    each: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +268,7 @@ class DisputeGame(Contract):
     EVENTS: ClassVar[Mapping[str, type[Event]]] = {
         "BondReleased": BondReleased,
         "BondWithdrawn": BondWithdrawn,
+        "BountyShared": BountyShared,
         "ChallengeFailed": ChallengeFailed,
         "Challenged": Challenged,
         "EIP712DomainChanged": EIP712DomainChanged,
@@ -282,9 +297,11 @@ class DisputeGame(Contract):
         """
         return self._call("answerStep", request, delivery, record, challenger, step)
 
-    def bond_needed(self, block: BlockId = "latest") -> Wei:
-        """Wei that a challenge needs now: 2 × 1,200,000 × base fee."""
-        return Wei(self._read("bondNeeded", block=block))
+    def bond_needed(self, request_id: RequestId, block: BlockId = "latest") -> Wei:
+        """Wei that a challenge of the request needs now: 2 × 1,200,000 × gas price × 2^(open
+        challenges); the gas price is the base fee, or the market's floor.
+        """
+        return Wei(self._read("bondNeeded", request_id, block=block))
 
     def bond_of(self, account: Address, block: BlockId = "latest") -> Wei:
         """Return: Wei that the account can withdraw; for the burn address, what was burned."""
@@ -295,10 +312,11 @@ class DisputeGame(Contract):
         return address(self._read("burnAddress", block=block))
 
     def challenge(
-        self, request: Request, delivery: Delivery, witness: Bytes32, *, value: Wei
+        self, request: Request, delivery: Delivery, witness: Bytes32, *, value: Wei = NO_WEI
     ) -> Call:
-        """Opens a game. `witness` = keccak256(abi.encode(requestId, challenger, salt, op, row,
-        col)), or 0 to demand the trace.
+        """Opens a game; its bond is `bondNeeded` or more. `witness` =
+        keccak256(abi.encode(requestId, challenger, salt, op, row, col)), or 0 to demand the
+        trace.
         """
         return self._call("challenge", request, delivery, witness, value=value)
 
@@ -367,6 +385,10 @@ class DisputeGame(Contract):
         """Ends a challenge whose challenger's turn is over."""
         return self._call("lapse", request, delivery, challenger)
 
+    def multicall(self, data: Sequence[bytes]) -> Call:
+        """Receives and executes a batch of function calls on this contract."""
+        return self._call("multicall", data)
+
     def open_node(
         self,
         request: Request,
@@ -421,7 +443,9 @@ class DisputeGame(Contract):
         return Bytes32(self._read("receiptHash", request_id, output_root, trace_root, block=block))
 
     def release_bond(self, request_id: RequestId, challenger: Address) -> Call:
-        """Gives back the bond of a challenge whose request ended in another way."""
+        """Gives back the bond of a challenge whose request ended in another way, and its part of
+        the bounty when another's challenge convicted.
+        """
         return self._call("releaseBond", request_id, challenger)
 
     def reveal_leaves(

@@ -13,6 +13,7 @@ from oracle.chain.contract import Call, Contract, struct
 from oracle.chain.event import Event
 from oracle.chain.rpc import BlockId
 from oracle.types import (
+    NO_WEI,
     Address,
     Amount,
     Bytes32,
@@ -33,6 +34,7 @@ class InferenceMarketError(StrEnum):
     AmountZero = "AmountZero"
     BalanceInsufficient = "BalanceInsufficient"  # (account, balance, needed)
     BondTooLow = "BondTooLow"  # (given, needed)
+    BondUnexpected = "BondUnexpected"  # (given)
     CallbackGasInvalid = "CallbackGasInvalid"  # (given, max)
     CallbackGasMissing = "CallbackGasMissing"  # (available, needed)
     CallerNotClaimant = "CallerNotClaimant"  # (requestId, caller)
@@ -46,18 +48,21 @@ class InferenceMarketError(StrEnum):
     ConfigInvalid = "ConfigInvalid"  # (field)
     DemandExpired = "DemandExpired"  # (requestId, deadline)
     DemandOpen = "DemandOpen"  # (requestId, deadline)
+    DisputeAnnulled = "DisputeAnnulled"  # (requestId)
     DisputesMissing = "DisputesMissing"  # (requestId)
     DisputesNotStale = "DisputesNotStale"  # (requestId, staleAt)
     DisputesOpen = "DisputesOpen"  # (requestId, open)
     FeeAboveMax = "FeeAboveMax"  # (fee, maxFee)
     InputRootZero = "InputRootZero"
-    InvalidShortString = "InvalidShortString"
     LaneBusy = "LaneBusy"  # (requester, lane)
     LaneInvalid = "LaneInvalid"  # (given, max)
     LengthMismatch = "LengthMismatch"  # (left, right)
     LifetimeInvalid = "LifetimeInvalid"  # (given, min, max)
     NonceStale = "NonceStale"  # (requester, given, current)
+    NothingSettled = "NothingSettled"  # Of several deliveries none could be settled now.
     OutputAlreadyDemanded = "OutputAlreadyDemanded"  # (requestId)
+    # (requestId) The root of a Committee version's answer is its CID: name that, or zero.
+    OutputCidForeign = "OutputCidForeign"
     OutputMismatch = "OutputMismatch"  # (requestId, given, committed)
     OutputNotDemanded = "OutputNotDemanded"  # (requestId)
     OutputRootZero = "OutputRootZero"
@@ -77,7 +82,6 @@ class InferenceMarketError(StrEnum):
     SafeERC20FailedOperation = "SafeERC20FailedOperation"
     SignatureExpired = "SignatureExpired"  # (deadline)
     SignatureInvalid = "SignatureInvalid"  # (requester)
-    StringTooLong = "StringTooLong"  # (str)
     TransferFailed = "TransferFailed"  # (to, amount)
     VersionRetired = "VersionRetired"  # (modelId, version)
     VersionUnknown = "VersionUnknown"  # (modelId, version)
@@ -88,6 +92,13 @@ class Annulled(Event):
     request_id: RequestId
     operator: Address
     refund: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceTransferred(Event):
+    from_: Address
+    to: Address
+    amount: Amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +192,6 @@ class DisputeOpened(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class EIP712DomainChanged(Event):
-    """MAY be emitted to signal that the domain could have changed."""
-
-
-@dataclass(frozen=True, slots=True)
 class Finalized(Event):
     request_id: RequestId
     operator: Address
@@ -219,12 +225,6 @@ class OutputPosted(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class ProtocolEarningsCollected(Event):
-    to: Address
-    amount: Amount
-
-
-@dataclass(frozen=True, slots=True)
 class Requested(Event):
     request_id: RequestId
     model_id: int
@@ -250,13 +250,15 @@ class MarketConfig:
     data_credits: Address  # 0 = none: data shares go to the model's holder
     exact_module: Address  # may dispute Exact versions; 0 = none
     committee_module: Address  # may dispute Committee versions; 0 = none
-    treasury: Address  # receives the protocol's share
+    treasury: Address  # is credited with the protocol's share and with forfeits
     protocol_bps: int  # of every fee
     min_lock: Amount  # token units locked for one delivery at the least
-    claim_forfeit: Amount  # token units a lapsed claim pays to the requester; ≤ minLock
+    claim_forfeit: Amount  # token units a lapsed claim pays to the treasury; ≤ minLock
     claim_period: int  # seconds a claim is exclusive
     demand_period: int  # seconds to post a demanded output
     max_dispute_age: int  # seconds after the challenge window until anyone may annul
+    # wei; what bonds reckon with at the least: a base fee is not the cost everywhere
+    min_gas_price: int
 
 
 class Demand(NamedTuple):
@@ -265,18 +267,6 @@ class Demand(NamedTuple):
     challenger: Address  # Who demanded the output; 0 when there is no open demand.
     deadline: Timestamp  # Unix seconds; 0 when the output was never demanded.
     bond: Wei  # In wei.
-
-
-class Eip712Domain(NamedTuple):
-    """What `eip712Domain` returns."""
-
-    fields: bytes
-    name: str
-    version: str
-    chain_id: int
-    verifying_contract: Address
-    salt: Bytes32
-    extensions: tuple[int, ...]
 
 
 class Lock(NamedTuple):
@@ -301,6 +291,7 @@ class InferenceMarket(Contract):
     NAME = "InferenceMarket"
     EVENTS: ClassVar[Mapping[str, type[Event]]] = {
         "Annulled": Annulled,
+        "BalanceTransferred": BalanceTransferred,
         "BondWithdrawn": BondWithdrawn,
         "BountyPaid": BountyPaid,
         "CallbackCompleted": CallbackCompleted,
@@ -312,18 +303,19 @@ class InferenceMarket(Contract):
         "Deposited": Deposited,
         "DisputeClosed": DisputeClosed,
         "DisputeOpened": DisputeOpened,
-        "EIP712DomainChanged": EIP712DomainChanged,
         "Finalized": Finalized,
         "ModelEarningsCollected": ModelEarningsCollected,
         "OutputDemanded": OutputDemanded,
         "OutputPosted": OutputPosted,
-        "ProtocolEarningsCollected": ProtocolEarningsCollected,
         "Requested": Requested,
         "Withdrawn": Withdrawn,
     }
 
     def annul(self, request: Request, delivery: Delivery) -> Call:
-        """Ends the request without a verdict: fee back to the requester, nobody slashed."""
+        """Ends the request without a verdict: fee back to the requester, nobody slashed. While a
+        demand is open it ends the disputes only, and the demand decides: annulled when the bytes
+        are posted, convicted when they are not.
+        """
         return self._call("annul", request, delivery)
 
     def annul_stale(self, request: Request, delivery: Delivery) -> Call:
@@ -341,6 +333,12 @@ class InferenceMarket(Contract):
         """The account's bonds that it may withdraw."""
         return Wei(self._read("bondOf", account, block=block))
 
+    def callback_bond(self, callback_gas: int, block: BlockId = "latest") -> int:
+        """Wei that an order with this much callback gas brings along at the least: twice what it
+        costs.
+        """
+        return int(self._read("callbackBond", callback_gas, block=block))
+
     def cancel_expired(self, request: Request, claim: Claim) -> Call:
         """Refunds a request that nobody delivered in time; a lapsed claimant forfeits."""
         return self._call("cancelExpired", request, claim)
@@ -348,7 +346,8 @@ class InferenceMarket(Contract):
     def claim(self, request: Request, lapsed: Claim) -> Call:
         """After the priority window: takes the exclusive right to deliver for `claimPeriod`
         seconds and locks stake. `lapsed` is the previous claim when one lapsed (its operator
-        then forfeits), empty otherwise.
+        then forfeits to the treasury), empty otherwise. Compute first: a request can be
+        unanswerable.
         """
         return self._call("claim", request, lapsed)
 
@@ -357,14 +356,10 @@ class InferenceMarket(Contract):
         return self._call("closeDispute", request, delivery)
 
     def collect_model_earnings(self, model_id: int) -> Call:
-        """Pays the owner's share to the holder of the model's token, and the data share to the
-        data module when the model has credits, to the holder otherwise. Anyone may call.
+        """Credits the owner's share to the holder of the model's token, and pays the data share
+        to the data module when the model has credits, to the holder otherwise. Anyone may call.
         """
         return self._call("collectModelEarnings", model_id)
-
-    def collect_protocol_earnings(self) -> Call:
-        """Pays the protocol's share to the treasury. Anyone may call."""
-        return self._call("collectProtocolEarnings")
 
     def commitment_of(self, requester: Address, lane: int, block: BlockId = "latest") -> Bytes32:
         """Return: The slot's content: 0 never used, 1 free again, else the hash of a live state."""
@@ -388,7 +383,9 @@ class InferenceMarket(Contract):
         return self._call("convict", request, delivery, verdict, challenger, prover)
 
     def convict_withheld(self, request: Request, delivery: Delivery) -> Call:
-        """Convicts an operator that did not answer a demand."""
+        """Convicts an operator that did not answer a demand. Not while a module's dispute is
+        open, before that is stale: the bounty of a wrong answer is its challengers' and voters'.
+        """
         return self._call("convictWithheld", request, delivery)
 
     def deliver(
@@ -396,7 +393,7 @@ class InferenceMarket(Contract):
     ) -> Call:
         """Posts the answer's digest. By the preferred operator in the priority window (pass an
         empty claim) or by the claimant. Locks stake until settlement. `outputCid` as in
-        `inputCid`.
+        `inputCid`; of a Committee version it is `outputRoot` or zero.
         """
         return self._call("deliver", request, claim, output_root, output_cid)
 
@@ -415,10 +412,10 @@ class InferenceMarket(Contract):
         values = self._read("demandOf", request_id, block=block)
         return Demand(address(values[0]), Timestamp(values[1]), Wei(values[2]))
 
-    def demand_output(self, request: Request, delivery: Delivery, *, value: Wei) -> Call:
+    def demand_output(self, request: Request, delivery: Delivery, *, value: Wei = NO_WEI) -> Call:
         """Obliges the operator to post the output's bytes before a deadline. The bond, in the
-        chain's currency, pays for the operator's gas when it does and comes back when it does
-        not.
+        chain's currency, pays the gas of doing so, measured, to the operator; the rest comes
+        back, and all of it when the operator is silent.
         """
         return self._call("demandOutput", request, delivery, value=value)
 
@@ -434,23 +431,12 @@ class InferenceMarket(Contract):
         """
         return self._call("depositWithPermit", amount, deadline, v, r, s)
 
-    def eip712_domain(self, block: BlockId = "latest") -> Eip712Domain:
-        """returns the fields and values that describe the domain separator used by this contract
-        for EIP-712 signature.
-        """
-        values = self._read("eip712Domain", block=block)
-        return Eip712Domain(
-            bytes(values[0]),
-            str(values[1]),
-            str(values[2]),
-            int(values[3]),
-            address(values[4]),
-            Bytes32(values[5]),
-            tuple(int(item) for item in values[6]),
-        )
-
     def finalize(self, requests: Sequence[Request], deliveries: Sequence[Delivery]) -> Call:
-        """Pays out deliveries whose challenge window has passed without open disputes."""
+        """Pays out deliveries whose challenge window has passed without open disputes. Of
+        several, those that cannot be settled are skipped; reverts when none can. A consumer is
+        called when what was escrowed for it covers the gas at today's price; the caller gets the
+        gas that it spent.
+        """
         return self._call("finalize", requests, deliveries)
 
     def free_lane(self, requester: Address, from_: int, block: BlockId = "latest") -> int:
@@ -483,39 +469,48 @@ class InferenceMarket(Contract):
         return int(self._read("openDisputesOf", request_id, block=block))
 
     def post_output(self, request: Request, delivery: Delivery, output: bytes) -> Call:
-        """Answers a demand. Anyone may; the bond goes to the operator. Of a Committee version
+        """Answers a demand. Anyone may; the gas is paid to the operator. Of a Committee version
         the bytes are the file whose SHA-256 was delivered; of an Exact version the output tensor
         as `u16 id ‖ u8 dtype ‖ u32 rows ‖ u32 cols ‖ logical row bytes` (docs/exact.md, section
         2).
         """
         return self._call("postOutput", request, delivery, output)
 
-    def protocol_earnings(self, block: BlockId = "latest") -> Amount:
-        """The protocol's share that nobody collected yet."""
-        return Amount(self._read("protocolEarnings", block=block))
-
-    def request(self, order: Order) -> Call:
+    def request(self, order: Order, *, value: Wei = NO_WEI) -> Call:
         """Escrows the version's fee from the caller's balance. Reverts with the registry's and
-        the access contract's errors when the version or the grant does not allow it.
+        the access contract's errors when the version or the grant does not allow it. An order
+        with a consumer brings the gas of its callback along, in wei (`callbackBond`, or more);
+        what is not used is a bond of the requester's to withdraw.
         """
-        return self._call("request", order)
+        return self._call("request", order, value=value)
 
     def request_for(
-        self, requester: Address, order: Order, nonce: int, deadline: Timestamp, signature: bytes
+        self,
+        requester: Address,
+        order: Order,
+        nonce: int,
+        deadline: Timestamp,
+        signature: bytes,
+        *,
+        value: Wei = NO_WEI,
     ) -> Call:
         """The same for a requester who signed (EIP-712, ERC-1271) and does not pay gas. `nonce`
         is the requester's current one. Domain: name "Tallystick", version "1"; type
         `RequestAuthorization(address requester,Order order,uint256 nonce,uint256 deadline)`
         followed by `Order` with the fields of the struct in their order.
         """
-        return self._call("requestFor", requester, order, nonce, deadline, signature)
+        return self._call("requestFor", requester, order, nonce, deadline, signature, value=value)
 
     def request_id_of(self, request: Request, block: BlockId = "latest") -> RequestId:
         """The request's id as the contract computes it."""
         return RequestId(self._read("requestIdOf", request, block=block))
 
+    def transfer(self, to: Address, amount: Amount) -> Call:
+        """Moves a part of the caller's balance to another account's; no token moves."""
+        return self._call("transfer", to, amount)
+
     def withdraw(self, to: Address, amount: Amount) -> Call:
-        """Pays out of the caller's balance."""
+        """Pays out of the caller's balance, to any account."""
         return self._call("withdraw", to, amount)
 
     def withdraw_bond(self) -> Call:

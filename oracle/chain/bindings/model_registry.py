@@ -19,6 +19,7 @@ class ModelRegistryError(StrEnum):
     """Names of the errors that a call may revert with: `ContractError.name`."""
 
     AssuranceUnavailable = "AssuranceUnavailable"  # (given)
+    AuditShareInvalid = "AuditShareInvalid"  # (givenBps, maxBps)
     CallerNotModelOwner = "CallerNotModelOwner"  # (modelId, caller)
     ChallengeWindowInvalid = "ChallengeWindowInvalid"  # (given, min, max)
     ChallengeWindowRangeInvalid = "ChallengeWindowRangeInvalid"  # (min, max)
@@ -51,12 +52,21 @@ class ModelRegistryError(StrEnum):
     # number of a token.
     ERC721NonexistentToken = "ERC721NonexistentToken"
     InsuredMultipleInvalid = "InsuredMultipleInvalid"  # (given, max)
+    # (lock, needed) The stake behind an answer is too small: with the deployment's share of audits
+    # a lie earns more than it costs. Raise the insured multiple, or lower the fee or the operator's
+    # share.
+    LyingPays = "LyingPays"
     ModelUnknown = "ModelUnknown"  # (modelId)
     NameLengthInvalid = "NameLengthInvalid"  # (length, max)
+    # (modelId, count) A model changes hands without operators: the owner withdraws their
+    # authorisations first.
+    OperatorsAuthorized = "OperatorsAuthorized"
     ProgramUnknown = "ProgramUnknown"  # (modelRoot)
     ProtectionLowered = "ProtectionLowered"  # (modelId, version)
     SharesTooHigh = "SharesTooHigh"  # (sumBps, maxBps)
     StaleHead = "StaleHead"  # (modelId, given, current)
+    # Honest float answers differ between machines: without a tolerance they would be convicted.
+    ToleranceZero = "ToleranceZero"
     UpdateIntervalTooLong = "UpdateIntervalTooLong"  # (given, max)
     UpdateTooSoon = "UpdateTooSoon"  # (modelId, allowedAt)
     VersionAlreadyRetired = "VersionAlreadyRetired"  # (modelId, version)
@@ -125,6 +135,13 @@ class ChallengeWindowRange(NamedTuple):
     max: int
 
 
+class Honesty(NamedTuple):
+    """What `honestyOf` returns."""
+
+    audit_bps: int
+    min_lock: Amount
+
+
 @dataclass(frozen=True, slots=True)
 class Publication:
     """What an owner says when publishing a version. See `Terms` for widths and units."""
@@ -187,6 +204,13 @@ class ModelRegistry(Contract):
         """The current head of the history; zero before the first version."""
         return Bytes32(self._read("headOf", model_id, block=block))
 
+    def honesty_of(self, block: BlockId = "latest") -> Honesty:
+        """What terms are checked against: the share of answers, in basis points, that are
+        computed again (0 = unchecked), and the least stake behind an answer.
+        """
+        values = self._read("honestyOf", block=block)
+        return Honesty(int(values[0]), Amount(values[1]))
+
     def is_approved_for_all(
         self, owner: Address, operator: Address, block: BlockId = "latest"
     ) -> bool:
@@ -211,13 +235,19 @@ class ModelRegistry(Contract):
         """The model's label."""
         return str(self._read("nameOf", model_id, block=block))
 
+    def operators(self, block: BlockId = "latest") -> Address:
+        """The registry that says who is authorised; zero = none."""
+        return address(self._read("operators", block=block))
+
     def owner_of(self, token_id: int, block: BlockId = "latest") -> Address:
         """Returns the owner of the `tokenId` token. Requirements: - `tokenId` must exist."""
         return address(self._read("ownerOf", token_id, block=block))
 
     def publish_version(self, model_id: int, prev_head: Bytes32, publication: Publication) -> Call:
         """Appends a version. Only the owner; `prevHead` must be the current head (0 at first),
-        so that two concurrent publications cannot both succeed.
+        so that two concurrent publications cannot both succeed. Its data share is that of the
+        version before it at the least, while somebody holds credits or a round for data is under
+        way.
         """
         return self._call("publishVersion", model_id, prev_head, publication)
 
@@ -276,6 +306,8 @@ class ModelRegistry(Contract):
         """Sets price and shares for later requests; assurance and tolerance stay as published.
         What protects requesters, insured multiple and challenge window, may only rise: a request
         in flight bounds its fee by `maxFee`, and must not find less insurance than it was shown.
+        The data share may only rise while somebody holds credits of the model, or a round for
+        data is under way.
         """
         return self._call(
             "setTerms",

@@ -74,6 +74,7 @@ class Staked(Event):
 @dataclass(frozen=True, slots=True)
 class UnstakeFinished(Event):
     operator: Address
+    to: Address
     amount: Amount
 
 
@@ -116,44 +117,55 @@ class OperatorRegistry(Contract):
     }
 
     def authorize(self, model_id: int, operator: Address, authorized: bool) -> Call:
-        """Model owner only: authorises an operator for a model, or withdraws that."""
+        """Model owner only: authorises an operator for a model, or withdraws that. A model with
+        authorised operators cannot change hands.
+        """
         return self._call("authorize", model_id, operator, authorized)
 
-    def burn_address(self, block: BlockId = "latest") -> Address:
-        """Where burned stake goes."""
-        return address(self._read("burnAddress", block=block))
+    def authorized_count(self, model_id: int, block: BlockId = "latest") -> int:
+        """How many operators are authorised for the model."""
+        return int(self._read("authorizedCount", model_id, block=block))
+
+    def burned(self, block: BlockId = "latest") -> Amount:
+        """Stake that was burned: tokens of this contract that nobody can move."""
+        return Amount(self._read("burned", block=block))
 
     def encryption_key_of(self, operator: Address, block: BlockId = "latest") -> Bytes32:
         """The operator's public encryption key; zero when it has none."""
         return Bytes32(self._read("encryptionKeyOf", operator, block=block))
 
-    def finish_unstake(self) -> Call:
-        """Pays out after the delay."""
-        return self._call("finishUnstake")
+    def finish_unstake(self, to: Address) -> Call:
+        """Pays out after the delay, to any account: a token may refuse the operator's own."""
+        return self._call("finishUnstake", to)
 
     def free_stake_of(self, operator: Address, block: BlockId = "latest") -> Amount:
         """The stake that is neither locked nor unbonding."""
         return Amount(self._read("freeStakeOf", operator, block=block))
 
     def is_authorized(self, model_id: int, operator: Address, block: BlockId = "latest") -> bool:
-        """Whether the operator is authorised for the model."""
+        """Whether the operator is authorised for the model: by its present owner."""
         return bool(self._read("isAuthorized", model_id, operator, block=block))
 
     def lock_for(self, model_id: int, operator: Address, amount: Amount) -> Call:
-        """Market only. Checks that the operator is authorised for the model and locks."""
+        """Market only. Checks that the operator is authorised for the model, and locks."""
         return self._call("lockFor", model_id, operator, amount)
 
     def market(self, block: BlockId = "latest") -> Address:
         """The only caller of `lockFor`, `unlock` and `slash`."""
         return address(self._read("market", block=block))
 
+    def pay_market(self) -> Call:
+        """Sends what was slashed for the market. The market calls it when a payout needs it."""
+        return self._call("payMarket")
+
     def register(self, encryption_key: Bytes32, endpoint: str) -> Call:
         """Registers the caller."""
         return self._call("register", encryption_key, endpoint)
 
-    def slash(self, operator: Address, amount: Amount, burned: Amount) -> Call:
-        """Market only. Takes `amount` out of locked stake: `burned` of it goes to the burn
-        address, the rest to the market, which credits it to whom it belongs.
+    def slash(self, operator: Address, amount: Amount, burned: int) -> Call:
+        """Market only. Takes `amount` out of locked stake: `burned` of it stays here for ever,
+        the rest is the market's, which credits it to whom it belongs. Moves no token: a verdict
+        waits for none.
         """
         return self._call("slash", operator, amount, burned)
 

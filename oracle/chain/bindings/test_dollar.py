@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
-from oracle.chain.bindings.inference_market import EIP712DomainChanged
 from oracle.chain.codec import address
 from oracle.chain.contract import Call, Contract
 from oracle.chain.event import Event
@@ -86,6 +85,11 @@ class AuthorizationUsed(Event):
 
     authorizer: Address
     nonce: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class EIP712DomainChanged(Event):
+    """MAY be emitted to signal that the domain could have changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
-from oracle.chain.bindings.committee import RewardWithdrawn
+from oracle.chain.bindings.committee_seats import RewardWithdrawn
 from oracle.chain.bindings.inference_market import BondWithdrawn
 from oracle.chain.codec import address
 from oracle.chain.contract import Call, Contract, struct
 from oracle.chain.event import Event
 from oracle.chain.rpc import BlockId
-from oracle.types import Address, Amount, Bytes32, Timestamp, ValuationPart, Wei
+from oracle.types import NO_WEI, Address, Amount, Bytes32, Timestamp, ValuationPart, Wei
 
 if TYPE_CHECKING:
     from oracle.valuation.faults import Fault
@@ -194,6 +194,7 @@ class Case:
     until: Timestamp  # of the valuator's time; of the challenge window once published
     attempt: int  # valuations published so far
     challenges: int  # open
+    lapses: int  # claims that came to nothing, as far as they double the forfeit
     published: bool
     # after that, with nobody at work, the round may be voided; 0 = valuingPeriod after it was
     # sealed
@@ -206,10 +207,10 @@ class Case:
 class ValuationConfig:
     """Everything that is fixed at deployment."""
 
-    data_credits: Address
+    rounds: Address
     verifier: Address
     stake: Amount  # token units locked for one valuation
-    # token units of it that a valuator loses who takes a round and publishes nothing
+    # token units of it that who takes a round and publishes nothing loses, doubled each time
     forfeit: Amount
     valuing_period: int  # seconds after which a round that nobody works on may be voided
     claim_period: int  # seconds that a valuator has
@@ -297,7 +298,7 @@ class ValuationGame(Contract):
         return Wei(self._read("bondOf", account, block=block))
 
     def burn_address(self, block: BlockId = "latest") -> Address:
-        """Who is credited with burned bonds and receives burned stake."""
+        """Who is credited with burned bonds and stake."""
         return address(self._read("burnAddress", block=block))
 
     def case_of(self, round_id: int, block: BlockId = "latest") -> Case:
@@ -327,7 +328,7 @@ class ValuationGame(Contract):
         level: int,
         index: int,
         *,
-        value: Wei,
+        value: Wei = NO_WEI,
     ) -> Call:
         """Asks for a node of a table or data set that nobody serves. The first demand opens the
         challenge, within the window; each brings a bond.

@@ -48,6 +48,6 @@ class ValuationVerifier(Contract):
         """
         return bool(self._read("convicts", round_id, valuation, argument_2, fault, block=block))
 
-    def data_credits(self, block: BlockId = "latest") -> Address:
+    def rounds(self, block: BlockId = "latest") -> Address:
         """What tells it of rounds."""
-        return address(self._read("dataCredits", block=block))
+        return address(self._read("rounds", block=block))

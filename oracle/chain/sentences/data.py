@@ -9,6 +9,8 @@ _WAIT = "wait; `tallystick data round show {roundId}` tells the times"
 DATA: dict[str, Sentence] = {
     # ── Rounds ──────────────────────────────────────────────────────────────────────────────────
     "CallerNotGame": _S("{caller} is not the valuation game.", "values come through it alone"),
+    "CallerNotRounds": _S("{caller} is not the contract of rounds.", "credits come from it alone"),
+    "CallerNotCredits": _S("{caller} is not the contract of credits."),
     "CallerNotOpener": _S(
         "{caller} did not open round {roundId}.", "only who opened it may exclude a contribution"
     ),
@@ -19,6 +21,11 @@ DATA: dict[str, Sentence] = {
         "Model {modelId} has round {roundId}, which has not ended.",
         "one at a time: `tallystick data advance {roundId}` takes it further",
         True,
+    ),
+    "RoundTooSoon": _S(
+        "Model {modelId} can open its next round {opensAt:time}.",
+        "holders of credits count on the interval between rounds",
+        "opensAt",
     ),
     "RoundStageInvalid": _S(
         "Round {roundId} is not in the stage that this call needs, but {current:round}.", _ROUND
@@ -58,8 +65,24 @@ DATA: dict[str, Sentence] = {
     "RowsInvalid": _S("A data set of {rows} rows does not fit: 1 to {max} are taken."),
     "DataRootZero": _S("A data set's root is zero.", "it has no rows"),
     "DataSetKnown": _S(
-        "This data set is contribution {index} of round {roundId}, committed earlier.",
+        "This data set is contribution {index} of round {roundId}: another's, or valued already.",
         "its name and the order of its rows make no difference",
+    ),
+    # ── Demands of rows ─────────────────────────────────────────────────────────────────────────
+    "RowsNotDue": _S(
+        "Rows of contribution {index} of round {roundId} cannot be demanded now.", _ROUND
+    ),
+    "ChunkInvalid": _S(
+        "These are not the rows of chunk {chunk} of contribution {index} of round {roundId}."
+    ),
+    "RowDemandExists": _S(
+        "Chunk {chunk} of contribution {index} of round {roundId} was demanded already."
+    ),
+    "RowDemandMissing": _S(
+        "Nobody waits for chunk {chunk} of contribution {index} of round {roundId}."
+    ),
+    "RowDemandsExhausted": _S(
+        "As many rows of contribution {index} of round {roundId} were demanded as can be."
     ),
     # ── Endorsements, credits, money ────────────────────────────────────────────────────────────
     "TierMissing": _S(
@@ -76,6 +99,23 @@ DATA: dict[str, Sentence] = {
     "CreditsInsufficient": _S(
         "{holder} has {credits} credits of model {modelId}; {needed} are needed."
     ),
+    "ModelGone": _S(
+        "Model {modelId} has left for another deployment.", "rounds for its data open there"
+    ),
+    "ModelLive": _S(
+        "A round of model {modelId} is under way.", "it can leave once the round has ended"
+    ),
+    "ModelNotLeft": _S(
+        "Model {formerId} has not left the old deployment.", "`tallystick move credits` lets it"
+    ),
+    "ModelNotEmpty": _S(
+        "Model {modelId} has a past at this deployment: rounds, or credits that came before."
+    ),
+    "ShareLowered": _S(
+        "The model pays {bps} basis points of fees to data; where it comes from it is {least}.",
+        "publish or set terms with that data share first",
+    ),
+    "PredecessorMissing": _S("This deployment takes over models of no other."),
     "CreditsMissing": _S("Nobody holds credits of model {modelId}."),
     "ValueInvalid": _S(
         "This is not the value of contribution number {number} in round {roundId}.",

@@ -20,6 +20,9 @@ DISPUTES: dict[str, Sentence] = {
     "PositionInvalid": _S("Operator {op} of the program wrote no element [{row}, {col}]."),
     # ── Disputes of exact answers ───────────────────────────────────────────────────────────────
     "ChallengeExists": _S("{challenger} already challenges the answer to {requestId:id}."),
+    "ChallengesExhausted": _S(
+        "The answer to {requestId:id} has {max} open challenges, the most.", "wait", True
+    ),
     "ChallengeMissing": _S("{challenger} does not challenge the answer to {requestId:id}."),
     "TurnInvalid": _S(
         "In the challenge of {requestId:id} by {challenger} it is time for another move: its turn "
@@ -86,6 +89,15 @@ DISPUTES: dict[str, Sentence] = {
         "wait",
         "releaseAt",
     ),
+    "VotesOpen": _S(
+        "Votes of {member} bind {bound:usd} of its stake in the class {runtimeClass:id}.",
+        "`tallystick committee settle` each dispute once it has ended",
+    ),
+    "StakeBound": _S(
+        "{member} has no free stake in the class {runtimeClass:id}: votes bind {bound:usd}.",
+        "enlist more, or settle votes of disputes that have ended",
+    ),
+    "CallerNotCommittee": _S("Only the committee may bind or take stake, not {caller}."),
     "PoolTooSmall": _S(
         "The class {runtimeClass:id} has {eligible:usd} of stake that could be drawn; "
         "{needed:usd} is needed.",
@@ -120,12 +132,19 @@ DISPUTES: dict[str, Sentence] = {
     ),
     "RevealOver": _S("Votes about {requestId:id} could be revealed until {revealUntil:time}."),
     "RoundOpen": _S(
-        "The round about {requestId:id} can be tallied from {revealUntil:time} on.",
+        "The round about {requestId:id} can be ended or appealed from {opensAt:time} on.",
         "wait",
-        "revealUntil",
+        "opensAt",
+    ),
+    "AppealOver": _S(
+        "The finding about {requestId:id} could be appealed until {appealUntil:time}."
+    ),
+    "AppealNotPossible": _S(
+        "Round {round} about {requestId:id} cannot be appealed: it found nothing, or the whole "
+        "pool voted.",
+        "`tallystick committee show {requestId:key}`",
     ),
     "RoundNotTallied": _S("Round {round} about {requestId:id} has not been tallied.", "tally it"),
-    "RoundFull": _S("Twelve members with lower hashes vote in round {round} about {requestId:id}."),
     "MemberNotDrawn": _S("{member} was not drawn in round {round} about {requestId:id}."),
     "MemberExcluded": _S("{member} has an interest in {requestId:id} and may not vote on it."),
     "MemberNotSilent": _S("{member} was not silent in round {round} about {requestId:id}."),

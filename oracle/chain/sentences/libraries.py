@@ -41,6 +41,8 @@ LIBRARIES: dict[str, Sentence] = {
     "ECDSAInvalidSignatureS": _S("The signature is malleable (s = {s:id}).", "use the lower s"),
     "InvalidShortString": _S("A short string is malformed."),
     "StringTooLong": _S("The string {str} is too long."),
+    "AddressEmptyCode": _S("There is no contract at {target}."),
+    "FailedCall": _S("A call within the call failed without a reason."),
     "SafeERC20FailedOperation": _S("The token {token} refused the transfer."),
     "ReentrancyGuardReentrantCall": _S("The contract was called while it was busy."),
     "CheckpointUnorderedInsertion": _S("The chain's clock went backwards."),

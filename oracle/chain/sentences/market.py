@@ -48,11 +48,25 @@ MARKET: dict[str, Sentence] = {
         "Insurance and challenge window of version {version} of model {modelId} may only rise.",
         "publish a new version for weaker terms",
     ),
+    "LyingPays": _S(
+        "Lying would pay: {lock:usd} of stake stand behind an answer, {needed:usd} are needed for "
+        "the operator's share and the share of answers that are computed again.",
+        "raise the insured multiple (--insured), or lower the fee or the operator's share",
+    ),
+    "AuditShareInvalid": _S("{givenBps} basis points of audits are none: {maxBps} is the most."),
+    "OperatorsAuthorized": _S(
+        "Model {modelId} has {count} authorised operator(s), and changes hands with none.",
+        "dismiss them first: `tallystick operator authorize {modelId} OPERATOR --remove`",
+    ),
     "ProgramUnknown": _S(
         "No valid program is registered under the root {modelRoot:id}.",
         "register the program before the version",
     ),
     "ChallengeWindowRangeInvalid": _S("Challenge windows from {min:span} to {max:span} are none."),
+    "ToleranceZero": _S(
+        "A float version needs a tolerance: honest answers differ between machines.",
+        "`tallystick model publish` measures it",
+    ),
     "ChallengeWindowInvalid": _S(
         "A challenge window of {given:span} does not fit: {min:span} to {max:span}."
     ),
@@ -126,6 +140,10 @@ MARKET: dict[str, Sentence] = {
         "raise --max-fee, or choose another version",
     ),
     "TransferFailed": _S("{amount:usd} could not be transferred to {to}."),
+    "BondUnexpected": _S(
+        "{given:eth} came along, and there is nothing to pay with it.",
+        "only an order with a consumer brings the gas of its callback",
+    ),
     "BondTooLow": _S("A bond of {given:eth} is too low; {needed:eth} is needed."),
     # ── Market: requests ────────────────────────────────────────────────────────────────────────
     "InputRootZero": _S("The digest of the input is zero."),
@@ -185,6 +203,10 @@ MARKET: dict[str, Sentence] = {
         "claim it again; the lapsed claim forfeits part of the stake",
     ),
     # ── Market: settlement and disputes ─────────────────────────────────────────────────────────
+    "OutputCidForeign": _S(
+        "The bytes of the answer to request {requestId:id} lie under its root, and nowhere else.",
+        "a float answer's root is its CID",
+    ),
     "OutputRootZero": _S("The digest of the output is zero."),
     "ChallengeWindowOpen": _S(
         "The answer to request {requestId:id} can be challenged until {until:time}.",
@@ -197,6 +219,12 @@ MARKET: dict[str, Sentence] = {
     ),
     "DisputesOpen": _S(
         "Request {requestId:id} has {open} open dispute(s).", "wait for the verdict", True
+    ),
+    "NothingSettled": _S(
+        "None of these answers can be settled now.", "name one alone to be told why", True
+    ),
+    "DisputeAnnulled": _S(
+        "The disputes of request {requestId:id} ended without a verdict; its demand decides."
     ),
     "DisputesMissing": _S("Request {requestId:id} has no open dispute."),
     "CallerNotModule": _S("{caller} is not the dispute module of this kind of version."),

@@ -5,6 +5,7 @@
            reveal    reveal  number    lapse a   end dead     settle    credit, forfeit, refund,
            own sets  own     (MISSED:  claim;    challenges             end endorsements
                      test    void)     void
+                     show demanded rows (ANSWER: as long as some are waited for)
 ```
 Nothing here decides anything: the contracts do, and refuse what is not due.
 """
@@ -13,13 +14,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
-from oracle.chain.bindings.data_credits import ContributionStatus, Endorsed
+from oracle.chain.bindings.data_credits import Endorsed
+from oracle.chain.bindings.data_rounds import ContributionStatus
 from oracle.chain.bindings.valuation_game import Mover, TableDemanded
 from oracle.chain.contract import Call
 from oracle.chain.revert import ContractError
 from oracle.chain.wallet import Wallet
 from oracle.merkle import HashTree
-from oracle.services.data import contributions, listing, rounds
+from oracle.services.data import contributions, listing, rounds, row_demands
 from oracle.services.data.listing import ContributionInfo
 from oracle.services.data.rounds import RoundInfo, RoundPhase
 from oracle.services.data.secrets import Secret
@@ -31,8 +33,9 @@ from oracle.valuation.tables import values_tree
 
 BATCH = 100  # contributions numbered by one transaction
 TOGETHER = 32  # transactions that wait to be mined
-_HIDDEN = (ContributionStatus.COMMITTED, ContributionStatus.DISPLACED)
+_LOST = (ContributionStatus.COMMITTED, ContributionStatus.DISPLACED, ContributionStatus.UNSERVED)
 ENDED = (RoundPhase.SETTLED, RoundPhase.VOID)
+_ANSWERED = (RoundPhase.VALUE, RoundPhase.CHALLENGE, RoundPhase.SETTLE, *ENDED)
 Step = Callable[[list[str]], list[Sent]]  # takes what was refused, to add to it
 
 
@@ -99,10 +102,12 @@ def _calls(network: Network, info: RoundInfo) -> Iterator[Call]:
     match info.phase:
         case RoundPhase.SUBMIT | RoundPhase.REVEAL:
             return
+        case RoundPhase.TEST | RoundPhase.ANSWER:
+            yield from row_demands.answers(network, info.round_id, info.terms.features)
         case RoundPhase.NUMBER:
-            yield network.credits.number(info.round_id, BATCH)
+            yield network.rounds.number(info.round_id, BATCH)
         case RoundPhase.MISSED:
-            yield network.credits.void_round(info.round_id)
+            yield network.rounds.void_round(info.round_id)
         case RoundPhase.VALUE if info.until <= network.history.now():
             yield from _unvalued(network, info)
         case RoundPhase.CHALLENGE:
@@ -137,19 +142,21 @@ def _dead_challenges(network: Network, info: RoundInfo) -> Iterator[Call]:
 
 def _payments(network: Network, info: RoundInfo) -> Iterator[Call]:
     """Deal with deposits, credits and endorsements that wait."""
-    credits, round_id = network.credits, info.round_id
+    data, round_id = network.rounds, info.round_id
+    if info.phase in _ANSWERED:
+        yield from row_demands.releases(network, round_id)
     endorsers = _endorsers(network, round_id)
     for one in listing.list_contributions(network, round_id):
-        if one.status in _HIDDEN:
-            yield credits.forfeit(round_id, one.index)
+        if one.status in _LOST:
+            yield data.forfeit(round_id, one.index)
         elif one.status is ContributionStatus.EXCLUDED or (
             one.status is ContributionStatus.REVEALED and info.phase is RoundPhase.VOID
         ):
-            yield credits.refund(round_id, one.index)
+            yield data.refund(round_id, one.index)
         elif one.status is ContributionStatus.REVEALED and info.phase is RoundPhase.SETTLED:
-            yield credits.credit(round_id, *_proof(info, one))
+            yield data.credit(round_id, *_proof(info, one))
         for endorser in endorsers.get(one.index, ()):
-            if credits.endorsement_of(round_id, one.index, endorser).amount:
+            if network.credits.endorsement_of(round_id, one.index, endorser).amount:
                 yield from _endorsement(network, info, one, endorser)
 
 

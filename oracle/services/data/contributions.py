@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oracle.chain.arguments import DataOpening, Submission
-from oracle.chain.bindings.data_credits import ContributionStatus, ContributionSubmitted
+from oracle.chain.bindings.data_rounds import ContributionStatus, ContributionSubmitted
 from oracle.chain.rpc import quantity
 from oracle.chain.wallet import Wallet
 from oracle.errors import InputInvalid, NotFound, Refused, TransientError
@@ -81,7 +81,7 @@ class SignedSubmission:
     """A submission that somebody else may send, and pay for. Holds nothing that is secret."""
 
     chain_id: int
-    contract: Address  # DataCredits
+    contract: Address  # DataRounds
     submission: Submission
     signature: bytes
 
@@ -175,8 +175,8 @@ def prepare(
         raise DataOversized("the data set", "rows", terms.max_rows)
     if data.width != terms.features:
         raise SchemaMismatch(f"the data set has {data.width} columns, not {terms.features}")
-    _refuse_known(network, model_id, data)
-    deposit, _ = network.credits.requirements_of(model_id, owner)
+    _refuse_known(network, model_id, owner, data)
+    deposit, _ = network.rounds.requirements_of(model_id, owner)
     book = SecretBook.of(network.settings.home, network.contracts)
     kept = [s for s in book.of_account(owner, round_id) if s.root == data.root]
     index = _index_of(network, round_id, kept[0].commitment) if kept else None
@@ -204,10 +204,8 @@ def submit(
         return _brought(network, prepared, prepared.on_chain, None)
     if prepared.again:
         _refuse_pending(network, wallet)
-    balances.allow(
-        network, wallet, network.credits.address, Amount(prepared.deposit + prepared.fee)
-    )
-    call = network.credits.submit(prepared.round_id, prepared.secret.commitment, endorser_bps)
+    balances.allow(network, wallet, network.rounds.address, Amount(prepared.deposit + prepared.fee))
+    call = network.rounds.submit(prepared.round_id, prepared.secret.commitment, endorser_bps)
     sent, receipt = send(wallet, call)
     return _brought(network, prepared, receipt.one(ContributionSubmitted).index, sent)
 
@@ -229,16 +227,16 @@ def sign(
     submission = Submission(wallet.address, prepared.round_id, commitment, endorser_bps, deadline)
     message = eip712.submission(
         chain_id=network.contracts.chain_id,
-        credits=network.credits.address,
+        credits=network.rounds.address,
         owner=wallet.address,
         round_id=prepared.round_id,
         commitment=commitment,
         endorser_bps=endorser_bps,
-        nonce=network.credits.standing_of(prepared.model_id, wallet.address).nonce,
+        nonce=network.rounds.standing_of(prepared.model_id, wallet.address).nonce,
         deadline=deadline,
     )
     return SignedSubmission(
-        network.contracts.chain_id, network.credits.address, submission, wallet.sign_typed(message)
+        network.contracts.chain_id, network.rounds.address, submission, wallet.sign_typed(message)
     )
 
 
@@ -250,18 +248,18 @@ def relay(network: Network, wallet: Wallet, signed: SignedSubmission) -> Contrib
         ContractError: signed by another key, expired, or used before.
     """
     place = (signed.chain_id, signed.contract)
-    if place != (network.contracts.chain_id, network.credits.address):
+    if place != (network.contracts.chain_id, network.rounds.address):
         raise InputInvalid(
             f"the submission is signed for chain {place[0]}, contract {place[1]}",
-            hint=f"this is chain {network.contracts.chain_id}, {network.credits.address}",
+            hint=f"this is chain {network.contracts.chain_id}, {network.rounds.address}",
         )
     submission = signed.submission
-    model_id = network.credits.round_of(submission.round_id).model_id
-    deposit, _ = network.credits.requirements_of(model_id, submission.owner)
+    model_id = network.rounds.round_of(submission.round_id).model_id
+    deposit, _ = network.rounds.requirements_of(model_id, submission.owner)
     balances.allow(
-        network, wallet, network.credits.address, Amount(deposit + network.credits.config().fee)
+        network, wallet, network.rounds.address, Amount(deposit + network.rounds.config().fee)
     )
-    call = network.credits.submit_for(*submission, signed.signature)
+    call = network.rounds.submit_for(*submission, signed.signature)
     index = send(wallet, call)[1].one(ContributionSubmitted).index
     return show(network, submission.round_id, index)
 
@@ -301,22 +299,21 @@ def open_one(
     book = SecretBook.of(network.settings.home, network.contracts)
     opening = DataOpening(secret.root, secret.rows, secret.salt, secret.root, ZERO32)
     # Nothing becomes public that the contract would refuse.
-    wallet.simulate(network.credits.reveal(info.round_id, info.index, *opening))
+    wallet.simulate(network.rounds.reveal(info.round_id, info.index, *opening))
     cid = data_sets.publish(network.ipfs, book.data(secret), book.folder)
-    call = network.credits.reveal(info.round_id, info.index, *opening._replace(cid=cid))
+    call = network.rounds.reveal(info.round_id, info.index, *opening._replace(cid=cid))
     sent, _ = send(wallet, call)
     return RevealedSet(info.round_id, info.index, secret.root, cid, sent)
 
 
 # ── Inside ──────────────────────────────────────────────────────────────────────────────────────
-def _refuse_known(network: Network, model_id: int, data: DataSet) -> None:
-    """Raise AlreadyBrought when an earlier round of the model was given the same rows."""
+def _refuse_known(network: Network, model_id: int, owner: Address, data: DataSet) -> None:
+    """Raise AlreadyBrought when these rows are another's, or were valued for the model."""
     for round_ in rounds.list_rounds(network, model_id):
-        if round_.phase is rounds.RoundPhase.VOID:
-            continue
+        void = round_.phase is rounds.RoundPhase.VOID
         for info in list_contributions(network, round_.round_id):
-            known = info.data_root == data.root and info.number is not None
-            if known:
+            unvalued = info.owner == owner and (void or info.number is None)
+            if info.data_root == data.root and not unvalued:
                 raise AlreadyBrought(
                     f"this data set is contribution {info.index} of round {info.round_id}",
                     hint="its name and the order of its rows make no difference; bring new rows",
@@ -343,7 +340,7 @@ def _index_of(network: Network, round_id: int, commitment: Bytes32) -> int | Non
 def _brought(
     network: Network, prepared: PreparedContribution, index: int, sent: Sent | None
 ) -> Brought:
-    round_ = network.credits.round_of(prepared.round_id)
+    round_ = network.rounds.round_of(prepared.round_id)
     return Brought(
         round_id=prepared.round_id,
         index=index,

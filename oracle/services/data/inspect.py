@@ -1,17 +1,18 @@
 """Which data sets of a round nobody could value: not served, not what was committed to, encrypted.
 
-One of them would keep every valuator away, so the opener leaves them out before rows get numbers.
+One of them would keep every valuator away. Anyone may demand its rows on chain, and the opener may
+leave it out, before rows get numbers.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from oracle.chain.bindings.data_credits import ContributionRevealed, ContributionStatus
+from oracle.chain.bindings.data_rounds import ContributionRevealed, ContributionStatus
 from oracle.chain.wallet import Wallet
 from oracle.errors import DigestMismatch
 from oracle.ipfs import data_sets
 from oracle.ipfs.port import CidUnresolved
-from oracle.services.data import listing, rounds
+from oracle.services.data import listing, rounds, row_demands
 from oracle.services.data.listing import ContributionInfo
 from oracle.services.event_history import topic
 from oracle.services.network import Network
@@ -40,7 +41,7 @@ def inspect(network: Network, round_id: int, folder: Path) -> tuple[Inspected, .
         NotFound: there is no such round. Unavailable: IPFS is away.
     """
     width = rounds.show(network, round_id).terms.features
-    found = network.history.read(network.credits.address, (ContributionRevealed,), topic(round_id))
+    found = network.history.read(network.rounds.address, (ContributionRevealed,), topic(round_id))
     hidden = {
         h.event.index
         for h in found
@@ -55,6 +56,23 @@ def inspect(network: Network, round_id: int, folder: Path) -> tuple[Inspected, .
         )
         for one in listing.list_contributions(network, round_id)
         if one.status is ContributionStatus.REVEALED
+    )
+
+
+def demand(
+    network: Network, wallet: Wallet, round_id: int, found: tuple[Inspected, ...]
+) -> tuple[Sent, ...]:
+    """Demand rows of what cannot be valued: shown, or it is left out at its owner's cost.
+
+    Raises:
+        ContractError: not the phase, or demanded before.
+    """
+    width = rounds.show(network, round_id).terms.features
+    listed = listing.list_contributions(network, round_id)
+    return tuple(
+        row_demands.demand(network, wallet, listed[one.index], width)
+        for one in found
+        if one.problem
     )
 
 

@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from oracle.chain.bindings.data_credits import (
+from oracle.chain.bindings.data_credits import Endorsed
+from oracle.chain.bindings.data_rounds import (
     ContributionDisplaced,
     ContributionExcluded,
     ContributionNumbered,
     ContributionRevealed,
     ContributionStatus,
     ContributionSubmitted,
+    ContributionUnserved,
     CreditGranted,
     DepositForfeited,
     DepositRefunded,
-    Endorsed,
 )
 from oracle.chain.event import Event
 from oracle.errors import NotFound
@@ -23,13 +24,14 @@ from oracle.types import Address, Amount, Bytes32, Credits, Timestamp
 
 _KINDS = (
     ContributionSubmitted, ContributionRevealed, ContributionDisplaced,
-    ContributionExcluded, ContributionNumbered, Endorsed, CreditGranted,
+    ContributionExcluded, ContributionUnserved, ContributionNumbered, CreditGranted,
     DepositForfeited, DepositRefunded,
 )  # fmt: skip
 _STATUS: dict[type[Event], ContributionStatus] = {
     ContributionRevealed: ContributionStatus.REVEALED,
     ContributionDisplaced: ContributionStatus.DISPLACED,
     ContributionExcluded: ContributionStatus.EXCLUDED,
+    ContributionUnserved: ContributionStatus.UNSERVED,
     CreditGranted: ContributionStatus.CLOSED,
     DepositForfeited: ContributionStatus.CLOSED,
     DepositRefunded: ContributionStatus.CLOSED,
@@ -85,7 +87,9 @@ def show(network: Network, round_id: int, index: int) -> ContributionInfo:
 
 def list_contributions(network: Network, round_id: int) -> tuple[ContributionInfo, ...]:
     """Return the contributions to a round in the order of their commitments."""
-    happened = network.history.read(network.credits.address, _KINDS, topic(round_id))
+    happened = network.history.read(network.rounds.address, _KINDS, topic(round_id))
+    happened += network.history.read(network.credits.address, (Endorsed,), topic(round_id))
+    happened.sort(key=lambda one: (one.block, one.index))
     times = network.history.times(
         h.block for h in happened if isinstance(h.event, ContributionSubmitted)
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from oracle.chain.bindings.data_credits import ContributionRevealed, ContributionSubmitted
+from oracle.chain.bindings.data_rounds import ContributionRevealed, ContributionSubmitted
 from oracle.errors import DigestMismatch
 from oracle.protocol.training import Revealed, Submitted
 from oracle.services.data import rounds
@@ -33,7 +33,7 @@ def verify(network: Network, model_id: int) -> VerifiedRecord:
     if listed:
         kinds = (ContributionSubmitted, ContributionRevealed)
         ids = [topic(one.round_id) for one in listed]
-        happened = network.history.read(network.credits.address, kinds, ids)
+        happened = network.history.read(network.rounds.address, kinds, ids)
     times = network.history.times(h.block for h in happened)
     head = ZERO32
     for one in happened:
@@ -47,7 +47,7 @@ def verify(network: Network, model_id: int) -> VerifiedRecord:
                 hint="the node does not tell the whole history, or not the true one; ask another",
             )
         head = expected
-    if head != (current := network.credits.head_of(model_id)):
+    if head != (current := network.rounds.head_of(model_id)):
         raise DigestMismatch(
             f"contributions to model {model_id} end at 0x{head.hex()}, the chain says "
             f"0x{current.hex()}",

@@ -1,21 +1,23 @@
 """What happened in a round, in words."""
 
-from oracle.chain.bindings.data_credits import (
+from oracle.chain.bindings.data_credits import Endorsed, EndorsementSettled
+from oracle.chain.bindings.data_rounds import (
     ContributionDisplaced,
     ContributionExcluded,
+    ContributionReturned,
     ContributionRevealed,
     ContributionSubmitted,
+    ContributionUnserved,
     CreditGranted,
     DepositForfeited,
     DepositRefunded,
-    Endorsed,
-    EndorsementSettled,
     RoundOpened,
     RoundSealed,
     RoundSettled,
     RoundVoided,
     TestSetRevealed,
 )
+from oracle.chain.bindings.row_demands import RowsDemanded, RowsShown
 from oracle.chain.bindings.valuation_game import (
     ClaimLapsed,
     DemandLapsed,
@@ -36,10 +38,12 @@ from oracle.services.network import Network
 
 _ROUND = (
     RoundOpened, ContributionSubmitted, ContributionRevealed, ContributionDisplaced,
-    ContributionExcluded, Endorsed, TestSetRevealed, RoundSealed, RoundSettled,
-    RoundVoided, CreditGranted, DepositForfeited, DepositRefunded,
-    EndorsementSettled,
+    ContributionReturned, ContributionExcluded, ContributionUnserved, TestSetRevealed,
+    RoundSealed, RoundSettled, RoundVoided, CreditGranted, DepositForfeited,
+    DepositRefunded,
 )  # fmt: skip
+_CREDITS = (Endorsed, EndorsementSettled)
+_DEMANDS = (RowsDemanded, RowsShown)
 _GAME = (
     RoundClaimed, ClaimLapsed, ValuationPublished, ValuationFaultProven,
     TableDemanded, TableOpened, TableLeafRevealed, ValuatorSilent,
@@ -47,14 +51,21 @@ _GAME = (
 )  # fmt: skip
 
 
-LIFE = (*_ROUND, *_GAME)  # all that a round's timeline shows
+LIFE = (*_ROUND, *_CREDITS, *_DEMANDS, *_GAME)  # all that a round's timeline shows
 
 
 def read(network: Network, round_id: int) -> list[Happened]:
-    """Return every event of a round, of both contracts, in the order of the chain."""
+    """Return every event of a round, of all contracts, in the order of the chain."""
+    places = (
+        (network.rounds.address, _ROUND),
+        (network.credits.address, _CREDITS),
+        (network.row_demands.address, _DEMANDS),
+        (network.valuations.address, _GAME),
+    )
     happened = [
-        *network.history.read(network.credits.address, _ROUND, topic(round_id)),
-        *network.history.read(network.valuations.address, _GAME, topic(round_id)),
+        one
+        for place, kinds in places
+        for one in network.history.read(place, kinds, topic(round_id))
     ]
     return sorted(happened, key=lambda h: (h.block, h.index))
 
@@ -75,8 +86,14 @@ def detail(event: Event) -> str:  # noqa: PLR0911, PLR0912 -- one line per kind
             return f"{event.index}: {event.rows} rows"
         case ContributionDisplaced():
             return f"{event.index}: {event.by} committed to the same rows earlier"
-        case ContributionExcluded():
+        case ContributionReturned():
+            return f"{event.index} stands where it was committed to first: {event.first_round}"
+        case ContributionExcluded() | ContributionUnserved():
             return f"{event.index}"
+        case RowsDemanded():
+            return f"chunk {event.chunk} of {event.index} by {event.demander}"
+        case RowsShown():
+            return f"chunk {event.chunk} of {event.index}"
         case Endorsed():
             return f"{event.index} by {event.endorser}: {format_credits(event.amount)}"
         case RoundSealed():

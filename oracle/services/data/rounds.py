@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from oracle.chain.bindings.data_credits import (
+from oracle.chain.bindings.data_rounds import (
     Round,
     RoundOpened,
     RoundSettled,
@@ -41,6 +41,7 @@ class RoundPhase(Enum):
     SUBMIT = "takes commitments to data sets"
     REVEAL = "data sets are revealed"
     TEST = "the test set is revealed"
+    ANSWER = "demanded rows are shown"
     NUMBER = "anyone may number the contributions"
     MISSED = "the test set was not revealed; anyone may void the round"
     VALUE = "a valuator computes what the data is worth"
@@ -59,6 +60,7 @@ class RoundInfo:
         deposit: of an account without a tier; fee: of every contribution.
         test_root: of the test set, once it is revealed.
         valuation_root: of the published valuation; zero when there is none.
+        most: credits that the round gets at the most, by what is held now; None when nothing is.
         credits: that the settled valuation gave in all.
     """
 
@@ -84,6 +86,7 @@ class RoundInfo:
     challenges: int
     valuation_root: Bytes32
     values: tuple[int, ...]
+    most: Credits | None
     credits: Credits
     moves: tuple[Moment, ...]
 
@@ -130,7 +133,7 @@ def show(network: Network, round_id: int) -> RoundInfo:
 def list_rounds(network: Network, model_id: int | None = None) -> tuple[RoundInfo, ...]:
     """Return rounds, oldest first, of one model or of all; without what happened in them."""
     opened = network.history.read(
-        network.credits.address, (RoundOpened,), None, None if model_id is None else topic(model_id)
+        network.rounds.address, (RoundOpened,), None, None if model_id is None else topic(model_id)
     )
     found: dict[int, list[Happened]] = {
         h.event.round_id: [h] for h in opened if isinstance(h.event, RoundOpened)
@@ -141,7 +144,7 @@ def list_rounds(network: Network, model_id: int | None = None) -> tuple[RoundInf
     kinds = (TestSetRevealed, RoundSettled)
     since = opened[0].block
     for place, events in (
-        (network.credits.address, kinds),
+        (network.rounds.address, kinds),
         (network.valuations.address, (ValuationPublished,)),
     ):
         for happened in network.history.read(place, events, ids, since=since):
@@ -155,7 +158,7 @@ def current(network: Network, model_id: int) -> int:
     Raises:
         NotFound: nobody ever opened one.
     """
-    round_id = network.credits.current_round_of(model_id)
+    round_id = network.rounds.current_round_of(model_id)
     if not round_id:
         raise NotFound(
             f"model {model_id} has no round for data",
@@ -167,9 +170,9 @@ def current(network: Network, model_id: int) -> int:
 def _info(
     network: Network, round_id: int, happened: Iterable[Happened], told: tuple[Moment, ...]
 ) -> RoundInfo:
-    round_ = network.credits.round_of(round_id)
+    round_ = network.rounds.round_of(round_id)
     case = network.valuations.case_of(round_id)
-    config = network.credits.config()
+    config = network.rounds.config()
     events = [h.event for h in happened]
     opened = next(e for e in events if isinstance(e, RoundOpened))
     test = next((e for e in events if isinstance(e, TestSetRevealed)), None)
@@ -177,6 +180,7 @@ def _info(
     settled = next((e for e in events if isinstance(e, RoundSettled)), None)
     phase, until = phase_of(network, round_id, round_, case)
     last = valued[-1] if valued and phase in _VALUED else None
+    most = network.credits.mintable(round_.model_id, opened.terms.test_rows)
     return RoundInfo(
         round_id=round_id,
         model_id=round_.model_id,
@@ -200,11 +204,13 @@ def _info(
         challenges=case.challenges,
         valuation_root=last.valuation_root if last else ZERO32,
         values=last.values if last else (),
+        most=Credits(most) if most < UNBOUNDED else None,
         credits=settled.credits if settled else Credits(0),
         moves=told,
     )
 
 
+UNBOUNDED = 2**256 - 1  # what ICredits.mintable says of a model without credits
 _VALUED = (RoundPhase.CHALLENGE, RoundPhase.SETTLE, RoundPhase.SETTLED)
 
 
@@ -214,14 +220,7 @@ def phase_of(
     """Return where a round stands by the latest block's clock, and until when."""
     now, never = network.history.now(), Timestamp(0)
     if round_.stage is RoundStage.COLLECTING:
-        for phase, until in (
-            (RoundPhase.SUBMIT, round_.submit_until),
-            (RoundPhase.REVEAL, round_.reveal_until),
-            (RoundPhase.TEST, round_.test_until),
-        ):
-            if now < until:
-                return phase, until
-        return (RoundPhase.NUMBER if round_.test_revealed else RoundPhase.MISSED), never
+        return _collecting(network, round_id, round_, now)
     if round_.stage is RoundStage.VALUING:
         if not case.published:
             end = case.until if case.valuator != ZERO_ADDRESS else _end_by(network, round_, case)
@@ -232,6 +231,21 @@ def phase_of(
     if round_.stage is RoundStage.NONE:
         raise NotFound(f"there is no round {round_id}", hint="`tallystick data round list`")
     return (RoundPhase.SETTLED if round_.stage is RoundStage.SETTLED else RoundPhase.VOID), never
+
+
+def _collecting(
+    network: Network, round_id: int, round_: Round, now: Timestamp
+) -> tuple[RoundPhase, Timestamp]:
+    answered = Timestamp(round_.test_until + network.row_demands.wait_of(round_id))
+    for phase, until in (
+        (RoundPhase.SUBMIT, round_.submit_until),
+        (RoundPhase.REVEAL, round_.reveal_until),
+        (RoundPhase.TEST, round_.test_until),
+        (RoundPhase.ANSWER, answered if round_.test_revealed else 0),
+    ):
+        if now < until:
+            return phase, Timestamp(until)
+    return (RoundPhase.NUMBER if round_.test_revealed else RoundPhase.MISSED), Timestamp(0)
 
 
 def _end_by(network: Network, round_: Round, case: Case) -> Timestamp:
@@ -285,8 +299,8 @@ def open_round(
     book = SecretBook.of(network.settings.home, network.contracts)
     secret = Secret(commitment, wallet.address, model_id, secret_salt, test.root, test.rows)
     book.keep(secret, test)
-    balances.allow(network, wallet, network.credits.address, plan.reward)
-    sent, receipt = send(wallet, network.credits.open_round(model_id, terms))
+    balances.allow(network, wallet, network.rounds.address, plan.reward)
+    sent, receipt = send(wallet, network.rounds.open_round(model_id, terms))
     round_id = receipt.one(RoundOpened).round_id
     return Opened(round_id, model_id, terms, test.root, sent)
 
@@ -305,15 +319,15 @@ def reveal_test(network: Network, wallet: Wallet, round_id: int) -> Sent:
             hint="reveal it where `tallystick data round open` was run",
         )
     book = SecretBook.of(network.settings.home, network.contracts)
-    wallet.simulate(network.credits.reveal_test(round_id, secret.root, secret.salt, secret.root))
+    wallet.simulate(network.rounds.reveal_test(round_id, secret.root, secret.salt, secret.root))
     cid = data_sets.publish(network.ipfs, book.data(secret), book.folder)
-    call = network.credits.reveal_test(round_id, secret.root, secret.salt, cid)
+    call = network.rounds.reveal_test(round_id, secret.root, secret.salt, cid)
     return send(wallet, call)[0]
 
 
 def test_secret(network: Network, round_id: int) -> Secret | None:
     """Return what opens the commitment to a round's test set, if it was made here."""
-    round_ = network.credits.round_of(round_id)
+    round_ = network.rounds.round_of(round_id)
     if round_.test_revealed:
         return None
     return SecretBook.of(network.settings.home, network.contracts).find(round_.test)
@@ -325,4 +339,4 @@ def exclude(network: Network, wallet: Wallet, round_id: int, index: int) -> Sent
     Raises:
         ContractError: not the opener, not in the phase of the test set, not revealed.
     """
-    return send(wallet, network.credits.exclude(round_id, index))[0]
+    return send(wallet, network.rounds.exclude(round_id, index))[0]

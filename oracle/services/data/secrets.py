@@ -17,6 +17,7 @@ from typing import Any
 from oracle import whole_file
 from oracle.errors import ConfigInvalid, NotFound
 from oracle.ipfs import data_sets
+from oracle.private_files import make_folder
 from oracle.types import Address, Bytes32, Contracts
 from oracle.valuation.dataset import DataSet
 
@@ -47,7 +48,7 @@ class SecretBook:
     @classmethod
     def of(cls, home: Path, contracts: Contracts) -> "SecretBook":
         """Return the book of a deployment."""
-        return cls(home / "data" / f"{contracts.chain_id}-{contracts.data_credits}")
+        return cls(home / "data" / f"{contracts.chain_id}-{contracts.data_rounds}")
 
     def keep(self, secret: Secret, data: DataSet) -> None:
         """Write a secret and its rows; when this returns, both are on the disk.
@@ -64,10 +65,10 @@ class SecretBook:
             "rows": secret.rows,
         }
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            whole_file.write(self._rows(secret.root), data_sets.encode(data), mode=0o600)
+            make_folder(self.folder)
+            whole_file.write(self._rows(secret.root), data_sets.encode(data))
             text = json.dumps(body, indent=2, sort_keys=True) + "\n"
-            whole_file.write(self._file(secret.commitment), text, mode=0o600)
+            whole_file.write(self._file(secret.commitment), text)
         except OSError as error:
             raise ConfigInvalid(f"cannot keep a secret in {self.folder}: {error}") from error
 

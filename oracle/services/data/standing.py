@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from oracle.chain.bindings.data_credits import BalanceWithdrawn, RevenueClaimed, Standing
+from oracle.chain.bindings.data_credits import RevenueClaimed
+from oracle.chain.bindings.data_rounds import BalanceWithdrawn, Standing
 from oracle.chain.wallet import Wallet
 from oracle.errors import Refused
 from oracle.services.network import Network
@@ -19,7 +20,7 @@ class Tier:
     """What a tier asks and gives (libraries/Tiers.sol)."""
 
     tier: int
-    earned: Credits  # at the least
+    earned: Credits  # at the least; 2⁴⁰ are a test row
     kept: int  # deposits, at the least
     kept_per_forfeited: int
     deposit_bps: int  # of the full deposit
@@ -28,9 +29,9 @@ class Tier:
 
 TIERS = (
     Tier(0, Credits(0), 0, 0, 10_000, 2),
-    Tier(1, Credits(1 << 30), 1, 2, 5_000, 4),
-    Tier(2, Credits(1 << 34), 3, 4, 2_500, 8),
-    Tier(3, Credits(1 << 37), 8, 10, 1_000, 16),
+    Tier(1, Credits(1 << 40), 1, 2, 5_000, 4),
+    Tier(2, Credits(1 << 44), 3, 4, 2_500, 8),
+    Tier(3, Credits(1 << 47), 8, 10, 1_000, 16),
 )
 
 
@@ -71,22 +72,22 @@ class RevenueClaim:
 
 def standing(network: Network, model_id: int, account: Address) -> StandingInfo:
     """Return what an account has done for a model, and what that is worth."""
-    credits = network.credits
-    deposit, cap = credits.requirements_of(model_id, account)
+    credits, data = network.credits, network.rounds
+    deposit, cap = data.requirements_of(model_id, account)
     held, total = credits.credits_of(model_id, account), credits.total_credits(model_id)
     waiting = network.market.model_earnings(model_id).data_fee if total else 0
     return StandingInfo(
         model_id=model_id,
         account=account,
-        tier=credits.tier_of(model_id, account),
+        tier=data.tier_of(model_id, account),
         deposit=deposit,
         cap=cap,
-        standing=credits.standing_of(model_id, account),
+        standing=data.standing_of(model_id, account),
         credits=held,
         total_credits=total,
         claimable=credits.claimable(model_id, account),
         pending=_part(waiting, held, total),
-        balance=credits.balance_of(account),
+        balance=data.balance_of(account),
     )
 
 
@@ -107,8 +108,8 @@ def claim(network: Network, wallet: Wallet, model_id: int) -> RevenueClaim:
         transaction, receipt = send(wallet, network.credits.claim(model_id))
         revenue = receipt.one(RevenueClaimed).amount
         sent.append(transaction)
-    if network.credits.balance_of(account):
-        transaction, receipt = send(wallet, network.credits.withdraw())
+    if network.rounds.balance_of(account):
+        transaction, receipt = send(wallet, network.rounds.withdraw())
         deposits = receipt.one(BalanceWithdrawn).amount
         sent.append(transaction)
     if not revenue and not deposits:

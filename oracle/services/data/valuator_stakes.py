@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from oracle.chain.bindings.data_credits import RoundSettled
+from oracle.chain.bindings.data_rounds import RoundSettled
 from oracle.chain.bindings.valuation_game import ClaimLapsed, ValuationPublished, ValuatorConvicted
 from oracle.chain.contract import Call
 from oracle.chain.wallet import Wallet
@@ -19,7 +19,7 @@ class ValuatorInfo:
 
     Attributes:
         needed: stake that is locked for one valuation.
-        balance: deposits and pay in DataCredits; reward and bond: of challenges.
+        balance: deposits and pay in DataRounds; reward and bond: of challenges.
         published, settled, convicted, lapsed: rounds.
     """
 
@@ -60,7 +60,7 @@ def payouts(network: Network, valuator: Address) -> list[Call]:
     """Return the calls that pay out what valuations and challenges brought."""
     chain = network.valuations
     owed = (
-        (network.credits.balance_of(valuator), network.credits.withdraw),
+        (network.rounds.balance_of(valuator), network.rounds.withdraw),
         (chain.reward_of(valuator), chain.withdraw_reward),
         (chain.bond_of(valuator), chain.withdraw_bond),
     )
@@ -78,7 +78,7 @@ def status(network: Network, valuator: Address) -> ValuatorInfo:
     seat = chain.seat_of(valuator)
     kinds = (ValuationPublished, ClaimLapsed, ValuatorConvicted)
     found = history.read(chain.address, kinds, None, topic(valuator))
-    ended = history.read(network.credits.address, (RoundSettled,), None, topic(valuator))
+    ended = history.read(network.rounds.address, (RoundSettled,), None, topic(valuator))
 
     def rounds(kind: type) -> tuple[int, ...]:
         named = [h.event.round_id for h in (*found, *ended) if isinstance(h.event, kind)]  # type: ignore[attr-defined]  # all have one
@@ -90,7 +90,7 @@ def status(network: Network, valuator: Address) -> ValuatorInfo:
         locked=seat.locked,
         free=Amount(seat.staked - seat.locked),
         needed=chain.config().stake,
-        balance=network.credits.balance_of(valuator),
+        balance=network.rounds.balance_of(valuator),
         reward=chain.reward_of(valuator),
         bond=chain.bond_of(valuator),
         published=rounds(ValuationPublished),

@@ -4,7 +4,7 @@ import { rpc } from "./chain.js";
 import { calldata } from "./encoding.js";
 import { send, wallet } from "./wallet.js";
 
-const { market, access, token, credits } = page.network;
+const { market, access, token, credits, rounds } = page.network;
 
 function units(text) {
   // dollars to the token's 6 decimals, without floats
@@ -108,7 +108,7 @@ async function show() {
           "li",
           {},
           el("span", {}, t("account.returned", { amount: all.returned })),
-          button(t("account.claim"), () => send(credits, calldata("withdraw()"), t), true),
+          button(t("account.claim"), () => send(rounds, calldata("withdraw()"), t), true),
         ),
   );
   rows($("access"), all.access, (a) =>

@@ -33,10 +33,18 @@ def test_once__again_after_a_restart__looks_at_new_deliveries_alone(arena: Arena
         assert challenger.once().looked_at == 0
 
 
-def test_once__fraction_of_none__looks_at_nothing(arena: Arena) -> None:
-    arena.deliver(arena.example.lie_inside)
-    with arena.challenger(scope={"fraction": 0.0}) as challenger:
-        assert challenger.once().looked_at == 0
+@pytest.mark.parametrize(("share", "looked_at"), [(0.0, 0), (1.0, 1)])
+def test_once__fraction_of_none__looks_at_drawn_deliveries_that_nobody_audits(
+    arena: Arena, share: float, looked_at: int
+) -> None:
+    """The model has one operator: nobody else is authorised."""
+    world = arena.world
+    settings = replace(world.network.settings, audit_share=share)
+    network = replace(world.network, settings=settings)
+    arena.deliver(arena.example.honest)
+    network.rpc.call("evm_mine")  # the block that draws
+    with arena.challenger(scope={"fraction": 0.0}, network=network) as challenger:
+        assert challenger.once().looked_at == looked_at
 
 
 def test_once__another_model_is_named__looks_at_nothing(arena: Arena) -> None:

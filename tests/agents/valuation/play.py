@@ -9,7 +9,7 @@ from eth_abi.abi import encode
 from oracle.agents.valuation.jobs_folder import Jobs
 from oracle.chain.anvil import dev_account
 from oracle.chain.arguments import DataOpening
-from oracle.chain.bindings.data_credits import RoundTerms
+from oracle.chain.bindings.data_rounds import RoundTerms
 from oracle.chain.wallet import Wallet
 from oracle.errors import Unavailable
 from oracle.ipfs import data_sets
@@ -74,7 +74,7 @@ class Round:
         world, held, network = self.world, self.held, self.network
         if not world.network.registry.model_count():
             world.publish()
-        chain, owner = network.credits, world.owner
+        chain, owner = network.rounds, world.owner
         people = [
             Wallet(network.rpc, dev_account(20 + c), chain_id=network.contracts.chain_id)
             for c in range(len(held.sets))

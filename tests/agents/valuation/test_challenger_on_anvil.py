@@ -10,7 +10,7 @@ from oracle.agents.valuation.challenger import ValuationChallenger
 from oracle.agents.valuation.report import Stand
 from oracle.agents.valuation.valuator import Valuator
 from oracle.chain.anvil import dev_account
-from oracle.chain.bindings.data_credits import RoundStage
+from oracle.chain.bindings.data_rounds import RoundStage
 from oracle.chain.bindings.valuation_game import ValuationFaultProven
 from oracle.chain.wallet import Wallet
 from oracle.ipfs.memory import MemoryIpfs
@@ -220,7 +220,7 @@ def test_cycle__convicted__reopened_and_a_second_valuator_settles(
     round_.world.pass_time(60)
     assert honest.cycle()
 
-    assert round_.network.credits.round_of(round_.id).stage is RoundStage.SETTLED
+    assert round_.network.rounds.round_of(round_.id).stage is RoundStage.SETTLED
     assert round_.network.valuations.seat_of(rival.address).locked == Amount(0)
 
 

@@ -35,7 +35,7 @@ def never(job: ValueJob, data: RoundData, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("missing", "part", "number"),
-    [(0, ValuationPart.DATA, 0), (2, ValuationPart.DATA, 2), (7, ValuationPart.TEST, 0)],
+    [(0, ValuationPart.DATA, 0), (2, ValuationPart.DATA, 2), (8, ValuationPart.TEST, 0)],
 )
 def test_truth__rows_that_nobody_serves__a_row_of_theirs_is_to_be_demanded(
     tmp_path: Path, missing: int, part: ValuationPart, number: int

@@ -8,7 +8,7 @@ import pytest
 from oracle.agents.valuation.valuator import Valuator
 from oracle.chain.anvil import dev_account
 from oracle.chain.arguments import TableNode
-from oracle.chain.bindings.data_credits import RoundStage
+from oracle.chain.bindings.data_rounds import RoundStage
 from oracle.chain.bindings.valuation_game import (
     ClaimLapsed,
     Mover,
@@ -41,7 +41,7 @@ def opened(round_, wallet, name="one", *, waiting=False, network=None):
 
 
 def stage(round_):
-    return round_.network.credits.round_of(round_.id).stage
+    return round_.network.rounds.round_of(round_.id).stage
 
 
 def case_of(round_):
@@ -116,7 +116,7 @@ def test_cycle__sealed_round__claimed_published_settled_and_paid(round_, valuato
         before = round_.network.token.balance_of(valuator.address)
         assert running.cycle()
         paid = round_.network.token.balance_of(valuator.address) - before
-        assert paid == 3_000_000 + 7 * 500_000
+        assert paid == 3_000_000 + 8 * 500_000
         assert not running.cycle()
     assert not list((round_.folder / "one").glob(f"{round_.id}-*"))  # nobody can ask any more
     assert chain_rounds.published(round_.network, round_.id).values == RIGHT.values
@@ -135,7 +135,7 @@ def test_cycle__another_process_for_every_step__everything_once(round_, valuator
 
     assert stage(round_) is RoundStage.SETTLED
     assert count(round_, RoundClaimed) == count(round_, ValuationPublished) == 1
-    assert round_.network.credits.balance_of(valuator.address) == 0
+    assert round_.network.rounds.balance_of(valuator.address) == 0
     assert round_.network.valuations.seat_of(valuator.address).locked == 0
 
 

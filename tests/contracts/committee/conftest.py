@@ -1,37 +1,50 @@
 """A market whose disputes of Committee versions are the committee's, and three members with a seat.
 
-Each of the three has a third of the stake, so all of them are drawn in every round.
+Each of the three has a third of the stake: they are the whole pool, so nobody can appeal.
 """
+
+from dataclasses import replace
 
 import pytest
 
 from scripts.deploy import created_address
+from tests.contracts.chain import fund
 from tests.contracts.committee.panel import (
+    APPEAL,
     BOND,
     COMMIT,
     DRAW,
+    LEAVE_DELAY,
     MIN_STAKE,
     PENALTY,
     REVEAL,
     SEASONING,
     SEED_DELAY,
     TALLY,
+    VOTE,
     Panel,
 )
+
+SEATS = 30  # of a crowd: rounds of 7, 14, 28 and all
 
 
 @pytest.fixture(scope="module")
 def committee(deployer, market_address):
-    """Where the committee will be: after access, operator registry and market."""
-    return created_address(deployer, deployer.nonce + 3)
+    """Where the committee will be: after access, operator registry, market and seats."""
+    return created_address(deployer, deployer.nonce + 4)
 
 
 @pytest.fixture(scope="module")
-def rules(market_address):
-    return (
-        *(market_address, BOND, MIN_STAKE, PENALTY, SEASONING, SEED_DELAY),
-        *(DRAW, COMMIT, REVEAL, TALLY),
+def seats(CommitteeSeats, deployer, market):
+    return CommitteeSeats.deploy(
+        (market.contract, MIN_STAKE, SEASONING, LEAVE_DELAY), {"from": deployer}
     )
+
+
+@pytest.fixture(scope="module")
+def rules(market_address, seats):
+    periods = (DRAW, COMMIT, REVEAL, APPEAL, TALLY)
+    return (market_address, seats, BOND, PENALTY, VOTE, SEED_DELAY, *periods)
 
 
 @pytest.fixture(scope="module")
@@ -42,18 +55,28 @@ def panel_contract(Committee, deployer, committee, contract, rules):
 
 
 @pytest.fixture(scope="module")
-def empty(panel_contract, market, token, bob):
+def empty(panel_contract, seats, market, token, bob):
     """The committee without members; bob challenges."""
-    return Panel(panel_contract, market, token, bob)
+    return Panel(panel_contract, seats, market, token, bob)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
+def crowd(empty, accounts):
+    """Thirty members, so that findings can be appealed."""
+    return _seated(empty, [accounts.add() for _ in range(SEATS)])
+
+
+@pytest.fixture
 def panel(empty, deployer, treasury, exact):
-    for account in (deployer, treasury, exact):
+    return _seated(empty, [deployer, treasury, exact])
+
+
+def _seated(empty, members):
+    for account in members:
+        fund(account, 10**18)
         empty.enlist(account)
-        empty.members.append(account)
     empty.season()
-    return empty
+    return replace(empty, members=members)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import pytest
 
 from scripts.deploy import config, created_address
 from tests.contracts.committee.panel import (
+    APPEAL,
     BOND,
     COMMIT,
     DRAW,
@@ -15,22 +16,33 @@ from tests.contracts.committee.panel import (
     SEASONING,
     SEED_DELAY,
     TALLY,
+    VOTE,
 )
-from tests.contracts.market import Verbatim, refuses
+from tests.contracts.market import ZERO, Verbatim, refuses
 
 DAY = 86_400
 
 
 @pytest.fixture
 def deploy(
-    Committee, InferenceMarket, ModelAccess, OperatorRegistry, token, registry, deployer, treasury
+    Committee,
+    CommitteeSeats,
+    InferenceMarket,
+    ModelAccess,
+    ModelRegistry,
+    OperatorRegistry,
+    token,
+    deployer,
+    treasury,
 ):
-    """Deploy a market with its module, fields of either changed."""
+    """Deploy a market with seats and committee, fields of any changed."""
 
-    def deploy(age=DAY, module=None, **changes):
+    def deploy(age=DAY, module=None, seats=(MIN_STAKE, SEASONING, LEAVE_DELAY), **changes):
         by = {"from": deployer}
+        stakes = created_address(deployer, deployer.nonce + 2)
+        registry = ModelRegistry.deploy(ZERO, ZERO, 10, 7 * DAY, 1_000, 10**6, stakes, by)
         place = created_address(deployer, deployer.nonce + 2)
-        module = module or created_address(deployer, deployer.nonce + 3)
+        module = module or created_address(deployer, deployer.nonce + 4)
         access = ModelAccess.deploy(registry, place, by)
         operators = OperatorRegistry.deploy(token, registry, place, 30 * DAY, by)
         wiring = (token, registry, access, operators, treasury)
@@ -38,14 +50,15 @@ def deploy(
         market = InferenceMarket.deploy(fixed, by)
         rules = {
             "market": market,
+            "seats": CommitteeSeats.deploy((market, *seats), by),
             "bond": BOND,
-            "minStake": MIN_STAKE,
             "penalty": PENALTY,
-            "seasoning": SEASONING,
+            "voteStake": VOTE,
             "seedDelay": SEED_DELAY,
             "drawPeriod": DRAW,
             "commitPeriod": COMMIT,
             "revealPeriod": REVEAL,
+            "appealPeriod": APPEAL,
             "tallyPeriod": TALLY,
         }
         assert changes.keys() <= rules.keys()
@@ -62,7 +75,7 @@ def test_constructor__market_of_another_module__reverts(deploy, treasury):
 
 @pytest.mark.parametrize(
     "field",
-    ["penalty", "seasoning", "seedDelay", "drawPeriod", "commitPeriod", "revealPeriod"],
+    ["penalty", "seedDelay", "drawPeriod", "commitPeriod", "revealPeriod", "appealPeriod"],
 )
 def test_constructor__zero__reverts(deploy, field):
     with refuses("ConfigInvalid", Verbatim(field)):
@@ -76,7 +89,22 @@ def test_constructor__no_time_to_tally__reverts(deploy):
 
 def test_constructor__seat_of_less_than_twenty_penalties__reverts(deploy):
     with refuses("ConfigInvalid", Verbatim("minStake")):
-        deploy(minStake=20 * PENALTY - 1)
+        deploy(seats=(20 * PENALTY - 1, SEASONING, LEAVE_DELAY))
+
+
+def test_constructor__seat_of_less_than_four_votes__reverts(deploy):
+    with refuses("ConfigInvalid", Verbatim("minStake")):
+        deploy(voteStake=MIN_STAKE // 4 + 1)
+
+
+def test_constructor__vote_of_less_than_a_penalty__reverts(deploy):
+    with refuses("ConfigInvalid", Verbatim("voteStake")):
+        deploy(voteStake=PENALTY - 1)
+
+
+def test_constructor__members_may_leave_before_they_pay__reverts(deploy):
+    with refuses("ConfigInvalid", Verbatim("leaveDelay")):
+        deploy(seats=(MIN_STAKE, SEASONING, LEAVE_DELAY - 1))
 
 
 def test_constructor__dispute_may_outlast_the_market__reverts(deploy):
@@ -84,10 +112,8 @@ def test_constructor__dispute_may_outlast_the_market__reverts(deploy):
         deploy(age=LONGEST + TALLY - 1)
 
 
-def test_constructor__fits__says_what_is_fixed(deploy, token):
+def test_constructor__fits__says_what_is_fixed(deploy):
     contract, rules = deploy(age=LONGEST + TALLY)
     assert contract.config() == rules
-    assert contract.token() == token
     assert contract.longestDispute() == LONGEST
-    assert contract.leaveDelay() == LEAVE_DELAY
-    assert contract.bondNeeded() == BOND  # the tests' chain has no base fee
+    assert contract.bondNeeded(7) == 7 * BOND  # the tests' chain has no base fee

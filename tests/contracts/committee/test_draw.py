@@ -7,13 +7,13 @@ from eth_utils import keccak
 from tests.contracts.chain import at, chain, now, rpc
 from tests.contracts.committee.panel import (
     BOND,
-    CHALLENGED,
     CLOSED,
     COMMIT,
     DEAD,
     DRAW,
     MIN_STAKE,
     REVEAL,
+    VOTE,
     VOTING,
 )
 from tests.contracts.market import ZERO32, refuses
@@ -45,7 +45,7 @@ def test_draw__before_the_seed_block_is_past__reverts(panel, challenged, bob):
 
 
 def test_draw__too_late__reverts(panel, challenged):
-    until = panel.contract.drawUntil(panel.id_of(challenged))
+    until = panel.dispute(challenged)["until"]
     panel.to_the_seed(challenged)
     at(until)
     with refuses("DrawOver", panel.id_of(challenged), until):
@@ -58,24 +58,25 @@ def test_draw__twice__reverts(panel, voting, bob):
 
 
 def test_draw__last_second__takes_the_hash_of_the_seed_block(panel, challenged):
-    until = panel.contract.drawUntil(panel.id_of(challenged))
+    until = panel.dispute(challenged)["until"]
     panel.to_the_seed(challenged)
     at(until - 1)
     transaction = panel.contract.draw(panel.id_of(challenged), {"from": panel.challenger})
     dispute, time = panel.dispute(challenged), transaction.timestamp
+    assert dispute["until"] == time + COMMIT
     seed = chain[dispute["seedBlock"]].hash.to_0x_hex()
     request_id = panel.id_of(challenged)
-    assert dict(transaction.events["Drawn"]) == {"requestId": request_id, "seed": seed}
-    assert dict(transaction.events["RoundStarted"]) == {
+    assert dict(transaction.events["Drawn"]) == {
         "requestId": request_id,
         "round": 0,
+        "seed": seed,
         "commitUntil": time + COMMIT,
         "revealUntil": time + COMMIT + REVEAL,
     }
-    assert (dispute["stage"], dispute["seed"]) == (VOTING, seed)
-    words = (bytes.fromhex(seed[2:]), bytes.fromhex(request_id[2:]), 2)
+    assert (dispute["stage"], panel.round(challenged)["seed"]) == (VOTING, seed)
+    words = (bytes.fromhex(seed[2:]), bytes.fromhex(request_id[2:]), 0)
     expected = "0x" + keccak(encode(["bytes32", "bytes32", "uint256"], words)).hex()
-    assert panel.contract.activationSeed(request_id, 2) == expected
+    assert panel.contract.activationSeed(request_id, 0) == expected
 
 
 @pytest.mark.node  # the history contract, which the node writes
@@ -94,35 +95,34 @@ def test_draw__members__by_hash_and_stake(panel, challenged, rival):
     panel.season()
     panel.draw(challenged)
     request_id = panel.id_of(challenged)
-    assert all(panel.contract.isDrawn(request_id, 0, member) for member in panel.members)
-    assert not panel.contract.isDrawn(request_id, 2, rival)
-    assert not panel.contract.isDrawn(request_id, 3, panel.members[0])  # there is no such round
+    assert [panel.contract.depositOf(request_id, 0, m) for m in panel.members] == [VOTE] * 3
+    assert panel.contract.depositOf(request_id, 0, rival) == 0
+    assert panel.contract.depositOf(request_id, 1, panel.members[0]) == 0  # it was not drawn
 
 
-def test_draw__stakes_of_different_height__follow_the_formula(panel, accounts):
-    others = [accounts[2], accounts[6]]
-    panel.enlist(others[0], 30 * MIN_STAKE)
-    panel.enlist(others[1], 2 * MIN_STAKE)
-    panel.season()
-    delivered = panel.voting(panel.market.delivered())
-    dispute, request_id = panel.dispute(delivered), panel.id_of(delivered)
-    assert dispute["eligible"] == 35 * MIN_STAKE
-    stakes = [(m, MIN_STAKE) for m in panel.members]
-    stakes += [(others[0], 30 * MIN_STAKE), (others[1], 2 * MIN_STAKE)]
-    for round_, expected in enumerate((3, 6, 12)):
-        for member, stake in stakes:
-            types = ["bytes32", "bytes32", "uint256", "address"]
-            words = (bytes.fromhex(str(dispute["seed"])[2:]), bytes.fromhex(request_id[2:]))
-            rank = int.from_bytes(keccak(encode(types, [*words, round_, member.address])))
-            drawn = rank * dispute["eligible"] < 2**256 * expected * stake
-            assert panel.contract.isDrawn(request_id, round_, member) == drawn
+def test_draw__stakes_of_different_height__follow_the_formula(crowd, accounts):
+    """Who holds half the stake is always drawn, and its vote binds and weighs 3.5 times as much."""
+    whale = accounts[2]
+    crowd.enlist(whale, 30 * MIN_STAKE)
+    crowd.season()
+    delivered = crowd.voting(crowd.market.delivered())
+    dispute, request_id = crowd.dispute(delivered), crowd.id_of(delivered)
+    assert dispute["eligible"] == 60 * MIN_STAKE
+    seed = bytes.fromhex(str(crowd.round(delivered)["seed"])[2:])
+    for member, stake in [*((m, MIN_STAKE) for m in crowd.members), (whale, 30 * MIN_STAKE)]:
+        words = (seed, bytes.fromhex(request_id[2:]), 0, member.address)
+        types = ["bytes32", "bytes32", "uint256", "address"]
+        rank = int.from_bytes(keccak(encode(types, words)))
+        drawn = rank * dispute["eligible"] < 2**256 * 7 * stake
+        binds = VOTE * 7 // 2 if member == whale else VOTE
+        assert crowd.contract.depositOf(request_id, 0, member) == (binds if drawn else 0)
 
 
 # ── lapse ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_lapse__while_it_can_be_drawn__reverts(panel, challenged, bob):
-    until = panel.contract.drawUntil(panel.id_of(challenged))
+    until = panel.dispute(challenged)["until"]
     at(until - 1)
     with refuses("DrawOpen", panel.id_of(challenged), until):
         panel.contract.lapse(*challenged, {"from": bob})
@@ -144,20 +144,19 @@ def test_lapse__other_delivery__reverts(panel, challenged, bob):
 def test_lapse__missed_draw__costs_the_bond_and_frees_the_answer(
     panel, challenged, operator, rival, bob
 ):
-    at(panel.contract.drawUntil(panel.id_of(challenged)))
+    at(panel.dispute(challenged)["until"])
     transaction = panel.contract.lapse(*challenged, {"from": rival})
     request_id = panel.id_of(challenged)
     assert dict(transaction.events["DrawMissed"]) == {
         "requestId": request_id,
-        "challenger": bob,
-        "toOperator": BOND // 2,
-        "burned": BOND - BOND // 2,
+        "round": 0,
+        "caller": bob,
     }
-    assert panel.contract.bondOf(operator) == BOND // 2
-    assert panel.contract.bondOf(DEAD) == BOND - BOND // 2
+    assert panel.contract.bondOf(operator) == 3 * BOND // 2
+    assert panel.contract.bondOf(DEAD) == 3 * BOND // 2
     assert panel.contract.bondOf(bob) == 0
     assert panel.contract.burnAddress() == DEAD
     dispute = panel.dispute(challenged)
-    assert (dispute["stage"], dispute["seed"]) == (CLOSED, ZERO32)
-    assert dispute["stage"] != CHALLENGED
+    assert dispute["stage"] == CLOSED
+    assert panel.round(challenged)["seed"] == ZERO32
     assert panel.market.finalize(*challenged).events["Finalized"]["requestId"] == request_id

@@ -46,7 +46,7 @@ def test_draw__last_block_of_the_history__takes_its_hash(world, challenged):
     job, seed_block = challenged
     go_to(world, seed_block + WINDOW)
     world.call(OWNER, "draw", job.id)
-    assert int.from_bytes(world.dispute(job)["seed"]) == HASH
+    assert int.from_bytes(world.round(job, 0)["seed"]) == HASH
 
 
 def test_draw__one_block_later__is_over(world, challenged):

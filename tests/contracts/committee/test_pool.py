@@ -1,7 +1,7 @@
 """challenge: of whom a committee can be drawn at all."""
 
 from tests.contracts.chain import at
-from tests.contracts.committee.panel import GENERAL, MIN_STAKE, SEASONING
+from tests.contracts.committee.panel import BOND, GENERAL, MIN_STAKE, SEASONING
 from tests.contracts.market import refuses
 
 
@@ -19,6 +19,9 @@ def test_challenge__stake_not_seasoned__does_not_count(empty, deployer, treasury
     late = empty.enlist(exact)
     at(late.timestamp + SEASONING - 1)
     with refuses("PoolTooSmall", GENERAL, 2 * MIN_STAKE, 3 * MIN_STAKE):
-        empty.challenge(delivered)
+        empty.challenge(delivered, value=3 * BOND)
     at(late.timestamp + SEASONING)
-    assert empty.challenge(delivered).events["CommitteeCalled"]["eligible"] == 3 * MIN_STAKE
+    assert (
+        empty.challenge(delivered, value=3 * BOND).events["CommitteeCalled"]["eligible"]
+        == 3 * MIN_STAKE
+    )

@@ -5,11 +5,15 @@ import pytest
 from tests.contracts.chain import at, chain
 from tests.contracts.committee.panel import (
     ACTIVATION,
-    CHALLENGED,
     CLOSED,
+    COMMITTED,
+    DRAWING,
+    MATCH,
     MISMATCH,
     NONE,
+    REVEAL,
     SALT,
+    VOTE,
     VOTING,
     Vote,
 )
@@ -34,12 +38,12 @@ def committed(panel, voting, member):
 
 def test_commit__before_the_draw__reverts(panel, delivered, member):
     panel.challenge(delivered)
-    with refuses("StageInvalid", panel.id_of(delivered), CHALLENGED):
+    with refuses("StageInvalid", panel.id_of(delivered), DRAWING):
         panel.contract.commit(panel.id_of(delivered), WORD, {"from": member})
 
 
 def test_commit__when_the_period_is_over__reverts(panel, voting, member):
-    until = panel.dispute(voting)["commitUntil"]
+    until = panel.dispute(voting)["until"]
     at(until)
     with refuses("CommitOver", panel.id_of(voting), until):
         panel.contract.commit(panel.id_of(voting), WORD, {"from": member})
@@ -69,7 +73,7 @@ def test_commit__twice__reverts(panel, committed, member):
 
 
 def test_commit__last_second__is_kept(panel, voting, member):
-    at(panel.dispute(voting)["commitUntil"] - 1)
+    at(panel.dispute(voting)["until"] - 1)
     transaction = panel.contract.commit(panel.id_of(voting), WORD, {"from": member})
     request_id = panel.id_of(voting)
     assert dict(transaction.events["VoteCommitted"]) == {
@@ -77,13 +81,16 @@ def test_commit__last_second__is_kept(panel, voting, member):
         "member": member,
         "round": 0,
         "commitment": WORD,
+        "bound": VOTE,
     }
-    assert panel.contract.ballotOf(request_id, 0, member) == (WORD, 0, NONE, False)
-    assert panel.contract.votersOf(request_id, 0) == (member,)
+    kept = WORD[:46] + "00" * 10
+    assert panel.contract.ballotOf(request_id, 0, member) == (COMMITTED, NONE, VOTE, 0, kept)
+    assert panel.seats.seatOf(ZERO32, member)[2] == VOTE
+    assert panel.round(voting)["committed"] == VOTE
 
 
 def test_commit__while_leaving__is_still_a_duty(panel, voting, member):
-    panel.contract.startLeave(ZERO32, {"from": member})
+    panel.seats.startLeave(ZERO32, {"from": member})
     assert "VoteCommitted" in panel.commit(voting, member).events
 
 
@@ -97,14 +104,14 @@ def test_commitment_of__a_vote__is_what_the_documentation_says(panel, voting, me
 
 
 def test_reveal__before_the_commit_period_is_over__reverts(panel, committed, member):
-    opens_at = panel.dispute(committed)["commitUntil"]
+    opens_at = panel.dispute(committed)["until"]
     at(opens_at - 1)
     with refuses("RevealNotOpen", panel.id_of(committed), opens_at):
         panel.reveal(committed, member)
 
 
 def test_reveal__late__reverts(panel, committed, member):
-    until = panel.dispute(committed)["revealUntil"]
+    until = panel.dispute(committed)["until"] + REVEAL
     at(until)
     with refuses("RevealOver", panel.id_of(committed), until):
         panel.reveal(committed, member)
@@ -140,7 +147,7 @@ def test_reveal__something_else__reverts(panel, committed, member, vote):
 def test_reveal__copied_commitment__is_worth_nothing(panel, committed, member):
     """Who commits to what another committed to cannot reveal it, even once it is known."""
     copier, request_id = panel.members[1], panel.id_of(committed)
-    word = panel.contract.ballotOf(request_id, 0, member)[0]
+    word = panel.commitment(committed, member, Vote(), 0)
     panel.contract.commit(request_id, word, {"from": copier})
     panel.to_reveals(committed)
     panel.reveal(committed, member)
@@ -164,7 +171,7 @@ def test_reveal__dispute_decided__reverts(panel, voting, member):
 def test_reveal__first_second__counts(panel, voting, member):
     vote = Vote(MISMATCH, -(2**127))
     panel.commit(voting, member, vote)
-    at(panel.dispute(voting)["commitUntil"])
+    at(panel.dispute(voting)["until"])
     event = panel.reveal(voting, member, vote).events["VoteRevealed"]
     assert dict(event) == {
         "requestId": panel.id_of(voting),
@@ -175,4 +182,35 @@ def test_reveal__first_second__counts(panel, voting, member):
         "activation": -(2**127),
     }
     assert panel.dispute(voting)["stage"] == VOTING
-    assert chain[-1].timestamp == panel.dispute(voting)["commitUntil"]
+    assert chain[-1].timestamp == panel.dispute(voting)["until"]
+
+
+def test_reveal__each_vote__counts_at_once(panel, voting):
+    first, second, third = panel.members
+    votes = {first: Vote(), second: Vote(MISMATCH), third: Vote()}
+    for member, vote in votes.items():
+        panel.commit(voting, member, vote)
+    panel.to_reveals(voting)
+    request_id = panel.id_of(voting)
+    panel.reveal(voting, first, votes[first])
+    assert panel.contract.findingOf(request_id, 0) == NONE  # one vote is no quorum
+    panel.reveal(voting, second, votes[second])
+    assert panel.contract.findingOf(request_id, 0) == NONE  # a tie
+    panel.reveal(voting, third, votes[third])
+    assert panel.contract.findingOf(request_id, 0) == MATCH
+    found = panel.round(voting)
+    assert (found["matched"], found["mismatched"], found["committed"]) == (2 * VOTE, VOTE, 3 * VOTE)
+    assert (found["activation"], found["margin"]) == (ACTIVATION, 3 * VOTE)
+
+
+def test_commit__seat_whose_stake_is_bound__binds_what_is_free_and_then_nothing(panel):
+    """A seat of $20 has four votes of $5 at once; the fifth finds nothing to bind."""
+    member = panel.members[0]
+    for lane in range(4):
+        panel.commit(panel.voting(panel.market.delivered(lane=lane)), member)
+    voting = panel.voting(panel.market.delivered(lane=4))
+    with refuses("StakeBound", member, ZERO32, 4 * VOTE):
+        panel.commit(voting, member)
+    panel.enlist(member, 1 * VOTE // 2)
+    event = panel.commit(voting, member).events["VoteCommitted"]
+    assert event["bound"] == VOTE // 2

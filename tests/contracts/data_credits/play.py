@@ -1,4 +1,4 @@
-"""Rounds as tests play them: the market, DataCredits and ValuationGame in an EVM in this process.
+"""Rounds as tests play them: market, credits, rounds and valuation game in an EVM in this process.
 
 Knows nothing of what is right: it calls, and hands back what was returned or why it was refused.
 """
@@ -18,14 +18,23 @@ from tests.support.evm import Evm, Reverted
 START = 1_800_000_000
 ZERO, ZERO32, DEAD = "0x" + "00" * 20, bytes(32), "0x" + "00" * 18 + "dead"
 DOLLAR = 10**6
-ONE = 1 << 40
+TEST_ROWS = 1 << 10
+ONE = TEST_ROWS << 40  # a value: all test rows are answered right
 DEPOSIT, FEE, REWARD = 10 * DOLLAR, DOLLAR // 2, 3 * DOLLAR
 SUBMIT, REVEAL, TEST = 100, 60, 30  # seconds
 VALUING, CLAIM, WINDOW = 1_000, 200, 300  # seconds
 STAKE, FORFEIT = 50 * DOLLAR, 5 * DOLLAR
 MIN_REPLY, CLOCK = 20, 50  # seconds
+MIN_ROWS, INTERVAL, ANSWERS, MAX_WEIGHT = 1, 1, 40, 5_000
 NONE, COLLECTING, VALUE, SETTLED, VOID = range(5)
-COMMITTED, REVEALED, EXCLUDED, DISPLACED, CLOSED = range(1, 6)
+COMMITTED, REVEALED, EXCLUDED, DISPLACED, UNSERVED, CLOSED = range(1, 7)
+# The rest of what people call is DataRounds'
+OF_CREDITS = {
+    *("claim", "claimable", "creditRevenue", "creditsOf", "endorse", "endorsedOf", "endorsementOf"),
+    *("arrive", "arrivedOf", "come", "formerOf", "grant", "hasCredits", "hasLeft", "leave"),
+    *("mintable", "protectsShare", "returnEndorsement", "settleEndorsement", "testRowsOf"),
+    "totalCredits",
+}
 KEYS = {name: keccak(name.encode()) for name in ("alice", "bob", "carol", "dave")}
 ALICE, BOB, CAROL, DAVE = (Account.from_key(key).address for key in KEYS.values())
 DEPLOYER, OWNER, VALUATOR, RIVAL, CHALLENGER, TREASURY, OPERATOR, USER = (
@@ -50,9 +59,13 @@ def _word(value: Any) -> bytes:
 
 
 def commitment_to_test_set(
-    root: bytes = TEST_ROOT, rows: int = 1, salt: bytes = SALT, opener: str = OWNER
+    root: bytes = TEST_ROOT,
+    rows: int = TEST_ROWS,
+    salt: bytes = SALT,
+    opener: str = OWNER,
+    model: int = 1,
 ) -> bytes:
-    return keccak(words(1, opener, salt, root, rows))
+    return keccak(words(model, opener, salt, root, rows))
 
 
 def value_leaf(number: int, value: int) -> bytes:
@@ -75,46 +88,60 @@ class Data:
 
     world: Evm = field(default_factory=lambda: Evm(START))
     game: str = ""  # an account that stands in for the game; empty = the real one
+    max_weight: int = MAX_WEIGHT  # basis points
+    interval: int = INTERVAL  # seconds
+    min_rows: int = MIN_ROWS
+    predecessor: str = ZERO  # DataCredits of another deployment in the same world
+    deployer: str = DEPLOYER
     round_id: int = 0
 
     def __post_init__(self) -> None:
         world = self.world
-        token = world.deploy(DEPLOYER, "TestDollar")
-        programs = world.deploy(DEPLOYER, "ProgramRegistry")
-        names = [created_address(DEPLOYER, 2 + i) for i in range(7)]
-        registry, access, stakes, market, credits, verifier, game = names
-        world.deploy(DEPLOYER, "ModelRegistry", programs, 1, 100)
-        world.deploy(DEPLOYER, "ModelAccess", registry, market)
-        world.deploy(DEPLOYER, "OperatorRegistry", token, registry, market, 10**6)
+        token = world.deploy(self.deployer, "TestDollar")
+        programs = world.deploy(self.deployer, "ProgramRegistry")
+        names = [created_address(self.deployer, 2 + i) for i in range(9)]
+        registry, access, stakes, market, credits, rounds, demands, verifier, game = names
+        world.deploy(self.deployer, "ModelRegistry", programs, credits, 1, 100, 0, 0, stakes)
+        world.deploy(self.deployer, "ModelAccess", registry, market)
+        world.deploy(self.deployer, "OperatorRegistry", token, registry, market, 10**6)
         wiring = (token, registry, access, stakes, credits, ZERO, ZERO, TREASURY)
-        world.deploy(DEPLOYER, "InferenceMarket", (*wiring, 500, 10**6, 10**5, 30, 60, 3_600))
-        self.market, self.credits = market, credits
-        rules = (market, self.game or game, DEPOSIT, FEE, 10_000)
-        world.deploy(DEPLOYER, "DataCredits", rules)
+        world.deploy(
+            self.deployer, "InferenceMarket", (*wiring, 500, 10**6, 10**5, 30, 60, 3_600, 0)
+        )
+        self.market, self.credits, self.rounds = market, credits, rounds
+        world.deploy(
+            self.deployer, "DataCredits", (market, rounds, self.predecessor, self.max_weight)
+        )
+        limits = (DEPOSIT, FEE, 10_000, self.interval, self.min_rows)
+        rules = (credits, demands, self.game or game, *limits)
+        world.deploy(self.deployer, "DataRounds", rules)
+        world.deploy(self.deployer, "RowDemands", rounds, ANSWERS)
         if not self.game:
-            world.deploy(DEPLOYER, "ValuationVerifier", credits)
+            world.deploy(self.deployer, "ValuationVerifier", rounds)
             times = (VALUING, CLAIM, WINDOW, MIN_REPLY, CLOCK)
-            world.deploy(DEPLOYER, "ValuationGame", (credits, verifier, STAKE, FORFEIT, *times))
+            world.deploy(self.deployer, "ValuationGame", (rounds, verifier, STAKE, FORFEIT, *times))
             self.game = game
         self.requests = 0
         for account in PEOPLE:
             world.fund(account, 10**20)
             world.call(account, "TestDollar", "faucet", account, 10**6 * DOLLAR)
-            for spender in (credits, self.game, market, stakes):
+            for spender in (rounds, self.game, market, stakes):
                 world.call(account, "TestDollar", "approve", spender, 2**256 - 1)
         self._publish()
+        self.places = dict(world.places)
 
     def _publish(self) -> None:
         call = self.world.call
         call(OWNER, "ModelRegistry", "registerModel", "model", 0)
-        fields = (CID, CID, 1, 0, 1, 0, DATA_BPS, 1, 1)
+        fields = (CID, CID, 1, 1, 1, 0, DATA_BPS, 1, 1)
         call(OWNER, "ModelRegistry", "publishVersion", 1, ZERO32, fields)
         call(OPERATOR, "OperatorRegistry", "register", ZERO32, "")
         call(OWNER, "OperatorRegistry", "authorize", 1, OPERATOR, True)
         call(OPERATOR, "OperatorRegistry", "stake", OPERATOR, 10**6 * DOLLAR)
 
     def do(self, caller: str, function: str, *arguments: Any) -> Any:
-        return self.world.call(caller, "DataCredits", function, *arguments)
+        place = "DataCredits" if function in OF_CREDITS else "DataRounds"
+        return self.world.call(caller, place, function, *arguments)
 
     def see(self, function: str, *arguments: Any) -> Any:
         return self.do(OWNER, function, *arguments)
@@ -144,14 +171,14 @@ class Data:
             "neighbours": 5,
             "rowTolerance": 30,
             "testTolerance": 12,
-            "testRows": 1,
+            "testRows": TEST_ROWS,
             "maxContributions": 8,
             "maxRows": 1_000,
             "submitPeriod": SUBMIT,
             "revealPeriod": REVEAL,
             "testPeriod": TEST,
             "reward": REWARD,
-            "testCommitment": commitment_to_test_set(),
+            "testCommitment": commitment_to_test_set(rows=changes.get("testRows", TEST_ROWS)),
             "schema": CID,
         }
         assert changes.keys() <= terms.keys()

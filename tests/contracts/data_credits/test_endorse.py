@@ -148,9 +148,9 @@ def test_settle_endorsement__earnings_meanwhile__are_the_endorsers(endorsable):
     endorse(endorsable, HELD)
     endorsable.earn(100 * DOLLAR)  # half of it is Alice's, staked or not
     finish(endorsable, values)
-    endorsable.earn(300 * DOLLAR)  # ½ + 0.1 of 3 ONE are hers
+    endorsable.earn(400 * DOLLAR)  # ½ + 0.05 of 2 ONE are hers
     end(endorsable, values)
-    assert endorsable.see("claimable", 1, ALICE) in range(110 * DOLLAR - 3, 110 * DOLLAR + 1)
+    assert endorsable.see("claimable", 1, ALICE) in range(160 * DOLLAR - 3, 160 * DOLLAR + 1)
 
 
 def test_settle_endorsement__earnings_after_the_loss__are_the_others(endorsable):

@@ -1,4 +1,4 @@
-"""DataCredits: the constructor, and opening a round."""
+"""DataRounds: the constructor, and opening a round."""
 
 import pytest
 
@@ -8,12 +8,16 @@ from tests.contracts.data_credits.play import (
     DEPLOYER,
     DEPOSIT,
     FEE,
+    INTERVAL,
+    MAX_WEIGHT,
+    MIN_ROWS,
     OWNER,
     REVEAL,
     REWARD,
     RIVAL,
     SUBMIT,
     TEST,
+    ZERO,
     ZERO32,
     refuses,
     words,
@@ -23,14 +27,30 @@ from tests.contracts.data_credits.play import (
 # ── constructor ─────────────────────────────────────────────────────────────────────────────────
 def test_constructor__market_names_another__reverts(data):
     with refuses("ConfigInvalid"):
-        data.world.deploy(DEPLOYER, "DataCredits", (data.market, RIVAL, DEPOSIT, FEE, 1))
+        data.world.deploy(DEPLOYER, "DataCredits", (data.market, RIVAL, ZERO, 1_000))
+
+
+@pytest.mark.parametrize("bps", [0, 10_000])
+def test_constructor__weight_of_nothing_or_all__reverts(data, bps):
+    with refuses("ConfigInvalid"):
+        data.world.deploy(DEPLOYER, "DataCredits", (data.market, data.rounds, ZERO, bps))
+
+
+def test_constructor__credits_name_other_rounds__reverts(data):
+    rules = (data.credits, RIVAL, RIVAL, DEPOSIT, FEE, 10_000, INTERVAL, MIN_ROWS)
+    with refuses("ConfigInvalid"):
+        data.world.deploy(DEPLOYER, "DataRounds", rules)
 
 
 def test_config__deployed__is_what_was_given(data):
-    market, game, *numbers = data.see("config")
-    assert market == data.market.lower()
+    credits, demands, game, *numbers = data.see("config")
+    assert credits == data.credits.lower()
+    assert demands == data.world.places["RowDemands"].lower()
     assert game == RIVAL.lower()
-    assert numbers == [DEPOSIT, FEE, 10_000]
+    assert numbers == [DEPOSIT, FEE, 10_000, INTERVAL, MIN_ROWS]
+    market, rounds, _, weight = data.world.call(OWNER, "DataCredits", "config")
+    assert (market, rounds) == (data.market.lower(), data.rounds.lower())
+    assert weight == MAX_WEIGHT
 
 
 # ── openRound ───────────────────────────────────────────────────────────────────────────────────
@@ -88,7 +108,7 @@ def test_open_round__terms__are_kept_and_the_reward_is_taken(data):
     assert round_[:5] == (1, now + SUBMIT, now + SUBMIT + REVEAL, now + SUBMIT + REVEAL + TEST, 1)
     assert data.stage() == COLLECTING
     assert data.see("currentRoundOf", 1) == 1
-    assert (before - data.tokens(OWNER), data.tokens(data.credits)) == (REWARD, REWARD)
+    assert (before - data.tokens(OWNER), data.tokens(data.rounds)) == (REWARD, REWARD)
 
 
 def test_open_round__after_the_last_ended__opens(data):

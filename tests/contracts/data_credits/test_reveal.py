@@ -1,4 +1,4 @@
-"""DataCredits.reveal: a commitment is opened; the first committed has a data set."""
+"""DataRounds.reveal: a commitment is opened; the first committed has a data set."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""DataCredits.revealTest, exclude, number, voidRound: a round is sealed, or comes to nothing."""
+"""DataRounds.revealTest, exclude, number, voidRound: a round is sealed, or comes to nothing."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""DataCredits.settle, credit, forfeit, punish: a round ends, and everybody gets what is theirs."""
+"""DataRounds.settle, credit, forfeit, punish: a round ends, and everybody gets what is theirs."""
 
 import pytest
 
@@ -15,7 +15,6 @@ from tests.contracts.data_credits.play import (
     REWARD,
     SETTLED,
     VALUATOR,
-    commitment_to_test_set,
     refuses,
     value_path,
     values_root,
@@ -98,7 +97,7 @@ def test_credit__value_above_64_bits__reverts(settled):
 
 def test_credit__proof_for_another_round__reverts(settled):
     settled.prepare([ALICE, BOB, CAROL])
-    settled.settle([1, 2, 3])
+    settled.settle([ONE // 5, 2, 3])
     with refuses("ValueInvalid"):
         settled.do(ALICE, "credit", 2, 0, VALUES[0], value_path(VALUES, 0))
 
@@ -122,18 +121,19 @@ def test_credit__worth_something__gives_credit_and_the_deposit_back(settled):
 
 
 def test_credit__worthless__burns_the_deposit(settled):
-    before = settled.tokens(DEAD)
+    before = settled.see("balanceOf", DEAD)
     settled.give(VALUES, 1)
-    assert settled.tokens(DEAD) - before == DEPOSIT
+    assert settled.see("balanceOf", DEAD) - before == DEPOSIT
     assert settled.see("creditsOf", 1, BOB) == 0
     assert settled.see("standingOf", 1, BOB)[:3] == (0, 0, 1)
     assert settled.see("contributionOf", 1, 1)[5] == CLOSED
 
 
-def test_credit__several_test_points__is_the_value_divided_by_them(data):
-    changes = {"testRows": 3, "testCommitment": commitment_to_test_set(rows=3)}
-    data.play([ALICE], [11], **changes)
-    assert data.see("creditsOf", 1, ALICE) == 3
+@pytest.mark.parametrize(("value", "credits"), [(2, 0), (3, 3), (11, 11)])
+def test_credit__less_than_a_unit_a_test_row__is_worthless(data, value, credits):
+    data.play([ALICE], [value], testRows=3)
+    assert data.see("creditsOf", 1, ALICE) == credits
+    assert data.see("standingOf", 1, ALICE)[2] == (0 if credits else 1)
 
 
 def test_credit__granted_late__earned_from_the_settlement_on(settled):
@@ -163,7 +163,7 @@ def test_forfeit__not_revealed__burns_the_deposit_once(data):
     data.submit(ALICE, b"\1" * 32)
     data.pass_to("reveal")
     data.do(BOB, "forfeit", 1, 0)
-    assert data.tokens(DEAD) == DEPOSIT
+    assert data.see("balanceOf", DEAD) == DEPOSIT
     assert data.see("standingOf", 1, ALICE)[2] == 1
     with refuses("StatusInvalid"):
         data.do(BOB, "forfeit", 1, 0)
@@ -178,7 +178,7 @@ def test_forfeit__displaced__burns_the_deposit(data):
     data.reveal(0, b"\1" * 32)
     data.pass_to("reveal")
     data.do(CAROL, "forfeit", 1, 1)
-    assert data.tokens(DEAD) == DEPOSIT
+    assert data.see("balanceOf", DEAD) == DEPOSIT
 
 
 # ── punish ──────────────────────────────────────────────────────────────────────────────────────

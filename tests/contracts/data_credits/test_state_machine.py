@@ -28,10 +28,12 @@ from tests.contracts.data_credits.play import (
     CHALLENGER,
     DAVE,
     FEE,
+    MAX_WEIGHT,
     ONE,
     OWNER,
     REWARD,
     RIVAL,
+    TEST_ROWS,
     VALUATOR,
     Data,
     value_path,
@@ -57,10 +59,19 @@ class Bid:
     revealed: bool = False
     number: int = -1
     values: tuple[int, ...] = ()  # of its round, once settled
+    minted: Fraction = Fraction(0)  # credits for a unit of value
+
+    @property
+    def value(self) -> int:
+        return self.values[self.number]
+
+    @property
+    def worthless(self) -> bool:
+        return self.value < TEST_ROWS
 
     @property
     def credit(self) -> int:
-        return self.values[self.number]
+        return 0 if self.worthless else int(self.value * self.minted)
 
     @property
     def share(self) -> int:
@@ -84,7 +95,7 @@ class CreditsMachine(RuleBasedStateMachine):
         self.claimed = Counter()
         self.roundings = Counter()
         self.balances = Counter()
-        self.total = self.revenue = self.waiting = self.burned = 0
+        self.total = self.revenue = self.waiting = self.burned = self.test_rows = 0
         for _ in range(3):  # so that everybody has a tier, and may lose it
             self.open_round(list(HOLDERS), 0)
             self.reveal(-1)
@@ -147,12 +158,31 @@ class CreditsMachine(RuleBasedStateMachine):
         self.balances[VALUATOR] += REWARD + len(self.bids) * FEE
         for number, bid in enumerate(bids):
             bid.number, bid.values = number, tuple(given)
-            self.total += bid.credit
-            self.held[bid.owner] += bid.credit - (bid.share if bid.credit else 0)
+        minted = self._mint(bids)
+        for bid in bids:
+            bid.minted = minted
+            self.held[bid.owner] += bid.credit - (0 if bid.worthless else bid.share)
             for endorser, amount in bid.stakes.items():
                 self.bets.append((bid, endorser))
-                self.held[endorser] += bid.reward(endorser) if bid.credit else -amount
-                self.total -= 0 if bid.credit else amount
+                self.held[endorser] += -amount if bid.worthless else bid.reward(endorser)
+
+    def _mint(self, bids):
+        """Count a round's credits: what it is worth, or what its weight allows."""
+        valued = sum(bid.value for bid in bids if not bid.worthless)
+        before = self.total
+        self.total -= sum(sum(bid.stakes.values()) for bid in bids if bid.worthless)
+        minted = valued
+        if self.total:
+            share = self.total * TEST_ROWS // self.test_rows
+            most = self.total * MAX_WEIGHT // (10_000 - MAX_WEIGHT)
+            minted = min(valued, share, most)
+        self.total += minted
+        if minted:
+            self.test_rows += TEST_ROWS
+            # nobody's part of what there was fell by more than the round may weigh
+            weight = Fraction(TEST_ROWS, self.test_rows) if before else Fraction(1)
+            assert not before or Fraction(minted, self.total) <= min(weight, Fraction(1, 2))
+        return Fraction(minted, valued) if valued else Fraction(0)
 
     # ── Money ───────────────────────────────────────────────────────────────────────────────────
     @precondition(lambda self: self.phase == "none")
@@ -204,8 +234,8 @@ class CreditsMachine(RuleBasedStateMachine):
             self.burned += bid.deposit
             return
         path = value_path(bid.values, bid.number)
-        self.data.do(CHALLENGER, "credit", bid.round_id, bid.number, bid.credit, path)
-        if bid.credit:
+        self.data.do(CHALLENGER, "credit", bid.round_id, bid.number, bid.value, path)
+        if not bid.worthless:
             self.balances[bid.owner] += bid.deposit
             self.free[bid.owner] += bid.credit - bid.share
             self.roundings[bid.owner] += 2
@@ -217,10 +247,10 @@ class CreditsMachine(RuleBasedStateMachine):
     def end_an_endorsement(self, pick):
         bid, endorser = self.bets.pop(pick % len(self.bets))
         path = value_path(bid.values, bid.number)
-        arguments = (bid.round_id, bid.number, endorser, bid.credit, path)
+        arguments = (bid.round_id, bid.number, endorser, bid.value, path)
         self.data.do(CHALLENGER, "settleEndorsement", *arguments)
         self.roundings[endorser] += 3
-        if bid.credit:
+        if not bid.worthless:
             self.free[endorser] += bid.stakes[endorser] + bid.reward(endorser)
 
     # ── Always ──────────────────────────────────────────────────────────────────────────────────
@@ -231,8 +261,9 @@ class CreditsMachine(RuleBasedStateMachine):
         live = self.bids if self.phase != "none" else []
         escrow = sum(bid.deposit for bid in [*live, *self.deposits])
         escrow += (REWARD + len(live) * FEE) if self.phase != "none" else 0
-        held = escrow + sum(self.balances.values()) + self.revenue
-        assert self.data.tokens(self.data.credits) == held
+        held = escrow + sum(self.balances.values()) + self.burned
+        assert self.data.tokens(self.data.rounds) == held
+        assert self.data.tokens(self.data.credits) == self.revenue
         claimable = {holder: self.data.see("claimable", 1, holder) for holder in HOLDERS}
         assert sum(claimable.values()) <= self.revenue
         assert all(self.claimed[h] + claimable[h] <= self.due[h] for h in HOLDERS)
@@ -246,7 +277,7 @@ class CreditsMachine(RuleBasedStateMachine):
         if self.phase == "submitted":
             self.reveal(-1)
         if self.phase == "revealed":
-            self.settle([0, 1, ONE, 0])
+            self.settle([0, TEST_ROWS, ONE, 0])
         self.sell(10**9)
         self.collect()
         while self.deposits:

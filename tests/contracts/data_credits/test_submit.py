@@ -1,4 +1,4 @@
-"""DataCredits.submit and submitFor: a data set is committed to."""
+"""DataRounds.submit and submitFor: a data set is committed to."""
 
 import pytest
 
@@ -73,7 +73,7 @@ def test_submit__more_than_the_tier_allows__reverts(data):
 
 def test_submit__no_allowance__reverts(data):
     data.open()
-    data.world.call(ALICE, "TestDollar", "approve", data.credits, DEPOSIT + FEE - 1)
+    data.world.call(ALICE, "TestDollar", "approve", data.rounds, DEPOSIT + FEE - 1)
     with refuses("ERC20InsufficientAllowance"):
         data.submit(ALICE, ROOT)
 
@@ -139,7 +139,7 @@ def test_submit_for__signed_for_another_chain__reverts(data):
             keccak(b"Tallystick"),
             keccak(b"1"),
             5,
-            data.credits,
+            data.rounds,
         )
     )
     kind = keccak(

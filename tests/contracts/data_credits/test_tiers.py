@@ -14,7 +14,7 @@ def test_tier__nothing_done__is_0(data):
     assert data.see("requirementsOf", 1, ALICE) == (DEPOSIT, 2)
 
 
-@pytest.mark.parametrize(("value", "expected"), [(2**30 - 1, 0), (2**30, 1), (ONE, 1)])
+@pytest.mark.parametrize(("value", "expected"), [(2**40 - 1, 0), (2**40, 1), (ONE, 1)])
 def test_tier__one_deposit_kept__follows_what_was_earned(data, value, expected):
     data.play([ALICE], [value])
     assert tier(data) == expected
@@ -22,7 +22,7 @@ def test_tier__one_deposit_kept__follows_what_was_earned(data, value, expected):
 
 @pytest.mark.parametrize(
     ("rounds", "each", "expected"),
-    [(2, 2**35, 1), (3, 2**34 // 3, 1), (3, 2**34, 2), (7, 2**37, 2), (8, 2**34, 3)],
+    [(2, 2**45, 1), (3, 2**44 // 4, 1), (3, 2**44, 2), (7, 2**47, 2), (8, 2**45, 3)],
 )
 def test_tier__more_deposits_kept__rises(data, rounds, each, expected):
     for _ in range(rounds):

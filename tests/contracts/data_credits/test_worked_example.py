@@ -13,11 +13,13 @@ from tests.contracts.data_credits.play import (
     DAVE,
     DEAD,
     DOLLAR,
-    ONE,
+    RIVAL,
     VALUATOR,
+    Data,
     value_path,
 )
 
+ROW = 1 << 40
 PAGE = Path(__file__).parents[3] / "docs/data-credits.md"
 PEOPLE = {
     "Alice": ALICE, "Bob": BOB, "Carol": CAROL, "Dave": DAVE, "valuator": VALUATOR, "burned": DEAD,
@@ -60,7 +62,7 @@ class Ledger:
 
     def credits(self, line: str) -> None:
         held = {who: self.data.see("creditsOf", 1, who) for who in PEOPLE.values()}
-        assert {who: Decimal(n) / ONE for who, n in held.items()} == self.page.pop(line)
+        assert {who: Decimal(n) / ROW for who, n in held.items()} == self.page.pop(line)
 
     def share(self, line: str, amount: int) -> None:
         self.data.earn(amount * DOLLAR)
@@ -74,14 +76,15 @@ class Ledger:
 
 def bring(data, owners: dict[str, int]) -> dict[str, bytes]:
     """Open a round, commit and reveal; return the data sets."""
-    data.open()
+    data.open(testRows=100)
     roots = {who: keccak(who.encode() + bytes([data.round_id])) for who in owners}
     for who, bps in owners.items():
         data.submit(who, roots[who], bps=bps)
     return roots
 
 
-def test_worked_example__replayed__gives_the_figures_of_the_page(data):
+def test_worked_example__replayed__gives_the_figures_of_the_page():
+    data = Data(game=RIVAL, max_weight=1_000)
     ledger = Ledger(data)
 
     roots = bring(data, dict.fromkeys((ALICE, BOB, CAROL), 0))
@@ -90,7 +93,7 @@ def test_worked_example__replayed__gives_the_figures_of_the_page(data):
     for index, root in enumerate(roots.values()):
         data.reveal(index, root)
     data.seal()
-    values = [ONE // 2, ONE // 4, 0]
+    values = [50 * ROW, 25 * ROW, 0]
     data.settle(values)
     for number in range(3):
         data.give(values, number)
@@ -103,11 +106,11 @@ def test_worked_example__replayed__gives_the_figures_of_the_page(data):
     data.pass_to("submit")
     for index, root in enumerate(roots.values()):
         data.reveal(index, root)
-    staked = {who: int(points * ONE) for who, points in ledger.page.pop("credits staked").items()}
+    staked = {who: int(rows * ROW) for who, rows in ledger.page.pop("credits staked").items()}
     data.do(ALICE, "endorse", data.round_id, 0, staked[ALICE])
     data.do(BOB, "endorse", data.round_id, 1, staked[BOB])
     data.seal()
-    values = [ONE // 4, 0]
+    values = [25 * ROW, 0]
     data.settle(values)
     for number, endorser in enumerate((ALICE, BOB)):
         data.give(values, number)
@@ -115,12 +118,12 @@ def test_worked_example__replayed__gives_the_figures_of_the_page(data):
         data.do(BOB, "settleEndorsement", *arguments)
     ledger.credits("credits after round 2")
     ledger.got("back after round 2")
-    ledger.share("share of $15", 15)
+    ledger.share("share of $16", 16)
     tiers = {who: data.see("tierOf", 1, who) for who in PEOPLE.values()}
     assert tiers == ledger.page.pop("tier")
     assert ledger.page == {}
 
 
-@pytest.mark.parametrize("name", ["paid in round 1", "share of $15"])
+@pytest.mark.parametrize("name", ["paid in round 1", "share of $16"])
 def test_table__of_the_page__has_its_lines(name):
     assert ALICE in table()[name]

@@ -21,6 +21,12 @@ def verifier(StepVerifier, deployer):
 
 
 @pytest.fixture(scope="module")
+def credits(TestDataCredits, deployer, verifier):
+    """After the verifier: nothing is deployed between the registry and what it names."""
+    return TestDataCredits.deploy({"from": deployer})
+
+
+@pytest.fixture(scope="module")
 def places(deployer, token, programs, verifier, credits, registry):
     """Where market and game will be: after access and operator registry."""
     return created_address(deployer, deployer.nonce + 2), created_address(

@@ -15,9 +15,9 @@ def deploy(
     DisputeGame,
     InferenceMarket,
     ModelAccess,
+    ModelRegistry,
     OperatorRegistry,
     token,
-    registry,
     verifier,
     deployer,
     treasury,
@@ -26,6 +26,8 @@ def deploy(
 
     def deploy(age=DAY, module=None, **changes):
         by = {"from": deployer}
+        stakes = created_address(deployer, deployer.nonce + 2)
+        registry = ModelRegistry.deploy(ZERO, ZERO, 10, 7 * DAY, 1_000, 10**6, stakes, by)
         place = created_address(deployer, deployer.nonce + 2)
         module = module or created_address(deployer, deployer.nonce + 3)
         access = ModelAccess.deploy(registry, place, by)
@@ -76,7 +78,7 @@ def test_constructor__games_just_fit__is_deployed(deploy):
 
 def test_views__nothing_happened__are_empty(game, contract, registry, verifier, truth, bob):
     assert game.contract.config() == (contract, registry, verifier, MIN_REPLY, CLOCK)
-    assert game.contract.bondNeeded() == 0  # these blocks have no base fee
+    assert game.contract.bondNeeded(truth.id) == 0  # these blocks have no base fee
     assert game.contract.firstChallengerOf(truth.id) == ZERO
     assert game.contract.traceOf(truth.id)[1] == 0
     assert game.turn(truth, bob)["turn"] == 0

@@ -2,6 +2,8 @@
 
 import pytest
 
+from oracle.chain.codec import plain
+from oracle.exact import game as decisions
 from tests.contracts.chain import at
 from tests.contracts.dispute_game.game import CHALLENGER, CLOCK, NO_RECEIPT, TRACE, hexed
 from tests.contracts.exact import example
@@ -149,7 +151,7 @@ def test_convict_silent__trace_came_at_the_last_second__reverts(game, demanded, 
         game.contract.convictSilent(*demanded.of, bob, {"from": bob})
 
 
-def test_convict_silent__trace_withheld__pays_challenger_and_caller(
+def test_convict_silent__trace_withheld__pays_the_challenger_whoever_calls(
     game, contract, operators, demanded, bob, carol, operator
 ):
     transaction = game.convict_silent(demanded, bob, carol)
@@ -158,7 +160,7 @@ def test_convict_silent__trace_withheld__pays_challenger_and_caller(
         "challenger": bob,
     }
     assert transaction.events["Convicted"]["verdict"] == WITHHELD
-    assert contract.balanceOf(bob) == contract.balanceOf(carol) == BOUNTY // 2
+    assert (contract.balanceOf(bob), contract.balanceOf(carol)) == (BOUNTY, 0)
     assert operators.stakeOf(operator) == (100 * DOLLAR - LOCK, 0, True)
     assert game.contract.bondOf(bob) == 11
 
@@ -209,7 +211,7 @@ def test_release__output_withheld_meanwhile__gives_the_bond_back(
     game, contract, challenged, bob, carol
 ):
     contract.demandOutput(*challenged.of, {"from": carol})
-    at(contract.demandOf(challenged.id)[1])
+    at(challenged.delivery[1] + WINDOW + MAX_DISPUTE_AGE)  # nobody moved in the game
     contract.convictWithheld(*challenged.of, {"from": carol})
     game.contract.releaseBond(challenged.id, bob, {"from": carol})
     assert game.contract.bondOf(bob) == 11
@@ -332,6 +334,68 @@ def test_equivocation__another_trace_than_on_chain__convicts_after_the_window(
     game.commit(lie)
     receipt = game.receipt(lie, trace_root=digest("another trace"))
     assert "Convicted" in equivocation(game, lie, carol, receipt).events
-    assert contract.balanceOf(bob) == contract.balanceOf(carol) == BOUNTY // 2
+    assert (contract.balanceOf(bob), contract.balanceOf(carol)) == (BOUNTY, 0)
     game.contract.releaseBond(lie.id, bob, {"from": carol})
     assert game.contract.bondOf(bob) == 11
+
+
+# ── Whose the bounty is ─────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("how", ["silence", "equivocation", "proof"])
+def test_bounty__a_friend_of_the_liar_convicts_first__is_shared_with_all_who_challenged(
+    game, contract, lie, bob, carol, fault, how
+):
+    """Carol stands in for the friend: she challenges as well, and is quicker."""
+    game.challenge(lie, bob, bond=11)
+    game.challenge(lie, carol, *(fault if how == "proof" else ()), bond=7)
+    if how == "silence":
+        transaction = game.convict_silent(lie, carol, carol)
+    elif how == "equivocation":
+        receipt = game.receipt(lie, output_root=digest("another output"))
+        transaction = equivocation(game, lie, carol, receipt)
+        game.contract.releaseBond(lie.id, carol, {"from": carol})
+    else:
+        transaction = game.prove(lie, carol, lie.step(*fault), game.receipt(lie))
+    shared = {"requestId": lie.id, "challenges": 2, "each": BOUNTY // 2}
+    assert dict(transaction.events["BountyShared"]) == shared
+    assert (contract.balanceOf(carol), contract.balanceOf(bob)) == (BOUNTY // 2, 0)
+    game.contract.releaseBond(lie.id, bob, {"from": carol})
+    assert contract.balanceOf(bob) == BOUNTY // 2
+    assert (game.contract.bondOf(bob), game.contract.bondOf(carol)) == (11, 7)
+    assert contract.balanceOf(game.contract) == 0
+
+
+def test_bounty__demand_in_front_of_a_challenge__waits_for_it(
+    game, contract, lie, bob, carol, fault
+):
+    game.challenge(lie, bob, *fault)
+    contract.demandOutput(*lie.of, {"from": carol, "value": 5})
+    at(contract.demandOf(lie.id)[1])
+    with refuses("DisputesOpen", lie.id, 1):
+        contract.convictWithheld(*lie.of, {"from": carol})
+    game.prove(lie, bob, lie.step(*fault), game.receipt(lie))
+    assert (contract.balanceOf(bob), contract.balanceOf(carol)) == (BOUNTY, 0)
+    assert contract.bondOf(carol) == 5
+
+
+def test_bounty__annulled__nobody_gets_any(game, contract, lie, bob, carol, fault):
+    game.challenge(lie, bob, *fault)
+    game.challenge(lie, carol, *fault)
+    at(lie.delivery[1] + WINDOW + MAX_DISPUTE_AGE)
+    contract.annulStale(*lie.of, {"from": bob})
+    game.contract.releaseBond(lie.id, bob, {"from": bob})
+    assert contract.balanceOf(bob) == 0
+
+
+def test_multicall__answers_to_two_challenges__in_one_transaction(game, lie, bob, carol, operator):
+    for account in (bob, carol):
+        game.challenge(lie, account)
+    game.commit(lie)
+    calls = []
+    for account in (bob, carol):
+        game.contract.demandStep(*lie.of, 0, 36, 51, {"from": account})
+        step = decisions.answer_step(lie.constants, lie.committed, 0, 36, 51)
+        arguments = (*lie.of, game.record, account, plain(step))
+        calls.append(game.contract.answerStep.encode_input(*arguments))
+    transaction = game.contract.multicall(calls, {"from": operator})
+    failed = [event["challenger"] for event in transaction.events["ChallengeFailed"]]
+    assert failed == [bob, carol]

@@ -99,8 +99,8 @@ def test_game__two_challengers__share_one_trace(game, contract, lie, bob, carol)
     challenger = Challenger(game, bob, lie)
     sent = play(game, lie, challenger)
     assert "Convicted" in sent[-1].events
-    assert contract.balanceOf(carol) == contract.balanceOf(bob) == LOCK * 30 // 100 // 2
     game.contract.releaseBond(lie.id, carol, {"from": carol})
+    assert contract.balanceOf(carol) == contract.balanceOf(bob) == LOCK * 30 // 100 // 2
     assert game.contract.bondOf(carol) == 9
 
 

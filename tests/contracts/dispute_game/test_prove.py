@@ -291,9 +291,9 @@ def test_prove__by_a_second_challenger__half_of_the_bounty_is_the_firsts(
 ):
     game.challenge(challenged, carol, *fault, bond=4)
     game.prove(challenged, carol, challenged.step(*fault), game.receipt(challenged))
-    assert contract.balanceOf(bob) == contract.balanceOf(carol) == LOCK * 30 // 100 // 2
     assert game.contract.bondOf(carol) == 4
     game.contract.releaseBond(challenged.id, bob, {"from": carol})
+    assert contract.balanceOf(bob) == contract.balanceOf(carol) == LOCK * 30 // 100 // 2
     assert game.contract.bondOf(bob) == 10
 
 
@@ -307,6 +307,7 @@ def test_prove__the_first_failed__the_next_is_the_oldest(
     game.lapse(lie, bob, rival)
     assert game.contract.firstChallengerOf(lie.id) == carol
     game.prove(lie, rival, lie.step(*fault), game.receipt(lie))
+    game.contract.releaseBond(lie.id, carol, {"from": rival})
     assert contract.balanceOf(carol) == contract.balanceOf(rival) == LOCK * 30 // 100 // 2
 
 

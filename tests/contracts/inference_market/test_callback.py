@@ -106,9 +106,9 @@ def test_callback__reenters_with_the_next_of_the_batch__changes_nothing(
     assert len(transaction.events["Finalized"]) == 2
 
 
-@pytest.mark.parametrize("name", ["withdraw", "withdrawBond", "collectProtocolEarnings"])
+@pytest.mark.parametrize("name", ["withdraw", "withdrawBond", "collectModelEarnings"])
 def test_callback__reenters_a_payout__is_refused(market, contract, consumer, delivered, bob, name):
-    arguments = {"withdraw": (bob, 1)}.get(name, ())
+    arguments = {"withdraw": (bob, 1), "collectModelEarnings": (1,)}.get(name, ())
     data = getattr(contract, name).encode_input(*arguments)
     consumer.reenter(contract, data, {"from": bob})
     market.finalize(*delivered)

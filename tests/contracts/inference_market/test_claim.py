@@ -101,8 +101,8 @@ def test_claim__near_expiry__ends_with_the_request(market, contract, rival):
 
 
 @pytest.mark.life
-def test_claim__lapsed__forfeits_to_the_requester(
-    market, contract, operators, alice, operator, rival
+def test_claim__lapsed__forfeits_to_the_treasury(
+    market, contract, operators, treasury, alice, operator, rival
 ):
     request = market.request()
     claim = market.claim(request, rival)
@@ -114,7 +114,8 @@ def test_claim__lapsed__forfeits_to_the_requester(
         "operator": rival,
         "amount": CLAIM_FORFEIT,
     }
-    assert contract.balanceOf(alice) == before + CLAIM_FORFEIT
+    assert contract.balanceOf(alice) == before
+    assert contract.balanceOf(treasury) == CLAIM_FORFEIT
     assert operators.stakeOf(rival) == (100 * DOLLAR - CLAIM_FORFEIT, 0, True)
     assert operators.stakeOf(operator) == (100 * DOLLAR, LOCK, True)
 

@@ -15,18 +15,23 @@ from tests.contracts.market import (
 )
 
 DAY = 86_400
-COMMITMENTS_SLOT = 6  # of `_commitments` in the storage layout
+COMMITMENTS_SLOT = 3  # of `_commitments` in the storage layout
 
 
 @pytest.fixture
 def deploy(
-    InferenceMarket, ModelAccess, OperatorRegistry, TestDollar, token, registry, deployer, treasury
+    InferenceMarket, ModelAccess, ModelRegistry, OperatorRegistry, token, deployer, treasury
 ):
     """Deploy a market with its registries, a field or an address of them changed."""
 
     def deploy(unbonding=30 * DAY, wrong=None, **changes):
-        address = created_address(deployer, deployer.nonce + 2)
         elsewhere = treasury.address
+        operators_place = created_address(deployer, deployer.nonce + 2)
+        named = elsewhere if wrong == "registry" else operators_place
+        registry = ModelRegistry.deploy(
+            ZERO, ZERO, 10, 7 * DAY, 1_000, DOLLAR, named, {"from": deployer}
+        )
+        address = created_address(deployer, deployer.nonce + 2)
         access_market = elsewhere if wrong == "access" else address
         operators_market = elsewhere if wrong == "operators" else address
         access = ModelAccess.deploy(registry, access_market, {"from": deployer})
@@ -46,7 +51,7 @@ def deploy(
     return deploy
 
 
-@pytest.mark.parametrize("wrong", ["access", "operators"])
+@pytest.mark.parametrize("wrong", ["registry", "access", "operators"])
 def test_constructor__registry_of_another_market__reverts(deploy, wrong):
     with refuses("ConfigInvalid", wrong):
         deploy(wrong=wrong)
@@ -65,6 +70,7 @@ def test_constructor__registry_of_another_token__reverts(deploy, credits):
         ("claimForfeit", DOLLAR + 1),
         ("claimPeriod", 0),
         ("demandPeriod", 0),
+        ("minLock", DOLLAR - 1),  # not what terms were checked against
     ],
 )
 def test_constructor__field_out_of_range__reverts(deploy, field, value):
@@ -76,7 +82,7 @@ def test_constructor__unbonding_no_longer_than_every_window__reverts(deploy):
     longest = 7 * DAY + DAY + 60
     with refuses("ConfigInvalid", Verbatim("unbondingDelay")):
         deploy(unbonding=longest)
-    assert deploy(unbonding=longest + 1).config()[-1] == DAY
+    assert deploy(unbonding=longest + 1).config()[-2] == DAY
 
 
 def test_config__returns_what_was_given(contract, market_config):

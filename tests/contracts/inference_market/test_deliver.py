@@ -116,18 +116,24 @@ def test_deliver__any_word_changed__reverts(market, contract, word):
         market.deliver(tuple(changed))
 
 
+def test_deliver__float_answer_that_lies_elsewhere__reverts(market, contract, operator):
+    """A liar that names 32 random bytes could not be judged: nobody would find its output."""
+    request = market.request()
+    named = digest("32 random bytes")
+    with refuses("OutputCidForeign", market.id_of(request)):
+        contract.deliver(request, NO_CLAIM, OUTPUT_ROOT, named, {"from": operator})
+
+
 def test_deliver__in_the_priority_window__locks_and_commits(market, contract, operators, operator):
     request = market.request()
     at(priority_until(request) - 1)
-    transaction = contract.deliver(
-        request, NO_CLAIM, OUTPUT_ROOT, digest("cid"), {"from": operator}
-    )
+    transaction = contract.deliver(request, NO_CLAIM, OUTPUT_ROOT, OUTPUT_ROOT, {"from": operator})
     assert operators.stakeOf(operator) == (100 * DOLLAR, LOCK, True)
     assert dict(transaction.events["Delivered"]) == {
         "requestId": market.id_of(request),
         "operator": operator,
         "outputRoot": OUTPUT_ROOT,
-        "outputCid": digest("cid"),
+        "outputCid": OUTPUT_ROOT,
         "deliveredAt": priority_until(request) - 1,
     }
     assert market.commitment() > 1

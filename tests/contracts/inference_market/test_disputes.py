@@ -12,6 +12,7 @@ from tests.contracts.market import (
     LOCK,
     MAX_DISPUTE_AGE,
     MULTIPLE,
+    OUTPUT,
     WINDOW,
     WRONG_OUTPUT,
     digest,
@@ -136,13 +137,11 @@ def test_convict__output_demanded_too__gives_the_bond_back(
 
 
 def test_annul__no_verdict__refunds_and_slashes_nobody(
-    market, contract, operators, disputed, committee, alice, operator, bob
+    market, contract, operators, disputed, committee, alice, operator
 ):
     before = contract.balanceOf(alice)
-    contract.demandOutput(*disputed, {"from": bob, "value": 3})
     transaction = contract.annul(*disputed, {"from": committee})
     assert contract.balanceOf(alice) == before + FEE
-    assert contract.bondOf(bob) == 3
     assert operators.stakeOf(operator) == (100 * DOLLAR, 0, True)
     assert market.commitment() == 1
     assert dict(transaction.events["Annulled"]) == {
@@ -150,6 +149,97 @@ def test_annul__no_verdict__refunds_and_slashes_nobody(
         "operator": operator,
         "refund": FEE,
     }
+
+
+@pytest.fixture
+def annulled_while_demanded(market, contract, disputed, committee, bob):
+    """The module finds nothing while bob waits for the bytes."""
+    contract.demandOutput(*disputed, {"from": bob, "value": 3})
+    transaction = contract.annul(*disputed, {"from": committee})
+    assert "Annulled" not in transaction.events
+    expected = {"requestId": market.id_of(disputed[0]), "module": committee, "open": 1}
+    assert dict(transaction.events["DisputeClosed"]) == expected
+    return disputed
+
+
+def test_annul__output_demanded_and_withheld__is_no_escape_from_the_demand(
+    market, contract, operators, annulled_while_demanded, operator, bob
+):
+    request, delivery = annulled_while_demanded
+    request_id = market.id_of(request)
+    deadline = contract.demandOf(request_id)[1]
+    with refuses("DisputesOpen", request_id, 1):
+        market.finalize(request, delivery)
+    at(deadline)
+    assert "Convicted" in contract.convictWithheld(request, delivery, {"from": bob}).events
+    assert operators.stakeOf(operator) == (100 * DOLLAR - LOCK, 0, True)
+    assert (contract.balanceOf(bob), contract.bondOf(bob)) == (LOCK * 30 // 100, 3)
+
+
+def test_annul__output_demanded_and_posted__annuls_then(
+    market, contract, operators, annulled_while_demanded, alice, operator, bob
+):
+    before = contract.balanceOf(alice)
+    transaction = contract.postOutput(*annulled_while_demanded, OUTPUT, {"from": operator})
+    assert "Annulled" in transaction.events
+    assert contract.balanceOf(alice) == before + FEE
+    assert operators.stakeOf(operator) == (100 * DOLLAR, 0, True)
+    assert market.commitment() == 1
+    assert contract.bondOf(bob) == 3
+
+
+def test_annul__while_demanded__the_module_opens_and_ends_nothing_more(
+    market, contract, annulled_while_demanded, committee, bob
+):
+    request_id = market.id_of(annulled_while_demanded[0])
+    with refuses("DisputeAnnulled", request_id):
+        contract.openDispute(*annulled_while_demanded, {"from": committee})
+    for name in ("closeDispute", "annul"):
+        with refuses("DisputesMissing", request_id):
+            getattr(contract, name)(*annulled_while_demanded, {"from": committee})
+    with refuses("DisputesMissing", request_id):
+        contract.convict(*annulled_while_demanded, 0, bob, bob, {"from": committee})
+    with refuses("DisputesMissing", request_id):
+        contract.annulStale(*annulled_while_demanded, {"from": bob})
+
+
+def test_convict_withheld__dispute_open__waits_for_its_end(
+    market, contract, disputed, committee, bob, rival, alice
+):
+    """A friend of the liar who demands and convicts in front of a tally takes no bounty."""
+    contract.demandOutput(*disputed, {"from": rival, "value": 3})
+    request_id = market.id_of(disputed[0])
+    at(contract.demandOf(request_id)[1])
+    with refuses("DisputesOpen", request_id, 1):
+        contract.convictWithheld(*disputed, {"from": rival})
+    contract.convict(*disputed, WRONG_OUTPUT, bob, alice, {"from": committee})
+    assert contract.balanceOf(bob) == LOCK * 30 // 100 // 2
+    assert (contract.balanceOf(rival), contract.bondOf(rival)) == (0, 3)
+
+
+def test_convict_withheld__dispute_closed__convicts(contract, market, disputed, committee, bob):
+    contract.demandOutput(*disputed, {"from": bob})
+    contract.closeDispute(*disputed, {"from": committee})
+    at(contract.demandOf(market.id_of(disputed[0]))[1])
+    assert "Convicted" in contract.convictWithheld(*disputed, {"from": bob}).events
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_convict_withheld__module_is_dead__waits_until_that_is_sure(
+    contract, market, disputed, bob, early
+):
+    contract.demandOutput(*disputed, {"from": bob})
+    at(disputed[1][1] + WINDOW + MAX_DISPUTE_AGE - early)
+    if early:
+        with refuses("DisputesOpen", market.id_of(disputed[0]), 1):
+            contract.convictWithheld(*disputed, {"from": bob})
+    else:
+        assert "Convicted" in contract.convictWithheld(*disputed, {"from": bob}).events
+
+
+def test_convict__one_account_is_both__is_paid_at_once(contract, disputed, committee, bob):
+    transaction = contract.convict(*disputed, WRONG_OUTPUT, bob, bob, {"from": committee})
+    assert [event["amount"] for event in transaction.events["BountyPaid"]] == [LOCK * 30 // 100]
 
 
 def test_annul_stale__no_dispute_open__reverts(market, contract, delivered, bob):

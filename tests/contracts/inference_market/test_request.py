@@ -150,16 +150,18 @@ def test_request__twice_the_same__gives_two_ids(market):
 
 
 def test_request__same_words_on_another_market__has_another_id(
-    InferenceMarket, ModelAccess, OperatorRegistry, market, deployer, registry, token, market_config
+    InferenceMarket, ModelAccess, ModelRegistry, OperatorRegistry, market, deployer, market_config
 ):
     from scripts.deploy import created_address
 
     request = market.request()
+    token, place = market_config[0], created_address(deployer, deployer.nonce + 2)
+    registry = ModelRegistry.deploy(ZERO, ZERO, 10, 60, 0, 0, place, {"from": deployer})
     address = created_address(deployer, deployer.nonce + 2)
     access = ModelAccess.deploy(registry, address, {"from": deployer})
     operators = OperatorRegistry.deploy(token, registry, address, 30 * 86_400, {"from": deployer})
     fields = list(market_config)
-    fields[2:4] = access, operators
+    fields[1:4] = registry, access, operators
     other = InferenceMarket.deploy(tuple(fields), {"from": deployer})
     assert other.requestIdOf(request) != market.id_of(request)
 

@@ -129,9 +129,3 @@ def test_request_for__contract_wallet__decides_itself(
     hashed = keccak(b"\x19\x01" + hash_domain(domain) + hash_eip712_message(TYPES, message))
     wallet.approve(hashed, {"from": bob})
     assert contract.requestFor(*arguments).events["Requested"]["requester"] == wallet
-
-
-def test_eip712_domain__names_chain_and_market(contract):
-    domain = contract.eip712Domain()
-    assert domain[1:5] == ("Tallystick", "1", chain.id, contract.address)
-    assert domain[5:] == ("0x" + "00" * 32, ())

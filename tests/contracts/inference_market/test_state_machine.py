@@ -2,12 +2,15 @@
 
 Every call must be refused with the error that the reference names, or change the books in the same
 way; after every call the money is all there (solvency), no request has ended twice, and no stake
-is below its locks.
+is below its locks. The token is one that can be paused and blocks accounts: only who moves it meets
+that.
 """
 
 import hashlib
+import json
 
 import pytest
+from eth_abi import encode
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -20,6 +23,7 @@ from hypothesis.stateful import (
 
 from oracle.chain.deploy import created_address
 from oracle.protocol.canonical import keccak
+from tests.contracts.in_process import BUILD
 from tests.contracts.reference import (
     CLAIM_FORFEIT,
     CLAIM_PERIOD,
@@ -52,6 +56,7 @@ DEPLOYER, OWNER, TREASURY, COMMITTEE, STRANGER = (person(0xD0 + i) for i in rang
 REQUESTERS = [person(0xA0), person(0xA1)]
 OPERATORS = [person(0xB0), person(0xB1)]
 PEOPLE = [*REQUESTERS, *OPERATORS, STRANGER]
+REFUSED = keccak(b"Refused()")[:4].hex()  # by the token
 
 requesters = st.sampled_from(REQUESTERS)
 operators = st.sampled_from(OPERATORS)
@@ -86,11 +91,14 @@ def some(fits):
 class MarketMachine(RuleBasedStateMachine):
     @initialize()
     def deploy(self):
-        self.books, self.world = Books(), Evm(START)
+        self.books, self.world = Books(OWNER, TREASURY), Evm(START)
         world = self.world
-        token = world.deploy(DEPLOYER, "TestDollar")
+        built = json.loads((BUILD / "TestBlockingDollar.json").read_text())
+        token = world.create(DEPLOYER, bytes.fromhex(built["bytecode"]))
+        world.places["TestDollar"] = token
         market = created_address(DEPLOYER, 4)
-        registry = world.deploy(DEPLOYER, "ModelRegistry", ZERO, 1, 100)
+        operators = created_address(DEPLOYER, 3)
+        registry = world.deploy(DEPLOYER, "ModelRegistry", ZERO, ZERO, 1, 100, 0, 0, operators)
         access = world.deploy(DEPLOYER, "ModelAccess", registry, market)
         stakes = world.deploy(
             DEPLOYER, "OperatorRegistry", token, registry, market, UNBONDING_DELAY
@@ -98,7 +106,7 @@ class MarketMachine(RuleBasedStateMachine):
         wiring = (token, registry, access, stakes, ZERO, ZERO, COMMITTEE, TREASURY)
         numbers = (PROTOCOL_BPS, MIN_LOCK, CLAIM_FORFEIT, CLAIM_PERIOD, DEMAND_PERIOD)
         self.market = world.deploy(
-            DEPLOYER, "InferenceMarket", (*wiring, *numbers, MAX_DISPUTE_AGE)
+            DEPLOYER, "InferenceMarket", (*wiring, *numbers, MAX_DISPUTE_AGE, 0)
         )
         assert self.market.lower() == market.lower()
         self._publish()
@@ -109,7 +117,7 @@ class MarketMachine(RuleBasedStateMachine):
         call(OWNER, "ModelRegistry", "registerModel", "model", 0)
         for v in VERSIONS:
             terms = (v.fee, v.operator_bps, v.data_bps, v.multiple, v.window)
-            fields = (b"\1" * 32, b"\2" * 32, 1, 0, *terms)
+            fields = (b"\1" * 32, b"\2" * 32, 1, 1_000, *terms)
             _, head = call(OWNER, "ModelRegistry", "publishVersion", 1, head, fields)
 
     def _fund(self, market, stakes):
@@ -145,7 +153,7 @@ class MarketMachine(RuleBasedStateMachine):
             self.world.call(caller, contract, function, *arguments, value=value)
             actual = None
         except Reverted as refusal:
-            actual = refusal.name
+            actual = "Refused" if REFUSED in refusal.name else refusal.name
         assert actual == expected, f"{function}: chain says {actual}, reference {expected}"
         return actual is None
 
@@ -165,10 +173,28 @@ class MarketMachine(RuleBasedStateMachine):
         name = "deposit" if inward else "withdraw"
         self.both(account, name, (account, amount), lambda: reference(account, amount))
 
+    @rule(account=people, to=people, amount=st.sampled_from([0, 1, 50_000]))
+    def hand_over(self, account, to, amount):
+        move = self.books.transfer
+        self.both(account, "transfer", (to, amount), lambda: move(account, to, amount))
+
+    @rule(paused=st.booleans())
+    def pause(self, paused):
+        self.books.paused = paused
+        self._tell_token("setPaused(bool)", ("bool",), paused)
+
+    @rule(account=st.sampled_from([*PEOPLE, OWNER, TREASURY]), blocked=st.booleans())
+    def block(self, account, blocked):
+        (self.books.blocked.add if blocked else self.books.blocked.discard)(account)
+        self._tell_token("setBlocked(address,bool)", ("address", "bool"), account, blocked)
+
+    def _tell_token(self, signature, types, *arguments):
+        data = keccak(signature.encode())[:4] + encode(types, arguments)
+        self.world.send(STRANGER, self.world.places["TestDollar"], data)
+
     @rule(account=people)
     def collect(self, account):
         self.both(account, "collectModelEarnings", (1,), self.books.collect_model)
-        self.both(account, "collectProtocolEarnings", (), self.books.collect_protocol)
         self.both(account, "withdrawBond", (), lambda: self.books.withdraw_bond(account))
 
     # ── Stake ───────────────────────────────────────────────────────────────────────────────────
@@ -177,7 +203,8 @@ class MarketMachine(RuleBasedStateMachine):
         now, contract = self.world.time, "OperatorRegistry"
         if amount is None:
             finish = self.books.finish_unstake
-            self.both(operator, "finishUnstake", (), lambda: finish(operator, now), contract)
+            finish_to = (operator,)
+            self.both(operator, "finishUnstake", finish_to, lambda: finish(operator, now), contract)
         else:
             start = self.books.start_unstake
             arguments = (amount,)
@@ -349,9 +376,13 @@ class MarketMachine(RuleBasedStateMachine):
     @invariant()
     @precondition(lambda self: hasattr(self, "market"))
     def market_holds_exactly_what_it_owes(self):
-        held = self.world.call(STRANGER, "TestDollar", "balanceOf", self.market)
-        assert held == self.books.custody
+        # What was slashed lies with the stakes until a payout needs it; what was burned, for ever.
+        held = sum(map(self._tokens, (self.market, self.world.places["OperatorRegistry"])))
+        assert held == self.books.custody + self.books.stakes + self.books.burned
         assert self.world.balance(self.market) == self.bonds_held
+
+    def _tokens(self, account):
+        return self.world.call(STRANGER, "TestDollar", "balanceOf", account)
 
     @property
     def bonds_held(self):
@@ -361,7 +392,7 @@ class MarketMachine(RuleBasedStateMachine):
     @precondition(lambda self: hasattr(self, "market"))
     def accounts_agree(self):
         call = self.world.call
-        for account in PEOPLE:
+        for account in (*PEOPLE, OWNER, TREASURY):
             assert (
                 call(STRANGER, "InferenceMarket", "balanceOf", account)
                 == (self.books.balances[account])
@@ -372,16 +403,11 @@ class MarketMachine(RuleBasedStateMachine):
     @invariant()
     @precondition(lambda self: hasattr(self, "market"))
     def stakes_cover_their_locks(self):
-        total = 0
         for operator in OPERATORS:
             staked, locked, _ = self.world.call(STRANGER, "OperatorRegistry", "stakeOf", operator)
             assert staked == self.books.staked[operator]
             assert staked >= locked == self.books.locked[operator] == self.books.locks_of(operator)
-            total += staked + self.books.unbonding.get(operator, (0, 0))[0]
-        stakes = self.world.places["OperatorRegistry"]
-        assert self.world.call(STRANGER, "TestDollar", "balanceOf", stakes) == total
-        dead = self.world.call(STRANGER, "OperatorRegistry", "burnAddress")
-        assert self.world.call(STRANGER, "TestDollar", "balanceOf", dead) == self.books.burned
+        assert self.world.call(STRANGER, "OperatorRegistry", "burned") == self.books.burned
 
     @invariant()
     def nothing_ends_twice(self):
@@ -392,6 +418,7 @@ class MarketMachine(RuleBasedStateMachine):
         if not hasattr(self, "market"):
             return
         self.world.set_time(self.world.time + 10 * MAX_DISPUTE_AGE)
+        self._tell_token("setPaused(bool)", ("bool",), True)
         for job in self.books.live():
             undelivered = (job.words, job.claim or (ZERO, 0))
             answered = (job.words, self._delivery(job))
@@ -404,16 +431,22 @@ class MarketMachine(RuleBasedStateMachine):
             else:
                 arguments = [[argument] for argument in answered]
                 self.world.call(STRANGER, "InferenceMarket", "finalize", *arguments)
-        for account in PEOPLE:
-            if balance := self.world.call(STRANGER, "InferenceMarket", "balanceOf", account):
-                self.world.call(account, "InferenceMarket", "withdraw", account, balance)
-            if self.world.call(STRANGER, "InferenceMarket", "bondOf", account):
-                self.world.call(account, "InferenceMarket", "withdrawBond")
         if sum(self.world.call(STRANGER, "InferenceMarket", "modelEarnings", 1)):
             self.world.call(STRANGER, "InferenceMarket", "collectModelEarnings", 1)
-        if self.world.call(STRANGER, "InferenceMarket", "protocolEarnings"):
-            self.world.call(STRANGER, "InferenceMarket", "collectProtocolEarnings")
-        assert self.world.call(STRANGER, "TestDollar", "balanceOf", self.market) == 0
+        self._tell_token("setPaused(bool)", ("bool",), False)
+        elsewhere = person(0xEE)  # whom the token blocks is paid at another account
+        for account in (*PEOPLE, OWNER, TREASURY):
+            if balance := self.world.call(STRANGER, "InferenceMarket", "balanceOf", account):
+                self.world.call(account, "InferenceMarket", "withdraw", elsewhere, balance)
+            if self.world.call(STRANGER, "InferenceMarket", "bondOf", account):
+                self.world.call(account, "InferenceMarket", "withdrawBond")
+        held = self._tokens(self.world.places["OperatorRegistry"])
+        assert self._tokens(self.market) == 0
+        call = self.world.call
+        for operator in OPERATORS:
+            held -= call(STRANGER, "OperatorRegistry", "stakeOf", operator)[0]
+            held -= call(STRANGER, "OperatorRegistry", "unbondingOf", operator)[0]
+        assert held == call(STRANGER, "OperatorRegistry", "burned")
         assert self.world.balance(self.market) == 0
 
 

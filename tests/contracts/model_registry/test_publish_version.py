@@ -68,7 +68,7 @@ def test_publish__no_assurance__reverts(fresh, registry, owner):
 
 
 def test_publish__exact_without_a_verifier__reverts(ModelRegistry, owner):
-    bare = ModelRegistry.deploy(ZERO, 10, 60, {"from": owner})
+    bare = ModelRegistry.deploy(ZERO, ZERO, 10, 60, 0, 0, ZERO, {"from": owner})
     bare.registerModel("digits", 0, {"from": owner})
     with refuses("AssuranceUnavailable", EXACT):
         bare.publishVersion(1, ZERO32, publication(assurance=EXACT), {"from": owner})
@@ -98,6 +98,12 @@ def test_publish__challenge_window_out_of_range__reverts(fresh, registry, owner,
     with refuses("ChallengeWindowInvalid", window, 10, 7 * 86_400):
         fields = publication(challengeWindow=window)
         registry.publishVersion(1, ZERO32, fields, {"from": owner})
+
+
+def test_publish__float_version_without_tolerance__reverts(fresh, registry, owner):
+    """Honest operators would be convicted: float answers of two machines differ."""
+    with refuses("ToleranceZero"):
+        registry.publishVersion(1, ZERO32, publication(tolerance=0), {"from": owner})
 
 
 def test_publish__first__starts_the_chain(fresh, registry, owner):

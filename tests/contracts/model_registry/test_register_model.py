@@ -94,7 +94,7 @@ def test_supports_interface__its_own__is_the_xor_of_its_selectors(registry):
 @pytest.mark.parametrize(("low", "high"), [(0, 10), (11, 10)])
 def test_constructor__window_range_empty__reverts(ModelRegistry, deployer, low, high):
     with refuses("ChallengeWindowRangeInvalid", low, high):
-        ModelRegistry.deploy(ZERO, low, high, {"from": deployer})
+        ModelRegistry.deploy(ZERO, ZERO, low, high, 0, 0, ZERO, {"from": deployer})
 
 
 def test_challenge_window_range__is_what_was_given(registry):

@@ -65,6 +65,25 @@ def test_authorize__given_and_taken__is_kept(staked, operators, owner, operator)
         }
 
 
+def test_authorize__again__counts_once(staked, operators, owner, operator):
+    for authorized, count in ((True, 2), (False, 1), (False, 1), (True, 2)):
+        operators.authorize(1, operator, authorized, {"from": owner})
+        assert operators.authorizedCount(1) == count
+
+
+def test_authorize__operators_left__the_model_cannot_change_hands(
+    staked, operators, registry, owner, operator, rival, bob
+):
+    operators.authorize(1, operator, False, {"from": owner})
+    with refuses("OperatorsAuthorized", 1, 1):
+        registry.transferFrom(owner, bob, 1, {"from": owner})
+    operators.authorize(1, rival, False, {"from": owner})
+    registry.transferFrom(owner, bob, 1, {"from": owner})
+    assert not operators.isAuthorized(1, operator)
+    with refuses("CallerNotModelOwner", 1, owner):
+        operators.authorize(1, rival, True, {"from": owner})
+
+
 def test_views__return_what_was_given(operators, contract, token):
     assert operators.market() == contract
     assert operators.token() == token

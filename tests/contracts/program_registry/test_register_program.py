@@ -4,7 +4,7 @@ import pytest
 
 from oracle.exact.builder import ProgramBuilder, Ref
 from oracle.exact.dtypes import DType, Spec
-from tests.contracts.market import EXACT, ZERO32, publication, refuses
+from tests.contracts.market import EXACT, ZERO, ZERO32, publication, refuses
 from tests.exact import vectors
 from tests.vectors.exact.invalid import limits
 
@@ -91,7 +91,7 @@ def test_model_registry__exact_version__takes_what_was_registered(
     ModelRegistry, programs, deployer, bob
 ):
     (vector,) = vectors.load("network")
-    registry = ModelRegistry.deploy(programs, 10, 7 * 86_400, {"from": deployer})
+    registry = ModelRegistry.deploy(programs, ZERO, 10, 7 * 86_400, 0, 0, ZERO, {"from": deployer})
     registry.registerModel("network", 0, {"from": bob})
     version = publication(assurance=EXACT, modelRoot="0x" + vector.model_root.hex())
     with refuses("ProgramUnknown", "0x" + vector.model_root.hex()):

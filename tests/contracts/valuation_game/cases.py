@@ -59,7 +59,7 @@ class Announced:
 
     @property
     def published(self) -> bool:
-        return bool(self.do(BOB, "caseOf", self.round_id)[4])
+        return bool(self.do(BOB, "caseOf", self.round_id)[5])
 
     def witness(self, fault: Fault, challenger: str = CHALLENGER, salt: bytes = SALT) -> bytes:
         place = (fault.t, fault.p, fault.i, fault.j, fault.a)

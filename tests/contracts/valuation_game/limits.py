@@ -58,7 +58,7 @@ class Limit:
         self._show(part, number, bytes(data), leaf_hash(bytes(data)))
 
     def point(self, part: str, row: int) -> None:
-        data = self.rng.integers(1, 256, FEATURES + 2, np.uint8).tobytes()
+        data = self.rng.integers(1, 256, FEATURES, np.uint8).tobytes() + b"\1\1"  # one label
         self._show(part, row, data, row_leaf(data))
 
     def _show(self, part: str, number: int, data: bytes, leaf: bytes) -> None:

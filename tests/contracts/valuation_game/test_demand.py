@@ -112,7 +112,7 @@ def test_demand__window_passed_while_another_plays__reverts(case):
         (ORDER, 1, 0, 0),
         (SUMS, 0, 10, 0),
         (ROWS, 0, 2, 0),
-        (DATA, 7, 0, 0),
+        (DATA, 8, 0, 0),
         (DATA, 2, 1, 0),
         (TEST, 0, 9, 0),
     ],

@@ -145,15 +145,15 @@ class Data:
 
     def told_as_held(self, round_id: int) -> bool:
         """Tell whether the fold of events is what the contract holds."""
-        credits = self.network.credits
+        data = self.network.rounds
         listed = listing.list_contributions(self.network, round_id)
-        assert len(listed) == credits.round_of(round_id).contributions
+        assert len(listed) == data.round_of(round_id).contributions
         for one in listed:
-            held = credits.contribution_of(round_id, one.index)
+            held = data.contribution_of(round_id, one.index)
             assert (one.status, one.owner, one.deposit) == (held.status, held.owner, held.deposit)
             assert one.endorser_bps == held.endorser_bps
             assert held.digest == (one.data_root or one.commitment)
-            assert one.endorsed == credits.endorsed_of(round_id, one.index)
+            assert one.endorsed == self.network.credits.endorsed_of(round_id, one.index)
         return True
 
     # ── A valuator ──────────────────────────────────────────────────────────────────────────────

@@ -6,18 +6,19 @@ from dataclasses import replace
 import pytest
 
 from oracle.chain.anvil import dev_account
-from oracle.chain.bindings.data_credits import ContributionStatus
+from oracle.chain.bindings.data_rounds import ContributionStatus
 from oracle.chain.revert import ContractError
 from oracle.chain.transactions import TransactionPending
 from oracle.chain.wallet import Wallet
 from oracle.errors import DigestMismatch, InputInvalid, NotFound
 from oracle.ipfs import data_sets
+from oracle.ipfs.memory import MemoryIpfs
 from oracle.ipfs.port import MAX_BLOCK, CidUnresolved
 from oracle.protocol import eip712
 from oracle.protocol.canonical import sha256
 from oracle.protocol.cid import raw_cid
 from oracle.services import balances
-from oracle.services.data import contributions, listing, rounds
+from oracle.services.data import advancing, contributions, listing, rounds, row_demands
 from oracle.services.data.contributions import AlreadyBrought, SignedSubmission, SubmissionPending
 from oracle.services.data.rounds import RoundClosed
 from oracle.services.data.secrets import SecretBook
@@ -134,7 +135,7 @@ def test_submit__killed_before_it_is_mined__is_not_sent_twice(data: Data, opened
     network, account = data.network, dev_account(1)
     hasty = Wallet(network.rpc, account, timeout=0.05)
     path = data.file("mine.csv", GOOD)
-    balances.allow(network, hasty, network.credits.address, Amount(100 * DOLLAR))
+    balances.allow(network, hasty, network.rounds.address, Amount(100 * DOLLAR))
     first = contributions.prepare(network, hasty.address, 1, [path])
     network.rpc.call("evm_setAutomine", False)
     try:
@@ -281,7 +282,7 @@ def test_sign__what_is_signed__is_what_the_contract_hashes(
     network, given = data.network, signed.submission
     message = eip712.submission(
         chain_id=network.contracts.chain_id,
-        credits=network.credits.address,
+        credits=network.rounds.address,
         owner=given.owner,
         round_id=given.round_id,
         commitment=given.commitment,
@@ -289,7 +290,7 @@ def test_sign__what_is_signed__is_what_the_contract_hashes(
         nonce=0,
         deadline=given.deadline,
     )
-    assert eip712.digest(message) == network.credits.submission_hash(*given[:-1], 0, given.deadline)
+    assert eip712.digest(message) == network.rounds.submission_hash(*given[:-1], 0, given.deadline)
 
 
 def test_relay__signed_by_another_key__is_refused(data: Data, signed: SignedSubmission) -> None:
@@ -361,7 +362,7 @@ def test_reveal_test__another_set_than_committed__is_refused(data: Data, opened:
     secret = rounds.test_secret(network, opened)
     assert secret is not None
     with pytest.raises(ContractError) as caught:
-        data.owner.send(network.credits.reveal_test(opened, test.root, secret.salt, ZERO32))
+        data.owner.send(network.rounds.reveal_test(opened, test.root, secret.salt, ZERO32))
     assert caught.value.name == "TestSetMismatch"
     with pytest.raises(NotFound, match="not committed to on this machine"):
         rounds.reveal_test(data.home("elsewhere"), data.owner, opened)
@@ -383,4 +384,35 @@ def test_exclude__data_that_nobody_serves__gives_the_deposit_back(data: Data, op
 
     assert done.round.phase is rounds.RoundPhase.SETTLED  # without a row
     assert data.told_as_held(opened)
-    assert data.network.credits.balance_of(operator.address) == Amount(10 * DOLLAR)
+    assert data.network.rounds.balance_of(operator.address) == Amount(10 * DOLLAR)
+
+
+def test_advance__rows_demanded__are_shown_by_their_owner_or_left_out(
+    data: Data, opened: int
+) -> None:
+    world, network = data.world, data.network
+    data.bring(world.operator, data.file("mine.csv", GOOD))
+    hidden = data.bring(world.requester, data.file("gone.csv", rows(5)))
+    data.pass_phase(opened)
+    data.advance(opened)
+    data.pass_phase(opened)
+    listed = listing.list_contributions(network, opened)
+    for one in listed:
+        row_demands.demand(network, world.stranger, one, len(SCHEMA.columns))
+    book = SecretBook.of(network.settings.home, network.contracts)
+    (book.folder / f"{hidden.commitment.hex()}.json").unlink()
+    elsewhere = replace(network, ipfs=MemoryIpfs())  # which serves nothing
+
+    assert not advancing.advance(elsewhere, world.stranger, opened).refused
+    assert network.row_demands.bond_of(world.operator.address) > 0
+    assert [one.index for one in row_demands.open_demands(network, opened)] == [hidden.index]
+    data.pass_phase(opened)
+    assert rounds.show(network, opened).phase is rounds.RoundPhase.ANSWER
+    data.pass_phase(opened)
+    done = data.advance(opened)
+    assert done.round.phase is rounds.RoundPhase.VALUE
+    assert done.round.numbered == 1
+    assert listing.show(network, opened, hidden.index).lost
+    assert data.told_as_held(opened)
+    assert row_demands.open_demands(network, opened) == ()
+    assert network.row_demands.bond_of(world.stranger.address) > 0

@@ -6,80 +6,62 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
-import {ICommittee, CommitteeConfig, Seat} from "../interfaces/ICommittee.sol";
-import {IInferenceMarket, MarketConfig} from "../interfaces/IInferenceMarket.sol";
-import {IModelRegistry} from "../interfaces/IModelRegistry.sol";
+import {ICommitteeSeats, Seat, SeatsConfig} from "./interfaces/ICommitteeSeats.sol";
+import {IInferenceMarket, MarketConfig} from "./interfaces/IInferenceMarket.sol";
+import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 
-/// @title Members, their stake and its history; and the committee's books.
+/// @title Members of the committee, their stake and its history, and what is owed to them.
 /// @dev Knows nothing of disputes. Every change of a stake is a checkpoint under its time, and a
 /// challenge looks `seasoning` seconds back: so one rule serves who comes, who leaves and who is slashed.
 /// A look-up is a binary search: at most 48 reads, however many changes there were.
-abstract contract Seats is ICommittee, ReentrancyGuardTransient {
+contract CommitteeSeats is ICommitteeSeats, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
     using SafeCast for uint256;
     using Checkpoints for Checkpoints.Trace208;
 
-    address internal constant BURN_ADDRESS = 0x000000000000000000000000000000000000dEaD;
-    /// @dev Penalties that a seat can pay: a member is drawn in many disputes at once.
-    uint256 private constant MIN_PENALTIES = 20;
-    uint256 internal constant ROUNDS = 3;
+    address private constant BURN_ADDRESS = 0x000000000000000000000000000000000000dEaD;
+    bytes32 private constant GENERAL = 0;
 
     struct Declaration {
         bytes32 runtimeClass;
         uint40 declaredAt; // unix seconds
     }
 
-    IInferenceMarket internal immutable MARKET;
-    IModelRegistry internal immutable REGISTRY;
-    IERC20 internal immutable TOKEN;
-    uint256 internal immutable BOND;
-    uint256 internal immutable MIN_STAKE;
-    uint256 internal immutable PENALTY;
-    uint256 internal immutable SEASONING;
-    uint256 internal immutable SEED_DELAY;
-    uint256 internal immutable DRAW_PERIOD;
-    uint256 internal immutable COMMIT_PERIOD;
-    uint256 internal immutable REVEAL_PERIOD;
-    uint256 private immutable TALLY_PERIOD;
+    IInferenceMarket private immutable MARKET;
+    IModelRegistry private immutable REGISTRY;
+    IERC20 private immutable TOKEN;
+    address private immutable COMMITTEE;
+    uint256 private immutable MIN_STAKE;
+    uint256 private immutable SEASONING;
+    uint256 private immutable LEAVE_DELAY;
 
     mapping(bytes32 runtimeClass => mapping(address member => Seat)) private _seats;
     mapping(bytes32 runtimeClass => mapping(address member => Checkpoints.Trace208)) private _weights;
     mapping(bytes32 runtimeClass => Checkpoints.Trace208) private _pools;
     mapping(uint256 modelId => mapping(uint256 version => Declaration)) private _declarations;
-    mapping(address account => uint256) private _bonds;
     mapping(address account => uint256) private _rewards;
 
-    constructor(CommitteeConfig memory config_) {
+    modifier onlyCommittee() {
+        if (msg.sender != COMMITTEE) revert CallerNotCommittee(msg.sender);
+        _;
+    }
+
+    constructor(SeatsConfig memory config_) {
         MARKET = IInferenceMarket(config_.market);
         MarketConfig memory market = MARKET.config();
         REGISTRY = IModelRegistry(market.registry);
         TOKEN = IERC20(market.token);
-        BOND = config_.bond;
+        COMMITTEE = market.committeeModule;
         MIN_STAKE = config_.minStake;
-        PENALTY = config_.penalty;
         SEASONING = config_.seasoning;
-        SEED_DELAY = config_.seedDelay;
-        DRAW_PERIOD = config_.drawPeriod;
-        COMMIT_PERIOD = config_.commitPeriod;
-        REVEAL_PERIOD = config_.revealPeriod;
-        TALLY_PERIOD = config_.tallyPeriod;
-
-        if (market.committeeModule != address(this)) revert ConfigInvalid("market");
-        if (PENALTY == 0) revert ConfigInvalid("penalty");
-        if (MIN_STAKE < MIN_PENALTIES * PENALTY) revert ConfigInvalid("minStake");
+        LEAVE_DELAY = config_.leaveDelay;
+        if (MIN_STAKE == 0) revert ConfigInvalid("minStake");
         if (SEASONING == 0) revert ConfigInvalid("seasoning");
-        if (SEED_DELAY == 0) revert ConfigInvalid("seedDelay");
-        if (DRAW_PERIOD == 0) revert ConfigInvalid("drawPeriod");
-        if (COMMIT_PERIOD == 0) revert ConfigInvalid("commitPeriod");
-        if (REVEAL_PERIOD == 0) revert ConfigInvalid("revealPeriod");
-        if (TALLY_PERIOD == 0) revert ConfigInvalid("tallyPeriod");
-        // The last tally gets into a block before the market lets anyone annul.
-        if (market.maxDisputeAge < longestDispute() + TALLY_PERIOD) revert ConfigInvalid("maxDisputeAge");
     }
 
     // ── Seats ───────────────────────────────────────────────────────────────────────────────────
 
-    /// @inheritdoc ICommittee
+    /// @inheritdoc ICommitteeSeats
     function enlist(bytes32 runtimeClass, uint256 amount) external nonReentrant {
         if (amount == 0) revert AmountZero();
         Seat memory seat = _seats[runtimeClass][msg.sender];
@@ -92,28 +74,29 @@ abstract contract Seats is ICommittee, ReentrancyGuardTransient {
         TOKEN.safeTransferFrom(msg.sender, address(this), amount);
     }
 
-    /// @inheritdoc ICommittee
+    /// @inheritdoc ICommitteeSeats
     function startLeave(bytes32 runtimeClass) external {
         Seat storage seat = _seats[runtimeClass][msg.sender];
         if (seat.stake == 0) revert SeatMissing(msg.sender, runtimeClass);
         if (seat.releaseAt != 0) revert SeatLeaving(msg.sender, runtimeClass, seat.releaseAt);
-        uint256 releaseAt = block.timestamp + leaveDelay();
+        uint256 releaseAt = block.timestamp + LEAVE_DELAY;
         seat.releaseAt = releaseAt.toUint40();
         _weigh(runtimeClass, msg.sender, 0);
         emit LeaveStarted(msg.sender, runtimeClass, seat.stake, releaseAt);
     }
 
-    /// @inheritdoc ICommittee
+    /// @inheritdoc ICommitteeSeats
     function finishLeave(bytes32 runtimeClass) external nonReentrant {
         Seat memory seat = _seats[runtimeClass][msg.sender];
         if (seat.releaseAt == 0) revert SeatMissing(msg.sender, runtimeClass);
         if (block.timestamp < seat.releaseAt) revert SeatBound(msg.sender, runtimeClass, seat.releaseAt);
+        if (seat.bound != 0) revert VotesOpen(msg.sender, runtimeClass, seat.bound);
         delete _seats[runtimeClass][msg.sender];
         emit LeaveFinished(msg.sender, runtimeClass, seat.stake);
         if (seat.stake != 0) TOKEN.safeTransfer(msg.sender, seat.stake);
     }
 
-    /// @inheritdoc ICommittee
+    /// @inheritdoc ICommitteeSeats
     function declareRuntimeClass(uint256 modelId, uint32 version, bytes32 runtimeClass) external {
         if (REGISTRY.ownerOf(modelId) != msg.sender) revert CallerNotModelOwner(modelId, msg.sender);
         if (version == 0 || version > REGISTRY.versionCount(modelId)) revert VersionUnknown(modelId, version);
@@ -128,75 +111,57 @@ abstract contract Seats is ICommittee, ReentrancyGuardTransient {
 
     // ── Payouts ─────────────────────────────────────────────────────────────────────────────────
 
-    /// @inheritdoc ICommittee
-    function withdrawBond() external nonReentrant {
-        uint256 amount = _bonds[msg.sender];
-        if (amount == 0) revert AmountZero();
-        _bonds[msg.sender] = 0;
-        emit BondWithdrawn(msg.sender, amount);
-        (bool sent, ) = msg.sender.call{value: amount}("");
-        if (!sent) revert TransferFailed(msg.sender, amount);
-    }
-
-    /// @inheritdoc ICommittee
+    /// @inheritdoc ICommitteeSeats
     function withdrawReward() external nonReentrant {
         uint256 amount = _rewards[msg.sender];
         if (amount == 0) revert AmountZero();
         _rewards[msg.sender] = 0;
         emit RewardWithdrawn(msg.sender, amount);
+        // Bounties wait in the market: no verdict depends on a transfer.
+        uint256 bounties = MARKET.balanceOf(address(this));
+        if (bounties != 0) MARKET.withdraw(address(this), bounties);
         TOKEN.safeTransfer(msg.sender, amount);
     }
 
     // ── Views ───────────────────────────────────────────────────────────────────────────────────
 
-    /// @inheritdoc ICommittee
-    function config() external view returns (CommitteeConfig memory) {
+    /// @inheritdoc ICommitteeSeats
+    function config() external view returns (SeatsConfig memory) {
         return
-            CommitteeConfig({
+            SeatsConfig({
                 market: address(MARKET),
-                bond: uint96(BOND),
                 minStake: uint96(MIN_STAKE),
-                penalty: uint96(PENALTY),
                 seasoning: uint32(SEASONING),
-                seedDelay: uint32(SEED_DELAY),
-                drawPeriod: uint32(DRAW_PERIOD),
-                commitPeriod: uint32(COMMIT_PERIOD),
-                revealPeriod: uint32(REVEAL_PERIOD),
-                tallyPeriod: uint32(TALLY_PERIOD)
+                leaveDelay: uint32(LEAVE_DELAY)
             });
     }
 
-    /// @inheritdoc ICommittee
+    /// @inheritdoc ICommitteeSeats
     function token() external view returns (address) {
         return address(TOKEN);
     }
 
-    /// @inheritdoc ICommittee
-    function leaveDelay() public view returns (uint256) {
-        return SEASONING + 2 * longestDispute();
+    /// @inheritdoc ICommitteeSeats
+    function committee() external view returns (address) {
+        return COMMITTEE;
     }
 
-    /// @inheritdoc ICommittee
-    function longestDispute() public view returns (uint256) {
-        return DRAW_PERIOD + ROUNDS * (COMMIT_PERIOD + REVEAL_PERIOD + TALLY_PERIOD);
-    }
-
-    /// @inheritdoc ICommittee
+    /// @inheritdoc ICommitteeSeats
     function seatOf(bytes32 runtimeClass, address member) external view returns (Seat memory) {
         return _seats[runtimeClass][member];
     }
 
-    /// @inheritdoc ICommittee
+    /// @inheritdoc ICommitteeSeats
     function weightAt(bytes32 runtimeClass, address member, uint256 time) public view returns (uint256) {
         return _weights[runtimeClass][member].upperLookupRecent(uint48(time));
     }
 
-    /// @inheritdoc ICommittee
+    /// @inheritdoc ICommitteeSeats
     function poolAt(bytes32 runtimeClass, uint256 time) public view returns (uint256) {
         return _pools[runtimeClass].upperLookupRecent(uint48(time));
     }
 
-    /// @inheritdoc ICommittee
+    /// @inheritdoc ICommitteeSeats
     function runtimeClassOf(
         uint256 modelId,
         uint256 version
@@ -205,44 +170,71 @@ abstract contract Seats is ICommittee, ReentrancyGuardTransient {
         return (declaration.runtimeClass, declaration.declaredAt);
     }
 
-    /// @inheritdoc ICommittee
-    function bondOf(address account) external view returns (uint256) {
-        return _bonds[account];
+    /// @inheritdoc ICommitteeSeats
+    function classFor(
+        uint256 modelId,
+        uint256 version,
+        uint256 deliveredAt
+    ) external view returns (bytes32 runtimeClass, uint256 pool) {
+        uint256 time = block.timestamp - SEASONING;
+        pool = poolAt(GENERAL, time);
+        Declaration storage declaration = _declarations[modelId][version];
+        if (declaration.declaredAt == 0 || declaration.declaredAt >= deliveredAt) return (GENERAL, pool);
+        uint256 own = poolAt(declaration.runtimeClass, time);
+        return own < pool ? (GENERAL, pool) : (declaration.runtimeClass, own);
     }
 
-    /// @inheritdoc ICommittee
+    /// @inheritdoc ICommitteeSeats
     function rewardOf(address account) external view returns (uint256) {
         return _rewards[account];
     }
 
-    /// @inheritdoc ICommittee
+    /// @inheritdoc ICommitteeSeats
     function burnAddress() external pure returns (address) {
         return BURN_ADDRESS;
     }
 
     // ── For the committee ───────────────────────────────────────────────────────────────────────
 
-    /// @dev Takes what is there of `amount`; the caller pays it out or burns it.
-    function _slash(bytes32 runtimeClass, address member, uint256 amount) internal returns (uint256 taken) {
+    /// @inheritdoc ICommitteeSeats
+    function bind(bytes32 runtimeClass, address member, uint256 amount) external onlyCommittee returns (uint256 bound) {
         Seat storage seat = _seats[runtimeClass][member];
-        uint256 stake = seat.stake;
-        taken = amount < stake ? amount : stake;
-        if (taken == 0) return 0;
-        stake -= taken;
+        (uint256 stake, uint256 before) = (seat.stake, seat.bound);
+        bound = _min(amount, stake - before) & ~uint256(1);
+        if (bound == 0) revert StakeBound(member, runtimeClass, before);
+        seat.bound = uint96(before + bound);
+    }
+
+    /// @inheritdoc ICommitteeSeats
+    function release(bytes32 runtimeClass, address member, uint256 bound, uint256 lost) external onlyCommittee {
+        _seats[runtimeClass][member].bound -= uint96(bound);
+        _take(runtimeClass, member, lost);
+    }
+
+    /// @inheritdoc ICommitteeSeats
+    function slash(
+        bytes32 runtimeClass,
+        address member,
+        uint256 amount
+    ) external onlyCommittee returns (uint256 taken) {
+        Seat storage seat = _seats[runtimeClass][member];
+        taken = _min(amount, seat.stake - seat.bound);
+        _take(runtimeClass, member, taken);
+    }
+
+    /// @inheritdoc ICommitteeSeats
+    function credit(address account, uint256 amount) external onlyCommittee {
+        _rewards[account] += amount;
+    }
+
+    // ── Inside ──────────────────────────────────────────────────────────────────────────────────
+
+    function _take(bytes32 runtimeClass, address member, uint256 amount) private {
+        if (amount == 0) return;
+        Seat storage seat = _seats[runtimeClass][member];
+        uint256 stake = seat.stake - amount;
         seat.stake = uint96(stake);
         if (seat.releaseAt == 0) _weigh(runtimeClass, member, stake);
-    }
-
-    function _burn(uint256 amount) internal {
-        if (amount != 0) TOKEN.safeTransfer(BURN_ADDRESS, amount);
-    }
-
-    function _creditBond(address account, uint256 amount) internal {
-        _bonds[account] += amount;
-    }
-
-    function _creditReward(address account, uint256 amount) internal {
-        _rewards[account] += amount;
     }
 
     /// @dev A stake below the minimum has no weight: it could not pay its penalties.
@@ -252,5 +244,9 @@ abstract contract Seats is ICommittee, ReentrancyGuardTransient {
         uint208 pool = _pools[runtimeClass].latest();
         (uint208 before, ) = _weights[runtimeClass][member].push(time, weight);
         _pools[runtimeClass].push(time, pool - before + weight);
+    }
+
+    function _min(uint256 a, uint256 b) private pure returns (uint256) {
+        return a < b ? a : b;
     }
 }

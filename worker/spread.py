@@ -1,0 +1,127 @@
+"""How far honest answers of a float model differ: what its tolerance must cover.
+
+The same rows alone and in batches, on one thread and on all, with and without oneDNN. What else
+moves answers (instruction set, padding) is of the same size: hence four times.
+`python -m worker.spread FOLDER` reads `manifest.json` and `files/`, and prints the spread in 1e-9.
+Of what an input may be only its shape is known: numbers are drawn from a normal distribution, ids
+are small, masks are one.
+"""
+
+import itertools
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from oracle.protocol.manifest import Manifest
+from oracle.protocol.shapes import TensorSpec
+from oracle.protocol.tensor import DTYPES
+from oracle.types import ZERO32
+from worker import batching, device, runtimes
+from worker.errors import ModelRefused
+from worker.runtimes.base import Array, Runtime
+
+ROWS = 8
+LENGTH = 16  # of dimensions that are open beside the first
+_IDS = 100  # below the size of any vocabulary
+
+
+def measure(manifest: Manifest, runtime: Runtime, rows: int = ROWS) -> int:
+    """Return the largest difference of answers to the same rows: |a − b| / (1 + |b|), in 1e-9.
+
+    Raises:
+        ModelFailed: the model does not run on such inputs.
+    """
+    inputs, params = _samples(manifest, rows), manifest.unpack_params(ZERO32)
+    batch = batching.can_batch(manifest)
+    parts = [_rows(inputs, slice(n, n + 1)) for n in range(rows)] if batch else [inputs]
+    alone = [runtime.run(part, params) for part in parts]
+    spread = 0.0
+    for _ in _ways():
+        for size in {1, 2, rows} if batch else {1}:
+            for start in range(0, len(parts), size):
+                joined = batching.join(parts[start : start + size])
+                got = runtime.run(joined, params)
+                for offset, wanted in enumerate(alone[start : start + size]):
+                    one = _rows(got, slice(offset, offset + 1)) if batch else got
+                    spread = max(spread, _distance(one, wanted))
+    return int(np.ceil(spread * 1e9))
+
+
+def require(manifest: Manifest, runtime: Runtime) -> None:
+    """Refuse a float model whose tolerance is below what two rows show on this machine.
+
+    Raises:
+        ModelRefused: honest answers would be convicted.
+    """
+    if manifest.exact is not None:
+        return
+    spread = measure(manifest, runtime, rows=2)
+    if spread > manifest.tolerance:
+        raise ModelRefused(
+            f"answers of {manifest.name!r} differ by {spread}e-9 on this machine, its tolerance is "
+            f"{manifest.tolerance}e-9",
+            hint="honest answers would be convicted: its owner must publish a higher tolerance",
+        )
+
+
+def main(folder: Path) -> int:
+    """Print the spread of the model in a folder; return the exit code."""
+    manifest = Manifest.parse((folder / "manifest.json").read_bytes())
+    files = {entry.path: folder / "files" / entry.path for entry in manifest.files}
+    kind = device.choose()
+    device.configure(kind)
+    runtime = runtimes.load(manifest, files, manifest.model_root(), kind)
+    print(json.dumps({"spread": measure(manifest, runtime)}))
+    return 0
+
+
+def _samples(manifest: Manifest, rows: int) -> dict[str, Array]:
+    random = np.random.default_rng(0)
+    return {spec.name: _sample(spec, rows, random) for spec in manifest.inputs}
+
+
+def _sample(spec: TensorSpec, rows: int, random: np.random.Generator) -> Array:
+    shape = [rows if n == 0 else LENGTH for n in range(len(spec.shape))]
+    shape = [size if want is None else want for size, want in zip(shape, spec.shape, strict=True)]
+    dtype = DTYPES[spec.dtype]
+    if dtype.kind == "f":
+        return random.standard_normal(shape).astype(dtype)
+    if "mask" in spec.name:
+        return np.ones(shape, dtype)
+    if dtype.kind == "b" or "type" in spec.name:
+        return np.zeros(shape, dtype)
+    return random.integers(1, _IDS, shape).astype(dtype)
+
+
+def _rows(tensors: dict[str, Array], rows: slice) -> dict[str, Array]:
+    return {name: np.ascontiguousarray(array[rows]) for name, array in tensors.items()}
+
+
+def _distance(got: dict[str, Array], wanted: dict[str, Array]) -> float:
+    farthest = 0.0
+    for name, array in wanted.items():
+        a, b = got[name].astype(np.float64), array.astype(np.float64)
+        if a.size:
+            farthest = max(farthest, float(np.max(np.abs(a - b) / (1 + np.abs(b)))))
+    return farthest
+
+
+def _ways() -> Iterator[None]:
+    """Set threads and kernels as honest operators may have them, one way after the other."""
+    import torch  # noqa: PLC0415 - the process that only takes messages starts without it
+
+    before = torch.get_num_threads()
+    try:
+        for threads, fused in itertools.product((1, before), (True, False)):
+            torch.set_num_threads(threads)
+            with torch.backends.mkldnn.flags(enabled=fused):
+                yield
+    finally:
+        torch.set_num_threads(before)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
