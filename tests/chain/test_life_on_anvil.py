@@ -1,6 +1,7 @@
 """A request's whole life through the wrappers, on a real chain."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from oracle.chain.bindings.model_access import ApplicationSubmitted, GrantStatus
 from oracle.chain.bindings.model_registry import ModelRegistered, Publication, VersionPublished
 from oracle.chain.contract import split_signature
 from oracle.chain.revert import ContractError
+from oracle.chain.transactions import as_object
 from oracle.chain.wallet import TransactionReverted
 from oracle.protocol import eip712, records
 from oracle.types import (
@@ -34,6 +36,7 @@ from oracle.types import (
     Timestamp,
 )
 from tests.chain.conftest import World
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.real
 
@@ -159,27 +162,23 @@ def test_read__view_reverts__contract_error(fresh: World, model: int) -> None:
 
 def test_send__refused_only_when_mined__reverted_with_the_reason(fresh: World, model: int) -> None:
     rpc = fresh.rpc
-    request = ask(fresh, model)
+    asking = fresh.market.request(order(fresh, model))
+    closing = fresh.access.set_policy(model, Policy.ON_REQUEST, 0, 0)
+    body = as_object(fresh.owner.address, closing.to, closing.data, closing.value, 300_000)
+    dearer = {"maxFeePerGas": hex(10**11), "maxPriorityFeePerGas": hex(10**11)}
     rpc.call("evm_setAutomine", False)
     try:
-        # both are possible now; only one can be in the end
-        first = fresh.market.deliver(request, NO_CLAIM, ROOT, ZERO32)
-        nonce = rpc.call("eth_getTransactionCount", fresh.operator.address, "latest")
-        body = {"from": fresh.operator.address, "to": first.to, "data": "0x" + first.data.hex()}
-        rpc.call("eth_sendTransaction", {**body, "nonce": nonce, "gas": hex(300_000)})
-        rpc.call(
-            "eth_sendTransaction", {**body, "nonce": hex(int(nonce, 16) + 1), "gas": hex(300_000)}
-        )
-        rpc.call("evm_mine")
+        with ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(fresh.requester.send, asking)
+            wait_until(lambda: rpc.call("txpool_status")["pending"] == "0x1", "the request")
+            # it was possible then; the owner pays to be mined before it, and closes the model
+            rpc.call("eth_sendTransaction", body | dearer)
+            rpc.call("evm_mine")
+            with pytest.raises(TransactionReverted, match="has no access") as caught:
+                sending.result()
     finally:
         rpc.call("evm_setAutomine", True)
-    block = rpc.call("eth_getBlockByNumber", "latest", False)
-    second = Bytes32(bytes.fromhex(block["transactions"][1][2:]))
-    receipt = fresh.operator.wait(second)
-    assert not receipt.succeeded
-    with pytest.raises(TransactionReverted, match="not in the state") as caught:
-        fresh.operator.explain(first, receipt)
-    assert caught.value.receipt == receipt
+    assert not caught.value.receipt.succeeded
 
 
 # ── Life ────────────────────────────────────────────────────────────────────────────────────────
