@@ -27,6 +27,7 @@ from oracle.types import NO_CLAIM, ZERO32, RequestId
 
 MAX_DELIVERIES = 64  # in one transaction: about 1.3 M gas
 CLAIM, DELIVER, FINALIZE, POST_OUTPUT = "claim", "deliver", "finalize", "post_output"
+_CLAIMED_FIRST = (JobState.COMPUTING, JobState.CLAIMING)  # the watcher asks for it after the claim
 _REPORTED = (DELIVER, POST_OUTPUT)  # a refused claim or settlement is asked for again in time
 
 
@@ -199,7 +200,7 @@ def _record(tx: Any, answer: DeliverMessage) -> bool:
     """Record an answer; say whether there is a job that it can be delivered for at once."""
     tx.record_answer(answer.request_id, RecordedAnswer(answer.output_root, answer.output_cid))
     job = tx.job(answer.request_id)
-    return job is not None and job.state is not JobState.COMPUTING  # that one is claimed first
+    return job is not None and job.state not in _CLAIMED_FIRST
 
 
 def _is_ready(kind: str, job: Job) -> bool:

@@ -104,8 +104,9 @@ def drive(submitter, steps=12):
         submitter.tend()
 
 
-def test_deliver__computed_before_it_is_claimed__is_recorded_and_not_sent(submitter, store, chain):
-    put(store, 1, state=JobState.COMPUTING)
+@pytest.mark.parametrize("state", [JobState.COMPUTING, JobState.CLAIMING])
+def test_deliver__before_it_is_claimed__is_recorded_and_not_sent(submitter, store, chain, state):
+    put(store, 1, state=state)  # claiming: the answer came a second time
     submitter.deliver([answered(1)])
     drive(submitter)
     assert chain.sent() == []
