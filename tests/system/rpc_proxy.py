@@ -1,21 +1,30 @@
-"""A JSON-RPC proxy in this process that can stop its caller at one method.
+"""A JSON-RPC proxy in this process that can stop its caller at one method, or be two nodes.
 
-Whoever is held there is at a known line of its program: the place to kill it.
+Whoever is held at a method is at a known line of its program: the place to kill it. With a `lag`
+it stands for a balancer: every second request is answered as by a node that many blocks behind.
 """
 
+import itertools
 import json
 import threading
+from collections import Counter
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import httpx
+
+Json = dict[str, Any]
 
 
 class RpcProxy:
     """Forwards calls; `hold` picks the method whose caller waits until `close`."""
 
     def __init__(self, target: str) -> None:
+        self.lag = 0  # blocks that the second node is behind
+        self.broadcasts: Counter[str] = Counter()  # how often each signed transaction came
         self.held = threading.Event()
+        self._turns = itertools.count()
         self._method = ""
         self._forwarded = False
         self._closed = threading.Event()
@@ -37,10 +46,19 @@ class RpcProxy:
         self._node.close()
 
     def _answer(self, body: bytes) -> bytes:
-        calls = json.loads(body)
-        methods = {call["method"] for call in (calls if isinstance(calls, list) else [calls])}
-        holding = self._method in methods
-        answer = b"" if holding and not self._forwarded else self._forward(body)
+        document = json.loads(body)
+        calls = document if isinstance(document, list) else [document]
+        for call in calls:
+            if call["method"] == "eth_sendRawTransaction":
+                self.broadcasts[call["params"][0]] += 1
+        holding = self._method in {call["method"] for call in calls}
+        behind = self.lag and next(self._turns) % 2
+        answer = b""
+        if behind:
+            answers = self._behind(calls)
+            answer = json.dumps(answers if isinstance(document, list) else answers[0]).encode()
+        elif not holding or self._forwarded:
+            answer = self._forward(body)
         if holding:
             self.held.set()
             self._closed.wait()
@@ -48,6 +66,45 @@ class RpcProxy:
 
     def _forward(self, body: bytes) -> bytes:
         return self._node.post("", content=body, headers=_JSON).content
+
+    # ── The node that is behind ─────────────────────────────────────────────────────────────────
+
+    def _behind(self, calls: list[Json]) -> list[Json]:
+        head = int(self._ask("eth_blockNumber", [])["result"], 16)
+        top = max(0, head - self.lag)
+        return [{"jsonrpc": "2.0", **self._behind_one(c, top), "id": c["id"]} for c in calls]
+
+    def _behind_one(self, call: Json, top: int) -> Json:
+        """Answer a call as a node whose head is `top`: what is newer does not exist."""
+        method, params = call["method"], list(call["params"])
+        if method == "eth_blockNumber":
+            return {"result": hex(top)}
+        if method == "eth_getLogs":
+            question = params[0]
+            if "blockHash" in question:
+                block = self._ask("eth_getBlockByHash", [question["blockHash"], False])["result"]
+                return _UNKNOWN if _newer(block, "number", top) else self._ask(method, params)
+            # As go-ethereum did (#24078): a range is answered up to the node's own head
+            last = min(_height(question["toBlock"], top), top)
+            if _height(question["fromBlock"], top) > last:
+                return {"result": []}
+            return self._ask(method, [{**question, "toBlock": hex(last)}])
+        if (at := _BLOCK_AT.get(method)) is not None:
+            height = _height(params[at], top)
+            if height > top:
+                return {"result": None} if method == "eth_getBlockByNumber" else _UNKNOWN
+            params[at] = hex(height)
+        answer = self._ask(method, params)
+        found = answer.get("result")
+        late = _newer(found, "blockNumber", top) or (
+            method == "eth_getBlockByHash" and _newer(found, "number", top)
+        )
+        return {"result": None} if late else answer
+
+    def _ask(self, method: str, params: list[Any]) -> Json:
+        body = {"jsonrpc": "2.0", "id": 0, "method": method, "params": params}
+        answer: Json = json.loads(self._forward(json.dumps(body).encode()))
+        return answer
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         proxy = self
@@ -71,4 +128,25 @@ class RpcProxy:
         return Handler
 
 
+def _height(block: str, top: int) -> int:
+    if block in ("latest", "pending", "safe", "finalized"):
+        return top
+    return 0 if block == "earliest" else int(block, 16)
+
+
+def _newer(found: Any, key: str, top: int) -> bool:
+    number = found.get(key) if isinstance(found, dict) else None
+    return number is not None and int(number, 16) > top
+
+
 _JSON = {"content-type": "application/json"}
+_UNKNOWN = {"error": {"code": -32000, "message": "header not found"}}
+_BLOCK_AT = {  # which parameter names a block
+    "eth_call": 1,
+    "eth_estimateGas": 1,
+    "eth_feeHistory": 1,
+    "eth_getBalance": 1,
+    "eth_getBlockByNumber": 0,
+    "eth_getCode": 1,
+    "eth_getTransactionCount": 1,
+}

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,18 @@ from redis import Redis
 
 from oracle.chain import keystore as keys
 from oracle.chain.anvil import Anvil, dev_account
-from oracle.chain.bindings.inference_market import Delivered, Finalized, InferenceMarket, Requested
+from oracle.chain.bindings.inference_market import (
+    Cancelled,
+    Delivered,
+    Finalized,
+    InferenceMarket,
+    Requested,
+)
 from oracle.chain.bindings.model_registry import ModelRegistered, ModelRegistry, Publication
 from oracle.chain.bindings.operator_registry import OperatorRegistry
 from oracle.chain.bindings.test_dollar import TestDollar
 from oracle.chain.deploy import DeployConfig, deploy
+from oracle.chain.event import Event
 from oracle.chain.logs import decode_all
 from oracle.chain.rpc import Rpc
 from oracle.chain.scan import Scanner
@@ -40,6 +48,7 @@ from tests.support.waiting import wait_until
 
 DOLLAR = 10**6
 FEE = Amount(DOLLAR // 20)
+PLENTY = Amount(10_000 * DOLLAR)  # what each operator stakes, and each requester pays in
 WINDOW = 2  # seconds of challenge
 # Longer than any test, whatever the machine; tests move the chain's clock on
 DEMAND = 1800  # seconds to post a demanded output
@@ -106,25 +115,24 @@ class World:
         receipt = self.owner.send(registry.register_model("stub", 0))
         (made,) = [e for e in decode_all(receipt.logs) if isinstance(e, ModelRegistered)]
         self.owner.send(registry.publish_version(made.model_id, ZERO32, publication))
-        plenty = Amount(10_000 * DOLLAR)
         for wallet in (self.operator, self.other):
             wallet.send_all(
                 [
-                    token.faucet(wallet.address, plenty),
-                    token.approve(contracts.operator_registry, plenty),
+                    token.faucet(wallet.address, PLENTY),
+                    token.approve(contracts.operator_registry, PLENTY),
                 ]
             )
             wallet.send(operators.register(ZERO32, ""))
-            wallet.send(operators.stake(wallet.address, plenty))
+            wallet.send(operators.stake(wallet.address, PLENTY))
             self.owner.send(operators.authorize(made.model_id, wallet.address, True))
         for wallet in self.requesters:
             wallet.send_all(
                 [
-                    token.faucet(wallet.address, plenty),
-                    token.approve(contracts.inference_market, plenty),
+                    token.faucet(wallet.address, PLENTY),
+                    token.approve(contracts.inference_market, PLENTY),
                 ]
             )
-            wallet.send(self.market.deposit(wallet.address, plenty))
+            wallet.send(self.market.deposit(wallet.address, PLENTY))
         return made.model_id
 
     # ── Requests ────────────────────────────────────────────────────────────────────────────────
@@ -270,23 +278,32 @@ class World:
             progress=self.states,
         )
 
-    def assert_exactly_once(self, ids: list[RequestId]) -> None:
-        """Hold chain, store and journal against each other, request by request."""
+    def events(self) -> list[Event]:
+        """What the market has said, in the order of the chain."""
         with Rpc(self.anvil.url) as rpc:
             scanner = Scanner(rpc, [self.contracts.inference_market])
-            logs = [log for chunk in scanner.scan(0, scanner.head()) for log in chunk.logs]
-        events = decode_all(logs)
+            return decode_all(
+                log for chunk in scanner.scan(0, scanner.head()) for log in chunk.logs
+            )
+
+    def assert_exactly_once(
+        self, ids: Sequence[RequestId], refunded: Sequence[RequestId] = ()
+    ) -> None:
+        """Hold chain, store and journal against each other, request by request."""
+        events = self.events()
+        for kind, served in ((Delivered, ids), (Finalized, ids), (Cancelled, refunded)):
+            assert Counter(e.request_id for e in events if isinstance(e, kind)) == Counter(served)
         delivered = {e.request_id: e for e in events if isinstance(e, Delivered)}
-        assert Counter(e.request_id for e in events if isinstance(e, Delivered)) == Counter(ids)
-        assert Counter(e.request_id for e in events if isinstance(e, Finalized)) == Counter(ids)
         with self.store.read() as tx:
-            jobs = tx.jobs(limit=10 * len(ids))
-        assert Counter(job.request_id for job in jobs) == Counter(ids)
-        assert {job.state for job in jobs} == {JobState.SETTLED}
+            jobs = tx.jobs(limit=10 * (len(ids) + len(refunded)))
+        states = {job.request_id: job.state for job in jobs}
+        assert states == dict.fromkeys(ids, JobState.SETTLED) | dict.fromkeys(
+            refunded, JobState.CANCELLED
+        )
         computed: dict[str, set[str]] = {}
         for entry in self.journal():
             computed.setdefault(entry["request_id"], set()).add(entry["output_root"])
-        for job in jobs:
+        for job in (job for job in jobs if job.state is JobState.SETTLED):
             root = delivered[job.request_id].output_root
             assert job.answer is not None
             assert job.answer.output_root == root  # the answer it stands by is the one on chain
