@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {CreditsConfig, ICredits} from "../interfaces/ICredits.sol";
 import {IDataCredits} from "../interfaces/IDataCredits.sol";
@@ -10,16 +8,15 @@ import {IInferenceMarket, MarketConfig} from "../interfaces/IInferenceMarket.sol
 import {Account, Accumulator, Pool} from "../libraries/Accumulator.sol";
 
 /// @title Who holds how many credits of which model, and what they earned.
-/// @dev Knows nothing of rounds.
+/// @dev Knows nothing of rounds, and holds no tokens: revenue is a balance in the market until it is claimed.
 abstract contract Credits is ICredits, ReentrancyGuardTransient {
     using Accumulator for Account;
     using Accumulator for Pool;
-    using SafeERC20 for IERC20;
 
     uint256 internal constant BPS = 10_000;
 
     IInferenceMarket internal immutable MARKET;
-    IERC20 private immutable TOKEN;
+    address private immutable TOKEN;
     uint256 internal immutable MAX_WEIGHT_BPS;
 
     mapping(uint256 modelId => Pool) private _pools;
@@ -30,7 +27,7 @@ abstract contract Credits is ICredits, ReentrancyGuardTransient {
     constructor(CreditsConfig memory config_) {
         MARKET = IInferenceMarket(config_.market);
         MarketConfig memory market = MARKET.config();
-        TOKEN = IERC20(market.token);
+        TOKEN = market.token;
         MAX_WEIGHT_BPS = config_.maxWeightBps;
         if (market.dataCredits != address(this)) revert ConfigInvalid("market");
         if (MAX_WEIGHT_BPS == 0 || MAX_WEIGHT_BPS >= BPS) revert ConfigInvalid("maxWeightBps");
@@ -52,7 +49,7 @@ abstract contract Credits is ICredits, ReentrancyGuardTransient {
         amount = _accounts[modelId][msg.sender].collect(_pools[modelId].perCredit);
         if (amount == 0) revert AmountZero();
         emit RevenueClaimed(modelId, msg.sender, amount);
-        TOKEN.safeTransfer(msg.sender, amount);
+        MARKET.withdraw(msg.sender, amount);
     }
 
     // ── Views ───────────────────────────────────────────────────────────────────────────────────
@@ -84,20 +81,16 @@ abstract contract Credits is ICredits, ReentrancyGuardTransient {
 
     /// @inheritdoc ICredits
     function token() external view returns (address) {
-        return address(TOKEN);
+        return TOKEN;
     }
 
     // ── For rounds ──────────────────────────────────────────────────────────────────────────────
 
-    /// @dev What was earned before the pool changes goes to those who held it. A holder that the token refuses to
-    /// pay must not hold up a round, but nobody shall skip this by calling from within the market. Running out
-    /// of gas does not skip it either: what 63/64 are too little for, 1/64 cannot finish.
+    /// @dev What was earned before the pool changes goes to those who held it. No token moves, so none that is
+    /// paused can mix the fees of before with those of after.
     function _collectEarnings(uint256 modelId) internal {
         (, uint256 dataFee) = MARKET.modelEarnings(modelId);
-        if (dataFee == 0) return;
-        try MARKET.collectModelEarnings(modelId) {} catch (bytes memory reason) {
-            if (bytes4(reason) == ReentrancyGuardReentrantCall.selector) revert ReentrancyGuardReentrantCall();
-        }
+        if (dataFee != 0) MARKET.collectModelEarnings(modelId);
     }
 
     /// @dev Begins a pool with credits of another deployment.

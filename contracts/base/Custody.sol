@@ -10,8 +10,8 @@ import {IInferenceMarket} from "../interfaces/IInferenceMarket.sol";
 import {Configured} from "./Configured.sol";
 
 /// @title The market's books: who owns which part of the money it holds. Every way in and out.
-/// @dev Knows nothing of requests. Tokens leave the market through `withdraw`, and to the data module: everybody
-/// else is credited, and pulls. So no verdict and no other payee waits for a token that refuses an account or is paused.
+/// @dev Knows nothing of requests. Tokens leave the market through `withdraw` alone: everybody is credited, and pulls.
+/// So no verdict and no other payee waits for a token that refuses an account or is paused.
 abstract contract Custody is Configured, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
     using SafeCast for uint256;
@@ -49,7 +49,9 @@ abstract contract Custody is Configured, ReentrancyGuardTransient {
         if (amount == 0) revert AmountZero();
         _debit(msg.sender, amount);
         emit Withdrawn(msg.sender, to, amount);
-        _send(to, amount);
+        // What was slashed waits at the registry of operators until somebody needs it.
+        if (TOKEN.balanceOf(address(this)) < amount) OPERATORS.payMarket();
+        TOKEN.safeTransfer(to, amount);
     }
 
     /// @inheritdoc IInferenceMarket
@@ -81,7 +83,7 @@ abstract contract Custody is Configured, ReentrancyGuardTransient {
         emit ModelEarningsCollected(modelId, holder, ownerFee, dataFee);
         _credit(holder, ownerFee);
         if (dataFee == 0) return;
-        _send(address(DATA_CREDITS), dataFee);
+        _credit(address(DATA_CREDITS), dataFee);
         DATA_CREDITS.creditRevenue(modelId, dataFee);
     }
 
@@ -119,12 +121,6 @@ abstract contract Custody is Configured, ReentrancyGuardTransient {
     }
 
     // ── For the market ──────────────────────────────────────────────────────────────────────────
-
-    /// @dev What was slashed waits at the registry of operators until somebody needs it.
-    function _send(address to, uint256 amount) private {
-        if (TOKEN.balanceOf(address(this)) < amount) OPERATORS.payMarket();
-        TOKEN.safeTransfer(to, amount);
-    }
 
     function _credit(address account, uint256 amount) internal {
         _accounts[account].balance += amount.toUint192();

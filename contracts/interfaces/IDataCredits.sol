@@ -9,6 +9,7 @@ interface IDataCredits {
     /// @notice Whether the model's data share may not fall: somebody holds credits, or a round is under way.
     function protectsShare(uint256 modelId) external view returns (bool);
 
-    /// @notice Told by the market right after it transferred `amount` token units for the model.
+    /// @notice Told by the market right after it added `amount` token units for the model to the balance that this
+    /// contract has there.
     function creditRevenue(uint256 modelId, uint256 amount) external;
 }

@@ -290,8 +290,8 @@ interface IInferenceMarket {
     function annulStale(Request calldata request_, Delivery calldata delivery) external;
 
     // ── Payouts ─────────────────────────────────────────────────────────────────────────────────
-    /// @notice Credits the owner's share to the holder of the model's token, and pays the data share to the
-    /// data module when the model has credits, to the holder otherwise. Anyone may call.
+    /// @notice Credits the owner's share to the holder of the model's token, and the data share to the data
+    /// module when the model has credits, to the holder otherwise. Anyone may call; no token moves.
     function collectModelEarnings(uint256 modelId) external;
     /// @notice Pays out the caller's native bonds.
     function withdrawBond() external;

@@ -34,8 +34,6 @@ class DataCreditsError(StrEnum):
     PhaseOver = "PhaseOver"  # (roundId, until)
     PredecessorMissing = "PredecessorMissing"
     ReentrancyGuardReentrantCall = "ReentrancyGuardReentrantCall"  # Unauthorized reentrant call.
-    # (token) An operation with an ERC-20 token failed.
-    SafeERC20FailedOperation = "SafeERC20FailedOperation"
     ShareLowered = "ShareLowered"  # (bps, least)
     StatusInvalid = "StatusInvalid"  # (roundId, index, current)
     TierMissing = "TierMissing"  # (modelId, account)
@@ -164,7 +162,9 @@ class DataCredits(Contract):
         return struct(CreditsConfig, self._read("config", block=block))
 
     def credit_revenue(self, model_id: int, amount: Amount) -> Call:
-        """Told by the market right after it transferred `amount` token units for the model."""
+        """Told by the market right after it added `amount` token units for the model to the
+        balance that this contract has there.
+        """
         return self._call("creditRevenue", model_id, amount)
 
     def credits_of(self, model_id: int, holder: Address, block: BlockId = "latest") -> Credits:

@@ -356,8 +356,9 @@ class InferenceMarket(Contract):
         return self._call("closeDispute", request, delivery)
 
     def collect_model_earnings(self, model_id: int) -> Call:
-        """Credits the owner's share to the holder of the model's token, and pays the data share
-        to the data module when the model has credits, to the holder otherwise. Anyone may call.
+        """Credits the owner's share to the holder of the model's token, and the data share to
+        the data module when the model has credits, to the holder otherwise. Anyone may call; no
+        token moves.
         """
         return self._call("collectModelEarnings", model_id)
 

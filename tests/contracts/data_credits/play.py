@@ -13,6 +13,7 @@ from eth_account import Account
 
 from oracle.chain.deploy import created_address
 from oracle.merkle import keccak, log, tree_path, tree_root
+from tests.contracts import blocking_token
 from tests.support.evm import Evm, Reverted
 
 START = 1_800_000_000
@@ -97,7 +98,7 @@ class Data:
 
     def __post_init__(self) -> None:
         world = self.world
-        token = world.deploy(self.deployer, "TestDollar")
+        token = blocking_token.deploy(world, self.deployer)
         programs = world.deploy(self.deployer, "ProgramRegistry")
         names = [created_address(self.deployer, 2 + i) for i in range(9)]
         registry, access, stakes, market, credits, rounds, demands, verifier, game = names
@@ -153,6 +154,9 @@ class Data:
 
     def tokens(self, account: str) -> int:
         return int(self.world.call(OWNER, "TestDollar", "balanceOf", account))
+
+    def in_market(self, account: str) -> int:
+        return int(self.world.call(OWNER, "InferenceMarket", "balanceOf", account))
 
     def pass_to(self, name: str) -> None:
         """Go to the end of a phase."""

@@ -27,7 +27,7 @@ def test_credit_revenue__not_the_market__reverts(held):
 
 def test_collect__nobody_holds_credits__pays_the_holder_of_the_model(data):
     data.earn(100 * DOLLAR)
-    assert data.world.call(OWNER, "InferenceMarket", "balanceOf", OWNER) > 100 * DOLLAR
+    assert data.in_market(OWNER) > 100 * DOLLAR
 
 
 def test_claim__nothing_earned__reverts(held):

@@ -263,7 +263,7 @@ class CreditsMachine(RuleBasedStateMachine):
         escrow += (REWARD + len(live) * FEE) if self.phase != "none" else 0
         held = escrow + sum(self.balances.values()) + self.burned
         assert self.data.tokens(self.data.rounds) == held
-        assert self.data.tokens(self.data.credits) == self.revenue
+        assert self.data.in_market(self.data.credits) == self.revenue
         claimable = {holder: self.data.see("claimable", 1, holder) for holder in HOLDERS}
         assert sum(claimable.values()) <= self.revenue
         assert all(self.claimed[h] + claimable[h] <= self.due[h] for h in HOLDERS)

@@ -42,7 +42,7 @@ def test_collect_model__with_credits__pays_contributors_too(
     credits.setCredits(1, True, {"from": bob})
     contract.collectModelEarnings(1, {"from": bob})
     assert contract.balanceOf(owner) == OWNER_FEE
-    assert token.balanceOf(credits) == credits.credited(1) == DATA_FEE
+    assert contract.balanceOf(credits) == credits.credited(1) == DATA_FEE
 
 
 def test_collect_model__credits_but_no_data_share__pays_the_holder(
@@ -63,7 +63,7 @@ def test_collect_model__owner_keeps_nothing_for_himself__data_is_paid(
     credits.setCredits(1, True, {"from": bob})
     market.finalize(*market.delivered())
     contract.collectModelEarnings(1, {"from": bob})
-    assert token.balanceOf(credits) == FEE * 9 // 10
+    assert contract.balanceOf(credits) == FEE * 9 // 10
     assert contract.balanceOf(owner) == FEE // 20
 
 
@@ -84,7 +84,7 @@ def test_collect_model__owner_blocked_by_the_token__contributors_are_paid(
     credits.setCredits(1, True, {"from": bob})
     before = token.balanceOf(owner)
     contract.collectModelEarnings(1, {"from": bob})
-    assert (token.balanceOf(owner), token.balanceOf(credits)) == (before, DATA_FEE)
+    assert (token.balanceOf(owner), contract.balanceOf(credits)) == (before, DATA_FEE)
     contract.withdraw(bob, OWNER_FEE, {"from": owner})  # any account will do
     assert token.balanceOf(bob) == OWNER_FEE
 

@@ -7,10 +7,8 @@ that.
 """
 
 import hashlib
-import json
 
 import pytest
-from eth_abi import encode
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -23,7 +21,7 @@ from hypothesis.stateful import (
 
 from oracle.chain.deploy import created_address
 from oracle.protocol.canonical import keccak
-from tests.contracts.in_process import BUILD
+from tests.contracts import blocking_token
 from tests.contracts.reference import (
     CLAIM_FORFEIT,
     CLAIM_PERIOD,
@@ -93,9 +91,7 @@ class MarketMachine(RuleBasedStateMachine):
     def deploy(self):
         self.books, self.world = Books(OWNER, TREASURY), Evm(START)
         world = self.world
-        built = json.loads((BUILD / "TestBlockingDollar.json").read_text())
-        token = world.create(DEPLOYER, bytes.fromhex(built["bytecode"]))
-        world.places["TestDollar"] = token
+        token = blocking_token.deploy(world, DEPLOYER)
         market = created_address(DEPLOYER, 4)
         operators = created_address(DEPLOYER, 3)
         registry = world.deploy(DEPLOYER, "ModelRegistry", ZERO, ZERO, 1, 100, 0, 0, operators)
@@ -181,16 +177,12 @@ class MarketMachine(RuleBasedStateMachine):
     @rule(paused=st.booleans())
     def pause(self, paused):
         self.books.paused = paused
-        self._tell_token("setPaused(bool)", ("bool",), paused)
+        blocking_token.pause(self.world, paused)
 
     @rule(account=st.sampled_from([*PEOPLE, OWNER, TREASURY]), blocked=st.booleans())
     def block(self, account, blocked):
         (self.books.blocked.add if blocked else self.books.blocked.discard)(account)
-        self._tell_token("setBlocked(address,bool)", ("address", "bool"), account, blocked)
-
-    def _tell_token(self, signature, types, *arguments):
-        data = keccak(signature.encode())[:4] + encode(types, arguments)
-        self.world.send(STRANGER, self.world.places["TestDollar"], data)
+        blocking_token.block(self.world, account, blocked)
 
     @rule(account=people)
     def collect(self, account):
@@ -418,7 +410,7 @@ class MarketMachine(RuleBasedStateMachine):
         if not hasattr(self, "market"):
             return
         self.world.set_time(self.world.time + 10 * MAX_DISPUTE_AGE)
-        self._tell_token("setPaused(bool)", ("bool",), True)
+        blocking_token.pause(self.world)
         for job in self.books.live():
             undelivered = (job.words, job.claim or (ZERO, 0))
             answered = (job.words, self._delivery(job))
@@ -433,7 +425,7 @@ class MarketMachine(RuleBasedStateMachine):
                 self.world.call(STRANGER, "InferenceMarket", "finalize", *arguments)
         if sum(self.world.call(STRANGER, "InferenceMarket", "modelEarnings", 1)):
             self.world.call(STRANGER, "InferenceMarket", "collectModelEarnings", 1)
-        self._tell_token("setPaused(bool)", ("bool",), False)
+        blocking_token.pause(self.world, paused=False)
         elsewhere = person(0xEE)  # whom the token blocks is paid at another account
         for account in (*PEOPLE, OWNER, TREASURY):
             if balance := self.world.call(STRANGER, "InferenceMarket", "balanceOf", account):
