@@ -41,7 +41,7 @@ contract InferenceMarket is Custody {
 
     struct Dispute {
         uint32 open; // disputes of modules
-        uint40 demandDeadline; // unix seconds; 0 = never demanded
+        uint40 until; // unix seconds; 0 = never demanded; the bytes are due; posted ones can be challenged
         address demander; // 0 = no unanswered demand
         bool annulled; // once the demand is answered
         uint256 demandBond; // wei
@@ -118,13 +118,14 @@ contract InferenceMarket is Custody {
     /// @inheritdoc IInferenceMarket
     function claim(Request calldata request_, Claim calldata lapsed) external {
         bytes32 requestId = _requireAwaiting(request_, lapsed);
-        if (block.timestamp < request_.priorityUntil()) revert PriorityWindowOpen(requestId, request_.priorityUntil());
-        if (block.timestamp >= request_.expiresAt()) revert RequestExpired(requestId, request_.expiresAt());
+        (uint256 priorityUntil, uint256 expiresAt) = (request_.priorityUntil(), request_.expiresAt());
+        if (block.timestamp < priorityUntil) revert PriorityWindowOpen(requestId, priorityUntil);
+        if (block.timestamp >= expiresAt) revert RequestExpired(requestId, expiresAt);
         if (lapsed.operator != address(0) && block.timestamp < lapsed.until) {
             revert ClaimActive(requestId, lapsed.until);
         }
         uint256 end = block.timestamp + CLAIM_PERIOD;
-        uint40 until = uint40(end < request_.expiresAt() ? end : request_.expiresAt());
+        uint40 until = uint40(end < expiresAt ? end : expiresAt);
         _commitments[_slot(request_)] = RequestState.claimed(requestId, msg.sender, until);
         emit Claimed(requestId, msg.sender, until);
         if (lapsed.operator != address(0)) _forfeit(requestId, request_, lapsed.operator);
@@ -200,7 +201,7 @@ contract InferenceMarket is Custody {
             if (alone) revert RequestStateMismatch(requestId);
             return false;
         }
-        uint256 until = delivery.deliveredAt + request_.terms.challengeWindow();
+        uint256 until = _challengeUntil(requestId, request_, delivery);
         if (block.timestamp < until) {
             if (alone) revert ChallengeWindowOpen(requestId, until);
             return false;
@@ -249,11 +250,11 @@ contract InferenceMarket is Custody {
     function demandOutput(Request calldata request_, Delivery calldata delivery) external payable {
         bytes32 requestId = _requireDelivered(request_, delivery);
         Dispute storage dispute = _disputes[requestId];
-        if (dispute.demandDeadline != 0) revert OutputAlreadyDemanded(requestId);
+        if (dispute.until != 0) revert OutputAlreadyDemanded(requestId);
         uint256 needed = DEMAND_GAS * 2 * _gasPrice();
         if (msg.value < needed) revert BondTooLow(msg.value, needed);
         uint256 deadline = block.timestamp + DEMAND_PERIOD;
-        dispute.demandDeadline = uint40(deadline);
+        dispute.until = uint40(deadline);
         dispute.demander = msg.sender;
         dispute.demandBond = msg.value;
         emit OutputDemanded(requestId, msg.sender, deadline, msg.value);
@@ -264,27 +265,40 @@ contract InferenceMarket is Custody {
         uint256 before = gasleft();
         bytes32 requestId = _requireDelivered(request_, delivery);
         Dispute storage dispute = _requireDemand(requestId);
-        if (block.timestamp >= dispute.demandDeadline) revert DemandExpired(requestId, dispute.demandDeadline);
-        bool exact = request_.terms.assurance() == Assurance.Exact;
+        if (block.timestamp >= dispute.until) revert DemandExpired(requestId, dispute.until);
+        _checkOutput(requestId, request_.terms.assurance() == Assurance.Exact, delivery.outputRoot, output);
+        {
+            // Bytes that nobody saw before must not be shown when it is too late to challenge them.
+            uint256 window = request_.terms.challengeWindow();
+            uint256 until = delivery.deliveredAt + window;
+            uint256 least = block.timestamp + (window < DEMAND_PERIOD ? window : DEMAND_PERIOD);
+            if (until < least) until = least;
+            dispute.until = uint40(until);
+            emit OutputPosted(requestId, delivery.operator, output, until);
+        }
+        unchecked {
+            // What a transaction with these bytes costs (EIP-7623): whoever withholds earns nothing by it.
+            uint256 size = output.length + POST_BYTES;
+            uint256 used = before - gasleft() + BYTE_GAS * size;
+            if (used < BYTE_FLOOR_GAS * size) used = BYTE_FLOOR_GAS * size;
+            _releaseBond(dispute, delivery.operator, (POST_GAS + used) * _gasPrice());
+        }
+        if (dispute.annulled) _annul(requestId, request_, delivery.operator);
+    }
+
+    function _checkOutput(bytes32 requestId, bool exact, bytes32 root, bytes calldata output) private pure {
         uint256 max = exact ? MAX_OUTPUT_BYTES + Openings.TENSOR_HEADER : MAX_OUTPUT_BYTES;
         if (output.length > max) revert OutputTooLarge(output.length, max);
         bytes32 digest = exact ? Openings.outputRoot(output) : sha256(output);
-        if (digest != delivery.outputRoot) revert OutputMismatch(requestId, digest, delivery.outputRoot);
-        emit OutputPosted(requestId, delivery.operator, output);
-        // What a transaction with these bytes costs (EIP-7623): whoever withholds earns nothing by it.
-        uint256 size = output.length + POST_BYTES;
-        uint256 used = before - gasleft() + BYTE_GAS * size;
-        if (used < BYTE_FLOOR_GAS * size) used = BYTE_FLOOR_GAS * size;
-        _releaseBond(dispute, delivery.operator, (POST_GAS + used) * _gasPrice());
-        if (dispute.annulled) _annul(requestId, request_, delivery.operator);
+        if (digest != root) revert OutputMismatch(requestId, digest, root);
     }
 
     /// @inheritdoc IInferenceMarket
     function convictWithheld(Request calldata request_, Delivery calldata delivery) external {
         bytes32 requestId = _requireDelivered(request_, delivery);
         Dispute storage dispute = _requireDemand(requestId);
-        if (block.timestamp < dispute.demandDeadline) revert DemandOpen(requestId, dispute.demandDeadline);
-        if (dispute.open != 0 && block.timestamp < _staleAt(request_, delivery)) {
+        if (block.timestamp < dispute.until) revert DemandOpen(requestId, dispute.until);
+        if (dispute.open != 0 && block.timestamp < _staleAt(requestId, request_, delivery)) {
             revert DisputesOpen(requestId, dispute.open);
         }
         _convict(requestId, request_, delivery.operator, Verdict.Withheld, dispute.demander, msg.sender);
@@ -295,7 +309,7 @@ contract InferenceMarket is Custody {
     /// @inheritdoc IInferenceMarket
     function openDispute(Request calldata request_, Delivery calldata delivery) external {
         bytes32 requestId = _requireModule(request_, delivery);
-        uint256 until = delivery.deliveredAt + request_.terms.challengeWindow();
+        uint256 until = _challengeUntil(requestId, request_, delivery);
         if (block.timestamp >= until) revert ChallengeWindowPassed(requestId, until);
         if (_disputes[requestId].annulled) revert DisputeAnnulled(requestId);
         _disputes[requestId].open += 1;
@@ -342,10 +356,10 @@ contract InferenceMarket is Custody {
     function annulStale(Request calldata request_, Delivery calldata delivery) external {
         bytes32 requestId = _requireDelivered(request_, delivery);
         _requireDisputes(requestId);
-        uint256 staleAt = _staleAt(request_, delivery);
+        uint256 staleAt = _staleAt(requestId, request_, delivery);
         if (block.timestamp < staleAt) revert DisputesNotStale(requestId, staleAt);
         Dispute storage dispute = _disputes[requestId];
-        if (dispute.demander != address(0)) revert DemandOpen(requestId, dispute.demandDeadline);
+        if (dispute.demander != address(0)) revert DemandOpen(requestId, dispute.until);
         _annul(requestId, request_, delivery.operator);
     }
 
@@ -435,8 +449,8 @@ contract InferenceMarket is Custody {
 
     /// @inheritdoc IInferenceMarket
     function demandOf(bytes32 requestId) external view returns (address challenger, uint256 deadline, uint256 bond) {
-        Dispute memory dispute = _disputes[requestId];
-        return (dispute.demander, dispute.demandDeadline, dispute.demandBond);
+        Dispute storage dispute = _disputes[requestId];
+        return (dispute.demander, dispute.until, dispute.demandBond);
     }
 
     /// @inheritdoc IInferenceMarket
@@ -529,7 +543,22 @@ contract InferenceMarket is Custody {
     }
 
     /// @dev When open disputes end without a verdict: a dead module traps nobody's money.
-    function _staleAt(Request calldata request_, Delivery calldata delivery) private view returns (uint256) {
-        return delivery.deliveredAt + request_.terms.challengeWindow() + MAX_DISPUTE_AGE;
+    /// @dev The challenge window, and longer where bytes were posted late.
+    function _challengeUntil(
+        bytes32 requestId,
+        Request calldata request_,
+        Delivery calldata delivery
+    ) private view returns (uint256 until) {
+        Dispute storage dispute = _disputes[requestId];
+        if (dispute.demander == address(0)) until = dispute.until;
+        if (until == 0) until = delivery.deliveredAt + request_.terms.challengeWindow();
+    }
+
+    function _staleAt(
+        bytes32 requestId,
+        Request calldata request_,
+        Delivery calldata delivery
+    ) private view returns (uint256) {
+        return _challengeUntil(requestId, request_, delivery) + MAX_DISPUTE_AGE;
     }
 }

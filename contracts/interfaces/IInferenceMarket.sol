@@ -129,7 +129,7 @@ interface IInferenceMarket {
     event CallbackCompleted(bytes32 indexed requestId, address indexed consumer, bool success);
     event Cancelled(bytes32 indexed requestId, address indexed requester, uint256 refund);
     event OutputDemanded(bytes32 indexed requestId, address indexed challenger, uint256 deadline, uint256 bond);
-    event OutputPosted(bytes32 indexed requestId, address indexed operator, bytes output);
+    event OutputPosted(bytes32 indexed requestId, address indexed operator, bytes output, uint256 challengeUntil);
     event DisputeOpened(bytes32 indexed requestId, address indexed module, uint256 open);
     event DisputeClosed(bytes32 indexed requestId, address indexed module, uint256 open);
     event Convicted(
@@ -258,7 +258,8 @@ interface IInferenceMarket {
     function demandOutput(Request calldata request_, Delivery calldata delivery) external payable;
     /// @notice Answers a demand. Anyone may; the gas is paid to the operator. Of a Committee version the
     /// bytes are the file whose SHA-256 was delivered; of an Exact version the output tensor as
-    /// `u16 id ‖ u8 dtype ‖ u32 rows ‖ u32 cols ‖ logical row bytes` (docs/exact.md, section 2).
+    /// `u16 id ‖ u8 dtype ‖ u32 rows ‖ u32 cols ‖ logical row bytes` (docs/exact.md, section 2). They can be
+    /// challenged for as long as the challenge window or `demandPeriod` lasts, the shorter, at the least.
     function postOutput(Request calldata request_, Delivery calldata delivery, bytes calldata output) external;
     /// @notice Convicts an operator that did not answer a demand. Not while a module's dispute is open,
     /// before that is stale: the bounty of a wrong answer is its challengers' and voters'.
@@ -267,7 +268,8 @@ interface IInferenceMarket {
     // ── Disputes: only the module of the version's assurance ────────────────────────────────────
     // A conviction or annulment ends all disputes of the request: a module that acts on an ended
     // request meets RequestStateMismatch.
-    /// @notice Opens a dispute within the challenge window; `finalize` waits until none is open.
+    /// @notice Opens a dispute within the challenge window, which is longer where bytes were posted late;
+    /// `finalize` waits until it is over and no dispute is open.
     function openDispute(Request calldata request_, Delivery calldata delivery) external;
     /// @notice Closes one dispute without a conviction.
     function closeDispute(Request calldata request_, Delivery calldata delivery) external;
@@ -318,7 +320,8 @@ interface IInferenceMarket {
     /// @notice Disputes that `finalize` waits for, an unanswered demand included.
     function openDisputesOf(bytes32 requestId) external view returns (uint256);
     /// @return challenger Who demanded the output; 0 when there is no open demand.
-    /// @return deadline Unix seconds; 0 when the output was never demanded.
+    /// @return deadline Unix seconds; 0 when the output was never demanded. Once the bytes were posted: until when
+    /// they can be challenged.
     /// @return bond In wei.
     function demandOf(bytes32 requestId) external view returns (address challenger, uint256 deadline, uint256 bond);
     /// @notice Stake locked for one delivery under these terms, and how a conviction splits it:

@@ -55,7 +55,7 @@ from oracle.store.job import (
     JobStep,
     SlotPhase,
 )
-from oracle.types import Address, Delivery, Timestamp
+from oracle.types import Address, Timestamp
 
 _STEP_OF = {
     JobState.COMPUTING: JobStep.INFER,
@@ -120,6 +120,7 @@ def refold(job: Job, requested: Requested, later: Iterable[Event] = ()) -> Job:
         output_cid=chain.output_cid,
         disputes=chain.disputes,
         demand_until=chain.demand_until,
+        challenge_until=chain.challenge_until,
         state=job.state if job.open else JobState.WAITING,
         wake_at=AT_ONCE,
     )
@@ -207,7 +208,7 @@ def state_of(job: Job, now: Timestamp, operator: Operator, authorised: bool) -> 
         case SlotPhase.CONVICTED:
             return JobState.FAILED
         case _:
-            return _after_delivery(job, job.delivery, now)
+            return _after_delivery(job, now)
 
 
 def _before_delivery(job: Job, now: Timestamp, operator: Operator, authorised: bool) -> JobState:
@@ -239,16 +240,12 @@ def _may_claim(job: Job, now: Timestamp, operator: Operator) -> bool:
     return now >= job.request.priority_until
 
 
-def _after_delivery(job: Job, delivery: Delivery, now: Timestamp) -> JobState:
+def _after_delivery(job: Job, now: Timestamp) -> JobState:
     if job.demand_until != NO_DEMAND:
         return JobState.DEMANDED if now < job.demand_until else JobState.DELIVERED
-    if job.disputes or now < _window_end(job, delivery):
+    if job.disputes or now < job.final_at:
         return JobState.DELIVERED
     return JobState.FINALIZING
-
-
-def _window_end(job: Job, delivery: Delivery) -> Timestamp:
-    return Timestamp(delivery.delivered_at + job.request.terms.challenge_window)
 
 
 def _wake_at(job: Job, now: Timestamp, operator: Operator, state: JobState) -> Timestamp:
@@ -260,7 +257,7 @@ def _wake_at(job: Job, now: Timestamp, operator: Operator, state: JobState) -> T
 def _boundaries(job: Job, operator: Operator) -> tuple[Timestamp, ...]:
     """Give the first second at which each comparison in `state_of` has another outcome."""
     if job.delivery is not None:
-        return _window_end(job, job.delivery), job.demand_until
+        return job.final_at, job.demand_until
     return (
         job.request.priority_until,
         job.claim.until,

@@ -53,7 +53,7 @@ def learn(life: Life, event: Event) -> Life:
         case OutputDemanded():
             return replace(life, demand_until=event.deadline)
         case OutputPosted():
-            return replace(life, demand_until=NO_DEMAND)
+            return replace(life, demand_until=NO_DEMAND, challenge_until=event.challenge_until)
         case _:
             phase = _ENDS.get(type(event))
             return life if phase is None else replace(life, phase=phase)

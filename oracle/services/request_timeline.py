@@ -112,7 +112,7 @@ def fold(events: Sequence[Event], now: Timestamp, timeline: tuple[Moment, ...] =
     state, delivery = _STATES[life.phase], life.delivery
     final_at = output_cid = None
     if delivery is not None:
-        final_at = Timestamp(delivery.delivered_at + request.terms.challenge_window)
+        final_at = life.final_at
         output_cid = raw_cid(life.output_cid if any(life.output_cid) else delivery.output_root)
     return RequestInfo(
         request_id=first.request_id,

@@ -4,7 +4,7 @@ Pure data; how a job moves is said in `oracle/operator/jobs.py`, how it is kept 
 of this package.
 The row has three parts, each with one writer:
 
-* the chain half (`phase` … `demand_until`): a fold of the request's events, written by the watcher;
+* the chain half (`phase` … `challenge_until`): a fold of the request's events, of the watcher;
 * the local half (`answer`, `failures`, `permanent`): read here, written by the submitter;
 * the bookkeeping (`state` … `wake_at`): what the watcher concluded and last put on the queue.
 """
@@ -92,6 +92,14 @@ class RequestLife:
     output_cid: Bytes32 = ZERO32  # as delivered, by whomever
     disputes: int = 0  # open ones
     demand_until: Timestamp = NO_DEMAND  # the output's bytes must be posted by then
+    challenge_until: Timestamp = NO_DEMAND  # those that were posted can be challenged until then
+
+    @property
+    def final_at(self) -> Timestamp:
+        """When a delivered answer can no longer be challenged, in unix seconds."""
+        delivered_at = self.delivery.delivered_at if self.delivery else NEVER
+        window = self.request.terms.challenge_window
+        return Timestamp(max(delivered_at + window, self.challenge_until))
 
 
 @dataclass(frozen=True, slots=True)

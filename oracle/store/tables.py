@@ -154,6 +154,7 @@ class JobRow(Base):
     output_cid: Mapped[bytes]
     disputes: Mapped[int]
     demand_until: Mapped[int]
+    challenge_until: Mapped[int] = mapped_column(server_default="0")
     state: Mapped[str] = mapped_column(String(16))
     step: Mapped[str] = mapped_column(String(16))
     attempt: Mapped[int]

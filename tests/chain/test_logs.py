@@ -229,9 +229,11 @@ def test_decode__values_point_outside__rpc_malformed() -> None:
 
 def test_decode__output_posted__bytes() -> None:
     output = bytes(range(256)) * 3
-    data = encode(["bytes"], [output])
-    event = logs.decode(log("OutputPosted(bytes32,address,bytes)", (REQUEST_ID, ALICE), data))
-    assert event == OutputPosted(REQUEST_ID, ALICE, output)
+    data = encode(["bytes", "uint256"], [output, 7])
+    event = logs.decode(
+        log("OutputPosted(bytes32,address,bytes,uint256)", (REQUEST_ID, ALICE), data)
+    )
+    assert event == OutputPosted(REQUEST_ID, ALICE, output, 7)
 
 
 def test_decode__version_published__a_record_in_our_order() -> None:

@@ -51,13 +51,14 @@ class Job:
     open: int = 0
     demander: str | None = None
     demand_deadline: int = 0
+    posted_until: int = 0  # until when bytes that were posted can be challenged
     bond: int = 0
     annulled: bool = False  # once the demand is answered
     ends: int = 0  # how often it was settled: never more than once
 
     @property
     def window_end(self) -> int:
-        return self.delivery[1] + self.version.window
+        return max(self.delivery[1] + self.version.window, self.posted_until)
 
 
 def require(condition: bool, error: str) -> None:
@@ -219,6 +220,7 @@ class Books:
         # The machine's chain has no base fee and no floor: posting costs nothing.
         self.bonds[job.demander] += job.bond
         job.demander, job.bond = None, 0
+        job.posted_until = now + min(job.version.window, DEMAND_PERIOD)
         if job.annulled:
             self._annul(job)
 

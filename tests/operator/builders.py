@@ -94,7 +94,7 @@ def convicted(operator: Address) -> Convicted:
     return Convicted(ID, operator, Verdict.WITHHELD, zero, zero, zero, zero)
 
 
-POSTED = OutputPosted(ID, ME, b"")
+POSTED = OutputPosted(ID, ME, b"", Timestamp(1097))
 ANNULLED = Annulled(ID, ME, Amount(1))
 CANCELLED = Cancelled(ID, OTHER, Amount(1))
 DISPUTED = DisputeOpened(ID, OTHER, 1)

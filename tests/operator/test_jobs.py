@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from oracle.chain.bindings.inference_market import ClaimForfeited, DisputeClosed
+from oracle.chain.bindings.inference_market import ClaimForfeited, DisputeClosed, OutputPosted
 from oracle.operator.jobs import (
     Clock,
     Operator,
@@ -102,6 +102,20 @@ STATES = [
         [requested(), delivered(ME), demanded(1100), POSTED],
         ANSWER,
         2000,
+        JobState.FINALIZING,
+    ),
+    (
+        "shown late: it can still be challenged",
+        [requested(), delivered(ME), demanded(1190), OutputPosted(ID, ME, b"", Timestamp(1240))],
+        ANSWER,
+        1239,
+        JobState.DELIVERED,
+    ),
+    (
+        "shown late, and nobody challenged",
+        [requested(), delivered(ME), demanded(1190), OutputPosted(ID, ME, b"", Timestamp(1240))],
+        ANSWER,
+        1240,
         JobState.FINALIZING,
     ),
     (

@@ -18,6 +18,7 @@ FULL = job(
     output_cid=word("cid"),
     disputes=2,
     demand_until=Timestamp(2**40 - 1),
+    challenge_until=Timestamp(2**40 - 2),
     state=JobState.DEMANDED,
     step=JobStep.POST_OUTPUT,
     attempt=3,

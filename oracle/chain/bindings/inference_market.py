@@ -222,6 +222,7 @@ class OutputPosted(Event):
     request_id: RequestId
     operator: Address
     output: bytes
+    challenge_until: Timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +266,9 @@ class Demand(NamedTuple):
     """What `demandOf` returns."""
 
     challenger: Address  # Who demanded the output; 0 when there is no open demand.
-    deadline: Timestamp  # Unix seconds; 0 when the output was never demanded.
+    # Unix seconds; 0 when the output was never demanded. Once the bytes were posted: until when
+    # they can be challenged.
+    deadline: Timestamp
     bond: Wei  # In wei.
 
 
@@ -462,7 +465,9 @@ class InferenceMarket(Contract):
         return int(self._read("nonceOf", account, block=block))
 
     def open_dispute(self, request: Request, delivery: Delivery) -> Call:
-        """Opens a dispute within the challenge window; `finalize` waits until none is open."""
+        """Opens a dispute within the challenge window, which is longer where bytes were posted
+        late; `finalize` waits until it is over and no dispute is open.
+        """
         return self._call("openDispute", request, delivery)
 
     def open_disputes_of(self, request_id: RequestId, block: BlockId = "latest") -> int:
@@ -473,7 +478,8 @@ class InferenceMarket(Contract):
         """Answers a demand. Anyone may; the gas is paid to the operator. Of a Committee version
         the bytes are the file whose SHA-256 was delivered; of an Exact version the output tensor
         as `u16 id ‖ u8 dtype ‖ u32 rows ‖ u32 cols ‖ logical row bytes` (docs/exact.md, section
-        2).
+        2). They can be challenged for as long as the challenge window or `demandPeriod` lasts,
+        the shorter, at the least.
         """
         return self._call("postOutput", request, delivery, output)
 

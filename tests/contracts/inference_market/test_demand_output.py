@@ -14,11 +14,13 @@ from tests.contracts.market import (
     EXACT,
     FEE,
     LOCK,
+    MAX_DISPUTE_AGE,
     MULTIPLE,
     NO_CLAIM,
     OUTPUT,
     WINDOW,
     WITHHELD,
+    WRONG_OUTPUT,
     ZERO,
     ZERO32,
     digest,
@@ -221,7 +223,46 @@ def test_post__by_anyone__ends_the_demand(market, contract, demanded, alice, bob
     assert transaction.events["OutputPosted"]["output"] == "0x" + OUTPUT.hex()
     assert contract.bondOf(bob) == 10**15  # gas is free here
     assert contract.openDisputesOf(market.id_of(request)) == 0
-    assert market.finalize(request, delivery).events["Finalized"]["operatorFee"] == FEE * 7 // 10
+    at(transaction.events["OutputPosted"]["challengeUntil"])
+    settled = contract.finalize([request], [delivery], {"from": bob})
+    assert settled.events["Finalized"]["operatorFee"] == FEE * 7 // 10
+
+
+@pytest.fixture
+def late(contract, delivered, operator, bob):
+    """Bytes demanded in the last second of the window, posted in the last one of the demand."""
+    at(delivered[1][1] + WINDOW - 1)
+    contract.demandOutput(*delivered, {"from": bob})
+    at(delivered[1][1] + WINDOW - 1 + DEMAND_PERIOD - 1)
+    posted = contract.postOutput(*delivered, OUTPUT, {"from": operator})
+    until = posted.timestamp + min(WINDOW, DEMAND_PERIOD)
+    assert posted.events["OutputPosted"]["challengeUntil"] == until
+    return (*delivered, until)
+
+
+def test_post__after_the_window__can_still_be_challenged(market, contract, late, committee, bob):
+    """Else a liar shows its bytes when nobody may challenge them any more, and is paid."""
+    request, delivery, until = late
+    at(until - 1)
+    with refuses("ChallengeWindowOpen", market.id_of(request), until):
+        contract.finalize([request], [delivery], {"from": bob})
+    at(until - 1)
+    contract.openDispute(request, delivery, {"from": committee})
+    stale = until + MAX_DISPUTE_AGE
+    with refuses("DisputesNotStale", market.id_of(request), stale):
+        contract.annulStale(request, delivery, {"from": bob})
+    convicted = contract.convict(request, delivery, WRONG_OUTPUT, bob, bob, {"from": committee})
+    assert convicted.events["Convicted"]["verdict"] == WRONG_OUTPUT
+
+
+def test_post__after_the_window_and_nobody_challenged__is_settled(
+    market, contract, late, committee, bob
+):
+    request, delivery, until = late
+    at(until)
+    with refuses("ChallengeWindowPassed", market.id_of(request), until):
+        contract.openDispute(request, delivery, {"from": committee})
+    assert contract.finalize([request], [delivery], {"from": bob}).events["Finalized"]
 
 
 def test_convict_withheld__nothing_demanded__reverts(market, contract, delivered, bob):
