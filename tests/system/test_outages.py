@@ -4,11 +4,13 @@ import os
 import signal
 import time
 
+import psutil
 import pytest
 from redis import Redis
 
 from oracle.store.job import JobState
 from tests.support.waiting import exit_code, wait_until
+from tests.system.stock_world import StockWorld
 from tests.system.tcp_proxy import TcpProxy
 from tests.system.world import World, kill
 
@@ -29,9 +31,21 @@ def proxy(world):
     made.close()
 
 
+@pytest.fixture
+def stock(tmp_path):
+    made = StockWorld(tmp_path)
+    yield made
+    made.close()
+
+
 def queued(world):
     with Redis.from_url(world.settings.redis_url) as client:
         return client.llen("op.infer")
+
+
+def taken(world):
+    with Redis.from_url(world.settings.redis_url) as client:
+        return client.hlen("unacked")
 
 
 def cursor(world):
@@ -56,6 +70,23 @@ def test_watcher__redis_killed_twice_with_all_messages__answers_each_exactly_onc
     world.start_redis()
     world.wait_settled(20)
     world.assert_exactly_once(ids)
+
+
+def test_worker__redis_killed_before_a_process_began_its_batch__answers_after_it(stock):
+    """Celery's pool drops such a batch and tells nobody: its place must not stay taken."""
+    worker = stock.worker("infer", "-Q", "op.infer", "-c", "1")
+    wait_until(lambda: b"ready." in stock.log("infer").read_bytes(), log=stock.log("infer"))
+    (process,) = psutil.Process(worker.pid).children()
+    process.suspend()  # the batch is on its way to it
+    stock.fork_watcher()
+    stock.ask_digits()
+    wait_until(lambda: taken(stock) == 1, "the message at the worker")
+    stock.kill_redis()
+    stock.start_redis()
+    wait_until(lambda: taken(stock) == 1, "the message at the worker, again")
+    process.resume()
+    stock.start_submitter()
+    stock.wait_settled(1)
 
 
 def test_watcher__node_refuses_hangs_and_talks_nonsense__waits_and_goes_on(world, proxy):
