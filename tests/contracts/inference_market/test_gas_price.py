@@ -18,6 +18,7 @@ from tests.contracts.market import (
     ZERO32,
     expires_at,
     refuses,
+    requested,
 )
 
 PRICE = 10**9  # wei: the floor that the deployment fixed; these blocks have no base fee
@@ -124,6 +125,31 @@ def test_finalize__callback__is_paid_for_by_who_ordered_it(
     assert paid >= (sent.gas_used - without) * PRICE
     assert contract.bondOf(alice) == CALLBACK_BOND - paid
     assert sent.events["CallbackCompleted"]["success"] is (mode == 0)
+
+
+def test_finalize__batch_of_hostile_consumers__settles_all_and_pays_who_settles(
+    market, contract, TestConsumer, alice, operator, bob
+):
+    """It answers, reverts, returns or reverts with 200 kilobytes, burns all its gas."""
+    batch = []
+    for mode in range(5):
+        consumer = TestConsumer.deploy({"from": bob})
+        consumer.behave(mode, {"from": bob})
+        order = market.order(lane=mode, consumer=consumer, callbackGas=GAS)
+        request = requested(contract.request(order, {"from": alice, "value": CALLBACK_BOND}))
+        batch.append((request, market.deliver(request)))
+    plain = [market.delivered(lane=5 + k) for k in range(5)]
+    at(plain[-1][1][1] + WINDOW)
+    without = contract.finalize(*map(list, zip(*plain, strict=True)), {"from": bob}).gas_used
+    sent = contract.finalize(*map(list, zip(*batch, strict=True)), {"from": bob})
+
+    assert len(sent.events["Finalized"]) == 5
+    called = [event["success"] for event in sent.events["CallbackCompleted"]]
+    assert called == [True, False, True, False, False]  # a bomb that returns did not fail
+    assert contract.balanceOf(operator) == 10 * (FEE * 70 // 100)
+    paid = contract.bondOf(bob)
+    assert paid >= (sent.gas_used - without) * PRICE
+    assert contract.bondOf(alice) == 5 * CALLBACK_BOND - paid
 
 
 def test_finalize__batch_with_a_callback_that_is_not_ready__calls_nobody(
