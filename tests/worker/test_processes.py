@@ -7,9 +7,9 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
-from celery import Celery
 from redis import Redis
 
 from oracle.config import Settings
@@ -22,6 +22,7 @@ from oracle.protocol import tensor
 from oracle.protocol.canonical import sha256
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.hexadecimal import parse_bytes32, to_hex
+from oracle.queue import celery_app
 from oracle.types import ZERO32
 from tests.support.waiting import exit_code, wait_until
 from tests.worker.builders import Published, images, write_digits
@@ -85,12 +86,10 @@ def running(settings, *, code="", arguments=("--processes", "1")):
 
 
 def enqueue(settings, job, **changes):
-    with Celery(broker=settings.redis_url, set_as_current=False) as app:
-        app.send_task(
-            "tallystick.infer",
-            kwargs={**job.to_json(), **changes},
-            queue=settings.queue("infer"),
-        )
+    """Send a job as the watcher does; `changes` make a sealed one that no reader takes."""
+    sent = SimpleNamespace(name=job.name, to_json=lambda: job.to_json() | changes)
+    with celery_app.create(lambda: settings) as app:
+        celery_app.send(app, sent)
 
 
 def messages(redis, settings):
