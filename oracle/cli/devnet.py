@@ -102,8 +102,7 @@ def _keep(devnet: Any, session: Session) -> None:
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         while True:
             for event in devnet.poll():
-                code = "" if event.exit_code is None else f" with {event.exit_code}"
-                session.note(f"{event.name} {event.what}{code}")
+                session.note(str(event))
             if console.is_terminal:
                 live.update(_overview(devnet))
             time.sleep(_TICK)

@@ -9,7 +9,7 @@ from oracle.cli import commands, options, output
 from oracle.cli.model import Model
 from oracle.cli.session import Session, command
 from oracle.devnet import operator_processes
-from oracle.devnet.supervisor import ProcessEvent, Supervisor
+from oracle.devnet.supervisor import Supervisor
 from oracle.errors import ConfigInvalid
 from oracle.services import amounts, models, operators, wallets
 from oracle.services.amounts import format_amount, format_time
@@ -142,14 +142,9 @@ def _run(
         supervisor.start(lambda process, what: session.note(f"{process}: {what}"))
         for spec in specs:
             session.note(f"{spec.name}: log in {spec.log_path}")
-        number = supervisor.run_until_signalled(lambda event: session.note(_event(event)))
+        number = supervisor.run_until_signalled(lambda event: session.note(str(event)))
     cause = signal.Signals(number).name if number else "all processes ended"
     session.show({"stopped": cause}, f"stopped: {cause}")
-
-
-def _event(event: ProcessEvent) -> str:
-    code = "" if event.exit_code is None else f" with {event.exit_code}"
-    return f"{event.name}: {event.what}{code}"
 
 
 def _facts(found: OperatorInfo) -> Any:

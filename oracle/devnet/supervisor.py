@@ -39,6 +39,7 @@ BACKOFF_FIRST = 0.5  # seconds; doubles with every early exit
 BACKOFF_LAST = 30.0  # seconds
 STEADY_AFTER = 60.0  # seconds alive after which an exit counts as the first again
 LOG_TAIL = 800  # bytes of a log that an error quotes
+LAST_LINES = 2  # of a log that an exit quotes: an error and its hint
 _PR_SET_PDEATHSIG = 1
 
 
@@ -68,11 +69,19 @@ class ProcessSpec:
 
 @dataclass(frozen=True, slots=True)
 class ProcessEvent:
-    """Something that `poll` saw: `what` is "exited", "restarted" or "failed"."""
+    """Something that `poll` saw: `what` is "exited", "restarted" or "failed".
+
+    `said` are the last lines of its log.
+    """
 
     name: str
     what: str
     exit_code: int | None = None
+    said: str = ""
+
+    def __str__(self) -> str:
+        code = "" if self.exit_code is None else f" with {self.exit_code}"
+        return f"{self.name} {self.what}{code}{self.said}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +302,8 @@ class Supervisor:
             if time.monotonic() - child.started_at >= STEADY_AFTER:
                 child.early_exits = 0
             self._wait_longer(child)
-        return ProcessEvent(child.spec.name, "exited", code)
+        said = _log_tail(child.spec, LAST_LINES) if code > 0 else ""
+        return ProcessEvent(child.spec.name, "exited", code, said)
 
     @staticmethod
     def _wait_longer(child: _Child) -> None:
@@ -326,10 +336,11 @@ def _die_with_parent(parent: int) -> Callable[[], None] | None:
     return arm
 
 
-def _log_tail(spec: ProcessSpec) -> str:
+def _log_tail(spec: ProcessSpec, lines: int = 0) -> str:
     if spec.log_path is None or not spec.log_path.exists():
         return ""
     with spec.log_path.open("rb") as log:
         log.seek(max(0, spec.log_path.stat().st_size - LOG_TAIL))
         text = log.read().decode(errors="replace").strip()
+    text = "\n".join(text.splitlines()[-lines:])
     return f":\n{text}" if text else ""

@@ -68,6 +68,18 @@ def test_start__environment_given__child_sees_it_over_ours(tmp_path):
         supervisor.start()
 
 
+def test_poll__process_gives_up__event_says_why(tmp_path):
+    go, log = tmp_path / "go", tmp_path / "log"
+    script = f"""echo before; until [ -e {go} ]; do sleep 0.02; done
+    echo TorchMissing: no PyTorch; echo '  install it'; exit 72"""
+    with Supervisor([ProcessSpec("infer", ("sh", "-c", script), log_path=log)]) as supervisor:
+        supervisor.start()
+        go.touch()
+        seen = []
+        wait_until(lambda: seen.extend(supervisor.poll()) or seen)
+        assert str(seen[0]) == "infer exited with 72:\nTorchMissing: no PyTorch\n  install it"
+
+
 def test_poll__process_killed__restarts_after_backoff(monkeypatch):
     monkeypatch.setattr(module, "BACKOFF_FIRST", 0.05)
     with Supervisor([ProcessSpec("a", SLEEP)]) as supervisor:
