@@ -19,7 +19,10 @@ from tests.store.samples import job, request_id
 @pytest.mark.parametrize(
     "url", ["", "nonsense", "mysql://host/db", "sqlite+nodriver:///x", "redis://h"]
 )
-def test_open__not_a_url_that_we_speak__config_invalid_with_an_example(url: str) -> None:
+def test_open__not_a_url_that_we_speak__config_invalid_with_an_example(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # SQLite's file is made before its driver is looked for
     with pytest.raises(ConfigInvalid) as caught:
         Store.open(url)
     assert "sqlite:///" in caught.value.hint
