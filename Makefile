@@ -47,11 +47,12 @@ test-clients: ## what needs an environment of its own: other people's clients, H
 	@scripts/setup.sh clients
 	$(bin)/python -m pytest -p no:pytest-brownie -m clients tests/api tests/ipfs
 
-soak: ## for a night: 1,000 kills, 20,000 differential cases, long state machines
+soak: ## for a night: 1,000 kills, a chaos run, 20,000 differential cases, long state machines
 	@scripts/setup.sh dev
 	$(bin)/brownie compile
 	SOAK=1 $(bin)/python -m pytest -p no:pytest-brownie -o timeout=0 --dist loadfile $(parallel) tests/contracts \
 		tests/exact_evm tests/system/test_kill.py tests/system/test_kill_submitter.py \
+		tests/system/test_chaos.py \
 		tests/worker/exact/test_transformer.py tests/operator/test_reading_machine.py \
 		tests/chain/test_sender_machine.py
 	$(bin)/brownie test tests/contracts
