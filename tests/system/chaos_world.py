@@ -39,6 +39,9 @@ UNSERVED = 3600  # seconds that a request lives which nobody may answer
 IMPATIENT = {"TALLYSTICK_REQUEUE_AFTER": "2"}  # seconds until a lost message is sent again
 FINALITY = 4  # blocks
 GAS = 500_000
+# Anvil 1.7 keeps ever fewer states in memory, 10 after a thousand blocks, and a reorganisation to
+# one of those on disk leaves no contract. With this it keeps so many, and none on disk
+NODE = ("--prune-history", "512")
 _LOG = {"watcher": "watcher", "submitter": "submit", "worker": "infer"}
 _SIGN = {"watcher": b'"watching"', "submitter": b" ready.", "worker": b"infer.answered"}
 
@@ -47,7 +50,7 @@ class ChaosWorld(StockWorld):
     """One operator under faults; `tend` starts again what has ended by itself."""
 
     def __init__(self, home: Path) -> None:
-        super().__init__(home, block_time=None, finality_depth=FINALITY)
+        super().__init__(home, block_time=None, finality_depth=FINALITY, node=NODE)
         self.counts: Counter[str] = Counter()
         self.deepest = 0
         self._two_nodes = RpcProxy(self.anvil.url)
@@ -127,6 +130,7 @@ class ChaosWorld(StockWorld):
             at = sorted(int(places[n % len(places)] * depth) for n in range(len(back)))
             self.rpc.call("anvil_reorg", depth, list(zip(back, at, strict=True)))
             self.rpc.call("evm_setAutomine", True)
+            assert self.rpc.call("eth_getCode", self.market.address, "latest") != "0x"
         self.deepest = max(self.deepest, depth)
         self.counts["blocks removed"] += depth
         self.counts["transactions removed" if not places else "transactions moved"] += len(raws)

@@ -66,12 +66,15 @@ class World:
         block_time: int | None = 1,
         finality_depth: int = 0,
         window: int = WINDOW,
+        node: Sequence[str] = (),
     ) -> None:
-        """Start servers and deploy."""
+        """Start servers and deploy; `node`: more arguments of Anvil."""
         self.home = home
         self.window = window
         self.ipfs = daemon.start_embedded(home / "ipfs", log=home / "ipfs.log")
-        self.anvil = Anvil(block_time=block_time, log=home / "anvil.log", state=home / "anvil.json")
+        self.anvil = Anvil(
+            block_time=block_time, log=home / "anvil.log", state=home / "anvil.json", extra=node
+        )
         self.anvil.start()
         self.rpc = self.anvil.rpc
         self.owner, self.operator, self.other = (Wallet(self.rpc, dev_account(i)) for i in range(3))
