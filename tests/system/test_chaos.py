@@ -114,7 +114,7 @@ def test_operator__everything_fails_at_random_while_requests_flow__each_answered
             return world.states()[state] == count and not SqlOutbox(world.store).live()
 
         told = lambda: f"{count} {state.value}, there are {dict(world.states())}"  # noqa: E731
-        wait_until(done, told, progress=world.states)
+        wait_until(done, told, seconds=300, progress=world.states)
 
     reached(JobState.SETTLED, len(served))
     world.rpc.call("evm_increaseTime", UNSERVED)
