@@ -1,6 +1,7 @@
 """A request from its quote to its answer, and every way in which it can end without one."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from oracle.chain.revert import ContractError
 from oracle.errors import DigestMismatch, InputInvalid, NotFound, PermanentError
 from oracle.ipfs.port import CidUnresolved
 from oracle.protocol import tensor
+from oracle.protocol.cid import raw_cid
 from oracle.services import balances, inference, models, operators, quoting, requests
 from oracle.services.inference import Unanswered
 from oracle.services.models import Selected
@@ -133,9 +135,13 @@ def test_answer__cid_names_other_bytes_than_the_root__is_a_mismatch(market):
     data = tensor.encode({"logits": np.array([[9, 9, 9]], np.float32)})
     other = market.ipfs.publish_bytes(data).sha256
     call = market.network.market.deliver(info.request, NO_CLAIM, b"\7" * 32, other)
-    market.operator.send(call)
+    with pytest.raises(ContractError, match="lie under its root, and nowhere else"):
+        market.operator.send(call)  # only an exact answer's bytes have another digest
+    life = replace(
+        info, answered_by=info.operator, output_root=b"\7" * 32, output_cid=raw_cid(other)
+    )
     with pytest.raises(DigestMismatch, match=r"0x0707.* was delivered"):
-        answer(market, prepayment, asked)
+        inference.answer(market.network, life, prepayment.manifest)
 
 
 def test_answer__outputs_are_not_the_manifests__refuses(market):
