@@ -109,6 +109,10 @@ class ChaosWorld(StockWorld):
     def requests(self) -> list[Requested]:
         return [event for event in self.events() if isinstance(event, Requested)]
 
+    def all_mined(self) -> bool:
+        """Say whether no requester's transaction waits for a block."""
+        return all(self.nonce(wallet.address) == wallet.next_nonce() for wallet in self.requesters)
+
     def lag(self, blocks: int) -> None:
         """Put the second node behind the balancer so many blocks behind."""
         self._two_nodes.lag = blocks
