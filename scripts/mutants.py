@@ -14,12 +14,14 @@ not compile are not counted. build/mutants.jsonl keeps the outcomes: a run that 
 
 import argparse
 import hashlib
+import io
 import json
 import multiprocessing
 import os
 import re
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -233,9 +235,13 @@ def survives(code: dict[str, bytes]) -> bool:
     with log.open("wb") as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
-    arguments = "-x -q -p no:pytest-brownie -p no:cacheprovider --hypothesis-seed=0"
-    status = pytest.main([*arguments.split(), *TESTS], plugins=[Order(list(code))])
-    os._exit(int(status))
+    os._exit(int(run_tests("-x", "--hypothesis-seed=0", plugins=[Order(list(code))])))
+
+
+def run_tests(*arguments: str, plugins: list[object] | None = None) -> int:
+    """Run the contract tests in this process; return pytest's exit status."""
+    always = ("-q", "-p", "no:pytest-brownie", "-p", "no:cacheprovider")
+    return int(pytest.main([*always, *arguments, *TESTS], plugins=plugins))
 
 
 def attempt(mutant: Mutant, affected: dict[str, list[str]]) -> str:
@@ -312,6 +318,8 @@ def main() -> int:
     if chosen.list:
         print("\n".join(mutant.key for mutant in drawn))
         return 0
+    with redirect_stdout(io.StringIO()):
+        run_tests("--collect-only")  # imports the tests once, for all processes to come
     if not survives({}):
         sys.exit(f"the tests fail on the contracts as they are: see {OUTPUT}")
     return report(run(drawn, output, chosen.jobs))
