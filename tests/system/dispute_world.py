@@ -6,8 +6,6 @@ the operator's own.
 
 import json
 
-from celery import Celery
-
 from oracle.chain.arguments import DisputedAnswer
 from oracle.chain.bindings.dispute_game import DisputeGame
 from oracle.chain.bindings.inference_market import Requested
@@ -30,6 +28,8 @@ from oracle.ports import free_port
 from oracle.protocol.canonical import dumps, sha256
 from oracle.protocol.hexadecimal import to_hex
 from oracle.protocol.manifest import Manifest
+from oracle.queue import celery_app
+from oracle.queue.message import Message
 from oracle.queue.messages import DeliverMessage
 from oracle.services.traces import TraceClient
 from oracle.store.job import JobState
@@ -125,20 +125,17 @@ class DisputeWorld(World):
         output = committed.tree(len(self.example.program.ops))
         record = files.record(len(self.example.program.ops), output)
         self.ipfs_client.publish_bytes(record)
-        self.send(
-            DeliverMessage.name,
-            **DeliverMessage(request_id, committed.output_root, sha256(record)).to_json(),
-        )
+        self.send(DeliverMessage(request_id, committed.output_root, sha256(record)))
         wait_until(
             lambda: (job := self.job(request_id)) is not None and job.state is JobState.DELIVERED,
             lambda: f"a delivery, the job is {self.job(request_id)}",
         )
         return request_id
 
-    def send(self, task: str, queue: str = "op.submit", **payload: str) -> None:
-        """Put a message on one of the operator's queues."""
-        with Celery(broker=self.settings.redis_url, set_as_current=False) as app:
-            app.send_task(task, kwargs=payload, queue=queue)
+    def send(self, message: Message) -> None:
+        """Put a message on the operator's queue for it."""
+        with celery_app.create(lambda: self.settings) as app:
+            celery_app.send(app, message)
 
     def answer(self, request_id: RequestId) -> DisputedAnswer:
         """Return what callers of the game bring."""

@@ -64,11 +64,14 @@ def staked(world):
 
 
 def assert_posted(world, request_id):
-    """Hold the bytes on chain against the digest on chain; the bond pays the operator's gas."""
+    """Hold the bytes on chain against the digest on chain; the bond pays its gas, and the rest
+    goes back."""
     (posted,) = events(world, OutputPosted)
     assert posted.request_id == request_id
     assert hashlib.sha256(posted.output).digest() == world.job(request_id).delivery.output_root
-    assert world.market.bond_of(world.operator.address) == BOND
+    gas, rest = (world.market.bond_of(who.address) for who in (world.operator, world.requesters[1]))
+    assert 0 < gas < BOND
+    assert gas + rest == BOND
     assert world.market.open_disputes_of(request_id) == 0
 
 

@@ -1,5 +1,7 @@
 """An honest operator is challenged: it answers in time by itself, whatever dies meanwhile."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from oracle.chain.bindings.dispute_game import (
@@ -14,6 +16,7 @@ from oracle.errors import NotFound
 from oracle.exact import files
 from oracle.exact.commitments import Committed, trace_root
 from oracle.exact.tensors import tensor_leaf
+from oracle.queue.messages import AuditMessage
 from oracle.services.traces import TraceOver
 from oracle.store.job import JobState
 from oracle.types import RequestId
@@ -92,7 +95,7 @@ def test_operator__challenged__serves_off_chain_and_answers_every_demand_on_chai
     with pytest.raises(NotFound):
         world.traces().receipt(RequestId(b"\1" * 32))
 
-    world.send("tallystick.audit", queue="op.audit")  # the same process audits others
+    world.send(SimpleNamespace(name=AuditMessage.name, to_json=dict))  # audits, too
     wait_until(logged(world, "respond", "audit.malformed"), "a message of the other queue")
 
     world.challenge(request_id)
