@@ -9,7 +9,8 @@ statement, a modifier or one side of a condition, swaps the arms of `? :`, or ad
 It is compiled as the contracts are, and the contract tests run on it in this process, on an EVM in
 memory. It is killed when one fails. What survives is in tests/contracts/survivors.json with the
 reason; exit 1 when fewer than 95 % are killed or a survivor has no reason there. Mutants that do
-not compile are not counted. build/mutants.jsonl keeps the outcomes: a run that was stopped goes on.
+not compile are not counted. build/mutants.jsonl keeps the outcomes: a run that was stopped goes on,
+and after a change of the tests only survivors are tried again. Without that file all are.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import multiprocessing
 import os
 import re
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -252,26 +254,29 @@ def attempt(mutant: Mutant, affected: dict[str, list[str]]) -> str:
     return "survived" if survives(code) else "killed"
 
 
-def outcomes(version: str) -> dict[str, str]:
-    """Read what a run on the same contracts and tests has found so far."""
+def outcomes(contracts: str, tests: str) -> dict[str, str]:
+    """Read what earlier runs found on these contracts; survivors of other tests are left out."""
     lines = OUTCOMES.read_text().splitlines() if OUTCOMES.exists() else []
-    if not lines or json.loads(lines[0]) != version:
+    if not lines or json.loads(lines[0]) != contracts:
         OUTCOMES.parent.mkdir(exist_ok=True)
-        OUTCOMES.write_text(json.dumps(version) + "\n")
-    return dict(json.loads(line) for line in lines[1:] if json.loads(lines[0]) == version)
+        OUTCOMES.write_text(json.dumps(contracts) + "\n")
+        return {}
+    found = {key: (outcome, on) for key, outcome, on in map(json.loads, lines[1:])}
+    return {
+        key: outcome for key, (outcome, on) in found.items() if outcome != "survived" or on == tests
+    }
 
 
-def version() -> str:
-    """Name the contracts and the tests that are there."""
-    texts = [*solidity.sources().values()]
-    for folder in TESTS:
-        texts += [path.read_text() for path in sorted((ROOT / folder).rglob("*.py"))]
+def digest(texts: Iterable[str]) -> str:
+    """Name a version of the contracts or of the tests."""
     return hashlib.sha256("".join(texts).encode()).hexdigest()
 
 
 def run(chosen: list[Mutant], output: dict[str, Any], jobs: int) -> dict[str, str]:
     """Try all mutants that have no outcome yet; return all outcomes by key."""
-    known = outcomes(version())
+    paths = sorted(path for folder in TESTS for path in (ROOT / folder).rglob("*.py"))
+    tests = digest(path.read_text() for path in paths)
+    known = outcomes(digest(solidity.sources().values()), tests)
     left = [mutant for mutant in chosen if mutant.key not in known]
     fork = multiprocessing.get_context("fork")
     with (
@@ -283,7 +288,7 @@ def run(chosen: list[Mutant], output: dict[str, Any], jobs: int) -> dict[str, st
         tried = {pool.submit(attempt, one, users(output, one.path)): one for one in left}
         for done in as_completed(tried):
             known[tried[done].key] = done.result()
-            file.write(json.dumps([tried[done].key, done.result()]) + "\n")
+            file.write(json.dumps([tried[done].key, done.result(), tests]) + "\n")
             file.flush()
             progress.advance(task)
     return {mutant.key: known[mutant.key] for mutant in chosen}
