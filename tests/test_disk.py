@@ -121,24 +121,34 @@ def namespaces() -> bool:
 
 @pytest.mark.skipif(not namespaces(), reason="needs `unshare -rm`: a file system of its own")
 @pytest.mark.parametrize(
-    ("options", "then", "said"),
+    ("breaks", "heals", "said"),
     [
-        ("size=1m", "dd if=/dev/zero of=/mnt/fill bs=4k 2>/dev/null", "No space left on device"),
-        ("size=1m", "mount -o remount,ro /mnt", "Read-only file system"),
+        (
+            "dd if=/dev/zero of=/mnt/fill bs=4k 2>/dev/null",
+            "rm /mnt/fill",
+            "No space left on device",
+        ),
+        ("mount -o remount,ro /mnt", "mount -o remount,rw /mnt", "Read-only file system"),
     ],
 )
-def test_main__disk_full_or_read_only__sentence_and_exit_code(
-    tmp_path: Path, options: str, then: str, said: str
+def test_main__disk_full_or_read_only__sentence_and_exit_code_and_works_once_it_healed(
+    tmp_path: Path, breaks: str, heals: str, said: str
 ) -> None:
     password = tmp_path / "password"
     whole_file.write(password, "secret\n")
-    script = f'mount -t tmpfs -o {options} none /mnt && {{ {then}; exec "$0" -c "$1" "$2"; }}'
+    script = f"""mount -t tmpfs -o size=1m none /mnt
+    {breaks}
+    "$0" -c "$1" "$2"; echo "broken: $?"
+    {heals}
+    "$0" -c "$1" "$2"; echo "healed: $?" """
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", script, sys.executable, READ_ONLY, str(password)],
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
-    assert (done.returncode, "Traceback" in done.stderr) == (74, False), done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
     assert said in done.stderr
+    assert "broken: 74" in done.stdout, done.stderr
+    assert "healed: 0" in done.stdout, done.stderr
 
 
 # ── Modes ───────────────────────────────────────────────────────────────────────────────────────
