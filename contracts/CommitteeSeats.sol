@@ -200,8 +200,8 @@ contract CommitteeSeats is ICommitteeSeats, ReentrancyGuardTransient {
     function bind(bytes32 runtimeClass, address member, uint256 amount) external onlyCommittee returns (uint256 bound) {
         Seat storage seat = _seats[runtimeClass][member];
         (uint256 stake, uint256 before) = (seat.stake, seat.bound);
+        // Nothing, when other votes bind all: a vote without weight, but no silence that costs a penalty.
         bound = _min(amount, stake - before) & ~uint256(1);
-        if (bound == 0) revert StakeBound(member, runtimeClass, before);
         seat.bound = uint96(before + bound);
     }
 

@@ -37,7 +37,6 @@ interface ICommitteeSeats {
     error SeatMissing(address member, bytes32 runtimeClass);
     error SeatBound(address member, bytes32 runtimeClass, uint256 releaseAt);
     error VotesOpen(address member, bytes32 runtimeClass, uint256 bound);
-    error StakeBound(address member, bytes32 runtimeClass, uint256 bound);
 
     // ── Seats ───────────────────────────────────────────────────────────────────────────────────
     /// @notice Adds `amount` of the payment token to the caller's stake in a class; it counts after
@@ -59,7 +58,7 @@ interface ICommitteeSeats {
 
     // ── Only the committee ──────────────────────────────────────────────────────────────────────
     /// @notice Binds what is free of `amount` for a vote: it stays in the seat until the vote is settled.
-    /// @return bound Even, as its halves go different ways.
+    /// @return bound Even, as its halves go different ways; 0 when nothing is free.
     function bind(bytes32 runtimeClass, address member, uint256 amount) external returns (uint256 bound);
     /// @notice Frees what a vote bound, and takes `lost` of it; the committee credits that to others.
     function release(bytes32 runtimeClass, address member, uint256 bound, uint256 lost) external;

@@ -34,7 +34,6 @@ class CommitteeSeatsError(StrEnum):
     SeatLeaving = "SeatLeaving"  # (member, runtimeClass, releaseAt)
     SeatMissing = "SeatMissing"  # (member, runtimeClass)
     SeatTooSmall = "SeatTooSmall"  # (member, stake, needed)
-    StakeBound = "StakeBound"  # (member, runtimeClass, bound)
     VersionUnknown = "VersionUnknown"  # (modelId, version)
     VotesOpen = "VotesOpen"  # (member, runtimeClass, bound)
 

@@ -93,10 +93,6 @@ DISPUTES: dict[str, Sentence] = {
         "Votes of {member} bind {bound:usd} of its stake in the class {runtimeClass:id}.",
         "`tallystick committee settle` each dispute once it has ended",
     ),
-    "StakeBound": _S(
-        "{member} has no free stake in the class {runtimeClass:id}: votes bind {bound:usd}.",
-        "enlist more, or settle votes of disputes that have ended",
-    ),
     "CallerNotCommittee": _S("Only the committee may bind or take stake, not {caller}."),
     "PoolTooSmall": _S(
         "The class {runtimeClass:id} has {eligible:usd} of stake that could be drawn; "

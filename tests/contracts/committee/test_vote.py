@@ -203,14 +203,28 @@ def test_reveal__each_vote__counts_at_once(panel, voting):
     assert (found["activation"], found["margin"]) == (ACTIVATION, 3 * VOTE)
 
 
-def test_commit__seat_whose_stake_is_bound__binds_what_is_free_and_then_nothing(panel):
-    """A seat of $20 has four votes of $5 at once; the fifth finds nothing to bind."""
+def test_commit__seat_whose_stake_is_bound__binds_what_is_free(panel):
+    """A seat of $20 has four votes of $5 at once."""
     member = panel.members[0]
     for lane in range(4):
         panel.commit(panel.voting(panel.market.delivered(lane=lane)), member)
     voting = panel.voting(panel.market.delivered(lane=4))
-    with refuses("StakeBound", member, ZERO32, 4 * VOTE):
-        panel.commit(voting, member)
     panel.enlist(member, 1 * VOTE // 2)
     event = panel.commit(voting, member).events["VoteCommitted"]
     assert event["bound"] == VOTE // 2
+
+
+def test_commit__other_votes_bind_the_whole_seat__votes_without_weight_and_is_not_silent(panel):
+    """Five challenges at once left a member unable to vote, and it paid for its silence."""
+    member = panel.members[0]
+    for lane in range(4):
+        panel.commit(panel.voting(panel.market.delivered(lane=lane)), member)
+    voting = panel.voting(panel.market.delivered(lane=4))
+    others = {m: Vote() for m in panel.drawn(voting) if m != member}
+    panel.cast(voting, {member: Vote(), **others})
+    assert panel.round(voting)["matched"] == len(others) * VOTE
+    panel.tally(voting)
+    with refuses("MemberNotSilent", panel.id_of(voting), 0, member):
+        panel.contract.reportSilence(panel.id_of(voting), 0, member, {"from": panel.challenger})
+    panel.settle(voting)
+    assert panel.stake_of(member) == 4 * VOTE
