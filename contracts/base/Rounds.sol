@@ -169,7 +169,8 @@ abstract contract Rounds is Deposits {
             round.sealedAt = uint40(block.timestamp);
             return;
         }
-        _pay(roundId, round, round.opener, 0);
+        _burn(round.contributions * FEE); // not the opener's: it may have excluded all
+        _pay(roundId, round, round.opener, round.reward, 0);
     }
 
     // ── End ─────────────────────────────────────────────────────────────────────────────────────
@@ -186,12 +187,11 @@ abstract contract Rounds is Deposits {
         round.valuesRoot = valuesRoot;
         round.valued = uint128(valued);
         round.minted = uint128(CREDITS.settle(round.modelId, roundId, round.testRows, valued, worthless));
-        _pay(roundId, round, valuator, valuesRoot);
+        _pay(roundId, round, valuator, round.reward + round.contributions * FEE, valuesRoot);
     }
 
-    /// @dev Reward and fees are the valuator's; of a round without rows the opener's.
-    function _pay(uint256 roundId, Round storage round, address payee, bytes32 valuesRoot) private {
-        uint256 paid = round.reward + round.contributions * FEE;
+    /// @dev Reward and fees are the valuator's; of a round without rows the reward is the opener's.
+    function _pay(uint256 roundId, Round storage round, address payee, uint256 paid, bytes32 valuesRoot) private {
         round.stage = Stage.Settled;
         _creditBalance(payee, paid);
         emit RoundSettled(roundId, payee, valuesRoot, round.minted, paid);
@@ -210,8 +210,9 @@ abstract contract Rounds is Deposits {
         round.stage = Stage.Void;
         uint256 revealed = round.revealed;
         uint256 compensation = _compensation(round);
-        uint256 toOpener = round.reward - compensation * revealed + (round.contributions - revealed) * FEE;
+        uint256 toOpener = round.reward - compensation * revealed;
         _creditBalance(round.opener, toOpener);
+        _burn((round.contributions - revealed) * FEE);
         emit RoundVoided(roundId, toOpener, compensation);
     }
 

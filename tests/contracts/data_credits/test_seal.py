@@ -9,6 +9,7 @@ from tests.contracts.data_credits.play import (
     DAVE,
     DEPOSIT,
     EXCLUDED,
+    DEAD,
     FEE,
     OWNER,
     REWARD,
@@ -153,7 +154,20 @@ def test_number__nobody_revealed__ends_the_round_for_the_opener(data):
     data.submit(ALICE, ROOTS[0])
     data.seal()
     assert data.stage() == SETTLED
-    assert data.see("balanceOf", OWNER) == REWARD + FEE
+    assert data.see("balanceOf", OWNER) == REWARD
+    assert data.see("balanceOf", DEAD) == FEE
+
+
+def test_number__all_were_excluded__leaves_their_fees_to_nobody(revealed):
+    """An opener that excluded everybody got their fees."""
+    revealed.reveal_test()
+    for index in range(3):
+        revealed.do(OWNER, "exclude", 1, index)
+    revealed.pass_to("test")
+    revealed.do(BOB, "number", 1, 9)
+    assert revealed.stage() == SETTLED
+    assert revealed.see("balanceOf", OWNER) == REWARD
+    assert revealed.see("balanceOf", DEAD) == 4 * FEE
 
 
 # ── voidRound ───────────────────────────────────────────────────────────────────────────────────
@@ -193,7 +207,17 @@ def test_void_round__test_set_held_back__shares_the_reward_among_those_who_revea
         revealed.do(DAVE, "refund", 1, 0)
     with refuses("StatusInvalid"):
         revealed.do(DAVE, "refund", 1, 3)
-    assert revealed.see("balanceOf", OWNER) == FEE  # Dave's
+    assert revealed.see("balanceOf", OWNER) == 0
+    assert revealed.see("balanceOf", DEAD) == FEE  # Dave's
+
+
+def test_void_round__all_were_excluded__leaves_their_fees_to_nobody(revealed):
+    for index in range(3):
+        revealed.do(OWNER, "exclude", 1, index)
+    revealed.pass_to("test")
+    revealed.do(BOB, "voidRound", 1)
+    assert revealed.see("balanceOf", OWNER) == REWARD
+    assert revealed.see("balanceOf", DEAD) == 4 * FEE
 
 
 def test_void_round__nobody_valued_it__gives_everybody_their_own_back(revealed):
@@ -203,4 +227,5 @@ def test_void_round__nobody_valued_it__gives_everybody_their_own_back(revealed):
     revealed.do(RIVAL, "voidRound", 1)
     revealed.do(DAVE, "refund", 1, 0)
     assert revealed.see("balanceOf", ALICE) == DEPOSIT + FEE
-    assert revealed.see("balanceOf", OWNER) == REWARD + FEE
+    assert revealed.see("balanceOf", OWNER) == REWARD
+    assert revealed.see("balanceOf", DEAD) == FEE

@@ -150,7 +150,8 @@ class CreditsMachine(RuleBasedStateMachine):
         self.deposits += self.bids
         self.phase = "none"
         if not bids:
-            self.balances[OWNER] += REWARD + len(self.bids) * FEE
+            self.balances[OWNER] += REWARD
+            self.burned += len(self.bids) * FEE
             return
         given = given[: len(bids)]
         self.data.settle(given)
