@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {ICredits} from "./interfaces/ICredits.sol";
 import {Contribution, IDataRounds, Round, Stage, Status} from "./interfaces/IDataRounds.sol";
+import {IInferenceMarket} from "./interfaces/IInferenceMarket.sol";
 import {IRowDemands, RowDemand} from "./interfaces/IRowDemands.sol";
 import {Merkle} from "./libraries/Merkle.sol";
 import {Program} from "./libraries/Program.sol";
@@ -18,6 +20,7 @@ contract RowDemands is IRowDemands {
 
     IDataRounds private immutable ROUNDS;
     uint256 private immutable ANSWER_PERIOD;
+    uint256 private immutable MIN_GAS_PRICE;
 
     mapping(uint256 roundId => mapping(uint256 index => mapping(uint256 chunk => RowDemand))) private _demands;
     mapping(uint256 roundId => mapping(uint256 index => uint256)) private _counts;
@@ -30,6 +33,7 @@ contract RowDemands is IRowDemands {
     constructor(IDataRounds rounds_, uint256 answerPeriod_) {
         ROUNDS = rounds_;
         ANSWER_PERIOD = answerPeriod_;
+        MIN_GAS_PRICE = IInferenceMarket(ICredits(ROUNDS.config().credits).config().market).config().minGasPrice;
         if (ROUNDS.config().demands != address(this)) revert ConfigInvalid("rounds");
         if (ANSWER_PERIOD == 0) revert ConfigInvalid("answerPeriod");
     }
@@ -73,7 +77,7 @@ contract RowDemands is IRowDemands {
         demanded.bond = 0;
         unshownOf[roundId][index] -= 1;
         _unshown[roundId] -= 1;
-        bondOf[contribution.owner] += bond;
+        bondOf[msg.sender] += bond; // so that nobody loses a deposit whose rows others have
         emit RowsShown(roundId, index, chunk, rows);
     }
 
@@ -124,7 +128,8 @@ contract RowDemands is IRowDemands {
     /// @inheritdoc IRowDemands
     function bondNeeded(uint256 features) public view returns (uint256) {
         uint256 length = (features + 2) << CHUNK_BITS;
-        return 2 * (ANSWER_GAS + GAS_PER_BYTE * length) * block.basefee + 1; // 0 says that there is none
+        uint256 price = block.basefee > MIN_GAS_PRICE ? block.basefee : MIN_GAS_PRICE;
+        return 2 * (ANSWER_GAS + GAS_PER_BYTE * length) * price + 1; // 0 says that there is none
     }
 
     // ── Inside ──────────────────────────────────────────────────────────────────────────────────

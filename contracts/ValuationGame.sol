@@ -203,7 +203,7 @@ contract ValuationGame is Valuators {
 
     /// @inheritdoc IValuationGame
     function bondNeeded() public view returns (uint256) {
-        return 2 * ANSWER_GAS * block.basefee;
+        return 2 * ANSWER_GAS * _gasPrice();
     }
 
     // ── What is demanded ────────────────────────────────────────────────────────────────────────

@@ -5,7 +5,9 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {ICredits} from "../interfaces/ICredits.sol";
 import {IDataRounds, Round, Stage} from "../interfaces/IDataRounds.sol";
+import {IInferenceMarket} from "../interfaces/IInferenceMarket.sol";
 import {Case, IValuationGame, Seat, Valuation, ValuationConfig} from "../interfaces/IValuationGame.sol";
 import {IValuationVerifier} from "../interfaces/IValuationVerifier.sol";
 import {ValuationTables} from "../libraries/ValuationTables.sol";
@@ -30,6 +32,7 @@ abstract contract Valuators is IValuationGame, ReentrancyGuardTransient {
     uint256 private immutable CHALLENGE_WINDOW;
     uint256 internal immutable MIN_REPLY;
     uint256 internal immutable CLOCK;
+    uint256 private immutable MIN_GAS_PRICE;
 
     mapping(uint256 roundId => Case) internal _cases;
     mapping(address valuator => Seat) private _seats;
@@ -47,6 +50,7 @@ abstract contract Valuators is IValuationGame, ReentrancyGuardTransient {
         CHALLENGE_WINDOW = config_.challengeWindow;
         MIN_REPLY = config_.minReply;
         CLOCK = config_.clock;
+        MIN_GAS_PRICE = IInferenceMarket(ICredits(DATA.config().credits).config().market).config().minGasPrice;
 
         if (DATA.config().game != address(this)) revert ConfigInvalid("rounds");
         if (IValuationVerifier(VERIFIER).rounds() != address(DATA)) revert ConfigInvalid("verifier");
@@ -134,6 +138,7 @@ abstract contract Valuators is IValuationGame, ReentrancyGuardTransient {
     function _lapseClaim(uint256 roundId, Case storage case_) private {
         address valuator = case_.valuator;
         if (valuator == address(0)) revert RoundClaimMissing(roundId);
+        _requireValuing(roundId); // of a settled round the stake is free already
         if (case_.published || block.timestamp < case_.until) revert RoundClaimOpen(roundId, valuator, case_.until);
         uint256 lost = FORFEIT << case_.lapses;
         if (lost > STAKE) lost = STAKE;
@@ -286,5 +291,10 @@ abstract contract Valuators is IValuationGame, ReentrancyGuardTransient {
 
     function _creditBond(address account, uint256 amount) internal {
         _bonds[account] += amount;
+    }
+
+    /// @dev Wei; the market's floor holds where the base fee is not the cost.
+    function _gasPrice() internal view returns (uint256) {
+        return block.basefee > MIN_GAS_PRICE ? block.basefee : MIN_GAS_PRICE;
     }
 }

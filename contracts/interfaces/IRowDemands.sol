@@ -10,8 +10,8 @@ struct RowDemand {
 /// @title Whether a contribution has the rows that it says.
 /// @notice While the test set is due, whoever doubts it demands up to 64 rows, number `chunk` · 64 and on. They are shown
 /// within `answerPeriod` after that phase, or the round goes on without the contribution, at its owner's cost: a
-/// data set that does not exist can show nothing. Each chunk once, at most 32 a contribution. A bond pays the owner
-/// for showing; the demander has it back when nothing is shown.
+/// data set that does not exist can show nothing. Each chunk once, at most 32 a contribution. A bond pays whoever
+/// shows; the demander has it back when nothing is shown.
 interface IRowDemands {
     event RowsDemanded(uint256 indexed roundId, uint256 index, uint256 chunk, address indexed demander, uint256 bond);
     event RowsShown(uint256 indexed roundId, uint256 index, uint256 chunk, bytes rows);
@@ -57,7 +57,8 @@ interface IRowDemands {
     function unshownOf(uint256 roundId, uint256 index) external view returns (uint256);
     /// @notice Seconds after the test set's phase that a round waits for answers: 0 when nothing is demanded.
     function waitOf(uint256 roundId) external view returns (uint256);
-    /// @notice Wei that a demand needs now, with so many features a row: twice what showing costs at this base fee.
+    /// @notice Wei that a demand needs now, with so many features a row: twice what showing
+    /// costs at this base fee, or at the market's least price of gas.
     function bondNeeded(uint256 features) external view returns (uint256);
     /// @notice What the account may withdraw in the chain's currency.
     function bondOf(address account) external view returns (uint256);

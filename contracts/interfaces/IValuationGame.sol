@@ -265,7 +265,7 @@ interface IValuationGame {
     function seatOf(address valuator) external view returns (Seat memory);
     /// @notice Block in which a witness was announced; 0 = it was not.
     function announcedAt(bytes32 witness) external view returns (uint256);
-    /// @notice Wei that a demand needs now: 2 × 150,000 × base fee.
+    /// @notice Wei that a demand needs now: 2 × 150,000 × base fee, or the market's least price of gas.
     function bondNeeded() external view returns (uint256);
     /// @notice What the account may withdraw in the chain's currency.
     function bondOf(address account) external view returns (uint256);

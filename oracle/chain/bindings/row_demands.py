@@ -83,7 +83,7 @@ class RowDemands(Contract):
 
     def bond_needed(self, features: int, block: BlockId = "latest") -> Wei:
         """Wei that a demand needs now, with so many features a row: twice what showing costs at
-        this base fee.
+        this base fee, or at the market's least price of gas.
         """
         return Wei(self._read("bondNeeded", features, block=block))
 

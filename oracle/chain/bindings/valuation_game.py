@@ -290,7 +290,9 @@ class ValuationGame(Contract):
         return int(self._read("announcedAt", witness, block=block))
 
     def bond_needed(self, block: BlockId = "latest") -> Wei:
-        """Wei that a demand needs now: 2 × 150,000 × base fee."""
+        """Wei that a demand needs now: 2 × 150,000 × base fee, or the market's least price of
+        gas.
+        """
         return Wei(self._read("bondNeeded", block=block))
 
     def bond_of(self, account: Address, block: BlockId = "latest") -> Wei:

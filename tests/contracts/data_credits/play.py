@@ -92,6 +92,7 @@ class Data:
     max_weight: int = MAX_WEIGHT  # basis points
     interval: int = INTERVAL  # seconds
     min_rows: int = MIN_ROWS
+    min_gas_price: int = 0  # wei
     predecessor: str = ZERO  # DataCredits of another deployment in the same world
     deployer: str = DEPLOYER
     round_id: int = 0
@@ -107,7 +108,9 @@ class Data:
         world.deploy(self.deployer, "OperatorRegistry", token, registry, market, 10**6)
         wiring = (token, registry, access, stakes, credits, ZERO, ZERO, TREASURY)
         world.deploy(
-            self.deployer, "InferenceMarket", (*wiring, 500, 10**6, 10**5, 30, 60, 3_600, 0)
+            self.deployer,
+            "InferenceMarket",
+            (*wiring, 500, 10**6, 10**5, 30, 60, 3_600, self.min_gas_price),
         )
         self.market, self.credits, self.rounds = market, credits, rounds
         world.deploy(

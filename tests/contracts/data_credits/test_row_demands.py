@@ -21,6 +21,7 @@ from tests.contracts.data_credits.play import (
     RIVAL,
     UNSERVED,
     VALUE,
+    Data,
     refuses,
 )
 
@@ -102,6 +103,11 @@ def test_demand__test_set_no_longer_due__reverts(doubted):
         demand(doubted, 0)
 
 
+def test_demand__base_fee_is_not_what_gas_costs__bond_reckons_with_the_floor_of_the_market():
+    data = Data(min_gas_price=10**9)
+    assert bond(data) == 2 * (100_000 + 45 * 5 * 64) * 10**9 + 1
+
+
 def test_demand__no_such_rows_or_contribution__reverts(doubted):
     with refuses("ChunkInvalid"):
         demand(doubted, 0, 3)
@@ -157,20 +163,20 @@ def test_show__too_late__reverts(doubted):
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_show__by_anyone__keeps_the_contribution_and_pays_its_owner(doubted, number):
+def test_show__by_anyone__keeps_the_contribution_and_pays_whoever_shows(doubted, number):
     paid = bond(doubted)
     demand(doubted, 0, number)
     doubted.world.set_time(doubted.round()[3] + ANSWERS - 1)
     with refuses("PhaseNotOpen"):
         doubted.do(BOB, "number", 1, 9)
     show(doubted, 0, number, GOOD)
-    assert call(doubted, BOB, "bondOf", ALICE) == paid
+    assert call(doubted, BOB, "bondOf", CAROL) == paid
     doubted.do(BOB, "number", 1, 9)
     assert doubted.stage() == VALUE
     assert doubted.see("placeOf", 1, 0) == (0, 0, 150)
-    call(doubted, ALICE, "withdrawBond")
+    call(doubted, CAROL, "withdrawBond")
     with refuses("AmountZero"):
-        call(doubted, ALICE, "withdrawBond")
+        call(doubted, CAROL, "withdrawBond")
 
 
 def test_show__set_smaller_than_a_chunk__has_no_path(doubted):

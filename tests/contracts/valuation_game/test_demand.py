@@ -14,9 +14,10 @@ from tests.contracts.data_credits.play import (
     RIVAL,
     STAKE,
     VALUATOR,
+    Data,
     refuses,
 )
-from tests.contracts.valuation_game.cases import Case
+from tests.contracts.valuation_game.cases import Announced, Case
 from tests.valuation import rounds
 
 HELD = rounds.small()
@@ -80,6 +81,11 @@ def reveal(case, part, index, data=None, tables=RIGHT):
 
 
 # ── demand ──────────────────────────────────────────────────────────────────────────────────────
+def test_bond_needed__base_fee_is_not_what_gas_costs__reckons_with_the_floor_of_the_market():
+    announced = Announced(Data(min_gas_price=10**9))
+    assert announced.do(BOB, "bondNeeded") == 2 * 150_000 * 10**9
+
+
 def test_demand__nothing_published__reverts():
     with refuses("ValuationMissing"):
         demand(Case(held=HELD))

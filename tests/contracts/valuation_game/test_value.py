@@ -163,6 +163,21 @@ def test_lapse_claim__vanished__frees_the_round(case):
     assert case.published
 
 
+def test_lapse_claim__settled__takes_nothing_and_frees_no_stake_of_another_round(case):
+    """Whoever settled one round, and lies in the next, could free the stake behind the lie."""
+    case.publish(RIGHT)
+    case.pass_window()
+    case.do(BOB, "settle", 1, VALUES)
+    second = rounds.small(2)
+    other = Case(case.data, held=replace(second, sets=second.sets[:4]))
+    other.claim()
+    before = case.do(BOB, "seatOf", VALUATOR)
+    assert before[1] == STAKE
+    with refuses("RoundNotValuing"):
+        case.do(BOB, "lapseClaim", 1)
+    assert case.do(BOB, "seatOf", VALUATOR) == before
+
+
 # ── publish ─────────────────────────────────────────────────────────────────────────────────────
 def test_publish__somebody_else__reverts(case):
     case.claim()
