@@ -495,13 +495,23 @@ def write_all(sources: Sequence[Source], known: Sequence[Definition]) -> dict[st
     """Return file name → text of every module, formatted.
 
     An event that several contracts log is a class of the first.
+
+    Raises:
+        ValueError: events of one name have different fields.
     """
     taken: dict[str, str] = {}
+    fields: dict[str, list[str]] = {}
     for source in sources:
         for item in source.abi:
-            if item["type"] == "event":
-                taken.setdefault(
-                    RENAMED.get(f"{source.name}.{item['name']}", item["name"]), source.name
+            if item["type"] != "event":
+                continue
+            called = RENAMED.get(f"{source.name}.{item['name']}", item["name"])
+            first = taken.setdefault(called, source.name)
+            own = [f"{_abi_type(part)} {part['name']}" for part in item["inputs"]]
+            if (known_as := fields.setdefault(called, own)) != own:
+                raise ValueError(
+                    f"{first} logs {called}({', '.join(known_as)}), {source.name} logs "
+                    f"{called}({', '.join(own)}): rename one of them, in Solidity or in RENAMED"
                 )
     modules = {
         "__init__.py": '"""Typed bindings, one module a contract (scripts/bindings.py)."""\n'

@@ -132,6 +132,15 @@ def test_event__logged_by_two_contracts__is_a_class_of_the_first() -> None:
     assert "class Bought" not in made["stall.py"]
 
 
+def test_event__logged_by_two_contracts_with_other_fields__is_refused() -> None:
+    for inputs in ([*reversed(ABI[3]["inputs"])], [word("buyer", "bytes32", indexed=True)]):
+        other = Source("Stall", "contracts/Stall.sol", [ABI[3] | {"inputs": inputs}], {}, {})
+        shop = Source("Shop", "contracts/Shop.sol", ABI, DEV, USER)
+        refused = r"Shop logs Bought\(address buyer, uint256 amount\), Stall logs Bought\("
+        with pytest.raises(ValueError, match=refused):
+            write_all([shop, other], KNOWN)
+
+
 def test_kind__struct_that_no_interface_declares__is_refused() -> None:
     module = Module(Source("Shop", "contracts/Shop.sol", ABI, {}, {}), [])
     with pytest.raises(LookupError, match="struct Pair"):
