@@ -13,52 +13,26 @@ from oracle.chain.rpc import Rpc, RpcBusy, RpcError, RpcMalformed, RpcUnavailabl
 from oracle.chain.scan import Scanner
 from oracle.types import Bytes32
 from tests.chain.test_scan import ELSEWHERE, HERE, OTHER, TOPIC, log, numbers
-from tests.support.answering import Answering, Response, answered
+from tests.support.answering import (
+    REFUSALS,
+    Answering,
+    Refused,
+    Response,
+    answered,
+    answered_each,
+)
 
 Answer = Callable[[str, list[Any], Callable[[], Any]], Any]
-REFUSALS = [
-    (200, -32005, "query returned more than 10000 results. Try with this block range"),
-    (200, -32005, "limit exceeded"),
-    (200, -32602, "Log response size exceeded"),
-    (200, -32600, "query exceeds max block range 10"),
-    (200, -32614, "eth_getLogs is limited to a 10 range"),
-    (200, 429, "compute units per second capacity"),
-    (200, -32000, "anything else"),
-    (400, 0, "bad request"),
-    (413, 0, "<html>Request Entity Too Large</html>"),
-    (429, 0, "slow down"),
-    (503, 0, "<html>Service Unavailable</html>"),
-    (504, 0, "<html>Gateway Time-out</html>"),
-]
-
-
-class Refused(Exception):
-    """What a node answers to a question that is too large: status, code, message."""
 
 
 def scanner_over(node: MemoryNode, answer: Answer, *, kept: int = 0, **more: Any) -> Scanner:
     """Return a scanner whose node answers through `answer(method, params, do)`."""
 
-    def one(call: Any) -> Any:
-        method, params = call["method"], call["params"]
-        try:
-            result = answer(method, params, lambda: node.call(method, *params))
-        except RpcError as error:
-            return {"id": call["id"], "error": {"code": error.code, "message": error.message}}
-        return {"id": call["id"], "result": result}
+    def result(method: str, params: list[Any]) -> Any:
+        return answer(method, params, lambda: node.call(method, *params))
 
-    def handle(body: Any) -> Response:
-        try:
-            many = isinstance(body, list)
-            return answered([one(c) for c in body] if many else one(body))
-        except Refused as refused:
-            status, code, message = refused.args
-            if status != 200:
-                return status, message.encode()
-            error = {"code": code, "message": message}
-            return answered({"id": None, "error": error})
-
-    rpc = Rpc("http://node", attempts=1, http=Answering(handle))
+    answering = Answering(lambda body: answered_each(body, result))
+    rpc = Rpc("http://node", attempts=1, http=answering)
     blocks = Blocks(rpc, kept, pause=lambda _: None)
     return Scanner(rpc, [HERE], [TOPIC], blocks=blocks, **more)
 
@@ -279,9 +253,7 @@ def test_look_and_scan__node_takes_few_calls_a_batch__complete(most: int) -> Non
         if isinstance(body, list) and len(body) > most:
             error = {"code": -32600, "message": "batch too large"}
             return answered({"jsonrpc": "2.0", "id": None, "error": error})
-        calls = body if isinstance(body, list) else [body]
-        answers = [{"id": c["id"], "result": node.call(c["method"], *c["params"])} for c in calls]
-        return answered(answers if isinstance(body, list) else answers[0])
+        return answered_each(body, lambda method, params: node.call(method, *params))
 
     rpc = Rpc("http://node", attempts=1, http=Answering(handle))
     scanner = Scanner(rpc, [HERE])

@@ -20,7 +20,7 @@ from oracle.operator.watcher import PASSING
 from oracle.store import Store
 from oracle.types import Address, Bytes32, Log
 from tests.operator.memory_chain import CONTRACTS
-from tests.support.answering import Answering, Response, answered
+from tests.support.answering import REFUSALS, Answering, Refused, Response, answered_each
 from tests.support.effort import READINGS, machine
 
 OURS = (CONTRACTS.inference_market, CONTRACTS.model_registry)
@@ -28,23 +28,7 @@ FOREIGN = Address("0x" + "ee" * 20)
 ME = Address("0x" + "aa" * 20)
 HEALED = 30  # cycles until a healed network must have been followed to its head
 LIES = ("omit_first", "omit_all", "double", "other_block", "other_contract", "removed", "garbled")
-REFUSALS = (
-    (200, -32005, "query returned more than 10000 results"),
-    (200, -32005, "limit exceeded"),
-    (200, -32602, "Log response size exceeded"),
-    (200, -32614, "eth_getLogs is limited to a 10 range"),
-    (200, -32000, "ein anderes Wort"),
-    (200, 429, "compute units per second capacity"),
-    (400, 0, ""),
-    (413, 0, ""),
-    (429, 0, ""),
-    (503, 0, ""),
-    (0, 0, ""),  # hangs up
-)
-
-
-class Refused(Exception):
-    """A node refuses, as one of `REFUSALS`."""
+HANGS_UP = (0, 0, "")
 
 
 class Balancer:
@@ -74,32 +58,18 @@ class Balancer:
             self.chain.reorg(min(3, int(self.chain.call("eth_blockNumber"), 16)))
             self.chain.mine(2)
         lag = self.rng.choice(self.lags)
-        calls = body if isinstance(body, list) else [body]
-        try:
+
+        def result(method, params):
             if isinstance(body, list) and len(body) > self.batch_limit:
-                raise Refused
-            answers = [self._one(call, lag) for call in calls]
-        except Refused:
-            return self._refuse(body)
-        return answered(answers if isinstance(body, list) else answers[0])
+                self._refuse()
+            return self._result(method, params, self.rng.choice(self.lags) if self.splits else lag)
 
-    def _refuse(self, body) -> Response:
-        status, code, message = self.refusal
-        if status == 0:
+        return answered_each(body, result)
+
+    def _refuse(self):
+        if self.refusal is HANGS_UP:
             raise exceptions.ProtocolError("server disconnected")
-        if status != 200:
-            return (status, b"<html>no</html>")
-        name = None if isinstance(body, list) else body["id"]
-        return answered({"id": name, "error": {"code": code, "message": message}})
-
-    def _one(self, call, lag):
-        if self.splits:
-            lag = self.rng.choice(self.lags)
-        try:
-            result = self._result(call["method"], call["params"], lag)
-        except RpcError as error:
-            return {"id": call["id"], "error": {"code": error.code, "message": error.message}}
-        return {"id": call["id"], "result": result}
+        raise Refused(*self.refusal)
 
     def _result(self, method, params, lag):
         chain = self.chain
@@ -117,7 +87,7 @@ class Balancer:
         if "fromBlock" in question:
             size = int(question["toBlock"], 16) - int(question["fromBlock"], 16) + 1
             if size > self.range_limit:
-                raise Refused
+                self._refuse()
         else:
             block = self.chain.call("eth_getBlockByHash", question["blockHash"], False)
             if block is None or int(block["number"], 16) > head:
@@ -211,7 +181,7 @@ class Reading(stateful.RuleBasedStateMachine):
     @stateful.rule(
         blocks=st.sampled_from([0, 1, 2, 7, 10, 100]),
         calls=st.sampled_from([0, 1, 2, 20, 10**9]),
-        refusal=st.sampled_from(REFUSALS),
+        refusal=st.sampled_from([*REFUSALS, HANGS_UP]),
     )
     def rule_nodes_limit(self, blocks, calls, refusal):
         self.balancer.range_limit, self.balancer.batch_limit = blocks, calls
