@@ -4,10 +4,7 @@ from typing import Any
 
 from oracle.chain.rpc import Node
 from oracle.services.network import Network
-
-
-class Killed(BaseException):
-    """The process ends here."""
+from tests.support.killing import Killed
 
 
 class DeadlyNode:

@@ -16,7 +16,7 @@ from oracle.errors import ConfigInvalid, PermanentError
 from oracle.protocol.canonical import keccak
 from oracle.services import balances, committee, requests
 from oracle.types import Amount
-from tests.agents.deadly import Killed, deadly
+from tests.agents.deadly import deadly
 from tests.agents.members import (
     DIGEST,
     ONE,
@@ -30,6 +30,7 @@ from tests.agents.members import (
     to_voting,
 )
 from tests.services.conftest import DOLLAR
+from tests.support.killing import Killed
 
 pytestmark = pytest.mark.real
 

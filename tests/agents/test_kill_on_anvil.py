@@ -23,10 +23,11 @@ from oracle.services.request_timeline import RequestState
 from oracle.types import Address
 from tests.agents import members
 from tests.agents.challenger.conftest import CHALLENGER, arena_of
-from tests.agents.deadly import Killed, deadly
+from tests.agents.deadly import deadly
 from tests.agents.valuation.conftest import HELD
 from tests.agents.valuation.play import Round
 from tests.services.conftest import World
+from tests.support.killing import Killed
 from worker import faults
 
 pytestmark = pytest.mark.real

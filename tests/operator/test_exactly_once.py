@@ -23,12 +23,9 @@ from oracle.store.store import Store
 from oracle.types import ZERO32, ZERO_ADDRESS, Amount, Bytes32, RequestId, Timestamp
 from tests.operator.builders import ME, OTHER, authorized, published, request
 from tests.operator.memory_chain import CONTRACTS, MemoryChain
+from tests.support.killing import Killed, dying
 
 PRIORITY, CLAIM, LIFETIME = 30, 40, 400  # seconds
-
-
-class Killed(BaseException):
-    """Stands for kill -9: nothing catches it."""
 
 
 class Operation(RuleBasedStateMachine):
@@ -166,18 +163,7 @@ class Operation(RuleBasedStateMachine):
 
     @rule(at=st.integers(1, 9))
     def cycle_and_die(self, at):
-        steps = 0
-
-        def perilous(function):
-            def wrapper(*args, **kwargs):
-                nonlocal steps
-                steps += 1
-                if steps == at:
-                    raise Killed
-                return function(*args, **kwargs)
-
-            return wrapper
-
+        perilous = dying(at)
         begin, read, send = self.store.begin, self.store.read, self.queue.send
         self.store.begin, self.store.read = perilous(begin), perilous(read)
         self.queue.send = perilous(send)

@@ -30,6 +30,7 @@ from tests.operator.builders import (
     requested,
 )
 from tests.operator.memory_chain import CONTRACTS, MemoryChain
+from tests.support.killing import Killed, dying
 
 HEX = "0x" + ID.hex()
 
@@ -151,25 +152,10 @@ def test_run__wrong_chain__ends(world):
 # ── Crashes: a watcher that dies is a watcher that is started again on the same store ───────────
 
 
-class Killed(BaseException):
-    """Stands for kill -9: nothing catches it."""
-
-
 @pytest.mark.parametrize("at", range(1, 12))
 def test_cycle__killed_at_any_step__ends_as_if_nothing_had_happened(world, at):
     world.chain.mine(requested())
-    steps = 0
-
-    def perilous(function):
-        def wrapper(*args, **kwargs):
-            nonlocal steps
-            steps += 1
-            if steps == at:
-                raise Killed
-            return function(*args, **kwargs)
-
-        return wrapper
-
+    perilous = dying(at)
     begin, read, send = world.store.begin, world.store.read, world.queue.send
     world.store.begin, world.store.read = perilous(begin), perilous(read)
     world.queue.send = perilous(send)

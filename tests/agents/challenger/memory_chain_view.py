@@ -30,6 +30,7 @@ from oracle.types import (
     Wei,
 )
 from tests.support import samples
+from tests.support.killing import Killed
 
 ME = Address("0x" + "11" * 20)
 OPERATOR = Address("0x" + "22" * 20)
@@ -39,10 +40,6 @@ NOBODY = Challenge(
 )
 TURN = 100  # seconds
 _TERMS = Terms(Amount(10**6), 7000, 0, 10, 60, 0, Assurance.EXACT)
-
-
-class Killed(BaseException):
-    """The process ends here."""
 
 
 def answer_of(committed: Committed) -> DisputedAnswer:

@@ -24,10 +24,10 @@ from tests.agents.challenger.memory_chain_view import (
     TURN,
     Counter,
     Deadly,
-    Killed,
     MemoryChainView,
 )
 from tests.contracts.exact import example, single
+from tests.support.killing import Killed
 
 TRUTH = HonestTrace(example().constants, example().honest)
 

@@ -22,9 +22,10 @@ from oracle.services.data import valuator_stakes
 from oracle.services.event_history import topic
 from oracle.types import ValuationPart, Wei
 from oracle.valuation.jobs import FETCHED, RESULT
-from tests.agents.deadly import Killed, deadly
+from tests.agents.deadly import deadly
 from tests.agents.valuation.conftest import HELD, account_of
 from tests.agents.valuation.play import Round
+from tests.support.killing import Killed
 from tests.support.waiting import wait_until
 from tests.valuation import rounds
 

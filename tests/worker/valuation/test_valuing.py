@@ -20,6 +20,7 @@ from oracle.valuation.judge import judge
 from oracle.valuation.rounds import Params, RoundData
 from oracle.valuation.table_comparison import find
 from oracle.valuation.tables import build
+from tests.support.killing import Killed
 from tests.valuation import rounds
 from worker import faults
 from worker.tasks import value
@@ -27,10 +28,6 @@ from worker.valuation import valuing
 
 HELD = rounds.small(test_rows=20)
 RIGHT = rounds.tables(HELD)
-
-
-class Killed(BaseException):
-    """The process ended here."""
 
 
 class Brittle(MemoryIpfs):
