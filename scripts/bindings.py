@@ -24,7 +24,7 @@ UNITS: Sequence[tuple[str, str]] = (
     ("Activation", r"activation|median"),
     ("int", r"ModelRegistry\.balanceOf|nonce\w*|announcedAt"),
     ("Wei", r"(Challenge|Draw)\w+\.burned|Demand\w+\.burned|\w*Bond\w*\.amount"),
-    ("Wei", r"bond\w*|(appeal|challenge)Bond|toOperator|toValuator|weis|weiAmount"),
+    ("Wei", r"bond\w*|(appeal|callback|challenge)Bond|toOperator|toValuator|weis|weiAmount"),
     ("Amount", r"Decided\.(winners|lost)|Dispute\.(winners|tokens)|bound|depositOf"),
     ("Amount", r"Round\.(matched|mismatched|inputMissing|outputMissing|margin|committed)"),
     ("Credits", r"(Endorse\w*|endorse)\.amount|EndorsementSettled\.re\w+|totalCredits|lost"),

@@ -116,6 +116,11 @@ def with_margin(gas: int) -> int:
     return gas * _GAS_MARGIN[0] // _GAS_MARGIN[1]
 
 
+def with_bond_margin(needed: Wei) -> Wei:
+    """Return the bond to send when so much is needed now: the base fee moves until it is mined."""
+    return Wei(needed * 125 // 100)
+
+
 def as_object(
     sender: Address, to: Address | None, data: bytes, value: int, gas: int | None = None
 ) -> dict[str, str]:

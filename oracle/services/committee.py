@@ -28,6 +28,7 @@ from oracle.chain.bindings.committee import (
 from oracle.chain.bindings.committee_seats import Enlisted, Seat
 from oracle.chain.bindings.dispute_game import BondReleased
 from oracle.chain.event import Event
+from oracle.chain.transactions import with_bond_margin
 from oracle.chain.wallet import Wallet
 from oracle.errors import PermanentError
 from oracle.protocol.canonical import keccak
@@ -51,7 +52,6 @@ from oracle.types import (
     Wei,
 )
 
-BOND_MARGIN = (125, 100)  # of the bond that is needed now: the base fee moves
 _MOVES = (
     CommitteeCalled, RoundCalled, Drawn, VoteCommitted, VoteRevealed, Appealed, RoundTallied,
     Decided, VoterPunished, VoterPaid, AppellantPaid, DrawMissed, BondReleased,
@@ -189,14 +189,14 @@ def challenge(network: Network, wallet: Wallet, request_id: RequestId) -> Sent:
 
 def challenge_bond(network: Network, request: Request, delivery: Delivery) -> Wei:
     """Return what a challenge puts up: what is needed now, and a margin."""
-    return _with_margin(
+    return with_bond_margin(
         network.committee.challenge_bond(request, delivery.delivered_at, block="pending")
     )
 
 
 def appeal_bond(network: Network, request_id: RequestId) -> Wei:
     """Return what an appeal puts up: what is needed now, and a margin."""
-    return _with_margin(network.committee.appeal_bond(request_id, block="pending"))
+    return with_bond_margin(network.committee.appeal_bond(request_id, block="pending"))
 
 
 def appeal(network: Network, wallet: Wallet, request_id: RequestId) -> Sent:
@@ -322,10 +322,6 @@ def _answered(network: Network, request_id: RequestId) -> tuple[RequestInfo, Del
     if info.delivery is None:
         raise PermanentError(f"request 0x{request_id.hex()} has no answer: {info.state.value}")
     return info, info.delivery
-
-
-def _with_margin(needed: Wei) -> Wei:
-    return Wei(needed * BOND_MARGIN[0] // BOND_MARGIN[1])
 
 
 def _members(network: Network, request_id: RequestId) -> dict[int, list[Address]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from oracle.chain.transactions import with_bond_margin
 from oracle.errors import InputInvalid, Refused
 from oracle.protocol.manifest import FileEntry, Manifest
 from oracle.scheduling import placement
@@ -22,8 +23,6 @@ from oracle.types import NO_WEI, ZERO_ADDRESS, Address, Amount, Assurance, Bytes
 PRIORITY = 30  # seconds in which only the preferred operator may answer
 LIFETIME = 600  # seconds until the money can be had back
 CALLBACK_GAS = 100_000  # for a consumer that stores a digest and does a little with it
-
-BOND_MARGIN = (125, 100)  # of a bond: the base fee moves until it is sent
 
 BytesProgress = Callable[[str, int, int], None]  # (file, bytes done, bytes in total)
 
@@ -183,8 +182,7 @@ def _callback(network: Network, ask: Ask) -> tuple[Address | None, int]:
 def _callback_bond(network: Network, consumer: Address | None, callback_gas: int) -> Wei:
     if consumer is None:
         return NO_WEI
-    needed = network.market.callback_bond(callback_gas, block="pending")
-    return Wei(needed * BOND_MARGIN[0] // BOND_MARGIN[1])
+    return with_bond_margin(network.market.callback_bond(callback_gas, block="pending"))
 
 
 def assurance_meaning(network: Network, assurance: Assurance) -> str:

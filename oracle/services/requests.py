@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from oracle.chain.bindings.inference_market import Convicted, OutputDemanded, Requested
 from oracle.chain.revert import ContractError
+from oracle.chain.transactions import with_bond_margin
 from oracle.chain.wallet import Wallet
 from oracle.errors import InputInvalid, NotFound, PermanentError
 from oracle.services import request_timeline
 from oracle.services.event_history import Happened, topic
 from oracle.services.network import Network
-from oracle.services.quoting import BOND_MARGIN
 from oracle.services.receipts import Sent, send
 from oracle.services.request_timeline import LIFE, RequestInfo, RequestState
 from oracle.types import NO_CLAIM, Address, Amount, Delivery, Request, RequestId, Timestamp, Wei
@@ -131,7 +131,7 @@ def bond_needed(network: Network, wallet: Wallet, request_id: RequestId) -> Wei:
     except ContractError as error:
         if error.name != "BondTooLow":
             raise
-        return Wei(int(error.values["needed"]) * BOND_MARGIN[0] // BOND_MARGIN[1])
+        return with_bond_margin(Wei(int(error.values["needed"])))
     return Wei(0)
 
 

@@ -36,6 +36,7 @@ from oracle.chain.bindings.step_verifier import StepVerifier
 from oracle.chain.contract import Call
 from oracle.chain.revert import ContractError
 from oracle.chain.rpc import quantity
+from oracle.chain.transactions import with_bond_margin
 from oracle.exact.receipt import receipt as typed_receipt
 from oracle.exact.steps import ExactClaim, ProofStep
 from oracle.protocol import eip712
@@ -55,7 +56,6 @@ from oracle.types import (
 )
 
 GAME_GAS = 1_200_000  # of the longest game, all parties' transactions: Turns.sol
-BOND_MARGIN = (125, 100)  # of the bond that is needed now: the base fee moves
 _GAME = (TraceCommitted, NodeOpened, LeavesRevealed, ChallengeFailed, StepAnswered)
 _KINDS: dict[type, str] = {
     Open: "challenge", Prove: "prove", AskNode: "demand", AskStep: "demand",
@@ -186,8 +186,7 @@ class RpcChainView(ChainView):
         return self._bond(view.request_id), Wei(GAME_GAS * price), Wei(balance), lock.bounty
 
     def _bond(self, request_id: RequestId) -> Wei:
-        needed = self._network.game.bond_needed(request_id, "pending")
-        return Wei(needed * BOND_MARGIN[0] // BOND_MARGIN[1])
+        return with_bond_margin(self._network.game.bond_needed(request_id, "pending"))
 
     def _vouched_by_contract(self, answer: DisputedAnswer, receipt: Receipt) -> bool:
         """Ask the game, which looks at the signature before anything else."""

@@ -336,11 +336,11 @@ class InferenceMarket(Contract):
         """The account's bonds that it may withdraw."""
         return Wei(self._read("bondOf", account, block=block))
 
-    def callback_bond(self, callback_gas: int, block: BlockId = "latest") -> int:
+    def callback_bond(self, callback_gas: int, block: BlockId = "latest") -> Wei:
         """Wei that an order with this much callback gas brings along at the least: twice what it
         costs.
         """
-        return int(self._read("callbackBond", callback_gas, block=block))
+        return Wei(self._read("callbackBond", callback_gas, block=block))
 
     def cancel_expired(self, request: Request, claim: Claim) -> Call:
         """Refunds a request that nobody delivered in time; a lapsed claimant forfeits."""
