@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from oracle.ipfs import files
 from oracle.ipfs.blockstore import BlockStore
 from oracle.ipfs.cid import Link
-from oracle.ipfs.folders import check_name, file_size, read_folder
+from oracle.ipfs.folders import check_name, read_folder
 
 _GZIP = 31  # zlib's window bits for gzip
 
@@ -39,7 +39,7 @@ def _entry(store: BlockStore, link: Link, path: str) -> Iterator[bytes]:
     items = read_folder(store, link)
     header = tarfile.TarInfo(path)
     header.mode, header.type = (0o644, tarfile.REGTYPE) if items is None else (0o755, b"5")
-    header.size = file_size(store, link) if items is None else 0
+    header.size = files.size(store, link) if items is None else 0
     yield header.tobuf(tarfile.PAX_FORMAT)
     for name, item in (items or {}).items():
         check_name(name)  # whoever unpacks it must not be led out of the folder

@@ -18,7 +18,7 @@ from oracle.ipfs.archive import tar
 from oracle.ipfs.blockstore import BlockStore
 from oracle.ipfs.call import Answer, ApiCall, Bytes
 from oracle.ipfs.cid import RAW, Link
-from oracle.ipfs.folders import FolderTree, Item, file_size, read_folder, resolve
+from oracle.ipfs.folders import FolderTree, Item, read_folder, resolve
 from oracle.ipfs.mfs import MutableFiles
 from oracle.ipfs.unixfs import Layout
 
@@ -140,7 +140,7 @@ class Commands:
 
     def _entry(self, name: str, item: Item) -> dict[str, Any]:
         folder = read_folder(self.store, item.link) is not None
-        size = 0 if folder else file_size(self.store, item.link)
+        size = 0 if folder else files.size(self.store, item.link)
         told = {"Name": name, "Hash": item.link.text(), "Size": size, "Type": 1 if folder else 2}
         return {**told, "Target": ""}
 

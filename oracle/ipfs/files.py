@@ -70,7 +70,11 @@ def take(store: BlockStore, stream: car.Reader) -> tuple[int, int]:
 
 
 def size(store: BlockStore, link: Link) -> int:
-    """Return the bytes of a file."""
+    """Return the bytes of a file.
+
+    Raises:
+        InputInvalid: it is none.
+    """
     return store.size(link) if link.codec == RAW else decode(store.get(link)).size
 
 

@@ -12,7 +12,6 @@ from oracle.errors import InputInvalid, NotFound
 from oracle.ipfs.blockstore import MAX_STORED, BlockStore
 from oracle.ipfs.cid import DAG_CBOR, DAG_PB, RAW, Link, parse
 from oracle.ipfs.dag_pb import PbLink, decode_node, encode_node, fields
-from oracle.ipfs.unixfs import decode
 
 _DIRECTORY = b"\x08\x01"  # the UnixFS message of a folder
 _MAX_DEPTH = 128  # folders in folders
@@ -172,15 +171,6 @@ def total_of(store: BlockStore, link: Link) -> int:
     if link.codec == DAG_CBOR:
         return len(block)
     return len(block) + sum(one.total for one in decode_node(block).links)
-
-
-def file_size(store: BlockStore, link: Link) -> int:
-    """Return the bytes of a file.
-
-    Raises:
-        InputInvalid: it is none.
-    """
-    return store.size(link) if link.codec == RAW else decode(store.get(link)).size
 
 
 def _key(name: str) -> bytes:

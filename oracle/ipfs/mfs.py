@@ -17,7 +17,6 @@ from oracle.ipfs.dag_pb import decode_node
 from oracle.ipfs.folders import (
     Item,
     check_path,
-    file_size,
     read_folder,
     resolve,
     total_of,
@@ -64,7 +63,7 @@ class MutableFiles:
         blocks = 0 if link.codec == RAW else len(decode_node(self.store.get(link)).links)
         return {
             "Hash": link.text(),
-            "Size": 0 if folder is not None else file_size(self.store, link),
+            "Size": 0 if folder is not None else files.size(self.store, link),
             "CumulativeSize": total_of(self.store, link),
             "Blocks": blocks,
             "Type": "file" if folder is None else "directory",
@@ -80,7 +79,7 @@ class MutableFiles:
             told: dict[str, Any] = {"Name": name, "Type": 0, "Size": 0, "Hash": ""}
             if long:
                 folder = read_folder(self.store, item.link) is not None
-                size = 0 if folder else file_size(self.store, item.link)
+                size = 0 if folder else files.size(self.store, item.link)
                 told |= {"Type": int(folder), "Size": size, "Hash": item.link.text()}
             yield told
 
@@ -155,7 +154,7 @@ class MutableFiles:
             old = self.find(path) if self._there(path) else None
             if old is None and not create:
                 raise NotFound("file does not exist")
-            size = 0 if old is None or truncate else file_size(self.store, old)
+            size = 0 if old is None or truncate else files.size(self.store, old)
             if offset > size:
                 raise InputInvalid(f"invalid offset {offset}: the file has {size} bytes")
             source = _Spliced(self.store, old, size, data, offset)
