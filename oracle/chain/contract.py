@@ -12,10 +12,9 @@ from oracle.chain.codec import address, interface
 from oracle.chain.event import Event
 from oracle.chain.rpc import BlockId, Node, RpcError, block_param, hexbytes
 from oracle.errors import InputInvalid
-from oracle.types import Address, Bytes32, Wei
+from oracle.types import NO_WEI, Address, Bytes32, Wei
 
 T = TypeVar("T")
-_NOTHING = Wei(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class Call:
 
     to: Address | None  # None creates a contract
     data: bytes
-    value: Wei = _NOTHING
+    value: Wei = NO_WEI
     label: str = ""
 
 

@@ -269,12 +269,12 @@ class Sender:
 
     def _form(self, entry: OutboxEntry, call: Call, fees: Fees) -> OutboxEntry:
         nonce, to, data, value = entry.nonce or 0, call.to, call.data, call.value
-        signed = sign(self._account, self._chain_id, nonce, to, data, value, entry.gas, fees)
+        raw = sign(self._account, self._chain_id, nonce, to, data, value, entry.gas, fees)
         return replace(
             entry,
             max_fee=fees.max_fee,
             priority_fee=fees.priority_fee,
-            raws=(*entry.raws, signed.raw),
+            raws=(*entry.raws, raw),
             sent_at=self._clock(),
         )
 

@@ -57,14 +57,6 @@ class Fees:
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
-    """A transaction ready to be broadcast."""
-
-    raw: bytes
-    tx_hash: Bytes32
-
-
-@dataclass(frozen=True, slots=True)
 class Receipt:
     """What became of a transaction, its events decoded."""
 
@@ -142,8 +134,8 @@ def sign(  # noqa: PLR0917 -- a transaction has that many fields
     value: int,
     gas: int,
     fees: Fees,
-) -> Signed:
-    """Sign an EIP-1559 transaction; `to` None creates a contract.
+) -> bytes:
+    """Sign an EIP-1559 transaction, ready to be broadcast; `to` None creates a contract.
 
     eth_account uses coincurve when it is installed: 0.4 ms instead of 5.
     """
@@ -158,8 +150,7 @@ def sign(  # noqa: PLR0917 -- a transaction has that many fields
         "maxFeePerGas": fees.max_fee,
         "maxPriorityFeePerGas": fees.priority_fee,
     }
-    signed = account.sign_transaction(fields)
-    return Signed(bytes(signed.raw_transaction), Bytes32(bytes(signed.hash)))
+    return bytes(account.sign_transaction(fields).raw_transaction)
 
 
 def hash_of(raw: bytes) -> Bytes32:

@@ -290,7 +290,7 @@ def test_step__an_older_form_is_mined__found(outbox: MemoryOutbox) -> None:
 # ── What others do ──────────────────────────────────────────────────────────────────────────────
 def foreign(nonce: int, max_fee: int = 10**11) -> str:
     fees = Fees(max_fee, max_fee // 2)
-    return "0x" + sign(KEY, 31337, nonce, MARKET, b"foreign", 0, 50_000, fees).raw.hex()
+    return "0x" + sign(KEY, 31337, nonce, MARKET, b"foreign", 0, 50_000, fees).hex()
 
 
 def test_step__nonce_used_by_another_transaction__sent_again_under_the_next(

@@ -126,9 +126,9 @@ class SenderLife(RuleBasedStateMachine):
         """Use the key elsewhere."""
         count = int(self.chain.call("eth_getTransactionCount", KEY.address, "latest"), 16)
         fees = Fees(fee, fee)
-        signed = sign(KEY, 31337, count + above, MARKET, STRANGE, 0, 50_000, fees)
+        raw = sign(KEY, 31337, count + above, MARKET, STRANGE, 0, 50_000, fees)
         with contextlib.suppress(RpcError):
-            self.chain.call("eth_sendRawTransaction", "0x" + signed.raw.hex())
+            self.chain.call("eth_sendRawTransaction", "0x" + raw.hex())
         if mined:
             self.chain.mine()
 
