@@ -39,6 +39,7 @@ from oracle.services.request_timeline import RequestState
 from oracle.types import NO_CLAIM, ZERO32, Amount
 from tests.support import clock
 from tests.support.waiting import exit_code, wait_until
+from tests.worker.builders import SmallNet
 
 pytestmark = pytest.mark.real
 
@@ -50,18 +51,6 @@ CONFIG = DeployConfig(
     draw_period=600, commit_period=HOUR, reveal_period=600, appeal_period=600, tally_period=60,
 )  # fmt: skip
 INPUT = [[0.5, -1.0, 2.0, 0.25]]
-
-
-class Net(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(3)
-        self.layers = torch.nn.Sequential(
-            torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 3)
-        )
-
-    def forward(self, x):
-        return self.layers(x)
 
 
 @dataclass
@@ -81,7 +70,7 @@ class Town:
         clock.pass_time(self.network.rpc, seconds)
 
 
-def folder_of(home: Path, net: Net) -> Path:
+def folder_of(home: Path, net: torch.nn.Module) -> Path:
     folder = home / "model"
     folder.mkdir()
     torch.export.save(torch.export.export(net, (torch.zeros(1, 4),)), folder / "net.pt2")
@@ -98,7 +87,7 @@ def folder_of(home: Path, net: Net) -> Path:
 
 @pytest.fixture
 def town(tmp_path):
-    net = Net().eval()
+    net = SmallNet().eval()
     with Anvil() as anvil:
         clock.stop(anvil.rpc)
         node = daemon.start_embedded(tmp_path / "ipfs", log=tmp_path / "ipfs.log")

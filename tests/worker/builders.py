@@ -59,6 +59,20 @@ def digits_module():
     return DigitsCnn({"width": 4}).eval()
 
 
+class SmallNet(torch.nn.Module):
+    """4 numbers to 3, with something inside to look at."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.layers = torch.nn.Sequential(
+            torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 3)
+        )
+
+    def forward(self, x):
+        return self.layers(x)
+
+
 def write_digits(folder: Path, **changes) -> Path:
     """An untrained digits model as safetensors: 2 ms instead of 5 s."""
     folder.mkdir(parents=True, exist_ok=True)

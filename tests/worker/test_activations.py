@@ -6,6 +6,7 @@ import torch
 
 from oracle.protocol.canonical import keccak
 from oracle.protocol.manifest import Manifest, RuntimeSpec, TensorSpec
+from tests.worker.builders import SmallNet
 from worker import activations
 from worker.activations import LEAST, MOST, PLACES, UNIT
 from worker.runtimes import torch_export
@@ -13,21 +14,9 @@ from worker.runtimes import torch_export
 SEEDS = [keccak(bytes([number])) for number in range(40)]
 
 
-class Net(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(3)
-        self.layers = torch.nn.Sequential(
-            torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 3)
-        )
-
-    def forward(self, x):
-        return self.layers(x)
-
-
 @pytest.fixture(scope="module")
 def net():
-    return Net().eval()
+    return SmallNet().eval()
 
 
 @pytest.fixture(scope="module")
