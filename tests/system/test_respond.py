@@ -41,6 +41,10 @@ def make_world(tmp_path):
         world.close()
 
 
+def head(world):
+    return int(world.rpc.call("eth_blockNumber"), 16)
+
+
 def nonce(world):
     return int(world.rpc.call("eth_getTransactionCount", world.operator.address, "latest"), 16)
 
@@ -58,11 +62,11 @@ def owed(world, request_id):
 
 def wait_seen(world):
     """Wait until the watcher has read all blocks."""
-    head = int(world.rpc.call("eth_blockNumber"), 16)
+    newest = head(world)
 
     def seen():
         with world.store.read() as tx:
-            return tx.cursor() >= head
+            return tx.cursor() >= newest
 
     wait_until(seen, "the watcher at the head")
 
@@ -168,6 +172,7 @@ def test_operator__reorg_in_the_middle_of_a_game__answers_what_the_chain_still_a
     world.fork_submitter()
     world.fork_responder()
     request_id = world.ask_exact()
+    before_it = head(world)
     world.challenge(request_id)
     wait_until(lambda: world.events(TraceCommitted), "the trace on chain")
     wait_seen(world)
@@ -176,7 +181,7 @@ def test_operator__reorg_in_the_middle_of_a_game__answers_what_the_chain_still_a
     wait_until(lambda: world.events(TraceCommitted), "the trace again")
     wait_seen(world)
 
-    world.rpc.call("anvil_reorg", 3, [])  # takes trace and challenge back
+    world.rpc.call("anvil_reorg", head(world) - before_it, [])  # takes trace and challenge back
     wait_until(logged(world, "watcher", "chain_reorganised", 2), "the watcher saw it")
     before = nonce(world)
     world.rpc.call("evm_mine")
