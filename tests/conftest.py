@@ -11,6 +11,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+import structlog
 from pytest_socket import disable_socket, enable_socket
 
 CONTRACT_TESTS = Path(__file__).parent / "contracts"
@@ -76,8 +77,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Open the network again for fixtures that outlive one test."""
+    """Open the network again for fixtures that outlive one test; logs go where they went before."""
     enable_socket()
+    structlog.reset_defaults()  # commands that run in this process say which logs they want
 
 
 @pytest.hookimpl(wrapper=True)

@@ -54,10 +54,17 @@ def count(round_, kind):
     return len(round_.network.history.read(place, (kind,), topic(round_.id)))
 
 
+def move(valuator):
+    """Look once, and wait until what was sent is mined; return whether there was something."""
+    moved = valuator.cycle()
+    valuator.settle()
+    return moved
+
+
 def run(valuator, most=20):
     """Let it work until it has nothing to do; return the moves."""
     for moves in range(most):
-        if not valuator.cycle():
+        if not move(valuator):
             return moves
     raise AssertionError("it never ends")
 
@@ -89,7 +96,7 @@ def test_cycle__free_stake_too_low__not_claimed(round_):
 def test_cycle__queue_down__nothing_claimed_and_done_when_it_is_back(round_, valuator):
     running, queue = opened(round_, valuator)
     queue.down = True
-    assert not running.cycle()
+    assert not move(running)
     queue.down = False
     running.__exit__(None, None, None)
 
@@ -106,19 +113,19 @@ def test_init__folder_in_use__refused(round_, valuator):
 def test_cycle__sealed_round__claimed_published_settled_and_paid(round_, valuator):
     running, _ = opened(round_, valuator)
     with running:
-        assert running.cycle()
+        assert move(running)
         assert case_of(round_).valuator == valuator.address
-        assert running.cycle()
+        assert move(running)
         assert case_of(round_).root == RIGHT.valuation.root
-        assert not running.cycle()
+        assert not move(running)
         round_.world.pass_time(WINDOW)
-        assert running.cycle()
+        assert move(running)
         assert stage(round_) is RoundStage.SETTLED
         before = round_.network.token.balance_of(valuator.address)
-        assert running.cycle()
+        assert move(running)
         paid = round_.network.token.balance_of(valuator.address) - before
         assert paid == 3_000_000 + 8 * 500_000
-        assert not running.cycle()
+        assert not move(running)
     assert not list((round_.folder / "one").glob(f"{round_.id}-*"))  # nobody can ask any more
     assert chain_rounds.published(round_.network, round_.id).values == RIGHT.values
 
@@ -151,7 +158,7 @@ def test_cycle__files_lost_after_publication__computed_again_to_answer(
 
     again, _ = opened(round_, valuator)
 
-    assert again.cycle()
+    assert move(again)
     assert game(round_).turn is Mover.CHALLENGER
 
 
@@ -160,13 +167,13 @@ def test_cycle__outage_at_the_payout__withdrawn_when_it_is_over(round_, valuator
     with running:
         assert run(running) == 2
         round_.world.pass_time(WINDOW)
-        assert running.cycle()
+        assert move(running)
         assert stage(round_) is RoundStage.SETTLED
         before = round_.network.token.balance_of(valuator.address)
         with monkeypatch.context() as patch:
             patch.setattr(valuator_stakes, "payouts", away)
-            assert not running.cycle()
-        wait_until(running.cycle, what="another try")
+            assert not move(running)
+        wait_until(lambda: move(running), what="another try")
         assert round_.network.token.balance_of(valuator.address) > before
 
 
@@ -177,13 +184,13 @@ def away(*_):
 # ── A valuator vanishes ─────────────────────────────────────────────────────────────────────────
 def test_cycle__claimant_vanished__its_claim_lapses_and_another_values(round_, valuator, rival):
     gone, queue = opened(round_, valuator, "one", waiting=True)
-    gone.cycle()
+    move(gone)
     (files_of(round_) / FETCHED).touch()
-    assert gone.cycle()
+    assert move(gone)
     assert case_of(round_).valuator == valuator.address
 
     running, _ = opened(round_, rival, "two")
-    assert not running.cycle()
+    assert not move(running)
     round_.world.pass_time(CLAIM_PERIOD)
     assert run(running) == 2
 
@@ -191,18 +198,18 @@ def test_cycle__claimant_vanished__its_claim_lapses_and_another_values(round_, v
     assert case_of(round_).published
     assert count(round_, ClaimLapsed) == 1
     assert round_.network.valuations.seat_of(valuator.address).staked == 95_000_000
-    assert not gone.cycle()  # it comes back, and leaves the round to who has it
+    assert not move(gone)  # it comes back, and leaves the round to who has it
     queue.work()
-    assert not gone.cycle()
+    assert not move(gone)
 
 
 def test_cycle__own_claim_lapsed__claimed_again_only_with_the_values_at_hand(round_, valuator):
     running, queue = opened(round_, valuator, waiting=True)
-    running.cycle()
+    move(running)
     (files_of(round_) / FETCHED).touch()
-    assert running.cycle()
+    assert move(running)
     round_.world.pass_time(CLAIM_PERIOD)
-    assert not running.cycle()
+    assert not move(running)
 
     queue.work()
     assert (files_of(round_) / RESULT).exists()
@@ -270,7 +277,7 @@ def test_cycle__demands_for_every_part__each_is_answered(round_, valuator, chall
     for node in demanded:
         challenger_demands(node)
         assert game(round_).turn is Mover.VALUATOR
-        assert running.cycle()
+        assert move(running)
         assert game(round_).turn is Mover.CHALLENGER
 
 
@@ -280,12 +287,12 @@ def test_cycle__challenger_gives_up__lapsed_settled_and_half_its_bond_collected(
     running, _ = opened(round_, valuator)
     run(running)
     challenger_demands(TableNode(ValuationPart.ROWS, 0, 0, 0))
-    assert running.cycle()
+    assert move(running)
     round_.world.pass_time(WINDOW + 10 * TURN)
 
-    assert running.cycle()  # lapse
+    assert move(running)  # lapse
     assert round_.network.valuations.bond_of(valuator.address) > 0
-    assert running.cycle()  # settle
+    assert move(running)  # settle
     run(running)
 
     assert stage(round_) is RoundStage.SETTLED
