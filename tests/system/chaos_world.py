@@ -60,7 +60,7 @@ class ChaosWorld(StockWorld):
         for data in self.inputs:
             self.published.ipfs.publish_bytes(data)
         self._number_of = {sha256(data): at for at, data in enumerate(self.inputs)}
-        self._settled_nonce = self.nonce(self.operator.address)
+        self._settled_nonce = self.nonce()
         self._floor = self.head()  # what stands before the first request stays
         self._pids: dict[str, int] = {}
         self._logged: dict[str, int] = {}  # bytes of a process's log when it was started
@@ -86,9 +86,6 @@ class ChaosWorld(StockWorld):
     def head(self) -> int:
         return int(self.rpc.call("eth_blockNumber"), 16)
 
-    def nonce(self, account: str) -> int:
-        return int(self.rpc.call("eth_getTransactionCount", account, "latest"), 16)
-
     def send(self, account: str, call) -> None:
         """Send from an account of the node's own, which remembers nothing of what is removed."""
         body = {"from": account, "to": call.to, "data": "0x" + call.data.hex(), "gas": hex(GAS)}
@@ -107,11 +104,11 @@ class ChaosWorld(StockWorld):
         self.counts["requests sent"] += 1
 
     def requests(self) -> list[Requested]:
-        return [event for event in self.events() if isinstance(event, Requested)]
+        return self.events(Requested)
 
     def all_mined(self) -> bool:
         """Say whether no requester's transaction waits for a block."""
-        return all(self.nonce(wallet.address) == wallet.next_nonce() for wallet in self.requesters)
+        return all(self.nonce(wallet) == wallet.next_nonce() for wallet in self.requesters)
 
     def lag(self, blocks: int) -> None:
         """Put the second node behind the balancer so many blocks behind."""
@@ -200,7 +197,7 @@ class ChaosWorld(StockWorld):
     def figures(self) -> dict[str, int]:
         """What the network counted."""
         broadcasts = self._two_nodes.broadcasts
-        mined = self.nonce(self.operator.address) - self._settled_nonce
+        mined = self.nonce() - self._settled_nonce
         return {
             **self.counts,
             "deepest reorg": self.deepest,
@@ -226,17 +223,16 @@ class ChaosWorld(StockWorld):
         inputs = {one.request_id: self._number_of[one.request.input_root] for one in asked}
         model = digits_module()
         right = [model(torch.from_numpy(image)).detach().numpy() for image in self.images]
-        for event in self.events():
-            if isinstance(event, Delivered):
-                data = self.published.ipfs.fetch_bytes(raw_cid(event.output_root), 65536)
-                logits = tensor.decode(data, 65536)["logits"]
-                np.testing.assert_allclose(logits, right[inputs[event.request_id]], atol=1e-4)
+        for event in self.events(Delivered):
+            data = self.published.ipfs.fetch_bytes(raw_cid(event.output_root), 65536)
+            logits = tensor.decode(data, 65536)["logits"]
+            np.testing.assert_allclose(logits, right[inputs[event.request_id]], atol=1e-4)
 
     def assert_money_adds_up(self) -> None:
         """Every unit that was funded is where the events say, and nobody has been paid twice."""
         token = TestDollar(self.rpc, self.contracts.token)
         operators = OperatorRegistry(self.rpc, self.contracts.operator_registry)
-        paid = [event for event in self.events() if isinstance(event, Finalized)]
+        paid = self.events(Finalized)
         people = [w.address for w in (self.owner, self.operator, self.other, *self.requesters)]
         prepaid = {account: self.market.balance_of(account) for account in people}
         earnings = [self.market.model_earnings(model) for model in (1, 2)]
@@ -263,4 +259,4 @@ class ChaosWorld(StockWorld):
                     entry = outbox.mined_under(int(sent["nonce"], 16))
                     assert entry is not None
                     assert sent["hash"] in ["0x" + known.hex() for known in entry.hashes]
-        assert found == self.nonce(self.operator.address) - self._settled_nonce
+        assert found == self.nonce() - self._settled_nonce

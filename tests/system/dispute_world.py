@@ -4,8 +4,6 @@ Nobody infers: the test delivers what it likes, true or not. Watcher, submitter 
 the operator's own.
 """
 
-import json
-
 from oracle.chain.arguments import DisputedAnswer
 from oracle.chain.bindings.dispute_game import DisputeGame
 from oracle.chain.bindings.inference_market import Requested
@@ -17,8 +15,7 @@ from oracle.chain.bindings.model_registry import (
 )
 from oracle.chain.bindings.operator_registry import OperatorRegistry
 from oracle.chain.bindings.program_registry import ProgramRegistry
-from oracle.chain.logs import decode_all, topic_of
-from oracle.chain.scan import Scanner
+from oracle.chain.logs import topic_of
 from oracle.chain.versions import record_of
 from oracle.exact import constants as constants_
 from oracle.exact import files
@@ -36,7 +33,7 @@ from oracle.store.job import JobState
 from oracle.types import ZERO32, Assurance, Bytes32, Order, RequestId, VersionRecord
 from tests.contracts.exact import example
 from tests.support.waiting import wait_until
-from tests.system.world import DOLLAR, FEE, LIFETIME, World
+from tests.system.world import FEE, LIFETIME, World
 
 WINDOW = 1800  # seconds: longer than any test
 
@@ -155,13 +152,6 @@ class DisputeWorld(World):
             self.game.challenge(*self.answer(request_id).state, witness, value=bond)
         )
 
-    def events(self, kind):
-        """Return all events of a kind."""
-        watched = [self.contracts.inference_market, self.contracts.dispute_game]
-        scanner = Scanner(self.rpc, watched)
-        logs = [log for chunk in scanner.scan(0, scanner.head()) for log in chunk.logs]
-        return [event for event in decode_all(logs) if isinstance(event, kind)]
-
     # ── Processes ───────────────────────────────────────────────────────────────────────────────
 
     def fork_responder(self, **more: str) -> int:
@@ -175,16 +165,3 @@ class DisputeWorld(World):
     def traces(self) -> TraceClient:
         """Return a client of the responder."""
         return TraceClient(f"http://{self.listen}", timeout=60, patience=300)
-
-    def staked(self) -> int:
-        registry = OperatorRegistry(self.rpc, self.contracts.operator_registry)
-        return registry.stake_of(self.operator.address).staked
-
-    def log_of(self, role: str) -> list[dict[str, object]]:
-        """Return a process's log."""
-        path = self.home / f"{role}.log"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines if line.startswith("{")]
-
-
-STAKE = 10_000 * DOLLAR

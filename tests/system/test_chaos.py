@@ -12,6 +12,7 @@ import pytest
 
 from oracle.store.job import JobState
 from oracle.store.outbox import SqlOutbox
+from tests.support import clock
 from tests.support.effort import CHAOS, CHAOS_SEED
 from tests.support.waiting import wait_until
 from tests.system.chaos_world import UNSERVED, ChaosWorld
@@ -119,8 +120,7 @@ def test_operator__everything_fails_at_random_while_requests_flow__each_answered
         wait_until(done, told, seconds=300, progress=world.states)
 
     reached(JobState.SETTLED, len(served))
-    world.rpc.call("evm_increaseTime", UNSERVED)
-    world.rpc.call("evm_mine")
+    clock.pass_time(world.rpc, UNSERVED)
     for one in unserved:
         world.cancel(one)
     reached(JobState.CANCELLED, len(unserved))

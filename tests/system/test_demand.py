@@ -5,14 +5,12 @@ import hashlib
 import pytest
 
 from oracle.chain.bindings.inference_market import BountyPaid, Convicted, OutputPosted, Verdict
-from oracle.chain.bindings.operator_registry import OperatorRegistry
-from oracle.chain.logs import decode_all
-from oracle.chain.scan import Scanner
 from oracle.store.job import JobState
 from oracle.types import Wei
+from tests.support import clock
 from tests.support.waiting import wait_until
 from tests.system.tcp_proxy import TcpProxy
-from tests.system.world import DEMAND, FEE, World, kill
+from tests.system.world import DEMAND, FEE, PLENTY, World, kill
 
 pytestmark = pytest.mark.real
 
@@ -47,26 +45,10 @@ def demand(world, request_id):
     world.requesters[1].send(world.market.demand_output(job.request, job.delivery, value=BOND))
 
 
-def events(world, kind):
-    scanner = Scanner(world.rpc, [world.contracts.inference_market])
-    logs = [log for chunk in scanner.scan(0, scanner.head()) for log in chunk.logs]
-    return [event for event in decode_all(logs) if isinstance(event, kind)]
-
-
-def let_pass(world, seconds):
-    world.rpc.call("evm_increaseTime", seconds)
-    world.rpc.call("evm_mine")
-
-
-def staked(world):
-    registry = OperatorRegistry(world.rpc, world.contracts.operator_registry)
-    return registry.stake_of(world.operator.address).staked
-
-
 def assert_posted(world, request_id):
     """Hold the bytes on chain against the digest on chain; the bond pays its gas, and the rest
     goes back."""
-    (posted,) = events(world, OutputPosted)
+    (posted,) = world.events(OutputPosted)
     assert posted.request_id == request_id
     assert hashlib.sha256(posted.output).digest() == world.job(request_id).delivery.output_root
     gas, rest = (world.market.bond_of(who.address) for who in (world.operator, world.requesters[1]))
@@ -81,13 +63,13 @@ def test_operator__output_demanded__posts_it_and_is_paid(world):
     world.fork_submitter()
     request_id = answered(world)
     demand(world, request_id)
-    wait_until(lambda: events(world, OutputPosted), "the bytes on chain")
+    wait_until(lambda: world.events(OutputPosted), "the bytes on chain")
     assert_posted(world, request_id)
 
-    let_pass(world, CHALLENGED)
+    clock.pass_time(world.rpc, CHALLENGED)
     world.wait_settled(1)
     world.assert_exactly_once([request_id])
-    assert staked(world) == 10_000 * 10**6
+    assert world.staked() == PLENTY
 
 
 def test_operator__submitter_killed_with_the_demand_in_hand__posts_it_in_time(world, proxy):
@@ -103,7 +85,7 @@ def test_operator__submitter_killed_with_the_demand_in_hand__posts_it_in_time(wo
     kill(pid)
     assert world.states()[JobState.DEMANDED] == 1
     world.fork_submitter()
-    wait_until(lambda: events(world, OutputPosted), "the bytes on chain")
+    wait_until(lambda: world.events(OutputPosted), "the bytes on chain")
     assert_posted(world, request_id)
 
 
@@ -117,7 +99,7 @@ def test_operator__ipfs_down_when_demanded__posts_it_when_it_is_back(world, prox
     demand(world, request_id)
     wait_until(lambda: proxy.connections > reached + 1, "the submitter tries again")
     proxy.switch("forward")
-    wait_until(lambda: events(world, OutputPosted), "the bytes on chain")
+    wait_until(lambda: world.events(OutputPosted), "the bytes on chain")
     assert_posted(world, request_id)
 
 
@@ -132,21 +114,21 @@ def test_operator__down_until_the_deadline__is_slashed_and_learns_of_it(world):
     challenger, requester, job = world.requesters[1], world.requesters[0], world.job(request_id)
     lock = world.market.lock_of(job.request.terms)
     before = world.market.balance_of(requester.address)
-    let_pass(world, DEMAND)
+    clock.pass_time(world.rpc, DEMAND)
     challenger.send(world.market.convict_withheld(job.request, job.delivery))
 
-    (convicted,) = events(world, Convicted)
+    (convicted,) = world.events(Convicted)
     assert (convicted.request_id, convicted.verdict) == (request_id, Verdict.WITHHELD)
-    assert staked(world) == 10_000 * 10**6 - lock.total
+    assert world.staked() == PLENTY - lock.total
     paid_back = world.market.balance_of(requester.address) - before
     assert paid_back == FEE + lock.compensation
-    bounties = events(world, BountyPaid)
+    bounties = world.events(BountyPaid)
     assert {event.account for event in bounties} == {challenger.address}
     assert sum(event.amount for event in bounties) == lock.bounty
     assert world.market.bond_of(challenger.address) == BOND
 
     wait_until(lambda: world.states()[JobState.FAILED] == 1, "the operator knows")
-    sent = world.rpc.call("eth_getTransactionCount", world.operator.address, "latest")
+    sent = world.nonce()
     world.fork_submitter()  # finds the message of the demand that is over
     wait_until(lambda: "submit.skipped" in (world.home / "submit.log").read_text(), "a look")
-    assert world.rpc.call("eth_getTransactionCount", world.operator.address, "latest") == sent
+    assert world.nonce() == sent

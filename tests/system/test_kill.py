@@ -7,18 +7,11 @@ import time
 import pytest
 
 from tests.support.effort import KILLS
-from tests.system.world import World, kill
+from tests.system.world import kill
 
 pytestmark = pytest.mark.real
 
 REQUESTS = 6 * KILLS
-
-
-@pytest.fixture
-def world(tmp_path):
-    made = World(tmp_path)
-    yield made
-    made.close()
 
 
 def test_watcher__killed_at_random_while_requests_flow__answers_each_exactly_once(world):

@@ -12,19 +12,12 @@ from oracle.store.outbox import SqlOutbox
 from tests.support.effort import KILLS
 from tests.support.waiting import wait_until
 from tests.system.rpc_proxy import RpcProxy
-from tests.system.world import World, kill
+from tests.system.world import kill
 
 pytestmark = pytest.mark.real
 
 REQUESTS = 6 * KILLS
 IMPATIENT = {"TALLYSTICK_REQUEUE_AFTER": "1"}  # seconds until a lost message is sent again
-
-
-@pytest.fixture
-def world(tmp_path):
-    made = World(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -41,10 +34,6 @@ def entries(world, ids) -> list[OutboxEntry]:
     return [found[key] for key in sorted(found)]
 
 
-def sent_by_operator(world) -> int:
-    return int(world.rpc.call("eth_getTransactionCount", world.operator.address, "latest"), 16)
-
-
 def assert_each_transaction_was_meant_once(world, ids, nonce_before) -> None:
     """One mined delivery and settlement for each; nothing on chain that the outbox lacks.
 
@@ -55,7 +44,7 @@ def assert_each_transaction_was_meant_once(world, ids, nonce_before) -> None:
     for kind in ("deliver", "finalize"):
         served = [i for entry in mined if entry.kind == kind for i in entry.request_ids]
         assert Counter(served) == Counter(ids)
-    assert sent_by_operator(world) - nonce_before == len(mined)
+    assert world.nonce() - nonce_before == len(mined)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +59,7 @@ def assert_each_transaction_was_meant_once(world, ids, nonce_before) -> None:
 def test_submitter__killed_at_a_step_of_a_delivery__the_next_one_delivers_once(
     world, proxy, method, forwarded, state, signatures
 ):
-    nonce = sent_by_operator(world)
+    nonce = world.nonce()
     world.start_worker()
     world.fork_watcher(**IMPATIENT)
     proxy.hold(method, forwarded=forwarded)
@@ -82,7 +71,7 @@ def test_submitter__killed_at_a_step_of_a_delivery__the_next_one_delivers_once(
     assert (entry.kind, entry.state, len(entry.raws)) == ("deliver", state, signatures)
     if not forwarded:
         world.rpc.call("evm_mine")
-        assert sent_by_operator(world) == nonce
+        assert world.nonce() == nonce
 
     world.fork_submitter()
     world.wait_settled(1)
@@ -94,7 +83,7 @@ def test_submitter__killed_at_a_step_of_a_delivery__the_next_one_delivers_once(
 
 def test_submitter__killed_at_random_while_answers_flow__delivers_each_once(world):
     """A third of the requests has to be claimed before it can be delivered."""
-    nonce = sent_by_operator(world)
+    nonce = world.nonce()
     world.start_worker()
     world.fork_watcher(**IMPATIENT)
     ids = []

@@ -12,16 +12,9 @@ from oracle.store.job import JobState
 from tests.support.waiting import exit_code, wait_until
 from tests.system.stock_world import StockWorld
 from tests.system.tcp_proxy import TcpProxy
-from tests.system.world import World, kill
+from tests.system.world import kill
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture
-def world(tmp_path):
-    made = World(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -105,7 +98,7 @@ def test_watcher__node_refuses_hangs_and_talks_nonsense__waits_and_goes_on(world
     wait_until(lambda: queued(world) == known, f"{known} messages")
     kill(pid, signal.SIGTERM)
 
-    told = [line["event"] for line in world.watcher_log()]
+    told = [line["event"] for line in world.log_of("watcher")]
     told = [event for event in told if event in ("waiting", "going_on")]
     # Once for each change of state; a hang as short as this one is waited out in the client
     assert told == ["waiting", "going_on"] * (len(told) // 2)

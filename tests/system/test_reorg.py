@@ -3,8 +3,6 @@
 import pytest
 
 from oracle.chain.bindings.inference_market import Requested
-from oracle.chain.logs import decode_all
-from oracle.chain.scan import Scanner
 from oracle.store.job import JobState
 from tests.support.waiting import wait_until
 from tests.system.world import World, kill
@@ -27,9 +25,7 @@ def make_world(tmp_path):
 
 def requests_on_chain(world):
     """Ids in the order of the chain."""
-    scanner = Scanner(world.rpc, [world.contracts.inference_market])
-    logs = [log for chunk in scanner.scan(0, scanner.head()) for log in chunk.logs]
-    return [event.request_id for event in decode_all(logs) if isinstance(event, Requested)]
+    return [event.request_id for event in world.events(Requested)]
 
 
 def mine_together(world, calls, timestamp):
@@ -62,7 +58,7 @@ def let_time_pass(world):
 
 
 def saw_reorg(world):
-    return any(line["event"] == "chain_reorganised" for line in world.watcher_log())
+    return any(line["event"] == "chain_reorganised" for line in world.log_of("watcher"))
 
 
 def test_watcher__reorg_removes_the_request__forgets_it_and_serves_what_comes_instead(make_world):

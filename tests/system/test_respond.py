@@ -20,9 +20,10 @@ from oracle.queue.messages import AuditMessage
 from oracle.services.traces import TraceOver
 from oracle.store.job import JobState
 from oracle.types import RequestId
+from tests.support import clock
 from tests.support.waiting import wait_until
-from tests.system.dispute_world import STAKE, WINDOW, DisputeWorld
-from tests.system.world import CLOCK, TURN, kill
+from tests.system.dispute_world import WINDOW, DisputeWorld
+from tests.system.world import CLOCK, PLENTY, TURN, kill
 from worker import faults
 
 pytestmark = pytest.mark.real
@@ -43,15 +44,6 @@ def make_world(tmp_path):
 
 def head(world):
     return int(world.rpc.call("eth_blockNumber"), 16)
-
-
-def nonce(world):
-    return int(world.rpc.call("eth_getTransactionCount", world.operator.address, "latest"), 16)
-
-
-def let_pass(world, seconds):
-    world.rpc.call("evm_increaseTime", seconds)
-    world.rpc.call("evm_mine")
 
 
 def owed(world, request_id):
@@ -115,10 +107,10 @@ def test_operator__challenged__serves_off_chain_and_answers_every_demand_on_chai
     world.challenger.send(game.demand_step(*answer.state, 2, 4, 5))
     wait_until(lambda: world.events(ChallengeFailed), "the step answered")
 
-    assert world.staked() == STAKE
+    assert world.staked() == PLENTY
     assert world.market.open_disputes_of(request_id) == 0
     assert world.game.bond_of(world.operator.address) > 0
-    let_pass(world, WINDOW)
+    clock.pass_time(world.rpc, WINDOW)
     wait_until(lambda: world.states()[JobState.SETTLED] == 1, "the fee")
     with pytest.raises(TraceOver):
         world.traces().receipt(request_id)
@@ -162,7 +154,7 @@ def test_operator__all_killed_and_redis_lost_at_every_demand__answers_each_in_ti
     world.fork_submitter()
     wait_until(lambda: world.events(StepAnswered), "the step answered")
     assert len(world.events(TraceCommitted)) == len(world.events(LeavesRevealed)) == 1
-    assert world.staked() == STAKE
+    assert world.staked() == PLENTY
 
 
 # ── Reorganised ─────────────────────────────────────────────────────────────────────────────────
@@ -183,11 +175,11 @@ def test_operator__reorg_in_the_middle_of_a_game__answers_what_the_chain_still_a
 
     world.rpc.call("anvil_reorg", head(world) - before_it, [])  # takes trace and challenge back
     wait_until(logged(world, "watcher", "chain_reorganised", 2), "the watcher saw it")
-    before = nonce(world)
+    before = world.nonce()
     world.rpc.call("evm_mine")
     wait_until(lambda: owed(world, request_id) == [], "nothing is owed")
     assert world.events(TraceCommitted) == []
-    assert nonce(world) == before
+    assert world.nonce() == before
     assert world.job(request_id).state is JobState.DELIVERED
 
 
@@ -202,12 +194,12 @@ def test_operator__back_after_the_deadline__sends_nothing(make_world):
     kill(submitter)
     world.fork_responder()
     wait_until(logged(world, "respond", "respond.answered"), "an answer for nobody")
-    before = nonce(world)
-    let_pass(world, TURN + CLOCK + 1)
+    before = world.nonce()
+    clock.pass_time(world.rpc, TURN + CLOCK + 1)
     wait_seen(world)
     world.fork_submitter()
     wait_until(logged(world, "submit", "play.skipped"), "the answer is put aside")
-    assert nonce(world) == before
+    assert world.nonce() == before
     assert owed(world, request_id) == ["trace"]
 
     world.challenger.send(
@@ -245,9 +237,9 @@ def test_operator__that_withholds__answers_nothing(make_world):
     world.fork_submitter()
     world.fork_responder(TALLYSTICK_FAULT=faults.WITHHOLD)
     request_id = world.ask_exact()
-    before = nonce(world)
+    before = world.nonce()
     world.challenge(request_id)
     wait_until(logged(world, "respond", "respond.withheld"), "a demand that is ignored")
     assert logged(world, "respond", "FAULTS_ON")()
     assert world.events(TraceCommitted) == []
-    assert nonce(world) == before
+    assert world.nonce() == before

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 from redis import Redis
@@ -33,7 +34,7 @@ from oracle.chain.bindings.test_dollar import TestDollar
 from oracle.chain.deploy import DeployConfig, deploy
 from oracle.chain.event import Event
 from oracle.chain.logs import decode_all
-from oracle.chain.rpc import Rpc
+from oracle.chain.rpc import Rpc, quantity
 from oracle.chain.scan import Scanner
 from oracle.chain.wallet import Wallet
 from oracle.config import Settings, save_network
@@ -269,8 +270,10 @@ class World:
         path = self.home / "journal"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def watcher_log(self) -> list[dict[str, str]]:
-        lines = (self.home / "watcher.log").read_text().splitlines()
+    def log_of(self, role: str) -> list[dict[str, Any]]:
+        """What a process has logged."""
+        path = self.home / f"{role}.log"
+        lines = path.read_text().splitlines() if path.exists() else []
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def wait_settled(self, count: int) -> None:
@@ -281,13 +284,22 @@ class World:
             progress=self.states,
         )
 
-    def events(self) -> list[Event]:
-        """What the market has said, in the order of the chain."""
+    def events(self, kind: type[Event] = Event) -> list[Any]:
+        """What market and dispute game have said, in the order of the chain."""
+        watched = [self.contracts.inference_market, self.contracts.dispute_game]
         with Rpc(self.anvil.url) as rpc:
-            scanner = Scanner(rpc, [self.contracts.inference_market])
-            return decode_all(
-                log for chunk in scanner.scan(0, scanner.head()) for log in chunk.logs
-            )
+            scanner = Scanner(rpc, watched)
+            logs = [log for chunk in scanner.scan(0, scanner.head()) for log in chunk.logs]
+        return [event for event in decode_all(logs) if isinstance(event, kind)]
+
+    def nonce(self, wallet: Wallet | None = None) -> int:
+        """How many transactions of an account, the operator's by default, are on the chain."""
+        account = (wallet or self.operator).address
+        return quantity(self.rpc.call("eth_getTransactionCount", account, "latest"))
+
+    def staked(self) -> int:
+        operators = OperatorRegistry(self.rpc, self.contracts.operator_registry)
+        return operators.stake_of(self.operator.address).staked
 
     def assert_exactly_once(
         self, ids: Sequence[RequestId], refunded: Sequence[RequestId] = ()
