@@ -13,6 +13,7 @@ from eth_account.signers.local import LocalAccount
 from oracle.api import page
 from oracle.api.app import create_app
 from oracle.api.config import ApiConfig
+from oracle.api.header_limits import BoundedHttpProtocol
 from oracle.gateway import gateway as gateways
 from oracle.gateway.gateway import Gateway
 from oracle.services.network import Network
@@ -67,5 +68,5 @@ def serve(
         timeout_graceful_shutdown=GRACE,
         timeout_keep_alive=30,
         backlog=BACKLOG,
-        h11_max_incomplete_event_size=64 * 1024,
+        http=BoundedHttpProtocol,
     )
