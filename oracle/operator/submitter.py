@@ -22,6 +22,7 @@ from oracle.metrics import SubmitterMetrics
 from oracle.protocol import cid
 from oracle.queue.messages import DeliverMessage, ReportFailureMessage
 from oracle.store.job import Job, JobState, RecordedAnswer, SlotPhase
+from oracle.store.outbox import mined_above
 from oracle.store.store import Store
 from oracle.types import NO_CLAIM, ZERO32, RequestId
 
@@ -148,7 +149,9 @@ class Submitter:
     def _submit(self, kind: str, request_ids: Sequence[RequestId]) -> None:
         with self._store.read() as tx:
             jobs = [job for i in dict.fromkeys(request_ids) if (job := tx.job(i)) is not None]
-        ready = [job for job in jobs if _is_ready(kind, job)]
+            # settled above what the watcher has read: the contract skips those, and takes the gas
+            done = mined_above(tx, tx.cursor() or 0, FINALIZE, request_ids)
+        ready = [job for job in jobs if _is_ready(kind, job) and job.request_id not in done]
         if len(ready) < len(request_ids):  # gone in a reorg, done, or somebody else's by now
             self._log.info("submit.skipped", kind=kind, requests=len(request_ids) - len(ready))
         while ready:

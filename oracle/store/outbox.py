@@ -140,6 +140,23 @@ def add_in(
     return _entries(tx, OutboxRow.id == entry_id)[0]
 
 
+def mined_above(
+    tx: Transaction, block: int, kind: str, request_ids: Sequence[RequestId]
+) -> set[RequestId]:
+    """Return which requests a mined transaction of a kind serves, in a block above this one."""
+    found = tx.session.scalars(
+        select(OutboxItemRow.request_id)
+        .join(OutboxRow, OutboxRow.id == OutboxItemRow.outbox_id)
+        .where(
+            OutboxItemRow.kind == kind,
+            OutboxItemRow.request_id.in_(request_ids),
+            OutboxRow.state == EntryState.MINED,
+            OutboxRow.block_number > block,
+        )
+    )
+    return {RequestId(request_id) for request_id in found}
+
+
 def _pending(tx: Transaction, kind: str, request_ids: Sequence[RequestId]) -> OutboxEntry | None:
     ids = select(OutboxItemRow.outbox_id).where(
         OutboxItemRow.live, OutboxItemRow.kind == kind, OutboxItemRow.request_id.in_(request_ids)

@@ -13,6 +13,7 @@ from oracle.ipfs.memory import MemoryIpfs
 from oracle.operator.submitter import MAX_DELIVERIES, Submitter
 from oracle.queue.messages import DeliverMessage, ReportFailureMessage
 from oracle.store.job import Job, JobState, RecordedAnswer, SlotPhase
+from oracle.store.outbox import SqlOutbox
 from oracle.store.store import Store
 from oracle.types import NO_CLAIM, ZERO32, Bytes32, Claim, Delivery, RequestId, Timestamp
 from tests.operator.builders import ME, OTHER, request
@@ -222,6 +223,23 @@ def test_finalize__one_with_a_dispute__others_are_settled(submitter, store, chai
     assert market.asked[0][1][1] == [delivery] * 4
     mined = [i for _, ids, state in chain.sent() if state == "mined" for i in ids]
     assert sorted(mined) == [rid(0), rid(1), rid(3)]
+
+
+def test_finalize__settled_in_a_block_that_is_not_read_yet__sent_again_only_if_a_reorg_took_it(
+    submitter, store, chain
+):
+    chain.outbox = SqlOutbox(store)
+    put(store, 1, phase=SlotPhase.DELIVERED, delivery=Delivery(ME, Timestamp(1), root(1)))
+    submitter.finalize([rid(1)])
+    (entry,) = chain.outbox.live()
+    chain.outbox.put(replace(entry, state=EntryState.MINED, block_number=7))
+
+    submitter.finalize([rid(1)])
+    assert chain.outbox.live() == []
+    with store.begin() as tx:
+        tx.set_cursor(7)  # and it is not settled
+    submitter.finalize([rid(1)])
+    assert [again.request_ids for again in chain.outbox.live()] == [(rid(1),)]
 
 
 def test_post_output__demanded__sends_the_bytes(submitter, store, market, ipfs):
