@@ -96,6 +96,8 @@ def _stake(session: Session, to: To) -> None:
             ]
         ),
     )
+    if not moved.unbonding and not moved.staked:
+        session.note("no stake is left; what was paid out is in the wallet: `operator stake` there")
 
 
 def _new(session: Session, path: Path) -> Network:

@@ -20,6 +20,7 @@ from oracle.chain.wallet import Wallet
 from oracle.errors import NotFound, Refused
 from oracle.merkle import keccak, log, tree_root
 from oracle.services import models, operators, publishing
+from oracle.services.balances import allow
 from oracle.services.data import rounds
 from oracle.services.event_history import topic
 from oracle.services.network import Network
@@ -169,9 +170,10 @@ def move_stake(old: Network, new: Network, wallet: Wallet) -> MovedStake:
     me, done = wallet.address, []
     unbonding = old.operators.unbonding_of(me)
     if unbonding.amount and old.history.now() >= unbonding.release_at:
-        done.append(operators.finish_unstake(old, wallet))
-        if not new.operators.stake_of(me).registered:
+        if not new.operators.stake_of(me).registered:  # what may fail comes before the payout
             done.append(operators.register(new, wallet, operators.endpoint_of(old, me)))
+        done += allow(new, wallet, new.operators.address, unbonding.amount)
+        done.append(operators.finish_unstake(old, wallet))
         done += operators.stake(new, wallet, unbonding.amount)
     elif not unbonding.amount and (free := old.operators.free_stake_of(me)):
         done.append(operators.start_unstake(old, wallet, free))
