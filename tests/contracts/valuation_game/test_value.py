@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from oracle.chain.deploy import created_address
 from tests.contracts.data_credits.play import (
     BOB,
     CHALLENGER,
@@ -30,6 +31,7 @@ from tests.contracts.data_credits.play import (
     values_root,
 )
 from tests.contracts.valuation_game.cases import Case
+from tests.support.evm import Reverted
 from tests.valuation import rounds
 
 HELD = rounds.small()
@@ -63,6 +65,26 @@ def test_constructor__rounds_name_another_game__reverts():
     verifier = data.world.deploy(DEPLOYER, "ValuationVerifier", data.rounds)
     with refuses("ConfigInvalid"):
         data.world.deploy(DEPLOYER, "ValuationGame", (data.rounds, verifier, *RULES.values()))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("stake", 0),
+        ("forfeit", 0),
+        ("forfeit", STAKE + 1),
+        ("claimPeriod", 0),
+        ("claimPeriod", VALUING + 1),
+        ("challengeWindow", 0),
+        ("minReply", 0),
+    ],
+)
+def test_constructor__rule_that_protects_nobody__reverts(field, value):
+    data = Data(game=created_address(DEPLOYER, 10))
+    verifier = data.world.deploy(DEPLOYER, "ValuationVerifier", data.rounds)
+    rules = RULES | {field: value}
+    with pytest.raises(Reverted, match=f"^ConfigInvalid: .*{field}"):
+        data.world.deploy(DEPLOYER, "ValuationGame", (data.rounds, verifier, *rules.values()))
 
 
 def test_config__deployed__is_what_was_given(case):
