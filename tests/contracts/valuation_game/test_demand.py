@@ -223,6 +223,22 @@ def test_open_node__of_a_leaf__reverts(case):
         )
 
 
+@pytest.mark.parametrize("levels", [0, 1, 5, 7])  # six are due
+def test_open_node__fewer_or_more_nodes_of_the_right_root__reverts(case, levels):
+    demand(case, TEST)
+    hashes, _, _ = tree(TEST)
+    nodes = [hashes.node(levels, k) for k in range(1 << levels)]
+    with refuses("TableOpeningInvalid"):
+        case.do(BOB, "openNode", 1, RIGHT.valuation, CHALLENGER, nodes, [])
+
+
+def test_reveal_leaf__absent_with_bytes__reverts(case):
+    _, depth, _ = tree(TEST)
+    demand(case, TEST, level=depth, index=140)
+    with refuses("TableOpeningInvalid"):
+        reveal(case, TEST, 140, data=b"made up")
+
+
 def test_reveal_leaf__of_an_inner_node__reverts(case):
     demand(case, TEST, level=7, index=5)
     with refuses("TableOpeningInvalid"):
