@@ -27,8 +27,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        waiting = self._deadline
         super().data_received(data)
-        if self._deadline is not None:
+        if waiting is not None and waiting is self._deadline:  # a body's end is no header
             self._received += len(data)
             if self._received > MOST_BYTES:
                 self._refuse(431)

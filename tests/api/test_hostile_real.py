@@ -212,6 +212,19 @@ def test_connection__never_says_what_it_wants__answered_408(door, begun):
     assert answer_to(door, begun) == b"HTTP/1.1 408 Request Timeout"
 
 
+def test_connection__next_headers_begin_right_behind_a_large_body__are_waited_for(door):
+    body = b"[" * 200_000
+    head = head_of(door, f"Content-Length: {len(body)}")
+    with connected(door, head + body + b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n") as opened:
+        found = opened.recv(65536)
+        assert found.startswith(b"HTTP/1.1 400 ")
+        opened.sendall(b"\r\n")
+        while b"HTTP/1.1 200 " not in found:
+            more = opened.recv(65536)
+            assert more, found  # else it hung up
+            found += more
+
+
 def answer_to(door, sent):
     """Return the status line that something is answered with, empty when the server hangs up."""
     with connected(door, b"") as opened:
