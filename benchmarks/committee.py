@@ -112,8 +112,8 @@ def play(
         votes.append(counted)
         cast.append((said, own) if lies is not None else (0, own))
         found.append(counted.finding(size, RULES))
-        finding, last = found[-1], size == RULES.pool_size(eligible) or len(votes) == ROUNDS
-        if last:
+        finding, whole = found[-1], size == RULES.pool_size(eligible)
+        if len(votes) == ROUNDS or (whole and finding):
             break
         bond = RULES.size(first, len(votes), eligible) * BOND
         if not finding:

@@ -87,6 +87,7 @@ contract Committee is ICommittee, ReentrancyGuardTransient {
 
         if (market.committeeModule != address(this)) revert ConfigInvalid("market");
         if (seats.market != config_.market) revert ConfigInvalid("seats");
+        if (BOND < 2 * VOTE_GAS * market.minGasPrice) revert ConfigInvalid("bond");
         if (PENALTY == 0) revert ConfigInvalid("penalty");
         if (VOTE_STAKE < PENALTY) revert ConfigInvalid("voteStake");
         if (MIN_STAKE < MIN_PENALTIES * PENALTY) revert ConfigInvalid("minStake");
@@ -227,7 +228,8 @@ contract Committee is ICommittee, ReentrancyGuardTransient {
         if (block.timestamp < until) revert RoundOpen(requestId, until);
         dispute.tallied = uint8(round + 1);
         emit RoundTallied(requestId, round, finding);
-        if (finding == Finding.None && !last && _fitsAnotherRound(dispute, round)) {
+        // The whole pool may be asked again: other disputes had bound its stake.
+        if (finding == Finding.None && _fitsAnotherRound(dispute, round)) {
             _openRound(requestId, dispute, round + 1, address(0));
         } else {
             _end(requestId, request, delivery, finding);
@@ -459,7 +461,7 @@ contract Committee is ICommittee, ReentrancyGuardTransient {
 
     /// @dev Later rounds than the longest dispute has would find members that may have left.
     function _fitsAnotherRound(Dispute storage dispute, uint256 round) private view returns (bool) {
-        return block.timestamp <= dispute.challengedAt + (longestDispute() * (round + 1)) / ROUNDS;
+        return round + 1 < ROUNDS && block.timestamp <= dispute.challengedAt + (longestDispute() * (round + 1)) / ROUNDS;
     }
 
     function _isDrawMissed(Dispute storage dispute) private view returns (bool) {

@@ -197,10 +197,7 @@ def test_appeal__and_then_silence__calls_larger_rounds_and_annuls(crowd, found, 
     """Silence of everybody: who appealed and who challenged get their bonds back."""
     crowd.appeal(found, operator)
     crowd.draw(found)
-    for _ in range(2):
-        crowd.tally(found)
-        crowd.draw(found)
-    transaction = crowd.tally(found)
+    transaction = crowd.wear_out(found)
     assert transaction.events["Annulled"]["refund"] == FEE
     assert crowd.dispute(found)["finding"] == NONE
     assert crowd.contract.bondOf(operator) == 14 * BOND

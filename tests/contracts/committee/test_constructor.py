@@ -37,7 +37,9 @@ def deploy(
 ):
     """Deploy a market with seats and committee, fields of any changed."""
 
-    def deploy(age=DAY, module=None, seats=(MIN_STAKE, SEASONING, LEAVE_DELAY), **changes):
+    def deploy(
+        age=DAY, module=None, price=0, seats=(MIN_STAKE, SEASONING, LEAVE_DELAY), **changes
+    ):
         by = {"from": deployer}
         stakes = created_address(deployer, deployer.nonce + 2)
         registry = ModelRegistry.deploy(ZERO, ZERO, 10, 7 * DAY, 1_000, 10**6, stakes, by)
@@ -46,7 +48,9 @@ def deploy(
         access = ModelAccess.deploy(registry, place, by)
         operators = OperatorRegistry.deploy(token, registry, place, 30 * DAY, by)
         wiring = (token, registry, access, operators, treasury)
-        fixed = config(*wiring, committeeModule=module, maxDisputeAge=age)
+        fixed = config(
+            *wiring, committeeModule=module, maxDisputeAge=age, minGasPrice=price
+        )
         market = InferenceMarket.deploy(fixed, by)
         rules = {
             "market": market,
@@ -80,6 +84,14 @@ def test_constructor__market_of_another_module__reverts(deploy, treasury):
 def test_constructor__zero__reverts(deploy, field):
     with refuses("ConfigInvalid", Verbatim(field)):
         deploy(**{field: 0})
+
+
+def test_constructor__bond_below_two_votes_gas_at_the_least_price__reverts(deploy):
+    """Where the base fee is not the cost, a bond of nearly nothing would order votes for free."""
+    price = BOND // 500_000
+    deploy(price=price)
+    with refuses("ConfigInvalid", Verbatim("bond")):
+        deploy(price=price + 1)
 
 
 def test_constructor__no_time_to_tally__reverts(deploy):

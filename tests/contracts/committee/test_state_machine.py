@@ -422,7 +422,7 @@ class CommitteeMachine(RuleBasedStateMachine):
             return
         play.tallied = round_ + 1
         fits = self.now <= play.challenged_at + LONGEST * play.tallied // ROUNDS
-        if not finding and not last and fits:
+        if not finding and play.tallied < ROUNDS and fits:
             self._open(play, Bond())
         else:
             self._end(play, finding)

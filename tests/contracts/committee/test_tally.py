@@ -239,8 +239,13 @@ def test_silence__of_who_leaves__is_slashed_too(panel, voting):
 
 
 @pytest.mark.parametrize("votes", [(), (Vote(),), (Vote(), Vote(MISMATCH))])
-def test_whole_pool__too_few_or_a_tie__annuls(panel, voting, operators, operator, bob, votes):
+def test_whole_pool__too_few_or_a_tie_in_every_round__annuls(
+    panel, voting, operators, operator, bob, votes
+):
     transaction = panel.vote(voting, *votes)
+    assert transaction.events["RoundCalled"]["size"] == 3  # all of them, once more
+    panel.draw(voting)
+    transaction = panel.wear_out(voting)
     assert transaction.events["Annulled"]["refund"] == FEE
     assert panel.dispute(voting)["finding"] == NONE
     assert panel.contract.bondOf(bob) == BONDS
@@ -251,6 +256,8 @@ def test_whole_pool__too_few_or_a_tie__annuls(panel, voting, operators, operator
 
 def test_whole_pool__no_finding_and_a_hidden_vote__burns_all_it_bound(panel, voting, rival):
     panel.vote(voting, Vote(), Vote(), hidden=(panel.members[1],))
+    panel.draw(voting)
+    panel.wear_out(voting)
     assert punished(panel.settle(voting, rival)) == [(panel.members[1], SILENCE, VOTE)]
     assert panel.seats.rewardOf(DEAD) == VOTE - REPORTER
     assert panel.seats.rewardOf(rival) == REPORTER

@@ -58,6 +58,8 @@ def test_settle__token_paused__punishes_and_burns(panel, paused, rival):
     """What votes lose is taken in the books: tokens of burned stake stay where they are."""
     panel.vote(paused, Vote(), Vote(MISMATCH), None)
     panel.contract.reportSilence(panel.id_of(paused), 0, panel.members[2], {"from": rival})
+    panel.draw(paused)
+    panel.wear_out(paused)
     panel.settle(paused)
     assert panel.stake_of(panel.members[2]) == MIN_STAKE - PENALTY
     assert panel.seats.rewardOf(rival) == PENALTY // 5
