@@ -37,9 +37,7 @@ def deploy(
 ):
     """Deploy a market with seats and committee, fields of any changed."""
 
-    def deploy(
-        age=DAY, module=None, price=0, seats=(MIN_STAKE, SEASONING, LEAVE_DELAY), **changes
-    ):
+    def deploy(age=DAY, module=None, price=0, seats=(MIN_STAKE, SEASONING, LEAVE_DELAY), **changes):
         by = {"from": deployer}
         stakes = created_address(deployer, deployer.nonce + 2)
         registry = ModelRegistry.deploy(ZERO, ZERO, 10, 7 * DAY, 1_000, 10**6, stakes, by)
@@ -48,9 +46,7 @@ def deploy(
         access = ModelAccess.deploy(registry, place, by)
         operators = OperatorRegistry.deploy(token, registry, place, 30 * DAY, by)
         wiring = (token, registry, access, operators, treasury)
-        fixed = config(
-            *wiring, committeeModule=module, maxDisputeAge=age, minGasPrice=price
-        )
+        fixed = config(*wiring, committeeModule=module, maxDisputeAge=age, minGasPrice=price)
         market = InferenceMarket.deploy(fixed, by)
         rules = {
             "market": market,

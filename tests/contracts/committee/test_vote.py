@@ -12,6 +12,7 @@ from tests.contracts.committee.panel import (
     MISMATCH,
     NONE,
     REVEAL,
+    REVEALED,
     SALT,
     VOTE,
     VOTING,
@@ -153,6 +154,13 @@ def test_reveal__copied_commitment__is_worth_nothing(panel, committed, member):
     panel.reveal(committed, member)
     with refuses("CommitmentMismatch", request_id, copier):
         panel.reveal(committed, copier)
+
+
+def test_reveal__a_vote__shows_what_it_found_instead_of_the_commitment(panel, committed, member):
+    panel.to_reveals(committed)
+    panel.reveal(committed, member, Vote())
+    ballot = panel.contract.ballotOf(panel.id_of(committed), 0, member)
+    assert ballot == (REVEALED, MATCH, VOTE, ACTIVATION, ZERO32)
 
 
 def test_reveal__twice__reverts(panel, committed, member):

@@ -89,6 +89,7 @@ class Data:
 
     world: Evm = field(default_factory=lambda: Evm(START))
     game: str = ""  # an account that stands in for the game; empty = the real one
+    demands: str = ""  # another RowDemands than the one deployed here
     max_weight: int = MAX_WEIGHT  # basis points
     interval: int = INTERVAL  # seconds
     min_rows: int = MIN_ROWS
@@ -117,7 +118,7 @@ class Data:
             self.deployer, "DataCredits", (market, rounds, self.predecessor, self.max_weight)
         )
         limits = (DEPOSIT, FEE, 10_000, self.interval, self.min_rows)
-        rules = (credits, demands, self.game or game, *limits)
+        rules = (credits, self.demands or demands, self.game or game, *limits)
         world.deploy(self.deployer, "DataRounds", rules)
         world.deploy(self.deployer, "RowDemands", rounds, ANSWERS)
         if not self.game:

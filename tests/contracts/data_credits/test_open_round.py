@@ -19,6 +19,7 @@ from tests.contracts.data_credits.play import (
     TEST,
     ZERO,
     ZERO32,
+    Data,
     refuses,
     words,
 )
@@ -40,6 +41,11 @@ def test_constructor__credits_name_other_rounds__reverts(data):
     rules = (data.credits, RIVAL, RIVAL, DEPOSIT, FEE, 10_000, INTERVAL, MIN_ROWS)
     with refuses("ConfigInvalid"):
         data.world.deploy(DEPLOYER, "DataRounds", rules)
+
+
+def test_constructor__nobody_for_row_demands__reverts():
+    with refuses("ConfigInvalid"):
+        Data(demands=ZERO)
 
 
 def test_config__deployed__is_what_was_given(data):

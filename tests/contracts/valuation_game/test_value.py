@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from eth_abi import encode
 
 from oracle.chain.deploy import created_address
 from tests.contracts.data_credits.play import (
@@ -333,7 +334,10 @@ def test_withdraw__nothing__reverts(case):
         case.do(CHALLENGER, "withdrawBond")
 
 
-def test_stake__for_many_rounds__adds_up(case):
+def test_stake__for_many_rounds__adds_up_and_says_so(case):
     case.do(RIVAL, "stake", DOLLAR)
     case.do(RIVAL, "stake", DOLLAR)
+    said = case.data.world.revm.result.logs[0]  # before the token's
+    assert said.topics[1] == f"0x{RIVAL[2:].lower():0>64}"
+    assert bytes(said.data[1]) == encode(["uint256"] * 2, [DOLLAR, 2 * DOLLAR])
     assert case.do(BOB, "seatOf", RIVAL) == (2 * DOLLAR, 0)
