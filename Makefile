@@ -5,9 +5,9 @@ bin := .venv/bin
 # pip and Brownie keep things there
 export HOME ?= $(CURDIR)/build/home
 
-demo: ## a paid, verified answer on a real chain, from an empty clone
+demo: ## a paid, verified answer on a real chain, from an empty clone; keep=1 keeps it running
 	@scripts/setup.sh runtime
-	@$(bin)/tallystick demo
+	@$(bin)/tallystick demo $(if $(keep),--keep)
 
 test: ## the whole suite, contract tests included
 	@scripts/setup.sh dev

@@ -3,10 +3,12 @@
 import threading
 import time
 from collections import OrderedDict
+from contextlib import suppress
 
 from fastapi import FastAPI
 
 from oracle.api.state import AppState
+from oracle.chain.outbox import AlreadyPending
 from oracle.errors import Refused
 from oracle.gateway import api_keys
 from oracle.gateway.gateway import Gateway, NotYet, RequestFailed
@@ -15,11 +17,13 @@ from oracle.services import inputs, quoting
 from oracle.services.inference import Asked
 from oracle.services.quoting import Ask
 from oracle.services.receipts import Sent
-from oracle.types import Address, Amount
+from oracle.store.outbox import add_in
+from oracle.types import Address, Amount, RequestId
 from oracle.web import pages
 from oracle.web.rendering import PageOptions
 
 KEY = "page"  # name of the API key whose budget visitors spend
+APPLICATION = "apply"  # kind of transaction
 QUESTIONS = 100  # of one visit
 _VISITS = 4096  # that are remembered
 _PATIENCE = 30.0  # seconds until a request is on the chain
@@ -45,6 +49,20 @@ class PageSponsor:
         """Return how many questions a visit may still ask."""
         with self._lock:
             return self._questions - self._asked.get(visit, 0)
+
+    def apply(self, model_id: int, note: str) -> None:
+        """Apply for access in the gateway's name.
+
+        Raises:
+            ContractError: the model takes no applications, or has one already.
+        """
+        gateway = self._gateway
+        call = gateway.network.access.submit_application(model_id, note)
+        gas = gateway.sender.gas_of(call)
+        ticket = RequestId(model_id.to_bytes(32))
+        with gateway.store.begin() as tx, suppress(AlreadyPending):
+            add_in(tx, APPLICATION, [ticket], call, gas=gas, estimated_at=time.time())
+        gateway.dispatcher.wake()
 
     def ask(self, visit: str, ask: Ask) -> Asked:
         """Ask in the gateway's name.

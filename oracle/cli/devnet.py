@@ -38,6 +38,9 @@ RestPort = Annotated[
     int, typer.Option("--rest-port", help="Port of REST and the page; 0 = a free one, -1 = none.")
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for report.json and logs.")]
+Keep = Annotated[
+    bool, typer.Option("--keep", help="Keep the network and its page running afterwards.")
+]
 Detach = Annotated[bool, typer.Option("--detach", "-d", help="Return when it is up.")]
 
 
@@ -46,7 +49,7 @@ def register(app: typer.Typer) -> None:
     command(app, "up", example="tallystick up\ntallystick up --detach")(_up)
     command(app, "down", example="tallystick down")(_down)
     command(app, "status", example="tallystick status --json")(_status)
-    command(app, "demo", example="tallystick demo\ntallystick demo --out /tmp/story")(_demo)
+    command(app, "demo", example="tallystick demo\ntallystick demo --keep")(_demo)
     command(app, "doctor", example="tallystick doctor\ntallystick doctor --json", key=True)(_doctor)
 
 
@@ -174,10 +177,11 @@ def _part(part: background.RunningPart) -> Text:
     return line
 
 
-def _demo(session: Session, out: Out = Path("build/demo")) -> None:
+def _demo(session: Session, out: Out = Path("build/demo"), keep: Keep = False) -> None:
     """Tell the story of a paid, verified answer on a network of its own, and write a report.
 
-    Takes about half a minute. Exits with 70 when the story goes another way than it has to.
+    Takes about a minute, and ends with the page's address and what to try next. Exits with 70 when
+    the story goes another way than it has to.
     """
     logs.configure(replace(session.settings, log_level="error"))
     from oracle.demo import story  # noqa: PLC0415 - web3 takes 0.3 s to import
@@ -185,17 +189,52 @@ def _demo(session: Session, out: Out = Path("build/demo")) -> None:
 
     console = output.console(stderr=session.as_json)
     begun = time.monotonic()
+    told = False
+
+    def ended(devnet: Any) -> None:
+        nonlocal told
+        told = True
+        console.print()
+        console.print(Text(f"Told in {time.monotonic() - begun:.0f} s; report: {out}/report.json"))
+        console.print(_next_steps(devnet, keep))
+        if keep:
+            session.note("Ctrl-C stops it")
+            _keep(devnet, session)
+
     try:
         with background.stoppable():
-            report = story.tell(out, Screen(console), os.environ)
+            report = story.tell(out, Screen(console), os.environ, ended)
     except background.Stopped:
+        if told:
+            session.note("stopped; nothing is left running")
+            return
         session.note("stopped in the middle of the story; nothing is left running")
         raise typer.Exit(_INTERRUPTED) from None
     if session.as_json:
         sys.stdout.write(report.read_text())
-        return
-    console.print()
-    console.print(Text(f"Done in {time.monotonic() - begun:.0f} s; the report is {report}", "bold"))
+
+
+def _next_steps(devnet: Any, kept: bool) -> Text:
+    """Say where the page is, and three commands that go on from here."""
+    if kept:
+        home = devnet.plan.home
+        commands = (
+            f"export TALLYSTICK_HOME={home} TALLYSTICK_PASSWORD_FILE={home / 'password'}",
+            "tallystick wallet deposit 1 --key requester --yes",
+            "tallystick infer all-MiniLM-L6-v2 --input '[\"A cat\"]' --wait --key requester --yes",
+        )
+        where = f"The page: {devnet.rest_url}"
+    else:
+        commands = (
+            "tallystick demo --keep      # the same, and the page stays: draw a digit there",
+            "tallystick up --detach      # a network of your own",
+            "tallystick doctor           # what this machine has for it",
+        )
+        where = f"The page was {devnet.rest_url}; it stopped with the story."
+    text = Text(f"{where}\nNext:", "bold")
+    for line in commands:
+        text.append(f"\n  {line}", "not bold")
+    return text
 
 
 def _doctor(session: Session) -> None:

@@ -21,10 +21,18 @@ from oracle.services.builders import Build
 REPORT = "report.json"
 
 
-def tell(folder: Path, screen: Screen, environ: Mapping[str, str] = os.environ) -> Path:
+def tell(
+    folder: Path,
+    screen: Screen,
+    environ: Mapping[str, str] = os.environ,
+    keep: Callable[[Devnet], None] = lambda _devnet: None,
+) -> Path:
     """Run the whole demo in `folder` (its home is emptied first); return the report's path.
 
     Every process that was started has ended when this returns or raises.
+
+    Args:
+        keep: is called at the end of the story, while everything still runs.
 
     Raises:
         ExpectationFailed: the story went another way than it has to.
@@ -34,6 +42,14 @@ def tell(folder: Path, screen: Screen, environ: Mapping[str, str] = os.environ) 
     home, models = folder / "home", folder / "models"
     for old in (home, models):
         shutil.rmtree(old, ignore_errors=True)
+    told = False
+
+    def ended(devnet: Devnet) -> None:
+        nonlocal told
+        told = True
+        record.write(report)
+        keep(devnet)
+
     try:
         _perform(
             DevnetPlan(
@@ -45,19 +61,27 @@ def tell(folder: Path, screen: Screen, environ: Mapping[str, str] = os.environ) 
             record,
             screen,
             environ,
+            told=ended,
         )
     except BaseException as error:
-        record.failure = f"{type(error).__name__}: {error}"
+        if not told:
+            record.failure = f"{type(error).__name__}: {error}"
+            record.write(report)
         raise
-    finally:
-        record.write(report)
+    record.write(report)
     for done in (models, home / "ipfs", *home.glob("operators/*/cache")):
         shutil.rmtree(done, ignore_errors=True)  # a third of a gigabyte; logs and stores stay
     return report
 
 
 def _perform(
-    plan: DevnetPlan, models: Path, record: Record, screen: Screen, environ: Mapping[str, str]
+    plan: DevnetPlan,
+    models: Path,
+    record: Record,
+    screen: Screen,
+    environ: Mapping[str, str],
+    *,
+    told: Callable[[Devnet], None],
 ) -> None:
     with ExitStack() as running:
         digits = running.enter_context(
@@ -138,6 +162,7 @@ def _perform(
         with record.chapter("The books"):
             closing.compare_books(stage, before)
             closing.list_gas(stage)
+        told(devnet)
         begun = time.monotonic()
         running.close()
         record.chapters["Everything is stopped"] = round(time.monotonic() - begun, 3)

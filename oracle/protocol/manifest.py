@@ -18,7 +18,7 @@ from oracle.protocol import canonical, params
 from oracle.protocol.border import STRICT
 from oracle.protocol.files import FileEntry, check_files, weights_root
 from oracle.protocol.params import ParameterSpec
-from oracle.protocol.shapes import TensorSpec, check_specs
+from oracle.protocol.shapes import FeatureSpec, TensorSpec, check_features, check_specs
 from oracle.protocol.training import TrainingData
 from oracle.types import Bytes32
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Exact",
+    "FeatureSpec",
     "FileEntry",
     "Image",
     "Manifest",
@@ -128,6 +129,7 @@ class Manifest:
     labels: tuple[str, ...] | None = None  # of the classes, in the order of the last axis
     max_output_bytes: int = MAX_OUTPUT_BYTES  # of the canonical output file
     tolerance: int = 0  # absolute, in 1e-9, as in the version's record
+    features: tuple[FeatureSpec, ...] = ()  # columns of the only input; absent where unnamed
     data: TrainingData | None = None  # what rounds for data take; absent where there are none
 
     __pydantic_config__ = STRICT
@@ -145,6 +147,8 @@ class Manifest:
         body = canonical.loads(data)
         if isinstance(body, dict) and body.get("data", body) is None:
             raise InputInvalid("manifest: data is null", hint="leave it out: one way to write it")
+        if isinstance(body, dict) and body.get("features", body) == []:
+            raise InputInvalid("manifest: no features", hint="leave it out: one way to write it")
         try:
             manifest = _adapter().validate_json(data)
         except ValidationError as error:
@@ -164,8 +168,9 @@ class Manifest:
             body = _adapter().dump_python(self, mode="json", warnings="error")
         except PydanticSerializationError as error:
             raise InputInvalid(f"manifest: a field has the wrong type: {error}") from error
-        if self.data is None:
-            del body["data"]  # so older manifests keep their digest
+        for name in ("data", "features"):
+            if not body[name]:
+                del body[name]  # so older manifests keep their digest
         data = canonical.dumps(body)
         Manifest.parse(data)
         return data
@@ -242,6 +247,8 @@ def _check(manifest: Manifest) -> None:
     _check_runtime(manifest)
     _check_exact(manifest)
     _check_preprocess(manifest)
+    if manifest.features:
+        check_features(manifest.features, manifest.inputs)
     if manifest.data is not None:
         manifest.data.check()
 

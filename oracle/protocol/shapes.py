@@ -40,6 +40,40 @@ class TensorSpec:
         return f"{self.dtype} {describe_shape(self.shape)}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSpec:
+    """One column of a table, for forms: what people call it, its unit, its usual range."""
+
+    name: str
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+
+    __pydantic_config__ = STRICT
+
+
+def check_features(features: Sequence[FeatureSpec], inputs: Sequence[TensorSpec]) -> None:
+    """Refuse features that are not the columns of the only input.
+
+    Raises:
+        InputInvalid: another number of them, a bad or repeated name, or an empty range.
+    """
+    columns = inputs[0].shape[-1] if len(inputs) == 1 and inputs[0].shape else None
+    if columns != len(features):
+        raise InputInvalid(
+            f"{len(features)} features; the columns of the only input are {columns}",
+            hint="name every column in order, or leave features out",
+        )
+    for feature in features:
+        if not 1 <= len(feature.name) <= MAX_NAME_LENGTH or len(feature.unit) > MAX_NAME_LENGTH:
+            raise InputInvalid(f"feature {feature.name!r:.80}: names have 1 to 128 characters")
+        low, high = feature.minimum, feature.maximum
+        if low is not None and high is not None and not low < high:
+            raise InputInvalid(f"feature {feature.name}: {low:g} to {high:g} is no range")
+    if len({feature.name for feature in features}) < len(features):
+        raise InputInvalid("two features have the same name")
+
+
 def check_specs(specs: Sequence[TensorSpec], role: str) -> None:
     """Refuse specs that no tensor file could satisfy; `role` is "input" or "output".
 

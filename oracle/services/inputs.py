@@ -170,11 +170,29 @@ def _texts(value: Any) -> tuple[str, ...]:
     return ()
 
 
+def texts_of(data: bytes, manifest: Manifest, fetch: Fetch) -> tuple[str, ...]:
+    """Return the sentences that a canonical input was made of, as far as its tokens tell.
+
+    Raises:
+        InputInvalid: the bytes do not fit the manifest, or the model's tokenizer cannot be read.
+    """
+    if not isinstance(manifest.preprocess, Tokenizer):
+        return ()
+    arrays = form.of(manifest).decode_inputs(data)
+    if "input_ids" not in arrays:
+        return ()
+    rows = arrays["input_ids"].reshape(-1, arrays["input_ids"].shape[-1]).astype(int)
+    return tuple(encoder(manifest, fetch).decode_batch(rows.tolist()))
+
+
 class Encoder(Protocol):
-    """What makes token ids of sentences; `tokenizers.Tokenizer` is one."""
+    """What makes token ids of sentences and back; `tokenizers.Tokenizer` is one."""
 
     def encode_batch(self, input: list[str]) -> list[Any]:
         """Return an encoding (`ids`, `attention_mask`, `type_ids`) for each sentence."""
+
+    def decode_batch(self, rows: list[list[int]], /) -> list[str]:
+        """Return the text of each row of token ids."""
 
 
 def encoder(manifest: Manifest, fetch: Fetch) -> Encoder:

@@ -11,16 +11,20 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from oracle.errors import InputInvalid, Refused, TallystickError
+from oracle.errors import DigestMismatch, InputInvalid, Refused, TallystickError
 from oracle.exact import form
+from oracle.ipfs.port import MAX_BLOCK
+from oracle.protocol.cid import raw_cid
 from oracle.services import inference, inputs, models, quoting, requests
 from oracle.services.amounts import format_amount, parse_address, parse_request_id
+from oracle.services.inputs import PreparedInput
 from oracle.services.models import Selected
 from oracle.services.network import Network
 from oracle.services.quoting import Ask
 from oracle.web import accounts, payloads, problems, uploads
 from oracle.web.rendering import PageOptions
 from oracle.web.sponsor import VisitorSponsor
+from oracle.web.views import input_kind
 
 VISIT_COOKIE = "visit"
 _DAY = 86400
@@ -57,7 +61,9 @@ def router(network: Network, options: PageOptions, sponsor: VisitorSponsor | Non
         ("POST", "/preview", acts.preview),
         ("POST", "/ask", acts.ask),
         ("POST", "/prepare", acts.prepare),
+        ("POST", "/apply", acts.apply),
         ("GET", "/requests/{request_id}", acts.state),
+        ("GET", "/requests/{request_id}/question", acts.question),
         ("GET", "/requests/{request_id}/answer", acts.answer),
         ("GET", "/accounts/{address}", acts.account),
     ):
@@ -128,6 +134,20 @@ class _Actions:
             )
         return response
 
+    async def apply(
+        self, request: Request, model: ModelId, note: Annotated[str, Query(max_length=200)] = ""
+    ) -> Response:
+        """Apply for access to a model in the sponsor's name."""
+
+        def act() -> dict[str, Any]:
+            if self._sponsor is None:
+                raise Refused("nobody sponsors questions here", hint="connect a wallet")
+            own_page(request)
+            self._sponsor.apply(model, note)
+            return {"model": model}
+
+        return await run_in_threadpool(self._json, act)
+
     async def prepare(  # noqa: PLR0917 - FastAPI passes query values by name
         self,
         request: Request,
@@ -176,6 +196,24 @@ class _Actions:
                     for m in info.timeline
                 ],
             }
+
+        return self._json(act)
+
+    def question(self, request_id: str) -> Response:
+        """Return what was asked, as the model saw it; its digest is the one on the chain."""
+
+        def act() -> dict[str, Any]:
+            info = requests.show(self._network, parse_request_id(request_id))
+            manifest = models.manifest(self._network, info.model_id, info.version)
+            asked = info.request
+            digest = asked.input_cid if any(asked.input_cid) else asked.input_root
+            data = self._network.ipfs.fetch_bytes(raw_cid(digest), MAX_BLOCK)
+            if form.of(manifest).input_root(data) != asked.input_root:
+                raise DigestMismatch("the bytes of the input are not those that were asked about")
+            texts = inputs.texts_of(data, manifest, self._fetch)
+            return {"kind": input_kind(manifest)} | payloads.seen(
+                PreparedInput(data, asked.input_root, {}, texts), manifest
+            )
 
         return self._json(act)
 

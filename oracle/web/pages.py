@@ -4,21 +4,25 @@
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from oracle.chain.bindings.inference_market import Delivered
+from oracle.chain.bindings.model_access import GrantStatus, Policy
 from oracle.errors import NotFound, TallystickError
-from oracle.services import disputes, models, operators, requests
+from oracle.services import access, disputes, models, operators, requests
 from oracle.services.amounts import parse_address, parse_request_id
 from oracle.services.event_history import topic
 from oracle.services.network import Network
-from oracle.services.request_timeline import LIFE, detail
-from oracle.types import Assurance, Bytes32
-from oracle.web import actions, bytes_served, payloads, problems, rounds
+from oracle.services.operators import OperatorInfo
+from oracle.services.request_timeline import LIFE, RequestInfo, detail
+from oracle.types import Address, Assurance, Bytes32
+from oracle.web import actions, bytes_served, payloads, problems, rounds, snippets
 from oracle.web.locale import LANGUAGES
+from oracle.web.names import Names
 from oracle.web.rendering import (
     LANGUAGE_COOKIE,
     THEME_COOKIE,
@@ -31,6 +35,7 @@ from oracle.web.sponsor import VisitorSponsor
 from oracle.web.views import Views, input_kind
 
 _YEAR = 365 * 86400
+_ANSWERS = 10  # of an operator that are shown
 Version = Annotated[int | None, Query(ge=1, lt=2**24)]
 Page = Callable[..., Response]
 
@@ -46,8 +51,9 @@ def router(
         sponsor: pays for visitors' questions; None = they need a wallet.
     """
     options = options or PageOptions()
-    views, renderer = Views(network), Renderer(options, network.contracts, sponsor is not None)
-    pages = _Pages(network, views, renderer)
+    names = Names(network.settings, network.contracts)
+    renderer = Renderer(options, network.contracts, names, sponsor is not None)
+    pages = _Pages(network, Views(network), renderer, sponsor)
     routes = APIRouter(include_in_schema=False)
     for path, endpoint in (
         ("/", pages.models),
@@ -83,8 +89,15 @@ def _shown(page: Page) -> Page:
 class _Pages:
     """One method per page; they run in threads, since the services wait for the chain."""
 
-    def __init__(self, network: Network, views: Views, renderer: Renderer) -> None:
+    def __init__(
+        self,
+        network: Network,
+        views: Views,
+        renderer: Renderer,
+        sponsor: VisitorSponsor | None,
+    ) -> None:
         self.network, self.views, self.renderer = network, views, renderer
+        self.sponsor = sponsor
 
     @_shown
     def models(
@@ -101,7 +114,14 @@ class _Pages:
     def model(self, request: Request, model_id: str, version: Version = None) -> Response:
         """Show one model: history, terms, access, operators."""
         view = self.views.model(self._number(model_id), version)
-        return self.renderer.page(request, "model.html", view=view)
+        asked_by_key = bool(self.renderer.options.events)  # else nobody asks for clients here
+        programs = {}
+        if view.manifest is not None:
+            base = str(request.base_url).rstrip("/") if asked_by_key else ""
+            programs = snippets.snippets(base, view.model.name, view.manifest)
+        return self.renderer.page(
+            request, "model.html", view=view, programs=programs, asked_by_key=asked_by_key
+        )
 
     @_shown
     def attempt(self, request: Request, model_id: str, version: Version = None) -> Response:
@@ -115,7 +135,21 @@ class _Pages:
             view=view,
             kind=input_kind(view.manifest),
             form=payloads.describe(view.model.model_id, view.version, view.manifest),
+            paid=self._paid(view.model.model_id),
         )
+
+    def _paid(self, model_id: int) -> str:
+        """Return what the site can do for visitors: ask, apply, wait (applied), or nothing."""
+        if self.sponsor is None:
+            return ""
+        grant = access.of_wallet(self.network, model_id, self.sponsor.address)
+        if grant.allowed:
+            return "ask"
+        if grant.status is GrantStatus.APPLIED:
+            return "wait"
+        policy = self.network.access.policy_of(model_id).policy
+        open_to = policy is Policy.ON_REQUEST and grant.status is not GrantStatus.DENIED
+        return "apply" if open_to else "closed"
 
     @_shown
     def proof(self, request: Request, request_id: str) -> Response:
@@ -144,14 +178,21 @@ class _Pages:
             operators.status(self.network, address)
             for address in operators.list_operators(self.network)
         ]
-        return self.renderer.page(request, "operators.html", operators=every)
+        return self.renderer.page(
+            request, "operators.html", operators=every, model_names=self._model_names(every)
+        )
 
     @_shown
     def operator(self, request: Request, address: str) -> Response:
         """Show one operator."""
         info = operators.status(self.network, parse_address(address))
-        names = {i: self.network.registry.name_of(i) for i in info.models}
-        return self.renderer.page(request, "operators.html", operators=[info], names=names)
+        return self.renderer.page(
+            request,
+            "operator.html",
+            operator=info,
+            model_names=self._model_names([info]),
+            answers=self._answers(info.operator),
+        )
 
     @_shown
     def data(self, request: Request) -> Response:
@@ -190,6 +231,18 @@ class _Pages:
                     secure=self.renderer.options.secure,
                 )
         return response
+
+    def _model_names(self, infos: Sequence[OperatorInfo]) -> dict[int, str]:
+        """Return the names of the models that operators serve."""
+        numbers = sorted({number for info in infos for number in info.models})
+        return {number: self.network.registry.name_of(number) for number in numbers}
+
+    def _answers(self, operator: Address) -> list[RequestInfo]:
+        """Return an operator's latest answers, newest first."""
+        market = self.network.market.address
+        found = self.network.history.read(market, (Delivered,), None, topic(operator))
+        ids = [h.event.request_id for h in found if isinstance(h.event, Delivered)]
+        return [requests.show(self.network, one) for one in reversed(ids[-_ANSWERS:])]
 
     def _receipts(self, transactions: set[Bytes32]) -> dict[Bytes32, int]:
         """Return the gas that each transaction used."""

@@ -27,6 +27,7 @@ def describe(model_id: int, version: VersionInfo, manifest: Manifest) -> dict[st
         "kind": input_kind(manifest),
         "batched": batched,
         "inputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in manifest.inputs],
+        "features": len(manifest.features),
         "labels": manifest.labels,
         "fee": version.fee,
         "window": version.challenge_window,

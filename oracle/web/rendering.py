@@ -13,6 +13,7 @@ from oracle.services.data import credits
 from oracle.types import Contracts
 from oracle.web import locale, pictures
 from oracle.web.locale import LANGUAGES, Translations
+from oracle.web.names import Names, short
 
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE, LANGUAGE_COOKIE = "theme", "language"
@@ -81,7 +82,9 @@ def headers(options: PageOptions) -> dict[str, str]:
 class Renderer:
     """The templates, with the filters that they use."""
 
-    def __init__(self, options: PageOptions, contracts: Contracts, sponsored: bool) -> None:
+    def __init__(
+        self, options: PageOptions, contracts: Contracts, names: Names, sponsored: bool
+    ) -> None:
         self.options = options
         self._shared = {
             "options": options,
@@ -117,11 +120,16 @@ class Renderer:
             "rate": lambda pair: amounts.format_rate(*pair),
             "hex": lambda data: "0x" + data.hex(),
             "short": short,
+            "said": names.said,
             "notches": pictures.notches,
             "size": size,
             "credits": credits.format_credits,
         }
-        self.environment.globals |= {"bar": pictures.share, "languages": LANGUAGES}
+        self.environment.globals |= {
+            "bar": pictures.share,
+            "languages": LANGUAGES,
+            "name_of": names,
+        }
 
     def page(self, request: Request, template: str, code: int = 200, **values: Any) -> HTMLResponse:
         """Return a page, complete with headers."""
@@ -134,12 +142,6 @@ class Renderer:
         }
         body = self.environment.get_template(template).render({**self._shared, **shared, **values})
         return HTMLResponse(body, code, headers(self.options))
-
-
-def short(value: bytes | str, keep: int = 6) -> str:
-    """Return the beginning and the end of a digest or an address."""
-    text = "0x" + value.hex() if isinstance(value, bytes) else value
-    return text if len(text) <= 2 * keep + 3 else f"{text[: keep + 2]}…{text[-keep:]}"
 
 
 def size(count: int) -> str:

@@ -17,6 +17,13 @@ class VisitorSponsor(Protocol):
     def left(self, visit: str) -> int:
         """Return how many questions a visit may still ask."""
 
+    def apply(self, model_id: int, note: str) -> None:
+        """Apply for access to a model in the sponsor's name.
+
+        Raises:
+            ContractError: the model takes no applications, or has one of the sponsor.
+        """
+
     def ask(self, visit: str, ask: Ask) -> Asked:
         """Ask in the sponsor's name.
 

@@ -16,6 +16,7 @@ from oracle.services.access import AccessInfo, Limit
 from oracle.services.models import ModelInfo, Selected, VersionInfo
 from oracle.services.network import Network
 from oracle.types import ZERO_ADDRESS, Address, Assurance, Bytes32, Terms, VersionRecord
+from oracle.web.readiness import Readiness, ReadinessReader
 
 PAGE = 24  # models on one page
 _MANIFESTS = 256  # remembered
@@ -33,6 +34,7 @@ class Card:
     terms: Terms | None
     manifest: Manifest | None  # None: nobody has the bytes
     kind: str  # what it takes; "" = not known
+    ready: Readiness | None  # None: nothing was published
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class ModelView:
     operators: tuple[Address, ...]
     limits: tuple[Limit, ...]
     disputable: bool  # a module judges wrong answers of this version
+    ready: Readiness | None  # None: nothing was published
 
 
 def input_kind(manifest: Manifest) -> str:
@@ -75,6 +78,7 @@ class Views:
 
     def __init__(self, network: Network) -> None:
         self._network = network
+        self._readiness = ReadinessReader(network)
         self._manifests: OrderedDict[Bytes32, Manifest] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -141,7 +145,12 @@ class Views:
             operators=operators.authorized_for(self._network, model_id),
             limits=limits,
             disputable=shown is not None and self.disputable(shown.assurance),
+            ready=self._ready(model_id, shown.version) if shown else None,
         )
+
+    def _ready(self, model_id: int, version: int) -> Readiness:
+        terms = self._network.registry.terms_of(model_id, version)
+        return self._readiness.of(model_id, terms)
 
     def disputable(self, assurance: Assurance) -> bool:
         """Return whether this deployment has a module that judges wrong answers."""
@@ -179,4 +188,5 @@ class Views:
             terms=terms,
             manifest=manifest,
             kind=input_kind(manifest) if manifest else "",
+            ready=self._readiness.of(model_id, terms) if terms else None,
         )

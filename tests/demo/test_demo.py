@@ -53,6 +53,14 @@ def performance(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str
     return printed, json.loads((out / "report.json").read_text())
 
 
+def test_demo__end__names_the_page_and_what_to_do_next(
+    performance: tuple[str, dict[str, Any]],
+) -> None:
+    printed, _ = performance
+    assert "The page was http://127.0.0.1:" in printed
+    assert "tallystick demo --keep" in printed
+
+
 def test_demo__report__holds_every_expectation(performance: tuple[str, dict[str, Any]]) -> None:
     _, report = performance
     assert report["ok"] is True

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from examples.digits import build, strokes
 from oracle.chain.anvil import dev_account
 from oracle.chain.bindings.model_access import GrantStatus, Policy
 from oracle.devnet.network import Devnet, DevnetPlan, running
@@ -190,6 +192,36 @@ def test_try__drawn_digit__is_answered_paid_and_proven(site: Site, visit: Visit)
 
     shown, _ = inference.answer(site.devnet.network, info, manifest)
     assert shown.outputs[0].rows[0].top[0].label == verdict
+
+
+def test_try__forty_drawings__are_read_by_the_example_model(visit: Visit) -> None:
+    model, _ = build.train(lambda *_: None)
+    drawings, digits = strokes.drawn()
+    read = []
+    with visit.page(viewport={"width": 1180, "height": 1600}) as page:  # nothing has to scroll
+        page.goto(f"/models/{OPEN}/try")
+        box = page.locator("#pad").bounding_box()
+        assert box
+        scale = box["width"] / 280
+        for drawing in drawings:
+            page.click("#clear")
+            for stroke in drawing:
+                page.mouse.up()
+                places = [(box["x"] + x * scale, box["y"] + y * scale) for x, y in stroke]
+                page.mouse.move(*places[0])
+                page.mouse.down()
+                for place in places[1:]:
+                    page.mouse.move(*place)
+            with page.expect_request("**/page/preview*") as seen:  # of all strokes: none waits
+                page.mouse.up()
+            answer = seen.value.response()
+            assert answer
+            read.append(answer.json()["tensors"][0]["values"])
+    images = torch.tensor(read).reshape(-1, 1, 8, 8)
+    with torch.inference_mode():
+        answers = model.eval()(images).argmax(-1).tolist()
+    wrong = [(n, digits[n], said) for n, said in enumerate(answers) if said != digits[n]]
+    assert len(wrong) <= 2, wrong
 
 
 def test_try__other_bytes_under_the_answer__proof_says_so(visit: Visit) -> None:

@@ -55,7 +55,8 @@ def served(world: World) -> World:
 def test_models__nothing_published__says_so(browse: Browse) -> None:
     page = browse().get("/")
     assert page.status_code == 200
-    assert "No model fits" in page.text
+    assert "No model has been published here yet" in page.text
+    assert "tallystick model publish" in page.text, "what to do first"
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
@@ -411,3 +412,73 @@ def test_files__of_the_page__have_no_foreign_addresses() -> None:
     for name, (data, _) in bytes_served.files().items():
         found = re.findall(rb"https?://[\w./-]+", data)
         assert [url for url in found if b"www.w3.org" not in url] == [], name
+
+
+def test_pages__wallets_of_this_server__have_names(served: World, browse: Browse) -> None:
+    keys = served.network.settings.home / "keys"
+    keys.mkdir(parents=True, exist_ok=True)
+    keystore = keys / "erika.json"
+    keystore.write_text(json.dumps({"address": served.operator.address.lower()}))
+    keystore.chmod(0o600)
+    page = browse().get("/models/1").text
+    assert re.search(rf'<a href="/operators/{served.operator.address}"[^>]*>erika</a>', page)
+    assert f'data-copy="{served.operator.address}"' in page
+
+
+def test_models__served_and_asked__say_that_they_can_be_asked(
+    served: World, browse: Browse
+) -> None:
+    assert "has not answered yet" in browse().get("/").text
+    asked(served, browse)
+    served.deliver(requests.list_requests(served.network)[0], [1.0, 5.0, 2.0])
+    page = browse().get("/").text
+    assert re.search(r"answers in [\d.]+ s", page)
+    assert "last answer 20" in page
+
+
+def test_models__nobody_authorised__say_that_nobody_can_answer(
+    world: World, browse: Browse
+) -> None:
+    world.publish()
+    assert "nobody can answer now" in browse().get("/").text
+    assert "nobody can answer now" in browse().get("/models/1").text
+
+
+def test_operator__shown__names_models_and_latest_answers(served: World, browse: Browse) -> None:
+    request_id = asked(served, browse)
+    served.deliver(requests.list_requests(served.network)[0], [1.0, 5.0, 2.0])
+    page = browse().get(f"/operators/{served.operator.address}").text
+    assert f'<a href="/requests/{request_id}">' in page
+    assert ">digits</a>" in page
+
+
+def test_try__site_without_a_grant__offers_to_request_access(served: World, browse: Browse) -> None:
+    access.set_policy(served.network, served.owner, 1, Policy.ON_REQUEST)
+    browser = browse(questions=3)
+    page = browser.get("/models/1/try").text
+    assert 'id="apply-sponsored"' in page
+    assert 'id="ask-sponsored"' not in page
+    assert browser.post("/page/apply?model=1").status_code == 200
+    (applied,) = access.show(served.network, 1).wallets
+    assert applied.requester == served.requester.address
+    assert "applied for access" in browser.get("/models/1/try").text
+    access.grant(served.network, served.owner, 1, served.requester.address)
+    assert 'id="ask-sponsored"' in browser.get("/models/1/try").text
+
+
+def test_apply__from_another_site__is_refused(served: World, browse: Browse) -> None:
+    found = browse(questions=1).post(
+        "/page/apply?model=1", headers={"sec-fetch-site": "cross-site"}
+    )
+    assert found.status_code == 403
+
+
+def test_question__of_a_request__is_what_the_model_saw(served: World, browse: Browse) -> None:
+    request_id = asked(served, browse)
+    browser = browse()
+    found = browser.get(f"/page/requests/{request_id}/question").json()
+    assert found["kind"] == "image"
+    assert found["tensors"][0]["values"] == [0.0, 1.0, 0.5, 0.25]
+    info = requests.list_requests(served.network)[0]
+    served.ipfs.tamper(raw_cid(info.request.input_root), b"evil")
+    assert browser.get(f"/page/requests/{request_id}/question").status_code == 502

@@ -5,7 +5,7 @@ from collections import OrderedDict
 
 from oracle.chain.wallet import Wallet
 from oracle.errors import Refused
-from oracle.services import inference, quoting
+from oracle.services import access, inference, quoting
 from oracle.services.amounts import format_amount
 from oracle.services.inference import Asked
 from oracle.services.network import Network
@@ -41,6 +41,10 @@ class WalletSponsor:
         """Return how many questions a visit may still ask."""
         with self._lock:
             return self._questions - self._asked.get(visit, 0)
+
+    def apply(self, model_id: int, note: str) -> None:
+        """Apply for access in the wallet's name."""
+        access.apply(self._network, self._wallet, model_id, note)
 
     def ask(self, visit: str, ask: Ask) -> Asked:
         """Ask in the wallet's name (see `VisitorSponsor`)."""

@@ -1,10 +1,13 @@
 """The two demo models: built as publishable folders, and answered by the pipeline."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from examples.digits import build as digits
+from examples.digits import strokes
 from examples.minilm import build as minilm
 from oracle.protocol import tensor
 from oracle.protocol.cid import raw_cid
@@ -25,6 +28,25 @@ def test_train__digits__is_accurate_and_reports_progress(trained):
     _, accuracy, steps = trained
     assert accuracy >= 0.97
     assert steps == [("train", n + 1, digits.EPOCHS) for n in range(digits.EPOCHS)]
+
+
+def test_train__drawings_it_never_saw__are_read(trained):
+    assert sum(digits.read_drawings(trained[0])) >= 38
+
+
+def test_build__digits__states_the_accuracy_on_drawings(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(digits, "train", lambda _report: trained[:2])
+    described = json.loads((digits.build(tmp_path) / "model.json").read_text())["description"]
+    assert f"{sum(digits.read_drawings(trained[0]))} of 40 drawn ones" in described
+
+
+@pytest.mark.parametrize("pen", [0.05, 0.3])
+def test_render__strokes_of_any_size_and_place__fill_the_frame(pen):
+    stroke = np.array([[0, 0], [1, 0], [0.5, 2]])
+    near, far = strokes.render([stroke], pen), strokes.render([7 * stroke + 100], pen)
+    np.testing.assert_allclose(near, far, atol=1e-6)
+    assert near[0].max() > 0
+    assert near[-1].max() > 0
 
 
 @pytest.mark.parametrize("runtime_format", digits.FORMATS)

@@ -1,6 +1,9 @@
-// The drawing pad: black ink on white paper, cut out and centred as the training pictures are.
+// The drawing pad: strokes on white paper, drawn anew for the model as its training pictures are.
 
-const STROKES = [
+const PEN = 0.14; // width of the line that the model sees, in sides of the picture
+const SIDE = 256; // of that picture, in pixels
+
+const EXAMPLE = [
   // an example: a three, in hundredths of the pad
   [
     [30, 22],
@@ -21,28 +24,37 @@ const STROKES = [
 ];
 
 /** Make a canvas a drawing pad; `changed` is called after every stroke. */
-export function drawing(canvas, form, changed) {
-  const pen = canvas.getContext("2d", { willReadFrequently: true });
+export function drawingPad(canvas, changed) {
+  const pen = canvas.getContext("2d");
   const size = canvas.width;
-  let last = null,
-    used = false;
+  let strokes = [],
+    drawing = false;
 
-  function clear() {
-    pen.fillStyle = "#fff";
-    pen.fillRect(0, 0, size, size);
-    pen.strokeStyle = "#000";
-    pen.lineWidth = size / 11;
-    pen.lineCap = "round";
-    pen.lineJoin = "round";
-    used = false;
+  function style(target, side, width) {
+    target.fillStyle = "#fff";
+    target.fillRect(0, 0, side, side);
+    target.strokeStyle = "#000";
+    target.lineWidth = width;
+    target.lineCap = "round";
+    target.lineJoin = "round";
   }
 
-  function line(from, to) {
-    pen.beginPath();
-    pen.moveTo(...from);
-    pen.lineTo(to[0] + 0.01, to[1]);
-    pen.stroke();
-    used = true;
+  function clear() {
+    style(pen, size, size / 11);
+    strokes = [];
+  }
+
+  function trace(target, points) {
+    target.beginPath();
+    target.moveTo(...points[0]);
+    for (const [x, y] of points) target.lineTo(x + 0.01, y);
+    target.stroke();
+  }
+
+  function extend(point) {
+    const stroke = strokes.at(-1);
+    stroke.push(point);
+    trace(pen, stroke.slice(-2));
   }
 
   function at(event) {
@@ -55,80 +67,57 @@ export function drawing(canvas, form, changed) {
 
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
-    last = at(event);
-    line(last, last);
+    drawing = true;
+    strokes.push([]);
+    extend(at(event));
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (last) {
-      const now = at(event);
-      line(last, now);
-      last = now;
-    }
+    if (drawing) extend(at(event));
   });
   for (const name of ["pointerup", "pointercancel"])
     canvas.addEventListener(name, () => {
-      if (last) {
-        last = null;
+      if (drawing) {
+        drawing = false;
         changed();
       }
     });
 
-  function bounds() {
-    // of the ink
-    const { data } = pen.getImageData(0, 0, size, size);
-    let [left, top, right, bottom] = [size, size, 0, 0];
-    for (let i = 0; i < data.length; i += 4) {
-      if (data[i] > 128) continue;
-      const x = (i / 4) % size,
-        y = Math.floor(i / 4 / size);
-      left = Math.min(left, x);
-      right = Math.max(right, x);
-      top = Math.min(top, y);
-      bottom = Math.max(bottom, y);
-    }
-    return [left, top, right - left + 1, bottom - top + 1];
-  }
-
-  /** Return the ink, centred in a square that it fills from top to bottom, as a PNG. */
+  /** Return the strokes as a PNG: however large, wherever and how thick, they fill the frame. */
   function picture() {
-    const [x, y, w, h] = bounds(),
-      side = Math.max(w, h);
+    const [xs, ys] = [0, 1].map((i) => strokes.flat().map((point) => point[i]));
+    const [left, right, top, bottom] = [
+      Math.min(...xs),
+      Math.max(...xs),
+      Math.min(...ys),
+      Math.max(...ys),
+    ];
+    const scale = ((1 - PEN) * SIDE) / Math.max(right - left, bottom - top, 1);
     const target = document.createElement("canvas");
-    target.width = target.height = 256;
+    target.width = target.height = SIDE;
     const copy = target.getContext("2d");
-    copy.fillStyle = "#fff";
-    copy.fillRect(0, 0, 256, 256);
-    const scale = 256 / side;
-    copy.drawImage(
-      canvas,
-      x,
-      y,
-      w,
-      h,
-      (256 - w * scale) / 2,
-      (256 - h * scale) / 2,
-      w * scale,
-      h * scale,
-    );
+    style(copy, SIDE, PEN * SIDE);
+    for (const stroke of strokes)
+      trace(
+        copy,
+        stroke.map(([x, y]) => [
+          (x - (left + right) / 2) * scale + SIDE / 2,
+          (y - (top + bottom) / 2) * scale + SIDE / 2,
+        ]),
+      );
     return new Promise((resolve) => target.toBlob(resolve, "image/png"));
   }
 
   clear();
   return {
     picture,
-    empty: () => !used,
-    clear: () => {
-      clear();
-    },
+    empty: () => !strokes.length,
+    clear,
     example: () => {
       clear();
-      for (const stroke of STROKES)
-        stroke.slice(1).forEach((to, i) =>
-          line(
-            stroke[i].map((v) => (v * size) / 100),
-            to.map((v) => (v * size) / 100),
-          ),
-        );
+      for (const stroke of EXAMPLE) {
+        strokes.push([]);
+        for (const point of stroke) extend(point.map((v) => (v * size) / 100));
+      }
       changed();
     },
   };

@@ -42,12 +42,10 @@ export function say(node, text, kind = "") {
 export async function api(path, options = {}) {
   const answer = await fetch(path, { credentials: "same-origin", ...options });
   const body = await answer.json().catch(() => ({}));
-  if (!answer.ok)
-    throw new Error(
-      [body.detail ?? `${answer.status} ${answer.statusText}`, body.hint]
-        .filter(Boolean)
-        .join(" — "),
-    );
+  if (!answer.ok) {
+    const said = [body.detail ?? `${answer.status} ${answer.statusText}`, body.hint];
+    throw Object.assign(new Error(said.filter(Boolean).join(" — ")), { title: body.title });
+  }
   return body;
 }
 
@@ -112,6 +110,19 @@ function showAccount() {
   if (account) $("connect").textContent = short(account, 4);
 }
 
+/** Let the buttons in a part of the page copy what they name. */
+export function copyable(part = document) {
+  for (const button of part.querySelectorAll?.("[data-copy]") ?? []) {
+    button.hidden = !navigator.clipboard; // browsers offer it on https and on this machine only
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      button.textContent = "✓";
+      setTimeout(() => (button.textContent = "⧉"), 1500);
+    });
+  }
+}
+
+copyable();
 $("connect").hidden = false;
 $("connect").addEventListener("click", async () => {
   try {

@@ -1,8 +1,9 @@
 // The proof page: the request from the chain, input and answer from their bytes, every digest again.
-import { $, el, page, say, t } from "./page.js";
+import { $, api, el, page, say, t } from "./page.js";
 import { block, logs } from "./chain.js";
 import { concat, keccakHex, sha256, topicOf, unhex, word, words, ZERO32 } from "./encoding.js";
 import { inputRoot, outputRoot } from "./exact.js";
+import { showAnswer, showSeen } from "./show.js";
 import { join } from "./tally.js";
 
 const REQUEST = "(uint256,uint256,uint256,bytes32,bytes32,bytes32,bytes32,uint256)";
@@ -56,6 +57,21 @@ async function check() {
   return true;
 }
 
+/** Show question and answer as people read them; what cannot be had is said in its place. */
+async function exchange() {
+  const path = `/page/requests/${card.dataset.request}`;
+  const missing = (place) => (error) => {
+    $(place).replaceChildren(el("p", { class: "empty" }, error.message));
+    return null;
+  };
+  const asked = await api(`${path}/question`).catch(missing("question"));
+  if (asked) showSeen($("question"), asked, asked);
+  if (!card.querySelector("[data-root]")) return;
+  const answer = await api(`${path}/answer`).catch(missing("answer"));
+  if (answer) showAnswer($("answer"), answer, asked, asked ?? { texts: [] });
+}
+
+exchange();
 button.hidden = false;
 button.addEventListener("click", async () => {
   button.disabled = true;

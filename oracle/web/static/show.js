@@ -16,6 +16,7 @@ const SHOWN = 12; // rows or columns of a table
 // ── Inputs ────────────────────────────────────────────────────────────────────────────────────
 /** Show an input's tensors. */
 export function showSeen(place, seen, form) {
+  const sentences = seen.texts.map((text) => el("li", {}, text));
   const parts = seen.tensors.map((tensor) => {
     const picture = form.kind === "image" ? pixels(tensor) : null;
     const shape = `${tensor.name}: ${tensor.dtype} ${tensor.shape.join("×")}`;
@@ -41,6 +42,7 @@ export function showSeen(place, seen, form) {
     return el("div", {}, el("p", {}, el("small", {}, shape + note)), numbers(tensor));
   });
   place.replaceChildren(
+    ...(sentences.length ? [el("ol", { class: "moves" }, ...sentences)] : []),
     ...parts,
     el(
       "p",

@@ -1,7 +1,7 @@
 // Try it: from a drawing, a file or a text to a paid answer, and what both look like.
 import { $, api, chooseWallet, el, page, say, t } from "./page.js";
 import { askWithWallet } from "./asking.js";
-import { drawing } from "./draw.js";
+import { drawingPad } from "./draw.js";
 import { occlusion } from "./occlusion.js";
 import { showAnswer, showSeen } from "./show.js";
 import { runBatch } from "./batch.js";
@@ -22,6 +22,10 @@ async function given() {
     return [...$("file").files].map((file) => ({ name: file.name, data: file }));
   if (how() === "draw")
     return pad.empty() ? [] : [{ name: "drawing.png", data: await pad.picture() }];
+  if (how() === "fields") {
+    const row = [...document.querySelectorAll("[data-feature]")].map((i) => Number(i.value));
+    return [{ name: "rows.json", data: JSON.stringify([row]) }];
+  }
   const text = $("words").value.trim();
   const name = { text: "words.txt", table: "rows.csv", tensor: "value.json" }[form.kind];
   return text
@@ -151,6 +155,7 @@ async function start(payer) {
   watched = asked.request;
   const answer = await watch(asked.request);
   showAnswer($("answer"), answer, form, seen);
+  $("answer").scrollIntoView({ block: "nearest" });
   say(
     said,
     [t("try.answered"), asked.left === undefined ? "" : t("try.left", { left: asked.left })].join(
@@ -170,6 +175,8 @@ async function press(payer) {
     await start(payer);
   } catch (error) {
     say(said, error.message, "bad");
+    if (/^Grant|^Application/.test(error.title ?? ""))
+      said.append(" ", el("a", { href: `/models/${form.model}#access` }, t("try.toAccess")));
   }
   for (const button of buttons) button.disabled = false;
 }
@@ -198,7 +205,7 @@ function delayed(act, wait = 250) {
 }
 
 if (form.kind === "image") {
-  pad = drawing($("pad"), form, delayed(look));
+  pad = drawingPad($("pad"), delayed(look));
   $("clear").addEventListener("click", () => pad.clear());
   $("example").addEventListener("click", () => pad.example());
 } else {
@@ -218,6 +225,8 @@ function nested() {
   );
 }
 
+for (const field of document.querySelectorAll("[data-feature]"))
+  field.addEventListener("input", delayed(look));
 $("file").addEventListener("change", look);
 for (const radio of document.querySelectorAll("input[name=how]")) {
   radio.addEventListener("change", () => {
@@ -233,7 +242,17 @@ for (const slider of document.querySelectorAll("[data-param]")) {
 }
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  press(page.sponsored ? "sponsor" : "wallet");
+  press($("ask-sponsored") ? "sponsor" : "wallet");
+});
+$("apply-sponsored")?.addEventListener("click", async (event) => {
+  event.target.disabled = true;
+  try {
+    await api(`/page/apply?model=${form.model}`, { method: "POST" });
+    say(said, t("try.applied"), "good");
+  } catch (error) {
+    say(said, error.message, "bad");
+    event.target.disabled = false;
+  }
 });
 $("ask-wallet").addEventListener("click", () => press("wallet"));
 $("noscript").remove();

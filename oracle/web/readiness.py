@@ -1,0 +1,64 @@
+"""Whether a model can be asked now, who would answer, how soon, and when it last answered."""
+
+import time
+from dataclasses import dataclass
+
+from oracle.chain.bindings.inference_market import Delivered, Requested
+from oracle.errors import NotFound
+from oracle.scheduling import placement
+from oracle.services import operators
+from oracle.services.event_history import topic
+from oracle.services.network import Network
+from oracle.types import Address, Terms, Timestamp
+
+FRESH = 3.0  # seconds; the chain says nothing new more often
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """A model as somebody finds it who asks now."""
+
+    operator: Address | None  # None: nobody can serve it
+    latency: float | None  # seconds, median of recent answers of that operator; None = no answer
+    answered_at: Timestamp | None  # by anybody
+    why: str  # nobody can
+
+
+class ReadinessReader:
+    """Reads and remembers for `FRESH` seconds; safe to share between threads."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._kept: dict[int, tuple[float, Readiness]] = {}
+
+    def of(self, model_id: int, terms: Terms) -> Readiness:
+        """Return how a model stands under the terms of the version that is asked."""
+        read, known = self._kept.get(model_id, (0.0, None))
+        if known is None or time.monotonic() - read > FRESH:
+            known = self._read(model_id, terms)
+            if len(self._kept) > 1024:
+                self._kept.clear()
+            self._kept[model_id] = (time.monotonic(), known)
+        return known
+
+    def _read(self, model_id: int, terms: Terms) -> Readiness:
+        candidates = operators.candidates(self._network, model_id)
+        answered_at = self._last_answer(model_id)
+        try:
+            lock = self._network.market.lock_of(terms).total
+            chosen = placement.choose(candidates, lock).operator
+        except NotFound as error:
+            return Readiness(None, None, answered_at, error.hint)
+        latency = next(c.latency for c in candidates if c.operator == chosen)
+        return Readiness(chosen, latency, answered_at, "")
+
+    def _last_answer(self, model_id: int) -> Timestamp | None:
+        market, history = self._network.market.address, self._network.history
+        asked = history.read(market, (Requested,), None, topic(model_id))[-operators.RECENT :]
+        if not asked:
+            return None
+        ids = {h.event.request_id for h in asked if isinstance(h.event, Requested)}
+        for happened in reversed(history.read(market, (Delivered,), since=asked[0].block)):
+            if isinstance(happened.event, Delivered) and happened.event.request_id in ids:
+                return happened.event.delivered_at
+        return None
