@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from oracle.agents.worker_process import spread_of
+from oracle.agents.worker_process import run_module
 from oracle.chain import deploy
 from oracle.chain.bindings.model_access import Policy
 from oracle.chain.rpc import Rpc
@@ -30,6 +30,7 @@ from oracle.services import (
     balances,
     compiling,
     inference,
+    model_check,
     model_history,
     models,
     operators,
@@ -291,7 +292,7 @@ class Connection:
             folder,
             offer,
             model_id=model_id,
-            measure=partial(spread_of, self.network.settings),
+            check=partial(model_check.check, partial(run_module, self.network.settings)),
         )
 
     def authorize(self, model: int | str, operator: str) -> Sent:

@@ -34,12 +34,16 @@ class Failed:
         """Whether it would fail again in the same way."""
         return not isinstance(self.error, TransientError)
 
+    @property
+    def reason(self) -> str:
+        """What was wrong and what to do, in words."""
+        hint = getattr(self.error, "hint", "")
+        return f"{self.error}{f' ({hint})' if hint else ''}"[:MAX_MESSAGE]
+
     def message(self) -> ReportFailureMessage:
         """Return what tells the submitter."""
-        hint = getattr(self.error, "hint", "")
-        text = f"{self.error}{f' ({hint})' if hint else ''}"
         name = type(self.error).__name__
-        return ReportFailureMessage(self.request_id, name, text[:MAX_MESSAGE], self.permanent)
+        return ReportFailureMessage(self.request_id, name, self.reason, self.permanent)
 
 
 Outcome = Answered | Failed

@@ -68,6 +68,9 @@ class Pipeline:
         for members in groups.values():
             results = self._run_group(list(members.values()))
             outcomes.update((outcome.request_id, outcome) for outcome in results)
+            for outcome in results:
+                if isinstance(outcome, Failed) and outcome.permanent:
+                    self._tell("failed", [outcome.request_id], outcome.reason)
         return [outcomes[job.request_id] for job in jobs]
 
     def _run_group(self, jobs: Sequence[InferMessage]) -> list[Outcome]:

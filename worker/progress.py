@@ -5,8 +5,9 @@ Redis' publish/subscribe forgets what nobody hears. With another broker nothing 
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -14,11 +15,17 @@ from redis.exceptions import RedisError
 from oracle.config import PROGRESS_CHANNEL, Settings
 from oracle.types import RequestId
 
-Tell = Callable[[str, Sequence[RequestId]], None]  # (step, requests)
 _TIMEOUT = 0.2  # seconds: a broker that is slow must not hold up an answer
 
 
-def silent(_step: str, _request_ids: Sequence[RequestId]) -> None:
+class Tell(Protocol):
+    """Says that requests have come to a step; `reason` is why they failed for good."""
+
+    def __call__(self, step: str, request_ids: Sequence[RequestId], reason: str = "") -> None:
+        """Say it; fails never."""
+
+
+def silent(step: str, request_ids: Sequence[RequestId], reason: str = "") -> None:
     """Tell nobody."""
 
 
@@ -30,9 +37,14 @@ def teller(settings: Settings) -> Tell:
         settings.redis_url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT
     )
 
-    def tell(step: str, request_ids: Sequence[RequestId]) -> None:
-        ids = [request_id.hex() for request_id in request_ids]
-        message = {"step": step, "operator": settings.operator, "ids": ids, "at": time.time()}
+    def tell(step: str, request_ids: Sequence[RequestId], reason: str = "") -> None:
+        message = {
+            "step": step,
+            "operator": settings.operator,
+            "ids": [request_id.hex() for request_id in request_ids],
+            "at": time.time(),
+            "reason": reason,
+        }
         with suppress(RedisError):
             redis.publish(PROGRESS_CHANNEL, json.dumps(message))
 

@@ -1,17 +1,13 @@
 """How far honest answers of a float model differ: what its tolerance must cover.
 
 The same rows alone and in batches, on one thread and on all, with and without oneDNN. What else
-moves answers (instruction set, padding) is of the same size: hence four times.
-`python -m worker.spread FOLDER` reads `manifest.json` and `files/`, and prints the spread in 1e-9.
-Of what an input may be only its shape is known: numbers are drawn from a normal distribution, ids
-are small, masks are one.
+moves answers (instruction set, padding) is of the same size: hence four times. Of what an input may
+be only its shape is known: numbers are drawn from a normal distribution, ids are small, masks are
+one.
 """
 
 import itertools
-import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +15,7 @@ from oracle.protocol.manifest import Manifest
 from oracle.protocol.shapes import TensorSpec
 from oracle.protocol.tensor import DTYPES
 from oracle.types import ZERO32
-from worker import batching, device, runtimes
+from worker import batching
 from worker.errors import ModelRefused
 from worker.runtimes.base import Array, Runtime
 
@@ -34,7 +30,8 @@ def measure(manifest: Manifest, runtime: Runtime, rows: int = ROWS) -> int:
     Raises:
         ModelFailed: the model does not run on such inputs.
     """
-    inputs, params = _samples(manifest, rows), manifest.unpack_params(ZERO32)
+    inputs = {spec.name: sample(spec, rows) for spec in manifest.inputs}
+    params = manifest.unpack_params(ZERO32)
     batch = batching.can_batch(manifest)
     parts = [_rows(inputs, slice(n, n + 1)) for n in range(rows)] if batch else [inputs]
     alone = [runtime.run(part, params) for part in parts]
@@ -67,23 +64,9 @@ def require(manifest: Manifest, runtime: Runtime) -> None:
         )
 
 
-def main(folder: Path) -> int:
-    """Print the spread of the model in a folder; return the exit code."""
-    manifest = Manifest.parse((folder / "manifest.json").read_bytes())
-    files = {entry.path: folder / "files" / entry.path for entry in manifest.files}
-    kind = device.choose()
-    device.configure(kind)
-    runtime = runtimes.load(manifest, files, manifest.model_root(), kind)
-    print(json.dumps({"spread": measure(manifest, runtime)}))
-    return 0
-
-
-def _samples(manifest: Manifest, rows: int) -> dict[str, Array]:
+def sample(spec: TensorSpec, rows: int) -> Array:
+    """Return so many rows of what an input may be; the same each time."""
     random = np.random.default_rng(0)
-    return {spec.name: _sample(spec, rows, random) for spec in manifest.inputs}
-
-
-def _sample(spec: TensorSpec, rows: int, random: np.random.Generator) -> Array:
     shape = [rows if n == 0 else LENGTH for n in range(len(spec.shape))]
     shape = [size if want is None else want for size, want in zip(shape, spec.shape, strict=True)]
     dtype = DTYPES[spec.dtype]
@@ -121,7 +104,3 @@ def _ways() -> Iterator[None]:
                 yield
     finally:
         torch.set_num_threads(before)
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))

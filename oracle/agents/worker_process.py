@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,9 +18,8 @@ from typing import IO, Any
 
 from oracle.config import Settings
 from oracle.devnet.supervisor import ProcessSpec
-from oracle.errors import InputInvalid, Unavailable
+from oracle.errors import Unavailable
 from oracle.private_files import open_log
-from oracle.protocol.manifest import Manifest
 
 _LAST = 10.0  # seconds that a process gets to end by itself
 _GRACE = 30.0  # seconds that a valuator's worker gets to finish the job it is at
@@ -42,28 +40,12 @@ def _environ(settings: Settings) -> dict[str, str]:
     return {**others, **_told(settings)}
 
 
-def run_module(settings: Settings, module: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a module of `worker` on a folder, and wait for it."""
-    argv = [sys.executable, "-m", module, str(folder)]
-    return subprocess.run(  # noqa: S603 - our own module, and a folder of ours
+def run_module(settings: Settings, module: str, path: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a module of `worker` on a folder or a file, and wait for it."""
+    argv = [sys.executable, "-m", module, str(path)]
+    return subprocess.run(  # noqa: S603 - our own module, and a path
         argv, env=_environ(settings), capture_output=True, text=True, check=False
     )
-
-
-def spread_of(settings: Settings, draft: Manifest, folder: Path) -> int:
-    """Return how far honest answers of a float model differ, in 1e-9 (`worker.spread`).
-
-    Raises:
-        InputInvalid: it cannot be loaded or run.
-    """
-    with tempfile.TemporaryDirectory() as place:
-        (Path(place) / "manifest.json").write_bytes(draft.to_bytes())
-        (Path(place) / "files").symlink_to(folder.resolve())
-        done = run_module(settings, "worker.spread", Path(place))
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InputInvalid(f"the model does not run on samples of its inputs: {last:.300}")
-    return int(json.loads(done.stdout.splitlines()[-1])["spread"])
 
 
 def value_worker(settings: Settings) -> ProcessSpec:

@@ -1,8 +1,10 @@
 """From arrays or sentences to an answer, and the headers that say what the answer is worth."""
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from fastapi import Request
 
@@ -11,7 +13,7 @@ from oracle.api.state import AppState
 from oracle.errors import InputInvalid
 from oracle.gateway import worker_progress
 from oracle.gateway.catalogue import AskableVersion, VersionFacts
-from oracle.gateway.gateway import DeliveredAnswer
+from oracle.gateway.gateway import DeliveredAnswer, NotYet
 from oracle.gateway.sponsor import Question
 from oracle.protocol.tensor import Array
 from oracle.services import inputs
@@ -19,6 +21,9 @@ from oracle.services.amounts import decimal
 from oracle.store.gateway_repository import ApiKey, Ticket
 
 MAX_IDEMPOTENCY = 128
+_SLACK = 1.0  # seconds: a single request says by itself that it is late
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +100,79 @@ async def question(
 
 
 async def ask(state: AppState, key: ApiKey, asked: Question, watch: Stopwatch) -> ServedAnswer:
-    """Pay for an answer and wait for it.
+    """Pay for an answer and wait for it; errors as in `ask_all`."""
+    return (await ask_all(state, key, [asked], watch))[0]
+
+
+async def ask_all(
+    state: AppState, key: ApiKey, questions: Sequence[Question], watch: Stopwatch
+) -> list[ServedAnswer]:
+    """Pay for all answers and wait for them, as long as now and then one comes.
 
     Raises:
+        BudgetExhausted: the key cannot pay for all of them; nothing is charged.
+        NotYet: nothing came for `answer_timeout` seconds.
         Whatever `Gateway.accept`, `requested` and `answer` raise.
     """
-    gateway, timeout = state.asking, state.config.answer_timeout
-    ticket = await gateway.accept(key, asked)
+    gateway, patience = state.asking, state.config.answer_timeout
+    longest = patience * len(questions)
+    await gateway.blocking(lambda: gateway.sponsor.require_budget(key, questions))
+    accepting = (gateway.accept(key, one) for one in questions)
+    tickets: list[Ticket] = []
+    for found in await asyncio.gather(*accepting, return_exceptions=True):
+        if isinstance(found, BaseException):
+            raise found
+        tickets.append(found)
     watch.mark("accept")
-    request_id = await gateway.requested(ticket, timeout)
-    watch.mark("chain")
-    answer = await gateway.answer(request_id, timeout, ticket)
-    watch.mark("answer")
-    parts = worker_progress.seconds(
-        gateway.worker_progress.of(request_id), ticket.created_at, answer.seen_at
+    request_ids = await _while_moving(
+        tickets, [gateway.requested(ticket, longest) for ticket in tickets], patience
     )
-    taken = {**watch.seconds, **parts}
-    state.metrics.stages(taken)
-    return ServedAnswer(asked.listing, asked, ticket, answer, taken)
+    watch.mark("chain")
+    answers = await _while_moving(
+        tickets,
+        [
+            gateway.answer(request_id, longest, ticket)
+            for request_id, ticket in zip(request_ids, tickets, strict=True)
+        ],
+        patience,
+    )
+    watch.mark("answer")
+    served = []
+    for asked, ticket, answer in zip(questions, tickets, answers, strict=True):
+        heard = gateway.worker_progress.of(answer.request_id)
+        parts = worker_progress.seconds(heard, ticket.created_at, answer.seen_at)
+        taken = {**watch.seconds, **parts}
+        state.metrics.stages(taken)
+        served.append(ServedAnswer(asked.listing, asked, ticket, answer, taken))
+    return served
+
+
+async def _while_moving(
+    tickets: Sequence[Ticket], waits: Sequence[Coroutine[Any, Any, T]], patience: float
+) -> list[T]:
+    """Return what all waits bring, unless none of them ends for so many seconds.
+
+    Raises:
+        NotYet: then. Whatever the first wait that fails raises.
+    """
+    tasks = [asyncio.ensure_future(one) for one in waits]
+    pending = set(tasks)
+    try:
+        while pending:
+            done, pending = await asyncio.wait(
+                pending, timeout=patience + _SLACK, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                late = next(
+                    one for one, task in zip(tickets, tasks, strict=True) if task in pending
+                )
+                raise NotYet(f"{len(pending)} of {len(tasks)} requests are not answered", late.id)
+            for task in done:
+                task.result()
+        return [task.result() for task in tasks]
+    finally:
+        for task in pending:
+            task.cancel()
 
 
 def worth(served: VersionFacts, answer: DeliveredAnswer) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The web page inside the app, and who pays for what its visitors ask."""
 
+import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -85,7 +86,9 @@ class PageSponsor:
             lambda entry: quoting.fetch_file(gateway.network, entry, None),
             bytes,
         )
-        question = Question(listing, prepared, manifest.pack_params(ask.params))
+        # Each click is a question of its own: the key is that of all visitors
+        click = secrets.token_hex(16)
+        question = Question(listing, prepared, manifest.pack_params(ask.params), click)
         ticket = gateway.sponsor.accept(self._key, question)
         with self._lock:
             self._asked[visit] = self._asked.pop(visit, 0) + 1

@@ -25,6 +25,7 @@ from oracle.errors import (
 from oracle.gateway.api_keys import KeyRefused
 from oracle.gateway.gateway import NotYet, RequestEnded, RequestFailed
 from oracle.gateway.sponsor import ModelNotAllowed
+from oracle.services.inference import AnswerFailed
 from oracle.store.gateway_repository import BudgetExhausted, IdempotencyConflict
 
 TYPE = "urn:tallystick:problem:"
@@ -49,13 +50,15 @@ _CLASSES: tuple[tuple[type[Exception], int], ...] = (  # the first that fits
     (NotFound, 404),
     (RequestFailed, 409),
     (RequestEnded, 410),
-    (NotYet, 504),
+    (AnswerFailed, 424),
+    (NotYet, 202),
     (DigestMismatch, 502),
     (ConfigInvalid, 500),
     (Refused, 409),
     (TransientError, 503),
 )
 _TITLES: Mapping[int, str] = {
+    202: "Accepted, and not answered yet",
     400: "The request does not fit",
     401: "An API key is needed",
     402: "The money does not suffice",
@@ -68,12 +71,12 @@ _TITLES: Mapping[int, str] = {
     413: "Too large",
     415: "Not understood in this form",
     422: "The request does not fit",
+    424: "The operator cannot answer",
     429: "Too many requests",
     500: "A fault of this server",
     501: "Not offered here",
     502: "The bytes are not those that were promised",
     503: "Not available now",
-    504: "Not answered in time",
 }
 _OPENAI_TYPES: Mapping[int, str] = {
     401: "authentication_error",
@@ -123,8 +126,8 @@ def of(error: Exception) -> Problem:
     status = next((code for kind, code in _CLASSES if isinstance(error, kind)), 500)
     headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}.get(status, {})
     extra: dict[str, Any] = {}
-    if isinstance(error, NotYet) and error.ticket_id is not None:
-        place = f"/api/requests/0x{error.ticket_id.hex()}"
+    if isinstance(error, NotYet):  # no 5xx: clients repeat that, and some give up
+        place = f"/api/requests/0x{error.place.hex()}/answer"
         headers, extra = {"Location": place, "Retry-After": "1"}, {"instance": place}
     return Problem(status, type(error).__name__, str(error), error.hint, headers, extra)
 
@@ -142,7 +145,9 @@ def response(problem: Problem, path: str, request_id: str) -> Response:
             "param": None,
             "code": problem.code,
         }
-        return _json({"error": error}, problem, "application/json")
+        # Of an answer that is late, OpenAI's client says that no data came
+        late = {"object": "list", "data": []} if problem.status == 202 else {}
+        return _json({**late, "error": error}, problem, "application/json")
     document = {
         "type": TYPE + problem.code,
         "title": _TITLES.get(problem.status, "Error"),

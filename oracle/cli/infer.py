@@ -1,6 +1,8 @@
 """`tallystick infer MODEL`: ask, and with --wait bring the answer back."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +18,7 @@ from oracle.services.amounts import format_amount, format_duration
 from oracle.services.formats import MAX_RAW
 from oracle.services.quoting import Ask, Quote
 from oracle.services.request_timeline import RequestState
-from oracle.types import Amount
+from oracle.types import Amount, RequestId
 
 _STATES = {"delivered": RequestState.DELIVERED, "settled": RequestState.SETTLED}
 
@@ -114,7 +116,7 @@ def _infer(
         )  # fmt: skip
     output.print_human(_offer(prepayment.quote), stderr=True)
     session.confirm(f"Pay {format_amount(prepayment.quote.fee)}?")
-    with session.bars() as bars:
+    with session.bars() as bars, _reports(session, wait) as reported:
         asked = inference.ask(session.network, wallet, prepayment)
         session.note(f"request 0x{asked.request_id.hex()}")
         if not wait:
@@ -127,6 +129,7 @@ def _infer(
             timeout=timeout,
             since=asked.transaction.block,
             say=bars.say,
+            failure=reported,
         )
         texts = prepayment.prepared.texts
         answer, data = inference.answer(session.network, info, prepayment.manifest, texts, top)
@@ -134,6 +137,23 @@ def _infer(
         outputs.save(data, prepayment.manifest, save)
         session.note(f"saved to {save}")
     session.show(answer, answer_text(answer))
+
+
+@contextmanager
+def _reports(session: Session, wait: bool) -> Iterator[Callable[[RequestId], str | None]]:
+    """Give what says why an operator cannot answer; heard only where its queue is."""
+    if not wait:
+        yield lambda _: None
+        return
+    from oracle.gateway import worker_progress  # noqa: PLC0415 - Redis takes 0.1 s to import
+
+    with worker_progress.listening(session.settings.redis_url) as heard:
+
+        def reported(request_id: RequestId) -> str | None:
+            failure = heard.failure(request_id)
+            return None if failure is None else f"operator {failure.operator}: {failure.reason}"
+
+        yield reported
 
 
 def _read_stdin() -> bytes:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oracle.agents.worker_process import spread_of
-from oracle.cli import commands, options, output
+from oracle.agents.worker_process import run_module
+from oracle.cli import commands, model_file, options, output
 from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
 from oracle.services import models, wallets
@@ -34,6 +34,7 @@ Window = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the group."""
     group = commands.group(app, "model")
+    model_file.register(group)
     command(
         group, "publish",
         key=True,
@@ -89,7 +90,7 @@ def _publish(
     ] = 0,
 ) -> None:
     """Publish a folder: files and manifest to IPFS, their digest to the chain."""
-    from oracle.services import publishing  # noqa: PLC0415 - NumPy takes 0.15 s to import
+    from oracle.services import model_check, publishing  # noqa: PLC0415 - NumPy takes 0.15 s
 
     wallet = session.wallet
     default = publishing.Offer()
@@ -110,9 +111,10 @@ def _publish(
         done = publishing.publish(
             session.network, wallet, folder, offer,
             model_id=model_id, say=bars.say, progress=bars.bytes_done,
-            measure=partial(spread_of, session.settings),
+            check=partial(model_check.check, partial(run_module, session.settings)),
         )  # fmt: skip
-    session.show(done, _published(done))
+    missing = publishing.missing(session.network, done.model_id, done.version)
+    session.show(done, _published(done, missing))
 
 
 def _compile(session: Session, folder: Path, samples: Path | None) -> Path:
@@ -243,7 +245,7 @@ def _policy(model: ModelInfo) -> str:
     return model.policy.name.lower().replace("_", "-")
 
 
-def _published(done: "PublishedVersion") -> Any:
+def _published(done: "PublishedVersion", missing: tuple[str, ...]) -> Any:
     return output.facts(
         [
             ("model", f"{done.model_id} {done.name}"),
@@ -253,6 +255,7 @@ def _published(done: "PublishedVersion") -> Any:
             ("weights", output.hexed(done.model_root)),
             ("head", output.hexed(done.head)),
             ("files", f"{len(done.files)}, {sum(f.size for f in done.files):,} bytes"),
+            *(("missing", sentence) for sentence in missing),
         ]
     )
 

@@ -26,10 +26,12 @@ from oracle.gateway.notifier import Notifier
 from oracle.gateway.relay import Relay
 from oracle.gateway.sponsor import Lanes, Question, Sponsor
 from oracle.gateway.sweeper import Sweeper
-from oracle.gateway.worker_progress import WorkerProgress
+from oracle.gateway.worker_progress import Heard, WorkerProgress
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.tensor import Array
+from oracle.services.amounts import format_time
 from oracle.services.event_history import Happened, topic
+from oracle.services.inference import AnswerFailed
 from oracle.services.network import Network
 from oracle.services.request_timeline import LIFE
 from oracle.store import Store
@@ -52,9 +54,10 @@ class RequestEnded(PermanentError):
 class NotYet(TransientError):
     """The answer is not there in time; the request goes on."""
 
-    def __init__(self, message: str, ticket_id: RequestId | None = None) -> None:
-        super().__init__(message, hint="the request goes on; ask for its answer by its id later")
-        self.ticket_id = ticket_id
+    def __init__(self, message: str, place: RequestId) -> None:
+        """Say of which ticket or request; its id is the place where the answer will be."""
+        super().__init__(message, hint="it goes on and is paid once; look there, or ask again")
+        self.place = place
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,13 @@ class Gateway:
         )
         self._follower.start()
         self.worker_progress.start()
-        self._sweeper = Sweeper(self.network, self.store, self._follower, self.dispatcher.wake)
+        self._sweeper = Sweeper(
+            self.network,
+            self.store,
+            self._follower,
+            self.dispatcher.wake,
+            self.worker_progress.failed,
+        )
         self._sweeper.start()
 
     def close(self) -> None:
@@ -225,17 +234,27 @@ class Gateway:
         Raises:
             NotFound: the chain has no such request. NotYet: it is not answered in time.
             RequestEnded: it ended without an answer.
+            AnswerFailed: its operator cannot answer it, and nobody else did so far.
             CidUnresolved, DigestMismatch: the bytes cannot be had, or are others.
         """
         first = (await self.life(request_id))[0]
         assert isinstance(first.event, Requested)
         try:
-            found = await self.notifier.until(
-                request_id, lambda: self.follower.find(request_id, Delivered), timeout
+            found: Happened | Heard = await self.notifier.until(
+                request_id, lambda: self._delivered_or_failed(request_id), timeout
             )
         except TimeoutError:
             name = f"request 0x{request_id.hex()}"
-            raise NotYet(f"{name} is not answered yet", ticket.id if ticket else None) from None
+            place = ticket.id if ticket else request_id
+            raise NotYet(f"{name} is not answered yet", place) from None
+        if isinstance(found, Heard):
+            raise AnswerFailed(
+                f"operator {found.operator} cannot answer request 0x{request_id.hex()}: "
+                f"{found.reason}",
+                hint=f"unless another operator answers before "
+                f"{format_time(first.event.request.expires_at)}, the fee comes back then: "
+                "this gateway asks for it",
+            )
         request, delivered, seen_at = first.event.request, found.event, time.time()
         if not isinstance(delivered, Delivered):
             raise RequestEnded(
@@ -281,6 +300,10 @@ class Gateway:
         if found is None:
             raise NotFound(f"this gateway knows no request 0x{any_id.hex()}")
         return found
+
+    def _delivered_or_failed(self, request_id: RequestId) -> Happened | Heard | None:
+        found = self.follower.find(request_id, Delivered)
+        return found or self.worker_progress.failure(request_id)
 
     def _fetch(self, request: Request, delivered: Delivered) -> dict[str, Array]:
         served = self.catalogue.version(request.model_id, request.version)

@@ -12,7 +12,7 @@ import heapq
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -23,13 +23,14 @@ from oracle.gateway.catalogue import AskableVersion
 from oracle.services.inputs import PreparedInput
 from oracle.services.network import Network
 from oracle.services.quoting import LIFETIME, PRIORITY
-from oracle.store import Store
+from oracle.store import Store, Transaction
 from oracle.store.gateway_repository import ApiKey, IdempotencyConflict, Ticket
 from oracle.store.outbox import add_in
-from oracle.types import Address, Bytes32, Order, RequestId
+from oracle.types import Address, Amount, Bytes32, Order, RequestId
 
 KIND = "request"  # of the outbox entries
 PUBLISHING = 8  # inputs at a time
+REPEATED = 600.0  # seconds in which the same question of the same key is the same request
 _LANES = 16  # that are tried before we give up
 
 
@@ -111,16 +112,21 @@ class Sponsor:
         self._publishing.shutdown(wait=True, cancel_futures=True)
 
     def known(self, key: ApiKey, question: Question) -> Ticket | None:
-        """Return what this Idempotency-Key was accepted as, if it was.
+        """Return what this question was accepted as, if it was (see `_asked_before`)."""
+        with self._store.read() as tx:
+            return self._asked_before(tx, key, question)
+
+    def require_budget(self, key: ApiKey, questions: Sequence[Question]) -> None:
+        """Refuse questions of which the budget covers only some: half an answer is worth nothing.
 
         Raises:
-            IdempotencyConflict: it was used for another question.
+            BudgetExhausted: it has not so much left.
         """
-        if question.idempotency is None:
-            return None
         with self._store.read() as tx:
-            found = tx.ticket_for(key.id, question.idempotency)
-        return _same(found, question) if found else None
+            fees = [
+                one.listing.terms.fee for one in questions if not self._asked_before(tx, key, one)
+            ]
+            tx.require_budget(key.id, Amount(sum(fees)))
 
     def accept(self, key: ApiKey, question: Question) -> Ticket:
         """Take a request on; from here on it is sent, whatever dies.
@@ -128,7 +134,8 @@ class Sponsor:
         Raises:
             Refused: the key may not ask this model.
             ContractError: the market would refuse; nothing is charged.
-            BudgetExhausted: the key has not so much left. IdempotencyConflict: as `known`.
+            BudgetExhausted: the key has not so much left.
+            IdempotencyConflict: the Idempotency-Key was used for another question.
         """
         served = question.listing.served
         if key.models and served.model_id not in key.models:
@@ -165,7 +172,7 @@ class Sponsor:
         except BaseException:
             self._lanes.free(lane)
             raise
-        if kept.id != ticket.id:  # the same Idempotency-Key was faster
+        if kept.id != ticket.id:  # the same question was faster
             self._lanes.free(lane)
             return kept
         self._accepted()
@@ -175,14 +182,26 @@ class Sponsor:
         self, key: ApiKey, question: Question, ticket: Ticket, call: Call, gas: int
     ) -> Ticket:
         with self._store.begin() as tx:
-            if question.idempotency is not None:
-                known = tx.ticket_for(key.id, question.idempotency)
-                if known is not None:
-                    return _same(known, question)
+            if (known := self._asked_before(tx, key, question)) is not None:
+                return known
             tx.charge(key.id, ticket.fee)
             tx.add_ticket(ticket)
             add_in(tx, KIND, [ticket.id], call, gas=gas, estimated_at=ticket.created_at)
         return ticket
+
+    def _asked_before(self, tx: Transaction, key: ApiKey, question: Question) -> Ticket | None:
+        """Return the request that a repeated question is, so that a retry costs nothing.
+
+        With an Idempotency-Key that is what the key was used for, whenever it was; without one,
+        the same question of the last ten minutes.
+
+        Raises:
+            IdempotencyConflict: the Idempotency-Key was used for another question.
+        """
+        if question.idempotency is None:
+            return tx.ticket_like(key.id, question.digest, self._clock() - REPEATED)
+        found = tx.ticket_for(key.id, question.idempotency)
+        return _same(found, question) if found else None
 
     def _order(self, question: Question) -> Order:
         listing = question.listing

@@ -16,7 +16,7 @@ from oracle.chain.bindings.inference_market import (
     OutputPosted,
     Requested,
 )
-from oracle.gateway.worker_progress import Heard
+from oracle.gateway.worker_progress import FAILED, Heard
 from oracle.services import request_timeline
 from oracle.services.event_history import Happened
 
@@ -31,7 +31,7 @@ _NAMES: dict[type[Any], str] = {
     Convicted: "convicted",
     Annulled: "annulled",
 }
-SAID = ("fetched", "running")  # of what workers say, what a person follows
+SAID = ("fetched", "running", FAILED)  # of what workers say, what a person follows
 _LAST = (Finalized, Cancelled, Convicted, Annulled)
 
 
@@ -68,11 +68,17 @@ def steps(life: Sequence[Happened], heard: Sequence[Heard] = ()) -> list[Progres
                 ProgressStep("requested", facts),
                 ProgressStep("finalized", {"block": one.block}),
             ]
-            found += [
-                ProgressStep(h.step, {"operator": h.operator}) for h in heard if h.step in SAID
-            ]
+            until = one.event.request.expires_at
+            found += [ProgressStep(h.step, _said(h, until)) for h in heard if h.step in SAID]
         elif (name := _NAMES.get(type(one.event))) is not None:
             found.append(ProgressStep(name, facts, isinstance(one.event, _LAST)))
             if isinstance(one.event, Delivered):
                 found.append(ProgressStep("window", {"until": one.event.delivered_at + window}))
     return found
+
+
+def _said(heard: Heard, refund_after: int) -> dict[str, Any]:
+    facts: dict[str, Any] = {"operator": heard.operator}
+    if heard.step == FAILED:
+        facts |= {"reason": heard.reason, "at": heard.at, "refund_after": refund_after}
+    return facts

@@ -1,12 +1,15 @@
 """Hears from workers on the same broker how far requests have come, where there is one.
 
-What is heard is shown and measured, and nothing else: only the chain says that there is an answer.
+What is heard is shown and measured, and ends a wait: only the chain says that there is an answer,
+or that money came back.
 """
 
 import json
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from redis import Redis
@@ -16,7 +19,9 @@ from oracle.config import PROGRESS_CHANNEL
 from oracle.gateway.notifier import Notifier
 from oracle.types import RequestId
 
-STEPS = ("taken", "fetched", "running", "computed", "published")
+FAILED = "failed"  # for good: this operator will not answer
+STEPS = ("taken", "fetched", "running", "computed", "published", FAILED)
+_MAX_REASON = 1000  # characters
 KEPT = 20_000  # requests
 _PAUSE = 2.0  # seconds until a broker that went away is looked for again
 
@@ -28,6 +33,7 @@ class Heard:
     step: str
     operator: str  # name of its operator
     at: float  # unix seconds, by the worker's clock
+    reason: str = ""  # of a failure
 
 
 class WorkerProgress:
@@ -48,9 +54,13 @@ class WorkerProgress:
         if self._url:
             self._thread.start()
 
+    def end(self) -> None:
+        """End soon."""
+        self._stopping.set()
+
     def stop(self) -> None:
         """End."""
-        self._stopping.set()
+        self.end()
         if self._thread.is_alive():
             self._thread.join()
 
@@ -58,13 +68,26 @@ class WorkerProgress:
         """Return what was heard of a request, oldest first."""
         return self._heard.get(request_id, ())
 
+    def failure(self, request_id: RequestId) -> Heard | None:
+        """Return the last report that an operator cannot answer a request, if there is one."""
+        return next((h for h in reversed(self.of(request_id)) if h.step == FAILED), None)
+
+    def failed(self) -> list[RequestId]:
+        """Return the requests that some operator cannot answer, oldest first."""
+        return [one for one in list(self._heard) if self.failure(one) is not None]
+
     def take(self, data: bytes) -> None:
         """Take one message; what is none of ours is passed over."""
         try:
             message = json.loads(data)
-            heard = Heard(str(message["step"]), str(message["operator"]), float(message["at"]))
+            heard = Heard(
+                str(message["step"]),
+                str(message["operator"]),
+                float(message["at"]),
+                str(message.get("reason", ""))[:_MAX_REASON],
+            )
             ids = [RequestId(bytes.fromhex(one)) for one in message["ids"]]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             return
         if heard.step not in STEPS:
             return
@@ -86,6 +109,17 @@ class WorkerProgress:
                             self.take(message["data"])
             except (RedisError, OSError):
                 self._stopping.wait(_PAUSE)
+
+
+@contextmanager
+def listening(redis_url: str) -> Iterator[WorkerProgress]:
+    """Listen while the block runs; leaving it waits for nothing."""
+    progress = WorkerProgress(redis_url, Notifier())
+    progress.start()
+    try:
+        yield progress
+    finally:
+        progress.end()
 
 
 def seconds(heard: tuple[Heard, ...], sent: float, now: float | None = None) -> dict[str, float]:

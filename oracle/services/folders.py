@@ -19,6 +19,28 @@ from oracle.types import Bytes32
 
 DESCRIPTION = "model.json"
 _PIECE = 1 << 20  # bytes
+_TENSOR = '{"name": "x", "dtype": "F32", "shape": [null, 13]}'
+EXAMPLES = {
+    "name": '"name": "wine"',
+    "description": '"description": "Cultivar of a wine"',
+    "license": '"license": "MIT"',
+    "runtime": '"runtime": {"format": "onnx", "entry": "model.onnx"}',
+    "format": '"format": "torch.export", "safetensors", "onnx" or "exact"',
+    "entry": '"entry": "model.onnx"',
+    "architecture": '"architecture": "minilm"',
+    "options": '"options": {"width": 32}',
+    "inputs": f'"inputs": [{_TENSOR}]',
+    "outputs": f'"outputs": [{_TENSOR}]',
+    "dtype": '"dtype": "F32"',
+    "shape": '"shape": [null, 13]',
+    "parameters": '"parameters": [{"lane": 0, "name": "temperature", "minimum": 1, '
+    '"maximum": 20, "default": 10, "scale": 10}]',
+    "preprocess": '"preprocess": {"kind": "tokenizer", "file": "tokenizer.json", '
+    '"max_length": 256}',
+    "labels": '"labels": ["red", "white"]',
+    "max_output_bytes": '"max_output_bytes": 65536',
+    "tolerance": '"tolerance": 1000',
+}  # of each field of model.json
 
 BytesProgress = Callable[[str, int, int], None]  # (file, bytes done, bytes in total)
 
@@ -42,11 +64,25 @@ def read(folder: Path, progress: BytesProgress) -> Manifest:
     try:
         manifest = TypeAdapter(Manifest).validate_json(json.dumps(body))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise InputInvalid(f"{folder / DESCRIPTION}: {where}: {first['msg']}") from error
+        raise _refused(folder / DESCRIPTION, error) from error
     manifest.to_bytes()
     return manifest
+
+
+def _refused(path: Path, error: ValidationError) -> InputInvalid:
+    """Name every field that is missing or wrong, with what to write."""
+    said, examples = [], []
+    for one in error.errors():
+        place = [str(part) for part in one["loc"]]
+        said.append(f"{'.'.join(place) or 'the document'}: {one['msg']}")
+        example = next((EXAMPLES[part] for part in reversed(place) if part in EXAMPLES), None)
+        if example is not None and example not in examples:
+            examples.append(example)
+    return InputInvalid(
+        f"{path}: " + "; ".join(said),
+        hint=("write " + ", ".join(examples) + "; " if examples else "")
+        + "`tallystick model init` writes the fields from the weights",
+    )
 
 
 def _description(folder: Path) -> dict[str, Any]:
@@ -56,7 +92,7 @@ def _description(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise NotFound(
             f"there is no {path}",
-            hint="build an example with `python -m examples.digits.build DIR`",
+            hint="`tallystick model init FILE` writes one beside the weights",
         ) from None
     except (OSError, ValueError) as error:
         raise InputInvalid(f"{path} cannot be read: {error}") from error

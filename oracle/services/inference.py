@@ -8,12 +8,13 @@
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from oracle.chain.bindings.inference_market import Requested
 from oracle.chain.revert import ContractError
 from oracle.chain.wallet import Wallet
-from oracle.errors import DigestMismatch, TransientError
+from oracle.errors import DigestMismatch, PermanentError, TransientError
 from oracle.exact import form
 from oracle.patience import Patience
 from oracle.protocol import tensor
@@ -29,6 +30,10 @@ from oracle.types import Address, Amount, Bytes32, RequestId, Say
 
 POLL = 0.2  # seconds
 _LANES = 16  # how often another process of the same wallet may take the lane before us
+
+
+class AnswerFailed(PermanentError):
+    """The operator reported that it cannot answer; the request stays open until it expires."""
 
 
 class Unanswered(TransientError):
@@ -94,14 +99,17 @@ def wait(
     timeout: float | Patience | None = None,
     since: int = 0,
     say: Say | None = None,
+    failure: Callable[[RequestId], str | None] = lambda _: None,
 ) -> RequestInfo:
     """Wait until a request is answered (DELIVERED) or also paid (SETTLED).
 
     Args:
         timeout: seconds, or a patience; None = as long as the request can still come to that.
         since: block of the request, if known: nothing before it is read again and again.
+        failure: returns what an operator said of a request that it cannot answer.
 
     Raises:
+        AnswerFailed: the operator cannot answer, and nobody else did so far.
         Unanswered: it expired, was cancelled, convicted or annulled, or the time is over.
     """
     say, said = say or (lambda _: None), ""
@@ -121,6 +129,13 @@ def wait(
             raise Unanswered(
                 f"{name} expired without an answer",
                 hint=f"`tallystick request cancel 0x{request_id.hex()}` brings the fee back",
+            )
+        if info.state is not RequestState.DELIVERED and (reason := failure(request_id)):
+            raise AnswerFailed(
+                f"{name} cannot be answered: {reason}",
+                hint=f"unless another operator answers, the fee comes back after "
+                f"{format_time(info.request.expires_at)}: the network's gateway asks for it, or "
+                f"`tallystick request cancel 0x{request_id.hex()}`",
             )
         if patience is not None and patience.over():
             raise Unanswered(

@@ -217,7 +217,7 @@ def encoder(manifest: Manifest, fetch: Fetch) -> Encoder:
         library = Library.from_file(str(fetch(manifest.file(step.file))))
     except Exception as error:  # the library raises bare Exception
         raise InputInvalid(f"{step.file} of the model is not a tokenizer: {error}") from error
-    library.enable_truncation(step.max_length)
+    library.no_truncation()  # what is too long is refused, not cut in silence
     library.enable_padding(length=manifest.inputs[0].shape[-1])  # None: as long as the longest
     made: Encoder = library
     return made
@@ -227,11 +227,20 @@ def tokenize(texts: tuple[str, ...], manifest: Manifest, library: Encoder) -> di
     """Make the inputs of a model of sentences.
 
     Raises:
-        InputInvalid: there are none, or the model takes what a tokenizer does not make.
+        InputInvalid: there are none, one is too long, or the model takes what a tokenizer does not
+            make.
     """
     if not texts:
         raise InputInvalid("the input holds no sentences")
     encodings = library.encode_batch(list(texts))
+    step = manifest.preprocess
+    for place, encoding in enumerate(encodings):
+        length = sum(encoding.attention_mask)
+        if isinstance(step, Tokenizer) and length > step.max_length:
+            raise InputInvalid(
+                f"sentence {place} has {length} tokens, the model takes {step.max_length}",
+                hint="ask for it in parts: nothing is cut here",
+            )
     columns = {
         "input_ids": [e.ids for e in encodings],
         "attention_mask": [e.attention_mask for e in encodings],

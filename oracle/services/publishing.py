@@ -3,10 +3,10 @@
 Order of work, the cheapest refusal first:
 
 ```
-  read model.json ─▶ hash files ─▶ check manifest ─▶ ask the registry ─▶ upload ─▶ publishVersion
-       │                │               │                 │                │            │
-     missing         unreadable    bad path, pickle    not owner,      resumes:     names the head
-                                                       too soon        by digest    it extends
+  read model.json ─▶ hash files ─▶ check manifest ─▶ run it ─▶ ask the registry ─▶ upload ─▶ publish
+       │                │               │               │           │                │
+     missing         unreadable    bad path, pickle   other     not owner,        resumes:
+                                                      outputs   too soon          by digest
 ```
 An exact version's program is validated on chain first, once (`registerProgram`); its root, not the
 files' digest, is the version's model root.
@@ -15,11 +15,13 @@ files' digest, is the version's model root.
 ```
 """
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oracle import whole_file
+from oracle.chain.bindings.model_access import Policy
 from oracle.chain.bindings.model_registry import ModelRegistered, Publication, VersionPublished
 from oracle.chain.contract import Call
 from oracle.chain.wallet import Wallet
@@ -30,9 +32,11 @@ from oracle.private_files import make_folder
 from oracle.protocol import canonical
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import FileEntry, Manifest
-from oracle.services import folders, honesty, models
+from oracle.services import folders, honesty, models, operators
+from oracle.services.amounts import format_amount
 from oracle.services.event_history import topic
 from oracle.services.folders import BytesProgress
+from oracle.services.model_check import ModelCheck
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
 from oracle.types import Address, Amount, Assurance, Bytes32, Cid, Say
@@ -41,7 +45,7 @@ MAX_TRANSACTION = 131_072  # bytes that transaction pools take (geth: txMaxSize)
 _ENVELOPE = 150  # bytes of a transaction beside its data: fees, addresses, signature
 SPREADS = 4  # how often a tolerance covers what was measured
 MIN_TOLERANCE = 1_000  # 1e-6: instruction sets that are not here move float32 by 1e-7
-Measure = Callable[[Manifest, Path], int]
+Check = Callable[[Manifest, Path], ModelCheck]
 DEFAULT_WINDOW = 60  # seconds; moved into the range that the registry allows
 
 
@@ -83,7 +87,7 @@ def publish(
     model_id: int | None = None,
     say: Say | None = None,
     progress: BytesProgress | None = None,
-    measure: Measure | None = None,
+    check: Check | None = None,
 ) -> PublishedVersion:
     """Publish the folder as the next version of a model.
 
@@ -91,11 +95,11 @@ def publish(
     there is none yet. May be repeated after a failure at any point: what is done stays done.
 
     Args:
-        measure: returns how far honest answers of a float model differ, in 1e-9.
+        check: runs the model in a worker's process (`model_check.check`).
 
     Raises:
-        NotFound, InputInvalid: the folder is not a model that can be published, or its tolerance
-            is below four times what was measured.
+        NotFound, InputInvalid: the folder is not a model that can be published, the model does not
+            do what its manifest says, or its tolerance is below four times what was measured.
         Refused: under these terms lying pays, or the program does not fit into a transaction.
         ContractError: the registry refuses (not the owner, too soon, terms out of range).
         DigestMismatch: a file changed while it was published.
@@ -113,8 +117,11 @@ def publish(
     known = _remembered(network, draft)
     if model_id is not None and (done := _published_before(network, model_id, known)):
         return done
-    if draft.exact is None and measure is not None:
-        draft = _tolerant(draft, measure(draft, folder), say)
+    if check is not None:
+        say("running the model as an operator will")
+        found = check(draft, folder)
+        if draft.exact is None:
+            draft = _tolerant(draft, found.spread, say)
         known = _remembered(network, draft)
         if model_id is not None and (done := _published_before(network, model_id, known)):
             return done
@@ -184,6 +191,29 @@ def upload(network: Network, folder: Path, draft: Manifest, progress: BytesProgr
     return replace(
         draft, files=tuple(_upload(network, folder, e, memory, progress) for e in draft.files)
     )
+
+
+def missing(network: Network, model_id: int, version: int) -> tuple[str, ...]:
+    """Return what still keeps a version from being asked, with the command that mends it."""
+    found, name = [], network.registry.name_of(model_id)
+    lock = network.market.lock_of(network.registry.terms_of(model_id, version)).total
+    candidates = operators.candidates(network, model_id)
+    if not candidates:
+        found.append(
+            "nobody may serve it yet: "
+            f"`tallystick operator authorize {shlex.quote(name)} OPERATOR --key OWNER`"
+        )
+    elif all(one.free_stake < lock for one in candidates):
+        found.append(
+            f"no operator has the {format_amount(lock)} of free stake that an answer locks: "
+            "`tallystick operator stake AMOUNT --key OPERATOR`, or a lower --insured"
+        )
+    if network.access.policy_of(model_id).policy is not Policy.OPEN:
+        found.append(
+            "only wallets with a grant may ask: "
+            f"`tallystick access grant {shlex.quote(name)} WALLET --key OWNER`"
+        )
+    return tuple(found)
 
 
 def own_model(network: Network, owner: Address, name: str) -> int | None:

@@ -2,7 +2,8 @@
 
 Every accepted request has a ticket:
 ```
- ACCEPTED ──mined──▶ ASKED ──settled, cancelled, convicted, annulled──▶ ENDED
+ ACCEPTED ──mined──▶ ASKED ──settled──▶ ENDED
+     │                 └──cancelled, convicted, annulled: charge undone──▶ REFUNDED
      └──refused by the chain, charge undone──▶ FAILED
 ```
 A ticket is written in one transaction with the charge and the intent to send: what was accepted is
@@ -35,6 +36,7 @@ class TicketState(StrEnum):
     ACCEPTED = "accepted"
     ASKED = "asked"
     ENDED = "ended"
+    REFUNDED = "refunded"
     FAILED = "failed"
 
 
@@ -120,6 +122,16 @@ class GatewayRepository(Repository):
         )
         return found is not None
 
+    def require_budget(self, key_id: int, fees: Amount) -> None:
+        """Check that a key can pay so much in all.
+
+        Raises:
+            BudgetExhausted: there is not so much left, or the key was revoked.
+        """
+        row = self.session.get(ApiKeyRow, key_id)
+        if row is None or row.revoked_at is not None or row.spent + fees > row.budget:
+            raise _exhausted(fees)
+
     def charge(self, key_id: int, fee: Amount) -> None:
         """Take a fee from a key's budget, or nothing.
 
@@ -137,10 +149,7 @@ class GatewayRepository(Repository):
             .returning(ApiKeyRow.id)
         )
         if found is None:
-            raise BudgetExhausted(
-                "the budget of this API key does not cover the fee of this request",
-                hint="ask who gave you the key for another one: `tallystick key create`",
-            )
+            raise _exhausted(fee)
 
     # ── Tickets ─────────────────────────────────────────────────────────────────────────────────
     def add_ticket(self, ticket: Ticket) -> None:
@@ -159,6 +168,26 @@ class GatewayRepository(Repository):
         """Return what a client's Idempotency-Key was used for."""
         query = select(TicketRow).where(
             TicketRow.key_id == key_id, TicketRow.idempotency == idempotency
+        )
+        found = self._tickets(query)
+        return found[0] if found else None
+
+    def ticket_like(self, key_id: int, digest: Bytes32, since: float) -> Ticket | None:
+        """Return what a client asked without an Idempotency-Key from a time on.
+
+        What failed or came back is none: it was not paid for.
+        """
+        query = (
+            select(TicketRow)
+            .where(
+                TicketRow.key_id == key_id,
+                TicketRow.digest == digest,
+                TicketRow.created_at > since,
+                TicketRow.idempotency.is_(None),
+                TicketRow.state.in_(_PAID),
+            )
+            .order_by(TicketRow.created_at.desc())
+            .limit(1)
         )
         found = self._tickets(query)
         return found[0] if found else None
@@ -190,11 +219,12 @@ class GatewayRepository(Repository):
 
     def tickets_ended(self, request_ids: Iterable[RequestId], *, refunded: bool = False) -> None:
         """Note that requests are over; `refunded` gives their fees back to the budgets."""
+        state = TicketState.REFUNDED if refunded else TicketState.ENDED
         for portion in portions(request_ids):
             rows = self.session.execute(
                 update(TicketRow)
                 .where(TicketRow.request_id.in_(portion), TicketRow.open)
-                .values(state=TicketState.ENDED.value, open=False)
+                .values(state=state.value, open=False)
                 .returning(TicketRow.key_id, TicketRow.fee)
             ).all()
             for row in rows if refunded else ():
@@ -208,6 +238,16 @@ class GatewayRepository(Repository):
     def _tickets(self, query: Select[TicketRow]) -> list[Ticket]:
         rows = self.session.scalars(query, execution_options={"populate_existing": True})
         return [_ticket_of(row) for row in rows]
+
+
+_PAID = (TicketState.ACCEPTED.value, TicketState.ASKED.value, TicketState.ENDED.value)
+
+
+def _exhausted(fees: int) -> BudgetExhausted:
+    return BudgetExhausted(
+        f"the budget of this API key does not cover the fee of this request, ${fees / 10**6:.6g}",
+        hint="ask who gave you the key for another one: `tallystick key create`",
+    )
 
 
 def _key_of(row: ApiKeyRow) -> ApiKey:

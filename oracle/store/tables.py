@@ -312,6 +312,9 @@ class TicketRow(Base):
 Index("ix_tickets_idempotency", TicketRow.key_id, TicketRow.idempotency, unique=True)
 
 
+Index("ix_tickets_digest", TicketRow.key_id, TicketRow.digest, TicketRow.created_at)
+
+
 Index("ix_tickets_request_id", TicketRow.request_id)
 
 

@@ -43,6 +43,10 @@ class Door:
     def mint(self, name: str, budget: int = DOLLAR, **options) -> str:
         return api_keys.mint(self.store, name, Amount(budget), **options).secret
 
+    def spent(self, name: str) -> int:
+        """What a key's requests cost so far."""
+        return next(key.spent for key in api_keys.listed(self.store) if key.name == name)
+
 
 @pytest.fixture(scope="package")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
@@ -74,7 +78,7 @@ def wait_answered(client: httpx.Client, accepted: dict[str, str]) -> httpx.Respo
 
     def given() -> httpx.Response | None:
         answered = client.get(accepted["answer"], params={"wait": 30})
-        return answered if answered.status_code != 504 else None
+        return answered if answered.status_code != 202 else None
 
     answered: httpx.Response = wait_until(given, "an answer")
     return answered

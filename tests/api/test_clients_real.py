@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from examples.minilm import build as minilm_build
-from tests.api.conftest import publish
+from tests.api.conftest import DOLLAR, FEE, publish
 
 pytestmark = [pytest.mark.real, pytest.mark.clients]
 ROOT = Path(__file__).parents[2]
@@ -31,18 +31,18 @@ def minilm(door, tmp_path_factory):
     return publish(door.devnet, folder)
 
 
-def run(name, door):
+def run(name, door, secret):
     program = ROOT / "tests" / "api" / "clients" / f"{name}.py"
     done = subprocess.run(
-        [PYTHON, program, door.url, door.secret],
-        capture_output=True, text=True, timeout=120, check=False,
+        [PYTHON, program, door.url, secret],
+        capture_output=True, text=True, timeout=1800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_tritonclient__unchanged__asks_and_is_refused_in_its_words(door):
-    found = run("kserve", door)
+    found = run("kserve", door, door.secret)
     assert found["live"]
     assert found["ready"]
     assert found["model_ready"]
@@ -56,7 +56,8 @@ def test_tritonclient__unchanged__asks_and_is_refused_in_its_words(door):
 
 
 def test_openai__unchanged__embeds_and_is_refused_in_its_words(door, minilm):
-    found = run("embeddings", door)
+    secret = door.mint("embeddings", 10 * DOLLAR)
+    found = run("embeddings", door, secret)
     assert set(found["models"]) == {"digits", "all-MiniLM-L6-v2"}
     assert found["model"] == "all-MiniLM-L6-v2"
     assert found["shape"] == [3, 384]
@@ -65,6 +66,20 @@ def test_openai__unchanged__embeds_and_is_refused_in_its_words(door, minilm):
     assert (found["one"], found["tokens"]) == (1, 4)
     assert 15 <= found["usage"] <= 40
     assert found["headers"]["tallystick-model"] == f"{minilm}@1"
+    rows = 65_536 // (4 * 384)  # that an answer has room for, its head not counted
+    assert found["few"] == [[200, 384], -(-200 // rows)]
+    assert found["many"] == [[2048, 384], -(-2048 // rows)]
+    assert found["same_in_both"]
+    assert found["shortened"] == [[3, 64], True]
+    assert found["twice"]
+    assert found["calls"] == 64
+    # Repeated calls cost nothing: `default`, `floats` and `short` are one request; so are a
+    # client's retries
+    asked = 1 + 1 + 1 + 1 + found["few"][1] + found["many"][1] + 1 + 64 + 1
+    assert door.spent("embeddings") == asked * FEE
+    assert found["too_long"] == ["BadRequestError", "InputInvalid"]
+    assert found["too_many_rows"] == ["BadRequestError", "InputInvalid"]
+    assert found["too_wide"] == ["BadRequestError", "InputInvalid"]
     assert found["forged"] == ["AuthenticationError", "KeyRefused"]
     assert found["empty"] == ["BadRequestError", "InputInvalid"]
     assert found["picture"] == ["BadRequestError", "InputInvalid"]

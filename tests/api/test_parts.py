@@ -107,7 +107,7 @@ def test_tickets_ended__again__gives_back_once(store, refunded, spent):
     assert api_keys.listed(store)[0].spent == spent
     with store.read() as tx:
         assert tx.ticket(ASKED).id == ONE
-        assert tx.ticket(ONE).state is TicketState.ENDED
+        assert tx.ticket(ONE).state is (TicketState.REFUNDED if refunded else TicketState.ENDED)
 
 
 # ── Lanes, buckets, notifier ──────────────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 """Requests as resources: asked without waiting, followed, fetched later; wallets that sign."""
 
 import json
+import secrets
 
 import pytest
 from eth_account import Account
@@ -31,7 +32,8 @@ def test_events__of_a_ticket__lead_to_delivery_and_window(client):
     steps = ["requested", "finalized", "fetched", "running", "delivered", "window"]
 
     def followed():
-        place, names = client.post("/api/requests", json=QUESTION).headers["location"], []
+        headers, names = {"Idempotency-Key": secrets.token_hex(8)}, []
+        place = client.post("/api/requests", json=QUESTION, headers=headers).headers["location"]
         with client.stream("GET", f"{place}/events") as stream:
             assert stream.headers["content-type"].startswith("text/event-stream")
             for line in stream.iter_lines():
@@ -67,8 +69,9 @@ def test_list__etag_sent_back__is_not_modified(client):
 
 
 def test_list__limit__leads_to_the_next_page(client):
-    for _ in range(2):
-        client.post("/v2/models/digits/infer", json={"inputs": INPUTS})
+    for number in range(2):
+        asked = {"inputs": [{**INPUTS[0], "data": [number / 4] * 64}]}
+        client.post("/v2/models/digits/infer", json=asked)
     page = client.get("/api/requests", params={"limit": 1}).json()
     assert len(page["items"]) == 1
     following = client.get(page["next"]).json()
@@ -96,7 +99,8 @@ def test_infer__budget_spent__is_refused_and_nothing_asked(door):
     secret = door.mint("poor", FEE)
     with door.client(secret) as poor:
         assert poor.post("/v2/models/digits/infer", json={"inputs": INPUTS}).status_code == 200
-        refused = poor.post("/v2/models/digits/infer", json={"inputs": INPUTS})
+        another = {"inputs": [{**INPUTS[0], "data": [0.5] * 64}]}
+        refused = poor.post("/v2/models/digits/infer", json=another)
     assert (refused.status_code, refused.json()["code"]) == (402, "BudgetExhausted")
 
 

@@ -4,6 +4,7 @@ The test delivers as an operator would, or lets time pass.
 """
 
 import asyncio
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -11,13 +12,17 @@ import numpy as np
 import pytest
 
 from oracle.chain.anvil import dev_account
+from oracle.chain.bindings.inference_market import Delivered
 from oracle.chain.revert import ContractError
 from oracle.chain.rpc import RpcError
 from oracle.errors import DigestMismatch
 from oracle.gateway import api_keys
 from oracle.gateway.gateway import Gateway, NotYet, RequestEnded, RequestFailed
 from oracle.gateway.sponsor import Question
-from oracle.services import inputs, models, requests
+from oracle.services import balances, inference, inputs, models, quoting, requests
+from oracle.services.inference import AnswerFailed
+from oracle.services.models import Selected
+from oracle.services.quoting import Ask
 from oracle.store import Store
 from oracle.store.gateway_repository import BudgetExhausted, IdempotencyConflict, TicketState
 from oracle.types import ZERO32, Amount
@@ -78,10 +83,10 @@ def spent(gateway):
 
 # ── Refusals ────────────────────────────────────────────────────────────────────────────────────
 def test_accept__budget_spent__sends_nothing(gateway, key, market):
-    for _ in range(3):
-        ask(gateway, key)
+    for n in range(3):
+        ask(gateway, key, value=n / 4)
     with pytest.raises(BudgetExhausted):
-        ask(gateway, key)
+        ask(gateway, key, value=3 / 4)
     assert market.network.market.balance_of(gateway.address) == 2 * DOLLAR
 
 
@@ -103,6 +108,45 @@ def test_accept__idempotency_key_by_many_at_once__is_one_request(gateway, key):
     assert spent(gateway) == DOLLAR
     with pytest.raises(IdempotencyConflict):
         gateway.sponsor.accept(key, question(gateway, value=0.25, idempotency="same"))
+
+
+def test_accept__same_question_by_many_at_once__is_one_request(gateway, key):
+    """Clients repeat what takes long; none of them sends an Idempotency-Key."""
+    with ThreadPoolExecutor(8) as pool:
+        tickets = list(pool.map(lambda _: gateway.sponsor.accept(key, question(gateway)), range(8)))
+    assert len({ticket.id for ticket in tickets}) == 1
+    assert spent(gateway) == DOLLAR
+    assert gateway.sponsor.accept(key, question(gateway, value=0.25)).id != tickets[0].id
+    assert gateway.sponsor.accept(key, question(gateway, idempotency="new")).id != tickets[0].id
+    assert spent(gateway) == 3 * DOLLAR
+
+
+def test_accept__same_question_of_another_key__is_its_own(gateway, key):
+    other = api_keys.mint(gateway.store, "other", Amount(DOLLAR)).key
+    mine = gateway.sponsor.accept(key, question(gateway))
+    assert gateway.sponsor.accept(other, question(gateway)).id != mine.id
+
+
+def test_accept__same_question_later__is_another_request(market, url):
+    now = [1_000_000.0]
+    gateway = Gateway(market.network, dev_account(2), Store.open(url), clock=lambda: now[0])
+    key = api_keys.mint(gateway.store, "tests", Amount(3 * DOLLAR)).key
+    try:
+        first = gateway.sponsor.accept(key, question(gateway))
+        now[0] += 599
+        assert gateway.sponsor.accept(key, question(gateway)).id == first.id
+        now[0] += 2
+        assert gateway.sponsor.accept(key, question(gateway)).id != first.id
+    finally:
+        gateway.close()
+
+
+def test_accept__same_question_after_its_refund__is_asked_again(gateway, key, market):
+    first, _ = ask(gateway, key)
+    market.pass_time(601)
+    wait_until(lambda: gateway.sweeper.sweep() == 0 and spent(gateway) == 0)
+    assert gateway.sponsor.accept(key, question(gateway)).id != first.id
+    assert spent(gateway) == DOLLAR
 
 
 def test_requested__refused_when_it_was_sent__gives_the_charge_back(market, url):
@@ -129,6 +173,50 @@ def test_answer__nobody_delivers__not_yet(gateway, key):
         asyncio.run(gateway.answer(request_id, 0.1))
 
 
+def report(gateway, request_id):
+    """A worker says that it will never answer."""
+    said = {
+        "step": "failed", "operator": "alpha", "ids": [request_id.hex()], "at": 1.0,
+        "reason": "the model is broken",
+    }  # fmt: skip
+    gateway.worker_progress.take(json.dumps(said).encode())
+
+
+def test_answer__worker_cannot__ends_the_wait_and_refunds_at_expiry(gateway, key, market):
+    ticket, request_id = ask(gateway, key)
+    report(gateway, request_id)
+    with pytest.raises(
+        AnswerFailed, match=r"alpha cannot answer .*: the model is broken"
+    ) as caught:
+        asyncio.run(gateway.answer(request_id, 60, ticket))
+    assert "the fee comes back" in caught.value.hint
+    assert (gateway.ticket(ticket.id).state, spent(gateway)) == (TicketState.ASKED, DOLLAR)
+    market.pass_time(601)
+    wait_until(lambda: gateway.sweeper.sweep() == 0 and spent(gateway) == 0)
+
+
+def test_answer__worker_cannot_and_another_did__is_the_answer(gateway, key, market):
+    _, request_id = ask(gateway, key)
+    report(gateway, request_id)
+    market.deliver(requests.show(market.network, request_id), [0.0, 3.0, 2.0])
+    wait_until(lambda: gateway.follower.find(request_id, Delivered))
+    answered = asyncio.run(gateway.answer(request_id, 60))
+    assert answered.outputs["logits"].tolist() == [[0.0, 3.0, 2.0]]
+
+
+def test_sweep__request_of_a_wallet_that_nobody_can_answer__comes_back(gateway, market):
+    network, wallet = market.network, market.stranger
+    balances.fund(network, wallet.address, Amount(DOLLAR))
+    balances.deposit(network, wallet, Amount(DOLLAR))
+    wanted = Ask(Selected(1, None), json.dumps([[[[0.5, 0.5], [0.5, 0.5]]]]))
+    prepayment = quoting.quote(network, wallet.address, wanted, stdin=bytes)
+    report(gateway, inference.ask(network, wallet, prepayment).request_id)
+    market.pass_time(601)
+    wait_until(
+        lambda: gateway.sweeper.sweep() == 0 and network.market.balance_of(wallet.address) == DOLLAR
+    )
+
+
 def test_answer__other_bytes_served__is_a_mismatch(gateway, key, market):
     _, request_id = ask(gateway, key)
     info = requests.show(market.network, request_id)
@@ -144,7 +232,7 @@ def test_sweep__nobody_answered_in_time__brings_the_money_back(gateway, key, mar
     assert gateway.sweeper.sweep() == 0
     market.pass_time(601)
     wait_until(lambda: gateway.sweeper.sweep() == 0 and spent(gateway) == 0)
-    assert gateway.ticket(ticket.id).state is TicketState.ENDED
+    assert gateway.ticket(ticket.id).state is TicketState.REFUNDED
     assert market.network.market.balance_of(gateway.address) == 5 * DOLLAR
     with pytest.raises(RequestEnded, match="Cancelled"):
         asyncio.run(gateway.answer(request_id, 60))
@@ -214,7 +302,7 @@ def test_requested__fate_unknown__neither_refunded_nor_asked_twice(market, url, 
         ticket = gateway.sponsor.accept(key, asked)
         with pytest.raises(NotYet) as caught:
             asyncio.run(gateway.requested(ticket, 0.5))
-        assert caught.value.ticket_id == ticket.id
+        assert caught.value.place == ticket.id
         assert gateway.sponsor.accept(key, asked).id == ticket.id  # the client tries again
         assert (gateway.ticket(ticket.id).state, spent(gateway)) == (TicketState.ACCEPTED, DOLLAR)
         vague.vague = False
@@ -254,6 +342,6 @@ def test_settled__lane_is_used_again(gateway, key, market):
     market.pass_time(61)
     requests.finalize(market.network, market.stranger, [first])
     wait_until(lambda: gateway.ticket(first).state is TicketState.ENDED)
-    _, second = ask(gateway, key)
+    _, second = ask(gateway, key, value=0.25)
     lanes = [requests.show(market.network, one).request.lane for one in (first, second)]
     assert lanes == [0, 0]

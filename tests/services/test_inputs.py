@@ -196,13 +196,19 @@ def tokenizer(tmp_path):
     return path
 
 
-def test_prepare__sentences__tokenises_pads_and_truncates(tmp_path):
+def test_prepare__sentence_too_long__is_refused_not_cut(tmp_path):
     path = tokenizer(tmp_path)
-    found = prepare('["a tally stick", "a a a a a a"]', SENTENCES, lambda entry: path)
+    with pytest.raises(InputInvalid, match="sentence 1 has 6 tokens, the model takes 4"):
+        prepare('["a tally stick", "a a a a a a"]', SENTENCES, lambda entry: path)
+
+
+def test_prepare__sentences__tokenises_and_pads(tmp_path):
+    path = tokenizer(tmp_path)
+    found = prepare('["a tally stick", "a a a a"]', SENTENCES, lambda entry: path)
     values = decoded(found)
     assert values["input_ids"].tolist() == [[1, 2, 3, 0], [1, 1, 1, 1]]
     assert values["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
-    assert found.texts == ("a tally stick", "a a a a a a")
+    assert found.texts == ("a tally stick", "a a a a")
 
 
 def test_prepare__text_file__takes_lines(tmp_path):

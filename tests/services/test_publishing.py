@@ -4,15 +4,17 @@ import json
 
 import pytest
 
+from oracle.chain.bindings.model_access import Policy
 from oracle.chain.bindings.program_registry import ProgramRegistry
 from oracle.chain.memory import MemoryNode
 from oracle.chain.revert import ContractError
 from oracle.errors import DigestMismatch, InputInvalid, NotFound, Refused
 from oracle.ipfs.memory import MemoryIpfs
-from oracle.services import folders, models, publishing
+from oracle.services import access, balances, folders, models, operators, publishing
+from oracle.services.model_check import ModelCheck, Run
 from oracle.services.publishing import Offer
 from oracle.types import ZERO_ADDRESS, Amount
-from tests.services.conftest import DESCRIPTION
+from tests.services.conftest import DESCRIPTION, DOLLAR
 
 silent = lambda *_: None  # noqa: E731
 
@@ -141,6 +143,42 @@ def test_publish__update_interval_not_over__refuses_before_uploading(world):
     assert network.ipfs.uploads == []
 
 
+def checked(spread):
+    """What a worker's process says of a model that does what its manifest says."""
+    run = Run(1, 0.01, 100)
+    return ModelCheck("digits", "onnx", "cpu", 1.0, (run,), 10**6, spread, (), ())
+
+
+@pytest.mark.real
+def test_publish__model_does_something_else__sends_nothing(world):
+    def check(draft, folder):
+        raise InputInvalid("the model cannot be served: another shape")
+
+    with pytest.raises(InputInvalid, match="another shape"):
+        publishing.publish(world.network, world.owner, world.folder, Offer(), check=check)
+    assert world.network.registry.model_count() == 0
+
+
+@pytest.mark.real
+def test_missing__what_keeps_a_version_from_being_asked__is_named_with_its_command(world):
+    network = world.network
+    done = world.publish()
+    assert publishing.missing(network, 1, 1) == (
+        "nobody may serve it yet: `tallystick operator authorize digits OPERATOR --key OWNER`",
+    )
+    operators.register(network, world.operator, "")
+    operators.authorize(network, world.owner, done.model_id, world.operator.address)
+    (poor,) = publishing.missing(network, 1, 1)
+    assert "no operator has the $" in poor
+    balances.fund(network, world.operator.address, Amount(100 * DOLLAR))
+    operators.stake(network, world.operator, Amount(100 * DOLLAR))
+    assert publishing.missing(network, 1, 1) == ()
+    access.set_policy(network, world.owner, 1, Policy.ON_REQUEST)
+    assert publishing.missing(network, 1, 1) == (
+        "only wallets with a grant may ask: `tallystick access grant digits WALLET --key OWNER`",
+    )
+
+
 @pytest.mark.real
 def test_publish__new_folder__registers_and_publishes(world):
     done = world.publish()
@@ -161,12 +199,12 @@ def test_publish__no_tolerance__writes_four_times_the_measured_spread(world, spr
         publishing.publish(world.network, world.owner, world.folder, Offer())
     measured = []
 
-    def measure(draft, folder):
+    def check(draft, folder):
         measured.append((draft.name, folder))
-        return spread
+        return checked(spread)
 
     for _ in range(2):  # the second time it is found
-        publishing.publish(world.network, world.owner, world.folder, Offer(), measure=measure)
+        publishing.publish(world.network, world.owner, world.folder, Offer(), check=check)
     assert measured[0] == ("digits", world.folder)
     assert models.manifest(world.network, 1, 1).tolerance == tolerance
     assert world.network.registry.version_count(1) == 1
@@ -177,7 +215,7 @@ def test_publish__no_tolerance__writes_four_times_the_measured_spread(world, spr
 def test_publish__tolerance_below_four_times_the_spread__refuses(world):
     with pytest.raises(InputInvalid, match="honest answers differ by 251e-9"):
         publishing.publish(
-            world.network, world.owner, world.folder, Offer(), measure=lambda *_: 251
+            world.network, world.owner, world.folder, Offer(), check=lambda *_: checked(251)
         )
     assert world.network.registry.model_count() == 0
 
@@ -224,13 +262,13 @@ def test_publish__file_forgotten_by_the_node__is_uploaded_again(world):
 def test_require_sendable__454_operators_fit__one_more_is_refused():
     """Nine words an operator: transaction pools take 131,072 bytes."""
     registry = ProgramRegistry(MemoryNode(), ZERO_ADDRESS)
-    for operators, fits in ((454, True), (455, False)):
-        call = registry.register_program([2**256 - 1] * (2 + 9 * operators))
+    for count, fits in ((454, True), (455, False)):
+        call = registry.register_program([2**256 - 1] * (2 + 9 * count))
         if fits:
-            publishing.require_sendable(call, operators)
+            publishing.require_sendable(call, count)
         else:
             with pytest.raises(Refused, match="455 operators"):
-                publishing.require_sendable(call, operators)
+                publishing.require_sendable(call, count)
 
 
 def test_publish__terms_under_which_lying_pays__are_refused_with_the_sum(world, tmp_path):

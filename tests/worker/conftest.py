@@ -30,11 +30,20 @@ def cache(tmp_path, ipfs, log):
 
 
 @pytest.fixture
-def pipeline(ipfs, cache, log):
+def told():
+    """What workers say of their progress: (step, requests, reason)."""
+    return []
+
+
+@pytest.fixture
+def pipeline(ipfs, cache, log, told):
+    def tell(step, request_ids, reason=""):
+        told.append((step, list(request_ids), reason))
+
     pool = ModelPool(ipfs, cache, runtimes.load, device="cpu", max_bytes=2**30, log=log)
     with ThreadPoolExecutor(2) as transfers, ThreadPoolExecutor(2) as searches:
         source = InputSource(ipfs, ipfs, searches)
-        yield Pipeline(ipfs, source, pool, transfers, log=log)
+        yield Pipeline(ipfs, source, pool, transfers, log=log, tell=tell)
     pool.close()
 
 

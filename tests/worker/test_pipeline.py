@@ -14,7 +14,7 @@ from oracle.protocol.cid import raw_cid
 from oracle.protocol.params import pack
 from oracle.types import Bytes32
 from tests.worker.builders import LOGITS, Published, digits_module, images, write_digits
-from worker.errors import ModelFailed, OutputInvalid, OutputTooLarge
+from worker.errors import ModelFailed, ModelUnsupported, OutputInvalid, OutputTooLarge
 from worker.inputs import InputLate
 from worker.outcomes import Answered, Failed
 
@@ -100,11 +100,21 @@ def test_run__manifest_promises_another_output__output_invalid(pipeline, ipfs, t
     assert [type(outcome.error) for outcome in outcomes] == [OutputInvalid] * 2
 
 
-def test_run__manifest_names_an_output_that_is_not_made__output_invalid(pipeline, ipfs, tmp_path):
+def test_run__manifest_names_an_output_that_is_not_made__refused(pipeline, ipfs, tmp_path):
     lies = Published(ipfs, write_digits(tmp_path / "d", outputs=[{**LOGITS, "name": "scores"}]))
     (outcome,) = pipeline.run([lies.job(1, {"image": images()})])
-    assert isinstance(outcome.error, OutputInvalid)
-    assert "scores" in str(outcome.error)
+    assert isinstance(outcome.error, ModelUnsupported)
+    assert "has no output scores" in str(outcome.error)
+    assert outcome.error.hint == "it has logits"
+
+
+def test_run__permanent_failure__is_told_with_its_reason(pipeline, told, ipfs, tmp_path):
+    lies = Published(ipfs, write_digits(tmp_path / "d", outputs=[{**LOGITS, "shape": [None, 11]}]))
+    (outcome,) = pipeline.run([lies.job(1, {"image": images()})])
+    (failed,) = [entry for entry in told if entry[0] == "failed"]
+    assert failed[1:] == ([outcome.request_id], outcome.reason)
+    pipeline.run([lies.job(2, {"image": images()}, input_root=LOST)])
+    assert [step for step, *_ in told].count("failed") == 1  # time may heal that
 
 
 def test_run__output_above_the_limit__output_too_large(pipeline, ipfs, tmp_path):

@@ -4,19 +4,29 @@ A new one is a class here and a line in `ARCHITECTURES`. `options` come from the
 hostile: every one is bounded.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from oracle.protocol.manifest import Scalar
+from oracle.protocol.shapes import TensorSpec
 from worker.errors import ModelUnsupported
+from worker.runtimes.guard import TensorInfo
 
 Options = Mapping[str, Scalar]
 
 
 class Architecture(nn.Module):
     """A module whose `answer` takes and returns tensors by the manifest's names."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @classmethod
+    def options_of(cls, header: Mapping[str, TensorInfo]) -> dict[str, Scalar]:
+        """Return the options that a file's shapes tell; those that are not the default."""
+        return {}
 
     def rename(self, name: str) -> str | None:
         """Return our name of a tensor in the file; None leaves it out."""
@@ -35,12 +45,21 @@ class DigitsCnn(Architecture):
     In: `image` float32 [n, 1, 8, 8], 0…1. Out: `logits` float32 [n, 10].
     """
 
+    inputs = (TensorSpec("image", "F32", (None, 1, 8, 8)),)
+    outputs = (TensorSpec("logits", "F32", (None, 10)),)
+
     def __init__(self, options: Options) -> None:
         super().__init__()
         width = _read(options, {"width": (32, 1, 512)})["width"]
         self.conv1 = nn.Conv2d(1, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, 2 * width, 3, padding=1)
         self.head = nn.Linear(2 * width * 16, 10)
+
+    @classmethod
+    def options_of(cls, header: Mapping[str, TensorInfo]) -> dict[str, Scalar]:
+        """Return the width, when it is not the default."""
+        first = header.get("conv1.weight")
+        return {"width": first.shape[0]} if first and first.shape[:1] not in ((), (32,)) else {}
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits [n, 10] of images [n, 1, 8, 8]."""
@@ -110,6 +129,10 @@ class MiniLm(Architecture):
         "positions": (512, 1, 32768),
     }
     _UNUSED = ("pooler.", "embeddings.position_ids")
+    inputs = (
+        TensorSpec("input_ids", "I64", (None, None)),
+        TensorSpec("attention_mask", "I64", (None, None)),
+    )
 
     def __init__(self, options: Options) -> None:
         super().__init__()
@@ -117,6 +140,7 @@ class MiniLm(Architecture):
         width, heads, inner = sizes["width"], sizes["heads"], sizes["inner"]
         if width % heads:
             raise ModelUnsupported(f"minilm: width {width} is not a multiple of {heads} heads")
+        self.outputs = (TensorSpec("embedding", "F32", (None, width)),)
         self.words = nn.Embedding(sizes["vocabulary"], width)
         self.positions = nn.Embedding(sizes["positions"], width)
         self.types = nn.Embedding(2, width)
@@ -159,7 +183,7 @@ class MiniLm(Architecture):
         return {"embedding": self(inputs["input_ids"], inputs["attention_mask"])}
 
 
-ARCHITECTURES: Mapping[str, Callable[[Options], Architecture]] = {
+ARCHITECTURES: Mapping[str, type[Architecture]] = {
     "digits_cnn": DigitsCnn,
     "minilm": MiniLm,
 }
@@ -174,10 +198,16 @@ def build(name: str, options: Options) -> Architecture:
     if name not in ARCHITECTURES:
         raise ModelUnsupported(
             f"architecture {name:.80} is not registered",
-            hint="known: " + ", ".join(sorted(ARCHITECTURES)),
+            hint=f"known: {', '.join(sorted(ARCHITECTURES))}; or publish a graph instead of bare "
+            "weights: torch.export.save(…, 'model.pt2') or ONNX",
         )
     with torch.device("meta"):
         return ARCHITECTURES[name](options)
+
+
+def options_of(name: str, header: Mapping[str, TensorInfo]) -> dict[str, Scalar]:
+    """Return the options with which an architecture may fit a file."""
+    return ARCHITECTURES[name].options_of(header)
 
 
 def _read(options: Options, sizes: Mapping[str, tuple[int, int, int]]) -> dict[str, int]:

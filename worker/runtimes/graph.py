@@ -13,7 +13,7 @@ import torch
 
 from worker.errors import ArchiveRefused, ModelUnsupported
 from worker.runtimes import operators
-from worker.runtimes.pt2 import DTYPES, ExportedProgram
+from worker.runtimes.pt2 import CANONICAL, DTYPES, ExportedProgram
 
 MAX_NODES = 100_000
 _MEMORY_FORMATS = {
@@ -42,11 +42,19 @@ class _Node:
 
 
 @dataclass(frozen=True, slots=True)
-class UserInput:
-    """An input of the graph that the caller gives; `None` in the shape is any size."""
+class GraphTensor:
+    """What the caller gives or gets; `None` in the shape is any size."""
 
     name: str
+    dtype: str  # as canonical tensors name it; torch's own name when they have none
     shape: tuple[int | None, ...]
+
+    @classmethod
+    def of(cls, name: str, meta: Mapping[str, Any]) -> "GraphTensor":
+        """Read what the graph says about a tensor."""
+        dtype = DTYPES.get(meta["dtype"])
+        known = CANONICAL.get(dtype) if dtype is not None else None
+        return cls(name, known or str(dtype), tuple(size.get("as_int") for size in meta["sizes"]))
 
 
 class ExportedGraph:
@@ -61,10 +69,12 @@ class ExportedGraph:
         """
         self._device = torch.device(device)
         self._weights: Values = {}
-        self.inputs: list[UserInput] = []
+        self.inputs: list[GraphTensor] = []
         try:
             self._read_signature(program)
             self._outputs = [self._output(spec) for spec in program.signature["output_specs"]]
+            values = program.graph["tensor_values"]
+            self.outputs = [GraphTensor.of(name, values[name]) for name in self._outputs]
             self._nodes = self._read_nodes(program.graph)
         except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
             raise ArchiveRefused(f"malformed graph: {error!r}") from error
@@ -102,8 +112,7 @@ class ExportedGraph:
             ((kind, body),) = spec.items()
             if kind == "user_input":
                 name = body["arg"]["as_tensor"]["name"]
-                sizes = metas[name]["sizes"]
-                self.inputs.append(UserInput(name, tuple(size.get("as_int") for size in sizes)))
+                self.inputs.append(GraphTensor.of(name, metas[name]))
                 continue
             table, key = {
                 "parameter": (program.state, "parameter_name"),

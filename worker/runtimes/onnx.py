@@ -55,15 +55,20 @@ class OnnxModel:
         has = [given.name for given in self._session.get_outputs()]
         for name in self._inputs:
             if name not in known:
-                raise ModelUnsupported(f"the manifest names no input {name}")
+                raise ModelUnsupported(
+                    f"the graph takes an input {name} that model.json does not name"
+                )
         for spec in manifest.inputs:
             if spec.name not in self._inputs:
                 raise ModelUnsupported(
-                    f"the graph takes no input {spec.name}", hint=f"it takes {self._inputs}"
+                    f"the graph takes no input {spec.name}",
+                    hint=f"it takes {', '.join(self._inputs)}",
                 )
         for name in self._outputs:
             if name not in has:
-                raise ModelUnsupported(f"the graph has no output {name}", hint=f"it has {has}")
+                raise ModelUnsupported(
+                    f"the graph has no output {name}", hint=f"it has {', '.join(has)}"
+                )
 
 
 def load(manifest: Manifest, files: Files, device: str) -> OnnxModel:
@@ -74,7 +79,12 @@ def load(manifest: Manifest, files: Files, device: str) -> OnnxModel:
         PickleRefused: a pickle under another name.
         ModelUnsupported: external data, operators of a foreign domain, or ones that are unknown.
     """
-    path = files[manifest.runtime.entry]
+    session, nbytes = open_session(files[manifest.runtime.entry], device)
+    return OnnxModel(manifest, session, nbytes)
+
+
+def open_session(path: Path, device: str) -> tuple[onnxruntime.InferenceSession, int]:
+    """Open a file that was checked first; return it with its size. Errors as in `load`."""
     data = _read(path)
     _check_graph(data)
     providers = ["CPUExecutionProvider"]
@@ -90,7 +100,7 @@ def load(manifest: Manifest, files: Files, device: str) -> OnnxModel:
     except Exception as error:  # onnxruntime's errors share no base class
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelUnsupported(f"onnxruntime does not load the graph: {text:.300}") from error
-    return OnnxModel(manifest, session, len(data))
+    return session, len(data)
 
 
 def _read(path: Path) -> bytes:

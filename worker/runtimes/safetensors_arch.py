@@ -33,7 +33,7 @@ class SafetensorsModel:
         with running(type(self._model).__name__):
             given = {name: to_torch(array, self._device) for name, array in inputs.items()}
             results = self._model.answer(given, params)
-            return {name: from_torch(results[name]) for name in self._outputs if name in results}
+            return {name: from_torch(results[name]) for name in self._outputs}
 
 
 def load(manifest: Manifest, files: Files, device: str) -> SafetensorsModel:
@@ -42,12 +42,14 @@ def load(manifest: Manifest, files: Files, device: str) -> SafetensorsModel:
     Raises:
         PickleRefused, WeightsInvalid: see `guard.read_safetensors_header`; tensors that the
             architecture lacks, or others of its own; wrong shapes.
-        ModelUnsupported: the architecture or an option is not known; a dtype is not floating.
+        ModelUnsupported: the architecture or an option is not known, or has other inputs and
+            outputs than the manifest names; a dtype is not floating.
     """
     path = files[manifest.runtime.entry]
     header = guard.read_safetensors_header(path)
     model = architectures.build(manifest.runtime.architecture or "", manifest.runtime.options)
-    names = _match(model, header)
+    _check(model, manifest)
+    names = match(model, header)
     try:
         tensors = load_file(path, device="cpu")
     except (SafetensorError, OSError) as error:
@@ -58,7 +60,29 @@ def load(manifest: Manifest, files: Files, device: str) -> SafetensorsModel:
     return SafetensorsModel(manifest, model.eval(), device)
 
 
-def _match(model: Architecture, header: Mapping[str, guard.TensorInfo]) -> dict[str, str]:
+def _check(model: Architecture, manifest: Manifest) -> None:
+    for role, ours, theirs in (
+        ("input", model.inputs, manifest.inputs),
+        ("output", model.outputs, manifest.outputs),
+    ):
+        known = [spec.name for spec in ours]
+        for spec in theirs:
+            if spec.name not in known:
+                raise ModelUnsupported(
+                    f"architecture {manifest.runtime.architecture} has no {role} {spec.name}",
+                    hint=f"it has {', '.join(known)}",
+                )
+    named = [spec.name for spec in manifest.inputs]
+    if missing := [spec.name for spec in model.inputs if spec.name not in named]:
+        raise ModelUnsupported(f"the model takes an input {missing[0]} that model.json lacks")
+
+
+def match(model: Architecture, header: Mapping[str, guard.TensorInfo]) -> dict[str, str]:
+    """Return our name of each tensor in a file, by its own.
+
+    Raises:
+        WeightsInvalid, ModelUnsupported: see `load`.
+    """
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     names: dict[str, str] = {}
     for theirs, info in header.items():

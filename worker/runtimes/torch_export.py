@@ -54,7 +54,9 @@ class TorchExport:
             )
         for given in self._graph.inputs:
             if given.name not in shapes:
-                raise ModelUnsupported(f"the manifest names no input {given.name}")
+                raise ModelUnsupported(
+                    f"the graph takes an input {given.name} that model.json does not name"
+                )
             shape = shapes[given.name]
             if len(shape) != len(given.shape) or any(
                 have is not None and have != want
@@ -65,6 +67,12 @@ class TorchExport:
                     f"the manifest promises {list(shape)}",
                     hint="export with dynamic_shapes for sizes that vary",
                 )
+        if len(self._graph.outputs) != len(manifest.outputs):
+            raise ModelUnsupported(
+                f"the graph gives {len(self._graph.outputs)} outputs, model.json names "
+                f"{len(manifest.outputs)}",
+                hint="outputs are matched by their order",
+            )
 
 
 def load(manifest: Manifest, files: Files, device: str) -> TorchExport:

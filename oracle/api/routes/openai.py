@@ -1,28 +1,40 @@
 """OpenAI's embeddings API, so that its client works unchanged; models of sentences only.
 
+One call may have more rows than an answer has room for: it becomes as many requests as it takes.
+Each is paid once, also when the client repeats the call, and a row that comes twice is asked once.
 No model that writes text is published, so chat and completions are answered with a clear refusal.
 """
 
+import asyncio
 import base64
+import bisect
+import hashlib
+import json
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from oracle.api import asking
 from oracle.api.problems import Rejected
 from oracle.api.state import AppState, KeyDep, StateDep
 from oracle.errors import InputInvalid, NotFound, TallystickError
+from oracle.gateway.catalogue import AskableVersion
+from oracle.gateway.sponsor import Question
+from oracle.ipfs.port import MAX_BLOCK
+from oracle.protocol import tensor
 from oracle.protocol.manifest import Manifest, Tokenizer
 from oracle.protocol.tensor import Array
 from oracle.services import models
+from oracle.services.amounts import decimal
+from oracle.types import Amount
 
 router = APIRouter(prefix="/v1", tags=["embeddings (OpenAI)"])
 MAX_ROWS = 2048
 
 Tokens = Annotated[list[StrictInt], Field(min_length=1)]
+Row = str | tuple[int, ...]  # a sentence, or its token ids
 
 
 class Embeddings(BaseModel):
@@ -33,7 +45,7 @@ class Embeddings(BaseModel):
     model: str = Field(min_length=1, max_length=80)
     input: str | list[str] | Tokens | list[Tokens]
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: int | None = None
+    dimensions: Annotated[int, Field(ge=1)] | None = None
     user: str | None = None
 
 
@@ -51,34 +63,45 @@ async def model(state: StateDep, name: str) -> dict[str, Any]:
 
 @router.post("/embeddings")
 async def embeddings(request: Request, state: StateDep, key: KeyDep, body: Embeddings) -> Response:
-    """Embed sentences or lists of token ids; one paid request for all of them."""
+    """Embed up to 2,048 sentences or lists of token ids, in as many paid requests as they need."""
     watch = asking.Stopwatch()
     name, _, version = body.model.partition("@")
     listing = await asking.find(state, name, version)
-    output = _embedding_of(listing.manifest, body)
-    arrays, texts = _given(body, listing.manifest)
-    question = await asking.question(
-        state,
-        listing,
-        arrays=arrays,
-        texts=texts,
-        params={},
-        idempotency=asking.idempotency_of(request),
+    output, given = _embedding_of(listing.manifest, body), _given(body)
+    rows, idempotency = list(dict.fromkeys(given)), asking.idempotency_of(request)
+    size = _rows_that_fit(listing.manifest, len(rows))
+    questions = await asyncio.gather(
+        *(
+            _question(state, listing, rows[start : start + size], _part(idempotency, start))
+            for start in range(0, len(rows), size)
+        )
     )
     watch.mark("prepare")
-    served = await asking.ask(state, key, question, watch)
-    rows = served.answer.outputs[output].astype("<f4")
-    used = sum(question.prepared.tokens)
-    document = {
-        "object": "list",
-        "data": [
-            {"object": "embedding", "index": i, "embedding": _encoded(row, body.encoding_format)}
-            for i, row in enumerate(rows)
-        ],
-        "model": body.model,
-        "usage": {"prompt_tokens": used, "total_tokens": used},
-    }
-    return JSONResponse(document, headers=asking.headers(served))
+    served = await asking.ask_all(state, key, questions, watch)
+
+    def write() -> bytes:
+        vectors = np.concatenate([one.answer.outputs[output] for one in served]).astype("<f4")
+        if body.dimensions is not None:
+            vectors = _shortened(vectors, body.dimensions)
+        tokens = [count for one in questions for count in one.prepared.tokens]
+        place = {row: number for number, row in enumerate(rows)}
+        used = sum(tokens[place[row]] for row in given) if tokens else 0
+        encoded = [_encoded(vector, body.encoding_format) for vector in vectors]
+        document = {
+            "object": "list",
+            "data": [
+                {"object": "embedding", "index": number, "embedding": encoded[place[row]]}
+                for number, row in enumerate(given)
+            ],
+            "model": body.model,
+            "usage": {"prompt_tokens": used, "total_tokens": used},
+            "tallystick": {"requests": ["0x" + one.answer.request_id.hex() for one in served]},
+        }
+        return json.dumps(document, separators=(",", ":")).encode()
+
+    fees = sum(one.answer.request.terms.fee for one in served)
+    headers = {**asking.headers(served[0]), "Tallystick-Fee": decimal(Amount(fees))}
+    return Response(await state.blocking(write), headers=headers, media_type="application/json")
 
 
 @router.post("/chat/completions", include_in_schema=False)
@@ -96,38 +119,85 @@ def _embedding_of(manifest: Manifest, body: Embeddings) -> str:
     if isinstance(manifest.preprocess, Tokenizer):
         for spec in manifest.outputs:
             if spec.dtype in ("F32", "F64") and len(spec.shape) == 2:
-                if body.dimensions is not None and body.dimensions != spec.shape[1]:
+                most = spec.shape[1]
+                if body.dimensions is not None and most is not None and body.dimensions > most:
                     raise InputInvalid(
-                        f"this model's embeddings have {spec.shape[1]} dimensions",
-                        hint="leave `dimensions` out",
+                        f"this model's embeddings have {most} dimensions, not {body.dimensions}",
+                        hint=f"`dimensions` is 1 to {most}, or left out",
                     )
                 return spec.name
     raise InputInvalid(f"the model {manifest.name} does not embed text", hint="GET /v1/models")
 
 
-def _given(body: Embeddings, manifest: Manifest) -> tuple[dict[str, Array], tuple[str, ...]]:
+def _given(body: Embeddings) -> list[Row]:
+    """Return the rows: all sentences, or all token ids."""
     given = body.input
     if isinstance(given, str):
-        return {}, _checked([given])
+        given = [given]
+    elif given and isinstance(given[0], int):
+        return [tuple(token for token in given if isinstance(token, int))]
     if not given or len(given) > MAX_ROWS:
         raise InputInvalid(f"input has {len(given)} rows, not 1 to {MAX_ROWS}")
-    if isinstance(given[0], str):
-        return {}, _checked([item for item in given if isinstance(item, str)])
-    rows = [given] if isinstance(given[0], int) else given
-    return _of_tokens([list(row) for row in rows], manifest), ()
-
-
-def _checked(texts: list[str]) -> tuple[str, ...]:
-    if not all(texts):
+    rows: list[Row] = [tuple(row) if isinstance(row, list) else str(row) for row in given]
+    if not all(rows):
         raise InputInvalid("input holds an empty string")
     try:
-        "".join(texts).encode()
+        "".join(row for row in rows if isinstance(row, str)).encode()
     except UnicodeEncodeError as error:  # half of a surrogate pair, written \ud800 in JSON
         raise InputInvalid("input is no valid Unicode") from error
-    return tuple(texts)
+    return rows
 
 
-def _of_tokens(rows: list[list[int]], manifest: Manifest) -> dict[str, Array]:
+async def _question(
+    state: AppState, listing: AskableVersion, rows: list[Row], idempotency: str | None
+) -> Question:
+    texts = tuple(row for row in rows if isinstance(row, str))
+    tokens = [row for row in rows if not isinstance(row, str)]
+    arrays = _of_tokens(tokens, listing.manifest) if tokens else {}
+    return await asking.question(
+        state, listing, arrays=arrays, texts=texts, params={}, idempotency=idempotency
+    )
+
+
+def _part(idempotency: str | None, start: int) -> str | None:
+    """Return the Idempotency-Key of the request for the rows from `start` on."""
+    if idempotency is None or start == 0:
+        return idempotency
+    return hashlib.sha256(f"{idempotency}#{start}".encode()).hexdigest()
+
+
+def _rows_that_fit(manifest: Manifest, rows: int) -> int:
+    """Return how many rows one request may have: its answer and its input have bounds."""
+    if (fixed := manifest.inputs[0].shape[0]) is not None:
+        return fixed
+    step = manifest.preprocess
+    assert isinstance(step, Tokenizer)
+
+    def too_many(count: int) -> bool:
+        shapes = {
+            spec.name: tuple(
+                (count if axis == 0 else step.max_length) if size is None else size
+                for axis, size in enumerate(spec.shape)
+            )
+            for spec in manifest.inputs
+        }
+        whole = {spec.name: (spec.dtype, shapes[spec.name]) for spec in manifest.inputs}
+        like = {name: np.broadcast_to(np.int8(0), shape) for name, shape in shapes.items()}
+        answer = manifest.output_size(like)
+        return tensor.encoded_size(whole) > MAX_BLOCK or answer > manifest.max_output_bytes
+
+    return max(1, bisect.bisect_left(range(1, rows + 1), True, key=too_many))
+
+
+def _shortened(vectors: Array, dimensions: int) -> Array:
+    """Return the first dimensions, of length 1 again (arXiv:2205.13147, section 3)."""
+    cut = vectors[:, :dimensions]
+    lengths = np.linalg.norm(cut, axis=1, keepdims=True)
+    shortened: Array = (cut / np.where(lengths > 0, lengths, 1)).astype("<f4")
+    return shortened
+
+
+def _of_tokens(rows: list[tuple[int, ...]], manifest: Manifest) -> dict[str, Array]:
     step = manifest.preprocess
     assert isinstance(step, Tokenizer)
     longest = max(map(len, rows))

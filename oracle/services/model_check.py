@@ -1,0 +1,140 @@
+"""A model before it is published: what its file says, and what it does in a worker's process.
+
+```
+ weights ─describe─▶ model.json ─folders.read─▶ draft ─check─▶ what a requester would see
+            (a process that may import torch, holds no key, and loads as operators do)
+```
+"""
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from oracle import whole_file
+from oracle.errors import InputInvalid, NotFound
+from oracle.protocol.manifest import Manifest
+from oracle.services import folders
+from oracle.types import Amount
+
+RunModule = Callable[[str, Path], CompletedProcess[str]]  # a module of `worker`, and a path
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One forward pass."""
+
+    rows: int
+    seconds: float
+    output_bytes: int  # of the canonical file
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A tensor of one row, with its first numbers."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    first: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCheck:
+    """What a model takes, gives and needs on this machine."""
+
+    name: str
+    format: str
+    device: str
+    load_seconds: float
+    runs: tuple[Run, ...]  # at batch 1, and at 8 when the model takes several rows
+    memory: int  # bytes: the most that the process held
+    spread: int  # how far honest answers differ, in 1e-9; 0 of an exact model
+    inputs: tuple[Sample, ...]
+    outputs: tuple[Sample, ...]
+
+    def rows_per_request(self, max_output_bytes: int) -> int:
+        """Return how many rows one request may ask for."""
+        first, last = self.runs[0], self.runs[-1]
+        if last.rows == first.rows:
+            return first.rows
+        each = (last.output_bytes - first.output_bytes) / (last.rows - first.rows)
+        return max(1, int((max_output_bytes - first.output_bytes) / max(each, 1)) + 1)
+
+    def break_even(self, operator_bps: int, machine_hour: Amount) -> Amount:
+        """Return the fee of one row whose operator's part pays for the machine, without gas."""
+        cost = self.runs[0].seconds / 3600 * machine_hour
+        return Amount(math.ceil(cost * 10_000 / max(operator_bps, 1)))
+
+
+def check(run: RunModule, draft: Manifest, folder: Path) -> ModelCheck:
+    """Load and run a model as operators do, in a process of its own.
+
+    Args:
+        run: `oracle.agents.worker_process.run_module` with its settings.
+
+    Raises:
+        InputInvalid: it cannot be loaded, or does not do what its manifest says; the hint says what
+            to write instead.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / "manifest.json").write_bytes(draft.to_bytes())
+        (Path(place) / "files").symlink_to(folder.resolve())
+        answer = _asked(run, "worker.check", Path(place))
+    return TypeAdapter(ModelCheck).validate_python(answer)
+
+
+def init(run: RunModule, weights: Path, name: str = "") -> tuple[Path, dict[str, Any]]:
+    """Write `model.json` beside a file of weights; return its path and what it says.
+
+    Raises:
+        NotFound: no such file. InputInvalid: no format that is served, or there is a `model.json`.
+    """
+    if not weights.is_file():
+        raise NotFound(f"there is no file {weights}", hint="give the .onnx, .pt2 or .safetensors")
+    target = weights.parent / folders.DESCRIPTION
+    if target.exists():
+        raise InputInvalid(f"there is {target} already", hint="edit it, or move it away")
+    said = _asked(run, "worker.describe", weights)
+    description = {
+        "name": name or weights.resolve().parent.name,
+        "description": "",
+        "license": "",
+        **said,
+        "files": [weights.name],
+    }
+    whole_file.write(target, json.dumps(description, indent=2) + "\n")
+    return target, description
+
+
+def _asked(run: RunModule, module: str, path: Path) -> dict[str, Any]:
+    done = run(module, path)
+    lines = done.stdout.splitlines()
+    if done.returncode and not lines:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputInvalid(
+            f"the process that loads the model ended with {done.returncode}: {last:.300}",
+            hint="-9 is what a lack of memory does" if done.returncode < 0 else "",
+        )
+    answer: dict[str, Any] = json.loads(lines[-1])
+    if done.returncode:
+        hints = [answer["hint"], _proposal(answer)]
+        raise InputInvalid(
+            f"the model cannot be served: {answer['message']}",
+            hint="; ".join(hint for hint in hints if hint),
+        )
+    return answer
+
+
+def _proposal(answer: Mapping[str, Any]) -> str:
+    """Return what the file itself says, as it stands in `model.json`."""
+    if "inputs" not in answer:
+        return ""
+    parts = (f'"{name}": {json.dumps(answer[name])}' for name in ("inputs", "outputs"))
+    return "the file says " + ", ".join(parts)

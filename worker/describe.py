@@ -1,0 +1,144 @@
+"""What a file of weights says about itself: the part of `model.json` that nobody has to write.
+
+`python -m worker.describe FILE` prints `runtime`, `inputs` and `outputs` as one JSON object, or
+`{"error", "message", "hint"}` with exit code 1. No code of the file is run.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from oracle.errors import InputInvalid, TallystickError
+from oracle.protocol.shapes import TensorSpec
+from worker.errors import ModelUnsupported, PickleRefused
+from worker.runtimes import guard
+
+EXPORT = (
+    "export the module: torch.export.save(torch.export.export(module.eval(), (example,), "
+    "dynamic_shapes={'x': {0: torch.export.Dim('rows')}}), 'model.pt2'), where x is the name of "
+    "its forward argument"
+)
+_ONNX_DTYPES = {
+    "float": "F32", "double": "F64", "bool": "BOOL", "uint8": "U8", "uint16": "U16",
+    "uint32": "U32", "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64",
+}  # fmt: skip
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return runtime, inputs and outputs of a file, in the words of `model.json`.
+
+    Raises:
+        InputInvalid: a suffix that no format has.
+        ModelRefused (or a subclass): we would not load it.
+    """
+    readers: Mapping[str, Callable[[Path], dict[str, Any]]] = {
+        ".onnx": _onnx,
+        ".pt2": _torch_export,
+        ".safetensors": _safetensors,
+    }
+    if path.suffix not in readers:
+        with path.open("rb") as file:
+            try:
+                guard.refuse_pickle(file.read(4), path.name)
+            except PickleRefused as error:
+                raise PickleRefused(str(error), hint=f"pickles run code: {EXPORT}") from None
+        raise InputInvalid(
+            f"{path.name} is no .onnx, .pt2 or .safetensors file",
+            hint=f"of a torch module {EXPORT}; other frameworks write ONNX",
+        )
+    return readers[path.suffix](path)
+
+
+def _onnx(path: Path) -> dict[str, Any]:
+    from worker.runtimes import onnx  # noqa: PLC0415 - only what the file needs
+
+    session, _ = onnx.open_session(path, "cpu")
+
+    def spec(value: Any) -> dict[str, Any]:
+        element = value.type.removeprefix("tensor(").removesuffix(")")
+        if element not in _ONNX_DTYPES:
+            raise ModelUnsupported(
+                f"{value.name} is a {value.type}, and canonical tensors have no such type",
+                hint="cast it inside of the graph: " + ", ".join(_ONNX_DTYPES),
+            )
+        shape = [size if isinstance(size, int) else None for size in value.shape]
+        return {"name": value.name, "dtype": _ONNX_DTYPES[element], "shape": shape}
+
+    return {
+        "runtime": {"format": "onnx", "entry": path.name},
+        "inputs": [spec(value) for value in session.get_inputs()],
+        "outputs": [spec(value) for value in session.get_outputs()],
+    }
+
+
+def _torch_export(path: Path) -> dict[str, Any]:
+    from worker.runtimes import pt2  # noqa: PLC0415 - see _onnx
+    from worker.runtimes.graph import ExportedGraph, GraphTensor  # noqa: PLC0415
+
+    graph = ExportedGraph(pt2.read(path), "cpu")
+
+    def spec(value: GraphTensor, name: str) -> dict[str, Any]:
+        return {"name": name, "dtype": value.dtype, "shape": list(value.shape)}
+
+    single = len(graph.outputs) == 1
+    return {
+        "runtime": {"format": "torch.export", "entry": path.name},
+        "inputs": [spec(value, value.name) for value in graph.inputs],
+        "outputs": [
+            spec(value, "output" if single else f"output_{number}")
+            for number, value in enumerate(graph.outputs)
+        ],
+    }
+
+
+def _safetensors(path: Path) -> dict[str, Any]:
+    from worker.runtimes import architectures, safetensors_arch  # noqa: PLC0415 - see _onnx
+
+    header = guard.read_safetensors_header(path)
+    for name in architectures.ARCHITECTURES:
+        options = architectures.options_of(name, header)
+        try:
+            model = architectures.build(name, options)
+            safetensors_arch.match(model, header)
+        except TallystickError:
+            continue
+        runtime: dict[str, Any] = {
+            "format": "safetensors",
+            "entry": path.name,
+            "architecture": name,
+        }
+        return {
+            "runtime": {**runtime, "options": options} if options else runtime,
+            "inputs": [_words(spec) for spec in model.inputs],
+            "outputs": [_words(spec) for spec in model.outputs],
+        }
+    raise ModelUnsupported(
+        f"{path.name} holds weights of no registered architecture",
+        hint=f"known: {', '.join(architectures.ARCHITECTURES)}; else {EXPORT}",
+    )
+
+
+def _words(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
+
+
+def failure(error: Exception) -> dict[str, str]:
+    """Return an error as the JSON object that takes the answer's place."""
+    hint = error.hint if isinstance(error, TallystickError) else ""
+    return {"error": type(error).__name__, "message": f"{error}"[:500], "hint": hint}
+
+
+def main(path: Path) -> int:
+    """Print what a file says about itself; return the exit code."""
+    try:
+        print(json.dumps(describe(path)))
+    except Exception as error:  # whoever asked is told why, in one place
+        print(json.dumps(failure(error)))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
