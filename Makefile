@@ -43,9 +43,9 @@ python-test:
 	$(bin)/python -m pytest -p no:pytest-brownie -m "not clients" \
 		--dist loadfile -n $(processes) --no-loadscope-reorder
 
-test-clients: ## what needs an environment of its own: other people's clients, Helia
+test-clients: ## what needs an environment of its own: other people's clients, Helia, the wheel
 	@scripts/setup.sh clients
-	$(bin)/python -m pytest -p no:pytest-brownie -m clients tests/api tests/ipfs
+	$(bin)/python -m pytest -p no:pytest-brownie -m clients tests/api tests/ipfs tests/scripts
 
 soak: ## for a night: 1,000 kills, a chaos run, 20,000 differential cases, long state machines
 	@scripts/setup.sh dev

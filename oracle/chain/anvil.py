@@ -42,13 +42,13 @@ def find_anvil(environ: Mapping[str, str], roots: Sequence[Path] = ()) -> Path:
     if found := shutil.which("anvil", path=environ.get("PATH", "")):
         return Path(found)
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    package = f"node_modules/@foundry-rs/anvil-{sys.platform}-{machine}/bin/anvil"
+    package = f"@foundry-rs/anvil-{sys.platform}-{machine}"
     for root in (*roots, _PROJECT, Path.cwd(), *Path.cwd().parents):
-        if os.access(candidate := root / package, os.X_OK):
+        if os.access(candidate := root / "node_modules" / package / "bin" / "anvil", os.X_OK):
             return candidate
     raise ConfigInvalid(
         "Anvil is not installed",
-        hint="run `npm ci` in the project, or install Foundry (https://getfoundry.sh)",
+        hint=f"run `npm install {package}` here, or install Foundry (https://getfoundry.sh)",
     )
 
 

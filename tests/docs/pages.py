@@ -22,6 +22,12 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+def shell(page: str) -> str:
+    """Return the shell blocks of a page, in order, without those that make the clone."""
+    blocks: list[str] = re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
+    return "\n".join(block for block in blocks if "make " not in block)
+
+
 def paragraphs(text: str) -> list[str]:
     """Return paragraphs and list items, each on one line, as a reader hears them."""
     text = re.sub(r"^( *)(`{3,}|~{3,}).*?^\1\2 *$", "", text, flags=re.MULTILINE | re.DOTALL)

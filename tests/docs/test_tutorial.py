@@ -1,19 +1,12 @@
 """The README's walk and the tutorial, as they stand, one after the other on one network."""
 
 import os
-import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT
-
-
-def shell(page: str) -> str:
-    """Return all shell blocks of a page, in order."""
-    blocks: list[str] = re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
-    return "\n".join(block for block in blocks if "make " not in block)
+from tests.docs.pages import ROOT, shell
 
 
 @pytest.mark.real
