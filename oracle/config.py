@@ -154,6 +154,14 @@ class Settings:
         return Path(name).expanduser() if os.sep in name and not stored.exists() else stored
 
     @property
+    def on_redis(self) -> bool:
+        """Whether the queue's broker is a Redis: progress, seals and generations are kept there.
+
+        `unix://` is no URL that Celery takes.
+        """
+        return self.redis_url.startswith(("redis://", "rediss://"))
+
+    @property
     def shown_redis_url(self) -> str:
         """The queue's URL without its password, for people."""
         parts = urlsplit(self.redis_url)

@@ -31,3 +31,14 @@ def test_keystore__path_below_home__is_a_users(
     monkeypatch.setenv("HOME", str(tmp_path))
 
     assert Settings(tmp_path, key="~/key.json").keystore() == tmp_path / "key.json"
+
+
+@pytest.mark.parametrize(
+    ("url", "on_redis"),
+    [("redis://h/0", True), ("rediss://h", True), ("unix:///r.sock", False), ("amqp://h", False)],
+)
+def test_on_redis__scheme__is_one_that_celery_takes(
+    tmp_path: Path, url: str, on_redis: bool
+) -> None:
+    settings = Settings.load({"TALLYSTICK_HOME": str(tmp_path), "TALLYSTICK_REDIS_URL": url})
+    assert settings.on_redis is on_redis

@@ -31,7 +31,7 @@ def silent(step: str, request_ids: Sequence[RequestId], reason: str = "") -> Non
 
 def teller(settings: Settings) -> Tell:
     """Return what tells the gateways on this broker; called after a fork."""
-    if not settings.redis_url.startswith(("redis://", "rediss://", "unix://")):
+    if not settings.on_redis:
         return silent
     redis = Redis.from_url(
         settings.redis_url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT

@@ -56,7 +56,9 @@ def save(
         raise exists
     secret = password()
     if not secret:
-        raise InputInvalid("the password is empty")
+        raise InputInvalid(
+            "the password is empty", hint="type one, or write it into TALLYSTICK_PASSWORD_FILE"
+        )
     body = json.dumps(Account.encrypt(account.key, secret, kdf="scrypt", iterations=scrypt_n))
     make_folder(path.parent)
     if not whole_file.write_new(path, body + "\n"):  # its mode is right from the start
@@ -79,9 +81,9 @@ def load(path: Path, password: Password) -> "LocalAccount":
     except ValueError as error:
         if "MAC" in str(error):
             raise PasswordWrong(f"wrong password for {path}") from None
-        raise ConfigInvalid(f"{path} is not a keystore that can be opened") from None
+        raise _no_keystore(path) from None
     except (KeyError, TypeError, AttributeError):
-        raise ConfigInvalid(f"{path} is not a keystore") from None
+        raise _no_keystore(path) from None
     return account
 
 
@@ -94,7 +96,7 @@ def address_of(path: Path) -> Address:
     try:
         return Address(to_checksum_address(_read(path)["address"]))
     except (KeyError, TypeError, ValueError):
-        raise ConfigInvalid(f"{path} is not a keystore") from None
+        raise _no_keystore(path) from None
 
 
 def password_file(path: Path) -> Password:
@@ -134,5 +136,12 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        raise ConfigInvalid(f"{path} is not a keystore")
+        raise _no_keystore(path)
     return body
+
+
+def _no_keystore(path: Path) -> ConfigInvalid:
+    return ConfigInvalid(
+        f"{path} is not a keystore that can be opened",
+        hint="name a file that `tallystick wallet new` or geth wrote, or restore it from a backup",
+    )

@@ -63,7 +63,7 @@ def take(network: Network, accounts: Mapping[str, Address], models: Sequence[int
     """Read all balances at the newest block."""
     block = int(network.rpc.call("eth_blockNumber"), 16)
     token, market, operators = network.token, network.market, network.operators
-    data, valuations = network.rounds, network.valuations
+    data, valuations = network.data_rounds, network.valuations
 
     sink = network.game.burn_address(block=block)
 
@@ -149,7 +149,7 @@ def _rounds(network: Network, block: int) -> Amount:
 
     Fees of a void round are given back with its deposits.
     """
-    data, held = network.rounds, 0
+    data, held = network.data_rounds, 0
     fee = data.config(block=block).fee
     for round_id in range(1, data.round_count(block=block) + 1):
         round_ = data.round_of(round_id, block=block)

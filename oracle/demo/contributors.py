@@ -189,7 +189,7 @@ def _value(stage: DemoContext, round_id: int, honest: Valuator) -> None:
     stage.pass_time(network.valuations.config().challenge_window)
     _work(stage, honest, f"{HONEST} settles", lambda: not honest.cycle())
     paid = Amount(network.token.balance_of(stage.address(HONEST)) - before)
-    fees = len(CONTRIBUTORS) * network.rounds.config().fee
+    fees = len(CONTRIBUTORS) * network.data_rounds.config().fee
     stage.expect(f"{HONEST} has the reward and the fees", paid == REWARD + fees, decimal(paid))
     valuator_stakes.unstake(network, stage.wallet(HONEST), network.valuations.config().stake)
     advancing.advance(network, stage.wallet("owner"), round_id)

@@ -138,7 +138,7 @@ def check_ipfs(settings: Settings) -> str:
 
 def check_redis(settings: Settings) -> str:
     """Ask the queue's server for its version."""
-    if not settings.redis_url.startswith(("redis://", "rediss://", "unix://")):
+    if not settings.on_redis:
         return Note(f"{settings.redis_url.partition(':')[0]} broker", "only a Redis is looked at")
     try:
         with Redis.from_url(

@@ -40,8 +40,8 @@ class WorkerProgress:
     """What workers said lately, by request."""
 
     def __init__(self, redis_url: str, notifier: Notifier) -> None:
-        """Name the broker; nothing is opened."""
-        self._url = redis_url if redis_url.startswith(("redis://", "rediss://", "unix://")) else ""
+        """Name the Redis, or "" where the broker is another; nothing is opened."""
+        self._url = redis_url
         self._notifier = notifier
         self._heard: OrderedDict[RequestId, tuple[Heard, ...]] = OrderedDict()
         self._stopping = threading.Event()

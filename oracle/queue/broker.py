@@ -66,7 +66,7 @@ class CeleryQueue:
             },
         )
         self._redis = None
-        if settings.redis_url.startswith(celery_app.REDIS):
+        if settings.on_redis:
             self._redis = Redis.from_url(
                 settings.redis_url, socket_timeout=_SOCKET_TIMEOUT, decode_responses=True
             )

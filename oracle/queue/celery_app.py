@@ -25,7 +25,6 @@ VISIBILITY_TIMEOUT = 300  # seconds until Redis hands a message of a dead worker
 SOCKET_TIMEOUT = 10.0  # seconds
 START_TIMEOUT = 600.0  # seconds a process may take to import torch
 PREFETCH = 64  # messages that each process may hold: a batch
-REDIS = ("redis://", "rediss://")
 SHARED = "tallystick"  # what operators without a name share
 
 
@@ -64,7 +63,7 @@ def opened(app: Celery, kind: type[Message], task_id: str, body: Any) -> Mapping
 
 
 def _put_aside(settings: Settings, kind: type[Message], body: Any) -> None:
-    if not settings.redis_url.startswith(REDIS):
+    if not settings.on_redis:
         return
     timeout = {"socket_timeout": SOCKET_TIMEOUT, "socket_connect_timeout": SOCKET_TIMEOUT}
     with suppress(RedisError), closing(Redis.from_url(settings.redis_url, **timeout)) as redis:
@@ -72,7 +71,7 @@ def _put_aside(settings: Settings, kind: type[Message], body: Any) -> None:
 
 
 def _configuration(settings: Settings) -> dict[str, Any]:
-    ours = settings.redis_url.startswith(REDIS)
+    ours = settings.on_redis
     return {
         "broker_url": settings.redis_url,
         "broker_transport": "oracle.queue.redis_transport:Transport" if ours else None,

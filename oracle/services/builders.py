@@ -50,7 +50,7 @@ class Build:
             tail = "\n".join(self._lines[-8:])
             raise PermanentError(
                 f"`python -m {self.module}` exited with {code}:\n{tail}",
-                hint="run it alone; it needs what `pip install 'tallystick[worker,compile]'` brings",
+                hint="run it alone; `pip install 'tallystick[worker,compile]'` has its needs",
             )
         return self.folder
 

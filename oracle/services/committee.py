@@ -240,7 +240,10 @@ def settle(network: Network, wallet: Wallet, request_id: RequestId) -> tuple[Sen
         for round_, members in unsettled(network, request_id)
     ]
     if not calls:
-        raise PermanentError(f"no votes about request 0x{request_id.hex()} are to be settled")
+        raise PermanentError(
+            f"no votes about request 0x{request_id.hex()} are to be settled",
+            hint=f"`tallystick committee show 0x{request_id.hex()}` says how far its dispute is",
+        )
     return tuple(send(wallet, call)[0] for call in calls)
 
 

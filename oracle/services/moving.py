@@ -136,7 +136,7 @@ def snapshot(network: Network, model_id: int) -> Snapshot:
     ids = [topic(one.round_id) for one in rounds.list_rounds(network, model_id)]
     found: set[Address] = set()
     if ids:
-        granted = network.history.read(network.rounds.address, (CreditGranted,), ids)
+        granted = network.history.read(network.data_rounds.address, (CreditGranted,), ids)
         found |= {h.event.owner for h in granted if isinstance(h.event, CreditGranted)}
         staked = network.history.read(place, (Endorsed,), ids)
         found |= {h.event.endorser for h in staked if isinstance(h.event, Endorsed)}

@@ -45,7 +45,7 @@ class Network:
     committee: Committee
     seats: CommitteeSeats
     credits: DataCredits
-    rounds: DataRounds
+    data_rounds: DataRounds
     row_demands: RowDemands
     valuations: ValuationGame
     token: TestDollar
@@ -84,7 +84,7 @@ class Network:
             committee=Committee(rpc, contracts.committee),
             seats=CommitteeSeats(rpc, contracts.committee_seats),
             credits=DataCredits(rpc, contracts.data_credits),
-            rounds=DataRounds(rpc, contracts.data_rounds),
+            data_rounds=DataRounds(rpc, contracts.data_rounds),
             row_demands=RowDemands(rpc, contracts.row_demands),
             valuations=ValuationGame(rpc, contracts.valuation_game),
             token=TestDollar(rpc, contracts.token),

@@ -31,7 +31,7 @@ def account(network: Network, address: Address) -> dict[str, Any]:
     """Return an account as JSON."""
     money = balances.balances(network, address)
     asked = requests.list_requests(network, requester=address)[-RECENT:]
-    returned = network.rounds.balance_of(address)
+    returned = network.data_rounds.balance_of(address)
     return {
         "address": address,
         "tokens": format_amount(money.tokens),
@@ -94,7 +94,7 @@ def _decided_by(network: Network, address: Address) -> list[int]:
 
 def _contributed(network: Network, address: Address) -> list[int]:
     """Return the models that the account ever brought data to."""
-    place = network.rounds.address
+    place = network.data_rounds.address
     found = network.history.read(place, (ContributionSubmitted,), None, topic(address))
     ids = {h.event.round_id for h in found if isinstance(h.event, ContributionSubmitted)}
     return sorted({r.model_id for r in rounds.list_rounds(network) if r.round_id in ids})

@@ -28,7 +28,7 @@ def one(network: Network, round_id: int) -> dict[str, Any]:
     info = rounds.show(network, round_id)
     brought = listing.list_contributions(network, round_id)
     tiers = {
-        owner: network.rounds.tier_of(info.model_id, owner)
+        owner: network.data_rounds.tier_of(info.model_id, owner)
         for owner in dict.fromkeys(c.owner for c in brought)
     }
     spans, now_at = phases(info, network.history.now())

@@ -119,8 +119,8 @@ def valuator(world: World, folder: Path) -> Life:
             world.pass_time(WINDOW)
 
     def done() -> bool:
-        settled = world.network.rounds.round_of(round_.id).stage is RoundStage.SETTLED
-        return settled and not world.network.rounds.balance_of(wallet.address)
+        settled = world.network.data_rounds.round_of(round_.id).stage is RoundStage.SETTLED
+        return settled and not world.network.data_rounds.balance_of(wallet.address)
 
     return Life(dev_account(11), opened, others, done, 4)  # claim, publish, settle, withdraw
 

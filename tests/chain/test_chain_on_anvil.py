@@ -108,7 +108,7 @@ def test_find_anvil__nowhere__config_invalid(
     monkeypatch.setattr("oracle.chain.anvil._PROJECT", tmp_path)
     with pytest.raises(ConfigInvalid) as caught:
         find_anvil({"PATH": str(tmp_path)})
-    assert "npm ci" in caught.value.hint
+    assert "npm install @foundry-rs/anvil-" in caught.value.hint
 
 
 def test_find_anvil__on_path__preferred(tmp_path: Path) -> None:

@@ -56,8 +56,9 @@ def test_load__no_keystore__config_invalid(tmp_path: Path, text: str) -> None:
     path = tmp_path / "k"
     path.write_text(text)
     path.chmod(0o600)
-    with pytest.raises(ConfigInvalid, match="keystore"):
+    with pytest.raises(ConfigInvalid, match="keystore") as refused:
         keys.load(path, secret)
+    assert "tallystick wallet new" in refused.value.hint
 
 
 def test_create__file_exists__never_overwritten(keystore: Path) -> None:
@@ -68,8 +69,9 @@ def test_create__file_exists__never_overwritten(keystore: Path) -> None:
 
 
 def test_create__empty_password__nothing_written(tmp_path: Path) -> None:
-    with pytest.raises(InputInvalid):
+    with pytest.raises(InputInvalid) as refused:
         keys.create(tmp_path / "k", lambda: "", scrypt_n=CHEAP)
+    assert refused.value.hint
     assert not (tmp_path / "k").exists()
 
 

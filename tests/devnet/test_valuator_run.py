@@ -102,8 +102,8 @@ def test_run__killed_in_the_middle__settled_by_the_next_and_the_worker_has_no_ke
     second = valuator_run(home)
     wait_until(lambda: chain.case_of(round_.id).published)
     round_.world.pass_time(chain.config().challenge_window)
-    wait_until(lambda: devnet.network.rounds.round_of(round_.id).stage is RoundStage.SETTLED)
-    wait_until(lambda: not devnet.network.rounds.balance_of(devnet.accounts["vera"]))
+    wait_until(lambda: devnet.network.data_rounds.round_of(round_.id).stage is RoundStage.SETTLED)
+    wait_until(lambda: not devnet.network.data_rounds.balance_of(devnet.accounts["vera"]))
     second.send_signal(signal.SIGTERM)
 
     printed, _ = second.communicate()

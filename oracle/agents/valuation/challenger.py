@@ -117,7 +117,7 @@ class ValuationChallenger(Agent):
         case = self._network.valuations.case_of(round_id)
         key = (round_id, case.attempt)
         if not case.published:
-            stage = self._network.rounds.round_of(round_id).stage
+            stage = self._network.data_rounds.round_of(round_id).stage
             if stage in (RoundStage.SETTLED, RoundStage.VOID):
                 self._over.add(round_id)
             return ValuationReport(

@@ -96,7 +96,7 @@ class Valuator(Agent):
     # ── One round ───────────────────────────────────────────────────────────────────────────────
 
     def _attend(self, round_id: int) -> None:
-        if self._network.rounds.round_of(round_id).stage is not RoundStage.VALUING:
+        if self._network.data_rounds.round_of(round_id).stage is not RoundStage.VALUING:
             self._over.add(round_id)
             self._jobs.pop(round_id, None)
             self._work.forget(round_id)
@@ -136,7 +136,7 @@ class Valuator(Agent):
         ready = self._work.result(job) is not None if ours else self._work.fetched(job)
         if not ready:
             return False
-        sealed_at = self._network.rounds.round_of(round_id).sealed_at
+        sealed_at = self._network.data_rounds.round_of(round_id).sealed_at
         lapsed = case.valuator != ZERO_ADDRESS  # the time to value begins anew with its end
         if not lapsed and now >= (case.end_by or sealed_at + self._config.valuing_period):
             self._tell(round_id, "nobody valued it in time: anyone may void it")

@@ -105,9 +105,9 @@ def _calls(network: Network, info: RoundInfo) -> Iterator[Call]:
         case RoundPhase.TEST | RoundPhase.ANSWER:
             yield from row_demands.answers(network, info.round_id, info.terms.features)
         case RoundPhase.NUMBER:
-            yield network.rounds.number(info.round_id, BATCH)
+            yield network.data_rounds.number(info.round_id, BATCH)
         case RoundPhase.MISSED:
-            yield network.rounds.void_round(info.round_id)
+            yield network.data_rounds.void_round(info.round_id)
         case RoundPhase.VALUE if info.until <= network.history.now():
             yield from _unvalued(network, info)
         case RoundPhase.CHALLENGE:
@@ -142,7 +142,7 @@ def _dead_challenges(network: Network, info: RoundInfo) -> Iterator[Call]:
 
 def _payments(network: Network, info: RoundInfo) -> Iterator[Call]:
     """Deal with deposits, credits and endorsements that wait."""
-    data, round_id = network.rounds, info.round_id
+    data, round_id = network.data_rounds, info.round_id
     if info.phase in _ANSWERED:
         yield from row_demands.releases(network, round_id)
     endorsers = _endorsers(network, round_id)

@@ -176,7 +176,7 @@ def prepare(
     if data.width != terms.features:
         raise SchemaMismatch(f"the data set has {data.width} columns, not {terms.features}")
     _refuse_known(network, model_id, owner, data)
-    deposit, _ = network.rounds.requirements_of(model_id, owner)
+    deposit, _ = network.data_rounds.requirements_of(model_id, owner)
     book = SecretBook.of(network.settings.home, network.contracts)
     kept = [s for s in book.of_account(owner, round_id) if s.root == data.root]
     index = _index_of(network, round_id, kept[0].commitment) if kept else None
@@ -204,8 +204,10 @@ def submit(
         return _brought(network, prepared, prepared.on_chain, None)
     if prepared.again:
         _refuse_pending(network, wallet)
-    balances.allow(network, wallet, network.rounds.address, Amount(prepared.deposit + prepared.fee))
-    call = network.rounds.submit(prepared.round_id, prepared.secret.commitment, endorser_bps)
+    balances.allow(
+        network, wallet, network.data_rounds.address, Amount(prepared.deposit + prepared.fee)
+    )
+    call = network.data_rounds.submit(prepared.round_id, prepared.secret.commitment, endorser_bps)
     sent, receipt = send(wallet, call)
     return _brought(network, prepared, receipt.one(ContributionSubmitted).index, sent)
 
@@ -227,16 +229,19 @@ def sign(
     submission = Submission(wallet.address, prepared.round_id, commitment, endorser_bps, deadline)
     message = eip712.submission(
         chain_id=network.contracts.chain_id,
-        credits=network.rounds.address,
+        credits=network.data_rounds.address,
         owner=wallet.address,
         round_id=prepared.round_id,
         commitment=commitment,
         endorser_bps=endorser_bps,
-        nonce=network.rounds.standing_of(prepared.model_id, wallet.address).nonce,
+        nonce=network.data_rounds.standing_of(prepared.model_id, wallet.address).nonce,
         deadline=deadline,
     )
     return SignedSubmission(
-        network.contracts.chain_id, network.rounds.address, submission, wallet.sign_typed(message)
+        network.contracts.chain_id,
+        network.data_rounds.address,
+        submission,
+        wallet.sign_typed(message),
     )
 
 
@@ -248,18 +253,21 @@ def relay(network: Network, wallet: Wallet, signed: SignedSubmission) -> Contrib
         ContractError: signed by another key, expired, or used before.
     """
     place = (signed.chain_id, signed.contract)
-    if place != (network.contracts.chain_id, network.rounds.address):
+    if place != (network.contracts.chain_id, network.data_rounds.address):
         raise InputInvalid(
             f"the submission is signed for chain {place[0]}, contract {place[1]}",
-            hint=f"this is chain {network.contracts.chain_id}, {network.rounds.address}",
+            hint=f"this is chain {network.contracts.chain_id}, {network.data_rounds.address}",
         )
     submission = signed.submission
-    model_id = network.rounds.round_of(submission.round_id).model_id
-    deposit, _ = network.rounds.requirements_of(model_id, submission.owner)
+    model_id = network.data_rounds.round_of(submission.round_id).model_id
+    deposit, _ = network.data_rounds.requirements_of(model_id, submission.owner)
     balances.allow(
-        network, wallet, network.rounds.address, Amount(deposit + network.rounds.config().fee)
+        network,
+        wallet,
+        network.data_rounds.address,
+        Amount(deposit + network.data_rounds.config().fee),
     )
-    call = network.rounds.submit_for(*submission, signed.signature)
+    call = network.data_rounds.submit_for(*submission, signed.signature)
     index = send(wallet, call)[1].one(ContributionSubmitted).index
     return show(network, submission.round_id, index)
 
@@ -299,9 +307,9 @@ def open_one(
     book = SecretBook.of(network.settings.home, network.contracts)
     opening = DataOpening(secret.root, secret.rows, secret.salt, secret.root, ZERO32)
     # Nothing becomes public that the contract would refuse.
-    wallet.simulate(network.rounds.reveal(info.round_id, info.index, *opening))
+    wallet.simulate(network.data_rounds.reveal(info.round_id, info.index, *opening))
     cid = data_sets.publish(network.ipfs, book.data(secret), book.folder)
-    call = network.rounds.reveal(info.round_id, info.index, *opening._replace(cid=cid))
+    call = network.data_rounds.reveal(info.round_id, info.index, *opening._replace(cid=cid))
     sent, _ = send(wallet, call)
     return RevealedSet(info.round_id, info.index, secret.root, cid, sent)
 
@@ -340,7 +348,7 @@ def _index_of(network: Network, round_id: int, commitment: Bytes32) -> int | Non
 def _brought(
     network: Network, prepared: PreparedContribution, index: int, sent: Sent | None
 ) -> Brought:
-    round_ = network.rounds.round_of(prepared.round_id)
+    round_ = network.data_rounds.round_of(prepared.round_id)
     return Brought(
         round_id=prepared.round_id,
         index=index,

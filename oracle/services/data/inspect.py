@@ -41,7 +41,9 @@ def inspect(network: Network, round_id: int, folder: Path) -> tuple[Inspected, .
         NotFound: there is no such round. Unavailable: IPFS is away.
     """
     width = rounds.show(network, round_id).terms.features
-    found = network.history.read(network.rounds.address, (ContributionRevealed,), topic(round_id))
+    found = network.history.read(
+        network.data_rounds.address, (ContributionRevealed,), topic(round_id)
+    )
     hidden = {
         h.event.index
         for h in found

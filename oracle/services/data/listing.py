@@ -87,7 +87,7 @@ def show(network: Network, round_id: int, index: int) -> ContributionInfo:
 
 def list_contributions(network: Network, round_id: int) -> tuple[ContributionInfo, ...]:
     """Return the contributions to a round in the order of their commitments."""
-    happened = network.history.read(network.rounds.address, _KINDS, topic(round_id))
+    happened = network.history.read(network.data_rounds.address, _KINDS, topic(round_id))
     happened += network.history.read(network.credits.address, (Endorsed,), topic(round_id))
     happened.sort(key=lambda one: (one.block, one.index))
     times = network.history.times(

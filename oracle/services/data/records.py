@@ -33,7 +33,7 @@ def verify(network: Network, model_id: int) -> VerifiedRecord:
     if listed:
         kinds = (ContributionSubmitted, ContributionRevealed)
         ids = [topic(one.round_id) for one in listed]
-        happened = network.history.read(network.rounds.address, kinds, ids)
+        happened = network.history.read(network.data_rounds.address, kinds, ids)
     times = network.history.times(h.block for h in happened)
     head = ZERO32
     for one in happened:
@@ -47,7 +47,7 @@ def verify(network: Network, model_id: int) -> VerifiedRecord:
                 hint="the node does not tell the whole history, or not the true one; ask another",
             )
         head = expected
-    if head != (current := network.rounds.head_of(model_id)):
+    if head != (current := network.data_rounds.head_of(model_id)):
         raise DigestMismatch(
             f"contributions to model {model_id} end at 0x{head.hex()}, the chain says "
             f"0x{current.hex()}",

@@ -57,7 +57,7 @@ LIFE = (*_ROUND, *_CREDITS, *_DEMANDS, *_GAME)  # all that a round's timeline sh
 def read(network: Network, round_id: int) -> list[Happened]:
     """Return every event of a round, of all contracts, in the order of the chain."""
     places = (
-        (network.rounds.address, _ROUND),
+        (network.data_rounds.address, _ROUND),
         (network.credits.address, _CREDITS),
         (network.row_demands.address, _DEMANDS),
         (network.valuations.address, _GAME),

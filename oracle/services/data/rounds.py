@@ -133,7 +133,10 @@ def show(network: Network, round_id: int) -> RoundInfo:
 def list_rounds(network: Network, model_id: int | None = None) -> tuple[RoundInfo, ...]:
     """Return rounds, oldest first, of one model or of all; without what happened in them."""
     opened = network.history.read(
-        network.rounds.address, (RoundOpened,), None, None if model_id is None else topic(model_id)
+        network.data_rounds.address,
+        (RoundOpened,),
+        None,
+        None if model_id is None else topic(model_id),
     )
     found: dict[int, list[Happened]] = {
         h.event.round_id: [h] for h in opened if isinstance(h.event, RoundOpened)
@@ -144,7 +147,7 @@ def list_rounds(network: Network, model_id: int | None = None) -> tuple[RoundInf
     kinds = (TestSetRevealed, RoundSettled)
     since = opened[0].block
     for place, events in (
-        (network.rounds.address, kinds),
+        (network.data_rounds.address, kinds),
         (network.valuations.address, (ValuationPublished,)),
     ):
         for happened in network.history.read(place, events, ids, since=since):
@@ -158,7 +161,7 @@ def current(network: Network, model_id: int) -> int:
     Raises:
         NotFound: nobody ever opened one.
     """
-    round_id = network.rounds.current_round_of(model_id)
+    round_id = network.data_rounds.current_round_of(model_id)
     if not round_id:
         raise NotFound(
             f"model {model_id} has no round for data",
@@ -170,9 +173,9 @@ def current(network: Network, model_id: int) -> int:
 def _info(
     network: Network, round_id: int, happened: Iterable[Happened], told: tuple[Moment, ...]
 ) -> RoundInfo:
-    round_ = network.rounds.round_of(round_id)
+    round_ = network.data_rounds.round_of(round_id)
     case = network.valuations.case_of(round_id)
-    config = network.rounds.config()
+    config = network.data_rounds.config()
     events = [h.event for h in happened]
     opened = next(e for e in events if isinstance(e, RoundOpened))
     test = next((e for e in events if isinstance(e, TestSetRevealed)), None)
@@ -299,8 +302,8 @@ def open_round(
     book = SecretBook.of(network.settings.home, network.contracts)
     secret = Secret(commitment, wallet.address, model_id, secret_salt, test.root, test.rows)
     book.keep(secret, test)
-    balances.allow(network, wallet, network.rounds.address, plan.reward)
-    sent, receipt = send(wallet, network.rounds.open_round(model_id, terms))
+    balances.allow(network, wallet, network.data_rounds.address, plan.reward)
+    sent, receipt = send(wallet, network.data_rounds.open_round(model_id, terms))
     round_id = receipt.one(RoundOpened).round_id
     return Opened(round_id, model_id, terms, test.root, sent)
 
@@ -319,15 +322,17 @@ def reveal_test(network: Network, wallet: Wallet, round_id: int) -> Sent:
             hint="reveal it where `tallystick data round open` was run",
         )
     book = SecretBook.of(network.settings.home, network.contracts)
-    wallet.simulate(network.rounds.reveal_test(round_id, secret.root, secret.salt, secret.root))
+    wallet.simulate(
+        network.data_rounds.reveal_test(round_id, secret.root, secret.salt, secret.root)
+    )
     cid = data_sets.publish(network.ipfs, book.data(secret), book.folder)
-    call = network.rounds.reveal_test(round_id, secret.root, secret.salt, cid)
+    call = network.data_rounds.reveal_test(round_id, secret.root, secret.salt, cid)
     return send(wallet, call)[0]
 
 
 def test_secret(network: Network, round_id: int) -> Secret | None:
     """Return what opens the commitment to a round's test set, if it was made here."""
-    round_ = network.rounds.round_of(round_id)
+    round_ = network.data_rounds.round_of(round_id)
     if round_.test_revealed:
         return None
     return SecretBook.of(network.settings.home, network.contracts).find(round_.test)
@@ -339,4 +344,4 @@ def exclude(network: Network, wallet: Wallet, round_id: int, index: int) -> Sent
     Raises:
         ContractError: not the opener, not in the phase of the test set, not revealed.
     """
-    return send(wallet, network.rounds.exclude(round_id, index))[0]
+    return send(wallet, network.data_rounds.exclude(round_id, index))[0]

@@ -33,7 +33,7 @@ class Encrypted(PermanentError):
 
 def sealed(network: Network) -> list[int]:
     """Return the rounds that were sealed, in blocks that are final, oldest first."""
-    found = network.history.read(network.rounds.address, (RoundSealed,))
+    found = network.history.read(network.data_rounds.address, (RoundSealed,))
     last = _final(network)
     return [
         happened.event.round_id
@@ -69,7 +69,7 @@ def job(network: Network, round_id: int) -> ValueJob:
             f"round {round_id} is not sealed: its rows have no numbers yet",
             hint=f"tallystick data round {round_id}",
         )
-    round_ = network.rounds.round_of(round_id)
+    round_ = network.data_rounds.round_of(round_id)
     sets = []
     for place in sorted(numbered, key=lambda place: place.number):
         held = revealed.get(place.index)
@@ -125,7 +125,7 @@ def valuation(given: ValuationRoots) -> Valuation:
 def _of_round(network: Network, round_id: int, *kinds: type[Event]) -> list[Event]:
     """Return the events of a round, of either contract."""
     of_game = kinds == (ValuationPublished,)
-    place = network.valuations.address if of_game else network.rounds.address
+    place = network.valuations.address if of_game else network.data_rounds.address
     found: list[Happened] = network.history.read(place, kinds, topic(round_id))
     return [happened.event for happened in found]
 

@@ -72,7 +72,7 @@ class RevenueClaim:
 
 def standing(network: Network, model_id: int, account: Address) -> StandingInfo:
     """Return what an account has done for a model, and what that is worth."""
-    credits, data = network.credits, network.rounds
+    credits, data = network.credits, network.data_rounds
     deposit, cap = data.requirements_of(model_id, account)
     held, total = credits.credits_of(model_id, account), credits.total_credits(model_id)
     waiting = network.market.model_earnings(model_id).data_fee if total else 0
@@ -108,8 +108,8 @@ def claim(network: Network, wallet: Wallet, model_id: int) -> RevenueClaim:
         transaction, receipt = send(wallet, network.credits.claim(model_id))
         revenue = receipt.one(RevenueClaimed).amount
         sent.append(transaction)
-    if network.rounds.balance_of(account):
-        transaction, receipt = send(wallet, network.rounds.withdraw())
+    if network.data_rounds.balance_of(account):
+        transaction, receipt = send(wallet, network.data_rounds.withdraw())
         deposits = receipt.one(BalanceWithdrawn).amount
         sent.append(transaction)
     if not revenue and not deposits:

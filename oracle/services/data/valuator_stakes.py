@@ -60,7 +60,7 @@ def payouts(network: Network, valuator: Address) -> list[Call]:
     """Return the calls that pay out what valuations and challenges brought."""
     chain = network.valuations
     owed = (
-        (network.rounds.balance_of(valuator), network.rounds.withdraw),
+        (network.data_rounds.balance_of(valuator), network.data_rounds.withdraw),
         (chain.reward_of(valuator), chain.withdraw_reward),
         (chain.bond_of(valuator), chain.withdraw_bond),
     )
@@ -78,7 +78,7 @@ def status(network: Network, valuator: Address) -> ValuatorInfo:
     seat = chain.seat_of(valuator)
     kinds = (ValuationPublished, ClaimLapsed, ValuatorConvicted)
     found = history.read(chain.address, kinds, None, topic(valuator))
-    ended = history.read(network.rounds.address, (RoundSettled,), None, topic(valuator))
+    ended = history.read(network.data_rounds.address, (RoundSettled,), None, topic(valuator))
 
     def rounds(kind: type) -> tuple[int, ...]:
         named = [h.event.round_id for h in (*found, *ended) if isinstance(h.event, kind)]  # type: ignore[attr-defined]  # all have one
@@ -90,7 +90,7 @@ def status(network: Network, valuator: Address) -> ValuatorInfo:
         locked=seat.locked,
         free=Amount(seat.staked - seat.locked),
         needed=chain.config().stake,
-        balance=network.rounds.balance_of(valuator),
+        balance=network.data_rounds.balance_of(valuator),
         reward=chain.reward_of(valuator),
         bond=chain.bond_of(valuator),
         published=rounds(ValuationPublished),

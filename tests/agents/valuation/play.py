@@ -74,7 +74,7 @@ class Round:
         world, held, network = self.world, self.held, self.network
         if not world.network.registry.model_count():
             world.publish()
-        chain, owner = network.rounds, world.owner
+        chain, owner = network.data_rounds, world.owner
         people = [
             Wallet(network.rpc, dev_account(20 + c), chain_id=network.contracts.chain_id)
             for c in range(len(held.sets))

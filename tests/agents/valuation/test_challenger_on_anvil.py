@@ -220,7 +220,7 @@ def test_cycle__convicted__reopened_and_a_second_valuator_settles(
     round_.world.pass_time(60)
     assert honest.cycle()
 
-    assert round_.network.rounds.round_of(round_.id).stage is RoundStage.SETTLED
+    assert round_.network.data_rounds.round_of(round_.id).stage is RoundStage.SETTLED
     assert round_.network.valuations.seat_of(rival.address).locked == Amount(0)
 
 

@@ -49,4 +49,4 @@ def test_inspect__before_the_seal__left_out_and_the_others_valued(
     round_.seal(before_test=look)
 
     assert len(seen) == len(HELD.sets)
-    assert world.network.rounds.round_of(round_.id).numbered == len(HELD.sets) - 1
+    assert world.network.data_rounds.round_of(round_.id).numbered == len(HELD.sets) - 1

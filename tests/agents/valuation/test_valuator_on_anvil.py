@@ -42,7 +42,7 @@ def opened(round_, wallet, name="one", *, waiting=False, network=None):
 
 
 def stage(round_):
-    return round_.network.rounds.round_of(round_.id).stage
+    return round_.network.data_rounds.round_of(round_.id).stage
 
 
 def case_of(round_):
@@ -143,7 +143,7 @@ def test_cycle__another_process_for_every_step__everything_once(round_, valuator
 
     assert stage(round_) is RoundStage.SETTLED
     assert count(round_, RoundClaimed) == count(round_, ValuationPublished) == 1
-    assert round_.network.rounds.balance_of(valuator.address) == 0
+    assert round_.network.data_rounds.balance_of(valuator.address) == 0
     assert round_.network.valuations.seat_of(valuator.address).locked == 0
 
 

@@ -145,7 +145,7 @@ class Data:
 
     def told_as_held(self, round_id: int) -> bool:
         """Tell whether the fold of events is what the contract holds."""
-        data = self.network.rounds
+        data = self.network.data_rounds
         listed = listing.list_contributions(self.network, round_id)
         assert len(listed) == data.round_of(round_id).contributions
         for one in listed:

@@ -135,7 +135,7 @@ def test_submit__killed_before_it_is_mined__is_not_sent_twice(data: Data, opened
     network, account = data.network, dev_account(1)
     hasty = Wallet(network.rpc, account, timeout=0.05)
     path = data.file("mine.csv", GOOD)
-    balances.allow(network, hasty, network.rounds.address, Amount(100 * DOLLAR))
+    balances.allow(network, hasty, network.data_rounds.address, Amount(100 * DOLLAR))
     first = contributions.prepare(network, hasty.address, 1, [path])
     network.rpc.call("evm_setAutomine", False)
     try:
@@ -282,7 +282,7 @@ def test_sign__what_is_signed__is_what_the_contract_hashes(
     network, given = data.network, signed.submission
     message = eip712.submission(
         chain_id=network.contracts.chain_id,
-        credits=network.rounds.address,
+        credits=network.data_rounds.address,
         owner=given.owner,
         round_id=given.round_id,
         commitment=given.commitment,
@@ -290,7 +290,9 @@ def test_sign__what_is_signed__is_what_the_contract_hashes(
         nonce=0,
         deadline=given.deadline,
     )
-    assert eip712.digest(message) == network.rounds.submission_hash(*given[:-1], 0, given.deadline)
+    assert eip712.digest(message) == network.data_rounds.submission_hash(
+        *given[:-1], 0, given.deadline
+    )
 
 
 def test_relay__signed_by_another_key__is_refused(data: Data, signed: SignedSubmission) -> None:
@@ -362,7 +364,7 @@ def test_reveal_test__another_set_than_committed__is_refused(data: Data, opened:
     secret = rounds.test_secret(network, opened)
     assert secret is not None
     with pytest.raises(ContractError) as caught:
-        data.owner.send(network.rounds.reveal_test(opened, test.root, secret.salt, ZERO32))
+        data.owner.send(network.data_rounds.reveal_test(opened, test.root, secret.salt, ZERO32))
     assert caught.value.name == "TestSetMismatch"
     with pytest.raises(NotFound, match="not committed to on this machine"):
         rounds.reveal_test(data.home("elsewhere"), data.owner, opened)
@@ -384,7 +386,7 @@ def test_exclude__data_that_nobody_serves__gives_the_deposit_back(data: Data, op
 
     assert done.round.phase is rounds.RoundPhase.SETTLED  # without a row
     assert data.told_as_held(opened)
-    assert data.network.rounds.balance_of(operator.address) == Amount(10 * DOLLAR)
+    assert data.network.data_rounds.balance_of(operator.address) == Amount(10 * DOLLAR)
 
 
 def test_advance__rows_demanded__are_shown_by_their_owner_or_left_out(

@@ -55,7 +55,7 @@ def test_round__honest_copied_and_poisoned__pays_the_honest(data: Data, valued: 
     assert (found.tier, found.credits, found.balance) == (1, honest.credit, 10 * DOLLAR)
     assert found.deposit == 5 * DOLLAR
     # reward and three fees are the valuator's
-    assert network.rounds.balance_of(world.owner.address) == 3 * DOLLAR + 3 * DOLLAR // 2
+    assert network.data_rounds.balance_of(world.owner.address) == 3 * DOLLAR + 3 * DOLLAR // 2
     assert data.advance(valued).transactions == ()
     assert data.told_as_held(valued)
 
@@ -153,7 +153,7 @@ def test_credit__with_a_proof_for_another_round__is_refused(data: Data, valued: 
     data.do(world.stranger, network.valuations.settle(second, rounds.show(network, second).values))
     path = values_tree(values).leaf_path(0)
     with pytest.raises(ContractError) as caught:
-        data.do(world.requester, network.rounds.credit(second, 0, values[0], path))
+        data.do(world.requester, network.data_rounds.credit(second, 0, values[0], path))
     assert caught.value.name == "ValueInvalid"
     assert "another round" in caught.value.hint
     assert data.advance(second).refused == ()
@@ -176,9 +176,9 @@ def test_round__test_set_kept_back__pays_who_revealed(data: Data) -> None:
     done = advancing.advance(elsewhere, world.stranger, round_id)
 
     assert done.round.phase is RoundPhase.VOID
-    back = network.rounds.balance_of(world.operator.address)
+    back = network.data_rounds.balance_of(world.operator.address)
     assert back == 10 * DOLLAR + DOLLAR // 2 + 3 * DOLLAR  # deposit, fee, the whole reward
-    assert network.rounds.balance_of(world.requester.address) == 0
+    assert network.data_rounds.balance_of(world.requester.address) == 0
     assert listing.show(network, round_id, hidden.index).lost
     assert data.told_as_held(round_id)
 
@@ -210,8 +210,8 @@ def test_round__nobody_values_it__gives_everything_back(data: Data) -> None:
     data.seal(round_id)
     data.pass_phase(round_id)
     assert data.advance(round_id).round.phase is RoundPhase.VOID
-    assert network.rounds.balance_of(world.operator.address) == 10 * DOLLAR + DOLLAR // 2
-    assert network.rounds.balance_of(world.owner.address) == 3 * DOLLAR
+    assert network.data_rounds.balance_of(world.operator.address) == 10 * DOLLAR + DOLLAR // 2
+    assert network.data_rounds.balance_of(world.owner.address) == 3 * DOLLAR
     with pytest.raises(NotFound, match="no round 9"):
         data.advance(9)
 
@@ -236,7 +236,7 @@ def test_verify__after_two_rounds__every_link_fits(data: Data, valued: int) -> N
     found = records.verify(data.network, 1)
 
     assert (found.rounds, found.submitted, found.revealed) == (2, 4, 3)
-    assert found.head == data.network.rounds.head_of(1)
+    assert found.head == data.network.data_rounds.head_of(1)
 
 
 class Forgetful(History):
