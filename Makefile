@@ -4,6 +4,8 @@
 bin := .venv/bin
 # pip and Brownie keep things there
 export HOME ?= $(CURDIR)/build/home
+# Many images set it. Every process would then compile some 1,500 modules again: seconds, each time
+unexport PYTHONDONTWRITEBYTECODE
 
 demo: ## a paid, verified answer on a real chain, from an empty clone; keep=1 keeps it running
 	@scripts/setup.sh runtime
