@@ -147,7 +147,7 @@ def _reports(session: Session, wait: bool) -> Iterator[Callable[[RequestId], str
         return
     from oracle.gateway import worker_progress  # noqa: PLC0415 - Redis takes 0.1 s to import
 
-    with worker_progress.listening(session.settings.redis_url) as heard:
+    with worker_progress.listening(session.settings) as heard:
 
         def reported(request_id: RequestId) -> str | None:
             failure = heard.failure(request_id)

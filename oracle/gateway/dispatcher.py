@@ -5,21 +5,17 @@ whose transaction ended in that moment are looked up by its hash. A ticket stays
 chain has its request, or it is certain that it never will: only then is the charge given back.
 """
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import structlog
 
 from oracle.chain.bindings.inference_market import Requested
 from oracle.chain.outbox import EntryState, OutboxEntry
 from oracle.chain.rpc import Node, RpcError
 from oracle.chain.sender import Sender
 from oracle.chain.transactions import Receipt, parse_receipt
-from oracle.errors import TallystickError
 from oracle.gateway.notifier import Notifier
+from oracle.gateway.repeating import Repeating
 from oracle.gateway.sponsor import KIND
 from oracle.store import Store
 from oracle.store.gateway_repository import TicketState
@@ -29,7 +25,6 @@ from oracle.types import ZERO32, Bytes32, RequestId
 _BUSY = 0.004  # seconds between two looks while something is on its way
 _IDLE = 1.0
 _KEPT = 20_000  # outcomes in memory; the store has all
-_TROUBLE = 1.0  # seconds until the node is asked again after it failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +65,12 @@ class Dispatcher:
         self._busy = busy
         self._ended: list[OutboxEntry] = []  # whose tickets are not settled yet
         self._outcomes: OrderedDict[RequestId, Outcome] = OrderedDict()
-        self._wake = threading.Event()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="gateway-dispatcher", daemon=True)
-        self._log: Any = structlog.get_logger("tallystick.gateway")
+        self._loop = Repeating("dispatcher", self._once)
 
     def start(self) -> None:
         """Look up what ended when we were not there, and begin."""
         self._ended = self._left_behind()
-        self._thread.start()
+        self._loop.start()
 
     def outcome(self, ticket_id: RequestId) -> Outcome | None:
         """Return what became of a ticket while this process ran; None = nothing yet."""
@@ -86,27 +78,15 @@ class Dispatcher:
 
     def wake(self) -> None:
         """Say that there is something to send."""
-        self._wake.set()
+        self._loop.wake()
 
     def stop(self) -> None:
         """End after the step at hand; what is unsent stays in the store."""
-        self._stopping = True
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._loop.stop()
 
-    def _run(self) -> None:
-        pause = 0.0
-        while not self._stopping:
-            self._wake.wait(pause)
-            self._wake.clear()
-            try:
-                self.step()
-                pause = self._busy if self._ended or self._outbox.live() else _IDLE
-            except Exception as error:  # one thread that must not die: it says so and goes on
-                level = "warning" if isinstance(error, TallystickError) else "exception"
-                getattr(self._log, level)("dispatcher.trouble", error=str(error))
-                pause = _TROUBLE
+    def _once(self) -> float:
+        self.step()
+        return self._busy if self._ended or self._outbox.live() else _IDLE
 
     def step(self) -> None:
         """Bring every transaction one step on, and settle the tickets of those that ended."""

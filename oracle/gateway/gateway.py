@@ -135,9 +135,7 @@ class Gateway:
             accepted=self.dispatcher.wake,
             clock=clock,
         )
-        self.worker_progress = WorkerProgress(
-            settings.redis_url if settings.on_redis else "", self.notifier
-        )
+        self.worker_progress = WorkerProgress(settings, self.notifier)
         self._follower: MarketFollower | None = None
         self._sweeper: Sweeper | None = None
         self._closing = threading.Event()

@@ -3,16 +3,13 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import structlog
 
 from oracle.chain import logs
 from oracle.chain.bindings.inference_market import Annulled, Cancelled, Convicted, Finalized
 from oracle.chain.event import Event
 from oracle.chain.scan import AGAIN, Chunk, Scanner
-from oracle.errors import TallystickError
 from oracle.gateway.notifier import Notifier
+from oracle.gateway.repeating import Repeating
 from oracle.patience import QuietPace
 from oracle.services.event_history import Happened
 from oracle.services.network import Network
@@ -59,22 +56,20 @@ class MarketFollower:
         self._seen: dict[tuple[bytes, int], int] = {}  # (block hash, log index) → block
         self._lives: OrderedDict[RequestId, tuple[Happened, ...]] = OrderedDict()
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="gateway-follower", daemon=True)
-        self._log: Any = structlog.get_logger("tallystick.gateway")
+        self._pace = QuietPace(interval)
+        self._loop = Repeating("follower", self._once, interval)
+        self.stop = self._loop.stop
         self.head = 0  # newest block that was read
-        self.troubled = False  # the last look failed
 
     def start(self) -> None:
         """Read what there is, and begin to follow."""
         self.look()
-        self._thread.start()
+        self._loop.start()
 
-    def stop(self) -> None:
-        """End."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
+    @property
+    def troubled(self) -> bool:
+        """Whether the last look failed."""
+        return self._loop.troubled
 
     def life(self, request_id: RequestId) -> tuple[Happened, ...]:
         """Return what happened to a request, oldest first; () = nothing that is kept here."""
@@ -98,22 +93,11 @@ class MarketFollower:
             (h for h in reversed(self.life(request_id)) if isinstance(h.event, wanted)), None
         )
 
-    def _run(self) -> None:
-        pace = QuietPace(self._interval)
-        while not self._stopping.wait(
-            self._interval / 4 if self._notifier.waiting else pace.pause()
-        ):
-            if self._notifier.waiting:
-                pace.news()
-            try:
-                self.look()
-                self.troubled = False
-            except Exception as error:  # one thread that must not die: it says so and goes on
-                if not self.troubled:
-                    level = "warning" if isinstance(error, TallystickError) else "exception"
-                    getattr(self._log, level)("follower.trouble", error=str(error))
-                self.troubled = True
-                self._stopping.wait(1.0)
+    def _once(self) -> float:
+        if self._notifier.waiting:
+            self._pace.news()
+        self.look()
+        return self._interval / 4 if self._notifier.waiting else self._pace.pause()
 
     def look(self) -> None:
         """Read the blocks that became final since the last look."""
@@ -121,7 +105,7 @@ class MarketFollower:
         if final < self._next:
             return
         for chunk in self._scanner.scan(max(self._start, self._next - AGAIN), final):
-            if self._stopping.is_set():
+            if self._loop.stopping:
                 return
             self._take(
                 [

@@ -5,16 +5,12 @@ have to know that. The refund is seen by the follower, which gives it back to th
 of others whose operator reported that it cannot answer are cancelled as well.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
-
-import structlog
 
 from oracle.chain.outbox import AlreadyPending
-from oracle.errors import TallystickError
 from oracle.gateway.market_follower import MarketFollower
+from oracle.gateway.repeating import Repeating
 from oracle.services import request_timeline
 from oracle.services.network import Network
 from oracle.services.request_timeline import RequestState
@@ -54,19 +50,8 @@ class Sweeper:
         self._failed = failed
         self._every = every
         self._tried: dict[RequestId, float] = {}
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="gateway-sweeper", daemon=True)
-        self._log: Any = structlog.get_logger("tallystick.gateway")
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._loop = Repeating("sweeper", self._once, every)
+        self.start, self.stop = self._loop.start, self._loop.stop
 
     def sweep(self) -> int:
         """Mean to cancel what has expired; return how many."""
@@ -93,10 +78,6 @@ class Sweeper:
         self._tried = {one: at for one, at in self._tried.items() if one in open_ids}
         return meant
 
-    def _run(self) -> None:
-        while not self._stopping.wait(self._every):
-            try:
-                self.sweep()
-            except Exception as error:  # one thread that must not die: it says so and goes on
-                level = "warning" if isinstance(error, TallystickError) else "exception"
-                getattr(self._log, level)("sweeper.trouble", error=str(error))
+    def _once(self) -> float:
+        self.sweep()
+        return self._every

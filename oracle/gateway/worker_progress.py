@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from redis import Redis
 from redis.exceptions import RedisError
 
-from oracle.config import PROGRESS_CHANNEL
+from oracle.config import PROGRESS_CHANNEL, Settings
 from oracle.gateway.notifier import Notifier
 from oracle.types import RequestId
 
@@ -39,9 +39,9 @@ class Heard:
 class WorkerProgress:
     """What workers said lately, by request."""
 
-    def __init__(self, redis_url: str, notifier: Notifier) -> None:
-        """Name the Redis, or "" where the broker is another; nothing is opened."""
-        self._url = redis_url
+    def __init__(self, settings: Settings, notifier: Notifier) -> None:
+        """Take where the broker is; nothing is opened. Only a Redis tells progress."""
+        self._url = settings.redis_url if settings.on_redis else ""
         self._notifier = notifier
         self._heard: OrderedDict[RequestId, tuple[Heard, ...]] = OrderedDict()
         self._stopping = threading.Event()
@@ -112,9 +112,9 @@ class WorkerProgress:
 
 
 @contextmanager
-def listening(redis_url: str) -> Iterator[WorkerProgress]:
+def listening(settings: Settings) -> Iterator[WorkerProgress]:
     """Listen while the block runs; leaving it waits for nothing."""
-    progress = WorkerProgress(redis_url, Notifier())
+    progress = WorkerProgress(settings, Notifier())
     progress.start()
     try:
         yield progress

@@ -2,9 +2,11 @@
 
 import asyncio
 import threading
+from pathlib import Path
 
 import pytest
 
+from oracle.config import Settings
 from oracle.errors import InputInvalid, NotFound
 from oracle.gateway import api_keys, worker_progress
 from oracle.gateway.api_keys import KeyRefused
@@ -160,13 +162,13 @@ def test_bell__nothing_comes__times_out_and_forgets():
              b'{"step": "rm -rf", "operator": "a", "at": 1, "ids": ["00"]}'],
 )  # fmt: skip
 def test_worker_progress__message_of_somebody_else__is_passed_over(data):
-    heard = WorkerProgress("", Notifier())
+    heard = WorkerProgress(Settings(Path()), Notifier())
     heard.take(data)
     assert heard.of(RequestId(b"\0")) == ()
 
 
 def test_worker_progress__steps__become_durations():
-    heard = WorkerProgress("", Notifier())
+    heard = WorkerProgress(Settings(Path()), Notifier())
     for step, at in (("taken", 2.0), ("fetched", 2.5), ("computed", 3.5), ("published", 3.75)):
         line = f'{{"step": "{step}", "operator": "a", "at": {at}, "ids": ["{ONE.hex()}"]}}'
         heard.take(line.encode())

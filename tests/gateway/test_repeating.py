@@ -1,0 +1,53 @@
+"""A step that is taken again and again, on a thread of its own."""
+
+import threading
+
+from structlog.testing import capture_logs
+
+from oracle.errors import Unavailable
+from oracle.gateway import repeating
+from oracle.gateway.repeating import Repeating
+from tests.support.waiting import wait_until
+
+
+def test_repeating__step_fails__is_said_once_and_tried_again(monkeypatch):
+    monkeypatch.setattr(repeating, "_TROUBLE", 0.0)
+    taken = []
+
+    def step() -> float:
+        taken.append(loop.troubled)
+        if len(taken) <= 3:
+            raise Unavailable("no node answers")
+        return 60.0
+
+    loop = Repeating("test", step)
+    with capture_logs() as said:
+        loop.start()
+        wait_until(lambda: len(taken) == 4 and not loop.troubled)
+        loop.stop()
+
+    assert taken == [False, True, True, True]
+    assert [line["event"] for line in said] == ["test.trouble"]
+
+
+def test_repeating__woken_in_its_pause__takes_the_next_step():
+    taken = threading.Semaphore(0)
+
+    def step() -> float:
+        taken.release()
+        return 3600.0
+
+    loop = Repeating("test", step)
+    loop.start()
+    assert taken.acquire(timeout=60)
+    loop.wake()
+    assert taken.acquire(timeout=60)
+    loop.stop()
+
+
+def test_stop__in_a_pause__no_further_step():
+    taken = []
+    loop = Repeating("test", lambda: float(taken.append(1) or 0), pause=3600.0)
+    loop.start()
+    loop.stop()
+    assert taken == []
