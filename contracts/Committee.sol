@@ -59,6 +59,7 @@ contract Committee is ICommittee, ReentrancyGuardTransient {
     uint256 private immutable TALLY_PERIOD;
     uint256 private immutable MIN_STAKE;
     uint256 private immutable SEASONING;
+    uint256 private immutable MIN_GAS_PRICE;
 
     mapping(bytes32 requestId => Dispute) private _disputes;
     mapping(bytes32 requestId => mapping(address account => bool)) private _excluded;
@@ -84,10 +85,10 @@ contract Committee is ICommittee, ReentrancyGuardTransient {
         TALLY_PERIOD = config_.tallyPeriod;
         MIN_STAKE = seats.minStake;
         SEASONING = seats.seasoning;
+        MIN_GAS_PRICE = market.minGasPrice;
 
         if (market.committeeModule != address(this)) revert ConfigInvalid("market");
         if (seats.market != config_.market) revert ConfigInvalid("seats");
-        if (BOND < 2 * VOTE_GAS * market.minGasPrice) revert ConfigInvalid("bond");
         if (PENALTY == 0) revert ConfigInvalid("penalty");
         if (VOTE_STAKE < PENALTY) revert ConfigInvalid("voteStake");
         if (MIN_STAKE < MIN_PENALTIES * PENALTY) revert ConfigInvalid("minStake");
@@ -321,7 +322,8 @@ contract Committee is ICommittee, ReentrancyGuardTransient {
 
     /// @inheritdoc ICommittee
     function bondNeeded(uint256 size) public view returns (uint256) {
-        return size * (BOND + 2 * VOTE_GAS * block.basefee);
+        uint256 price = block.basefee > MIN_GAS_PRICE ? block.basefee : MIN_GAS_PRICE;
+        return size * (BOND + 2 * VOTE_GAS * price);
     }
 
     /// @inheritdoc ICommittee

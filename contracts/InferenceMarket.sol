@@ -51,6 +51,7 @@ contract InferenceMarket is Custody {
     mapping(uint256 slot => bytes32) private _commitments;
     mapping(bytes32 requestId => Dispute) private _disputes;
     mapping(bytes32 requestId => uint256) private _escrows; // wei, for the gas of a callback
+    mapping(bytes32 requestId => bytes32 outputRoot) private _skipped; // callbacks that no escrow paid
 
     constructor(MarketConfig memory config_) Configured(config_) {}
 
@@ -228,10 +229,20 @@ contract InferenceMarket is Custody {
         uint256 escrow = _takeEscrow(requestId);
         uint256 price = _gasPrice();
         bool covered = Callback.gasOf(request_.callbackGas()) * price <= escrow;
+        if (!covered) _skipped[requestId] = outputRoot;
         uint256 paid = Callback.run(request_, outputRoot, covered) * price;
         if (paid > escrow) paid = escrow;
         _creditBond(msg.sender, paid);
         _creditBond(request_.requester(), escrow - paid);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function retryCallback(Request calldata request_, bytes32 outputRoot) external nonReentrant {
+        bytes32 requestId = RequestState.idOf(request_);
+        bytes32 skipped = _skipped[requestId];
+        if (skipped == 0 || skipped != outputRoot) revert CallbackNotSkipped(requestId);
+        delete _skipped[requestId];
+        Callback.run(request_, outputRoot, true);
     }
 
     /// @inheritdoc IInferenceMarket

@@ -27,7 +27,7 @@ GENERATED = {"abi": "*.json", "bindings": "*.py"}  # folder of CHAIN → what in
 SOLC = "0.8.30"
 SETTINGS: dict[str, Any] = {
     "evmVersion": "prague",
-    "optimizer": {"enabled": True, "runs": 1_000},
+    "optimizer": {"enabled": True, "runs": 800},
     # No hash of comments and file names in the code: it changes when the code does.
     "metadata": {"bytecodeHash": "none"},
     "remappings": ["@openzeppelin/contracts=node_modules/@openzeppelin/contracts"],

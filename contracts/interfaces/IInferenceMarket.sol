@@ -194,6 +194,7 @@ interface IInferenceMarket {
     error DemandExpired(bytes32 requestId, uint256 deadline);
     error LengthMismatch(uint256 left, uint256 right);
     error CallbackGasMissing(uint256 available, uint256 needed);
+    error CallbackNotSkipped(bytes32 requestId);
     error CallerNotModelOwner(uint256 modelId, address caller);
     error TransferFailed(address to, uint256 amount);
 
@@ -248,6 +249,11 @@ interface IInferenceMarket {
     /// those that cannot be settled are skipped; reverts when none can. A consumer is called when what was
     /// escrowed for it covers the gas at today's price; the caller gets the gas that it spent.
     function finalize(Request[] calldata requests, Delivery[] calldata deliveries) external;
+    /// @notice Calls the consumer of a final answer whose call was skipped, because the gas price had risen
+    /// above what the escrow pays. For anyone, once; the caller pays the gas.
+    /// @param outputRoot As it was delivered.
+    function retryCallback(Request calldata request, bytes32 outputRoot) external;
+
     /// @notice Refunds a request that nobody delivered in time; a lapsed claimant forfeits.
     function cancelExpired(Request calldata request_, Claim calldata claim_) external;
 

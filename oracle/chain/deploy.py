@@ -55,8 +55,7 @@ class DeployConfig:
             with which lying pays at that share are refused (docs/economics.md); 0 = none are.
         min_gas_price: wei that bonds reckon with for a unit of gas at the least. On chains whose
             base fee is not the cost, what a unit of gas costs there.
-        vote_bond: what each vote that is called about a float answer costs beyond gas, in wei; at
-            least two votes' gas (250,000 each) at min_gas_price.
+        vote_bond: what each vote that is called about a float answer costs beyond gas, in wei.
         min_seat: stake of a committee's member at the least; 20 penalties and 4 votes or more.
         penalty: what silence and a wrong activation cost a voter.
         vote_stake: what a vote binds, and loses when the last finding contradicts it.
@@ -154,7 +153,6 @@ PRODUCTION = DeployConfig(
     min_reply=600,
     clock=6 * _HOUR,
     min_gas_price=Wei(10**9),
-    vote_bond=Wei(5 * 10**14),
     seasoning=_DAY,
     draw_period=2 * _HOUR,
     commit_period=2 * _HOUR,

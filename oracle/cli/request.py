@@ -35,6 +35,9 @@ def register(app: typer.Typer) -> None:
     command(group, "finalize", key=True, example=f"tallystick request finalize {some} --key alice")(
         _finalize
     )
+    command(group, "callback", key=True, example=f"tallystick request callback {some} --key alice")(
+        _callback
+    )
     command(
         group, "demand", spends=True, example=f"tallystick request demand {some} --yes --key alice"
     )(_demand)
@@ -117,6 +120,12 @@ def _finalize(
     parsed = [options.named("REQUEST", amounts.parse_request_id)(text) for text in ids]
     sent = requests.finalize(session.network, session.wallet, parsed)
     session.show(sent, f"settled {len(parsed)} request(s)")
+
+
+def _callback(session: Session, request_id: Id) -> None:
+    """Call a consumer that was skipped because gas cost too much; anyone may, and pays for it."""
+    sent = requests.call_back(session.network, session.wallet, request_id)
+    session.show(sent, "the consumer was called")
 
 
 def _demand(session: Session, request_id: Id) -> None:

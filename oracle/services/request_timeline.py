@@ -141,7 +141,7 @@ def fold(events: Sequence[Event], now: Timestamp, timeline: tuple[Moment, ...] =
 SENTENCES = {
     "detail.Requested": "model {model} version {version}, {fee} in escrow",
     "detail.Claimed": "by {who} until {until}",
-    "detail.ClaimForfeited": "{who} pays {fee} to the requester",
+    "detail.ClaimForfeited": "{who} pays {fee} to the treasury",
     "detail.Delivered": "by {who}: {root}",
     "detail.Finalized": "operator {operator}, owner {owner}, data {data}, protocol {protocol}",
     "detail.refund": "{fee} back to the requester",

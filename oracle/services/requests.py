@@ -123,6 +123,18 @@ def finalize(network: Network, wallet: Wallet, request_ids: Sequence[RequestId])
     return send(wallet, call)[0]
 
 
+def call_back(network: Network, wallet: Wallet, request_id: RequestId) -> Sent:
+    """Call the consumer of a final answer whose call was skipped for its price; anyone may, once.
+
+    Raises:
+        ContractError: no call was skipped. PermanentError: it was not answered.
+    """
+    info = show(network, request_id)
+    if info.output_root is None:
+        raise PermanentError(f"request 0x{request_id.hex()} has no answer: {info.state.value}")
+    return send(wallet, network.market.retry_callback(info.request, info.output_root))[0]
+
+
 def bond_needed(network: Network, wallet: Wallet, request_id: RequestId) -> Wei:
     """Return the bond, in wei, that `demand` would send along now."""
     request, delivery = _delivered(network, request_id)

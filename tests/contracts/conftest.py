@@ -5,7 +5,7 @@ import gc
 import pytest
 
 from scripts.deploy import config, created_address
-from tests.contracts.chain import ON_A_NODE, chain
+from tests.contracts.chain import ON_A_NODE, chain, rpc
 from tests.contracts.market import (
     CLAIM_FORFEIT,
     CLAIM_PERIOD,
@@ -44,6 +44,13 @@ def pytest_collection_modifyitems(config, items):
         for_a_node = [item for item in items if item.get_closest_marker("node")]
         config.hook.pytest_deselected(items=for_a_node)
         items[:] = [item for item in items if item not in for_a_node]
+
+
+@pytest.fixture
+def base_fee():
+    """Let the next block have a base fee; Brownie's other transactions pay none."""
+    yield lambda wei: rpc("anvil_setNextBlockBaseFeePerGas", hex(wei))
+    rpc("anvil_setNextBlockBaseFeePerGas", "0x0")
 
 
 @pytest.fixture(scope="session", autouse=True)

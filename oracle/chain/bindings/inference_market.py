@@ -37,6 +37,7 @@ class InferenceMarketError(StrEnum):
     BondUnexpected = "BondUnexpected"  # (given)
     CallbackGasInvalid = "CallbackGasInvalid"  # (given, max)
     CallbackGasMissing = "CallbackGasMissing"  # (available, needed)
+    CallbackNotSkipped = "CallbackNotSkipped"  # (requestId)
     CallerNotClaimant = "CallerNotClaimant"  # (requestId, caller)
     CallerNotModelOwner = "CallerNotModelOwner"  # (modelId, caller)
     CallerNotModule = "CallerNotModule"  # (caller)
@@ -511,6 +512,15 @@ class InferenceMarket(Contract):
     def request_id_of(self, request: Request, block: BlockId = "latest") -> RequestId:
         """The request's id as the contract computes it."""
         return RequestId(self._read("requestIdOf", request, block=block))
+
+    def retry_callback(self, request: Request, output_root: Bytes32) -> Call:
+        """Calls the consumer of a final answer whose call was skipped, because the gas price had
+        risen above what the escrow pays. For anyone, once; the caller pays the gas.
+
+        Args:
+            output_root: As it was delivered.
+        """
+        return self._call("retryCallback", request, output_root)
 
     def transfer(self, to: Address, amount: Amount) -> Call:
         """Moves a part of the caller's balance to another account's; no token moves."""

@@ -254,4 +254,8 @@ MARKET: dict[str, Sentence] = {
     "CallbackGasMissing": _S(
         "{available} gas is left for the callback; {needed} is needed.", "send with more gas"
     ),
+    "CallbackNotSkipped": _S(
+        "No callback of request {requestId:id} was skipped: none was ordered, it was made, "
+        "or the answer is not final."
+    ),
 }

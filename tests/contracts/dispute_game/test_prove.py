@@ -39,13 +39,6 @@ def challenged(game, lie, bob, fault):
     return lie
 
 
-@pytest.fixture
-def base_fee():
-    """Let the next block have a base fee; Brownie's other transactions pay none."""
-    yield lambda wei: rpc("anvil_setNextBlockBaseFeePerGas", hex(wei))
-    rpc("anvil_setNextBlockBaseFeePerGas", "0x0")
-
-
 # ── challenge ───────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.node  # base fee
 def test_challenge__bond_below_the_price_of_a_game__reverts(game, lie, bob, fault, base_fee):

@@ -79,6 +79,43 @@ def test_callback__no_code__fails_quietly(market, bob):
     assert transaction.events["CallbackCompleted"]["success"] is False
 
 
+@pytest.mark.node  # base fee
+def test_callback__gas_costs_more_than_was_escrowed__is_skipped_and_can_be_called_later_once(
+    market, contract, consumer, delivered, alice, bob, base_fee
+):
+    """Whoever settles in a minute of high prices must not keep an answer from its consumer."""
+    request, delivery = delivered
+    at(delivery[1] + WINDOW)
+    base_fee(10**9)
+    fees = {"from": bob, "max_fee": 2 * 10**9, "priority_fee": 0}
+    transaction = contract.finalize([request], [delivery], fees)
+    assert transaction.events["CallbackCompleted"]["success"] is False
+    assert consumer.calls() == 0
+
+    base_fee(0)
+    with refuses("CallbackNotSkipped", market.id_of(request)):
+        contract.retryCallback(request, "0x" + "11" * 32, {"from": alice})
+    called = contract.retryCallback(request, OUTPUT_ROOT, {"from": alice})
+    assert called.events["CallbackCompleted"]["success"] is True
+    assert (consumer.calls(), consumer.lastOutputRoot()) == (1, OUTPUT_ROOT)
+    with refuses("CallbackNotSkipped", market.id_of(request)):
+        contract.retryCallback(request, OUTPUT_ROOT, {"from": alice})
+
+
+def test_retry__callback_that_was_made__reverts(market, contract, consumer, delivered, bob):
+    """A consumer that refused the answer is not asked again."""
+    consumer.behave(REVERT, {"from": bob})
+    market.finalize(*delivered)
+    with refuses("CallbackNotSkipped", market.id_of(delivered[0])):
+        contract.retryCallback(delivered[0], OUTPUT_ROOT, {"from": bob})
+
+
+def test_retry__no_answer_yet__reverts(market, contract, delivered, bob):
+    for root in (OUTPUT_ROOT, "0x" + "00" * 32):
+        with refuses("CallbackNotSkipped", market.id_of(delivered[0])):
+            contract.retryCallback(delivered[0], root, {"from": bob})
+
+
 def test_callback__none_asked_for__is_not_logged(market):
     assert "CallbackCompleted" not in market.finalize(*market.delivered()).events
 

@@ -7,7 +7,7 @@ import pytest
 
 from oracle.exact.dtypes import DType
 from oracle.exact.tensors import TensorTree, tensor_leaf
-from tests.contracts.chain import VirtualMachineError, at, now, rpc
+from tests.contracts.chain import VirtualMachineError, at, now
 from tests.contracts.market import (
     DEMAND_PERIOD,
     DOLLAR,
@@ -48,13 +48,6 @@ def test_demand__not_delivered__reverts(market, contract, operator, bob):
     request = market.request()
     with refuses("RequestStateMismatch", market.id_of(request)):
         contract.demandOutput(request, (operator, now(), digest("x")), {"from": bob})
-
-
-@pytest.fixture
-def base_fee():
-    """Let the next block have a base fee; Brownie's other transactions pay none."""
-    yield lambda wei: rpc("anvil_setNextBlockBaseFeePerGas", hex(wei))
-    rpc("anvil_setNextBlockBaseFeePerGas", "0x0")
 
 
 @pytest.mark.node  # base fee
