@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 
 from oracle.api import problems
@@ -88,6 +89,7 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
             expose_headers=["*"],
         )
+    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=1)  # level 9 takes longer
     app.add_middleware(
         Guard,
         config=config,

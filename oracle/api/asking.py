@@ -114,6 +114,23 @@ async def ask_all(
         NotYet: nothing came for `answer_timeout` seconds.
         Whatever `Gateway.accept`, `requested` and `answer` raise.
     """
+    began, version = time.perf_counter(), questions[0].listing.served
+    statistics = state.statistics[version.model_id, version.version]
+    try:
+        served = await _ask_all(state, key, questions, watch)
+    except Exception:
+        statistics.failed(time.perf_counter() - began)
+        raise
+    for one in served:
+        rows = next(iter(one.question.prepared.shapes.values()))[:1]
+        took = time.perf_counter() - began
+        statistics.answered(took, one.seconds, rows[0] if rows else 1, time.time())
+    return served
+
+
+async def _ask_all(
+    state: AppState, key: ApiKey, questions: Sequence[Question], watch: Stopwatch
+) -> list[ServedAnswer]:
     gateway, patience = state.asking, state.config.answer_timeout
     longest = patience * len(questions)
     await gateway.blocking(lambda: gateway.sponsor.require_budget(key, questions))

@@ -18,6 +18,8 @@ class ApiConfig:
     """Requests from one address; 0 is unlimited."""
     burst: float = 400.0
     """Requests from one address in one moment."""
+    hosts: tuple[str, ...] = ()
+    """Names under which browsers may know this server, besides addresses and `localhost`."""
     cors_origins: tuple[str, ...] = ()
     """Origins of other pages that may ask; none by default."""
     relay: bool = True

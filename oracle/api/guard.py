@@ -4,9 +4,12 @@ Plain ASGI: a body is counted while it streams, so a gigabyte is refused after t
 """
 
 import asyncio
+import ipaddress
 import re
 import secrets
 import time
+import zlib
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,6 +22,8 @@ from oracle.metrics import GatewayMetrics
 from oracle.rate_limit import Buckets
 
 _ID = re.compile(r"[\w.:-]{1,64}\Z", re.ASCII)
+_PACKED = ("gzip", "deflate")
+_ANY_HEADER = zlib.MAX_WBITS + 32  # zlib's own, or gzip's
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -91,6 +96,12 @@ class Guard:
     def _admit(self, scope: Scope, headers: Headers) -> None:
         """Refuse what can be refused without reading the body."""
         config = self._config
+        if not _is_own(name := _host(headers), config.hosts):
+            raise Rejected(
+                421,
+                "HostRefused",
+                f"this server is not known as {name:.80}: `tallystick serve --host NAME` says so",
+            )
         if config.per_second:
             wait = self._buckets.take("ip:" + _client(scope), config.per_second, config.burst)
             if wait:
@@ -100,9 +111,9 @@ class Guard:
                     f"more than {config.per_second:g} requests a second came from your address",
                     {"Retry-After": str(max(1, round(wait)))},
                 )
-        if headers.get("content-encoding", "identity").lower() != "identity":
+        if _encoding(headers) not in ("identity", *_PACKED):
             raise Rejected(
-                415, "ContentEncodingRefused", "compressed bodies are not unpacked here: send plain"
+                415, "ContentEncodingRefused", "a body is plain, gzip or deflate: send one of these"
             )
         length = headers.get("content-length", "0")
         if not length.isdecimal():
@@ -112,6 +123,7 @@ class Guard:
 
     def _counted(self, receive: Receive, headers: Headers) -> Receive:
         left, done = self._config.max_body, False
+        packed = zlib.decompressobj(_ANY_HEADER) if _encoding(headers) in _PACKED else None
 
         async def counted() -> Message:
             nonlocal left, done
@@ -125,8 +137,10 @@ class Guard:
                     408, "BodyTimeout", "the body did not come in time; the request was dropped"
                 ) from None
             if message["type"] == "http.request":
-                left -= len(message.get("body", b""))
                 done = not message.get("more_body", False)
+                if packed is not None:
+                    message["body"] = _unpacked(packed, message.get("body", b""), left, done)
+                left -= len(message.get("body", b""))
                 if left < 0:
                     raise self._too_large()
             return message
@@ -136,6 +150,50 @@ class Guard:
     def _too_large(self) -> Rejected:
         limit = self._config.max_body
         return Rejected(413, "BodyTooLarge", f"a body may have {limit} bytes; ask for fewer rows")
+
+
+def _host(headers: Headers) -> str:
+    """Return the name by which the client calls this server; without a port, in small letters."""
+    given = headers.get("host", "").lower()
+    return given[1:].partition("]")[0] if given.startswith("[") else given.partition(":")[0]
+
+
+def _is_own(name: str, hosts: Sequence[str]) -> bool:
+    """Whether a browser may have been sent here under this name.
+
+    Another site's name may be pointed at this machine (DNS rebinding): its page would then speak
+    to us as to its own server. An address in digits cannot be pointed anywhere else.
+    """
+    if name in ("", "localhost", *hosts):  # no browser leaves it out
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _encoding(headers: Headers) -> str:
+    return headers.get("content-encoding", "identity").strip().lower()
+
+
+def _unpacked(packed: Any, data: bytes, most: int, last: bool) -> bytes:
+    """Return what compressed bytes hold, one byte more than `most` at the most: no bomb expands.
+
+    Raises:
+        Rejected: they are damaged, cut short, or something follows them.
+    """
+    try:
+        plain: bytes = packed.decompress(data, most + 1)
+    except zlib.error as error:
+        raise _damaged() from error
+    if len(plain) <= most and (packed.unused_data or (last and not packed.eof)):
+        raise _damaged()
+    return plain
+
+
+def _damaged() -> Rejected:
+    return Rejected(400, "ContentEncodingInvalid", "the compressed body is damaged or cut short")
 
 
 def _client(scope: Scope) -> str:

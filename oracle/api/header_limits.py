@@ -1,15 +1,20 @@
 """Bounds what a connection may send, and how long it may take, until a request's headers are there.
 
 uvicorn bounds neither for httptools. A request line or headers without an end would fill memory; a
-connection that sends nothing would keep its file open for ever.
+connection that sends nothing would keep its file open for ever. When files run short, whoever has
+waited longest without asking anything is closed: many idle connections keep nobody out.
 """
 
+import resource
 from asyncio import TimerHandle, Transport
+from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 MOST_BYTES = 64 * 1024  # of a request line and headers
 SECONDS = 10.0  # from the connection, or from a later request's first byte, to the last header
+BACKLOG = 128  # connections that wait to be taken: so many are taken at once, before any is closed
+_OTHER_FILES = 256  # of the process: store, chain, IPFS, queue
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -17,10 +22,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     _received = 0
     _deadline: TimerHandle | None = None
+    idle_since = 0.0  # when it was made, or last began a request; by the loop's clock
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.idle_since = self.loop.time()
         self._await_headers()
+        if len(self.connections) > most_connections():
+            others = cast("set[BoundedHttpProtocol]", self.connections)
+            idle = (one for one in others if one.idle and one is not self)
+            oldest = min(idle, key=lambda one: one.idle_since, default=self)
+            oldest.refuse(408 if oldest is not self else 503)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being answered here."""
+        closing = self.transport.is_closing()
+        return not closing and (self.cycle is None or self.cycle.response_complete)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._have_headers()
@@ -32,10 +50,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if waiting is not None and waiting is self._deadline:  # a body's end is no header
             self._received += len(data)
             if self._received > MOST_BYTES:
-                self._refuse(431)
+                self.refuse(431)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.idle_since = self.loop.time()
         if self._deadline is None:
             self._await_headers()
 
@@ -45,16 +64,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _await_headers(self) -> None:
         self._received = 0
-        self._deadline = self.loop.call_later(SECONDS, self._refuse, 408)
+        self._deadline = self.loop.call_later(SECONDS, self.refuse, 408)
 
     def _have_headers(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _refuse(self, status: int) -> None:
+    def refuse(self, status: int) -> None:
+        """Answer with a status and close."""
         self._have_headers()
         if not self.transport.is_closing():
             end = b"connection: close\r\ncontent-length: 0\r\n\r\n"
             self.transport.write(STATUS_LINE[status] + end)
             self.transport.close()
+
+
+def most_connections() -> int:
+    """Return how many connections may be open under this process's limit of files."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, soft - _OTHER_FILES - BACKLOG)

@@ -70,6 +70,7 @@ _TITLES: Mapping[int, str] = {
     410: "Gone",
     413: "Too large",
     415: "Not understood in this form",
+    421: "Not this server's name",
     422: "The request does not fit",
     424: "The operator cannot answer",
     429: "Too many requests",

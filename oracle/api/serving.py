@@ -13,7 +13,7 @@ from eth_account.signers.local import LocalAccount
 from oracle.api import page
 from oracle.api.app import create_app
 from oracle.api.config import ApiConfig
-from oracle.api.header_limits import BoundedHttpProtocol
+from oracle.api.header_limits import BACKLOG, BoundedHttpProtocol
 from oracle.gateway import gateway as gateways
 from oracle.gateway.gateway import Gateway
 from oracle.services.network import Network
@@ -23,7 +23,6 @@ from oracle.web.rendering import PageOptions
 
 _LOOPBACK = ("127.0.0.1", "localhost")  # whose RPC address is no secret
 GRACE = 10  # seconds that running requests get at the end
-BACKLOG = 2048  # connections that wait to be taken
 
 
 def serve(

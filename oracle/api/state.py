@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
@@ -11,6 +12,7 @@ from fastapi import Depends, Request
 from oracle.api.config import ApiConfig
 from oracle.api.documents import ResponseCache
 from oracle.api.problems import Rejected
+from oracle.api.statistics import ModelStatistics
 from oracle.gateway import api_keys
 from oracle.gateway.api_keys import KeyRefused
 from oracle.gateway.catalogue import Versions
@@ -38,6 +40,9 @@ class AppState:
     memory: ResponseCache = field(default_factory=ResponseCache)
     verifying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(VERIFYING))
     keys: dict[str, tuple[float, ApiKey]] = field(default_factory=dict)
+    statistics: dict[tuple[int, int], ModelStatistics] = field(  # by model and version
+        default_factory=lambda: defaultdict(ModelStatistics)
+    )
 
     async def blocking(self, step: Callable[[], T]) -> T:
         """Run a blocking step beside the event loop."""

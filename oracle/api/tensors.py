@@ -49,6 +49,7 @@ class Wanted:
 
     name: str
     binary: bool
+    classes: int = 0  # so many best ones as text, instead of the numbers; 0 = the numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +108,16 @@ def read(body: bytes, header_length: str | None, manifest: Manifest) -> Inferenc
 
 
 def write(
-    outputs: Mapping[str, Array], wanted: Sequence[Wanted], fields: Mapping[str, Any]
+    outputs: Mapping[str, Array],
+    wanted: Sequence[Wanted],
+    fields: Mapping[str, Any],
+    labels: Sequence[str] = (),
 ) -> tuple[bytes, int | None]:
-    """Return the body of an answer, and the length of its JSON when tensors follow it."""
+    """Return the body of an answer, and the length of its JSON when tensors follow it.
+
+    Args:
+        labels: of the classes, for outputs that are wanted as such.
+    """
     entries, tail = [], []
     for want in wanted:
         array = np.ascontiguousarray(outputs[want.name])
@@ -118,15 +126,51 @@ def write(
             "datatype": DATATYPES[_code(array)],
             "shape": list(array.shape),
         }
+        if want.classes:
+            texts = _best_classes(array, want.classes, labels)
+            entry |= {"datatype": "BYTES", "shape": list(texts.shape)}
+            coded = [text.encode() for text in texts.ravel().tolist()]
+            values, raw = texts.ravel().tolist(), b"".join(map(_with_length, coded))
+        else:
+            little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+            values, raw = [] if want.binary else array.ravel().tolist(), little.tobytes()
         if want.binary:
-            raw = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
             entry["parameters"] = {"binary_data_size": len(raw)}
             tail.append(raw)
         else:
-            entry["data"] = array.ravel().tolist()
+            entry["data"] = values
         entries.append(entry)
     head = json.dumps({**fields, "outputs": entries}, separators=(",", ":")).encode()
     return b"".join((head, *tail)), len(head) if tail else None
+
+
+def _best_classes(array: Array, count: int, labels: Sequence[str]) -> Array:
+    """Return the best classes of each row as `score:index:label`, the best one first.
+
+    Source: Triton's extension_classification.md.
+    """
+    rows = array.reshape(len(array) if array.ndim > 1 else 1, -1)
+    best = np.argsort(-rows, axis=1, kind="stable")[:, :count]
+    texts = [
+        [f"{row[n]:f}:{n}" + (f":{labels[n]}" if n < len(labels) else "") for n in found]
+        for row, found in zip(rows, best.tolist(), strict=True)
+    ]
+    return np.array(texts if array.ndim > 1 else texts[0], object)
+
+
+def _with_length(text: bytes) -> bytes:
+    """Return a string behind its length as 4 bytes, little-endian."""
+    return len(text).to_bytes(4, "little") + text
+
+
+def configuration(spec: TensorSpec) -> dict[str, Any]:
+    """Return a tensor as Triton's model configuration has it; -1 stands for any size."""
+    said = describe(spec)
+    return {
+        "name": spec.name,
+        "data_type": f"TYPE_{said['datatype']}",
+        "dims": said["shape"],
+    }
 
 
 def describe(spec: TensorSpec) -> dict[str, Any]:
@@ -281,9 +325,10 @@ def _wanted(given: Any, manifest: Manifest, binary: bool) -> tuple[Wanted, ...]:
         parameters = entry.get("parameters", {})
         if not isinstance(parameters, dict):
             raise InputInvalid("the parameters of an output are no object")
-        if parameters.get("classification"):
-            raise InputInvalid("the classification extension is not offered; read the scores")
-        wanted.append(Wanted(name, parameters.get("binary_data", binary) is True))
+        classes = parameters.get("classification", 0)
+        if type(classes) is not int or classes < 0:
+            raise InputInvalid(f"classification is {classes!s:.40}, no number of classes")
+        wanted.append(Wanted(name, parameters.get("binary_data", binary) is True, classes))
     return tuple(wanted)
 
 

@@ -25,6 +25,12 @@ Origins = Annotated[
 ]
 
 
+Hosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host", metavar="NAME", help="Name that browsers know it by; repeatable. Else addresses."
+    ),
+]
 PageBudget = Annotated[
     Amount | None,
     options.amount("--page-budget", "What visitors of the page may spend; else they need wallets."),
@@ -35,14 +41,17 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
     command(
         app, "serve", key=True,
-        example="tallystick serve --key gateway\ntallystick serve --read-only --listen 0.0.0.0:80",
+        example="tallystick serve --key gateway\ntallystick serve --read-only --listen 0.0.0.0:80 "
+        "--host models.example.org",
     )(_serve)  # fmt: skip
 
 
 def _serve(
     session: Session,
+    *,
     listen: Listen = DEFAULT,
     read_only: ReadOnly = False,
+    host: Hosts = None,
     cors_origin: Origins = None,
     page_budget: PageBudget = None,
 ) -> None:
@@ -52,14 +61,15 @@ def _serve(
     a prepaid balance, some currency for gas, and access to the models. Nobody else may send with
     it. TLS belongs to a proxy in front of it.
     """
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
+    address, _, port = listen.rpartition(":")
+    if not address or not port.isdecimal() or int(port) > 65535:
         raise InputInvalid(f"--listen {listen!r} is not HOST:PORT", hint=DEFAULT)
     logs.configure(replace(session.settings, operator=""), role="gateway")
     from oracle.api import serving  # noqa: PLC0415 - FastAPI takes 0.4 s to import
     from oracle.api.config import ApiConfig  # noqa: PLC0415
 
-    config = ApiConfig(cors_origins=tuple(cors_origin or ()))
+    names = (*(host or ()), address.strip("[]"))
+    config = ApiConfig(hosts=tuple(map(str.lower, names)), cors_origins=tuple(cors_origin or ()))
     account = None
     if not read_only:
         from oracle.services import wallets  # noqa: PLC0415
@@ -67,5 +77,5 @@ def _serve(
         settings = session.settings
         account = wallets.unlock(settings, settings.key or "gateway", session.password())
     serving.serve(
-        session.network, account, config, host.strip("[]"), int(port), page_budget=page_budget
+        session.network, account, config, address.strip("[]"), int(port), page_budget=page_budget
     )

@@ -51,7 +51,21 @@ def test_tritonclient__unchanged__asks_and_is_refused_in_its_words(door):
     assert (found["id"], found["version"], found["rows"]) == ("mine", "1", 2)
     assert (found["dtype"], found["agree"]) == ("float32", True)
     assert found["without_key"].startswith("401 this costs money")
-    assert found["compressed"].startswith("415 ")
+    assert found["compressed"] == [True, True]
+    for row, scores in zip(found["best"], found["scores"], strict=True):
+        places = [int(text.split(":")[1]) for text in row]
+        assert places == sorted(range(10), key=lambda n, of=scores: -of[n])[:3]
+        assert row[0].startswith(f"{max(scores):f}:")
+    assert found["same_best"]
+    name, inputs, outputs = found["config"]
+    assert name == "digits"
+    assert inputs == [{"name": "image", "data_type": "TYPE_FP32", "dims": [-1, 1, 8, 8]}]
+    assert outputs[0]["dims"] == [-1, 10]
+    assert {"name": "digits", "version": "1", "state": "READY", "reason": ""} in found["index"]
+    assert found["async"] == 16
+    assert found["counted"] == 16
+    assert found["nanoseconds"] > 0
+    assert "digits" in found["statistics"]
     assert found["unknown"].startswith("404 there is no model called 'nobody'")
 
 

@@ -32,7 +32,7 @@ def send(app, *requests):
 
     async def talk():
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://rest") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             return [await client.request(*parts, **options) for *parts, options in requests]
 
     return asyncio.run(talk())
@@ -43,6 +43,24 @@ def test_guard__too_many_from_one_address__are_told_when_to_come_back(app):
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert 90 <= int(answers[2].headers["retry-after"]) <= 100
     assert answers[2].json()["code"] == "TooManyRequests"
+
+
+@pytest.mark.parametrize("name", ["rebound.example", "127.0.0.1.nip.io", "a@127.0.0.1"])
+def test_guard__name_of_another_site__is_refused_before_anything_is_read(app, name):
+    """DNS rebinding: a stranger's page speaks to this machine under a name of its own."""
+    asked = {"headers": {"Host": name}}
+    for path in ("/v2/health/live", "/api", "/"):
+        (answer,) = send(app(), ("GET", path, asked))
+        assert (answer.status_code, answer.json()["code"]) == (421, "HostRefused")
+
+
+@pytest.mark.parametrize(
+    "name", ["localhost:8551", "127.0.0.1", "192.168.1.7:80", "[::1]:8551", "Models.Example.org"]
+)
+def test_guard__own_name__is_answered(app, name):
+    asked = {"headers": {"Host": name}}
+    (answer,) = send(app(hosts=("models.example.org",)), ("GET", "/v2/health/live", asked))
+    assert answer.status_code == 200
 
 
 def test_guard__every_answer__has_an_id_and_says_what_browsers_may_not_do(app):

@@ -1,5 +1,6 @@
 """KServe's Open Inference Protocol v2, with the binary tensor extension."""
 
+from functools import partial
 from importlib.metadata import version as version_of
 from typing import Any
 
@@ -53,7 +54,69 @@ async def server() -> dict[str, Any]:
     return {
         "name": "tallystick",
         "version": version_of("tallystick"),
-        "extensions": ["binary_tensor_data"],
+        "extensions": [
+            "binary_tensor_data",
+            "classification",
+            "model_configuration",
+            "model_repository",
+            "statistics",
+        ],
+    }
+
+
+@router.post("/repository/index")
+async def index(state: StateDep) -> list[dict[str, str]]:
+    """List every version; `UNAVAILABLE` is one that takes no requests."""
+    network = state.network
+
+    def read() -> list[dict[str, str]]:
+        return [
+            {
+                "name": one.name,
+                "version": str(version.version),
+                "state": "UNAVAILABLE" if version.retired else "READY",
+                "reason": "retired" if version.retired else "",
+            }
+            for one in models.list_models(network)
+            for version in models.versions(network, one.model_id)
+        ]
+
+    found: list[dict[str, str]] = await state.memory.of(state, "repository index", read)
+    return found
+
+
+@router.get("/models/stats")
+@router.get("/models/{name}/stats")
+@router.get("/models/{name}/versions/{version}/stats")
+async def statistics(state: StateDep, name: str = "", version: str = "") -> dict[str, Any]:
+    """Say how often and how long models answered since this server began."""
+    if not name:
+        counted = sorted(state.statistics)
+        kept = [await state.blocking(partial(state.versions.version, *one)) for one in counted]
+    else:
+        kept = [(await state.blocking(lambda: _served(state, name, version)))[0]]
+    return {
+        "model_stats": [
+            state.statistics[one.model_id, one.version].document(one.manifest.name, one.version)
+            for one in kept
+        ]
+    }
+
+
+@router.get("/models/{name}/config")
+@router.get("/models/{name}/versions/{version}/config")
+async def config(state: StateDep, name: str, version: str = "") -> dict[str, Any]:
+    """Describe a model in the form of Triton's configurations."""
+    served, _ = await state.blocking(lambda: _served(state, name, version))
+    manifest = served.manifest
+    return {
+        "name": manifest.name,
+        "platform": manifest.runtime.format,
+        "backend": "tallystick",
+        "version_policy": {"latest": {"num_versions": 1}},
+        "max_batch_size": 0,  # the first dimension stands in `dims`
+        "input": [tensors.configuration(spec) for spec in manifest.inputs],
+        "output": [tensors.configuration(spec) for spec in manifest.outputs],
     }
 
 
@@ -109,7 +172,8 @@ async def infer(
     if inference.id:
         fields["id"] = inference.id
     fields["parameters"] = {"request_id": "0x" + served.answer.request_id.hex()}
-    content, head = tensors.write(served.answer.outputs, inference.wanted, fields)
+    labels = listing.manifest.labels or ()
+    content, head = tensors.write(served.answer.outputs, inference.wanted, fields, labels)
     headers = asking.headers(served)
     if head is None:
         return Response(content, headers=headers, media_type="application/json")

@@ -39,6 +39,44 @@ plain = client.infer(
     [triton.InferInput("image", [2, 1, 8, 8], "FP32").set_data_from_numpy(image)],
     headers=headers(),
 )
+
+
+def compressed(algorithm):
+    """Ask with both bodies compressed."""
+    answered = ask(
+        True, True,
+        request_compression_algorithm=algorithm, response_compression_algorithm=algorithm,
+    )  # fmt: skip
+    return answered.as_numpy("logits")
+
+
+def best(binary):
+    """The three best classes of each row, as text."""
+    given = triton.InferInput("image", [2, 1, 8, 8], "FP32").set_data_from_numpy(image)
+    wanted = [triton.InferRequestedOutput("logits", binary_data=binary, class_count=3)]
+    answered = client.infer("digits", [given], outputs=wanted, headers=headers())
+    rows = answered.as_numpy("logits")  # bytes, or text when the answer is JSON
+    return [[t if isinstance(t, str) else t.decode() for t in row] for row in rows]
+
+
+def at_once(count):
+    """So many requests at the same time, each for another image."""
+    many = triton.InferenceServerClient(url.removeprefix("http://"), concurrency=count)
+    waiting = []
+    for number in range(count):
+        given = triton.InferInput("image", [1, 1, 8, 8], "FP32")
+        given.set_data_from_numpy(np.full((1, 1, 8, 8), number / count, np.float32))
+        waiting.append(many.async_infer("digits", [given], headers=headers()))
+    found = [one.get_result().as_numpy("logits").tobytes() for one in waiting]
+    many.close()
+    return len(set(found))
+
+
+config = client.get_model_config("digits")
+index = client.get_model_repository_index()
+before = client.get_inference_statistics("digits", "1")["model_stats"][0]
+later = at_once(16)
+after = client.get_inference_statistics("digits")["model_stats"][0]
 metadata = client.get_model_metadata("digits")
 print(
     json.dumps(
@@ -62,7 +100,19 @@ print(
                     [triton.InferInput("image", [2, 1, 8, 8], "FP32").set_data_from_numpy(image)],
                 )
             ),
-            "compressed": refusal(lambda: ask(True, True, request_compression_algorithm="gzip")),
+            "compressed": [
+                bool(np.array_equal(compressed(name), logits[0])) for name in ("gzip", "deflate")
+            ],
+            "best": best(True),
+            "same_best": best(True) == best(False),
+            "scores": logits[0].tolist(),
+            "config": [config["name"], config["input"], config["output"]],
+            "index": index,
+            "async": later,
+            "counted": after["inference_stats"]["success"]["count"]
+            - before["inference_stats"]["success"]["count"],
+            "nanoseconds": after["inference_stats"]["success"]["ns"],
+            "statistics": [one["name"] for one in client.get_inference_statistics()["model_stats"]],
             "unknown": refusal(lambda: client.get_model_metadata("nobody")),
         }
     )

@@ -43,7 +43,7 @@ def test_walk__as_it_stands__both_models_are_asked_and_paid(tmp_path: Path) -> N
     assert done.returncode == 0, done.stdout[-4000:]
     said, _, shown = done.stdout.partition("ANSWERS\n")
     assert said.count("nobody may serve it yet") == 2
-    assert said.count("answered and paid") == 2, said[-3000:]
+    assert said.count("state        answered and paid") == 2, said[-3000:]
     assert "Traceback" not in said
     decoder, models = json.JSONDecoder(), []
     shown = shown.strip()
