@@ -8,7 +8,8 @@ import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 url, key = sys.argv[1:]
-client = triton.InferenceServerClient(url.removeprefix("http://"))
+PATIENT = {"connection_timeout": 600.0, "network_timeout": 600.0}  # of a loaded machine
+client = triton.InferenceServerClient(url.removeprefix("http://"), **PATIENT)
 image = np.tile(np.linspace(0, 1, 8, dtype=np.float32), (2, 1, 8, 1)).reshape(2, 1, 8, 8)
 
 
@@ -61,7 +62,7 @@ def best(binary):
 
 def at_once(count):
     """So many requests at the same time, each for another image."""
-    many = triton.InferenceServerClient(url.removeprefix("http://"), concurrency=count)
+    many = triton.InferenceServerClient(url.removeprefix("http://"), concurrency=count, **PATIENT)
     waiting = []
     for number in range(count):
         given = triton.InferInput("image", [1, 1, 8, 8], "FP32")
