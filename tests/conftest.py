@@ -5,14 +5,18 @@ but what this machine's hardware lacks.
 """
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 import structlog
 from pytest_socket import disable_socket, enable_socket
+
+if TYPE_CHECKING:
+    from oracle.devnet.network import Devnet
 
 CONTRACT_TESTS = Path(__file__).parent / "contracts"
 REQUIRE_ALL = "REQUIRE_ALL"  # no TALLYSTICK_ name: those are settings, and unknown ones are refused
@@ -32,8 +36,11 @@ SLOW_FIRST = (
     "devnet/",
 )
 
-# Folders whose tests share a network: they go to one process, which starts it once
-TOGETHER = ("tests/api/",)
+# What shares a network goes to one process, which starts it once: the fixtures `devnet` and `home`
+TOGETHER = (
+    ("tests/api/", "tests/tallystick/"),
+    ("tests/devnet/test_up.py", "tests/docs/test_tutorial.py"),
+)
 
 # How fast examples are drawn says how loaded the machine is, and nothing about a test
 hypothesis.settings.register_profile(
@@ -55,14 +62,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give whole files to processes, and whole folders where a network is shared."""
+    """Give whole files to processes, and all that share a network to one."""
     # Imported here: pytest-xdist is there when this hook is called
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            folders = (folder for folder in TOGETHER if nodeid.startswith(folder))
-            return next(folders, nodeid.split("::", 1)[0])
+            sharing = (group[0] for group in TOGETHER if nodeid.startswith(group))
+            return next(sharing, nodeid.split("::", 1)[0])
 
     return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
@@ -80,6 +87,38 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
     """Open the network again for fixtures that outlive one test; logs go where they went before."""
     enable_socket()
     structlog.reset_defaults()  # commands that run in this process say which logs they want
+
+
+# What is needed for a network is imported where one is started: most tests do without
+
+
+@pytest.fixture(scope="session")
+def devnet(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Devnet]":
+    """A network with one operator and the gateway.
+
+    Who uses it publishes models of their own; its requester is the one of docs/python.md.
+    """
+    from oracle.devnet.network import DevnetPlan, running
+
+    plan = DevnetPlan(tmp_path_factory.mktemp("devnet") / "home", operators=("alpha",), rest=True)
+    with running(plan, environ={"PATH": os.environ["PATH"]}) as devnet:
+        yield devnet
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home folder of what `tallystick up --detach` brings up, until `tallystick down`."""
+    from oracle.devnet.background import command
+
+    home = tmp_path_factory.mktemp("home")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("TALLYSTICK_")}
+    environ = {**kept, "TALLYSTICK_HOME": str(home)}
+    up = subprocess.run(
+        [*command(), "up", "--detach"], env=environ, capture_output=True, text=True, check=False
+    )
+    assert up.returncode == 0, up.stderr
+    yield home
+    subprocess.run([*command(), "down"], env=environ, capture_output=True, check=True)
 
 
 @pytest.hookimpl(wrapper=True)

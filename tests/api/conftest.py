@@ -1,6 +1,5 @@
-"""What the REST tests share: one development network with its gateway, and a model to ask."""
+"""What the REST tests share: the development network's gateway, and a model to ask."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from oracle.devnet.network import Devnet, DevnetPlan, running
+from oracle.devnet.network import Devnet
 from oracle.gateway import api_keys
 from oracle.gateway import gateway as gateways
 from oracle.services import operators, publishing
@@ -49,19 +48,16 @@ class Door:
 
 
 @pytest.fixture(scope="package")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    """A network with one operator, `digits` published, and its gateway."""
-    folder = tmp_path_factory.mktemp("rest")
-    plan = DevnetPlan(folder / "home", operators=("alpha",), rest=True)
-    with running(plan, environ={"PATH": os.environ["PATH"]}) as devnet:
-        publish(devnet, write_digits(folder / "digits"))
-        store = Store.open(gateways.store_url(devnet.settings))
-        secret = api_keys.mint(store, "tests", Amount(100 * DOLLAR)).secret
-        door = Door(devnet, devnet.rest_url, secret, store)
-        with door.client() as client:  # a cold worker may take longer than the gateway waits
-            wait_until(lambda: client.post(INFER, json={"inputs": [GIVEN]}).is_success)
-        yield door
-        store.close()
+def door(devnet: Devnet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """The network's gateway, with `digits` published."""
+    publish(devnet, write_digits(tmp_path_factory.mktemp("rest") / "digits"))
+    store = Store.open(gateways.store_url(devnet.settings))
+    secret = api_keys.mint(store, "tests", Amount(100 * DOLLAR)).secret
+    door = Door(devnet, devnet.rest_url, secret, store)
+    with door.client() as client:  # a cold worker may take longer than the gateway waits
+        wait_until(lambda: client.post(INFER, json={"inputs": [GIVEN]}).is_success)
+    yield door
+    store.close()
 
 
 def publish(devnet: Devnet, folder: Path, **offer: int) -> int:

@@ -78,13 +78,13 @@ def test_infer_wait__operator_cannot__ends_with_the_reason_and_the_refund(door, 
     from oracle.services import balances
 
     devnet = door.devnet
-    balances.deposit(devnet.network, devnet.wallet("requester"), 10**6)
+    balances.deposit(devnet.network, devnet.wallet("admin"), 10**6)
     given = tmp_path / "image.json"
     given.write_text(json.dumps([[[[0.75] * 8] * 8]]))
     environ = {k: v for k, v in os.environ.items() if not k.startswith("TALLYSTICK_")}
     done = subprocess.run(
         [sys.executable, "-m", "tallystick", "infer", broken, "--input", given, "--wait", "--yes",
-         "--key", "requester"],
+         "--key", "admin"],
         env={
             **environ,
             "TALLYSTICK_HOME": str(devnet.settings.home),

@@ -113,12 +113,12 @@ def test_infer__model_not_allowed__is_refused(door):
 # ── Wallets ─────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture(scope="module")
 def prepaid(door):
-    """The requester's account, with money in the market."""
+    """An account with money in the market."""
     from oracle.services import balances
 
-    network, wallet = door.devnet.network, door.devnet.wallet("requester")
+    network, wallet = door.devnet.network, door.devnet.wallet("admin")
     balances.deposit(network, wallet, 10**6)
-    return door.devnet.unlock("requester")
+    return door.devnet.unlock("admin")
 
 
 def signed(client, account):

@@ -16,6 +16,8 @@ from tests.support.waiting import assert_gone, wait_until
 
 pytestmark = pytest.mark.real
 
+COMPLETE = 3 + 2 * 4  # servers, processes of two operators
+BEGUN = 3 + 2 + 1  # servers, builds of models, an operator's first process
 REWARD, DEPOSIT, FEE = Decimal(3), Decimal(10), Decimal("0.5")  # dollars, of the round for data
 
 
@@ -31,13 +33,14 @@ def demo(out: Path) -> "subprocess.Popen[str]":
     )
 
 
-def await_network(process: "subprocess.Popen[str]", home: Path) -> list[psutil.Process]:
-    wait_until(
-        lambda: (network := background.read(home)) and network.ready,
-        "the network to be ready",
-        process=process,
-    )
-    children: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
+def await_children(process: "subprocess.Popen[str]", number: int) -> list[psutil.Process]:
+    below = psutil.Process(process.pid)
+
+    def enough() -> list[psutil.Process]:
+        children = below.children(recursive=True)
+        return children if len(children) >= number else []
+
+    children: list[psutil.Process] = wait_until(enough, f"{number} children", process=process)
     return children
 
 
@@ -46,7 +49,7 @@ def performance(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str
     """What the demo printed, and its report; checks that it left no process."""
     out = tmp_path_factory.mktemp("demo")
     process = demo(out)
-    children = await_network(process, out / "home")
+    children = await_children(process, COMPLETE)
     printed, _ = process.communicate()
     assert process.returncode == 0, printed[-3000:]
     assert_gone(children)
@@ -177,9 +180,12 @@ def test_demo__screen__shows_class_sentences_and_digests(
 def test_demo__stopped_in_the_middle__leaves_no_process_and_a_report_that_is_not_ok(
     tmp_path: Path,
 ) -> None:
-    """By one signal: tests of `background.stoppable` hold that all of them do the same."""
+    """By one signal: tests of `background.stoppable` hold that all of them do the same.
+
+    As soon as the first operator's processes come: a complete network is stopped by the other test.
+    """
     process = demo(tmp_path)
-    children = await_network(process, tmp_path / "home")
+    children = await_children(process, BEGUN)
     process.send_signal(signal.SIGTERM)
     process.communicate()
     assert process.returncode == 130

@@ -1,21 +1,21 @@
-"""A network with one operator, and a model folder built as docs/python.md says."""
+"""A folder built as docs/python.md says, and what runs Python there against the shared network."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from oracle.devnet.network import DevnetPlan, running
+from oracle.devnet.network import Devnet
 
 ROOT = Path(__file__).parents[2]
 Script = Callable[..., str]
 
 
 @pytest.fixture(scope="package")
-def script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Script]:
+def script(devnet: Devnet, tmp_path_factory: pytest.TempPathFactory) -> Script:
     """Return a function that runs Python beside the folder `build` and returns what it printed."""
     folder = tmp_path_factory.mktemp("python")
     kept = {k: v for k, v in os.environ.items() if not k.startswith("TALLYSTICK_")}
@@ -33,7 +33,6 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Script]:
         *("-m", "examples.digits.build", "build/digits", "--samples", "build/samples.json"),
         *("--calibration", "build/digits.npz"),
     )
-    home = folder / "home"
+    home = devnet.settings.home
     kept |= {"TALLYSTICK_HOME": str(home), "TALLYSTICK_PASSWORD_FILE": str(home / "password")}
-    with running(DevnetPlan(home, operators=("alpha",)), environ={"PATH": os.environ["PATH"]}):
-        yield run
+    return run
