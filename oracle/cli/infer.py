@@ -145,7 +145,7 @@ def _reports(session: Session, wait: bool) -> Iterator[Callable[[RequestId], str
     if not wait:
         yield lambda _: None
         return
-    from oracle.gateway import worker_progress  # noqa: PLC0415 - Redis takes 0.1 s to import
+    from oracle.gateway import worker_progress  # noqa: PLC0415 - only who waits listens
 
     with worker_progress.listening(session.settings) as heard:
 

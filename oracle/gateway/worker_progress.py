@@ -12,9 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from redis import Redis
-from redis.exceptions import RedisError
-
 from oracle.config import PROGRESS_CHANNEL, Settings
 from oracle.gateway.notifier import Notifier
 from oracle.types import RequestId
@@ -99,6 +96,10 @@ class WorkerProgress:
         self._notifier.notify(ids)
 
     def _run(self) -> None:
+        # Imported by this thread, while a command that listens goes on with its request
+        from redis import Redis  # noqa: PLC0415
+        from redis.exceptions import RedisError  # noqa: PLC0415
+
         while not self._stopping.is_set():
             try:
                 with Redis.from_url(self._url) as redis, redis.pubsub() as channel:

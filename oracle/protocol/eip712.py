@@ -8,8 +8,6 @@ DataRounds.sol.
 from dataclasses import fields
 from typing import Any, TypeAlias
 
-from eth_account.messages import encode_typed_data
-
 from oracle.protocol import records
 from oracle.protocol.canonical import keccak
 from oracle.protocol.records import ORDER_TYPE
@@ -156,6 +154,8 @@ def submission(
 
 def digest(typed: TypedData) -> Bytes32:
     """Return the 32 bytes that are signed: keccak256(0x1901 ‖ domain separator ‖ struct hash)."""
+    from eth_account.messages import encode_typed_data  # noqa: PLC0415 - 0.1 s; who looks signs not
+
     signable = encode_typed_data(full_message=typed)
     return keccak(b"\x19" + signable.version + signable.header + signable.body)
 

@@ -58,12 +58,19 @@ def test_model__only_looked_up__imports_nothing_that_it_does_not_use(market, tal
     assert not names & TO_READ
 
 
+def test_request__only_looked_up__imports_no_signer(market, tallystick):
+    code, names = imported("request", "list")
+
+    assert code == 0
+    assert not names & {"eth_account", "Crypto"}
+
+
 def test_infer__waited_for__imports_nothing_that_it_does_not_use(market, tallystick):
     with answering(market):
         code, names = imported(*WAITED, *ALICE)
 
     assert code == 0
-    assert not names & NEVER
+    assert not names & (NEVER - {"redis"})  # of the thread that hears from workers
 
 
 @pytest.mark.parametrize(
