@@ -65,6 +65,14 @@ class PageSponsor:
             add_in(tx, APPLICATION, [ticket], call, gas=gas, estimated_at=time.time())
         gateway.dispatcher.wake()
 
+    def mint(self, name: str, budget: Amount) -> str:
+        """Make an API key of this gateway; return its secret.
+
+        Raises:
+            InputInvalid: there is a key of that name.
+        """
+        return api_keys.mint(self._gateway.store, name, budget).secret
+
     def ask(self, visit: str, ask: Ask) -> Asked:
         """Ask in the gateway's name.
 

@@ -49,6 +49,7 @@ def serve(
     rpc = network.settings.rpc_url
     options = PageOptions(
         rpc_url=rpc if urlsplit(rpc).hostname in _LOOPBACK else "",
+        uploads=host in _LOOPBACK,  # strangers' files are for who asks for them
         events="/api/requests/{id}/events" if gateway else "",
     )
     app = create_app(

@@ -20,7 +20,7 @@ from oracle.services.network import Network
 from oracle.services.operators import OperatorInfo
 from oracle.services.request_timeline import LIFE, RequestInfo, detail
 from oracle.types import Address, Assurance, Bytes32
-from oracle.web import actions, bytes_served, payloads, problems, rounds, snippets
+from oracle.web import acting, actions, bytes_served, payloads, problems, rounds, snippets
 from oracle.web.locale import LANGUAGES
 from oracle.web.names import Names
 from oracle.web.rendering import (
@@ -52,7 +52,7 @@ def router(
     """
     options = options or PageOptions()
     names = Names(network.settings, network.contracts)
-    renderer = Renderer(options, network.contracts, names, sponsor is not None)
+    renderer = Renderer(options, network.contracts, names, sponsor.address if sponsor else "")
     pages = _Pages(network, Views(network), renderer, sponsor)
     routes = APIRouter(include_in_schema=False)
     for path, endpoint in (
@@ -65,11 +65,13 @@ def router(
         ("/data", pages.data),
         ("/data/{round_id}", pages.round),
         ("/account", pages.account),
+        ("/publish", pages.publish),
         ("/preferences", pages.preferences),
     ):
         routes.add_api_route(path, endpoint, methods=["GET"], response_model=None)
     routes.include_router(bytes_served.router(network, options))
     routes.include_router(actions.router(network, options, sponsor))
+    routes.include_router(acting.router(network, options, sponsor))
     return routes
 
 
@@ -210,6 +212,11 @@ class _Pages:
     def account(self, request: Request) -> Response:
         """Show the page that a connected wallet fills."""
         return self.renderer.page(request, "account.html")
+
+    @_shown
+    def publish(self, request: Request) -> Response:
+        """Show the form that publishes a model."""
+        return self.renderer.page(request, "publish.html")
 
     def preferences(
         self, request: Request, theme: str = "", language: str = "", back: str = "/"

@@ -1,7 +1,7 @@
 """Turns templates into responses: escaping, filters, and the headers that keep scripts out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from fastapi import Request
@@ -28,12 +28,14 @@ class PageOptions:
             page verifies through the visitor's wallet only.
         gateway: IPFS gateway (`GATEWAY/ipfs/CID`) as a browser reaches it; "" = this server.
         secure: whether cookies are kept to https.
+        uploads: whether visitors may send files that this server keeps and publishes.
         events: path of a request's progress as server-sent events, with `{id}`; "" = none.
     """
 
     rpc_url: str = ""
     gateway: str = ""
     secure: bool = False
+    uploads: bool = False
     events: str = ""
 
 
@@ -83,24 +85,28 @@ class Renderer:
     """The templates, with the filters that they use."""
 
     def __init__(
-        self, options: PageOptions, contracts: Contracts, names: Names, sponsored: bool
+        self, options: PageOptions, contracts: Contracts, names: Names, sponsor: str = ""
     ) -> None:
         self.options = options
         self._shared = {
             "options": options,
-            "sponsored": sponsored,
+            "sponsored": bool(sponsor),
             "network": {
                 "chainId": contracts.chain_id,
                 "deployedAt": contracts.deployed_at,
                 "rpc": options.rpc_url,
                 "gateway": options.gateway,
                 "events": options.events,
+                "sponsor": sponsor,
                 "registry": contracts.model_registry,
                 "access": contracts.model_access,
                 "market": contracts.inference_market,
                 "token": contracts.token,
                 "credits": contracts.data_credits,
                 "rounds": contracts.data_rounds,
+                "contracts": sorted(
+                    str(v) for v in asdict(contracts).values() if isinstance(v, str)
+                ),
             },
         }
         self.environment = Environment(

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from oracle.services.inference import Asked
 from oracle.services.quoting import Ask
-from oracle.types import Address
+from oracle.types import Address, Amount
 
 
 class VisitorSponsor(Protocol):
@@ -22,6 +22,13 @@ class VisitorSponsor(Protocol):
 
         Raises:
             ContractError: the model takes no applications, or has one of the sponsor.
+        """
+
+    def mint(self, name: str, budget: Amount) -> str:
+        """Make an API key for somebody who paid the budget in; return its secret.
+
+        Raises:
+            InputInvalid: there is a key of that name.
         """
 
     def ask(self, visit: str, ask: Ask) -> Asked:

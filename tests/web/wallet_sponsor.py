@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 
 from oracle.chain.wallet import Wallet
-from oracle.errors import Refused
+from oracle.errors import InputInvalid, Refused
 from oracle.services import access, inference, quoting
 from oracle.services.amounts import format_amount
 from oracle.services.inference import Asked
@@ -29,6 +29,7 @@ class WalletSponsor:
         """
         self._network, self._wallet = network, wallet
         self._questions, self._budget = questions, int(budget)
+        self.minted: dict[str, Amount] = {}
         self._asked: OrderedDict[str, int] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -45,6 +46,13 @@ class WalletSponsor:
     def apply(self, model_id: int, note: str) -> None:
         """Apply for access in the wallet's name."""
         access.apply(self._network, self._wallet, model_id, note)
+
+    def mint(self, name: str, budget: Amount) -> str:
+        """Note a key; each name once."""
+        if name in self.minted:
+            raise InputInvalid(f"there is a key {name} already")
+        self.minted[name] = budget
+        return "tsk_test"
 
     def ask(self, visit: str, ask: Ask) -> Asked:
         """Ask in the wallet's name (see `VisitorSponsor`)."""

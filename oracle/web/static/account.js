@@ -41,9 +41,11 @@ async function claim(model) {
 }
 
 async function show() {
-  const { account } = wallet();
+  const mine = wallet().account,
+    account = mine ?? new URLSearchParams(window.location.search).get("address");
   $("account").hidden = !account;
-  $("no-wallet").hidden = Boolean(account);
+  $("account").classList.toggle("others", !mine);
+  $("no-wallet").hidden = Boolean(mine);
   if (!account) return;
   $("who").textContent = account;
   const all = await api(`/page/accounts/${account}`);
@@ -168,3 +170,4 @@ document.addEventListener("wallet", () =>
 );
 $("noscript").remove();
 $("no-wallet").hidden = false;
+show().catch((error) => say($("said"), error.message, "bad"));

@@ -44,11 +44,19 @@ export async function connect(chosen, chainId, t) {
   return account;
 }
 
+/** Let the connected account sign a text (EIP-191). */
+export const personalSign = (text) =>
+  provider.request({ method: "personal_sign", params: [hexOf(text), account] });
+
+const hexOf = (text) =>
+  "0x" +
+  Array.from(new TextEncoder().encode(text), (b) => b.toString(16).padStart(2, "0")).join("");
+
 /** Send a call from the connected account and wait for its receipt. */
-export async function send(to, data, t) {
+export async function send(to, data, t, value = "0x0") {
   const hash = await provider.request({
     method: "eth_sendTransaction",
-    params: [{ from: account, to, data }],
+    params: [{ from: account, to, data, value }],
   });
   for (;;) {
     const receipt = await provider.request({ method: "eth_getTransactionReceipt", params: [hash] });

@@ -1,0 +1,125 @@
+"""Routes of what a visitor's wallet does from the page: transactions to sign, files, API keys."""
+
+from pathlib import Path as FilePath
+from typing import Annotated, Any
+
+from eth_account import Account
+from eth_account.messages import encode_defunct
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from oracle.chain import logs
+from oracle.chain.bindings.inference_market import Deposited
+from oracle.chain.rpc import hexbytes
+from oracle.chain.transactions import Receipt, parse_receipt
+from oracle.errors import InputInvalid, NotFound, Refused, TallystickError
+from oracle.services.amounts import format_amount, parse_address, parse_request_id
+from oracle.services.network import Network
+from oracle.types import Address
+from oracle.web import problems, transactions
+from oracle.web.actions import own_page
+from oracle.web.drafts import Drafts
+from oracle.web.rendering import PageOptions
+from oracle.web.sponsor import VisitorSponsor
+
+_NAME = Annotated[str, Path(max_length=200)]
+
+
+def router(network: Network, options: PageOptions, sponsor: VisitorSponsor | None) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(prefix="/page", include_in_schema=False)
+    drafts = Drafts(network.settings.home / "drafts")
+
+    @routes.put("/drafts/{draft}/{path:path}", response_model=None)
+    async def keep(request: Request, draft: str, path: _NAME) -> Response:
+        """Keep a file of a draft."""
+        try:
+            own_page(request)
+            if not options.uploads:
+                raise Refused(
+                    "this server takes no files from visitors",
+                    hint="use the command line, or a server of your own",
+                )
+            size = await drafts.keep(draft, path, request.stream())
+        except TallystickError as error:
+            return problems.as_json(error)
+        return JSONResponse({"size": size})
+
+    @routes.post("/transactions/{act}", response_model=None)
+    async def transact(request: Request, act: str, account: str) -> Response:
+        """Return what the account has to sign next."""
+
+        def find() -> dict[str, Any]:
+            own_page(request)
+            values = dict(request.query_params)
+            files = _files(drafts, act, values)
+            call = transactions.next_call(network, act, parse_address(account), values, files)
+            return transactions.described(call)
+
+        try:
+            return JSONResponse(await run_in_threadpool(find))
+        except TallystickError as error:
+            return problems.as_json(error)
+
+    @routes.post("/keys", response_model=None)
+    async def key(
+        request: Request,
+        transaction: str,
+        signature: Annotated[str, Query(max_length=200)],
+    ) -> Response:
+        """Return an API key of the gateway for a deposit that the signer made into its balance."""
+
+        def mint() -> dict[str, Any]:
+            own_page(request)
+            if sponsor is None:
+                raise Refused("this server asks for nobody, so it has no API keys")
+            deposit = _deposit(network, sponsor.address, transaction)
+            if _signer(key_message(sponsor.address, transaction), signature) != deposit.from_:
+                raise Refused("this deposit was made by another account than signed")
+            name = transaction.removeprefix("0x").lower()
+            return {
+                "key": sponsor.mint(name, deposit.amount),
+                "budget": format_amount(deposit.amount),
+            }
+
+        try:
+            return JSONResponse(await run_in_threadpool(mint))
+        except TallystickError as error:
+            return problems.as_json(error)
+
+    return routes
+
+
+def key_message(gateway: Address, transaction: str) -> str:
+    """Return what a wallet signs to be given the key of its deposit."""
+    return f"Tallystick: an API key of {gateway} for my deposit {transaction}"
+
+
+def _files(drafts: Drafts, act: str, values: dict[str, str]) -> list[FilePath]:
+    if not (draft := values.get("draft")):
+        return []
+    folder = drafts.folder(draft)
+    return [folder] if act == "publish" else [p for p in folder.rglob("*") if p.is_file()]
+
+
+def _deposit(network: Network, gateway: Address, transaction: str) -> Deposited:
+    digest = parse_request_id(transaction)  # 32 bytes, as that is
+    raw = network.rpc.call("eth_getTransactionReceipt", "0x" + digest.hex())
+    receipt: Receipt | None = parse_receipt(raw) if raw else None
+    if receipt is None or not receipt.succeeded:
+        raise NotFound("this transaction is in no block, or was refused")
+    market = network.market
+    for log in receipt.logs:
+        event = logs.decode(log) if log.address == market.address else None
+        if isinstance(event, Deposited) and event.account == gateway:
+            return event
+    raise InputInvalid(f"this transaction pays nothing to {gateway} in {market.address}")
+
+
+def _signer(message: str, signature: str) -> Address:
+    try:
+        found = Account.recover_message(encode_defunct(text=message), signature=hexbytes(signature))
+    except (ValueError, TypeError) as error:
+        raise InputInvalid("this is no signature") from error
+    return Address(found)

@@ -1,0 +1,68 @@
+// Forms whose act the visitor's wallet signs: files first, then one transaction after the other.
+import { api, chooseWallet, el, page, say, t } from "./page.js";
+import { personalSign, send, wallet } from "./wallet.js";
+
+/** Do an act to its end; resolves to its last receipt, null when nothing was left to send. */
+async function act(name, values, tell) {
+  let receipt = null;
+  for (;;) {
+    const query = new URLSearchParams({ ...values, account: wallet().account });
+    tell(t("act.asking"));
+    const next = await api(`/page/transactions/${name}?${query}`, { method: "POST" });
+    if (!next.data) return receipt;
+    // Whatever the server answers, only contracts of this network are called
+    if (!page.network.contracts.includes(next.to))
+      throw new Error(t("verify.bad", { what: next.to }));
+    tell(t("act.sign", { what: next.label }));
+    receipt = await send(next.to, next.data, t, next.value);
+    if (next.last) return receipt;
+  }
+}
+
+/** Send files under one name that only this page knows; a folder's own name is left out. */
+async function upload(files, tell) {
+  const draft = crypto.randomUUID().replaceAll("-", "");
+  for (const file of files) {
+    const path = file.webkitRelativePath.replace(/^[^/]*[/]/, "") || file.name;
+    tell(t("act.upload", { file: path }));
+    await api(`/page/drafts/${draft}/${path}`, { method: "PUT", body: file });
+  }
+  return draft;
+}
+
+async function key(transaction, tell) {
+  const message = `Tallystick: an API key of ${page.network.sponsor} for my deposit ${transaction}`;
+  tell(t("act.key"));
+  const signature = await personalSign(message);
+  return api(`/page/keys?${new URLSearchParams({ transaction, signature })}`, { method: "POST" });
+}
+
+for (const form of document.querySelectorAll("form[data-act]")) {
+  form.hidden = false;
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const status = form.querySelector("[role=status]"),
+      button = form.querySelector("button"),
+      tell = (text) => say(status, text);
+    button.disabled = true;
+    try {
+      if (!wallet().account && !(await chooseWallet())) return;
+      const values = Object.fromEntries(
+        [...new FormData(form)].filter(([, value]) => typeof value === "string"),
+      );
+      const chosen = form.querySelector("input[type=file]")?.files;
+      if (chosen?.length) values.draft = await upload(chosen, tell);
+      const receipt = await act(form.dataset.act, values, tell);
+      const made =
+        "key" in form.dataset && receipt ? await key(receipt.transactionHash, tell) : null;
+      say(status, t(receipt ? "wallet.done" : "act.nothing"), "good");
+      if (made) status.append(" ", el("code", { class: "long" }, made.key), ` (${made.budget})`);
+      if (form.dataset.then)
+        status.append(" ", el("a", { href: form.dataset.then }, t("act.then")));
+    } catch (error) {
+      say(status, error.message, "bad");
+    } finally {
+      button.disabled = false;
+    }
+  });
+}
