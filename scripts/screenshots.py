@@ -67,9 +67,7 @@ def play(folder: Path, stack: ExitStack) -> Devnet:
     )
     sentences = stack.enter_context(Build("examples.minilm.build", models / "minilm"))
     screen = Screen(Console(stderr=True))
-    plan = DevnetPlan(
-        folder / "home", faults=liars.FAULTS, game=liars.GAME, people=contributors.PEOPLE, rest=True
-    )
+    plan = DevnetPlan(folder / "home", faults=liars.FAULTS, people=contributors.PEOPLE, rest=True)
     devnet = Devnet(plan, {"PATH": os.environ["PATH"]}, screen.tell)
     stack.callback(devnet.stop)
     stage = DemoContext(devnet, Record(), screen, models)
@@ -152,6 +150,8 @@ def photograph(browser: Browser, devnet: Devnet, scheme: str, target: Path) -> N
     camera.show(f"/models/{sentences}/try", "sentences", ("#example", "#seen table"), asked)
     camera.show(f"/requests/0x{told.request_id.hex()}", "proof", ("#check", "#said.good"))
     camera.show("/operators", "operators")
+    camera.show(f"/operators/{devnet.accounts['beta']}", "operator")
+    camera.show("/publish", "publish")
     camera.show("/data", "data")
     if found := rounds.list_rounds(network):
         camera.show(f"/data/{found[-1].round_id}", "round")
@@ -159,9 +159,12 @@ def photograph(browser: Browser, devnet: Devnet, scheme: str, target: Path) -> N
     camera.show("/account", "account", ("#account-connect", "#requests li"))
     camera.page.route("**/ipfs/**", lambda route: route.fulfill(body="{}"))
     camera.show(f"/models/{exact}", "tampered", ("#verify-button", "#verify-result.bad"))
-    narrow = {"width": 375, "height": 760}
-    Camera(browser, devnet.rest_url, scheme, target, viewport=narrow, locale="zh-CN").show(
-        f"/models/{exact}", "narrow-zh", verified
+    narrow: dict[str, Any] = {"viewport": {"width": 390, "height": 760}}
+    chinese = Camera(browser, devnet.rest_url, scheme, target, locale="zh-CN", **narrow)
+    chinese.show(f"/models/{exact}", "narrow-zh", verified)
+    chinese.show(f"/requests/0x{told.request_id.hex()}", "narrow-proof-zh")
+    Camera(browser, devnet.rest_url, scheme, target, **narrow).show(
+        f"/models/{exact}/try", "narrow-try", ("#example", "#seen canvas"), asked
     )
 
 

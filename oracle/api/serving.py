@@ -4,6 +4,7 @@ On the first SIGTERM the server stops accepting requests and drains: open ones f
 wait for is in the store.
 """
 
+from importlib.metadata import metadata
 from urllib.parse import urlsplit
 
 import structlog
@@ -23,6 +24,13 @@ from oracle.web.rendering import PageOptions
 
 _LOOPBACK = ("127.0.0.1", "localhost")  # whose RPC address is no secret
 GRACE = 10  # seconds that running requests get at the end
+
+
+def _links() -> tuple[tuple[str, str], ...]:
+    """Return the project's addresses (documentation, source) as its package names them."""
+    found = metadata("tallystick").get_all("Project-URL") or []
+    pairs = (entry.partition(", ") for entry in found)
+    return tuple((name, url) for name, _, url in pairs if url.startswith("https://"))
 
 
 def serve(
@@ -49,6 +57,7 @@ def serve(
     rpc = network.settings.rpc_url
     options = PageOptions(
         rpc_url=rpc if urlsplit(rpc).hostname in _LOOPBACK else "",
+        links=_links(),
         uploads=host in _LOOPBACK,  # strangers' files are for who asks for them
         events="/api/requests/{id}/events" if gateway else "",
     )

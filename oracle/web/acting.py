@@ -1,5 +1,7 @@
 """Routes of what a visitor's wallet does from the page: transactions to sign, files, API keys."""
 
+from collections import OrderedDict
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
@@ -9,12 +11,17 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from oracle.agents.worker_process import run_module
 from oracle.chain import logs
 from oracle.chain.bindings.inference_market import Deposited
 from oracle.chain.rpc import hexbytes
 from oracle.chain.transactions import Receipt, parse_receipt
 from oracle.errors import InputInvalid, NotFound, Refused, TallystickError
+from oracle.protocol.manifest import Manifest
+from oracle.services import folders, model_check
 from oracle.services.amounts import format_amount, parse_address, parse_request_id
+from oracle.services.documents import jsonable
+from oracle.services.model_check import ModelCheck
 from oracle.services.network import Network
 from oracle.types import Address
 from oracle.web import problems, transactions
@@ -22,7 +29,9 @@ from oracle.web.actions import own_page
 from oracle.web.drafts import Drafts
 from oracle.web.rendering import PageOptions
 from oracle.web.sponsor import VisitorSponsor
+from oracle.web.transactions import Given
 
+_KEPT = 32  # findings about models
 _NAME = Annotated[str, Path(max_length=200)]
 
 
@@ -30,6 +39,7 @@ def router(network: Network, options: PageOptions, sponsor: VisitorSponsor | Non
     """Return the routes."""
     routes = APIRouter(prefix="/page", include_in_schema=False)
     drafts = Drafts(network.settings.home / "drafts")
+    checks = _Checks(network)
 
     @routes.put("/drafts/{draft}/{path:path}", response_model=None)
     async def keep(request: Request, draft: str, path: _NAME) -> Response:
@@ -46,6 +56,24 @@ def router(network: Network, options: PageOptions, sponsor: VisitorSponsor | Non
             return problems.as_json(error)
         return JSONResponse({"size": size})
 
+    @routes.post("/drafts/{draft}/check", response_model=None)
+    async def check(
+        request: Request, draft: str, name: Annotated[str, Query(max_length=64)] = ""
+    ) -> Response:
+        """Run a draft as an operator will, and say what a requester would see."""
+
+        def run() -> Any:
+            own_page(request)
+            folder = drafts.folder(draft)
+            if not (folder / folders.DESCRIPTION).exists():
+                checks.describe(folder, name)
+            return jsonable(checks(folders.read(folder, lambda *_: None), folder))
+
+        try:
+            return JSONResponse(await run_in_threadpool(run))
+        except TallystickError as error:
+            return problems.as_json(error)
+
     @routes.post("/transactions/{act}", response_model=None)
     async def transact(request: Request, act: str, account: str) -> Response:
         """Return what the account has to sign next."""
@@ -53,8 +81,8 @@ def router(network: Network, options: PageOptions, sponsor: VisitorSponsor | Non
         def find() -> dict[str, Any]:
             own_page(request)
             values = dict(request.query_params)
-            files = _files(drafts, act, values)
-            call = transactions.next_call(network, act, parse_address(account), values, files)
+            given = Given(values, _files(drafts, act, values), checks)
+            call = transactions.next_call(network, act, parse_address(account), given)
             return transactions.described(call)
 
         try:
@@ -89,6 +117,36 @@ def router(network: Network, options: PageOptions, sponsor: VisitorSponsor | Non
             return problems.as_json(error)
 
     return routes
+
+
+class _Checks:
+    """Runs models in worker processes; what was found of a manifest is kept for the next step."""
+
+    def __init__(self, network: Network) -> None:
+        self._run = partial(run_module, network.settings)
+        self._found: OrderedDict[bytes, ModelCheck] = OrderedDict()
+
+    def __call__(self, draft: Manifest, folder: FilePath) -> ModelCheck:
+        name = draft.to_bytes()
+        if name not in self._found:
+            self._found[name] = model_check.check(self._run, draft, folder)
+            while len(self._found) > _KEPT:
+                self._found.popitem(last=False)
+        return self._found[name]
+
+    def describe(self, folder: FilePath, name: str) -> None:
+        """Write model.json from the only file there is.
+
+        Raises:
+            InputInvalid: there are several, or no format that is served.
+        """
+        weights = [one for one in folder.rglob("*") if one.is_file()]
+        if len(weights) != 1:
+            raise InputInvalid(
+                f"there is no {folders.DESCRIPTION} among these {len(weights)} files",
+                hint="send it along, or one file of weights and a name",
+            )
+        model_check.init(self._run, weights[0], name or weights[0].stem)
 
 
 def key_message(gateway: Address, transaction: str) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from oracle.services.request_timeline import SENTENCES
+from oracle.services import request_timeline
+from oracle.services.data import round_events
 
 LANGUAGES = {"en": "English", "zh": "中文"}
 DEFAULT = "en"
@@ -43,7 +44,8 @@ def catalogue(language: str) -> Translations:
     """Return the catalogue of a language that is one of `LANGUAGES`."""
     path = resources.files("oracle.web").joinpath("locales", f"{language}.json")
     strings = json.loads(path.read_text(encoding="utf-8"))
-    return Translations(language, {**SENTENCES, **strings} if language == DEFAULT else strings)
+    sentences = {**request_timeline.SENTENCES, **round_events.SENTENCES}
+    return Translations(language, {**sentences, **strings} if language == DEFAULT else strings)
 
 
 def choose(cookie: str | None, accept: str | None) -> str:

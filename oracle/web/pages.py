@@ -204,7 +204,7 @@ class _Pages:
     @_shown
     def round(self, request: Request, round_id: str) -> Response:
         """Show one round."""
-        found = rounds.one(self.network, self._number(round_id))
+        found = rounds.one(self.network, self._number(round_id), visitor(request).t)
         model = models.info(self.network, found["round"].model_id)
         return self.renderer.page(request, "round.html", model=model, **found)
 

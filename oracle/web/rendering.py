@@ -19,6 +19,12 @@ THEMES = ("auto", "light", "dark")
 THEME_COOKIE, LANGUAGE_COOKIE = "theme", "language"
 
 
+_MOVERS = dict.fromkeys(  # control characters, and those that turn the direction of writing
+    [*range(0x09), *range(0x0B, 0x20), 0x7F, 0x200E, 0x200F, *range(0x202A, 0x202F),
+     *range(0x2066, 0x206A)], "\ufffd",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class PageOptions:
     """What the page needs to know beyond the network.
@@ -29,6 +35,7 @@ class PageOptions:
         gateway: IPFS gateway (`GATEWAY/ipfs/CID`) as a browser reaches it; "" = this server.
         secure: whether cookies are kept to https.
         uploads: whether visitors may send files that this server keeps and publishes.
+        links: names and URLs of what the foot of each page leads to: documentation, source.
         events: path of a request's progress as server-sent events, with `{id}`; "" = none.
     """
 
@@ -36,6 +43,7 @@ class PageOptions:
     gateway: str = ""
     secure: bool = False
     uploads: bool = False
+    links: tuple[tuple[str, str], ...] = ()
     events: str = ""
 
 
@@ -81,6 +89,11 @@ def headers(options: PageOptions) -> dict[str, str]:
     }
 
 
+def _printable(value: Any) -> Any:
+    """Return text without what moves other text: names come from strangers."""
+    return value.translate(_MOVERS) if isinstance(value, str) else value
+
+
 class Renderer:
     """The templates, with the filters that they use."""
 
@@ -113,6 +126,7 @@ class Renderer:
             loader=PackageLoader("oracle.web"),
             autoescape=select_autoescape(default=True, default_for_string=True),
             undefined=StrictUndefined,
+            finalize=_printable,
             trim_blocks=True,
             lstrip_blocks=True,
         )

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from oracle.services.data import listing, rounds
+from oracle.services.data import listing, round_events, rounds
 from oracle.services.data.rounds import RoundInfo
 from oracle.services.data.standing import TIERS
 from oracle.services.network import Network
+from oracle.services.request_timeline import Words
 from oracle.types import Timestamp
 
 WIDTH = 600  # of the picture of the phases
@@ -19,13 +20,14 @@ def overview(network: Network) -> dict[str, Any]:
     return {"rounds": every, "names": names, "tiers": TIERS}
 
 
-def one(network: Network, round_id: int) -> dict[str, Any]:
+def one(network: Network, round_id: int, t: Words) -> dict[str, Any]:
     """Return what `round.html` shows.
 
     Raises:
         NotFound: there is no such round.
     """
     info = rounds.show(network, round_id)
+    happened = round_events.read(network, round_id)
     brought = listing.list_contributions(network, round_id)
     tiers = {
         owner: network.data_rounds.tier_of(info.model_id, owner)
@@ -36,6 +38,7 @@ def one(network: Network, round_id: int) -> dict[str, Any]:
         "round": info,
         "contributions": brought,
         "tiers": tiers,
+        "details": [round_events.detail(h.event, t) for h in happened],
         "spans": spans,
         "now_at": now_at,
         "valued": any(info.valuation_root),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from oracle.protocol.manifest import Manifest, Tokenizer
 from oracle.protocol.shapes import TensorSpec
@@ -27,7 +28,7 @@ def snippets(base: str, name: str, manifest: Manifest) -> dict[str, str]:
     text = isinstance(manifest.preprocess, Tokenizer)
     body = {"inputs": [_text()] if text else [_tensor(spec) for spec in manifest.inputs]}
     written = json.dumps(body)
-    url = f"{base}/v2/models/{name}/infer"
+    url = f"{base}/v2/models/{quote(name)}/infer"
     said = repr(SENTENCE) if text else _value(manifest)
     python = (
         ("" if text else "import numpy as np\n") + "import tallystick\n\n"

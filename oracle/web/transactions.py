@@ -12,12 +12,11 @@ A service may be repeated at any point: what is done stays done.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from oracle.agents.worker_process import spread_of
 from oracle.chain.codec import interface
 from oracle.chain.contract import Call
 from oracle.chain.rpc import Node
@@ -28,7 +27,7 @@ from oracle.services import balances, committee, disputes, operators, publishing
 from oracle.services.amounts import parse_address, parse_amount, parse_duration, parse_request_id
 from oracle.services.data import contributions
 from oracle.services.network import Network
-from oracle.services.publishing import Offer
+from oracle.services.publishing import Check, Offer
 from oracle.services.receipts import send
 from oracle.types import Address
 
@@ -39,8 +38,18 @@ FIRST = (  # calls after which an act goes on
     ("DisputeGame", "releaseBond"),
     ("Committee", "withdrawBond"),
 )
-Values = Mapping[str, str]
-Act = Callable[[Network, Wallet, Values, Sequence[Path]], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a visitor gave for an act."""
+
+    values: Mapping[str, str]
+    files: Sequence[Path] = ()  # a folder for `publish`, the files of a data set for `submit`
+    check: Check | None = None  # runs a model that is to be published
+
+
+Act = Callable[[Network, Wallet, Given], object]
 
 
 class Unsent(Exception):
@@ -67,9 +76,7 @@ class UnsigningWallet(Wallet):
         raise Unsent(call)
 
 
-def next_call(
-    network: Network, act: str, account: Address, values: Values, files: Sequence[Path] = ()
-) -> Call | None:
+def next_call(network: Network, act: str, account: Address, given: Given) -> Call | None:
     """Return what the account has to sign next for an act; None = nothing is left.
 
     Raises:
@@ -80,7 +87,7 @@ def next_call(
         raise InputInvalid(f"{act!r:.40} is nothing that this page does")
     wallet = UnsigningWallet(network.rpc, account, network.contracts.chain_id)
     try:
-        ACTS[act](network, wallet, values, files)
+        ACTS[act](network, wallet, given)
     except Unsent as unsent:
         return unsent.call
     except (KeyError, ValueError) as missing:
@@ -102,69 +109,70 @@ def described(call: Call | None) -> dict[str, Any]:
 
 
 # ── The acts ────────────────────────────────────────────────────────────────────────────────────
-def _publish(network: Network, wallet: Wallet, values: Values, files: Sequence[Path]) -> None:
+def _publish(network: Network, wallet: Wallet, given: Given) -> None:
     offer = Offer(
-        fee=parse_amount(values["fee"]),
-        challenge_window=parse_duration(values["window"]) if values.get("window") else None,
+        fee=parse_amount(given.values["fee"]),
+        challenge_window=parse_duration(given.values["window"])
+        if given.values.get("window")
+        else None,
     )
-    (folder,) = files
-    measure = partial(spread_of, network.settings)
-    publishing.publish(network, wallet, folder, offer, measure=measure)
+    (folder,) = given.files
+    publishing.publish(network, wallet, folder, offer, check=given.check)
 
 
-def _authorize(network: Network, wallet: Wallet, values: Values, _files: Sequence[Path]) -> None:
-    model, operator = int(values["model"]), parse_address(values["operator"])
+def _authorize(network: Network, wallet: Wallet, given: Given) -> None:
+    model, operator = int(given.values["model"]), parse_address(given.values["operator"])
     if not network.operators.is_authorized(model, operator):
         operators.authorize(network, wallet, model, operator)
 
 
-def _register(network: Network, wallet: Wallet, values: Values, _files: Sequence[Path]) -> None:
-    operators.register(network, wallet, values["endpoint"])
+def _register(network: Network, wallet: Wallet, given: Given) -> None:
+    operators.register(network, wallet, given.values["endpoint"])
 
 
-def _stake(network: Network, wallet: Wallet, values: Values, _files: Sequence[Path]) -> None:
-    operators.stake(network, wallet, parse_amount(values["amount"]))
+def _stake(network: Network, wallet: Wallet, given: Given) -> None:
+    operators.stake(network, wallet, parse_amount(given.values["amount"]))
 
 
-def _unstake(network: Network, wallet: Wallet, values: Values, _files: Sequence[Path]) -> None:
-    operators.start_unstake(network, wallet, parse_amount(values["amount"]))
+def _unstake(network: Network, wallet: Wallet, given: Given) -> None:
+    operators.start_unstake(network, wallet, parse_amount(given.values["amount"]))
 
 
-def _submit(network: Network, wallet: Wallet, values: Values, files: Sequence[Path]) -> None:
-    model = int(values["model"])
-    prepared = contributions.prepare(network, wallet.address, model, files)
+def _submit(network: Network, wallet: Wallet, given: Given) -> None:
+    model = int(given.values["model"])
+    prepared = contributions.prepare(network, wallet.address, model, given.files)
     contributions.submit(network, wallet, prepared)
 
 
-def _challenge(network: Network, wallet: Wallet, values: Values, _files: Sequence[Path]) -> None:
-    committee.challenge(network, wallet, parse_request_id(values["request"]))
+def _challenge(network: Network, wallet: Wallet, given: Given) -> None:
+    committee.challenge(network, wallet, parse_request_id(given.values["request"]))
 
 
-def _demand(network: Network, wallet: Wallet, values: Values, _files: Sequence[Path]) -> None:
-    request_id = parse_request_id(values["request"])
+def _demand(network: Network, wallet: Wallet, given: Given) -> None:
+    request_id = parse_request_id(given.values["request"])
     bond = requests.bond_needed(network, wallet, request_id)
     requests.demand(network, wallet, request_id, bond)
 
 
-def _settle(network: Network, wallet: Wallet, values: Values, _files: Sequence[Path]) -> None:
-    committee.settle(network, wallet, parse_request_id(values["request"]))
+def _settle(network: Network, wallet: Wallet, given: Given) -> None:
+    committee.settle(network, wallet, parse_request_id(given.values["request"]))
 
 
-def _bonds(network: Network, wallet: Wallet, _values: Values, _files: Sequence[Path]) -> None:
+def _bonds(network: Network, wallet: Wallet, _given: Given) -> None:
     committee.withdraw(network, wallet)
     disputes.withdraw(network, wallet)
 
 
-def _cancel(network: Network, wallet: Wallet, values: Values, _files: Sequence[Path]) -> None:
-    requests.cancel(network, wallet, parse_request_id(values["request"]))
+def _cancel(network: Network, wallet: Wallet, given: Given) -> None:
+    requests.cancel(network, wallet, parse_request_id(given.values["request"]))
 
 
-def _finalize(network: Network, wallet: Wallet, values: Values, _files: Sequence[Path]) -> None:
-    requests.finalize(network, wallet, [parse_request_id(values["request"])])
+def _finalize(network: Network, wallet: Wallet, given: Given) -> None:
+    requests.finalize(network, wallet, [parse_request_id(given.values["request"])])
 
 
-def _prepay(network: Network, wallet: Wallet, values: Values, _files: Sequence[Path]) -> None:
-    amount, to = parse_amount(values["amount"]), parse_address(values["to"])
+def _prepay(network: Network, wallet: Wallet, given: Given) -> None:
+    amount, to = parse_amount(given.values["amount"]), parse_address(given.values["to"])
     balances.allow(network, wallet, network.market.address, amount)
     send(wallet, network.market.deposit(to, amount))
 

@@ -14,6 +14,7 @@ from oracle.errors import InputInvalid
 from oracle.protocol import canonical, manifest
 from oracle.protocol.cid import Codec, make, raw_cid
 from oracle.protocol.manifest import (
+    FeatureSpec,
     FileEntry,
     Image,
     Manifest,
@@ -39,6 +40,7 @@ GOOD = Manifest(
     preprocess=Tokenizer(file="tokenizer.json", max_length=128),
     labels=("a", "b", "c"),
 )
+TABLE = replace(GOOD, inputs=(TensorSpec("x", "F32", (None, 2)),), preprocess=None)
 Document = dict[str, Any]
 
 
@@ -91,6 +93,15 @@ RULE_FAULTS: dict[str, Manifest] = {
     "name long": replace(GOOD, name="x" * 65),
     "text long": replace(GOOD, description="x" * 4097),
     "label long": replace(GOOD, labels=("x" * 4097,)),
+    "features of two inputs": replace(GOOD, features=(FeatureSpec(name="x"),)),
+    "too few features": replace(TABLE, features=(FeatureSpec(name="x"),)),
+    "features of one name": replace(TABLE, features=(FeatureSpec(name="x"),) * 2),
+    "feature without a name": replace(
+        TABLE, features=(FeatureSpec(name=""), FeatureSpec(name="y"))
+    ),
+    "feature of no range": replace(
+        TABLE, features=(FeatureSpec(name="x", minimum=2, maximum=2), FeatureSpec(name="y"))
+    ),
     "labels none": replace(GOOD, labels=()),
     "labels too many": replace(GOOD, labels=("x",) * 1025),
     "output zero": replace(GOOD, max_output_bytes=0),
@@ -168,6 +179,17 @@ def test_parse__wrong_type__refused(name: str) -> None:
     TYPE_FAULTS[name](spoiled)
 
     with pytest.raises(InputInvalid):
+        Manifest.parse(canonical.dumps(spoiled))
+
+
+def test_to_bytes__features__are_kept_and_their_absence_changes_no_digest() -> None:
+    named = replace(
+        TABLE, features=(FeatureSpec(name="x", unit="g", minimum=0), FeatureSpec(name="y"))
+    )
+    assert Manifest.parse(named.to_bytes()) == named
+    assert b"features" not in TABLE.to_bytes()
+    spoiled = json.loads(TABLE.to_bytes()) | {"features": []}
+    with pytest.raises(InputInvalid, match="no features"):
         Manifest.parse(canonical.dumps(spoiled))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import urllib3
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
@@ -86,6 +87,12 @@ def unserved(folder: Path) -> Path:
         "inputs": [{"name": "rows", "dtype": "F32", "shape": [None, 4]}],
         "outputs": [{"name": "score", "dtype": "F32", "shape": [None, 1]}],
         "tolerance": 1_000,
+        "features": [
+            {"name": "alcohol", "unit": "% vol", "minimum": 8, "maximum": 16},
+            {"name": "acidity", "unit": "g/l"},
+            {"name": "sugar"},
+            {"name": "ash"},
+        ],
         "parameters": [
             {"lane": 0, "name": "depth", "minimum": 1, "maximum": 20, "default": 10, "scale": 10}
         ],
@@ -273,6 +280,7 @@ def test_try__several_files__are_a_batch_to_download(visit: Visit, tmp_path: Pat
 def test_try__pasted_rows__are_seen_as_a_table(visit: Visit) -> None:
     with visit.page() as page:
         page.goto(f"/models/{TABLE}/try")
+        page.get_by_text("Paste a table").click()
         page.fill("#words", "a,b,c,d\n1,2,3,4\n5,6,7,8.5\n")
         expect(page.locator("#seen tbody tr")).to_have_count(2)
         assert page.locator("#seen tbody tr").last.inner_text().split() == [
@@ -289,6 +297,79 @@ def test_try__pasted_rows__are_seen_as_a_table(visit: Visit) -> None:
         slider.fill("1.5")
         expect(page.locator("output[for=p-depth]")).to_have_text("1.5")
     visit.complaints.clear()  # the browser logs the 422 that was meant
+
+
+def test_try__table_with_features__is_a_form_of_fields(visit: Visit) -> None:
+    with visit.page() as page:
+        page.goto(f"/models/{TABLE}/try")
+        alcohol = page.get_by_label("alcohol")
+        assert (alcohol.get_attribute("min"), alcohol.get_attribute("max")) == ("8", "16")
+        assert "% vol" in page.inner_text(".features")
+        assert "8 to 16" in page.inner_text(".features")
+        alcohol.fill("13.5")
+        page.get_by_label("ash").fill("2.25")
+        expect(page.locator("#seen tbody tr")).to_have_text("113.50002.250")
+
+
+def test_publish__from_the_page_alone__is_asked(site: Site, visit: Visit, tmp_path: Path) -> None:
+    network, alpha = site.devnet.network, site.devnet.accounts["alpha"]
+    folder = write_digits(tmp_path / "mine", name="from-the-page", labels=LABELS,
+                          preprocess=PICTURES, description="")  # fmt: skip
+    with visit.page() as page:
+        inject_wallet(page, network.settings.rpc_url, site.visitor)
+        page.goto("/")
+        page.get_by_role("link", name="Publish a model").click()
+        page.set_input_files("#files", [str(one) for one in folder.iterdir()])
+        page.get_by_role("button", name="Check, price and sign").click()
+        expect(page.locator("form[data-act=publish] > .result")).to_have_class("result good")
+        assert "logits F32" in page.inner_text(".checked")
+        page.get_by_role("link", name="Models").first.click()
+        page.get_by_role("link", name="from-the-page", exact=True).click()
+        page.get_by_text("Authorise an operator").click()
+        page.fill("#operator", alpha)
+        page.get_by_role("button", name="Authorise", exact=True).click()
+        expect(page.locator("form[data-act=authorize] .result")).to_have_class("result good")
+        page.reload()
+        expect(page.locator(".ready.yes")).to_be_visible()
+        page.get_by_role("link", name="Try it for").click()
+        page.click("#example")
+        ask(page)
+
+
+def test_operator__from_the_page_alone__is_registered_and_staked(site: Site, visit: Visit) -> None:
+    network, account = site.devnet.network, Address(dev_account(5).address)
+    balances.fund(network, account, Amount(20 * DOLLAR))
+    with visit.page() as page:
+        inject_wallet(page, network.settings.rpc_url, account)
+        page.goto("/operators")
+        page.fill("#endpoint", "https://box.example")
+        page.get_by_role("button", name="Register").click()
+        expect(page.locator("form[data-act=register] .result")).to_have_class("result good")
+        page.fill("#stake", "12")
+        page.get_by_role("button", name="Stake", exact=True).click()
+        expect(page.locator("form[data-act=stake] .result")).to_have_class("result good")
+        page.reload()
+        expect(page.get_by_text("$12.00")).to_be_visible()
+    assert network.operators.stake_of(account).staked == 12 * DOLLAR
+
+
+def test_key__paid_from_the_page__asks(site: Site, visit: Visit) -> None:
+    network, account = site.devnet.network, Address(dev_account(6).address)
+    balances.fund(network, account, Amount(20 * DOLLAR))
+    with visit.page() as page:
+        inject_wallet(page, network.settings.rpc_url, account)
+        page.goto("/account")
+        page.click("#account-connect")
+        page.get_by_role("button", name="Create a key").click()
+        expect(page.locator("form[data-key] .result")).to_have_class("result good")
+        secret = page.inner_text("form[data-key] .result code")
+    assert secret.startswith("tsk_")
+    given = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [0.5] * 64}
+    answer = urllib3.request(
+        "POST", f"{site.devnet.rest_url}/v2/models/{OPEN}/infer", json={"inputs": [given]},
+        headers={"Authorization": f"Bearer {secret}"}, retries=False, timeout=PATIENCE / 1000,
+    )  # fmt: skip
+    assert answer.status == 200, answer.data
 
 
 # ── Wallets ─────────────────────────────────────────────────────────────────────────────────────
@@ -358,8 +439,18 @@ def test_wallet__none_installed__is_explained(visit: Visit) -> None:
 def every_page(site: Site) -> list[str]:
     asked = requests.list_requests(site.devnet.network)
     proofs = [f"/requests/0x{asked[-1].request_id.hex()}"] if asked else []
+    operator = f"/operators/{site.devnet.accounts['alpha']}"
     fixed = ["/", f"/models/{OPEN}", f"/models/{ON_REQUEST}", f"/models/{OPEN}/try", "/operators"]
-    return [*fixed, "/data", "/account", "/models/99", *proofs]
+    return [
+        *fixed,
+        "/data",
+        "/account",
+        "/publish",
+        "/models/99",
+        f"/models/{TABLE}/try",
+        operator,
+        *proofs,
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -14,7 +14,11 @@ from oracle.web.locale import DEFAULT, LANGUAGES, catalogue, choose
 ROOT = Path(str(resources.files("oracle.web")))
 TEMPLATES = sorted((ROOT / "templates").glob("*.html"))
 MODULES = sorted((ROOT / "static").glob("*.js"))
-SOURCES = [*sorted(ROOT.glob("*.py")), Path(request_timeline.__file__)]
+SOURCES = [
+    *sorted(ROOT.glob("*.py")),
+    Path(request_timeline.__file__),
+    Path(round_events.__file__),
+]
 _HOLE = re.compile(r"\{(\w+)\}")
 _KEY = re.compile(r"\bt\(\s*[\"']([\w.]+)[\"'](?!\s*\+)")
 _STARTS = re.compile(r"\bt\(\s*[\"']([\w.]+)[\"']\s*\+|\bt\(`([\w.]+)\$\{")

@@ -190,6 +190,24 @@ def test_principal__points_on_a_line__keep_their_order_and_distance(tmp_path: Pa
     assert shares == pytest.approx([0.25, 0.75])
 
 
+def test_cell__what_a_spreadsheet_would_run__is_text(tmp_path: Path) -> None:
+    found = run(
+        tmp_path,
+        BROWSER + 'const { cell } = await import("./batch.js");'
+        "console.log(JSON.stringify(given.map(cell)));",
+        ["=cmd|'/C calc'!A0", "+1", "@SUM(A1)", "\tx", 'a "b"', 0.5, None],
+    )
+    assert found == [
+        "\"'=cmd|'/C calc'!A0\"",
+        '"\'+1"',
+        '"\'@SUM(A1)"',
+        '"\'\tx"',
+        '"a ""b"""',
+        '"0.5"',
+        '""',
+    ]
+
+
 def test_head_of__a_record__as_in_python(tmp_path: Path) -> None:
     fields = {
         "prev": bytes(range(32)), "manifest": bytes([2] * 32), "root": bytes([3] * 32),

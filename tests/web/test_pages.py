@@ -115,6 +115,17 @@ def test_pages__every_one__has_a_strict_policy_and_nothing_inline(
         assert not re.search(r"(?:src|href)=\"(?:https?:)?//", page.text), "nothing from elsewhere"
 
 
+def test_pages__name_that_turns_the_direction_of_writing__is_shown_without(
+    world: World, browse: Browse
+) -> None:
+    described(world, name="harmless\u202egnp.exe", description="a\u2066b\x1bc")
+    world.publish()
+    for path in ("/", "/models/1"):
+        page = browse().get(path).text
+        assert "harmless\ufffdgnp.exe" in page
+        assert not set("\u202e\u2066\x1b") & set(page)
+
+
 def test_model__shown__has_its_digests_and_terms(served: World, browse: Browse) -> None:
     page = browse().get("/models/1")
     head = served.network.registry.head_of(1)

@@ -35,6 +35,7 @@ from oracle.services.amounts import format_amount, format_time
 from oracle.services.data.credits import format_credits
 from oracle.services.event_history import Happened, Moment, topic
 from oracle.services.network import Network
+from oracle.services.request_timeline import Words
 
 _ROUND = (
     RoundOpened, ContributionSubmitted, ContributionRevealed, ContributionDisplaced,
@@ -75,50 +76,84 @@ def tell(network: Network, happened: list[Happened]) -> tuple[Moment, ...]:
     return network.history.moments(happened, detail)
 
 
-def detail(event: Event) -> str:  # noqa: PLR0911, PLR0912 -- one line per kind
+SENTENCES = {
+    "round.RoundOpened": "by {who}, reward {reward}",
+    "round.ContributionSubmitted": "{index} by {who}, deposit {deposit}",
+    "round.ContributionRevealed": "{index}: {rows} rows",
+    "round.ContributionDisplaced": "{index}: {by} committed to the same rows earlier",
+    "round.ContributionReturned": "{index} stands where it was committed to first: {first}",
+    "round.RowsDemanded": "chunk {chunk} of {index} by {who}",
+    "round.RowsShown": "chunk {chunk} of {index}",
+    "round.Endorsed": "{index} by {who}: {amount}",
+    "round.RoundSealed": "{count} contributions, {rows} rows",
+    "round.RoundClaimed": "by {who} until {until}",
+    "round.ClaimLapsed": "{who} loses {amount}",
+    "round.ValuationPublished": "attempt {attempt} by {who}",
+    "round.by": "by {who}",
+    "round.ValuatorConvicted": "{who}; {amount} to {to}",
+    "round.RoundSettled": "{credits} credits; {amount} paid",
+    "round.RoundVoided": "{amount} to each who revealed",
+    "round.CreditGranted": "{credits} to {who}, deposit back",
+    "round.DepositForfeited": "{index}: {who} loses {amount}",
+    "round.paid": "{index}: {amount} to {who}",
+}
+
+
+def english(key: str, **values: object) -> str:
+    """Return a sentence of `SENTENCES` with its `{placeholders}` filled."""
+    return SENTENCES[key].format_map(values)
+
+
+def detail(event: Event, t: Words = english) -> str:  # noqa: PLR0911, PLR0912 -- one line per kind
     """Say in words what an event adds to its name."""
+    key = f"round.{type(event).__name__}"
     match event:
         case RoundOpened():
-            return f"by {event.opener}, reward {format_amount(event.terms.reward)}"
+            return t(key, who=event.opener, reward=format_amount(event.terms.reward))
         case ContributionSubmitted():
-            return f"{event.index} by {event.owner}, deposit {format_amount(event.deposit)}"
+            deposit = format_amount(event.deposit)
+            return t(key, index=event.index, who=event.owner, deposit=deposit)
         case ContributionRevealed():
-            return f"{event.index}: {event.rows} rows"
+            return t(key, index=event.index, rows=event.rows)
         case ContributionDisplaced():
-            return f"{event.index}: {event.by} committed to the same rows earlier"
+            return t(key, index=event.index, by=event.by)
         case ContributionReturned():
-            return f"{event.index} stands where it was committed to first: {event.first_round}"
+            return t(key, index=event.index, first=event.first_round)
         case ContributionExcluded() | ContributionUnserved():
             return f"{event.index}"
         case RowsDemanded():
-            return f"chunk {event.chunk} of {event.index} by {event.demander}"
+            return t(key, chunk=event.chunk, index=event.index, who=event.demander)
         case RowsShown():
-            return f"chunk {event.chunk} of {event.index}"
+            return t(key, chunk=event.chunk, index=event.index)
         case Endorsed():
-            return f"{event.index} by {event.endorser}: {format_credits(event.amount)}"
+            amount = format_credits(event.amount)
+            return t(key, index=event.index, who=event.endorser, amount=amount)
         case RoundSealed():
-            return f"{event.contributions} contributions, {event.rows} rows"
+            return t(key, count=event.contributions, rows=event.rows)
         case RoundClaimed():
-            return f"by {event.valuator} until {format_time(event.until)}"
+            return t(key, who=event.valuator, until=format_time(event.until))
         case ClaimLapsed():
-            return f"{event.valuator} loses {format_amount(event.burned)}"
+            return t(key, who=event.valuator, amount=format_amount(event.burned))
         case ValuationPublished():
-            return f"attempt {event.attempt} by {event.valuator}"
+            return t(key, attempt=event.attempt, who=event.valuator)
         case ValuationFaultProven() | ValuatorSilent() | TableDemanded():
-            return f"by {event.challenger}"
+            return t("round.by", who=event.challenger)
         case ValuatorConvicted():
-            return f"{event.valuator}; {format_amount(event.bounty)} to {event.challenger}"
+            amount = format_amount(event.bounty)
+            return t(key, who=event.valuator, amount=amount, to=event.challenger)
         case RoundSettled():
-            return f"{format_credits(event.credits)} credits; {format_amount(event.paid)} paid"
+            credits, paid = format_credits(event.credits), format_amount(event.paid)
+            return t(key, credits=credits, amount=paid)
         case RoundVoided():
-            return f"{format_amount(event.compensation)} to each who revealed"
+            return t(key, amount=format_amount(event.compensation))
         case CreditGranted():
-            return f"{format_credits(event.credit)} to {event.owner}, deposit back"
+            return t(key, credits=format_credits(event.credit), who=event.owner)
         case DepositForfeited():
-            return f"{event.index}: {event.owner} loses {format_amount(event.deposit)}"
+            return t(key, index=event.index, who=event.owner, amount=format_amount(event.deposit))
         case DepositRefunded():
-            return f"{event.index}: {format_amount(event.amount)} to {event.owner}"
+            amount = format_amount(event.amount)
+            return t("round.paid", index=event.index, amount=amount, who=event.owner)
         case EndorsementSettled():
             kept = format_credits(event.returned + event.reward)
-            return f"{event.index}: {kept} to {event.endorser}"
+            return t("round.paid", index=event.index, amount=kept, who=event.endorser)
     return ""

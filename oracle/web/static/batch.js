@@ -87,7 +87,8 @@ function summary({ outputs, labels }) {
   return first.values.slice(0, 4).map(number).join(", ") + (first.values.length > 4 ? " …" : "");
 }
 
-function cell(value) {
+/** Return a cell of CSV that no spreadsheet takes for a formula. */
+export function cell(value) {
   // a leading = + - @ would be a formula to a spreadsheet
   const text = String(value ?? "");
   return `"${(/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;

@@ -1,5 +1,6 @@
 // Forms whose act the visitor's wallet signs: files first, then one transaction after the other.
-import { api, chooseWallet, el, page, say, t } from "./page.js";
+import { number } from "./numbers.js";
+import { api, chooseWallet, el, page, say, size, t } from "./page.js";
 import { personalSign, send, wallet } from "./wallet.js";
 
 /** Do an act to its end; resolves to its last receipt, null when nothing was left to send. */
@@ -37,6 +38,24 @@ async function key(transaction, tell) {
   return api(`/page/keys?${new URLSearchParams({ transaction, signature })}`, { method: "POST" });
 }
 
+function showCheck(place, found) {
+  const tensor = (one) =>
+    `${one.name} ${one.dtype} ${one.shape.join("×")}: ${one.first.map(number).join(", ")}`;
+  const facts = [
+    ["check.model", `${found.name}, ${found.format}`],
+    ...found.inputs.map((one) => ["check.input", tensor(one)]),
+    ...found.outputs.map((one) => ["check.output", tensor(one)]),
+    ["check.time", `${(1000 * found.runs[0].seconds).toFixed(1)} ms`],
+    ["check.memory", size(found.memory)],
+    ["check.spread", `${found.spread}e-9`],
+  ];
+  place.replaceChildren(
+    ...facts.map(([key, text]) =>
+      el("div", {}, el("dt", {}, t(key)), el("dd", {}, el("code", {}, text))),
+    ),
+  );
+}
+
 for (const form of document.querySelectorAll("form[data-act]")) {
   form.hidden = false;
   form.addEventListener("submit", async (event) => {
@@ -52,6 +71,11 @@ for (const form of document.querySelectorAll("form[data-act]")) {
       );
       const chosen = form.querySelector("input[type=file]")?.files;
       if (chosen?.length) values.draft = await upload(chosen, tell);
+      if (form.dataset.act === "publish") {
+        tell(t("act.check"));
+        const path = `/page/drafts/${values.draft}/check?${new URLSearchParams({ name: values.name })}`;
+        showCheck(form.querySelector(".checked"), await api(path, { method: "POST" }));
+      }
       const receipt = await act(form.dataset.act, values, tell);
       const made =
         "key" in form.dataset && receipt ? await key(receipt.transactionHash, tell) : null;
