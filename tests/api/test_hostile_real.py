@@ -163,7 +163,7 @@ def connected(door, head, timeout=300.0):
 
 
 def head_of(door, *fields):
-    lines = (f"POST {INFER} HTTP/1.1", "Host: x", f"Authorization: Bearer {door.secret}", *fields)
+    lines = (f"POST {INFER} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {door.secret}", *fields)
     return "\r\n".join((*lines, "", "")).encode()
 
 
@@ -193,8 +193,8 @@ def test_body__a_gigabyte_streamed__is_refused_on_the_way(door):
 @pytest.mark.parametrize(
     "junk",
     [b"\0" * 1000,
-     b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
-     b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+     b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+     b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
      b"Content-Length: 6\r\n\r\n12345"],
 )  # fmt: skip
 def test_connection__not_http__is_answered_400_or_closed(door, junk):
@@ -204,7 +204,7 @@ def test_connection__not_http__is_answered_400_or_closed(door, junk):
 
 @pytest.mark.parametrize(
     ("start", "more"),
-    [(b"GET / HTTP/1.1\r\nHost: x\r\n", b"A: b\r\n" * 100), (b"GET /", b"a" * 1000)],
+    [(b"GET / HTTP/1.1\r\nHost: localhost\r\n", b"A: b\r\n" * 100), (b"GET /", b"a" * 1000)],
     ids=["headers", "line"],
 )
 def test_connection__headers_without_end__answered_431_or_closed(door, start, more):
@@ -222,7 +222,7 @@ def test_connection__never_says_what_it_wants__answered_408(door, begun):
 def test_connection__next_headers_begin_right_behind_a_large_body__are_waited_for(door):
     body = b"[" * 200_000
     head = head_of(door, f"Content-Length: {len(body)}")
-    with connected(door, head + body + b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n") as opened:
+    with connected(door, head + body + b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n") as opened:
         found = opened.recv(65536)
         assert found.startswith(b"HTTP/1.1 400 ")
         opened.sendall(b"\r\n")
