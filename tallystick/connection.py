@@ -22,6 +22,7 @@ from oracle.chain.wallet import Wallet
 from oracle.config import Settings
 from oracle.errors import ConfigInvalid, NotFound, did_you_mean
 from oracle.exact import form
+from oracle.gateway import worker_progress
 from oracle.protocol.tensor import Array
 from oracle.services import (
     access,
@@ -201,6 +202,7 @@ class Connection:
             NotFound: no such model, version or operator that serves it.
             Refused, ContractError: too expensive, no access, rate limit, balance too low.
             InputInvalid: input or parameters do not fit the manifest.
+            AnswerFailed: its operator cannot answer, and nobody else did so far.
             Unanswered: it expired, or `timeout` passed; `answer` waits again.
             DigestMismatch: the bytes are not those that were delivered.
         """
@@ -208,10 +210,15 @@ class Connection:
         prepayment = self._prepay(
             model, input, params=params, max_fee=max_fee, operator=operator, lifetime=lifetime
         )
-        asked = inference.ask(self.network, wallet, prepayment)
-        info = inference.wait(
-            self.network, asked.request_id, timeout=timeout, since=asked.transaction.block
-        )
+        with worker_progress.listening(self.network.settings) as heard:
+            asked = inference.ask(self.network, wallet, prepayment)
+            info = inference.wait(
+                self.network,
+                asked.request_id,
+                timeout=timeout,
+                since=asked.transaction.block,
+                failure=heard.reason,
+            )
         return self._answer(info, prepayment.prepared.texts)
 
     def answer(self, request: str | bytes, *, timeout: float | None = None) -> Answer:

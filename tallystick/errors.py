@@ -17,9 +17,10 @@ from oracle.errors import (
     Unavailable,
 )
 from oracle.ipfs.port import CidUnresolved
-from oracle.services.inference import Unanswered
+from oracle.services.inference import AnswerFailed, Unanswered
 
 __all__ = [
+    "AnswerFailed",
     "CidUnresolved",
     "ConfigInvalid",
     "ContractError",

@@ -148,12 +148,7 @@ def _reports(session: Session, wait: bool) -> Iterator[Callable[[RequestId], str
     from oracle.gateway import worker_progress  # noqa: PLC0415 - only who waits listens
 
     with worker_progress.listening(session.settings) as heard:
-
-        def reported(request_id: RequestId) -> str | None:
-            failure = heard.failure(request_id)
-            return None if failure is None else f"operator {failure.operator}: {failure.reason}"
-
-        yield reported
+        yield heard.reason
 
 
 def _read_stdin() -> bytes:

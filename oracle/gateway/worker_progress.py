@@ -69,6 +69,11 @@ class WorkerProgress:
         """Return the last report that an operator cannot answer a request, if there is one."""
         return next((h for h in reversed(self.of(request_id)) if h.step == FAILED), None)
 
+    def reason(self, request_id: RequestId) -> str | None:
+        """Return who cannot answer a request and why, in words, if somebody said so."""
+        found = self.failure(request_id)
+        return None if found is None else f"operator {found.operator}: {found.reason}"
+
     def failed(self) -> list[RequestId]:
         """Return the requests that some operator cannot answer, oldest first."""
         return [one for one in list(self._heard) if self.failure(one) is not None]

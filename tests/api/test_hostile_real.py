@@ -163,7 +163,12 @@ def connected(door, head, timeout=300.0):
 
 
 def head_of(door, *fields):
-    lines = (f"POST {INFER} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {door.secret}", *fields)
+    lines = (
+        f"POST {INFER} HTTP/1.1",
+        "Host: localhost",
+        f"Authorization: Bearer {door.secret}",
+        *fields,
+    )
     return "\r\n".join((*lines, "", "")).encode()
 
 
@@ -222,7 +227,9 @@ def test_connection__never_says_what_it_wants__answered_408(door, begun):
 def test_connection__next_headers_begin_right_behind_a_large_body__are_waited_for(door):
     body = b"[" * 200_000
     head = head_of(door, f"Content-Length: {len(body)}")
-    with connected(door, head + body + b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n") as opened:
+    with connected(
+        door, head + body + b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n"
+    ) as opened:
         found = opened.recv(65536)
         assert found.startswith(b"HTTP/1.1 400 ")
         opened.sendall(b"\r\n")

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from tests.docs.pages import ROOT
 
 MOST = 12  # commands; `export`, `mkdir` and assignments are none
-FEE = 50_000
+FEE = Decimal("0.05")
 SAY = re.compile(r"^(tallystick|python) .*$", re.MULTILINE)
 
 
@@ -53,5 +54,5 @@ def test_walk__as_it_stands__both_models_are_asked_and_paid(tmp_path: Path) -> N
         shown = shown[end:].strip()
     wine, wine_onnx = models
     assert (wine["name"], wine_onnx["name"]) == ("wine", "wine-onnx")
-    assert wine["owner_earnings"] == 0  # collected
-    assert 0 < wine_onnx["owner_earnings"] < FEE
+    assert Decimal(wine["owner_earnings"]) == 0  # collected
+    assert 0 < Decimal(wine_onnx["owner_earnings"]) < FEE
