@@ -19,7 +19,7 @@ class Readiness:
     """A model as somebody finds it who asks now."""
 
     operator: Address | None  # None: nobody can serve it
-    latency: float | None  # seconds, median of recent answers of that operator; None = no answer
+    latency: float | None  # seconds, median of recent answers; None = there were none
     answered_at: Timestamp | None  # by anybody
     why: str  # nobody can
 
@@ -49,7 +49,10 @@ class ReadinessReader:
             chosen = placement.choose(candidates, lock).operator
         except NotFound as error:
             return Readiness(None, None, answered_at, error.hint)
+        known = sorted(c.latency for c in candidates if c.latency is not None)
         latency = next(c.latency for c in candidates if c.operator == chosen)
+        if latency is None and known:
+            latency = known[0]  # who is chosen has not answered yet, others have
         return Readiness(chosen, latency, answered_at, "")
 
     def _last_answer(self, model_id: int) -> Timestamp | None:

@@ -116,8 +116,8 @@ export function copyable(part = document) {
     button.hidden = !navigator.clipboard; // browsers offer it on https and on this machine only
     button.addEventListener("click", async () => {
       await navigator.clipboard.writeText(button.dataset.copy);
-      button.textContent = "✓";
-      setTimeout(() => (button.textContent = "⧉"), 1500);
+      button.classList.add("done");
+      setTimeout(() => button.classList.remove("done"), 1500);
     });
   }
 }
