@@ -2,6 +2,8 @@
 pragma solidity 0.8.30;
 
 import {ERC721} from "@openzeppelin/contracts/token/ERC721/ERC721.sol";
+import {Base64} from "@openzeppelin/contracts/utils/Base64.sol";
+import {Strings} from "@openzeppelin/contracts/utils/Strings.sol";
 import {IERC165} from "@openzeppelin/contracts/utils/introspection/IERC165.sol";
 import {IDataCredits} from "./interfaces/IDataCredits.sol";
 import {IModelRegistry, Assurance, Publication} from "./interfaces/IModelRegistry.sol";
@@ -205,6 +207,24 @@ contract ModelRegistry is IModelRegistry, ERC721 {
     function nameOf(uint256 modelId) external view returns (string memory) {
         _requireModel(modelId);
         return _models[modelId].name;
+    }
+
+    /// @notice What wallets show of a model: name, description and versions, as JSON in the URI.
+    /// @dev Strangers choose names, so the name is escaped. Source: ERC-721, metadata JSON schema.
+    function tokenURI(uint256 modelId) public view override returns (string memory) {
+        _requireModel(modelId);
+        Model storage model = _models[modelId];
+        bytes memory json = abi.encodePacked(
+            '{"name":"',
+            Strings.escapeJSON(model.name),
+            '","description":"Model ',
+            Strings.toString(modelId),
+            ' on Tallystick. Its holder publishes versions and earns from their answers.",',
+            '"attributes":[{"trait_type":"Versions","display_type":"number","value":',
+            Strings.toString(model.versions),
+            "}]}"
+        );
+        return string.concat("data:application/json;base64,", Base64.encode(json));
     }
 
     /// @inheritdoc IModelRegistry

@@ -336,9 +336,12 @@ class ModelRegistry(Contract):
         """The packed terms; zero when the version does not exist."""
         return Terms.unpack(self._read("termsOf", model_id, version, block=block))
 
-    def token_uri(self, token_id: int, block: BlockId = "latest") -> str:
-        """Returns the Uniform Resource Identifier (URI) for `tokenId` token."""
-        return str(self._read("tokenURI", token_id, block=block))
+    def token_uri(self, model_id: int, block: BlockId = "latest") -> str:
+        """What wallets show of a model: name, description and versions, as JSON in the URI.
+
+        Strangers choose names, so the name is escaped. Source: ERC-721, metadata JSON schema.
+        """
+        return str(self._read("tokenURI", model_id, block=block))
 
     def transfer_from(self, from_: Address, to: Address, token_id: int) -> Call:
         """Transfers `tokenId` token from `from` to `to`. WARNING: Note that the caller is

@@ -1,5 +1,8 @@
 """ModelRegistry.registerModel, transfers and views: models as ERC-721 tokens."""
 
+import base64
+import json
+
 import pytest
 from eth_utils.abi import function_abi_to_4byte_selector
 
@@ -104,3 +107,21 @@ def test_challenge_window_range__is_what_was_given(registry):
 def test_registry__sent_ether__refuses_it(registry, deployer):
     with reverts():
         deployer.transfer(registry, 1)
+
+
+def test_token_uri__unknown_model__reverts(registry):
+    with refuses("ModelUnknown", 10**6):
+        registry.tokenURI(10**6)
+
+
+@pytest.mark.parametrize("name", ["wine", 'a"b\\c</script>', "line\nbreak\ttab", "酒 🍷"])
+def test_token_uri__any_name__is_metadata_that_wallets_read(registry, owner, name):
+    registry.registerModel(name, 0, {"from": owner})
+    model_id = registry.modelCount()
+    head, _, coded = registry.tokenURI(model_id).partition(",")
+    assert head == "data:application/json;base64"
+    found = json.loads(base64.b64decode(coded, validate=True))
+    assert found["name"] == name
+    assert found["description"].startswith(f"Model {model_id} on Tallystick. ")
+    (versions,) = found["attributes"]
+    assert (versions["trait_type"], versions["value"]) == ("Versions", 0)
