@@ -124,7 +124,10 @@ def test_choose__cookie_then_browser__decides(
 
 def test_pictures__of_every_page__are_there_in_both_themes_and_small() -> None:
     folder = ROOT.parents[1] / "docs" / "web"
-    pages = "models model tampered try sentences proof operators data round account narrow-zh"
+    pages = (
+        "models model tampered try sentences proof operators operator publish data round account "
+        "narrow-zh narrow-proof-zh narrow-try"
+    )
     for page in pages.split():
         for theme in ("light", "dark"):
             assert 0 < (folder / f"{page}-{theme}.png").stat().st_size < 200_000, page
