@@ -162,7 +162,6 @@ class Gateway:
             self.store,
             self._follower,
             self.dispatcher.wake,
-            self.worker_progress.failed,
         )
         self._sweeper.start()
 

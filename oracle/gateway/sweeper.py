@@ -1,12 +1,11 @@
 """Brings back what nobody answered: a gateway cancels its own expired requests.
 
 The contract lets anyone do it, so that money is never locked; a client with a budget should not
-have to know that. The refund is seen by the follower, which gives it back to the budget. Requests
-of others whose operator reported that it cannot answer are cancelled as well.
+have to know that. The refund is seen by the follower, which gives it back to the budget.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from oracle.chain.outbox import AlreadyPending
 from oracle.gateway.market_follower import MarketFollower
@@ -32,7 +31,6 @@ class Sweeper:
         store: Store,
         follower: MarketFollower,
         wake: Callable[[], None],
-        failed: Callable[[], Iterable[RequestId]],
         *,
         every: float = EVERY,
     ) -> None:
@@ -40,14 +38,12 @@ class Sweeper:
 
         Args:
             wake: tells the dispatcher that there is something to send.
-            failed: returns the requests that operators cannot answer.
         """
         self._network = network
         self._store = store
         self._outbox = SqlOutbox(store)
         self._follower = follower
         self._wake = wake
-        self._failed = failed
         self._every = every
         self._tried: dict[RequestId, float] = {}
         self._loop = Repeating("sweeper", self._once, every)
@@ -57,8 +53,7 @@ class Sweeper:
         """Mean to cancel what has expired; return how many."""
         now, meant = self._network.history.now(), 0
         with self._store.read() as tx:
-            asked = [t.request_id for t in tx.open_tickets() if t.request_id is not None]
-        open_ids = dict.fromkeys((*asked, *self._failed()))
+            open_ids = [t.request_id for t in tx.open_tickets() if t.request_id is not None]
         for request_id in open_ids:
             life = self._follower.life(request_id)
             if not life or time.monotonic() - self._tried.get(request_id, -_PATIENCE) < _PATIENCE:
@@ -75,7 +70,7 @@ class Sweeper:
             meant += 1
         if meant:
             self._wake()
-        self._tried = {one: at for one, at in self._tried.items() if one in open_ids}
+        self._tried = {one: at for one, at in self._tried.items() if one in set(open_ids)}
         return meant
 
     def _once(self) -> float:

@@ -74,10 +74,6 @@ class WorkerProgress:
         found = self.failure(request_id)
         return None if found is None else f"operator {found.operator}: {found.reason}"
 
-    def failed(self) -> list[RequestId]:
-        """Return the requests that some operator cannot answer, oldest first."""
-        return [one for one in list(self._heard) if self.failure(one) is not None]
-
     def take(self, data: bytes) -> None:
         """Take one message; what is none of ours is passed over."""
         try:

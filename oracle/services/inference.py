@@ -133,9 +133,9 @@ def wait(
         if info.state is not RequestState.DELIVERED and (reason := failure(request_id)):
             raise AnswerFailed(
                 f"{name} cannot be answered: {reason}",
-                hint=f"unless another operator answers, the fee comes back after "
-                f"{format_time(info.request.expires_at)}: the network's gateway asks for it, or "
-                f"`tallystick request cancel 0x{request_id.hex()}`",
+                hint=f"unless another operator answers, "
+                f"`tallystick request cancel 0x{request_id.hex()}` brings the fee back after "
+                f"{format_time(info.request.expires_at)}",
             )
         if patience is not None and patience.over():
             raise Unanswered(

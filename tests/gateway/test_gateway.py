@@ -204,17 +204,19 @@ def test_answer__worker_cannot_and_another_did__is_the_answer(gateway, key, mark
     assert answered.outputs["logits"].tolist() == [[0.0, 3.0, 2.0]]
 
 
-def test_sweep__request_of_a_wallet_that_nobody_can_answer__comes_back(gateway, market):
+def test_sweep__request_of_a_wallet_that_nobody_can_answer__is_its_own_to_cancel(gateway, market):
+    """Whoever pays on chain does not spend the gateway's gas, and meets no other canceller."""
     network, wallet = market.network, market.stranger
     balances.fund(network, wallet.address, Amount(DOLLAR))
     balances.deposit(network, wallet, Amount(DOLLAR))
     wanted = Ask(Selected(1, None), json.dumps([[[[0.5, 0.5], [0.5, 0.5]]]]))
     prepayment = quoting.quote(network, wallet.address, wanted, stdin=bytes)
-    report(gateway, inference.ask(network, wallet, prepayment).request_id)
+    request_id = inference.ask(network, wallet, prepayment).request_id
+    report(gateway, request_id)
     market.pass_time(601)
-    wait_until(
-        lambda: gateway.sweeper.sweep() == 0 and network.market.balance_of(wallet.address) == DOLLAR
-    )
+    assert gateway.sweeper.sweep() == 0
+    requests.cancel(network, wallet, request_id)
+    assert network.market.balance_of(wallet.address) == DOLLAR
 
 
 def test_answer__other_bytes_served__is_a_mismatch(gateway, key, market):
