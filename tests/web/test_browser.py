@@ -299,6 +299,25 @@ def test_try__pasted_rows__are_seen_as_a_table(visit: Visit) -> None:
     visit.complaints.clear()  # the browser logs the 422 that was meant
 
 
+def test_try__worker_cannot_answer__says_why_and_when_the_fee_comes_back(
+    site: Site, visit: Visit
+) -> None:
+    network, owner = site.devnet.network, site.devnet.wallet("owner")
+    operators.authorize(network, owner, TABLE, site.devnet.accounts["alpha"])
+    try:
+        with visit.page() as page:
+            page.goto(f"/models/{TABLE}/try")
+            page.get_by_text("Paste a table").click()
+            page.fill("#words", "13,1,2,3")
+            page.click("#ask-sponsored")
+            expect(page.locator("#said")).to_have_class("result bad")
+            said = page.inner_text("#said")
+            assert "The operator cannot answer: " in said
+            assert "the fee comes back after" in said
+    finally:
+        operators.authorize(network, owner, TABLE, site.devnet.accounts["alpha"], False)
+
+
 def test_try__table_with_features__is_a_form_of_fields(visit: Visit) -> None:
     with visit.page() as page:
         page.goto(f"/models/{TABLE}/try")

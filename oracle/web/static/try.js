@@ -77,12 +77,12 @@ async function look() {
 function listen(id, hear) {
   if (!page.network.events) return;
   const stream = new EventSource(page.network.events.replace("{id}", id));
-  for (const step of ["fetched", "running", "delivered"])
-    stream.addEventListener(step, () => hear(step));
+  for (const step of ["fetched", "running", "failed", "delivered"])
+    stream.addEventListener(step, (event) => hear(step, JSON.parse(event.data)));
   for (const end of ["delivered", "error"]) stream.addEventListener(end, () => stream.close());
 }
 
-/** Wait for an answer; `see` is told every state. `early` may end the wait between two looks. */
+/** Wait for an answer; `see` is told every state. `early` may end a pause, or all by an error. */
 export async function answered(id, see = () => {}, early = () => new Promise(() => {})) {
   let since = 0;
   for (;;) {
@@ -97,25 +97,31 @@ export async function answered(id, see = () => {}, early = () => new Promise(() 
 
 /** As `answered`, for one question that is looked at: also tells what its worker does. */
 async function watch(id) {
-  let wake = () => {};
+  let wake = () => {},
+    failure = null;
   const working = document.querySelector("#steps [data-step=working]");
   working.querySelector("small")?.remove();
-  listen(id, (step) => {
-    if (step === "delivered") {
+  listen(id, (step, facts) => {
+    if (step === "failed") {
+      const time = new Date(1000 * facts.refund_after).toLocaleTimeString(
+        document.documentElement.lang,
+      );
+      failure = new Error(t("try.failed", { reason: facts.reason, time }));
+    }
+    if (["failed", "delivered"].includes(step)) {
       wake();
       return;
     }
     working.querySelector("small")?.remove();
     working.append(el("small", {}, ` ${t(`try.${step}`)}`));
   });
-  return answered(
-    id,
-    showSteps,
-    () =>
-      new Promise((resolve) => {
+  return answered(id, showSteps, async () => {
+    if (!failure)
+      await new Promise((resolve) => {
         wake = resolve;
-      }),
-  );
+      });
+    if (failure) throw failure;
+  });
 }
 
 function showSteps(state) {
