@@ -189,6 +189,7 @@ def test_private_files__older_ones_of_ours__closed_to_others(tmp_path: Path) -> 
 OF_THE_USER = {
     "oracle/services/outputs.py",
     "oracle/agents/worker_process.py",  # in a temporary folder, which has mode 0700
+    "oracle/services/model_check.py",  # the same
     "oracle/queue/reference.py",
     "oracle/cli/reference.py",
     "oracle/cli/data.py",

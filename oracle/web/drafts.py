@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from oracle.errors import InputInvalid, NotFound
-from oracle.private_files import make_folder
+from oracle.private_files import make_file
 
 MAX_DRAFT = 1 << 30  # bytes of all files
 MAX_FILES = 64
@@ -47,9 +47,10 @@ class Drafts:
         room = MAX_DRAFT - sum(one.stat().st_size for one in others)
         if len(others) >= MAX_FILES:
             raise InputInvalid(f"there are more than {MAX_FILES} files")
-        target = make_folder((folder / path).parent) / Path(path).name
-        size = 0
-        with target.open("wb") as file:
+        target, size = folder / path, 0
+        make_file(target)
+        with target.open("r+b") as file:
+            file.truncate()
             async for piece in body:
                 size += len(piece)
                 if size > room:
