@@ -1,17 +1,15 @@
 """Whether a model can be asked now, who would answer, how soon, and when it last answered."""
 
-import time
 from dataclasses import dataclass
 
 from oracle.chain.bindings.inference_market import Delivered, Requested
+from oracle.chain.rpc import quantity
 from oracle.errors import NotFound
 from oracle.scheduling import placement
 from oracle.services import operators
 from oracle.services.event_history import topic
 from oracle.services.network import Network
 from oracle.types import Address, Terms, Timestamp
-
-FRESH = 3.0  # seconds; the chain says nothing new more often
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +23,21 @@ class Readiness:
 
 
 class ReadinessReader:
-    """Reads and remembers for `FRESH` seconds; safe to share between threads."""
+    """Reads once a block: nothing of it changes in between. Safe to share between threads."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._kept: dict[int, tuple[float, Readiness]] = {}
+        self._kept: dict[int, tuple[int, Readiness]] = {}  # with the block
 
     def of(self, model_id: int, terms: Terms) -> Readiness:
         """Return how a model stands under the terms of the version that is asked."""
-        read, known = self._kept.get(model_id, (0.0, None))
-        if known is None or time.monotonic() - read > FRESH:
+        head = quantity(self._network.rpc.call("eth_blockNumber"))
+        block, known = self._kept.get(model_id, (-1, None))
+        if known is None or block != head:
             known = self._read(model_id, terms)
             if len(self._kept) > 1024:
                 self._kept.clear()
-            self._kept[model_id] = (time.monotonic(), known)
+            self._kept[model_id] = (head, known)
         return known
 
     def _read(self, model_id: int, terms: Terms) -> Readiness:
