@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from oracle.exact import constants, quantisation
+from oracle.protocol.manifest import MAX_TEXT
 from worker.exact.compiler import Compiled
 from worker.exact.report import CompilationReport
 
@@ -48,6 +49,7 @@ def write(
     known = {spec["name"]: spec for spec in about.get("inputs", ())}
     body = {
         **{key: value for key, value in about.items() if key != "tolerance"},
+        "description": _description(about.get("description", ""), report),
         "runtime": {"format": "exact", "entry": PROGRAM},
         "inputs": [
             {
@@ -76,6 +78,18 @@ def write(
     if output.labels and "labels" not in body:
         body["labels"] = list(output.labels)
     (folder / "model.json").write_text(json.dumps(body, indent=1) + "\n")
+
+
+def _description(said: str, report: CompilationReport | None) -> str:
+    """Return what was measured of the integers before what is said of the float model."""
+    if report is None:
+        return said
+    measured = report.accuracy
+    kept = f"a mean cosine of {measured.mean_cosine:.4f} to the float model"
+    if measured.correct_exact is not None:
+        kept = f"{measured.correct_exact:.1%} right, the float model {measured.correct_float:.1%},"
+    kept = f"As integers: {kept} on {measured.samples} held-out samples."
+    return f"{kept} The float model: {said}"[:MAX_TEXT] if said else kept
 
 
 def copy_beside(source: Path, folder: Path, paths: tuple[str, ...]) -> None:

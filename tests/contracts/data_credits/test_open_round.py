@@ -23,6 +23,7 @@ from tests.contracts.data_credits.play import (
     refuses,
     words,
 )
+from tests.support.evm import Reverted
 
 
 # ── constructor ─────────────────────────────────────────────────────────────────────────────────
@@ -44,7 +45,7 @@ def test_constructor__credits_name_other_rounds__reverts(data):
 
 
 def test_constructor__nobody_for_row_demands__reverts():
-    with refuses("ConfigInvalid"):
+    with pytest.raises(Reverted, match="ConfigInvalid: demands"):
         Data(demands=ZERO)
 
 

@@ -1,5 +1,8 @@
 """Whole models: accuracy on held-out digits, deterministic programs, files that load again."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +18,7 @@ from oracle.exact.program import Program
 from oracle.exact.quantisation import quantise
 from oracle.exact.reference import execute
 from worker.errors import ModelFailed
+from worker.exact import package
 from worker.exact.compiler import Compiled, compile_graph
 from worker.exact.frontends.torch import from_module
 from worker.exact.graph import OperatorUnsupported
@@ -83,6 +87,16 @@ def test_build__cnn__is_within_half_a_point_of_float32(cnn: Built) -> None:
     assert accuracy.correct_float > 0.97
     assert abs(accuracy.correct_float - accuracy.correct_exact) <= 0.005
     assert accuracy.same_class >= 0.99
+
+
+def test_write__report__description_says_what_the_integers_were_measured_to_do(
+    cnn: Built, tmp_path: Path
+) -> None:
+    """The float model's accuracy stood there as if it were that of the integers."""
+    package.write(cnn[0], tmp_path, {"name": "digits", "description": "right on all."}, cnn[1])
+    said = json.loads((tmp_path / "model.json").read_text())["description"]
+    assert said.startswith(f"As integers: {cnn[1].accuracy.correct_exact:.1%} right")
+    assert said.endswith("held-out samples. The float model: right on all.")
 
 
 def test_build__residual_cnn__is_within_half_a_point_of_float32(residual: Built) -> None:
