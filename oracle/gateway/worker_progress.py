@@ -42,6 +42,7 @@ class WorkerProgress:
         self._notifier = notifier
         self._heard: OrderedDict[RequestId, tuple[Heard, ...]] = OrderedDict()
         self._stopping = threading.Event()
+        self._subscribed = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name="gateway-worker-progress", daemon=True
         )
@@ -50,6 +51,11 @@ class WorkerProgress:
         """Begin to listen."""
         if self._url:
             self._thread.start()
+
+    def await_subscription(self) -> None:
+        """Wait until what is said from now on is heard; not long, where no broker answers."""
+        if self._url:
+            self._subscribed.wait(_PAUSE)
 
     def end(self) -> None:
         """End soon."""
@@ -97,7 +103,7 @@ class WorkerProgress:
         self._notifier.notify(ids)
 
     def _run(self) -> None:
-        # Imported by this thread, while a command that listens goes on with its request
+        # Imported where a broker is listened to: commands that only look do without
         from redis import Redis  # noqa: PLC0415
         from redis.exceptions import RedisError  # noqa: PLC0415
 
@@ -106,18 +112,23 @@ class WorkerProgress:
                 with Redis.from_url(self._url) as redis, redis.pubsub() as channel:
                     channel.subscribe(PROGRESS_CHANNEL)
                     while not self._stopping.is_set():
-                        message = channel.get_message(ignore_subscribe_messages=True, timeout=0.5)
-                        if message is not None:
+                        message = channel.get_message(timeout=0.5)
+                        if message is None:
+                            continue
+                        if message["type"] == "message":
                             self.take(message["data"])
+                        else:
+                            self._subscribed.set()
             except (RedisError, OSError):
                 self._stopping.wait(_PAUSE)
 
 
 @contextmanager
 def listening(settings: Settings) -> Iterator[WorkerProgress]:
-    """Listen while the block runs; leaving it waits for nothing."""
+    """Listen while the block runs; what is said in it is heard. Leaving it waits for nothing."""
     progress = WorkerProgress(settings, Notifier())
     progress.start()
+    progress.await_subscription()
     try:
         yield progress
     finally:

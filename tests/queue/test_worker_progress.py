@@ -1,0 +1,28 @@
+"""What workers say of their progress, heard over a real Redis."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from oracle.config import PROGRESS_CHANNEL, Settings
+from oracle.gateway import worker_progress
+from oracle.types import RequestId
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.real
+
+ONE = RequestId(b"\1" * 32)
+
+
+def test_listening__said_at_once__is_heard(url: str) -> None:
+    """A worker that failed before the command had subscribed left it waiting for ten minutes."""
+    said = {"step": "failed", "operator": "alpha", "at": 1, "ids": [ONE.hex()], "reason": "no"}
+    with Redis.from_url(url) as redis:
+        for _ in range(5):
+            settings = replace(Settings(Path()), redis_url=url)
+            with worker_progress.listening(settings) as heard:
+                redis.publish(PROGRESS_CHANNEL, json.dumps(said))
+                wait_until(lambda: heard.reason(ONE) == "operator alpha: no", "the report")
