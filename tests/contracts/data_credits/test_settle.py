@@ -13,6 +13,7 @@ from tests.contracts.data_credits.play import (
     FEE,
     ONE,
     REWARD,
+    RIVAL,
     SETTLED,
     VALUATOR,
     refuses,
@@ -32,6 +33,16 @@ def settled(data):
 
 
 # ── settle ──────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [("settle", (1, 1, 4, 100, [])), ("grant", (1, 1, 0, RIVAL, 100, 0))],
+)
+def test_credits__minted_by_somebody_else__reverts(data, function, arguments):
+    """Credits are shares of a model's revenue: only what rounds settle makes new ones."""
+    with refuses("CallerNotRounds"):
+        data.world.call(RIVAL, "DataCredits", function, *arguments)
+
+
 def test_settle__not_the_game__reverts(data):
     data.prepare([ALICE])
     with refuses("CallerNotGame"):

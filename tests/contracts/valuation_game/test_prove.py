@@ -137,6 +137,9 @@ def every_place():
     for code in (Code.MISSING_FLAG, Code.LATER_WITNESS):
         yield code, {"i": i, "j": j}
         yield code, {"i": i, "t": 0}
+    heads = RIGHT.rows.entries[0]["head"]  # the witness that each names itself is not a later one
+    yield Code.LATER_WITNESS, {"i": twin, "j": int(heads[twin] & 0xFFFFFF)}
+    yield Code.LATER_WITNESS, {"i": leak, "t": int(heads[leak] & 0xFFFFFF)}
 
 
 @pytest.mark.parametrize(("code", "place"), list(every_place()), ids=str)
