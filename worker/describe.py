@@ -97,8 +97,8 @@ def _safetensors(path: Path) -> dict[str, Any]:
     from worker.runtimes import architectures, safetensors_arch  # noqa: PLC0415 - see _onnx
 
     header = guard.read_safetensors_header(path)
-    for name in architectures.ARCHITECTURES:
-        options = architectures.options_of(name, header)
+    for name, architecture in architectures.ARCHITECTURES.items():
+        options = architecture.options_of(header)
         try:
             model = architectures.build(name, options)
             safetensors_arch.match(model, header)

@@ -102,7 +102,7 @@ struct Ballot {
 ///                         │  │  └── appeal ──────┘  │
 ///                         │  │      anyone, bond    │
 ///                         │  │ lapse, from the      │ tally, no finding: twice as many are drawn;
-///                         │  │ end of the draw on   │ of the whole pool: annulled, bonds back
+///                         │  │ end of the draw on   │ after round 4: annulled, bonds back
 ///                         │  ▼                      │
 ///                         │ Closed                  │      releaseBond: the request ended otherwise
 ///                         └─────────────────────────┘
@@ -115,7 +115,7 @@ struct Ballot {
 ///
 /// *Sizes.* Round 0 expects so many members that a majority of them binds three times what is at stake
 /// (fee and locked stake), and 7 at the least. Each later round expects twice as many, and round 4 the whole
-/// pool; a round that would be as large as the pool is the last.
+/// pool, and so is every round that would be as large; nobody can appeal it. One without a finding is repeated.
 ///
 /// *The draw.* With k members expected, member m sits in round r when
 /// `uint256(keccak256(abi.encode(seed, requestId, r, m))) < 2²⁵⁶ · min(1, k · stake(m) / eligible)`,
@@ -257,7 +257,7 @@ interface ICommittee {
     /// | Mismatch | convicts (WrongOutput) | back | the prover's half of the bounty |
     /// | OutputUnavailable | convicts (Withheld) | back | the prover's half of the bounty |
     /// | InputUnavailable | annuls | half to the operator | half of the bond |
-    /// | none of the whole pool | annuls | back | nothing |
+    /// | none in any round | annuls | back | nothing |
     ///
     /// And in every case bonds of appeals against the last finding, and a quarter to a half of what
     /// contradicted votes bind. Who challenges has the input and can publish it, so a missing input is its own
@@ -281,7 +281,8 @@ interface ICommittee {
     function config() external view returns (CommitteeConfig memory);
     /// @notice Seconds that a dispute lasts at the most, from its challenge until everybody may tally the end.
     function longestDispute() external view returns (uint256);
-    /// @notice Wei that calling so many votes needs now: for each `bond` + 2 × 250,000 × base fee.
+    /// @notice Wei that calling so many votes needs now: for each `bond` + 2 × 250,000 × the price of gas:
+    /// the base fee, and the market's `minGasPrice` at the least.
     function bondNeeded(uint256 size) external view returns (uint256);
     /// @notice What challenging this answer needs now; a little more than that when parties have a seat.
     function challengeBond(Request calldata request, uint256 deliveredAt) external view returns (uint256);

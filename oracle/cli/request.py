@@ -35,9 +35,10 @@ def register(app: typer.Typer) -> None:
     command(group, "finalize", key=True, example=f"tallystick request finalize {some} --key alice")(
         _finalize
     )
-    command(group, "callback", key=True, example=f"tallystick request callback {some} --key alice")(
-        _callback
-    )
+    command(
+        group, "retry-callback", key=True,
+        example=f"tallystick request retry-callback {some} --key alice",
+    )(_retry_callback)  # fmt: skip
     command(
         group, "demand", spends=True, example=f"tallystick request demand {some} --yes --key alice"
     )(_demand)
@@ -122,9 +123,9 @@ def _finalize(
     session.show(sent, f"settled {len(parsed)} request(s)")
 
 
-def _callback(session: Session, request_id: Id) -> None:
+def _retry_callback(session: Session, request_id: Id) -> None:
     """Call a consumer that was skipped because gas cost too much; anyone may, and pays for it."""
-    sent = requests.call_back(session.network, session.wallet, request_id)
+    sent = requests.retry_callback(session.network, session.wallet, request_id)
     session.show(sent, "the consumer was called")
 
 

@@ -157,12 +157,7 @@ class Gateway:
         )
         self._follower.start()
         self.worker_progress.start()
-        self._sweeper = Sweeper(
-            self.network,
-            self.store,
-            self._follower,
-            self.dispatcher.wake,
-        )
+        self._sweeper = Sweeper(self.network, self.store, self._follower, self.dispatcher.wake)
         self._sweeper.start()
 
     def close(self) -> None:

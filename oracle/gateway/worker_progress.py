@@ -42,7 +42,7 @@ class WorkerProgress:
         self._notifier = notifier
         self._heard: OrderedDict[RequestId, tuple[Heard, ...]] = OrderedDict()
         self._stopping = threading.Event()
-        self._subscribed = threading.Event()
+        self._tried = threading.Event()  # subscribed, or there is nobody to subscribe to
         self._thread = threading.Thread(
             target=self._run, name="gateway-worker-progress", daemon=True
         )
@@ -55,7 +55,7 @@ class WorkerProgress:
     def await_subscription(self) -> None:
         """Wait until what is said from now on is heard; not long, where no broker answers."""
         if self._url:
-            self._subscribed.wait(_PAUSE)
+            self._tried.wait(_PAUSE)
 
     def end(self) -> None:
         """End soon."""
@@ -118,8 +118,9 @@ class WorkerProgress:
                         if message["type"] == "message":
                             self.take(message["data"])
                         else:
-                            self._subscribed.set()
+                            self._tried.set()
             except (RedisError, OSError):
+                self._tried.set()
                 self._stopping.wait(_PAUSE)
 
 

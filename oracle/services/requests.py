@@ -123,7 +123,7 @@ def finalize(network: Network, wallet: Wallet, request_ids: Sequence[RequestId])
     return send(wallet, call)[0]
 
 
-def call_back(network: Network, wallet: Wallet, request_id: RequestId) -> Sent:
+def retry_callback(network: Network, wallet: Wallet, request_id: RequestId) -> Sent:
     """Call the consumer of a final answer whose call was skipped for its price; anyone may, once.
 
     Raises:

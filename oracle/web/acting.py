@@ -14,9 +14,9 @@ from starlette.concurrency import run_in_threadpool
 from oracle.agents.worker_process import run_module
 from oracle.chain import logs
 from oracle.chain.bindings.inference_market import Deposited
-from oracle.chain.rpc import hexbytes
+from oracle.chain.rpc import hexbytes, quantity
 from oracle.chain.transactions import Receipt, parse_receipt
-from oracle.errors import InputInvalid, NotFound, Refused, TallystickError
+from oracle.errors import InputInvalid, NotFound, Refused, TallystickError, TransientError
 from oracle.protocol.manifest import Manifest
 from oracle.services import folders, model_check
 from oracle.services.amounts import format_amount, parse_address, parse_request_id
@@ -105,7 +105,7 @@ def router(network: Network, options: PageOptions, sponsor: VisitorSponsor | Non
             deposit = _deposit(network, sponsor.address, transaction)
             if _signer(key_message(sponsor.address, transaction), signature) != deposit.from_:
                 raise Refused("this deposit was made by another account than signed")
-            name = transaction.removeprefix("0x").lower()
+            name = parse_request_id(transaction).hex()  # one spelling: a deposit makes one key
             return {
                 "key": sponsor.mint(name, deposit.amount),
                 "budget": format_amount(deposit.amount),
@@ -117,6 +117,10 @@ def router(network: Network, options: PageOptions, sponsor: VisitorSponsor | Non
             return problems.as_json(error)
 
     return routes
+
+
+class DepositNotFinal(TransientError):
+    """The block of a deposit may still be replaced: its money is not certain."""
 
 
 class _Checks:
@@ -167,6 +171,9 @@ def _deposit(network: Network, gateway: Address, transaction: str) -> Deposited:
     receipt: Receipt | None = parse_receipt(raw) if raw else None
     if receipt is None or not receipt.succeeded:
         raise NotFound("this transaction is in no block, or was refused")
+    head, depth = quantity(network.rpc.call("eth_blockNumber")), network.settings.finality_depth
+    if receipt.block_number + depth > head:
+        raise DepositNotFinal(f"the deposit counts when {depth} blocks stand on it")
     market = network.market
     for log in receipt.logs:
         event = logs.decode(log) if log.address == market.address else None

@@ -48,7 +48,10 @@ class Drafts:
         if len(others) >= MAX_FILES:
             raise InputInvalid(f"there are more than {MAX_FILES} files")
         target, size = folder / path, 0
-        make_file(target)
+        try:
+            make_file(target)
+        except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+            raise InputInvalid(f"{path} is a file and a folder at once") from error
         with target.open("r+b") as file:
             file.truncate()
             async for piece in body:

@@ -86,6 +86,8 @@ def read_settle_collect(world, tallystick, request_id, target):
     assert "can be challenged until" in early["message"]
     clock.pass_time(world.network.rpc, 60)
     tallystick("request", "finalize", request_id, "--key", "op1")
+    none = tallystick("request", "retry-callback", request_id, "--key", "alice", code=77)
+    assert "No callback of request" in none["message"]
     settled = tallystick("request", "list", "--key", "alice", "--state", "settled")
     assert [r["request_id"] for r in settled] == [request_id]
     assert tallystick("wallet", "withdraw", "--key", "alice", "--yes")["tokens"] == "49.95"

@@ -9,6 +9,7 @@ from redis import Redis
 
 from oracle.config import PROGRESS_CHANNEL, Settings
 from oracle.gateway import worker_progress
+from oracle.ports import free_port
 from oracle.types import RequestId
 from tests.support.waiting import wait_until
 
@@ -26,3 +27,11 @@ def test_listening__said_at_once__is_heard(url: str) -> None:
             with worker_progress.listening(settings) as heard:
                 redis.publish(PROGRESS_CHANNEL, json.dumps(said))
                 wait_until(lambda: heard.reason(ONE) == "operator alpha: no", "the report")
+
+
+def test_listening__no_broker__waits_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks from another machine has no queue, and must not wait for one."""
+    monkeypatch.setattr(worker_progress, "_PAUSE", 1e6)
+    settings = replace(Settings(Path()), redis_url=f"redis://127.0.0.1:{free_port()}")
+    with worker_progress.listening(settings) as heard:
+        assert heard.reason(ONE) is None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,14 @@ def test_drafts__a_file__is_kept(world: World, path: str) -> None:
     assert (Drafts(place).folder(DRAFT) / path).read_bytes() == b"{}"
 
 
+def test_drafts__a_file_where_a_folder_is__is_refused(tmp_path: Path) -> None:
+    keep(tmp_path, DRAFT, "a/b", b"x")
+    with pytest.raises(InputInvalid, match="a file and a folder"):
+        keep(tmp_path, DRAFT, "a", b"x")
+    with pytest.raises(InputInvalid, match="a file and a folder"):
+        keep(tmp_path, DRAFT, "a/b/c", b"x")
+
+
 @pytest.mark.parametrize("path", ["../x", ".hidden", "a/../../x", "/etc/passwd", "a\\b", "a//b"])
 def test_drafts__path_out_of_the_folder__is_refused(tmp_path: Path, path: str) -> None:
     with pytest.raises(InputInvalid):
@@ -197,6 +205,35 @@ def test_keys__for_a_deposit__are_made_once_for_who_paid(world: World) -> None:
     assert made.json() == {"key": "tsk_test", "budget": "$2.00"}
     assert list(sponsor.minted.values()) == [2 * DOLLAR]
     assert ask("0x" + signed[3].removeprefix("0x")).status_code == 422, "once"
+    spelled = transaction + " "
+    signature = Account.sign_message(
+        encode_defunct(text=key_message(gateway.address, spelled)), dev_account(3).key
+    ).signature.hex()
+    assert ask("0x" + signature.removeprefix("0x"), spelled).status_code == 422, "in any spelling"
     approval = "0x" + receipts[0].tx_hash.hex()
     assert ask("0x" + signed[3].removeprefix("0x"), approval).status_code == 422
     assert ask("0x" + signed[3].removeprefix("0x"), "0x" + "ab" * 32).status_code == 404
+
+
+def test_keys__block_of_the_deposit_may_be_replaced__wait(world: World) -> None:
+    """A reorganisation would have left a budget behind that nobody paid."""
+    deep = replace(world.network.settings, finality_depth=2)
+    network, gateway = replace(world.network, settings=deep), world.requester
+    app = FastAPI()
+    sponsor = WalletSponsor(network, gateway, budget=Amount(DOLLAR))
+    app.include_router(router(network, PageOptions(), sponsor))
+    browser = TestClient(app)
+    payer = Wallet(network.rpc, dev_account(4))
+    balances.fund(network, payer.address, Amount(3 * DOLLAR))
+    receipt = Signer(browser, payer).act("prepay", amount="2", to=gateway.address)[-1]
+    transaction = "0x" + receipt.tx_hash.hex()
+    message = encode_defunct(text=key_message(gateway.address, transaction))
+    signature = "0x" + Account.sign_message(
+        message, dev_account(4).key
+    ).signature.hex().removeprefix("0x")
+    asked = {"transaction": transaction, "signature": signature}
+    early = browser.post("/page/keys", params=asked)
+    assert (early.status_code, early.json()["title"]) == (503, "DepositNotFinal")
+    assert sponsor.minted == {}
+    network.rpc.call("anvil_mine", "0x2")
+    assert browser.post("/page/keys", params=asked).status_code == 200

@@ -205,11 +205,6 @@ def build(name: str, options: Options) -> Architecture:
         return ARCHITECTURES[name](options)
 
 
-def options_of(name: str, header: Mapping[str, TensorInfo]) -> dict[str, Scalar]:
-    """Return the options with which an architecture may fit a file."""
-    return ARCHITECTURES[name].options_of(header)
-
-
 def _read(options: Options, sizes: Mapping[str, tuple[int, int, int]]) -> dict[str, int]:
     """Return every size by name; `sizes` gives (default, least, most)."""
     if unknown := sorted(options.keys() - sizes.keys()):

@@ -327,7 +327,9 @@ class Committee(Contract):
         return struct(Ballot, self._read("ballotOf", request_id, round, member, block=block))
 
     def bond_needed(self, size: int, block: BlockId = "latest") -> Wei:
-        """Wei that calling so many votes needs now: for each `bond` + 2 × 250,000 × base fee."""
+        """Wei that calling so many votes needs now: for each `bond` + 2 × 250,000 × the price of
+        gas: the base fee, and the market's `minGasPrice` at the least.
+        """
         return Wei(self._read("bondNeeded", size, block=block))
 
     def bond_of(self, account: Address, block: BlockId = "latest") -> Wei:
@@ -475,7 +477,7 @@ class Committee(Contract):
         dispute | half to the operator | half of the bond | | Mismatch | convicts (WrongOutput) |
         back | the prover's half of the bounty | | OutputUnavailable | convicts (Withheld) | back
         | the prover's half of the bounty | | InputUnavailable | annuls | half to the operator |
-        half of the bond | | none of the whole pool | annuls | back | nothing | And in every case
+        half of the bond | | none in any round | annuls | back | nothing | And in every case
         bonds of appeals against the last finding, and a quarter to a half of what contradicted
         votes bind. Who challenges has the input and can publish it, so a missing input is its
         own failure. An operator whose output is missing can put it on chain: `demandOutput`,

@@ -35,7 +35,16 @@ async function key(transaction, tell) {
   const message = `Tallystick: an API key of ${page.network.sponsor} for my deposit ${transaction}`;
   tell(t("act.key"));
   const signature = await personalSign(message);
-  return api(`/page/keys?${new URLSearchParams({ transaction, signature })}`, { method: "POST" });
+  const path = `/page/keys?${new URLSearchParams({ transaction, signature })}`;
+  for (;;) {
+    try {
+      return await api(path, { method: "POST" });
+    } catch (error) {
+      if (error.title !== "DepositNotFinal") throw error;
+      tell(error.message);
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+    }
+  }
 }
 
 function showCheck(place, found) {

@@ -184,6 +184,18 @@ def test_appeal__against_what_stands__costs_the_bond(crowd, found, operator):
     assert crowd.contract.bondOf(voters[0]) in (each, each - 1)
 
 
+def test_appeal__against_what_stands_beside_a_right_one__gets_nothing_of_what_is_lost(
+    crowd, found, operator, rival
+):
+    lost = len(crowd.drawn(found)) * VOTE  # of the captured round
+    next_round(crowd, found, Vote(), operator)
+    next_round(crowd, found, Vote(), rival)
+    crowd.tally(found)
+    assert crowd.seats.rewardOf(operator) == lost // 4
+    assert crowd.seats.rewardOf(rival) == 0
+    assert crowd.contract.bondOf(rival) == 0
+
+
 def test_appeal__nobody_draws__leaves_what_it_appealed_against(crowd, found, operator, rival):
     crowd.appeal(found, operator)
     at(crowd.dispute(found)["until"])

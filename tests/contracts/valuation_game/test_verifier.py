@@ -66,6 +66,15 @@ def test_convicts__a_piece_too_few_or_too_many__is_refused(name, part):
         assert on_chain(valuation, replace(fault, **{part: pieces[:-1]})) == "refused"
 
 
+def test_convicts__contribution_worth_one__is_paid_one_and_no_fault():
+    shifted = rounds.copy(rounds.tables(HELD))
+    shifted.rows.entries["prefix"][0, HELD.starts[1] - 1] = 2**63 + 1  # biased
+    shifted = replace(shifted, values=(1, *shifted.values[1:]))
+    fault = shown(HELD, shifted, Code.VALUE, a=0)
+    assert on_chain(shifted.valuation, fault) == judged(shifted.valuation, fault)
+    assert judged(shifted.valuation, fault) is False
+
+
 names = st.sampled_from(rounds.NAMES)
 small = st.integers(0, 260) | st.sampled_from([2**24, 2**32 - 1])
 
