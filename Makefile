@@ -1,6 +1,6 @@
 # The two commands: `make demo` and `make test`. Everything they need is made first (scripts/setup.sh).
-.PHONY: demo test contracts-test python-test test-clients soak mutants lint lint-types \
-	lint-contracts lint-python docs bench clean
+.PHONY: demo test contracts-test python-test test-clients soak coverage mutants lint \
+	lint-types lint-contracts lint-python docs bench clean
 bin := .venv/bin
 # pip and Brownie keep things there
 export HOME ?= $(CURDIR)/build/home
@@ -45,19 +45,24 @@ python-test:
 	$(bin)/python -m pytest -p no:pytest-brownie -m "not clients" \
 		--dist loadfile -n $(processes) --no-loadscope-reorder
 
-test-clients: ## what needs an environment of its own: other people's clients, Helia, the wheel
+test-clients: ## what needs an environment of its own: other people's clients, viem, Helia, the wheel
 	@scripts/setup.sh clients
-	$(bin)/python -m pytest -p no:pytest-brownie -m clients tests/api tests/ipfs tests/scripts
+	$(bin)/python -m pytest -p no:pytest-brownie -m clients tests/api tests/chain tests/ipfs tests/scripts
 
 soak: ## for a night: 1,000 kills, a chaos run, 20,000 differential cases, long state machines
 	@scripts/setup.sh dev
 	$(bin)/brownie compile
 	SOAK=1 $(bin)/python -m pytest -p no:pytest-brownie -o timeout=0 --dist loadfile $(parallel) tests/contracts \
 		tests/exact_evm tests/system/test_kill.py tests/system/test_kill_submitter.py \
-		tests/system/test_chaos.py \
+		tests/system/test_chaos.py tests/gateway/test_payment_kills.py \
 		tests/worker/exact/test_transformer.py tests/operator/test_reading_machine.py \
-		tests/chain/test_sender_machine.py
+		tests/chain/test_sender_machine.py tests/worker/endpoint/test_fleet.py
 	$(bin)/brownie test tests/contracts
+
+coverage: ## minutes: which branches of the contracts their tests reach
+	@scripts/setup.sh dev
+	$(bin)/brownie compile
+	$(bin)/python scripts/contract_coverage.py
 
 mutants: ## for an evening: 240 changes of the contracts, and whether a test notices
 	@scripts/setup.sh dev

@@ -16,6 +16,7 @@ from typing import Any
 BUILD = Path("build/bench")
 BENCHMARKS = (
     "gas",
+    "channels",
     "committee",
     "data_credits",
     "proofs",
@@ -27,6 +28,7 @@ BENCHMARKS = (
     "latency",
     "throughput",
     "rest",
+    "endpoint",
     "exact_speed",
     "exact_delivery",
     "valuation",

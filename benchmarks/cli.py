@@ -29,7 +29,7 @@ from oracle.ipfs import daemon
 from oracle.protocol import tensor
 from oracle.services import balances, operators, publishing, requests
 from oracle.services.network import Network
-from oracle.services.publishing import Offer
+from oracle.services.publishing import SaleTerms
 from oracle.services.request_timeline import RequestState
 from oracle.types import NO_CLAIM, ZERO32, Amount
 
@@ -84,7 +84,7 @@ def _prepare(network: Network, home: Path) -> Wallet:
     folder.mkdir()
     (folder / "model.json").write_text(MODEL)
     (folder / "model.onnx").write_bytes(bytes(1000))
-    publishing.publish(network, owner, folder, Offer(fee=Amount(1000)))
+    publishing.publish(network, owner, folder, SaleTerms(fee=Amount(1000)))
     operators.register(network, operator, "")
     operators.stake(network, operator, Amount(40 * DOLLAR))
     operators.authorize(network, owner, 1, operator.address)

@@ -204,7 +204,7 @@ def _fill(rpc: Rpc, count: int) -> None:
     call = Call(LOGGER, LIVES_PER_BLOCK.to_bytes(32) + body)
     blocks = count // PER_BLOCK
     for nonce in range(blocks):
-        raw = sign(account, 31337, nonce, call.to, call.data, 0, gas, fees).raw
+        raw = sign(account, 31337, nonce, call.to, call.data, 0, gas, fees)
         rpc.call("eth_sendRawTransaction", "0x" + raw.hex())  # mined at once, mostly alone
     while quantity(rpc.call("eth_getTransactionCount", account.address, "latest")) < blocks:
         time.sleep(0.05)

@@ -24,7 +24,7 @@ from oracle.devnet.network import Devnet, DevnetPlan, running
 from oracle.services import balances, operators, publishing, quoting
 from oracle.services.builders import Build
 from oracle.services.models import Selected
-from oracle.services.publishing import Offer
+from oracle.services.publishing import SaleTerms
 from oracle.services.quoting import Ask
 from oracle.types import Amount, Order, RequestId
 
@@ -151,7 +151,7 @@ def _network() -> Iterator[tuple[Devnet, Order]]:
         ):
             model = build.wait(lambda _done, _total: None)
             network, owner = devnet.network, devnet.wallet("owner")
-            published = publishing.publish(network, owner, model, Offer(challenge_window=2))
+            published = publishing.publish(network, owner, model, SaleTerms(challenge_window=2))
             alpha = devnet.accounts["alpha"]
             operators.authorize(network, owner, published.model_id, alpha)
             requester = devnet.wallet("requester")

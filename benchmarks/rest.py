@@ -15,6 +15,7 @@ as `tallystick serve` starts it, MiniLM. The breakdown is the gateway's own `Ser
 
     python -m benchmarks.rest            the table
     python -m benchmarks.rest crowd      200 clients for 60 seconds
+    python -m benchmarks.rest cpu        milliseconds of CPU an answer, by process, with 64 clients
 """
 
 import asyncio
@@ -26,8 +27,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -41,7 +43,7 @@ from oracle.gateway import gateway as gateways
 from oracle.ports import free_port
 from oracle.protocol.manifest import Manifest
 from oracle.services import models, operators, publishing
-from oracle.services.publishing import Offer
+from oracle.services.publishing import SaleTerms
 from oracle.store import Store
 from oracle.types import Amount
 from worker import runtimes
@@ -195,6 +197,47 @@ def raw_torch(manifest: Manifest, folder: Path, count: int) -> float:
     return count / (time.perf_counter() - began)
 
 
+# ── CPU by process ──────────────────────────────────────────────────────────────────────────────
+_NAMES = {  # by what a command line holds; the first that fits
+    "anvil": "Anvil",
+    "redis": "Redis",
+    "--role infer": "infer worker",
+    "--role submit": "submitter",
+    "--role respond": "responder",
+    "watch": "watcher",
+    "serve": "gateway",
+    "ipfs": "IPFS node",
+}
+
+
+def cpu_seconds() -> Counter[str]:
+    """Return the CPU seconds that each kind of process below this one has used."""
+    import psutil  # type: ignore[import-untyped]  # noqa: PLC0415 - it ships no types
+
+    used: Counter[str] = Counter()
+    for process in (me := psutil.Process(), *me.children(recursive=True)):
+        with suppress(psutil.Error):
+            command, times = " ".join(process.cmdline()), process.cpu_times()
+            kinds = (name for part, name in _NAMES.items() if part in command)
+            name = "clients" if process == me else next(kinds, "other")
+            used[name] += times.user + times.system
+    return used
+
+
+def measure_cpu(answers: int = 384) -> dict[str, Any]:
+    """Measure milliseconds of CPU an answer: what else the machine does matters little to them."""
+    with (
+        tempfile.TemporaryDirectory(prefix="tallystick-") as folder,
+        network(Path(folder)) as (devnet, secret),
+    ):
+        asyncio.run(crowd(devnet.rest_url, secret, 2, answers=4))  # the model is loaded
+        before = cpu_seconds()
+        found = asyncio.run(crowd(devnet.rest_url, secret, CONCURRENT, answers=answers))
+        spent = cpu_seconds() - before
+    each = {name: 1000 * took / found["answers"] for name, took in spent.most_common()}
+    return {**found, "cpu_ms": each, "cpu_ms_in_all": sum(each.values())}
+
+
 # ── The network ─────────────────────────────────────────────────────────────────────────────────
 @contextmanager
 def network(folder: Path) -> Iterator[tuple[Devnet, str]]:
@@ -204,8 +247,8 @@ def network(folder: Path) -> Iterator[tuple[Devnet, str]]:
         network, owner = devnet.network, devnet.wallet("owner")
         model = minilm.build(folder / "minilm")
         # soon final: every answer in its window holds a dollar of the operator's stake
-        offer = Offer(fee=Amount(1_000), challenge_window=10)
-        published = publishing.publish(network, owner, model, offer)
+        sale = SaleTerms(fee=Amount(1_000), challenge_window=10)
+        published = publishing.publish(network, owner, model, sale)
         operators.authorize(network, owner, published.model_id, devnet.accounts["alpha"])
         store = Store.open(gateways.store_url(devnet.settings))
         secret = api_keys.mint(store, "benchmark", Amount(900 * 10**6)).secret
@@ -272,5 +315,7 @@ def run(report: Callable[[str], None], build: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     if sys.argv[1:] == ["crowd"]:
         print(json.dumps(measure_crowd(), indent=1))
+    elif sys.argv[1:] == ["cpu"]:
+        print(json.dumps(measure_cpu(), indent=1))
     else:
         run(print, Path("build/bench"))

@@ -54,7 +54,7 @@ contract DataRounds is Rounds {
         uint256 deadline,
         bytes calldata signature
     ) external returns (uint256 index) {
-        if (block.timestamp > deadline) revert AuthorizationExpired(deadline);
+        if (block.timestamp >= deadline) revert AuthorizationExpired(deadline);
         uint256 nonce = _standings[_rounds[roundId].modelId][owner].nonce;
         bytes32 digest = submissionHash(owner, roundId, commitment, endorserBps, nonce, deadline);
         if (!SignatureChecker.isValidSignatureNowCalldata(owner, digest, signature)) revert SignatureInvalid(owner);

@@ -26,11 +26,9 @@ import {Terms} from "./libraries/Terms.sol";
 contract InferenceMarket is Custody {
     using RequestFields for Request;
 
-    uint256 private constant MAX_LANE = type(uint32).max;
     uint256 private constant MAX_LIFETIME = 30 days;
     uint256 private constant MAX_CALLBACK_GAS = 2_000_000;
     uint256 private constant MAX_OUTPUT_BYTES = 65_536;
-    uint256 private constant FREE_LANE_SEARCH = 256;
     /// @dev Gas of posting the largest output: 65,536 bytes at the calldata floor of 40 gas (EIP-7623).
     uint256 private constant DEMAND_GAS = 2_700_000;
     /// @dev Of posting: transaction and books; calldata beside the output; a byte, at least and at the floor.
@@ -55,11 +53,21 @@ contract InferenceMarket is Custody {
 
     constructor(MarketConfig memory config_) Configured(config_) {}
 
+    modifier onlyChannels() {
+        _requireChannels();
+        _;
+    }
+
     // ── Request ─────────────────────────────────────────────────────────────────────────────────
 
     /// @inheritdoc IInferenceMarket
     function request(Order calldata order) external payable returns (bytes32 requestId) {
         return _request(msg.sender, order);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function requestBatch(Order[] calldata orders) external {
+        for (uint256 i; i < orders.length; ++i) _request(msg.sender, orders[i]);
     }
 
     /// @inheritdoc IInferenceMarket
@@ -105,7 +113,7 @@ contract InferenceMarket is Custody {
 
     function _checkOrder(Order calldata order) private pure {
         if (order.inputRoot == 0) revert InputRootZero();
-        if (order.lane > MAX_LANE) revert LaneInvalid(order.lane, MAX_LANE);
+        if (order.lane > RequestState.MAX_LANE) revert LaneInvalid(order.lane, RequestState.MAX_LANE);
         uint256 lifetime = order.lifetime;
         if (lifetime == 0 || lifetime > MAX_LIFETIME) revert LifetimeInvalid(lifetime, 1, MAX_LIFETIME);
         uint256 maxWindow = order.operator == address(0) ? 0 : lifetime;
@@ -176,6 +184,31 @@ contract InferenceMarket is Custody {
         if (claimant == address(0)) OPERATORS.lockFor(request_.modelId(), msg.sender, _lock(request_.terms));
     }
 
+    // ── Channels ────────────────────────────────────────────────────────────────────────────────
+
+    /// @inheritdoc IInferenceMarket
+    function fundChannel(address account, uint256 amount) external onlyChannels {
+        _move(account, msg.sender, amount);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function payOperator(address operator, uint256 modelId, Terms terms, uint256 amount) external onlyChannels {
+        _debit(msg.sender, amount);
+        _pay(0, operator, modelId, terms, amount);
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function summon(address account, Request calldata request_, bytes32 outputRoot) external onlyChannels {
+        bytes32 requestId = RequestState.idOf(request_);
+        uint256 slot = _slot(request_);
+        if (!RequestState.isFree(_commitments[slot])) revert RequestStateMismatch(requestId);
+        address operator = request_.operator();
+        _debit(account, request_.terms.fee());
+        _commitments[slot] = RequestState.delivered(requestId, operator, block.timestamp, outputRoot);
+        RequestState.log(request_, requestId);
+        emit Delivered(requestId, operator, outputRoot, 0, uint40(block.timestamp));
+    }
+
     // ── Settle ──────────────────────────────────────────────────────────────────────────────────
 
     /// @inheritdoc IInferenceMarket
@@ -212,16 +245,21 @@ contract InferenceMarket is Custody {
             if (alone) revert DisputesOpen(requestId, open);
             return false;
         }
+        _free(request_);
+        _pay(requestId, delivery.operator, request_.modelId(), request_.terms, request_.terms.fee());
+        _unlock(request_, delivery.operator);
+        return true;
+    }
+
+    function _pay(bytes32 requestId, address operator, uint256 modelId, Terms terms, uint256 amount) private {
         (uint256 operatorFee, uint256 ownerFee, uint256 dataFee, uint256 protocolFee) = Fees.split(
-            request_.terms,
+            terms,
+            amount,
             PROTOCOL_BPS
         );
-        _free(request_);
-        _credit(delivery.operator, operatorFee);
-        _earn(request_.modelId(), ownerFee, dataFee, protocolFee);
-        emit Finalized(requestId, delivery.operator, operatorFee, ownerFee, dataFee, protocolFee);
-        OPERATORS.unlock(delivery.operator, _lock(request_.terms));
-        return true;
+        _credit(operator, operatorFee);
+        _earn(modelId, ownerFee, dataFee, protocolFee);
+        emit Finalized(requestId, operator, operatorFee, ownerFee, dataFee, protocolFee);
     }
 
     function _callBack(Request calldata request_, bytes32 outputRoot) private {
@@ -383,6 +421,8 @@ contract InferenceMarket is Custody {
         address prover
     ) private {
         (uint256 total, uint256 compensation, uint256 bounty, uint256 burned) = lockOf(request_.terms);
+        // Behind the answers of a channel stand the locks of its offer, while there are any.
+        if (request_.isSummoned() && !CHANNELS.convicted(requestId)) total = compensation = bounty = burned = 0;
         uint256 refund = request_.terms.fee();
         _end(requestId, request_);
         _credit(request_.requester(), refund + compensation);
@@ -390,7 +430,7 @@ contract InferenceMarket is Custody {
         uint256 half = challenger == prover ? 0 : bounty / 2;
         if (half != 0) _payBounty(requestId, challenger, half);
         _payBounty(requestId, prover, bounty - half);
-        OPERATORS.slash(operator, total, burned);
+        if (total != 0) OPERATORS.slash(operator, total, burned);
     }
 
     function _payBounty(bytes32 requestId, address account, uint256 amount) private {
@@ -403,7 +443,7 @@ contract InferenceMarket is Custody {
         _end(requestId, request_);
         _credit(request_.requester(), refund);
         emit Annulled(requestId, operator, refund);
-        OPERATORS.unlock(operator, _lock(request_.terms));
+        _unlock(request_, operator);
     }
 
     /// @dev Frees the lane and ends all disputes; the bond of an unanswered demand goes back.
@@ -440,16 +480,6 @@ contract InferenceMarket is Custody {
     /// @inheritdoc IInferenceMarket
     function callbackBond(uint256 callbackGas) public view returns (uint256) {
         return Callback.gasOf(callbackGas) * 2 * _gasPrice();
-    }
-
-    /// @inheritdoc IInferenceMarket
-    function freeLane(address requester, uint256 from) external view returns (uint256 lane) {
-        for (uint256 i; i < FREE_LANE_SEARCH; ++i) {
-            lane = from + i;
-            if (lane > MAX_LANE) revert LaneInvalid(lane, MAX_LANE);
-            if (RequestState.isFree(_commitments[_slotOf(requester, lane)])) return lane;
-        }
-        revert LaneBusy(requester, lane);
     }
 
     /// @inheritdoc IInferenceMarket
@@ -513,6 +543,10 @@ contract InferenceMarket is Custody {
         return _requireDelivered(request_, delivery);
     }
 
+    function _requireChannels() private view {
+        if (msg.sender != address(CHANNELS)) revert CallerNotChannels(msg.sender);
+    }
+
     function _requireLength(uint256 count, uint256 length) private pure {
         if (length != count) revert LengthMismatch(count, length);
     }
@@ -524,6 +558,11 @@ contract InferenceMarket is Custody {
     function _requireDemand(bytes32 requestId) private view returns (Dispute storage dispute) {
         dispute = _disputes[requestId];
         if (dispute.demander == address(0)) revert OutputNotDemanded(requestId);
+    }
+
+    /// @dev A summoned answer has no lock of its own.
+    function _unlock(Request calldata request_, address operator) private {
+        if (!request_.isSummoned()) OPERATORS.unlock(operator, _lock(request_.terms));
     }
 
     function _lock(Terms terms) private view returns (uint256) {
@@ -553,7 +592,6 @@ contract InferenceMarket is Custody {
         dispute.demander = address(0);
     }
 
-    /// @dev When open disputes end without a verdict: a dead module traps nobody's money.
     /// @dev The challenge window, and longer where bytes were posted late.
     function _challengeUntil(
         bytes32 requestId,
@@ -565,6 +603,7 @@ contract InferenceMarket is Custody {
         if (until == 0) until = delivery.deliveredAt + request_.terms.challengeWindow();
     }
 
+    /// @dev When open disputes end without a verdict: a dead module traps nobody's money.
     function _staleAt(
         bytes32 requestId,
         Request calldata request_,

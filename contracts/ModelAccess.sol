@@ -8,16 +8,20 @@ import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 contract ModelAccess is IModelAccess {
     uint256 private constant MAX_NOTE_BYTES = 256;
     uint256 private constant LANES = 8;
+    uint256 private constant NONE = type(uint256).max; // no lane
+    uint256 private constant COUNTER = uint256(type(uint72).max) << 112; // in the word of `Grant`
 
     struct Rules {
         Policy policy;
         uint32 maxPerWindow; // 0 = unlimited
         uint32 window; // seconds
+        uint40 changedAt; // unix seconds
     }
 
     struct Bounds {
         bytes32 minimum;
         bytes32 maximum; // 0 = no bounds
+        uint40 changedAt; // unix seconds
     }
 
     IModelRegistry private immutable REGISTRY;
@@ -51,7 +55,7 @@ contract ModelAccess is IModelAccess {
     /// @inheritdoc IModelAccess
     function setPolicy(uint256 modelId, Policy policy, uint32 maxPerWindow, uint32 window) external onlyAdmin(modelId) {
         _checkRateLimit(maxPerWindow, window);
-        _rules[modelId] = Rules(policy, maxPerWindow, window);
+        _rules[modelId] = Rules(policy, maxPerWindow, window, uint40(block.timestamp));
         emit PolicySet(modelId, policy, maxPerWindow, window);
     }
 
@@ -63,7 +67,7 @@ contract ModelAccess is IModelAccess {
                 if (low > high) revert BoundsInverted(lane, low, high);
             }
         }
-        _bounds[modelId] = Bounds(minimum, maximum);
+        _bounds[modelId] = Bounds(minimum, maximum, uint40(block.timestamp));
         emit BoundsSet(modelId, minimum, maximum);
     }
 
@@ -93,8 +97,7 @@ contract ModelAccess is IModelAccess {
     ) external onlyAdmin(modelId) {
         if (_isExpired(expiry)) revert ExpiryInPast(expiry);
         _checkRateLimit(maxPerWindow, window);
-        Grant storage record = _grants[modelId][requester];
-        record.status = GrantStatus.Granted;
+        Grant storage record = _decide(modelId, requester, GrantStatus.Granted);
         record.expiry = expiry;
         record.maxPerWindow = maxPerWindow;
         record.window = window;
@@ -103,16 +106,21 @@ contract ModelAccess is IModelAccess {
 
     /// @inheritdoc IModelAccess
     function deny(uint256 modelId, address requester) external onlyAdmin(modelId) {
-        _grants[modelId][requester].status = GrantStatus.Denied;
+        _decide(modelId, requester, GrantStatus.Denied);
         emit AccessDenied(modelId, requester, msg.sender);
     }
 
     /// @inheritdoc IModelAccess
     function revoke(uint256 modelId, address requester) external onlyAdmin(modelId) {
-        Grant storage record = _grants[modelId][requester];
-        if (record.status == GrantStatus.None) revert GrantMissing(modelId, requester);
-        record.status = GrantStatus.None;
+        if (_grants[modelId][requester].status == GrantStatus.None) revert GrantMissing(modelId, requester);
+        _decide(modelId, requester, GrantStatus.None);
         emit AccessRevoked(modelId, requester, msg.sender);
+    }
+
+    function _decide(uint256 modelId, address requester, GrantStatus status) private returns (Grant storage record) {
+        record = _grants[modelId][requester];
+        record.status = status;
+        record.changedAt = uint40(block.timestamp);
     }
 
     // ── Use ─────────────────────────────────────────────────────────────────────────────────────
@@ -127,6 +135,22 @@ contract ModelAccess is IModelAccess {
     /// @inheritdoc IModelAccess
     function check(uint256 modelId, address requester, bytes32 params) external view {
         _admit(modelId, requester, params);
+    }
+
+    /// @inheritdoc IModelAccess
+    function refusedAt(uint256 modelId, address requester, bytes32 params, uint256 time) external view returns (bool) {
+        Grant memory record = _grants[modelId][requester];
+        Rules memory rules = _rules[modelId];
+        if (record.changedAt <= time) {
+            if (record.status == GrantStatus.Denied) return true;
+            if (record.status == GrantStatus.Granted) {
+                if (record.expiry != 0 && time >= record.expiry) return true;
+            } else if (rules.policy != Policy.Open && rules.changedAt <= time) {
+                return true;
+            }
+        }
+        if (params == 0 || _bounds[modelId].changedAt > time) return false;
+        return _outside(modelId, params) != NONE;
     }
 
     // ── Views ───────────────────────────────────────────────────────────────────────────────────
@@ -163,7 +187,7 @@ contract ModelAccess is IModelAccess {
 
     /// @dev Reverts unless the request is admitted; returns the grant's word before and after it.
     /// Works on the word of `Grant` (status at bit 0, expiry 8, maxPerWindow 48, window 80,
-    /// windowStart 112, used 152), which saves the market 1,000 gas a request.
+    /// windowStart 112, used 152, changedAt 184), which saves the market 1,000 gas a request.
     function _admit(
         uint256 modelId,
         address requester,
@@ -193,7 +217,7 @@ contract ModelAccess is IModelAccess {
             } else if (used >= maxPerWindow) {
                 revert RateLimitExceeded(modelId, requester, windowStart + window);
             }
-            counted = (word & type(uint112).max) | (windowStart << 112) | ((used + 1) << 152);
+            counted = (word & ~COUNTER) | (windowStart << 112) | ((used + 1) << 152);
         }
     }
 
@@ -210,25 +234,31 @@ contract ModelAccess is IModelAccess {
     }
 
     function _checkParameters(uint256 modelId, bytes32 params) private view {
+        uint256 shift = _outside(modelId, params);
+        if (shift == NONE) return;
+        Bounds memory bounds = _bounds[modelId];
+        revert ParameterOutOfBounds(
+            modelId,
+            LANES - 1 - shift / 32,
+            uint32(uint256(params) >> shift),
+            uint32(uint256(bounds.minimum) >> shift),
+            uint32(uint256(bounds.maximum) >> shift)
+        );
+    }
+
+    /// @dev The shift of the first lane that is out of bounds, or NONE. Lane 0 is the most significant: its shift is 224.
+    function _outside(uint256 modelId, bytes32 params) private view returns (uint256 shift) {
         (uint256 word, uint256 maximum) = (uint256(params), uint256(_bounds[modelId].maximum));
-        if (maximum == 0) return;
+        if (maximum == 0) return NONE;
         uint256 minimum = uint256(_bounds[modelId].minimum);
-        // Lane 0 is the most significant: its shift is 224.
-        for (uint256 shift = 256; shift != 0;) {
+        for (shift = 256; shift != 0;) {
             unchecked {
                 shift -= 32;
             }
             uint256 value = uint32(word >> shift);
-            if (value < uint32(minimum >> shift) || value > uint32(maximum >> shift)) {
-                revert ParameterOutOfBounds(
-                    modelId,
-                    LANES - 1 - shift / 32,
-                    value,
-                    uint32(minimum >> shift),
-                    uint32(maximum >> shift)
-                );
-            }
+            if (value < uint32(minimum >> shift) || value > uint32(maximum >> shift)) return shift;
         }
+        return NONE;
     }
 
     function _checkRateLimit(uint32 maxPerWindow, uint32 window) private pure {

@@ -5,6 +5,7 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {IInferenceMarket} from "./interfaces/IInferenceMarket.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {IOperatorRegistry, Stake, Unbonding} from "./interfaces/IOperatorRegistry.sol";
 
@@ -35,8 +36,11 @@ contract OperatorRegistry is IOperatorRegistry, ReentrancyGuardTransient {
         UNBONDING_DELAY = unbondingDelay_;
     }
 
-    modifier onlyMarket() {
-        if (msg.sender != MARKET) revert CallerNotMarket(msg.sender);
+    /// @dev The market for single answers, its channels for offers.
+    modifier onlyLocker() {
+        if (msg.sender != MARKET && msg.sender != IInferenceMarket(MARKET).channels()) {
+            revert CallerNotMarket(msg.sender);
+        }
         _;
     }
 
@@ -106,10 +110,10 @@ contract OperatorRegistry is IOperatorRegistry, ReentrancyGuardTransient {
         TOKEN.safeTransfer(to, unbonding.amount);
     }
 
-    // ── Lock and slash: only the market ─────────────────────────────────────────────────────────
+    // ── Lock and slash: the market and its channels ─────────────────────────────────────────────────────────
 
     /// @inheritdoc IOperatorRegistry
-    function lockFor(uint256 modelId, address operator, uint256 amount) external onlyMarket {
+    function lockFor(uint256 modelId, address operator, uint256 amount) external onlyLocker {
         if (!_authorized[modelId][operator]) revert OperatorUnauthorized(modelId, operator);
         // The word of `Stake`: staked at bit 0, locked at bit 96. One read and one write.
         Stake storage record = _stakes[operator];
@@ -128,12 +132,12 @@ contract OperatorRegistry is IOperatorRegistry, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IOperatorRegistry
-    function unlock(address operator, uint256 amount) external onlyMarket {
+    function unlock(address operator, uint256 amount) external onlyLocker {
         _stakes[operator].locked = _lockedAfter(operator, amount);
     }
 
     /// @inheritdoc IOperatorRegistry
-    function slash(address operator, uint256 amount, uint256 burned_) external onlyMarket {
+    function slash(address operator, uint256 amount, uint256 burned_) external onlyLocker {
         _stakes[operator].locked = _lockedAfter(operator, amount);
         _stakes[operator].staked -= uint96(amount);
         _owedToMarket += uint128(amount - burned_);

@@ -33,6 +33,9 @@ class Settings:
     """`~/.tallystick` by default: the folder of keys, `network.json` and the operators' folders."""
     rpc_url: str = "http://127.0.0.1:8545"
     """The chain's JSON-RPC. The path may hold a secret, so the URL is never logged."""
+    ws_url: str = ""
+    """The same node's WebSocket, `ws://` or `wss://`: new blocks are heard of at once. Empty: they
+    are found by looking every `poll_interval`."""
     ipfs_api: str = "http://127.0.0.1:5001"
     """Kubo's RPC. `user:password@` and a path prefix are understood."""
     redis_url: str = "redis://127.0.0.1:6379/0"
@@ -40,6 +43,10 @@ class Settings:
     store_url: str = ""
     """`postgresql://user@host/database`, one database per operator. Empty: SQLite in the
     operator's folder, or in the home folder without an operator."""
+    books_url: str = ""
+    """`postgresql://user@host/database`, one for all endpoints of an operator, which then share
+    their channels; the store's database has room for it. Empty: `endpoint.db` in the operator's
+    folder, for one endpoint."""
     queue_key_file: str = ""
     """The key that seals an operator's messages, the same for all its processes, mode 0600. Empty:
     `queue.key` in the operator's folder, made when it is missing."""
@@ -66,6 +73,9 @@ class Settings:
     listen: str = ""
     """`host:port` where the responder serves traces. Empty: the registered endpoint when it is on
     loopback, else demands are answered on chain alone."""
+    private_endpoints: bool = False
+    """Whether operators' announced endpoints may be at private addresses: `true` or `false`. On
+    development networks they may."""
     audit_share: float = 0.05
     """Share of a model's exact deliveries that another operator executes again; 0 is none."""
     fault: str = ""
@@ -190,6 +200,7 @@ def save_network(settings: Settings) -> None:
     make_folder(settings.home)
     body = {
         "rpc_url": settings.rpc_url,
+        "ws_url": settings.ws_url,
         "ipfs_api": settings.ipfs_api,
         "redis_url": settings.redis_url,
         "finality_depth": settings.finality_depth,

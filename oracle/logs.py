@@ -23,7 +23,7 @@ LEVELS: Mapping[str, int] = {
 }
 SECRET_FIELDS = frozenset({"key", "private_key", "password", "secret", "mnemonic", "keystore"})
 NOISY = (
-    *("web3", "urllib3", "httpx", "httpcore", "kombu", "amqp", "asyncio", "filelock"),
+    *("web3", "urllib3", "httpx", "httpcore", "kombu", "amqp", "asyncio", "filelock", "websockets"),
     *("alembic", "celery.worker"),
 )
 

@@ -143,6 +143,10 @@ class GatewayMetrics:
         self._running = Gauge(
             "tallystick_http_running", "HTTP requests being answered", registry=self.registry
         )
+        self._payments = Gauge(
+            "tallystick_x402_payments", "Payments by x402 that are under way", ["state"],
+            registry=self.registry,
+        )  # fmt: skip
 
     def began(self) -> None:
         """Count a request in."""
@@ -153,6 +157,11 @@ class GatewayMetrics:
         self._running.dec()
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
+
+    def payments(self, by_state: Mapping[str, int]) -> None:
+        """Note how many payments by x402 are in each state."""
+        for state, count in by_state.items():
+            self._payments.labels(state).set(count)
 
     def stages(self, seconds: Mapping[str, float]) -> None:
         """Count where the time of one answer went."""

@@ -1,11 +1,13 @@
 """How long to wait: for what is slow, not stuck; and between two looks at what is quiet."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 AT_MOST = 5.0  # times the patience: what is busy for ever ends too
 QUIET_SHARE = 1 / 20  # of the silence so far: how late a look may notice what ended it
 QUIET_PAUSE = 0.5  # seconds: the longest pause for that reason
+BURST = 0.2  # seconds of work after which rests begin
 
 
 class Patience:
@@ -65,6 +67,33 @@ class QuietPace:
         """Return the seconds to wait before the next look."""
         silence = self._clock() - self._last
         return max(self._interval, min(silence * QUIET_SHARE, QUIET_PAUSE))
+
+
+class Breath:
+    """Rests between steps as long as they took: what is slow under load is done in larger steps.
+
+    A burst of short steps after a quiet time is free, so who is alone waits for no rest.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin with nothing to rest from."""
+        self._clock = clock
+        self._owed, self._ended = 0.0, clock()
+
+    def left(self) -> float:
+        """Return the seconds to rest before the next step."""
+        return max(0.0, self._owed - BURST - (self._clock() - self._ended))
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Count what the block takes; idle seconds before it count as rest."""
+        began = self._clock()
+        self._owed = max(0.0, self._owed - (began - self._ended))
+        try:
+            yield
+        finally:
+            self._ended = self._clock()
+            self._owed += self._ended - began
 
 
 def cpu_seconds(pid: int) -> int:

@@ -1,6 +1,7 @@
-"""SIGINT and SIGTERM as a flag that a loop looks at between two steps, and that wakes its sleep."""
+"""SIGINT and SIGTERM as a flag that a loop looks at between two steps; what wakes its sleep."""
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
@@ -23,15 +24,28 @@ class Stop:
             self._set = True
             self._wake.put(None)
 
+    def wake(self) -> None:
+        """End the sleep of the loop, and let it go on."""
+        self._wake.put(None)
+
     def is_set(self) -> bool:
         """Return whether the loop was asked to end."""
         return self._set
 
-    def wait(self, timeout: float) -> bool:
-        """Sleep for that many seconds, or until `set`; return if it is set. One thread only."""
-        if not self._set:
-            with suppress(Empty):
-                self._wake.get(timeout=timeout)
+    def wait(self, timeout: float, *, wakeable: bool = False) -> bool:
+        """Sleep for that many seconds, or until `set`; return if it is set. One thread only.
+
+        Args:
+            wakeable: `wake` ends it as well, also one that came since the last sleep.
+        """
+        until = time.monotonic() + timeout
+        with suppress(Empty):
+            while not self._set and (left := until - time.monotonic()) > 0:
+                self._wake.get(timeout=left)
+                if wakeable:
+                    break
+            while True:  # however often it was called, it wakes once
+                self._wake.get_nowait()
         return self._set
 
 

@@ -84,6 +84,22 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """What an operator sells through channels: answers of one version at fixed terms.
+
+    Attributes:
+        terms: snapshot; a later price is another offer.
+        number: the operator's; an offer that is over never comes back.
+    """
+
+    operator: Address
+    model_id: int
+    version: int
+    terms: Terms
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """What a requester asks for (IInferenceMarket.sol)."""
 
@@ -193,6 +209,8 @@ class Contracts:
     model_access: Address
     operator_registry: Address
     inference_market: Address
+    payment_channels: Address
+    request_lens: Address
     program_registry: Address
     step_verifier: Address
     dispute_game: Address

@@ -68,6 +68,7 @@ DOMAIN: Mapping[str, str] = {
     "StepVerifier.Slice": "oracle.exact.steps.Slice",
     "StepVerifier.Step": "oracle.exact.steps.ProofStep",
     "ValuationGame.Fault": "oracle.valuation.faults.Fault",
+    "PaymentChannels.Offer": "oracle.types.Offer",
     "ValuationGame.Part": "oracle.types.ValuationPart",
 }
 TERMS = "Terms"  # libraries/Terms.sol: one word, which oracle.types.Terms packs

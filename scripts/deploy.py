@@ -18,6 +18,7 @@ ZERO = "0x" + "00" * 20
 DAY = 86_400
 AUDIT_BPS, MIN_LOCK = 500, 10**6  # share of answers computed again; token units
 MIN_REPLY, CLOCK = 10, 60  # seconds of a dispute game
+CLOSE_DELAY = 60  # seconds between a payer's wish to close a channel and its withdrawal
 # of the committee: bond (wei), penalty, stake of a vote, seed delay (blocks), five periods
 COMMITTEE = (10**14, 10**6, 5 * 10**6, 2, 120, 60, 60, 60, 60)
 SEATS = (20 * 10**6, 5, DAY)  # of its members: least stake, seasoning, delay of leaving
@@ -46,6 +47,8 @@ PARTS = {
     "RowDemands": "row_demands",
     "ValuationVerifier": "valuation_verifier",
     "ValuationGame": "valuation_game",
+    "PaymentChannels": "payment_channels",
+    "RequestLens": "request_lens",
 }
 
 
@@ -56,11 +59,12 @@ def main():
     parts = deploy() if network.show_active() == "development" else attach()
     token, registry, access, operators, market, programs = parts[:6]
     verifier, game, seats, committee, data_credits, data_rounds = parts[6:12]
-    row_demands, judge, valuations = parts[12:]
+    row_demands, judge, valuations, channels, lens = parts[12:]
     owner, operator, requester, treasury = (*accounts, *[None] * 4)[:4]  # noqa: RUF059 - names
     del accounts, network, parts
     core = (token, registry, access, operators, market, programs, verifier, game, seats)
-    return *core, committee, data_credits, data_rounds, row_demands, judge, valuations
+    data = (data_credits, data_rounds, row_demands, judge, valuations)
+    return *core, committee, *data, channels, lens
 
 
 def attach():
@@ -98,7 +102,9 @@ def deploy():
         ModelAccess,
         ModelRegistry,
         OperatorRegistry,
+        PaymentChannels,
         ProgramRegistry,
+        RequestLens,
         RowDemands,
         StepVerifier,
         TestDollar,
@@ -121,12 +127,14 @@ def deploy():
     rounds_address = created_address(owner, owner.nonce + 7)
     demands_address = created_address(owner, owner.nonce + 8)
     valuations_address = created_address(owner, owner.nonce + 10)
+    channels_address = created_address(owner, owner.nonce + 11)
     access = ModelAccess.deploy(registry, market_address, {"from": owner})
     operators = OperatorRegistry.deploy(token, registry, market_address, 3 * DAY, {"from": owner})
     modules = {
         "exactModule": game_address,
         "committeeModule": committee_address,
         "dataCredits": credits_address,
+        "channels": channels_address,
     }
     fixed = config(token, registry, access, operators, treasury, **modules)
     market = InferenceMarket.deploy(fixed, {"from": owner})
@@ -142,14 +150,17 @@ def deploy():
     judge = ValuationVerifier.deploy(data_rounds, {"from": owner})
     fixed = (data_rounds, judge, *VALUATION, MIN_REPLY, CLOCK)
     valuations = ValuationGame.deploy(fixed, {"from": owner})
-    places = (market, game, committee, data_credits, data_rounds, row_demands, valuations)
+    channels = PaymentChannels.deploy((market, CLOSE_DELAY), {"from": owner})
+    places = (market, game, committee, data_credits, data_rounds, row_demands, valuations, channels)
     computed = (
-        *(market_address, game_address, committee_address),
-        *(credits_address, rounds_address, demands_address, valuations_address),
+        *(market_address, game_address, committee_address, credits_address),
+        *(rounds_address, demands_address, valuations_address, channels_address),
     )
     assert tuple(place.address for place in places) == computed
     parts = (token, registry, access, operators, market, programs, verifier, game, seats)
-    return *parts, committee, data_credits, data_rounds, row_demands, judge, valuations
+    lens = RequestLens.deploy(market, {"from": owner})
+    data = (data_credits, data_rounds, row_demands, judge, valuations)
+    return *parts, committee, *data, channels, lens
 
 
 def config(token, registry, access, operators, treasury, **changes):
@@ -162,6 +173,7 @@ def config(token, registry, access, operators, treasury, **changes):
         "dataCredits": ZERO,
         "exactModule": ZERO,
         "committeeModule": ZERO,
+        "channels": ZERO,
         "treasury": treasury,
         "protocolBps": 250,
         "minLock": MIN_LOCK,

@@ -2,6 +2,9 @@
 
     python scripts/mutants.py                        240 mutants, the same ones every time
     python scripts/mutants.py --sample 0 --only Committee     every mutant of one file
+    python scripts/mutants.py --sample 0 --line block.timestamp      those of all such lines
+    python scripts/mutants.py --sample 0 --where 'refusedAt|Channels.claim'   of such functions
+    python scripts/mutants.py --tests tests/contracts/payment_channels    by some tests first
     python scripts/mutants.py --list                 what would be tried
 
 A mutant flips a comparison, an arithmetic operator or a boolean one, leaves out a guard, a
@@ -21,7 +24,7 @@ import multiprocessing
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -154,15 +157,16 @@ def span(node: Node) -> tuple[int, int]:
     return start, start + length
 
 
-def mutants(trees: dict[str, Node], only: str) -> list[Mutant]:
-    """Return all mutants of the contracts, bases and libraries."""
+def mutants(trees: dict[str, Node], only: str, line: str, where: str) -> list[Mutant]:
+    """Return all mutants of the contracts, bases and libraries, on lines with some text, in
+    functions of some names."""
     every: list[Mutant] = []
     for path, text in solidity.sources().items():
         if not path.startswith(SKIPPED) and only in path:
             finder = Finder(path, text)
             finder.walk(trees[path]["ast"])
             every += finder.found.values()
-    return every
+    return [one for one in every if line in one.around and re.search(where, one.where)]
 
 
 def sample(every: list[Mutant], size: int) -> list[Mutant]:
@@ -218,8 +222,8 @@ class Order:
         items.sort(key=lambda i: ("machine" in i.path.name, i.path.parent.name not in self.folders))
 
 
-def survives(code: dict[str, bytes]) -> bool:
-    """Run the contract tests on changed bytecode in a child process; tell whether all pass."""
+def survives(code: dict[str, bytes], tests: Sequence[str]) -> bool:
+    """Run contract tests on changed bytecode in a child process; tell whether all pass."""
     log = OUTPUT / f"{os.getpid()}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     if child := os.fork():
@@ -237,21 +241,21 @@ def survives(code: dict[str, bytes]) -> bool:
     with log.open("wb") as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
-    os._exit(int(run_tests("-x", "--hypothesis-seed=0", plugins=[Order(list(code))])))
+    os._exit(int(run_tests("-x", "--hypothesis-seed=0", tests=tests, plugins=[Order(list(code))])))
 
 
-def run_tests(*arguments: str, plugins: list[object] | None = None) -> int:
-    """Run the contract tests in this process; return pytest's exit status."""
+def run_tests(*arguments: str, tests: Sequence[str], plugins: list[object] | None = None) -> int:
+    """Run contract tests in this process; return pytest's exit status."""
     always = ("-q", "-p", "no:pytest-brownie", "-p", "no:cacheprovider")
-    return int(pytest.main([*always, *arguments, *TESTS], plugins=plugins))
+    return int(pytest.main([*always, *arguments, *tests], plugins=plugins))
 
 
-def attempt(mutant: Mutant, affected: dict[str, list[str]]) -> str:
+def attempt(mutant: Mutant, affected: dict[str, list[str]], tests: Sequence[str]) -> str:
     """Say what became of a mutant: killed, survived, or no Solidity."""
     code = build(mutant, affected)
     if code is None:
         return "invalid"
-    return "survived" if survives(code) else "killed"
+    return "survived" if survives(code, tests) else "killed"
 
 
 def outcomes(contracts: str, tests: str) -> dict[str, str]:
@@ -272,9 +276,11 @@ def digest(texts: Iterable[str]) -> str:
     return hashlib.sha256("".join(texts).encode()).hexdigest()
 
 
-def run(chosen: list[Mutant], output: dict[str, Any], jobs: int) -> dict[str, str]:
+def run(
+    chosen: list[Mutant], output: dict[str, Any], jobs: int, folders: Sequence[str]
+) -> dict[str, str]:
     """Try all mutants that have no outcome yet; return all outcomes by key."""
-    paths = sorted(path for folder in TESTS for path in (ROOT / folder).rglob("*.py"))
+    paths = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
     tests = digest(path.read_text() for path in paths)
     known = outcomes(digest(solidity.sources().values()), tests)
     left = [mutant for mutant in chosen if mutant.key not in known]
@@ -285,7 +291,7 @@ def run(chosen: list[Mutant], output: dict[str, Any], jobs: int) -> dict[str, st
         ProcessPoolExecutor(jobs, mp_context=fork) as pool,
     ):
         task = progress.add_task("mutants", total=len(chosen), completed=len(chosen) - len(left))
-        tried = {pool.submit(attempt, one, users(output, one.path)): one for one in left}
+        tried = {pool.submit(attempt, one, users(output, one.path), folders): one for one in left}
         for done in as_completed(tried):
             known[tried[done].key] = done.result()
             file.write(json.dumps([tried[done].key, done.result(), tests]) + "\n")
@@ -315,19 +321,26 @@ def main() -> int:
     )
     parser.add_argument("--sample", type=int, default=SAMPLE, help="how many; 0 is all")
     parser.add_argument("--only", default="", help="part of the paths of the files to change")
+    parser.add_argument("--line", default="", help="part of the source lines to change")
+    parser.add_argument("--where", default="", help="which CONTRACT.FUNCTION to change: a pattern")
+    parser.add_argument(
+        "--tests", nargs="+", default=TESTS, help="folders of tests; all by default"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--list", action="store_true", help="only print them")
     chosen = parser.parse_args()
     output = solidity.compile_contracts()
-    drawn = sample(mutants(output["sources"], chosen.only), chosen.sample)
+    found = mutants(output["sources"], chosen.only, chosen.line, chosen.where)
+    drawn = sample(found, chosen.sample)
     if chosen.list:
         print("\n".join(mutant.key for mutant in drawn))
         return 0
     with redirect_stdout(io.StringIO()):
-        run_tests("--collect-only")  # imports the tests once, for all processes to come
-    if not survives({}):
+        # imports the tests once, for all processes to come
+        run_tests("--collect-only", tests=chosen.tests)
+    if not survives({}, chosen.tests):
         sys.exit(f"the tests fail on the contracts as they are: see {OUTPUT}")
-    return report(run(drawn, output, chosen.jobs))
+    return report(run(drawn, output, chosen.jobs, chosen.tests))
 
 
 if __name__ == "__main__":

@@ -116,6 +116,12 @@ trap 'kill $(jobs -p) 2>/dev/null || true' EXIT # when one of two installations 
 case $kind in
   runtime) node_packages dev & node=$!; python_runtime; wait "$node" ;;
   dev) node_packages none & node=$!; python_dev; wait "$node"; scripts/solc/install.sh ;;
-  clients) "$0" dev; scripts/clients.sh & clients=$!; tests/ipfs/nodes/helia/setup.sh; wait "$clients" ;;
+  clients)
+    "$0" dev
+    scripts/clients.sh & clients=$!
+    tests/ipfs/nodes/helia/setup.sh
+    npm install --prefix tests/chain/viem --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
+    wait "$clients"
+    ;;
   *) echo "usage: $0 runtime|dev|clients" >&2; exit 64 ;;
 esac

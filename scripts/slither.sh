@@ -20,7 +20,7 @@ remappings = ["@openzeppelin/contracts=node_modules/@openzeppelin/contracts"]
 solc = "$root/.solcx/solc-v0.8.30"
 evm_version = "prague"
 optimizer = true
-optimizer_runs = 1000
+optimizer_runs = 800
 bytecode_hash = "none"
 TOML
 if [ ! -x venv/bin/slither ]; then

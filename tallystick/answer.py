@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
+from oracle.errors import InputInvalid
+from oracle.exact.quantisation import Outside
 from oracle.protocol.manifest import Manifest
 from oracle.protocol.tensor import Array
 from oracle.services import outputs
@@ -28,6 +30,7 @@ class Answer:
     output_root: Bytes32  # digest of the answer, as delivered
     outputs: Mapping[str, Array]  # by the names of the manifest, in its dtypes and shapes
     shown: tuple[Output, ...]  # the same for people: labels with scores, nearest sentences
+    outside: tuple[Outside, ...]  # what of the input was clamped; empty where it was made elsewhere
     _data: bytes = field(repr=False)
     _manifest: Manifest = field(repr=False)
     _verify: Callable[[str], AnswerCheck] = field(repr=False)
@@ -37,10 +40,13 @@ class Answer:
         """The array of the only output.
 
         Raises:
-            ValueError: the model has several outputs: take them from `outputs`.
+            InputInvalid: the model has several outputs: take them from `outputs`.
         """
         if len(self.outputs) != 1:
-            raise ValueError(f"there are {len(self.outputs)} outputs: {', '.join(self.outputs)}")
+            raise InputInvalid(
+                f"there are {len(self.outputs)} outputs: {', '.join(self.outputs)}",
+                hint="take one by its name: answer.outputs[NAME]",
+            )
         return next(iter(self.outputs.values()))
 
     @property

@@ -12,7 +12,7 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from oracle.agents.worker_process import run_module
 from oracle.chain import deploy
@@ -20,10 +20,13 @@ from oracle.chain.bindings.model_access import Policy
 from oracle.chain.rpc import Rpc
 from oracle.chain.wallet import Wallet
 from oracle.config import Settings
-from oracle.errors import ConfigInvalid, NotFound, did_you_mean
+from oracle.errors import (
+    ConfigInvalid,
+    NotFound,
+    did_you_mean,
+)
 from oracle.exact import form
 from oracle.gateway import worker_progress
-from oracle.protocol.tensor import Array
 from oracle.services import (
     access,
     amounts,
@@ -42,24 +45,26 @@ from oracle.services import (
 )
 from oracle.services.answer_check import AnswerCheck
 from oracle.services.balances import Balances
+from oracle.services.channels import asking
+from oracle.services.inputs import PreparedInput
 from oracle.services.model_history import VerifiedHistory
 from oracle.services.models import ModelDetail, ModelInfo, Selected, VersionInfo
 from oracle.services.network import Network
-from oracle.services.publishing import Offer, PublishedVersion
+from oracle.services.publishing import PublishedVersion, SaleTerms
 from oracle.services.quoting import Ask, Prepayment, Quote
 from oracle.services.receipts import Sent
 from oracle.services.request_timeline import RequestInfo, RequestState
 from oracle.services.served_traces import EndpointTraces
-from oracle.types import Address, Amount, Assurance, RequestId
+from oracle.types import Address, Amount, Assurance, Offer, RequestId
 from tallystick.answer import Answer
+from tallystick.channel import PaidChannel
+from tallystick.given import Input, source_of
 
 if TYPE_CHECKING:
     from web3 import Web3
     from web3.contract import Contract
 
 Dollars = str | int | Decimal
-# A path is a file, a str is one sentence, bytes are a file's content; else numbers or sentences
-Input = PathLike[str] | str | bytes | Array | Sequence[Any] | Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +224,76 @@ class Connection:
                 since=asked.transaction.block,
                 failure=heard.reason,
             )
-        return self._answer(info, prepayment.prepared.texts)
+        return self._answer(info, prepayment.prepared)
+
+    def ask_many(
+        self,
+        model: int | str,
+        inputs: Sequence[Input],
+        *,
+        params: Mapping[str, float] | None = None,
+        max_fee: Dollars | None = None,
+        operator: str = "",
+        lifetime: int = quoting.LIFETIME,
+        timeout: float | None = None,
+    ) -> tuple[Answer, ...]:
+        """Ask many inputs in one transaction, wait, and return the answers in the same order.
+
+        All are asked or none: the contract refuses a batch as a whole. 64 inputs at most; other
+        arguments and errors are those of `ask`.
+        """
+        wallet = self.wallet
+        prepayments = [
+            self._prepay(
+                model, one, params=params, max_fee=max_fee, operator=operator, lifetime=lifetime
+            )
+            for one in inputs
+        ]
+        if not prepayments:
+            return ()
+        with worker_progress.listening(self.network.settings) as heard:
+            asked = inference.ask_all(self.network, wallet, prepayments)
+            infos = [
+                inference.wait(
+                    self.network, one.request_id, timeout=timeout, since=one.transaction.block,
+                    failure=heard.reason,
+                )
+                for one in asked
+            ]  # fmt: skip
+        return tuple(
+            self._answer(info, prepayment.prepared)
+            for info, prepayment in zip(infos, prepayments, strict=True)
+        )
+
+    def channel(
+        self, model: int | str, url: str = "", *, deposit: Dollars, limit: Dollars | None = None
+    ) -> PaidChannel:
+        """Return a payment channel to an operator's endpoint; `ask` then needs no transaction.
+
+        Args:
+            model: as for `ask`.
+            url: of the operator's endpoint; by default what the operator of the cheapest offer
+                announced on chain, or the next one's that can be reached.
+            deposit: what the channel is opened with, and topped up with when it is used up.
+            limit: of all deposits together; `deposit` by default.
+
+        Raises:
+            NotFound: no such model, nobody offers it at an endpoint, or `url` does not sell it.
+            Unavailable: no endpoint can be reached.
+        """
+        selected = self._select(model)
+        version = models.current_version(self.network, selected)
+        manifest = models.manifest(self.network, selected.model_id, version)
+        most = deposit if limit is None else limit
+
+        def opened(offer: Offer, at: str) -> PaidChannel:
+            return PaidChannel(
+                self.network, self.wallet, offer, manifest, at,
+                deposit=_amount(deposit), limit=_amount(most),
+            )  # fmt: skip
+
+        where = url or asking.ANNOUNCED
+        return asking.open_at(self.network, selected.model_id, version, where, opened)
 
     def answer(self, request: str | bytes, *, timeout: float | None = None) -> Answer:
         """Wait for the answer of a request that was made before.
@@ -270,17 +344,21 @@ class Connection:
         model: int | str | None = None,
         exact: bool = False,
         samples: str | PathLike[str] | None = None,
+        missing: float | None = None,
+        answer: Literal["prediction", "margin", "class"] = "prediction",
         challenge_window: int | None = None,
     ) -> PublishedVersion:
-        """Publish a folder with `model.json` as a version; repeat it after a failure at any point.
+        """Publish a folder with `model.json`, or a file of trees; may be repeated after a failure.
 
         Args:
-            path: the folder.
+            path: the folder, or a file of XGBoost, LightGBM or scikit-learn (with `exact`).
             fee: dollars for one answer.
             model: whose next version it is; the wallet's own model of the manifest's name, which
                 is registered when there is none, by default.
             exact: compile to integers first, so that a contract can convict a wrong answer.
             samples: for `exact`: NPZ with inputs by name; `samples.npz` in the folder by default.
+            missing: of trees: XGBoost's `missing=`, besides NaN.
+            answer: of trees: what the library predicts, its margins, or the place of the class.
             challenge_window: seconds in which an answer can be challenged; about 60 by default.
 
         Raises:
@@ -289,15 +367,17 @@ class Connection:
         """
         folder = Path(path)
         if exact:
-            where = None if samples is None else Path(samples)
-            folder = compiling.compile_exact(folder, where, lambda *_: None).folder
-        offer = Offer(fee=_amount(fee), challenge_window=challenge_window)
+            told = compiling.CompileOptions(
+                None if samples is None else Path(samples), missing=missing, answer=answer
+            )
+            folder = compiling.compile_exact(folder, lambda *_: None, told).folder
+        sale = SaleTerms(fee=_amount(fee), challenge_window=challenge_window)
         model_id = None if model is None else self._select(model).model_id
         return publishing.publish(
             self.network,
             self.wallet,
             folder,
-            offer,
+            sale,
             model_id=model_id,
             check=partial(model_check.check, partial(run_module, self.network.settings)),
         )
@@ -391,7 +471,7 @@ class Connection:
         operator: str,
         lifetime: int,
     ) -> Prepayment:
-        source, content = _source(given)
+        source, content = source_of(given)
         ask = Ask(
             model=self._select(model),
             source=source,
@@ -402,9 +482,9 @@ class Connection:
         )
         return quoting.quote(self.network, self.wallet.address, ask, stdin=lambda: content)
 
-    def _answer(self, info: RequestInfo, texts: tuple[str, ...] = ()) -> Answer:
+    def _answer(self, info: RequestInfo, prepared: PreparedInput | None = None) -> Answer:
         manifest = models.manifest(self.network, info.model_id, info.version)
-        found, data = inference.answer(self.network, info, manifest, texts)
+        found, data = inference.answer(self.network, info, manifest, prepared)
         return Answer(
             request_id="0x" + info.request_id.hex(),
             model_id=info.model_id,
@@ -416,6 +496,7 @@ class Connection:
             output_root=found.output_root,
             outputs=form.of(manifest).decode_outputs(data),
             shown=found.outputs,
+            outside=found.outside,
             _data=data,
             _manifest=manifest,
             _verify=self.verify,
@@ -434,15 +515,6 @@ def _model(info: ModelInfo, versions: tuple[VersionInfo, ...]) -> Model:
         policy=info.policy,
         owner=info.owner,
     )
-
-
-def _source(given: Input) -> tuple[Any, bytes]:
-    """Return the source as `inputs.prepare` takes it, and what stands for stdin."""
-    if isinstance(given, bytes):
-        return "-", given
-    if isinstance(given, PathLike):
-        return str(Path(given).absolute()), b""
-    return [given] if isinstance(given, str) else given, b""
 
 
 def _amount(given: Dollars) -> Amount:

@@ -18,6 +18,7 @@ from oracle.errors import (
 )
 from oracle.ipfs.port import CidUnresolved
 from oracle.services.inference import AnswerFailed, Unanswered
+from tallystick.channel import EndpointRefused, ReceiptWrong, VoucherNotTaken
 
 __all__ = [
     "AnswerFailed",
@@ -25,13 +26,16 @@ __all__ = [
     "ConfigInvalid",
     "ContractError",
     "DigestMismatch",
+    "EndpointRefused",
     "InputInvalid",
     "NotFound",
     "PasswordWrong",
     "PermanentError",
+    "ReceiptWrong",
     "Refused",
     "TallystickError",
     "TransientError",
     "Unanswered",
     "Unavailable",
+    "VoucherNotTaken",
 ]

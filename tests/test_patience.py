@@ -7,7 +7,9 @@ import pytest
 import oracle.patience
 from oracle.patience import (
     AT_MOST,
+    BURST,
     QUIET_PAUSE,
+    Breath,
     Patience,
     QuietPace,
     busy,
@@ -105,3 +107,37 @@ def test_pause__news__as_short_as_at_first() -> None:
 
 def test_pause__long_interval__is_kept() -> None:
     assert QuietPace(2.0).pause() == 2.0
+
+
+def steps(breath: Breath, clock: Clock, *seconds: float) -> None:
+    for took in seconds:
+        with breath.step():
+            clock.now += took
+
+
+def test_breath__a_short_burst__needs_no_rest() -> None:
+    clock = Clock()
+    breath = Breath(lambda: clock.now)
+    steps(breath, clock, BURST / 2, BURST / 2)
+    assert breath.left() == pytest.approx(0)
+
+
+def test_breath__steps_without_end__each_is_rested_from() -> None:
+    clock = Clock()
+    breath = Breath(lambda: clock.now)
+    for _ in range(10):
+        steps(breath, clock, 1.0)
+        assert breath.left() == pytest.approx(1.0, abs=BURST)
+        clock.now += breath.left()
+    assert clock.now >= 100 + 19
+
+
+def test_breath__idle_seconds__count_as_rest() -> None:
+    clock = Clock()
+    breath = Breath(lambda: clock.now)
+    steps(breath, clock, 1.0)
+    clock.now += 0.5
+    assert breath.left() == pytest.approx(0.5 - BURST)
+    clock.now += 60
+    steps(breath, clock, BURST)
+    assert breath.left() == pytest.approx(0)

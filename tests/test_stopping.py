@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 from oracle.stopping import Stop, on_signals
 
@@ -35,6 +36,18 @@ def test_stop__set_before__does_not_sleep():
     assert stop.wait(60)
     assert stop.wait(60)
     assert stop.is_set()
+
+
+def test_stop__woken__ends_a_sleep_that_may_be_ended_and_no_other():
+    stop = Stop()
+    stop.wake()
+    stop.wake()
+    began = time.monotonic()
+
+    assert not stop.wait(60, wakeable=True)
+    assert time.monotonic() - began < 60
+    stop.wake()
+    assert not stop.wait(0.01)
 
 
 def test_stop__set_by_a_signal__wakes_the_sleep():

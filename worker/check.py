@@ -17,6 +17,7 @@ import numpy as np
 
 from oracle.errors import InputInvalid
 from oracle.exact import form
+from oracle.exact.form import Form
 from oracle.protocol.manifest import Manifest
 from oracle.protocol.shapes import TensorSpec
 from oracle.protocol.tensor import DTYPES
@@ -46,7 +47,8 @@ def check(manifest: Manifest, files: Files) -> dict[str, Any]:
     runtime = runtimes.load(manifest, files, root, kind)
     loaded = time.perf_counter() - began
     most = spread.ROWS if batching.can_batch(manifest) and manifest.exact is None else 1
-    runs = [_run(manifest, runtime, rows) for rows in dict.fromkeys((1, most))]
+    made = form.of(manifest, lambda entry: files[entry.path])
+    runs = [_run(manifest, runtime, made, rows) for rows in dict.fromkeys((1, most))]
     return {
         "name": manifest.name,
         "format": manifest.runtime.format,
@@ -61,10 +63,9 @@ def check(manifest: Manifest, files: Files) -> dict[str, Any]:
 
 
 def _run(
-    manifest: Manifest, runtime: Runtime, rows: int
+    manifest: Manifest, runtime: Runtime, version: Form, rows: int
 ) -> tuple[dict[str, float], dict[str, Array]]:
     """Answer so many rows as the pipeline does; return what it took and the answer."""
-    version = form.of(manifest)
     samples = {spec.name: spread.sample(spec, rows) for spec in manifest.inputs}
     inputs = version.decode_inputs(version.encode_inputs(samples))
     params = manifest.unpack_params(ZERO32)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from oracle.errors import InputInvalid, TallystickError
+from oracle.exact.ranks import LIBRARIES
 from oracle.protocol.shapes import TensorSpec
 from worker.errors import ModelUnsupported, PickleRefused
 from worker.runtimes import guard
@@ -34,6 +35,7 @@ def describe(path: Path) -> dict[str, Any]:
         ModelRefused (or a subclass): we would not load it.
     """
     readers: Mapping[str, Callable[[Path], dict[str, Any]]] = {
+        **dict.fromkeys(LIBRARIES, _trees),
         ".onnx": _onnx,
         ".pt2": _torch_export,
         ".safetensors": _safetensors,
@@ -45,10 +47,19 @@ def describe(path: Path) -> dict[str, Any]:
             except PickleRefused as error:
                 raise PickleRefused(str(error), hint=f"pickles run code: {EXPORT}") from None
         raise InputInvalid(
-            f"{path.name} is no .onnx, .pt2 or .safetensors file",
-            hint=f"of a torch module {EXPORT}; other frameworks write ONNX",
+            f"{path.name} is no file that can be published",
+            hint=f"{', '.join(readers)} can; of a torch module {EXPORT}; other frameworks write "
+            "ONNX",
         )
     return readers[path.suffix](path)
+
+
+def _trees(path: Path) -> dict[str, Any]:
+    from worker.exact.trees import importer  # noqa: PLC0415 - see _onnx
+
+    model = importer.read(path)
+    said = {"runtime": {"format": model.library, "entry": path.name}}
+    return {**said, **importer.described(model, {})}
 
 
 def _onnx(path: Path) -> dict[str, Any]:

@@ -31,8 +31,8 @@ def processes() -> int:
     return max(1, min(cores or 1, _MAX_PROCESSES))
 
 
-def build_pipeline(settings: Settings, workers: int) -> Pipeline:
-    """Return the pipeline of this process, one of `workers` on this machine."""
+def build_pool(settings: Settings, workers: int) -> ModelPool:
+    """Return the models of this process, one of `workers` on this machine."""
     log = structlog.get_logger()
     kind = device.choose()
     device.configure(kind)
@@ -41,7 +41,8 @@ def build_pipeline(settings: Settings, workers: int) -> Pipeline:
     ipfs = IpfsClient(settings.ipfs_api, settings.ipfs_timeout)
     cache = FileCache(settings.state_dir / "cache", settings.cache_bytes, ipfs, log)
     lies = faults.OUTPUT_BYTE in faults.parse(settings.fault, log)
-    pool = ModelPool(
+    log.info("infer.ready", device=str(described))
+    return ModelPool(
         ipfs,
         cache,
         faults.lying(runtimes.load) if lies else runtimes.load,
@@ -50,7 +51,12 @@ def build_pipeline(settings: Settings, workers: int) -> Pipeline:
         log=log,
         require=spread.require,
     )
-    log.info("infer.ready", device=str(described))
+
+
+def build_pipeline(settings: Settings, workers: int) -> Pipeline:
+    """Return the pipeline of this process, one of `workers` on this machine."""
+    pool, log = build_pool(settings, workers), structlog.get_logger()
+    ipfs = IpfsClient(settings.ipfs_api, settings.ipfs_timeout)
     quick = IpfsClient(settings.ipfs_api, inputs.QUICK)
     source = inputs.InputSource(quick, ipfs, ThreadPoolExecutor(inputs.SEARCHES))
     return Pipeline(

@@ -133,7 +133,7 @@ class ModelPool:
             self._unload()
         lease = self._cache.lease(manifest.files)
         try:
-            version = form.of(manifest)
+            version = form.of(manifest, lambda entry: lease.paths[entry.path])
             runtime = self._load(manifest, lease.paths, model_root, self._device)
             self._require(manifest, runtime)
         except BaseException:

@@ -12,12 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from oracle.errors import DigestMismatch, InputInvalid, TallystickError
+from oracle.errors import DigestMismatch, TallystickError
 from oracle.ipfs.port import Ipfs
 from oracle.queue.messages import InferMessage
 from oracle.types import ZERO32, Bytes32, RequestId
-from worker import batching
-from worker.errors import ModelFailed, OutputInvalid, OutputTooLarge
+from worker import batching, forward, runtimes
 from worker.inputs import InputSource
 from worker.models import LoadedModel, ModelPool
 from worker.outcomes import Answered, Failed, Outcome
@@ -86,7 +85,10 @@ class Pipeline:
         ready = [item for item in prepared if isinstance(item, _Ready)]
         self._tell("fetched", [item.job.request_id for item in ready])
         answers: dict[bytes, dict[str, Array] | Failed] = {}
-        for group in batching.plan(model.manifest, [r.inputs for r in ready], self._max_rows):
+        given = [item.inputs for item in ready]
+        for group in batching.plan(
+            model.manifest, given, self._max_rows, runtimes.mask_of(model.manifest)
+        ):
             batch = [ready[index] for index in group]
             self._tell("running", [item.job.request_id for item in batch])
             answers.update(self._run_batch(batch, model, params))
@@ -120,20 +122,13 @@ class Pipeline:
     def _run_batch(
         self, batch: Sequence[_Ready], model: LoadedModel, params: dict[str, float]
     ) -> dict[bytes, dict[str, Array] | Failed]:
-        inputs = [item.inputs for item in batch]
-        try:
-            outputs = model.runtime.run(batching.join(inputs), params)
-            parts = batching.split(outputs, inputs)
-        except Exception as error:
-            if len(batch) > 1:  # whose fault was it? ask one by one
-                self._log.warning("batch.retry_singly", size=len(batch), error=str(error)[:300])
-                results: dict[bytes, dict[str, Array] | Failed] = {}
-                for item in batch:
-                    results.update(self._run_batch([item], model, params))
-                return results
-            return {batch[0].job.request_id: _failed(batch[0].job, error)}
-        self._log.debug("batch.run", size=len(batch), model=model.manifest.name)
-        return {item.job.request_id: part for item, part in zip(batch, parts, strict=True)}
+        results = forward.run(model, params, [item.inputs for item in batch], self._log)
+        return {
+            item.job.request_id: Failed(item.job.request_id, found)
+            if isinstance(found, Exception)
+            else found
+            for item, found in zip(batch, results, strict=True)
+        }
 
     def _publish(
         self, job: InferMessage, answer: dict[str, Array] | Failed, model: LoadedModel
@@ -145,16 +140,7 @@ class Pipeline:
     def _publish_output(
         self, job: InferMessage, outputs: dict[str, Array], model: LoadedModel
     ) -> Answered:
-        try:
-            data = model.form.encode_outputs(outputs)
-        except InputInvalid as error:  # the same rules; here it is the model that broke them
-            raise OutputInvalid(f"the model's {error}", hint=error.hint) from error
-        limit = model.manifest.max_output_bytes
-        if len(data) > limit:
-            raise OutputTooLarge(
-                f"output of {len(data)} bytes is above the manifest's {limit}",
-                hint="ask for fewer rows in one request",
-            )
+        data = forward.encode(model, outputs)
         published = self._ipfs.publish_bytes(data)
         root = model.form.output_root(data)
         located = root == published.sha256  # the root says where the bytes are
@@ -165,12 +151,4 @@ def _guarded(job: InferMessage, step: Callable[[], T]) -> T | Failed:
     try:
         return step()
     except Exception as error:
-        return _failed(job, error)
-
-
-def _failed(job: InferMessage, error: Exception) -> Failed:
-    if not isinstance(error, TallystickError):  # a fault of a library, or of ours
-        wrapped = ModelFailed(f"{type(error).__name__}: {str(error)[:300]}")
-        wrapped.__cause__ = error
-        error = wrapped
-    return Failed(job.request_id, error)
+        return Failed(job.request_id, forward.failure(error))

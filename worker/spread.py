@@ -1,9 +1,9 @@
 """How far honest answers of a float model differ: what its tolerance must cover.
 
-The same rows alone and in batches, on one thread and on all, with and without oneDNN. What else
-moves answers (instruction set, padding) is of the same size: hence four times. Of what an input may
-be only its shape is known: numbers are drawn from a normal distribution, ids are small, masks are
-one.
+The same rows alone and in batches, on one thread and on all, with and without oneDNN, and padded
+where a worker pads. What else moves answers (instruction set) is of the same size: hence four
+times. Of what an input may be only its shape is known: numbers are drawn from a normal
+distribution, ids are small, masks are one.
 """
 
 import itertools
@@ -15,7 +15,7 @@ from oracle.protocol.manifest import Manifest
 from oracle.protocol.shapes import TensorSpec
 from oracle.protocol.tensor import DTYPES
 from oracle.types import ZERO32
-from worker import batching
+from worker import batching, runtimes
 from worker.errors import ModelRefused
 from worker.runtimes.base import Array, Runtime
 
@@ -32,7 +32,7 @@ def measure(manifest: Manifest, runtime: Runtime, rows: int = ROWS) -> int:
     """
     inputs = {spec.name: sample(spec, rows) for spec in manifest.inputs}
     params = manifest.unpack_params(ZERO32)
-    batch = batching.can_batch(manifest)
+    batch, padded = batching.can_batch(manifest), runtimes.mask_of(manifest)
     parts = [_rows(inputs, slice(n, n + 1)) for n in range(rows)] if batch else [inputs]
     alone = [runtime.run(part, params) for part in parts]
     spread = 0.0
@@ -40,6 +40,8 @@ def measure(manifest: Manifest, runtime: Runtime, rows: int = ROWS) -> int:
         for size in {1, 2, rows} if batch else {1}:
             for start in range(0, len(parts), size):
                 joined = batching.join(parts[start : start + size])
+                if padded and size == rows:
+                    joined = batching.padded_to(joined, 2 * LENGTH)
                 got = runtime.run(joined, params)
                 for offset, wanted in enumerate(alone[start : start + size]):
                     one = _rows(got, slice(offset, offset + 1)) if batch else got

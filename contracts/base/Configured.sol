@@ -7,6 +7,7 @@ import {IInferenceMarket, MarketConfig} from "../interfaces/IInferenceMarket.sol
 import {IModelAccess} from "../interfaces/IModelAccess.sol";
 import {IModelRegistry} from "../interfaces/IModelRegistry.sol";
 import {IOperatorRegistry} from "../interfaces/IOperatorRegistry.sol";
+import {IPaymentChannels} from "../interfaces/IPaymentChannels.sol";
 import {Fees} from "../libraries/Fees.sol";
 
 /// @title What is fixed when the market is deployed, checked once.
@@ -18,6 +19,7 @@ abstract contract Configured is IInferenceMarket {
     IDataCredits internal immutable DATA_CREDITS;
     address internal immutable EXACT_MODULE;
     address internal immutable COMMITTEE_MODULE;
+    IPaymentChannels internal immutable CHANNELS;
     address internal immutable TREASURY;
     uint256 internal immutable PROTOCOL_BPS;
     uint256 internal immutable MIN_LOCK;
@@ -36,6 +38,7 @@ abstract contract Configured is IInferenceMarket {
         OPERATORS = IOperatorRegistry(config_.operators);
         EXACT_MODULE = config_.exactModule;
         COMMITTEE_MODULE = config_.committeeModule;
+        CHANNELS = IPaymentChannels(config_.channels);
         PROTOCOL_BPS = config_.protocolBps;
         MIN_LOCK = config_.minLock;
         CLAIM_FORFEIT = config_.claimForfeit;
@@ -71,6 +74,7 @@ abstract contract Configured is IInferenceMarket {
                 dataCredits: address(DATA_CREDITS),
                 exactModule: EXACT_MODULE,
                 committeeModule: COMMITTEE_MODULE,
+                channels: address(CHANNELS),
                 treasury: TREASURY,
                 protocolBps: uint16(PROTOCOL_BPS),
                 minLock: uint64(MIN_LOCK),
@@ -80,6 +84,11 @@ abstract contract Configured is IInferenceMarket {
                 maxDisputeAge: uint32(MAX_DISPUTE_AGE),
                 minGasPrice: uint64(MIN_GAS_PRICE)
             });
+    }
+
+    /// @inheritdoc IInferenceMarket
+    function channels() external view returns (address) {
+        return address(CHANNELS);
     }
 
     /// @dev Wei; on chains where the base fee is not the cost, the floor is.

@@ -56,10 +56,7 @@ abstract contract Custody is Configured, ReentrancyGuardTransient {
 
     /// @inheritdoc IInferenceMarket
     function transfer(address to, uint256 amount) external {
-        if (amount == 0) revert AmountZero();
-        _debit(msg.sender, amount);
-        _credit(to, amount);
-        emit BalanceTransferred(msg.sender, to, amount);
+        _move(msg.sender, to, amount);
     }
 
     function _deposit(address account, uint256 amount) private nonReentrant {
@@ -132,6 +129,13 @@ abstract contract Custody is Configured, ReentrancyGuardTransient {
         unchecked {
             _accounts[account].balance = uint192(balance - amount);
         }
+    }
+
+    function _move(address from, address to, uint256 amount) internal {
+        if (amount == 0) revert AmountZero();
+        _debit(from, amount);
+        _credit(to, amount);
+        emit BalanceTransferred(from, to, amount);
     }
 
     function _debitAndCount(address account, uint256 amount) internal returns (uint64 nonce) {

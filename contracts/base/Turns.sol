@@ -273,12 +273,15 @@ abstract contract Turns is IDisputeGame {
         (address payee, uint256 open) = (case_.first, case_.open);
         if (open == 0) payee = msg.sender;
         if (open > 1) {
-            payee = address(this);
-            (, , uint256 bounty, ) = MARKET.lockOf(request.terms);
-            case_.share = uint128(bounty / open);
-            emit BountyShared(requestId, open, bounty / open);
+            // What is credited, not what should be: behind a summoned answer there may be no lock left.
+            uint256 before = MARKET.balanceOf(address(this));
+            MARKET.convict(request, delivery, verdict, address(this), address(this));
+            uint256 share = (MARKET.balanceOf(address(this)) - before) / open;
+            case_.share = uint128(share);
+            emit BountyShared(requestId, open, share);
+        } else {
+            MARKET.convict(request, delivery, verdict, payee, payee);
         }
-        MARKET.convict(request, delivery, verdict, payee, payee);
     }
 
     /// @dev Only when the request is over or about to be: the queue of challengers is left as it is.

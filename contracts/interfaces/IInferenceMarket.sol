@@ -8,7 +8,7 @@ import {Terms} from "../libraries/Terms.sol";
 struct Order {
     uint256 modelId;
     uint256 version;
-    uint256 lane; // < 2^32; which commitment slot to use: one that was settled is cheap again
+    uint256 lane; // < 2^31; which commitment slot to use: one that was settled is cheap again
     bytes32 inputRoot; // digest of the canonical input: the only authority on what was asked
     bytes32 inputCid; // where its bytes are: SHA-256 of a raw IPFS block; 0 = inputRoot is that
     bytes32 params; // 8 × uint32 run-time parameters; 0 = the manifest's defaults
@@ -23,7 +23,8 @@ struct Order {
 
 /// @notice A request as the chain knows it. Only its hash is stored; callers bring it back.
 /// @dev Three packed words instead of ten fields: every word costs gas in the event and in each
-/// later call. Widths, from the lowest bit (`libraries/RequestFields.sol` reads them):
+/// later call. Widths, from the lowest bit (`libraries/RequestFields.sol` reads them, and `RequestLens` for
+/// programs off the chain):
 ///
 /// ```
 ///  bit      0                160             192                        256
@@ -68,6 +69,7 @@ struct MarketConfig {
     address dataCredits; // 0 = none: data shares go to the model's holder
     address exactModule; // may dispute Exact versions; 0 = none
     address committeeModule; // may dispute Committee versions; 0 = none
+    address channels; // PaymentChannels; 0 = none
     address treasury; // is credited with the protocol's share and with forfeits
     uint16 protocolBps; // of every fee
     uint64 minLock; // token units locked for one delivery at the least
@@ -180,6 +182,7 @@ interface IInferenceMarket {
     error DisputesOpen(bytes32 requestId, uint256 open);
     error DisputesMissing(bytes32 requestId);
     error CallerNotModule(address caller);
+    error CallerNotChannels(address caller);
     error DisputesNotStale(bytes32 requestId, uint256 staleAt);
     error BondTooLow(uint256 given, uint256 needed);
     error BondUnexpected(uint256 given);
@@ -215,7 +218,9 @@ interface IInferenceMarket {
     /// consumer brings the gas of its callback along, in wei (`callbackBond`, or more); what is not used
     /// is a bond of the requester's to withdraw.
     function request(Order calldata order) external payable returns (bytes32 requestId);
-    /// @notice The same for a requester who signed (EIP-712, ERC-1271) and does not pay gas.
+    /// @notice Many requests of the caller; one that is not possible reverts all. None of them can pay for a callback.
+    function requestBatch(Order[] calldata orders) external;
+    /// @notice The same as `request` for a requester who signed (EIP-712, ERC-1271) and does not pay gas.
     /// `nonce` is the requester's current one. Domain: name "Tallystick", version "1"; type
     /// `RequestAuthorization(address requester,Order order,uint256 nonce,uint256 deadline)` followed
     /// by `Order` with the fields of the struct in their order.
@@ -243,6 +248,18 @@ interface IInferenceMarket {
         bytes32[] calldata outputRoots,
         bytes32[] calldata outputCids
     ) external;
+
+    // ── Channels ────────────────────────────────────────────────────────────────────────────────
+    /// @notice PaymentChannels, 0 = none. It may call what follows.
+    function channels() external view returns (address);
+    /// @notice Channels only. Moves a part of an account's balance to the channels'.
+    function fundChannel(address account, uint256 amount) external;
+    /// @notice Channels only. Splits an amount of the channels' balance as the fees that it is; `Finalized` says how,
+    /// with request id 0.
+    function payOperator(address operator, uint256 modelId, Terms terms, uint256 amount) external;
+    /// @notice Channels only. Makes a request that its operator has answered off chain, delivered now. The fee comes out
+    /// of `account`'s balance. No stake is locked: a conviction asks the channels for a lock (`convicted`).
+    function summon(address account, Request calldata request_, bytes32 outputRoot) external;
 
     // ── Settle ──────────────────────────────────────────────────────────────────────────────────
     /// @notice Pays out deliveries whose challenge window has passed without open disputes. Of several,
@@ -321,8 +338,6 @@ interface IInferenceMarket {
     function callbackBond(uint256 callbackGas) external view returns (uint256);
     /// @return The slot's content: 0 never used, 1 free again, else the hash of a live state.
     function commitmentOf(address requester, uint256 lane) external view returns (bytes32);
-    /// @notice The first free lane at or after `from`, looking at no more than 256.
-    function freeLane(address requester, uint256 from) external view returns (uint256 lane);
     /// @notice Disputes that `finalize` waits for, an unanswered demand included.
     function openDisputesOf(bytes32 requestId) external view returns (uint256);
     /// @return challenger Who demanded the output; 0 when there is no open demand.

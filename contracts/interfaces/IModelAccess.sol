@@ -26,6 +26,7 @@ struct Grant {
     uint32 window; // seconds
     uint40 windowStart; // unix seconds; start of the running window
     uint32 used; // requests in the running window
+    uint40 changedAt; // unix seconds; of the last grant, denial or revocation
 }
 
 /// @title Access policy of every model: admins, applications, grants with expiry, rate limits and
@@ -87,6 +88,11 @@ interface IModelAccess {
     function consume(uint256 modelId, address requester, bytes32 params) external;
     /// @notice The same check as a view; reverts with the error that `request` would meet.
     function check(uint256 modelId, address requester, bytes32 params) external view;
+
+    /// @notice Whether a request was certainly refused at `time`: the rules that refuse it have not changed since.
+    /// False when they have: what they were is not kept. The rate limit is left out, as it needs other requests.
+    /// @param time Unix seconds, not in the future.
+    function refusedAt(uint256 modelId, address requester, bytes32 params, uint256 time) external view returns (bool);
 
     /// @notice The only caller of `consume`.
     function market() external view returns (address);

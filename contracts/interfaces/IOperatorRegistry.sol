@@ -16,7 +16,7 @@ struct Unbonding {
 
 /// @title Operators: stake, locks, slashing and unbonding; encryption key and endpoint; and which
 /// operators are authorised for which model.
-/// @notice Only the market, named once at deployment, may lock, unlock or slash.
+/// @notice Only the market, named once at deployment, and its channels may lock, unlock and slash.
 interface IOperatorRegistry {
     event OperatorRegistered(address indexed operator, bytes32 encryptionKey, string endpoint);
     event ProfileUpdated(address indexed operator, bytes32 encryptionKey, string endpoint);
@@ -52,11 +52,11 @@ interface IOperatorRegistry {
     /// with authorised operators cannot change hands.
     function authorize(uint256 modelId, address operator, bool authorized) external;
 
-    /// @notice Market only. Checks that the operator is authorised for the model, and locks.
+    /// @notice Market and channels only. Checks that the operator is authorised for the model, and locks.
     function lockFor(uint256 modelId, address operator, uint256 amount) external;
-    /// @notice Market only. Frees a lock.
+    /// @notice Market and channels only. Frees a lock.
     function unlock(address operator, uint256 amount) external;
-    /// @notice Market only. Takes `amount` out of locked stake: `burned` of it stays here for ever, the
+    /// @notice Market and channels only. Takes `amount` out of locked stake: `burned` of it stays here for ever, the
     /// rest is the market's, which credits it to whom it belongs. Moves no token: a verdict waits for none.
     function slash(address operator, uint256 amount, uint256 burned) external;
     /// @notice Sends what was slashed for the market. The market calls it when a payout needs it.
@@ -76,7 +76,7 @@ interface IOperatorRegistry {
     function encryptionKeyOf(address operator) external view returns (bytes32);
     /// @notice The seconds between the start and the end of unstaking.
     function unbondingDelay() external view returns (uint256);
-    /// @notice The only caller of `lockFor`, `unlock` and `slash`.
+    /// @notice The only caller of `slash`, `lockFor` and `unlock`, with its channels.
     function market() external view returns (address);
     /// @notice The token that is staked.
     function token() external view returns (address);

@@ -11,12 +11,12 @@ library Fees {
     uint256 internal constant MAX_PROTOCOL_BPS = 1_000;
     uint256 private constant BOUNTY_BPS = 3_000;
 
-    /// @notice Splits a fee; the owner's share is the rest, dust included.
+    /// @notice Splits a fee, or the fees of many answers; the owner's share is the rest, dust included.
     function split(
         Terms terms,
+        uint256 fee,
         uint256 protocolBps
     ) internal pure returns (uint256 operatorFee, uint256 ownerFee, uint256 dataFee, uint256 protocolFee) {
-        uint256 fee = terms.fee();
         operatorFee = (fee * terms.operatorBps()) / BPS;
         dataFee = (fee * terms.dataBps()) / BPS;
         protocolFee = (fee * protocolBps) / BPS;

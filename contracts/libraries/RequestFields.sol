@@ -13,6 +13,11 @@ library RequestFields {
         return uint32(request.origin >> 160);
     }
 
+    /// @notice Whether it was summoned out of a channel: the highest bit of the lane (`RequestState.MAX_LANE`).
+    function isSummoned(Request calldata request) internal pure returns (bool) {
+        return request.origin & (1 << 191) != 0;
+    }
+
     function operator(Request calldata request) internal pure returns (address) {
         return address(uint160(request.service));
     }

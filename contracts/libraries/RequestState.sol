@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {IInferenceMarket, Order, Request, Claim} from "../interfaces/IInferenceMarket.sol";
+import {RequestFields} from "./RequestFields.sol";
 import {Terms} from "./Terms.sol";
 
 /// @title What a commitment slot holds in each state of a request.
@@ -16,7 +17,11 @@ import {Terms} from "./Terms.sol";
 /// @dev The assembly does what `abi.encode` does, without the per-field copies that cost 2,400 gas
 /// a request and 700 a delivery: `Request` is ten words with its prefix, all of full width.
 library RequestState {
+    using RequestFields for Request;
+
     bytes32 internal constant FREE = bytes32(uint256(1));
+    /// @dev Of orders. Lanes above it are those of answers that are summoned out of a channel.
+    uint256 internal constant MAX_LANE = type(uint32).max >> 1;
     uint256 private constant REQUEST_BYTES = 8 * 32;
 
     function isFree(bytes32 commitment) internal pure returns (bool) {
@@ -59,6 +64,17 @@ library RequestState {
         }
     }
 
+    /// @notice Logs a request that was not ordered as `Requested`.
+    function log(Request calldata request, bytes32 requestId) internal {
+        bytes32 topic = IInferenceMarket.Requested.selector;
+        (uint256 modelId, address requester) = (request.modelId(), request.requester());
+        assembly ("memory-safe") {
+            let word := mload(0x40)
+            calldatacopy(word, request, REQUEST_BYTES)
+            log4(word, REQUEST_BYTES, topic, requestId, modelId, shr(96, shl(96, requester)))
+        }
+    }
+
     /// @notice The request's id: unique per chain, market and content.
     function idOf(Request calldata request) internal view returns (bytes32 requestId) {
         return idAt(address(this), request);
@@ -94,7 +110,8 @@ library RequestState {
         assembly ("memory-safe") {
             let word := mload(0x40)
             mstore(word, requestId)
-            mstore(add(word, 0x20), operator)
+            // An address that was cut out of a word still has the rest above it.
+            mstore(add(word, 0x20), shr(96, shl(96, operator)))
             mstore(add(word, 0x40), deliveredAt)
             mstore(add(word, 0x60), outputRoot)
             state := keccak256(word, 0x80)

@@ -26,7 +26,7 @@ def build(name: str) -> tuple[Compiled, CompilationReport]:
     with warnings.catch_warnings():  # the exporter's own deprecations
         warnings.simplefilter("ignore")
         graph = torch.from_module(model, samples[0])
-    compiled = compile_graph(graph, samples, name="logits", meaning="logits", labels=LABELS)
+    compiled = compile_graph(graph, samples, names=["logits"], meaning="logits", labels=LABELS)
     return compiled, measure_graph(compiled, graph, test.samples(), test.labels.tolist())
 
 

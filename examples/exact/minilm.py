@@ -22,7 +22,8 @@ from tokenizers import Tokenizer
 from examples.minilm.build import package_dir
 from oracle.exact.quantisation import quantise
 from worker.exact import package
-from worker.exact.compiler import Compiled, Sample
+from worker.exact.compiler import Compiled
+from worker.exact.graph import Sample
 from worker.exact.kernels.executor import Executor
 from worker.exact.lowering.transformer import Recipe, compile_encoder
 from worker.runtimes.architectures import MiniLm
@@ -101,7 +102,7 @@ def exact_embeddings(compiled: Compiled, samples: Sequence[Sample], device: str 
     executor = Executor(compiled.program, compiled.constants, device)
     inputs = [quantise(compiled.inputs, sample) for sample in samples]
     outputs = executor.run([np.stack(column) for column in zip(*inputs, strict=True)])
-    return np.concatenate([compiled.output.dequantise(output) for output in outputs])
+    return np.concatenate([compiled.outputs[0].dequantise(output) for output in outputs])
 
 
 def float_embeddings(samples: Sequence[Sample]) -> Array:

@@ -21,7 +21,8 @@ from xgboost import XGBClassifier
 
 from worker.exact.compiler import Compiled
 from worker.exact.report import proof_bytes
-from worker.exact.trees.ensemble import Ensemble, compile_trees
+from worker.exact.trees.compile import compile_trees
+from worker.exact.trees.ensemble import Ensemble
 from worker.exact.trees.lightgbm import from_lightgbm
 from worker.exact.trees.sklearn import from_sklearn
 from worker.exact.trees.xgboost import from_xgboost

@@ -128,8 +128,8 @@ class Agent(ABC):
             TransientError, RpcError: the node cannot be used.
             FundsInsufficient: the account cannot pay for gas; what is to be sent is kept.
         """
-        self.follow()
         mined = self._mined
+        self.follow()
         self.look()
         self.follow()
         return self._mined > mined or bool(self._outbox.live())

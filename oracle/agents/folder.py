@@ -1,4 +1,4 @@
-"""The folder of an agent: one process at a time, one account, one store."""
+"""The folder of an agent: one process at a time, one account, one store; locks of accounts."""
 
 import fcntl
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import IO
 from oracle.errors import ConfigInvalid
 from oracle.private_files import open_log
 from oracle.store.store import Store
+from oracle.types import Address
 
 _EARLIER = ("challenger.db", "votes")  # names of what earlier versions promised in
 
@@ -17,15 +18,29 @@ def locked(path: Path, role: str) -> IO[bytes]:
     Raises:
         ConfigInvalid: another process has.
     """
+    return _lock(path, f"another {role} uses {path.parent}", "choose another --key")
+
+
+def locked_account(home: Path, account: Address) -> IO[bytes]:
+    """Return a lock of what runs in this home and sends with an account: operator or gateway.
+
+    Raises:
+        ConfigInvalid: another process has it; two would send with one nonce.
+    """
+    return _lock(
+        home / "locks" / account,
+        f"an operator or gateway already runs with {account} in {home}",
+        "stop it first (`tallystick status` shows what `up` started), or choose another --key",
+    )
+
+
+def _lock(path: Path, taken: str, todo: str) -> IO[bytes]:
     file = open_log(path)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
-        raise ConfigInvalid(
-            f"another {role} uses {path.parent}",
-            hint="one process per account; choose another --key",
-        ) from error
+        raise ConfigInvalid(taken, hint=f"one process per account: {todo}") from error
     return file
 
 

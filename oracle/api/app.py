@@ -16,7 +16,17 @@ from oracle.api import problems
 from oracle.api.config import ApiConfig
 from oracle.api.guard import Guard
 from oracle.api.problems import Problem
-from oracle.api.routes import chain, data, health, kserve, models, openai, ordering, requests
+from oracle.api.routes import (
+    chain,
+    data,
+    discovery,
+    health,
+    kserve,
+    models,
+    openai,
+    ordering,
+    requests,
+)
 from oracle.api.state import AppState
 from oracle.errors import TallystickError
 from oracle.gateway.catalogue import Versions
@@ -34,6 +44,7 @@ ROUTERS = (
     models.router,
     chain.router,
     data.router,
+    discovery.router,
 )
 
 

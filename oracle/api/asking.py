@@ -13,14 +13,17 @@ from oracle.api.state import AppState
 from oracle.errors import InputInvalid
 from oracle.gateway import worker_progress
 from oracle.gateway.catalogue import AskableVersion, VersionFacts
+from oracle.gateway.channels import SignedAnswer
 from oracle.gateway.gateway import DeliveredAnswer, NotYet
 from oracle.gateway.sponsor import Question
+from oracle.protocol import channel_wire
 from oracle.protocol.tensor import Array
 from oracle.services import inputs
 from oracle.services.amounts import decimal
 from oracle.store.gateway_repository import ApiKey, Ticket
 
 MAX_IDEMPOTENCY = 128
+PATH = "Tallystick-Path"
 _SLACK = 1.0  # seconds: a single request says by itself that it is late
 
 T = TypeVar("T")
@@ -91,7 +94,7 @@ async def question(
             encoder = catalogue.encoder(served.model_id, served.version)
             tensors = inputs.tokenize(texts, served.manifest, encoder)
         try:
-            prepared = inputs.seal(tensors, texts, served.manifest)
+            prepared = inputs.seal(tensors, texts, served.manifest, served.form)
         except (UnicodeError, OverflowError) as error:
             raise InputInvalid(f"the input does not fit: {error}") from error
         return Question(listing, prepared, served.manifest.pack_params(params), idempotency)
@@ -99,15 +102,37 @@ async def question(
     return await state.blocking(prepare)
 
 
-async def ask(state: AppState, key: ApiKey, asked: Question, watch: Stopwatch) -> ServedAnswer:
-    """Pay for an answer and wait for it; errors as in `ask_all`."""
-    return (await ask_all(state, key, [asked], watch))[0]
+def over_channels(request: Request) -> bool:
+    """Return whether a client takes answers over channels; `Tallystick-Path: chain` says no.
+
+    Raises:
+        Rejected: it says something else.
+    """
+    given = request.headers.get(PATH, "channel")
+    if given not in ("channel", "chain"):
+        raise Rejected(400, "PathInvalid", f"{PATH} is `channel` or `chain`")
+    return given == "channel"
+
+
+async def ask(
+    state: AppState, key: ApiKey, asked: Question, watch: Stopwatch, *, channels: bool = False
+) -> ServedAnswer:
+    """Pay for an answer and wait for it; arguments and errors as in `ask_all`."""
+    return (await ask_all(state, key, [asked], watch, channels=channels))[0]
 
 
 async def ask_all(
-    state: AppState, key: ApiKey, questions: Sequence[Question], watch: Stopwatch
+    state: AppState,
+    key: ApiKey,
+    questions: Sequence[Question],
+    watch: Stopwatch,
+    *,
+    channels: bool = False,
 ) -> list[ServedAnswer]:
     """Pay for all answers and wait for them, as long as now and then one comes.
+
+    Args:
+        channels: whether the gateway's channels may pay, where there are some.
 
     Raises:
         BudgetExhausted: the key cannot pay for all of them; nothing is charged.
@@ -117,7 +142,7 @@ async def ask_all(
     began, version = time.perf_counter(), questions[0].listing.served
     statistics = state.statistics[version.model_id, version.version]
     try:
-        served = await _ask_all(state, key, questions, watch)
+        served = await _ask_all(state, key, questions, watch, channels)
     except Exception:
         statistics.failed(time.perf_counter() - began)
         raise
@@ -129,11 +154,32 @@ async def ask_all(
 
 
 async def _ask_all(
+    state: AppState, key: ApiKey, questions: Sequence[Question], watch: Stopwatch, channels: bool
+) -> list[ServedAnswer]:
+    gateway = state.asking
+    if len(questions) > 1:  # of one the sponsor asks itself
+        await gateway.blocking(lambda: gateway.sponsor.require_budget(key, questions))
+    signed: list[SignedAnswer | None] = [None] * len(questions)
+    if channels:
+        signed = await asyncio.gather(*(gateway.answer_signed(key, one) for one in questions))
+        watch.mark("channel")
+    left = [asked for asked, one in zip(questions, signed, strict=True) if one is None]
+    delivered = iter(await _ask_on_chain(state, key, left, watch) if left else ())
+    return [
+        next(delivered)
+        if one is None
+        else ServedAnswer(
+            asked.listing, asked, one.ticket, gateway.received(one), dict(watch.seconds)
+        )
+        for asked, one in zip(questions, signed, strict=True)
+    ]
+
+
+async def _ask_on_chain(
     state: AppState, key: ApiKey, questions: Sequence[Question], watch: Stopwatch
 ) -> list[ServedAnswer]:
     gateway, patience = state.asking, state.config.answer_timeout
     longest = patience * len(questions)
-    await gateway.blocking(lambda: gateway.sponsor.require_budget(key, questions))
     accepting = (gateway.accept(key, one) for one in questions)
     tickets: list[Ticket] = []
     for found in await asyncio.gather(*accepting, return_exceptions=True):
@@ -192,16 +238,26 @@ async def _while_moving(
             task.cancel()
 
 
+def path_of(answer: DeliveredAnswer) -> str:
+    """Return which way an answer came: with a delivery on the chain, or signed over a channel."""
+    return "chain" if answer.receipt is None else "channel"
+
+
 def worth(served: VersionFacts, answer: DeliveredAnswer) -> dict[str, str]:
     """Return the headers of what every answer says about itself."""
     request_id = f"0x{answer.request_id.hex()}"
+    signed = {}
+    if answer.receipt is not None:
+        signed[channel_wire.RECEIPT] = channel_wire.receipt_header(answer.receipt.receipt)
     return {
+        **signed,
         "Tallystick-Request-Id": request_id,
         "Tallystick-Model": f"{served.model_id}@{served.version}",
         "Tallystick-Manifest": f"0x{served.digest.hex()}",
         "Tallystick-Input-Digest": f"0x{answer.request.input_root.hex()}",
         "Tallystick-Output-Digest": f"0x{answer.output_root.hex()}",
         "Tallystick-Operator": answer.operator,
+        PATH: path_of(answer),
         "Tallystick-Assurance": answer.request.terms.assurance.name.lower(),
         "Tallystick-Fee": decimal(answer.request.terms.fee),
         "Link": f'</api/requests/{request_id}/receipt>; rel="describedby"',
@@ -211,4 +267,7 @@ def worth(served: VersionFacts, answer: DeliveredAnswer) -> dict[str, str]:
 def headers(served: ServedAnswer) -> dict[str, str]:
     """Return the headers of an answer that was just paid for, with where the time went."""
     timing = ", ".join(f"{name};dur={1000 * took:.1f}" for name, took in served.seconds.items())
-    return {**worth(served.listing.served, served.answer), "Server-Timing": timing}
+    said = {**worth(served.listing.served, served.answer), "Server-Timing": timing}
+    if outside := served.question.prepared.outside:
+        said["Tallystick-Outside"] = ", ".join(f"{o.name}={o.count}/{o.total}" for o in outside)
+    return said

@@ -26,3 +26,9 @@ class ApiConfig:
     """Whether requests that a wallet signed are sent, with the gateway's gas."""
     relays_per_minute: int = 30
     """Relayed requests from one address."""
+    x402: bool = False
+    """Whether who has no API key may pay each answer by x402."""
+    x402_surcharge: int = 0
+    """Token units above a model's fee, for the gas that a payment costs the gateway."""
+    payments_per_minute: int = 600
+    """Payments by x402 from one address."""

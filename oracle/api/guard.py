@@ -19,6 +19,7 @@ from oracle.api import problems
 from oracle.api.config import ApiConfig
 from oracle.api.problems import Rejected
 from oracle.metrics import GatewayMetrics
+from oracle.protocol import x402
 from oracle.rate_limit import Buckets
 
 _ID = re.compile(r"[\w.:-]{1,64}\Z", re.ASCII)
@@ -63,6 +64,8 @@ class Guard:
                 status = message["status"]
                 fields = MutableHeaders(scope=message)
                 fields["X-Request-ID"] = request_id
+                if paid := scope["state"].get("payment_response"):
+                    fields[x402.RESPONSE] = paid
                 for name, value in _HEADERS.items():
                     fields.setdefault(name, value)
             await send(message)

@@ -1,20 +1,46 @@
-"""Bounds what a connection may send, and how long it may take, until a request's headers are there.
+"""Bounds what a connection may send until a request's headers are there, and how long it may take.
 
 uvicorn bounds neither for httptools. A request line or headers without an end would fill memory; a
 connection that sends nothing would keep its file open for ever. When files run short, whoever has
-waited longest without asking anything is closed: many idle connections keep nobody out.
+waited longest without asking anything is closed: many idle connections keep nobody out. Who asks
+and does not take its answer is cut off: what it was sent would stay in memory for as long.
 """
 
 import resource
+import socket
 from asyncio import TimerHandle, Transport
-from typing import cast
+from typing import Any, cast
 
+import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 MOST_BYTES = 64 * 1024  # of a request line and headers
 SECONDS = 10.0  # from the connection, or from a later request's first byte, to the last header
-BACKLOG = 128  # connections that wait to be taken: so many are taken at once, before any is closed
+UNREAD_SECONDS = 30.0  # in which a client takes at least so much of what waits for it:
+LEAST_READ = 16 * 1024  # bytes
+_QUEUE = 4_096  # connections that wait; Linux drops those beyond: their clients try again in 1 s
+_TAKEN = 32  # of them in one turn of the loop
+_TURNS = 4  # from taking one until another is closed for it: task, protocol, refusal, its file
 _OTHER_FILES = 256  # of the process: store, chain, IPFS, queue
+
+
+class BoundedServer(uvicorn.Server):
+    """uvicorn's server with these bounds, and a queue longer than what it takes at once."""
+
+    def __init__(self, app: ASGIApp, **options: Any) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app, backlog=_TAKEN, http=BoundedHttpProtocol, timeout_keep_alive=30, **options
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for server in self.servers:
+            for listener in server.sockets:
+                with listener.dup() as same:
+                    same.listen(_QUEUE)
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -22,6 +48,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     _received = 0
     _deadline: TimerHandle | None = None
+    _unread: TimerHandle | None = None  # while more waits for the client than fits
     idle_since = 0.0  # when it was made, or last began a request; by the loop's clock
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -42,7 +69,31 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._have_headers()
+        self._read_on()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect_reading()
+
+    def resume_writing(self) -> None:
+        self._read_on()
+        super().resume_writing()
+
+    def _expect_reading(self) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        self._unread = self.loop.call_later(UNREAD_SECONDS, self._see_reading, waiting)
+
+    def _see_reading(self, waited: int) -> None:
+        if waited - self.transport.get_write_buffer_size() < LEAST_READ:
+            self.transport.abort()  # close() would wait until the client has taken the rest
+        else:
+            self._expect_reading()
+
+    def _read_on(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def data_received(self, data: bytes) -> None:
         waiting = self._deadline
@@ -83,4 +134,4 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 def most_connections() -> int:
     """Return how many connections may be open under this process's limit of files."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(16, soft - _OTHER_FILES - BACKLOG)
+    return max(16, soft - _OTHER_FILES - _TURNS * _TAKEN)

@@ -22,6 +22,7 @@ from oracle.store.outbox import add_in
 from oracle.types import Address, Amount, RequestId
 from oracle.web import pages
 from oracle.web.rendering import PageOptions
+from oracle.web.sponsor import KeyExists
 
 KEY = "page"  # name of the API key whose budget visitors spend
 APPLICATION = "apply"  # kind of transaction
@@ -65,13 +66,19 @@ class PageSponsor:
             add_in(tx, APPLICATION, [ticket], call, gas=gas, estimated_at=time.time())
         gateway.dispatcher.wake()
 
-    def mint(self, name: str, budget: Amount) -> str:
-        """Make an API key of this gateway; return its secret.
+    def mint(self, name: str, budget: Amount, replacing: str = "") -> str:
+        """Make an API key of this gateway, or renew it; return its secret.
 
         Raises:
-            InputInvalid: there is a key of that name.
+            KeyExists: there is a key of that name.
+            KeyRefused: `replacing` is not the mark of its secret.
         """
-        return api_keys.mint(self._gateway.store, name, budget).secret
+        store = self._gateway.store
+        if replacing:
+            return api_keys.renew(store, name, replacing)
+        if mark := api_keys.mark(store, name):
+            raise KeyExists(mark)
+        return api_keys.mint(store, name, budget).secret
 
     def ask(self, visit: str, ask: Ask) -> Asked:
         """Ask in the gateway's name.

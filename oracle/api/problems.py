@@ -23,8 +23,10 @@ from oracle.errors import (
     TransientError,
 )
 from oracle.gateway.api_keys import KeyRefused
+from oracle.gateway.facilitator import PaymentRequired, PaymentReturned
 from oracle.gateway.gateway import NotYet, RequestEnded, RequestFailed
 from oracle.gateway.sponsor import ModelNotAllowed
+from oracle.protocol import x402
 from oracle.services.inference import AnswerFailed
 from oracle.store.gateway_repository import BudgetExhausted, IdempotencyConflict
 
@@ -44,6 +46,8 @@ _CONTRACT: Mapping[str, int] = {
 _CLASSES: tuple[tuple[type[Exception], int], ...] = (  # the first that fits
     (KeyRefused, 401),
     (BudgetExhausted, 402),
+    (PaymentRequired, 402),
+    (PaymentReturned, 410),
     (ModelNotAllowed, 403),
     (IdempotencyConflict, 422),
     (InputInvalid, 400),
@@ -130,6 +134,9 @@ def of(error: Exception) -> Problem:
     if isinstance(error, NotYet):  # no 5xx: clients repeat that, and some give up
         place = f"/api/requests/0x{error.place.hex()}/answer"
         headers, extra = {"Location": place, "Retry-After": "1"}, {"instance": place}
+    if isinstance(error, PaymentRequired):
+        headers = {x402.REQUIRED: x402.encode(error.document)}
+        extra = {name: error.document[name] for name in ("x402Version", "accepts")}
     return Problem(status, type(error).__name__, str(error), error.hint, headers, extra)
 
 
@@ -140,12 +147,14 @@ def response(problem: Problem, path: str, request_id: str) -> Response:
     if path.startswith("/v1/"):
         text = f"{problem.detail}: {problem.hint}" if problem.hint else problem.detail
         default = "invalid_request_error" if problem.status < 500 else "server_error"
-        error = {
+        error: dict[str, Any] = {
             "message": text,
             "type": _OPENAI_TYPES.get(problem.status, default),
             "param": None,
             "code": problem.code,
         }
+        if problem.extra:
+            error["tallystick"] = problem.extra
         # Of an answer that is late, OpenAI's client says that no data came
         late = {"object": "list", "data": []} if problem.status == 202 else {}
         return _json({**late, "error": error}, problem, "application/json")

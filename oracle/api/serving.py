@@ -4,18 +4,19 @@ On the first SIGTERM the server stops accepting requests and drains: open ones f
 wait for is in the store.
 """
 
+from contextlib import suppress
 from importlib.metadata import metadata
 from urllib.parse import urlsplit
 
 import structlog
-import uvicorn
 from eth_account.signers.local import LocalAccount
 
 from oracle.api import page
 from oracle.api.app import create_app
 from oracle.api.config import ApiConfig
-from oracle.api.header_limits import BACKLOG, BoundedHttpProtocol
+from oracle.api.header_limits import BoundedServer
 from oracle.gateway import gateway as gateways
+from oracle.gateway.channels import ChannelSettings
 from oracle.gateway.gateway import Gateway
 from oracle.services.network import Network
 from oracle.store import Store
@@ -41,11 +42,13 @@ def serve(
     port: int,
     *,
     page_budget: Amount | None = None,
+    paying: ChannelSettings | None = None,
 ) -> None:
     """Answer on host and port; returns when it was asked to stop.
 
     Args:
         account: that pays for clients with API keys; None = only show what there is.
+        paying: what the account puts into channels of its own; None = it has none.
         page_budget: of fees that visitors of the page may spend; None = they need a wallet.
 
     Raises:
@@ -53,7 +56,8 @@ def serve(
     """
     gateway = None
     if account is not None:
-        gateway = Gateway(network, account, Store.open(gateways.store_url(network.settings)))
+        store = Store.open(gateways.store_url(network.settings))
+        gateway = Gateway(network, account, store, paying=paying)
     rpc = network.settings.rpc_url
     options = PageOptions(
         rpc_url=rpc if urlsplit(rpc).hostname in _LOOPBACK else "",
@@ -67,7 +71,7 @@ def serve(
     structlog.get_logger("tallystick.api").info(
         "api.serving", at=f"http://{host}:{port}", account=gateway.address if gateway else "none"
     )
-    uvicorn.run(
+    server = BoundedServer(
         app,
         host=host,
         port=port,
@@ -75,7 +79,6 @@ def serve(
         access_log=False,  # the guard writes it, with ids
         server_header=False,
         timeout_graceful_shutdown=GRACE,
-        timeout_keep_alive=30,
-        backlog=BACKLOG,
-        http=BoundedHttpProtocol,
     )
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again when it has stopped
+        server.run()

@@ -50,6 +50,22 @@ class AppState:
             return await self.gateway.blocking(step)
         return await asyncio.to_thread(step)
 
+    def limit(self, request: Request, what: str, per_minute: int) -> None:
+        """Bound what costs us money or space and needs no key.
+
+        Raises:
+            Rejected: more of these came from one address.
+        """
+        client = request.client.host if request.client else "local"
+        wait = self.buckets.take(f"{what}:{client}", per_minute / 60, per_minute)
+        if wait:
+            raise Rejected(
+                429,
+                "TooManyRequests",
+                f"{per_minute} of these a minute are taken from one address",
+                {"Retry-After": str(max(1, round(wait)))},
+            )
+
     @property
     def asking(self) -> Gateway:
         """The gateway.

@@ -35,6 +35,7 @@ NAMES = (
     "ModelAccess",
     "OperatorRegistry",
     "InferenceMarket",
+    "RequestLens",
     "TestDollar",
     "ProgramRegistry",
     "StepVerifier",
@@ -46,6 +47,7 @@ NAMES = (
     "RowDemands",
     "ValuationVerifier",
     "ValuationGame",
+    "PaymentChannels",
 )
 
 _REQUEST_WORDS = ("uint256",) * 3 + ("bytes32",) * 4 + ("uint256",)

@@ -13,6 +13,7 @@ from oracle.chain.bindings.data_credits import CreditsConfig, DataCredits
 from oracle.chain.bindings.data_rounds import DataConfig, DataRounds
 from oracle.chain.bindings.dispute_game import DisputeGame, GameConfig
 from oracle.chain.bindings.inference_market import InferenceMarket, MarketConfig
+from oracle.chain.bindings.payment_channels import ChannelsConfig, PaymentChannels
 from oracle.chain.bindings.valuation_game import ValuationConfig, ValuationGame
 from oracle.chain.codec import address, encode
 from oracle.chain.rpc import Node, RpcError, hexbytes, quantity
@@ -77,6 +78,8 @@ class DeployConfig:
         valuation_claim_period: seconds that a valuator has for one round.
         valuation_window: seconds in which a valuation can be challenged. min_reply and clock
             hold for its challenges, too.
+        close_delay: seconds between a payer's wish to close a channel and its withdrawal: the
+            operator claims its last voucher in them.
     """
 
     token: Address = ZERO_ADDRESS
@@ -118,6 +121,7 @@ class DeployConfig:
     valuing_period: int = _HOUR
     valuation_claim_period: int = 300
     valuation_window: int = 60
+    close_delay: int = 60
 
     def __post_init__(self) -> None:
         longest = 2 * self.clock + _GAME_TURNS * self.min_reply
@@ -164,6 +168,7 @@ PRODUCTION = DeployConfig(
     valuing_period=2 * _DAY,
     valuation_claim_period=6 * _HOUR,
     valuation_window=_DAY,
+    close_delay=_DAY,
 )
 
 
@@ -189,9 +194,9 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
     programs, verifier = _create(wallet, "ProgramRegistry"), _create(wallet, "StepVerifier")
     nonce = wallet.next_nonce()
     registry, access, operators, market, game, seats, committee, *data = (
-        created_address(wallet.address, nonce + i) for i in range(12)
+        created_address(wallet.address, nonce + i) for i in range(13)
     )
-    credits, rounds, demands, judge, valuations = data
+    credits, rounds, demands, judge, valuations, channels = data
     window = (config.min_challenge_window, config.max_challenge_window)
     honesty = (config.audit_bps, config.min_lock)
     _create(wallet, "ModelRegistry", programs, credits, *window, *honesty, operators, at=registry)
@@ -206,6 +211,7 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         data_credits=credits,
         exact_module=game,
         committee_module=committee,
+        channels=channels,
         treasury=wallet.address if config.treasury == ZERO_ADDRESS else config.treasury,
         protocol_bps=config.protocol_bps,
         min_lock=config.min_lock,
@@ -228,6 +234,7 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
     _create(wallet, "RowDemands", rounds, config.row_answer_period, at=demands)
     _create(wallet, "ValuationVerifier", rounds, at=judge)
     _create(wallet, "ValuationGame", _valuation(config, rounds, judge), at=valuations)
+    _create(wallet, "PaymentChannels", ChannelsConfig(market, config.close_delay), at=channels)
     contracts = Contracts(
         chain_id=chain_id,
         token=token,
@@ -235,6 +242,8 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         model_access=access,
         operator_registry=operators,
         inference_market=market,
+        payment_channels=channels,
+        request_lens=_create(wallet, "RequestLens", market),
         program_registry=programs,
         step_verifier=verifier,
         dispute_game=game,
@@ -266,6 +275,8 @@ def addresses(contracts: Contracts) -> dict[str, Address]:
         "ModelAccess": contracts.model_access,
         "OperatorRegistry": contracts.operator_registry,
         "InferenceMarket": contracts.inference_market,
+        "PaymentChannels": contracts.payment_channels,
+        "RequestLens": contracts.request_lens,
         "ProgramRegistry": contracts.program_registry,
         "StepVerifier": contracts.step_verifier,
         "DisputeGame": contracts.dispute_game,
@@ -296,8 +307,14 @@ def verify(rpc: Node, contracts: Contracts) -> None:
             )
     config = InferenceMarket(rpc, contracts.inference_market).config()
     named = (config.token, config.registry, config.access, config.operators)
-    modules = (config.exact_module, config.committee_module, config.data_credits)
-    wanted = (contracts.dispute_game, contracts.committee, contracts.data_credits)
+    modules = (
+        *(config.exact_module, config.committee_module),
+        *(config.data_credits, config.channels),
+    )
+    wanted = (
+        *(contracts.dispute_game, contracts.committee),
+        *(contracts.data_credits, contracts.payment_channels),
+    )
     base = (
         contracts.token,
         contracts.model_registry,
@@ -309,6 +326,9 @@ def verify(rpc: Node, contracts: Contracts) -> None:
     game = DisputeGame(rpc, contracts.dispute_game).config()
     if (game.market, game.verifier) != (contracts.inference_market, contracts.step_verifier):
         raise DeploymentFailed(f"the dispute game at {contracts.dispute_game} names {game}")
+    channels = PaymentChannels(rpc, contracts.payment_channels).config()
+    if channels.market != contracts.inference_market:
+        raise DeploymentFailed(f"the channels at {contracts.payment_channels} name {channels}")
     committee = Committee(rpc, contracts.committee).config()
     if (committee.market, committee.seats) != (
         contracts.inference_market,

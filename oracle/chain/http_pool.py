@@ -13,7 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 import certifi
 import urllib3
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _KEPT = 32  # connections kept open: as many threads may ask at once without a new one
 
 
@@ -48,7 +48,7 @@ class HttpPool:
         if parts.scheme == "https":
             options["ssl_context"] = _certificates()
         proxy = None
-        if parts.hostname not in _LOOPBACK:  # no proxy to reach ourselves
+        if parts.hostname not in LOOPBACK:  # no proxy to reach ourselves
             headers |= urllib3.make_headers(accept_encoding=True)
             proxy = _proxy(parts.scheme, host)
         made = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)

@@ -38,6 +38,7 @@ from oracle.chain.transactions import (
     with_margin,
 )
 from oracle.errors import TallystickError
+from oracle.grouping import Grouping
 from oracle.types import Address, RequestId, Wei
 
 if TYPE_CHECKING:
@@ -82,20 +83,28 @@ class Sender:
         self._clock = clock
         self._sleep = sleep
         self._empty = Call(self.address, b"", Wei(0), "use up a nonce")
+        self._gas: Grouping[tuple[Call, str], int] = Grouping(self._gas_of_all)
         self._nowhere: set[int] = set()  # entries signed here, every broadcast definitely refused
+        self.live = False  # whether the last step left something to be done
         self._ended: list[OutboxEntry] = []  # not yet told: an exception must not swallow them
         self._log = structlog.get_logger("tallystick.sender")
 
     def gas_of(self, call: Call, block: str = "pending") -> int:
-        """Return the gas limit that a call would be sent with now.
+        """Return the gas limit that a call would be sent with now; threads ask together.
 
         Raises:
             ContractError: it would be refused. FundsInsufficient: the account cannot pay.
         """
-        try:
-            return with_margin(quantity(self._rpc.call(*self._estimate(call, block))))
-        except RpcError as error:
-            raise self._explained(error) from error
+        return self._gas.do((call, block))
+
+    def _gas_of_all(self, asked: Sequence[tuple[Call, str]]) -> list[int | BaseException]:
+        answers = self._rpc.batch([self._estimate(call, block) for call, block in asked])
+        return [
+            self._explained(answer)
+            if isinstance(answer, RpcError)
+            else with_margin(quantity(answer))
+            for answer in answers
+        ]
 
     def submit(self, kind: str, request_ids: Sequence[RequestId], call: Call) -> OutboxEntry:
         """Commit the intent to send a call; `step` sends it.
@@ -137,6 +146,7 @@ class Sender:
         again = self._follow([entry for entry in live if entry.raws])
         self.begin([entry for entry in live if not entry.raws] + again)
         ended, self._ended = self._ended, []
+        self.live = len(ended) < len(live)
         return ended
 
     def begin(self, intents: Sequence[OutboxEntry]) -> None:
@@ -204,7 +214,8 @@ class Sender:
                 continue
             filler = self._outbox.add(_FILL, (), self._empty)
             filler = replace(filler, state=EntryState.CANCELLING, nonce=nonce, error="lost nonce")
-            self._broadcast(self._signed(filler, self._empty, Fees(0, 0), self._market_fees()))
+            signed = self._signed(filler, self._empty, Fees(0, 0), self._market_fees())
+            self._broadcast(signed)
 
     # ── Sign and broadcast ──────────────────────────────────────────────────────────────────────
 
@@ -279,7 +290,11 @@ class Sender:
         )
 
     def _broadcast(self, entry: OutboxEntry) -> None:
-        """Hand the newest form to the node, and take in what it says (see `refusals.py`)."""
+        """Hand the newest form to the node, and take in what it says (see `refusals.py`).
+
+        One trip each, in the order of nonces: Anvil serves the calls of a batch at the same time,
+        and of one account's transactions that arrive so it left some unmined for ever (measured).
+        """
         nowhere = entry.id in self._nowhere
         self._nowhere.discard(entry.id)  # until the node has answered, it may be anywhere
         try:

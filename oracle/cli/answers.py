@@ -6,6 +6,8 @@ from rich.console import Group
 from rich.text import Text
 
 from oracle.cli import output
+from oracle.services.amounts import format_amount
+from oracle.services.channels.asking import ChannelAnswer
 from oracle.services.inference import CheckedAnswer
 from oracle.services.outputs import Output, Row
 
@@ -20,6 +22,22 @@ def answer_text(answer: CheckedAnswer) -> Any:
             ("answered by", answer.operator),
             ("digest", f"{output.hexed(answer.output_root)} (as on chain)"),
             ("state", answer.state.value),
+            *(("clamped", str(one)) for one in answer.outside),
+        ]
+    )
+    return Group(*(_output(o) for o in answer.outputs), facts)
+
+
+def signed_text(answer: ChannelAnswer) -> Any:
+    """Return the same for an answer of a channel, and where its receipt is."""
+    paid, left = format_amount(answer.fee), format_amount(answer.left)
+    facts = output.facts(
+        [
+            ("receipt", f"{answer.receipt}: `tallystick verify {answer.receipt}` checks it"),
+            ("answered by", answer.operator),
+            ("digest", f"{output.hexed(answer.output_root)} (as signed)"),
+            ("paid", f"{paid}; the channel has {left} left"),
+            *(("clamped", str(one)) for one in answer.outside),
         ]
     )
     return Group(*(_output(o) for o in answer.outputs), facts)

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 # Name: its module below oracle.cli, and its line in `tallystick --help`; in the order shown there
 TOP = {
     "infer": ("infer", "Ask a model; price and assurance are shown before you pay."),
-    "verify": ("verify", "Re-execute an answer of an exact version."),
+    "verify": ("verify", "Re-execute an answer of an exact version, and check signed receipts."),
     "up": ("devnet", "Run a network on this machine."),
     "down": ("devnet", "Stop the network that runs in the background."),
     "status": ("devnet", "Show which processes of the network run."),
@@ -21,6 +21,8 @@ TOP = {
     "model": ("model", "Models and their versions."),
     "access": ("access", "Who may use a model, and how."),
     "operator": ("operator", "Serve models and be paid for it."),
+    "channel": ("channel", "Pay one operator for many answers, off the chain."),
+    "receipts": ("receipts", "Signed receipts of channels, as they are kept here."),
     "request": ("request", "Requests and their answers."),
     "challenger": ("challenger", "Re-execute exact answers and convict wrong ones."),
     "committee": ("committee", "Have disputed answers of float models decided by a draw."),
@@ -28,7 +30,29 @@ TOP = {
     "valuator": ("valuator", "Compute what contributed data is worth."),
     "move": ("move", "Take a model, its credits and stakes to another deployment."),
     "key": ("key", "API keys of the REST gateway."),
+    "x402": ("x402", "Payments to the REST gateway by x402."),
 }
+
+
+class Command(TyperCommand):
+    """A command whose help names no types of Python."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the tables of arguments and options."""
+        found: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for param in self.get_params(ctx):
+            if (record := param.get_help_record(ctx)) is None:
+                continue
+            name, text = record
+            if param.param_type_name == "argument":
+                found["Arguments"].append((name.partition(" <")[0], text))
+            else:
+                plain = name.replace("<int>", "N").replace("<str>", "TEXT")
+                found["Options"].append((plain, text))
+        for title, rows in found.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
 
 class Group(TyperGroup):

@@ -11,7 +11,7 @@ from oracle.cli import commands, options, output
 from oracle.cli.session import Session, command
 from oracle.errors import ConfigInvalid
 from oracle.services import committee, requests, wallets
-from oracle.services.amounts import format_amount, format_ether, format_time, parse_ether
+from oracle.services.amounts import counted, format_amount, format_ether, format_time, parse_ether
 from oracle.services.committee import CommitteeInfo, SeatInfo
 from oracle.stopping import on_signals
 from oracle.types import Amount, RequestId, Timestamp
@@ -50,9 +50,10 @@ def register(app: typer.Typer) -> None:
     command(group, "draw", key=True, example=f"tallystick committee draw {some} --key carol")(
         _advance
     )
-    command(group, "tally", key=True, example=f"tallystick committee tally {some} --key carol")(
-        _advance
-    )
+    command(
+        group, "tally", key=True, help="The same as `committee draw`: whatever is next is done.",
+        example=f"tallystick committee tally {some} --key carol",
+    )(_advance)  # fmt: skip
     command(group, "appeal", spends=True, example=f"tallystick committee appeal {some} --key op1")(
         _appeal
     )
@@ -148,7 +149,7 @@ def _appeal(session: Session, request_id: Id) -> None:
 def _settle(session: Session, request_id: Id) -> None:
     """Pay and punish the voters of a dispute that has ended, and free their stake."""
     done = committee.settle(session.network, session.wallet, request_id)
-    session.show(done, f"{len(done)} round(s) settled")
+    session.show(done, f"{counted(len(done), 'round')} settled")
 
 
 def _advance(session: Session, request_id: Id) -> None:

@@ -20,7 +20,7 @@ from oracle.cli.model import Model
 from oracle.cli.session import Session, command
 from oracle.errors import NotFound, TransientError
 from oracle.services import models
-from oracle.services.amounts import format_amount, format_time
+from oracle.services.amounts import counted, format_amount, format_time
 from oracle.services.data import advancing, contributions, files, listing, records
 from oracle.services.data.contributions import Brought, SignedSubmission
 from oracle.services.data.credits import format_credits
@@ -92,7 +92,7 @@ def _submit(
         return
     if prepared.on_chain is None:
         session.confirm(
-            f"Bring {prepared.data.rows} rows to round {prepared.round_id} for a fee of "
+            f"Bring {counted(prepared.data.rows, 'row')} to round {prepared.round_id} for a fee of "
             f"{format_amount(prepared.fee)} and a deposit of {format_amount(prepared.deposit)}, "
             "which is lost when they are worth nothing?"
         )

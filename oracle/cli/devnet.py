@@ -64,7 +64,8 @@ def _up(
 ) -> None:
     """Run a network on this machine: chain, IPFS, queue, contracts, wallets, two operators, REST.
 
-    Every start begins a new chain; keys and files are kept. Set TALLYSTICK_IPFS_API or
+    The first operator answers what payment channels pay as well. Every start begins a new chain;
+    keys and files are kept. Set TALLYSTICK_IPFS_API or
     TALLYSTICK_REDIS_URL to use a server of yours instead of one started here.
     """
     home = session.settings.home.absolute()
@@ -80,9 +81,11 @@ def _up(
         return
     from oracle.devnet.network import DevnetPlan, running  # noqa: PLC0415 - web3: 0.3 s
 
+    names = () if operators == "none" else tuple(operators.split(","))
     plan = DevnetPlan(
         home=home,
-        operators=() if operators == "none" else tuple(operators.split(",")),
+        operators=names,
+        selling=names[:1],
         rpc_port=rpc_port,
         block_time=block_time,
         ipfs_api=os.environ.get("TALLYSTICK_IPFS_API", ""),
@@ -238,7 +241,7 @@ def _next_steps(devnet: Any, kept: bool) -> Text:
 
 
 def _doctor(session: Session) -> None:
-    """Check each part: RPC, chain, contracts, IPFS, Redis, store, key, disk, GPU."""
+    """Check each part: RPC, chain, contracts, IPFS, Redis, store, key, operator, disk, GPU."""
     from oracle.devnet import doctor  # noqa: PLC0415 - store and queue take 0.5 s to import
 
     findings = []

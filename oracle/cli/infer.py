@@ -1,4 +1,4 @@
-"""`tallystick infer MODEL`: ask, and with --wait bring the answer back."""
+"""`tallystick infer MODEL`: ask, on the chain or through a channel, and bring the answer back."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from oracle.cli import options, output
+from oracle.cli import infer_channel, options, output
 from oracle.cli.answers import answer_text
 from oracle.cli.model import Model
 from oracle.cli.session import Session, command
@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
         "tallystick infer minilm --input '[\"a cat\", \"a kitten\"]' --wait --yes --key alice\n"
         "tallystick infer 1 --input - --consumer 0x5FbDB2315678afecb367f032d93F642f64180aa3 "
         "--callback-gas 80000 --yes --key alice\n"
+        "tallystick infer digits-cnn --input digit.png --channel auto --key alice\n"
         "cat input.npz | tallystick infer 1 --input - --param temperature=0.7 --yes --key alice",
     )(_infer)  # fmt: skip
 
@@ -72,6 +73,18 @@ def _infer(
             help="Gas of that call, which comes after settlement.",
         ),
     ] = None,
+    channel: Annotated[
+        str,
+        typer.Option(
+            "--channel",
+            metavar="URL|OFFER|auto",
+            help="Ask an operator's endpoint; auto: the cheapest that is announced.",
+        ),
+    ] = "",
+    limit: Annotated[
+        Amount | None,
+        options.amount("--limit", "Most to put into the channel in all; as shown by default."),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the answer and show it.")] = False,
     until: Annotated[
         RequestState,
@@ -91,8 +104,14 @@ def _infer(
     ] = None,
     top: Annotated[int, typer.Option("--top", metavar="N", help="Labels shown per row.")] = 3,
 ) -> None:
-    """Ask a model; shows price and assurance, and asks you, before money is spent."""
-    if save and not wait:
+    """Ask a model; shows price and assurance, and asks you, before money is spent.
+
+    With --channel the answer comes in milliseconds, with a receipt that the operator signed. The
+    channel is opened or topped up for it, for 20 answers at a time unless --limit is less.
+    """
+    if limit is not None and not channel:
+        raise InputInvalid("--limit needs --channel: nothing is put in otherwise")
+    if save and not wait and not channel:
         raise InputInvalid("--output needs --wait: there is no answer yet to save")
     if callback_gas is not None and not consumer:
         raise InputInvalid("--callback-gas needs --consumer: nobody is to be called")
@@ -108,6 +127,20 @@ def _infer(
         consumer=wallets.resolve(session.settings, consumer) if consumer else None,
         callback_gas=quoting.CALLBACK_GAS if callback_gas is None else callback_gas,
     )
+    if channel:
+        chain_only = {
+            "--operator": operator, "--priority": priority, "--consumer": consumer,
+            "--lifetime": lifetime != quoting.LIFETIME,
+            "--until": until is not RequestState.DELIVERED,
+        }  # fmt: skip
+        for flag, given_one in chain_only.items():
+            if given_one:
+                raise InputInvalid(f"{flag} is for requests on the chain, not for --channel")
+        infer_channel.ask(
+            session, ask, channel, limit=limit, timeout=timeout, save=save, top=top,
+            stdin=_read_stdin,
+        )  # fmt: skip
+        return
     wallet = session.wallet
     with session.bars() as bars:
         prepayment = quoting.quote(
@@ -131,8 +164,9 @@ def _infer(
             say=bars.say,
             failure=reported,
         )
-        texts = prepayment.prepared.texts
-        answer, data = inference.answer(session.network, info, prepayment.manifest, texts, top)
+        answer, data = inference.answer(
+            session.network, info, prepayment.manifest, prepayment.prepared, top
+        )
     if save:
         outputs.save(data, prepayment.manifest, save)
         session.note(f"saved to {save}")
@@ -176,5 +210,6 @@ def _offer(quote: Quote) -> Any:
             ("input", ", ".join(f"{n} {list(s)}" for n, s in quote.shapes.items())),
             ("parameters", params or "none"),
             ("callback", called),
+            *(("clamped", str(one)) for one in quote.outside),
         ]
     )

@@ -11,9 +11,16 @@ from oracle.cli import commands, model_file, options, output
 from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
 from oracle.services import models, wallets
-from oracle.services.amounts import format_amount, format_duration, format_share, format_time
+from oracle.services.amounts import (
+    counted,
+    decimal,
+    format_amount,
+    format_duration,
+    format_share,
+    format_time,
+)
 from oracle.services.models import ModelDetail, ModelInfo, VersionInfo
-from oracle.types import Amount
+from oracle.types import Amount, Terms
 
 if TYPE_CHECKING:
     from oracle.services.publishing import PublishedVersion
@@ -39,7 +46,8 @@ def register(app: typer.Typer) -> None:
         group, "publish",
         key=True,
         example="tallystick model publish build/digits --fee 0.05 --key owner\n"
-        "tallystick model publish build/digits --exact --samples digits.npz --key owner",
+        "tallystick model publish build/digits --exact --samples digits.npz --key owner\n"
+        "tallystick model publish forest.ubj --exact --missing 0 --key owner",
     )(_publish)  # fmt: skip
     command(group, "list", example="tallystick model list")(_list)
     command(group, "show", example="tallystick model show digits-cnn")(_show)
@@ -60,7 +68,7 @@ def register(app: typer.Typer) -> None:
 
 def _publish(
     session: Session,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with model.json.")],
+    folder: Annotated[Path, typer.Argument(metavar="PATH", help=model_file.PATH)],
     *,
     model: Annotated[
         str, typer.Option("--model", metavar="MODEL", help="Publish as a version of this model.")
@@ -79,9 +87,22 @@ def _publish(
             "--samples",
             metavar="FILE.npz",
             help="For --exact: inputs by name and labels; half calibrate, half are held out. "
-            "DIR/samples.npz by default.",
+            "DIR/samples.npz by default; trees need none.",
         ),
     ] = None,
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(
+            "--min-agreement",
+            min=0,
+            max=1,
+            metavar="SHARE",
+            help="For --exact: of the float model's answers that the integers must keep; 0.98 by "
+            "default.",
+        ),
+    ] = None,
+    missing: model_file.Missing = None,
+    answer: model_file.Answer = None,
     update_interval: Annotated[
         int,
         options.duration(
@@ -89,12 +110,21 @@ def _publish(
         ),
     ] = 0,
 ) -> None:
-    """Publish a folder: files and manifest to IPFS, their digest to the chain."""
-    from oracle.services import model_check, publishing  # noqa: PLC0415 - NumPy takes 0.15 s
+    """Publish a folder or a file of trees: files and manifest to IPFS, their digest to the chain.
+
+    A file of XGBoost (.ubj, .json), LightGBM (.txt) or scikit-learn (.skops) is published with
+    --exact. `tallystick model init FILE` writes a model.json beside it to edit first.
+    """
+    from oracle.services import (  # noqa: PLC0415 - NumPy takes 0.15 s
+        compiling,
+        model_check,
+        publishing,
+    )
+    from oracle.services.compiling import CompileOptions  # noqa: PLC0415
 
     wallet = session.wallet
-    default = publishing.Offer()
-    offer = publishing.Offer(
+    default = publishing.SaleTerms()
+    sale = publishing.SaleTerms(
         fee=default.fee if fee is None else fee,
         operator_bps=default.operator_bps if operator_share is None else operator_share,
         data_bps=default.data_bps if data_share is None else data_share,
@@ -103,30 +133,38 @@ def _publish(
         update_interval=update_interval,
     )
     model_id = models.select(session.network, model).model_id if model else None
+    told = CompileOptions(samples, min_agreement, missing, answer)
     if exact:
-        folder = _compile(session, folder, samples)
-    elif samples is not None:
-        raise InputInvalid("--samples needs --exact: a float version is published as it is")
+        folder = model_file.compiled(session, folder, told)
+    elif compiling.only_exact(folder):
+        raise InputInvalid(
+            f"{folder} holds trees, which are served as integers alone",
+            hint=f"`tallystick model publish {folder} --exact`",
+        )
+    elif words := told.words():
+        name = words[0].partition("=")[0]
+        raise InputInvalid(f"{name} needs --exact: a float version is published as it is")
     with session.bars() as bars:
         done = publishing.publish(
-            session.network, wallet, folder, offer,
+            session.network, wallet, folder, sale,
             model_id=model_id, say=bars.say, progress=bars.bytes_done,
             check=partial(model_check.check, partial(run_module, session.settings)),
         )  # fmt: skip
-    missing = publishing.missing(session.network, done.model_id, done.version)
-    session.show(done, _published(done, missing))
-
-
-def _compile(session: Session, folder: Path, samples: Path | None) -> Path:
-    """Compile a folder beside it; say what the integers kept of the float model."""
-    from oracle.services import compiling  # noqa: PLC0415 - see _publish
-
-    with session.bars() as bars:
-        made = compiling.compile_exact(
-            folder, samples, lambda done, total: bars.bytes_done("compiling", done, total)
+    lacking = publishing.missing(session.network, done.model_id, done.version)
+    notes = _notes(done, models.name_holder(session.network, done.model_id))
+    if done.unchanged:
+        terms = session.network.registry.terms_of(done.model_id, done.version)
+        wanted = models.changed_terms(
+            terms,
+            fee=fee,
+            operator_bps=operator_share,
+            data_bps=data_share,
+            insured_multiple=insured,
+            challenge_window=challenge_window,
         )
-    session.note(compiling.describe(made.report))
-    return made.folder
+        if wanted != terms:
+            notes.append(_terms_unchanged(done, terms, wanted))
+    session.show(done, _published(done, lacking, notes))
 
 
 def _list(
@@ -136,10 +174,10 @@ def _list(
     """List the registered models."""
     address = wallets.resolve(session.settings, owner) if owner else None
     found = models.list_models(session.network, address)
-    rows = [(m.model_id, m.name, m.versions, _policy(m), m.owner) for m in found]
+    rows = [(m.model_id, m.name, m.versions, _fee(m), _policy(m), m.owner) for m in found]
     session.show(
         found,
-        output.table(("id", "name", "versions", "access", "owner"), rows, "no models yet"),
+        output.table(("id", "name", "versions", "fee", "access", "owner"), rows, "no models yet"),
     )
 
 
@@ -173,7 +211,7 @@ def _verify(
             with_bytes=not records_only, progress=bars.bytes_done,
         )  # fmt: skip
     rows = [
-        (v.version, f"{v.files} files, {v.size:,} bytes", output.hexed(v.head))
+        (v.version, f"{counted(v.files, 'file')}, {v.size:,} bytes", output.hexed(v.head))
         for v in found.versions
     ]
     session.show(found, output.table(("version", "fits", "head"), rows, "nothing published yet"))
@@ -241,11 +279,50 @@ def _collect(session: Session, model: Model) -> None:
     session.show(done, f"{total} paid to the balance of {done.to}")
 
 
+def _fee(model: ModelInfo) -> str:
+    return "none in use" if model.fee is None else format_amount(model.fee)
+
+
 def _policy(model: ModelInfo) -> str:
     return model.policy.name.lower().replace("_", "-")
 
 
-def _published(done: "PublishedVersion", missing: tuple[str, ...]) -> Any:
+def _notes(done: "PublishedVersion", holder: ModelInfo | None) -> list[str]:
+    notes = []
+    if holder is not None:
+        notes.append(
+            f"another model ({holder.model_id}, of {holder.owner}) has this name; "
+            f"yours is asked by its id, {done.model_id}"
+        )
+    if done.differs:
+        notes.append(
+            f"{', '.join(done.differs)} differ from the version before: who asks without naming "
+            "a version gets the new ones"
+        )
+    return notes
+
+
+def _terms_unchanged(done: "PublishedVersion", terms: Terms, wanted: Terms) -> str:
+    """Say that publishing again sets no terms, with the command that does."""
+    options_of = {
+        "fee": ("--fee", decimal(wanted.fee)),
+        "operator_bps": ("--operator-share", format_share(wanted.operator_bps)),
+        "data_bps": ("--data-share", format_share(wanted.data_bps)),
+        "insured_multiple": ("--insured", str(wanted.insured_multiple)),
+        "challenge_window": ("--challenge-window", format_duration(wanted.challenge_window)),
+    }
+    changed = (
+        f" {flag} {value}"
+        for name, (flag, value) in options_of.items()
+        if getattr(terms, name) != getattr(wanted, name)
+    )
+    return (
+        f"terms unchanged: `tallystick model terms {done.model_id}@{done.version}"
+        f"{''.join(changed)} --key OWNER` sets them"
+    )
+
+
+def _published(done: "PublishedVersion", missing: tuple[str, ...], notes: list[str]) -> Any:
     return output.facts(
         [
             ("model", f"{done.model_id} {done.name}"),
@@ -255,6 +332,7 @@ def _published(done: "PublishedVersion", missing: tuple[str, ...]) -> Any:
             ("weights", output.hexed(done.model_root)),
             ("head", output.hexed(done.head)),
             ("files", f"{len(done.files)}, {sum(f.size for f in done.files):,} bytes"),
+            *(("note", sentence) for sentence in notes),
             *(("missing", sentence) for sentence in missing),
         ]
     )

@@ -2,32 +2,56 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from oracle.agents.worker_process import run_module
 from oracle.cli import options, output
 from oracle.cli.session import Session, command
-from oracle.services.amounts import format_amount
+from oracle.errors import InputInvalid
+from oracle.protocol.shapes import describe_shape
+from oracle.services.amounts import counted, format_amount
 from oracle.types import Amount
 
+if TYPE_CHECKING:
+    from oracle.services.compiling import CompileOptions
+
+
+PATH = "Folder with model.json, or a file of trees (.ubj, .json, .txt, .skops)."
+Missing = Annotated[
+    float | None,
+    typer.Option(
+        "--missing",
+        metavar="NUMBER",
+        help="For XGBoost: the missing= that it was trained with, besides NaN; no file keeps it.",
+    ),
+]
+Answer = Annotated[
+    Literal["prediction", "margin", "class"] | None,
+    typer.Option("--answer", help="For trees: as the library predicts, by default; or its margin."),
+]
+_FILES = ".pt2, .onnx, .safetensors; of trees .ubj, .json, .txt, .skops."
 _SHARE = 7000  # basis points: the operator's default part of a fee
 
 
 def register(group: typer.Typer) -> None:
     """Add the commands to `tallystick model`."""
-    command(group, "init", example="tallystick model init wine/model.pt2")(_init)
+    command(
+        group, "init",
+        example="tallystick model init wine/model.pt2\ntallystick model init wine/forest.ubj",
+    )(_init)  # fmt: skip
     command(
         group, "check",
         example="tallystick model check wine\n"
+        "tallystick model check forest.ubj\n"
         "tallystick model check wine --machine-hour 0.50 --operator-share 60%",
     )(_check)  # fmt: skip
 
 
 def _init(
     session: Session,
-    weights: Annotated[Path, typer.Argument(metavar="FILE", help=".pt2, .onnx, .safetensors.")],
+    weights: Annotated[Path, typer.Argument(metavar="FILE", help=_FILES)],
     name: Annotated[
         str, typer.Option("--name", help="Of the model; its folder's by default.")
     ] = "",
@@ -44,7 +68,7 @@ def _init(
                 ("wrote", path),
                 ("inputs", _specs(said["inputs"])),
                 ("outputs", _specs(said["outputs"])),
-                ("now", "fill in description and license; docs/publishing.md has every field"),
+                ("now", _now(said["runtime"]["format"])),
                 ("then", f"`tallystick model check {folder}`"),
             ]
         ),
@@ -53,8 +77,10 @@ def _init(
 
 def _check(
     session: Session,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with model.json.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help=PATH)],
     *,
+    missing: Missing = None,
+    answer: Answer = None,
     machine_hour: Annotated[
         Amount | None, options.amount("--machine-hour", "What the machine costs in an hour; $1.")
     ] = None,
@@ -62,9 +88,19 @@ def _check(
         int | None, options.share("--operator-share", "Operator's part.")
     ] = None,
 ) -> None:
-    """Run a model as an operator will, and say what a requester would see; publishes nothing."""
-    from oracle.services import folders, model_check  # noqa: PLC0415 - see _init
+    """Run a model as an operator will, and say what a requester would see; publishes nothing.
 
+    Trees are compiled first, and held to the library that wrote them.
+    """
+    from oracle.services import compiling, folders, model_check  # noqa: PLC0415 - see _init
+    from oracle.services.compiling import CompileOptions  # noqa: PLC0415
+
+    folder, exact = path, ""
+    told = CompileOptions(missing=missing, answer=answer)
+    if compiling.only_exact(path):
+        folder, exact = compiled(session, path, told), " --exact"
+    elif words := told.words():
+        raise InputInvalid(f"{words[0].partition('=')[0]} is for trees, and {path} holds none")
     with session.bars() as bars:
         draft = folders.read(folder, bars.bytes_done)
         bars.say("running the model as an operator will")
@@ -78,19 +114,40 @@ def _check(
         *((f"output {one.name}", _sample(one)) for one in found.outputs),
         ("loads in", f"{found.load_seconds:.2f} s, {found.memory / 2**20:,.0f} MiB in all"),
         *(
-            (f"{one.rows} rows", f"{1000 * one.seconds:.2f} ms, {one.output_bytes:,} bytes")
+            (counted(one.rows, "row"), f"{1000 * one.seconds:.2f} ms, {one.output_bytes:,} bytes")
             for one in found.runs
         ),
         ("one request", f"up to {found.rows_per_request(draft.max_output_bytes):,} rows"),
         ("spread", f"{found.spread}e-9 between honest answers"),
         ("break-even", f"{format_amount(fee)} a row at {format_amount(hour)} an hour, without gas"),
-        ("then", f"`tallystick model publish {folder} --fee AMOUNT --key WALLET`"),
+        ("then", f"`tallystick model publish {path}{exact} --fee AMOUNT --key WALLET`"),
     ]
     session.show(found, output.facts(lines))
 
 
+def compiled(session: Session, path: Path, told: "CompileOptions") -> Path:
+    """Compile a folder or a file beside it; say what the integers kept of the float model."""
+    from oracle.services import compiling  # noqa: PLC0415 - see _init
+
+    with session.bars() as bars:
+        made = compiling.compile_exact(
+            path, lambda done, total: bars.bytes_done("compiling", done, total), told
+        )
+    session.note(compiling.describe(made.report))
+    return made.folder
+
+
+def _now(runtime: str) -> str:
+    text = "fill in description and license; docs/publishing.md has every field"
+    if runtime == "torch.export":  # its file has the graph's names, not the keys of a dict
+        return f"name the outputs, in their order, as people shall see them; {text}"
+    return text
+
+
 def _specs(specs: list[dict[str, Any]]) -> str:
-    return ", ".join(f"{spec['name']} {spec['dtype']} {spec['shape']}" for spec in specs)
+    return ", ".join(
+        f"{spec['name']} {spec['dtype']} {describe_shape(spec['shape'])}" for spec in specs
+    )
 
 
 def _sample(sample: Any) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oracle.cli import output
+from oracle.cli import commands, output
 from oracle.cli.progress import Bars
 from oracle.config import Settings
 from oracle.errors import ConfigInvalid, InputInvalid
@@ -155,7 +155,13 @@ class Session:
 
 
 def command(
-    app: typer.Typer, name: str, *, example: str, key: bool = False, spends: bool = False
+    app: typer.Typer,
+    name: str,
+    *,
+    example: str,
+    key: bool = False,
+    spends: bool = False,
+    help: str = "",
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function whose first parameter is a Session.
 
@@ -165,6 +171,7 @@ def command(
         example: one command line that works, shown by --help; separate several by newlines.
         key: adds --key and --password-file.
         spends: adds --yes as well.
+        help: of a command that does what another one does; else the function's docstring.
     """
     shared: dict[str, tuple[Any, Any]] = {"home": (Home, None), "as_json": (Json, False)}
     if key or spends:
@@ -186,10 +193,10 @@ def command(
         parameters = [*(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *extra]
         invoke.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         invoke.__annotations__ = {p.name: p.annotation for p in parameters}
-        invoke.__doc__ = inspect.getdoc(function)
+        invoke.__doc__ = help or inspect.getdoc(function)
         invoke.__name__ = function.__name__
         lines = "\n".join("  " + line.strip() for line in example.splitlines())
-        app.command(name, epilog=f"\b\nExample:\n{lines}")(invoke)
+        app.command(name, cls=commands.Command, epilog=f"\b\nExample:\n{lines}")(invoke)
         return function
 
     return register

@@ -25,7 +25,10 @@ def register(app: typer.Typer) -> None:
     command(group, "new", example="tallystick wallet new alice --password-file alice.pw")(_new)
     command(group, "list", example="tallystick wallet list")(_list)
     command(group, "show", key=True, example="tallystick wallet show alice")(_show)
-    command(group, "balance", key=True, example="tallystick wallet balance alice --json")(_show)
+    command(
+        group, "balance", key=True, help="The same as `wallet show`.",
+        example="tallystick wallet balance alice --json",
+    )(_show)  # fmt: skip
     command(group, "fund", example="tallystick wallet fund alice 100")(_fund)
     command(group, "deposit", spends=True, example="tallystick wallet deposit 20 --key alice")(
         _deposit

@@ -87,8 +87,7 @@ def settle(stage: DemoContext, ordered: Ordered, explain: Explain) -> RequestInf
         )
     settled = time.monotonic() - ordered.asked_at
     prepayment = ordered.prepayment
-    texts = prepayment.prepared.texts
-    answer, data = inference.answer(network, info, prepayment.manifest, texts)
+    answer, data = inference.answer(network, info, prepayment.manifest, prepayment.prepared)
     assert info.output_root is not None
     assert info.output_cid is not None
     recomputed = form.of(prepayment.manifest).output_root(data)

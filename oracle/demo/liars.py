@@ -99,7 +99,7 @@ def judge(stage: DemoContext) -> Ordered:
         )
         stage.screen.tell(f"tallystick verify: {name}'s answer is {found.verdict.value}{where}")
         stage.expect(f"re-executing finds {name}'s answer {wanted.value}", found.verdict is wanted)
-    _convict(stage, {name: asked[name].request_id for name in FAULTS})
+    convict(stage, {name: asked[name].request_id for name in FAULTS})
     for name in FAULTS:
         stage.devnet.dismiss_operator(name)
     return asked[HONEST]
@@ -123,7 +123,7 @@ def _ask(stage: DemoContext, operator: str) -> Ordered:
     )  # fmt: skip
 
 
-def _convict(stage: DemoContext, accused: Mapping[str, RequestId]) -> None:
+def convict(stage: DemoContext, accused: Mapping[str, RequestId]) -> None:
     """Let the challenger play all games to their end; state what they cost and who was paid."""
     network, requester = stage.network, stage.wallet("requester").address
     balance = network.market.balance_of(requester)

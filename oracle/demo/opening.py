@@ -13,15 +13,17 @@ from oracle.protocol.manifest import MAX_BYTES
 from oracle.services import access, balances, models, operators, publishing
 from oracle.services.amounts import format_amount, format_share
 from oracle.services.builders import Build
-from oracle.services.publishing import Offer
+from oracle.services.publishing import SaleTerms
 from oracle.types import ZERO32, ZERO_ADDRESS, Amount, Order
 
 WINDOW = 2  # seconds in which an answer may be challenged
-EXACT_WINDOW = 600  # the same where answers are challenged; the clock is moved on
-OFFERS = {
-    "digits": Offer(fee=Amount(50_000), data_bps=500, challenge_window=WINDOW),
-    "sentences": Offer(fee=Amount(200_000), data_bps=500, challenge_window=WINDOW),
-    "exact": Offer(fee=Amount(50_000), data_bps=500, challenge_window=EXACT_WINDOW),
+# The same where answers are challenged: by then the chain's clock was moved on by some deadlines,
+# and an endpoint signs at the time of the machine
+EXACT_WINDOW = 3600
+SALES = {
+    "digits": SaleTerms(fee=Amount(50_000), data_bps=500, challenge_window=WINDOW),
+    "sentences": SaleTerms(fee=Amount(200_000), data_bps=500, challenge_window=WINDOW),
+    "exact": SaleTerms(fee=Amount(50_000), data_bps=500, challenge_window=EXACT_WINDOW),
 }
 DEPOSIT = Amount(5 * 10**6)
 
@@ -92,13 +94,13 @@ def grant_access(stage: DemoContext) -> None:
 
 def publish(stage: DemoContext, key: str, folder: Path) -> None:
     """Publish a folder as the model that the story calls `key`, and say what it is."""
-    offer = OFFERS[key]
+    sale = SALES[key]
     with stage.screen.working(f"publishing {folder.name} to IPFS and the chain") as update:
         published = publishing.publish(
             stage.network,
             stage.wallet("owner"),
             folder,
-            offer,
+            sale,
             progress=lambda _name, done, total: update(done, total),
         )
     stage.models[key] = published
@@ -128,8 +130,8 @@ def publish(stage: DemoContext, key: str, folder: Path) -> None:
     stage.screen.fact("digest on chain", "0x" + published.manifest_digest.hex())
     stage.screen.fact(
         "price",
-        f"{format_amount(offer.fee)}: operator {format_share(offer.operator_bps)}, "
-        f"data {format_share(offer.data_bps)}, owner and protocol the rest",
+        f"{format_amount(sale.fee)}: operator {format_share(sale.operator_bps)}, "
+        f"data {format_share(sale.data_bps)}, owner and protocol the rest",
     )
     on_chain = stage.network.registry.manifest_of(published.model_id, published.version)
     stage.expect(
@@ -148,7 +150,7 @@ def _order_without_grant(stage: DemoContext) -> Order:
         input_root=model.manifest_digest,  # any digest: the market does not look behind it
         input_cid=ZERO32,
         params=ZERO32,
-        max_fee=OFFERS["digits"].fee,
+        max_fee=SALES["digits"].fee,
         priority_window=0,
         lifetime=60,
         operator=ZERO_ADDRESS,

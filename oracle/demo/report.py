@@ -79,6 +79,20 @@ class AnswerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class PaymentFacts:
+    """One answer that its asker paid by x402, with one signature."""
+
+    request_id: bytes
+    payer: str  # address
+    pay_to: str  # address
+    network: str  # CAIP-2
+    asset: str  # address of the token
+    paid: str  # dollars
+    transaction: str  # of the transfer
+    seconds: float  # of the client's program, its start included
+
+
+@dataclass(frozen=True, slots=True)
 class ConvictionFacts:
     """One operator that was convicted of a wrong exact answer: the moves, and the money."""
 
@@ -90,6 +104,20 @@ class ConvictionFacts:
     compensation: str  # to the requester, out of the stake
     bounty: str
     burned: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelFacts:
+    """Answers that one channel paid, and what they cost in gas."""
+
+    channel_id: bytes
+    operator: str
+    answers: int
+    seconds: float  # for all of them
+    paid: str  # dollars
+    gas: Mapping[str, int]  # open, claim, settle
+    gas_per_answer: int  # of these three together
+    gas_on_chain: int  # of an answer by request, deliver and finalize, on the average
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +145,9 @@ class Record:
     contracts: dict[str, Any] = field(default_factory=dict)
     models: list[ModelFacts] = field(default_factory=list)
     answers: list[AnswerFacts] = field(default_factory=list)
+    payments: list[PaymentFacts] = field(default_factory=list)
     convictions: list[ConvictionFacts] = field(default_factory=list)
+    channels: list[ChannelFacts] = field(default_factory=list)
     data: list[DataFacts] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     expectations: list[Expectation] = field(default_factory=list)
@@ -168,7 +198,16 @@ class Record:
                 name: _plain(getattr(self, name))
                 for name in (
                     *("chapters", "environment", "accounts", "contracts", "models", "answers"),
-                    *("convictions", "data", "refusals", "books", "transactions", "expectations"),
+                    *(
+                        "payments",
+                        "convictions",
+                        "channels",
+                        "data",
+                        "refusals",
+                        "books",
+                        "transactions",
+                        "expectations",
+                    ),
                 )
             },
         }

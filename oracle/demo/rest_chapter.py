@@ -5,6 +5,7 @@ What it is answered is checked as every other answer: bytes, digests and money f
 
 import json
 import time
+from typing import Any
 
 import urllib3
 
@@ -50,7 +51,7 @@ def ask(stage: DemoContext) -> None:
         (kept,) = (key for key in api_keys.listed(store) if key.name == "demo")
     finally:
         store.close()
-    ordered = _ordered(stage, answered, begun)
+    ordered = asked_before(stage, IMAGE, WHAT, answered.headers["tallystick-request-id"], begun)
     stage.screen.fact("key", f"{format_amount(kept.spent)} of {format_amount(kept.budget)} spent")
     stage.expect("the key's budget paid the fee, once", kept.spent == ordered.fee, kept.spent)
     info = settle(stage, ordered, lambda answer: reading(stage, IMAGE, answer))
@@ -62,23 +63,35 @@ def ask(stage: DemoContext) -> None:
     )
 
 
-def _infer(stage: DemoContext, secret: str) -> urllib3.BaseHTTPResponse:
-    image, _ = test_image(stage, IMAGE)
+def asked_before(
+    stage: DemoContext, number: int, what: str, request_id: str, begun: float
+) -> Ordered:
+    """Return the request that the gateway made; the same image makes the same input again."""
+    model, (image, _) = stage.models["digits"], test_image(stage, number)
+    question = Ask(Selected(model.model_id, model.version), json.dumps([image]))
+    prepayment = quoting.quote(stage.network, stage.address(WALLET), question, stdin=bytes)
+    made = RequestId(bytes.fromhex(request_id[2:]))
+    return Ordered(what, made, prepayment.quote.fee, prepayment, begun)
+
+
+def infer_url(stage: DemoContext) -> str:
+    """Return where the digits' model is asked."""
+    return f"{stage.devnet.rest_url}/v2/models/{stage.models['digits'].name}/infer"
+
+
+def infer_body(stage: DemoContext, number: int) -> dict[str, Any]:
+    """Return the question about one of the test images, as KServe's clients send it."""
+    image, _ = test_image(stage, number)
     given = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [image]}
+    return {"inputs": [given]}
+
+
+def _infer(stage: DemoContext, secret: str) -> urllib3.BaseHTTPResponse:
     return urllib3.request(
         "POST",
-        f"{stage.devnet.rest_url}/v2/models/{stage.models['digits'].name}/infer",
+        infer_url(stage),
         headers={"Authorization": f"Bearer {secret}"},
-        json={"inputs": [given]},
+        json=infer_body(stage, IMAGE),
         timeout=5 * PATIENCE,
         retries=False,
     )
-
-
-def _ordered(stage: DemoContext, answered: urllib3.BaseHTTPResponse, begun: float) -> Ordered:
-    """Return the request that the gateway made; the same image makes the same input again."""
-    model, (image, _) = stage.models["digits"], test_image(stage, IMAGE)
-    question = Ask(Selected(model.model_id, model.version), json.dumps([image]))
-    prepayment = quoting.quote(stage.network, stage.address(WALLET), question, stdin=bytes)
-    request_id = RequestId(bytes.fromhex(answered.headers["tallystick-request-id"][2:]))
-    return Ordered(WHAT, request_id, prepayment.quote.fee, prepayment, begun)

@@ -9,7 +9,18 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from oracle.demo import answers, books, closing, contributors, liars, opening, rest_chapter, trouble
+from oracle.demo import (
+    answers,
+    books,
+    channels,
+    closing,
+    contributors,
+    liars,
+    opening,
+    rest_chapter,
+    trouble,
+    x402_chapter,
+)
 from oracle.demo.asking import Ordered
 from oracle.demo.report import Record
 from oracle.demo.screen import Screen
@@ -19,6 +30,7 @@ from oracle.ipfs.client import IpfsClient
 from oracle.services.builders import Build
 
 REPORT = "report.json"
+CLOSE_DELAY = 3600  # seconds: an endpoint claims at its end, and not before, however long it takes
 
 
 def tell(
@@ -38,6 +50,7 @@ def tell(
         ExpectationFailed: the story went another way than it has to.
         TallystickError: something that it needs is missing or broke.
     """
+    folder = folder.absolute()  # models are built by processes that stand beside the packages
     record, report = Record(), folder / REPORT
     home, models = folder / "home", folder / "models"
     for old in (home, models):
@@ -53,9 +66,10 @@ def tell(
     try:
         _perform(
             DevnetPlan(
-                home=home.absolute(),
+                home=home,
                 faults=liars.FAULTS,
                 people=contributors.PEOPLE,
+                close_delay=CLOSE_DELAY,
             ),
             models,
             record,
@@ -133,6 +147,7 @@ def _perform(
             lambda: rest_chapter.start(stage),
             lambda: rest_chapter.ask(stage),
         )
+        chapter("An answer paid by x402", lambda: x402_chapter.pay(stage))
         left: list[Ordered] = []  # what chapters leave to later ones
         chapter(
             "One byte of a weight file is changed",
@@ -150,7 +165,12 @@ def _perform(
         chapter(
             "Two wrong operators are convicted",
             lambda: liars.join(stage),
+            lambda: channels.start(stage),  # they load while the challenger is at work
             lambda: left.append(liars.judge(stage)),
+        )
+        chapter(
+            "A thousand answers, one transaction",
+            lambda: channels.tell(stage),
         )
         chapter("Data has a price", lambda: contributors.value_data(stage))
         chapter("The honest answer is paid", lambda: liars.pay_honest(stage, left[-1]))

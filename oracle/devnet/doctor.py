@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,8 @@ from oracle.chain.rpc import Rpc, quantity
 from oracle.config import Settings
 from oracle.errors import ConfigInvalid, NotFound, TallystickError, Unavailable
 from oracle.ipfs.client import IpfsClient
+from oracle.services import operators, wallets
+from oracle.services.network import Network
 from oracle.store.store import Store
 
 OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "skipped"
@@ -154,13 +156,26 @@ def check_redis(settings: Settings) -> str:
 
 
 def check_store(settings: Settings) -> str:
-    """Open the store, which migrates it, take the writers' lock, and see how far it has come."""
+    """Look at the store that is named, else at those of the operators that have run here."""
+    if settings.store_url or settings.operator:
+        return _store(settings)
+    folder = settings.home / "operators"
+    names = sorted(path.name for path in folder.glob("*") if path.is_dir())
+    if settings.key and settings.keystore().stem in names:
+        names = [settings.keystore().stem]
+    if not names:
+        _require_writable(folder)
+        return f"none yet: no operator has run in {settings.home}"
+    found = (f"{name}: {_store(replace(settings, operator=name))}" for name in names)
+    return "; ".join(found)
+
+
+def _store(settings: Settings) -> str:
+    """Open a store, which migrates it, take the writers' lock, and see how far it has come."""
     url = settings.database_url
     file = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
     if file and not file.exists():
-        folder = next(parent for parent in file.parents if parent.exists())
-        if not os.access(folder, os.W_OK):
-            raise ConfigInvalid(f"{folder} is not writable", hint="choose another TALLYSTICK_HOME")
+        _require_writable(file.parent)
         return f"not made yet; the watcher makes {file}"
     store = Store.open(url)
     try:
@@ -169,6 +184,17 @@ def check_store(settings: Settings) -> str:
     finally:
         store.close()
     return "current and writable, " + ("empty" if cursor is None else f"at block {cursor}")
+
+
+def _require_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written or made.
+
+    Raises:
+        ConfigInvalid: it cannot.
+    """
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(nearest, os.W_OK):
+        raise ConfigInvalid(f"{nearest} is not writable", hint="choose another TALLYSTICK_HOME")
 
 
 def check_key(settings: Settings) -> str:
@@ -193,6 +219,22 @@ def check_key(settings: Settings) -> str:
     if open_to:
         return Note(text + "; others can read its password file", f"chmod 600 {password_file}")
     return text
+
+
+def check_operator(settings: Settings) -> str:
+    """Say whether the named key is an operator's, and what keeps it from being asked."""
+    if not settings.key:
+        return "none named: `tallystick doctor --key NAME` looks at one"
+    wallet = wallets.find(settings, settings.key)
+    network = Network.open(settings)
+    try:
+        found = operators.status(network, wallet.address)
+        missing = operators.lacking(network, found)
+    except NotFound:
+        return f"{wallet.name} is not registered as an operator"
+    if missing:
+        return Note(f"{wallet.name} will not be asked yet", "; ".join(missing))
+    return f"{wallet.name} can be asked: models {', '.join(map(str, found.models))}"
 
 
 def check_disk(settings: Settings) -> str:
@@ -236,6 +278,7 @@ CHECKS: Sequence[Check] = (
     Check("redis", check_redis),
     Check("store", check_store),
     Check("key", check_key),
+    Check("operator", check_operator, ("contracts", "key")),
     Check("disk", check_disk),
     Check("gpu", check_gpu),
 )

@@ -10,12 +10,13 @@ removed; keys, IPFS blocks and weight caches are kept.
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from eth_account.signers.local import LocalAccount
 
+from oracle.agents.folder import locked_account
 from oracle.chain.anvil import CHAIN_ID, dev_account
 from oracle.chain.deploy import DeployConfig, deploy
 from oracle.chain.rpc import Rpc, quantity
@@ -23,7 +24,7 @@ from oracle.chain.wallet import Wallet
 from oracle.config import NETWORK_FILE, Settings, save_network
 from oracle.devnet import accounts, background, rest, servers
 from oracle.devnet.background import RunningPart
-from oracle.devnet.operator_processes import processes
+from oracle.devnet.operator_processes import endpoint_process, processes
 from oracle.devnet.supervisor import ProcessEvent, ProcessSpec, Supervisor
 from oracle.errors import ConfigInvalid
 from oracle.ports import free_port
@@ -35,6 +36,7 @@ STAKE = Amount(1_000 * 10**6)  # of each operator
 PREPAID = Amount(1_000 * 10**6)  # of the gateway
 SERVERS = "servers"
 GATEWAY = "gateway"
+LOCKS = 8  # convictions that a selling operator puts stake behind, for each model
 POLL_INTERVAL = 0.05  # seconds; a look costs a few milliseconds of a core
 
 
@@ -44,14 +46,17 @@ class DevnetPlan:
 
     home: Path
     operators: tuple[str, ...] = ("alpha", "beta")
+    selling: tuple[str, ...] = ()  # of the operators: who answers what channels pay as well
     rpc_port: int = 0  # 0 = a free one
     block_time: int = 1  # seconds
     ipfs_api: str = ""
     redis_url: str = ""
     faults: Mapping[str, str] = field(default_factory=dict)  # by operator (worker/faults.py)
     people: tuple[str, ...] = ()  # who else gets a wallet
+    close_delay: int = 60  # seconds until a channel that its payer closes can be emptied
     rest: bool = False  # serve the REST gateway as well
     rest_port: int = 0  # 0 = a free one
+    rest_channels: bool = False  # the gateway pays over channels where it can
 
 
 class Devnet:
@@ -69,9 +74,10 @@ class Devnet:
         self._environ = environ
         self._say = say
         self._groups: dict[str, Supervisor] = {}
-        self._ports: dict[str, int] = {}  # of the operators' responders
+        self._ports: dict[str, int] = {}  # of the operators' responders and endpoints
         self._accounts: dict[str, Address] = {}
         self._network: Network | None = None
+        self._locks = ExitStack()  # of the operators' accounts
 
     def start_servers(self) -> None:
         """Start chain, IPFS and queue on free ports.
@@ -99,6 +105,7 @@ class Devnet:
         self.settings = replace(
             self.settings,
             rpc_url=found.rpc_url,
+            ws_url=found.rpc_url.replace("http", "ws", 1),  # Anvil serves both on one port
             ipfs_api=found.ipfs_api,
             redis_url=found.redis_url,
             password_file=str(accounts.password_file(self.settings)),
@@ -120,6 +127,7 @@ class Devnet:
             claim_period=120,
             demand_period=300,
             valuation_window=600,
+            close_delay=self.plan.close_delay,
         )
         with Rpc(self.settings.rpc_url) as rpc:
             contracts = deploy(Wallet(rpc, dev_account(0)), config)
@@ -134,8 +142,13 @@ class Devnet:
         for name in self.plan.operators:
             self._say(f"{name} registers and stakes")
             wallet, registry = self.wallet(name), self.network.operators
-            wallet.send(registry.register(ZERO32, self.endpoint(name)))
-            wallet.send(self.network.token.approve(registry.address, STAKE))
+            calls = [
+                registry.register(ZERO32, self.endpoint(name)),
+                self.network.token.approve(registry.address, STAKE),
+            ]
+            if name in self.plan.selling:
+                calls.append(self.network.channels.announce(self.channel_endpoint(name)))
+            wallet.send_all(calls)
             wallet.send(registry.stake(wallet.address, STAKE))
 
     def start_operators(self) -> None:
@@ -145,11 +158,15 @@ class Devnet:
 
     def start_operator(self, name: str) -> None:
         """Start one operator's processes (again)."""
-        self._say(f"starting {name}'s watcher, worker, submitter and responder")
+        self._say(f"starting {name}'s processes")
         if name not in self._groups:
             wallet = wallets.find(self.settings, name)
+            self._locks.enter_context(locked_account(self.settings.home, wallet.address))
             settings = replace(self.settings, fault=self.plan.faults.get(name, ""))
             specs = processes(settings, wallet, infer_processes=1, endpoint=self.endpoint(name))
+            if name in self.plan.selling:
+                listen = self.channel_endpoint(name).removeprefix("http://")
+                specs = (*specs, endpoint_process(settings, wallet, (), listen, locks=LOCKS))
             self._groups[name] = Supervisor(specs)
         self._groups[name].start(together=True)
 
@@ -163,7 +180,9 @@ class Devnet:
         if GATEWAY not in self._groups:
             self._say("starting the REST gateway")
             balances.deposit(self.network, self.wallet(GATEWAY), PREPAID)
-            found = rest.gateway(self.settings, self.plan.rest_port or free_port())
+            found = rest.gateway(
+                self.settings, self.plan.rest_port or free_port(), channels=self.plan.rest_channels
+            )
             self.rest_url = found.url
             self.kinds = {**self.kinds, "rest": found.url}
             self._groups[GATEWAY] = Supervisor([found.spec])
@@ -173,6 +192,10 @@ class Devnet:
         """Return where an operator's responder is: a free loopback port of its own."""
         port = self._ports.setdefault(name, free_port())
         return f"http://127.0.0.1:{port}"
+
+    def channel_endpoint(self, name: str) -> str:
+        """Return where an operator answers what channels pay."""
+        return self.endpoint(f"{name}.channels")
 
     def kill_operator(self, name: str, role: str = "") -> None:
         """Kill one operator's processes in the middle of what they are at, or one of them."""
@@ -193,6 +216,7 @@ class Devnet:
             for group in reversed(self._groups.values()):
                 group.stop()
         finally:
+            self._locks.close()
             background.forget(self.plan.home)
 
     def poll(self) -> list[ProcessEvent]:
@@ -280,7 +304,7 @@ def _forget_old_chain(home: Path) -> None:
         )
     (home / NETWORK_FILE).unlink(missing_ok=True)
     for folder in (*(home / "operators").glob("*"), home / "gateway"):
-        for file in folder.glob("store.db*"):
+        for file in (*folder.glob("store.db*"), *folder.glob("endpoint.db*")):
             file.unlink()
-    for name in ("logs", "data"):  # of rounds that no chain has any more
+    for name in ("logs", "data", "channels"):  # of rounds that no chain has any more
         shutil.rmtree(home / name, ignore_errors=True)

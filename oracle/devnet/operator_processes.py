@@ -1,10 +1,11 @@
-"""The four processes that make an operator, for a supervisor; each gets only what it may hold.
+"""The processes that make an operator, for a supervisor; each gets only what it may hold.
 
 ```
   watcher     no key, no torch   RPC, store, queue
   infer       no key, no RPC     queue, IPFS
   submitter   the key            queue, store, RPC
   responder   no key             queue, IPFS, store; serves traces over HTTP
+  endpoint    the key and torch  RPC, IPFS; answers over HTTP what a channel pays
 ```
 Variables that a process must not have are set empty, so that none is inherited from our own.
 """
@@ -45,30 +46,8 @@ def processes(
     Raises:
         ConfigInvalid: no password file, or one that cannot be read: a process cannot be asked.
     """
-    if not settings.password_file:
-        raise ConfigInvalid(
-            "an operator's submitter runs unattended and needs a password file",
-            hint="say --password-file FILE or set TALLYSTICK_PASSWORD_FILE",
-        )
-    read_password(Path(settings.password_file))
-    name = name or wallet.name
-    folder = settings.home / "operators" / name
-    public = {
-        "TALLYSTICK_HOME": str(settings.home.resolve()),
-        "TALLYSTICK_OPERATOR": name,
-        "TALLYSTICK_OPERATOR_ADDRESS": wallet.address,
-        "TALLYSTICK_RPC_URL": settings.rpc_url,
-        "TALLYSTICK_IPFS_API": settings.ipfs_api,
-        "TALLYSTICK_REDIS_URL": settings.redis_url,
-        "TALLYSTICK_FAULT": settings.fault,
-        "TALLYSTICK_KEY": "",
-        "TALLYSTICK_PASSWORD_FILE": "",
-    }
+    name, folder, public, secret = _surroundings(settings, wallet, name)
     serving = {"TALLYSTICK_LISTEN": settings.listen or loopback(endpoint)}
-    secret = {
-        "TALLYSTICK_KEY": str(wallet.path.resolve()),
-        "TALLYSTICK_PASSWORD_FILE": str(Path(settings.password_file).expanduser().resolve()),
-    }
     infer = ["worker", "--role", "infer"]
     if infer_processes:
         infer += ["--processes", str(infer_processes)]
@@ -83,6 +62,64 @@ def processes(
         spec("submitter", ["worker", "--role", "submit"], public | secret),
         spec("responder", ["worker", "--role", "respond"], public | serving),
     )
+
+
+def endpoint_process(
+    settings: Settings,
+    wallet: WalletInfo,
+    models: Sequence[str],
+    listen: str,
+    *,
+    name: str = "",
+    hosts: Sequence[str] = (),
+    locks: int = 0,
+) -> ProcessSpec:
+    """Return the process that answers what channels pay. Errors as `processes`.
+
+    Args:
+        models: that it sells; () = all for which the operator is authorised, as they come.
+        listen: host:port.
+        hosts: names under which clients know it.
+        locks: to put behind an offer where there is none; 0 = cover none.
+    """
+    name, folder, public, secret = _surroundings(settings, wallet, name)
+    argv = [sys.executable, "-m", "worker", "--role", "endpoint"]
+    argv += [f"--model={model}" for model in models] + [f"--host={host}" for host in hosts]
+    argv += [f"--locks={locks}"] if locks else []
+    env = public | secret | {
+        "TALLYSTICK_LISTEN": listen, "TALLYSTICK_BOOKS_URL": settings.books_url,
+    }  # fmt: skip
+    return ProcessSpec(f"{name}.endpoint", argv, env, folder / "endpoint.log", grace=GRACE)
+
+
+def _surroundings(
+    settings: Settings, wallet: WalletInfo, name: str
+) -> tuple[str, Path, dict[str, str], dict[str, str]]:
+    """Return an operator's name, its folder, the variables of all its processes, and the key's."""
+    if not settings.password_file:
+        raise ConfigInvalid(
+            "an operator's processes run unattended and need a password file",
+            hint="say --password-file FILE or set TALLYSTICK_PASSWORD_FILE",
+        )
+    read_password(Path(settings.password_file))
+    name = name or wallet.name
+    public = {
+        "TALLYSTICK_HOME": str(settings.home.resolve()),
+        "TALLYSTICK_OPERATOR": name,
+        "TALLYSTICK_OPERATOR_ADDRESS": wallet.address,
+        "TALLYSTICK_RPC_URL": settings.rpc_url,
+        "TALLYSTICK_IPFS_API": settings.ipfs_api,
+        "TALLYSTICK_REDIS_URL": settings.redis_url,
+        "TALLYSTICK_FAULT": settings.fault,
+        "TALLYSTICK_BOOKS_URL": "",
+        "TALLYSTICK_KEY": "",
+        "TALLYSTICK_PASSWORD_FILE": "",
+    }
+    secret = {
+        "TALLYSTICK_KEY": str(wallet.path.resolve()),
+        "TALLYSTICK_PASSWORD_FILE": str(Path(settings.password_file).expanduser().resolve()),
+    }
+    return name, settings.home / "operators" / name, public, secret
 
 
 def loopback(endpoint: str) -> str:

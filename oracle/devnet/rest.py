@@ -23,8 +23,8 @@ class Rest:
     spec: ProcessSpec
 
 
-def gateway(settings: Settings, port: int) -> Rest:
-    """Describe the process; nothing is started."""
+def gateway(settings: Settings, port: int, *, channels: bool = False) -> Rest:
+    """Describe the process; nothing is started. `channels`: whether it pays over its own."""
     url = f"http://127.0.0.1:{port}"
     home = str(settings.home.resolve())
     words = (
@@ -37,6 +37,8 @@ def gateway(settings: Settings, port: int) -> Rest:
         f"127.0.0.1:{port}",
         "--page-budget",
         BUDGET,
+        "--x402",
+        *(("--channels",) if channels else ()),
     )
     kept = {
         "TALLYSTICK_HOME": home,

@@ -50,6 +50,10 @@ class ProgramBuilder:
             self._trees.append(tree)
         return Ref("constant", number, tree.spec)
 
+    def is_newest(self, ref: Ref) -> bool:
+        """Whether a value is what the last operator so far writes."""
+        return ref.place == "op" and ref.number == len(self._ops) - 1
+
     def build(self, *, canonical: bool = True) -> tuple[Program, Constants]:
         """Return the program and its constants.
 

@@ -10,7 +10,10 @@
 The float form is in `oracle.protocol.tensor`; the exact one in docs/exact.md, section 5.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -18,12 +21,15 @@ import numpy as np
 from oracle.errors import InputInvalid
 from oracle.exact import files, quantisation
 from oracle.exact.dtypes import Array
+from oracle.exact.quantisation import InputCode, Outside
+from oracle.exact.ranks import Ranks, Thresholds
 from oracle.exact.tensors import TensorTree
 from oracle.protocol import tensor
-from oracle.protocol.manifest import Exact, Manifest
+from oracle.protocol.manifest import Exact, FileEntry, Manifest
 from oracle.types import Bytes32
 
 Arrays = Mapping[str, Array]
+Fetch = Callable[[FileEntry], Path]  # brings a file of the manifest here, verified
 
 
 class Form(Protocol):
@@ -41,6 +47,9 @@ class Form(Protocol):
     def decode_outputs(self, data: bytes) -> dict[str, Array]:
         """Return an answer as the manifest's `outputs` say."""
 
+    def outside(self, arrays: Arrays) -> tuple[Outside, ...]:
+        """Return which inputs, given as for `encode_inputs`, are clamped to a calibrated range."""
+
     def input_root(self, data: bytes) -> Bytes32:
         """Return what a request names for these bytes."""
 
@@ -48,13 +57,16 @@ class Form(Protocol):
         """Return what a delivery names for these bytes."""
 
 
-def of(manifest: Manifest) -> Form:
+def of(manifest: Manifest, fetch: Fetch | None = None) -> Form:
     """Return the form of a version.
+
+    Args:
+        fetch: for whoever encodes inputs: a model of trees has its thresholds in a file.
 
     Raises:
         InputInvalid: `manifest.exact` is malformed.
     """
-    return _Float(manifest) if manifest.exact is None else _Exact(manifest, manifest.exact)
+    return _Float(manifest) if manifest.exact is None else _Exact(manifest, manifest.exact, fetch)
 
 
 class _Float(Form):
@@ -79,6 +91,10 @@ class _Float(Form):
         self._manifest.validate_outputs(arrays)
         return arrays
 
+    def outside(self, arrays: Arrays) -> tuple[Outside, ...]:
+        del arrays
+        return ()
+
     def input_root(self, data: bytes) -> Bytes32:
         return tensor.digest(data)
 
@@ -87,16 +103,27 @@ class _Float(Form):
 
 
 class _Exact(Form):
-    def __init__(self, manifest: Manifest, exact: Exact) -> None:
-        self._manifest = manifest
+    def __init__(self, manifest: Manifest, exact: Exact, fetch: Fetch | None) -> None:
+        self._manifest, self._fetch = manifest, fetch
         self._inputs = [quantisation.input_from_json(code) for code in exact.inputs]
-        self._output = quantisation.output_from_json(exact.output)
+        self._outputs = [quantisation.output_from_json(code) for code in exact.outputs]
         self._output_id = exact.output_id
 
     def encode_inputs(self, arrays: Arrays) -> bytes:
         self._manifest.validate_inputs(arrays)
-        integers = quantisation.quantise(self._inputs, arrays)
+        integers = quantisation.quantise(self._encoders, arrays)
         return files.write_inputs([code.spec for code in self._inputs], integers)
+
+    @cached_property
+    def _encoders(self) -> list[InputCode]:
+        return [self._with_file(code) for code in self._inputs]
+
+    def _with_file(self, code: InputCode) -> InputCode:
+        if not isinstance(code, Ranks):
+            return code
+        assert self._fetch is not None, "who encodes says where files are"
+        data = self._fetch(self._manifest.file(code.file)).read_bytes()
+        return replace(code, thresholds=Thresholds.parse(data))
 
     def decode_inputs(self, data: bytes) -> dict[str, Array]:
         trees = files.read_inputs(data)
@@ -111,19 +138,22 @@ class _Exact(Form):
         }
 
     def encode_outputs(self, arrays: Arrays) -> bytes:
-        matrix = arrays[self._output.name][0]
-        return files.record(self._output_id, TensorTree.of(matrix, self._output.dtype))
+        first = self._outputs[0]  # the tensor of all goes by its name
+        return files.record(self._output_id, TensorTree.of(arrays[first.name][0], first.dtype))
 
     def decode_outputs(self, data: bytes) -> dict[str, Array]:
         tensor_id, tree = files.read_output(data)
-        if tensor_id != self._output_id or tree.spec.dtype != self._output.dtype:
+        if tensor_id != self._output_id or tree.spec.dtype != self._outputs[0].dtype:
             raise InputInvalid(
                 f"the answer is tensor {tensor_id} of {tree.spec.dtype.name}",
-                hint=f"wanted: tensor {self._output_id} of {self._output.dtype.name}",
+                hint=f"wanted: tensor {self._output_id} of {self._outputs[0].dtype.name}",
             )
-        arrays = {self._output.name: self._output.dequantise(tree.array)}
+        arrays = quantisation.dequantise(self._outputs, tree.array)
         self._manifest.validate_outputs(arrays)
         return arrays
+
+    def outside(self, arrays: Arrays) -> tuple[Outside, ...]:
+        return quantisation.outside(self._inputs, arrays)
 
     def input_root(self, data: bytes) -> Bytes32:
         return files.input_root(data)

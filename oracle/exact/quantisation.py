@@ -2,43 +2,46 @@
 
 A program knows integers only. For each input its manifest says what they stand for:
 ```
- linear   q = round(x / scale), clamped to the dtype; axes permuted (images: NCHW → one row a pixel)
+ linear   q = round(x / scale), clamped to the dtype, one scale for all or one for each column;
+          axes permuted (images: NCHW → one row a pixel)
  tokens   ids, as they are                    mask   1 where a token is, 0 where there is none
  ranks    for each feature the number of the model's thresholds that are ≤ it (TREE, docs/exact.md)
 ```
-and for the output `x = (q − zero_point) · scale`. Rounding is to even, division is binary64: every
-requester gets the same integers, though nothing depends on it: the integers are the request.
+and for each output `x = link((q − zero_point) · scale)`; several lie one after another in the
+program's one output tensor. Rounding is to even, division is binary64: every requester gets the
+same integers, though nothing depends on it: the integers are the request.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oracle.errors import InputInvalid
 from oracle.exact.dtypes import MAX_ELEMENTS, NUMBERS, DType, Spec
+from oracle.exact.ranks import Ranks
 
 Array = NDArray[Any]
-Missing = Literal["nan", "zero", "none"]
 Meaning = Literal["value", "logits", "probabilities", "scores", "class", "embedding"]
-MISSING_RANK = 65_535
-_ZERO = 1e-35  # LightGBM's kZeroThreshold (include/LightGBM/meta.h)
+Link = Literal["identity", "sigmoid", "two", "logistic", "softmax", "exp", "log1p_exp", "square"]
 
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """Real numbers on an even grid. `order`: which axis of the sample comes first in the matrix."""
+    """Real numbers on an even grid, with one scale for all or one for each along the last axis.
+
+    `order`: which axis of the sample comes first in the matrix.
+    """
 
     name: str
     dtype: DType
     shape: tuple[int, ...]
     order: tuple[int, ...]
     rows: int
-    scale: float
+    scale: float | tuple[float, ...]
     kind: ClassVar[str] = "linear"
 
     @property
@@ -52,12 +55,21 @@ class Linear:
         Raises:
             InputInvalid: another shape, or not finite.
         """
+        low, high = self.dtype.minimum, self.dtype.maximum
+        integers = np.clip(self._steps(values), low, high).astype(self.dtype.numpy)
+        return np.ascontiguousarray(integers.transpose(self.order)).reshape(self.rows, -1)
+
+    def outside(self, values: Array) -> int:
+        """Return how many elements of one sample are clamped. Raises as `quantise`."""
+        steps = self._steps(values)
+        return int(((steps < self.dtype.minimum) | (steps > self.dtype.maximum)).sum())
+
+    def _steps(self, values: Array) -> Array:
         given = _shaped(self.name, values, self.shape).astype(np.float64)
         if not np.isfinite(given).all():
             raise InputInvalid(f"input {self.name} is not finite", hint="replace NaN and infinity")
-        low, high = self.dtype.minimum, self.dtype.maximum
-        integers = np.clip(np.rint(given / self.scale), low, high).astype(self.dtype.numpy)
-        return np.ascontiguousarray(integers.transpose(self.order)).reshape(self.rows, -1)
+        steps: Array = np.rint(given / np.asarray(self.scale))
+        return steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,50 +119,13 @@ class Mask:
         """Return 0 and 1 of one sample.
 
         Raises:
-            InputInvalid: another length.
+            InputInvalid: another length, or another number.
         """
-        kept: Array = (_shaped(self.name, values, (1, self.length)) != 0).astype(np.uint8)
+        given = _shaped(self.name, values, (1, self.length))
+        kept: Array = (given != 0).astype(np.uint8)
+        if (given != kept).any():
+            raise InputInvalid(f"input {self.name} is a mask: 0 and 1 are known")
         return kept
-
-
-@dataclass(frozen=True, slots=True)
-class Ranks:
-    """Features of a tree model. `thresholds` are sorted, one tuple per feature.
-
-    `precision` is what the library rounds features to before it compares; `missing` is which values
-    go the way of missing ones: NaN, NaN and zeros (LightGBM), or none (a NaN counts as zero).
-    """
-
-    name: str
-    thresholds: tuple[tuple[float, ...], ...]
-    missing: tuple[Missing, ...]
-    precision: Literal["float32", "float64"]
-    kind: ClassVar[str] = "ranks"
-
-    @property
-    def spec(self) -> Spec:
-        """Dtype and shape of the input tensor."""
-        return Spec(DType.U16, 1, len(self.thresholds))
-
-    def quantise(self, values: Array) -> Array:
-        """Return the ranks of one sample.
-
-        Raises:
-            InputInvalid: another number of features.
-        """
-        given = _shaped(self.name, values, (1, len(self.thresholds)))[0]
-        with np.errstate(over="ignore"):
-            given = given.astype(np.float32 if self.precision == "float32" else np.float64)
-        ranks = np.empty((1, given.size), np.uint16)
-        for k, (limits, missing) in enumerate(zip(self.thresholds, self.missing, strict=True)):
-            x = float(given[k])
-            if missing == "none" and math.isnan(x):
-                x = 0.0
-            if math.isnan(x) or (missing == "zero" and abs(x) <= _ZERO):
-                ranks[0, k] = MISSING_RANK
-            else:
-                ranks[0, k] = np.searchsorted(np.asarray(limits, np.float64), x, side="right")
-        return ranks
 
 
 InputCode = Linear | Tokens | Mask | Ranks
@@ -161,8 +136,9 @@ _KINDS: Mapping[str, type[Any]] = {kind.kind: kind for kind in (Linear, Tokens, 
 class OutputCode:
     """What the integers of the output stand for.
 
-    `unit_length`: the model ends with a division by the length of the last axis, which the reader
-    does; `labels` names the classes.
+    `link`: the function that the model ends with, which the reader applies, to margins `slope`
+    times as steep; `unit_length`: it ends with a division by the length of the last axis. `labels`
+    names the classes.
     """
 
     name: str
@@ -173,6 +149,13 @@ class OutputCode:
     meaning: Meaning = "value"
     unit_length: bool = False
     labels: tuple[str, ...] = ()
+    link: Link = "identity"
+    slope: float = 1.0
+
+    @property
+    def answer_shape(self) -> tuple[int, ...]:
+        """What a reader gets: the integers' shape, but two probabilities for one margin."""
+        return (*self.shape[:-1], 2) if self.link in ("two", "logistic") else self.shape
 
     def dequantise(self, integers: Array) -> Array:
         """Return the answer in float32 (classes: int64).
@@ -184,15 +167,43 @@ class OutputCode:
         if self.meaning == "class":
             return given.astype(np.int64)
         values = (given.astype(np.float64) - self.zero_point) * self.scale
+        with np.errstate(over="ignore"):  # exp of a large margin is infinite, its inverse is zero
+            values = _LINKS[self.link](values * self.slope)
         if self.unit_length:
             length = np.sqrt(np.square(values).sum(-1, keepdims=True))
             values = values / np.maximum(length, 1e-12)
         return values.astype(np.float32)
 
 
+def _sigmoid(values: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-values)))
+
+
+def _softmax(values: Array) -> Array:
+    powers = np.exp(values - values.max(-1, keepdims=True))
+    return np.asarray(powers / powers.sum(-1, keepdims=True))
+
+
+def _both(share: Array) -> Array:
+    return np.concatenate([1 - share, share], -1)
+
+
+_LINKS: Mapping[Link, Callable[[Array], Array]] = {
+    "identity": lambda values: values,
+    "sigmoid": _sigmoid,
+    "two": _both,  # the share of the second class: the shares of both
+    "logistic": lambda values: _both(_sigmoid(values)),
+    "softmax": _softmax,
+    "exp": np.exp,
+    "log1p_exp": lambda values: np.log1p(np.exp(values)),
+    "square": lambda values: np.sign(values) * values**2,
+}
+
+
 def to_json(code: InputCode | OutputCode) -> dict[str, Any]:
-    """Return a code as JSON values, for the manifest."""
-    fields = {name: _plain(getattr(code, name)) for name in code.__dataclass_fields__}
+    """Return a code as JSON values, for the manifest; thresholds are in a file beside it."""
+    names = [name for name in code.__dataclass_fields__ if name != "thresholds"]
+    fields = {name: _plain(getattr(code, name)) for name in names}
     return fields if isinstance(code, OutputCode) else {"kind": code.kind, **fields}
 
 
@@ -231,6 +242,44 @@ def quantise(codes: Sequence[InputCode], inputs: Mapping[str, Array]) -> list[Ar
     return [code.quantise(np.asarray(inputs[code.name])) for code in codes]
 
 
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Numbers of an input that were clamped, because the model was calibrated for smaller ones."""
+
+    name: str
+    count: int
+    total: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.count} of {self.total} numbers of {self.name} are outside what the model was "
+            "calibrated for, and were clamped"
+        )
+
+
+def outside(codes: Sequence[InputCode], inputs: Mapping[str, Array]) -> tuple[Outside, ...]:
+    """Return what `quantise` clamps of one sample, by input. Raises as `quantise`."""
+    found = []
+    for code in codes:
+        values = np.asarray(inputs[code.name])
+        if isinstance(code, Linear) and (count := code.outside(values)):
+            found.append(Outside(code.name, count, values.size))
+    return tuple(found)
+
+
+def dequantise(codes: Sequence[OutputCode], integers: Array) -> dict[str, Array]:
+    """Return the answers by name, which lie one after another in a program's output tensor.
+
+    Raises:
+        InputInvalid: not as many elements as their shapes have.
+    """
+    ends = np.cumsum([math.prod(code.shape) for code in codes])
+    if integers.size != ends[-1]:
+        raise InputInvalid(f"the answer has {integers.size} elements, {ends[-1]} are needed")
+    parts = np.split(integers.ravel(), ends[:-1])
+    return {code.name: code.dequantise(part) for code, part in zip(codes, parts, strict=True)}
+
+
 def _shaped(name: str, values: Array, shape: tuple[int, ...]) -> Array:
     values = np.asarray(values)
     if values.size != math.prod(shape):
@@ -265,7 +314,7 @@ def _read(kind: type[Any], value: Mapping[str, Any]) -> Any:
 def _sound(code: InputCode | OutputCode) -> bool:
     """Whether the fields of a code that a stranger wrote fit each other."""
     if isinstance(code, Ranks):
-        return code.spec.valid and len(code.missing) == len(code.thresholds)
+        return code.sound
     if isinstance(code, Tokens):
         return code.spec.valid and 1 <= code.count <= 2**16
     if isinstance(code, Mask):
@@ -275,7 +324,12 @@ def _sound(code: InputCode | OutputCode) -> bool:
     if isinstance(code, Linear):
         fits = fits and sorted(code.order) == list(range(len(code.shape)))
         fits = fits and code.rows >= 1 and size % code.rows == 0
-    return fits and 0 < code.scale < math.inf
+    if isinstance(code, OutputCode):
+        fits = fits and 0 < code.slope < math.inf
+    scales = code.scale if isinstance(code.scale, tuple) else (code.scale,)
+    if len(scales) > 1:
+        fits = fits and isinstance(code, Linear) and len(scales) == code.shape[-1]
+    return fits and all(0 < scale < math.inf for scale in scales)
 
 
 def _one_of(*allowed: str) -> Callable[[Any], str]:
@@ -287,12 +341,8 @@ def _one_of(*allowed: str) -> Callable[[Any], str]:
     return read
 
 
-def _sorted_floats(value: Any) -> tuple[float, ...]:
-    limits = tuple(float(item) for item in value)
-    ascending = all(a < b for a, b in pairwise(limits)) and not any(map(math.isnan, limits))
-    if not ascending or len(limits) >= MISSING_RANK:
-        raise ValueError("thresholds are not strictly ascending, or above 65,534")
-    return limits
+def _scale(value: Any) -> float | tuple[float, ...]:
+    return tuple(float(item) for item in value) if isinstance(value, list) else float(value)
 
 
 def _ints(value: Any) -> tuple[int, ...]:
@@ -300,12 +350,13 @@ def _ints(value: Any) -> tuple[int, ...]:
 
 
 _FIELDS: Mapping[str, Callable[[Any], Any]] = {
-    "name": str, "shape": _ints, "order": _ints, "rows": int, "scale": float, "length": int,
+    "name": str, "shape": _ints, "order": _ints, "rows": int, "scale": _scale, "length": int,
     "count": int, "zero_point": int, "unit_length": bool,
     "dtype": lambda value: DType[str(value).upper()],
     "labels": lambda value: tuple(str(item) for item in value),
-    "thresholds": lambda value: tuple(_sorted_floats(item) for item in value),
-    "missing": lambda value: tuple(_one_of("nan", "zero", "none")(item) for item in value),
+    "columns": int, "file": str,
+    "missing_value": lambda value: None if value is None else float(value),
     "precision": _one_of("float32", "float64"),
     "meaning": _one_of("value", "logits", "probabilities", "scores", "class", "embedding"),
+    "link": _one_of(*get_args(Link)), "slope": float, "zero": float,
 }  # fmt: skip

@@ -40,13 +40,14 @@ def read_program(manifest: Manifest, files: Mapping[str, Path]) -> Program:
         raise InputInvalid(f"the program has {size} bytes, above {MAX_PROGRAM_BYTES}")
     program = Program.parse(path.read_bytes())
     said = tuple(quantisation.input_from_json(code).spec for code in exact.inputs)
-    output = quantisation.output_from_json(exact.output)
+    outputs = [quantisation.output_from_json(code) for code in exact.outputs]
     if said != program.inputs or exact.output_id != program.id_of(len(program.ops) - 1):
         raise InputInvalid("the manifest names other inputs or another output than the program has")
-    if output.dtype != program.output.dtype:
-        raise InputInvalid(
-            f"the manifest says {output.dtype.name}, not {program.output.dtype.name}"
-        )
+    for output in outputs:
+        if output.dtype != program.output.dtype:
+            raise InputInvalid(
+                f"the manifest says {output.dtype.name}, not {program.output.dtype.name}"
+            )
     return program
 
 

@@ -11,6 +11,7 @@ from oracle.types import Amount
 
 PREFIX = "tsk_"
 MAX_NAME = 64
+_MARK = 8  # bytes
 _BYTES = 32  # random: too many to guess, so a fast digest protects as well as a slow one
 
 
@@ -48,9 +49,37 @@ def mint(
         raise InputInvalid(f"{name!r:.80} cannot be the name of a key", hint="1 to 64 characters")
     if budget <= 0:
         raise InputInvalid("a key without a budget could ask nothing", hint="give it a budget")
-    secret = PREFIX + secrets.token_urlsafe(_BYTES)
+    secret = _secret()
     with store.begin() as tx:
         return Minted(tx.add_api_key(name, digest(secret), budget, per_minute, models), secret)
+
+
+def mark(store: Store, name: str) -> str:
+    """Return what tells the secret of a key from those before it; "" = no key has this name.
+
+    It is a part of the digest of 256 random bits, so it says nothing about the secret.
+    """
+    with store.read() as tx:
+        return (tx.api_key_digest(name) or b"")[:_MARK].hex()
+
+
+def renew(store: Store, name: str, replacing: str) -> str:
+    """Give a key another secret, and return it; budget and what was spent stay, the old one ends.
+
+    Args:
+        replacing: the mark of the secret that it has now; so a repeated call renews nothing.
+
+    Raises:
+        KeyRefused: its secret has another mark, or it was revoked.
+    """
+    secret = _secret()
+    with store.begin() as tx:
+        old = tx.api_key_digest(name) or b""
+        if old[:_MARK].hex() != replacing or not tx.replace_api_key_digest(
+            name, old, digest(secret)
+        ):
+            raise KeyRefused("this API key was replaced or revoked meanwhile", hint="ask again")
+    return secret
 
 
 def authenticate(store: Store, secret: str) -> ApiKey:
@@ -83,6 +112,10 @@ def listed(store: Store) -> tuple[ApiKey, ...]:
     """Return all keys."""
     with store.read() as tx:
         return tuple(tx.api_keys())
+
+
+def _secret() -> str:
+    return PREFIX + secrets.token_urlsafe(_BYTES)
 
 
 def digest(secret: str) -> bytes:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from oracle.errors import Refused
 from oracle.exact import form
 from oracle.exact.form import Form
-from oracle.protocol.manifest import Manifest
+from oracle.protocol.manifest import FileEntry, Manifest
 from oracle.scheduling import placement
 from oracle.services import inputs, models, operators, quoting
 from oracle.services.inputs import Encoder
@@ -57,7 +58,7 @@ class AskableVersion:
 
 
 class Versions:
-    """Versions and their tokenizers, kept for good. Safe to share between threads."""
+    """Versions with tokenizers and thresholds, kept for good. Safe to share between threads."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -67,13 +68,14 @@ class Versions:
     def _version(self, model_id: int, version: int) -> VersionFacts:
         digest = self._network.registry.manifest_of(model_id, version)
         manifest = models.manifest(self._network, model_id, version)
-        return VersionFacts(model_id, version, digest, manifest, form.of(manifest))
+        return VersionFacts(model_id, version, digest, manifest, form.of(manifest, self._fetch))
 
     def _encoder(self, model_id: int, version: int) -> Encoder:
         manifest = self.version(model_id, version).manifest
-        return inputs.encoder(
-            manifest, lambda entry: quoting.fetch_file(self._network, entry, None)
-        )
+        return inputs.encoder(manifest, self._fetch)
+
+    def _fetch(self, entry: FileEntry) -> Path:
+        return quoting.fetch_file(self._network, entry, None)
 
 
 class Catalogue(Versions):

@@ -8,26 +8,35 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from eth_account.signers.local import LocalAccount
 
+from oracle.chain import heads
 from oracle.chain.bindings.inference_market import Delivered, Requested
 from oracle.chain.rpc import quantity
 from oracle.chain.sender import Sender
+from oracle.chain.wallet import Wallet
 from oracle.config import Settings
 from oracle.errors import DigestMismatch, NotFound, PermanentError, TransientError
+from oracle.gateway import channels
 from oracle.gateway.catalogue import Catalogue
+from oracle.gateway.channels import ChannelSettings, GatewayChannels, SignedAnswer
 from oracle.gateway.dispatcher import Dispatcher, Outcome
+from oracle.gateway.facilitator import Facilitator
 from oracle.gateway.market_follower import MarketFollower
 from oracle.gateway.notifier import Notifier
+from oracle.gateway.outbox_wallet import OutboxWallet
+from oracle.gateway.payment_follower import PaymentFollower
 from oracle.gateway.relay import Relay
 from oracle.gateway.sponsor import Lanes, Question, Sponsor
 from oracle.gateway.sweeper import Sweeper
 from oracle.gateway.worker_progress import Heard, WorkerProgress
 from oracle.protocol.cid import raw_cid
+from oracle.protocol.receipt_file import ReceiptFile
 from oracle.protocol.tensor import Array
 from oracle.services.amounts import format_time
 from oracle.services.event_history import Happened, topic
@@ -37,7 +46,7 @@ from oracle.services.request_timeline import LIFE
 from oracle.store import Store
 from oracle.store.gateway_repository import ApiKey, Ticket, TicketState
 from oracle.store.outbox import SqlOutbox
-from oracle.types import Address, Bytes32, Request, RequestId, Timestamp
+from oracle.types import ZERO32, Address, Bytes32, Request, RequestId, Timestamp
 
 T = TypeVar("T")
 THREADS = 32  # of blocking steps: IPFS, RPC, store
@@ -73,6 +82,7 @@ class DeliveredAnswer:
     transaction: Bytes32  # that delivered
     seen_at: float  # unix seconds: when the delivery was seen here, before its bytes were fetched
     outputs: dict[str, Array]
+    receipt: ReceiptFile | None = None  # of an answer over a channel, which the chain has not seen
 
 
 class Gateway:
@@ -85,11 +95,13 @@ class Gateway:
         store: Store,
         *,
         threads: int = THREADS,
+        paying: ChannelSettings | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Put the parts together; nothing runs yet.
 
         Args:
+            paying: what it puts into channels of its own; None = every answer is on the chain.
             account: whose prepaid balance pays, and whose currency pays for gas.
             store: of this gateway alone.
         """
@@ -117,7 +129,9 @@ class Gateway:
             store,
             self.notifier,
             self._lanes.free,
+            market=network.market,
             busy=settings.poll_interval / 3,
+            others_ended=lambda: self.payments.wake(),  # noqa: PLW0108 -- it is made below
         )
         self.sponsor = Sponsor(
             network,
@@ -135,13 +149,47 @@ class Gateway:
             accepted=self.dispatcher.wake,
             clock=clock,
         )
+        self.facilitator = Facilitator(
+            network,
+            self.address,
+            store,
+            self.notifier,
+            self.sponsor,
+            simulate=self.sender.gas_of,
+            accepted=self.dispatcher.wake,
+            clock=clock,
+        )
+        self.payments = PaymentFollower(
+            network,
+            Wallet(network.rpc, account, chain_id=network.contracts.chain_id),
+            store,
+            self.notifier,
+            self.facilitator,
+            simulate=self.sender.gas_of,
+            accepted=self.dispatcher.wake,
+            clock=clock,
+        )
+        self.channels: GatewayChannels | None = None
+        if paying is not None:
+            chain_id, wake = network.contracts.chain_id, self.dispatcher.wake
+            wallet = OutboxWallet(network.rpc, account, store, wake, chain_id=chain_id)
+            self.channels = GatewayChannels(
+                network, wallet, store, self.sponsor, paying,
+                ended=lambda ticket: self.notifier.notify([ticket]),
+            )  # fmt: skip
         self.worker_progress = WorkerProgress(settings, self.notifier)
         self._follower: MarketFollower | None = None
         self._sweeper: Sweeper | None = None
+        self._heads = ExitStack()
         self._closing = threading.Event()
 
     def start(self) -> None:
         """Take up what an earlier process left, and follow the chain."""
+        with self.store.read() as tx:
+            called = any(ticket.state is TicketState.CALLED for ticket in tx.open_tickets())
+        if called:
+            with self.store.begin() as tx:
+                tx.drop_called_tickets()
         self.dispatcher.start()
         settings, head = self.network.settings, quantity(self.network.rpc.call("eth_blockNumber"))
         with self.store.read() as tx:
@@ -156,13 +204,21 @@ class Gateway:
             depth=settings.finality_depth,
         )
         self._follower.start()
+        self._heads.enter_context(
+            heads.heard(settings.ws_url, self._follower.new_block, self.dispatcher.new_block)
+        )
         self.worker_progress.start()
         self._sweeper = Sweeper(self.network, self.store, self._follower, self.dispatcher.wake)
         self._sweeper.start()
+        self.payments.start()
 
     def close(self) -> None:
         """Stop; what was accepted and is not sent yet stays in the store for the next start."""
         self._closing.set()
+        self._heads.close()
+        if self.channels is not None:  # first: it needs those that send
+            self.channels.close()
+        self.payments.stop()
         if self._sweeper is not None:
             self._sweeper.stop()
         if self._follower is not None:
@@ -208,12 +264,15 @@ class Gateway:
         Raises:
             RequestFailed: the chain refused it. NotYet: it takes longer.
         """
-        outcome = _outcome_of(ticket)
+        outcome, called = _outcome_of(ticket), ticket.state is TicketState.CALLED
         if outcome is None:
+
+            def look() -> Outcome | None:
+                known = self.dispatcher.outcome(ticket.id)
+                return _outcome_of(self.ticket(ticket.id)) if called and not known else known
+
             try:
-                outcome = await self.notifier.until(
-                    ticket.id, lambda: self.dispatcher.outcome(ticket.id), timeout
-                )
+                outcome = await self.notifier.until(ticket.id, look, timeout)
             except TimeoutError:
                 raise NotYet("the request is not on the chain yet", ticket.id) from None
         if outcome.request_id is None:
@@ -231,6 +290,10 @@ class Gateway:
             AnswerFailed: its operator cannot answer it, and nobody else did so far.
             CidUnresolved, DigestMismatch: the bytes cannot be had, or are others.
         """
+        if not self.follower.life(request_id):
+            signed = await self.blocking(lambda: channels.find(self.store, request_id))
+            if signed is not None:
+                return self.received(signed)
         first = (await self.life(request_id))[0]
         assert isinstance(first.event, Requested)
         try:
@@ -266,6 +329,37 @@ class Gateway:
             transaction=found.tx_hash,
             seen_at=seen_at,
             outputs=outputs,
+        )
+
+    async def answer_signed(self, key: ApiKey, question: Question) -> SignedAnswer | None:
+        """Pay for an answer over a channel; None = none pays now, or it is on the chain path.
+
+        Raises:
+            See `GatewayChannels.answer`.
+        """
+        if self.channels is None or (client := self.channels.route(question.listing)) is None:
+            return None
+        return await asyncio.get_running_loop().run_in_executor(
+            self.channels.pool, self.channels.answer, key, question, client
+        )
+
+    def received(self, signed: SignedAnswer) -> DeliveredAnswer:
+        """Return an answer over a channel as one that the chain delivered."""
+        file, now = signed.file, time.time()
+        offer, receipt = file.channel.offer, file.receipt
+        assert file.output is not None
+        served = self.catalogue.version(offer.model_id, offer.version)
+        return DeliveredAnswer(
+            request_id=file.request_id,
+            request=file.channel.request(receipt),
+            block=0,
+            operator=offer.operator,
+            output_root=receipt.output_root,
+            delivered_at=receipt.answered_at,
+            transaction=ZERO32,
+            seen_at=now,
+            outputs=served.form.decode_outputs(file.output),
+            receipt=file,
         )
 
     async def life(self, request_id: RequestId) -> tuple[Happened, ...]:
@@ -331,6 +425,6 @@ def folder(settings: Settings) -> Path:
 
 
 def _outcome_of(ticket: Ticket) -> Outcome | None:
-    if ticket.state is TicketState.ACCEPTED:
+    if ticket.state in (TicketState.ACCEPTED, TicketState.CALLED):
         return None
     return Outcome(ticket.request_id, ticket.block, error=ticket.error)

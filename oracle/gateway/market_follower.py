@@ -66,6 +66,10 @@ class MarketFollower:
         self.look()
         self._loop.start()
 
+    def new_block(self) -> None:
+        """Hear of a new block: look at once."""
+        self._loop.wake()
+
     @property
     def troubled(self) -> bool:
         """Whether the last look failed."""

@@ -16,7 +16,7 @@ from oracle.protocol import eip712
 from oracle.services.inputs import PreparedInput
 from oracle.services.network import Network
 from oracle.services.quoting import LIFETIME, PRIORITY
-from oracle.store import Store
+from oracle.store import Store, Transaction
 from oracle.store.gateway_repository import Ticket
 from oracle.store.outbox import add_in
 from oracle.types import Address, Bytes32, Order, RequestId, Timestamp
@@ -68,7 +68,7 @@ class Relay:
         order = Order(
             model_id=listing.served.model_id,
             version=listing.served.version,
-            lane=network.market.free_lane(requester, 0),
+            lane=network.lens.free_lane(requester, 0),
             input_root=prepared.root,
             input_cid=prepared.locator,
             params=params,
@@ -118,9 +118,12 @@ class Relay:
             fee=order.max_fee,
             created_at=self._clock(),
         )
-        with self._store.begin() as tx:
+
+        def commit(tx: Transaction) -> None:
             tx.add_ticket(ticket)
             add_in(tx, KIND, [ticket.id], call, gas=gas, estimated_at=ticket.created_at)
+
+        self._store.write(commit)
         self._accepted()
         return ticket
 

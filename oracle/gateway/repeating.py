@@ -1,4 +1,7 @@
-"""A thread of the gateway that takes one step again and again, whatever a step runs into."""
+"""A thread of the gateway that takes one step again and again, whatever a step runs into.
+
+Between two steps it rests as `Breath` says.
+"""
 
 import threading
 from collections.abc import Callable
@@ -6,6 +9,7 @@ from collections.abc import Callable
 import structlog
 
 from oracle.errors import TallystickError
+from oracle.patience import Breath
 
 _TROUBLE = 1.0  # seconds until a step that failed is tried again
 
@@ -18,7 +22,7 @@ class Repeating:
         self.stopping = False
         self.troubled = False  # the last step failed
         self._name, self._step, self._pause = name, step, pause
-        self._awake = threading.Event()
+        self._awake, self._stopped = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"gateway-{name}", daemon=True)
 
     def start(self) -> None:
@@ -32,19 +36,22 @@ class Repeating:
     def stop(self) -> None:
         """End after the step at hand."""
         self.stopping = True
+        self._stopped.set()
         self.wake()
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
-        pause = self._pause
+        pause, breath = self._pause, Breath()
         while True:
             self._awake.wait(pause)
+            self._stopped.wait(breath.left())
             self._awake.clear()
             if self.stopping:
                 return
             try:
-                pause = self._step()
+                with breath.step():
+                    pause = self._step()
                 self.troubled = False
             except Exception as error:  # a thread that must not die: it says so once and goes on
                 if not self.troubled:

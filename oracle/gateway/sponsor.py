@@ -24,7 +24,7 @@ from oracle.services.inputs import PreparedInput
 from oracle.services.network import Network
 from oracle.services.quoting import LIFETIME, PRIORITY
 from oracle.store import Store, Transaction
-from oracle.store.gateway_repository import ApiKey, IdempotencyConflict, Ticket
+from oracle.store.gateway_repository import ApiKey, IdempotencyConflict, Ticket, TicketState
 from oracle.store.outbox import add_in
 from oracle.types import Address, Amount, Bytes32, Order, RequestId
 
@@ -111,11 +111,6 @@ class Sponsor:
         """Stop publishing."""
         self._publishing.shutdown(wait=True, cancel_futures=True)
 
-    def known(self, key: ApiKey, question: Question) -> Ticket | None:
-        """Return what this question was accepted as, if it was (see `_asked_before`)."""
-        with self._store.read() as tx:
-            return self._asked_before(tx, key, question)
-
     def require_budget(self, key: ApiKey, questions: Sequence[Question]) -> None:
         """Refuse questions of which the budget covers only some: half an answer is worth nothing.
 
@@ -128,6 +123,15 @@ class Sponsor:
             ]
             tx.require_budget(key.id, Amount(sum(fees)))
 
+    def check(self, question: Question) -> None:
+        """Refuse what the market would refuse now; nothing is kept.
+
+        Raises:
+            ContractError: it would.
+        """
+        _, lane, _ = self._possible(self._order(question))
+        self._lanes.free(lane)
+
     def accept(self, key: ApiKey, question: Question) -> Ticket:
         """Take a request on; from here on it is sent, whatever dies.
 
@@ -137,36 +141,13 @@ class Sponsor:
             BudgetExhausted: the key has not so much left.
             IdempotencyConflict: the Idempotency-Key was used for another question.
         """
-        served = question.listing.served
-        if key.models and served.model_id not in key.models:
-            raise ModelNotAllowed(
-                f"the API key {key.name!r} may not ask model {served.model_id}",
-                hint="it may ask: " + ", ".join(map(str, key.models)),
-            )
-        if (known := self.known(key, question)) is not None:
-            return known
-        publishing = self._publishing.submit(
-            self._network.ipfs.publish_bytes, question.prepared.data
-        )
-        call, lane, gas = self._possible(self._order(question))
-        try:
-            published = publishing.result()
-            if question.prepared.locator not in (bytes(32), published.sha256):
-                raise DigestMismatch("the IPFS node names another digest for the input")
-        except BaseException:
-            self._lanes.free(lane)
-            raise
-        ticket = Ticket(
-            id=RequestId(secrets.token_bytes(32)),
-            key_id=key.id,
-            idempotency=question.idempotency,
-            digest=question.digest,
-            model_id=served.model_id,
-            version=served.version,
-            lane=lane,
-            fee=question.listing.terms.fee,
-            created_at=self._clock(),
-        )
+        self._require_allowed(key, question)
+        with self._store.read() as tx:
+            if (known := self._asked_before(tx, key, question)) is not None:
+                return known
+            tx.require_budget(key.id, question.listing.terms.fee)
+        call, lane, gas = self._published(question)
+        ticket = self._ticket(key, question, lane)
         try:
             kept = self._commit(key, question, ticket, call, gas)
         except BaseException:
@@ -178,16 +159,97 @@ class Sponsor:
         self._accepted()
         return ticket
 
+    def call_out(self, key: ApiKey, question: Question) -> Ticket:
+        """Charge for a question that is asked over a channel; return what it was before, if it was.
+
+        Raises:
+            ModelNotAllowed, BudgetExhausted, IdempotencyConflict: as `accept`.
+        """
+        self._require_allowed(key, question)
+        ticket = replace(self._ticket(key, question, None), state=TicketState.CALLED)
+
+        def commit(tx: Transaction) -> Ticket:
+            if (known := self._asked_before(tx, key, question)) is not None:
+                return known
+            tx.charge(key.id, ticket.fee)
+            tx.add_ticket(ticket)
+            return ticket
+
+        return self._store.write(commit)
+
+    def put_on_chain(self, ticket: Ticket, question: Question) -> None:
+        """Send a question that was called out in vain; it was charged, and is not again.
+
+        Raises:
+            What `accept` raises when the market would refuse; the charge is undone.
+        """
+        try:
+            call, lane, gas = self._published(question)
+        except BaseException:
+            with self._store.begin() as tx:
+                tx.drop_called_tickets(ticket.id)
+            raise
+
+        def commit(tx: Transaction) -> None:
+            tx.ticket_accepted(ticket.id, lane)
+            add_in(tx, KIND, [ticket.id], call, gas=gas, estimated_at=self._clock())
+
+        try:
+            self._store.write(commit)
+        except BaseException:
+            self._lanes.free(lane)
+            raise
+        self._accepted()
+
+    def _require_allowed(self, key: ApiKey, question: Question) -> None:
+        served = question.listing.served
+        if key.models and served.model_id not in key.models:
+            raise ModelNotAllowed(
+                f"the API key {key.name!r} may not ask model {served.model_id}",
+                hint="it may ask: " + ", ".join(map(str, key.models)),
+            )
+
+    def _ticket(self, key: ApiKey, question: Question, lane: int | None) -> Ticket:
+        served = question.listing.served
+        return Ticket(
+            id=RequestId(secrets.token_bytes(32)),
+            key_id=key.id,
+            idempotency=question.idempotency,
+            digest=question.digest,
+            model_id=served.model_id,
+            version=served.version,
+            lane=lane,
+            fee=question.listing.terms.fee,
+            created_at=self._clock(),
+        )
+
+    def _published(self, question: Question) -> tuple[Call, int, int]:
+        """Publish an input; return the call that asks about it, its lane and its gas."""
+        publishing = self._publishing.submit(
+            self._network.ipfs.publish_bytes, question.prepared.data
+        )
+        call, lane, gas = self._possible(self._order(question))
+        try:
+            published = publishing.result()
+            if question.prepared.locator not in (bytes(32), published.sha256):
+                raise DigestMismatch("the IPFS node names another digest for the input")
+        except BaseException:
+            self._lanes.free(lane)
+            raise
+        return call, lane, gas
+
     def _commit(
         self, key: ApiKey, question: Question, ticket: Ticket, call: Call, gas: int
     ) -> Ticket:
-        with self._store.begin() as tx:
+        def commit(tx: Transaction) -> Ticket:
             if (known := self._asked_before(tx, key, question)) is not None:
                 return known
             tx.charge(key.id, ticket.fee)
             tx.add_ticket(ticket)
             add_in(tx, KIND, [ticket.id], call, gas=gas, estimated_at=ticket.created_at)
-        return ticket
+            return ticket
+
+        return self._store.write(commit)
 
     def _asked_before(self, tx: Transaction, key: ApiKey, question: Question) -> Ticket | None:
         """Return the request that a repeated question is, so that a retry costs nothing.

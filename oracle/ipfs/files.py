@@ -7,6 +7,7 @@ memory per transfer.
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 
 from oracle.errors import InputInvalid
 from oracle.ipfs import car
@@ -31,22 +32,25 @@ def add(store: BlockStore, read: ReadInto, layout: Layout, *, pin: bool, keep: b
         return entry
 
     builder = Builder(layout, store.put if keep else None)
-    buffers = [bytearray(layout.chunk) for _ in range(DEPTH)]
-    running: deque[Future[Entry]] = deque()
-    with store.writing(), ThreadPoolExecutor(2) as pool:
-        number = 0
-        while True:
-            if len(running) == DEPTH:  # the oldest chunk's buffer is the next one used
-                builder.add(running.popleft().result())
-            buffer = buffers[number % DEPTH]
-            count = read(buffer)
-            if count:
-                running.append(pool.submit(leaf, memoryview(buffer)[:count]))
-            if count < layout.chunk:
-                break
-            number += 1
-        for future in running:
-            builder.add(future.result())
+    buffers = [bytearray(layout.chunk)]
+    count = read(buffers[0])
+    with store.writing(), ExitStack() as threads:
+        if 0 < count < layout.chunk:  # one block, as most are: no threads for it
+            builder.add(leaf(memoryview(buffers[0])[:count]))
+        elif count:
+            pool = threads.enter_context(ThreadPoolExecutor(2))
+            running: deque[Future[Entry]] = deque()
+            number = 0
+            while count:
+                running.append(pool.submit(leaf, memoryview(buffers[number % DEPTH])[:count]))
+                if len(running) == DEPTH:  # the oldest chunk's buffer is the next one used
+                    builder.add(running.popleft().result())
+                number += 1
+                if number < DEPTH:
+                    buffers.append(bytearray(layout.chunk))
+                count = read(buffers[number % DEPTH]) if count == layout.chunk else 0
+            for future in running:
+                builder.add(future.result())
         root = builder.finish()
         if pin and keep:
             (store.root / "pins" / root.link.text()).touch()

@@ -212,7 +212,8 @@ def _fault(error: Exception, where: str, timeout: float) -> Unavailable:
     causes = tuple(_causes(error))
     if any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes):
         return Unavailable(
-            f"{where} refuses connections", hint="is it running? `tallystick doctor`"
+            f"{where} refuses connections",
+            hint="`tallystick up` starts a node; or name yours in TALLYSTICK_IPFS_API",
         )
     if any(isinstance(cause, _SILENCE) for cause in causes):
         return Stalled(f"{where} was silent for {timeout:g} s")

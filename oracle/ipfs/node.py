@@ -18,14 +18,16 @@ from typing import TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import uvicorn
-from fastapi import Depends, FastAPI, HTTPException, Request
-from fastapi.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
 
 from oracle.errors import ConfigInvalid, InputInvalid, TallystickError
 from oracle.ipfs.blockstore import BlockStore
 from oracle.ipfs.call import ApiCall, Bytes, encode
-from oracle.ipfs.commands import AGENT, Commands
+from oracle.ipfs.commands import Commands
 from oracle.ipfs.request_body import SILENCE, Body, Parts
 
 T = TypeVar("T")
@@ -54,9 +56,8 @@ def require_local(request: Request) -> None:
         raise HTTPException(403, "403 - Forbidden")
 
 
-def create_app(commands: Commands) -> FastAPI:
+def create_app(commands: Commands) -> Starlette:
     """Return the RPC."""
-    app = FastAPI(title=AGENT, docs_url=None, redoc_url=None, openapi_url=None)
     pool = ThreadPoolExecutor(_THREADS, "command")
 
     async def in_thread(function: Callable[[], T]) -> T:
@@ -104,22 +105,24 @@ def create_app(commands: Commands) -> FastAPI:
             stream(first, found.pieces), headers=length, media_type=found.media_type
         )
 
-    @app.post("/api/v0/{command:path}", dependencies=[Depends(require_local)])
-    async def call(command: str, request: Request) -> Response:
-        """Run a command."""
+    async def call(request: Request) -> Response:
+        require_local(request)
         try:
-            return await run(command, request)
+            return await run(request.path_params["command"], request)
         except TallystickError as error:
             return fail(error)
         except OSError as error:  # a full disk, say
             return fail(ConfigInvalid(f"the node cannot go on: {error}"))
 
-    @app.exception_handler(StarletteHTTPException)
-    async def refuse(_: Request, error: StarletteHTTPException) -> Response:
+    async def refuse(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException), "registered for those alone"
         headers = {**(error.headers or {}), "Connection": "close"}
         return PlainTextResponse(f"{error.detail}\n", error.status_code, headers)
 
-    return app
+    return Starlette(
+        routes=[Route("/api/v0/{command:path}", call, methods=["POST"])],
+        exception_handlers={HTTPException: refuse},
+    )
 
 
 def fail(error: TallystickError) -> Response:

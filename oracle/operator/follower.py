@@ -109,7 +109,7 @@ class Follower:
     def _rewind(self, common: BlockRef | None) -> int:
         """Forget what the chain has forgotten, all of it when nothing known is left."""
         number = common.number if common else self._contracts.deployed_at - 1
-        with self._store.begin() as tx:
+        with self._store.begin(forgettable=True) as tx:
             touched = tx.rewind(number)
             # Open jobs as well: the chain's time may have gone back.
             self._refold(tx, touched | {job.request_id for job in tx.open_jobs()})
@@ -123,7 +123,7 @@ class Follower:
             return 0, 0
         logs = self._look_again(newest) if newest else 0
         for chunk in self._chain.scan(start, finalized, newest):
-            with self._store.begin() as tx:
+            with self._store.begin(forgettable=True) as tx:
                 logs += self._apply(tx, chunk)
                 tx.add_blocks(chunk.blocks)
                 tx.prune_blocks(KEPT_BLOCKS)
@@ -139,15 +139,14 @@ class Follower:
             How many logs the first answers had left out.
         """
         with self._store.read() as tx:
-            older = [block for block in tx.blocks() if block.number <= newest.number - AGAIN]
-        parent = older[0] if older else None
+            parent = tx.newest_block(newest.number - AGAIN)
         start = parent.number + 1 if parent else self._contracts.deployed_at
         chunks = list(self._chain.scan(start, newest.number, parent))
         if chunks[-1].blocks[-1].hash != newest.hash:
             raise Reorganised(f"block {newest.number} changed while it was read again")
         found = 0
         for chunk in chunks:
-            with self._store.begin() as tx:
+            with self._store.begin(forgettable=True) as tx:
                 found += self._apply(tx, chunk)
         if found:
             self._log.warning("logs_were_missing", logs=found, up_to=newest.number)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import structlog
 from celery import Celery, Task  # type: ignore[import-untyped]  # it ships no types
 
-from oracle.chain import keystore
+from oracle.chain import heads, keystore
 from oracle.chain.bindings.dispute_game import DisputeGame
 from oracle.chain.bindings.inference_market import InferenceMarket
 from oracle.chain.rpc import Rpc, RpcError
@@ -27,7 +27,7 @@ from oracle.ipfs.client import IpfsClient
 from oracle.metrics import serving
 from oracle.operator.player import Player
 from oracle.operator.submitter import MAX_DELIVERIES, Submitter
-from oracle.patience import QuietPace
+from oracle.patience import Breath, QuietPace
 from oracle.queue import celery_app
 from oracle.queue.batches import FairBatches
 from oracle.queue.message import Message
@@ -43,7 +43,8 @@ from oracle.queue.messages import (
 from oracle.store.outbox import SqlOutbox
 from oracle.store.store import Store
 
-BATCH_WINDOW = 0.05  # seconds from one transaction of deliveries to the next
+BATCH_WINDOW = 0.05  # seconds from one delivery to the next transaction of deliveries
+_WINDOWS = 5  # at most, after a transaction of so many: a crowd is delivered in fewer ones
 FETCHES = 6  # of an answer's bytes: after 1, 2, 4, 8, 16, 32 seconds
 FETCH_SECONDS = 5.0  # for one of them: its worker has put it on the same node
 RETRY_AFTER = 2.0  # seconds until messages are taken again that the store could not
@@ -62,35 +63,40 @@ class Tender(threading.Thread):
         self._interval = interval
         self._log = log
         self._lock = threading.Lock()
-        self._news = threading.Event()
-        self._stopping = False
+        self._awake, self._stopped = threading.Event(), threading.Event()
+        self._pace = QuietPace(interval)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Take the submitter for a moment; the thread looks at what was done right after."""
         with self._lock:
             yield
-        self._news.set()
+        self._pace.news()
+        self._awake.set()
+
+    def new_block(self) -> None:
+        """Hear of a new block: look at once."""
+        self._awake.set()
 
     def run(self) -> None:
         """Tend until `stop`; an outage is waited out."""
-        pace, pause = QuietPace(self._interval), self._interval
-        while not self._stopping:
-            if self._news.wait(pause):
-                pace.news()
-            self._news.clear()
+        pause, breath = self._interval, Breath()
+        while not self._stopped.is_set():
+            self._awake.wait(pause)
+            self._stopped.wait(breath.left())
+            self._awake.clear()
             try:
-                with self._lock:
+                with self._lock, breath.step():
                     self._submitter.tend()
-                pause = pace.pause()
+                pause = self._pace.pause()
             except _PASSING as error:
                 self._log.warning("submit.waiting", error=str(error), hint=error.hint)
                 pause = min(2 * pause, _BACKOFF_LAST)
 
     def stop(self) -> None:
         """End the thread after the step it is at."""
-        self._stopping = True
-        self._news.set()
+        self._stopped.set()
+        self._awake.set()
         self.join()
 
 
@@ -102,12 +108,16 @@ class KeyProcess:
     player: Player
     tender: Tender
     metrics_port: int  # 0 = none
+    ws_url: str  # "" = none
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Follow transactions, and serve metrics, while the block runs."""
         log = structlog.get_logger("tallystick.submitter")
-        with serving(self.submitter.metrics.registry, self.metrics_port, log):
+        with (
+            serving(self.submitter.metrics.registry, self.metrics_port, log),
+            heads.heard(self.ws_url, self.tender.new_block),
+        ):
             self.tender.start()
             try:
                 yield
@@ -154,23 +164,29 @@ def open_key(settings: Settings) -> KeyProcess:
     )
     submitter = Submitter(store, market, sender, ipfs, log)
     port = settings.metrics_port + 1 if settings.metrics_port else 0  # the watcher has the first
-    return KeyProcess(submitter, player, Tender(submitter, settings.poll_interval, log), port)
+    return KeyProcess(
+        submitter, player, Tender(submitter, settings.poll_interval, log), port, settings.ws_url
+    )
 
 
 class Deliver(FairBatches):
     """Hands over a delivery that comes alone at once, and a crowd together."""
 
     flush_every = MAX_DELIVERIES
-    _flushed = 0.0  # when; seconds of the monotonic clock
+    clock = staticmethod(time.monotonic)
+    _flushed = 0.0  # when
+    _window = BATCH_WINDOW
 
     def _do_flush(self) -> None:
         crowded = self._buffer.qsize() >= MAX_DELIVERIES
-        if crowded or time.monotonic() - self._flushed >= BATCH_WINDOW:
+        if crowded or self.clock() - self._flushed >= self._window:
             super()._do_flush()
 
     def flush(self, requests: Sequence[Any]) -> None:
         """Send what waits."""
-        self._flushed = time.monotonic()
+        requests = list(requests)
+        self._flushed = self.clock()
+        self._window = BATCH_WINDOW * max(1, min(len(requests), _WINDOWS))
         super().flush(requests)
 
 

@@ -23,7 +23,7 @@ from oracle.protocol import cid
 from oracle.queue.messages import DeliverMessage, ReportFailureMessage
 from oracle.store.job import Job, JobState, RecordedAnswer, SlotPhase
 from oracle.store.outbox import mined_above
-from oracle.store.store import Store
+from oracle.store.store import Store, Transaction
 from oracle.types import NO_CLAIM, ZERO32, RequestId
 
 MAX_DELIVERIES = 64  # in one transaction: about 1.3 M gas
@@ -66,10 +66,19 @@ class Submitter:
 
     def deliver(self, answers: Iterable[DeliverMessage]) -> None:
         """Record answers, then commit to deliver those that stand, many in one transaction."""
-        with self._store.begin() as tx:
-            ids = [answer.request_id for answer in answers if _record(tx, answer)]
-        for start in range(0, len(ids), MAX_DELIVERIES):
-            self._submit(DELIVER, ids[start : start + MAX_DELIVERIES])
+        given: dict[RequestId, RecordedAnswer] = {}
+        for answer in answers:
+            given.setdefault(
+                answer.request_id, RecordedAnswer(answer.output_root, answer.output_cid)
+            )
+        if not given:
+            return
+        with self._store.begin(forgettable=True) as tx:  # signing is what has to be durable
+            tx.record_answers(given)
+            ready = self._ready(tx, DELIVER, list(given))
+        ready = [job for job in ready if job.state not in _CLAIMED_FIRST]
+        for start in range(0, len(ready), MAX_DELIVERIES):
+            self._intend(DELIVER, ready[start : start + MAX_DELIVERIES])
 
     def has_bytes(self, answer: DeliverMessage) -> bool:
         """Fetch an answer's bytes, and say whether the root is theirs: no other one is delivered.
@@ -148,12 +157,23 @@ class Submitter:
 
     def _submit(self, kind: str, request_ids: Sequence[RequestId]) -> None:
         with self._store.read() as tx:
-            jobs = [job for i in dict.fromkeys(request_ids) if (job := tx.job(i)) is not None]
-            # settled above what the watcher has read: the contract skips those, and takes the gas
-            done = mined_above(tx, tx.cursor() or 0, FINALIZE, request_ids)
-        ready = [job for job in jobs if _is_ready(kind, job) and job.request_id not in done]
+            ready = self._ready(tx, kind, request_ids)
+        self._intend(kind, ready)
+
+    def _ready(self, tx: Transaction, kind: str, request_ids: Sequence[RequestId]) -> list[Job]:
+        jobs = tx.jobs_of(request_ids)
+        # settled above what the watcher has read: the contract skips those, and takes the gas
+        done = mined_above(tx, tx.cursor() or 0, FINALIZE, request_ids)
+        ready = [
+            jobs[i]
+            for i in dict.fromkeys(request_ids)
+            if i in jobs and _is_ready(kind, jobs[i]) and i not in done
+        ]
         if len(ready) < len(request_ids):  # gone in a reorg, done, or somebody else's by now
             self._log.info("submit.skipped", kind=kind, requests=len(request_ids) - len(ready))
+        return ready
+
+    def _intend(self, kind: str, ready: Sequence[Job]) -> None:
         while ready:
             ids = [job.request_id for job in ready]
             try:
@@ -197,13 +217,6 @@ class Submitter:
         if block == ZERO32 and job.delivery is not None:
             block = job.delivery.output_root
         return self._ipfs.fetch_bytes(cid.raw_cid(block), MAX_BLOCK)
-
-
-def _record(tx: Any, answer: DeliverMessage) -> bool:
-    """Record an answer; say whether there is a job that it can be delivered for at once."""
-    tx.record_answer(answer.request_id, RecordedAnswer(answer.output_root, answer.output_cid))
-    job = tx.job(answer.request_id)
-    return job is not None and job.state not in _CLAIMED_FIRST
 
 
 def _is_ready(kind: str, job: Job) -> bool:

@@ -13,7 +13,7 @@ import structlog
 from eth_utils.address import to_checksum_address
 
 from oracle import logs as logging
-from oracle.chain import keystore
+from oracle.chain import heads, keystore
 from oracle.chain.rpc import Rpc
 from oracle.chain.scan import Scanner
 from oracle.config import Settings
@@ -93,6 +93,7 @@ def main(environ: Mapping[str, str]) -> int:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: watcher.stop())
             running.enter_context(serving(metrics.registry, settings.metrics_port, log))
+            running.enter_context(heads.heard(settings.ws_url, watcher.new_block))
             watcher.run(settings.poll_interval)
     except TallystickError as error:
         log.error("stopped", reason=str(error), hint=error.hint)

@@ -23,7 +23,7 @@ from oracle.operator.follower import Chain, Followed, Follower
 from oracle.operator.job_messages import Parcel, parcels
 from oracle.operator.jobs import Clock, Operator
 from oracle.operator.replies import Replies
-from oracle.patience import QuietPace
+from oracle.patience import Breath, QuietPace
 from oracle.queue.broker import JobQueue
 from oracle.stopping import Stop
 from oracle.store.chain_repository import RewindNeeded
@@ -143,7 +143,7 @@ class Watcher:
             clock = Clock(newest.timestamp, wall, generation)
             if not tx.due(clock.chain, wall, generation, 1, longest_pause=pause):
                 return 0, []
-        with self._store.begin() as tx:
+        with self._store.begin(forgettable=True) as tx:
             due = tx.due(clock.chain, wall, generation, BATCH, longest_pause=pause)
             models = {job.request.model_id for job in due}
             may = {model: tx.is_authorized(model, self._operator.address) for model in models}
@@ -177,9 +177,9 @@ class Watcher:
                 self._log.info("message_sent", task_id=parcel.task_id)
         finally:
             if taken:
-                with self._store.begin() as tx:  # read again: the submitter may have woken them
-                    current = [job for request_id in taken if (job := tx.job(request_id))]
-                    tx.put_jobs(jobs.sent(job, generation) for job in current)
+                # nothing else: the submitter may have woken them
+                with self._store.begin(forgettable=True) as tx:
+                    tx.jobs_sent(taken, generation)
 
     def _version(self, tx: Transaction, model_id: int, version: int) -> VersionRecord:
         return record_of(tx.logs_of_model(model_id, topic_of(VersionPublished)), version)
@@ -195,10 +195,11 @@ class Watcher:
         Raises:
             PermanentError: something that a repetition does not mend, e.g. WrongChain.
         """
-        trouble, failed, pace = "", 0, QuietPace(interval)
+        trouble, failed, pace, breath = "", 0, QuietPace(interval), Breath()
         while not self._stop.is_set():
             try:
-                done = self.cycle()
+                with breath.step():
+                    done = self.cycle()
             except PASSING as error:
                 self._metrics.failed(error)
                 if trouble != type(error).__name__:
@@ -212,7 +213,12 @@ class Watcher:
             if done.found.logs or done.messages:
                 self._log.debug("cycle", logs=done.found.logs, messages=done.messages)
                 pace.news()
-            self._stop.wait(pace.pause())
+            self._stop.wait(pace.pause(), wakeable=True)
+            self._stop.wait(breath.left())
+
+    def new_block(self) -> None:
+        """Hear of a new block: look at once."""
+        self._stop.wake()
 
     def stop(self) -> None:
         """End `run` after the transaction or message at hand; safe in a signal handler."""

@@ -73,13 +73,14 @@ class Exact:
     Attributes:
         constants: path of the file with weights and tables (`oracle.exact.constants`).
         inputs: per tensor of the program, how a sample becomes integers, and
-        output: what the integers of the answer stand for (`oracle.exact.quantisation`).
+        outputs: what the integers of the answers stand for, which lie one after another in
+            the output tensor (`oracle.exact.quantisation`).
         output_id: the output tensor's id in the program.
     """
 
     constants: str
     inputs: tuple[Mapping[str, Any], ...]
-    output: Mapping[str, Any]
+    outputs: tuple[Mapping[str, Any], ...]
     output_id: int
 
     __pydantic_config__ = STRICT
@@ -176,10 +177,13 @@ class Manifest:
         return data
 
     def validate_inputs(self, tensors: Mapping[str, "Array"]) -> None:
-        """Raise InputInvalid unless names, dtypes, shapes fit and every value is finite."""
+        """Raise InputInvalid unless names, dtypes, shapes fit, and values are finite.
+
+        What NaN is to an exact version, its input codes say (`oracle.exact.quantisation`).
+        """
         from oracle.protocol.tensor import check_tensors  # noqa: PLC0415 - NumPy takes 0.15 s
 
-        check_tensors(self.inputs, tensors, "input")
+        check_tensors(self.inputs, tensors, "input", finite=self.exact is None)
 
     def validate_outputs(self, tensors: Mapping[str, "Array"]) -> None:
         """Raise InputInvalid unless names, dtypes, shapes fit and every value is finite."""
@@ -281,8 +285,15 @@ def _check_exact(manifest: Manifest) -> None:
     manifest.file(exact.constants)
     if PurePosixPath(exact.constants).suffix != ".safetensors":
         raise InputInvalid(f"manifest: constants {exact.constants} is not a .safetensors file")
+    for code in exact.inputs:
+        if "file" in code:
+            manifest.file(str(code["file"]))
     if not 1 <= len(exact.inputs) <= MAX_EXACT_INPUTS:
         raise InputInvalid(f"manifest: {len(exact.inputs)} exact inputs")
+    if len(exact.outputs) != len(manifest.outputs):
+        raise InputInvalid(
+            f"manifest: {len(exact.outputs)} exact outputs, not {len(manifest.outputs)}"
+        )
     if not 1 <= exact.output_id < 2**16:
         raise InputInvalid(f"manifest: output_id {exact.output_id} is no tensor of a program")
 

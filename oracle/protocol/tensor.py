@@ -117,8 +117,13 @@ def digest(data: bytes) -> Bytes32:
     return canonical.sha256(data)
 
 
-def check_tensors(specs: Sequence[TensorSpec], tensors: Mapping[str, Array], role: str) -> None:
+def check_tensors(
+    specs: Sequence[TensorSpec], tensors: Mapping[str, Array], role: str, *, finite: bool = True
+) -> None:
     """Refuse tensors that are not exactly the named ones, with their dtype, shape, finite values.
+
+    Args:
+        finite: False where NaN means something.
 
     Raises:
         InputInvalid: the message names the tensor and what was given, the hint what is wanted.
@@ -140,7 +145,8 @@ def check_tensors(specs: Sequence[TensorSpec], tensors: Mapping[str, Array], rol
                 f"{role} {name}: given shape {describe_shape(array.shape)}",
                 hint=f"wanted: {name} {spec}",
             )
-    require_finite(tensors)
+    if finite:
+        require_finite(tensors)
 
 
 def output_size(

@@ -23,7 +23,7 @@ from typing import Any
 from celery_batches import Batches, SimpleRequest  # type: ignore[import-untyped]  # no types
 from celery_batches.trace import apply_batches_task  # type: ignore[import-untyped]  # no types
 
-FLUSH_INTERVAL = 0.01  # seconds a message waits for company
+FLUSH_INTERVAL = 0.001  # seconds a message waits for company
 
 
 class FairBatches(Batches):  # type: ignore[misc]  # an untyped base

@@ -16,7 +16,7 @@ from oracle.queue.dead import put_aside
 MAX_BODY = 1 << 20  # characters; a message of ours has a few hundred, the largest move 200,000
 
 
-class Channel(redis.Channel):
+class RedisChannel(redis.Channel):
     """Takes items off the queues."""
 
     def _brpop_read(self, **options: Any) -> Any:
@@ -58,7 +58,7 @@ class Channel(redis.Channel):
 class Transport(redis.Transport):
     """What `broker_transport` names."""
 
-    Channel = Channel
+    Channel = RedisChannel
 
     def _deliver(self, message: Any, queue: str) -> None:
         channel = self.channels[0]

@@ -58,7 +58,7 @@ def choose(candidates: Sequence[Candidate], lock: Amount) -> Placement:
         NotFound: nobody is eligible; the hint says why for each.
     """
     ranking = sorted(
-        (_rank(candidate, lock) for candidate in candidates),
+        (rank(candidate, lock) for candidate in candidates),
         key=lambda r: (
             r.expected_wait is None,
             r.expected_wait or 0.0,
@@ -70,13 +70,15 @@ def choose(candidates: Sequence[Candidate], lock: Amount) -> Placement:
         raise NotFound(
             "no operator can serve this model now",
             hint="; ".join(f"{r.operator}: {r.reason}" for r in ranking)
-            or "its owner has to authorise one: `tallystick operator authorize`",
+            or "its owner has to authorise one: "
+            "`tallystick operator authorize MODEL OPERATOR --key OWNER`",
         )
     best = ranking[0]
     return Placement(best.operator, best.reason, tuple(ranking))
 
 
-def _rank(candidate: Candidate, lock: Amount) -> RankedOperator:
+def rank(candidate: Candidate, lock: Amount) -> RankedOperator:
+    """Say how long one operator would take, or why it cannot answer."""
     if not candidate.registered:
         return RankedOperator(candidate.operator, None, "is not registered")
     if not candidate.authorized:
@@ -93,14 +95,20 @@ def _rank(candidate: Candidate, lock: Amount) -> RankedOperator:
     known = (
         "has not answered yet"
         if candidate.latency is None
-        else f"answers in {candidate.latency:.1f} s"
+        else f"answers in {_seconds(candidate.latency)}"
     )
     parts = [known]
     if candidate.in_flight:
-        parts.append(f"{candidate.in_flight} request(s) before this one")
+        requests = "request" if candidate.in_flight == 1 else "requests"
+        parts.append(f"{candidate.in_flight} {requests} before this one")
     if candidate.failed:
         parts.append(f"failed {candidate.failed} of its last {attempts}")
     return RankedOperator(candidate.operator, wait, ", ".join(parts))
+
+
+def _seconds(latency: float) -> str:
+    """Return a latency as people read it; blocks have whole seconds, so 0 is anything below 1."""
+    return f"{latency:.1f} s" if latency >= 1 else "under 1 s"
 
 
 def _stake_of(candidates: Sequence[Candidate], operator: Address) -> int:

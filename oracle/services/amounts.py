@@ -98,6 +98,11 @@ def format_duration(seconds: int) -> str:
     return f"{seconds}s"
 
 
+def counted(number: int, one: str) -> str:
+    """Write how many there are: `1 file`, `2 files`."""
+    return f"{number:,} {one}{'' if number == 1 else 's'}"
+
+
 def format_time(moment: Timestamp) -> str:
     """Write unix seconds as UTC; 0 is `never`."""
     if moment == 0:

@@ -223,6 +223,11 @@ def _output(network: Network, info: RequestInfo, truth: HonestTrace) -> ElementD
         record = output_of(network, _output_cid(info), info.delivery.output_root)
     except (CidUnresolved, DigestMismatch, InputInvalid):
         return None
+    return difference(truth, record)
+
+
+def difference(truth: HonestTrace, record: bytes) -> ElementDifference | None:
+    """Return the first element of an answer's record that is wrong; None when none is. Pure."""
     found = exact_faults.tensor_difference(truth, len(truth.program.ops) - 1, record)
     return None if found is None else _named(truth, found)
 

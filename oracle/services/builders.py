@@ -50,7 +50,9 @@ class Build:
             tail = "\n".join(self._lines[-8:])
             raise PermanentError(
                 f"`python -m {self.module}` exited with {code}:\n{tail}",
-                hint="run it alone; `pip install 'tallystick[worker,compile]'` has its needs",
+                hint="-9 is what a lack of memory does; another signal, a damaged file"
+                if code < 0
+                else "run it alone; `pip install 'tallystick[worker,compile]'` has its needs",
             )
         return self.folder
 
@@ -75,11 +77,12 @@ class Build:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._lines.append(line.rstrip())
             what, _, counts = line.strip().rpartition(" ")
             done, slash, total = counts.partition("/")
             if what and slash and done.isdecimal() and total.isdecimal():
                 self._seen(int(done), int(total))
+            else:
+                self._lines.append(line.rstrip())
 
 
 def _start(argv: Sequence[str]) -> "subprocess.Popen[str]":

@@ -1,4 +1,4 @@
-"""Compiles a float model's folder to an exact version's, in another process, and says how well.
+"""Compiles a float model to an exact version's folder, in another process, and says how well.
 
 `worker.exact` needs torch, which `oracle` never imports: it is run, not called.
 """
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oracle.errors import PermanentError
+from oracle.errors import NotFound, PermanentError
+from oracle.exact.ranks import LIBRARIES
 from oracle.services.builders import Build, Update
+from oracle.services.folders import DESCRIPTION
 
 SUFFIX = "-exact"  # of the folder that is made beside the model's
 
@@ -22,21 +24,60 @@ class CompiledFolder:
     report: dict[str, Any]
 
 
-def compile_exact(folder: Path, samples: Path | None, update: Update) -> CompiledFolder:
-    """Compile `folder` into `<folder>-exact`.
+@dataclass(frozen=True, slots=True)
+class CompileOptions:
+    """What the compiler is told; None leaves the choice to it.
+
+    Attributes:
+        samples: NPZ with inputs by name and optionally `labels`; `samples.npz` of the folder.
+        min_agreement: with the float model on held-out samples, 0 to 1.
+        missing: of trees: XGBoost's `missing=`, which no file keeps.
+        answer: of trees: `prediction`, `margin` or `class`.
+    """
+
+    samples: Path | None = None
+    min_agreement: float | None = None
+    missing: float | None = None
+    answer: str | None = None
+
+    def words(self) -> list[str]:
+        """Return them as a command line."""
+        given = {
+            "--samples": None if self.samples is None else self.samples.resolve(),
+            "--min-agreement": self.min_agreement,
+            "--missing": self.missing,
+            "--answer": self.answer,
+        }
+        return [f"{name}={value}" for name, value in given.items() if value is not None]
+
+
+def only_exact(source: Path) -> bool:
+    """Whether a file or folder holds a model that is served as an exact version alone: trees."""
+    if source.is_file():
+        return source.suffix in LIBRARIES
+    try:
+        about = json.loads((source / DESCRIPTION).read_text())
+        return about["runtime"]["format"] in LIBRARIES.values()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # whoever reads the folder says what is wrong with it
+
+
+def compile_exact(source: Path, update: Update, options: CompileOptions) -> CompiledFolder:
+    """Compile a folder into `<folder>-exact`, a file of trees into `<file without suffix>-exact`.
 
     Args:
-        folder: with model.json of a `torch.export` or ONNX model.
-        samples: NPZ with inputs by name and optionally `labels`; `folder/samples.npz` by default.
+        source: a folder with model.json (torch.export, ONNX, trees), or a file of trees.
         update: told of each step that is done.
 
     Raises:
+        NotFound: there is no such file or folder.
         PermanentError: the compiler refuses; its words say what and where.
     """
-    folder = folder.resolve()
-    target = folder.with_name(folder.name + SUFFIX)
-    options = () if samples is None else ("--samples", str(samples.resolve()))
-    with Build("worker.exact", target, *options, source=folder) as build:
+    if not source.exists():
+        raise NotFound(f"there is no {source}", hint="give a folder, or a file of trees")
+    source = source.resolve()
+    target = source.with_name((source.stem if source.is_file() else source.name) + SUFFIX)
+    with Build("worker.exact", target, *options.words(), source=source) as build:
         build.wait(update)
     try:
         return CompiledFolder(target, json.loads(build.last_line))
@@ -52,9 +93,10 @@ def describe(report: dict[str, Any]) -> str:
         kept = (
             f"{accuracy['correct_exact']:.1%} right, float {accuracy['correct_float']:.1%}; {kept}"
         )
+    of = "rows that were drawn" if accuracy["drawn"] else "held-out samples"
     return (
-        f"exact: {kept} on {accuracy['samples']} held-out samples; "
+        f"exact: {kept} on {accuracy['samples']} {of}; "
         f"{report['exact_bytes']:,} bytes, {report['size_ratio']:.2f} of float; "
-        f"{sum(report['operators'].values())} operators, a proof at most {report['proof_bytes']:,} "
-        f"bytes (about {report['proof_gas']:,} gas)"
+        f"{sum(report['operators'].values())} operations, "
+        f"a proof at most {report['proof_bytes']:,} bytes (about {report['proof_gas']:,} gas)"
     )

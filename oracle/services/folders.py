@@ -98,6 +98,11 @@ def _description(folder: Path) -> dict[str, Any]:
         raise InputInvalid(f"{path} cannot be read: {error}") from error
     if not isinstance(body, dict):
         raise InputInvalid(f"{path} is not a JSON object")
+    if "learner" in body:
+        raise InputInvalid(
+            f"{path} is a model of XGBoost, no description of one",
+            hint=f"publish the file itself: `tallystick model publish {path} --exact --key OWNER`",
+        )
     return body
 
 

@@ -63,6 +63,8 @@ def to_array(nested: Any, spec: TensorSpec) -> Array:
     """
     try:
         raw = np.array(nested)
+        if raw.dtype == object and spec.dtype.startswith("F"):  # null: whether one may be missing,
+            raw = _with_nan(raw)  # the manifest's form says
     except (ValueError, OverflowError) as error:
         raise InputInvalid(f"input {spec.name} is ragged", hint=f"wanted: {spec}") from error
     wanted = tensor.DTYPES[spec.dtype]
@@ -76,6 +78,12 @@ def to_array(nested: Any, spec: TensorSpec) -> Array:
             raise InputInvalid(f"input {spec.name} holds values that {spec.dtype} cannot")
     with np.errstate(over="ignore"):  # what overflows is infinite and refused as such
         return raw.astype(wanted)
+
+
+def _with_nan(raw: Array) -> Array:
+    """Return numbers with NaN for None; what holds anything else as it is."""
+    kinds = {type(value) for value in raw.ravel()}
+    return raw.astype(np.float64) if kinds <= {int, float, type(None)} else raw
 
 
 def from_npz(data: bytes) -> dict[str, Array]:

@@ -8,19 +8,21 @@
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from oracle.chain.bindings.inference_market import Requested
 from oracle.chain.revert import ContractError
 from oracle.chain.wallet import Wallet
-from oracle.errors import DigestMismatch, PermanentError, TransientError
+from oracle.errors import DigestMismatch, InputInvalid, PermanentError, TransientError
 from oracle.exact import form
+from oracle.exact.quantisation import Outside
 from oracle.patience import Patience
 from oracle.protocol import tensor
 from oracle.protocol.manifest import Manifest
 from oracle.services import outputs, requests
 from oracle.services.amounts import format_amount, format_time
+from oracle.services.inputs import PreparedInput
 from oracle.services.network import Network
 from oracle.services.outputs import Output
 from oracle.services.quoting import Prepayment
@@ -29,6 +31,7 @@ from oracle.services.request_timeline import RequestInfo, RequestState
 from oracle.types import Address, Amount, Bytes32, RequestId, Say
 
 POLL = 0.2  # seconds
+MOST = 64  # requests of one transaction: some 6 M gas
 _LANES = 16  # how often another process of the same wallet may take the lane before us
 
 
@@ -60,6 +63,7 @@ class CheckedAnswer:
     output_root: Bytes32
     size: int
     outputs: tuple[Output, ...]
+    outside: tuple[Outside, ...] = ()  # what of the input was clamped, where it is known here
 
 
 # ── Ask ─────────────────────────────────────────────────────────────────────────────────────────
@@ -70,13 +74,11 @@ def ask(network: Network, wallet: Wallet, prepayment: Prepayment) -> Asked:
         ContractError: the market refuses; nothing was spent.
         DigestMismatch: the node stored other bytes.
     """
-    published = network.ipfs.publish_bytes(prepayment.prepared.data)
-    if published.sha256 != tensor.digest(prepayment.prepared.data):
-        raise DigestMismatch("the IPFS node names another digest for the input than its bytes have")
+    _publish(network, prepayment)
     start = 0
     bond = prepayment.quote.callback_bond
     for attempt in range(_LANES):
-        lane = network.market.free_lane(wallet.address, start)
+        lane = network.lens.free_lane(wallet.address, start)
         try:
             call = network.market.request(replace(prepayment.order, lane=lane), value=bond)
             sent, receipt = send(wallet, call)
@@ -88,6 +90,46 @@ def ask(network: Network, wallet: Wallet, prepayment: Prepayment) -> Asked:
         event = receipt.one(Requested)
         return Asked(event.request_id, event.request.terms.fee, event.request.operator, sent)
     raise AssertionError("unreachable")
+
+
+def ask_all(network: Network, wallet: Wallet, prepayments: Sequence[Prepayment]) -> list[Asked]:
+    """Publish the inputs and make all requests in one transaction: this escrows their fees.
+
+    Raises:
+        ContractError: the market refuses one, so there is none; nothing was spent.
+        InputInvalid: they are more than one transaction takes.
+        DigestMismatch: the node stored other bytes.
+    """
+    if len(prepayments) > MOST:
+        raise InputInvalid(
+            f"{len(prepayments)} requests do not fit one transaction", hint=f"{MOST} at most"
+        )
+    for prepayment in prepayments:
+        _publish(network, prepayment)
+    start = 0
+    for attempt in range(_LANES):
+        orders = []
+        for prepayment in prepayments:
+            lane = network.lens.free_lane(wallet.address, start)
+            orders.append(replace(prepayment.order, lane=lane))
+            start = lane + 1
+        try:
+            sent, receipt = send(wallet, network.market.request_batch(orders))
+        except ContractError as error:
+            if error.name != "LaneBusy" or attempt == _LANES - 1:
+                raise
+            continue  # another process of this wallet was faster
+        return [
+            Asked(e.request_id, e.request.terms.fee, e.request.operator, sent)
+            for e in receipt.all(Requested)
+        ]
+    raise AssertionError("unreachable")
+
+
+def _publish(network: Network, prepayment: Prepayment) -> None:
+    published = network.ipfs.publish_bytes(prepayment.prepared.data)
+    if published.sha256 != tensor.digest(prepayment.prepared.data):
+        raise DigestMismatch("the IPFS node names another digest for the input than its bytes have")
 
 
 # ── Wait ────────────────────────────────────────────────────────────────────────────────────────
@@ -151,10 +193,13 @@ def answer(
     network: Network,
     info: RequestInfo,
     manifest: Manifest,
-    texts: tuple[str, ...] = (),
+    prepared: PreparedInput | None = None,
     top: int = 3,
 ) -> tuple[CheckedAnswer, bytes]:
     """Fetch an answer, compare its digest with the chain, decode it; return the bytes too.
+
+    Args:
+        prepared: the input, where it was made here.
 
     Raises:
         Unanswered: there is none yet. CidUnresolved: nobody serves the bytes.
@@ -170,7 +215,7 @@ def answer(
             f"0x{info.output_root.hex()} was delivered",
             hint=f"`tallystick request demand 0x{info.request_id.hex()}` obliges the operator",
         )
-    shown = outputs.present(data, manifest, texts, top)
+    shown = outputs.present(data, manifest, prepared.texts if prepared else (), top)
     return (
         CheckedAnswer(
             request_id=info.request_id,
@@ -179,6 +224,7 @@ def answer(
             output_root=info.output_root,
             size=len(data),
             outputs=shown,
+            outside=prepared.outside if prepared else (),
         ),
         data,
     )

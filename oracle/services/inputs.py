@@ -12,9 +12,11 @@ import numpy as np
 
 from oracle.errors import ConfigInvalid, InputInvalid, NotFound
 from oracle.exact import form
+from oracle.exact.form import Fetch, Form
+from oracle.exact.quantisation import Outside
 from oracle.ipfs.port import MAX_BLOCK
 from oracle.protocol import tensor
-from oracle.protocol.manifest import FileEntry, Manifest, Tokenizer
+from oracle.protocol.manifest import Manifest, Tokenizer
 from oracle.protocol.tensor import Array
 from oracle.services import formats
 from oracle.services.formats import MAX_RAW
@@ -22,8 +24,6 @@ from oracle.types import ZERO32, Bytes32
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 TEXTS = (".txt", ".md")
-
-Fetch = Callable[[FileEntry], Path]  # brings a file of the manifest here, verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class PreparedInput:
     shapes: dict[str, tuple[int, ...]]
     texts: tuple[str, ...] = ()  # the sentences it was made of, when it was
     tokens: tuple[int, ...] = ()  # in each row, of a model of sentences
+    outside: tuple[Outside, ...] = ()  # what is clamped, of an exact version
 
     @property
     def locator(self) -> Bytes32:
@@ -52,26 +53,28 @@ def prepare(
         source: a file's path, `-` for stdin, or inline JSON (begins with [ { or "), all as str;
             anything else is a value as JSON has them, in which arrays may stand for lists.
         manifest: says what the model takes.
-        fetch: brings the tokenizer's file here, when one is needed.
+        fetch: brings the file of a tokenizer or of thresholds here, when one is needed.
         stdin: reads all of stdin.
 
     Raises:
         NotFound: no such file.
         InputInvalid: it does not fit: format, names, shape, dtype, NaN, or too large.
     """
+    version = form.of(manifest, fetch)
     if not isinstance(source, str):
-        return seal(*_values(source, manifest, fetch), manifest)
+        return seal(*_values(source, manifest, fetch), manifest, version)
     data, suffix = _read(source, stdin)
-    return seal(*_tensors(data, suffix, manifest, fetch), manifest)
+    return seal(*_tensors(data, suffix, manifest, fetch), manifest, version)
 
 
-def seal(tensors: dict[str, Array], texts: tuple[str, ...], manifest: Manifest) -> PreparedInput:
-    """Make the canonical input of arrays.
+def seal(
+    tensors: dict[str, Array], texts: tuple[str, ...], manifest: Manifest, version: Form
+) -> PreparedInput:
+    """Make the canonical input of arrays, in the manifest's form.
 
     Raises:
         InputInvalid: they do not fit the manifest, or are too large.
     """
-    version = form.of(manifest)
     encoded = version.encode_inputs(tensors)
     if len(encoded) > MAX_BLOCK:
         raise InputInvalid(
@@ -91,7 +94,9 @@ def seal(tensors: dict[str, Array], texts: tuple[str, ...], manifest: Manifest) 
         and (mask := tensors.get("attention_mask")) is not None
     ):
         tokens = tuple(int(row.sum()) for row in mask)
-    return PreparedInput(encoded, version.input_root(encoded), shapes, texts, tokens)
+    return PreparedInput(
+        encoded, version.input_root(encoded), shapes, texts, tokens, version.outside(tensors)
+    )
 
 
 def _read(source: str, stdin: Callable[[], bytes]) -> tuple[bytes, str]:

@@ -97,8 +97,13 @@ def init(run: RunModule, weights: Path, name: str = "") -> tuple[Path, dict[str,
         NotFound: no such file. InputInvalid: no format that is served, or there is a `model.json`.
     """
     if not weights.is_file():
-        raise NotFound(f"there is no file {weights}", hint="give the .onnx, .pt2 or .safetensors")
+        raise NotFound(f"there is no file {weights}", hint="give the file of the weights")
     target = weights.parent / folders.DESCRIPTION
+    if target.exists() and target.samefile(weights):
+        raise InputInvalid(
+            f"{weights} has the name of the description",
+            hint=f"rename it: `mv {weights} {weights.with_name('trees.json')}`",
+        )
     if target.exists():
         raise InputInvalid(f"there is {target} already", hint="edit it, or move it away")
     said = _asked(run, "worker.describe", weights)

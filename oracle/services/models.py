@@ -26,6 +26,7 @@ class ModelInfo:
     name: str
     owner: Address
     versions: int
+    fee: Amount | None  # of the newest version in use; None = there is none
     head: Bytes32
     policy: Policy
     update_interval: int  # seconds
@@ -88,7 +89,7 @@ def select(network: Network, text: str) -> Selected:
     """Find a model by its id or its name, with or without `@VERSION`.
 
     Raises:
-        NotFound: no such model or version, or several models of that name.
+        NotFound: no such model or version.
     """
     name, _, tail = text.partition("@")
     if tail and not tail.isdecimal():
@@ -112,14 +113,34 @@ def list_models(network: Network, owner: Address | None = None) -> tuple[ModelIn
     return tuple(model for model in every if owner in (None, model.owner))
 
 
+def name_holder(network: Network, model_id: int) -> ModelInfo | None:
+    """Return the earlier model that has this one's name; None: the name means this one."""
+    holder = _by_name(network, network.registry.name_of(model_id))
+    return None if holder == model_id else info(network, holder)
+
+
+def holder_of(network: Network, name: str) -> ModelInfo | None:
+    """Return the model that a name means; None: nobody has registered it."""
+    try:
+        return info(network, _by_name(network, name))
+    except NotFound:
+        return None
+
+
 def info(network: Network, model_id: int) -> ModelInfo:
     """Return one model."""
     earnings = network.market.model_earnings(model_id)
+    try:
+        version = current_version(network, Selected(model_id, None))
+        fee = network.registry.terms_of(model_id, version).fee
+    except NotFound:
+        fee = None
     return ModelInfo(
         model_id=model_id,
         name=network.registry.name_of(model_id),
         owner=network.registry.owner_of(model_id),
         versions=network.registry.version_count(model_id),
+        fee=fee,
         head=network.registry.head_of(model_id),
         policy=network.access.policy_of(model_id).policy,
         update_interval=network.registry.update_interval_of(model_id),
@@ -268,12 +289,11 @@ def _by_name(network: Network, name: str) -> int:
         for h in network.history.read(network.registry.address, (ModelRegistered,))
         if isinstance(h.event, ModelRegistered)
     ]
-    ids = [event.model_id for event in registered if event.name == name]
-    if len(ids) == 1:
-        return ids[0]
-    if ids:
-        listed = ", ".join(map(str, ids))
-        raise NotFound(f"{len(ids)} models are called {name!r}", hint=f"say which id: {listed}")
+    # Anyone may register a name again. The first model keeps it, whoever asks: a later one can
+    # then neither take the name's questions nor make them fail, and a name means one thing to all.
+    first = min((event.model_id for event in registered if event.name == name), default=None)
+    if first is not None:
+        return first
     raise NotFound(
         f"there is no model called {name!r}",
         hint=did_you_mean(name, (event.name for event in registered)) + _known(len(registered)),

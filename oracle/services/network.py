@@ -13,7 +13,9 @@ from oracle.chain.bindings.inference_market import InferenceMarket
 from oracle.chain.bindings.model_access import ModelAccess
 from oracle.chain.bindings.model_registry import ModelRegistry
 from oracle.chain.bindings.operator_registry import OperatorRegistry
+from oracle.chain.bindings.payment_channels import PaymentChannels
 from oracle.chain.bindings.program_registry import ProgramRegistry
+from oracle.chain.bindings.request_lens import RequestLens
 from oracle.chain.bindings.row_demands import RowDemands
 from oracle.chain.bindings.test_dollar import TestDollar
 from oracle.chain.bindings.valuation_game import ValuationGame
@@ -40,6 +42,8 @@ class Network:
     access: ModelAccess
     operators: OperatorRegistry
     market: InferenceMarket
+    channels: PaymentChannels
+    lens: RequestLens
     programs: ProgramRegistry
     game: DisputeGame
     committee: Committee
@@ -79,6 +83,8 @@ class Network:
             access=ModelAccess(rpc, contracts.model_access),
             operators=OperatorRegistry(rpc, contracts.operator_registry),
             market=InferenceMarket(rpc, contracts.inference_market),
+            channels=PaymentChannels(rpc, contracts.payment_channels),
+            lens=RequestLens(rpc, contracts.request_lens),
             programs=ProgramRegistry(rpc, contracts.program_registry),
             game=DisputeGame(rpc, contracts.dispute_game),
             committee=Committee(rpc, contracts.committee),

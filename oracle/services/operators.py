@@ -1,6 +1,7 @@
 """Operators: registration, stake, authorisation, and what the chain knows of their work."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
@@ -23,8 +24,12 @@ from oracle.chain.event import Event
 from oracle.chain.wallet import Wallet
 from oracle.errors import NotFound
 from oracle.scheduling.placement import Candidate
+from oracle.services import models
+from oracle.services.amounts import format_amount
 from oracle.services.balances import allow
+from oracle.services.channels import endpoints
 from oracle.services.event_history import Happened, topic
+from oracle.services.models import Selected
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
 from oracle.types import ZERO32, ZERO_ADDRESS, Address, Amount, RequestId, Timestamp
@@ -41,7 +46,8 @@ class OperatorInfo:
 
     operator: Address
     registered: bool
-    endpoint: str
+    endpoint: str  # where it serves traces, as registered; "" = nowhere
+    announced: str  # where it answers what channels pay; "" = no URL was announced
     staked: Amount
     locked: Amount
     free: Amount
@@ -114,20 +120,38 @@ def status(network: Network, operator: Address) -> OperatorInfo:
     held = network.operators.stake_of(operator)
     if not held.registered:
         raise NotFound(
-            f"{operator} is not registered as an operator", hint="`tallystick operator register`"
+            f"{operator} is not registered as an operator",
+            hint="`tallystick operator register --key NAME`",
         )
+    work = _fold(network, network.history.read(network.market.address, _LIFE))
+    return _info(network, operator, work[operator], endpoints.announced(network, [operator]))
+
+
+def list_operators(network: Network) -> tuple[OperatorInfo, ...]:
+    """Return what the chain knows of everybody who registered, oldest first."""
+    found = network.history.read(network.operators.address, (OperatorRegistered,))
+    named = [h.event.operator for h in found if isinstance(h.event, OperatorRegistered)]
+    work = _fold(network, network.history.read(network.market.address, _LIFE) if named else [])
+    urls = endpoints.announced(network, named)
+    return tuple(_info(network, operator, work[operator], urls) for operator in named)
+
+
+def _info(
+    network: Network, operator: Address, work: _Work, urls: Mapping[Address, str]
+) -> OperatorInfo:
+    held = network.operators.stake_of(operator)
     unbonding = network.operators.unbonding_of(operator)
-    work = _fold(network, network.history.read(network.market.address, _LIFE))[operator]
     return OperatorInfo(
         operator=operator,
         registered=held.registered,
         endpoint=endpoint_of(network, operator),
+        announced=urls.get(operator, ""),
         staked=held.staked,
         locked=held.locked,
         free=network.operators.free_stake_of(operator),
         unbonding=unbonding.amount,
         release_at=unbonding.release_at,
-        models=_models_of(network, operator),
+        models=models_of(network, operator),
         delivered=work.delivered,
         in_flight=work.in_flight,
         failed=work.failed,
@@ -136,10 +160,29 @@ def status(network: Network, operator: Address) -> OperatorInfo:
     )
 
 
-def list_operators(network: Network) -> tuple[Address, ...]:
-    """Return everybody who registered, oldest first."""
-    found = network.history.read(network.operators.address, (OperatorRegistered,))
-    return tuple(h.event.operator for h in found if isinstance(h.event, OperatorRegistered))
+def lacking(network: Network, found: OperatorInfo) -> tuple[str, ...]:
+    """Return what keeps an operator from answering, with the command that mends it."""
+    if not found.staked:
+        return ("it has no stake: `tallystick operator stake AMOUNT --key NAME`",)
+    if not found.models:
+        return (
+            "no owner has authorised it: "
+            f"`tallystick operator authorize MODEL {found.operator} --key OWNER`",
+        )
+    missing = []
+    for model_id in found.models:
+        try:
+            version = models.current_version(network, Selected(model_id, None))
+        except NotFound:
+            continue  # nobody can ask it
+        lock = network.market.lock_of(network.registry.terms_of(model_id, version)).total
+        if found.free < lock:
+            missing.append(
+                f"an answer of model {model_id} locks {format_amount(lock)}, and "
+                f"{format_amount(found.free)} of stake is free: "
+                "`tallystick operator stake AMOUNT --key NAME`"
+            )
+    return tuple(missing)
 
 
 def authorized_for(network: Network, model_id: int) -> tuple[Address, ...]:
@@ -226,7 +269,8 @@ def endpoint_of(network: Network, operator: Address) -> str:
     return event.endpoint if isinstance(event, kinds) else ""
 
 
-def _models_of(network: Network, operator: Address) -> tuple[int, ...]:
+def models_of(network: Network, operator: Address) -> tuple[int, ...]:
+    """Return the models for which an operator is authorised."""
     found = network.history.read(
         network.operators.address, (OperatorAuthorized,), None, topic(operator)
     )

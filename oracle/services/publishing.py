@@ -15,7 +15,6 @@ files' digest, is the version's model root.
 ```
 """
 
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,7 +49,7 @@ DEFAULT_WINDOW = 60  # seconds; moved into the range that the registry allows
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class SaleTerms:
     """What an owner asks for a version, and how the model is registered when it is new."""
 
     fee: Amount = Amount(10_000)  # noqa: RUF009 - a number with a name
@@ -74,6 +73,7 @@ class PublishedVersion:
     model_root: Bytes32
     files: tuple[FileEntry, ...]
     unchanged: bool  # it had been published before; nothing was done
+    differs: tuple[str, ...]  # what programs rely on and the version before had otherwise
     registered: Sent | None  # the transaction that registered the model, if it was new
     transaction: Sent | None
 
@@ -82,7 +82,7 @@ def publish(
     network: Network,
     wallet: Wallet,
     folder: Path,
-    offer: Offer,
+    sale: SaleTerms,
     *,
     model_id: int | None = None,
     say: Say | None = None,
@@ -113,7 +113,7 @@ def publish(
             f"model {model_id} belongs to {owner}, not to {wallet.address}",
             hint="sign with --key of its owner, or publish under another name",
         )
-    honesty.require(network, offer.fee, offer.operator_bps, offer.insured_multiple)
+    honesty.require(network, sale.fee, sale.operator_bps, sale.insured_multiple)
     known = _remembered(network, draft)
     if model_id is not None and (done := _published_before(network, model_id, known)):
         return done
@@ -126,9 +126,12 @@ def publish(
         if model_id is not None and (done := _published_before(network, model_id, known)):
             return done
     root, assurance = _assured(network, wallet, folder, draft, say)
-    offered = _Offered(root, assurance, offer)
+    offered = _Offered(root, assurance, sale)
     if model_id is not None:
         _rehearse(network, wallet, model_id, draft, offered)
+    differs = () if model_id is None else _differences(network, model_id, draft)
+    if differs:
+        say(f"{', '.join(differs)} differ from the version before: who asks by name gets the new")
     manifest = upload(network, folder, draft, progress)
     if model_id is not None and (done := _published_before(network, model_id, manifest)):
         return done
@@ -136,7 +139,7 @@ def publish(
     registered = None
     if model_id is None:
         say(f"registering {manifest.name!r}")
-        call = network.registry.register_model(manifest.name, offer.update_interval)
+        call = network.registry.register_model(manifest.name, sale.update_interval)
         registered, receipt = send(wallet, call)
         model_id = receipt.one(ModelRegistered).model_id
     say(f"publishing a version of model {model_id}")
@@ -156,6 +159,7 @@ def publish(
         model_root=record.model_root,
         files=manifest.files,
         unchanged=False,
+        differs=differs,
         registered=registered,
         transaction=transaction,
     )
@@ -195,13 +199,13 @@ def upload(network: Network, folder: Path, draft: Manifest, progress: BytesProgr
 
 def missing(network: Network, model_id: int, version: int) -> tuple[str, ...]:
     """Return what still keeps a version from being asked, with the command that mends it."""
-    found, name = [], network.registry.name_of(model_id)
+    found = []
     lock = network.market.lock_of(network.registry.terms_of(model_id, version)).total
     candidates = operators.candidates(network, model_id)
     if not candidates:
         found.append(
             "nobody may serve it yet: "
-            f"`tallystick operator authorize {shlex.quote(name)} OPERATOR --key OWNER`"
+            f"`tallystick operator authorize {model_id} OPERATOR --key OWNER`"
         )
     elif all(one.free_stake < lock for one in candidates):
         found.append(
@@ -211,7 +215,7 @@ def missing(network: Network, model_id: int, version: int) -> tuple[str, ...]:
     if network.access.policy_of(model_id).policy is not Policy.OPEN:
         found.append(
             "only wallets with a grant may ask: "
-            f"`tallystick access grant {shlex.quote(name)} WALLET --key OWNER`"
+            f"`tallystick access grant {model_id} WALLET --key OWNER`"
         )
     return tuple(found)
 
@@ -275,7 +279,7 @@ class _Offered:
 
     model_root: Bytes32
     assurance: Assurance
-    offer: Offer
+    sale: SaleTerms
 
 
 def _assured(
@@ -293,14 +297,14 @@ def _assured(
     program = version.read(draft, files).program
     root = program.model_root
     if not network.programs.is_program(root):
-        say(f"having {len(program.ops)} operators validated on chain")
+        say(f"having {len(program.ops)} operations validated on chain")
         call = network.programs.register_program(program.words)
         require_sendable(call, len(program.ops))
         send(wallet, call)
     return root, Assurance.EXACT
 
 
-def require_sendable(call: Call, operators: int) -> None:
+def require_sendable(call: Call, operations: int) -> None:
     """Refuse a program that no transaction pool would take.
 
     Raises:
@@ -309,17 +313,17 @@ def require_sendable(call: Call, operators: int) -> None:
     size = len(call.data) + _ENVELOPE
     if size > MAX_TRANSACTION:
         raise Refused(
-            f"the program has {operators} operators, {size} bytes as a transaction; transaction "
+            f"the program has {operations} operations, {size} bytes as a transaction; transaction "
             f"pools take {MAX_TRANSACTION}",
-            hint="compile a smaller model: 454 operators fit",
+            hint="compile a smaller model: 454 operations fit",
         )
 
 
 def _publication(
     network: Network, manifest: Manifest, digest: Bytes32, offered: _Offered
 ) -> Publication:
-    offer = offered.offer
-    window = offer.challenge_window
+    sale = offered.sale
+    window = sale.challenge_window
     if window is None:
         shortest, longest = network.registry.challenge_window_range()
         window = min(max(DEFAULT_WINDOW, shortest), longest)
@@ -328,10 +332,10 @@ def _publication(
         model_root=offered.model_root,
         assurance=offered.assurance,
         tolerance=manifest.tolerance,
-        fee=offer.fee,
-        operator_bps=offer.operator_bps,
-        data_bps=offer.data_bps,
-        insured_multiple=offer.insured_multiple,
+        fee=sale.fee,
+        operator_bps=sale.operator_bps,
+        data_bps=sale.data_bps,
+        insured_multiple=sale.insured_multiple,
         challenge_window=window,
     )
 
@@ -344,6 +348,19 @@ def _rehearse(
     head = network.registry.head_of(model_id)
     publication = _publication(network, draft, digest, offered)
     wallet.simulate(network.registry.publish_version(model_id, head, publication))
+
+
+def _differences(network: Network, model_id: int, draft: Manifest) -> tuple[str, ...]:
+    """Return which of inputs, outputs and labels the newest version has otherwise."""
+    records = models.records(network, model_id)
+    if not records:
+        return ()
+    try:
+        last = models.manifest(network, model_id, records[-1].version)
+    except CidUnresolved:
+        return ()  # nobody has it any more: nobody can rely on it
+    fields = ("inputs", "outputs", "labels")
+    return tuple(name for name in fields if getattr(last, name) != getattr(draft, name))
 
 
 def _remembered(network: Network, draft: Manifest) -> Manifest:
@@ -371,6 +388,7 @@ def _published_before(
         model_root=record.model_root,
         files=manifest.files,
         unchanged=True,
+        differs=(),
         registered=None,
         transaction=None,
     )

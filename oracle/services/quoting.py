@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from oracle.chain.transactions import with_bond_margin
-from oracle.errors import InputInvalid, Refused
+from oracle.errors import InputInvalid, NotFound, Refused
+from oracle.exact.quantisation import Outside
 from oracle.protocol.manifest import FileEntry, Manifest
 from oracle.scheduling import placement
+from oracle.scheduling.placement import Candidate
 from oracle.services import inputs, models, operators
 from oracle.services.amounts import decimal, format_amount
 from oracle.services.inputs import PreparedInput
@@ -25,6 +27,10 @@ LIFETIME = 600  # seconds until the money can be had back
 CALLBACK_GAS = 100_000  # for a consumer that stores a digest and does a little with it
 
 BytesProgress = Callable[[str, int, int], None]  # (file, bytes done, bytes in total)
+
+
+class BalanceTooLow(Refused):
+    """The prepaid balance does not cover the fee; a deposit mends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,7 @@ class Quote:
     operator_reason: str
     params: Mapping[str, float]
     shapes: Mapping[str, tuple[int, ...]]
+    outside: tuple[Outside, ...]  # what of the input is clamped
     input_digest: Bytes32
     consumer: Address | None
     callback_gas: int  # 0 without a consumer
@@ -104,16 +111,17 @@ def quote(
         raise Refused(
             f"the fee is {format_amount(terms.fee)}, above your limit of "
             f"{format_amount(ask.max_fee)}",
-            hint="raise --max-fee, or choose another version",
+            hint="raise the limit (--max-fee, max_fee=), or choose another version",
         )
     manifest = models.manifest(network, model_id, version)
     params = manifest.pack_params(ask.params)
     network.access.check(model_id, requester, params)
     balance = network.market.balance_of(requester)
     if balance < terms.fee:
-        raise Refused(
+        raise BalanceTooLow(
             f"your prepaid balance is {format_amount(balance)}, the fee {format_amount(terms.fee)}",
-            hint=f"`tallystick wallet deposit {decimal(Amount(terms.fee - balance))}`",
+            hint=f"`tallystick wallet deposit {decimal(Amount(terms.fee - balance))} "
+            f"--key {network.settings.key or 'NAME'}`",
         )
     prepared = inputs.prepare(
         ask.source, manifest, lambda entry: fetch_file(network, entry, progress), stdin
@@ -123,6 +131,7 @@ def quote(
         choice = placement.choose(operators.candidates(network, model_id), lock.total)
         operator, reason = choice.operator, choice.reason
     else:
+        _require_able(network, model_id, ask.operator, lock.total)
         operator, reason = ask.operator, "as you said"
     order = Order(
         model_id=model_id,
@@ -153,6 +162,7 @@ def quote(
             operator_reason=reason,
             params=manifest.unpack_params(params),
             shapes=prepared.shapes,
+            outside=prepared.outside,
             input_digest=prepared.root,
             consumer=consumer,
             callback_gas=callback_gas,
@@ -162,6 +172,23 @@ def quote(
         manifest=manifest,
         prepared=prepared,
     )
+
+
+def _require_able(network: Network, model_id: int, operator: Address, lock: Amount) -> None:
+    """Refuse an operator that was named and cannot answer.
+
+    Raises:
+        NotFound: it is not registered, not authorised, or lacks free stake.
+    """
+    known = (c for c in operators.candidates(network, model_id) if c.operator == operator)
+    registered = network.operators.stake_of(operator).registered
+    stranger = Candidate(operator, False, registered, Amount(0))
+    ranked = placement.rank(next(known, stranger), lock)
+    if ranked.expected_wait is None:
+        raise NotFound(
+            f"operator {operator} cannot answer this now: it {ranked.reason}",
+            hint="name another, or none: one that can is chosen",
+        )
 
 
 def _priority(ask: Ask) -> int:

@@ -52,7 +52,7 @@ class AuditRepository(Repository):
             "message": audit.message,
             "recorded_at": self._now(),
         }
-        self._upsert(AuditRow, [row])
+        self.upsert(AuditRow, [row])
 
     def audits(self, state: AuditState) -> list[Audit]:
         """Return the audits in this state, oldest first."""

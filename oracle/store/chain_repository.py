@@ -3,10 +3,10 @@
 All of it can be thrown away above a block and told again (`rewind`).
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, select
+from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, select
 
 from oracle.errors import ConfigInvalid, PermanentError
 from oracle.store.repository import Repository, portions
@@ -26,6 +26,20 @@ class StoredLog(NamedTuple):  # there are many: a tuple is made in a third of a 
     model_id: int | None = None
 
 
+# Built once: every cycle of a follower runs them
+_BLOCKS = select(BlockRow.number, BlockRow.hash, BlockRow.parent_hash, BlockRow.timestamp).order_by(
+    BlockRow.number.desc()
+)
+_NEWEST = _BLOCKS.where(BlockRow.number <= bindparam("up_to")).limit(1)
+_PRUNE = delete(BlockRow).where(
+    BlockRow.number
+    <= select(BlockRow.number)
+    .order_by(BlockRow.number.desc())
+    .limit(1)
+    .offset(bindparam("keep"))
+    .scalar_subquery()
+)
+_META = select(MetaRow.value).where(MetaRow.key == bindparam("of"))
 _CURSOR = "cursor"
 _IDENTITY = "identity"
 _LEASE = "lease"
@@ -80,17 +94,16 @@ class ChainRepository(Repository):
         """Say that everything up to this block is in the store."""
         self._set_meta(_CURSOR, str(number))
 
-    def newest_block(self) -> BlockRef | None:
-        """Return the newest remembered block: cheap enough for every look at the chain."""
-        return next(iter(self.blocks(limit=1)), None)
+    def newest_block(self, up_to: int = 2**62) -> BlockRef | None:
+        """Return the newest remembered block (up to a number): cheap enough for every look."""
+        return next(iter(self._blocks(_NEWEST, {"up_to": up_to})), None)
 
-    def blocks(self, limit: int | None = None) -> list[BlockRef]:
+    def blocks(self) -> list[BlockRef]:
         """Return the remembered blocks, newest first."""
-        rows = self.session.execute(
-            select(BlockRow.number, BlockRow.hash, BlockRow.parent_hash, BlockRow.timestamp)
-            .order_by(BlockRow.number.desc())
-            .limit(limit)
-        )
+        return self._blocks(_BLOCKS)
+
+    def _blocks(self, query: Any, given: Mapping[str, int] | None = None) -> list[BlockRef]:
+        rows = self.session.connection().execute(query, given)
         return [
             BlockRef(number, Bytes32(hash_), Bytes32(parent), Timestamp(at))
             for number, hash_, parent, at in rows
@@ -107,14 +120,11 @@ class ChainRepository(Repository):
             }
             for block in blocks
         }
-        self._upsert(BlockRow, list(rows.values()))
+        self.upsert(BlockRow, list(rows.values()))
 
     def prune_blocks(self, keep: int) -> None:
         """Forget all but the newest `keep` blocks: deeper reorgs are not looked for."""
-        newest = self.session.scalar(select(func.max(BlockRow.number)))
-        if newest is not None:
-            oldest = select(BlockRow.number).order_by(BlockRow.number.desc()).limit(keep)
-            self.session.execute(delete(BlockRow).where(BlockRow.number.not_in(oldest)))
+        self.session.connection().execute(_PRUNE, {"keep": keep})
 
     def add_logs(self, logs: Sequence[StoredLog]) -> list[StoredLog]:
         """Append logs and return those that were not known, in their order.
@@ -180,7 +190,7 @@ class ChainRepository(Repository):
             "log_index": log_index,
             "authorized": authorized,
         }
-        self._upsert(AuthorizationRow, [row])
+        self.upsert(AuthorizationRow, [row])
 
     def is_authorized(self, model_id: int, operator: Address) -> bool:
         """Say whether an operator is authorised for a model, by the latest log."""
@@ -273,10 +283,11 @@ class ChainRepository(Repository):
             )
 
     def _meta(self, key: str) -> str | None:
-        return self.session.scalar(select(MetaRow.value).where(MetaRow.key == key))
+        found: str | None = self.session.connection().execute(_META, {"of": key}).scalar()
+        return found
 
     def _set_meta(self, key: str, value: str) -> None:
-        self._upsert(MetaRow, [{"key": key, "value": value}])
+        self.upsert(MetaRow, [{"key": key, "value": value}])
 
 
 def _row_of(stored: StoredLog) -> tuple[object, ...]:

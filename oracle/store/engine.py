@@ -80,7 +80,6 @@ def _on_sqlite_connect(connection: sqlite3.Connection, entry: ConnectionPoolEntr
     cursor.execute("PRAGMA page_size = 8192")  # of a new file: fewer pages to log and copy
     cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
     _switch_to_wal(cursor)
-    cursor.execute("PRAGMA synchronous = FULL")  # a promise once made outlives a power cut
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute("PRAGMA cache_size = -16000")  # 16 MB: a range of logs fits, nothing spills
     cursor.close()
@@ -99,7 +98,11 @@ def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
 
 def _on_sqlite_begin(connection: Connection) -> None:
     only_reads = connection.get_execution_options().get("tallystick_reading", False)
+    forgettable = connection.get_execution_options().get("tallystick_forgettable", False)
     connection.exec_driver_sql(f"PRAGMA query_only = {int(only_reads)}")
+    if not only_reads:
+        # FULL: a promise once made outlives a power cut, with all that was written before it
+        connection.exec_driver_sql(f"PRAGMA synchronous = {'NORMAL' if forgettable else 'FULL'}")
     connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")
 
 
@@ -107,6 +110,16 @@ def wait_in_line(connection: Connection) -> None:
     """Make this transaction the only one that writes, until it ends."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER_LOCK})
+        if connection.get_execution_options().get("tallystick_forgettable"):
+            connection.execute(text("SET LOCAL synchronous_commit = off"))
+
+
+def forgettable(connection: Connection) -> Connection:
+    """Mark a connection: a power cut may undo its last transactions; they do not wait for a disk.
+
+    The end of a process undoes none. A later transaction that is not marked makes them durable too.
+    """
+    return connection.execution_options(tallystick_forgettable=True)
 
 
 def _with_driver(url: URL) -> URL:

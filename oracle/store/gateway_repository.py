@@ -3,22 +3,26 @@
 Every accepted request has a ticket:
 ```
  ACCEPTED ──mined──▶ ASKED ──settled──▶ ENDED
-     │                 └──cancelled, convicted, annulled: charge undone──▶ REFUNDED
-     └──refused by the chain, charge undone──▶ FAILED
+   ▲ │                 └──cancelled, convicted, annulled: charge undone──▶ REFUNDED
+   │ └──refused by the chain, charge undone──▶ FAILED
+   └── no answer ── CALLED ──a receipt is kept──▶ ANSWERED
 ```
+CALLED is asked over a channel. One that a dead process left is removed, with its charge.
+
 A ticket is written in one transaction with the charge and the intent to send: what was accepted is
 sent, whatever dies in between.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, cast
 
-from sqlalchemy import Select, insert, select, update
+from sqlalchemy import Table, bindparam, delete, select, update
 
 from oracle.errors import InputInvalid, Refused
 from oracle.store.repository import Repository, portions
-from oracle.store.tables import ApiKeyRow, TicketRow
+from oracle.store.tables import ApiKeyRow, CalledAnswerRow, TicketRow
 from oracle.types import Amount, Bytes32, RequestId
 
 
@@ -38,6 +42,8 @@ class TicketState(StrEnum):
     ENDED = "ended"
     REFUNDED = "refunded"
     FAILED = "failed"
+    CALLED = "called"
+    ANSWERED = "answered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,14 @@ class Ticket:
     request_id: RequestId | None = None
     block: int | None = None  # that has the request
     error: str = ""  # why it failed
+
+
+@dataclass(frozen=True, slots=True)
+class CalledAnswer:
+    """Where an answer over a channel is."""
+
+    receipt: str  # file of schema `tallystick/receipt/1`, without bytes
+    folder: str  # of the channel: question and answer are in it
 
 
 class GatewayRepository(Repository):
@@ -112,6 +126,20 @@ class GatewayRepository(Repository):
             _key_of(row) for row in self.session.scalars(select(ApiKeyRow).order_by(ApiKeyRow.id))
         ]
 
+    def api_key_digest(self, name: str) -> bytes | None:
+        """Return the digest of the secret that the key of this name has now."""
+        return self.session.scalar(select(ApiKeyRow.digest).where(ApiKeyRow.name == name))
+
+    def replace_api_key_digest(self, name: str, old: bytes, new: bytes) -> bool:
+        """Give a key another secret; False when it is not in use, or has another than `old`."""
+        found = self.session.scalar(
+            update(ApiKeyRow)
+            .where(ApiKeyRow.name == name, ApiKeyRow.digest == old, ApiKeyRow.revoked_at.is_(None))
+            .values(digest=new)
+            .returning(ApiKeyRow.id)
+        )
+        return found is not None
+
     def revoke_api_key(self, name: str) -> bool:
         """Let a key do nothing any more; False when there is none of this name in use."""
         found = self.session.scalar(
@@ -128,8 +156,8 @@ class GatewayRepository(Repository):
         Raises:
             BudgetExhausted: there is not so much left, or the key was revoked.
         """
-        row = self.session.get(ApiKeyRow, key_id)
-        if row is None or row.revoked_at is not None or row.spent + fees > row.budget:
+        found = self.session.connection().execute(_COVERED, {"key_id": key_id, "fee": int(fees)})
+        if found.scalar() is None:
             raise _exhausted(fees)
 
     def charge(self, key_id: int, fee: Amount) -> None:
@@ -138,70 +166,55 @@ class GatewayRepository(Repository):
         Raises:
             BudgetExhausted: there is not so much left, or the key was revoked.
         """
-        found = self.session.scalar(
-            update(ApiKeyRow)
-            .where(
-                ApiKeyRow.id == key_id,
-                ApiKeyRow.revoked_at.is_(None),
-                ApiKeyRow.spent + int(fee) <= ApiKeyRow.budget,
-            )
-            .values(spent=ApiKeyRow.spent + int(fee))
-            .returning(ApiKeyRow.id)
-        )
-        if found is None:
+        found = self.session.connection().execute(_CHARGE, {"key_id": key_id, "fee": int(fee)})
+        if found.scalar() is None:
             raise _exhausted(fee)
 
     # ── Tickets ─────────────────────────────────────────────────────────────────────────────────
     def add_ticket(self, ticket: Ticket) -> None:
         """Keep a newly accepted request."""
         values = {name: getattr(ticket, name) for name in Ticket.__slots__}
-        values |= {"state": ticket.state.value, "open": True, "fee": int(ticket.fee)}
-        self.session.execute(insert(TicketRow).values(values))
+        still = ticket.state is not TicketState.FAILED
+        values |= {"state": ticket.state.value, "open": still, "fee": int(ticket.fee)}
+        self.insert(TicketRow, [values])
 
     def ticket(self, any_id: RequestId) -> Ticket | None:
         """Return a ticket by its own id, or by that of its request."""
-        found = self._tickets(select(TicketRow).where(TicketRow.id == any_id))
-        found = found or self._tickets(select(TicketRow).where(TicketRow.request_id == any_id))
+        found = self._tickets(_TICKETS.where(TicketRow.id == any_id))
+        found = found or self._tickets(_TICKETS.where(TicketRow.request_id == any_id))
         return found[0] if found else None
 
     def ticket_for(self, key_id: int, idempotency: str) -> Ticket | None:
         """Return what a client's Idempotency-Key was used for."""
-        query = select(TicketRow).where(
-            TicketRow.key_id == key_id, TicketRow.idempotency == idempotency
-        )
+        query = _TICKETS.where(TicketRow.key_id == key_id, TicketRow.idempotency == idempotency)
         found = self._tickets(query)
         return found[0] if found else None
+
+    def tickets_for(self, key_id: int, names: Iterable[str]) -> dict[str, Ticket]:
+        """Return the tickets of Idempotency-Keys of one client, by them."""
+        found: dict[str, Ticket] = {}
+        for portion in portions(names):
+            query = TicketRow.key_id == key_id, TicketRow.idempotency.in_(portion)
+            of = self._tickets(_TICKETS.where(*query))
+            found |= {t.idempotency: t for t in of if t.idempotency is not None}
+        return found
 
     def ticket_like(self, key_id: int, digest: Bytes32, since: float) -> Ticket | None:
         """Return what a client asked without an Idempotency-Key from a time on.
 
         What failed or came back is none: it was not paid for.
         """
-        query = (
-            select(TicketRow)
-            .where(
-                TicketRow.key_id == key_id,
-                TicketRow.digest == digest,
-                TicketRow.created_at > since,
-                TicketRow.idempotency.is_(None),
-                TicketRow.state.in_(_PAID),
-            )
-            .order_by(TicketRow.created_at.desc())
-            .limit(1)
-        )
-        found = self._tickets(query)
+        found = self._tickets(_TICKET_LIKE, {"key": key_id, "digest": digest, "since": since})
         return found[0] if found else None
 
     def open_tickets(self) -> list[Ticket]:
         """Return those that have not come to an end, oldest first."""
-        return self._tickets(select(TicketRow).where(TicketRow.open).order_by(TicketRow.created_at))
+        return self._tickets(_TICKETS.where(TicketRow.open).order_by(TicketRow.created_at))
 
     def ticket_asked(self, ticket_id: RequestId, request_id: RequestId, block: int) -> None:
         """Note that the chain has the request."""
-        self.session.execute(
-            update(TicketRow)
-            .where(TicketRow.id == ticket_id, TicketRow.open)
-            .values(state=TicketState.ASKED.value, request_id=request_id, block=block)
+        self.session.connection().execute(
+            _ASKED, {"ticket": ticket_id, "request": request_id, "in_block": block}
         )
 
     def ticket_failed(self, ticket_id: RequestId, error: str) -> bool:
@@ -216,6 +229,43 @@ class GatewayRepository(Repository):
             return False
         self._give_back(row.key_id, row.fee)
         return True
+
+    def ticket_accepted(self, ticket_id: RequestId, lane: int) -> None:
+        """Note that a question that was called out goes to the chain."""
+        self.session.execute(
+            update(TicketRow)
+            .where(TicketRow.id == ticket_id, TicketRow.state == TicketState.CALLED.value)
+            .values(state=TicketState.ACCEPTED.value, lane=lane)
+        )
+
+    def ticket_answered(
+        self, ticket_id: RequestId, request_id: RequestId, answer: CalledAnswer
+    ) -> None:
+        """Note that a question that was called out is answered, and where its answer is."""
+        self.session.execute(
+            update(TicketRow)
+            .where(TicketRow.id == ticket_id, TicketRow.state == TicketState.CALLED.value)
+            .values(state=TicketState.ANSWERED.value, open=False, request_id=request_id)
+        )
+        values = {"ticket_id": ticket_id, "receipt": answer.receipt, "folder": answer.folder}
+        self.insert(CalledAnswerRow, [values])
+
+    def called_answer(self, ticket_id: RequestId) -> CalledAnswer | None:
+        """Return where the answer of a ticket is that was given over a channel."""
+        row = self.session.get(CalledAnswerRow, ticket_id)
+        return CalledAnswer(row.receipt, row.folder) if row else None
+
+    def drop_called_tickets(self, ticket_id: RequestId | None = None) -> int:
+        """Remove one or all that are called out, undo their charges, and return how many."""
+        which = TicketRow.state == TicketState.CALLED.value
+        if ticket_id is not None:
+            which &= TicketRow.id == ticket_id
+        rows = self.session.execute(
+            delete(TicketRow).where(which).returning(TicketRow.key_id, TicketRow.fee)
+        ).all()
+        for row in rows:
+            self._give_back(row.key_id, row.fee)
+        return len(rows)
 
     def tickets_ended(self, request_ids: Iterable[RequestId], *, refunded: bool = False) -> None:
         """Note that requests are over; `refunded` gives their fees back to the budgets."""
@@ -235,12 +285,48 @@ class GatewayRepository(Repository):
             update(ApiKeyRow).where(ApiKeyRow.id == key_id).values(spent=ApiKeyRow.spent - fee)
         )
 
-    def _tickets(self, query: Select[TicketRow]) -> list[Ticket]:
-        rows = self.session.scalars(query, execution_options={"populate_existing": True})
-        return [_ticket_of(row) for row in rows]
+    def _tickets(self, query: Any, given: Mapping[str, Any] | None = None) -> list[Ticket]:
+        return [_ticket_of(row) for row in self.session.connection().execute(query, given)]
 
 
-_PAID = (TicketState.ACCEPTED.value, TicketState.ASKED.value, TicketState.ENDED.value)
+_PAID = tuple(
+    state.value for state in TicketState if state not in (TicketState.REFUNDED, TicketState.FAILED)
+)
+# Built once: each accepted request runs some of them
+_keys, _tickets = (cast(Table, kind.__table__) for kind in (ApiKeyRow, TicketRow))
+_TICKETS = select(_tickets)
+_TICKET_LIKE = (
+    _TICKETS.where(
+        _tickets.c.key_id == bindparam("key"),
+        _tickets.c.digest == bindparam("digest"),
+        _tickets.c.created_at > bindparam("since"),
+        _tickets.c.idempotency.is_(None),
+        _tickets.c.state.in_(_PAID),
+    )
+    .order_by(_tickets.c.created_at.desc())
+    .limit(1)
+)
+_ASKED = (
+    update(_tickets)
+    .where(_tickets.c.id == bindparam("ticket"), TicketRow.open)
+    .values(
+        state=TicketState.ASKED.value,
+        request_id=bindparam("request"),
+        block=bindparam("in_block"),
+    )
+)
+_COVERING = (
+    _keys.c.id == bindparam("key_id"),
+    _keys.c.revoked_at.is_(None),
+    _keys.c.spent + bindparam("fee") <= _keys.c.budget,
+)
+_COVERED = select(_keys.c.id).where(*_COVERING)
+_CHARGE = (
+    update(_keys)
+    .where(*_COVERING)
+    .values(spent=_keys.c.spent + bindparam("fee"))
+    .returning(_keys.c.id)
+)
 
 
 def _exhausted(fees: int) -> BudgetExhausted:
@@ -263,7 +349,7 @@ def _key_of(row: ApiKeyRow) -> ApiKey:
     )
 
 
-def _ticket_of(row: TicketRow) -> Ticket:
+def _ticket_of(row: Any) -> Ticket:
     return Ticket(
         id=RequestId(row.id),
         key_id=row.key_id,

@@ -5,10 +5,10 @@ their own, so that watcher and submitter never overwrite each other.
 """
 
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
-from sqlalchemy import Select, and_, delete, exists, func, or_, select, update
+from sqlalchemy import Table, and_, bindparam, delete, exists, func, or_, select, update
 
 from oracle.store.job import (
     AT_ONCE,
@@ -32,12 +32,11 @@ class JobRepository(Repository):
 
     def job(self, request_id: RequestId) -> Job | None:
         """Return one job."""
-        found = self._jobs(_JOBS.where(JobRow.request_id == request_id))
-        return found[0] if found else None
+        return self.jobs_of([request_id]).get(request_id)
 
     def jobs_of(self, request_ids: Iterable[RequestId]) -> dict[RequestId, Job]:
         """Return those jobs that are there."""
-        found = [self._jobs(_JOBS.where(JobRow.request_id.in_(p))) for p in portions(request_ids)]
+        found = [self._jobs(_JOBS_OF, {"ids": portion}) for portion in portions(request_ids)]
         return {job.request_id: job for jobs in found for job in jobs}
 
     def put_job(self, job: Job) -> None:
@@ -46,7 +45,7 @@ class JobRepository(Repository):
 
     def put_jobs(self, jobs: Iterable[Job]) -> None:
         """Insert or replace many jobs, but for their answers and failures."""
-        self._upsert(JobRow, [_row_of(job) for job in jobs])
+        self.upsert(JobRow, [_row_of(job) for job in jobs])
 
     def delete_job(self, request_id: RequestId) -> None:
         """Forget a job whose request vanished in a reorg; answer, failures and outbox stay."""
@@ -74,19 +73,14 @@ class JobRepository(Repository):
         `retry_at` or was taken by another generation of the queue. A `retry_at` above
         `longest_pause` seconds away is of a clock that was wrong.
         """
-        repeat = and_(
-            JobRow.step != JobStep.NONE.value,
-            or_(
-                JobRow.retry_at <= wall_now,
-                JobRow.retry_at > wall_now + longest_pause,
-                JobRow.generation != generation,
-            ),
-        )
-        return self._jobs(
-            _JOBS.where(JobRow.open, or_(JobRow.wake_at <= chain_now, repeat))
-            .order_by(JobRow.wake_at, JobRow.request_id)
-            .limit(limit)
-        )
+        given = {
+            "chain_now": chain_now,
+            "wall_now": wall_now,
+            "latest": wall_now + longest_pause,
+            "generation": generation,
+            "most": limit,
+        }
+        return self._jobs(_DUE, given)
 
     def jobs(self, state: JobState | None = None, limit: int = 100) -> list[Job]:
         """Return jobs for a person to read, the latest requests first."""
@@ -116,19 +110,30 @@ class JobRepository(Repository):
 
     def record_answer(self, request_id: RequestId, answer: RecordedAnswer) -> RecordedAnswer:
         """Record an answer unless there is one, wake the job, and return the one that stands."""
-        standing = self.answer(request_id)
-        if standing is None:
-            self.session.add(
-                AnswerRow(
-                    request_id=request_id,
-                    output_root=answer.output_root,
-                    output_cid=answer.output_cid,
-                    recorded_at=self._now(),
-                )
+        self.record_answers({request_id: answer})
+        return self.answer(request_id) or answer
+
+    def record_answers(self, answers: Mapping[RequestId, RecordedAnswer]) -> None:
+        """Record the answers of requests that have none yet, and wake their jobs."""
+        known = {
+            request_id
+            for portion in portions(answers)
+            for request_id in self.session.scalars(
+                select(AnswerRow.request_id).where(AnswerRow.request_id.in_(portion))
             )
-            self.session.flush()
-            self.wake(request_id)
-        return standing or answer
+        }
+        fresh = {one: answer for one, answer in answers.items() if one not in known}
+        rows = [
+            {
+                "request_id": request_id,
+                "output_root": answer.output_root,
+                "output_cid": answer.output_cid,
+                "recorded_at": self._now(),
+            }
+            for request_id, answer in fresh.items()
+        ]
+        self.insert(AnswerRow, rows)
+        self._change(fresh, wake_at=AT_ONCE)
 
     def record_failure(
         self,
@@ -185,33 +190,58 @@ class JobRepository(Repository):
 
     def wake(self, request_id: RequestId) -> None:
         """Make a job due at once."""
-        self.session.execute(
-            update(JobRow).where(JobRow.request_id == request_id).values(wake_at=AT_ONCE)
-        )
+        self._change([request_id], wake_at=AT_ONCE)
 
-    def _jobs(self, query: "_JobQuery") -> list[Job]:
-        # Upserts go past the session, so what it remembers of a row may be old.
-        rows = self.session.execute(query, execution_options={"populate_existing": True})
-        return [_job_of(*row) for row in rows]
+    def jobs_sent(self, request_ids: Iterable[RequestId], generation: str) -> None:
+        """Note which generation of the queue took the messages of jobs."""
+        self._change(request_ids, generation=generation)
 
+    def _change(self, request_ids: Iterable[RequestId], **columns: object) -> None:
+        for portion in portions(request_ids):
+            self.session.connection().execute(
+                update(_jobs).where(_jobs.c.request_id.in_(portion)).values(**columns)
+            )
 
-_JobQuery = Select[JobRow, bytes | None, bytes | None, int, int]
-_JOBS: _JobQuery = select(
-    JobRow,
-    AnswerRow.output_root,
-    AnswerRow.output_cid,
-    select(func.count())
-    .where(FailureRow.request_id == JobRow.request_id, FailureRow.permanent.is_(False))
-    .scalar_subquery(),
-    select(func.count())
-    .where(FailureRow.request_id == JobRow.request_id, FailureRow.permanent.is_(True))
-    .scalar_subquery(),
-).join(AnswerRow, AnswerRow.request_id == JobRow.request_id, isouter=True)
+    def _jobs(self, query: Any, given: Mapping[str, Any] | None = None) -> list[Job]:
+        return [_job_of(row) for row in self.session.connection().execute(query, given)]
 
 
-def _job_of(
-    row: JobRow, root: bytes | None, cid: bytes | None, failures: int, permanent: int
-) -> Job:
+# Built once: every cycle runs some of them
+_jobs = cast(Table, JobRow.__table__)
+_JOBS = select(
+    _jobs,
+    AnswerRow.output_root.label("answer_root"),
+    AnswerRow.output_cid.label("answer_cid"),
+    *(
+        select(func.count())
+        .where(FailureRow.request_id == _jobs.c.request_id, FailureRow.permanent.is_(permanent))
+        .scalar_subquery()
+        .label(name)
+        for name, permanent in (("failures", False), ("permanent", True))
+    ),
+).join(AnswerRow, AnswerRow.request_id == _jobs.c.request_id, isouter=True)
+_JOBS_OF = _JOBS.where(_jobs.c.request_id.in_(bindparam("ids", expanding=True)))
+_DUE = (
+    _JOBS.where(
+        JobRow.open,
+        or_(
+            _jobs.c.wake_at <= bindparam("chain_now"),
+            and_(
+                _jobs.c.step != JobStep.NONE.value,
+                or_(
+                    _jobs.c.retry_at <= bindparam("wall_now"),
+                    _jobs.c.retry_at > bindparam("latest"),
+                    _jobs.c.generation != bindparam("generation"),
+                ),
+            ),
+        ),
+    )
+    .order_by(_jobs.c.wake_at, _jobs.c.request_id)
+    .limit(bindparam("most"))
+)
+
+
+def _job_of(row: Any) -> Job:
     delivery = None
     if row.delivery_operator is not None:
         delivery = Delivery(
@@ -220,8 +250,8 @@ def _job_of(
             output_root=Bytes32(row.output_root or b""),
         )
     answer = None
-    if root is not None and cid is not None:
-        answer = RecordedAnswer(Bytes32(root), Bytes32(cid))
+    if row.answer_root is not None:
+        answer = RecordedAnswer(Bytes32(row.answer_root), Bytes32(row.answer_cid))
     return Job(
         request_id=RequestId(row.request_id),
         request=_request_of(row.request),
@@ -233,8 +263,8 @@ def _job_of(
         demand_until=Timestamp(row.demand_until),
         challenge_until=Timestamp(row.challenge_until),
         answer=answer,
-        failures=failures,
-        permanent=permanent > 0,
+        failures=row.failures,
+        permanent=row.permanent > 0,
         state=JobState(row.state),
         step=JobStep(row.step),
         attempt=row.attempt,

@@ -5,16 +5,45 @@ different nonces, is held by unique indexes, not by the code that asks.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy import ColumnElement, Table, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from oracle.chain.contract import Call
 from oracle.chain.outbox import AlreadyPending, EntryState, OutboxEntry
+from oracle.store.repository import portions
 from oracle.store.store import Store, Transaction
 from oracle.store.tables import OutboxItemRow, OutboxRawRow, OutboxRow
 from oracle.types import Address, RequestId, Wei
+
+# Built once: each step of a sender runs some of them
+_rows, _items, _raws = (
+    cast(Table, kind.__table__) for kind in (OutboxRow, OutboxItemRow, OutboxRawRow)
+)
+_ADD = insert(_rows).returning(_rows.c.id)
+_ADD_ITEMS = insert(_items)
+_REPLACE = update(_rows).where(_rows.c.id == bindparam("of"))
+_MARK = update(_items).where(_items.c.outbox_id == bindparam("of"))
+_CUT = delete(_raws).where(
+    _raws.c.outbox_id == bindparam("of"), _raws.c.position >= bindparam("kept")
+)
+_PENDING = (
+    select(_items.c.outbox_id)
+    .where(
+        OutboxItemRow.live,
+        _items.c.kind == bindparam("kind"),
+        _items.c.request_id.in_(bindparam("request_ids", expanding=True)),
+    )
+    .order_by(_items.c.outbox_id)
+)
+_ITEMS_OF, _RAWS_OF = (
+    select(table.c.outbox_id, value)
+    .where(table.c.outbox_id.in_(bindparam("ids", expanding=True)))
+    .order_by(table.c.position)
+    for table, value in ((_items, _items.c.request_id), (_raws, _raws.c.raw))
+)
 
 
 class SqlOutbox:
@@ -53,8 +82,7 @@ class SqlOutbox:
         """
         try:
             with self._store.begin() as tx:
-                for entry in entries:
-                    _replace(tx, entry)
+                _replace(tx, entries)
         except IntegrityError as error:
             named = ", ".join(f"{entry.id} (nonce {entry.nonce})" for entry in entries)
             raise ValueError(f"transaction {named} collides with a live one") from error
@@ -81,18 +109,17 @@ class SqlOutbox:
             return _entries(tx, OutboxRow.id.in_(ids))
 
 
-def _replace(tx: Transaction, entry: OutboxEntry) -> None:
-    tx.session.execute(update(OutboxRow).where(OutboxRow.id == entry.id).values(_row_of(entry)))
-    tx.session.execute(
-        update(OutboxItemRow).where(OutboxItemRow.outbox_id == entry.id).values(live=entry.live)
-    )
-    tx.session.execute(delete(OutboxRawRow).where(OutboxRawRow.outbox_id == entry.id))
+def _replace(tx: Transaction, entries: Sequence[OutboxEntry]) -> None:
+    connection = tx.session.connection()
+    connection.execute(_REPLACE, [{"of": entry.id, **_row_of(entry)} for entry in entries])
+    connection.execute(_MARK, [{"of": entry.id, "live": entry.live} for entry in entries])
+    connection.execute(_CUT, [{"of": entry.id, "kept": len(entry.raws)} for entry in entries])
     raws = [
         {"outbox_id": entry.id, "position": position, "raw": raw}
+        for entry in entries
         for position, raw in enumerate(entry.raws)
     ]
-    if raws:
-        tx.session.execute(insert(OutboxRawRow), raws)
+    tx.upsert(OutboxRawRow, raws)
 
 
 def add_in(
@@ -123,21 +150,35 @@ def add_in(
     )
     if pending := _pending(tx, kind, request_ids):
         raise AlreadyPending(pending)
-    statement = insert(OutboxRow).values(_row_of(entry)).returning(OutboxRow.id)
-    entry_id = tx.session.scalars(statement).one()
-    items = [
-        {
-            "outbox_id": entry_id,
-            "position": position,
-            "request_id": request_id,
-            "kind": kind,
-            "live": True,
-        }
-        for position, request_id in enumerate(request_ids)
-    ]
-    if items:
-        tx.session.execute(insert(OutboxItemRow), items)
-    return _entries(tx, OutboxRow.id == entry_id)[0]
+    connection = tx.session.connection()
+    entry_id = connection.execute(_ADD, _row_of(entry)).scalar_one()
+    entry = replace(entry, id=entry_id)
+    if request_ids:
+        connection.execute(_ADD_ITEMS, _items_of(entry))
+    return entry
+
+
+def join_in(
+    tx: Transaction, entries: Sequence[OutboxEntry], call: Call, *, gas: int
+) -> OutboxEntry:
+    """Make one intent of several that nothing was signed for; it serves all their requests.
+
+    Args:
+        gas: limit for all of them.
+    """
+    first, others = entries[0], [entry.id for entry in entries[1:]]
+    joined = replace(
+        first, data=call.data, label=call.label, gas=gas,
+        sent_at=min(entry.sent_at for entry in entries),
+        request_ids=tuple(name for entry in entries for name in entry.request_ids),
+    )  # fmt: skip
+    connection = tx.session.connection()
+    ids = [first.id, *others]
+    connection.execute(delete(_items).where(_items.c.outbox_id.in_(ids)))
+    connection.execute(delete(_rows).where(_rows.c.id.in_(others)))
+    _replace(tx, [joined])
+    connection.execute(_ADD_ITEMS, _items_of(joined))
+    return joined
 
 
 def mined_above(
@@ -158,37 +199,38 @@ def mined_above(
 
 
 def _pending(tx: Transaction, kind: str, request_ids: Sequence[RequestId]) -> OutboxEntry | None:
-    ids = select(OutboxItemRow.outbox_id).where(
-        OutboxItemRow.live, OutboxItemRow.kind == kind, OutboxItemRow.request_id.in_(request_ids)
-    )
-    found = _entries(tx, OutboxRow.id.in_(ids))
-    return found[0] if found else None
+    given = {"kind": kind, "request_ids": list(request_ids)}
+    found = tx.session.connection().execute(_PENDING, given).scalar()
+    return None if found is None else _entries(tx, OutboxRow.id == found)[0]
 
 
 def _entries(tx: Transaction, which: ColumnElement[bool] | Any) -> list[OutboxEntry]:
-    ids = select(OutboxRow.id).where(which)
+    connection = tx.session.connection()
+    rows = connection.execute(select(_rows).where(which).order_by(_rows.c.id)).all()
     requests: dict[int, list[RequestId]] = {}
-    for outbox_id, request_id in tx.session.execute(
-        select(OutboxItemRow.outbox_id, OutboxItemRow.request_id)
-        .where(OutboxItemRow.outbox_id.in_(ids))
-        .order_by(OutboxItemRow.position)
-    ):
-        requests.setdefault(outbox_id, []).append(RequestId(request_id))
     raws: dict[int, list[bytes]] = {}
-    for outbox_id, raw in tx.session.execute(
-        select(OutboxRawRow.outbox_id, OutboxRawRow.raw)
-        .where(OutboxRawRow.outbox_id.in_(ids))
-        .order_by(OutboxRawRow.position)
-    ):
-        raws.setdefault(outbox_id, []).append(raw)
-    rows = tx.session.scalars(
-        select(OutboxRow).where(which).order_by(OutboxRow.id),
-        execution_options={"populate_existing": True},
-    )
+    for ids in portions(row.id for row in rows):
+        for outbox_id, request_id in connection.execute(_ITEMS_OF, {"ids": ids}):
+            requests.setdefault(outbox_id, []).append(RequestId(request_id))
+        for outbox_id, raw in connection.execute(_RAWS_OF, {"ids": ids}):
+            raws.setdefault(outbox_id, []).append(raw)
     return [_entry_of(row, requests.get(row.id, []), raws.get(row.id, [])) for row in rows]
 
 
-def _entry_of(row: OutboxRow, request_ids: list[RequestId], raws: list[bytes]) -> OutboxEntry:
+def _items_of(entry: OutboxEntry) -> list[dict[str, object]]:
+    return [
+        {
+            "outbox_id": entry.id,
+            "position": position,
+            "request_id": request_id,
+            "kind": entry.kind,
+            "live": True,
+        }
+        for position, request_id in enumerate(entry.request_ids)
+    ]
+
+
+def _entry_of(row: Any, request_ids: list[RequestId], raws: list[bytes]) -> OutboxEntry:
     return OutboxEntry(
         id=row.id,
         kind=row.kind,

@@ -126,7 +126,7 @@ class ReplyRepository(Repository):
 
     def put_replies(self, replies: Iterable[Reply]) -> None:
         """Insert or replace replies."""
-        self._upsert(ReplyRow, [_row_of(reply) for reply in replies])
+        self.upsert(ReplyRow, [_row_of(reply) for reply in replies])
 
     def statement(self, request_id: RequestId) -> Statement | None:
         """Return the trace that this operator stands by."""

@@ -4,16 +4,18 @@ Knows neither contracts nor queues. Several processes may open the same store.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
 from oracle.errors import DiskUnusable, Unavailable
+from oracle.grouping import Grouping
 from oracle.store import engine as engines
 from oracle.store import schema
 from oracle.store.agent_repository import AgentRepository
@@ -22,8 +24,11 @@ from oracle.store.chain_repository import ChainRepository
 from oracle.store.gateway_repository import GatewayRepository
 from oracle.store.job import RecordedAnswer
 from oracle.store.job_repository import JobRepository
+from oracle.store.payment_repository import PaymentRepository
 from oracle.store.reply_repository import ReplyRepository
 from oracle.types import Bytes32, RequestId
+
+T = TypeVar("T")
 
 
 class Transaction(
@@ -32,6 +37,7 @@ class Transaction(
     ReplyRepository,
     AuditRepository,
     GatewayRepository,
+    PaymentRepository,
     AgentRepository,
 ):
     """What `Store.begin` and `Store.read` hand out; of no use after their block."""
@@ -46,6 +52,7 @@ class Store:
         self._now = now
         # One connection that threads share (":memory:") cannot hold two transactions.
         self._one_at_a_time = RLock() if isinstance(engine.pool, StaticPool) else None
+        self._together: Grouping[Callable[[Transaction], Any], Any] = Grouping(self._commit_all)
 
     @classmethod
     def open(cls, url: str, now: Callable[[], float] = time.time) -> "Store":
@@ -66,11 +73,15 @@ class Store:
         return cls(engine, now)
 
     @contextmanager
-    def begin(self) -> Iterator[Transaction]:
+    def begin(self, *, forgettable: bool = False) -> Iterator[Transaction]:
         """Give a transaction that may write; it commits at the end, or vanishes on an exception.
 
         Writers of all processes wait for each other, so what was read in it stays true until it
         ends. Keep it short: no network, no inference inside.
+
+        Args:
+            forgettable: what is written can be had again from the chain or the queue. A power cut
+                may undo it (the end of a process does not), and nobody waits for the disk.
 
         Raises:
             Unavailable: the database cannot be reached, or other writers took above 30 seconds.
@@ -79,11 +90,40 @@ class Store:
             self._alone(),
             _translated(self._engine),
             self._engine.connect() as connection,
-            Session(connection, expire_on_commit=False) as session,
+            Session(
+                engines.forgettable(connection) if forgettable else connection,
+                expire_on_commit=False,
+            ) as session,
             session.begin(),
         ):
             engines.wait_in_line(session.connection())
             yield Transaction(session, self._now)
+
+    def write(self, change: Callable[[Transaction], T]) -> T:
+        """Make a change that is durable when this returns; one commit for all threads that wait.
+
+        Each change is undone alone when it raises. It must not hold on to its transaction, nor wait
+        for another thread.
+
+        Raises:
+            What `change` raised, or what `begin` raises: then nothing of the group is kept.
+        """
+        done: T = self._together.do(change)
+        return done
+
+    def _commit_all(self, changes: Sequence[Callable[[Transaction], Any]]) -> list[Any]:
+        outcomes: list[Any] = []
+        with self.begin() as tx:
+            for change in changes:
+                try:
+                    with tx.session.begin_nested():
+                        outcomes.append(change(tx))
+                except Exception as error:
+                    # A database in trouble may have undone the others as well
+                    if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
+                        raise
+                    outcomes.append(error)
+        return outcomes
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:

@@ -13,7 +13,7 @@
                                           │ outbox ├──────┤ outbox_items │ │ outbox_raws │
                                           └────────┘      └──────────────┘ └─────────────┘
  disputes: replies (fold of logs, by the watcher), statements (local facts, by the submitter)
- audits (local facts, by the challenger) · gateway: api_keys, tickets
+ audits (local facts, by the challenger) · gateway: api_keys, tickets, payments
  agents: commitments; of a challenger cases, receipts, tensors (local facts)
 ```
 """
@@ -319,6 +319,43 @@ Index("ix_tickets_request_id", TicketRow.request_id)
 
 
 Index("ix_tickets_open", TicketRow.created_at, **_while("open"))
+
+
+class CalledAnswerRow(Base):
+    """An answer over a channel (`oracle.store.gateway_repository.CalledAnswer`)."""
+
+    __tablename__ = "called_answers"
+
+    ticket_id: Mapped[bytes] = mapped_column(primary_key=True)
+    receipt: Mapped[str]
+    folder: Mapped[str]
+
+
+class PaymentRow(Base):
+    """One x402 payment (`oracle.store.payment_repository.Payment`)."""
+
+    __tablename__ = "payments"
+
+    id: Mapped[bytes] = mapped_column(primary_key=True)
+    payer: Mapped[str] = mapped_column(String(42))
+    nonce: Mapped[bytes]
+    amount: Mapped[int]  # token units
+    valid_before: Mapped[int]  # unix seconds
+    digest: Mapped[bytes]
+    question: Mapped[bytes]
+    model_id: Mapped[int]
+    version: Mapped[int]
+    block: Mapped[int]
+    created_at: Mapped[float]  # unix seconds
+    state: Mapped[str] = mapped_column(String(16))
+    open: Mapped[bool]  # something is still to be done
+    changed_at: Mapped[float]  # unix seconds
+    transaction: Mapped[bytes | None]
+    refund: Mapped[int]  # token units
+    error: Mapped[str]
+
+
+Index("ix_payments_open", PaymentRow.created_at, **_while("open"))
 
 
 class ReplyRow(Base):

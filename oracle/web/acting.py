@@ -18,7 +18,7 @@ from oracle.chain.rpc import hexbytes, quantity
 from oracle.chain.transactions import Receipt, parse_receipt
 from oracle.errors import InputInvalid, NotFound, Refused, TallystickError, TransientError
 from oracle.protocol.manifest import Manifest
-from oracle.services import folders, model_check
+from oracle.services import folders, model_check, models
 from oracle.services.amounts import format_amount, parse_address, parse_request_id
 from oracle.services.documents import jsonable
 from oracle.services.model_check import ModelCheck
@@ -28,7 +28,7 @@ from oracle.web import problems, transactions
 from oracle.web.actions import own_page
 from oracle.web.drafts import Drafts
 from oracle.web.rendering import PageOptions
-from oracle.web.sponsor import VisitorSponsor
+from oracle.web.sponsor import KeyExists, VisitorSponsor
 from oracle.web.transactions import Given
 
 _KEPT = 32  # findings about models
@@ -67,7 +67,9 @@ def router(network: Network, options: PageOptions, sponsor: VisitorSponsor | Non
             folder = drafts.folder(draft)
             if not (folder / folders.DESCRIPTION).exists():
                 checks.describe(folder, name)
-            return jsonable(checks(folders.read(folder, lambda *_: None), folder))
+            described = folders.read(folder, lambda *_: None)
+            holder = models.holder_of(network, described.name)
+            return jsonable(checks(described, folder)) | {"holder": jsonable(holder)}
 
         try:
             return JSONResponse(await run_in_threadpool(run))
@@ -95,21 +97,28 @@ def router(network: Network, options: PageOptions, sponsor: VisitorSponsor | Non
         request: Request,
         transaction: str,
         signature: Annotated[str, Query(max_length=200)],
+        replacing: Annotated[str, Query(max_length=64)] = "",
     ) -> Response:
-        """Return an API key of the gateway for a deposit that the signer made into its balance."""
+        """Return an API key of the gateway for a deposit that the signer made into its balance.
+
+        Where the deposit has its key already, `exists` is the mark of its secret: whoever paid and
+        lost it signs that as well, and is given another secret in its place.
+        """
 
         def mint() -> dict[str, Any]:
             own_page(request)
             if sponsor is None:
                 raise Refused("this server asks for nobody, so it has no API keys")
             deposit = _deposit(network, sponsor.address, transaction)
-            if _signer(key_message(sponsor.address, transaction), signature) != deposit.from_:
+            message = key_message(sponsor.address, transaction, replacing)
+            if _signer(message, signature) != deposit.from_:
                 raise Refused("this deposit was made by another account than signed")
             name = parse_request_id(transaction).hex()  # one spelling: a deposit makes one key
-            return {
-                "key": sponsor.mint(name, deposit.amount),
-                "budget": format_amount(deposit.amount),
-            }
+            try:
+                secret = sponsor.mint(name, deposit.amount, replacing)
+            except KeyExists as known:
+                return {"exists": known.mark}
+            return {"key": secret, "budget": format_amount(deposit.amount)}
 
         try:
             return JSONResponse(await run_in_threadpool(mint))
@@ -153,9 +162,10 @@ class _Checks:
         model_check.init(self._run, weights[0], name or weights[0].stem)
 
 
-def key_message(gateway: Address, transaction: str) -> str:
-    """Return what a wallet signs to be given the key of its deposit."""
-    return f"Tallystick: an API key of {gateway} for my deposit {transaction}"
+def key_message(gateway: Address, transaction: str, replacing: str = "") -> str:
+    """Return what a wallet signs to be given the key of its deposit, or another in its place."""
+    instead = f", in place of {replacing}" if replacing else ""
+    return f"Tallystick: an API key of {gateway} for my deposit {transaction}{instead}"
 
 
 def _files(drafts: Drafts, act: str, values: dict[str, str]) -> list[FilePath]:

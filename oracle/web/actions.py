@@ -3,6 +3,7 @@
 Each is thin over a service. What spends the sponsor's money wants a request of this very page.
 """
 
+import base64
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from oracle.errors import DigestMismatch, InputInvalid, Refused, TallystickError
 from oracle.exact import form
 from oracle.ipfs.port import MAX_BLOCK
 from oracle.protocol.cid import raw_cid
+from oracle.protocol.manifest import Manifest
 from oracle.services import inference, inputs, models, quoting, requests
 from oracle.services.amounts import format_amount, parse_address, parse_request_id
 from oracle.services.inputs import PreparedInput
@@ -61,6 +63,8 @@ def router(network: Network, options: PageOptions, sponsor: VisitorSponsor | Non
         ("POST", "/preview", acts.preview),
         ("POST", "/ask", acts.ask),
         ("POST", "/prepare", acts.prepare),
+        ("POST", "/encode", acts.encode),
+        ("POST", "/decode", acts.decode),
         ("POST", "/apply", acts.apply),
         ("GET", "/requests/{request_id}", acts.state),
         ("GET", "/requests/{request_id}/question", acts.question),
@@ -167,11 +171,40 @@ class _Actions:
                     self._network, parse_address(requester), question, stdin=bytes
                 )
             self._network.ipfs.publish_bytes(found.prepared.data)
-            lane = self._network.market.free_lane(parse_address(requester), 0)
+            lane = self._network.lens.free_lane(parse_address(requester), 0)
             return {
                 "order": payloads.order_words(found.order, lane),
                 "fee": format_amount(found.quote.fee),
             }
+
+        return await self._with_body(request, act)
+
+    async def encode(
+        self,
+        request: Request,
+        model: ModelId,
+        version: VersionNumber,
+        name: FileName,
+        params: Params = "{}",
+    ) -> Response:
+        """Return an input as an operator's endpoint takes it. Spends nothing, publishes nothing."""
+
+        def act(data: bytes) -> dict[str, Any]:
+            manifest = models.manifest(self._network, model, version)
+            with uploads.source(data, name) as source:
+                prepared = inputs.prepare(source, manifest, self._fetch, bytes)
+            packed = manifest.pack_params(payloads.read_params(params))
+            return {
+                "input": base64.b64encode(prepared.data).decode(), "params": "0x" + packed.hex(),
+            }  # fmt: skip
+
+        return await self._with_body(request, act)
+
+    async def decode(self, request: Request, model: ModelId, version: VersionNumber) -> Response:
+        """Return the numbers of an answer that the page was given; it checks the digest itself."""
+
+        def act(data: bytes) -> dict[str, Any]:
+            return _answered(data, models.manifest(self._network, model, version))
 
         return await self._with_body(request, act)
 
@@ -224,13 +257,8 @@ class _Actions:
             info = requests.show(self._network, parse_request_id(request_id))
             manifest = models.manifest(self._network, info.model_id, info.version)
             answer, data = inference.answer(self._network, info, manifest)
-            arrays = form.of(manifest).decode_outputs(data)
-            return {
-                "outputs": [payloads.numbers(name, array) for name, array in arrays.items()],
-                "labels": manifest.labels,
-                "root": "0x" + answer.output_root.hex(),
-                "cid": info.output_cid,
-            }
+            root = "0x" + answer.output_root.hex()
+            return {**_answered(data, manifest), "root": root, "cid": info.output_cid}
 
         return self._json(act)
 
@@ -257,6 +285,14 @@ class _Actions:
         except TooLarge as error:
             return problems.as_json(error)
         return await run_in_threadpool(self._json, lambda: act(data))
+
+
+def _answered(data: bytes, manifest: Manifest) -> dict[str, Any]:
+    arrays = form.of(manifest).decode_outputs(data)
+    return {
+        "outputs": [payloads.numbers(name, array) for name, array in arrays.items()],
+        "labels": manifest.labels,
+    }
 
 
 def own_page(request: Request) -> None:

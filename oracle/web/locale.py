@@ -7,6 +7,7 @@ from functools import cache
 from importlib import resources
 
 from oracle.services import request_timeline
+from oracle.services.channels import receipt_findings
 from oracle.services.data import round_events
 
 LANGUAGES = {"en": "English", "zh": "中文"}
@@ -44,7 +45,9 @@ def catalogue(language: str) -> Translations:
     """Return the catalogue of a language that is one of `LANGUAGES`."""
     path = resources.files("oracle.web").joinpath("locales", f"{language}.json")
     strings = json.loads(path.read_text(encoding="utf-8"))
-    sentences = {**request_timeline.SENTENCES, **round_events.SENTENCES}
+    sentences = {
+        **receipt_findings.SENTENCES, **request_timeline.SENTENCES, **round_events.SENTENCES,
+    }  # fmt: skip
     return Translations(language, {**sentences, **strings} if language == DEFAULT else strings)
 
 

@@ -13,14 +13,15 @@ from fastapi.responses import RedirectResponse
 from oracle.chain.bindings.inference_market import Delivered
 from oracle.chain.bindings.model_access import GrantStatus, Policy
 from oracle.errors import NotFound, TallystickError
-from oracle.services import access, disputes, models, operators, requests
+from oracle.services import access, amounts, disputes, models, operators, requests
 from oracle.services.amounts import parse_address, parse_request_id
+from oracle.services.channels import endpoints, offers
 from oracle.services.event_history import topic
 from oracle.services.network import Network
 from oracle.services.operators import OperatorInfo
 from oracle.services.request_timeline import LIFE, RequestInfo, detail
-from oracle.types import Address, Assurance, Bytes32
-from oracle.web import acting, actions, bytes_served, payloads, problems, rounds, snippets
+from oracle.types import Address, Amount, Assurance, Bytes32
+from oracle.web import acting, actions, bytes_served, payloads, problems, receipts, rounds, snippets
 from oracle.web.locale import LANGUAGES
 from oracle.web.names import Names
 from oracle.web.rendering import (
@@ -34,6 +35,7 @@ from oracle.web.rendering import (
 from oracle.web.sponsor import VisitorSponsor
 from oracle.web.views import Views, input_kind
 
+SUGGESTED = 20  # answers that a channel of the page holds, unless the visitor says something else
 _YEAR = 365 * 86400
 _ANSWERS = 10  # of an operator that are shown
 Version = Annotated[int | None, Query(ge=1, lt=2**24)]
@@ -64,11 +66,13 @@ def router(
         ("/operators/{address}", pages.operator),
         ("/data", pages.data),
         ("/data/{round_id}", pages.round),
+        ("/receipts", pages.receipts),
         ("/account", pages.account),
         ("/publish", pages.publish),
         ("/preferences", pages.preferences),
     ):
         routes.add_api_route(path, endpoint, methods=["GET"], response_model=None)
+    routes.include_router(receipts.router(network))
     routes.include_router(bytes_served.router(network, options))
     routes.include_router(actions.router(network, options, sponsor))
     routes.include_router(acting.router(network, options, sponsor))
@@ -120,7 +124,7 @@ class _Pages:
         programs = {}
         if view.manifest is not None:
             base = str(request.base_url).rstrip("/") if asked_by_key else ""
-            programs = snippets.snippets(base, view.model.name, view.manifest)
+            programs = snippets.snippets(base, view.model.model_id, view.manifest)
         return self.renderer.page(
             request, "model.html", view=view, programs=programs, asked_by_key=asked_by_key
         )
@@ -131,13 +135,27 @@ class _Pages:
         view = self.views.model(self._number(model_id), version)
         if view.version is None or view.manifest is None:
             raise NotFound(f"model {model_id} cannot be tried: it has no manifest that can be had")
+        number, version_number = view.model.model_id, view.version.version
+        sellers = offers.list_offers(self.network, model_id=number)
+        announced = [
+            info
+            for info in offers.announced(self.network, number, version_number)
+            if endpoints.origin(self.network, info.endpoint)
+        ]
+        delay = self.network.channels.config().close_delay
+        form = payloads.describe(number, view.version, view.manifest)
+        form["sale"] = payloads.sale(announced[0], delay) if announced else None
         return self.renderer.page(
             request,
             "try.html",
+            # Also of operators who sell no more: what a channel has left comes back through them
+            origins=sorted({endpoints.origin(self.network, info.endpoint) for info in sellers}),
             view=view,
             kind=input_kind(view.manifest),
-            form=payloads.describe(view.model.model_id, view.version, view.manifest),
-            paid=self._paid(view.model.model_id),
+            form=form,
+            sellers=sellers,
+            suggested=amounts.decimal(Amount(SUGGESTED * view.version.fee)),
+            paid=self._paid(number),
         )
 
     def _paid(self, model_id: int) -> str:
@@ -160,7 +178,7 @@ class _Pages:
         life = self.network.history.read(self.network.market.address, LIFE, topic(info.request_id))
         exact = info.request.terms.assurance is Assurance.EXACT
         dispute = disputes.show(self.network, info.request_id) if exact else None
-        receipts = self._receipts({moment.transaction for moment in info.timeline})
+        gas = self._receipts({moment.transaction for moment in info.timeline})
         return self.renderer.page(
             request,
             "proof.html",
@@ -168,7 +186,7 @@ class _Pages:
             details=[detail(happened.event, visitor(request).t) for happened in life],
             model=models.info(self.network, info.model_id),
             dispute=dispute,
-            gas=receipts,
+            gas=gas,
             now=self.network.history.now(),
             disputable=self.views.disputable(info.request.terms.assurance),
         )
@@ -176,10 +194,7 @@ class _Pages:
     @_shown
     def operators(self, request: Request) -> Response:
         """Show everybody who registered."""
-        every = [
-            operators.status(self.network, address)
-            for address in operators.list_operators(self.network)
-        ]
+        every = operators.list_operators(self.network)
         return self.renderer.page(
             request, "operators.html", operators=every, model_names=self._model_names(every)
         )
@@ -207,6 +222,11 @@ class _Pages:
         found = rounds.one(self.network, self._number(round_id), visitor(request).t)
         model = models.info(self.network, found["round"].model_id)
         return self.renderer.page(request, "round.html", model=model, **found)
+
+    @_shown
+    def receipts(self, request: Request) -> Response:
+        """Show the form that checks signed receipts of channels."""
+        return self.renderer.page(request, "receipts.html")
 
     @_shown
     def account(self, request: Request) -> Response:

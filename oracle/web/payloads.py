@@ -3,13 +3,15 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from oracle.errors import InputInvalid
 from oracle.exact import form
-from oracle.protocol import eip712
+from oracle.protocol import channel_wire, eip712
 from oracle.protocol.manifest import Manifest
 from oracle.protocol.tensor import Array
+from oracle.services.channels.offers import OfferInfo
 from oracle.services.inputs import PreparedInput
 from oracle.services.models import VersionInfo
 from oracle.types import Order
@@ -29,8 +31,19 @@ def describe(model_id: int, version: VersionInfo, manifest: Manifest) -> dict[st
         "inputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in manifest.inputs],
         "features": len(manifest.features),
         "labels": manifest.labels,
+        "name": manifest.name,
+        "exact": manifest.exact is not None,
         "fee": version.fee,
         "window": version.challenge_window,
+    }
+
+
+def sale(info: OfferInfo, close_delay: int) -> dict[str, Any]:
+    """Return what a channel of this page would pay for; large numbers as text."""
+    return {
+        "url": info.endpoint.rstrip("/"),
+        "offer": {**channel_wire.offer_json(info.offer), "number": str(info.number)},
+        "closeDelay": close_delay,
     }
 
 
@@ -58,6 +71,7 @@ def seen(prepared: PreparedInput, manifest: Manifest) -> dict[str, Any]:
         "digest": "0x" + prepared.root.hex(),
         "bytes": len(prepared.data),
         "texts": prepared.texts,
+        "outside": [asdict(one) for one in prepared.outside],
         "tensors": [
             numbers(spec.name, as_given(arrays[spec.name], spec.shape)) for spec in manifest.inputs
         ],

@@ -1,6 +1,6 @@
 """Turns templates into responses: escaping, filters, and the headers that keep scripts out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -66,9 +66,13 @@ def visitor(request: Request) -> Visitor:
     return Visitor(locale.catalogue(language), theme if theme in THEMES else "auto", path)
 
 
-def headers(options: PageOptions) -> dict[str, str]:
-    """Return the headers of every page: nothing inline, nothing from elsewhere, never framed."""
-    elsewhere = " ".join(origin for origin in (options.rpc_url, options.gateway) if origin)
+def headers(options: PageOptions, origins: Sequence[str] = ()) -> dict[str, str]:
+    """Return the headers of every page: nothing inline, nothing from elsewhere, never framed.
+
+    Args:
+        origins: of others' servers that this page's modules may ask.
+    """
+    elsewhere = " ".join(place for place in (options.rpc_url, options.gateway, *origins) if place)
     policy = {
         "default-src": "'none'",
         "script-src": "'self'",
@@ -115,6 +119,8 @@ class Renderer:
                 "access": contracts.model_access,
                 "market": contracts.inference_market,
                 "token": contracts.token,
+                "channels": contracts.payment_channels,
+                "game": contracts.dispute_game,
                 "credits": contracts.data_credits,
                 "rounds": contracts.data_rounds,
                 "contracts": sorted(
@@ -151,8 +157,15 @@ class Renderer:
             "name_of": names,
         }
 
-    def page(self, request: Request, template: str, code: int = 200, **values: Any) -> HTMLResponse:
-        """Return a page, complete with headers."""
+    def page(
+        self,
+        request: Request,
+        template: str,
+        code: int = 200,
+        origins: Sequence[str] = (),
+        **values: Any,
+    ) -> HTMLResponse:
+        """Return a page, complete with headers; see `headers`."""
         who = visitor(request)
         shared: Mapping[str, Any] = {
             "t": who.t,
@@ -161,7 +174,7 @@ class Renderer:
             "strings": who.t.for_scripts(),
         }
         body = self.environment.get_template(template).render({**self._shared, **shared, **values})
-        return HTMLResponse(body, code, headers(self.options))
+        return HTMLResponse(body, code, headers(self.options, origins))
 
 
 def size(count: int) -> str:

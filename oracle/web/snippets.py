@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from oracle.protocol.manifest import Manifest, Tokenizer
 from oracle.protocol.shapes import TensorSpec
@@ -18,22 +17,22 @@ SENTENCE = "A cat sleeps on the warm stove."
 _SHOWN = 1024  # numbers that are written out
 
 
-def snippets(base: str, name: str, manifest: Manifest) -> dict[str, str]:
+def snippets(base: str, model_id: int, manifest: Manifest) -> dict[str, str]:
     """Return programs by what they are written for.
 
     Args:
         base: where the gateway answers, like `http://127.0.0.1:8551`; "" = nowhere: only Python.
-        name: of the model.
+        model_id: names the model; a name may be an earlier model's.
     """
     text = isinstance(manifest.preprocess, Tokenizer)
     body = {"inputs": [_text()] if text else [_tensor(spec) for spec in manifest.inputs]}
     written = json.dumps(body)
-    url = f"{base}/v2/models/{quote(name)}/infer"
+    url = f"{base}/v2/models/{model_id}/infer"
     said = repr(SENTENCE) if text else _value(manifest)
     python = (
         ("" if text else "import numpy as np\n") + "import tallystick\n\n"
         'with tallystick.connect(wallet="requester") as network:\n'
-        f"    answer = network.ask({name!r}, {said})\n"
+        f"    answer = network.ask({model_id}, {said})\n"
         "    print(answer.outputs)\n"
         "    print(answer.verify().verdict.value)"
     )
@@ -53,13 +52,13 @@ def snippets(base: str, name: str, manifest: Manifest) -> dict[str, str]:
         found["openai"] = (
             "import openai  # pip install openai\n\n"
             f'client = openai.OpenAI(base_url="{base}/v1", api_key=key)\n'
-            f"answer = client.embeddings.create(model={name!r}, input=[{SENTENCE!r}])\n"
+            f'answer = client.embeddings.create(model="{model_id}", input=[{SENTENCE!r}])\n'
             "print(answer.data[0].embedding)"
         )
-    return {**found, "tritonclient": _triton(base, name, manifest, text)}
+    return {**found, "tritonclient": _triton(base, model_id, manifest, text)}
 
 
-def _triton(base: str, name: str, manifest: Manifest, text: bool) -> str:
+def _triton(base: str, model_id: int, manifest: Manifest, text: bool) -> str:
     lines = [
         "import numpy as np",
         "import tritonclient.http as triton  # pip install tritonclient[http]",
@@ -84,7 +83,7 @@ def _triton(base: str, name: str, manifest: Manifest, text: bool) -> str:
     headers = '{"Authorization": f"Bearer {key}"}'
     lines += [
         f'client = triton.InferenceServerClient("{host}")',
-        f"answer = client.infer({name!r}, {inputs}, headers={headers})",
+        f'answer = client.infer("{model_id}", {inputs}, headers={headers})',
         f"print(answer.as_numpy({manifest.outputs[0].name!r}))",
     ]
     return "\n".join(lines)

@@ -2,9 +2,18 @@
 
 from typing import Protocol
 
+from oracle.errors import Refused
 from oracle.services.inference import Asked
 from oracle.services.quoting import Ask
 from oracle.types import Address, Amount
+
+
+class KeyExists(Refused):
+    """A deposit has its key already; `mark` tells its secret from earlier and later ones."""
+
+    def __init__(self, mark: str) -> None:
+        super().__init__("this deposit has its API key already")
+        self.mark = mark
 
 
 class VisitorSponsor(Protocol):
@@ -24,11 +33,15 @@ class VisitorSponsor(Protocol):
             ContractError: the model takes no applications, or has one of the sponsor.
         """
 
-    def mint(self, name: str, budget: Amount) -> str:
+    def mint(self, name: str, budget: Amount, replacing: str = "") -> str:
         """Make an API key for somebody who paid the budget in; return its secret.
 
+        Args:
+            replacing: mark of the secret that the key has now and loses: whoever paid lost it.
+
         Raises:
-            InputInvalid: there is a key of that name.
+            KeyExists: there is a key of that name, and `replacing` is empty.
+            Refused: `replacing` is not the mark of its secret.
         """
 
     def ask(self, visit: str, ask: Ask) -> Asked:

@@ -27,7 +27,7 @@ from oracle.services import balances, committee, disputes, operators, publishing
 from oracle.services.amounts import parse_address, parse_amount, parse_duration, parse_request_id
 from oracle.services.data import contributions
 from oracle.services.network import Network
-from oracle.services.publishing import Check, Offer
+from oracle.services.publishing import Check, SaleTerms
 from oracle.services.receipts import send
 from oracle.types import Address
 
@@ -110,14 +110,14 @@ def described(call: Call | None) -> dict[str, Any]:
 
 # ── The acts ────────────────────────────────────────────────────────────────────────────────────
 def _publish(network: Network, wallet: Wallet, given: Given) -> None:
-    offer = Offer(
+    sale = SaleTerms(
         fee=parse_amount(given.values["fee"]),
         challenge_window=parse_duration(given.values["window"])
         if given.values.get("window")
         else None,
     )
     (folder,) = given.files
-    publishing.publish(network, wallet, folder, offer, check=given.check)
+    publishing.publish(network, wallet, folder, sale, check=given.check)
 
 
 def _authorize(network: Network, wallet: Wallet, given: Given) -> None:

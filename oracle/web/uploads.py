@@ -45,6 +45,8 @@ def source(data: bytes, name: str) -> Iterator[str]:
 def table(data: bytes) -> bytes:
     """Return a CSV of numbers as JSON rows; a first row that holds no numbers is a heading.
 
+    An empty cell is null: a missing value, which some models of trees know.
+
     Raises:
         InputInvalid: not UTF-8, no rows, or a cell that is no number.
     """
@@ -56,12 +58,12 @@ def table(data: bytes) -> bytes:
         rows = rows[1:]
     if not rows:
         raise InputInvalid("the table has no rows of numbers")
-    values: list[list[float]] = []
+    values: list[list[float | None]] = []
     for number, row in enumerate(rows, 1):
         for cell in row:
-            if not _is_number(cell):
+            if cell.strip() and not _is_number(cell):
                 raise InputInvalid(f"row {number} of the table: {cell!r:.40} is not a number")
-        values.append([_number(cell) for cell in row])
+        values.append([_number(cell) if cell.strip() else None for cell in row])
     return json.dumps(values).encode()
 
 

@@ -1,7 +1,7 @@
 """What pages show, gathered from the services; manifests are remembered: digests name them."""
 
 import threading
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +28,7 @@ class Card:
 
     model_id: int
     name: str
+    owner: Address | None  # shown where other models have this name
     versions: int
     policy: Policy
     record: VersionRecord | None  # None: nothing was published
@@ -58,8 +59,10 @@ class ModelView:
     access: AccessInfo
     operators: tuple[Address, ...]
     limits: tuple[Limit, ...]
+    protocol_bps: int  # of every fee; the owner gets the rest of the shares
     disputable: bool  # a module judges wrong answers of this version
     ready: Readiness | None  # None: nothing was published
+    name_holder: ModelInfo | None  # the earlier model that has this name
 
 
 def input_kind(manifest: Manifest) -> str:
@@ -116,7 +119,8 @@ class Views:
         pages = max(1, -(-len(found) // PAGE))
         page = min(max(1, page), pages)
         shown = found[(page - 1) * PAGE : page * PAGE]
-        cards = tuple(self._card(event, records[event.model_id]) for event in shown)
+        names = Counter(event.name for event in every)
+        cards = tuple(self._card(e, records[e.model_id], names[e.name] > 1) for e in shown)
         return ModelsPage(cards, len(found), page, pages)
 
     def model(self, model_id: int, version: int | None = None) -> ModelView:
@@ -144,8 +148,10 @@ class Views:
             access=access.show(self._network, model_id),
             operators=operators.authorized_for(self._network, model_id),
             limits=limits,
+            protocol_bps=self._network.market.config().protocol_bps,
             disputable=shown is not None and self.disputable(shown.assurance),
             ready=self._ready(model_id, shown.version) if shown else None,
+            name_holder=models.name_holder(self._network, model_id),
         )
 
     def _ready(self, model_id: int, version: int) -> Readiness:
@@ -168,7 +174,9 @@ class Views:
             text += f" {manifest.description}"
         return all(word in text.lower() for word in words)
 
-    def _card(self, event: ModelRegistered, records: Sequence[VersionRecord]) -> Card:
+    def _card(
+        self, event: ModelRegistered, records: Sequence[VersionRecord], namesakes: bool
+    ) -> Card:
         model_id, registry = event.model_id, self._network.registry
         record = records[-1] if records else None
         terms = registry.terms_of(model_id, record.version) if record else None
@@ -182,6 +190,7 @@ class Views:
         return Card(
             model_id=model_id,
             name=event.name,
+            owner=registry.owner_of(model_id) if namesakes else None,
             versions=len(records),
             policy=self._network.access.policy_of(model_id).policy,
             record=record,

@@ -102,6 +102,12 @@ def test_run__transaction_mined__looks_again_at_once(agent: Looking) -> None:
     assert agent.looks == 2
 
 
+def test_cycle__mined_before_the_look__is_movement(agent: Looking) -> None:
+    agent.steps = [[_ended(EntryState.MINED)]]
+    assert agent.cycle()
+    assert not agent.cycle()
+
+
 # ── When a subject is looked at again ───────────────────────────────────────────────────────────
 def test_attend__look_that_works__forgets_the_looks_that_failed(
     agent: Looking, clock: Clock

@@ -11,7 +11,7 @@ from oracle.devnet.network import Devnet
 from oracle.gateway import api_keys
 from oracle.gateway import gateway as gateways
 from oracle.services import operators, publishing
-from oracle.services.publishing import Offer
+from oracle.services.publishing import SaleTerms
 from oracle.store import Store
 from oracle.types import Amount
 from tests.support.waiting import wait_until
@@ -60,10 +60,10 @@ def door(devnet: Devnet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
     store.close()
 
 
-def publish(devnet: Devnet, folder: Path, **offer: int) -> int:
+def publish(devnet: Devnet, folder: Path, **sale: int) -> int:
     """Publish a model that alpha serves and everybody may use; return its id."""
     owner = devnet.wallet("owner")
-    terms = Offer(**{"fee": Amount(FEE), "challenge_window": 60, **offer})
+    terms = SaleTerms(**{"fee": Amount(FEE), "challenge_window": 60, **sale})
     published = publishing.publish(devnet.network, owner, folder, terms)
     operators.authorize(devnet.network, owner, published.model_id, devnet.accounts["alpha"])
     return published.model_id

@@ -1,13 +1,16 @@
 """Other people's clients, unchanged, against a running gateway."""
 
 import json
+import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from examples.minilm import build as minilm_build
-from tests.api.conftest import DOLLAR, FEE, publish
+from tests.api.conftest import DOLLAR, FEE, GIVEN, INFER, publish
+from tests.api.x402_payer import Payer, decoded, post
 
 pytestmark = [pytest.mark.real, pytest.mark.clients]
 ROOT = Path(__file__).parents[2]
@@ -50,7 +53,7 @@ def test_tritonclient__unchanged__asks_and_is_refused_in_its_words(door):
     assert (found["server"], found["shape"]) == ("tallystick", [-1, 1, 8, 8])
     assert (found["id"], found["version"], found["rows"]) == ("mine", "1", 2)
     assert (found["dtype"], found["agree"]) == ("float32", True)
-    assert found["without_key"].startswith("401 this costs money")
+    assert found["without_key"].startswith("402 an answer of digits costs")
     assert found["compressed"] == [True, True]
     for row, scores in zip(found["best"], found["scores"], strict=True):
         places = [int(text.split(":")[1]) for text in row]
@@ -100,3 +103,65 @@ def test_openai__unchanged__embeds_and_is_refused_in_its_words(door, minilm):
     assert found["picture"] == ["BadRequestError", "InputInvalid"]
     assert found["unknown"] == ["NotFoundError", "NotFound"]
     assert found["chat"] == ["NotFoundError", "model_not_found"]
+
+
+def test_embeddings__paid_by_x402__are_those_of_a_key(door, minilm):
+    """One payment answers one request: what does not fit in one is refused, and nothing is paid."""
+    payer, path = Payer(door).fund(2 * FEE), "/v1/embeddings"
+    body = {"model": "all-MiniLM-L6-v2", "input": ["A cat sits on the mat.", "Rain."]}
+    accepts = payer.demanded(path, body)
+    many = {**body, "input": [f"sentence {n}" for n in range(200)]}
+    refused = post(door, path, many, payer.header(accepts))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "InputInvalid")
+    answered = post(door, path, body, payer.header(accepts))
+    with door.client() as client:
+        same = client.post(path, json=body).json()
+    assert [row["embedding"] for row in answered.json()["data"]] == [
+        row["embedding"] for row in same["data"]
+    ]
+    assert decoded(answered.headers["payment-response"])["success"]
+    assert payer.tokens == FEE
+
+
+def x402(door, tmp_path, payer, at_most):
+    """Run the line of docs/x402.md that runs the example: the package's own client."""
+    (line,) = re.findall(
+        r"^python (.*?) \\\n +(.*)$", (ROOT / "docs" / "x402.md").read_text(), re.M
+    )
+    words = shlex.split(" ".join(line))
+    contracts = door.devnet.network.contracts
+    put = {"at-most": str(at_most), "asset": f"eip155:{contracts.chain_id}/{contracts.token}"}
+    for name, value in put.items():
+        words[words.index(f"--{name}") + 1] = value
+    words[:2] = [str(ROOT / words[0]), door.url + INFER]
+    (tmp_path / "question.json").write_text(json.dumps({"inputs": [GIVEN]}))
+    (tmp_path / "payer.key").write_text(payer.account.key.hex())
+    return subprocess.run(
+        [PYTHON, *words], cwd=tmp_path, capture_output=True, text=True, timeout=1800, check=False
+    )
+
+
+def test_x402__unchanged__pays_and_is_answered(door, client, tmp_path):
+    payer = Payer(door).fund(FEE)
+    done = x402(door, tmp_path, payer, FEE)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    same = client.post(INFER, json={"inputs": [GIVEN]}).json()
+    assert found["answer"]["outputs"] == same["outputs"]
+    assert found["paid"]["success"]
+    assert (found["paid"]["payer"], found["paid"]["amount"]) == (payer.account.address, str(FEE))
+    assert payer.tokens == 0
+
+
+def test_x402__unchanged_and_dearer_than_allowed__does_not_pay(door, tmp_path):
+    payer = Payer(door).fund(FEE)
+    done = x402(door, tmp_path, payer, FEE - 1)
+    assert done.returncode != 0
+    assert "allowed_assets" in done.stderr
+    assert payer.tokens == FEE
+
+
+def test_x402__discovery_by_its_bazaar__lists_what_can_be_paid(door):
+    found = run("bazaar", door, "")
+    assert found["resource"] == door.url + INFER
+    assert (found["scheme"], found["amount"]) == ("exact", str(FEE))

@@ -27,9 +27,10 @@ def test_model__published__is_described(client):
     assert client.get("/v2/models/digits/versions/2").status_code == 404
 
 
-def test_infer__no_key__is_told_to_bring_one(door, client):
+def test_ask__no_key__is_told_to_bring_one(door, client):
+    """This route takes no payments; those that do are in test_x402_real.py."""
     with door.client(secret="") as stranger:
-        answered = stranger.post("/v2/models/digits/infer", json=BODY)
+        answered = stranger.post("/api/requests", json={"model": "digits", **BODY})
     assert answered.status_code == 401
     assert answered.headers["content-type"] == "application/problem+json"
     assert answered.json()["code"] == "KeyRefused"

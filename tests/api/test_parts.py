@@ -58,6 +58,31 @@ def test_authenticate__forged_or_revoked__is_refused(store):
         api_keys.revoke(store, "a")
 
 
+def test_renew__secret_lost__another_has_what_is_left(store):
+    lost = api_keys.mint(store, "a", Amount(3))
+    with store.begin() as tx:
+        tx.charge(lost.key.id, Amount(1))
+    mark = api_keys.mark(store, "a")
+    secret = api_keys.renew(store, "a", mark)
+    with pytest.raises(KeyRefused, match="not known"):
+        api_keys.authenticate(store, lost.secret)
+    key = api_keys.authenticate(store, secret)
+    assert (key.budget, key.spent) == (3, 1)
+    with pytest.raises(KeyRefused, match="replaced"):
+        api_keys.renew(store, "a", mark)  # the same call again
+    assert api_keys.authenticate(store, secret) == key
+
+
+def test_renew__revoked_or_never_made__is_refused(store):
+    assert api_keys.mark(store, "a") == ""
+    with pytest.raises(KeyRefused):
+        api_keys.renew(store, "a", "")
+    api_keys.mint(store, "a", Amount(1))
+    api_keys.revoke(store, "a")
+    with pytest.raises(KeyRefused):
+        api_keys.renew(store, "a", api_keys.mark(store, "a"))
+
+
 def test_charge__by_many_threads__never_spends_more_than_the_budget(tmp_path):
     store = Store.open(f"sqlite:///{tmp_path / 'store.db'}")
     key = api_keys.mint(store, "a", Amount(100)).key

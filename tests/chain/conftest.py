@@ -10,6 +10,7 @@ from oracle.chain.bindings.inference_market import InferenceMarket
 from oracle.chain.bindings.model_access import ModelAccess
 from oracle.chain.bindings.model_registry import ModelRegistry
 from oracle.chain.bindings.operator_registry import OperatorRegistry
+from oracle.chain.bindings.request_lens import RequestLens
 from oracle.chain.bindings.test_dollar import TestDollar
 from oracle.chain.deploy import DeployConfig, deploy
 from oracle.chain.rpc import Rpc
@@ -28,6 +29,7 @@ class World:
     access: ModelAccess
     operators: OperatorRegistry
     market: InferenceMarket
+    lens: RequestLens
     token: TestDollar
     owner: Wallet
     operator: Wallet
@@ -60,6 +62,7 @@ def world(anvil: Anvil) -> World:
         ModelAccess(rpc, contracts.model_access),
         OperatorRegistry(rpc, contracts.operator_registry),
         InferenceMarket(rpc, contracts.inference_market),
+        RequestLens(rpc, contracts.request_lens),
         TestDollar(rpc, contracts.token),
         owner,
         operator,

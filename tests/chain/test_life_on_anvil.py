@@ -1,11 +1,17 @@
 """A request's whole life through the wrappers, on a real chain."""
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from oracle.chain.anvil import Anvil
 from oracle.chain.bindings.inference_market import (
     Cancelled,
     Claimed,
@@ -21,6 +27,7 @@ from oracle.chain.contract import split_signature
 from oracle.chain.revert import ContractError
 from oracle.chain.transactions import as_object
 from oracle.chain.wallet import TransactionReverted
+from oracle.config import Settings, save_network
 from oracle.protocol import eip712, records
 from oracle.types import (
     NO_CLAIM,
@@ -40,6 +47,7 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.real
 
+ROOT_FOLDER = Path(__file__).parents[2]
 DOLLAR = 10**6
 FEE = Amount(50_000)
 ROOT = Bytes32(b"\x0a" * 32)
@@ -94,7 +102,7 @@ def order(world: World, model_id: int) -> Order:
     return Order(
         model_id=model_id,
         version=1,
-        lane=world.market.free_lane(world.requester.address, 0),
+        lane=world.lens.free_lane(world.requester.address, 0),
         input_root=Bytes32(b"\x03" * 32),
         input_cid=ZERO32,
         params=ZERO32,
@@ -338,6 +346,55 @@ def test_version_head__python_and_contract__equal_along_the_chain(fresh: World, 
         record.timestamp,
     )
     assert w.registry.manifest_of(model, 2) == second.manifest_digest
+
+
+# ── Programs of others, as docs/guides/build.md has them ────────────────────────────────────────
+@pytest.fixture
+def logged(fresh: World, model: int, anvil: Anvil, tmp_path: Path) -> tuple[dict[str, str], str]:
+    """An environment in which a program finds this deployment, and what it says of a request."""
+    save_network(
+        replace(
+            Settings.load({"TALLYSTICK_RPC_URL": anvil.url}, tmp_path / ".tallystick"),
+            contracts=fresh.contracts,
+        )
+    )
+    request = ask(fresh, model)
+    request_id = fresh.market.request_id_of(request).hex()
+    return {**os.environ, "HOME": str(tmp_path)}, f"{request_id} {request.requester} {model} {FEE}"
+
+
+def said(command: list[str], environ: dict[str, str]) -> str:
+    """Return what a program of the clone says, its digests and numbers as Python writes them."""
+    done = subprocess.run(
+        command, cwd=ROOT_FOLDER, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip().removeprefix("0x").removesuffix("n")
+
+
+def program(language: str) -> str:
+    page = (ROOT_FOLDER / "docs/guides/build.md").read_text()
+    blocks: list[str] = re.findall(rf"^```{language}\n(.*?)^```", page, re.M | re.S)
+    (found,) = (block for block in blocks if "RequestLens" in block)
+    return found
+
+
+def test_web3__logs_of_requested__named_fields(logged: tuple[dict[str, str], str]) -> None:
+    environ, expected = logged
+    assert said([sys.executable, "-c", program("python")], environ) == expected
+
+
+@pytest.mark.clients
+def test_viem__logs_of_requested__named_fields(
+    logged: tuple[dict[str, str], str], tmp_path: Path
+) -> None:
+    packages = Path(__file__).parent / "viem" / "node_modules"
+    if not packages.is_dir():
+        pytest.skip("no viem: `make test-clients` installs it")
+    (tmp_path / "node_modules").symlink_to(packages)
+    (tmp_path / "read.mjs").write_text(program("js"))
+    environ, expected = logged
+    assert said(["node", str(tmp_path / "read.mjs")], environ) == expected
 
 
 # ── Reads pinned to a block ─────────────────────────────────────────────────────────────────────

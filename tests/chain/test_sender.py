@@ -183,6 +183,25 @@ def test_step__refused_for_good__failed_at_once_and_the_nonce_is_free(
     assert [t.data for t, _ in node.transactions] == [b"second call"]
 
 
+def test_step__many_intents__reach_the_node_one_by_one_in_the_order_of_nonces(
+    outbox: MemoryOutbox,
+) -> None:
+    """Anvil serves a batch's calls at once, and left transactions of one account unmined."""
+
+    class Node(Chain):
+        def batch(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+            assert all(call[0] != "eth_sendRawTransaction" for call in calls)
+            return super().batch(calls)
+
+    node = Node()
+    sender = sender_on(node, outbox)
+    for n in range(5):
+        sender.submit("request", [RequestId(bytes([n]) * 32)], call(b"ask " + bytes([n])))
+    assert sender.step() == []
+    assert node.succeeded == [b"ask " + bytes([n]) for n in range(5)]
+    assert len(sender.step()) == 5
+
+
 def test_step__refused_for_good_below_others__an_empty_form_takes_its_nonce(
     outbox: MemoryOutbox,
 ) -> None:

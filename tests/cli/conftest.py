@@ -19,7 +19,7 @@ from oracle.config import Settings, save_network
 from oracle.ipfs import daemon
 from oracle.services import balances, operators, publishing, wallets
 from oracle.services.network import Network
-from oracle.services.publishing import Offer
+from oracle.services.publishing import SaleTerms
 from oracle.types import Amount
 from tests.services.conftest import DESCRIPTION, DOLLAR
 from tests.support import clock
@@ -95,8 +95,8 @@ def populated(world):
     for name in ("owner", "op1", "alice"):
         balances.fund(network, wallets.find(network.settings, name).address, Amount(50 * DOLLAR))
     owner, op1 = world.wallet("owner"), world.wallet("op1")
-    offer = Offer(fee=Amount(50_000), challenge_window=60)
-    publishing.publish(network, owner, world.folder, offer)
+    sale = SaleTerms(fee=Amount(50_000), challenge_window=60)
+    publishing.publish(network, owner, world.folder, sale)
     operators.register(network, op1, "")
     operators.stake(network, op1, Amount(20 * DOLLAR))
     operators.authorize(network, owner, 1, op1.address)

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,13 @@ def test_command__any__has_help_an_example_and_json(path, command):
     assert not {f for f in flags if "private" in f or f in ("--password", "--secret", "--mnemonic")}
 
 
+def test_help__of_all_commands__names_no_python_types_and_no_line_twice():
+    assert not re.findall(r"<[\w.]+>", reference.render())
+    for group in (ROOT.commands["wallet"], ROOT.commands["committee"]):
+        lines = [command.help for command in group.commands.values()]
+        assert len(set(lines)) == len(lines)
+
+
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_example__of_help__parses(example):
     words = shlex.split(example)
@@ -141,8 +149,10 @@ def test_run__server_away__is_unavailable(home, capsys):
         "rpc_url": "http://127.0.0.1:1",
         "contracts": {
             "chain_id": 31337, "token": "0x", "model_registry": "0x", "model_access": "0x",
-            "operator_registry": "0x", "inference_market": "0x", "program_registry": "0x",
-            "step_verifier": "0x", "dispute_game": "0x", "committee": "0x", "committee_seats": "0x",
+            "operator_registry": "0x", "inference_market": "0x", "request_lens": "0x",
+            "payment_channels": "0x",
+            "program_registry": "0x", "step_verifier": "0x", "dispute_game": "0x",
+            "committee": "0x", "committee_seats": "0x",
                 "data_credits": "0x", "data_rounds": "0x", "row_demands": "0x",
             "valuation_verifier": "0x", "valuation_game": "0x",
                 "deployed_at": 0,

@@ -11,7 +11,7 @@ from oracle.cli import main
 from oracle.exact import files
 from oracle.protocol import tensor
 from oracle.services import balances, operators, publishing
-from oracle.services.publishing import Offer
+from oracle.services.publishing import SaleTerms
 from oracle.types import NO_CLAIM, ZERO32, Amount, Order
 from tests.agents.challenger.conftest import folder_of
 from tests.contracts.exact import example
@@ -38,8 +38,8 @@ def answered(world):
     for wallet in (owner, operator, alice):
         balances.fund(network, wallet.address, Amount(100 * DOLLAR))
     folder = folder_of(world.home / "exact", made)
-    offer = Offer(fee=Amount(DOLLAR), challenge_window=3600)
-    model_id = publishing.publish(network, owner, folder, offer).model_id
+    sale = SaleTerms(fee=Amount(DOLLAR), challenge_window=3600)
+    model_id = publishing.publish(network, owner, folder, sale).model_id
     operators.register(network, operator, "")
     operators.stake(network, operator, Amount(90 * DOLLAR))
     operators.authorize(network, owner, model_id, operator.address)

@@ -6,7 +6,7 @@ import pytest
 
 from oracle.cli import main
 from oracle.services import balances, publishing
-from oracle.services.publishing import Offer
+from oracle.services.publishing import SaleTerms
 from oracle.types import Amount
 from tests.services.conftest import DESCRIPTION, DOLLAR
 from tests.services.data.people import Data, csv, rows
@@ -24,8 +24,8 @@ def model(market, tmp_path):
     description = DESCRIPTION | {"name": "clouds", "data": json.loads(SCHEMA)}
     (folder / "model.json").write_text(json.dumps(description))
     (folder / "model.onnx").write_bytes(b"weights")
-    offer = Offer(fee=Amount(DOLLAR), operator_bps=4_000, data_bps=4_000, challenge_window=60)
-    return publishing.publish(market.network, market.wallet("owner"), folder, offer).model_id
+    sale = SaleTerms(fee=Amount(DOLLAR), operator_bps=4_000, data_bps=4_000, challenge_window=60)
+    return publishing.publish(market.network, market.wallet("owner"), folder, sale).model_id
 
 
 SCHEMA = """{"columns": ["a", "b", "c"], "offset": [0, 0, 0], "scale": [1, 1, 1],

@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -10,10 +11,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from oracle.cli import main
+from oracle.agents.folder import locked_account
+from oracle.cli import main, model_file
 from oracle.config import save_network
+from oracle.devnet import doctor
 from oracle.protocol import tensor
-from oracle.services import requests
+from oracle.services import operators, requests
+from oracle.services.amounts import counted
+from oracle.services.channels import endpoints
 from oracle.services.request_timeline import RequestState
 from oracle.types import NO_CLAIM, ZERO32, Bytes32
 from tests.support import clock
@@ -224,3 +229,83 @@ def test_text__for_people__is_on_stdout_and_nothing_on_stderr(market, tallystick
         captured = capsys.readouterr()
         assert captured.out.strip(), words
         assert captured.err == "", words
+
+
+def test_publish__name_of_an_earlier_model__says_that_the_id_asks_it(market, tallystick, capsys):
+    assert main(["model", "publish", str(market.folder), "--key", "op1"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"another model (1, of {market.wallet('owner').address}) has this name" in told
+    assert "asked by its id, 2" in told
+    assert tallystick("model", "show", "digits")["model"]["model_id"] == 1
+
+
+@pytest.mark.parametrize("words", [("operator", "run"), ("serve", "--listen", "127.0.0.1:{port}")])
+def test_run__account_in_use_here__is_refused(market, tallystick, monkeypatch, words):
+    address = market.wallet("op1").address
+    with locked_account(market.home, address), socket.create_server(("127.0.0.1", 0)) as taken:
+        if words[0] == "operator":  # either would end here anyhow, for another reason
+            monkeypatch.delenv("TALLYSTICK_PASSWORD_FILE")
+        port = taken.getsockname()[1]
+        refused = tallystick(*(w.format(port=port) for w in words), "--key", "op1", code=78)
+    assert f"already runs with {address}" in refused["message"]
+
+
+def test_operator__without_authority_or_stake__is_told_by_doctor_and_by_run(market, tallystick):
+    of_op1 = replace(market.network.settings, key="op1")
+    assert doctor.check_operator(of_op1) == "op1 can be asked: models 1"
+    tallystick("operator", "authorize", "1", "op1", "--remove", "--key", "owner")
+    told = doctor.check_operator(of_op1)
+    assert isinstance(told, doctor.Note)
+    assert "no owner has authorised it" in told.hint
+    tallystick("operator", "register", "--key", "alice")
+    assert "has no stake" in doctor.check_operator(replace(of_op1, key="alice")).hint
+    assert "not registered" in doctor.check_operator(replace(of_op1, key="owner"))
+
+
+def test_operator_list__registered__names_wallet_models_and_where_channels_go(
+    market, tallystick, capsys, monkeypatch
+):
+    address, url = market.wallet("op1").address, "https://op1.example"
+    endpoints.announce(market.network, market.wallet("op1"), url)
+    (listed,) = tallystick("operator", "list", "1")
+    assert (listed["operator"], listed["models"], listed["announced"]) == (address, [1], url)
+    assert listed == tallystick("operator", "status", "op1")
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["operator", "list"]) == 0
+    assert {address, "op1", "digits", url} <= set(capsys.readouterr().out.split())
+
+
+def test_lacking__stake_below_what_an_answer_locks__says_both(market, tallystick):
+    network, address = market.network, market.wallet("op1").address
+    tallystick("model", "terms", "1", "--fee", "40", "--key", "owner")
+    (told,) = operators.lacking(network, operators.status(network, address))
+    assert "an answer of model 1 locks $800.00, and $20.00 of stake is free" in told
+
+
+def test_publish__same_folder_with_other_terms__says_how_to_set_them(market, tallystick, capsys):
+    words = ["model", "publish", str(market.folder), "--fee", "0.04", "--key", "owner"]
+    assert main(words) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "terms unchanged: `tallystick model terms 1@1 --fee 0.04 --key OWNER` sets" in told
+    assert tallystick("model", "list")[0]["fee"] == "0.05"
+    tallystick("model", "terms", "1@1", "--fee", "0.04", "--key", "owner")
+    assert tallystick("model", "list")[0]["fee"] == "0.04"
+    assert main(words) == 0
+    assert "terms unchanged" not in capsys.readouterr().out
+    assert main(["model", "verify", "1"]) == 0
+    assert " 1 file, " in capsys.readouterr().out
+
+
+def test_counted__one_or_several__is_grammatical():
+    assert [counted(n, "row") for n in (0, 1, 2, 1000)] == [
+        "0 rows",
+        "1 row",
+        "2 rows",
+        "1,000 rows",
+    ]
+
+
+def test_init__now__speaks_of_names_where_the_file_has_none_that_people_gave():
+    assert "name the outputs" in model_file._now("torch.export")
+    assert "name the outputs" not in model_file._now("onnx")
+    assert model_file._specs([{"name": "x", "dtype": "F32", "shape": [None, 4]}]) == "x F32 [?, 4]"

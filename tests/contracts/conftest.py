@@ -14,6 +14,7 @@ from tests.contracts.market import (
     MAX_DISPUTE_AGE,
     MIN_GAS_PRICE,
     ON_REQUEST,
+    ZERO,
     ZERO32,
     Market,
     publication,
@@ -181,7 +182,15 @@ def operators(OperatorRegistry, deployer, token, registry, access, market_addres
 
 
 @pytest.fixture(scope="module")
-def market_config(token, registry, access, operators, credits, treasury, committee, exact):
+def channels_address():
+    """Where the payment channels will be: nowhere, but for tests that have some."""
+    return ZERO
+
+
+@pytest.fixture(scope="module")
+def market_config(
+    token, registry, access, operators, credits, treasury, committee, exact, channels_address
+):
     return config(
         token,
         registry,
@@ -191,6 +200,7 @@ def market_config(token, registry, access, operators, credits, treasury, committ
         dataCredits=credits,
         committeeModule=committee,
         exactModule=exact,
+        channels=channels_address,
         protocolBps=500,
         minLock=DOLLAR,
         claimForfeit=CLAIM_FORFEIT,

@@ -209,6 +209,17 @@ class Method:
         return self.selector + encode(self._types, format_input(self.abi, arguments))
 
 
+class Overloaded:
+    """Functions of one name, told apart by how many arguments they take."""
+
+    def __init__(self, methods: Sequence[Method]) -> None:
+        self._methods = {len(method.abi["inputs"]): method for method in methods}
+        assert len(self._methods) == len(methods)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._methods[len(_split(arguments)[0])](*arguments)
+
+
 class Contract(Addressed):
     """A deployed contract; its functions are attributes."""
 
@@ -217,11 +228,12 @@ class Contract(Addressed):
         self.abi = abi
         _topics[self.address] = get_topic_map(abi)
 
-    def __getattr__(self, name: str) -> Method:
-        found = [i for i in self.abi if i["type"] == "function" and i["name"] == name]
-        if len(found) != 1:
-            raise AttributeError(f"{len(found)} functions of the name {name}")
-        method = Method(self, found[0])
+    def __getattr__(self, name: str) -> Method | Overloaded:
+        entries = [i for i in self.abi if i["type"] == "function" and i["name"] == name]
+        if not entries:
+            raise AttributeError(f"no function of the name {name}")
+        found = [Method(self, entry) for entry in entries]
+        method = found[0] if len(found) == 1 else Overloaded(found)
         setattr(self, name, method)
         return method
 

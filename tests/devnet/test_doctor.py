@@ -1,6 +1,7 @@
 """What the doctor says of parts that are not well. Opens no sockets but to find nobody there."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -90,9 +91,10 @@ def test_check_chain__nothing_deployed__says_tallystick_up(tmp_path: Path) -> No
 
 
 def test_check_store__not_a_database__fails(tmp_path: Path) -> None:
-    (tmp_path / "store.db").write_bytes(b"not a database" * 100)
+    file = tmp_path / "store.db"
+    file.write_bytes(b"not a database" * 100)
     with pytest.raises(TallystickError):
-        doctor.check_store(settings(tmp_path))
+        doctor.check_store(settings(tmp_path, store_url=f"sqlite:///{file}"))
 
 
 def test_check_store__unknown_database__fails(tmp_path: Path) -> None:
@@ -106,11 +108,19 @@ def test_check_store__not_made_yet__makes_none(tmp_path: Path) -> None:
 
 
 def test_check_store__made__names_its_block(tmp_path: Path) -> None:
-    store = Store.open(settings(tmp_path).database_url)
+    store = Store.open(settings(tmp_path, operator="alpha").database_url)
     with store.begin() as transaction:
         transaction.set_cursor(41)
     store.close()
-    assert "at block 41" in doctor.check_store(settings(tmp_path))
+    (tmp_path / "operators" / "beta").mkdir()
+    assert "at block 41" in doctor.check_store(settings(tmp_path, operator="alpha"))
+    every = doctor.check_store(settings(tmp_path))
+    assert re.match(r"alpha: .* at block 41; beta: not made yet", every)
+    assert "beta" not in doctor.check_store(settings(tmp_path, key="alpha"))
+
+
+def test_check_store__no_operator_ran__says_so(tmp_path: Path) -> None:
+    assert "no operator has run" in doctor.check_store(settings(tmp_path))
 
 
 def test_check_key__no_keystore__not_found(tmp_path: Path) -> None:

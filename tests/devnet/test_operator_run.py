@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,22 +90,32 @@ def metrics_port() -> int:
 @pytest.fixture
 def run(network: Devnet, operator: str, metrics_port: int) -> Iterator["subprocess.Popen[bytes]"]:
     """The command, with all its processes up."""
-    home = network.plan.home
+    with running_operator(network.plan.home, operator, metrics_port) as process:
+        yield process
+
+
+@contextmanager
+def running_operator(
+    home: Path, operator: str, metrics_port: int, *words: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run the command, with more words, until the block ends."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith("TALLYSTICK_")}
     environ["TALLYSTICK_METRICS_PORT"] = str(metrics_port)
-    with (home / f"{operator}.log").open("wb") as log:
+    with (home / f"{operator}.log").open("ab") as log:
         process = subprocess.Popen(
             [
                 *background.command(), "operator", "run", "--key", operator, "--processes", "1",
-                "--home", str(home), "--password-file", str(home / "password"),
+                "--home", str(home), "--password-file", str(home / "password"), *words,
             ],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ,
         )  # fmt: skip
-    wait_until(lambda: len(by_role(process)) == len(ROLES), process=process)
-    yield process
-    if process.poll() is None:
-        process.kill()
-    process.wait()
+    try:
+        wait_until(lambda: set(ROLES) <= set(by_role(process)), process=process)
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
 
 
 def by_role(process: "subprocess.Popen[bytes]") -> dict[str, psutil.Process]:
@@ -115,6 +125,7 @@ def by_role(process: "subprocess.Popen[bytes]") -> dict[str, psutil.Process]:
         "infer": "infer",
         "submit": "submitter",
         "respond": "responder",
+        "endpoint": "endpoint",
     }
     found = {}
     for child in psutil.Process(process.pid).children():
@@ -128,6 +139,13 @@ def ask(tallystick: Call, model: str) -> Any:
     image = json.dumps(images().tolist())
     words = ("--wait", "--timeout", "10m", "--key", "requester", "--yes")
     return tallystick("infer", model, "--input", image, *words)
+
+
+def ready(url: str) -> bool:
+    """Whether an endpoint answers, with a model loaded."""
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{url}/v2/health/ready", trust_env=False).is_success
+    return False
 
 
 def descendants(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
@@ -181,3 +199,38 @@ def test_run__killed__kernel_ends_its_processes(run: "subprocess.Popen[bytes]") 
     run.kill()
     run.wait()
     assert_gone(children)
+
+
+def test_run__with_an_endpoint__announces_it_and_keeps_its_channels_through_kills(
+    network: Devnet, tallystick: Call, operator: str, metrics_port: int, tmp_path: Path
+) -> None:
+    url, home = f"http://127.0.0.1:{(port := free_port())}", network.plan.home
+    words = ("--serve", f"127.0.0.1:{port}", "--url", url, "--locks", "2")
+    (tmp_path / "image.json").write_text(json.dumps(images().tolist()))
+    payer = ("--key", "requester", "--yes")
+
+    def answered() -> Any:
+        asked = ("infer", operator, "--input", tmp_path / "image.json", "--channel", "auto")
+        return tallystick(*asked, *payer)["receipt"].partition("/")
+
+    with running_operator(home, operator, metrics_port, *words) as process:
+        wait_until(lambda: ready(url), "the endpoint", process=process)
+        assert tallystick("operator", "status", operator)["announced"] == url
+        channel, _, index = answered()
+        assert index == "1"
+        victim = by_role(process)["endpoint"]
+        victim.kill()
+        wait_until(lambda: not victim.is_running() and ready(url), "another", process=process)
+        assert answered() == (channel, "/", "2")
+        children = descendants(process)
+        process.kill()
+    assert_gone(children)
+    with running_operator(home, operator, metrics_port, *words) as process:
+        wait_until(lambda: ready(url), "the endpoint again", process=process)
+        assert answered() == (channel, "/", "3")
+        children = descendants(process)
+        process.send_signal(signal.SIGTERM)
+        assert exit_code(process) == 0
+        assert_gone(children)
+    (held,) = tallystick("channel", "list", "--key", "requester")
+    assert held["claimed"] == "0.15"  # at the end of the endpoint, three times the fee

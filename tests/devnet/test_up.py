@@ -87,7 +87,9 @@ def test_up__detached__runs_every_part(home: Path) -> None:
         for name in ("alpha", "beta")
         for role in ("watcher", "infer", "submitter", "responder")
     }
-    assert {part["name"] for part in status["parts"]} == {"chain", "ipfs", "redis", "rest"} | roles
+    assert {part["name"] for part in status["parts"]} == {
+        "chain", "ipfs", "redis", "rest", "alpha.endpoint",
+    } | roles  # fmt: skip
     assert {part["state"] for part in status["parts"]} == {"running"}
 
 

@@ -40,7 +40,7 @@ def description(program, **changes):
         "exact": {
             "constants": "constants.safetensors",
             "inputs": [quantisation.to_json(IMAGE)],
-            "output": quantisation.to_json(SCORES),
+            "outputs": [quantisation.to_json(SCORES)],
             "output_id": program.id_of(len(program.ops) - 1),
         },
         **changes,

@@ -21,7 +21,8 @@ from oracle.exact.reference import execute
 from oracle.exact.tensors import TensorTree
 from tests.exact.cases import Rng
 from tests.exact_evm.evm import Verifier
-from worker.exact.compiler import Compiled, Sample
+from worker.exact.compiler import Compiled
+from worker.exact.graph import Sample
 
 FAULTS = 3
 

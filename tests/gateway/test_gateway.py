@@ -8,7 +8,6 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from oracle.chain.anvil import dev_account
@@ -18,14 +17,14 @@ from oracle.chain.rpc import RpcError
 from oracle.errors import DigestMismatch
 from oracle.gateway import api_keys
 from oracle.gateway.gateway import Gateway, NotYet, RequestEnded, RequestFailed
-from oracle.gateway.sponsor import Question
-from oracle.services import balances, inference, inputs, models, quoting, requests
+from oracle.services import balances, inference, models, quoting, requests
 from oracle.services.inference import AnswerFailed
 from oracle.services.models import Selected
 from oracle.services.quoting import Ask
 from oracle.store import Store
 from oracle.store.gateway_repository import BudgetExhausted, IdempotencyConflict, TicketState
-from oracle.types import ZERO32, Amount
+from oracle.types import Amount
+from tests.gateway.conftest import question
 from tests.services.conftest import DOLLAR
 from tests.support.waiting import wait_until
 
@@ -33,38 +32,8 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture
-def market(world):
-    world.publish()
-    world.serve(1)
-    world.prepay(5 * DOLLAR)
-    fast = replace(world.network.settings, poll_interval=0.03, redis_url="")
-    return replace(world, network=replace(world.network, settings=fast))
-
-
-@pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'gateway.db'}"
-
-
-@pytest.fixture
-def gateway(market, url):
-    opened = Gateway(market.network, dev_account(2), Store.open(url))
-    opened.start()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def key(gateway):
     return api_keys.mint(gateway.store, "tests", Amount(3 * DOLLAR)).key
-
-
-def question(gateway, value=0.5, idempotency=None):
-    listing = gateway.catalogue.find("digits")
-    image = np.full((1, 1, 2, 2), value, np.float32)
-    return Question(
-        listing, inputs.seal({"image": image}, (), listing.manifest), ZERO32, idempotency
-    )
 
 
 def ask(gateway, key, **options):

@@ -1,12 +1,14 @@
 """A step that is taken again and again, on a thread of its own."""
 
 import threading
+import time
 
 from structlog.testing import capture_logs
 
 from oracle.errors import Unavailable
 from oracle.gateway import repeating
 from oracle.gateway.repeating import Repeating
+from oracle.patience import BURST
 from tests.support.waiting import wait_until
 
 
@@ -51,3 +53,20 @@ def test_stop__in_a_pause__no_further_step():
     loop.start()
     loop.stop()
     assert taken == []
+
+
+def test_repeating__woken_at_once_after_a_long_step__rests_as_long_first():
+    times = []
+
+    def step() -> float:
+        times.append(time.monotonic())
+        loop.wake()
+        time.sleep(2 * BURST)  # what the step does
+        times.append(time.monotonic())
+        return 3600.0
+
+    loop = Repeating("test", step)
+    loop.start()
+    wait_until(lambda: len(times) >= 3)
+    loop.stop()
+    assert times[2] - times[1] >= times[1] - times[0] - BURST - 0.01

@@ -114,6 +114,20 @@ def test_cycle__queue_dies_between_two_messages__sends_the_rest_later(world):
     assert [task.split(":")[1] for task in before + after] == ["0x" + i.hex() for i in ids]
 
 
+def test_cycle__answered_while_its_message_is_noted__is_looked_at_again(world):
+    world.chain.mine(requested())
+    send = world.queue.send
+
+    def answered_at_once(message, task_id):
+        send(message, task_id)
+        world.store.record_answer(ID, ROOT, ZERO32)
+
+    world.queue.send = answered_at_once
+    assert world.cycle() == [f"infer:{HEX}:1"]
+    world.cycle()
+    assert world.state() is JobState.DELIVERING
+
+
 def test_cycle__queue_lost_everything__sends_what_was_under_way(world):
     world.chain.mine(requested())
     world.cycle()
@@ -126,7 +140,7 @@ def test_cycle__queue_lost_everything__sends_what_was_under_way(world):
 def test_run__node_down_for_a_while__waits_longer_and_longer_and_goes_on(world, monkeypatch):
     pauses = []
 
-    def wait(seconds):
+    def wait(seconds, *, wakeable=False):
         pauses.append(seconds)
         if len(pauses) == 8:
             world.chain.down = False
@@ -138,7 +152,8 @@ def test_run__node_down_for_a_while__waits_longer_and_longer_and_goes_on(world, 
     world.chain.down = True
     world.watcher.run(interval=0.1)
 
-    assert pauses == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0, 5.0, 0.1]
+    *waits, _rest = pauses
+    assert waits == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0, 5.0, 0.1]
     assert [message.task_id for message in world.queue.messages] == [f"infer:{HEX}:1"]
 
 

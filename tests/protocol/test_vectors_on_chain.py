@@ -120,7 +120,7 @@ def authorized_transfer(chain: Chain, signed: str, sent: str) -> Call:
     )
     v, r, s = split_signature(bytes(payer.sign_typed_data(full_message=typed).signature))
     v, r, s = split_signature(bytes(payer.sign_typed_data(full_message=typed).signature))
-    return TestDollar(chain.rpc, chain.contracts.token).transfer_with_authorization(
+    return TestDollar(chain.rpc, chain.contracts.token).transfer_with_authorization_with_v_r_s(
         from_=Address(payer.address),
         to=receiver,
         value=Amount(7),

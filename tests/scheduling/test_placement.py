@@ -64,7 +64,11 @@ def test_choose__equal_facts__does_not_depend_on_order():
 
 def test_choose__every_fact__is_in_the_reason():
     choice = choose([able(A, latency=2.5, in_flight=1, delivered=3, failed=1)], LOCK)
-    assert choice.reason == "answers in 2.5 s, 1 request(s) before this one, failed 1 of its last 4"
+    assert choice.reason == "answers in 2.5 s, 1 request before this one, failed 1 of its last 4"
+
+
+def test_choose__answered_within_the_same_second__is_not_called_zero():
+    assert choose([able(A, latency=0.0)], LOCK).reason == "answers in under 1 s"
 
 
 def test_choose__ineligible_ones__stand_last_with_their_reason():

@@ -153,3 +153,8 @@ class TestInstalled:
         code, said = installation.run("bash", "-c", script, path=anvil)
         assert code == 0, said[-3000:]
         assert "answered and paid" in said
+
+    def test_demo__with_torch__tells_the_whole_story(self, installation, anvil):
+        code, said = installation.run("tallystick", "demo", path=anvil)
+        assert code == 0, said[-3000:]
+        assert "0 of them reverted" in said

@@ -16,7 +16,7 @@ from oracle.ipfs.memory import MemoryIpfs
 from oracle.protocol import tensor
 from oracle.services import balances, operators, publishing
 from oracle.services.network import Network
-from oracle.services.publishing import Offer, PublishedVersion
+from oracle.services.publishing import PublishedVersion, SaleTerms
 from oracle.services.request_timeline import RequestInfo
 from oracle.types import NO_CLAIM, ZERO32, Amount, Contracts
 from tests.support import clock
@@ -47,8 +47,8 @@ class World:
     stranger: Wallet
     folder: Path
 
-    def publish(self, **offer: int) -> PublishedVersion:
-        terms = Offer(fee=Amount(DOLLAR), **{"challenge_window": 60, **offer})
+    def publish(self, **sale: int) -> PublishedVersion:
+        terms = SaleTerms(fee=Amount(DOLLAR), **{"challenge_window": 60, **sale})
         return publishing.publish(self.network, self.owner, self.folder, terms)
 
     def serve(self, model_id: int, stake: int = 100) -> None:

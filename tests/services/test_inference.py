@@ -54,6 +54,35 @@ def test_ask__terms_raised_after_the_quote__spends_nothing(market):
     assert market.network.market.balance_of(market.requester.address) == 5 * DOLLAR
 
 
+def several(market, count):
+    who = market.requester.address
+    return [
+        quoting.quote(
+            market.network, who, Ask(Selected(1, None), json.dumps([[[[0.0, 0.5], [1.0, n / 8]]]])),
+            stdin=lambda: b"",
+        )
+        for n in range(count)
+    ]  # fmt: skip
+
+
+def test_ask_all__several__one_transaction_in_order(market):
+    prepayments = several(market, 3)
+    asked = inference.ask_all(market.network, market.requester, prepayments)
+    assert len({one.transaction.transaction for one in asked}) == 1
+    for one, prepayment in zip(asked, prepayments, strict=True):
+        info = requests.show(market.network, one.request_id)
+        assert info.request.input_root == prepayment.order.input_root
+    assert market.network.market.balance_of(market.requester.address) == 2 * DOLLAR
+
+
+def test_ask_all__money_for_some__none_is_asked(market):
+    with pytest.raises(ContractError):
+        inference.ask_all(market.network, market.requester, several(market, 6))
+    assert market.network.market.balance_of(market.requester.address) == 5 * DOLLAR
+    with pytest.raises(InputInvalid, match="do not fit"):
+        inference.ask_all(market.network, market.requester, several(market, 1) * 65)
+
+
 def test_show__unknown_request__not_found(market):
     with pytest.raises(NotFound, match="there is no request"):
         requests.show(market.network, RequestId(b"\1" * 32))
@@ -194,7 +223,7 @@ def test_ask__twice__takes_two_lanes_and_then_the_free_one(market):
 def test_ask__lane_taken_by_another_process__takes_the_next(market):
     _, _ = ask(market)
 
-    class Stale(type(market.network.market)):
+    class Stale(type(market.network.lens)):
         """Says that every lane is free, as a node does that lags behind."""
 
         def free_lane(self, requester, start=0, block="latest"):
@@ -202,8 +231,8 @@ def test_ask__lane_taken_by_another_process__takes_the_next(market):
 
     from dataclasses import replace
 
-    stale = Stale(market.network.rpc, market.network.market.address)
-    network = replace(market.network, market=stale)
+    stale = Stale(market.network.rpc, market.network.lens.address)
+    network = replace(market.network, lens=stale)
     wanted = Ask(Selected(1, None), IMAGE)
     prepayment = quoting.quote(network, market.requester.address, wanted, stdin=lambda: b"")
     asked = inference.ask(network, market.requester, prepayment)

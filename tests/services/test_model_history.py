@@ -10,7 +10,7 @@ from oracle.protocol import records
 from oracle.protocol.manifest import Manifest
 from oracle.services import model_history, publishing
 from oracle.services.model_history import HistoryBroken, check_records
-from oracle.services.publishing import Offer
+from oracle.services.publishing import SaleTerms
 from oracle.types import ZERO32, Address, Assurance, Bytes32, Timestamp, VersionRecord
 
 OWNER = Address("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266")
@@ -138,7 +138,7 @@ def _publish_manifest(world, manifest: Manifest, model_root: Bytes32 | None = No
     registry = world.network.registry
     world.owner.send(registry.register_model("liar", 0))
     digest = world.ipfs.publish_bytes(manifest.to_bytes()).sha256
-    offered = publishing._Offered(manifest.model_root(), Assurance.COMMITTEE, Offer())
+    offered = publishing._Offered(manifest.model_root(), Assurance.COMMITTEE, SaleTerms())
     publication = publishing._publication(world.network, manifest, digest, offered)
     if model_root:
         publication = replace(publication, model_root=model_root)

@@ -12,7 +12,7 @@ from oracle.errors import DigestMismatch, InputInvalid, NotFound, Refused
 from oracle.ipfs.memory import MemoryIpfs
 from oracle.services import access, balances, folders, models, operators, publishing
 from oracle.services.model_check import ModelCheck, Run
-from oracle.services.publishing import Offer
+from oracle.services.publishing import SaleTerms
 from oracle.types import ZERO_ADDRESS, Amount
 from tests.services.conftest import DESCRIPTION, DOLLAR
 
@@ -115,7 +115,7 @@ def test_publish__file_changes_meanwhile__publishes_nothing(world):
 
     network = replace(world.network, ipfs=Changing())
     with pytest.raises(DigestMismatch, match=r"model\.onnx changed"):
-        publishing.publish(network, world.owner, world.folder, Offer())
+        publishing.publish(network, world.owner, world.folder, SaleTerms())
     assert network.registry.model_count() == 0
 
 
@@ -126,7 +126,9 @@ def test_publish__model_of_somebody_else__refuses_before_uploading(world):
     first = world.publish()
     network = replace(world.network, ipfs=Counting())
     with pytest.raises(Refused, match="belongs to"):
-        publishing.publish(network, world.stranger, world.folder, Offer(), model_id=first.model_id)
+        publishing.publish(
+            network, world.stranger, world.folder, SaleTerms(), model_id=first.model_id
+        )
     assert network.ipfs.uploads == []
 
 
@@ -138,7 +140,7 @@ def test_publish__update_interval_not_over__refuses_before_uploading(world):
     (world.folder / "model.onnx").write_bytes(b"weights of the second version")
     network = replace(world.network, ipfs=Counting())
     with pytest.raises(ContractError, match="may not publish another version") as caught:
-        publishing.publish(network, world.owner, world.folder, Offer())
+        publishing.publish(network, world.owner, world.folder, SaleTerms())
     assert caught.value.name == "UpdateTooSoon"
     assert network.ipfs.uploads == []
 
@@ -155,7 +157,7 @@ def test_publish__model_does_something_else__sends_nothing(world):
         raise InputInvalid("the model cannot be served: another shape")
 
     with pytest.raises(InputInvalid, match="another shape"):
-        publishing.publish(world.network, world.owner, world.folder, Offer(), check=check)
+        publishing.publish(world.network, world.owner, world.folder, SaleTerms(), check=check)
     assert world.network.registry.model_count() == 0
 
 
@@ -164,7 +166,7 @@ def test_missing__what_keeps_a_version_from_being_asked__is_named_with_its_comma
     network = world.network
     done = world.publish()
     assert publishing.missing(network, 1, 1) == (
-        "nobody may serve it yet: `tallystick operator authorize digits OPERATOR --key OWNER`",
+        "nobody may serve it yet: `tallystick operator authorize 1 OPERATOR --key OWNER`",
     )
     operators.register(network, world.operator, "")
     operators.authorize(network, world.owner, done.model_id, world.operator.address)
@@ -175,7 +177,7 @@ def test_missing__what_keeps_a_version_from_being_asked__is_named_with_its_comma
     assert publishing.missing(network, 1, 1) == ()
     access.set_policy(network, world.owner, 1, Policy.ON_REQUEST)
     assert publishing.missing(network, 1, 1) == (
-        "only wallets with a grant may ask: `tallystick access grant digits WALLET --key OWNER`",
+        "only wallets with a grant may ask: `tallystick access grant 1 WALLET --key OWNER`",
     )
 
 
@@ -196,7 +198,7 @@ def test_publish__no_tolerance__writes_four_times_the_measured_spread(world, spr
     del body["tolerance"]
     (world.folder / "model.json").write_text(json.dumps(body))
     with pytest.raises(ContractError, match="needs a tolerance"):
-        publishing.publish(world.network, world.owner, world.folder, Offer())
+        publishing.publish(world.network, world.owner, world.folder, SaleTerms())
     measured = []
 
     def check(draft, folder):
@@ -204,7 +206,7 @@ def test_publish__no_tolerance__writes_four_times_the_measured_spread(world, spr
         return checked(spread)
 
     for _ in range(2):  # the second time it is found
-        publishing.publish(world.network, world.owner, world.folder, Offer(), check=check)
+        publishing.publish(world.network, world.owner, world.folder, SaleTerms(), check=check)
     assert measured[0] == ("digits", world.folder)
     assert models.manifest(world.network, 1, 1).tolerance == tolerance
     assert world.network.registry.version_count(1) == 1
@@ -215,7 +217,7 @@ def test_publish__no_tolerance__writes_four_times_the_measured_spread(world, spr
 def test_publish__tolerance_below_four_times_the_spread__refuses(world):
     with pytest.raises(InputInvalid, match="honest answers differ by 251e-9"):
         publishing.publish(
-            world.network, world.owner, world.folder, Offer(), check=lambda *_: checked(251)
+            world.network, world.owner, world.folder, SaleTerms(), check=lambda *_: checked(251)
         )
     assert world.network.registry.model_count() == 0
 
@@ -235,13 +237,28 @@ def test_publish__other_weights__appends_and_uploads_only_what_is_new(world):
 
     (world.folder / "notes.txt").write_text("same")
     network = replace(world.network, ipfs=Counting())
-    publishing.publish(network, world.owner, world.folder, Offer())
+    publishing.publish(network, world.owner, world.folder, SaleTerms())
     (world.folder / "model.onnx").write_bytes(b"weights of the second version")
     network.ipfs.uploads.clear()
-    second = publishing.publish(network, world.owner, world.folder, Offer())
+    second = publishing.publish(network, world.owner, world.folder, SaleTerms())
     assert (second.model_id, second.version) == (1, 2)
     assert network.ipfs.uploads == ["model.onnx"]
     assert [v.version for v in models.versions(network, 1)] == [1, 2]
+
+
+@pytest.mark.real
+def test_publish__other_labels_or_outputs__are_named(world):
+    assert world.publish().differs == ()
+    outputs = [{"name": "scores", "dtype": "F32", "shape": [None, 3]}]
+    describe(world.folder, outputs=outputs, labels=["a", "b", "c"])
+    told = []
+    done = publishing.publish(
+        world.network, world.owner, world.folder, SaleTerms(), say=told.append
+    )
+    assert done.differs == ("outputs", "labels")
+    assert any("outputs, labels differ from the version before" in line for line in told)
+    (world.folder / "model.onnx").write_bytes(b"weights of the next version")
+    assert world.publish().differs == ()
 
 
 @pytest.mark.real
@@ -259,15 +276,15 @@ def test_publish__file_forgotten_by_the_node__is_uploaded_again(world):
     assert world.ipfs.fetch_bytes(first.files[0].cid, 100) == b"weights of the first version"
 
 
-def test_require_sendable__454_operators_fit__one_more_is_refused():
-    """Nine words an operator: transaction pools take 131,072 bytes."""
+def test_require_sendable__454_operations_fit__one_more_is_refused():
+    """Nine words an operation: transaction pools take 131,072 bytes."""
     registry = ProgramRegistry(MemoryNode(), ZERO_ADDRESS)
     for count, fits in ((454, True), (455, False)):
         call = registry.register_program([2**256 - 1] * (2 + 9 * count))
         if fits:
             publishing.require_sendable(call, count)
         else:
-            with pytest.raises(Refused, match="455 operators"):
+            with pytest.raises(Refused, match="455 operations"):
                 publishing.require_sendable(call, count)
 
 
@@ -275,8 +292,8 @@ def test_publish__terms_under_which_lying_pays__are_refused_with_the_sum(world, 
     """Before anything is uploaded, of a model that is not registered yet as well."""
     (tmp_path / "model.onnx").write_bytes(b"weights")
     describe(tmp_path, name="cheap stake")
-    offer = Offer(fee=Amount(10**6), insured_multiple=1)
+    sale = SaleTerms(fee=Amount(10**6), insured_multiple=1)
     with pytest.raises(Refused, match="lying pays") as refused:
-        publishing.publish(world.network, world.owner, tmp_path, offer)
+        publishing.publish(world.network, world.owner, tmp_path, sale)
     assert "--insured 10" in refused.value.hint
     assert publishing.own_model(world.network, world.owner.address, "cheap stake") is None

@@ -49,11 +49,13 @@ def test_select__unknown_model_or_version__not_found(market, text):
     assert caught.value.hint
 
 
-def test_select__name_of_two_models__asks_for_the_id(market):
+def test_select__name_registered_again_by_another__is_the_first_model(market):
     market.stranger.send(market.network.registry.register_model("digits", 0))
-    with pytest.raises(NotFound, match="2 models are called") as caught:
-        models.select(market.network, "digits")
-    assert "1, 2" in caught.value.hint
+    assert models.select(market.network, "digits") == Selected(1, None)
+    assert models.name_holder(market.network, 1) is None
+    assert models.name_holder(market.network, 2).owner == market.owner.address
+    assert models.holder_of(market.network, "digits").model_id == 1
+    assert models.holder_of(market.network, "nobody has this") is None
 
 
 def test_select__name_or_id_with_version__finds_it(market):
@@ -214,6 +216,26 @@ def test_quote__all_fits__says_price_and_assurance_and_spends_nothing(market):
     assert found.params == {"temperature": 0.7}
     assert market.network.market.balance_of(market.requester.address) == before
     assert market.ipfs.pinned == blocks
+
+
+def test_quote__operator_named__is_taken_when_it_can_answer(market):
+    found = quote(market, operator=market.operator.address).quote
+    assert (found.operator, found.operator_reason) == (market.operator.address, "as you said")
+
+
+def test_quote__operator_named_that_cannot_answer__is_refused_with_the_reason(market):
+    stranger = market.stranger.address
+    with pytest.raises(NotFound, match=f"{stranger} cannot answer this now: it is not registered"):
+        quote(market, operator=stranger)
+    operators.register(market.network, market.stranger, "")
+    with pytest.raises(NotFound, match="it is not authorised for the model"):
+        quote(market, operator=stranger)
+    models.set_terms(
+        market.network, market.owner, 1, 1,
+        replace(market.network.registry.terms_of(1, 1), insured_multiple=100),
+    )  # fmt: skip
+    with pytest.raises(NotFound, match=r"it lacks 100 dollars of free stake"):
+        quote(market, operator=market.operator.address)
 
 
 # ── The network itself ──────────────────────────────────────────────────────────────────────────

@@ -8,6 +8,7 @@ from oracle.config import Settings
 from oracle.devnet import operator_processes
 from oracle.errors import ConfigInvalid, InputInvalid, NotFound
 from oracle.services import balances, operators, wallets
+from oracle.services.channels import endpoints
 from oracle.types import Amount
 from tests.services.conftest import DOLLAR
 
@@ -73,7 +74,7 @@ def test_read_password__no_file_or_empty__refuses(tmp_path):
 # ── An operator's processes ─────────────────────────────────────────────────────────────────────
 def test_processes__no_password_file__refuses(settings):
     make(settings, "op1")
-    with pytest.raises(ConfigInvalid, match="needs a password file"):
+    with pytest.raises(ConfigInvalid, match="need a password file"):
         operator_processes.processes(settings, wallets.find(settings, "op1"))
 
 
@@ -161,6 +162,7 @@ def test_stake__life__is_shown(world):
         operators.status(world.network, world.operator.address)
     world.serve(1, stake=40)
     operators.register(world.network, world.operator, "https://op.example")
+    endpoints.announce(world.network, world.operator, "https://op.example/channels")
     operators.start_unstake(world.network, world.operator, Amount(10 * DOLLAR))
     found = operators.status(world.network, world.operator.address)
     assert (found.staked, found.free, found.unbonding) == (30 * DOLLAR, 30 * DOLLAR, 10 * DOLLAR)
@@ -170,4 +172,6 @@ def test_stake__life__is_shown(world):
     world.pass_time(world.network.operators.unbonding_delay())
     operators.finish_unstake(world.network, world.operator)
     assert world.network.token.balance_of(world.operator.address) == 10 * DOLLAR
-    assert operators.list_operators(world.network) == (world.operator.address,)
+    (listed,) = operators.list_operators(world.network)
+    assert listed == operators.status(world.network, world.operator.address)
+    assert (listed.staked, listed.announced) == (30 * DOLLAR, "https://op.example/channels")

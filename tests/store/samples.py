@@ -6,6 +6,7 @@ from typing import Any
 from oracle.protocol.canonical import sha256
 from oracle.store import StoredLog
 from oracle.store.job import Job
+from oracle.store.payment_repository import Payment
 from oracle.types import (
     Address,
     Amount,
@@ -52,6 +53,24 @@ def request(**changes: Any) -> Request:
         params=word("params"),
         envelope=word("envelope"),
         terms=TERMS,
+    )
+    return replace(made, **changes)
+
+
+def payment(name: str, **changes: Any) -> Payment:
+    """Return a payment of ALICE's that was just taken."""
+    made = Payment(
+        id=request_id(name),
+        payer=ALICE,
+        nonce=word(name),
+        amount=Amount(10_000),
+        valid_before=2**40,
+        digest=word("signed"),
+        question=word("question"),
+        model_id=7,
+        version=2,
+        block=5,
+        created_at=1_000.0,
     )
     return replace(made, **changes)
 

@@ -37,6 +37,17 @@ def test_begin__exception__nothing_is_kept(store: Store) -> None:
         )
 
 
+def test_begin__forgettable__only_the_others_wait_for_the_disk(store: Store) -> None:
+    def waits(*, forgettable: bool) -> bool:
+        with store.begin(forgettable=forgettable) as tx:
+            connection = tx.session.connection()
+            if connection.dialect.name == "postgresql":
+                return connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
+            return connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+
+    assert [waits(forgettable=it) for it in (False, True, False)] == [True, False, True]
+
+
 def test_read__write_in_it__refused(store: Store) -> None:
     with pytest.raises(Exception, match=r"readonly|read-only"), store.read() as tx:
         tx.set_cursor(1)

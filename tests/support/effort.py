@@ -17,10 +17,12 @@ CHAOS = (500, 200) if SOAK else (20, 8)  # requests, faults of all processes
 CHAOS_SEED = int(os.environ.get("CHAOS_SEED") or (secrets.randbelow(10**6) if SOAK else 10))
 CASES = 20_000 if SOAK else 300  # random cases of each operator, NumPy against Solidity
 ATTACKS = 20_000 if SOAK else 2_000  # steps of a malicious challenger
+PAYMENT_KILLS = 1 if SOAK else 7  # of the steps at which a gateway is killed, every so many
 READINGS = 200 if SOAK else 6  # lives of a follower over faulty nodes, 50 steps each
 # Runs of a state machine: the suite plays the same ones each time, a soak others
 MACHINES = 2_000 if SOAK else 40
 LONG_MACHINES = 2_000 if SOAK else 25  # of its long runs
+FLEETS = 1_000 if SOAK else 10  # lives of two endpoints on one database
 SENDER_RUNS = (200, 50) if SOAK else (6, 50)  # lives of a sender, steps of each
 
 

@@ -184,6 +184,12 @@ class ChaosWorld(StockWorld):
         port = int(self.settings.ipfs_api.rpartition(":")[2])
         self.ipfs = daemon.start_embedded(self.home / "ipfs", log=self.home / "ipfs.log", port=port)
 
+    def stand(self) -> str:
+        """Where jobs and transactions stand, and what the submitter said last."""
+        live = SqlOutbox(self.store).live()
+        last = self.log("submit").read_text().splitlines()[-40:]
+        return "\n".join([str(dict(self.states())), *map(str, live[:5]), *last])
+
     # ── What came of it ─────────────────────────────────────────────────────────────────────────
 
     def journal(self) -> list[dict[str, str]]:

@@ -97,7 +97,7 @@ class DisputeWorld(World):
                     "exact": {
                         "constants": "constants.safetensors",
                         "inputs": [quantisation.to_json(x)],
-                        "output": quantisation.to_json(y),
+                        "outputs": [quantisation.to_json(y)],
                         "output_id": len(program.ops),
                     },
                 }

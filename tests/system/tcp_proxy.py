@@ -8,12 +8,12 @@ GARBAGE = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhel
 
 
 class TcpProxy:
-    """Forwards connections; `mode` is one of forward, refuse, hang, garbage."""
+    """Forwards connections in turn; `mode` is one of forward, refuse, hang, garbage."""
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, *target_ports: int) -> None:
         self.mode = "forward"
         self.connections = 0
-        self._target = target_port
+        self._targets = list(target_ports)
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -46,10 +46,21 @@ class TcpProxy:
             elif self.mode == "garbage":
                 threading.Thread(target=self._answer_garbage, args=(client,), daemon=True).start()
             elif self.mode == "forward":
-                server = socket.create_connection(("127.0.0.1", self._target))
+                server = self._connect()
+                if server is None:
+                    client.close()
+                    continue
                 self._open.append(server)
                 for pair in ((client, server), (server, client)):
                     threading.Thread(target=self._pump, args=pair, daemon=True).start()
+
+    def _connect(self) -> socket.socket | None:
+        """Connect to the next target that listens."""
+        for _ in range(len(self._targets)):
+            self._targets.append(target := self._targets.pop(0))
+            with suppress(OSError):
+                return socket.create_connection(("127.0.0.1", target))
+        return None
 
     @staticmethod
     def _answer_garbage(client: socket.socket) -> None:

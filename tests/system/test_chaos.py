@@ -116,7 +116,7 @@ def test_operator__everything_fails_at_random_while_requests_flow__each_answered
             world.tend()
             return world.states()[state] == count and not SqlOutbox(world.store).live()
 
-        told = lambda: f"{count} {state.value}, there are {dict(world.states())}"  # noqa: E731
+        told = lambda: f"{count} {state.value}: {world.stand()}"  # noqa: E731
         wait_until(done, told, seconds=300, progress=world.states)
 
     reached(JobState.SETTLED, len(served))

@@ -33,7 +33,7 @@ from oracle.services import (
 )
 from oracle.services.models import Selected
 from oracle.services.network import Network
-from oracle.services.publishing import Offer
+from oracle.services.publishing import SaleTerms
 from oracle.services.quoting import Ask
 from oracle.services.request_timeline import RequestState
 from oracle.types import NO_CLAIM, ZERO32, Amount
@@ -102,8 +102,8 @@ def town(tmp_path):
             with torch.no_grad():
                 truth = net(torch.tensor(INPUT)).numpy()
             made = Town(tmp_path, network, *people, truth)
-            offer = Offer(fee=Amount(DOLLAR), challenge_window=HOUR)
-            publishing.publish(network, made.owner, folder_of(tmp_path, net), offer)
+            sale = SaleTerms(fee=Amount(DOLLAR), challenge_window=HOUR)
+            publishing.publish(network, made.owner, folder_of(tmp_path, net), sale)
             _people(made)
             yield made
         finally:

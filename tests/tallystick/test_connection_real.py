@@ -32,6 +32,22 @@ def test_examples__sell_then_ask__answer_for_the_fee(script):
     assert "the committee decides" in asked
 
 
+def test_ask_many__after_the_page__answers_in_order_of_one_transaction(script):
+    code = """
+import numpy as np, tallystick
+with tallystick.connect(wallet="requester") as network:
+    network.deposit(1)
+    given = [np.full((1, 1, 8, 8), n / 4, np.float32) for n in range(3)]
+    before = len(network.requests())
+    answers = network.ask_many("digits-cnn", given)
+    info = [network.request(one) for one in answers]
+    alone = network.ask("digits-cnn", given[2])
+    print(np.allclose(alone.value, answers[2].value, atol=1e-5))
+    print(len(network.requests()) - before, len({one.timeline[0].block for one in info}))
+"""
+    assert script("-c", code) == "True\n4 1\n"
+
+
 @pytest.mark.parametrize(
     ("code", "error"),
     [

@@ -1,5 +1,6 @@
 """The package without a network: what importing it costs, what it exports, how inputs are read."""
 
+import inspect
 import subprocess
 import sys
 from decimal import Decimal
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 
 import tallystick
-from tallystick.connection import _amount, _source
+from tallystick.connection import _amount
+from tallystick.given import source_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,12 +50,12 @@ def test_errors__every_one__is_in_the_hierarchy():
     ],
 )
 def test_source__each_kind__as_the_services_take_it(given, source, content):
-    assert _source(given) == (source, content)
+    assert source_of(given) == (source, content)
 
 
 def test_source__array__is_not_copied():
     array = np.zeros((2, 2))
-    assert _source(array)[0] is array
+    assert source_of(array)[0] is array
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,10 @@ def test_amount__dollars__are_exact(given, units):
 def test_amount__too_fine__is_refused():
     with pytest.raises(tallystick.errors.InputInvalid):
         _amount("0.0000001")
+
+
+def test_value__of_several_outputs__is_an_error_of_ours_that_names_them():
+    fields = dict.fromkeys(inspect.signature(tallystick.Answer).parameters)
+    answer = tallystick.Answer(**{**fields, "outputs": {"scores": None, "boxes": None}})
+    with pytest.raises(tallystick.errors.TallystickError, match="2 outputs: scores, boxes"):
+        answer.value  # noqa: B018

@@ -105,6 +105,10 @@ def _paid_flagged(data: RoundData, false: Tables) -> None:
     false.sums.entries["running"][flagged(false, reference.LEAKED), 130] += 1
 
 
+def _ranked_flagged(data: RoundData, false: Tables) -> None:
+    false.sums.entries["position"][flagged(false, reference.LEAKED), 130] = 0
+
+
 def _unranked(data: RoundData, false: Tables) -> None:
     false.sums.entries["position"][unflagged(false, 3), 0] = NOWHERE
 
@@ -156,6 +160,7 @@ def lies(data: RoundData) -> dict[str, tuple[Code, Callable[[RoundData, Tables],
         "running": (Code.RUNNING_SUM, _wrong_running),
         "first running": (Code.RUNNING_SUM, _wrong_first_running),
         "flagged row paid": (Code.FLAGGED_SUM, _paid_flagged),
+        "flagged row with a rank": (Code.FLAGGED_SUM, _ranked_flagged),
         "row without a rank": (Code.FLAGGED_SUM, _unranked),
         "reserved word": (Code.FLAGGED_SUM, _reserved),
         "duplicate of a far row": (Code.FALSE_FLAG, _head(free, 1, 0)),

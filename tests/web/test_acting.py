@@ -179,7 +179,7 @@ def test_drafts__server_for_strangers__takes_none(world: World, browse: Browse) 
 
 
 # ── API keys ────────────────────────────────────────────────────────────────────────────────────
-def test_keys__for_a_deposit__are_made_once_for_who_paid(world: World) -> None:
+def test_keys__for_a_deposit__one_works_at_a_time_for_who_paid(world: World) -> None:
     network, gateway = world.network, world.requester
     sponsor = WalletSponsor(network, gateway, budget=Amount(DOLLAR))
     app = FastAPI()
@@ -196,20 +196,28 @@ def test_keys__for_a_deposit__are_made_once_for_who_paid(world: World) -> None:
         for n in (2, 3)
     }
 
-    def ask(signature: str, of: str = transaction) -> Any:
-        return browser.post("/page/keys", params={"transaction": of, "signature": signature})
+    def ask(signature: str, of: str = transaction, replacing: str = "") -> Any:
+        given = {"transaction": of, "signature": signature, "replacing": replacing}
+        return browser.post("/page/keys", params=given)
 
     assert ask("0x" + signed[2].removeprefix("0x")).status_code == 403, "not who paid"
     assert ask("0x12").status_code == 422
     made = ask("0x" + signed[3].removeprefix("0x"))
-    assert made.json() == {"key": "tsk_test", "budget": "$2.00"}
+    assert made.json() == {"key": "tsk_1", "budget": "$2.00"}
     assert list(sponsor.minted.values()) == [2 * DOLLAR]
-    assert ask("0x" + signed[3].removeprefix("0x")).status_code == 422, "once"
+    assert ask("0x" + signed[3].removeprefix("0x")).json() == {"exists": "1"}
+    assert ask("0x" + signed[3].removeprefix("0x"), replacing="1").status_code == 403, "not signed"
+    message = key_message(gateway.address, transaction, "1")
+    again = Account.sign_message(encode_defunct(text=message), dev_account(3).key).signature.hex()
+    assert ask("0x" + again.removeprefix("0x"), replacing="1").json()["key"] == "tsk_2"
+    assert ask("0x" + again.removeprefix("0x"), replacing="1").status_code == 403, "once"
     spelled = transaction + " "
     signature = Account.sign_message(
         encode_defunct(text=key_message(gateway.address, spelled)), dev_account(3).key
     ).signature.hex()
-    assert ask("0x" + signature.removeprefix("0x"), spelled).status_code == 422, "in any spelling"
+    assert ask("0x" + signature.removeprefix("0x"), spelled).json() == {"exists": "2"}, (
+        "any spelling"
+    )
     approval = "0x" + receipts[0].tx_hash.hex()
     assert ask("0x" + signed[3].removeprefix("0x"), approval).status_code == 422
     assert ask("0x" + signed[3].removeprefix("0x"), "0x" + "ab" * 32).status_code == 404

@@ -1,5 +1,6 @@
 """The page in Chromium, on a network with an operator and the gateway that serves the page."""
 
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 import urllib3
+from fastapi.routing import APIRoute
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from examples.digits import build, strokes
 from oracle.chain.anvil import dev_account
@@ -18,8 +20,12 @@ from oracle.chain.bindings.model_access import GrantStatus, Policy
 from oracle.devnet.network import Devnet, DevnetPlan, running
 from oracle.protocol.cid import raw_cid
 from oracle.services import access, balances, models, operators, publishing, requests
-from oracle.services.publishing import Offer
+from oracle.services.data import rounds
+from oracle.services.publishing import SaleTerms
 from oracle.types import Address, Amount
+from oracle.web import pages
+from oracle.web.pages import router
+from tests.services.data.people import PLAN, SCHEMA, data_set
 from tests.web.browser import PATIENCE, Visit, chromium, executable, inject_wallet, violations
 from tests.worker.builders import write_digits
 
@@ -59,10 +65,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                 folder / f"{name}{text}", name=name, description=text, labels=LABELS,
                 preprocess=PICTURES,
             )  # fmt: skip
-            offer = Offer(fee=FEE, challenge_window=5)
-            published = publishing.publish(network, owner, made, offer)
+            sale = SaleTerms(fee=FEE, challenge_window=5)
+            published = publishing.publish(network, owner, made, sale)
             operators.authorize(network, owner, published.model_id, devnet.accounts["alpha"])
-        publishing.publish(network, owner, unserved(folder / "rows"), Offer(fee=FEE))
+        publishing.publish(network, owner, unserved(folder / "rows"), SaleTerms(fee=FEE))
+        rounds.open_round(network, owner, OPEN, test=data_set(99), data=SCHEMA, plan=PLAN)
         access.set_policy(network, owner, ON_REQUEST, Policy.ON_REQUEST)
         access.set_admin(network, owner, ON_REQUEST, devnet.accounts["admin"], True)
         balances.fund(network, Address(dev_account(3).address), Amount(20 * DOLLAR))
@@ -175,6 +182,7 @@ def test_verify__tampered_answer_of_the_server__is_found_and_named(
 def test_try__drawn_digit__is_answered_paid_and_proven(site: Site, visit: Visit) -> None:
     with visit.page() as page:
         page.goto(f"/models/{OPEN}/try")
+        expect(page.locator("#ready")).to_contain_text("has not answered yet")
         box = page.locator("#pad").bounding_box()
         assert box
         x, y = box["x"] + box["width"] / 2, box["y"]
@@ -185,6 +193,8 @@ def test_try__drawn_digit__is_answered_paid_and_proven(site: Site, visit: Visit)
         expect(page.locator("#seen canvas")).to_be_visible()
         link = ask(page)
         expect(page.locator("[data-step=working] small")).to_contain_text("computes")
+        expect(page.locator("[data-step=working] small")).to_be_hidden()  # it is done with it
+        expect(page.locator("#ready")).to_contain_text("last answer 20")
         verdict = page.inner_text(".verdict")
         expect(page.locator("#steps li").last).to_have_class("done")  # settled in the meantime
         page.goto(link)
@@ -330,15 +340,21 @@ def test_try__table_with_features__is_a_form_of_fields(visit: Visit) -> None:
         expect(page.locator("#seen tbody tr")).to_have_text("113.50002.250")
 
 
-def test_publish__from_the_page_alone__is_asked(site: Site, visit: Visit, tmp_path: Path) -> None:
+def test_publish__from_the_page_alone__is_asked_and_paid_in_fifteen_clicks(
+    site: Site, visit: Visit, tmp_path: Path
+) -> None:
     network, alpha = site.devnet.network, site.devnet.accounts["alpha"]
     folder = write_digits(tmp_path / "mine", name="from-the-page", labels=LABELS,
                           preprocess=PICTURES, description="")  # fmt: skip
     with visit.page() as page:
         inject_wallet(page, network.settings.rpc_url, site.visitor)
+        page.add_init_script(_COUNT)
         page.goto("/")
         page.get_by_role("link", name="Publish a model").click()
-        page.set_input_files("#files", [str(one) for one in folder.iterdir()])
+        with page.expect_file_chooser() as chooser:
+            page.click("#files")
+        chooser.value.set_files([str(one) for one in folder.iterdir()])
+        page.fill("#window", "5s")  # nobody waits a minute here
         page.get_by_role("button", name="Check, price and sign").click()
         expect(page.locator("form[data-act=publish] > .result")).to_have_class("result good")
         assert "logits F32" in page.inner_text(".checked")
@@ -353,6 +369,33 @@ def test_publish__from_the_page_alone__is_asked(site: Site, visit: Visit, tmp_pa
         page.get_by_role("link", name="Try it for").click()
         page.click("#example")
         ask(page)
+        expect(page.locator("#steps li").last).to_have_class("done")  # settled
+        before = network.market.balance_of(site.visitor)
+        page.get_by_role("link", name="Account").click()
+        page.click("#account-connect")
+        page.locator("#earnings").get_by_role("button", name="Pay out").click()
+        expect(page.locator("#said")).to_have_class("result good")
+        assert network.market.balance_of(site.visitor) > before
+        assert int(page.evaluate("sessionStorage.clicks")) <= 15
+
+
+def test_publish__name_of_anothers_model__is_told_before_signing(
+    site: Site, visit: Visit, tmp_path: Path
+) -> None:
+    folder = write_digits(tmp_path / "mine", name="private", description="of another owner")
+    with visit.page() as page:
+        inject_wallet(page, site.devnet.network.settings.rpc_url, site.visitor)
+        page.goto("/publish")
+        page.set_input_files("#files", [str(one) for one in folder.iterdir()])
+        page.get_by_role("button", name="Check, price and sign").click()
+        expect(page.locator(".checked")).to_contain_text("another model's")
+        expect(page.locator(".checked")).to_contain_text(f"{ON_REQUEST}, ")
+        expect(page.locator("form[data-act=publish] > .result")).to_have_class("result good")
+
+
+_COUNT = """addEventListener("click", (event) => {
+    if (event.isTrusted) sessionStorage.clicks = 1 + Number(sessionStorage.clicks ?? 0);
+}, true)"""
 
 
 def test_operator__from_the_page_alone__is_registered_and_staked(site: Site, visit: Visit) -> None:
@@ -372,23 +415,73 @@ def test_operator__from_the_page_alone__is_registered_and_staked(site: Site, vis
     assert network.operators.stake_of(account).staked == 12 * DOLLAR
 
 
-def test_key__paid_from_the_page__asks(site: Site, visit: Visit) -> None:
+def test_key__paid_in_a_browser_that_keeps_nothing__asks(site: Site, visit: Visit) -> None:
     network, account = site.devnet.network, Address(dev_account(6).address)
     balances.fund(network, account, Amount(20 * DOLLAR))
     with visit.page() as page:
         inject_wallet(page, network.settings.rpc_url, account)
+        page.add_init_script(
+            "Object.defineProperty(window, 'localStorage', { get() { throw Error('blocked') } })"
+        )
         page.goto("/account")
         page.click("#account-connect")
         page.get_by_role("button", name="Create a key").click()
-        expect(page.locator("form[data-key] .result")).to_have_class("result good")
+        expect(page.locator("form[data-key] .result").first).to_have_class("result good")
         secret = page.inner_text("form[data-key] .result code")
     assert secret.startswith("tsk_")
+    assert asking_with(site, secret) == 200
+
+
+def test_key__reply_lost__another_works_in_its_place(site: Site, visit: Visit) -> None:
+    network, account = site.devnet.network, Address(dev_account(7).address)
+    balances.fund(network, account, Amount(20 * DOLLAR))
+    lost: list[str] = []
+
+    def lose(route: Route) -> None:
+        lost.append(route.fetch().json().get("key", ""))
+        route.abort() if lost[-1] else route.continue_()
+
+    with visit.page() as page:
+        inject_wallet(page, network.settings.rpc_url, account)
+        page.goto("/account")
+        page.click("#account-connect")
+        page.route("**/page/keys?**", lose)
+        page.get_by_role("button", name="Create a key").click()
+        expect(page.locator("form[data-key] .result").first).to_have_class("result bad")
+        page.unroute("**/page/keys?**")
+        page.goto("/account")
+        page.click("#account-connect")
+        page.get_by_role("button", name="Get its key").click()  # the deposit is remembered
+        expect(page.locator("form[data-key] .result").last).to_have_class("result good")
+        secret = page.locator("form[data-key] .result code").inner_text()
+        page.goto("/account")
+        assert page.input_value("#paid") == "", "it is forgotten once the key was shown"
+    assert asking_with(site, lost[-1]) == 401
+    assert asking_with(site, secret) == 200
+    visit.complaints.clear()  # the browser logs the reply that was lost
+
+
+def asking_with(site: Site, secret: str) -> int:
+    """Ask with an API key; return the status."""
     given = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [0.5] * 64}
-    answer = urllib3.request(
+    return urllib3.request(
         "POST", f"{site.devnet.rest_url}/v2/models/{OPEN}/infer", json={"inputs": [given]},
         headers={"Authorization": f"Bearer {secret}"}, retries=False, timeout=PATIENCE / 1000,
-    )  # fmt: skip
-    assert answer.status == 200, answer.data
+    ).status  # fmt: skip
+
+
+def test_answer__of_several_outputs__names_each(visit: Visit) -> None:
+    with visit.page() as page:
+        page.goto(f"/models/{OPEN}/try")
+        page.evaluate(
+            """async () => {
+                const { showAnswer } = await import("/static/show.js");
+                const output = (name) => ({ name, shape: [1, 2], values: [1, 2] });
+                const answer = { outputs: ["scores", "boxes"].map(output), labels: null };
+                showAnswer(document.getElementById("answer"), answer, {}, { texts: [] });
+            }"""
+        )
+        expect(page.locator("#answer h3")).to_have_text(["scores", "boxes"])
 
 
 # ── Wallets ─────────────────────────────────────────────────────────────────────────────────────
@@ -397,7 +490,17 @@ def test_wallet__deposit_then_ask__is_paid_by_it(site: Site, visit: Visit) -> No
     before = network.market.balance_of(site.visitor)
     with visit.page() as page:
         inject_wallet(page, network.settings.rpc_url, site.visitor)
-        page.goto("/account")
+        page.goto(f"/models/{OPEN}/try")
+        page.click("#example")
+        page.click("#ask-wallet")
+        more = page.locator("#said").get_by_role("link", name="Deposit more")
+        expect(more).to_be_visible()
+        with page.expect_response("**/page/preview*"):
+            page.click("#example")  # a sample that can be shown takes back no refusal
+        expect(page.locator("#seen")).to_be_visible()
+        more.click()
+        assert any("403" in said for said in visit.complaints)  # of the refusal
+        visit.complaints.clear()
         page.click("#account-connect")
         expect(page.locator("#who")).to_contain_text(site.visitor[2:8])
         page.fill("#amount", "2.5")
@@ -455,48 +558,48 @@ def test_wallet__none_installed__is_explained(visit: Visit) -> None:
 
 
 # ── For everybody ───────────────────────────────────────────────────────────────────────────────
-def every_page(site: Site) -> list[str]:
-    asked = requests.list_requests(site.devnet.network)
-    proofs = [f"/requests/0x{asked[-1].request_id.hex()}"] if asked else []
-    operator = f"/operators/{site.devnet.accounts['alpha']}"
-    fixed = ["/", f"/models/{OPEN}", f"/models/{ON_REQUEST}", f"/models/{OPEN}/try", "/operators"]
+def every_page(site: Site, proof: str) -> list[str]:
     return [
-        *fixed,
-        "/data",
-        "/account",
-        "/publish",
-        "/models/99",
-        f"/models/{TABLE}/try",
-        operator,
-        *proofs,
+        *("/", "/operators", "/data", "/data/1", "/receipts", "/account", "/publish", "/models/99"),
+        proof,
+        *(f"/models/{OPEN}", f"/models/{ON_REQUEST}", f"/models/{OPEN}/try"),
+        *(f"/models/{TABLE}/try", f"/operators/{site.devnet.accounts['alpha']}"),
+        f"/account?address={site.devnet.accounts['owner']}",
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages__axe__finds_nothing_serious(site: Site, visit: Visit, scheme: str) -> None:
-    found = {}
-    with visit.page(color_scheme=scheme) as page:
-        for path in every_page(site):
-            page.goto(path)
-            if violated := violations(page):
-                found[path] = violated
-    visit.complaints.clear()  # the browser logs the 404 that was meant
-    assert found == {}
+def test_pages__of_every_route__are_those_that_are_looked_at(site: Site) -> None:
+    """A page that somebody adds is looked at, too."""
+    seen = [path.partition("?")[0] for path in every_page(site, "/requests/0x")]
+    missing = [
+        route.path
+        for route in router(site.devnet.network).routes
+        if isinstance(route, APIRoute) and route.endpoint.__module__ == pages.__name__
+        if not any(route.path_regex.fullmatch(path) for path in [*seen, "/preferences"])
+    ]
+    assert missing == []
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_pages__375_pixels_wide__do_not_scroll_sideways(
+def test_pages__both_themes_and_widths__nothing_serious_and_nothing_to_scroll_sideways(
     site: Site, visit: Visit, language: str
 ) -> None:
-    wide = {}
-    with visit.page(viewport={"width": 375, "height": 700}, locale=language) as page:
-        for path in every_page(site):
-            page.goto(path)
-            width = page.evaluate("document.scrollingElement.scrollWidth")
-            if width > 375:
-                wide[path] = width
-    visit.complaints.clear()
-    assert wide == {}
+    found: dict[str, object] = {}
+    with visit.page(locale=language) as page:
+        page.goto(f"/models/{OPEN}/try")
+        page.click("#example")
+        for path in every_page(site, ask(page)):
+            page.goto(path, wait_until="networkidle")  # what modules fetch is there
+            for scheme, width in itertools.product(("light", "dark"), (390, 1180)):
+                page.emulate_media(color_scheme=scheme)
+                page.set_viewport_size({"width": width, "height": 800})
+                if violated := violations(page):
+                    found[f"{path} {scheme} {width}"] = violated
+            page.set_viewport_size({"width": 375, "height": 700})
+            if (width := page.evaluate("document.scrollingElement.scrollWidth")) > 375:
+                found[f"{path} is wide"] = width
+    visit.complaints.clear()  # the browser logs the 404 that was meant
+    assert found == {}
 
 
 def test_pages__printed_from_the_dark__are_dark_on_white(visit: Visit) -> None:

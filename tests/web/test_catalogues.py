@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from oracle.services import request_timeline
+from oracle.services.channels import receipt_check, receipt_findings
 from oracle.services.data import round_events
 from oracle.web.locale import DEFAULT, LANGUAGES, catalogue, choose
 
@@ -18,6 +19,8 @@ SOURCES = [
     *sorted(ROOT.glob("*.py")),
     Path(request_timeline.__file__),
     Path(round_events.__file__),
+    Path(receipt_findings.__file__),
+    Path(receipt_check.__file__),
 ]
 _HOLE = re.compile(r"\{(\w+)\}")
 _KEY = re.compile(r"\bt\(\s*[\"']([\w.]+)[\"'](?!\s*\+)")

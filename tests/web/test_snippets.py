@@ -33,14 +33,14 @@ TEXT = manifest(
 
 @pytest.mark.parametrize("described", [IMAGE, TWO, TEXT])
 def test_snippets__python__compile(described: Manifest) -> None:
-    found = snippets(BASE, described.name, described)
+    found = snippets(BASE, 7, described)
     for language in ("Python", "tritonclient", *(["openai"] if described is TEXT else [])):
         compile(found[language], language, "exec")
 
 
 def test_snippets__curl__sends_what_the_gateway_reads() -> None:
-    text = snippets(BASE, "digits", IMAGE)["curl"]
-    assert f"{BASE}/v2/models/digits/infer" in text
+    text = snippets(BASE, 7, IMAGE)["curl"]
+    assert f"{BASE}/v2/models/7/infer" in text
     body = json.loads(re.findall(r"-d '(.*)'$", text)[0])
     (given,) = body["inputs"]
     assert given["datatype"] in tensors.NAMES
@@ -52,9 +52,9 @@ def test_kserve__names_of_dtypes__are_the_gateways() -> None:
 
 
 def test_snippets__text__offers_openai_and_numbers_do_not() -> None:
-    assert "embeddings.create" in snippets(BASE, "minilm", TEXT)["openai"]
-    assert "openai" not in snippets(BASE, "digits", IMAGE)
+    assert "embeddings.create" in snippets(BASE, 7, TEXT)["openai"]
+    assert "openai" not in snippets(BASE, 7, IMAGE)
 
 
 def test_snippets__server_without_a_gateway__only_python() -> None:
-    assert list(snippets("", "digits", IMAGE)) == ["Python"]
+    assert list(snippets("", 7, IMAGE)) == ["Python"]

@@ -28,6 +28,10 @@ def test_source__csv__becomes_json_rows() -> None:
         assert json.loads(Path(path).read_text()) == [[1, 2.5], [3, 4]]
 
 
+def test_table__empty_cell__is_a_missing_value() -> None:
+    assert json.loads(table(b"1, \n,2\n")) == [[1, None], [None, 2]]
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -37,7 +41,6 @@ def test_source__csv__becomes_json_rows() -> None:
         (b"1,2\n3,=cmd()\n", "row 2"),
         (b"1,nan\n", "row 1"),
         (b"1,inf\n", "row 1"),
-        (b"1,\n", "row 1"),
     ],
 )
 def test_table__what_is_no_table_of_numbers__says_where(data: bytes, message: str) -> None:

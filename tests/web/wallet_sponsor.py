@@ -4,13 +4,14 @@ import threading
 from collections import OrderedDict
 
 from oracle.chain.wallet import Wallet
-from oracle.errors import InputInvalid, Refused
+from oracle.errors import Refused
 from oracle.services import access, inference, quoting
 from oracle.services.amounts import format_amount
 from oracle.services.inference import Asked
 from oracle.services.network import Network
 from oracle.services.quoting import Ask
 from oracle.types import Address, Amount
+from oracle.web.sponsor import KeyExists
 
 _VISITS = 4096  # that are remembered; who comes after so many others begins anew
 
@@ -30,6 +31,7 @@ class WalletSponsor:
         self._network, self._wallet = network, wallet
         self._questions, self._budget = questions, int(budget)
         self.minted: dict[str, Amount] = {}
+        self.secrets = 0
         self._asked: OrderedDict[str, int] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -47,12 +49,17 @@ class WalletSponsor:
         """Apply for access in the wallet's name."""
         access.apply(self._network, self._wallet, model_id, note)
 
-    def mint(self, name: str, budget: Amount) -> str:
-        """Note a key; each name once."""
-        if name in self.minted:
-            raise InputInvalid(f"there is a key {name} already")
-        self.minted[name] = budget
-        return "tsk_test"
+    def mint(self, name: str, budget: Amount, replacing: str = "") -> str:
+        """Note a key; its secret is numbered, and the number its mark."""
+        mark = str(self.secrets)
+        if name not in self.minted:
+            self.minted[name] = budget
+        elif not replacing:
+            raise KeyExists(mark)
+        elif replacing != mark:
+            raise Refused("this key was replaced meanwhile")
+        self.secrets += 1
+        return f"tsk_{self.secrets}"
 
     def ask(self, visit: str, ask: Ask) -> Asked:
         """Ask in the wallet's name (see `VisitorSponsor`)."""

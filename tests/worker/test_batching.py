@@ -1,5 +1,7 @@
 """Which inputs share a pass, and that each gets its own rows back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -62,3 +64,67 @@ def test_plan__any_sizes__every_input_once_and_its_own_rows(sizes, max_rows):
             seen.append(index)
             np.testing.assert_array_equal(part["y"], inputs[index]["x0"][:, :1] * 2)
     assert sorted(seen) == list(range(len(inputs)))
+
+
+# ── Padding under a mask ────────────────────────────────────────────────────────────────────────
+MASK = "attention_mask"
+
+
+def tokens(count, length, hidden=0):
+    mask = np.ones((count, length), np.int64)
+    mask[:, length - hidden :] = 0
+    return {"input_ids": np.full((count, length), 7, np.int64), MASK: mask}
+
+
+def sentences(*output):
+    specs = (TensorSpec(name, "I64", (None, None)) for name in tokens(1, 1))
+    return replace(manifest((None, None), output=output or (None, 2)), inputs=tuple(specs))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {**tokens(1, 5), MASK: np.array([[1, 1, 2, 1, 1]])},  # neither shown nor hidden
+        {**tokens(1, 5), MASK: np.array([[-1, -1, -1, -1, -1]])},
+        tokens(1, 5, hidden=5),  # nothing is shown: padding would show as much
+        {**tokens(1, 5), MASK: np.ones((1, 4), np.int64)},
+    ],
+)
+def test_plan__mask_that_hides_nothing_for_sure__is_not_padded(odd):
+    inputs = [tokens(1, 30), odd, tokens(1, 29), tokens(1, 5)]
+    groups = sorted(map(sorted, batching.plan(sentences(), inputs, 99, MASK)))
+    assert [0, 2] in groups
+    assert all({0, 2}.isdisjoint(group) for group in groups if 1 in group)
+
+
+@pytest.mark.parametrize(
+    ("described", "mask"), [(sentences(), ""), (sentences(None, None, 2), MASK)]
+)
+def test_plan__no_mask_or_an_answer_for_each_token__only_equal_lengths(described, mask):
+    inputs = [tokens(1, 30), tokens(1, 29), tokens(1, 30)]
+    assert sorted(batching.plan(described, inputs, 99, mask)) == [[0, 2], [1]]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.integers(1, 60)), min_size=1, max_size=40),
+    st.integers(1, 16),
+)
+def test_plan__lengths_of_all_kinds__little_padding_and_every_input_once(sizes, max_rows):
+    inputs = [tokens(count, length) for count, length in sizes]
+    seen = []
+    for group in batching.plan(sentences(), inputs, max_rows, MASK):
+        members = [inputs[index] for index in group]
+        joined = batching.join(members)
+        assert joined["input_ids"].shape == joined[MASK].shape
+        assert len(group) == 1 or len(joined[MASK]) <= max_rows
+        assert (joined[MASK] == 0).mean() <= 1 / 8
+        parts = batching.split({"y": joined["input_ids"]}, members)
+        for index, part in zip(group, parts, strict=True):
+            seen.append(index)
+            assert part["y"].sum() == 7 * inputs[index][MASK].size
+    assert sorted(seen) == list(range(len(inputs)))
+
+
+def test_plan__many_of_near_lengths__few_passes():
+    inputs = [tokens(1, 24 + n % 16) for n in range(64)]
+    assert len(list(batching.plan(sentences(), inputs, 256, MASK))) <= 3

@@ -91,3 +91,18 @@ def test_build__minilm__alike_sentences_are_close(tmp_path, pipeline, ipfs):
     # The same sentences through another implementation of this model (eager BERT, its own names).
     wanted = [[1, 0.7576, -0.0281], [0.7576, 1, 0.0044], [-0.0281, 0.0044, 1]]
     np.testing.assert_allclose(vectors @ vectors.T, wanted, atol=1e-4)
+
+
+def test_run__sentences_of_all_lengths_together__as_each_alone(tmp_path, pipeline, ipfs, told):
+    model = Published(ipfs, minilm.build(tmp_path / "m"))
+    texts = [" ".join(SENTENCES)[: 20 + 4 * n] for n in range(16)]
+    jobs = [model.job(n, minilm.tokenize(tmp_path / "m", [t])) for n, t in enumerate(texts)]
+
+    def answers(outcomes):
+        blocks = [ipfs.fetch_bytes(raw_cid(one.output_root), 65536) for one in outcomes]
+        return np.concatenate([tensor.decode(data, 65536)["embedding"] for data in blocks])
+
+    together = answers(pipeline.run(jobs))
+    assert sum(step == "computed" for step, _, _ in told) < len(jobs) / 2
+    alone = answers([pipeline.run([job])[0] for job in jobs])
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-9 * model.manifest.tolerance / 4)

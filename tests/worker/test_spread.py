@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from oracle.protocol.shapes import TensorSpec
 from worker import runtimes, spread
 from worker.errors import ModelRefused
 
@@ -43,3 +44,22 @@ def test_require__tolerance_below_the_spread__refused(manifest):
     with pytest.raises(ModelRefused, match="differ by"):
         spread.require(low, Drifting(4e-6))
     spread.require(replace(manifest, tolerance=2_000), Drifting(4e-6))
+
+
+class Counting:
+    """A runtime that counts padding, which its architecture promised to hide."""
+
+    nbytes = 0
+
+    def run(self, inputs, params):
+        lengths = inputs["input_ids"].shape[1] * np.ones((len(inputs["input_ids"]), 1))
+        return {"embedding": lengths}
+
+
+def test_measure__padding_moves_the_answers__is_seen(manifest):
+    specs = tuple(TensorSpec(n, "I64", (None, None)) for n in ("input_ids", "attention_mask"))
+    described = replace(
+        manifest, inputs=specs, outputs=(TensorSpec("embedding", "F64", (None, 1)),),
+        runtime=replace(manifest.runtime, architecture="minilm"),
+    )  # fmt: skip
+    assert spread.measure(described, Counting()) > 10**8

@@ -44,7 +44,7 @@ def write(folder):
         "exact": {
             "constants": "constants.safetensors",
             "inputs": [quantisation.to_json(x)],
-            "output": quantisation.to_json(y),
+            "outputs": [quantisation.to_json(y)],
             "output_id": len(made.program.ops),
         },
     }

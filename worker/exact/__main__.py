@@ -1,4 +1,4 @@
-"""`python -m worker.exact MODEL OUT`: compile a float model's folder to an exact version's folder.
+"""`python -m worker.exact MODEL OUT`: compile a float model to an exact version's folder.
 
 What `tallystick model publish --exact` runs: a process of its own, as oracle never imports torch.
 Prints `<what> <done>/<total>` lines, then the report.
@@ -9,20 +9,25 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from oracle.errors import InputInvalid, TallystickError
+from oracle.exact.ranks import LIBRARIES
+from worker.describe import describe
 from worker.exact import package
-from worker.exact.compiler import Sample, compile_graph
+from worker.exact.compiler import compile_graph
 from worker.exact.frontends.onnx import from_onnx
 from worker.exact.frontends.torch import from_archive
-from worker.exact.graph import Graph
+from worker.exact.graph import Graph, Sample
 from worker.exact.report import CompilationReport, measure_graph
+from worker.exact.trees import importer
+from worker.exact.trees.compile import Answer
 
 SAMPLES = "samples.npz"
 CALIBRATED = 0.5  # share of the samples that ranges are taken from; the others are held out
+AGREEMENT = 0.98  # with the float model, at the least
 _MOST = 512  # samples of either kind
 _STEPS = 4
 _READERS: Mapping[str, Callable[[Path, Sample], Graph]] = {
@@ -34,21 +39,28 @@ _READERS: Mapping[str, Callable[[Path, Sample], Graph]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Compile; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m worker.exact", description=__doc__)
-    parser.add_argument("model", type=Path, help="folder with model.json (torch.export or onnx)")
+    parser.add_argument(
+        "model",
+        type=Path,
+        help=f"folder with model.json, or a file of trees: {', '.join(LIBRARIES)}",
+    )
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument(
         "--samples", type=Path, help=f"NPZ: inputs by name, optionally labels; MODEL/{SAMPLES}"
     )
     parser.add_argument("--name", help="of the exact version; MODEL's when left out")
+    parser.add_argument(
+        "--min-agreement", type=float, default=AGREEMENT, help="with the float model; 0 to 1"
+    )
+    parser.add_argument("--missing", type=float, help="trees: XGBoost's missing=, besides NaN")
+    parser.add_argument("--answer", default="prediction", choices=get_args(Answer), help="trees")
     given = parser.parse_args(argv)
     try:
         report = build(
-            given.model,
-            given.out,
-            given.samples or given.model / SAMPLES,
-            _print,
-            given.name or "",
-        )
+            given.model, given.out, given.samples, _print,
+            name=given.name or "", min_agreement=given.min_agreement, missing=given.missing,
+            answer=given.answer,
+        )  # fmt: skip
     except TallystickError as error:
         print(f"{error}" + (f"\n{error.hint}" if error.hint else ""), file=sys.stderr)
         return 1
@@ -57,20 +69,43 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build(
-    source: Path, target: Path, samples: Path, say: Callable[[str, int, int], None], name: str = ""
+    source: Path,
+    target: Path,
+    samples: Path | None,
+    say: Callable[[str, int, int], None],
+    *,
+    name: str = "",
+    min_agreement: float = AGREEMENT,
+    missing: float | None = None,
+    answer: Answer = "prediction",
 ) -> CompilationReport:
-    """Compile a folder, measure it on held-out samples, write the folder of the exact version.
+    """Compile a model, measure it on held-out samples, write the folder of the exact version.
 
-    It has the float model's name unless `name` gives another.
+    It has the float model's name unless `name` gives another. Trees need no samples.
+
+    Args:
+        samples: NPZ; `samples.npz` of the model's folder by default.
+        missing, answer: of trees (`worker.exact.trees.importer`).
 
     Raises:
+        AccuracyLow: it agrees less with the float model.
+        ReadingWrong: an operator is not read as the model's library runs it.
         InputInvalid: no model.json or samples, or they do not fit each other.
         OperatorUnsupported: an operator without integer form; it is named with its place.
     """
-    about = _description(source)
+    about, folder = _about(source)
     about["name"] = name or about["name"]
-    inputs, labels = _samples(samples, [spec["name"] for spec in about["inputs"]])
     runtime = about.get("runtime", {})
+    if runtime.get("format") in LIBRARIES.values():
+        path = folder / runtime["entry"]
+        found = samples or (folder / SAMPLES if (folder / SAMPLES).is_file() else None)
+        return _trees(
+            path, target, about, found, say,
+            min_agreement=min_agreement, missing=missing, answer=answer,
+        )  # fmt: skip
+    if missing is not None or answer != "prediction":
+        raise InputInvalid("--missing and --answer are for files of trees")
+    inputs, labels = _samples(samples or folder / SAMPLES, [s["name"] for s in about["inputs"]])
     reader = _READERS.get(runtime.get("format"))
     if reader is None:
         raise InputInvalid(
@@ -78,24 +113,67 @@ def build(
             hint="export it with torch.export or to ONNX",
         )
     say("read", 1, _STEPS)
-    graph = reader(source / runtime["entry"], inputs[0])
+    graph = reader(folder / runtime["entry"], inputs[0])
     split = max(1, int(len(inputs) * CALIBRATED))
     say("compile", 2, _STEPS)
-    output = about["outputs"][0]["name"]
     classes = tuple(about.get("labels") or ())
     compiled = compile_graph(
         graph,
         inputs[:split][:_MOST],
-        name=output,
+        names=[spec["name"] for spec in about["outputs"]],
         meaning="logits" if classes else "value",
         labels=classes,
     )
     say("measure", 3, _STEPS)
     held = slice(split, split + _MOST) if split < len(inputs) else slice(0, _MOST)
     report = measure_graph(compiled, graph, inputs[held], None if labels is None else labels[held])
+    report.accuracy.require(min_agreement)
     package.write(compiled, target, about, report)
     say("write", _STEPS, _STEPS)
     return report
+
+
+def _trees(
+    path: Path, target: Path, about: dict[str, Any], samples: Path | None,
+    say: Callable[[str, int, int], None], *, min_agreement: float, missing: float | None,
+    answer: Answer,
+) -> CompilationReport:  # fmt: skip
+    say("read", 1, _STEPS)
+    model = importer.read(path, missing)
+    rows, labels = None, None
+    if samples is not None:
+        given, labels = _samples(samples, [importer.FEATURES])
+        rows = np.concatenate([one[importer.FEATURES] for one in given])[:_MOST]
+        labels = None if labels is None else labels[:_MOST]
+    say("compile", 2, _STEPS)
+    compiled, report = importer.compile_model(
+        model, path.stat().st_size, answer=answer, rows=rows, labels=labels
+    )
+    say("measure", 3, _STEPS)
+    report.accuracy.require(min_agreement)
+    package.write(compiled, target, {**about, **importer.described(model, about)}, report)
+    say("write", _STEPS, _STEPS)
+    return report
+
+
+def _about(source: Path) -> tuple[dict[str, Any], Path]:
+    """Return the description of a model, and the folder of its files.
+
+    A file of trees is described by the `model.json` beside it that names it, else by itself.
+    """
+    if source.is_dir():
+        return _description(source), source
+    if source.suffix not in LIBRARIES:
+        raise InputInvalid(
+            f"{source.name} is no file of trees ({', '.join(LIBRARIES)})",
+            hint=f"`tallystick model init {source}` describes it; then publish its folder",
+        )
+    beside = source.parent / "model.json"
+    if beside.is_file() and beside != source:
+        about = _description(source.parent)
+        if about.get("runtime", {}).get("entry") == source.name:
+            return about, source.parent
+    return {"name": source.stem, **describe(source)}, source.parent
 
 
 def _description(source: Path) -> dict[str, Any]:

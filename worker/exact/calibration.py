@@ -26,6 +26,7 @@ class Statistics:
     magnitudes: Array
     channels: Array
     integral: bool = False  # ids and masks
+    whole: bool = False  # whole numbers, of whatever dtype
 
     @property
     def largest(self) -> float:
@@ -61,12 +62,13 @@ class _Observed:
         self.low, self.high = np.inf, -np.inf
         self.parts: list[Array] = []
         self.channels: Array | None = None
-        self.integral = False
+        self.integral, self.whole = False, True
 
     def add(self, value: torch.Tensor) -> None:
         self.integral = not value.is_floating_point()
         array = value.to(torch.float32).numpy()
         finite = np.abs(array)
+        self.whole = self.whole and bool((array == np.rint(array)).all())
         self.low, self.high = min(self.low, float(array.min())), max(self.high, float(array.max()))
         flat = finite.ravel()
         self.parts.append(flat[:: max(1, flat.size // PER_SAMPLE)])
@@ -77,7 +79,7 @@ class _Observed:
         magnitudes = np.sort(np.concatenate(self.parts))
         magnitudes = magnitudes[:: max(1, magnitudes.size // KEPT)]
         assert self.channels is not None
-        return Statistics(self.low, self.high, magnitudes, self.channels, self.integral)
+        return Statistics(self.low, self.high, magnitudes, self.channels, self.integral, self.whole)
 
 
 def calibrate(graph: Graph, samples: Iterable[Mapping[str, Array]]) -> dict[str, Statistics]:

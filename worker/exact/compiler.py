@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import Array as Integers
 from oracle.exact.program import Program
-from oracle.exact.quantisation import InputCode, Meaning, OutputCode, quantise
+from oracle.exact.quantisation import InputCode, Meaning, OutputCode, dequantise, quantise
 from oracle.exact.reference import execute
 from worker.exact.calibration import calibrate
-from worker.exact.graph import Array, Graph, Pass
+from worker.exact.graph import Array, Graph, Pass, Sample
 from worker.exact.lowering import passes
 from worker.exact.lowering.elements import ELEMENTS
 from worker.exact.lowering.layers import LAYERS
@@ -17,9 +19,9 @@ from worker.exact.lowering.lower import Lowering, Rule
 from worker.exact.lowering.policy import Calibrated, RangePolicy
 from worker.exact.lowering.reductions import REDUCTIONS
 from worker.exact.lowering.shapes import SHAPES
+from worker.exact.original import require_faithful
 
 RULES: Mapping[str, Rule] = {**LAYERS, **REDUCTIONS, **ELEMENTS, **SHAPES}
-Sample = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,16 @@ class Compiled:
     program: Program
     constants: Constants
     inputs: tuple[InputCode, ...]
-    output: OutputCode
+    outputs: tuple[OutputCode, ...]
 
     def run(self, sample: Sample) -> Array:
-        """Return the answer to one sample, as a reader sees it (reference executor)."""
-        return self.output.dequantise(self.integers(sample))
+        """Return the answer to one sample, as a reader sees it; several one after another."""
+        answers = list(self.answers(sample).values())
+        return answers[0] if len(answers) == 1 else np.concatenate([a.ravel() for a in answers])
+
+    def answers(self, sample: Sample) -> dict[str, Array]:
+        """Return the answers to one sample by name (reference executor)."""
+        return dequantise(self.outputs, self.integers(sample))
 
     def integers(self, sample: Sample) -> Integers:
         """Return the output tensor of one sample."""
@@ -46,7 +53,7 @@ def compile_graph(
     *,
     policy: RangePolicy | None = None,
     rewrites: Sequence[Pass] = (),
-    name: str = "output",
+    names: Sequence[str] = (),
     meaning: Meaning = "value",
     labels: tuple[str, ...] = (),
 ) -> Compiled:
@@ -57,18 +64,22 @@ def compile_graph(
         samples: calibration data, a few dozen to a few hundred inputs of the kind the model gets.
         policy: dtypes and ranges; 8 bits where nothing else is said.
         rewrites: passes over the simplified graph, before calibration (equalisation).
-        name, meaning, labels: of the output.
+        names: of the outputs; those that the graph has when left out.
+        meaning, labels: of the first output.
 
     Raises:
         OperatorUnsupported: an operator without integer form; it is named with its place.
+        ReadingWrong: the graph answers something else than the model that it was read from.
         ModelFailed: no calibration samples, or NaN in them.
         ProgramInvalid: the program breaks a bound of docs/exact.md, section 3.
     """
-    graph = passes.simplify(graph)
+    require_faithful(graph, samples)
+    graph = passes.simplify(passes.scale_columns(graph, samples))
+    require_faithful(graph, samples)
     for rewrite in rewrites:
         graph = rewrite(graph)
     lowering = Lowering(graph, calibrate(graph, samples), policy or Calibrated(), RULES)
     lowering.run()
-    output = lowering.output(name, meaning, labels)
+    outputs = lowering.outputs(names, meaning, labels)
     program, constants = lowering.build()
-    return Compiled(program, constants, tuple(lowering.inputs), output)
+    return Compiled(program, constants, tuple(lowering.inputs), outputs)

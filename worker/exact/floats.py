@@ -1,19 +1,20 @@
 """Runs the float graph, one sample at a time: for calibration, and to compare accuracy with."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch.nn import functional
 
-from worker.exact.frontends.tracing import one_sample
-from worker.exact.graph import Array, Graph, GraphNode
+from worker.errors import ModelUnsupported
+from worker.exact.graph import Array, Graph, GraphNode, Sample
 from worker.exact.lowering import expressions
 
 Observe = Callable[[str, torch.Tensor], None]
 
 
-def run(graph: Graph, inputs: Mapping[str, Array], observe: Observe | None = None) -> Array:
+def run(graph: Graph, inputs: Sample, observe: Observe | None = None) -> Array:
     """Return the output for one sample, in float32.
 
     Args:
@@ -30,10 +31,17 @@ def run(graph: Graph, inputs: Mapping[str, Array], observe: Observe | None = Non
                 observe(name, values[name])
         for node in graph.nodes:
             arguments = [None if name is None else values[name] for name in node.inputs]
-            values[node.output] = _limit(node, _OPERATORS[node.op](node, *arguments))
+            values[node.output] = evaluate(node, arguments)
             if observe:
                 observe(node.output, values[node.output])
     return values[graph.output].numpy()
+
+
+def evaluate(node: GraphNode, arguments: Sequence[torch.Tensor | None]) -> torch.Tensor:
+    """Return one node's result."""
+    if node.op not in _ANY_DTYPE:
+        arguments = [_floating(value) for value in arguments]
+    return _limit(node, _OPERATORS[node.op](node, *arguments))
 
 
 @contextmanager
@@ -47,8 +55,31 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def one_sample(inputs: Sample) -> dict[str, torch.Tensor]:
+    """Return a sample's arrays as tensors: float32 and int64, as exported models take them.
+
+    Raises:
+        ModelUnsupported: text.
+    """
+    for name, array in inputs.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiubV":
+            raise ModelUnsupported(
+                f"input {name} holds no numbers", hint="an exact program takes one tensor of them"
+            )
+    return {
+        name: torch.from_numpy(
+            np.array(array, np.float32 if array.dtype.kind in "fV" else np.int64, order="C")
+        )
+        for name, array in inputs.items()
+    }
+
+
 def _constant(array: Array) -> torch.Tensor:
     return torch.from_numpy(array.astype("f4") if array.dtype.kind == "f" else array)
+
+
+def _floating(value: torch.Tensor | None) -> torch.Tensor | None:
+    return None if value is None else value.float()
 
 
 def _limit(node: GraphNode, value: torch.Tensor) -> torch.Tensor:
@@ -107,6 +138,7 @@ _OPERATORS: Mapping[str, Callable[..., torch.Tensor]] = {
     "mul": lambda _node, a, b: a * b,
     "div": lambda _node, a, b: a / b,
     "affine": _affine,
+    "columns": lambda node, x: x / torch.as_tensor(node.attributes["scale"], dtype=torch.float32),
     "clamp": lambda node, x: torch.clamp(
         x, node.attributes["limits"][0], node.attributes["limits"][1]
     ),
@@ -117,7 +149,7 @@ _OPERATORS: Mapping[str, Callable[..., torch.Tensor]] = {
         x, x.shape[-1:], weight, bias, node.attributes["eps"]
     ),
     "softmax": lambda _node, x: torch.softmax(x, -1),
-    "embedding": lambda _node, ids, table: functional.embedding(ids, table),
+    "embedding": lambda _node, ids, table: functional.embedding(ids.long(), table),
     "max_pool": _max_pool,
     "avg_pool": lambda node, x: functional.avg_pool2d(
         _pad(node, x, 0.0), node.attributes["kernel"], node.attributes["stride"]
@@ -131,7 +163,12 @@ _OPERATORS: Mapping[str, Callable[..., torch.Tensor]] = {
     "permute": lambda node, x: x.permute(node.attributes["dims"]),
     "slice": _slice,
     "concat": lambda node, *parts: torch.cat(parts, node.attributes["dim"]),
+    "max": lambda node, x: x.amax(node.attributes["dims"]),
     "argmax": lambda _node, x: x.argmax(-1),
     "norm": lambda _node, x: torch.linalg.vector_norm(x, dim=-1, keepdim=True),
     "normalise": lambda _node, x: functional.normalize(x, dim=-1),
+    "outputs": lambda _node, *parts: torch.cat([part.reshape(-1) for part in parts]),
 }
+_ANY_DTYPE = frozenset(
+    {"embedding", "masked_fill", "masked_mean", "reshape", "expand", "permute", "slice", "concat"}
+)

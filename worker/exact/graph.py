@@ -19,12 +19,15 @@ are concrete, for one sample, with whatever leading ones the framework keeps for
 | avg_pool | x [1, C, H, W] | kernel, stride, padding (4; counted) |
 | mean, sum | x | dims, keep |
 | masked_mean | x [1, S, D], mask | |
+| columns | x (an input), of which each column has a scale of its own | scale |
 | reshape, expand | x | shape |
 | permute | x | dims |
 | slice | x | dim, start, step, size |
 | concat | x, ... | dim |
+| max | x | dims |
 | argmax | x (the last dimension) | |
 | normalise | x (to length 1; the last dimension) | |
+| outputs | x, ... (the answers of a model; the last node, where there are several) | names |
 
 linear, conv2d, matmul, add and affine may carry `low` and `high`: a clamp that was fused into them.
 """
@@ -38,6 +41,7 @@ import numpy as np
 from worker.errors import ModelUnsupported
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Sample = Mapping[str, Array]  # one input per name, with a batch of one
 
 
 class OperatorUnsupported(ModelUnsupported):
@@ -69,6 +73,29 @@ class GraphNode:
 
 
 @dataclass(frozen=True, slots=True)
+class Original:
+    """A model in its library.
+
+    Attributes:
+        values: every value by the library's name, for one sample.
+        outputs: the names of the answers.
+    """
+
+    values: Callable[[Sample], Mapping[str, Array]]
+    outputs: tuple[str, ...]
+
+    def run(self, sample: Sample) -> Array:
+        """Return the answer to one sample; several one after another."""
+        return self.answer(self.values(sample))
+
+    def answer(self, values: Mapping[str, Array]) -> Array:
+        """Return the answer among all values; several one after another."""
+        if len(self.outputs) == 1:
+            return values[self.outputs[0]]
+        return np.concatenate([np.ravel(values[name]) for name in self.outputs])
+
+
+@dataclass(frozen=True, slots=True)
 class Graph:
     """A model as data: `nodes` are in topological order, `shapes` has every value."""
 
@@ -77,6 +104,7 @@ class Graph:
     nodes: tuple[GraphNode, ...]
     constants: Mapping[str, Array]
     shapes: Mapping[str, tuple[int, ...]]
+    original: Original | None = field(default=None, compare=False)  # what it is a reading of
 
     def users(self) -> dict[str, list[GraphNode]]:
         """Return who reads each value."""

@@ -3,6 +3,7 @@
 ```
  model.json        the float model's description with runtime, exact, files replaced
  model.program     the program's words        constants.safetensors   weights and tables
+ thresholds.safetensors   of a model of trees: what its inputs are compared with
  report.json       what compilation kept: accuracy against float, sizes, proofs
 ```
 """
@@ -14,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from oracle.exact import constants, quantisation
+from oracle.exact.ranks import Ranks
 from oracle.protocol.manifest import MAX_TEXT
 from worker.exact.compiler import Compiled
 from worker.exact.report import CompilationReport
 
 PROGRAM, CONSTANTS, REPORT = "model.program", "constants.safetensors", "report.json"
-_DTYPE = {"tokens": "I64", "mask": "I64"}  # what a tokenizer gives; all else is real numbers
 
 
 def write(
@@ -45,16 +46,19 @@ def write(
     (folder / CONSTANTS).write_bytes(constants.save(compiled.program, compiled.constants))
     if report is not None:
         (folder / REPORT).write_text(json.dumps(report.to_json(), indent=1, sort_keys=True) + "\n")
-    program, output = compiled.program, compiled.output
+    for code in compiled.inputs:
+        if isinstance(code, Ranks) and code.thresholds is not None:
+            (folder / code.file).write_bytes(code.thresholds.to_bytes())
+    program = compiled.program
     known = {spec["name"]: spec for spec in about.get("inputs", ())}
     body = {
-        **{key: value for key, value in about.items() if key != "tolerance"},
+        **{key: value for key, value in about.items() if key not in ("tolerance", "files")},
         "description": _description(about.get("description", ""), report),
         "runtime": {"format": "exact", "entry": PROGRAM},
         "inputs": [
             {
                 "name": code.name,
-                "dtype": _DTYPE.get(code.kind, "F32"),
+                "dtype": _dtype(code),
                 "shape": list(_shape(code)),
                 "description": known.get(code.name, {}).get("description", ""),
             }
@@ -64,19 +68,20 @@ def write(
             {
                 "name": output.name,
                 "dtype": "I64" if output.meaning == "class" else "F32",
-                "shape": list(output.shape),
+                "shape": list(output.answer_shape),
                 "description": output.meaning,
             }
+            for output in compiled.outputs
         ],
         "exact": {
             "constants": CONSTANTS,
             "inputs": [quantisation.to_json(code) for code in compiled.inputs],
-            "output": quantisation.to_json(output),
+            "outputs": [quantisation.to_json(output) for output in compiled.outputs],
             "output_id": program.id_of(len(program.ops) - 1),
         },
     }
-    if output.labels and "labels" not in body:
-        body["labels"] = list(output.labels)
+    if (labels := compiled.outputs[0].labels) and "labels" not in body:
+        body["labels"] = list(labels)
     (folder / "model.json").write_text(json.dumps(body, indent=1) + "\n")
 
 
@@ -88,7 +93,8 @@ def _description(said: str, report: CompilationReport | None) -> str:
     kept = f"a mean cosine of {measured.mean_cosine:.4f} to the float model"
     if measured.correct_exact is not None:
         kept = f"{measured.correct_exact:.1%} right, the float model {measured.correct_float:.1%},"
-    kept = f"As integers: {kept} on {measured.samples} held-out samples."
+    of = "rows that were drawn" if measured.drawn else "held-out samples"
+    kept = f"As integers: {kept} on {measured.samples} {of}."
     return f"{kept} The float model: {said}"[:MAX_TEXT] if said else kept
 
 
@@ -97,6 +103,13 @@ def copy_beside(source: Path, folder: Path, paths: tuple[str, ...]) -> None:
     for path in paths:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / path, folder / path)
+
+
+def _dtype(code: quantisation.InputCode) -> str:
+    """Return what a tokenizer gives, or real numbers, of which LightGBM tells doubles apart."""
+    if isinstance(code, Ranks):
+        return "F64" if code.precision == "float64" else "F32"
+    return "F32" if isinstance(code, quantisation.Linear) else "I64"
 
 
 def _shape(code: quantisation.InputCode) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ from oracle.exact.ops import OPERATOR_WORDS, Kind, Op, Opcode
 from oracle.exact.program import Program
 from oracle.exact.tensors import LEAF, depth_of
 from oracle.merkle import log
+from worker.errors import ModelUnsupported
 from worker.exact import floats
-from worker.exact.compiler import Compiled, Sample
-from worker.exact.graph import Array, Graph
+from worker.exact.compiler import Compiled
+from worker.exact.graph import Array, Graph, Sample
 
 WORD = 32
+COSINE = 0.99
 GAS_PER_BYTE = 40  # the calldata floor of EIP-7623, of a non-zero byte
 
 # What an operator shows of each operand: a row, or one leaf (docs/exact.md, column "reads").
@@ -33,9 +36,11 @@ _READS: Mapping[Opcode, str] = {
 class Accuracy:
     """Exact against float, on samples that neither training nor calibration saw.
 
-    `same_class`: share of samples with the same greatest output; `correct_*`: share that equals the
-    label; `mean_error` and `largest_error` are of |exact − float|; `deviation` is of the float
-    outputs, to compare errors with.
+    `same_class`: share of samples with the same greatest output; `explained`: share of the float
+    outputs' variance that the exact ones have too; `correct_*`: share that equals the label;
+    `mean_error` and `largest_error` are of |exact − float|; `deviation` is of the float outputs, to
+    compare errors with. `one_number`: an answer is one number that is no class; `drawn`: there were
+    no samples, and inputs were drawn.
     """
 
     samples: int
@@ -44,8 +49,37 @@ class Accuracy:
     mean_error: float
     largest_error: float
     deviation: float
+    explained: float
+    one_number: bool
     correct_float: float | None = None
     correct_exact: float | None = None
+    drawn: bool = False
+
+    @property
+    def agreement(self) -> float:
+        """Share of the float model's answers that the exact one keeps."""
+        return self.explained if self.one_number else self.same_class
+
+    def require(self, least: float) -> None:
+        """Return if enough is kept: so much agreement, or vectors of a mean cosine of 0.99.
+
+        Raises:
+            AccuracyLow: it is not.
+        """
+        close = not self.one_number and self.mean_cosine >= COSINE
+        if self.agreement >= least or close:
+            return
+        kept = "of the variance" if self.one_number else "of the classes"
+        raise AccuracyLow(
+            f"on {self.samples} held-out samples the integers keep {self.agreement:.1%} {kept} and "
+            f"a mean cosine of {self.mean_cosine:.3f}; {least:.1%} or {COSINE} are asked for",
+            hint="give more samples of the kind that the model gets, and scale the columns of an "
+            f"input alike; --min-agreement {max(0.0, self.agreement):.2f} publishes it as it is",
+        )
+
+
+class AccuracyLow(ModelUnsupported):
+    """The integers answer too often otherwise than the float model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +114,17 @@ class CompilationReport:
 def measure_graph(
     compiled: Compiled, graph: Graph, samples: Sequence[Sample], labels: Sequence[int] | None = None
 ) -> CompilationReport:
-    """Report on a compiled graph; `samples` are held out, `labels` the true classes."""
+    """Report on a compiled graph, against the model that it was read from where there is one.
+
+    Args:
+        compiled, graph: the program, and what it was compiled from.
+        samples: held-out inputs.
+        labels: their true classes, where there are any.
+    """
     size = sum(array.size * 4 for array in graph.constants.values())
+    original = graph.original.run if graph.original else partial(floats.run, graph)
     with floats.one_thread():
-        return measure(compiled, lambda sample: floats.run(graph, sample), size, samples, labels)
+        return measure(compiled, original, size, samples, labels)
 
 
 def measure(
@@ -102,21 +143,40 @@ def measure(
         samples: held-out inputs.
         labels: their true classes, where there are any.
     """
-    given = np.stack([np.ravel(reference(sample)) for sample in samples]).astype(np.float64)
-    exact = np.stack([np.ravel(compiled.run(sample)) for sample in samples]).astype(np.float64)
+    given = np.stack([np.ravel(reference(sample)) for sample in samples])
+    exact = np.stack([np.ravel(compiled.run(sample)) for sample in samples])
+    return compare(compiled, given, exact, float_bytes, labels)
+
+
+def compare(
+    compiled: Compiled,
+    given: Array,
+    exact: Array,
+    float_bytes: int,
+    labels: Sequence[int] | None = None,
+    *,
+    drawn: bool = False,
+) -> CompilationReport:
+    """Report on a compiled model by its answers and the float ones, [samples, numbers] of each."""
+    given, exact = given.astype(np.float64), exact.astype(np.float64)
     length = np.linalg.norm(given, axis=1) * np.linalg.norm(exact, axis=1)
+    whole = bool(np.all(given == np.rint(given)) and given.min() >= 0)
+    spread, apart = given.var(), ((given - exact) ** 2).mean()
     chosen = [_classes(values) for values in (given, exact)]
     truth = None if labels is None else np.asarray(labels)
     correct = [None if truth is None else float((c == truth).mean()) for c in chosen]
     accuracy = Accuracy(
-        samples=len(samples),
+        samples=len(given),
         same_class=float((chosen[0] == chosen[1]).mean()),
         mean_cosine=float(((given * exact).sum(1) / np.where(length > 0, length, 1)).mean()),
         mean_error=float(np.abs(given - exact).mean()),
         largest_error=float(np.abs(given - exact).max()),
         deviation=float(given.std()),
+        explained=float(1 - apart / spread) if spread else float(not apart),
+        one_number=given.shape[1] == 1 and not whole,
         correct_float=correct[0],
         correct_exact=correct[1],
+        drawn=drawn,
     )
     sizes = [proof_bytes(compiled.program, op) for op in range(len(compiled.program.ops))]
     exact_bytes = len(compiled.program.encode()) + len(

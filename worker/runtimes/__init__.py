@@ -32,3 +32,15 @@ def load(manifest: Manifest, files: Files, model_root: Bytes32, device: str) -> 
         raise ModelUnsupported(f"format {manifest.runtime.format} is not supported")
     loader: Loader = import_module(_MODULES[manifest.runtime.format]).load
     return loader(manifest, files, device)
+
+
+def mask_of(manifest: Manifest) -> str:
+    """Return the input whose zeros surely hide padding from a model; "" = there is none.
+
+    Of what others wrote nobody knows: only architectures of ours say so.
+    """
+    if manifest.exact is not None or manifest.runtime.format != "safetensors":
+        return ""
+    known = import_module("worker.runtimes.architectures").ARCHITECTURES
+    architecture = known.get(manifest.runtime.architecture)
+    return architecture.mask if architecture else ""

@@ -22,6 +22,7 @@ class Architecture(nn.Module):
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    mask = ""  # input whose zeros hide tokens: padding under it changes no answer
 
     @classmethod
     def options_of(cls, header: Mapping[str, TensorInfo]) -> dict[str, Scalar]:
@@ -133,6 +134,7 @@ class MiniLm(Architecture):
         TensorSpec("input_ids", "I64", (None, None)),
         TensorSpec("attention_mask", "I64", (None, None)),
     )
+    mask = "attention_mask"
 
     def __init__(self, options: Options) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ class ExactModel:
     def __init__(self, manifest: Manifest, loaded: ExactVersion, device: str) -> None:
         assert manifest.exact is not None
         self._inputs = [quantisation.input_from_json(code).name for code in manifest.exact.inputs]
-        self._output = quantisation.output_from_json(manifest.exact.output).name
+        self._output = quantisation.output_from_json(manifest.exact.outputs[0]).name
         self._executor = Executor(loaded.program, loaded.constants, device)
         self.nbytes = sum(loaded.constants.tree(n).stored.nbytes for n in loaded.constants)
 

@@ -3,7 +3,9 @@
 ```
  respond ─▶ trace behind our delivery (Traces) ─▶ answer (oracle.exact.game) ─▶ play ─▶ submitter
 ```
-What fails here is not reported: the watcher asks again as long as there is time.
+What fails here is not reported: the watcher asks again after a quarter of the time that is left.
+What may pass sooner is tried again before that, since an operator's clock runs meanwhile: whoever
+summons and challenges in one transaction is faster than the endpoint that publishes the input.
 """
 
 from typing import Any
@@ -12,7 +14,7 @@ import structlog
 from celery import Celery, Task  # type: ignore[import-untyped]  # it ships no types
 
 from oracle.chain.codec import plain
-from oracle.errors import InputInvalid, TallystickError
+from oracle.errors import InputInvalid, TallystickError, TransientError
 from oracle.exact import game
 from oracle.exact.partial_tensor import TreeNode
 from oracle.queue import celery_app
@@ -20,6 +22,8 @@ from oracle.queue.messages import PlayMessage, RespondMessage
 from oracle.store.reply_repository import ReplyKind
 from worker.process import WorkerProcess
 from worker.traces import Traced
+
+_RETRIES = 4  # after 1, 2, 4, 8 seconds
 
 
 def answer(traced: Traced, asked: RespondMessage) -> PlayMessage:
@@ -64,10 +68,16 @@ def register(app: Celery, process: WorkerProcess) -> None:
             return
         try:
             move = answer(process.traces.get(asked.trace), asked)
+        except TransientError as error:
+            log.warning("respond.later", error=type(error).__name__, message=str(error), **about)
+            raise
         except TallystickError as error:
             log.error("respond.failed", error=type(error).__name__, message=str(error), **about)
             return
         process.send(move)
         log.info("respond.answered", function=move.function, **about)
 
-    app.task(respond, name=RespondMessage.name, bind=True, shared=False)
+    app.task(
+        respond, name=RespondMessage.name, bind=True, shared=False,
+        autoretry_for=(TransientError,), retry_backoff=1, retry_jitter=False, max_retries=_RETRIES,
+    )  # fmt: skip

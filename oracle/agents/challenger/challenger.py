@@ -111,7 +111,7 @@ class Challenger(Agent):
         found = self._deliveries.follow(self._view.finalized())
         self._deliveries.collect()
         if found:
-            self._say(f"{found} deliveries to look at")
+            self._say(f"deliveries to look at: {found}")
         for case in self._cases.cases(CaseState.DUE):
             self.attend(
                 case.request_id, partial(self._examine, case), partial(self._not_executed, case)

@@ -1,5 +1,7 @@
 """The network itself, its operators, and what accounts have."""
 
+from functools import partial
+
 from fastapi import APIRouter, Request, Response
 
 from oracle.api.documents import Limit, Offset, address_of, listed, show
@@ -11,8 +13,9 @@ router = APIRouter(prefix="/api", tags=["network"])
 
 @router.get("")
 async def network(request: Request, state: StateDep) -> Response:
-    """Say which chain and contracts this is, and which account pays for API keys."""
+    """Say which chain and contracts this is, which account pays for API keys, and its channels."""
     account = state.gateway.address if state.gateway else None
+    paying = state.gateway.channels if state.gateway else None
     return await show(
         request,
         state,
@@ -21,6 +24,7 @@ async def network(request: Request, state: StateDep) -> Response:
             "now": state.network.history.now(),
             "account": account,
             "relay": state.gateway is not None and state.config.relay,
+            "channels": paying.routes() if paying else None,
         },
     )
 
@@ -30,11 +34,7 @@ async def list_operators(
     request: Request, state: StateDep, limit: Limit = 50, offset: Offset = 0
 ) -> Response:
     """List everybody who registered, with stake and record."""
-    network = state.network
-
-    def read() -> list[object]:
-        return [operators.status(network, one) for one in operators.list_operators(network)]
-
+    read = partial(operators.list_operators, state.network)
     return await listed(request, state, read, limit, offset)
 
 

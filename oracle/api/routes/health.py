@@ -26,4 +26,7 @@ async def ready(state: StateDep) -> dict[str, bool]:
 @router.get("/metrics", include_in_schema=False)
 async def metrics(state: StateDep) -> Response:
     """Return the counters in Prometheus' text form."""
+    if (gateway := state.gateway) is not None:
+        counted = await gateway.blocking(gateway.payments.count)
+        state.metrics.payments(counted)
     return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -6,8 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from oracle.api import asking, tensors
-from oracle.api.state import AppState, KeyDep, StateDep
+from oracle.api import asking, paying, tensors
+from oracle.api.paying import MaybeKeyDep
+from oracle.api.state import AppState, StateDep
 from oracle.errors import InputInvalid
 from oracle.gateway.catalogue import VersionFacts
 from oracle.services import models
@@ -146,12 +147,13 @@ async def ready(state: StateDep, name: str, version: str = "") -> dict[str, Any]
 @router.post("/models/{name}/infer", openapi_extra=_BODY)
 @router.post("/models/{name}/versions/{version}/infer", openapi_extra=_BODY)
 async def infer(
-    request: Request, state: StateDep, key: KeyDep, name: str, version: str = ""
+    request: Request, state: StateDep, key: MaybeKeyDep, name: str, version: str = ""
 ) -> Response:
-    """Ask, pay from the key's budget, and answer when the delivery is on the chain."""
+    """Ask, pay by API key or x402, and answer when the delivery is on the chain."""
     watch = asking.Stopwatch()
     body = await request.body()
     listing = await asking.find(state, name, version)
+    payer = await paying.payer_of(request, state, key, listing)
     inference = await state.blocking(
         lambda: tensors.read(body, request.headers.get(tensors.HEADER), listing.manifest)
     )
@@ -164,14 +166,19 @@ async def infer(
         idempotency=asking.idempotency_of(request),
     )
     watch.mark("prepare")
-    served = await asking.ask(state, key, question, watch)
+    served = await paying.ask(request, state, payer, question, watch)
     fields: dict[str, Any] = {
         "model_name": listing.name,
         "model_version": str(listing.served.version),
     }
     if inference.id:
         fields["id"] = inference.id
-    fields["parameters"] = {"request_id": "0x" + served.answer.request_id.hex()}
+    fields["parameters"] = {
+        "request_id": "0x" + served.answer.request_id.hex(),
+        "path": asking.path_of(served.answer),
+    }
+    if outside := served.question.prepared.outside:
+        fields["parameters"]["outside"] = {one.name: one.count for one in outside}
     labels = listing.manifest.labels or ()
     content, head = tensors.write(served.answer.outputs, inference.wanted, fields, labels)
     headers = asking.headers(served)

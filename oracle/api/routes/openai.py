@@ -6,47 +6,25 @@ No model that writes text is published, so chat and completions are answered wit
 """
 
 import asyncio
-import base64
-import bisect
 import hashlib
-import json
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
-from oracle.api import asking
+from oracle.api import asking, embedding, paying
+from oracle.api.embedding import Embeddings, Row
+from oracle.api.paying import MaybeKeyDep
 from oracle.api.problems import Rejected
-from oracle.api.state import AppState, KeyDep, StateDep
+from oracle.api.state import AppState, StateDep
 from oracle.errors import InputInvalid, NotFound, TallystickError
 from oracle.gateway.catalogue import AskableVersion
 from oracle.gateway.sponsor import Question
-from oracle.ipfs.port import MAX_BLOCK
-from oracle.protocol import tensor
-from oracle.protocol.manifest import Manifest, Tokenizer
-from oracle.protocol.tensor import Array
 from oracle.services import models
 from oracle.services.amounts import decimal
 from oracle.types import Amount
 
 router = APIRouter(prefix="/v1", tags=["embeddings (OpenAI)"])
-MAX_ROWS = 2048
-
-Tokens = Annotated[list[StrictInt], Field(min_length=1)]
-Row = str | tuple[int, ...]  # a sentence, or its token ids
-
-
-class Embeddings(BaseModel):
-    """Body of an embeddings request; what OpenAI knows and we cannot do is refused by name."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    model: str = Field(min_length=1, max_length=80)
-    input: str | list[str] | Tokens | list[Tokens]
-    encoding_format: Literal["float", "base64"] = "float"
-    dimensions: Annotated[int, Field(ge=1)] | None = None
-    user: str | None = None
 
 
 @router.get("/models")
@@ -62,14 +40,25 @@ async def model(state: StateDep, name: str) -> dict[str, Any]:
 
 
 @router.post("/embeddings")
-async def embeddings(request: Request, state: StateDep, key: KeyDep, body: Embeddings) -> Response:
-    """Embed up to 2,048 sentences or lists of token ids, in as many paid requests as they need."""
+async def embeddings(
+    request: Request, state: StateDep, key: MaybeKeyDep, body: Embeddings
+) -> Response:
+    """Embed up to 2,048 sentences or lists of token ids, in as many paid requests as they need.
+
+    A payment by x402 pays for one request.
+    """
     watch = asking.Stopwatch()
     name, _, version = body.model.partition("@")
     listing = await asking.find(state, name, version)
-    output, given = _embedding_of(listing.manifest, body), _given(body)
-    rows, idempotency = list(dict.fromkeys(given)), asking.idempotency_of(request)
-    size = _rows_that_fit(listing.manifest, len(rows))
+    payer = await paying.payer_of(request, state, key, listing)
+    output = embedding.output_of(listing.manifest, body)
+    rows, idempotency = list(dict.fromkeys(embedding.rows_of(body))), asking.idempotency_of(request)
+    size = embedding.rows_that_fit(listing.manifest, len(rows))
+    if key is None and len(rows) > size:
+        raise InputInvalid(
+            f"one payment answers {size} rows of these {len(rows)}",
+            hint="send fewer rows at a time, or an API key",
+        )
     questions = await asyncio.gather(
         *(
             _question(state, listing, rows[start : start + size], _part(idempotency, start))
@@ -77,27 +66,18 @@ async def embeddings(request: Request, state: StateDep, key: KeyDep, body: Embed
         )
     )
     watch.mark("prepare")
-    served = await asking.ask_all(state, key, questions, watch)
+    if key is None:
+        served = [await paying.ask(request, state, payer, questions[0], watch)]
+    else:
+        channels = asking.over_channels(request)
+        served = await asking.ask_all(state, key, questions, watch, channels=channels)
 
     def write() -> bytes:
-        vectors = np.concatenate([one.answer.outputs[output] for one in served]).astype("<f4")
-        if body.dimensions is not None:
-            vectors = _shortened(vectors, body.dimensions)
+        vectors = np.concatenate([one.answer.outputs[output] for one in served])
         tokens = [count for one in questions for count in one.prepared.tokens]
-        place = {row: number for number, row in enumerate(rows)}
-        used = sum(tokens[place[row]] for row in given) if tokens else 0
-        encoded = [_encoded(vector, body.encoding_format) for vector in vectors]
-        document = {
-            "object": "list",
-            "data": [
-                {"object": "embedding", "index": number, "embedding": encoded[place[row]]}
-                for number, row in enumerate(given)
-            ],
-            "model": body.model,
-            "usage": {"prompt_tokens": used, "total_tokens": used},
-            "tallystick": {"requests": ["0x" + one.answer.request_id.hex() for one in served]},
-        }
-        return json.dumps(document, separators=(",", ":")).encode()
+        asked = ["0x" + one.answer.request_id.hex() for one in served]
+        paths = [asking.path_of(one.answer) for one in served]
+        return embedding.reply(body, rows, vectors, tokens, {"requests": asked, "paths": paths})
 
     fees = sum(one.answer.request.terms.fee for one in served)
     headers = {**asking.headers(served[0]), "Tallystick-Fee": decimal(Amount(fees))}
@@ -114,46 +94,11 @@ async def text() -> None:
     )
 
 
-def _embedding_of(manifest: Manifest, body: Embeddings) -> str:
-    """Return the name of the output that is an embedding: float rows of one width."""
-    if isinstance(manifest.preprocess, Tokenizer):
-        for spec in manifest.outputs:
-            if spec.dtype in ("F32", "F64") and len(spec.shape) == 2:
-                most = spec.shape[1]
-                if body.dimensions is not None and most is not None and body.dimensions > most:
-                    raise InputInvalid(
-                        f"this model's embeddings have {most} dimensions, not {body.dimensions}",
-                        hint=f"`dimensions` is 1 to {most}, or left out",
-                    )
-                return spec.name
-    raise InputInvalid(f"the model {manifest.name} does not embed text", hint="GET /v1/models")
-
-
-def _given(body: Embeddings) -> list[Row]:
-    """Return the rows: all sentences, or all token ids."""
-    given = body.input
-    if isinstance(given, str):
-        given = [given]
-    elif given and isinstance(given[0], int):
-        return [tuple(token for token in given if isinstance(token, int))]
-    if not given or len(given) > MAX_ROWS:
-        raise InputInvalid(f"input has {len(given)} rows, not 1 to {MAX_ROWS}")
-    rows: list[Row] = [tuple(row) if isinstance(row, list) else str(row) for row in given]
-    if not all(rows):
-        raise InputInvalid("input holds an empty string")
-    try:
-        "".join(row for row in rows if isinstance(row, str)).encode()
-    except UnicodeEncodeError as error:  # half of a surrogate pair, written \ud800 in JSON
-        raise InputInvalid("input is no valid Unicode") from error
-    return rows
-
-
 async def _question(
     state: AppState, listing: AskableVersion, rows: list[Row], idempotency: str | None
 ) -> Question:
     texts = tuple(row for row in rows if isinstance(row, str))
-    tokens = [row for row in rows if not isinstance(row, str)]
-    arrays = _of_tokens(tokens, listing.manifest) if tokens else {}
+    arrays = embedding.arrays_of(rows, listing.manifest)
     return await asking.question(
         state, listing, arrays=arrays, texts=texts, params={}, idempotency=idempotency
     )
@@ -164,57 +109,6 @@ def _part(idempotency: str | None, start: int) -> str | None:
     if idempotency is None or start == 0:
         return idempotency
     return hashlib.sha256(f"{idempotency}#{start}".encode()).hexdigest()
-
-
-def _rows_that_fit(manifest: Manifest, rows: int) -> int:
-    """Return how many rows one request may have: its answer and its input have bounds."""
-    if (fixed := manifest.inputs[0].shape[0]) is not None:
-        return fixed
-    step = manifest.preprocess
-    assert isinstance(step, Tokenizer)
-
-    def too_many(count: int) -> bool:
-        shapes = {
-            spec.name: tuple(
-                (count if axis == 0 else step.max_length) if size is None else size
-                for axis, size in enumerate(spec.shape)
-            )
-            for spec in manifest.inputs
-        }
-        whole = {spec.name: (spec.dtype, shapes[spec.name]) for spec in manifest.inputs}
-        like = {name: np.broadcast_to(np.int8(0), shape) for name, shape in shapes.items()}
-        answer = manifest.output_size(like)
-        return tensor.encoded_size(whole) > MAX_BLOCK or answer > manifest.max_output_bytes
-
-    return max(1, bisect.bisect_left(range(1, rows + 1), True, key=too_many))
-
-
-def _shortened(vectors: Array, dimensions: int) -> Array:
-    """Return the first dimensions, of length 1 again (arXiv:2205.13147, section 3)."""
-    cut = vectors[:, :dimensions]
-    lengths = np.linalg.norm(cut, axis=1, keepdims=True)
-    shortened: Array = (cut / np.where(lengths > 0, lengths, 1)).astype("<f4")
-    return shortened
-
-
-def _of_tokens(rows: list[tuple[int, ...]], manifest: Manifest) -> dict[str, Array]:
-    step = manifest.preprocess
-    assert isinstance(step, Tokenizer)
-    longest = max(map(len, rows))
-    if longest > step.max_length:
-        raise InputInvalid(f"a row has {longest} tokens, the model takes {step.max_length}")
-    if any(not 0 <= token < 2**31 for row in rows for token in row):
-        raise InputInvalid("a token id is negative or too large")
-    ids = np.zeros((len(rows), longest), np.int64)
-    mask = np.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)], mask[i, : len(row)] = row, 1
-    made = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-    return {spec.name: made[spec.name] for spec in manifest.inputs if spec.name in made}
-
-
-def _encoded(row: Array, encoding: str) -> Any:
-    return base64.b64encode(row.tobytes()).decode() if encoding == "base64" else row.tolist()
 
 
 def _listed(state: AppState) -> list[dict[str, Any]]:

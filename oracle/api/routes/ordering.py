@@ -113,7 +113,7 @@ async def prepare(request: Request, state: StateDep) -> Response:
     The fee is taken from the requester's prepaid balance.
     """
     gateway = state.asking
-    _slow(request, state)
+    state.limit(request, "relay", state.config.relays_per_minute)
     question, document = await _question(request, state)
     given = document.get("requester")
     if not isinstance(given, str):
@@ -151,7 +151,7 @@ async def relay(request: Request, state: StateDep, body: SignedOrder) -> Respons
     gateway = state.asking
     if not state.config.relay:
         raise Rejected(501, "RelayOff", "this gateway passes nothing on: send the transaction")
-    _slow(request, state)
+    state.limit(request, "relay", state.config.relays_per_minute)
     requester: Address = address_of(body.requester)
     signature = bytes.fromhex(body.signature[2:])
     order, deadline = body.order.order(), Timestamp(body.deadline)
@@ -190,17 +190,3 @@ def _accepted(ticket: Ticket) -> Response:
         "fee": decimal(Amount(ticket.fee)),
     }
     return JSONResponse(body, 202, {"Location": place})
-
-
-def _slow(request: Request, state: AppState) -> None:
-    """Bound what costs us money or space and needs no key."""
-    client = request.client.host if request.client else "local"
-    per_minute = state.config.relays_per_minute
-    wait = state.buckets.take(f"relay:{client}", per_minute / 60, per_minute)
-    if wait:
-        raise Rejected(
-            429,
-            "TooManyRequests",
-            f"{per_minute} of these a minute are taken from one address",
-            {"Retry-After": str(max(1, round(wait)))},
-        )

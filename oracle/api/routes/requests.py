@@ -7,14 +7,18 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
-from oracle.api import asking, tensors
+from oracle.api import asking, event_stream, tensors
 from oracle.api.documents import Limit, Offset, address_of, document, listed, request_id_of, show
 from oracle.api.state import AppState, StateDep
 from oracle.errors import InputInvalid, NotFound
+from oracle.gateway import channels
 from oracle.gateway import steps as progress
+from oracle.gateway.channels import SignedAnswer
 from oracle.gateway.gateway import RequestFailed
 from oracle.gateway.steps import ProgressStep
+from oracle.protocol import receipt_file
 from oracle.services import models, requests
+from oracle.services.documents import jsonable
 from oracle.services.request_timeline import RequestState as Standing
 from oracle.store.gateway_repository import TicketState
 from oracle.types import RequestId
@@ -55,6 +59,15 @@ async def list_requests(
 async def show_request(request: Request, state: StateDep, request_id: str) -> Response:
     """Show a request with its timeline; the id of a ticket leads to its request."""
     found = await _resolve(state, request_id)
+    if (signed := await _signed(state, found)) is not None:
+        offer, receipt = signed.file.channel.offer, signed.file.receipt
+        shown = {
+            "request_id": found, "path": "channel", "on_chain": False, "operator": offer.operator,
+            "model_id": offer.model_id, "version": offer.version, "fee": offer.terms.fee,
+            "answered_at": receipt.answered_at, "output_root": receipt.output_root,
+            "receipt": f"/api/requests/0x{found.hex()}/receipt",
+        }  # fmt: skip
+        return document(request, jsonable(shown))
     return await show(
         request, state, lambda: requests.show(state.network, found), kind=("request", found)
     )
@@ -85,9 +98,14 @@ async def answer(request: Request, state: StateDep, request_id: str, wait: float
 
 @router.get("/{request_id}/receipt")
 async def receipt(request: Request, state: StateDep, request_id: str) -> Response:
-    """Return what proves an answer: all fields that hash to the id, digests, transactions."""
+    """Return what proves an answer: all fields that hash to the id, digests, transactions.
+
+    Of an answer over a channel, its signed receipt as `tallystick verify` reads it.
+    """
     found = await _resolve(state, request_id)
     network = state.network
+    if (signed := await _signed(state, found)) is not None:
+        return document(request, json.loads(receipt_file.write(signed.file)))
 
     def read() -> dict[str, Any]:
         info = requests.show(network, found)
@@ -133,8 +151,7 @@ async def events(state: StateDep, request_id: str) -> StreamingResponse:
                 told[step.key] = None
                 if late and step.name in progress.SAID:
                     continue  # a worker's word that came behind the chain's
-                data = json.dumps({"name": step.name, **step.facts}, ensure_ascii=False)
-                yield f"id: {len(told)}\nevent: {step.name}\ndata: {data}\n\n"
+                yield event_stream.event(step.name, step.facts, len(told))
             if (steps and steps[-1].last) or not gateway.ready:
                 return
             try:
@@ -144,9 +161,15 @@ async def events(state: StateDep, request_id: str) -> StreamingResponse:
             except TimeoutError:
                 yield ": still here\n\n"
 
-    return StreamingResponse(
-        stream(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
-    )
+    return event_stream.response(stream())
+
+
+async def _signed(state: AppState, request_id: RequestId) -> SignedAnswer | None:
+    """Return the answer of this gateway that came over a channel; None = look on the chain."""
+    if state.gateway is None:
+        return None
+    store = state.gateway.store
+    return await state.blocking(lambda: channels.find(store, request_id))
 
 
 async def _resolve(state: AppState, text: str) -> RequestId:

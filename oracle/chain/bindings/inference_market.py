@@ -38,6 +38,7 @@ class InferenceMarketError(StrEnum):
     CallbackGasInvalid = "CallbackGasInvalid"  # (given, max)
     CallbackGasMissing = "CallbackGasMissing"  # (available, needed)
     CallbackNotSkipped = "CallbackNotSkipped"  # (requestId)
+    CallerNotChannels = "CallerNotChannels"  # (caller)
     CallerNotClaimant = "CallerNotClaimant"  # (requestId, caller)
     CallerNotModelOwner = "CallerNotModelOwner"  # (modelId, caller)
     CallerNotModule = "CallerNotModule"  # (caller)
@@ -252,6 +253,7 @@ class MarketConfig:
     data_credits: Address  # 0 = none: data shares go to the model's holder
     exact_module: Address  # may dispute Exact versions; 0 = none
     committee_module: Address  # may dispute Committee versions; 0 = none
+    channels: Address  # PaymentChannels; 0 = none
     treasury: Address  # is credited with the protocol's share and with forfeits
     protocol_bps: int  # of every fee
     min_lock: Amount  # token units locked for one delivery at the least
@@ -346,6 +348,10 @@ class InferenceMarket(Contract):
     def cancel_expired(self, request: Request, claim: Claim) -> Call:
         """Refunds a request that nobody delivered in time; a lapsed claimant forfeits."""
         return self._call("cancelExpired", request, claim)
+
+    def channels(self, block: BlockId = "latest") -> Address:
+        """PaymentChannels, 0 = none. It may call what follows."""
+        return address(self._read("channels", block=block))
 
     def claim(self, request: Request, lapsed: Claim) -> Call:
         """After the priority window: takes the exclusive right to deliver for `claimPeriod`
@@ -444,9 +450,9 @@ class InferenceMarket(Contract):
         """
         return self._call("finalize", requests, deliveries)
 
-    def free_lane(self, requester: Address, from_: int, block: BlockId = "latest") -> int:
-        """The first free lane at or after `from`, looking at no more than 256."""
-        return int(self._read("freeLane", requester, from_, block=block))
+    def fund_channel(self, account: Address, amount: Amount) -> Call:
+        """Channels only. Moves a part of an account's balance to the channels'."""
+        return self._call("fundChannel", account, amount)
 
     def lock_of(self, terms: Terms, block: BlockId = "latest") -> Lock:
         """Stake locked for one delivery under these terms, and how a conviction splits it: total
@@ -475,6 +481,12 @@ class InferenceMarket(Contract):
         """Disputes that `finalize` waits for, an unanswered demand included."""
         return int(self._read("openDisputesOf", request_id, block=block))
 
+    def pay_operator(self, operator: Address, model_id: int, terms: Terms, amount: Amount) -> Call:
+        """Channels only. Splits an amount of the channels' balance as the fees that it is;
+        `Finalized` says how, with request id 0.
+        """
+        return self._call("payOperator", operator, model_id, terms, amount)
+
     def post_output(self, request: Request, delivery: Delivery, output: bytes) -> Call:
         """Answers a demand. Anyone may; the gas is paid to the operator. Of a Committee version
         the bytes are the file whose SHA-256 was delivered; of an Exact version the output tensor
@@ -492,6 +504,12 @@ class InferenceMarket(Contract):
         """
         return self._call("request", order, value=value)
 
+    def request_batch(self, orders: Sequence[Order]) -> Call:
+        """Many requests of the caller; one that is not possible reverts all. None of them can
+        pay for a callback.
+        """
+        return self._call("requestBatch", orders)
+
     def request_for(
         self,
         requester: Address,
@@ -502,8 +520,8 @@ class InferenceMarket(Contract):
         *,
         value: Wei = NO_WEI,
     ) -> Call:
-        """The same for a requester who signed (EIP-712, ERC-1271) and does not pay gas. `nonce`
-        is the requester's current one. Domain: name "Tallystick", version "1"; type
+        """The same as `request` for a requester who signed (EIP-712, ERC-1271) and does not pay
+        gas. `nonce` is the requester's current one. Domain: name "Tallystick", version "1"; type
         `RequestAuthorization(address requester,Order order,uint256 nonce,uint256 deadline)`
         followed by `Order` with the fields of the struct in their order.
         """
@@ -521,6 +539,13 @@ class InferenceMarket(Contract):
             output_root: As it was delivered.
         """
         return self._call("retryCallback", request, output_root)
+
+    def summon(self, account: Address, request: Request, output_root: Bytes32) -> Call:
+        """Channels only. Makes a request that its operator has answered off chain, delivered
+        now. The fee comes out of `account`'s balance. No stake is locked: a conviction asks the
+        channels for a lock (`convicted`).
+        """
+        return self._call("summon", account, request, output_root)
 
     def transfer(self, to: Address, amount: Amount) -> Call:
         """Moves a part of the caller's balance to another account's; no token moves."""

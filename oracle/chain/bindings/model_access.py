@@ -126,6 +126,7 @@ class Grant:
     window: int  # seconds
     window_start: Timestamp  # unix seconds; start of the running window
     used: int  # requests in the running window
+    changed_at: Timestamp  # unix seconds; of the last grant, denial or revocation
 
 
 class AccessPolicy(NamedTuple):
@@ -195,6 +196,23 @@ class ModelAccess(Contract):
         """The model's policy."""
         values = self._read("policyOf", model_id, block=block)
         return AccessPolicy(Policy(values[0]), int(values[1]), int(values[2]))
+
+    def refused_at(
+        self,
+        model_id: int,
+        requester: Address,
+        params: Bytes32,
+        time: int,
+        block: BlockId = "latest",
+    ) -> bool:
+        """Whether a request was certainly refused at `time`: the rules that refuse it have not
+        changed since. False when they have: what they were is not kept. The rate limit is left
+        out, as it needs other requests.
+
+        Args:
+            time: Unix seconds, not in the future.
+        """
+        return bool(self._read("refusedAt", model_id, requester, params, time, block=block))
 
     def revoke(self, model_id: int, requester: Address) -> Call:
         """Owner or admin. Back to no grant; the wallet may apply again."""

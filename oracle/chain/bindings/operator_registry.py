@@ -147,11 +147,13 @@ class OperatorRegistry(Contract):
         return bool(self._read("isAuthorized", model_id, operator, block=block))
 
     def lock_for(self, model_id: int, operator: Address, amount: Amount) -> Call:
-        """Market only. Checks that the operator is authorised for the model, and locks."""
+        """Market and channels only. Checks that the operator is authorised for the model, and
+        locks.
+        """
         return self._call("lockFor", model_id, operator, amount)
 
     def market(self, block: BlockId = "latest") -> Address:
-        """The only caller of `lockFor`, `unlock` and `slash`."""
+        """The only caller of `slash`, `lockFor` and `unlock`, with its channels."""
         return address(self._read("market", block=block))
 
     def pay_market(self) -> Call:
@@ -163,9 +165,9 @@ class OperatorRegistry(Contract):
         return self._call("register", encryption_key, endpoint)
 
     def slash(self, operator: Address, amount: Amount, burned: int) -> Call:
-        """Market only. Takes `amount` out of locked stake: `burned` of it stays here for ever,
-        the rest is the market's, which credits it to whom it belongs. Moves no token: a verdict
-        waits for none.
+        """Market and channels only. Takes `amount` out of locked stake: `burned` of it stays
+        here for ever, the rest is the market's, which credits it to whom it belongs. Moves no
+        token: a verdict waits for none.
         """
         return self._call("slash", operator, amount, burned)
 
@@ -194,7 +196,7 @@ class OperatorRegistry(Contract):
         return struct(Unbonding, self._read("unbondingOf", operator, block=block))
 
     def unlock(self, operator: Address, amount: Amount) -> Call:
-        """Market only. Frees a lock."""
+        """Market and channels only. Frees a lock."""
         return self._call("unlock", operator, amount)
 
     def update_profile(self, encryption_key: Bytes32, endpoint: str) -> Call:

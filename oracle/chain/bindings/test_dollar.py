@@ -293,6 +293,30 @@ class TestDollar(Contract):
         valid_after: Timestamp,
         valid_before: Timestamp,
         nonce: Bytes32,
+        signature: bytes,
+    ) -> Call:
+        """`transferWithAuthorization` for a payer that may be a contract and says itself what
+        its signature is (ERC-1271), as USDC has it since version 2.2.
+        """
+        return self._call(
+            "transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,bytes)",
+            from_,
+            to,
+            value,
+            valid_after,
+            valid_before,
+            nonce,
+            signature,
+        )
+
+    def transfer_with_authorization_with_v_r_s(
+        self,
+        from_: Address,
+        to: Address,
+        value: Amount,
+        valid_after: Timestamp,
+        valid_before: Timestamp,
+        nonce: Bytes32,
         v: int,
         r: Bytes32,
         s: Bytes32,
@@ -303,7 +327,16 @@ class TestDollar(Contract):
         must be valid for the authorization.
         """
         return self._call(
-            "transferWithAuthorization", from_, to, value, valid_after, valid_before, nonce, v, r, s
+            "transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32)",
+            from_,
+            to,
+            value,
+            valid_after,
+            valid_before,
+            nonce,
+            v,
+            r,
+            s,
         )
 
     def version(self, block: BlockId = "latest") -> str:

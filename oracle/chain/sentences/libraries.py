@@ -7,7 +7,8 @@ _S = Sentence
 LIBRARIES: dict[str, Sentence] = {
     # ── OpenZeppelin: EIP-6093 and helpers ──────────────────────────────────────────────────────
     "ERC20InsufficientBalance": _S(
-        "{sender} has {balance:usd}; {needed:usd} is needed.", "`tallystick wallet fund`"
+        "{sender} has {balance:usd}; {needed:usd} is needed.",
+        "on a development network: `tallystick wallet fund NAME AMOUNT`",
     ),
     "ERC20InsufficientAllowance": _S(
         "{spender} may take {allowance:usd}; {needed:usd} is needed.", "approve it first"

@@ -133,11 +133,11 @@ MARKET: dict[str, Sentence] = {
     "AmountZero": _S("The amount is zero."),
     "BalanceInsufficient": _S(
         "{account} has a prepaid balance of {balance:usd}; {needed:usd} is needed.",
-        "deposit more with `tallystick wallet deposit`",
+        "deposit more: `tallystick wallet deposit AMOUNT --key NAME`",
     ),
     "FeeAboveMax": _S(
         "The model's fee is {fee:usd}, above your limit of {maxFee:usd}.",
-        "raise --max-fee, or choose another version",
+        "raise the limit (--max-fee, max_fee=), or choose another version",
     ),
     "TransferFailed": _S("{amount:usd} could not be transferred to {to}."),
     "BondUnexpected": _S(

@@ -2,16 +2,10 @@
 import { $, api, chooseWallet, el, page, say, short, t } from "./page.js";
 import { rpc } from "./chain.js";
 import { calldata } from "./encoding.js";
+import { units } from "./numbers.js";
 import { send, wallet } from "./wallet.js";
 
 const { market, access, token, credits, rounds } = page.network;
-
-function units(text) {
-  // dollars to the token's 6 decimals, without floats
-  const [, whole, fraction = ""] = /^(\d{1,13})(?:\.(\d{1,6}))?$/.exec(text.trim()) ?? [];
-  if (whole === undefined) throw new Error(text);
-  return BigInt(whole) * 1000000n + BigInt(fraction.padEnd(6, "0"));
-}
 
 const rows = (list, items, make) =>
   list.replaceChildren(

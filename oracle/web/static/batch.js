@@ -5,7 +5,7 @@ import { best, number, percent, probabilities, rowsOf } from "./numbers.js";
 const TOGETHER = 4;
 
 /** Ask about every sample; the table and the progress bar tell how it goes. */
-export async function runBatch(samples, payer, { ask, answered }) {
+export async function runBatch(samples, payer, { ask, answered, proof }) {
   const body = $("batch-table").tBodies[0],
     progress = $("batch-progress"),
     results = [];
@@ -36,9 +36,9 @@ export async function runBatch(samples, payer, { ask, answered }) {
       const [, shown, state] = rows[at].cells;
       try {
         const { request } = await ask(samples[at], payer);
-        state.replaceChildren(
-          el("a", { href: `/requests/${request}` }, `${t("batch.asked")} ${short(request, 4)}`),
-        );
+        const link = proof(request);
+        link.textContent = `${t("batch.asked")} ${short(request, 4)}`;
+        state.replaceChildren(link);
         const answer = await answered(request);
         shown.textContent = summary(answer);
         state.firstChild.textContent = `${t("batch.answered")} ${short(request, 4)}`;
@@ -57,7 +57,7 @@ export async function runBatch(samples, payer, { ask, answered }) {
       count();
     }
   };
-  await Promise.all(Array.from({ length: payer === "wallet" ? 1 : TOGETHER }, worker)); // a wallet asks one by one
+  await Promise.all(Array.from({ length: payer === "sponsor" ? TOGETHER : 1 }, worker)); // others pay one by one
   const table = [
     ["file", "answer", "request", "root", "error"],
     ...results.map((r) => [r.file, r.answer, r.request, r.root, r.error]),

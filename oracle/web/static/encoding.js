@@ -37,7 +37,7 @@ export function word(value) {
 export const keccakHex = (bytes) => hex(keccak256(bytes));
 export const topicOf = (signature) => keccakHex(new TextEncoder().encode(signature));
 
-/** Return calldata. Arguments are words, but `string` ones; a static struct is its fields. */
+/** Return calldata. Arguments are words, but `string` and `bytes`; a static struct is its fields. */
 export function calldata(signature, ...values) {
   const types = signature
     .slice(signature.indexOf("("))
@@ -50,18 +50,37 @@ export function calldata(signature, ...values) {
     tail = [];
   let offset = 32 * values.length;
   types.forEach((type, i) => {
-    if (type !== "string") {
+    if (type !== "string" && type !== "bytes") {
       head.push(word(values[i]));
       return;
     }
-    const text = new TextEncoder().encode(values[i]);
-    const padded = new Uint8Array(Math.ceil(text.length / 32) * 32);
-    padded.set(text);
+    const sized = withLength(
+      type === "bytes" ? unhex(values[i]) : new TextEncoder().encode(values[i]),
+    );
     head.push(word(offset));
-    tail.push(word(text.length), padded);
-    offset += 32 + padded.length;
+    tail.push(sized);
+    offset += sized.length;
   });
   return hex(concat(unhex(topicOf(signature)).slice(0, 4), ...head, ...tail));
+}
+
+function withLength(bytes) {
+  const padded = new Uint8Array(Math.ceil(bytes.length / 32) * 32);
+  padded.set(bytes);
+  return concat(word(bytes.length), padded);
+}
+
+/** Return the calldata of several calls of one contract in one. */
+export function multicallCalldata(calls) {
+  const sized = calls.map((call) => withLength(unhex(call))),
+    head = [];
+  let offset = 32 * calls.length;
+  for (const one of sized) {
+    head.push(word(offset));
+    offset += one.length;
+  }
+  const selector = unhex(topicOf("multicall(bytes[])")).slice(0, 4);
+  return hex(concat(selector, word(32), word(calls.length), ...head, ...sized));
 }
 
 const ORDER = {

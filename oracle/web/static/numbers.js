@@ -71,3 +71,18 @@ export function cosine(a, b) {
   const dot = a.reduce((s, v, i) => s + v * b[i], 0);
   return dot / (Math.hypot(...a) * Math.hypot(...b) || 1);
 }
+
+/** Read dollars as the token's units, of which a dollar has a million; without floats. */
+export function units(text) {
+  const [, whole, fraction = ""] = /^(\d{1,13})(?:\.(\d{1,6}))?$/.exec(text.trim()) ?? [];
+  if (whole === undefined) throw new Error(text);
+  return BigInt(whole) * 1000000n + BigInt(fraction.padEnd(6, "0"));
+}
+
+/** Write the token's units as dollars. */
+export function dollars(amount) {
+  const [whole, rest] = [BigInt(amount) / 1000000n, BigInt(amount) % 1000000n];
+  return `$${whole}.${String(rest)
+    .padStart(6, "0")
+    .replace(/0{1,4}$/, "")}`;
+}

@@ -7,7 +7,7 @@ const PARTS = 8; // covered squares along each side, at most
 const ROOM = 200_000; // numbers in one question: an input has at most 1 MiB
 
 /** Offer the map of an image's important parts, where one question can hold all copies. */
-export function occlusion(place, seen, answer, payer, { ask, answered, form }) {
+export function occlusion(place, seen, answer, payer, { ask, answered, proof, form }) {
   const [tensor] = seen.tensors,
     parts = Math.min(PARTS, Math.floor(Math.sqrt(ROOM / tensor.values.length)));
   place.hidden = !(
@@ -66,7 +66,7 @@ export function occlusion(place, seen, answer, payer, { ask, answered, form }) {
                     {},
                     t("try.occlusionShown", { label: answer.labels[at], count: patches.length }),
                     " ",
-                    el("a", { href: `/requests/${request}` }, t("try.proof")),
+                    proof(request),
                   ),
                 ),
               ),

@@ -38,13 +38,20 @@ export function say(node, text, kind = "") {
   node.className = `result ${kind}`.trim();
 }
 
+/** Return what a server refused, in the visitor's language where the page knows its kind. */
+export function refusal(title, detail, hint) {
+  const own = [detail, hint].filter(Boolean).join(" — ");
+  const text = `problem.${title}` in page.strings ? t(`problem.${title}`, { detail: own }) : own;
+  return Object.assign(new Error(text), { title });
+}
+
 /** Ask this server for JSON; what it refuses is thrown with its own words. */
 export async function api(path, options = {}) {
   const answer = await fetch(path, { credentials: "same-origin", ...options });
   const body = await answer.json().catch(() => ({}));
   if (!answer.ok) {
-    const said = [body.detail ?? `${answer.status} ${answer.statusText}`, body.hint];
-    throw Object.assign(new Error(said.filter(Boolean).join(" — ")), { title: body.title });
+    const detail = body.detail ?? `${answer.status} ${answer.statusText}`;
+    throw refusal(body.title, detail, body.hint);
   }
   return body;
 }

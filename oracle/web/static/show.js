@@ -41,7 +41,11 @@ export function showSeen(place, seen, form) {
         : "";
     return el("div", {}, el("p", {}, el("small", {}, shape + note)), numbers(tensor));
   });
+  const outside = (seen.outside || []).map((one) =>
+    el("p", { class: "result bad" }, t("try.outside", one)),
+  );
   place.replaceChildren(
+    ...outside,
     ...(sentences.length ? [el("ol", { class: "moves" }, ...sentences)] : []),
     ...parts,
     el(
@@ -116,16 +120,21 @@ export function numbers(tensor) {
   );
 }
 // ── Answers ───────────────────────────────────────────────────────────────────────────────────
-/** Show an answer: what kind it is follows from its labels and shape. */
+/** Show an answer: what kind it is follows from its labels and shape; several have names. */
 export function showAnswer(place, answer, form, seen) {
+  const shown = (output) => {
+    const rows = rowsOf(output);
+    if (answer.labels && rows.length && rows[0].length === answer.labels.length)
+      return classes(rows, answer.labels);
+    if (seen.texts.length > 1 && rows.length === seen.texts.length) return map(rows, seen.texts);
+    return numbers(output);
+  };
   place.replaceChildren(
-    ...answer.outputs.map((output) => {
-      const rows = rowsOf(output);
-      if (answer.labels && rows.length && rows[0].length === answer.labels.length)
-        return classes(rows, answer.labels);
-      if (seen.texts.length > 1 && rows.length === seen.texts.length) return map(rows, seen.texts);
-      return numbers(output);
-    }),
+    ...answer.outputs.flatMap((output) =>
+      answer.outputs.length > 1
+        ? [el("h3", {}, el("code", {}, output.name)), shown(output)]
+        : [shown(output)],
+    ),
   );
 }
 

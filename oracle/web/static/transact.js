@@ -3,8 +3,18 @@ import { number } from "./numbers.js";
 import { api, chooseWallet, el, page, say, size, t } from "./page.js";
 import { personalSign, send, wallet } from "./wallet.js";
 
+/** The deposit whose API key this browser was not shown yet, or ""; it may be told to keep nothing. */
+function unkeyed(deposit) {
+  try {
+    if (deposit !== undefined) localStorage.setItem("tallystick.deposit", deposit);
+    return localStorage.getItem("tallystick.deposit") ?? "";
+  } catch {
+    return "";
+  }
+}
+
 /** Do an act to its end; resolves to its last receipt, null when nothing was left to send. */
-async function act(name, values, tell) {
+async function act(name, values, tell, sent) {
   let receipt = null;
   for (;;) {
     const query = new URLSearchParams({ ...values, account: wallet().account });
@@ -15,7 +25,7 @@ async function act(name, values, tell) {
     if (!page.network.contracts.includes(next.to))
       throw new Error(t("verify.bad", { what: next.to }));
     tell(t("act.sign", { what: next.label }));
-    receipt = await send(next.to, next.data, t, next.value);
+    receipt = await send(next.to, next.data, t, next.value, next.last ? sent : undefined);
     if (next.last) return receipt;
   }
 }
@@ -31,14 +41,18 @@ async function upload(files, tell) {
   return draft;
 }
 
-async function key(transaction, tell) {
+/** Ask for the key of a deposit; `replacing` names the secret that it has already. */
+async function key(transaction, tell, replacing = "") {
   const message = `Tallystick: an API key of ${page.network.sponsor} for my deposit ${transaction}`;
-  tell(t("act.key"));
-  const signature = await personalSign(message);
-  const path = `/page/keys?${new URLSearchParams({ transaction, signature })}`;
+  tell(t(replacing ? "act.key.again" : "act.key"));
+  const signature = await personalSign(message + (replacing && `, in place of ${replacing}`));
+  const path = `/page/keys?${new URLSearchParams({ transaction, signature, replacing })}`;
   for (;;) {
     try {
-      return await api(path, { method: "POST" });
+      const made = await api(path, { method: "POST" });
+      if (made.exists) return await key(transaction, tell, made.exists);
+      unkeyed("");
+      return made;
     } catch (error) {
       if (error.title !== "DepositNotFinal") throw error;
       tell(error.message);
@@ -58,6 +72,9 @@ function showCheck(place, found) {
     ["check.memory", size(found.memory)],
     ["check.spread", `${found.spread}e-9`],
   ];
+  const { holder } = found;
+  if (holder && holder.owner.toLowerCase() !== wallet().account?.toLowerCase())
+    facts.push(["check.namesake", `${holder.model_id}, ${holder.owner}`]);
   place.replaceChildren(
     ...facts.map(([key, text]) =>
       el("div", {}, el("dt", {}, t(key)), el("dd", {}, el("code", {}, text))),
@@ -65,6 +82,10 @@ function showCheck(place, found) {
   );
 }
 
+for (const field of document.querySelectorAll("form[data-key] [name=transaction]")) {
+  field.value = unkeyed();
+  field.closest("details").open = Boolean(field.value);
+}
 for (const form of document.querySelectorAll("form[data-act]")) {
   form.hidden = false;
   form.addEventListener("submit", async (event) => {
@@ -85,7 +106,11 @@ for (const form of document.querySelectorAll("form[data-act]")) {
         const path = `/page/drafts/${values.draft}/check?${new URLSearchParams({ name: values.name })}`;
         showCheck(form.querySelector(".checked"), await api(path, { method: "POST" }));
       }
-      const receipt = await act(form.dataset.act, values, tell);
+      const receipt = values.transaction
+        ? { transactionHash: values.transaction.trim() }
+        : await act(form.dataset.act, values, tell, (hash) => {
+            if ("key" in form.dataset) unkeyed(hash);
+          });
       const made =
         "key" in form.dataset && receipt ? await key(receipt.transactionHash, tell) : null;
       say(status, t(receipt ? "wallet.done" : "act.nothing"), "good");

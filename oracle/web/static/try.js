@@ -11,7 +11,10 @@ export const form = JSON.parse($("form-data").textContent);
 const said = $("said");
 let pad = null,
   latest = 0,
+  unseen = null, // why the last sample could not be shown
   watched = "";
+const instant = new Map(); // answers that came with their question: requests nobody need wait for
+const overChannel = $("channel") ? import("./channel.js") : null;
 
 // ── What is asked ─────────────────────────────────────────────────────────────────────────────
 const how = () => document.querySelector("input[name=how]:checked").value;
@@ -49,11 +52,16 @@ const query = (name) => new URLSearchParams({ model: form.model, version: form.v
 export const preview = (sample) =>
   api(`/page/preview?${query(sample.name)}`, { method: "POST", body: sample.data });
 
-/** Ask, paid by this site or by the visitor's wallet; resolves to { request, left? }. */
+/** Ask, paid by this site, the visitor's wallet or its channel; resolves to { request, left? }. */
 export async function ask(sample, payer) {
   const asked = query(sample.name);
   asked.set("params", JSON.stringify(params()));
   if (payer === "wallet") return askWithWallet(asked, sample.data);
+  if (payer === "channel") {
+    const found = await (await overChannel).askWithChannel(asked, sample.data);
+    instant.set(found.request, found.answer);
+    return found;
+  }
   return api(`/page/ask?${asked}`, { method: "POST", body: sample.data });
 }
 
@@ -65,10 +73,10 @@ async function look() {
     const seen = await preview(sample);
     if (mine === latest) {
       showSeen($("seen"), seen, form);
-      if (said.classList.contains("bad")) say(said, "");
+      if (said.textContent === unseen) say(said, ""); // what an ask was refused for stays
     }
   } catch (error) {
-    if (mine === latest) say(said, error.message, "bad");
+    if (mine === latest) say(said, (unseen = error.message), "bad");
   }
 }
 
@@ -84,6 +92,7 @@ function listen(id, hear) {
 
 /** Wait for an answer; `see` is told every state. `early` may end a pause, or all by an error. */
 export async function answered(id, see = () => {}, early = () => new Promise(() => {})) {
+  if (instant.has(id)) return instant.get(id);
   let since = 0;
   for (;;) {
     const state = await api(`/page/requests/${id}?since=${since}`);
@@ -149,17 +158,17 @@ async function start(payer) {
   const samples = await given();
   if (!samples.length) return say(said, t("try.nothing"), "bad");
   if (payer === "wallet" && !wallet().account && !(await chooseWallet())) return undefined;
-  if (samples.length > 1) return runBatch(samples, payer, { ask, answered, form });
+  if (samples.length > 1) return runBatch(samples, payer, { ask, answered, proof });
   const [sample] = samples;
   say(said, t("try.preparing"));
   const seen = await preview(sample);
   showSeen($("seen"), seen, form);
-  say(said, t(payer === "wallet" ? "try.wallet" : "try.asking"));
+  say(said, t({ wallet: "try.wallet", channel: "try.signing" }[payer] ?? "try.asking"));
   const asked = await ask(sample, payer);
   say(said, t("try.waiting"));
-  $("proof-link").replaceChildren(el("a", { href: `/requests/${asked.request}` }, t("try.proof")));
+  $("proof-link").replaceChildren(proof(asked.request));
   watched = asked.request;
-  const answer = await watch(asked.request);
+  const answer = instant.get(asked.request) ?? (await watch(asked.request));
   showAnswer($("answer"), answer, form, seen);
   $("answer").scrollIntoView({ block: "nearest" });
   say(
@@ -169,13 +178,28 @@ async function start(payer) {
     ),
     "good",
   );
-  occlusion($("after"), seen, answer, payer, { ask, answered, form });
+  occlusion($("after"), seen, answer, payer, { ask, answered, proof, form });
+  if (instant.has(asked.request)) return undefined; // the chain has heard nothing of it
   follow(asked.request);
+  renewReadiness();
   return undefined;
 }
 
+/** Return a link to what proves an answer: the request's page, or the receipts kept here. */
+const proof = (request) =>
+  instant.has(request)
+    ? el("a", { href: "/receipts" }, t("try.kept"))
+    : el("a", { href: `/requests/${request}` }, t("try.proof"));
+
+/** Say when the last answer was, in the words of a page that is loaded now. */
+async function renewReadiness() {
+  const now = await fetch(location.href).then((found) => found.text());
+  const ready = new DOMParser().parseFromString(now, "text/html").getElementById("ready");
+  if (ready) $("ready").replaceWith(ready);
+}
+
 async function press(payer) {
-  const buttons = ["ask-sponsored", "ask-wallet"].map($).filter(Boolean);
+  const buttons = ["ask-sponsored", "ask-wallet", "ask-channel"].map($).filter(Boolean);
   for (const button of buttons) button.disabled = true;
   try {
     await start(payer);
@@ -183,8 +207,11 @@ async function press(payer) {
     say(said, error.message, "bad");
     if (/^Grant|^Application/.test(error.title ?? ""))
       said.append(" ", el("a", { href: `/models/${form.model}#access` }, t("try.toAccess")));
+    if (payer === "wallet" && /^Balance/.test(error.title ?? ""))
+      said.append(" ", el("a", { href: "/account" }, t("try.toAccount")));
   }
   for (const button of buttons) button.disabled = false;
+  if (payer === "channel") await (await overChannel).show();
 }
 
 // ── The form ──────────────────────────────────────────────────────────────────────────────────
@@ -261,5 +288,6 @@ $("apply-sponsored")?.addEventListener("click", async (event) => {
   }
 });
 $("ask-wallet").addEventListener("click", () => press("wallet"));
+$("ask-channel")?.addEventListener("click", () => press("channel"));
 $("noscript").remove();
 $("bench").hidden = false;

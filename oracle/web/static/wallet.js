@@ -52,12 +52,13 @@ const hexOf = (text) =>
   "0x" +
   Array.from(new TextEncoder().encode(text), (b) => b.toString(16).padStart(2, "0")).join("");
 
-/** Send a call from the connected account and wait for its receipt. */
-export async function send(to, data, t, value = "0x0") {
+/** Send a call from the connected account and wait for its receipt; `sent` is told its hash first. */
+export async function send(to, data, t, value = "0x0", sent = () => {}) {
   const hash = await provider.request({
     method: "eth_sendTransaction",
     params: [{ from: account, to, data, value }],
   });
+  sent(hash);
   for (;;) {
     const receipt = await provider.request({ method: "eth_getTransactionReceipt", params: [hash] });
     if (receipt) {

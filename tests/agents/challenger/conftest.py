@@ -63,7 +63,7 @@ class Arena:
         order = Order(
             model_id=self.model_id,
             version=1,
-            lane=network.market.free_lane(world.requester.address, 0),
+            lane=network.lens.free_lane(world.requester.address, 0),
             input_root=honest.input_root,
             input_cid=tensor.digest(data),
             params=ZERO32,
@@ -186,7 +186,7 @@ class Arena:
         return self.world.network.market.balance_of(account)
 
 
-def folder_of(path: Path, made: Example) -> Path:
+def folder_of(path: Path, made: Example, name: str = "example") -> Path:
     """Write the example as a folder that can be published."""
     x = quantisation.Linear("x", DType.I8, (64, 8), (0, 1), 64, 1.0)
     y = quantisation.OutputCode("y", DType.I32, (8, 8), 1.0)
@@ -194,14 +194,14 @@ def folder_of(path: Path, made: Example) -> Path:
     (path / "model.program").write_bytes(made.program.encode())
     (path / "constants.safetensors").write_bytes(constants_.save(made.program, made.constants))
     description = {
-        "name": "example",
+        "name": name,
         "runtime": {"format": "exact", "entry": "model.program"},
         "inputs": [{"name": "x", "dtype": "F32", "shape": [64, 8]}],
         "outputs": [{"name": "y", "dtype": "F32", "shape": [8, 8]}],
         "exact": {
             "constants": "constants.safetensors",
             "inputs": [quantisation.to_json(x)],
-            "output": quantisation.to_json(y),
+            "outputs": [quantisation.to_json(y)],
             "output_id": len(made.program.ops),
         },
     }

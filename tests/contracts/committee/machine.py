@@ -82,7 +82,7 @@ class CommitteeWorld:
         )
         access = world.deploy(DEPLOYER, "ModelAccess", registry, market)
         stakes = world.deploy(DEPLOYER, "OperatorRegistry", token, registry, market, 10**6)
-        wiring = (token, registry, access, stakes, ZERO, ZERO, committee, DEPLOYER)
+        wiring = (token, registry, access, stakes, ZERO, ZERO, committee, ZERO, DEPLOYER)
         world.deploy(DEPLOYER, "InferenceMarket", (*wiring, 500, DOLLAR, 10**5, 30, DEMAND, AGE, 0))
         rules = (market, MIN_STAKE, SEASONING, LEAVE)
         self.seats = world.deploy(DEPLOYER, "CommitteeSeats", rules)

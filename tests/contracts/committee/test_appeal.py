@@ -226,6 +226,12 @@ def test_round_without_finding__nobody_draws_the_next__annuls(crowd, rival, bob)
     assert crowd.contract.bondOf(bob) == 7 * BOND
 
 
+def test_round_without_finding__tallied_in_the_last_second__calls_the_next(crowd, bob):
+    delivered = crowd.voting(crowd.market.delivered())
+    at(crowd.dispute(delivered)["challengedAt"] + crowd.contract.longestDispute() // 5)
+    assert "RoundCalled" in crowd.contract.tally(*delivered, {"from": bob}).events
+
+
 def test_round_without_finding__tallied_too_late__annuls_instead(crowd, bob):
     """Rounds that would outlast the longest dispute would find members that may have left."""
     delivered = crowd.voting(crowd.market.delivered())

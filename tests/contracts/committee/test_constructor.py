@@ -37,7 +37,14 @@ def deploy(
 ):
     """Deploy a market with seats and committee, fields of any changed."""
 
-    def deploy(age=DAY, module=None, price=0, seats=(MIN_STAKE, SEASONING, LEAVE_DELAY), **changes):
+    def deploy(
+        age=DAY,
+        module=None,
+        price=0,
+        seats=(MIN_STAKE, SEASONING, LEAVE_DELAY),
+        seats_of=None,  # another market
+        **changes,
+    ):
         by = {"from": deployer}
         stakes = created_address(deployer, deployer.nonce + 2)
         registry = ModelRegistry.deploy(ZERO, ZERO, 10, 7 * DAY, 1_000, 10**6, stakes, by)
@@ -50,7 +57,7 @@ def deploy(
         market = InferenceMarket.deploy(fixed, by)
         rules = {
             "market": market,
-            "seats": CommitteeSeats.deploy((market, *seats), by),
+            "seats": CommitteeSeats.deploy((seats_of or market, *seats), by),
             "bond": BOND,
             "penalty": PENALTY,
             "voteStake": VOTE,
@@ -71,6 +78,11 @@ def deploy(
 def test_constructor__market_of_another_module__reverts(deploy, treasury):
     with refuses("ConfigInvalid", Verbatim("market")):
         deploy(module=treasury)
+
+
+def test_constructor__seats_of_another_market__reverts(deploy, contract):
+    with refuses("ConfigInvalid", Verbatim("seats")):
+        deploy(seats_of=contract)
 
 
 @pytest.mark.parametrize(

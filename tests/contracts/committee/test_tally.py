@@ -12,6 +12,7 @@ from tests.contracts.committee.panel import (
     DEAD,
     DRAWING,
     GENERAL,
+    LEAVE_DELAY,
     MATCH,
     MIN_STAKE,
     MISMATCH,
@@ -236,6 +237,37 @@ def test_silence__of_who_leaves__is_slashed_too(panel, voting):
     panel.vote(voting, Vote(), Vote(), Vote(), hidden=(member,))
     panel.settle(voting)
     assert panel.stake_of(member) == MIN_STAKE - VOTE
+
+
+def test_silence__in_as_many_disputes_as_a_seat_can_bind__leaves_nothing_to_pay_out(panel, token):
+    member = panel.members[2]
+    disputes = [panel.voting(panel.market.delivered(lane=lane)) for lane in range(4)]
+    panel.seats.startLeave(GENERAL, {"from": member})
+    for voting in disputes:
+        for voter in panel.members:
+            panel.commit(voting, voter)
+    panel.to_reveals(disputes[-1])
+    for voting in disputes:
+        for voter in panel.members[:2]:
+            panel.reveal(voting, voter)
+    for voting in disputes:
+        panel.tally(voting)
+        panel.settle(voting)
+    assert panel.stake_of(member) == 0
+    before = token.balanceOf(member)
+    at(now() + LEAVE_DELAY)
+    left = panel.seats.finishLeave(GENERAL, {"from": member})
+    assert left.events["LeaveFinished"]["amount"] == 0
+    assert token.balanceOf(member) == before
+
+
+def test_finding__of_two_votes__is_none_where_seven_were_expected(crowd):
+    """A third of the expected stake has to speak."""
+    voting = crowd.voting(crowd.market.delivered())
+    drawn = crowd.drawn(voting)
+    assert len(drawn) > 2
+    crowd.cast(voting, dict.fromkeys(drawn[:2], Vote()))
+    assert crowd.tally(voting).events["RoundCalled"]["size"] == 14
 
 
 @pytest.mark.parametrize("votes", [(), (Vote(),), (Vote(), Vote(MISMATCH))])

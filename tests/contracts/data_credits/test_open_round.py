@@ -32,21 +32,29 @@ def test_constructor__market_names_another__reverts(data):
         data.world.deploy(DEPLOYER, "DataCredits", (data.market, RIVAL, ZERO, 1_000))
 
 
-@pytest.mark.parametrize("bps", [0, 10_000])
-def test_constructor__weight_of_nothing_or_all__reverts(data, bps):
-    with refuses("ConfigInvalid"):
-        data.world.deploy(DEPLOYER, "DataCredits", (data.market, data.rounds, ZERO, bps))
-
-
 def test_constructor__credits_name_other_rounds__reverts(data):
     rules = (data.credits, RIVAL, RIVAL, DEPOSIT, FEE, 10_000, INTERVAL, MIN_ROWS)
     with refuses("ConfigInvalid"):
         data.world.deploy(DEPLOYER, "DataRounds", rules)
 
 
-def test_constructor__nobody_for_row_demands__reverts():
-    with pytest.raises(Reverted, match="ConfigInvalid: demands"):
-        Data(demands=ZERO)
+@pytest.mark.parametrize(
+    ("field", "rule"),
+    [
+        ("rounds", {"rounds": ZERO}),
+        ("demands", {"demands": ZERO}),
+        ("game", {"game": ZERO}),
+        ("maxPeriod", {"max_period": 0}),
+        ("minTestRows", {"min_rows": 0}),
+        ("minTestRows", {"min_rows": 4_097}),
+        ("maxWeightBps", {"max_weight": 0}),
+        ("maxWeightBps", {"max_weight": 10_000}),
+        ("answerPeriod", {"answers": 0}),
+    ],
+)
+def test_constructor__rule_that_protects_nobody__reverts(field, rule):
+    with pytest.raises(Reverted, match=f"^ConfigInvalid: {field}$"):
+        Data(**rule)
 
 
 def test_config__deployed__is_what_was_given(data):
@@ -99,6 +107,18 @@ def test_open_round__another_is_live__reverts(data):
     data.open()
     with refuses("RoundLive"):
         data.open()
+
+
+def test_open_round__another_is_being_valued__reverts(data):
+    data.prepare([ALICE])
+    with refuses("RoundLive"):
+        data.open()
+
+
+def test_open_round__no_reward__costs_nothing(data):
+    before = data.tokens(OWNER)
+    data.open(reward=0)
+    assert data.tokens(OWNER) == before
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,12 @@ def test_credit_revenue__not_the_market__reverts(held):
         held.do(OWNER, "creditRevenue", 1, 1)
 
 
+def test_credit_revenue__nobody_holds_credits__reverts(data):
+    data.take_code(data.market)
+    with refuses("CreditsMissing"):
+        data.do(data.market, "creditRevenue", 1, 1)
+
+
 def test_collect__nobody_holds_credits__pays_the_holder_of_the_model(data):
     data.earn(100 * DOLLAR)
     assert data.in_market(OWNER) > 100 * DOLLAR

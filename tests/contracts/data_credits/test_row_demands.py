@@ -5,6 +5,7 @@ import pytest
 
 from oracle.merkle import keccak
 from oracle.valuation.dataset import DataSet
+from tests.contracts import refusing_wallet
 from tests.contracts.data_credits.play import (
     ALICE,
     ANSWERS,
@@ -118,6 +119,30 @@ def test_demand__no_such_rows_or_contribution__reverts(doubted):
 def test_demand__bond_too_low__reverts(doubted):
     with refuses("BondTooLow"):
         call(doubted, CHALLENGER, "demand", 1, 0, 0, value=bond(doubted) - 1)
+
+
+def test_demand__bond_above_its_field__reverts(doubted):
+    doubted.world.fund(CHALLENGER, 2**97)
+    with refuses("BondTooLow"):
+        call(doubted, CHALLENGER, "demand", 1, 0, 0, value=2**96)
+
+
+def test_demand__round_that_is_numbered__reverts(doubted):
+    doubted.pass_to("test")
+    doubted.do(BOB, "number", 1, 9)
+    with refuses("RowsNotDue"):
+        demand(doubted, 0)
+
+
+def test_withdraw_bond__payee_refuses_ether__keeps_it(doubted):
+    world = doubted.world
+    wallet = refusing_wallet.deploy(world, BOB)
+    demand(doubted, 1)
+    shown = (1, 1, 0, *chunk(SMALL, 0))
+    refusing_wallet.call(world, BOB, wallet, "RowDemands", "show", *shown)
+    with refuses("TransferFailed"):
+        refusing_wallet.call(world, BOB, wallet, "RowDemands", "withdrawBond")
+    assert call(doubted, BOB, "bondOf", wallet) == bond(doubted)
 
 
 def test_demand__twice__reverts_shown_or_not(doubted):

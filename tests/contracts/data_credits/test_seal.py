@@ -118,6 +118,26 @@ def test_exclude__revealed_again_in_the_next_round__is_allowed(revealed):
 
 
 # ── number ──────────────────────────────────────────────────────────────────────────────────────
+def test_number__in_parts__those_of_an_earlier_round_stand_first(revealed):
+    for index in (0, 1):
+        revealed.do(OWNER, "exclude", 1, index)
+    revealed.pass_to("test")
+    revealed.do(BOB, "voidRound", 1)
+    revealed.open()
+    revealed.submit(DAVE, b"\7" * 32)
+    revealed.submit(BOB, ROOTS[1], 11)
+    revealed.submit(ALICE, ROOTS[0])
+    revealed.pass_to("submit")
+    for index, root, rows in ((0, b"\7" * 32, 10), (1, ROOTS[1], 11), (2, ROOTS[0], 10)):
+        revealed.reveal(index, root, rows)
+    revealed.pass_to("reveal")
+    revealed.reveal_test()
+    revealed.pass_to("test")
+    while revealed.stage() != VALUE:
+        revealed.do(BOB, "number", 2, 1)
+    assert [revealed.see("placeOf", 2, c)[0] for c in range(3)] == [2, 1, 0]
+
+
 def test_number__test_set_may_still_come__reverts(revealed):
     revealed.reveal_test()
     with refuses("PhaseNotOpen"):

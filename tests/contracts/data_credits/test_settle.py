@@ -196,3 +196,17 @@ def test_forfeit__displaced__burns_the_deposit(data):
 def test_punish__not_the_game__reverts(data):
     with refuses("CallerNotGame"):
         data.do(ALICE, "punish", 1, ALICE)
+
+
+# ── noteEndorsement ─────────────────────────────────────────────────────────────────────────────
+def test_note_endorsement__not_the_credits__reverts(data):
+    with refuses("CallerNotCredits"):
+        data.do(ALICE, "noteEndorsement", 1, ALICE, 1, 0)
+
+
+def test_note_endorsement__lost_more_than_was_earned__leaves_nothing(data):
+    """Who was granted credits can lose more than rounds gave it."""
+    data.take_code(data.credits)
+    data.do(data.credits, "noteEndorsement", 1, ALICE, 3, 0)
+    data.do(data.credits, "noteEndorsement", 1, ALICE, 1, 5)
+    assert data.see("standingOf", 1, ALICE)[:3] == (0, 0, 1)

@@ -114,9 +114,9 @@ def test_submit_for__signed_by_another_key__reverts(data):
         submit_for(data, signature(data, signer=BOB))
 
 
-def test_submit_for__too_late__reverts(data):
+def test_submit_for__deadline_reached__reverts(data):
     data.open()
-    deadline = data.world.time - 1
+    deadline = data.world.time
     with refuses("AuthorizationExpired"):
         submit_for(data, signature(data, deadline=deadline), deadline=deadline)
 

@@ -55,6 +55,13 @@ def test_challenge__bond_above_its_field__reverts(game, lie, bob):
         game.challenge(lie, bob, bond=2**96)
 
 
+def test_challenge__more_than_32_of_an_answer__reverts(game, lie, bob, accounts):
+    for _ in range(32):
+        game.challenge(lie, accounts.add())
+    with refuses("ChallengesExhausted", lie.id, 32):
+        game.challenge(lie, bob)
+
+
 def test_challenge__twice__reverts(game, challenged, bob):
     with refuses("ChallengeExists", challenged.id, bob):
         game.challenge(challenged, bob)

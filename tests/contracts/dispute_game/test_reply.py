@@ -270,6 +270,14 @@ def test_show__another_tensor__reverts(game, opened, bob, demand, op):
             show(game, opened, bob, part, tensor=tensor)
 
 
+def test_show__output_that_was_not_delivered__reverts(game, opened, bob, demand):
+    """The whole of the right output is there, and consistent; it is not the one that was sold."""
+    demand(opened, 2, 0, 0)
+    right = decisions.answer_node(game.example.honest, 2, TreeNode(0, 0))
+    with refuses("OpeningInvalid", opened.id):
+        show(game, opened, bob, right)
+
+
 def test_open__other_nodes_or_path__reverts(game, opened, bob, demand):
     demand(opened, 0, 0, 0)
     part = shown(opened, 0, 0, 0)

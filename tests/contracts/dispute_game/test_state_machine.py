@@ -121,7 +121,7 @@ class GameMachine(RuleBasedStateMachine):
         registry = world.deploy(DEPLOYER, "ModelRegistry", programs, ZERO, 1, 100, 0, 0, operators)
         access = world.deploy(DEPLOYER, "ModelAccess", registry, market)
         stakes = world.deploy(DEPLOYER, "OperatorRegistry", token, registry, market, 10**6)
-        wiring = (token, registry, access, stakes, ZERO, game, ZERO, OWNER)
+        wiring = (token, registry, access, stakes, ZERO, game, ZERO, ZERO, OWNER)
         world.deploy(DEPLOYER, "InferenceMarket", (*wiring, 500, 10**6, 10**5, 30, 60, AGE, 0))
         rules = (market, registry, verifier, MIN_REPLY, CLOCK)
         self.game = world.deploy(DEPLOYER, "DisputeGame", rules)

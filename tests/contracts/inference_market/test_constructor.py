@@ -15,7 +15,6 @@ from tests.contracts.market import (
 )
 
 DAY = 86_400
-COMMITMENTS_SLOT = 3  # of `_commitments` in the storage layout
 
 
 @pytest.fixture
@@ -111,35 +110,3 @@ def test_lock_of__any_terms__splits_without_remainder(contract, fee, multiple):
     assert compensation == fee * multiple
     assert total == compensation + bounty + burned
     assert burned * 5 >= total
-
-
-def test_free_lane__none_used__is_the_one_asked_for(market, contract, alice):
-    assert contract.freeLane(alice, 0) == 0
-    assert contract.freeLane(alice, 77) == 77
-
-
-def test_free_lane__some_used__is_the_lowest_free(market, contract, alice):
-    for lane in (0, 1, 3):
-        market.request(lane=lane)
-    assert [contract.freeLane(alice, lane) for lane in (0, 1, 3)] == [2, 2, 4]
-
-
-def test_free_lane__beyond_the_last__reverts(market, contract, alice):
-    market.request(lane=2**32 - 1)
-    with refuses("LaneInvalid", 2**32, 2**32 - 1):
-        contract.freeLane(alice, 2**32 - 1)
-
-
-@pytest.mark.node  # storage written behind the contract's back
-def test_free_lane__256_used__reverts(market, contract, access, owner, alice, web3):
-    access.grant(1, alice, 0, 0, 0, {"from": owner})
-    for lane in range(256):  # written into storage: 256 requests would take a minute
-        slot = web3.solidity_keccak(
-            ["uint256", "uint256"], [int(alice.address, 16) | lane << 160, COMMITMENTS_SLOT]
-        )
-        web3.provider.make_request(
-            "anvil_setStorageAt", [contract.address, web3.to_hex(slot), "0x" + "22" * 32]
-        )
-    with refuses("LaneBusy", alice, 255):
-        contract.freeLane(alice, 0)
-    assert contract.freeLane(alice, 1) == 256

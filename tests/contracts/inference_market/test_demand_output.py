@@ -97,6 +97,18 @@ def seven_by_fifty():
     return np.arange(350, dtype=np.int32).reshape(7, 50) - 175
 
 
+def test_deliver__exact_version__may_lie_under_any_cid(
+    market, contract, registry, programs, owner, operator, bob
+):
+    """Its root is of a tensor, and no file's digest."""
+    programs.add(digest("program"), {"from": bob})
+    exact = publication(assurance=EXACT, modelRoot=digest("program"))
+    registry.publishVersion(1, registry.headOf(1), exact, {"from": owner})
+    request, cid = market.request(version=2), digest("file")
+    sent = contract.deliver(request, NO_CLAIM, digest("tensor"), cid, {"from": operator})
+    assert sent.events["Delivered"]["outputCid"] == cid
+
+
 def test_post__exact_version_other_bytes__reverts(contract, exact_delivered, operator):
     request, delivery, b = exact_delivered(3, seven_by_fifty(), DType.I32)
     for spoilt in (
@@ -219,6 +231,17 @@ def test_post__by_anyone__ends_the_demand(market, contract, demanded, alice, bob
     at(transaction.events["OutputPosted"]["challengeUntil"])
     settled = contract.finalize([request], [delivery], {"from": bob})
     assert settled.events["Finalized"]["operatorFee"] == FEE * 7 // 10
+
+
+@pytest.mark.node  # base fee
+def test_post__gas_costs_more_than_when_it_was_demanded__pays_the_whole_bond(
+    contract, delivered, operator, bob, base_fee
+):
+    contract.demandOutput(*delivered, {"from": bob, "value": 5})
+    base_fee(10**9)
+    fees = {"from": operator, "max_fee": 2 * 10**9, "priority_fee": 0}
+    contract.postOutput(*delivered, OUTPUT, fees)
+    assert (contract.bondOf(operator), contract.bondOf(bob)) == (5, 0)
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ class MarketMachine(RuleBasedStateMachine):
         stakes = world.deploy(
             DEPLOYER, "OperatorRegistry", token, registry, market, UNBONDING_DELAY
         )
-        wiring = (token, registry, access, stakes, ZERO, ZERO, COMMITTEE, TREASURY)
+        wiring = (token, registry, access, stakes, ZERO, ZERO, COMMITTEE, ZERO, TREASURY)
         numbers = (PROTOCOL_BPS, MIN_LOCK, CLAIM_FORFEIT, CLAIM_PERIOD, DEMAND_PERIOD)
         self.market = world.deploy(
             DEPLOYER, "InferenceMarket", (*wiring, *numbers, MAX_DISPUTE_AGE, 0)

@@ -76,7 +76,7 @@ def test_grant__half_a_rate_limit__reverts(model, access, admin, bob):
 def test_grant__without_an_application__is_kept(model, access, admin, bob):
     expiry = now() + 100
     transaction = access.grant(1, bob, expiry, 3, 60, {"from": admin})
-    assert access.grantOf(1, bob) == (GRANTED, expiry, 3, 60, 0, 0)
+    assert access.grantOf(1, bob) == (GRANTED, expiry, 3, 60, 0, 0, now())
     assert dict(transaction.events["AccessGranted"]) == {
         "modelId": 1,
         "requester": bob,

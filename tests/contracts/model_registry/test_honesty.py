@@ -4,8 +4,8 @@ import pytest
 
 from oracle.chain.deploy import DeployConfig
 from oracle.config import Settings
-from oracle.demo.opening import OFFERS
-from oracle.services.publishing import Offer
+from oracle.demo.opening import SALES
+from oracle.services.publishing import SaleTerms
 from tests.contracts.market import DOLLAR, ZERO, ZERO32, publication, refuses
 
 AUDIT_BPS = 500
@@ -75,11 +75,11 @@ def test_set_terms__dearer_without_more_stake__reverts(publish, deployer):
         registry.setTerms(1, 1, DOLLAR, 7_000, 0, 2, 60, {"from": deployer})
 
 
-@pytest.mark.parametrize("offer", [Offer(), *OFFERS.values()], ids=["default", *OFFERS])
-def test_defaults_and_demo__lying__does_not_pay(offer):
+@pytest.mark.parametrize("sale", [SaleTerms(), *SALES.values()], ids=["default", *SALES])
+def test_defaults_and_demo__lying__does_not_pay(sale):
     """What a deployment reckons with, what operators do, and what is offered fit together."""
     deployment = DeployConfig()
     share = Settings.__dataclass_fields__["audit_share"].default
     assert share * 10_000 >= deployment.audit_bps > 0
-    needed = least_lock(offer.fee, offer.operator_bps, deployment.audit_bps)
-    assert lock(offer.fee, offer.insured_multiple, deployment.min_lock) >= needed
+    needed = least_lock(sale.fee, sale.operator_bps, deployment.audit_bps)
+    assert lock(sale.fee, sale.insured_multiple, deployment.min_lock) >= needed

@@ -104,6 +104,13 @@ def test_challenge_window_range__is_what_was_given(registry):
     assert registry.challengeWindowRange() == (10, 7 * 86_400)
 
 
+def test_transfer__registry_without_operators__asks_nobody(ModelRegistry, deployer, owner, bob):
+    registry = ModelRegistry.deploy(ZERO, ZERO, 10, 20, 0, 0, ZERO, {"from": deployer})
+    registry.registerModel("digits", 0, {"from": owner})
+    registry.transferFrom(owner, bob, 1, {"from": owner})
+    assert registry.ownerOf(1) == bob
+
+
 def test_registry__sent_ether__refuses_it(registry, deployer):
     with reverts():
         deployer.transfer(registry, 1)

@@ -8,6 +8,7 @@ from eth_abi import decode
 from oracle.chain.codec import plain
 from oracle.exact import proofs
 from oracle.exact.commitments import Committed
+from oracle.exact.ops import ABSENT
 from oracle.exact.steps import ExactClaim, Slice, TensorOpening
 from oracle.exact.tensors import TensorTree
 from tests.contracts.market import refuses
@@ -111,6 +112,24 @@ def test_check__path_of_another_length__refused(refuse, claim, step, part, chang
         bent = replace(given, **{name + "s": tuple(old)})
     assert bent != given
     refuse(claim, bent, part)
+
+
+@pytest.mark.parametrize(
+    "opening", [TensorOpening(bytes(32), (bytes(32),)), TensorOpening(b"\1" * 32)]
+)
+def test_check__something_for_an_operand_that_is_absent__refused(refuse, opening):
+    cases = [vector.case() for vector in vectors.load("softmax")]
+    unmasked = next(case for case in cases if case.program.ops[0].operands[1] == ABSENT)  # no mask
+    committed = unmasked.committed()
+    given = proofs.step(unmasked.constants, committed, 0, 0, 0)
+    operands = (given.operands[0], opening, given.operands[2])
+    refuse(proofs.claim(committed), replace(given, operands=operands), "operand 1")
+
+
+def test_check__last_result_that_was_not_delivered__refused(refuse, claim, step):
+    given = step(MEAN)
+    assert given.result.path == ()
+    refuse(claim, replace(given, result=replace(given.result, root=bytes(32))), "result")
 
 
 def test_check__inner_node_as_a_leaf__refused(refuse, claim, step, honest):

@@ -75,6 +75,50 @@ def test_transfer_with_authorization__at_its_end__reverts(token, authorize, bob)
         token.transferWithAuthorization(*arguments, {"from": bob})
 
 
+@pytest.fixture
+def contract_payer(token, deployer, TestWallet):
+    wallet = TestWallet.deploy({"from": deployer})
+    token.faucet(wallet, DOLLAR, {"from": deployer})
+    return wallet
+
+
+def unsigned(payer, bob):
+    fields = (payer.address, bob.address, DOLLAR, 0, now() + 100, NONCE)
+    return fields, dict(zip((field["name"] for field in MOVE), fields, strict=True))
+
+
+def test_transfer_with_authorization__contract_did_not_sign__reverts(token, contract_payer, bob):
+    fields, _ = unsigned(contract_payer, bob)
+    contract_payer.approve(digest("something else"), {"from": bob})
+    with refuses("ERC3009InvalidSignature"):
+        token.transferWithAuthorization(*fields, b"", {"from": bob})
+
+
+@pytest.mark.life
+def test_transfer_with_authorization__contract_signed__moves_once(
+    token, contract_payer, carol, bob
+):
+    fields, message = unsigned(contract_payer, bob)
+    signed = sign(carol, token, "Test Dollar", TYPES["transferWithAuthorization"], message)
+    contract_payer.approve(signed.message_hash, {"from": bob})
+    token.transferWithAuthorization(*fields, b"", {"from": bob})
+    assert (token.balanceOf(contract_payer), token.balanceOf(bob)) == (0, DOLLAR)
+    with refuses("ERC3009UsedAuthorization", contract_payer, NONCE):
+        token.transferWithAuthorization(*fields, b"", {"from": bob})
+
+
+def test_transfer_with_authorization__signature_of_a_key_in_one_piece__moves_once(
+    token, carol, bob, alice
+):
+    fields, message = unsigned(carol, bob)
+    forged = sign(alice, token, "Test Dollar", TYPES["transferWithAuthorization"], message)
+    with refuses("ERC3009InvalidSignature"):
+        token.transferWithAuthorization(*fields, forged.signature, {"from": bob})
+    signed = sign(carol, token, "Test Dollar", TYPES["transferWithAuthorization"], message)
+    token.transferWithAuthorization(*fields, signed.signature, {"from": bob})
+    assert (token.balanceOf(carol), token.balanceOf(bob)) == (0, DOLLAR)
+
+
 def test_receive_with_authorization__by_somebody_else__reverts(token, authorize, alice, bob):
     arguments = authorize("receiveWithAuthorization")
     with refuses("ERC20InvalidReceiver", bob):

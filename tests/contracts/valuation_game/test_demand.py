@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from oracle.chain.codec import plain
 from oracle.merkle import absent, log
 from oracle.valuation import table_comparison
+from tests.contracts import refusing_wallet
 from tests.contracts.data_credits.play import (
     BOB,
     CHALLENGER,
@@ -36,9 +38,9 @@ def case():
     return made
 
 
-def demand(case, part=ORDER, number=0, level=0, index=0, valuation=None, by=CHALLENGER):
+def demand(case, part=ORDER, number=0, level=0, index=0, valuation=None, by=CHALLENGER, bond=BOND):
     valuation = valuation or RIGHT.valuation
-    case.do(by, "demand", 1, valuation, part, number, level, index, value=BOND)
+    case.do(by, "demand", 1, valuation, part, number, level, index, value=bond)
 
 
 def game(case, by=CHALLENGER, attempt=1):
@@ -84,6 +86,13 @@ def reveal(case, part, index, data=None, tables=RIGHT):
 def test_bond_needed__base_fee_is_not_what_gas_costs__reckons_with_the_floor_of_the_market():
     announced = Announced(Data(min_gas_price=10**9))
     assert announced.do(BOB, "bondNeeded") == 2 * 150_000 * 10**9
+
+
+def test_demand__bond_too_low__reverts():
+    case = Case(Data(min_gas_price=10**9), held=HELD)
+    case.publish(RIGHT)
+    with refuses("BondTooLow"):
+        demand(case, bond=case.do(BOB, "bondNeeded") - 1)
 
 
 def test_demand__nothing_published__reverts():
@@ -207,6 +216,12 @@ def test_open_node__another_node__reverts(case):
         open_node(case, ORDER, 2, 2)
 
 
+def test_open_node__path_of_another_length__reverts(case):
+    demand(case, ORDER, level=2, index=1)
+    with refuses("TableOpeningInvalid"):
+        open_node(case, ORDER, 3, 1)
+
+
 def test_open_node__of_another_table__reverts(case):
     demand(case, SUMS)
     with refuses("TableOpeningInvalid"):
@@ -257,6 +272,32 @@ def test_reveal_leaf__absent__is_shown_by_nothing(case):
     assert hashes.node(depth, 140) == absent(0)
     demand(case, TEST, level=depth, index=140)
     reveal(case, TEST, 140, data=b"")
+
+
+@pytest.mark.parametrize("index", [3, 4 * 210])  # of the first row, of the row after the last
+def test_reveal_leaf__absent_of_a_table__is_shown_by_nothing(index):
+    """With 300 test points a row of sums has three leaves, of four that the tree has room for."""
+    held = rounds.small(test_rows=300)
+    right = rounds.tables(held)
+    assert right.sums.entries.shape == (210, 300)
+    case = Case(held=held)
+    case.publish(right)
+    _, depth, _ = tree(SUMS, tables=right)
+    demand(case, SUMS, level=depth, index=index, valuation=right.valuation)
+    reveal(case, SUMS, index, data=b"", tables=right)
+
+
+def test_withdraw_bond__payee_refuses_ether__keeps_it(case):
+    world = case.data.world
+    wallet = refusing_wallet.deploy(world, BOB)
+    asked = (1, plain(RIGHT.valuation), ORDER, 0, 0, 0)
+    refusing_wallet.call(world, BOB, wallet, "ValuationGame", "demand", *asked, value=BOND)
+    world.set_time(game(case, wallet)[2])
+    case.do(BOB, "convictSilent", 1, wallet)
+    case.do(BOB, "releaseBond", 1, 1, wallet)
+    with refuses("TransferFailed"):
+        refusing_wallet.call(world, BOB, wallet, "ValuationGame", "withdrawBond")
+    assert case.do(BOB, "bondOf", wallet) == BOND
 
 
 def test_answer__clocks__each_side_has_its_budget_and_then_the_least_reply(case):

@@ -124,6 +124,7 @@ def every_place():
     """Yield true numbers shown as if they were faults, of every code."""
     i, j = rounds.unflagged(RIGHT, 5), rounds.unflagged(RIGHT, 2)
     twin, leak = rounds.flagged(RIGHT, 1), rounds.flagged(RIGHT, 2)
+    heads = RIGHT.rows.entries[0]["head"]
     n, last = RIGHT.valuation.n, HELD.starts[-1] - 1
     for code in (Code.DISTANCE, Code.RANGE, Code.FLAGGED_RANKED, Code.RECURRENCE, Code.RANK):
         yield from ((code, {"t": t, "p": p}) for t, p in ((0, 0), (3, 127), (130, n - 1)))
@@ -137,7 +138,10 @@ def every_place():
     for code in (Code.MISSING_FLAG, Code.LATER_WITNESS):
         yield code, {"i": i, "j": j}
         yield code, {"i": i, "t": 0}
-    heads = RIGHT.rows.entries[0]["head"]  # the witness that each names itself is not a later one
+    yield Code.MISSING_FLAG, {"i": twin, "j": int(heads[twin] & 0xFFFFFF)}  # it has its flag
+    # In the last contribution the third row is near the second, which is itself a duplicate.
+    yield Code.MISSING_FLAG, {"i": last, "j": last - 1}
+    # The witness that each names itself is not a later one.
     yield Code.LATER_WITNESS, {"i": twin, "j": int(heads[twin] & 0xFFFFFF)}
     yield Code.LATER_WITNESS, {"i": leak, "t": int(heads[leak] & 0xFFFFFF)}
 
@@ -194,6 +198,67 @@ def test_prove__leaf_with_values_in_its_padding__is_refused(lied):
     short = shown(HELD, RIGHT, Code.RANGE, t=0, p=RIGHT.valuation.n - 1)
     longer = Piece(short.order[0].data + bytes(16), short.order[0].path)
     fault = replace(short, order=(longer,))
+    case.announce(fault)
+    with refuses("ProofInvalid"):
+        case.prove(valuation, fault)
+
+
+def test_prove__row_at_a_position_that_another_has__is_a_wrong_sum_too(lied):
+    case, valuation, fault = lied
+    case.convict(valuation, fault)
+    _, false = rounds.falsified(HELD, "position")
+    valuation = case.publish(false)
+    i = rounds.unflagged(RIGHT)
+    case.convict(valuation, table_comparison.show(HELD, false, Code.RUNNING_SUM, i=i, t=77))
+    assert not case.published
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "by"), [("duplicate passed over", 1, "j"), ("leak passed over", 2, "t")]
+)
+def test_prove__row_without_a_flag__has_no_later_witness(name, flag, by):
+    """What is wrong is that the flag is missing, which another code shows."""
+    case = Case(held=HELD)
+    _, false = rounds.falsified(HELD, name)
+    valuation = case.publish(false)
+    i = rounds.flagged(RIGHT, flag, 1 if flag == 1 else 0)
+    witness = int(RIGHT.rows.entries[0]["head"][i] & 0xFFFFFF)
+    fault = shown(HELD, false, Code.LATER_WITNESS, i=i, **{by: witness})
+    case.announce(fault)
+    with refuses("FaultMissing"):
+        case.prove(valuation, fault)
+
+
+@pytest.mark.parametrize("code", [Code.FLAGGED_RANKED, Code.RANK])
+def test_prove__of_a_row_outside_what_only_rows_have__is_refused(code):
+    case = Case(held=HELD)
+    _, false = rounds.falsified(HELD, "row outside")
+    valuation = case.publish(false)
+    outside = table_comparison.find(HELD, false, RIGHT)
+    fault = replace(outside, code=code)
+    case.announce(fault)
+    with refuses("ProofInvalid"):
+        case.prove(valuation, fault)
+
+
+def test_prove__order_of_a_table_without_columns__is_refused():
+    case = Case(held=HELD)
+    case.claim()
+    bare = replace(RIGHT.valuation, n=0)
+    case.do(VALUATOR, "publish", 1, bare, list(RIGHT.values), bytes(32))
+    fault = Fault(Code.ORDER)
+    case.announce(fault)
+    with refuses("ProofInvalid"):
+        case.prove(bare, fault)
+
+
+@pytest.mark.parametrize("bent", ["longer", "of another"])
+def test_prove__value_that_is_not_the_one_named__is_refused(lied, bent):
+    case, valuation, _ = lied
+    fault, other = (shown(HELD, RIGHT, Code.VALUE, a=c) for c in (0, 1))
+    (piece,) = fault.values
+    longer = (Piece(piece.data + b"\0", piece.path),)
+    fault = replace(fault, values=longer if bent == "longer" else other.values)
     case.announce(fault)
     with refuses("ProofInvalid"):
         case.prove(valuation, fault)

@@ -68,6 +68,13 @@ def test_constructor__rounds_name_another_game__reverts():
         data.world.deploy(DEPLOYER, "ValuationGame", (data.rounds, verifier, *RULES.values()))
 
 
+def test_constructor__verifier_of_other_rounds__reverts():
+    data = Data(game=created_address(DEPLOYER, 10))
+    verifier = data.world.deploy(DEPLOYER, "ValuationVerifier", RIVAL)
+    with pytest.raises(Reverted, match=r"^ConfigInvalid: verifier$"):
+        data.world.deploy(DEPLOYER, "ValuationGame", (data.rounds, verifier, *RULES.values()))
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -259,11 +266,12 @@ def test_settle__window_open__reverts(case):
         case.do(BOB, "settle", 1, VALUES)
 
 
-def test_settle__other_values__reverts(case):
+@pytest.mark.parametrize("values", [VALUES[::-1], VALUES[:-1], [*VALUES, 0]])
+def test_settle__other_values__reverts(case, values):
     case.publish(RIGHT)
     case.pass_window()
     with refuses("ValuationInvalid"):
-        case.do(BOB, "settle", 1, VALUES[::-1])
+        case.do(BOB, "settle", 1, values)
 
 
 def test_settle__unchallenged__pays_and_frees_the_valuator(case):

@@ -213,6 +213,13 @@ def _shapes(p: Program) -> Iterator[Fault]:
     yield "MEAN of other rows", result(MEAN, 1, 15), MEAN, "shape"
     yield "MEAN with a mask of two rows", constant(MEAN, 1, Spec(U8, 2, 5)), MEAN, "shape"
     yield "MEAN with two channels for 16", constant(MEAN, 2, Spec(CHANNEL, 1, 2)), MEAN, "shape"
+    yield "MEAN with two rows of channels", constant(MEAN, 2, Spec(CHANNEL, 2, 1)), MEAN, "shape"
+    yield (
+        "VIEW to another dtype",
+        _with(p, COLUMNS, result=replace(p.ops[COLUMNS].result, dtype=U8)),
+        COLUMNS,
+        "shape",
+    )
     for sketch, part, operator in _singles():
         yield sketch, part, 0, operator
 
@@ -256,6 +263,7 @@ def _singles() -> Iterator[tuple[str, bytes, str]]:
     yield "PAD of another height", lane(pad, 0, 3), "shape"
     yield "PAD with another border", lane(pad, 5, 1), "shape"
     yield "PAD with a value of nine bits", lane(pad, 6, 256), "params"
+    yield "PAD to another dtype", alone(pad, result=replace(pad.result, dtype=U8)), "shape"
     yield "PAD to other columns", alone(pad, result=replace(pad.result, cols=5)), "shape"
     yield "CONCAT of one", alone(concat, operands=concat.operands[:1]), "operands"
     yield "CONCAT of other rows", table(concat, 1, Spec(I8, 5, 4)), "shape"
@@ -266,11 +274,18 @@ def _singles() -> Iterator[tuple[str, bytes, str]]:
         alone(concat, operands=(*concat.operands, ABSENT)),
         "operand 2",
     )
+    third = Operand(Kind.CONSTANT, 0, Spec(I8, 5, 4), ROOT)
+    yield (
+        "CONCAT with a third part of other rows",
+        alone(concat, operands=(*concat.operands, third), result=Spec(I8, 6, 12)),
+        "shape",
+    )
     yield "TREE with more trees than nodes", alone(tree, result=Spec(I32, 6, 4)), "shape"
     yield "TREE with two rows of nodes", table(tree, 1, Spec(NODE, 2, 3)), "shape"
     yield "TREE of other rows", alone(tree, result=Spec(I32, 5, 2)), "shape"
     yield "TREE with depth 65", lane(tree, 0, 65), "params"
     yield "RESCALE of another shape", alone(rescale, result=Spec(I16, 4, 6)), "shape"
+    yield "RESCALE with two rows of channels", table(rescale, 1, Spec(CHANNEL, 2, 1)), "shape"
     yield "RESCALE with two channels for four", table(rescale, 1, Spec(CHANNEL, 1, 2)), "shape"
 
 
@@ -303,6 +318,10 @@ def limits(*, above: bool) -> Iterator[tuple[str, bytes, str]]:
         lanes = (1, 1, 1, 1, spec.cols, 0, 0, 0, 0, 1)
         op = Op(Opcode.VIEW, spec, (Operand(Kind.ACTIVATION, 0, spec),), lanes)
         yield f"an output of {spec.bytes} bytes", _single(op), "output"
+    spec = Spec(I8, 1, 4096 + more)
+    scale = Operand(Kind.CONSTANT, 0, Spec(CHANNEL, 1, spec.cols), ROOT)
+    op = Op(Opcode.LAYERNORM, spec, (Operand(Kind.ACTIVATION, 0, spec), scale), (1,))
+    yield f"LAYERNORM of {spec.cols} columns", _single(op), "shape"
     spec = Spec(I8, 1024 + more, 1)
     lanes = (1, 1, 1, 1, spec.rows, 0, 0, 0, 0, 1)
     op = Op(Opcode.VIEW, spec, (Operand(Kind.ACTIVATION, 0, spec),), lanes)

@@ -119,9 +119,9 @@ def test_from_onnx__operators__are_close_to_onnxruntime(name: str) -> None:
 
 
 def test_from_onnx__unknown_operator__is_named_with_its_node() -> None:
-    proto = model([node("CumSum", "x k", "y")], ROWS, k=np.array(1))
+    proto = model([node("NonZero", "x", "y")], ROWS)
 
-    with pytest.raises(OperatorUnsupported, match="CumSum at node the_y") as caught:
+    with pytest.raises(OperatorUnsupported, match="NonZero at node the_y") as caught:
         from_onnx(proto, {"x": normal(*ROWS)})
 
     assert "float" in caught.value.hint
@@ -146,3 +146,22 @@ def test_from_onnx__weights_elsewhere__is_refused() -> None:
 def test_from_onnx__input_missing__is_named() -> None:
     with pytest.raises(ModelUnsupported, match="no input 'x'"):
         from_onnx(MODELS["norm"], {"z": normal(*ROWS)})
+
+
+def test_from_onnx__axes_are_an_input__are_those_of_the_sample() -> None:
+    proto = model([node("ReduceSum", "x axes", "y")], ROWS)
+    proto.graph.input.append(helper.make_tensor_value_info("axes", TensorProto.INT64, [1]))
+    samples = [{"x": normal(*ROWS), "axes": ints(1)} for _ in range(8)]
+
+    program = compile_graph(from_onnx(proto, samples[0]), samples)
+
+    assert [code.name for code in program.inputs] == ["x"]
+    assert np.abs(program.run(samples[0]) - samples[0]["x"].sum(1, keepdims=True)).max() < 0.2
+
+
+def test_compile_graph__divisor_near_zero__is_refused() -> None:
+    proto = model([node("MatMul", "x w", "m"), node("Div", "x m", "y")], ROWS, w=normal(8, 8))
+    samples = [{"x": normal(*ROWS)} for _ in range(8)]
+
+    with pytest.raises(OperatorUnsupported, match="it divides by"):
+        compile_graph(from_onnx(proto, samples[0]), samples)

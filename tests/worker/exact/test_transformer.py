@@ -10,8 +10,8 @@ from oracle.exact.quantisation import quantise
 from oracle.exact.reference import execute
 from tests.support.effort import SOAK
 from worker.errors import ModelFailed
-from worker.exact.compiler import Compiled, Sample
-from worker.exact.graph import Array
+from worker.exact.compiler import Compiled
+from worker.exact.graph import Array, Sample
 from worker.exact.kernels.executor import Executor
 from worker.exact.lowering.transformer import Recipe, compile_encoder
 from worker.exact.lowering.transformer_ranges import observe

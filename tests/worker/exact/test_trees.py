@@ -16,7 +16,8 @@ from examples.exact import trees as example
 from worker.errors import ModelUnsupported, WeightsInvalid
 from worker.exact.compiler import Compiled
 from worker.exact.trees import ubjson
-from worker.exact.trees.ensemble import DecisionTree, Ensemble, classes_of, compile_trees
+from worker.exact.trees.compile import compile_trees
+from worker.exact.trees.ensemble import DecisionTree, Ensemble, check, classes_of
 from worker.exact.trees.lightgbm import from_lightgbm
 from worker.exact.trees.sklearn import from_sklearn
 from worker.exact.trees.xgboost import from_xgboost
@@ -44,6 +45,9 @@ CLASSIFIERS: Mapping[str, tuple[Callable[[], Any], Read]] = {
     "gradient boosting": (
         lambda: ensemble.GradientBoostingClassifier(n_estimators=8, random_state=0), from_sklearn,
     ),
+    "histogram boosting": (
+        lambda: ensemble.HistGradientBoostingClassifier(max_iter=8), from_sklearn,
+    ),
     "random forest": (
         lambda: ensemble.RandomForestClassifier(20, random_state=0), from_sklearn,
     ),
@@ -63,6 +67,13 @@ REGRESSORS: Mapping[str, tuple[Callable[[], Any], Read]] = {
     ),
     "gradient boosting": (
         lambda: ensemble.GradientBoostingRegressor(n_estimators=8, random_state=0), from_sklearn,
+    ),
+    "histogram boosting, poisson": (
+        lambda: ensemble.HistGradientBoostingRegressor(max_iter=8, loss="poisson"), from_sklearn,
+    ),
+    "lightgbm tweedie": (
+        lambda: lightgbm.LGBMRegressor(n_estimators=9, n_jobs=1, verbose=-1, objective="tweedie"),
+        from_lightgbm,
     ),
     "random forest": (lambda: ensemble.RandomForestRegressor(10, random_state=0), from_sklearn),
     "decision tree": (lambda: tree.DecisionTreeRegressor(random_state=0), from_sklearn),
@@ -90,7 +101,10 @@ def test_compile_trees__classifier__same_class_on_every_row(
     want = model.predict(held)
 
     assert np.array_equal(answers(compile_trees(trees, answer="class"), held), want)
-    assert np.array_equal(classes_of(trees, answers(compile_trees(trees), held)), want)
+    margins = compile_trees(trees, answer="margin")
+    assert np.array_equal(classes_of(trees, answers(margins, held)), want)
+    shares = answers(compile_trees(trees), held)
+    np.testing.assert_allclose(shares, model.predict_proba(held), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", REGRESSORS)
@@ -98,14 +112,15 @@ def test_compile_trees__regressor__is_within_float32(name: str) -> None:
     make, read = REGRESSORS[name]
     rows, values, held, _ = split(*load_diabetes(return_X_y=True))
     model = make().fit(rows, values)
-    raw = {"output_margin": True} if "xgboost" in name else {}
 
     got = answers(compile_trees(read(model)), held)[:, 0]
 
-    np.testing.assert_allclose(got, model.predict(held, **raw), rtol=2e-6)
+    np.testing.assert_allclose(got, model.predict(held), rtol=2e-6)
 
 
-@pytest.mark.parametrize("name", ["xgboost", "lightgbm", "random forest", "decision tree"])
+@pytest.mark.parametrize(
+    "name", ["xgboost", "lightgbm", "random forest", "decision tree", "histogram boosting"]
+)
 def test_compile_trees__missing_values__go_the_librarys_way(name: str) -> None:
     make, read = CLASSIFIERS[name]
     rows, labels = load_breast_cancer(return_X_y=True)
@@ -131,7 +146,7 @@ def test_compile_trees__lightgbms_kinds_of_missing__are_kept(options: dict[str, 
     assert np.array_equal(got, model.predict(held))
 
 
-@pytest.mark.parametrize("name", ["xgboost", "lightgbm", "decision tree"])
+@pytest.mark.parametrize("name", ["xgboost", "lightgbm", "decision tree", "histogram boosting"])
 def test_compile_trees__rows_on_the_thresholds__same_class(name: str) -> None:
     """The split points themselves, and their float32 and float64 neighbours."""
     make, read = CLASSIFIERS[name]
@@ -142,8 +157,8 @@ def test_compile_trees__rows_on_the_thresholds__same_class(name: str) -> None:
     rng = np.random.default_rng(0)
     held = rows[rng.integers(0, len(rows), 300)].copy()
     for row in held:
-        for feature, limits in enumerate(code.thresholds):
-            if limits:
+        for feature, limits in enumerate(code.thresholds.limits):
+            if len(limits):
                 limit = limits[rng.integers(len(limits))]
                 near = [limit, np.nextafter(limit, 0), np.nextafter(limit, np.inf)]
                 near += [float(np.nextafter(np.float32(limit), np.float32(d))) for d in (0, 1e9)]
@@ -212,10 +227,11 @@ def test_from_xgboost__ubjson_cut_short__is_refused(tmp_path: Path, share: int) 
         b"{" + b"i\x01a[" * 100,
         b"[#l\x7f\xff\xff\xffT",
         b"[$d#L" + b"\x7f" + b"\xff" * 7,
+        b"[" + b"[$Z#l\x00\x00\x10\x00" * 1024 + b" " * 4096 + b"]",
         b"?",
         b"Si\xff",
     ],
-    ids=["deep", "count", "typed count", "marker", "length"],
+    ids=["deep", "count", "typed count", "bomb", "marker", "length"],
 )
 def test_ubjson__hostile__is_refused(data: bytes) -> None:
     with pytest.raises(WeightsInvalid):
@@ -253,14 +269,31 @@ def test_from_lightgbm__categorical_splits__are_refused() -> None:
         from_lightgbm(model)
 
 
-def test_from_sklearn__histogram_boosting__is_refused() -> None:
-    rows, labels = load_breast_cancer(return_X_y=True)
-    model = ensemble.HistGradientBoostingClassifier(max_iter=2).fit(rows, labels)
+def test_from_sklearn__isolation_forest__is_refused() -> None:
+    rows, _ = load_breast_cancer(return_X_y=True)
 
-    with pytest.raises(ModelUnsupported, match="HistGradientBoosting") as caught:
-        from_sklearn(model)
+    with pytest.raises(ModelUnsupported, match="IsolationForest is not read") as caught:
+        from_sklearn(ensemble.IsolationForest(n_estimators=2).fit(rows))
 
-    assert "GradientBoosting" in caught.value.hint
+    assert "RandomForest" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"left": [1, 0, -1]}, {"right": [1, -1, -1]}, {"left": [3, -1, -1]},
+        {"feature": [1, 0, 0]}, {"feature": [-1, 0, 0]}, {"threshold": [np.nan, 0, 0]},
+        {"value": [0, np.inf, 0]}, {"value": [0.0]}, {"left": [1, 2, -1]},
+    ],
+    ids=["circle", "two ways", "outside", "feature", "negative", "nan", "inf", "short", "shared"],
+)  # fmt: skip
+def test_check__damaged_tree__is_refused(change: dict[str, list[float]]) -> None:
+    whole = {"feature": [0] * 3, "threshold": [0.0] * 3, "left": [1, -1, -1], "right": [2, -1, -1],
+             "missing_left": [False] * 3, "value": [0.0] * 3, **change}  # fmt: skip
+    damaged = DecisionTree(**{name: np.array(values) for name, values in whole.items()})
+
+    with pytest.raises(WeightsInvalid, match="tree 0 is damaged"):
+        check(Ensemble((damaged,), (0.0,), 1, "float32", ("nan",)))
 
 
 def chain(depth: int) -> DecisionTree:
@@ -299,4 +332,5 @@ def test_compile_trees__more_trees_than_a_row_holds__are_summed_in_steps() -> No
     compiled = compile_trees(Ensemble((small,) * 5000, (0.0,), 1, "float32", ("nan",)))
 
     assert [op.opcode.name for op in compiled.program.ops].count("SUM") == 2
+    assert compiled.program.ops[0].result.cols == 3 * 2048  # filled up with empty trees
     assert compiled.run({"features": [5.0]})[0, 0] == pytest.approx(10_000.0)

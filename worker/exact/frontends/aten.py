@@ -4,6 +4,7 @@ A converter appends nodes and returns the values of the call's outputs by name.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
@@ -20,6 +21,7 @@ from worker.exact.frontends.tracing import (
 )
 from worker.exact.lowering.expressions import Expression, X, clamp
 
+MASKED_OUT = -1e3  # a score that low counts for nothing in a softmax
 # Results depend on shapes alone, so they are constants for a program of one shape.
 SHAPE_ONLY = frozenset(
     [
@@ -70,25 +72,55 @@ def _binary(name: str) -> Converter:
 
 def _where(trace: GraphRecorder, call: OperatorCall) -> Values:
     condition, a, b = call["condition"], call["self"], call["other"]
-    if not isinstance(a, Dynamic) and not isinstance(b, Dynamic):
-        parts = [float(torch.as_tensor(side).flatten()[0]) for side in (a, b)]
+    if not isinstance(condition, Dynamic):
+        condition = Dynamic(trace.constant(condition, "mask"), condition)
+    numbers = [None if isinstance(side, Dynamic) else _number(side) for side in (a, b)]
+    if None not in numbers:
         name = trace.emit(
             "pointwise", [condition.name], trace.fresh("where"), condition.shape,
-            expression=("where", X, *parts),
+            expression=("where", X, *numbers),
         )  # fmt: skip
         name = trace.emit("expand", [name], call.output, call.shape, shape=call.shape)
         return first(call, name)
-    if isinstance(a, Dynamic) == isinstance(b, Dynamic):
-        raise trace.refuse(
-            "where", "it chooses between two tensors", instead="masked_fill with one number"
-        )
-    given, other = (a, b) if isinstance(a, Dynamic) else (b, a)
-    value = float(torch.as_tensor(other).flatten()[0])
-    inputs = [given.name, trace.name_of(condition, "mask")]
-    name = trace.emit(
-        "masked_fill", inputs, call.output, call.shape, where=0 if given is a else 1, value=value
+    for given, number, where in ((a, numbers[1], 0), (b, numbers[0], 1)):
+        if number is not None and number <= MASKED_OUT and _whole(given, call.shape):
+            name = trace.emit(
+                "masked_fill", [given.name, condition.name], call.output, call.shape,
+                where=where, value=number,
+            )  # fmt: skip
+            return first(call, name)
+    return first(call, _blend(trace, condition, a, b, call))
+
+
+def _whole(given: Any, shape: tuple[int, ...]) -> bool:
+    return isinstance(given, Dynamic) and given.shape == shape
+
+
+def _number(side: Any) -> float | None:
+    """Return the one number that a constant consists of; None when there are several."""
+    values = torch.as_tensor(side).flatten()
+    return float(values[0]) if bool((values == values[0]).all()) else None
+
+
+def _blend(trace: GraphRecorder, condition: Dynamic, a: Any, b: Any, call: OperatorCall) -> str:
+    """Append b + condition · (a − b)."""
+    for side in (a, b):
+        if not isinstance(side, Dynamic) and not torch.isfinite(torch.as_tensor(side)).all():
+            raise trace.refuse("where", "infinity beside numbers", instead="masked_fill")
+    chosen = trace.emit(
+        "pointwise", [condition.name], trace.fresh("where"), condition.shape,
+        expression=("ne", X, 0.0),
+    )  # fmt: skip
+    kept = (condition.sample != 0).float()
+    sides = [side.sample if isinstance(side, Dynamic) else side for side in (a, b)]
+    difference = apart = sides[0] - sides[1]
+    if isinstance(a, Dynamic) or isinstance(b, Dynamic):
+        name = trace.arithmetic("sub", a, b, trace.fresh("where"), apart.shape)
+        difference = Dynamic(name, apart)
+    moved = trace.arithmetic(
+        "mul", Dynamic(chosen, kept), difference, trace.fresh("where"), call.shape
     )
-    return first(call, name)
+    return trace.arithmetic("add", Dynamic(moved, kept * apart), b, call.output, call.shape)
 
 
 def _masked_fill(trace: GraphRecorder, call: OperatorCall) -> Values:
@@ -103,6 +135,28 @@ def _clamp(call: OperatorCall) -> Expression:
     if call.name == "hardtanh":
         low, high = call["min_val"], call["max_val"]
     return clamp(X, low, high)
+
+
+def _pow(trace: GraphRecorder, call: OperatorCall) -> Values:
+    base, exponent = call["self"], call["exponent"]
+    if isinstance(base, Dynamic) and isinstance(exponent, Dynamic):
+        raise trace.refuse("pow", "both sides depend on the inputs", instead="exp and log")
+    return first(call, trace.arithmetic("pow", base, exponent, call.output, call.shape))
+
+
+def _compare(name: str) -> Converter:
+    """A comparison with one number; any other is one of the difference with zero."""
+
+    def convert(trace: GraphRecorder, call: OperatorCall) -> Values:
+        a, b = call["self"], call["other"]
+        if any(not isinstance(side, Dynamic) and _number(side) is not None for side in (a, b)):
+            return _binary(name)(trace, call)
+        apart = trace.arithmetic("sub", a, b, trace.fresh(call.output), call.shape)
+        left, right = (side.sample if isinstance(side, Dynamic) else side for side in (a, b))
+        given = Dynamic(apart, left - right)
+        return first(call, trace.arithmetic(name, given, 0.0, call.output, call.shape))
+
+    return convert
 
 
 def _elu(call: OperatorCall) -> Expression:
@@ -127,9 +181,9 @@ CONVERTERS: Mapping[str, Converter] = {
     "relu": _pointwise(lambda _call: clamp(X, 0.0, None)),
     "relu6": _pointwise(lambda _call: clamp(X, 0.0, 6.0)),
     **dict.fromkeys(("clamp", "clamp_min", "clamp_max", "hardtanh"), _pointwise(_clamp)),
-    "pow": _pointwise(lambda call: ("pow", X, float(call["exponent"]))),
+    "pow": _pow,
     **{name: _binary(name) for name in ("add", "sub", "mul", "div")},
     "rsub": _binary("sub"), "true_divide": _binary("div"),
-    **{name: _binary(name) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
+    **{name: _compare(name) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
     "where": _where, "masked_fill": _masked_fill,
 }  # fmt: skip

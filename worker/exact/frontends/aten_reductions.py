@@ -13,6 +13,7 @@ from worker.exact.frontends.tracing import (
 
 
 def _max_pool(trace: GraphRecorder, call: OperatorCall) -> Values:
+    _require_whole(trace, call)
     padding = pair(call["padding"])
     name = trace.emit(
         "max_pool", [call["self"].name], call.output, call.shape,
@@ -22,7 +23,13 @@ def _max_pool(trace: GraphRecorder, call: OperatorCall) -> Values:
     return first(call, name)
 
 
+def _require_whole(trace: GraphRecorder, call: OperatorCall) -> None:
+    if call.arguments.get("ceil_mode"):
+        raise trace.refuse(call.name, "ceil_mode", instead="ceil_mode=False and explicit padding")
+
+
 def _avg_pool(trace: GraphRecorder, call: OperatorCall) -> Values:
+    _require_whole(trace, call)
     padding = pair(call["padding"])
     if (padding != (0, 0) and not call["count_include_pad"]) or call["divisor_override"]:
         raise trace.refuse(
@@ -53,13 +60,11 @@ def _adaptive_pool(trace: GraphRecorder, call: OperatorCall) -> Values:
 
 def _reduce(trace: GraphRecorder, call: OperatorCall) -> Values:
     given = call["self"]
-    dims = call["dim"]
+    dims, keep = call.arguments.get("dim"), bool(call.arguments.get("keepdim"))
     dims = range(len(given.shape)) if dims in (None, []) else dims
     dims = [dims] if isinstance(dims, int) else dims
     dims = tuple(sorted(dim % len(given.shape) for dim in dims))
-    name = trace.emit(
-        call.name, [given.name], call.output, call.shape, dims=dims, keep=bool(call["keepdim"])
-    )
+    name = trace.emit(call.name, [given.name], call.output, call.shape, dims=dims, keep=keep)
     return first(call, name)
 
 

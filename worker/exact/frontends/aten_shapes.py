@@ -12,6 +12,7 @@ from worker.exact.frontends.tracing import (
     Values,
     first,
 )
+from worker.exact.lowering.expressions import Expression, X
 
 
 def _reshape(trace: GraphRecorder, call: OperatorCall) -> Values:
@@ -96,16 +97,34 @@ def _same(_trace: GraphRecorder, call: OperatorCall) -> Values:
     return {call.output: Dynamic(given.name, call.results[0])}
 
 
+def _cast(trace: GraphRecorder, call: OperatorCall) -> Values:
+    """A change of dtype: towards zero for whole numbers, 0 and 1 for truth values."""
+    given = call.arguments.get("self", call.arguments.get("input"))
+    before, after = given.sample.dtype, call.results[0].dtype
+    if after == before or after.is_floating_point or before == torch.bool:
+        return _same(trace, call)
+    if after == torch.bool:
+        expression: Expression = ("ne", X, 0.0)
+    elif before.is_floating_point:
+        expression = ("trunc", X)
+    else:
+        return _same(trace, call)
+    name = trace.emit("pointwise", [given.name], call.output, call.shape, expression=expression)
+    return first(call, name)
+
+
 _RESHAPES = (
     "flatten", "reshape", "view", "_unsafe_view", "unsqueeze", "squeeze", "unflatten", "view_as",
 )  # fmt: skip
+_CASTS = ("to", "_to_copy", "type_as")
 _COPIES = (
-    "to", "_to_copy", "type_as", "contiguous", "clone", "dropout", "feature_dropout", "detach",
+    "contiguous", "clone", "dropout", "feature_dropout", "detach",
     "detach_", "lift_fresh_copy", "alias",
 )  # fmt: skip
 SHAPES: Mapping[str, Converter] = {
     **dict.fromkeys(_RESHAPES, _reshape),
     **dict.fromkeys(_COPIES, _same),
+    **dict.fromkeys(_CASTS, _cast),
     **dict.fromkeys(("permute", "transpose", "t", "movedim"), _permute),
     **dict.fromkeys(("expand", "expand_as"), _expand),
     **dict.fromkeys(("split", "chunk", "split_with_sizes", "unbind"), _split),

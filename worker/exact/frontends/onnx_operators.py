@@ -1,287 +1,233 @@
-"""What each ONNX operator is in the float graph.
+"""What each ONNX operator is in the float graph; here, those of elements and shapes.
 
 Most are the ATen converters under other argument names; source: onnx/docs/Operators.md.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from worker.exact.frontends import aten
+from worker.exact.frontends.onnx_calls import (
+    Values,
+    as_aten,
+    both,
+    composed,
+    function,
+    ints,
+    named,
+    only,
+    operand,
+)
+from worker.exact.frontends.onnx_indices import INDICES
+from worker.exact.frontends.onnx_layers import LAYERS
+from worker.exact.frontends.onnx_matrix import by_matrix
+from worker.exact.frontends.onnx_reductions import REDUCTIONS, extreme
 from worker.exact.frontends.tracing import Converter, Dynamic, GraphRecorder, OperatorCall
 from worker.exact.lowering.expressions import Expression, X, clamp
 
-SHAPE_ONLY = frozenset({"Shape", "Size", "ConstantOfShape"})
+SHAPE_ONLY = frozenset({"Shape", "Size", "ConstantOfShape", "EyeLike"})
+# Operands that decide a result's shape: a program has one, so they are constants of it.
+STRUCTURE: Mapping[str, tuple[int, ...]] = {
+    **dict.fromkeys(("Reshape", "Expand", "Tile", "Squeeze", "Unsqueeze", "Split", "TopK"), (1,)),
+    **dict.fromkeys(("OneHot", "CumSum", "CumProd", "Trilu", "CenterCropPad", "Compress"), (1,)),
+    **dict.fromkeys(("Upsample", "AffineGrid"), (1,)), "Slice": (1, 2, 3, 4), "Pad": (1, 3),
+    "Resize": (1, 2, 3), "DFT": (1, 2), "Col2Im": (1, 2), "Range": (0, 1, 2),
+    "ConstantOfShape": (0,), "STFT": (1, 3), "Dropout": (1, 2), "ReverseSequence": (1,),
+    **{f"Reduce{name}": (1,) for name in (
+        "Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "SumSquare", "LogSum", "LogSumExp",
+    )},
+}  # fmt: skip
 
 
-def _operand(call: OperatorCall, at: int) -> Any:
-    parts = call[""]
-    return parts[at] if at < len(parts) else None
+def _concat(_trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
+    return {"tensors": [part for part in call[""] if 0 not in part.shape], "dim": call["axis"]}
 
 
-def _ints(call: OperatorCall, name: str, at: int) -> list[int] | None:
-    """Return a list that older opsets keep in an attribute, newer ones in an operand."""
-    if name in call.arguments:
-        return [int(value) for value in call[name]]
-    part = _operand(call, at)
-    return None if part is None else [int(value) for value in torch.as_tensor(part).flatten()]
+def _cast_like(trace: GraphRecorder, call: OperatorCall) -> Values:
+    if not isinstance(operand(call, 0), Dynamic):
+        return {call.output: call.results[0]}
+    return aten.CONVERTERS["to"](
+        trace, OperatorCall("to", {"self": operand(call, 0)}, call.outputs, call.results)
+    )
 
 
-def _as_aten(
-    name: str, make: Callable[[GraphRecorder, OperatorCall], Mapping[str, Any]]
-) -> Converter:
-    """Return the ATen converter `name`, with the arguments that `make` gives it."""
-
-    def convert(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
-        return aten.CONVERTERS[name](
-            trace, OperatorCall(name, make(trace, call), call.outputs, call.results)
-        )
-
-    return convert
-
-
-def _gemm(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
-    a, b, c = (_operand(call, at) for at in range(3))
-    plain = call.arguments.get("alpha", 1.0) == 1.0 and call.arguments.get("beta", 1.0) == 1.0
-    if not plain or call.arguments.get("transA", 0) or isinstance(b, Dynamic):
-        raise trace.refuse("Gemm", "it is not a linear layer", instead="MatMul and Add")
-    weight = b if call.arguments.get("transB", 0) else b.t().contiguous()
-    return {"input": a, "weight": weight, "bias": None if c is None else c.flatten()}
-
-
-def _conv(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
-    image, weight, bias = (_operand(call, at) for at in range(3))
-    inputs = [image.name, trace.name_of(weight, "weight"), trace.name_of(bias, "bias")]
-    if weight.ndim != 4 or isinstance(weight, Dynamic):
-        raise trace.refuse("Conv", "only 2-d images are convolved", instead="a 2-d convolution")
-    kernel = tuple(weight.shape[2:])
-    name = trace.emit(
-        "conv2d", inputs, call.output, call.shape, stride=_stride(call),
-        padding=_padding(trace, call, kernel, image.shape),
-        dilation=tuple(call.arguments.get("dilations", (1, 1))),
-        groups=int(call.arguments.get("group", 1)),
-    )  # fmt: skip
-    return {call.output: Dynamic(name, call.results[0])}
-
-
-def _stride(call: OperatorCall) -> tuple[int, ...]:
-    return tuple(call.arguments.get("strides", (1, 1)))
-
-
-def _padding(
-    trace: GraphRecorder, call: OperatorCall, kernel: tuple[int, ...], image: tuple[int, ...]
-) -> tuple[int, ...]:
-    """Return (top, left, bottom, right)."""
-    mode = call.arguments.get("auto_pad", b"NOTSET").decode()
-    if mode == "VALID":
-        return (0, 0, 0, 0)
-    if mode == "NOTSET":
-        return tuple(call.arguments.get("pads", (0, 0, 0, 0)))
-    dilation = call.arguments.get("dilations", (1, 1))
-    if call.arguments.get("ceil_mode"):
-        raise trace.refuse(call.name, "ceil_mode", instead="explicit padding")
-    first, second = [], []
-    for size, out, step, width, spread in zip(
-        image[2:], call.shape[2:], _stride(call), kernel, dilation, strict=True
-    ):
-        total = max(0, (out - 1) * step + (width - 1) * spread + 1 - size)
-        small, large = total // 2, total - total // 2
-        first.append(small if mode == "SAME_UPPER" else large)
-        second.append(large if mode == "SAME_UPPER" else small)
-    return (*first, *second)
-
-
-def _pool(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
-    image = _operand(call, 0)
-    kernel = tuple(call["kernel_shape"])
-    padding = _padding(trace, call, kernel, image.shape)
-    if call.arguments.get("ceil_mode"):
-        raise trace.refuse(call.name, "ceil_mode", instead="explicit padding")
-    average = call.name == "AveragePool"
-    if average and any(padding) and not call.arguments.get("count_include_pad"):
-        raise trace.refuse(
-            call.name, "its divisor depends on the place", instead="count_include_pad=1"
-        )
-    name = trace.emit(
-        "avg_pool" if average else "max_pool", [image.name], call.output, call.shape,
-        kernel=kernel, stride=_stride(call), padding=padding,
-        dilation=tuple(call.arguments.get("dilations", (1, 1))),
-    )  # fmt: skip
-    return {call.output: Dynamic(name, call.results[0])}
-
-
-def _global_pool(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
-    image = _operand(call, 0)
-    kernel = image.shape[2:]
-    name = trace.emit(
-        "avg_pool" if call.name == "GlobalAveragePool" else "max_pool", [image.name], call.output,
-        call.shape, kernel=kernel, stride=kernel, padding=(0, 0, 0, 0), dilation=(1, 1),
-    )  # fmt: skip
-    return {call.output: Dynamic(name, call.results[0])}
-
-
-def _reduced(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
-    return {
-        "self": _operand(call, 0),
-        "dim": _ints(call, "axes", 1),
-        "keepdim": call.arguments.get("keepdims", 1),
-    }
-
-
-def _concat(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
-    return {"tensors": call[""], "dim": call["axis"]}
-
-
-def _gather(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
-    """An embedding when ids are given and the table constant; a slice when one id is constant."""
-    table, ids = _operand(call, 0), _operand(call, 1)
-    axis = call.arguments.get("axis", 0)
-    if isinstance(ids, Dynamic) and not isinstance(table, Dynamic) and axis == 0:
-        return aten.CONVERTERS["embedding"](
-            trace,
-            OperatorCall(
-                "embedding", {"weight": table, "indices": ids}, call.outputs, call.results
-            ),
-        )
-    if isinstance(table, Dynamic) and not isinstance(ids, Dynamic) and ids.numel() == 1:
-        axis %= len(table.shape)
-        index = int(ids) % table.shape[axis]
-        shape = [size if dim != axis else 1 for dim, size in enumerate(table.shape)]
-        part = trace.emit(
-            "slice", [table.name], trace.fresh(call.output), shape, dim=axis, start=index, step=1,
-            size=1,
-        )  # fmt: skip
-        name = trace.emit("reshape", [part], call.output, call.shape, shape=call.shape)
-        return {call.output: Dynamic(name, call.results[0])}
-    raise trace.refuse("Gather", "it looks up several places", instead="Slice, or one index")
-
-
-def _slice(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
-    given = _operand(call, 0)
-    starts, ends = _ints(call, "starts", 1), _ints(call, "ends", 2)
+def _slice(trace: GraphRecorder, call: OperatorCall) -> Values:
+    made = operand(call, 0)
+    starts, ends = ints(call, "starts", 1), ints(call, "ends", 2)
     assert starts is not None
     assert ends is not None
-    axes = _ints(call, "axes", 3) or list(range(len(starts)))
-    steps = _ints(call, "steps", 4) or [1] * len(starts)
-    name, shape = given.name, list(given.shape)
+    axes = ints(call, "axes", 3) or list(range(len(starts)))
+    steps = ints(call, "steps", 4) or [1] * len(starts)
+    if min(steps) < 1:
+        return by_matrix(trace, call)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        if step < 1:
-            raise trace.refuse("Slice", f"a step of {step}", instead="positive steps")
-        dim = axis % len(shape)
-        places = range(shape[dim])[start:end:step]
-        shape[dim] = len(places)
-        name = trace.emit(
-            "slice", [name], trace.fresh(call.output), shape, dim=dim, start=places.start,
-            step=step, size=len(places),
-        )  # fmt: skip
-    return {call.output: Dynamic(name, call.results[0])}
+        dim = axis % len(made.shape)
+        places = range(made.shape[dim])[start:end:step]
+        made = trace.apply("slice", made, dim=dim, start=places.start, step=step, size=len(places))
+    return trace.done(call, made)
 
 
-def _split(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
-    return {"self": _operand(call, 0), "dim": call.arguments.get("axis", 0)}
+def _split(_trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
+    return {"self": operand(call, 0), "dim": call.arguments.get("axis", 0)}
 
 
-def _where(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
-    condition, a, b = (_operand(call, at) for at in range(3))
+def _where(_trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
+    condition, a, b = (operand(call, at) for at in range(3))
     return {"condition": condition, "self": a, "other": b}
 
 
-def _layer_norm(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
-    given = _operand(call, 0)
-    if call.arguments.get("axis", -1) not in (-1, len(given.shape) - 1):
-        raise trace.refuse(call.name, "it is over several dimensions", instead="the last one")
-    return {
-        "input": given, "normalized_shape": [given.shape[-1]], "weight": _operand(call, 1),
-        "bias": _operand(call, 2), "eps": call.arguments.get("epsilon", 1e-5),
-    }  # fmt: skip
-
-
-def _batch_norm(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
-    if call.arguments.get("training_mode"):
-        raise trace.refuse(call.name, "it is in training mode", instead="export in eval mode")
-    names = ("input", "weight", "bias", "running_mean", "running_var")
-    arguments: dict[str, Any] = {name: _operand(call, at) for at, name in enumerate(names)}
-    return {**arguments, "eps": call.arguments.get("epsilon", 1e-5)}
-
-
-def _permuted(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
-    given = _operand(call, 0)
+def _permuted(_trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
+    given = operand(call, 0)
     return {"self": given, "dims": call.arguments.get("perm", range(len(given.shape))[::-1])}
 
 
-def _softmax(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
-    return {"self": _operand(call, 0), "dim": call.arguments.get("axis", -1)}
+def _dropout(_trace: GraphRecorder, call: OperatorCall) -> Values:
+    """The input as it is; the mask, where it is asked for, keeps everything."""
+    kept = dict(zip(call.outputs, call.results, strict=True))
+    return {**kept, call.output: Dynamic(operand(call, 0).name, call.results[0])}
 
 
-def _argmax(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
-    return {"self": _operand(call, 0), "dim": call.arguments.get("axis", 0)}
+def _clip(trace: GraphRecorder, call: OperatorCall) -> Any:
+    made = operand(call, 0)
+    limits = [call.arguments.get(name, operand(call, at)) for at, name in ((1, "min"), (2, "max"))]
+    if not any(isinstance(limit, Dynamic) for limit in limits):
+        low, high = (None if limit is None else float(limit) for limit in limits)
+        return trace.function(clamp(X, low, high), made)
+    for limit, least in zip(limits, (False, True), strict=True):
+        if limit is not None:
+            made = extreme(trace, [made, limit], call.shape, least=least)
+    return made
 
 
-def _only(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
-    return {"self": _operand(call, 0)}
+def _pow(trace: GraphRecorder, call: OperatorCall) -> Any:
+    """A function where one side is a constant number; else exp(y · log x)."""
+    base, exponent = (operand(call, at) for at in range(2))
+    for side, make in ((exponent, lambda n: ("pow", X, n)), (base, lambda n: ("pow", n, X))):
+        if not isinstance(side, Dynamic) and side.numel() == 1:
+            other = base if side is exponent else exponent
+            return trace.function(make(float(side)), trace.move("expand", other, call.shape))
+    held = base.sample if isinstance(base, Dynamic) else base
+    if not bool((held > 0).all()):
+        raise trace.refuse("Pow", "of numbers that are not positive", instead="one exponent")
+    grown = trace.calculate("mul", trace.function(("log", X), base), exponent)
+    return trace.function(("exp", X), grown)
 
 
-def _both(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
-    return {"self": _operand(call, 0), "other": _operand(call, 1)}
+def _logic(trace: GraphRecorder, call: OperatorCall) -> Any:
+    a, b = (operand(call, at) for at in range(2))
+    if call.name == "And":
+        return trace.calculate("mul", a, b)
+    if call.name == "Or":
+        return trace.function(("ne", X, 0.0), trace.calculate("add", a, b))
+    return trace.function(("ne", X, 0.0), trace.calculate("sub", a, b))
 
 
-def _clip(call: OperatorCall) -> Expression:
-    limits = [call.arguments.get(name, _operand(call, at)) for at, name in ((1, "min"), (2, "max"))]
-    return clamp(X, *(None if limit is None else float(limit) for limit in limits))
+def _dequantised(trace: GraphRecorder, call: OperatorCall) -> Any:
+    x, *_ = sides = [operand(call, at) for at in range(3)]
+    scale, zero = (_along(trace, call, side) for side in sides[1:])
+    return trace.calculate("mul", x if zero is None else trace.calculate("sub", x, zero), scale)
 
 
-def _function(make: Callable[[OperatorCall], Expression]) -> Converter:
-    def convert(trace: GraphRecorder, call: OperatorCall) -> Mapping[str, Any]:
-        name = trace.emit(
-            "pointwise", [_operand(call, 0).name], call.output, call.shape, expression=make(call)
-        )
-        return {call.output: Dynamic(name, call.results[0])}
+def _quantised(trace: GraphRecorder, call: OperatorCall) -> Any:
+    x, *_ = sides = [operand(call, at) for at in range(3)]
+    scale, zero = (_along(trace, call, side) for side in sides[1:])
+    made = trace.function(("round", X), trace.calculate("div", x, scale))
+    made = made if zero is None else trace.calculate("add", made, zero)
+    kinds = {torch.int8: (-128, 127), torch.uint8: (0, 255), torch.int16: (-32768, 32767)}
+    if call.results[0].dtype not in kinds:
+        raise trace.refuse(call.name, "to this dtype", instead="8 bits")
+    return trace.function(clamp(X, *kinds[call.results[0].dtype]), made)
 
-    return convert
 
-
-def _named(name: str) -> Converter:
-    return _function(lambda _call: (name, X))
+def _along(trace: GraphRecorder, call: OperatorCall, values: Any) -> Any:
+    """Return the numbers of one axis, so that they broadcast."""
+    if values is None or math.prod(values.shape) == 1 or len(values.shape) > 1:
+        return values
+    rank = len(operand(call, 0).shape)
+    axis = call.arguments.get("axis", 1) % rank
+    return trace.move("reshape", values, (-1, *(1,) * (rank - 1 - axis)))
 
 
 def _leaky(call: OperatorCall) -> Expression:
     return ("where", ("lt", X, 0.0), ("mul", X, call.arguments.get("alpha", 0.01)), X)
 
 
+def _elu(call: OperatorCall) -> Expression:
+    alpha, name = float(call.arguments.get("alpha", 1.0)), call.name
+    inner = ("div", X, alpha) if name == "Celu" else X
+    grown: Expression = ("mul", ("sub", ("exp", ("minimum", inner, 0.0)), 1.0), alpha)
+    return ("where", ("lt", X, 0.0), grown, X)
+
+
+def _selu(call: OperatorCall) -> Expression:
+    alpha = float(call.arguments.get("alpha", 1.6732632423543772))
+    return ("mul", _elu(OperatorCall("Elu", {"alpha": alpha}, (), ())),
+            float(call.arguments.get("gamma", 1.0507009873554805)))  # fmt: skip
+
+
+def _hard_sigmoid(call: OperatorCall) -> Expression:
+    alpha, beta = (float(call.arguments.get(n, d)) for n, d in (("alpha", 0.2), ("beta", 0.5)))
+    return clamp(("add", ("mul", X, alpha), beta), 0.0, 1.0)
+
+
+def _threshold(call: OperatorCall) -> Expression:
+    alpha = float(call.arguments.get("alpha", 1.0))
+    return ("where", ("gt", X, alpha), X, 0.0)
+
+
+def _shrink(call: OperatorCall) -> Expression:
+    lambd, bias = (float(call.arguments.get(n, d)) for n, d in (("lambd", 0.5), ("bias", 0.0)))
+    above: Expression = ("where", ("gt", X, lambd), ("sub", X, bias), 0.0)
+    return ("where", ("lt", X, -lambd), ("add", X, bias), above)
+
+
+def _swish(call: OperatorCall) -> Expression:
+    return ("mul", X, ("sigmoid", ("mul", X, float(call.arguments.get("alpha", 1.0)))))
+
+
+_POSITIVE: Expression = ("maximum", X, 0.0)
 CONVERTERS: Mapping[str, Converter] = {
-    "Gemm": _as_aten("linear", _gemm), "MatMul": _as_aten("matmul", _both), "Conv": _conv,
-    "MaxPool": _pool, "AveragePool": _pool,
-    "GlobalAveragePool": _global_pool, "GlobalMaxPool": _global_pool,
-    "BatchNormalization": _as_aten("batch_norm", _batch_norm),
-    "LayerNormalization": _as_aten("layer_norm", _layer_norm),
-    "Softmax": _as_aten("softmax", _softmax), "ArgMax": _as_aten("argmax", _argmax),
-    "ReduceMean": _as_aten("mean", _reduced), "ReduceSum": _as_aten("sum", _reduced),
-    "ReduceL2": _as_aten("norm", _reduced),
-    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _as_aten("reshape", _only)),
-    "Transpose": _as_aten("permute", _permuted), "Expand": _as_aten("expand", _only),
-    "Concat": _as_aten("cat", _concat), "Slice": _slice, "Split": _as_aten("split", _split),
-    "Gather": _gather, "Where": _as_aten("where", _where),
-    **dict.fromkeys(("Identity", "Dropout", "Cast"), _as_aten("clone", _only)),
+    **LAYERS, **REDUCTIONS, **INDICES,
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), as_aten("reshape", only)),
+    "Transpose": as_aten("permute", _permuted), "Expand": as_aten("expand", only),
+    "Concat": as_aten("cat", _concat), "Slice": _slice, "Split": as_aten("split", _split),
+    "Where": as_aten("where", _where), "Identity": as_aten("clone", only), "Dropout": _dropout,
+    "Cast": as_aten("to", only), "CastLike": _cast_like,
+    "DequantizeLinear": composed(_dequantised), "QuantizeLinear": composed(_quantised),
+    **dict.fromkeys(
+        ("Resize", "Upsample", "Pad", "Tile", "CumSum", "Trilu", "DepthToSpace", "SpaceToDepth",
+         "CenterCropPad", "Compress", "DFT", "Col2Im", "STFT", "ReverseSequence", "AffineGrid",
+         "GridSample", "Einsum", "MelWeightMatrix"), by_matrix,
+    ),
     **{
-        name: _as_aten(aten_name, _both)
+        name: as_aten(aten_name, both)
         for name, aten_name in (
             ("Add", "add"), ("Sub", "sub"), ("Mul", "mul"), ("Div", "div"), ("Equal", "eq"),
             ("Less", "lt"), ("LessOrEqual", "le"), ("Greater", "gt"), ("GreaterOrEqual", "ge"),
         )
     },
     **{
-        name: _named(function)
-        for name, function in (
-            ("Tanh", "tanh"), ("Sigmoid", "sigmoid"), ("Erf", "erf"), ("Exp", "exp"),
-            ("Log", "log"), ("Sqrt", "sqrt"), ("Reciprocal", "reciprocal"), ("Abs", "abs"),
-            ("Neg", "neg"), ("Not", "not"), ("HardSwish", "hardswish"), ("Mish", "mish"),
+        name: named(name.lower())
+        for name in (
+            "Tanh", "Sigmoid", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Abs", "Neg", "Not",
+            "HardSwish", "Mish", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh",
+            "Asinh", "Acosh", "Atanh", "Ceil", "Floor", "Sign",
         )
     },
-    "Relu": _function(lambda _call: clamp(X, 0.0, None)), "Clip": _function(_clip),
-    "LeakyRelu": _function(_leaky),
-    "Gelu": _function(
+    "Relu": function(lambda _call: _POSITIVE), "Clip": composed(_clip), "Pow": composed(_pow),
+    "LeakyRelu": function(_leaky), **dict.fromkeys(("Elu", "Celu"), function(_elu)),
+    "Selu": function(_selu), "HardSigmoid": function(_hard_sigmoid), "Shrink": function(_shrink),
+    "ThresholdedRelu": function(_threshold), "Swish": function(_swish),
+    "Softplus": function(
+        lambda _call: ("add", _POSITIVE, ("log", ("add", 1.0, ("exp", ("neg", ("abs", X))))))
+    ),
+    "Softsign": function(lambda _call: ("div", X, ("add", 1.0, ("abs", X)))),
+    "BitwiseNot": function(lambda _call: ("sub", -1.0, X)),
+    "Gelu": function(
         lambda call: ("gelu_tanh" if call.arguments.get("approximate") == b"tanh" else "gelu", X)
     ),
-    "Pow": _function(lambda call: ("pow", X, float(_operand(call, 1)))),
+    **dict.fromkeys(("And", "Or", "Xor"), composed(_logic)),
 }  # fmt: skip

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from worker.errors import ArchiveRefused, ModelUnsupported
+from worker.exact.floats import one_sample
 from worker.exact.frontends.aten import CONVERTERS, SHAPE_ONLY
-from worker.exact.frontends.tracing import Dynamic, GraphRecorder, OperatorCall, one_sample
-from worker.exact.graph import Array, Graph, OperatorUnsupported
+from worker.exact.frontends.tracing import Dynamic, GraphRecorder, OperatorCall, convert
+from worker.exact.graph import Array, Graph, OperatorUnsupported, Original, Sample
 from worker.runtimes import operators, pt2
 from worker.runtimes.pt2 import DTYPES
 
@@ -45,7 +46,7 @@ def from_archive(path: Path, sample: Mapping[str, Array]) -> Graph:
 
     Raises:
         OperatorUnsupported: an operator without an integer form.
-        ModelUnsupported: inputs that do not fit, several outputs.
+        ModelUnsupported: inputs that do not fit, an output that is no tensor.
         ArchiveRefused, PickleRefused, WeightsInvalid: see `pt2.read`.
     """
     return _ProgramReader(pt2.read(path), sample).read()
@@ -63,15 +64,28 @@ class _ProgramReader:
             for body in self._program.graph["nodes"]:
                 self._read_node(body)
         outputs = self._program.signature["output_specs"]
-        if len(outputs) != 1 or "user_output" not in outputs[0]:
+        given = [output.get("user_output", {}).get("arg", {}) for output in outputs]
+        if not all("as_tensor" in argument for argument in given):
             raise ModelUnsupported(
-                f"the model has {len(outputs)} outputs; an exact answer is one tensor",
-                hint="export a module that returns the one tensor that is the answer",
+                "the model answers something else than tensors",
+                hint="export a module that returns one tensor, or a tuple of them",
             )
-        value = self._values[outputs[0]["user_output"]["arg"]["as_tensor"]["name"]]
-        if not isinstance(value, Dynamic):
-            raise ModelUnsupported("the output does not depend on the inputs")
-        return self._trace.finish(value.name)
+        names = tuple(str(argument["as_tensor"]["name"]) for argument in given)
+        answers = {name: self._values[name] for name in names}
+        return self._trace.finish(answers, Original(self._run, names))
+
+    def _run(self, sample: Sample) -> dict[str, Array]:
+        """Return every tensor that torch computes for a sample."""
+        run = _ProgramReader(self._program, sample)
+        with torch.inference_mode():
+            for body in self._program.graph["nodes"]:
+                _, flat = run._call(body)
+                run._values.update(flat)
+        return {
+            name: value.numpy()
+            for name, value in run._values.items()
+            if isinstance(value, torch.Tensor)
+        }
 
     def _read_signature(self, sample: Mapping[str, torch.Tensor]) -> None:
         program, given = self._program, dict(sample)
@@ -96,27 +110,7 @@ class _ProgramReader:
     def _read_node(self, body: dict[str, Any]) -> None:
         target = str(body["target"])
         self._trace.where = _where(body.get("metadata", {}))
-        function = operators.resolve(target)
-        arguments, kwargs = [], {}
-        names: dict[str, Any] = {}
-        for item in body["inputs"]:
-            value = self._argument(item["arg"])
-            names[str(item["name"])] = value
-            if item.get("kind") == 2:
-                kwargs[str(item["name"])] = _sample(value)
-            else:
-                arguments.append(_sample(value))
-        result = function(*arguments, **kwargs)
-        outputs = [_output_names(output) for output in body["outputs"]]
-        results = result if len(outputs) > 1 else (result,)
-        flat = [
-            pair
-            for name, value in zip(outputs, results, strict=True)
-            for pair in (
-                zip(name, value, strict=True) if isinstance(name, list) else ((name, value),)
-            )
-            if pair[0] is not None
-        ] if outputs else []  # fmt: skip
+        names, flat = self._call(body)
         short = target.rpartition("aten.")[2].partition(".")[0]
         if short in SHAPE_ONLY or not any(_is_dynamic(value) for value in names.values()):
             self._values.update(flat)
@@ -133,7 +127,38 @@ class _ProgramReader:
             tuple(name for name, _ in flat),
             tuple(value for _, value in flat),
         )
-        self._values.update(converter(self._trace, call))
+        self._values.update(convert(self._trace, converter, call))
+
+    def _call(self, body: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
+        """Run one operator; return its arguments by name, and its results with their names."""
+        function = operators.resolve(str(body["target"]))
+        arguments, kwargs = [], {}
+        names: dict[str, Any] = {}
+        for item in body["inputs"]:
+            value = self._argument(item["arg"])
+            names[str(item["name"])] = value
+            if item.get("kind") == 2:
+                kwargs[str(item["name"])] = _sample(value)
+            else:
+                arguments.append(_sample(value))
+        try:
+            result = function(*arguments, **kwargs)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            raise ModelUnsupported(
+                f"torch does not run {body['target']}: {error}",
+                hint="are the samples what the model takes: names, shapes, whole numbers?",
+            ) from error
+        outputs = [_output_names(output) for output in body["outputs"]]
+        results = result if len(outputs) > 1 else (result,)
+        flat = [
+            pair
+            for name, value in zip(outputs, results, strict=True)
+            for pair in (
+                zip(name, value, strict=True) if isinstance(name, list) else ((name, value),)
+            )
+            if pair[0] is not None
+        ] if outputs else []  # fmt: skip
+        return names, flat
 
     def _argument(self, argument: dict[str, Any]) -> Any:
         ((kind, value),) = argument.items()

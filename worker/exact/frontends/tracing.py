@@ -5,13 +5,17 @@ second implementation of the framework's rules. A value is *dynamic* when it dep
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from worker.exact.graph import Array, Graph, GraphNode, OperatorUnsupported
+from oracle.errors import TallystickError
+from worker.errors import ModelUnsupported
+from worker.exact import floats
+from worker.exact.graph import Array, Graph, GraphNode, OperatorUnsupported, Original
+from worker.exact.lowering import expressions
 from worker.exact.lowering.expressions import Expression, X
 
 
@@ -55,7 +59,7 @@ class GraphRecorder:
     """A graph under construction."""
 
     def __init__(self, inputs: Sequence[str]) -> None:
-        self._inputs = tuple(inputs)
+        self.inputs = tuple(inputs)
         self._nodes: list[GraphNode] = []
         self._constants: dict[str, Array] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -131,6 +135,10 @@ class GraphRecorder:
         first = isinstance(a, Dynamic)
         given, array = (a, b) if first else (b, a)
         values = torch.as_tensor(array).to(torch.float64).numpy()
+        if given.shape != tuple(shape):
+            given = self.move("expand", given, shape)
+        if name == "add" and np.isneginf(values).any():  # scores that count for nothing
+            return self._masked_out(given, values, output, shape)
         if name == "div" and not first:
             inverse = self.emit(
                 "pointwise", [given.name], self.fresh(output), given.shape,
@@ -148,14 +156,103 @@ class GraphRecorder:
             scale=np.asarray(scale, np.float64), offset=np.asarray(offset, np.float64),
         )  # fmt: skip
 
-    def finish(self, output: str) -> Graph:
-        """Return the graph, without what does not reach the output."""
-        graph = Graph(self._inputs, output, (), {}, dict(self._shapes))
-        return graph.with_nodes(self._nodes, self._constants)
+    def _masked_out(self, given: Dynamic, values: Array, output: str, shape: Sequence[int]) -> str:
+        kept = np.where(np.isneginf(values), 0.0, values)
+        if kept.any():
+            given = self.calculate("add", given, torch.from_numpy(kept))
+        mask = self.constant(np.broadcast_to(np.isneginf(values), shape), "mask")
+        return self.emit("masked_fill", [given.name, mask], output, shape, where=1, value=-np.inf)
+
+    def apply(self, op: str, *parts: Any, **attributes: Any) -> Dynamic:
+        """Append a node whose shape follows from running it; parts are dynamic, or constants."""
+        name = self.fresh(op)
+        node = GraphNode(op, tuple(self.name_of(part) for part in parts), name, attributes)
+        sample = floats.evaluate(node, [_sampled(part) for part in parts])
+        self.emit(op, node.inputs, name, sample.shape, **attributes)
+        return Dynamic(name, sample)
+
+    def calculate(self, name: str, a: Any, b: Any) -> Any:
+        """Return a binary operator's result; constant where both sides are."""
+        sides = [_sampled(side).to(torch.float32) for side in (a, b)]
+        sample = getattr(torch, name)(*sides)
+        if not isinstance(a, Dynamic) and not isinstance(b, Dynamic):
+            return sample
+        return Dynamic(self.arithmetic(name, a, b, self.fresh(name), sample.shape), sample)
+
+    def function(self, expression: Expression, x: Any) -> Any:
+        """Return a function of each element; constant where `x` is."""
+        if not isinstance(x, Dynamic):
+            return expressions.evaluate(expression, torch.as_tensor(x)).to(torch.float32)
+        return self.apply("pointwise", x, expression=expression)
+
+    def move(self, op: str, x: Any, value: Sequence[int]) -> Any:
+        """Return `x` reshaped, expanded or permuted; constant where `x` is."""
+        if not isinstance(x, Dynamic):
+            return getattr(torch.as_tensor(x), op)(tuple(value))
+        if op == "reshape":
+            value = x.sample.reshape(tuple(value)).shape
+        return self.apply(op, x, **{"dims" if op == "permute" else "shape": tuple(value)})
+
+    def done(self, call: OperatorCall, value: Dynamic) -> "Values":
+        """Return a composed value as the call's result, under the name that the library gives."""
+        if value.shape != call.shape:
+            value = self.move("reshape", value, call.shape)
+        if self._nodes and self._nodes[-1].output == value.name:
+            self._nodes[-1] = replace(self._nodes[-1], output=call.output)
+            self.shape(call.output, call.shape)
+            return {call.output: Dynamic(call.output, call.results[0])}
+        return {call.output: Dynamic(value.name, call.results[0])}
+
+    def finish(self, answers: Mapping[str, Any], original: Original) -> Graph:
+        """Return the graph, without what does not reach an output.
+
+        Args:
+            answers: dynamic values or constants by the names of the outputs.
+            original: the model.
+
+        Raises:
+            ModelUnsupported: nothing is computed.
+        """
+        if not any(isinstance(value, Dynamic) for value in answers.values()):
+            raise ModelUnsupported("the output does not depend on the inputs")
+        if len(answers) > 1:
+            names = tuple(answers)
+            output = self.apply("outputs", *answers.values(), names=names).name
+        else:
+            (value,) = answers.values()
+            output = value.name
+            if output in self.inputs:  # an answer has a tensor of its own
+                output = self.move("reshape", value, value.shape).name
+        graph = Graph(self.inputs, output, (), {}, dict(self._shapes), original)
+        graph = graph.with_nodes(self._nodes, self._constants)
+        for node in graph.nodes:
+            if 0 in graph.shapes[node.output]:
+                raise node.refuse("it has no elements", instead="leave it out of the model")
+        if empty := [name for name in graph.inputs if 0 in graph.shapes[name]]:
+            raise ModelUnsupported(f"input {empty[0]} has no elements")
+        return graph
 
 
 Values = Mapping[str, Any]
 Converter = Callable[[GraphRecorder, OperatorCall], Values]
+
+
+def convert(trace: GraphRecorder, converter: Converter, call: OperatorCall) -> Values:
+    """Let a converter read a call.
+
+    Raises:
+        OperatorUnsupported: it is used in a way that the converter does not know.
+    """
+    try:
+        return converter(trace, call)
+    except TallystickError:
+        raise
+    except Exception as error:  # whatever a model's author thought of
+        raise trace.refuse(
+            call.name, f"it is not known in this form ({type(error).__name__}: {error})",
+            instead="publish this model as a float one (judged by a committee), or write the "
+            "operator in another way",
+        ) from error  # fmt: skip
 
 
 def first(call: OperatorCall, name: str) -> Values:
@@ -170,6 +267,12 @@ def pair(value: Any) -> tuple[int, int]:
     return int(value[0]), int(value[-1])
 
 
+def _sampled(part: Any) -> Any:
+    if isinstance(part, Dynamic):
+        return part.sample
+    return part if part is None else torch.as_tensor(part)
+
+
 def _scalar(side: Any) -> Any:
     """Return X for a dynamic side, a float for one number, None for an array."""
     if isinstance(side, Dynamic):
@@ -177,13 +280,3 @@ def _scalar(side: Any) -> Any:
     if isinstance(side, torch.Tensor):
         return float(side) if side.numel() == 1 else None
     return float(side)
-
-
-def one_sample(inputs: Mapping[str, Array]) -> dict[str, torch.Tensor]:
-    """Return a sample's arrays as tensors: float32 and int64, as exported models take them."""
-    return {
-        name: torch.from_numpy(
-            np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else np.int64)
-        )
-        for name, array in inputs.items()
-    }

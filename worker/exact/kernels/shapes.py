@@ -142,14 +142,14 @@ class Concat(Kernel):
 
 
 class Tree(Kernel):
-    """14: all trees of all rows step by step."""
+    """14: all trees of all rows step by step, one look at a node and one at a feature in each.
 
-    leaf: Tensor
-    feature: Tensor
-    missing: Tensor
-    threshold: Tensor
-    left: Tensor
-    right: Tensor
+    A node is `column, threshold, left, right`; a leaf leads to itself. Every rank stands twice: as
+    it is, where a missing one (65,535) is above all thresholds and goes right; and plus one, where
+    it is 0 and goes left.
+    """
+
+    nodes: Tensor
     value: Tensor
 
     def __init__(self, op: Op, constants: Columns, out: torch.dtype) -> None:
@@ -157,24 +157,24 @@ class Tree(Kernel):
         nodes = constant(constants[1])[0]
         self.columns, last = op.operands[0].spec.cols, len(nodes) - 1
         feature = nodes["feature"] & LEAF
-        for name, value in {
-            "leaf": feature == LEAF,
-            "feature": np.minimum(feature, self.columns - 1),
-            "missing": nodes["feature"] & MISSING_LEFT != 0,
-            "threshold": nodes["threshold"],
-            "left": np.minimum(nodes["left"], last),
-            "right": np.minimum(nodes["right"], last),
-            "value": nodes["value"],
-        }.items():
-            self.hold(name, torch.from_numpy(value.astype(np.int64)))
+        leaf, itself = feature == LEAF, np.arange(len(nodes))
+        to_left = (nodes["feature"] & MISSING_LEFT != 0).astype(np.int32)
+        table = np.empty((len(nodes), 4), np.int32)
+        table[:, 0] = 2 * np.minimum(feature, self.columns - 1) + to_left
+        table[:, 1] = nodes["threshold"] + to_left
+        table[:, 2] = np.where(leaf, itself, np.minimum(nodes["left"], last))
+        table[:, 3] = np.where(leaf, itself, np.minimum(nodes["right"], last))
+        self.hold("nodes", torch.from_numpy(table))
+        self.hold("value", torch.from_numpy(nodes["value"].astype(np.int32)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [batch, rows, columns]."""
-        ranks = x.reshape(-1, self.rows, self.columns).to(torch.int64)
-        at = torch.arange(self.cols, device=ranks.device).expand(len(ranks), self.rows, self.cols)
+        ranks = x.reshape(-1, self.columns).to(torch.int32)
+        both = torch.stack([ranks, (ranks + 1) % (MISSING + 1)], -1).reshape(-1)
+        first = torch.arange(len(ranks), dtype=torch.int32, device=x.device) * (2 * self.columns)
+        first = first.repeat_interleave(self.cols)
+        at = torch.arange(self.cols, dtype=torch.int32, device=x.device).repeat(len(ranks))
         for _ in range(self.op.lane(0)):
-            v = ranks.gather(-1, self.feature[at])
-            left = torch.where(v == MISSING, self.missing[at] != 0, v < self.threshold[at])
-            child = torch.where(left, self.left[at], self.right[at])
-            at = torch.where(self.leaf[at] != 0, at, child)
-        return self.value[at].to(self.out)
+            column, threshold, left, right = self.nodes.index_select(0, at).unbind(1)
+            at = torch.where(both.index_select(0, first + column) < threshold, left, right)
+        return self.value.index_select(0, at).reshape(-1, self.rows, self.cols).to(self.out)

@@ -17,13 +17,17 @@ from worker.exact.lowering.policy import IntegerRange
 from worker.exact.lowering.scaling import addition, requantisation
 
 MASKED_OUT = -1e3  # a score that low counts for nothing
+_SHARE = 0.05  # of a table's range, that one step of its argument may change it by
+_STEPS = 64  # of a divisor, at the least: its reciprocal is off by less than one in that
+_SINGULAR = frozenset({"log", "reciprocal", "rsqrt", "div"})  # at zero
+_TRUTHS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "not"})  # functions that are 0 or 1
 
 
 def add(lowering: Lowering, node: GraphNode) -> Value:
     """ADD, each side with its scale; scores plus a mask wait for their softmax."""
     for at in (0, 1):
         mask = lowering.value(node, 1 - at) if lowering.constant(node, 1 - at) is None else None
-        if isinstance(mask, MaskValue):
+        if isinstance(mask, MaskValue) and min(mask.low, mask.high) <= MASKED_OUT:
             return _masked(lowering, node, lowering.quantised(node, at), mask)
     return _sum(lowering, node, [side(lowering, node, at) for at in (0, 1)])
 
@@ -100,7 +104,10 @@ def masked_fill(lowering: Lowering, node: GraphNode) -> Value:
         return Masked(scores, dense(ref, 1.0, keep.shape))
     mask = lowering.value(node, 1)
     if not isinstance(mask, MaskValue):
-        raise node.refuse("its mask is computed", instead="give the mask as an input")
+        computed = lowering.quantised(node, 1)
+        kept: expressions.Expression = ("ne" if where == 0 else "eq", expressions.X, 0.0)
+        keep = _filled(lowering, computed, kept, IntegerRange(DType.U8, DType.U8.maximum))
+        return Masked(scores, keep.expanded(scores.shape))
     filled = [float((side != 0) == bool(where)) * MASKED_OUT for side in (mask.low, mask.high)]
     return _masked(lowering, node, scores, MaskValue(mask.view, *filled))
 
@@ -108,33 +115,45 @@ def masked_fill(lowering: Lowering, node: GraphNode) -> Value:
 def mul(lowering: Lowering, node: GraphNode) -> Quantised:
     """DOT with rows of one element: the one operator that multiplies two activations."""
     shape = lowering.shape(node)
-    a, b = (side(lowering, node, at).expanded(shape) for at in (0, 1))
+    return _product(lowering, node, *(side(lowering, node, at).expanded(shape) for at in (0, 1)))
+
+
+def _product(lowering: Lowering, node: GraphNode, a: Quantised, b: Quantised) -> Quantised:
+    shape = a.shape
     order = stored_order(a)
     size = math.prod(shape)
     rows = [lowering.layout.laid_out(each.permuted(order), size, 1) for each in (a, b)]
     choice = lowering.choice(node)
     c = channels(lowering, a.scale * b.scale / choice.scale, 0.0, a.bound * b.bound)
     ref = lowering.builder.dot(rows[0], rows[1], c, dtype=choice.dtype, group=1)
-    width = shape[order[-1]]
+    width = shape[order[-1]] if shape else 1
     ref = lowering.builder.view(ref, size // width, width, sizes=[size], strides=[1])
     return dense(ref, choice.scale, shape, order)
 
 
 def div(lowering: Lowering, node: GraphNode) -> Value:
-    """Refuse: quotients of two activations need a reciprocal table."""
-    raise node.refuse(
-        "it divides one activation by another",
-        instead="multiply with torch.reciprocal(b), which becomes a table; or leave a final "
-        "normalisation to the reader",
-    )
+    """The product with a table of reciprocals, where the divisor keeps away from zero."""
+    a, b = (side(lowering, node, at) for at in (0, 1))
+    least = lowering.least(node, 1)
+    if b.scale * _STEPS > least:
+        raise node.refuse(
+            f"it divides by {least:.3g}, where integers have a step of {b.scale:.3g}",
+            instead="leave a final normalisation to the reader, or a divisor that is kept from "
+            "zero",
+        )
+    choice = IntegerRange(DType.I16, 1 / least)
+    inverse = _filled(lowering, b, ("reciprocal", expressions.X), choice)
+    shape = lowering.shape(node)
+    return _product(lowering, node, a.expanded(shape), inverse.expanded(shape))
 
 
 def affine(lowering: Lowering, node: GraphNode) -> Value:
     """A change of scale alone costs nothing; else RESCALE by column, or ADD of a constant."""
     scale, offset = node.attributes["scale"], node.attributes["offset"]
     value = lowering.value(node)
-    if isinstance(value, MaskValue):
-        return _mapped(node, value, ("add", ("mul", expressions.X, float(scale)), float(offset)))
+    if isinstance(value, MaskValue) and scale.size == offset.size == 1:
+        line = ("add", ("mul", expressions.X, scale.item()), offset.item())
+        return _mapped(node, value, line)
     if isinstance(value, Masked):
         if not offset.any() and scale.size == 1 and scale > 0:
             inner = replace(value.scores, scale=value.scores.scale * float(scale))
@@ -149,12 +168,13 @@ def affine(lowering: Lowering, node: GraphNode) -> Value:
     split = _columns(x, order)
     across = [_by_column(array, shape, order, split) for array in (scale, offset)]
     if across[0] is None or across[1] is None:
-        if scale.size > 1 or float(scale.ravel()[0]) == 0.0:
-            raise node.refuse(
-                "its factors differ from row to row",
-                instead="scale along the channels (the last dimension; of images, the first)",
-            )
-        scaled = replace(x, scale=x.scale * float(scale.ravel()[0]))
+        if scale.size > 1 or float(scale.ravel()[0]) <= 0.0:
+            factors = as_constant(lowering, np.broadcast_to(scale, shape), DType.I16)
+            scaled = _product(lowering, node, x, factors)
+        else:
+            scaled = replace(x, scale=x.scale * float(scale.ravel()[0]))
+        if not offset.any() and not limited:
+            return scaled
         return _sum(lowering, node, [scaled, as_constant(lowering, offset, DType.I16)])
     ref = lowering.layout.matrix(x, order[:split], order[split:])
     choice = lowering.choice(node)
@@ -203,7 +223,32 @@ def _table(
     lowering: Lowering, node: GraphNode, x: Quantised, expression: expressions.Expression
 ) -> Quantised:
     choice = lowering.choice(node)
+    if isinstance(expression, tuple) and expression[0] in _TRUTHS:
+        dtype = DType.U8 if choice.dtype in (DType.U8, DType.U16) else DType.I8
+        choice = IntegerRange(dtype, dtype.maximum)
+    _require_steps(lowering, node, x, expression, choice)
     return _filled(lowering, x, expression, choice)
+
+
+def _require_steps(
+    lowering: Lowering, node: GraphNode, x: Quantised, expression: expressions.Expression,
+    choice: IntegerRange,
+) -> None:  # fmt: skip
+    """Refuse a function near its pole, where one step of its argument is half of its range."""
+    if not expressions.names(expression) & _SINGULAR:
+        return
+    seen = torch.from_numpy(lowering.statistics(node).magnitudes)
+    sides = [seen, -seen] if lowering.statistics(node).low < 0 else [seen]
+    for side in sides:
+        ends = [
+            expressions.evaluate(expression, side + half) for half in (-x.scale / 2, x.scale / 2)
+        ]
+        apart = (ends[0] - ends[1]).abs().nan_to_num(torch.inf).max()
+        if apart > _SHARE * choice.limit:
+            raise node.refuse(
+                f"it changes too fast: a step of its argument is {x.scale:.3g}",
+                instead="an argument that is kept from zero, or a log-sum-exp less its maximum",
+            )
 
 
 def _filled(
@@ -229,8 +274,6 @@ def _limited(lowering: Lowering, value: Quantised, node: GraphNode) -> Quantised
 def _mapped(node: GraphNode, mask: MaskValue, expression: expressions.Expression) -> MaskValue:
     both = expressions.evaluate(expression, torch.tensor([mask.low, mask.high]))
     low, high = both.tolist()
-    if node.op == "pointwise" and low == high:
-        raise node.refuse("it is the same for every mask", instead="a constant")
     return MaskValue(mask.view, low, high)
 
 

@@ -23,6 +23,7 @@ _FUNCTIONS: Mapping[str, Callable[..., torch.Tensor]] = {
     "minimum": torch.minimum,
     "abs": torch.abs,
     "neg": torch.neg,
+    "trunc": torch.trunc,
     "exp": torch.exp,
     "log": torch.log,
     "sqrt": torch.sqrt,
@@ -33,6 +34,24 @@ _FUNCTIONS: Mapping[str, Callable[..., torch.Tensor]] = {
     "sigmoid": torch.sigmoid,
     "sin": torch.sin,
     "cos": torch.cos,
+    **{
+        name: getattr(torch, name)
+        for name in (
+            "tan",
+            "asin",
+            "acos",
+            "atan",
+            "sinh",
+            "cosh",
+            "asinh",
+            "acosh",
+            "atanh",
+            "ceil",
+            "floor",
+            "round",
+            "sign",
+        )
+    },
     "gelu": torch.nn.functional.gelu,
     "gelu_tanh": lambda x: torch.nn.functional.gelu(x, approximate="tanh"),
     "silu": torch.nn.functional.silu,
@@ -74,6 +93,13 @@ def _evaluate(expression: Expression, x: torch.Tensor) -> torch.Tensor:
         return x
     name, *parts = expression
     return _FUNCTIONS[name](*(_evaluate(part, x) for part in parts))
+
+
+def names(expression: Expression) -> set[str]:
+    """Return the functions that an expression calls."""
+    if not isinstance(expression, tuple) or expression == X:
+        return set()
+    return {expression[0]}.union(*(names(part) for part in expression[1:]))
 
 
 def substitute(expression: Expression, inner: Expression) -> Expression:

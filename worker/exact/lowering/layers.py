@@ -7,6 +7,7 @@ import numpy as np
 
 from oracle.exact.builder import Ref
 from oracle.exact.dtypes import DType
+from oracle.exact.rules import MAX_ACCUMULATOR
 from worker.exact.graph import Array, GraphNode
 from worker.exact.lowering.layout import Quantised, dense
 from worker.exact.lowering.lower import Lowering, Masked, Rule
@@ -38,10 +39,17 @@ def linear(lowering: Lowering, node: GraphNode) -> Quantised:
 
 
 def _weights(lowering: Lowering, node: GraphNode) -> tuple[Array, Array | float]:
-    weights, bias = lowering.constant(node, 1), lowering.constant(node, 2)
+    weights = lowering.constant(node, 1)
     if weights is None:
         raise node.refuse("its weights depend on the input", instead="use constant weights")
-    return weights, 0.0 if bias is None else bias
+    return weights, _bias(lowering, node)
+
+
+def _bias(lowering: Lowering, node: GraphNode) -> Array | float:
+    bias = lowering.constant(node, 2)
+    if bias is None and node.inputs[2] is not None:
+        raise node.refuse("its bias depends on the input", instead="add it after the layer")
+    return 0.0 if bias is None else bias
 
 
 def _dot(
@@ -49,9 +57,14 @@ def _dot(
     bias: Array | float, choice: IntegerRange, group: int,
 ) -> Ref:  # fmt: skip
     """DOT with constant weights [rows of b, K]; real factors go into the channels."""
-    integers, scales = quantise_rows(weights, lowering.policy.weight(node))
-    b = lowering.builder.constant(integers, lowering.policy.weight(node))
+    dtype = lowering.policy.weight(node)
+    integers, scales = quantise_rows(weights, DType.I8)
+    lossless = np.allclose(integers * scales[:, None], weights, rtol=1e-6, atol=0)
     largest = max(a.spec.dtype.maximum, -a.spec.dtype.minimum)
+    fits = a.spec.cols * largest * 2**15 < MAX_ACCUMULATOR
+    if dtype == DType.I16 and fits and not lossless:
+        integers, scales = quantise_rows(weights, dtype)
+    b = lowering.builder.constant(integers, DType.I16 if integers.itemsize == 2 else DType.I8)
     bound = np.abs(integers.astype(np.int64)).sum(1) * largest
     c = channels(lowering, scale * scales / choice.scale, bias / choice.scale, bound)
     return lowering.builder.dot(a, b, c, dtype=choice.dtype, group=group)
@@ -89,8 +102,7 @@ def as_constant(lowering: Lowering, values: Array, dtype: DType = DType.I8) -> Q
 def conv2d(lowering: Lowering, node: GraphNode) -> Quantised:
     """PAD, a VIEW that makes one row of each window, DOT; groups are groups of DOT."""
     a = node.attributes
-    weights, bias = _weights(lowering, node)
-    out, _, *kernel = weights.shape
+    out, _, *kernel = lowering.graph.shapes[lowering.name(node, 1)]
     groups = a["groups"]
     _, _, rows, cols = lowering.shape(node)
     x = lowering.quantised(node)
@@ -99,11 +111,20 @@ def conv2d(lowering: Lowering, node: GraphNode) -> Quantised:
     image = padded(lowering, x, a["padding"])
     windows = _windows(lowering, image, a, kernel=kernel, size=(rows, cols), groups=groups)
     choice = lowering.choice(node)
-    flat = weights.transpose(0, 2, 3, 1).reshape(out, -1)  # (C, kh, kw) → (kh, kw, C)
-    ref = _dot(
-        lowering, node, windows, scale=image.scale, weights=flat, bias=bias, choice=choice,
-        group=rows * cols,
-    )  # fmt: skip
+    if lowering.constant(node, 1) is None:
+        w = lowering.quantised(node, 1)
+        b = lowering.layout.matrix(w, (0,), (2, 3, 1))  # (C, kh, kw) → (kh, kw, C)
+        bound = windows.spec.cols * image.bound * w.bound
+        offset = _bias(lowering, node) / choice.scale
+        c = channels(lowering, image.scale * w.scale / choice.scale, offset, bound)
+        ref = lowering.builder.dot(windows, b, c, dtype=choice.dtype, group=rows * cols)
+    else:
+        weights, bias = _weights(lowering, node)
+        flat = weights.transpose(0, 2, 3, 1).reshape(out, -1)
+        ref = _dot(
+            lowering, node, windows, scale=image.scale, weights=flat, bias=bias, choice=choice,
+            group=rows * cols,
+        )  # fmt: skip
     made = dense(ref, choice.scale, (1, groups, rows, cols, out // groups))
     if groups == 1:
         return dense(ref, choice.scale, (1, out, rows, cols), (0, 2, 3, 1))

@@ -140,6 +140,13 @@ class OperandLayout:
             strides=[stride for _, stride in merged], base=base,
         )  # fmt: skip
 
+    def side_by_side(self, parts: list[Ref]) -> Ref:
+        """Return the columns of all parts, three of which CONCAT takes at a time."""
+        while len(parts) > 1:
+            groups = [parts[at : at + 3] for at in range(0, len(parts), 3)]
+            parts = [self._builder.concat(*group) if group[1:] else group[0] for group in groups]
+        return parts[0]
+
     def reshaped(self, value: Quantised, shape: Shape) -> Quantised:
         """Return the value in another shape; elements move only when strides cannot say it."""
         seen = torch.empty_strided(value.shape, value.strides, device="meta")

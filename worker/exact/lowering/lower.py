@@ -5,9 +5,12 @@ Dtypes and ranges are the policy's choice, places are the layout's.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from oracle.errors import TallystickError
 from oracle.exact.builder import ProgramBuilder, Ref
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import DType
@@ -18,7 +21,7 @@ from worker.exact.calibration import Statistics
 from worker.exact.graph import Array, Graph, GraphNode
 from worker.exact.lowering.layout import OperandLayout, Quantised, TooManyDimensions, dense
 from worker.exact.lowering.policy import IntegerRange, RangePolicy, Site
-from worker.exact.lowering.scaling import FactorOutOfRange
+from worker.exact.lowering.scaling import FactorOutOfRange, quantise_tensor, requantisation
 
 _VIEWS = frozenset({"reshape", "permute", "slice", "expand"})
 _TO_SCORES = _VIEWS | {"affine", "add", "masked_fill"}  # from products to the softmax
@@ -67,6 +70,8 @@ class Lowering:
         self._producers = graph.producers()
         self._values: dict[str, Value] = {}
         self._result: Ref | None = None
+        last = self._producers[graph.output]
+        self.answers = last.inputs if last.op == "outputs" else (graph.output,)
         self._ends: list[tuple[int, GraphNode]] = []  # the last operator of each node
 
     def run(self) -> None:
@@ -78,6 +83,8 @@ class Lowering:
         for name in self.graph.inputs:
             self._values[name] = self._input(name)
         for node in self.graph.nodes:
+            if node.op == "outputs":
+                continue  # the last one, see below
             rule = self._rules.get(node.op)
             if rule is None:
                 raise node.refuse(
@@ -94,6 +101,13 @@ class Lowering:
                 raise node.refuse(
                     str(error), instead="check the calibration data: a range is almost zero"
                 ) from error
+            except TallystickError:
+                raise
+            except Exception as error:  # a combination that no rule thought of
+                raise node.refuse(
+                    f"it has no integer form here ({type(error).__name__}: {error})",
+                    instead="publish a float version (judged by a committee)",
+                ) from error
             self._values[node.output] = value
             if _ref(value).place == "op":
                 self._ends.append((_ref(value).number, node))
@@ -105,11 +119,7 @@ class Lowering:
         value = self._values[self.name(node, at)]
         if isinstance(value, Masked):
             raise node.refuse("it reads masked scores", instead="read them with a softmax")
-        if isinstance(value, MaskValue):
-            if value.low != 0.0:
-                raise node.refuse("it multiplies a mask that is not 0 or 1", instead="0 and 1")
-            return _scaled(value.view, value.high)
-        return value
+        return self._numbers(value) if isinstance(value, MaskValue) else value
 
     def value(self, node: GraphNode, at: int = 0) -> Value | None:
         """Return an operand in whatever form it has; None for a constant."""
@@ -137,7 +147,8 @@ class Lowering:
         signed = self._statistics[node.output].low < 0 and not clamped
         fits = clamped or self._takes_unsigned(node.output)
         site = Site(node.output, role or self._role(node), node, signed, fits)
-        choice = self.policy.choose(site, self._statistics[node.output])
+        statistics = self._statistics[node.output]
+        choice = _even(self.policy.choose(site, statistics), statistics)
         high = node.attributes.get("high")
         if high is not None and choice.limit > high:
             choice = IntegerRange(choice.dtype, high)
@@ -147,6 +158,13 @@ class Lowering:
         """Return the statistics of an operand."""
         return self._statistics[self.name(node, at)]
 
+    def least(self, node: GraphNode, at: int) -> float:
+        """Return the least magnitude that an operand was seen with."""
+        held = self.constant(node, at)
+        return float(
+            np.abs(held).min() if held is not None else self.statistics(node, at).magnitudes[0]
+        )
+
     def rescaled(self, value: Quantised, dtype: DType, scale: float, channels: Array) -> Quantised:
         """Return the value in other integers, where it lies."""
         ref = value.ref
@@ -155,23 +173,59 @@ class Lowering:
 
     # ── Ends ──────────────────────────────────────────────────────────────────────────────────────
 
-    def output(self, name: str, meaning: Meaning, labels: tuple[str, ...]) -> OutputCode:
-        """Make the last operator write the output, and return what it stands for."""
-        node = self._producers[self.graph.output]
-        unit_length = node.op == "normalise"
-        value = self.quantised(GraphNode("output", (self.graph.output,), name, where=node.where))
-        shape = value.shape or (1,)
-        rows, width = math.prod(shape[:-1]), shape[-1]
-        ref = self.layout.laid_out(value, rows, width)
-        if ref.place != "op":  # every operator reaches the output, so the newest one writes it
-            ref = self.builder.view(ref, rows, width, sizes=[rows * width], strides=[1])
-        self._result = ref
-        if node.op == "argmax":
-            meaning = "class"
-        return OutputCode(
-            name, ref.spec.dtype, shape, value.scale, meaning=meaning, unit_length=unit_length,
-            labels=labels,
-        )  # fmt: skip
+    def outputs(
+        self, names: Sequence[str], meaning: Meaning, labels: tuple[str, ...]
+    ) -> tuple[OutputCode, ...]:
+        """Make the last operator write the answers, and return what they stand for."""
+        last = self._producers[self.graph.output]
+        names = names or last.attributes.get("names", ("output",))
+        if len(names) != len(self.answers):
+            raise last.refuse(
+                f"it has {len(self.answers)} outputs", instead=f"{len(names)}, as model.json says"
+            )
+        values = [self._answer(name, last) for name in self.answers]
+        if len(values) > 1:
+            values = self._joined(values)
+        else:
+            shape = values[0].shape or (1,)
+            ref = self.layout.laid_out(values[0], math.prod(shape[:-1]), shape[-1])
+            if not self.builder.is_newest(ref):
+                ref = self.builder.view(
+                    ref, ref.spec.rows, ref.spec.cols, sizes=[math.prod(shape)], strides=[1]
+                )
+            values = [replace(values[0], ref=ref)]
+        self._result = values[0].ref
+        codes = []
+        for at, (name, answer, value) in enumerate(zip(names, self.answers, values, strict=True)):
+            made = self._producers.get(answer or "", last)
+            said: Meaning = "class" if made.op == "argmax" else "value" if at else meaning
+            code = OutputCode(
+                name, value.dtype, value.shape or (1,), value.scale, meaning=said,
+                unit_length=made.op == "normalise", labels=() if at else labels,
+            )  # fmt: skip
+            codes.append(code)
+        return tuple(codes)
+
+    def _answer(self, name: str | None, last: GraphNode) -> Quantised:
+        held = self.graph.constants.get(name or "")
+        if held is None:
+            return self.quantised(GraphNode("output", (name,), last.output, where=last.where))
+        integers, scale = quantise_tensor(held, DType.I16)
+        return dense(self.builder.constant(integers.reshape(1, -1), DType.I16), scale, held.shape)
+
+    def _joined(self, values: Sequence[Quantised]) -> list[Quantised]:
+        """Lay values one after another in one row, without loss; each keeps its scale."""
+        dtypes = {value.dtype for value in values}
+        wide = DType.I32 if dtypes & {DType.I32, DType.U16} else DType.I16
+        parts = []
+        for value in values:
+            ref = self.layout.laid_out(value, 1, math.prod(value.shape))
+            if len(dtypes) > 1 and value.dtype != wide:
+                c = self.builder.constant(requantisation(1.0, 0.0, value.bound), DType.CHANNEL)
+                ref = self.builder.rescale(ref, c, dtype=wide)
+            parts.append(ref)
+        ref = self.layout.side_by_side(parts)
+        return [replace(value, ref=ref) for value in values]
 
     def build(self) -> tuple[Program, Constants]:
         """Return the program and its constants.
@@ -201,19 +255,29 @@ class Lowering:
         if tables:
             count = min(self.graph.shapes[table.inputs[1] or ""][0] for table in tables)
             code: InputCode = Tokens(name, math.prod(shape), count)
-        elif statistics.integral:
+        elif statistics.integral and statistics.low >= 0 and statistics.largest <= 1:
             code = Mask(name, math.prod(shape))
         else:
             signed = statistics.low < 0
             choice = self.policy.choose(Site(name, "input", None, signed), statistics)
+            if statistics.integral and statistics.largest < DType.I16.maximum:
+                choice = IntegerRange(DType.I16, DType.I16.maximum)
+            choice = _even(choice, statistics)
+            column = next((node for node in self._users[name] if node.op == "columns"), None)
+            scale: float | tuple[float, ...] = choice.scale
+            if column is not None:
+                choice = self.policy.choose(
+                    Site(column.output, "column", column, signed), self._statistics[column.output]
+                )
+                scale = tuple((column.attributes["scale"] * choice.scale).tolist())
             image = len(shape) == 4
             order = (0, 2, 3, 1) if image else tuple(range(len(shape)))
-            rows = math.prod(shape) // shape[1 if image else -1]
-            code = Linear(name, choice.dtype, shape, order, rows, choice.scale)
+            rows = math.prod(shape) // shape[1 if image else -1] if shape else 1
+            code = Linear(name, choice.dtype, shape, order, rows, scale)
         self.inputs.append(code)
         ref = self.builder.input(code.spec)
         if isinstance(code, Linear):
-            return dense(ref, code.scale, shape, code.order)
+            return dense(ref, choice.scale, shape, code.order)
         seen = dense(ref, 1.0, shape)
         return MaskValue(seen, 0.0, 1.0) if isinstance(code, Mask) else seen
 
@@ -225,7 +289,7 @@ class Lowering:
         return found
 
     def _role(self, node: GraphNode) -> str:
-        if node.output == self.graph.output:
+        if node.output in self.answers:
             return "output"
         if {reader.op for reader in self._reached(node.output, _TO_SCORES)} == {"softmax"}:
             return "score"
@@ -234,8 +298,25 @@ class Lowering:
             return "sum"
         return "table" if "pointwise" in readers else node.op
 
+    def _numbers(self, mask: MaskValue) -> Quantised:
+        """Return a function of a mask as numbers."""
+        if mask.low == 0.0 and mask.high > 0:
+            return _scaled(mask.view, mask.high)
+        scale = max(abs(mask.low), abs(mask.high)) / DType.I16.maximum or 1.0
+        table = np.full((1, 256), round(mask.high / scale), np.int16)
+        table[0, 0] = round(mask.low / scale)
+        ref = self.builder.lut(mask.view.ref, self.builder.constant(table, DType.I16))
+        return replace(mask.view, ref=ref, scale=scale)
+
     def _takes_unsigned(self, name: str) -> bool:
         return not any(node.op in _READS_SIGNED for node in self._reached(name))
+
+
+def _even(choice: IntegerRange, seen: Statistics) -> IntegerRange:
+    """Return a range in which whole numbers lie on the grid, where all that was seen is whole."""
+    if not seen.whole or choice.scale >= 1:
+        return choice
+    return IntegerRange(choice.dtype, choice.dtype.maximum / math.floor(1 / choice.scale))
 
 
 def _scaled(value: Quantised, factor: float) -> Quantised:

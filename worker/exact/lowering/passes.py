@@ -3,17 +3,20 @@
 Every pass keeps the function that the graph computes, up to the rounding of float32.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from worker.exact.graph import Array, Graph, GraphNode, Pass
+from worker.exact.graph import Array, Graph, GraphNode, Pass, Sample
 from worker.exact.lowering import expressions
 from worker.exact.lowering.expressions import X
 
 _FUSES_CLAMP = frozenset({"linear", "conv2d", "matmul", "add", "affine"})
 _VIEWS = frozenset({"reshape", "expand", "permute"})
+_ALIKE = 4  # columns whose largest values are that close share a scale
 
 
 def simplify(graph: Graph) -> Graph:
@@ -21,6 +24,43 @@ def simplify(graph: Graph) -> Graph:
     for step in PASSES:
         graph = step(graph)
     return graph
+
+
+def scale_columns(graph: Graph, samples: Sequence[Sample]) -> Graph:
+    """Give each column of a table a scale of its own, where one for all would cost small ones.
+
+    The factors go into the layers that read the table (`merge_affine`), so nothing is lost there.
+    """
+    nodes: list[GraphNode] = []
+    renamed: dict[str | None, str] = {}
+    for name in graph.inputs if samples else ():
+        shape = graph.shapes[name]
+        if (
+            not shape
+            or math.prod(shape) != shape[-1]
+            or any(sample[name].dtype.kind != "f" for sample in samples)
+        ):
+            continue
+        seen = np.abs(np.stack([np.ravel(sample[name]) for sample in samples])).max(0)
+        scale = np.where(seen > 0, seen, 1.0).astype(np.float64)
+        if scale.max() < _ALIKE * scale.min() or any(
+            name in node.inputs and node.op == "embedding" for node in graph.nodes
+        ):
+            continue
+        one, back = f"{name}.columns", f"{name}.restored"
+        renamed[name] = back
+        nodes += [
+            GraphNode("columns", (name,), one, {"scale": scale}, f"input {name}"),
+            GraphNode(
+                "affine", (one,), back, {"scale": scale, "offset": np.zeros(())}, f"input {name}"
+            ),
+        ]
+        graph = replace(graph, shapes={**graph.shapes, one: shape, back: shape})
+    read = [
+        replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs))
+        for node in graph.nodes
+    ]
+    return graph.with_nodes([*nodes, *read]) if nodes else graph
 
 
 def compose_pointwise(graph: Graph) -> Graph:
@@ -122,7 +162,7 @@ def _along(value: Array, shape: tuple[int, ...], axis: int) -> Array | None:
     full = value.reshape((1,) * (len(shape) - value.ndim) + value.shape)
     if any(size != 1 for dim, size in enumerate(full.shape) if dim != axis):
         return None
-    return np.broadcast_to(full.ravel(), (shape[axis],))
+    return np.broadcast_to(full.ravel(), (shape[axis] if shape else 1,))
 
 
 def _fold_forward(graph: Graph) -> Graph:
@@ -237,6 +277,34 @@ def _normalise(made: dict[str, GraphNode], node: GraphNode) -> GraphNode | None:
     return replace(node, op="normalise", inputs=node.inputs[:1])
 
 
+def write_out_norm(graph: Graph) -> Graph:
+    """Make a length of what no reader divides by what it is: √Σx²."""
+    nodes = []
+    for node in graph.nodes:
+        if node.op != "norm":
+            nodes.append(node)
+            continue
+        x = node.inputs[0] or ""
+        square, total = f"{node.output}.square", f"{node.output}.sum"
+        rank = len(graph.shapes[x])
+        function = {"expression": ("mul", X, X)}
+        nodes += [
+            replace(node, op="pointwise", output=square, attributes=function),
+            replace(
+                node, op="sum", inputs=(square,), output=total,
+                attributes={"dims": (rank - 1,), "keep": True},
+            ),
+            replace(
+                node, op="pointwise", inputs=(total,), attributes={"expression": ("sqrt", X)}
+            ),
+        ]  # fmt: skip
+        graph = replace(graph, shapes={
+            **graph.shapes, square: graph.shapes[x], total: graph.shapes[node.output],
+        })  # fmt: skip
+    return graph.with_nodes(nodes)
+
+
 PASSES: tuple[Pass, ...] = (
     compose_pointwise, name_pointwise, merge_affine, fuse_clamp, find_masked_mean, find_normalise,
+    write_out_norm,
 )  # fmt: skip

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from oracle.exact.builder import Ref
 from oracle.exact.dtypes import DType
 from worker.exact.graph import GraphNode
@@ -10,6 +12,7 @@ from worker.exact.lowering.layers import channels, padded
 from worker.exact.lowering.layout import Quantised, dense, stored_order
 from worker.exact.lowering.lower import Lowering, Rule
 from worker.exact.lowering.policy import IntegerRange
+from worker.exact.lowering.scaling import addition
 
 
 def max_pool(lowering: Lowering, node: GraphNode) -> Quantised:
@@ -28,6 +31,16 @@ def avg_pool(lowering: Lowering, node: GraphNode) -> Quantised:
     _, count, *size = lowering.shape(node)
     ref, choice = _mean(lowering, node, rows, x, count)
     return dense(ref, choice.scale, (1, count, *size), (0, 2, 3, 1))
+
+
+def greatest(lowering: Lowering, node: GraphNode) -> Quantised:
+    """MAX over dimensions."""
+    x = lowering.quantised(node)
+    dims = node.attributes["dims"]
+    kept = [dim for dim in range(len(x.shape)) if dim not in dims]
+    rows = lowering.layout.matrix(x, kept, dims)
+    width = x.shape[kept[-1]] if kept else 1
+    return dense(lowering.builder.max(rows, cols=width), x.scale, lowering.shape(node))
 
 
 def _pool_rows(
@@ -94,7 +107,12 @@ def argmax(lowering: Lowering, node: GraphNode) -> Quantised:
     x = lowering.quantised(node)
     rank = len(x.shape)
     rows = lowering.layout.matrix(x, range(rank - 1), [rank - 1])
-    return dense(lowering.builder.argmax(rows), 1.0, lowering.shape(node))
+    place = lowering.builder.argmax(rows)
+    if node.output not in lowering.answers and x.shape[-1] <= DType.I16.maximum:
+        c = lowering.builder.constant(addition((1.0, 1.0), (2**15, 0)), DType.CHANNEL)
+        zero = lowering.builder.constant(np.zeros((1, 1), np.int8), DType.I8)
+        place = lowering.builder.add(place, zero, c, dtype=DType.I16)  # what tables read
+    return dense(place, 1.0, lowering.shape(node))
 
 
 REDUCTIONS: Mapping[str, Rule] = {
@@ -103,5 +121,6 @@ REDUCTIONS: Mapping[str, Rule] = {
     "mean": mean,
     "sum": mean,
     "masked_mean": masked_mean,
+    "max": greatest,
     "argmax": argmax,
 }

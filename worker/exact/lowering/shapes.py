@@ -20,14 +20,7 @@ def concat(lowering: Lowering, node: GraphNode) -> Quantised:
         sides = [_to(lowering, side, choice) for side in sides]
     rest = [other for other in range(len(shape)) if other != dim]
     parts = [lowering.layout.matrix(side, rest, [dim]) for side in sides]
-    while len(parts) > 1:
-        parts = [
-            lowering.builder.concat(*parts[at : at + 3])
-            if len(parts[at : at + 3]) > 1
-            else parts[at]
-            for at in range(0, len(parts), 3)
-        ]
-    return dense(parts[0], sides[0].scale, shape, [*rest, dim])
+    return dense(lowering.layout.side_by_side(parts), sides[0].scale, shape, [*rest, dim])
 
 
 def _to(lowering: Lowering, value: Quantised, choice: IntegerRange) -> Quantised:
@@ -49,6 +42,11 @@ def view(lowering: Lowering, node: GraphNode) -> Value:
     return _seen(lowering, node, lowering.quantised(node))
 
 
+def columns(lowering: Lowering, node: GraphNode) -> Quantised:
+    """The input as it is: its code has the scales."""
+    return lowering.quantised(node)
+
+
 def _seen(lowering: Lowering, node: GraphNode, value: Quantised) -> Quantised:
     a = node.attributes
     if node.op == "reshape":
@@ -62,7 +60,7 @@ def _seen(lowering: Lowering, node: GraphNode, value: Quantised) -> Quantised:
 
 def normalise(lowering: Lowering, node: GraphNode) -> Quantised:
     """Leave the last division to whoever reads the output."""
-    if node.output != lowering.graph.output:
+    if node.output not in lowering.answers:
         raise node.refuse(
             "it is in the middle of the model",
             instead="a layer norm; at the end, the reader divides",
@@ -73,5 +71,6 @@ def normalise(lowering: Lowering, node: GraphNode) -> Quantised:
 SHAPES: Mapping[str, Rule] = {
     **dict.fromkeys(("reshape", "permute", "slice", "expand"), view),
     "concat": concat,
+    "columns": columns,
     "normalise": normalise,
 }

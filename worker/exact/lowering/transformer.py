@@ -30,8 +30,8 @@ from oracle.exact.builder import ProgramBuilder, Ref
 from oracle.exact.dtypes import DType
 from oracle.exact.quantisation import Mask, OutputCode, Tokens
 from worker.errors import ModelFailed
-from worker.exact.compiler import Compiled, Sample
-from worker.exact.graph import Array
+from worker.exact.compiler import Compiled
+from worker.exact.graph import Array, Sample
 from worker.exact.lowering.scaling import addition, quantise_rows, requantisation
 from worker.exact.lowering.transformer_ranges import Observed, observe
 from worker.runtimes.architectures import MiniLm
@@ -113,7 +113,7 @@ class _Encoder:
         output = OutputCode(
             "embedding", I16, (1, width), scale, meaning="embedding", unit_length=True
         )
-        return Compiled(program, constants, codes, output)
+        return Compiled(program, constants, codes, (output,))
 
     # ── Parts of a layer ──────────────────────────────────────────────────────────────────────────
 

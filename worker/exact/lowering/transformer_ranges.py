@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from worker.exact.compiler import Sample
-from worker.exact.graph import Array
+from worker.exact.graph import Array, Sample
 from worker.runtimes.architectures import MiniLm
 
 BATCH = 16  # texts at once

@@ -1,66 +1,114 @@
-"""LightGBM's text format (from a file or a fitted object) as an ensemble; never a pickle.
+"""LightGBM's text format as an ensemble, and LightGBM itself on the same file.
 
-Features are float64 and compared `x <= threshold`. Source: LightGBM 4.7, src/io/tree.cpp
-(Tree::ToString) and include/LightGBM/tree.h (NumericalDecision).
+Features are float64 and compared `x <= threshold`. LightGBM ends the process on a false count, so
+it sees only what was read here. Source: LightGBM 4.7, src/io/tree.cpp (Tree::ToString),
+include/LightGBM/tree.h (NumericalDecision) and src/objective/*.hpp (ConvertOutput).
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from oracle.exact.quantisation import Missing
+from oracle.exact.quantisation import Link
+from oracle.exact.ranks import MAX_FEATURES, Missing
 from worker.errors import ModelUnsupported, WeightsInvalid
 from worker.exact.graph import Array
-from worker.exact.trees.ensemble import DecisionTree, Ensemble
+from worker.exact.trees.ensemble import MAX_OUTPUTS, DecisionTree, Ensemble, check
 
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2
+_ZERO = float(np.float32(1e-35))  # kZeroThreshold: what is nearer to zero never reaches a tree
 _MISSING: Mapping[int, Missing] = {0: "none", 1: "zero", 2: "nan"}
+Meaning = Literal["value", "probabilities", "scores"]
+_VALUE: tuple[Meaning, Link] = ("value", "identity")
+_OBJECTIVES: Mapping[str, tuple[Meaning, Link]] = {
+    "regression": _VALUE, "regression_l1": _VALUE, "huber": _VALUE, "fair": _VALUE,
+    "quantile": _VALUE, "mape": _VALUE, "poisson": ("value", "exp"), "gamma": ("value", "exp"),
+    "tweedie": ("value", "exp"), "binary": ("probabilities", "logistic"),
+    "multiclass": ("probabilities", "softmax"), "multiclassova": ("probabilities", "sigmoid"),
+    "cross_entropy": ("value", "sigmoid"), "cross_entropy_lambda": ("value", "log1p_exp"),
+    "lambdarank": ("scores", "identity"), "rank_xendcg": ("scores", "identity"),
+    "": ("scores", "identity"), "custom": ("scores", "identity"),
+}  # fmt: skip
 
 
 def from_lightgbm(model: Any) -> Ensemble:
-    """Read a fitted LGBMModel or Booster, or a model file in text.
+    """Read a model file in text, or a fitted LGBMModel or Booster.
 
     Raises:
         ModelUnsupported: categorical splits, linear leaves, a feature with two kinds of missing.
-        WeightsInvalid: not LightGBM's text.
+        WeightsInvalid: not LightGBM's text, or damaged.
     """
     labels: tuple[str, ...] = ()
     if isinstance(model, Path):
-        text = model.read_text()
+        text = model.read_bytes().decode(errors="replace")
     else:
         labels = tuple(str(label) for label in getattr(model, "classes_", ()))
-        booster = model.booster_ if hasattr(model, "booster_") else model
-        text = booster.model_to_string()
+        text = (model.booster_ if hasattr(model, "booster_") else model).model_to_string()
     try:
-        return _read(text, labels)
-    except (KeyError, ValueError, IndexError) as error:
+        return check(_read(text, labels))
+    except (KeyError, ValueError, IndexError, OverflowError) as error:
         raise WeightsInvalid(
             f"not LightGBM's text: {error!r:.200}",
             hint='save it with model.booster_.save_model("m.txt")',
         ) from error
 
 
+class LightgbmOriginal:
+    """LightGBM on a model file: what our reading of it is held to."""
+
+    def __init__(self, path: Path) -> None:
+        """Load a file that `from_lightgbm` has read."""
+        import lightgbm  # noqa: PLC0415 - only what the file needs
+
+        self._booster = lightgbm.Booster({"num_threads": 1, "verbose": -1}, model_file=str(path))
+        average = b"\naverage_output\n" in path.read_bytes()
+        self._factor = 1 / self._booster.current_iteration() if average else 1.0
+
+    def margins(self, rows: Array) -> Array:
+        """Return [rows, outputs] before the link; of a forest the mean, not `raw_score`'s sum."""
+        found = self._booster.predict(rows, raw_score=True, num_threads=1)
+        return np.asarray(found, np.float64).reshape(len(rows), -1) * self._factor
+
+    def answers(self, rows: Array) -> Array:
+        """Return what `predict` says: [rows] or [rows, outputs]."""
+        return np.asarray(self._booster.predict(rows, num_threads=1))
+
+
 def _read(text: str, labels: tuple[str, ...]) -> Ensemble:
-    head, *bodies = text.split("\nTree=")
+    head, *bodies = text.split("\nend of trees", maxsplit=1)[0].split("\nTree=")
     header = _fields(head)
     outputs = int(header["num_tree_per_iteration"])
     features = int(header["max_feature_idx"]) + 1
+    if not 1 <= features <= MAX_FEATURES or not 1 <= outputs <= MAX_OUTPUTS:
+        raise ModelUnsupported(
+            f"{features} features and {outputs} outputs, a program has at most {MAX_FEATURES} and "
+            f"{MAX_OUTPUTS}"
+        )
+    sizes = header["tree_sizes"].split()
+    if not bodies or len(bodies) % outputs or len(sizes) != len(bodies):
+        raise ValueError(f"{len(bodies)} trees, {len(sizes)} sizes, {outputs} outputs")
     missing: list[Missing | None] = [None] * features
-    trees = []
-    for index, body in enumerate(bodies):
-        fields = _fields(body.split("\nend of trees")[0])
-        trees.append(_tree(fields, index % outputs, missing))
-    average = "average_output" in head.splitlines()
-    objective = header.get("objective", "").split(" ")[0]
+    trees = tuple(
+        _tree(_fields(body), index % outputs, missing) for index, body in enumerate(bodies)
+    )
+    name, *words = header.get("objective", "").split(" ")
+    if name not in _OBJECTIVES:
+        raise ModelUnsupported(f"objective {name:.60}", hint=f"known: {', '.join(_OBJECTIVES)}")
+    meaning, link = _OBJECTIVES[name]
+    if name == "regression" and "sqrt" in words:
+        link = "square"
+    slope = next((float(word[8:]) for word in words if word.startswith("sigmoid:")), 1.0)
     classes: tuple[str, ...] = ()
-    if objective in ("binary", "multiclass", "multiclassova", "cross_entropy"):
+    if meaning == "probabilities":
         classes = labels or tuple(str(k) for k in range(max(2, outputs)))
+    average = "average_output" in head.splitlines()
     return Ensemble(
-        tuple(trees), (0.0,) * outputs, features, "float64",
-        tuple(kind or "nan" for kind in missing),
+        trees, (0.0,) * outputs, features, "float64", tuple(kind or "nan" for kind in missing),
         factor=outputs / len(trees) if average else 1.0, classes=classes,
+        meaning=meaning, link=link, slope=slope, zero=_ZERO,
+        names=tuple(header.get("feature_names", "").split()),
     )  # fmt: skip
 
 
@@ -71,11 +119,15 @@ def _fields(text: str) -> dict[str, str]:
 def _tree(fields: Mapping[str, str], output: int, missing: list[Missing | None]) -> DecisionTree:
     """Return a tree; LightGBM numbers splits and leaves apart, a leaf k as child −1−k."""
     if int(fields.get("num_cat", 0)):
-        raise ModelUnsupported("categorical splits", hint="encode categories one-hot")
+        raise ModelUnsupported(
+            "categorical splits", hint="encode categories one-hot before training"
+        )
     if fields.get("is_linear", "0") == "1":
         raise ModelUnsupported("linear models in the leaves", hint="train with linear_tree=False")
     leaves = np.array(fields["leaf_value"].split(), np.float64)
     splits = int(fields["num_leaves"]) - 1
+    if splits != len(leaves) - 1:
+        raise ValueError(f"{len(leaves)} leaves, num_leaves is {splits + 1}")
 
     def numbers(name: str, kind: type[Any]) -> Array:
         values = np.array(fields[name].split() if splits else [], kind)
@@ -85,18 +137,18 @@ def _tree(fields: Mapping[str, str], output: int, missing: list[Missing | None])
 
     feature, decisions = numbers("split_feature", np.int64), numbers("decision_type", np.int64)
     if (decisions & _CATEGORICAL).any():
-        raise ModelUnsupported("categorical splits", hint="encode categories one-hot")
+        raise ModelUnsupported(
+            "categorical splits", hint="encode categories one-hot before training"
+        )
     for column, kind in zip(feature, decisions >> 2 & 3, strict=True):
         name = _MISSING[int(kind)]
-        if missing[column] not in (None, name):
+        if column < 0 or missing[column] not in (None, name):
             raise ModelUnsupported(
                 f"feature {column} has two kinds of missing values", hint="impute them first"
             )
         missing[column] = name
     left, right = (numbers(f"{side}_child", np.int64) for side in ("left", "right"))
     children = [np.where(side < 0, splits - 1 - side, side) for side in (left, right)]
-    if splits and max(side.max() for side in children) >= splits + len(leaves):
-        raise ValueError("a child that does not exist")
     pad = np.zeros(len(leaves), np.int64)
     limits = np.nextafter(numbers("threshold", np.float64), np.inf)  # x ≤ t is x < next(t)
     return DecisionTree(

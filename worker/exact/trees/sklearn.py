@@ -1,87 +1,200 @@
-"""Fitted scikit-learn trees, forests and gradient boosting as an ensemble: from the live object.
+"""scikit-learn's trees, forests and boosting as an ensemble: from a skops file or the live object.
 
-scikit-learn has no file format but pickle, so a published model is one of ours, or ONNX. Features
-are float32 and compared `x <= threshold` with a float64 threshold. Source: sklearn/tree/_tree.pyx.
+A skops file is JSON and arrays; types beyond scikit-learn's own and the two below are refused, and
+a pickle is never read. Trees compare float32 features `x <= threshold` with a float64 threshold;
+histogram boosting compares float64 ones. Source: scikit-learn 1.9, sklearn/tree/_tree.pyx,
+ensemble/_gb.py, ensemble/_hist_gradient_boosting/_predictor.pyx; skops 0.16, io/_audit.py.
 """
 
+import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from oracle.exact.quantisation import Missing
-from worker.errors import ModelUnsupported
+from oracle.exact.quantisation import Link
+from oracle.exact.ranks import Missing
+from worker.errors import ModelUnsupported, PickleRefused, WeightsInvalid
 from worker.exact.graph import Array
-from worker.exact.trees.ensemble import DecisionTree, Ensemble, below
+from worker.exact.trees.ensemble import DecisionTree, Ensemble, below, check
 
+MAX_UNPACKED = 2**31  # bytes of all files in a skops archive
 _SINGLE = ("DecisionTree", "ExtraTree")
 _FORESTS = ("RandomForest", "ExtraTrees")
-_BOOSTED = ("GradientBoosting",)
+_BOOSTED, _HISTOGRAM = "GradientBoosting", "HistGradientBoosting"
+_READ = (*_SINGLE, *_FORESTS, _BOOSTED, _HISTOGRAM)
+# Plain arrays in classes that skops leaves to whoever loads them
+_TRUSTED = (
+    "sklearn.tree._tree.Tree",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+)
+
+
+def load_skops(path: Path) -> Any:
+    """Return the estimator in a skops file.
+
+    Raises:
+        PickleRefused: a type that might run code. WeightsInvalid: no skops file, or one too large.
+    """
+    import skops.io  # type: ignore[import-untyped]  # noqa: PLC0415 - only what the file needs
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > MAX_UNPACKED:
+            raise WeightsInvalid(f"{path.name} unpacks to {unpacked} bytes, above {MAX_UNPACKED}")
+        unknown = sorted(set(skops.io.get_untrusted_types(file=path)) - set(_TRUSTED))
+        if unknown:
+            raise PickleRefused(
+                f"{path.name} holds {', '.join(unknown)[:200]}, which might run code",
+                hint="save scikit-learn's own estimator alone: skops.io.dump(model, 'm.skops')",
+            )
+        return skops.io.load(path, trusted=list(_TRUSTED))
+    except WeightsInvalid:
+        raise
+    except PickleRefused:
+        raise
+    except Exception as error:  # whatever a damaged archive does to the library
+        raise WeightsInvalid(
+            f"{path.name} is no skops file: {error!r:.200}",
+            hint="save it with skops.io.dump(model, 'm.skops')",
+        ) from error
 
 
 def from_sklearn(model: Any) -> Ensemble:
-    """Read a fitted DecisionTree*, ExtraTree(s)*, RandomForest* or GradientBoosting*.
+    """Read a fitted DecisionTree*, ExtraTree(s)*, RandomForest*, GradientBoosting* or Hist….
 
     Raises:
-        ModelUnsupported: another estimator, several outputs, an `init` estimator that is a model.
+        ModelUnsupported: another estimator, a classifier of several outputs, categorical splits, an
+            `init` estimator that is a model.
+        WeightsInvalid: it is not fitted, or damaged.
     """
-    kind = type(model).__name__.removesuffix("Classifier").removesuffix("Regressor")
-    if getattr(model, "n_outputs_", 1) != 1:
-        raise ModelUnsupported("several outputs", hint="train one model for each")
-    classes = tuple(str(label) for label in getattr(model, "classes_", ()))
-    if kind in _BOOSTED:
-        return _boosted(model, classes)
-    if kind in _SINGLE:
-        members = [model]
-    elif kind in _FORESTS:
-        members = list(model.estimators_)
-    else:
-        raise ModelUnsupported(
-            f"{type(model).__name__} is not read",
-            hint="use one of " + ", ".join((*_SINGLE, *_FORESTS, *_BOOSTED)),
-        )
-    outputs = max(1, len(classes))
+    name = type(model).__name__
+    kind = name.removesuffix("Classifier").removesuffix("Regressor")
+    if kind == name or kind not in _READ or not type(model).__module__.startswith("sklearn."):
+        raise ModelUnsupported(f"{name} is not read", hint=f"use one of {', '.join(_READ)}")
+    try:
+        if kind == _HISTOGRAM:
+            return check(_histogram(model))
+        if kind == _BOOSTED:
+            return check(_boosted(model))
+        return check(_forest(model, [model] if kind in _SINGLE else list(model.estimators_)))
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise WeightsInvalid(f"{name} is damaged or not fitted: {error!r:.200}") from error
+
+
+class SklearnOriginal:
+    """The estimator itself: what our reading of it is held to."""
+
+    def __init__(self, model: Any) -> None:
+        """Keep an estimator that `from_sklearn` has read."""
+        self._model = model
+
+    def margins(self, rows: Array) -> Array:
+        """Return [rows, outputs] before the link; of a forest what it predicts."""
+        model = self._model
+        if hasattr(model, "decision_function"):
+            found = model.decision_function(rows)
+        elif hasattr(model, "_loss"):
+            found = model._loss.link.link(np.asarray(model.predict(rows), np.float64))
+        else:
+            found = self.answers(rows)
+            found = found[:, 1] if hasattr(model, "classes_") and found.shape[1] == 2 else found
+        return np.asarray(found, np.float64).reshape(len(rows), -1)
+
+    def answers(self, rows: Array) -> Array:
+        """Return probabilities [rows, classes], or values [rows] or [rows, outputs]."""
+        model = self._model
+        found = model.predict_proba(rows) if hasattr(model, "classes_") else model.predict(rows)
+        return np.asarray(found)
+
+
+def _forest(model: Any, members: list[Any]) -> Ensemble:
+    classes, outputs = _classes(model), int(model.n_outputs_)
+    if classes and outputs != 1:
+        raise ModelUnsupported("a classifier of several outputs", hint="train one for each")
+    columns = len(classes) if len(classes) > 2 else outputs  # of two classes one share tells
     trees = tuple(
-        tree for member in members for tree in _by_output(member.tree_, outputs, bool(classes))
+        tree
+        for member in members
+        for tree in (_by_class(member.tree_) if classes else _by_output(member.tree_))
     )
-    return _ensemble(model, trees, (0.0,) * outputs, classes, 1 / len(members))
+    link: Link = "two" if len(classes) == 2 else "identity"
+    nan = members[0]._support_missing_values(np.zeros((1, 1)))
+    return _ensemble(
+        model, trees, (0.0,) * columns, factor=1 / len(members), classes=classes, link=link,
+        cut=0.5 if link == "two" else 0.0, missing="nan" if nan else "refused",
+    )  # fmt: skip
 
 
-def _boosted(model: Any, classes: tuple[str, ...]) -> Ensemble:
-    start = getattr(model, "init_", "zero")
-    if start != "zero" and not type(start).__name__.startswith("Dummy"):
+def _boosted(model: Any) -> Ensemble:
+    start = model.init_
+    if isinstance(start, str) is False and not type(start).__name__.startswith("Dummy"):
         raise ModelUnsupported("its init estimator is a model", hint="train with init=None")
     trees = tuple(
         _tree(member.tree_, member.tree_.value[:, 0, 0] * model.learning_rate, output)
         for stage in model.estimators_
         for output, member in enumerate(stage)
     )
-    zero = np.zeros((1, model.n_features_in_))
-    whole = np.ravel((model.decision_function if classes else model.predict)(zero))
-    grown = sum(
-        np.array([member.predict(zero)[0] for member in stage]) for stage in model.estimators_
+    classes, loss = _classes(model), type(model._loss).__name__
+    # `init_` alone answers it: no tree is walked before it was checked
+    base = tuple(map(float, model._raw_predict_init(np.zeros((1, model.n_features_in_)))[0]))
+    link: Link = ("logistic" if len(base) == 1 else "softmax") if classes else "identity"
+    return _ensemble(
+        model, trees, base, classes=classes, link=link, cut_in=True,
+        slope=2.0 if loss == "ExponentialLoss" else 1.0, missing="refused",
+    )  # fmt: skip
+
+
+def _histogram(model: Any) -> Ensemble:
+    if getattr(model, "is_categorical_", None) is not None and np.any(model.is_categorical_):
+        raise ModelUnsupported(
+            "categorical splits", hint="encode categories one-hot before training"
+        )
+    trees = tuple(
+        _histogram_tree(member.nodes, output)
+        for stage in model._predictors
+        for output, member in enumerate(stage)
     )
-    base = tuple(float(value) for value in whole - model.learning_rate * grown)
-    return _ensemble(model, trees, base, classes, 1.0)
+    classes, base = _classes(model), tuple(map(float, np.ravel(model._baseline_prediction)))
+    link: Link = "identity"
+    if classes:
+        link = "logistic" if len(base) == 1 else "softmax"
+    elif type(model._loss.link).__name__ == "LogLink":
+        link = "exp"
+    return _ensemble(model, trees, base, classes=classes, link=link, precision="float64")
+
+
+def _classes(model: Any) -> tuple[str, ...]:
+    found = getattr(model, "classes_", ())
+    return tuple(str(label) for label in found)
 
 
 def _ensemble(
-    model: Any, trees: tuple[DecisionTree, ...], base: tuple[float, ...], classes: tuple[str, ...],
-    factor: float,
+    model: Any, trees: tuple[DecisionTree, ...], base: tuple[float, ...], *,
+    classes: tuple[str, ...], missing: Missing = "nan", precision: Any = "float32", **more: Any,
 ) -> Ensemble:  # fmt: skip
     features = int(model.n_features_in_)
-    nan: Missing = "nan"
-    missing = (nan,) * features
-    return Ensemble(trees, base, features, "float32", missing, factor=factor, classes=classes)
+    return Ensemble(
+        trees, base, features, precision, (missing,) * features, classes=classes,
+        meaning="probabilities" if classes else "value",
+        names=tuple(map(str, getattr(model, "feature_names_in_", ()))), **more,
+    )  # fmt: skip
 
 
-def _by_output(tree: Any, outputs: int, shares: bool) -> Iterator[DecisionTree]:
-    """Yield one tree for each class: a leaf holds the share of each."""
+def _by_class(tree: Any) -> Iterator[DecisionTree]:
+    """Yield one tree for each class, a leaf holding its share; of two classes for the second."""
     values = tree.value[:, 0, :]
-    if shares:
-        values = values / values.sum(1, keepdims=True)
-    for output in range(outputs):
-        yield _tree(tree, values[:, output], output)
+    shares = values / values.sum(1, keepdims=True)
+    if shares.shape[1] == 2:
+        yield _tree(tree, shares[:, 1], 0)
+    else:
+        yield from (_tree(tree, shares[:, k], k) for k in range(shares.shape[1]))
+
+
+def _by_output(tree: Any) -> Iterator[DecisionTree]:
+    yield from (_tree(tree, tree.value[:, k, 0], k) for k in range(tree.value.shape[1]))
 
 
 def _tree(tree: Any, values: Array, output: int) -> DecisionTree:
@@ -92,5 +205,18 @@ def _tree(tree: Any, values: Array, output: int) -> DecisionTree:
         right=tree.children_right.astype(np.int64),
         missing_left=np.asarray(tree.missing_go_to_left).astype(bool),
         value=np.asarray(values, np.float64),
+        output=output,
+    )
+
+
+def _histogram_tree(nodes: Array, output: int) -> DecisionTree:
+    leaf = nodes["is_leaf"] != 0
+    return DecisionTree(
+        feature=nodes["feature_idx"].astype(np.int64),
+        threshold=np.nextafter(nodes["num_threshold"], np.inf),  # x ≤ t is x < next(t)
+        left=np.where(leaf, -1, nodes["left"].astype(np.int64)),
+        right=np.where(leaf, -1, nodes["right"].astype(np.int64)),
+        missing_left=nodes["missing_go_to_left"] != 0,
+        value=nodes["value"].astype(np.float64),
         output=output,
     )

@@ -32,6 +32,7 @@ class _UbjsonReader:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
+        self._left = len(data)  # values that a count may still announce: null takes no bytes
 
     def value(self, depth: int, marker: str | None = None) -> Any:
         if depth > MAX_DEPTH:
@@ -102,8 +103,9 @@ class _UbjsonReader:
         return np.frombuffer(self._take(count * dtype.itemsize), dtype).tolist()  # type: ignore[no-any-return]
 
     def _bound(self, count: int) -> None:
-        if count > len(self._data) - self._at:
-            raise ValueError(f"{count} values in {len(self._data) - self._at} bytes")
+        self._left -= count
+        if self._left < 0:
+            raise ValueError(f"more values than the {len(self._data)} bytes can hold")
 
     def _marker(self) -> str:
         while (marker := chr(self._take(1)[0])) == "N":  # no-op

@@ -1,0 +1,197 @@
+"""An operator's endpoint over HTTP, as a payer asks it: a stranger's replies, bounded and typed.
+
+```
+ 200                    receipt and answer, unchecked
+ 402                    VoucherNotTaken: the voucher does not pay
+ 429, 503               EndpointOverloaded: later, as Retry-After says
+ other problems         EndpointRefused: about this question
+ all else, no reply     Unavailable: it may have answered; the same again brings the same
+```
+"""
+
+import json
+import time
+from typing import Any, TypeVar
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from oracle.errors import NotFound, Refused, TransientError, Unavailable
+from oracle.ipfs.port import MAX_BLOCK
+from oracle.protocol import channel_wire
+from oracle.protocol.channel_wire import AnswerReceipt
+from oracle.protocol.hexadecimal import to_hex
+from oracle.types import Bytes32, Offer
+
+PATIENCE = 30.0  # seconds for one answer
+LATER = 3.0  # seconds until an overloaded endpoint is asked again, unless it says
+THREADS = 64  # that ask at the same time without a connection more for each question
+MAX_DOCUMENT = 1 << 20  # bytes of JSON: a page of receipts has 400 kB
+_PIECE = 1 << 16
+_GATEWAY = (502, 504)  # a proxy's word: the endpoint behind it died, or another one answers
+
+T = TypeVar("T")
+
+
+class VoucherNotTaken(Refused):
+    """The endpoint did not take a voucher; `code` is its error, and nothing was charged."""
+
+    def __init__(self, code: str, message: str, hint: str) -> None:
+        super().__init__(f"{code}: {message}", hint=hint)
+        self.code = code
+
+
+class EndpointRefused(Refused):
+    """The endpoint did not answer; nothing was charged."""
+
+
+class EndpointOverloaded(TransientError):
+    """The endpoint has too much to do; `retry_after` seconds later it may answer."""
+
+    def __init__(self, message: str, hint: str, retry_after: float) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class EndpointClient:
+    """One endpoint. Safe for threads."""
+
+    def __init__(self, url: str, patience: float = PATIENCE) -> None:
+        """Prepare; nothing is asked. `patience` is seconds for one reply."""
+        self.url, self._patience = url, patience
+        self.http = requests.Session()
+        for scheme in ("http://", "https://"):
+            self.http.mount(scheme, HTTPAdapter(pool_maxsize=THREADS))
+        self.http.headers["Accept-Encoding"] = "identity"  # no bytes grow on the way
+
+    def answer(
+        self, model: str, version: int, voucher: str, encoded: bytes, params: Bytes32
+    ) -> tuple[str, bytes]:
+        """Send a question with its voucher's header; return the receipt's header and the answer.
+
+        A connection that breaks is tried once more, and so is a proxy whose endpoint is gone: the
+        answer is the same then.
+
+        Raises:
+            VoucherNotTaken, EndpointRefused, EndpointOverloaded, Unavailable.
+        """
+        for last in (False, True):
+            try:
+                reply = self.http.post(
+                    f"{self.url}/v2/models/{model}/versions/{version}/infer",
+                    data=encoded,
+                    headers={
+                        "Content-Type": channel_wire.CANONICAL,
+                        channel_wire.VOUCHER: voucher,
+                        channel_wire.PARAMS: to_hex(params),
+                    },
+                    timeout=self._patience, stream=True, allow_redirects=False,
+                )  # fmt: skip
+                content = _read(reply, MAX_BLOCK, time.time() + self._patience)
+            except requests.RequestException as error:
+                if last or isinstance(error, requests.Timeout):
+                    raise Unavailable(f"{self.url}: {error}", hint="ask the same again") from error
+                continue
+            if reply.status_code == 200:
+                return reply.headers.get(channel_wire.RECEIPT, ""), content
+            if last or reply.status_code not in _GATEWAY:
+                raise _refusal(reply, content)
+        raise AssertionError("unreachable")
+
+    def receipts(self, place: str, after: int) -> list[AnswerReceipt]:
+        """Return what the endpoint holds of the channel PAYER/SIGNER/OFFER, or some of it.
+
+        Raises:
+            VoucherNotTaken, EndpointRefused, EndpointOverloaded, Unavailable: it does not say.
+        """
+        found = self._fetch(f"channels/{place}?after={after}", "receipts", list)
+        return [channel_wire.receipt_of(one) for one in found]
+
+    def agree_to_close(self, place: str, wish: dict[str, Any]) -> bytes:
+        """Return the operator's signature under a close. Raises: see `receipts`."""
+        signed = self._fetch(f"channels/{place}/close", "signature", str, wish)
+        try:
+            return bytes.fromhex(signed.removeprefix("0x"))
+        except ValueError as error:
+            raise EndpointRefused(f"its consent is no signature: {signed:.80}") from error
+
+    def offer(self, model_id: int, version: int) -> Offer:
+        """Return what is sold of a version.
+
+        Raises:
+            NotFound: nothing. For others see `receipts`.
+        """
+        for one in self._fetch("channels/offer", "offers", list):
+            offer = channel_wire.offer_of(one)
+            if (offer.model_id, offer.version) == (model_id, version):
+                return offer
+        raise NotFound(f"{self.url} does not sell {model_id}@{version}")
+
+    def _fetch(self, path: str, name: str, kind: type[T], body: Any = None) -> T:
+        """Return a field of a JSON document."""
+        method, url = "GET" if body is None else "POST", f"{self.url}/{path}"
+        try:
+            reply = self.http.request(
+                method, url, json=body, timeout=self._patience, stream=True, allow_redirects=False
+            )
+            content = _read(reply, MAX_DOCUMENT, time.time() + self._patience)
+            if reply.status_code != 200:
+                raise _refusal(reply, content)
+            if not isinstance(found := json.loads(content)[name], kind):
+                raise TypeError(f"{name} is no {kind.__name__}")
+            return found
+        except (
+            requests.RequestException, LookupError, TypeError, ValueError, RecursionError
+        ) as error:  # fmt: skip
+            raise Unavailable(f"{url}: {error}") from error
+
+
+def offer_at(url: str, model_id: int, version: int) -> Offer:
+    """Return what an endpoint sells of a version. Raises: see `EndpointClient.offer`."""
+    client = EndpointClient(url)
+    with client.http:
+        return client.offer(model_id, version)
+
+
+def _read(reply: requests.Response, most: int, until: float) -> bytes:
+    """Return a body of a stranger: bounded, and not a byte a minute.
+
+    Raises:
+        requests.RequestException: it is longer, slower, or breaks off.
+    """
+    content = bytearray()
+    try:
+        with reply:
+            while piece := reply.raw.read1(_PIECE):
+                content += piece
+                if len(content) > most:
+                    raise requests.RequestException(f"the reply has more than {most} bytes")
+                if time.time() > until:
+                    raise requests.Timeout("the reply takes too long")
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise requests.ConnectionError(str(error)) from error
+    return bytes(content)
+
+
+def _refusal(reply: requests.Response, content: bytes) -> Exception:
+    status = reply.status_code
+    try:
+        problem = json.loads(content)
+        code, detail = str(problem["code"]), str(problem["detail"])
+        hint = str(problem.get("hint", ""))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        if status not in (429, 503):
+            return Unavailable(f"the endpoint said {status}: {content[:200]!r}")
+        code, detail, hint = f"status {status}", "it has too much to do", ""
+    if status == 402:
+        return VoucherNotTaken(code, detail, hint)
+    if status in (429, 503):
+        return EndpointOverloaded(f"{code}: {detail}", hint, _seconds(reply))
+    return EndpointRefused(f"{code}: {detail}", hint=hint)
+
+
+def _seconds(reply: requests.Response) -> float:
+    """Return what Retry-After says; a date is no number of seconds."""
+    said = reply.headers.get("Retry-After", "")
+    return float(said) if said.isdecimal() and len(said) < 10 else LATER

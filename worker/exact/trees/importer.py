@@ -1,0 +1,268 @@
+"""One door for trees: a file of XGBoost, LightGBM or scikit-learn to a program and its report.
+
+```
+ .ubj .json ─┐              ┌─ compile ─▶ program ─┐
+ .txt        ├─▶ Ensemble ──┤                      ├─ the same on samples, and on rows that lie on
+ .skops     ─┘   (checked)  └─ the library itself ─┘  the thresholds? else `ReadingWrong`
+```
+The library runs only what our reader took: its own loaders trust their files.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from oracle.errors import ConfigInvalid, InputInvalid
+from oracle.exact.ranks import LIBRARIES, Ranks, Thresholds
+from oracle.protocol.shapes import MAX_NAME_LENGTH
+from worker.errors import ModelUnsupported, WeightsInvalid
+from worker.exact.compiler import Compiled
+from worker.exact.graph import Array
+from worker.exact.kernels.executor import Executor
+from worker.exact.original import ReadingWrong
+from worker.exact.report import CompilationReport, compare
+from worker.exact.trees.compile import Answer, compile_trees, output_code
+from worker.exact.trees.ensemble import Ensemble, classes_of
+from worker.exact.trees.lightgbm import LightgbmOriginal, from_lightgbm
+from worker.exact.trees.sklearn import SklearnOriginal, from_sklearn, load_skops
+from worker.exact.trees.xgboost import XgboostOriginal, from_xgboost
+
+MAX_BYTES = 2**29  # of a model file; JSON takes tenfold of it in memory
+FEATURES = "features"  # the name of the input
+PROBES = 256
+_RELATIVE = 2e-5  # of the largest margin: XGBoost adds in float32, tree after tree
+
+
+class TreeOriginal(Protocol):
+    """A library with its own model: what our reading of it is held to."""
+
+    def margins(self, rows: Array) -> Array:
+        """Return [rows, outputs] before the link."""
+
+    def answers(self, rows: Array) -> Array:
+        """Return what the library predicts: probabilities or values, or classes where it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeModel:
+    """A model file: our reading of it, and the library that wrote it."""
+
+    library: str
+    ensemble: Ensemble
+    original: TreeOriginal
+
+
+def read(path: Path, missing: float | None = None) -> TreeModel:
+    """Read a file of XGBoost (.ubj, .json), LightGBM (.txt) or scikit-learn (.skops).
+
+    Args:
+        missing: XGBoost's `missing=`, which no file keeps.
+
+    Raises:
+        ModelUnsupported: what no program of trees can do; the message names it.
+        WeightsInvalid, PickleRefused: damaged, or it might run code.
+        ConfigInvalid: the library is not installed.
+    """
+    library = LIBRARIES.get(path.suffix)
+    if library is None:
+        raise ModelUnsupported(f"{path.name} is no file of trees", hint=", ".join(LIBRARIES))
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise WeightsInvalid(f"{path.name} has {size} bytes, above {MAX_BYTES}")
+    if missing is not None and library != "xgboost":
+        raise ModelUnsupported(f"{library} has no missing=", hint="leave --missing out")
+    try:
+        ensemble, original = _READERS[library](path, missing)
+    except ImportError as error:
+        raise ConfigInvalid(
+            f"{path.name} needs the library that wrote it: {error}",
+            hint="pip install 'tallystick[compile]'",
+        ) from error
+    return TreeModel(library, ensemble, original)
+
+
+def described(model: TreeModel, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the file says in the words of `model.json`: inputs, outputs, classes, columns.
+
+    Args:
+        about: what the owner has written already, which goes first.
+    """
+    ensemble = model.ensemble
+    output = output_code(ensemble, "prediction", 1.0)
+    labels = about.get("labels")
+    if labels is not None and len(labels) != len(ensemble.classes):
+        raise InputInvalid(
+            f"model.json has {len(labels)} labels, the file {len(ensemble.classes)} classes",
+            hint=f"in the order of the file's: {', '.join(ensemble.classes)[:200]}",
+        )
+    given: Mapping[str, Any] = next(iter(about.get("inputs", ())), {})
+    known = given.get("description", "")
+    said: dict[str, Any] = {
+        "inputs": [
+            {
+                "name": FEATURES,
+                "dtype": "F64" if ensemble.precision == "float64" else "F32",
+                "shape": [1, ensemble.features],
+                "description": known or _missing(ensemble),
+            }
+        ],
+        "outputs": [
+            {
+                "name": output.name,
+                "dtype": "I64" if output.meaning == "class" else "F32",
+                "shape": list(output.answer_shape),
+            }
+        ],
+    }
+    if ensemble.classes and "labels" not in about:
+        said["labels"] = list(ensemble.classes)
+    if "features" not in about and _named(ensemble):
+        said["features"] = [{"name": name} for name in ensemble.names]
+    return said
+
+
+def _missing(ensemble: Ensemble) -> str:
+    """Say which values count as missing."""
+    kinds = set(ensemble.missing)
+    if kinds == {"refused"}:
+        return "No value may be missing."
+    also = "" if ensemble.missing_value is None else f" and {ensemble.missing_value:g}"
+    zero = " In some columns zero is missing too." if "zero" in kinds else ""
+    return f"NaN{also} (null in JSON) stands for a missing value.{zero}"
+
+
+def _named(ensemble: Ensemble) -> bool:
+    """Whether the file names every column, and not by its number alone."""
+    names = ensemble.names
+    fit = len(names) == ensemble.features == len(set(names))
+    return (
+        fit
+        and all(1 <= len(name) <= MAX_NAME_LENGTH for name in names)
+        and not all(name.removeprefix("Column_").removeprefix("f").isdecimal() for name in names)
+    )
+
+
+def compile_model(
+    model: TreeModel,
+    size: int,
+    *,
+    answer: Answer = "prediction",
+    rows: Array | None = None,
+    labels: list[int] | None = None,
+) -> tuple[Compiled, CompilationReport]:
+    """Compile a model and hold it to its library; report on the samples, else on the probes.
+
+    Args:
+        size: bytes of the model file.
+        answer: see `compile_trees`.
+        rows: samples [n, features].
+        labels: their true classes.
+
+    Raises:
+        ReadingWrong: the integers and the library differ by more than rounding.
+        ModelUnsupported: see `compile_trees`.
+    """
+    ensemble, original = model.ensemble, model.original
+    compiled = compile_trees(ensemble, answer=answer, name=FEATURES)
+    margins = compiled
+    if compiled.outputs[0].name != "margin":
+        margins = compile_trees(ensemble, answer="margin", name=FEATURES)
+    drawn = probes(compiled, rows)
+    for some in (drawn,) if rows is None else (rows, drawn):
+        _require_same(ensemble, margins, original, some)
+    held = drawn if rows is None else rows
+    wanted = _wanted(ensemble, compiled, original, held)
+    return compiled, compare(
+        compiled, wanted, run(compiled, held), size, labels, drawn=rows is None
+    )
+
+
+def run(compiled: Compiled, rows: Array) -> Array:
+    """Return the answers to many rows as readers see them: [rows, numbers]."""
+    (code,) = compiled.inputs
+    ranks = np.stack([code.quantise(row) for row in rows])
+    integers = Executor(compiled.program, compiled.constants).run([ranks])
+    return np.stack([np.ravel(compiled.outputs[0].dequantise(one)) for one in integers])
+
+
+def probes(compiled: Compiled, rows: Array | None) -> Array:
+    """Draw rows that lie on the thresholds and beside them, and that miss values."""
+    (code,) = compiled.inputs
+    assert isinstance(code, Ranks)
+    assert isinstance(code.thresholds, Thresholds)
+    dice, kind = np.random.default_rng(0), np.dtype(code.precision)
+    drawn = np.zeros((PROBES, code.columns), kind)
+    for column, limits in enumerate(code.thresholds.limits):
+        picked = limits[np.isfinite(limits)]
+        if picked.size:
+            on = dice.choice(picked, PROBES).astype(kind)
+            side = dice.choice([-np.inf, np.inf], PROBES).astype(kind)
+            drawn[:, column] = np.where(dice.random(PROBES) < 0.5, on, np.nextafter(on, side))
+        if rows is not None:
+            drawn[::2, column] = dice.choice(rows[:, column], len(drawn[::2]))
+        if code.thresholds.missing[column] != "refused":
+            drawn[dice.random(PROBES) < 0.05, column] = np.nan
+        drawn[dice.random(PROBES) < 0.05, column] = code.missing_value or 0.0
+    return drawn
+
+
+def _require_same(
+    ensemble: Ensemble, compiled: Compiled, original: TreeOriginal, rows: Array
+) -> None:
+    wanted, found = original.margins(rows), run(compiled, rows)
+    if wanted.shape != found.shape:
+        raise ReadingWrong(f"the library gives {wanted.shape[1]} numbers, not {found.shape[1]}")
+    close = _RELATIVE * max(1.0, float(np.abs(wanted).max()))
+    close += compiled.outputs[0].scale * len(ensemble.trees) / 2
+    apart = np.abs(wanted - found).max(1)
+    worst = int(apart.argmax())
+    if apart[worst] > close:
+        raise ReadingWrong(
+            f"the library answers {wanted[worst][:4]}, our reading {found[worst][:4]} to "
+            f"{rows[worst][:8]}",
+            hint="publish it as ONNX (judged by a committee), and report the file",
+        )
+    if not ensemble.classes:
+        return
+    sure = np.sort(wanted, 1)
+    gap = sure[:, -1] - sure[:, -2] if sure.shape[1] > 1 else np.abs(sure[:, 0] - ensemble.cut)
+    other = classes_of(ensemble, found) != classes_of(ensemble, wanted)
+    if (other & (gap > close)).any():
+        raise ReadingWrong("the library and our reading of it choose different classes")
+
+
+def _wanted(ensemble: Ensemble, compiled: Compiled, original: TreeOriginal, rows: Array) -> Array:
+    """Return the library's answers in the form of the compiled one: [rows, numbers]."""
+    margins = original.margins(rows)
+    match compiled.outputs[0].name:
+        case "class":
+            return classes_of(ensemble, margins)[:, None]
+        case "margin":
+            return margins
+    answers = original.answers(rows).astype(np.float64).reshape(len(rows), -1)
+    if ensemble.link == "softmax" and answers.shape[1] == 1:  # multi:softmax predicts classes
+        powers = np.exp(margins - margins.max(1, keepdims=True))
+        return np.asarray(powers / powers.sum(1, keepdims=True))
+    if compiled.outputs[0].answer_shape[-1] == 2 and answers.shape[1] == 1:
+        return np.concatenate([1 - answers, answers], 1)
+    return answers
+
+
+def _xgboost(path: Path, missing: float | None) -> tuple[Ensemble, TreeOriginal]:
+    return from_xgboost(path, missing=missing), XgboostOriginal(path, missing)
+
+
+def _lightgbm(path: Path, _missing: float | None) -> tuple[Ensemble, TreeOriginal]:
+    return from_lightgbm(path), LightgbmOriginal(path)
+
+
+def _sklearn(path: Path, _missing: float | None) -> tuple[Ensemble, TreeOriginal]:
+    model: Any = load_skops(path)
+    return from_sklearn(model), SklearnOriginal(model)
+
+
+_READERS: Mapping[str, Callable[[Path, float | None], tuple[Ensemble, TreeOriginal]]] = {
+    "xgboost": _xgboost, "lightgbm": _lightgbm, "scikit-learn": _sklearn,
+}  # fmt: skip
