@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 from brownie.convert.normalize import format_event, format_input, format_output
 from brownie.convert.utils import get_type_strings
 from brownie.network.event import EventDict
@@ -24,6 +25,8 @@ from hexbytes import HexBytes
 from oracle.chain import artifacts
 from oracle.chain.anvil import dev_account
 from tests.support.evm import CHAIN_ID, Evm, Reverted
+
+hypothesis.settings.load_profile("suite")  # the import of Brownie has put its own in its place
 
 BUILD = Path(__file__).parents[2] / "build" / "brownie" / "contracts"
 START = 1_800_000_000
