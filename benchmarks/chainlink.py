@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from eth_abi import encode
+from eth_abi.abi import encode
 from web3 import HTTPProvider, Web3
 from web3.types import TxReceipt
 
@@ -41,7 +41,7 @@ def measure(rpc_url: str, build: Path) -> dict[str, int]:
     """
     contracts = _compile(_install(build))
     w3 = Web3(HTTPProvider(rpc_url))
-    consumer, node = w3.eth.accounts[0], w3.eth.accounts[1]
+    consumer, node = list(w3.eth.accounts)[:2]
 
     def deploy(name: str, *args: Any) -> Any:
         factory = w3.eth.contract(**contracts[name])
@@ -103,7 +103,9 @@ def _install(build: Path) -> Path:
 
 
 def _compile(modules: Path) -> dict[str, dict[str, Any]]:
-    sources = {f"@chainlink/contracts/{path}": {} for path in SOURCES.values()}
+    sources: dict[str, dict[str, Any]] = {
+        f"@chainlink/contracts/{path}": {} for path in SOURCES.values()
+    }
     request = {
         "language": "Solidity",
         "sources": sources,

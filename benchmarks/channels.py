@@ -21,7 +21,8 @@ from oracle.chain.bindings.payment_channels import (
     VoucherRow,
     VouchersClaimed,
 )
-from oracle.chain.wallet import Receipt, Wallet
+from oracle.chain.transactions import Receipt
+from oracle.chain.wallet import Wallet
 from oracle.protocol import vouchers
 from oracle.protocol.receipt_tree import ReceiptTree
 from oracle.protocol.records import request_id
@@ -76,7 +77,7 @@ def _row(market: Market, payer: Wallet, offer: Offer, turn: int) -> VoucherRow:
         payer.address, vouchers.offer_id(offer), until, ANSWERS * (turn + 1), root
     )
     domain = vouchers.separator(market.at.chain_id, market.at.payment_channels)
-    index = next(i for i in range(10) if dev_account(i).address == payer.address)
+    index = next(i for i in range(10) if Address(dev_account(i).address) == payer.address)
     signature = vouchers.sign(
         bytes(dev_account(index).key), vouchers.voucher_digest(domain, voucher)
     )

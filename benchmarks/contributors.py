@@ -13,7 +13,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.datasets import (  # type: ignore[import-untyped]  # it ships no types
+    load_breast_cancer,
+    load_digits,
+)
 
 from oracle.valuation.dataset import DataSet, Features, Labels
 from oracle.valuation.rounds import Params, RoundData

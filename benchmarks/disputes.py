@@ -8,7 +8,7 @@ that. Every figure is a receipt's `gasUsed`, the 21,000 of its transaction inclu
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from oracle.chain.bindings.operator_registry import OperatorRegistry
 from oracle.chain.bindings.program_registry import ProgramRegistry
 from oracle.chain.bindings.test_dollar import TestDollar
 from oracle.chain.deploy import deploy
-from oracle.chain.wallet import Receipt as Mined
+from oracle.chain.transactions import Receipt as Mined
 from oracle.chain.wallet import Wallet
 from oracle.exact import game as decisions
 from oracle.exact import proofs
@@ -34,6 +34,7 @@ from oracle.exact.program import Program
 from oracle.exact.reference import evaluate, execute
 from oracle.exact.tensors import depth_of
 from oracle.merkle import keccak
+from oracle.protocol import vouchers
 from oracle.types import (
     NO_CLAIM,
     ZERO32,
@@ -52,6 +53,13 @@ HEAD = WIDTH // HEADS
 OPERATORS = 150
 SALT = Bytes32(b"\x5a" * 32)
 GOALS = {"transactions": 9, "withheld": 1_200_000}
+
+
+class Strided(TypedDict):
+    """A view's sizes and strides."""
+
+    sizes: tuple[int, ...]
+    strides: tuple[int, ...]
 
 
 # ── The program ───────────────────────────────────────────────────────────────────────────────────
@@ -78,17 +86,17 @@ class Encoder:
         b = self.builder
         narrow = b.rescale(x, self.scale(1, 256), dtype=I8)
         query, key, value = (self.linear(narrow, WIDTH, I8) for _ in range(3))
-        by_head = {"sizes": (HEADS, TOKENS, HEAD), "strides": (HEAD, WIDTH, 1)}
+        by_head: Strided = {"sizes": (HEADS, TOKENS, HEAD), "strides": (HEAD, WIDTH, 1)}
         query = b.view(query, HEADS * TOKENS, HEAD, **by_head)
         key = b.view(key, HEADS * TOKENS, HEAD, **by_head)
-        across = {"sizes": (HEADS, HEAD, TOKENS), "strides": (HEAD, 1, WIDTH)}
+        across: Strided = {"sizes": (HEADS, HEAD, TOKENS), "strides": (HEAD, 1, WIDTH)}
         value = b.view(value, WIDTH, TOKENS, **across)
         scores = b.dot(query, key, self.scale(1, 16), dtype=I16, group=TOKENS)
         self.places.setdefault("scores", scores.number)
         table = np.linspace(65_535, 0, 1024).astype(np.uint16).reshape(1, -1)
         weights = b.softmax(scores, b.constant(table, U16), dtype=U8, shift=4)
         mixed = b.dot(weights, value, self.scale(1, 256), dtype=I8, group=TOKENS)
-        back = {"sizes": (TOKENS, HEADS, HEAD), "strides": (HEAD, TOKENS * HEAD, 1)}
+        back: Strided = {"sizes": (TOKENS, HEADS, HEAD), "strides": (HEAD, TOKENS * HEAD, 1)}
         mixed = b.view(mixed, TOKENS, WIDTH, **back)
         return self.joined(x, self.linear(mixed, WIDTH, I16))
 
@@ -214,7 +222,7 @@ class Play:
         )
         roots = (self.liar.output_root, self.liar.trace_root)
         digest = game.receipt_hash(request_id, *roots)
-        signature = bytes(dev_account(1).unsafe_sign_hash(digest).signature)
+        signature = vouchers.sign(bytes(dev_account(1).key), digest)
         step = proofs.step(self.constants, self.liar, op, row, col)
         receipt = Receipt(*roots, signature)
         proof = game.prove(*self.answer.state, self.answer.preimage, receipt, SALT, step)

@@ -18,7 +18,8 @@ from oracle.chain.bindings.model_registry import ModelRegistered, ModelRegistry,
 from oracle.chain.bindings.operator_registry import OperatorRegistry
 from oracle.chain.bindings.test_dollar import TestDollar
 from oracle.chain.deploy import deploy
-from oracle.chain.wallet import Receipt, Wallet
+from oracle.chain.transactions import Receipt
+from oracle.chain.wallet import Wallet
 from oracle.protocol.canonical import keccak
 from oracle.types import (
     NO_CLAIM,

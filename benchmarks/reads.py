@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eth_utils.address import to_checksum_address
 from web3 import HTTPProvider, Web3
 
 from oracle.chain import artifacts
@@ -43,7 +44,7 @@ def measure(count: int = READS) -> Result:
         market = InferenceMarket(anvil.rpc, place)
         function = interface("InferenceMarket")["balanceOf"]
         theirs: Any = Web3(HTTPProvider(anvil.url)).eth.contract(
-            address=place,  # type: ignore[arg-type]  # our own type of an address
+            address=to_checksum_address(place),
             abi=artifacts.load("InferenceMarket").abi,
         )
 

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from celery import Celery  # type: ignore[import-untyped]  # it ships no types
 from redis import Redis
 
 from examples.digits import build as digits
@@ -33,11 +32,13 @@ from oracle.ipfs import daemon
 from oracle.ipfs.client import IpfsClient
 from oracle.ports import free_port
 from oracle.protocol import tensor
-from oracle.protocol.canonical import dumps, sha256
+from oracle.protocol.canonical import dumps
 from oracle.protocol.files import FileEntry
 from oracle.protocol.hexadecimal import to_hex
 from oracle.protocol.manifest import Manifest
+from oracle.queue import celery_app
 from oracle.queue.messages import InferMessage
+from oracle.types import ZERO32, Bytes32, RequestId
 from worker import infer_process, runtimes
 
 SENTENCES = 400
@@ -64,15 +65,15 @@ class Result:
 
 def measure(folder: Path) -> list[Result]:
     """Start Redis, IPFS and a worker; measure both models."""
-    port = free_port()
-    spec = redis_server.spec(redis_server.find_server(), folder / "redis", port, folder / "r.log")
+    url = redis_server.url_of(free_port())
+    spec = redis_server.spec(redis_server.find_server(), folder / "redis", url, folder / "r.log")
     with Supervisor([spec]) as redis:
         redis.start()
         node = daemon.start_embedded(folder / "ipfs", log=folder / "ipfs.log")
         try:
             settings = Settings(
                 home=folder,
-                redis_url=redis_server.url_of(port),
+                redis_url=url,
                 ipfs_api=node.api_url,
                 operator="bench",
             )
@@ -87,13 +88,13 @@ def measure(folder: Path) -> list[Result]:
 def _measure_one(settings: Settings, model: Path, inputs: Inputs) -> Result:
     ipfs = IpfsClient(settings.ipfs_api)
     manifest, digest = _publish(ipfs, model)
-    payloads = [_payload(ipfs, manifest, digest, tensors) for tensors in inputs]
+    messages = [_message(ipfs, manifest, digest, tensors) for tensors in inputs]
     processes = infer_process.processes()
     with Redis.from_url(settings.redis_url) as redis:
         worker = _start(settings)
         try:
-            _through_queue(settings, redis, payloads[: 4 * processes])  # load the model everywhere
-            seconds = _through_queue(settings, redis, payloads)
+            _through_queue(settings, redis, messages[: 4 * processes])  # load the model everywhere
+            seconds = _through_queue(settings, redis, messages)
         finally:
             worker.send_signal(signal.SIGTERM)
             worker.wait()
@@ -105,23 +106,17 @@ def _measure_one(settings: Settings, model: Path, inputs: Inputs) -> Result:
     return Result(manifest.name, len(inputs), processes, rate, raw, forked, rate / max(raw, forked))
 
 
-def _through_queue(settings: Settings, redis: Any, payloads: list[dict[str, Any]]) -> float:
-    """Return the seconds until there are as many deliver messages as payloads."""
+def _through_queue(settings: Settings, redis: Any, messages: list[InferMessage]) -> float:
+    """Return the seconds until there are as many deliver messages as questions."""
     queue = settings.queue("submit")
     redis.delete(queue)
-    with Celery(broker=settings.redis_url, set_as_current=False) as app:
+    with celery_app.create(lambda: settings) as app:
         began = time.perf_counter()
-        with app.producer_or_acquire() as producer:
-            for payload in payloads:
-                app.send_task(
-                    InferMessage.name,
-                    kwargs=payload,
-                    queue=settings.queue("infer"),
-                    producer=producer,
-                )
-        while (done := redis.llen(queue)) < len(payloads):
+        for message in messages:
+            celery_app.send(app, message)
+        while (done := redis.llen(queue)) < len(messages):
             if time.perf_counter() - began > _PATIENCE:
-                raise TimeoutError(f"{done} of {len(payloads)} answers")
+                raise TimeoutError(f"{done} of {len(messages)} answers")
             time.sleep(0.005)
         return time.perf_counter() - began
 
@@ -187,7 +182,7 @@ def _start(settings: Settings) -> "subprocess.Popen[bytes]":
         )  # fmt: skip
 
 
-def _publish(ipfs: IpfsClient, model: Path) -> tuple[Manifest, bytes]:
+def _publish(ipfs: IpfsClient, model: Path) -> tuple[Manifest, Bytes32]:
     files = []
     for path in sorted(p for p in model.iterdir() if p.name != "model.json"):
         published = ipfs.publish_file(path)
@@ -200,20 +195,13 @@ def _publish(ipfs: IpfsClient, model: Path) -> tuple[Manifest, bytes]:
     return Manifest.parse(data), ipfs.publish_bytes(data).sha256
 
 
-def _payload(
-    ipfs: IpfsClient, manifest: Manifest, digest: bytes, tensors: dict[str, Any]
-) -> dict[str, Any]:
+def _message(
+    ipfs: IpfsClient, manifest: Manifest, digest: Bytes32, tensors: dict[str, Any]
+) -> InferMessage:
     root = ipfs.publish_bytes(tensor.encode(tensors)).sha256
-    return {
-        "request_id": to_hex(sha256(os.urandom(32))),
-        "model_id": 1,
-        "version": 1,
-        "manifest_digest": to_hex(digest),
-        "model_root": to_hex(manifest.model_root()),
-        "input_root": to_hex(root),
-        "input_cid": to_hex(bytes(32)),
-        "params": to_hex(bytes(32)),
-    }
+    return InferMessage(
+        RequestId(os.urandom(32)), 1, 1, digest, manifest.model_root(), root, ZERO32, ZERO32
+    )
 
 
 def _sentences() -> Inputs:

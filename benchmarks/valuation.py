@@ -23,6 +23,7 @@ import torch
 from benchmarks.contributors import KINDS, Name, mixed, round_of
 from benchmarks.curves import Panel, svg
 from oracle.valuation.dataset import DataSet
+from oracle.valuation.reference import Flags
 from oracle.valuation.rounds import ONE, Params, RoundData
 from oracle.valuation.tables import build, read
 from worker.valuation import knn_shapley, second_opinions
@@ -110,7 +111,7 @@ def _growth_panel(growth: dict[int, float]) -> Panel:
 def _scores_seconds(rows: int, points: int) -> float:
     """Return processor seconds on one thread, least of three: others were disturbed."""
     data = _random_round(rows, points)
-    flags = knn_shapley.Flags(*np.zeros((2, len(data.labels)), np.int64))
+    flags = Flags(*np.zeros((2, len(data.labels)), np.int64))
     times = []
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -20,7 +20,7 @@ _DRAWN = Path(__file__).parent / "drawn.json"
 
 Points = np.ndarray[Any, np.dtype[np.float64]]  # [n, 2]
 Image = np.ndarray[Any, np.dtype[np.float32]]  # [8, 8], 0 (paper) to 1 (ink)
-Strokes = Sequence[Sequence[Sequence[float]]]
+Strokes = Sequence[Sequence[Sequence[float]] | Points]
 
 STYLES: dict[int, tuple[Strokes, ...]] = {
     0: (
@@ -104,7 +104,8 @@ def render(strokes: Strokes, pen: float = PEN) -> Image:
     share = np.clip(((dy * down)[:, None] + (dx * right)[None]) / length, 0, 1)
     away = (dx[None] - share * right) ** 2 + (dy[:, None] - share * down) ** 2
     ink = np.clip((pen / 2 - np.sqrt(away.min(-1))) * len(grid) + 0.5, 0, 1)
-    return (_FILTER @ ink @ _FILTER.T).astype(np.float32)
+    image: Image = (_FILTER @ ink @ _FILTER.T).astype(np.float32)
+    return image
 
 
 def _triangles() -> Points:
