@@ -75,7 +75,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Close the network to tests that do not say they need it."""
+    """Close the network to tests that do not say they need it; skip what no GPU is here for."""
+    if item.get_closest_marker("gpu"):
+        import torch  # of the tests that are marked, which have imported it
+
+        if not torch.cuda.is_available():
+            pytest.skip("no GPU here")
     on_a_node = item.config.pluginmanager.hasplugin("pytest-brownie")
     if item.get_closest_marker("real") or (on_a_node and CONTRACT_TESTS in item.path.parents):
         enable_socket()

@@ -2,6 +2,9 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
+
+from billiard.process import current_process  # type: ignore[import-untyped]  # it ships no types
 
 CPU_THREADS = 1  # per process: more processes beat more threads (and threads hang after a fork)
 
@@ -10,7 +13,7 @@ CPU_THREADS = 1  # per process: more processes beat more threads (and threads ha
 class Device:
     """What this machine computes with."""
 
-    kind: str  # "cuda" or "cpu"
+    kind: str  # "cuda:0", "cuda:1", … or "cpu"
     name: str
     memory_bytes: int  # of the device
     cores: int  # of the host, as this process may use them
@@ -21,11 +24,24 @@ class Device:
         return f"{self.kind}: {self.name}, {self.memory_bytes / 2**30:.1f} GiB, torch {self.torch}"
 
 
+def count() -> int:
+    """Return how many GPUs this process may use, without starting CUDA or importing torch."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return len([name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name.strip()])
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
 def choose() -> str:
-    """Return "cuda" when torch sees such a device, else "cpu". Starts CUDA: call after the fork."""
+    """Return this process's device: "cuda:N" when torch sees one, else "cpu".
+
+    Processes of one Celery worker take GPUs in turn. Starts CUDA: call after the fork.
+    """
     import torch  # noqa: PLC0415 - two seconds that a caller of `describe` alone should not pay twice
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if not torch.cuda.is_available():
+        return "cpu"
+    place = getattr(current_process(), "index", 0)  # among the children of Celery's pool
+    return f"cuda:{place % torch.cuda.device_count()}"
 
 
 def configure(device: str, threads: int = CPU_THREADS) -> None:
@@ -36,7 +52,7 @@ def configure(device: str, threads: int = CPU_THREADS) -> None:
     """
     import torch  # noqa: PLC0415 - see `choose`
 
-    if device == "cuda":
+    if device.startswith("cuda"):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -56,8 +72,8 @@ def describe() -> Device:
     except ImportError:
         onnx_version = ""
     kind = choose()
-    if kind == "cuda":
-        properties = torch.cuda.get_device_properties(0)
+    if kind.startswith("cuda"):
+        properties = torch.cuda.get_device_properties(kind)
         name, memory = str(properties.name), int(properties.total_memory)
     else:
         name = f"{torch.backends.cpu.get_cpu_capability()} CPU"

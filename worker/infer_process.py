@@ -4,9 +4,7 @@ The composition root of the GPU side; runs after the fork, once per process.
 """
 
 import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import structlog
 
@@ -25,8 +23,8 @@ _SHARE_OF_RAM = 0.5  # of all processes together
 
 def processes() -> int:
     """Return how many processes suit this machine; imports no torch (called before the fork)."""
-    if Path("/dev/nvidiactl").exists() and shutil.which("nvidia-smi"):
-        return 1  # one process feeds a GPU; a second would hold the models twice
+    if gpus := device.count():
+        return gpus  # one process feeds a GPU; a second would hold the models twice
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(cores or 1, _MAX_PROCESSES))
 
@@ -37,7 +35,7 @@ def build_pool(settings: Settings, workers: int) -> ModelPool:
     kind = device.choose()
     device.configure(kind)
     described = device.describe()
-    share = _SHARE_OF_GPU if kind == "cuda" else _SHARE_OF_RAM / workers
+    share = _SHARE_OF_GPU if kind.startswith("cuda") else _SHARE_OF_RAM / workers
     ipfs = IpfsClient(settings.ipfs_api, settings.ipfs_timeout)
     cache = FileCache(settings.state_dir / "cache", settings.cache_bytes, ipfs, log)
     lies = faults.OUTPUT_BYTE in faults.parse(settings.fault, log)

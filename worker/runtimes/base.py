@@ -35,7 +35,7 @@ class Runtime(Protocol):
         ...
 
 
-Loader = Callable[[Manifest, Files, str], Runtime]  # device: "cpu" or "cuda"
+Loader = Callable[[Manifest, Files, str], Runtime]  # device: "cpu", "cuda" or "cuda:N"
 
 
 def as_scalars(params: Params) -> dict[str, Array]:

@@ -6,6 +6,7 @@ names other files on this machine by path.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,6 +19,7 @@ from worker.runtimes import guard
 from worker.runtimes.base import Array, Files, Params, as_scalars
 
 MAX_BYTES = 2**31 - 1  # of a protobuf message
+_CUDA = "CUDAExecutionProvider"  # of the package onnxruntime-gpu
 _DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 
 
@@ -87,9 +89,11 @@ def open_session(path: Path, device: str) -> tuple[onnxruntime.InferenceSession,
     """Open a file that was checked first; return it with its size. Errors as in `load`."""
     data = _read(path)
     _check_graph(data)
-    providers = ["CPUExecutionProvider"]
-    if device == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        providers.insert(0, "CUDAExecutionProvider")
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if device.startswith("cuda") and _CUDA in onnxruntime.get_available_providers():
+        number = device.partition(":")[2] or "0"
+        # TF32 rounds products to 10 bits: other operators' answers would differ beyond a tolerance
+        providers.insert(0, (_CUDA, {"device_id": number, "use_tf32": "0"}))
     options = onnxruntime.SessionOptions()
     options.use_deterministic_compute = True
     options.intra_op_num_threads = 1  # like torch's: the processes are the parallelism

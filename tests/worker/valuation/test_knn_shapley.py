@@ -13,12 +13,7 @@ from oracle.valuation.tables import build
 from tests.valuation.rounds import small, tables
 from worker.valuation import knn_shapley
 
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-    ),
-]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 @pytest.mark.parametrize("device", DEVICES)
