@@ -50,6 +50,11 @@ class ProgramBuilder:
             self._trees.append(tree)
         return Ref("constant", number, tree.spec)
 
+    @property
+    def count(self) -> int:
+        """How many operators there are so far."""
+        return len(self._ops)
+
     def is_newest(self, ref: Ref) -> bool:
         """Whether a value is what the last operator so far writes."""
         return ref.place == "op" and ref.number == len(self._ops) - 1

@@ -75,6 +75,12 @@ class _Observed:
         last = finite.reshape(-1, finite.shape[-1] if finite.ndim else 1).max(0)
         self.channels = last if self.channels is None else np.maximum(self.channels, last)
 
+    def merge(self, other: "_Observed") -> None:
+        """Take in what another value was; channels stay this one's."""
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+        self.parts += other.parts
+        self.whole = self.whole and other.whole
+
     def finish(self) -> Statistics:
         magnitudes = np.sort(np.concatenate(self.parts))
         magnitudes = magnitudes[:: max(1, magnitudes.size // KEPT)]
@@ -100,4 +106,21 @@ def calibrate(graph: Graph, samples: Iterable[Mapping[str, Array]]) -> dict[str,
             floats.run(graph, sample, observe)
     if not observed:
         raise ModelFailed("there are no calibration samples", hint="give at least a few dozen")
+    for names in _alike(graph):
+        for name in names[1:]:
+            observed[names[0]].merge(observed[name])
+        ranges = observed[names[0]]
+        for name in names[1:]:
+            each = observed[name]
+            each.low, each.high, each.parts = ranges.low, ranges.high, ranges.parts
+            each.whole = ranges.whole
     return {name: each.finish() for name, each in observed.items()}
+
+
+def _alike(graph: Graph) -> list[list[str]]:
+    """Return the values that share a range, by the name that their nodes carry."""
+    groups: dict[str, list[str]] = {}
+    for node in graph.nodes:
+        if "alike" in node.attributes:
+            groups.setdefault(node.attributes["alike"], []).append(node.output)
+    return list(groups.values())

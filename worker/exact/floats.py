@@ -108,6 +108,13 @@ def _affine(node: GraphNode, x: torch.Tensor) -> torch.Tensor:
     return (x * scale + offset).to(torch.float32)
 
 
+def _products(_node: GraphNode, *parts: torch.Tensor) -> torch.Tensor:
+    total = parts[0] * parts[1]
+    for a, b in zip(parts[2::2], parts[3::2], strict=True):
+        total = total + a * b
+    return total
+
+
 def _max_pool(node: GraphNode, x: torch.Tensor) -> torch.Tensor:
     a = node.attributes
     padded = _pad(node, x, -torch.inf)
@@ -137,6 +144,7 @@ _OPERATORS: Mapping[str, Callable[..., torch.Tensor]] = {
     "sub": lambda _node, a, b: a - b,
     "mul": lambda _node, a, b: a * b,
     "div": lambda _node, a, b: a / b,
+    "products": _products,
     "affine": _affine,
     "columns": lambda node, x: x / torch.as_tensor(node.attributes["scale"], dtype=torch.float32),
     "clamp": lambda node, x: torch.clamp(

@@ -9,6 +9,7 @@ are concrete, for one sample, with whatever leading ones the framework keeps for
 | conv2d | x [1, C, H, W], w, b or None | stride, padding (4: t, l, b, r), dilation, groups |
 | matmul | a [..., M, K], b [..., K, N] | |
 | add, sub, mul, div | a, b (broadcast) | |
+| products | a, b, c, d, ...: a·b + c·d + ... (one shape) | |
 | affine | x | scale, offset: arrays that broadcast to x |
 | clamp | x | low, high: number or None |
 | pointwise | x | expression: see `expressions` |
@@ -30,6 +31,7 @@ are concrete, for one sample, with whatever leading ones the framework keeps for
 | outputs | x, ... (the answers of a model; the last node, where there are several) | names |
 
 linear, conv2d, matmul, add and affine may carry `low` and `high`: a clamp that was fused into them.
+Any node may carry `role` (see `policy.Site`) and `alike`: nodes of one name share a range.
 """
 
 from collections.abc import Callable, Iterable, Mapping

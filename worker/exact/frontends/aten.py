@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from worker.exact.frontends.aten_layers import LAYERS
+from worker.exact.frontends.aten_recurrent import RECURRENT
 from worker.exact.frontends.aten_reductions import REDUCTIONS
 from worker.exact.frontends.aten_shapes import SHAPES
 from worker.exact.frontends.tracing import (
@@ -165,7 +166,7 @@ def _elu(call: OperatorCall) -> Expression:
 
 
 CONVERTERS: Mapping[str, Converter] = {
-    **LAYERS, **REDUCTIONS, **SHAPES,
+    **LAYERS, **REDUCTIONS, **RECURRENT, **SHAPES,
     **{name: _named(name) for name in (
         "tanh", "sigmoid", "silu", "exp", "log", "sqrt", "rsqrt", "reciprocal", "erf", "abs", "neg",
         "mish", "hardswish", "hardsigmoid", "selu", "sin", "cos",

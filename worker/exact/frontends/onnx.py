@@ -239,7 +239,12 @@ def _trace(
         attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
         call = OperatorCall(
             node.op_type,
-            {"": parts, **attributes, "alone": partial(_alone, model, node, held)},
+            {
+                "": parts,
+                **attributes,
+                "alone": partial(_alone, model, node, held),
+                "places": [at for at, name in enumerate(node.output) if name],
+            },
             tuple(made),
             tuple(made.values()),
         )

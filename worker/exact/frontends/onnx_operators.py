@@ -24,6 +24,7 @@ from worker.exact.frontends.onnx_calls import (
 from worker.exact.frontends.onnx_indices import INDICES
 from worker.exact.frontends.onnx_layers import LAYERS
 from worker.exact.frontends.onnx_matrix import by_matrix
+from worker.exact.frontends.onnx_recurrent import RECURRENT
 from worker.exact.frontends.onnx_reductions import REDUCTIONS, extreme
 from worker.exact.frontends.tracing import Converter, Dynamic, GraphRecorder, OperatorCall
 from worker.exact.lowering.expressions import Expression, X, clamp
@@ -190,7 +191,7 @@ def _swish(call: OperatorCall) -> Expression:
 
 _POSITIVE: Expression = ("maximum", X, 0.0)
 CONVERTERS: Mapping[str, Converter] = {
-    **LAYERS, **REDUCTIONS, **INDICES,
+    **LAYERS, **REDUCTIONS, **RECURRENT, **INDICES,
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), as_aten("reshape", only)),
     "Transpose": as_aten("permute", _permuted), "Expand": as_aten("expand", only),
     "Concat": as_aten("cat", _concat), "Slice": _slice, "Split": as_aten("split", _split),

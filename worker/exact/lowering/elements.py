@@ -3,10 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import torch
 
+from oracle.exact.builder import Ref
 from oracle.exact.dtypes import DType
 from worker.exact.graph import Array, GraphNode
 from worker.exact.lowering import expressions
@@ -129,6 +131,49 @@ def _product(lowering: Lowering, node: GraphNode, a: Quantised, b: Quantised) ->
     width = shape[order[-1]] if shape else 1
     ref = lowering.builder.view(ref, size // width, width, sizes=[size], strides=[1])
     return dense(ref, choice.scale, shape, order)
+
+
+def products(lowering: Lowering, node: GraphNode) -> Quantised:
+    """DOT with rows of as many elements as there are products to sum."""
+    shape = lowering.shape(node)
+    sides = [side(lowering, node, at).expanded(shape) for at in range(len(node.inputs))]
+    (a, of_a), (b, of_b) = (_abreast(lowering, sides[first::2]) for first in (0, 1))
+    choice = lowering.choice(node)
+    bound = len(sides) // 2 * _largest(a.spec.dtype) * _largest(b.spec.dtype)
+    c = channels(lowering, of_a * of_b / choice.scale, 0.0, bound)
+    return dense(lowering.builder.dot(a, b, c, dtype=choice.dtype, group=1), choice.scale, shape)
+
+
+def _abreast(lowering: Lowering, values: Sequence[Quantised]) -> tuple[Ref, float]:
+    """Return one row for each element, with that element of every value; and their scale."""
+    first, size = values[0], math.prod(values[0].shape)
+    steps = {b.base - a.base for a, b in pairwise(values)}
+    alike = all((v.ref, v.strides, v.scale) == (first.ref, first.strides, first.scale)
+                for v in values)  # fmt: skip
+    if alike and len(steps) < 2 and min(steps, default=1) > 0:  # evenly spaced
+        ref = lowering.layout.strided(
+            first.ref, size, len(values), sizes=[*first.shape, len(values)],
+            strides=[*first.strides, *(steps or {1})], base=first.base,
+        )  # fmt: skip
+        return ref, first.scale
+    if len({(value.dtype, value.scale) for value in values}) > 1:
+        limit = max(value.scale * value.bound for value in values)
+        scale = limit / DType.I16.maximum
+        values = [_into(lowering, value, scale) for value in values]
+    parts = [lowering.layout.laid_out(value, size, 1) for value in values]
+    return lowering.layout.side_by_side(parts), values[0].scale
+
+
+def _into(lowering: Lowering, value: Quantised, scale: float) -> Quantised:
+    if (value.dtype, value.scale) == (DType.I16, scale):
+        return value
+    return lowering.rescaled(
+        value, DType.I16, scale, requantisation(value.scale / scale, 0.0, value.bound)
+    )
+
+
+def _largest(dtype: DType) -> int:
+    return max(dtype.maximum, -dtype.minimum)
 
 
 def div(lowering: Lowering, node: GraphNode) -> Value:
@@ -281,6 +326,7 @@ ELEMENTS: Mapping[str, Rule] = {
     "add": add,
     "sub": add,
     "mul": mul,
+    "products": products,
     "div": div,
     "affine": affine,
     "clamp": clamp,

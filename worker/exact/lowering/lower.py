@@ -15,8 +15,9 @@ from oracle.exact.builder import ProgramBuilder, Ref
 from oracle.exact.constants import Constants
 from oracle.exact.dtypes import DType
 from oracle.exact.errors import ProgramInvalid
-from oracle.exact.program import Program
+from oracle.exact.program import MAX_OPERATORS, Program
 from oracle.exact.quantisation import InputCode, Linear, Mask, Meaning, OutputCode, Tokens
+from worker.errors import ModelUnsupported
 from worker.exact.calibration import Statistics
 from worker.exact.graph import Array, Graph, GraphNode
 from worker.exact.lowering.layout import OperandLayout, Quantised, TooManyDimensions, dense
@@ -232,8 +233,15 @@ class Lowering:
 
         Raises:
             OperatorUnsupported: a node is too large for a proof, or its sums for 37 bits.
-            ProgramInvalid: too many operators, or an output that is too large.
+            ModelUnsupported: too many operators.
+            ProgramInvalid: an output that is too large.
         """
+        if (count := self.builder.count) > MAX_OPERATORS:
+            raise ModelUnsupported(
+                f"the program has {count:,} operators, {MAX_OPERATORS:,} are allowed",
+                hint="a recurrent layer has some for each step: give it shorter sequences, and "
+                "export it whole (torch.export without run_decompositions)",
+            )
         try:
             program, constants = self.builder.build()
             assert self._result is not None, "the output comes first"
@@ -291,6 +299,8 @@ class Lowering:
     def _role(self, node: GraphNode) -> str:
         if node.output in self.answers:
             return "output"
+        if "role" in node.attributes:
+            return str(node.attributes["role"])
         if {reader.op for reader in self._reached(node.output, _TO_SCORES)} == {"softmax"}:
             return "score"
         readers = {reader.op for reader in self._reached(node.output)}

@@ -16,6 +16,7 @@ from worker.exact.lowering.expressions import X
 
 _FUSES_CLAMP = frozenset({"linear", "conv2d", "matmul", "add", "affine"})
 _VIEWS = frozenset({"reshape", "expand", "permute"})
+_KEPT = ("role", "alike")  # attributes of any node
 _ALIKE = 4  # columns whose largest values are that close share a scale
 
 
@@ -84,9 +85,9 @@ def compose_pointwise(graph: Graph) -> Graph:
             continue
         name = parts[0][0] or ""
         source[node.output] = (name, expression)
-        nodes.append(
-            replace(node, op="pointwise", inputs=(name,), attributes={"expression": expression})
-        )
+        kept = {name: node.attributes[name] for name in _KEPT if name in node.attributes}
+        function = {**kept, "expression": expression}
+        nodes.append(replace(node, op="pointwise", inputs=(name,), attributes=function))
     return graph.with_nodes(nodes)
 
 

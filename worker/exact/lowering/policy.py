@@ -20,8 +20,8 @@ class Site:
     """A tensor about to be given integers.
 
     `role` is the operator that makes it, or `input`, `column` (an input whose columns have scales
-    of their own), `output`, `score` (read by a softmax), `sum` (read by a layer norm) or `table`
-    (read by a pointwise function).
+    of their own), `output`, `score` (read by a softmax), `sum` (read by a layer norm), `table`
+    (read by a pointwise function) or `gate` (within a recurrent layer).
     """
 
     value: str
@@ -78,7 +78,7 @@ class Calibrated:
 
     _DEFAULTS: ClassVar[Mapping[str, int]] = {
         "output": 16, "score": 16, "sum": 16, "layer_norm": 16, "embedding": 16,
-        "masked_mean": 16, "softmax": 8, "column": 16,
+        "masked_mean": 16, "softmax": 8, "column": 16, "gate": 16,
     }  # fmt: skip
 
     def choose(self, site: Site, statistics: Statistics) -> IntegerRange:
