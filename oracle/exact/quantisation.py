@@ -74,11 +74,11 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Ids below `count`, in one row."""
+    """Ids below `count`, in one row; `count` is one number for all, or one for each place."""
 
     name: str
     length: int
-    count: int
+    count: int | tuple[int, ...]
     kind: ClassVar[str] = "tokens"
 
     @property
@@ -90,13 +90,18 @@ class Tokens:
         """Return the ids of one sample.
 
         Raises:
-            InputInvalid: another length, or an id that the model does not have.
+            InputInvalid: another length, no whole number, or an id that the model does not have.
         """
         given = _shaped(self.name, values, (1, self.length))
-        if given.min() < 0 or given.max() >= self.count:
+        if (given != np.rint(given)).any():
+            raise InputInvalid(f"input {self.name} has ids: whole numbers")
+        counts = np.broadcast_to(np.asarray(self.count), given.shape)
+        wrong = np.flatnonzero((given < 0) | (given >= counts))
+        if wrong.size:
+            at = int(wrong[0])
             raise InputInvalid(
-                f"input {self.name} has ids {given.min()} … {given.max()}, 0 … {self.count - 1} "
-                "are known"
+                f"input {self.name} has id {given[0, at]} at place {at}, "
+                f"0 … {counts[0, at] - 1} are known there"
             )
         ids: Array = given.astype(np.uint16)
         return ids
@@ -316,7 +321,9 @@ def _sound(code: InputCode | OutputCode) -> bool:
     if isinstance(code, Ranks):
         return code.sound
     if isinstance(code, Tokens):
-        return code.spec.valid and 1 <= code.count <= 2**16
+        counts = code.count if isinstance(code.count, tuple) else (code.count,)
+        fits = len(counts) in (1, code.length)
+        return code.spec.valid and fits and min(counts) >= 1 and max(counts) <= 2**16
     if isinstance(code, Mask):
         return code.spec.valid
     size = math.prod(code.shape)
@@ -345,13 +352,17 @@ def _scale(value: Any) -> float | tuple[float, ...]:
     return tuple(float(item) for item in value) if isinstance(value, list) else float(value)
 
 
+def _count(value: Any) -> int | tuple[int, ...]:
+    return _ints(value) if isinstance(value, list) else int(value)
+
+
 def _ints(value: Any) -> tuple[int, ...]:
     return tuple(int(item) for item in value)
 
 
 _FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "name": str, "shape": _ints, "order": _ints, "rows": int, "scale": _scale, "length": int,
-    "count": int, "zero_point": int, "unit_length": bool,
+    "count": _count, "zero_point": int, "unit_length": bool,
     "dtype": lambda value: DType[str(value).upper()],
     "labels": lambda value: tuple(str(item) for item in value),
     "columns": int, "file": str,

@@ -42,8 +42,7 @@ def gather(trace: GraphRecorder, call: OperatorCall) -> Values:
     axis = call.arguments.get("axis", 0) % len(table.shape)
     if not isinstance(ids, Dynamic):
         return _parts(trace, call, table, ids, axis)
-    plain = ids.name in trace.inputs and bool((ids.sample >= 0).all())
-    if plain and not isinstance(table, Dynamic) and axis == 0 and table.ndim == 2:
+    if trace.is_ids(ids) and not isinstance(table, Dynamic) and axis == 0 and table.ndim == 2:
         return aten.CONVERTERS["embedding"](
             trace,
             OperatorCall(

@@ -15,7 +15,7 @@ from oracle.errors import TallystickError
 from worker.errors import ModelUnsupported
 from worker.exact import floats
 from worker.exact.graph import Array, Graph, GraphNode, OperatorUnsupported, Original
-from worker.exact.lowering import expressions
+from worker.exact.lowering import expressions, ids, passes
 from worker.exact.lowering.expressions import Expression, X
 
 
@@ -101,6 +101,17 @@ class GraphRecorder:
     def refuse(self, operator: str, why: str, *, instead: str) -> OperatorUnsupported:
         """Return the error that names the node being read."""
         return OperatorUnsupported(operator, self.where, why, instead=instead)
+
+    def is_ids(self, value: Dynamic) -> bool:
+        """Whether a value is ids of an input, seen through views and with offsets added."""
+        name = value.name
+        made = {node.output: node for node in self._nodes}
+        while name not in self.inputs:
+            node = made[name]
+            if node.op not in ids.VIEWS and not ids.is_shift(passes.named(node)):
+                return False
+            name = node.inputs[0] or ""
+        return not value.sample.is_floating_point() and bool((value.sample >= 0).all())
 
     def name_of(self, value: Any, hint: str = "constant") -> str | None:
         """Return the name of a dynamic value, or of a new constant; None stays."""

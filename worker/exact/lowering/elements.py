@@ -14,7 +14,7 @@ from worker.exact.graph import Array, GraphNode
 from worker.exact.lowering import expressions
 from worker.exact.lowering.layers import as_constant, channels, signed
 from worker.exact.lowering.layout import Quantised, dense, stored_order
-from worker.exact.lowering.lower import Lowering, Masked, MaskValue, Rule, Value
+from worker.exact.lowering.lower import Lowering, Masked, MaskValue, Rule, Value, is_square
 from worker.exact.lowering.policy import IntegerRange
 from worker.exact.lowering.scaling import addition, requantisation
 
@@ -257,10 +257,12 @@ def clamp(lowering: Lowering, node: GraphNode) -> Value:
 
 
 def pointwise(lowering: Lowering, node: GraphNode) -> Value:
-    """LUT."""
+    """LUT; a product for a square."""
     value = lowering.value(node)
     if isinstance(value, MaskValue):
         return _mapped(node, value, node.attributes["expression"])
+    if is_square(node) and isinstance(value, Quantised) and value.dtype != DType.I32:
+        return _product(lowering, node, value, value)
     return _table(lowering, node, lowering.quantised(node), node.attributes["expression"])
 
 

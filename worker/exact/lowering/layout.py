@@ -90,6 +90,7 @@ class OperandLayout:
 
     def __init__(self, builder: ProgramBuilder) -> None:
         self._builder = builder
+        self._views: dict[tuple[object, ...], Ref] = {}
 
     def matrix(self, value: Quantised, rows: Sequence[int], cols: Sequence[int]) -> Ref:
         """Return a tensor whose rows run over dimensions `rows` and columns over `cols`.
@@ -135,10 +136,13 @@ class OperandLayout:
             return ref
         if len(merged) > MAX_VIEW_DIMS:
             raise TooManyDimensions(f"a view of {len(merged)} dimensions, VIEW has {MAX_VIEW_DIMS}")
-        return self._builder.view(
-            ref, rows, cols, sizes=[size for size, _ in merged],
-            strides=[stride for _, stride in merged], base=base,
-        )  # fmt: skip
+        key = (ref, rows, cols, tuple(merged), base)
+        if key not in self._views:  # two readers share one view
+            self._views[key] = self._builder.view(
+                ref, rows, cols, sizes=[size for size, _ in merged],
+                strides=[stride for _, stride in merged], base=base,
+            )  # fmt: skip
+        return self._views[key]
 
     def side_by_side(self, parts: list[Ref]) -> Ref:
         """Return the columns of all parts, three of which CONCAT takes at a time."""

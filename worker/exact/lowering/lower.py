@@ -20,12 +20,22 @@ from oracle.exact.quantisation import InputCode, Linear, Mask, Meaning, OutputCo
 from worker.errors import ModelUnsupported
 from worker.exact.calibration import Statistics
 from worker.exact.graph import Array, Graph, GraphNode
+from worker.exact.lowering import ids
+from worker.exact.lowering.expressions import X
 from worker.exact.lowering.layout import OperandLayout, Quantised, TooManyDimensions, dense
 from worker.exact.lowering.policy import IntegerRange, RangePolicy, Site
 from worker.exact.lowering.scaling import FactorOutOfRange, quantise_tensor, requantisation
 
 _VIEWS = frozenset({"reshape", "permute", "slice", "expand"})
 _TO_SCORES = _VIEWS | {"affine", "add", "masked_fill"}  # from products to the softmax
+_TO_ANSWERS = _VIEWS | {
+    "add",
+    "sub",
+    "affine",
+    "sum",
+    "mean",
+}  # as fine as an answer
+_SQUARES = (("mul", X, X), ("pow", X, 2.0))
 _READS_SIGNED = frozenset({"add", "sub", "layer_norm", "softmax"})  # ADD takes no u8
 
 
@@ -144,6 +154,8 @@ class Lowering:
 
     def choice(self, node: GraphNode, role: str | None = None) -> IntegerRange:
         """Return dtype and range of a node's result."""
+        if ids.is_shift(node) and {reader.op for reader in self._ids(node.output)} == {"embedding"}:
+            return IntegerRange(DType.U16, DType.U16.maximum)  # as they are
         clamped = node.attributes.get("low") is not None  # by an unsigned dtype alone
         signed = self._statistics[node.output].low < 0 and not clamped
         fits = clamped or self._takes_unsigned(node.output)
@@ -259,9 +271,10 @@ class Lowering:
     def _input(self, name: str) -> Value:
         shape = self.graph.shapes[name]
         statistics = self._statistics[name]
-        tables = [node for node in self._reached(name) if node.op == "embedding"]
-        if tables:
-            count = min(self.graph.shapes[table.inputs[1] or ""][0] for table in tables)
+        counts = ids.limits(self.graph, name) if statistics.integral else None
+        if counts is not None:
+            same = len(set(counts.tolist())) == 1
+            count = int(counts[0]) if same else tuple(counts.tolist())
             code: InputCode = Tokens(name, math.prod(shape), count)
         elif statistics.integral and statistics.low >= 0 and statistics.largest <= 1:
             code = Mask(name, math.prod(shape))
@@ -289,6 +302,13 @@ class Lowering:
         seen = dense(ref, 1.0, shape)
         return MaskValue(seen, 0.0, 1.0) if isinstance(code, Mask) else seen
 
+    def _ids(self, name: str) -> list[GraphNode]:
+        """Return who reads ids, also through what adds an offset to them."""
+        found = []
+        for node in self._reached(name):
+            found += self._ids(node.output) if ids.is_shift(node) else [node]
+        return found
+
     def _reached(self, name: str, through: frozenset[str] = _VIEWS) -> list[GraphNode]:
         """Return who reads a value, also through operators that pass it on."""
         found = []
@@ -297,16 +317,30 @@ class Lowering:
         return found
 
     def _role(self, node: GraphNode) -> str:
-        if node.output in self.answers:
-            return "output"
-        if "role" in node.attributes:
+        if "role" in node.attributes and node.output not in self.answers:
             return str(node.attributes["role"])
+        if self._is_last(node.output):
+            return "output"
         if {reader.op for reader in self._reached(node.output, _TO_SCORES)} == {"softmax"}:
             return "score"
-        readers = {reader.op for reader in self._reached(node.output)}
+        reached = self._reached(node.output)
+        readers = {"square" if is_square(reader) else reader.op for reader in reached}
         if "layer_norm" in readers:
             return "sum"
+        if readers == {"square"}:
+            return "square"
         return "table" if "pointwise" in readers else node.op
+
+    def _is_last(self, name: str) -> bool:
+        """Whether all that follows a value is a sum, and a function of it: what rounds as it."""
+        if name in self.answers:
+            return True
+        users = self._users.get(name, [])
+        return bool(users) and all(
+            user.output in self.answers if user.op == "pointwise"
+            else user.op in _TO_ANSWERS and self._is_last(user.output)
+            for user in users
+        )  # fmt: skip
 
     def _numbers(self, mask: MaskValue) -> Quantised:
         """Return a function of a mask as numbers."""
@@ -320,6 +354,11 @@ class Lowering:
 
     def _takes_unsigned(self, name: str) -> bool:
         return not any(node.op in _READS_SIGNED for node in self._reached(name))
+
+
+def is_square(node: GraphNode) -> bool:
+    """Whether a node multiplies a value with itself: a product, which is finer than a table."""
+    return node.op == "pointwise" and node.attributes["expression"] in _SQUARES
 
 
 def _even(choice: IntegerRange, seen: Statistics) -> IntegerRange:

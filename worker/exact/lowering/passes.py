@@ -93,10 +93,11 @@ def compose_pointwise(graph: Graph) -> Graph:
 
 def name_pointwise(graph: Graph) -> Graph:
     """Turn functions that need no table into what they are: `affine` and `clamp`."""
-    return graph.with_nodes([_named(node) for node in graph.nodes])
+    return graph.with_nodes([named(node) for node in graph.nodes])
 
 
-def _named(node: GraphNode) -> GraphNode:
+def named(node: GraphNode) -> GraphNode:
+    """Return a function that needs no table as `affine` or `clamp`."""
     if node.op != "pointwise":
         return node
     expression = node.attributes["expression"]

@@ -21,7 +21,8 @@ class Site:
 
     `role` is the operator that makes it, or `input`, `column` (an input whose columns have scales
     of their own), `output`, `score` (read by a softmax), `sum` (read by a layer norm), `table`
-    (read by a pointwise function) or `gate` (within a recurrent layer).
+    (read by a pointwise function), `square` (multiplied with itself) or `gate` (within a recurrent
+    layer).
     """
 
     value: str
@@ -78,7 +79,7 @@ class Calibrated:
 
     _DEFAULTS: ClassVar[Mapping[str, int]] = {
         "output": 16, "score": 16, "sum": 16, "layer_norm": 16, "embedding": 16,
-        "masked_mean": 16, "softmax": 8, "column": 16, "gate": 16,
+        "masked_mean": 16, "softmax": 8, "column": 16, "gate": 16, "square": 16,
     }  # fmt: skip
 
     def choose(self, site: Site, statistics: Statistics) -> IntegerRange:

@@ -1,8 +1,9 @@
 """Rules for what only moves: views of strides, concatenation, the division left to the reader."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from oracle.exact.dtypes import DType
 from worker.exact.graph import GraphNode
 from worker.exact.lowering.elements import side
 from worker.exact.lowering.layout import Quantised, dense
@@ -16,11 +17,18 @@ def concat(lowering: Lowering, node: GraphNode) -> Quantised:
     shape, dim = lowering.shape(node), node.attributes["dim"]
     sides = [side(lowering, node, at) for at in range(len(node.inputs))]
     if len({(side.dtype, side.scale) for side in sides}) > 1:
-        choice = lowering.choice(node)
+        choice = _widest(sides) or lowering.choice(node)
         sides = [_to(lowering, side, choice) for side in sides]
     rest = [other for other in range(len(shape)) if other != dim]
     parts = [lowering.layout.matrix(side, rest, [dim]) for side in sides]
     return dense(lowering.layout.side_by_side(parts), sides[0].scale, shape, [*rest, dim])
+
+
+def _widest(sides: Sequence[Quantised]) -> IntegerRange | None:
+    """Return a range that holds all sides, where one has 16 bits; None where 8 are enough."""
+    if all(side.dtype.size == 1 for side in sides) or any(s.dtype == DType.I32 for s in sides):
+        return None
+    return IntegerRange(DType.I16, max(side.scale * side.dtype.maximum for side in sides))
 
 
 def _to(lowering: Lowering, value: Quantised, choice: IntegerRange) -> Quantised:
