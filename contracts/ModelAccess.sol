@@ -83,6 +83,8 @@ contract ModelAccess is IModelAccess {
         if (status == GrantStatus.Applied) revert ApplicationPending(modelId, msg.sender);
         if (status == GrantStatus.Denied) revert GrantDenied(modelId, msg.sender);
         if (status == GrantStatus.Granted && !_isExpired(record.expiry)) revert AlreadyGranted(modelId, msg.sender);
+        // An answer from before the grant ended was not refused, and nothing must say so now.
+        if (status == GrantStatus.Granted) record.changedAt = record.expiry;
         record.status = GrantStatus.Applied;
         emit ApplicationSubmitted(modelId, msg.sender, note);
     }

@@ -26,7 +26,7 @@ struct Grant {
     uint32 window; // seconds
     uint40 windowStart; // unix seconds; start of the running window
     uint32 used; // requests in the running window
-    uint40 changedAt; // unix seconds; of the last grant, denial or revocation
+    uint40 changedAt; // unix seconds; of the last grant, denial or revocation; of its end, once applied for anew
 }
 
 /// @title Access policy of every model: admins, applications, grants with expiry, rate limits and

@@ -126,7 +126,8 @@ class Grant:
     window: int  # seconds
     window_start: Timestamp  # unix seconds; start of the running window
     used: int  # requests in the running window
-    changed_at: Timestamp  # unix seconds; of the last grant, denial or revocation
+    # unix seconds; of the last grant, denial or revocation; of its end, once applied for anew
+    changed_at: Timestamp
 
 
 class AccessPolicy(NamedTuple):

@@ -70,6 +70,7 @@ def test_refused_at__expired__from_that_second(model, access, owner, bob, refuse
         at(expiry)
         access.submitApplication(1, "more", {"from": bob})
         assert refused(expiry)
+        assert not refused(expiry - 1)  # and makes no refusal of what was granted
 
 
 def test_refused_at__open_model_whose_grant_expired__is_as_the_market_has_it(

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.contracts.chain import at, now
-from tests.contracts.market import LOCK, refuses
+from tests.contracts.market import LOCK, ON_REQUEST, refuses
 
 GRACE = 300  # seconds
 PARAMS = 5  # word of a request
@@ -122,6 +122,19 @@ def test_prove_refused__last_lock__exhausts_the_offer(channels, refuse, answer, 
     assert channels.covered() == (0, 0, 0, True)
     with refuses("OfferUncovered", channels.offer_id):
         prove(channels, third, bob)
+
+
+def test_prove_refused__granted_then_and_applied_again_since__reverts(
+    channels, access, owner, answer, bob
+):
+    access.setPolicy(1, ON_REQUEST, 0, 0, {"from": owner})
+    expiry = now() + 2 * GRACE
+    access.grant(1, channels.alice, expiry, 0, 0, {"from": owner})
+    given = answer(expiry - 1)  # with a grant, by an operator that did nothing wrong
+    at(expiry)
+    access.submitApplication(1, "more", {"from": channels.alice})
+    with refuses("RefusalUncertain", given.id, given.request[1] >> 200):
+        prove(channels, given, bob)
 
 
 @pytest.mark.parametrize("receipt", [{"chainId": 2}, {"output_root": "0x" + "00" * 32}])
