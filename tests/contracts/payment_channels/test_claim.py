@@ -2,6 +2,7 @@
 
 import pytest
 from eth_abi import encode
+from eth_keys.datatypes import Signature
 from eth_utils import keccak
 
 from tests.contracts.chain import at, now
@@ -108,6 +109,19 @@ def test_claim__high_s__reverts(channels, accounts):
         channels.claim((*fields, f"{high:#066x}"))
 
 
+def test_claim__highest_of_the_low_s__is_taken(channels):
+    """Of every signature with a low s some key is the signer, and its channel pays."""
+    who, sums, root, r, vs = channels.row(FEE)
+    digest = channels.contract.voucherHash(channels.alice, channels.offer_id, FEE, 1, root)
+    vs = HALF_ORDER + (int(vs, 16) >> 255 << 255)
+    signature = Signature(vrs=(vs >> 255, int(r, 16), HALF_ORDER))
+    signer = signature.recover_public_key_from_msg_hash(bytes.fromhex(str(digest)[2:]))
+    address = signer.to_checksum_address()
+    sender = {"from": channels.alice}
+    channels.contract.open(channels.alice, address, channels.offer, FEE, sender)
+    channels.claim((who, sums, root, r, f"{vs:#066x}"))
+
+
 def test_claim__slot_that_holds_a_claim__reverts(channels):
     channels.claim(channels.row(FEE))
     with refuses("SlotTaken", channels.offer_id, 0):
@@ -203,6 +217,8 @@ def test_settle__by_anyone__splits_as_a_fee(channels, contract, treasury, bob):
     assert contract.balanceOf(channels.contract) == DOLLAR
     transaction = channels.settle(held, sender=bob)
     operator, owner, data, protocol = split(total)
+    settled = {"offerId": channels.offer_id, "slot": 0, "total": total}
+    assert dict(transaction.events["ClaimSettled"]) == settled
     assert dict(transaction.events["Finalized"]) == {
         "requestId": ZERO32,
         "operator": channels.operator,
@@ -222,6 +238,18 @@ def test_claim__with_one_that_is_due__settles_it_on_the_way(channels, contract):
     at(held[3] + WINDOW)
     channels.claim(channels.row(2 * FEE, before=FEE), due=[held])
     assert contract.balanceOf(channels.operator) == split(FEE)[0]
+
+
+@pytest.mark.parametrize("summoned", [1, 2])
+def test_settle__answers_are_summoned__waits_when_they_are_as_many_as_locks(channels, summoned):
+    held = channels.claim(channels.row(2 * FEE, answers=2))
+    for index in range(summoned):
+        channels.summon(channels.answer(channels.game.example.honest, index))
+    if summoned < 2:
+        channels.settle(held)
+        return
+    with refuses("SummonsOpen", channels.offer_id, 2):
+        channels.settle(held)
 
 
 # ── void ────────────────────────────────────────────────────────────────────────────────────────
@@ -307,7 +335,9 @@ def test_void__each_row__costs_no_more_gas_than_its_claim(channels, accounts, bo
 
 @pytest.mark.life
 def test_void__by_anyone__the_payers_get_all_back(channels, exhausted, contract, bob):
-    channels.contract.void(channels.offer, exhausted, [channels.row(FEE)], {"from": bob})
+    voided = channels.contract.void(channels.offer, exhausted, [channels.row(FEE)], {"from": bob})
+    event = {"offerId": channels.offer_id, "slot": 0, "total": FEE}
+    assert dict(voided.events["ClaimVoided"]) == event
     assert channels.channel() == (DOLLAR, 0, 0)
     with refuses("ClaimMismatch", channels.offer_id, 0):
         channels.contract.void(channels.offer, exhausted, [channels.row(FEE)], {"from": bob})
