@@ -9,8 +9,11 @@ Where several endpoints share their books, what is here may be old. So it is rea
 voucher is refused, and a receipt counts when the books took it.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
+from weakref import WeakValueDictionary
 
+from oracle.chain.bindings.payment_channels import Channel
 from oracle.errors import InputInvalid
 from oracle.protocol import vouchers
 from oracle.protocol.channel_wire import AnswerReceipt
@@ -24,6 +27,7 @@ from worker.endpoint.recorder import Overtaken, Recorder
 from worker.endpoint.refusals import (
     ChannelEnding,
     ChannelForgotten,
+    OfferUnknown,
     VoucherAboveDeposit,
     VoucherMiscounted,
     VoucherRefused,
@@ -32,6 +36,7 @@ from worker.endpoint.runner import EndpointBusy
 
 CONSENT = 600  # seconds: the longest that an agreed close may wait for its transaction
 CLOCK = 60  # seconds that a block's time may be behind ours
+_KEPT = 4096  # channels in memory besides those that are answered now; the books have all
 
 # Signs the receipt of an index: the receipt, its digest, and what is kept behind it
 Sign = Callable[[int], tuple[AnswerReceipt, Bytes32, KeptAnswer]]
@@ -43,30 +48,28 @@ class Accounts:
     def __init__(self, chain: ChainCache, recorder: Recorder, now: Callable[[], float]) -> None:
         """Take the collaborators; nothing is read yet."""
         self._chain, self._recorder, self._now = chain, recorder, now
-        self._known: dict[Bytes32, Account] = {}
+        self._known: WeakValueDictionary[Bytes32, Account] = WeakValueDictionary()
+        self._lately: OrderedDict[Bytes32, Account] = OrderedDict()
 
     # ── Answers ─────────────────────────────────────────────────────────────────────────────────
     async def of(self, voucher: Voucher, signer: Address, offer: Offer) -> Account:
         """Return a voucher's channel, once the chain holds what it promises.
 
         Raises:
-            VoucherAboveDeposit, ChannelEnding, ChannelForgotten.
+            VoucherMiscounted, VoucherAboveDeposit, ChannelEnding, ChannelForgotten.
         """
+        fee = offer.terms.fee
+        if voucher.cumulative < fee:  # before anything is read or kept for it
+            raise VoucherMiscounted("it pays for no answer", hint=f"an answer costs {fee}")
         channel = vouchers.channel_id(voucher.payer, signer, voucher.offer_id)
-        held = await self._chain.channel(channel)
-        if voucher.cumulative > held.deposit:
-            held = await self._chain.channel(channel, 0)
-        if voucher.cumulative > held.deposit:
-            raise VoucherAboveDeposit(
-                f"channel {to_hex(channel)} holds {held.deposit}, the voucher says "
-                f"{voucher.cumulative}",
-                hint="open it, or top it up",
-            )
+        held = await self._require_deposit(channel, voucher.cumulative)
         if held.closes_at and await self._is_late(held.closes_at):
             raise ChannelEnding(
                 f"channel {to_hex(channel)} closes at {held.closes_at}", hint="open another one"
             )
-        account = await self._of(channel, signer, offer)
+        account = await self._of(channel, signer, fee)
+        if account.promised > held.deposit:  # what was signed before is claimed with this one
+            held = await self._require_deposit(channel, account.promised)
         if held.claimed > account.promised and self._recorder.shared:
             await self._recorder.renew(account)
         if held.claimed > account.promised:
@@ -76,6 +79,17 @@ class Accounts:
                 hint="open a channel with another signer",
             )
         return account
+
+    async def _require_deposit(self, channel: Bytes32, promised: Amount) -> Channel:
+        held = await self._chain.channel(channel)
+        if promised > held.deposit:
+            held = await self._chain.channel(channel, 0)
+        if promised > held.deposit:
+            raise VoucherAboveDeposit(
+                f"channel {to_hex(channel)} holds {held.deposit}, its vouchers promise {promised}",
+                hint="open it, or top it up",
+            )
+        return held
 
     async def _is_late(self, closes_at: Timestamp) -> bool:
         """Whether less than the close delay is left to claim before a channel closes."""
@@ -129,41 +143,63 @@ class Accounts:
         return await self._recorder.read(lambda books: books.given(channel, after, question))
 
     # ── What is held ────────────────────────────────────────────────────────────────────────────
-    async def kept(self, channel: Bytes32, signer: Address, offer: Offer) -> Account:
-        """Return a channel as the books have it now."""
-        found = Account(channel, signer, offer.terms.fee)
+    async def kept(self, channel: Bytes32, signer: Address, fee: Amount | None) -> Account:
+        """Return a channel as the books have it now.
+
+        Args:
+            fee: of an answer; None = its offer is not sold any more, and its voucher tells.
+
+        Raises:
+            OfferUnknown: no voucher is kept that could tell.
+        """
+        found = Account(channel, signer, fee or Amount(0))
         await self._recorder.read(lambda books: books.load(found))
+        if fee is None:
+            if found.voucher is None:
+                raise OfferUnknown(
+                    f"nothing is kept of channel {to_hex(channel)}, nor is its offer sold here",
+                    hint="GET /channels/offer",
+                )
+            found.fee = Amount(found.voucher.cumulative // found.voucher.answers)
         return found
 
     async def receipts(self, channel: Bytes32, after: int) -> list[AnswerReceipt]:
         """Return receipts of a channel from the books, behind that index."""
         return await self._recorder.read(lambda books: books.receipts(channel, after))
 
-    async def agree_to_close(
-        self, payer: Address, signer: Address, offer: Offer, cumulative: Amount, deadline: Timestamp
-    ) -> None:
+    async def agree_to_close(  # noqa: PLR0917 - a channel, and what is agreed
+        self, payer: Address, signer: Address, offer_id: Bytes32, fee: Amount | None,
+        cumulative: Amount, deadline: Timestamp,
+    ) -> None:  # fmt: skip
         """Take no voucher of a channel until its agreed close is over.
+
+        The highest voucher is the only one that is kept, so what it promises is due: of a channel
+        that holds less nothing could be claimed.
+
+        Args:
+            fee: as of `kept`.
 
         Raises:
             InputInvalid: the deadline is over, or too far away.
-            VoucherMiscounted: more is answered or claimed.
+            VoucherMiscounted: more is promised or claimed.
+            OfferUnknown: see `kept`.
             EndpointBusy: an answer is under way.
         """
         if not self._now() < deadline <= self._now() + CONSENT:
             raise InputInvalid(
                 f"the deadline {deadline} is not within {CONSENT} seconds", hint="set the clock"
             )
-        offer_id = vouchers.offer_id(offer)
         channel = vouchers.channel_id(payer, signer, offer_id)
         claimed = (await self._chain.channel(channel, 0)).claimed
-        account = await self._of(channel, signer, offer)
+        account = await self._of(channel, signer, fee)
         if self._recorder.shared:
             await self._recorder.renew(account)
-        due = max(account.answered * offer.terms.fee, claimed)
+        kept = await self.kept(channel, signer, account.fee)
+        due = max(kept.promised, claimed)
         if cumulative < due:
             raise VoucherMiscounted(f"{due} are due, {cumulative} are left", hint=f"leave {due}")
         busy = EndpointBusy("an answer of this channel is under way", hint="close it then")
-        if account.in_flight or account.kept != account.answered:
+        if account.in_flight or not account.kept == account.answered == kept.answered:
             raise busy
         before, until = account.agreed_until, Timestamp(deadline + CLOCK)
         account.agreed_until = until  # from now on nothing is admitted here
@@ -171,9 +207,14 @@ class Accounts:
             account.agreed_until = before
             raise busy
 
-    async def _of(self, channel: Bytes32, signer: Address, offer: Offer) -> Account:
+    async def _of(self, channel: Bytes32, signer: Address, fee: Amount | None) -> Account:
         account = self._known.get(channel)
         if account is None:  # several may load it: the first one counts
-            loaded = await self.kept(channel, signer, offer)
+            loaded = await self.kept(channel, signer, fee)
             account = self._known.setdefault(channel, loaded)
+        # Whoever still works with one that is dropped here keeps it known
+        self._lately[channel] = account
+        self._lately.move_to_end(channel)
+        if len(self._lately) > _KEPT:
+            self._lately.popitem(last=False)
         return account

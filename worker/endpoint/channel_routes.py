@@ -9,7 +9,7 @@ from oracle.errors import InputInvalid
 from oracle.protocol import channel_wire, vouchers
 from oracle.protocol.hexadecimal import parse_bytes32, to_hex
 from oracle.services.documents import jsonable
-from oracle.types import Address
+from oracle.types import Address, Bytes32
 from worker.endpoint.desk import Desk
 
 
@@ -34,13 +34,9 @@ def add(app: FastAPI, desk: Desk) -> None:
         payer: str, signer: str, offer_id: str, after: Annotated[int, Query(ge=0)] = 2**62
     ) -> dict[str, Any]:
         """Say what is held of a channel, with the receipts behind `after`, some at a time."""
-        try:
-            sold = desk.sold[parse_bytes32(offer_id)]
-        except (KeyError, ValueError):
-            raise InputInvalid(f"{offer_id:.80} is no offer of this operator") from None
-        who, by = _address(payer), _address(signer)
-        channel_id = vouchers.channel_id(who, by, parse_bytes32(offer_id))
-        account = await desk.accounts.kept(channel_id, by, sold.offer)
+        offer, who, by = _offer_id(offer_id), _address(payer), _address(signer)
+        channel_id = vouchers.channel_id(who, by, offer)
+        account = await desk.accounts.kept(channel_id, by, desk.fee_of(offer))
         held = account.voucher
         receipts = await desk.accounts.receipts(channel_id, after)
         return {
@@ -57,13 +53,19 @@ def add(app: FastAPI, desk: Desk) -> None:
         """Agree that a channel closes at once, when its signer asks for it."""
         try:
             cumulative, deadline, signature = channel_wire.read_close(await request.body())
-            offer = parse_bytes32(offer_id)
         except ValueError as error:
             raise InputInvalid(str(error)) from error
         signed = await desk.agree_to_close(
-            _address(payer), _address(signer), offer, cumulative, deadline, signature
+            _address(payer), _address(signer), _offer_id(offer_id), cumulative, deadline, signature
         )
         return {"signature": to_hex(signed)}
+
+
+def _offer_id(given: str) -> Bytes32:
+    try:
+        return parse_bytes32(given)
+    except ValueError as error:
+        raise InputInvalid(f"{given:.80} is no id of an offer: {error}") from error
 
 
 def _address(given: str) -> Address:

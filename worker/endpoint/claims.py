@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from oracle.chain.bindings.payment_channels import VoucherRow
+from oracle.chain.revert import ContractError
 from oracle.chain.rpc import RpcError
 from oracle.chain.wallet import Wallet
 from oracle.errors import TallystickError, Unavailable
@@ -18,8 +19,9 @@ from oracle.protocol import vouchers
 from oracle.protocol.vouchers import Voucher
 from oracle.services.channels import claims, offers
 from oracle.services.channels.claims import ClaimState
+from oracle.services.channels.offers import OfferInfo
 from oracle.services.network import Network
-from oracle.types import Address, Bytes32
+from oracle.types import Address, Bytes32, Timestamp
 from worker.endpoint.beside import running
 from worker.endpoint.books import ReceiptBooks
 from worker.endpoint.recorder import Recorder
@@ -83,22 +85,39 @@ class Claimer:
 
     def _claim(self, offer_id: Bytes32, kept: Sequence[Signed]) -> None:
         network, info = self._network, offers.show(self._network, offer_id)
-        rows = [row for signed in kept if (row := self._row(offer_id, *signed)) is not None]
+        now = network.history.now()
+        rows = [row for signed in kept if (row := self._row(offer_id, now, *signed)) is not None]
         for at in range(0, len(rows) if info.locks else 0, ROWS):
-            held, some = claims.list_claims(network, (info,)), rows[at : at + ROWS]
+            self._take(info, rows[at : at + ROWS])
+        claims.collect(network, self._wallet, (info,))
+
+    def _take(self, info: OfferInfo, rows: list[VoucherRow]) -> None:
+        """Claim rows; one that the chain does not take must not keep the others back."""
+        while rows:
+            held = claims.list_claims(self._network, (info,))
             due = [one.held for one in held if one.state is ClaimState.DUE]
             taken = {one.held.slot for one in held} - {one.slot for one in due}
             slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
-            self._wallet.send(network.channels.claim(info.offer, due, slot, some))
-            self._log.info("claim.sent", offer=offer_id.hex(), channels=len(some))
-        claims.collect(network, self._wallet, (info,))
+            try:
+                self._wallet.send(self._network.channels.claim(info.offer, due, slot, rows))
+            except ContractError as error:
+                if error.name != "VoucherInvalid":
+                    raise
+                self._log.warning("claim.left_out", error=str(error))
+                del rows[error.values["row"]]
+                continue
+            self._log.info("claim.sent", offer=info.offer_id.hex(), channels=len(rows))
+            return
 
-    def _row(self, offer: Bytes32, signer: Address, voucher: Voucher) -> VoucherRow | None:
+    def _row(
+        self, offer: Bytes32, now: Timestamp, signer: Address, voucher: Voucher
+    ) -> VoucherRow | None:
         """Return a voucher as a row; None when the chain has nothing more for it."""
         channel = self._network.channels.channel_of(
             vouchers.channel_id(voucher.payer, signer, offer)
         )
-        if not channel.claimed < voucher.cumulative <= channel.deposit:
+        closed = channel.closes_at and now >= channel.closes_at
+        if closed or not channel.claimed < voucher.cumulative <= channel.deposit:
             return None
         r, s, v = voucher.signature[:32], voucher.signature[32:64], voucher.signature[64]
         return VoucherRow(

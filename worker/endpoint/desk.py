@@ -236,7 +236,8 @@ class Desk:
         """Sign that a channel may close at once, at what its answers cost; then answer no more.
 
         Args:
-            cumulative: what the payer leaves; not below what is answered or claimed.
+            offer_id: of any offer of this operator, also of one that is sold no more.
+            cumulative: what the payer leaves; not below what is promised or claimed.
             deadline: until when the consent can be used, in unix seconds.
             signature: of the channel's signer over the same, so that nobody else ends it.
 
@@ -245,14 +246,18 @@ class Desk:
             InputInvalid: the deadline is over, or too far away.
             EndpointBusy: an answer is under way.
         """
-        if (sold := self.sold.get(offer_id)) is None:
-            raise OfferUnknown(f"offer {to_hex(offer_id)} is not sold here")
         channel = vouchers.channel_id(payer, signer, offer_id)
         digest = vouchers.close_digest(self._vouchers, channel, cumulative, deadline)
         if vouchers.signer_of(digest, signature) != signer:
             raise VoucherForeign(f"{signer} did not sign this close", hint="sign with its key")
-        await self.accounts.agree_to_close(payer, signer, sold.offer, cumulative, deadline)
+        fee = self.fee_of(offer_id)
+        await self.accounts.agree_to_close(payer, signer, offer_id, fee, cumulative, deadline)
         return vouchers.sign(self._key, digest)
+
+    def fee_of(self, offer_id: Bytes32) -> Amount | None:
+        """Return what an answer of an offer costs; None = it is not sold, or not any more."""
+        sold = self.sold.get(offer_id)
+        return sold and sold.offer.terms.fee
 
     async def leads(self) -> bool:
         """Whether this endpoint sends what one of an operator's endpoints alone must send."""

@@ -22,13 +22,14 @@ from oracle.ipfs.port import MAX_BLOCK
 from oracle.protocol import channel_wire
 from oracle.protocol.channel_wire import AnswerReceipt
 from oracle.protocol.hexadecimal import to_hex
-from oracle.types import Bytes32, Offer
+from oracle.types import Amount, Bytes32, Offer
 
 PATIENCE = 30.0  # seconds for one answer
 LATER = 3.0  # seconds until an overloaded endpoint is asked again, unless it says
 THREADS = 64  # that ask at the same time without a connection more for each question
 MAX_DOCUMENT = 1 << 20  # bytes of JSON: a page of receipts has 400 kB
 _PIECE = 1 << 16
+_DIGITS = 39  # of 2^128
 _GATEWAY = (502, 504)  # a proxy's word: the endpoint behind it died, or another one answers
 
 T = TypeVar("T")
@@ -107,6 +108,13 @@ class EndpointClient:
         """
         found = self._fetch(f"channels/{place}?after={after}", "receipts", list)
         return [channel_wire.receipt_of(one) for one in found]
+
+    def promised(self, place: str) -> Amount:
+        """Return what the highest voucher that it keeps promises. Raises: see `receipts`."""
+        said = self._fetch(f"channels/{place}", "cumulative", str)
+        if not said.isdecimal() or len(said) > _DIGITS:
+            raise EndpointRefused(f"its sum is no number: {said!r:.80}")
+        return Amount(int(said))
 
     def agree_to_close(self, place: str, wish: dict[str, Any]) -> bytes:
         """Return the operator's signature under a close. Raises: see `receipts`."""

@@ -168,7 +168,10 @@ class ChannelClient:
         claimed = self.network.channels.channel_of(self.channel_id).claimed
         deadline = Timestamp(self.network.history.now() + CONSENT)
         with self._lock:
-            left = Amount(max(len(self._received) * self._fee, claimed))
+            # Of answers that were signed ahead and failed, the price may be gone with the voucher
+            signed = self._received.signed.read() * self._fee
+            held = min(self._endpoint.promised(self._place), signed)
+            left = Amount(max(len(self._received) * self._fee, claimed, held))
             digest = vouchers.close_digest(self._voucher_domain, self.channel_id, left, deadline)
             wish = {
                 "cumulative": str(left), "deadline": deadline,

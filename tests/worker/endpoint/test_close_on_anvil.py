@@ -14,6 +14,7 @@ from tests.worker.builders import images
 from tests.worker.endpoint.conftest import FEE, Shop
 from tests.worker.endpoint.test_refusals_on_anvil import KEY, SIGNER, Customer
 from worker.endpoint.accounts import CLOCK
+from worker.errors import ModelFailed
 
 pytestmark = pytest.mark.real
 
@@ -81,6 +82,63 @@ def test_close__wish_that_is_not_right__refused_and_answers_go_on(
         assert reply.json()["code"] == code
         root = channel_wire.parse_bytes32(alice.held()["receiptsRoot"])
         assert alice.post(alice.sign(2, root)).status_code == 200
+
+
+def test_close__below_the_voucher_that_is_kept__refused_since_that_alone_can_be_claimed(
+    shop: Shop,
+) -> None:
+    with shop.serving():
+        alice = Customer(shop)
+        alice.fund(4 * FEE)
+        assert alice.post(alice.sign(3)).status_code == 200  # one answer, and two signed ahead
+        reply = wish(alice, FEE)
+        assert (reply.status_code, reply.json()["code"]) == (402, "VoucherMiscounted")
+        assert wish(alice, 3 * FEE).status_code == 200
+    assert shop.world.network.channels.channel_of(alice.channel).claimed == 3 * FEE
+
+
+def test_close__others_were_under_way_and_failed__closes_at_what_was_signed(shop: Shop) -> None:
+    network = shop.world.network
+    with shop.serving():
+        channel = shop.channel(deposit=10 * FEE)
+        channel._in_flight = 2  # two others ask meanwhile
+        channel.ask(images())
+        channel._in_flight = 0  # and fail
+        assert channel.close().amount == 7 * FEE
+    assert network.channels.channel_of(channel.channel_id).claimed == 3 * FEE
+
+
+def test_close__voucher_of_an_answer_that_failed__costs_nothing(shop: Shop) -> None:
+    with shop.serving():
+        alice = Customer(shop)
+        alice.fund(3 * FEE)
+        assert alice.post(alice.sign(1)).status_code == 200
+        shop.runner.run = fails  # type: ignore[method-assign]
+        root = channel_wire.parse_bytes32(alice.held()["receiptsRoot"])
+        assert alice.post(alice.sign(2, root), pixel=0.25).status_code == 500
+        assert wish(alice, FEE).status_code == 200
+
+
+def test_close__offer_that_is_sold_no_more__agreed_all_the_same(shop: Shop) -> None:
+    world, network = shop.world, shop.world.network
+    with shop.serving():
+        alice = Customer(shop)
+        alice.fund(3 * FEE)
+        assert alice.post(alice.sign(1)).status_code == 200
+    world.operator.send(network.channels.uncover(shop.offer))
+    world.pass_time(2 * shop.offer.terms.challenge_window)
+    shop.cover(number=1, locks=1)
+    with shop.serving():
+        assert alice.post(alice.sign(2)).json()["code"] == "OfferUnknown"
+        assert (alice.held()["answered"], alice.held()["cumulative"]) == (1, str(FEE))
+        assert wish(alice, 0).json()["code"] == "VoucherMiscounted"
+        assert wish(alice, FEE).status_code == 200
+        unknown = f"/channels/{SIGNER}/{SIGNER}/0x{alice.offer_id.hex()}"
+        assert alice.http.get(unknown).json()["code"] == "OfferUnknown"
+
+
+async def fails(*_: object) -> bytes:
+    raise ModelFailed("it broke")
 
 
 def test_close__agreed__no_voucher_is_taken_until_it_is_too_late_also_after_a_restart(

@@ -196,11 +196,13 @@ class Fleet(RuleBasedStateMachine):
 
         async def asked() -> None:
             try:
-                await endpoint.accounts.agree_to_close(PAYER, SIGNER, self.offer, leaves, deadline)
+                await endpoint.accounts.agree_to_close(
+                    PAYER, SIGNER, self.offer_id, FEE, leaves, deadline
+                )
             except (VoucherRefused, EndpointBusy, Unavailable):
                 return
             answered = self.kept().answered
-            assert answered * FEE <= leaves
+            assert self.kept().promised <= leaves, "nothing can be claimed"
             self.consents.append((answered, deadline + CLOCK))
 
         self.start(endpoint, asked())
