@@ -29,6 +29,7 @@ from worker.endpoint.refusals import (
     ChannelForgotten,
     OfferUnknown,
     VoucherAboveDeposit,
+    VoucherEqual,
     VoucherMiscounted,
     VoucherRefused,
 )
@@ -99,6 +100,7 @@ class Accounts:
         """Count an answer in; it is booked, or dropped. Raises: VoucherRefused."""
         if account.kept is None:
             await self._recorder.renew(account)
+        await self._require_new(account, voucher, question)
         try:
             self._admit(account, voucher, question)
         except VoucherRefused:
@@ -122,7 +124,9 @@ class Accounts:
             Unavailable: nobody knows whether it is kept.
         """
         while True:
-            try:  # without a pause, so that each index is given once here
+            try:
+                await self._require_new(account, voucher, question)
+                # From here on without a pause, so that each index is given once here
                 account.require_open(self._now())
                 account.pay(voucher, question)
                 receipt, digest, answer = sign(account.answered + 1)
@@ -136,6 +140,20 @@ class Accounts:
             except Overtaken:
                 await self._recorder.renew(account)
                 account.in_flight += 1
+
+    async def _require_new(self, account: Account, voucher: Voucher, question: bytes) -> None:
+        """Return if a voucher has not paid for this question before.
+
+        The account knows the questions since the receipts that its highest voucher covers. Who
+        signed over those, or over later ones, has no other answer; an older voucher may.
+
+        Raises:
+            VoucherEqual: it has.
+        """
+        if voucher.receipts_root in account.roots or account.voucher is None:
+            return
+        if await self.given(account, question) is not None:
+            raise VoucherEqual("it paid for this question", hint="GET the channel")
 
     async def given(self, account: Account, question: bytes) -> tuple[AnswerReceipt, bytes] | None:
         """Return receipt and answer that a voucher and question had lately, by any endpoint."""

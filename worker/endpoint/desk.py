@@ -257,7 +257,7 @@ class Desk:
     def fee_of(self, offer_id: Bytes32) -> Amount | None:
         """Return what an answer of an offer costs; None = it is not sold, or not any more."""
         sold = self.sold.get(offer_id)
-        return sold and sold.offer.terms.fee
+        return None if sold is None else sold.offer.terms.fee
 
     async def leads(self) -> bool:
         """Whether this endpoint sends what one of an operator's endpoints alone must send."""
