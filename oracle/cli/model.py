@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from oracle.agents.worker_process import run_module
-from oracle.cli import commands, model_file, options, output
+from oracle.cli import commands, model_compress, model_file, options, output
 from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
 from oracle.services import models, wallets
@@ -42,6 +42,7 @@ def register(app: typer.Typer) -> None:
     """Add the group."""
     group = commands.group(app, "model")
     model_file.register(group)
+    model_compress.register(group)
     command(
         group, "publish",
         key=True,

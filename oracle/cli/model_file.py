@@ -105,9 +105,8 @@ def _check(
         draft = folders.read(folder, bars.bytes_done)
         bars.say("running the model as an operator will")
         found = model_check.check(partial(run_module, session.settings), draft, folder)
-    share = _SHARE if operator_share is None else operator_share
-    hour = Amount(10**6) if machine_hour is None else machine_hour
-    fee = found.break_even(share, hour)
+    hour = hour_of(machine_hour)
+    fee = found.break_even(share_of(operator_share), hour)
     lines = [
         ("model", f"{found.name}, {found.format}, on {found.device}"),
         *((f"input {one.name}", _sample(one)) for one in found.inputs),
@@ -135,6 +134,16 @@ def compiled(session: Session, path: Path, told: "CompileOptions") -> Path:
         )
     session.note(compiling.describe(made.report))
     return made.folder
+
+
+def share_of(told: int | None) -> int:
+    """Return the operator's part of a fee in basis points, by default that of a new version."""
+    return _SHARE if told is None else told
+
+
+def hour_of(told: Amount | None) -> Amount:
+    """Return what a machine costs in an hour, by default a dollar."""
+    return Amount(10**6) if told is None else told
 
 
 def _now(runtime: str) -> str:

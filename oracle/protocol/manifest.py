@@ -15,7 +15,7 @@ from pydantic_core import PydanticSerializationError
 
 from oracle.errors import InputInvalid
 from oracle.protocol import canonical, params
-from oracle.protocol.border import STRICT
+from oracle.protocol.border import STRICT, HexBytes32
 from oracle.protocol.files import FileEntry, check_files, weights_root
 from oracle.protocol.params import ParameterSpec
 from oracle.protocol.shapes import FeatureSpec, TensorSpec, check_features, check_specs
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from oracle.protocol.tensor import Array
 
 __all__ = [
+    "DerivedFrom",
     "Exact",
     "FeatureSpec",
     "FileEntry",
@@ -44,6 +45,7 @@ MAX_NAME = 64
 MAX_TEXT = 4096
 MAX_LABELS = 1024
 MAX_EXACT_INPUTS = 8  # docs/exact.md, section 3
+MAX_METHOD = 64  # characters
 _SUFFIX_OF_FORMAT = {
     "torch.export": ".pt2",
     "safetensors": ".safetensors",
@@ -113,6 +115,23 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DerivedFrom:
+    """The version that a smaller one was made from (`tallystick model compress`).
+
+    Attributes:
+        model_root: of that version, as its record on the chain has it.
+        method: how the smaller one was made.
+        manifest_digest: of that version, where its owner named it.
+    """
+
+    model_root: HexBytes32
+    method: str
+    manifest_digest: HexBytes32 | None = None
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """A model version. Constructing checks nothing; `to_bytes` and `parse` check every rule."""
 
@@ -132,6 +151,7 @@ class Manifest:
     tolerance: int = 0  # absolute, in 1e-9, as in the version's record
     features: tuple[FeatureSpec, ...] = ()  # columns of the only input; absent where unnamed
     data: TrainingData | None = None  # what rounds for data take; absent where there are none
+    derived_from: DerivedFrom | None = None  # absent where it was made from no other version
 
     __pydantic_config__ = STRICT
 
@@ -146,8 +166,11 @@ class Manifest:
         if len(data) > MAX_BYTES:
             raise InputInvalid(f"manifest of {len(data)} bytes is above the limit of {MAX_BYTES}")
         body = canonical.loads(data)
-        if isinstance(body, dict) and body.get("data", body) is None:
-            raise InputInvalid("manifest: data is null", hint="leave it out: one way to write it")
+        for name in ("data", "derived_from"):
+            if isinstance(body, dict) and body.get(name, body) is None:
+                raise InputInvalid(
+                    f"manifest: {name} is null", hint="leave it out: one way to write it"
+                )
         if isinstance(body, dict) and body.get("features", body) == []:
             raise InputInvalid("manifest: no features", hint="leave it out: one way to write it")
         try:
@@ -169,7 +192,7 @@ class Manifest:
             body = _adapter().dump_python(self, mode="json", warnings="error")
         except PydanticSerializationError as error:
             raise InputInvalid(f"manifest: a field has the wrong type: {error}") from error
-        for name in ("data", "features"):
+        for name in ("data", "derived_from", "features"):
             if not body[name]:
                 del body[name]  # so older manifests keep their digest
         data = canonical.dumps(body)
@@ -255,6 +278,12 @@ def _check(manifest: Manifest) -> None:
         check_features(manifest.features, manifest.inputs)
     if manifest.data is not None:
         manifest.data.check()
+    if manifest.derived_from is not None:
+        method = manifest.derived_from.method
+        if not 1 <= len(method) <= MAX_METHOD:
+            raise InputInvalid(
+                f"manifest: derived_from.method has {len(method)} characters, not 1 to {MAX_METHOD}"
+            )
 
 
 def _check_runtime(manifest: Manifest) -> None:

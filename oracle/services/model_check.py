@@ -69,8 +69,13 @@ class ModelCheck:
 
     def break_even(self, operator_bps: int, machine_hour: Amount) -> Amount:
         """Return the fee of one row whose operator's part pays for the machine, without gas."""
-        cost = self.runs[0].seconds / 3600 * machine_hour
-        return Amount(math.ceil(cost * 10_000 / max(operator_bps, 1)))
+        return break_even(self.runs[0].seconds, operator_bps, machine_hour)
+
+
+def break_even(seconds: float, operator_bps: int, machine_hour: Amount) -> Amount:
+    """Return the fee whose operator's part pays for so long on a machine, without gas."""
+    cost = seconds / 3600 * machine_hour
+    return Amount(math.ceil(cost * 10_000 / max(operator_bps, 1)))
 
 
 def check(run: RunModule, draft: Manifest, folder: Path) -> ModelCheck:

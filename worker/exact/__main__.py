@@ -93,7 +93,7 @@ def build(
         InputInvalid: no model.json or samples, or they do not fit each other.
         OperatorUnsupported: an operator without integer form; it is named with its place.
     """
-    about, folder = _about(source)
+    about, folder = described(source)
     about["name"] = name or about["name"]
     runtime = about.get("runtime", {})
     if runtime.get("format") in LIBRARIES.values():
@@ -156,7 +156,7 @@ def _trees(
     return report
 
 
-def _about(source: Path) -> tuple[dict[str, Any], Path]:
+def described(source: Path) -> tuple[dict[str, Any], Path]:
     """Return the description of a model, and the folder of its files.
 
     A file of trees is described by the `model.json` beside it that names it, else by itself.

@@ -129,6 +129,7 @@ class MiniLm(Architecture):
         "vocabulary": (30522, 1, 2**20),
         "positions": (512, 1, 32768),
     }
+    _OURS = frozenset(("words", "positions", "types", "norm", "layers"))
     _UNUSED = ("pooler.", "embeddings.position_ids")
     inputs = (
         TensorSpec("input_ids", "I64", (None, None)),
@@ -150,7 +151,9 @@ class MiniLm(Architecture):
         self.layers = nn.ModuleList(_BertLayer(width, heads, inner) for _ in range(sizes["layers"]))
 
     def rename(self, name: str) -> str | None:
-        """Map Hugging Face's BertModel names to ours."""
+        """Map Hugging Face's BertModel names to ours; ours stay."""
+        if name.partition(".")[0] in self._OURS:
+            return name
         name = name.removeprefix("bert.")
         if name.startswith(self._UNUSED):
             return None

@@ -1,12 +1,13 @@
 """Runs an exported graph node by node: each node calls one allowed operator on named values.
 
 Everything is resolved and checked once, when the graph is built; running is a loop over closures.
-Values are dropped after their last use, so memory is that of eager torch.
+Values are dropped after their last use, so memory is that of eager torch. Nodes that depend on
+weights alone (a weight in fewer bytes becoming itself, `stored`) run once, when the graph is built.
 Source: torch/_export/serde/schema.py of torch 2.13 (what the JSON means).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ import torch
 from worker.errors import ArchiveRefused, ModelUnsupported
 from worker.runtimes import operators
 from worker.runtimes.pt2 import CANONICAL, DTYPES, ExportedProgram
+from worker.runtimes.tensors import running
 
 MAX_NODES = 100_000
 _MEMORY_FORMATS = {
@@ -39,6 +41,7 @@ class _Node:
     outputs: tuple[Any, ...]  # names; a list of names for an output that is a list
     spread: bool  # whether the function returns several values
     last_uses: tuple[str, ...]
+    reads: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,11 @@ class GraphTensor:
 class ExportedGraph:
     """A program on a device, ready to run."""
 
-    def __init__(self, program: ExportedProgram, device: str) -> None:
+    def __init__(self, program: ExportedProgram, device: str, *, fold: bool = True) -> None:
         """Resolve all operators and move the weights.
+
+        Args:
+            fold: run what depends on weights alone now, so that weights can no longer be replaced.
 
         Raises:
             ModelUnsupported: an operator, argument or signature that we do not run.
@@ -78,7 +84,33 @@ class ExportedGraph:
             self._nodes = self._read_nodes(program.graph)
         except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
             raise ArchiveRefused(f"malformed graph: {error!r}") from error
+        if fold:
+            self._fold()
         self.nbytes = sum(t.nbytes for t in self._weights.values())
+
+    def _fold(self) -> None:
+        """Run the nodes that read weights and nothing else; keep of them what is read later.
+
+        Raises:
+            ModelFailed, DeviceFull: an operator fails.
+        """
+        known = set(self._weights)
+        folded: list[_Node] = []
+        left: list[_Node] = []
+        for node in self._nodes:
+            fixed = bool(node.reads) and node.reads <= known and bool(node.outputs)
+            (folded if fixed else left).append(node)
+            if fixed:
+                known.update(_flat(node.outputs))
+        with running("what depends on weights alone"):
+            for node in folded:
+                _bind(self._weights, node, _called(node, self._weights))
+        wanted = {*self._outputs, *(name for node in left for name in node.reads)}
+        self._weights = {n: value for n, value in self._weights.items() if n in wanted}
+        self._nodes = [
+            replace(node, last_uses=tuple(n for n in node.last_uses if n not in self._weights))
+            for node in left
+        ]
 
     def run(
         self,
@@ -95,10 +127,7 @@ class ExportedGraph:
         """
         values: Values = {**self._weights, **inputs}
         for node in self._nodes:
-            result = node.function(
-                *(read(values) for read in node.args),
-                **{name: read(values) for name, read in node.kwargs},
-            )
+            result = _called(node, values)
             if observe is not None:
                 observe(result)
             _bind(values, node, result)
@@ -160,6 +189,7 @@ class ExportedGraph:
                     outputs=outputs,
                     spread=len(outputs) > 1,
                     last_uses=last,
+                    reads=frozenset(used),
                 )
             )
         return nodes[::-1]
@@ -203,6 +233,19 @@ def _reference(value: dict[str, Any], used: list[str]) -> Read:
 
 def _constant(value: Any) -> Read:
     return lambda _values: value
+
+
+def _called(node: _Node, values: Values) -> Any:
+    return node.function(
+        *(read(values) for read in node.args),
+        **{name: read(values) for name, read in node.kwargs},
+    )
+
+
+def _flat(outputs: tuple[Any, ...]) -> Iterator[str]:
+    """Yield the names of a node's outputs, those of lists too."""
+    for names in outputs:
+        yield from names if isinstance(names, list) else [names] if names is not None else []
 
 
 def _output_names(output: dict[str, Any]) -> Any:
