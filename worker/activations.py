@@ -5,8 +5,9 @@
  activation = Σ value(node_i, element_i), in 1e-9, rounded half to even
 ```
 Nodes are those of a `torch.export` graph that return one float tensor and depend on the input, in
-the order of the graph: what follows from weights alone is known to whoever has the file. Elements are in row-major order. Formats whose inside cannot be looked at have their outputs as
-nodes, in the order of their names. Four places, as one alone is often zero and easily guessed.
+the order of the graph. What follows from weights alone, whoever has the file knows. Elements are in
+row-major order. Formats whose inside cannot be looked at have their outputs as nodes, in the order
+of their names. Four places, as one alone is often zero and easily guessed.
 """
 
 import math
