@@ -33,7 +33,8 @@ _COMPOSITES = """
     new_ones.default new_full.default arange.default arange.start roll.default
     max.default min.default std.dim std.correction var_mean.correction norm.ScalarOpt_dim
     linalg_vector_norm.default logsumexp.default square.default rsub.Scalar rsub.Tensor
-    floor_divide.default true_divide.Tensor repeat_interleave.self_int
+    __and__.Tensor __or__.Tensor where.ScalarOther where.ScalarSelf where.Scalar
+     floor_divide.default true_divide.Tensor repeat_interleave.self_int
     lstm.input gru.input rnn_tanh.input rnn_relu.input
     _assert_tensor_metadata.default sym_constrain_range_for_size.default
 """

@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
+from worker.exact.frontends.aten_indices import INDICES
 from worker.exact.frontends.aten_layers import LAYERS
 from worker.exact.frontends.aten_recurrent import RECURRENT
 from worker.exact.frontends.aten_reductions import REDUCTIONS
 from worker.exact.frontends.aten_shapes import SHAPES
 from worker.exact.frontends.tracing import (
+    IS_NAN,
     Converter,
     Dynamic,
     GraphRecorder,
@@ -21,8 +23,8 @@ from worker.exact.frontends.tracing import (
     first,
 )
 from worker.exact.lowering.expressions import Expression, X, clamp
+from worker.exact.lowering.passes import MASKED_OUT
 
-MASKED_OUT = -1e3  # a score that low counts for nothing in a softmax
 # Results depend on shapes alone, so they are constants for a program of one shape.
 SHAPE_ONLY = frozenset(
     [
@@ -74,8 +76,11 @@ def _binary(name: str) -> Converter:
 def _where(trace: GraphRecorder, call: OperatorCall) -> Values:
     condition, a, b = call["condition"], call["self"], call["other"]
     if not isinstance(condition, Dynamic):
-        condition = Dynamic(trace.constant(condition, "mask"), condition)
-    numbers = [None if isinstance(side, Dynamic) else _number(side) for side in (a, b)]
+        return _chosen(trace, condition, a, b, call)
+    if trace.is_nan_of(condition, b) and _number(a) is not None:
+        whole: Expression = ("where", ("ne", X, X), float(a), X)  # what is no number becomes one
+        return trace.done(call, trace.function(whole, b))
+    numbers = [_number(side) for side in (a, b)]
     if None not in numbers:
         name = trace.emit(
             "pointwise", [condition.name], trace.fresh("where"), condition.shape,
@@ -83,6 +88,37 @@ def _where(trace: GraphRecorder, call: OperatorCall) -> Values:
         )  # fmt: skip
         name = trace.emit("expand", [name], call.output, call.shape, shape=call.shape)
         return first(call, name)
+    if filled := _filled(trace, condition, a, b, call):
+        return filled
+    _require_finite(trace, a, b)
+    kept = trace.function(("ne", X, 0.0), condition)
+    moved = trace.calculate("mul", kept, trace.calculate("sub", a, b))
+    return trace.done(call, trace.calculate("add", moved, b))
+
+
+def _chosen(
+    trace: GraphRecorder, condition: torch.Tensor, a: Any, b: Any, call: OperatorCall
+) -> Values:
+    """Return what a constant condition takes from either side: it costs no accuracy."""
+    kept = (condition != 0).float()
+    if (only := _number(kept)) is not None:
+        side = a if only else b
+        if not isinstance(side, Dynamic):
+            return {call.output: call.results[0]}
+        return trace.done(call, trace.move("expand", side, call.shape))
+    mask = Dynamic(trace.constant(condition, "mask"), condition)
+    if filled := _filled(trace, mask, a, b, call):
+        return filled
+    _require_finite(trace, a, b)
+    parts = [trace.calculate("mul", side, share) for side, share in ((a, kept), (b, 1 - kept))]
+    return trace.done(call, trace.calculate("add", *parts))
+
+
+def _filled(
+    trace: GraphRecorder, condition: Dynamic, a: Any, b: Any, call: OperatorCall
+) -> Values | None:
+    """Return scores of which some count for nothing; None where neither side says so."""
+    numbers = [_number(side) for side in (a, b)]
     for given, number, where in ((a, numbers[1], 0), (b, numbers[0], 1)):
         if number is not None and number <= MASKED_OUT and _whole(given, call.shape):
             name = trace.emit(
@@ -90,7 +126,13 @@ def _where(trace: GraphRecorder, call: OperatorCall) -> Values:
                 where=where, value=number,
             )  # fmt: skip
             return first(call, name)
-    return first(call, _blend(trace, condition, a, b, call))
+    return None
+
+
+def _require_finite(trace: GraphRecorder, *sides: Any) -> None:
+    for side in sides:
+        if not isinstance(side, Dynamic) and not torch.isfinite(torch.as_tensor(side)).all():
+            raise trace.refuse("where", "infinity beside numbers", instead="masked_fill")
 
 
 def _whole(given: Any, shape: tuple[int, ...]) -> bool:
@@ -99,29 +141,10 @@ def _whole(given: Any, shape: tuple[int, ...]) -> bool:
 
 def _number(side: Any) -> float | None:
     """Return the one number that a constant consists of; None when there are several."""
+    if isinstance(side, Dynamic):
+        return None
     values = torch.as_tensor(side).flatten()
     return float(values[0]) if bool((values == values[0]).all()) else None
-
-
-def _blend(trace: GraphRecorder, condition: Dynamic, a: Any, b: Any, call: OperatorCall) -> str:
-    """Append b + condition · (a − b)."""
-    for side in (a, b):
-        if not isinstance(side, Dynamic) and not torch.isfinite(torch.as_tensor(side)).all():
-            raise trace.refuse("where", "infinity beside numbers", instead="masked_fill")
-    chosen = trace.emit(
-        "pointwise", [condition.name], trace.fresh("where"), condition.shape,
-        expression=("ne", X, 0.0),
-    )  # fmt: skip
-    kept = (condition.sample != 0).float()
-    sides = [side.sample if isinstance(side, Dynamic) else side for side in (a, b)]
-    difference = apart = sides[0] - sides[1]
-    if isinstance(a, Dynamic) or isinstance(b, Dynamic):
-        name = trace.arithmetic("sub", a, b, trace.fresh("where"), apart.shape)
-        difference = Dynamic(name, apart)
-    moved = trace.arithmetic(
-        "mul", Dynamic(chosen, kept), difference, trace.fresh("where"), call.shape
-    )
-    return trace.arithmetic("add", Dynamic(moved, kept * apart), b, call.output, call.shape)
 
 
 def _masked_fill(trace: GraphRecorder, call: OperatorCall) -> Values:
@@ -166,7 +189,7 @@ def _elu(call: OperatorCall) -> Expression:
 
 
 CONVERTERS: Mapping[str, Converter] = {
-    **LAYERS, **REDUCTIONS, **RECURRENT, **SHAPES,
+    **LAYERS, **REDUCTIONS, **RECURRENT, **INDICES, **SHAPES,
     **{name: _named(name) for name in (
         "tanh", "sigmoid", "silu", "exp", "log", "sqrt", "rsqrt", "reciprocal", "erf", "abs", "neg",
         "mish", "hardswish", "hardsigmoid", "selu", "sin", "cos",
@@ -175,6 +198,7 @@ CONVERTERS: Mapping[str, Converter] = {
     "leaky_relu": _pointwise(
         lambda call: ("where", ("lt", X, 0.0), ("mul", X, float(call["negative_slope"])), X)
     ),
+    "isnan": _pointwise(lambda _call: IS_NAN),
     "logical_not": _named("not"), "bitwise_not": _named("not"),
     "gelu": _pointwise(
         lambda call: ("gelu_tanh" if call["approximate"] == "tanh" else "gelu", X)

@@ -132,11 +132,6 @@ def _masked(trace: GraphRecorder, scores: Dynamic, mask: Any, output: str) -> st
     )
 
 
-def _embedding(trace: GraphRecorder, call: OperatorCall) -> Values:
-    inputs = [call["indices"].name, trace.constant(call["weight"], "table")]
-    return first(call, trace.emit("embedding", inputs, call.output, call.shape))
-
-
 LAYERS: Mapping[str, Converter] = {
     "linear": _linear,
     "addmm": _addmm,
@@ -148,5 +143,4 @@ LAYERS: Mapping[str, Converter] = {
     **dict.fromkeys(("layer_norm", "native_layer_norm"), _layer_norm),
     **dict.fromkeys(("softmax", "_softmax"), _softmax),
     "scaled_dot_product_attention": _attention,
-    "embedding": _embedding,
 }

@@ -11,24 +11,11 @@ import numpy as np
 import torch
 
 from worker.exact.frontends import aten
+from worker.exact.frontends.lookups import one_hot
 from worker.exact.frontends.onnx_calls import Values, composed, last, operand
 from worker.exact.frontends.onnx_matrix import by_matrix
 from worker.exact.frontends.tracing import Dynamic, GraphRecorder, OperatorCall
-from worker.exact.lowering.expressions import Expression, X
-
-NEAR_ZERO: Expression = ("lt", ("abs", X), 0.5)  # of whole numbers: zero
-_MOST = 2**12  # places
-
-
-def one_hot(trace: GraphRecorder, ids: Any, count: int) -> Any:
-    """Return [..., count]: 1 at the place that each id names, from the end where it is negative."""
-    if count > _MOST:
-        raise trace.refuse("a look-up", f"{count} places", instead=f"{_MOST} at the most")
-    wrapped = trace.function(("where", ("lt", X, 0.0), ("add", X, float(count)), X), ids)
-    wide = trace.move("reshape", wrapped, (*ids.shape, 1))
-    wide = trace.move("expand", wide, (*ids.shape, count))
-    apart = trace.calculate("sub", wide, torch.arange(count).float())
-    return trace.function(NEAR_ZERO, apart)
+from worker.exact.lowering.expressions import X
 
 
 def _chosen(trace: GraphRecorder, chosen: Any, x: Any) -> Dynamic:

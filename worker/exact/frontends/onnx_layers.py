@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from worker.exact.frontends import aten
+from worker.exact.frontends.lookups import NEAR_ZERO
 from worker.exact.frontends.onnx_calls import Values, composed, flip, last, operand
-from worker.exact.frontends.onnx_indices import NEAR_ZERO
 from worker.exact.frontends.onnx_matrix import by_matrix
 from worker.exact.frontends.tracing import Converter, Dynamic, GraphRecorder, OperatorCall
 from worker.exact.lowering.expressions import X

@@ -26,7 +26,7 @@ from worker.exact.frontends.onnx_layers import LAYERS
 from worker.exact.frontends.onnx_matrix import by_matrix
 from worker.exact.frontends.onnx_recurrent import RECURRENT
 from worker.exact.frontends.onnx_reductions import REDUCTIONS, extreme
-from worker.exact.frontends.tracing import Converter, Dynamic, GraphRecorder, OperatorCall
+from worker.exact.frontends.tracing import IS_NAN, Converter, Dynamic, GraphRecorder, OperatorCall
 from worker.exact.lowering.expressions import Expression, X, clamp
 
 SHAPE_ONLY = frozenset({"Shape", "Size", "ConstantOfShape", "EyeLike"})
@@ -226,6 +226,7 @@ CONVERTERS: Mapping[str, Converter] = {
         lambda _call: ("add", _POSITIVE, ("log", ("add", 1.0, ("exp", ("neg", ("abs", X))))))
     ),
     "Softsign": function(lambda _call: ("div", X, ("add", 1.0, ("abs", X)))),
+    "IsNaN": function(lambda _call: IS_NAN),
     "BitwiseNot": function(lambda _call: ("sub", -1.0, X)),
     "Gelu": function(
         lambda call: ("gelu_tanh" if call.arguments.get("approximate") == b"tanh" else "gelu", X)

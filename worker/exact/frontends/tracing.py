@@ -18,6 +18,8 @@ from worker.exact.graph import Array, Graph, GraphNode, OperatorUnsupported, Ori
 from worker.exact.lowering import expressions, ids, passes
 from worker.exact.lowering.expressions import Expression, X
 
+IS_NAN: Expression = ("ne", X, X)
+
 
 @dataclass(frozen=True, slots=True)
 class Dynamic:
@@ -112,6 +114,13 @@ class GraphRecorder:
                 return False
             name = node.inputs[0] or ""
         return not value.sample.is_floating_point() and bool((value.sample >= 0).all())
+
+    def is_nan_of(self, condition: Any, value: Any) -> bool:
+        """Whether a condition asks which elements of a value are no numbers."""
+        node = next((n for n in self._nodes if n.output == condition.name), None)
+        if node is None or node.attributes.get("expression") != IS_NAN:
+            return False
+        return isinstance(value, Dynamic) and node.inputs == (value.name,)
 
     def name_of(self, value: Any, hint: str = "constant") -> str | None:
         """Return the name of a dynamic value, or of a new constant; None stays."""

@@ -12,13 +12,14 @@ from oracle.exact.builder import Ref
 from oracle.exact.dtypes import DType
 from worker.exact.graph import Array, GraphNode
 from worker.exact.lowering import expressions
+from worker.exact.lowering.expressions import X
 from worker.exact.lowering.layers import as_constant, channels, signed
 from worker.exact.lowering.layout import Quantised, dense, stored_order
 from worker.exact.lowering.lower import Lowering, Masked, MaskValue, Rule, Value, is_square
+from worker.exact.lowering.passes import MASKED_OUT
 from worker.exact.lowering.policy import IntegerRange
 from worker.exact.lowering.scaling import addition, requantisation
 
-MASKED_OUT = -1e3  # a score that low counts for nothing
 _SHARE = 0.05  # of a table's range, that one step of its argument may change it by
 _STEPS = 64  # of a divisor, at the least: its reciprocal is off by less than one in that
 _SINGULAR = frozenset({"log", "reciprocal", "rsqrt", "div"})  # at zero
@@ -261,9 +262,17 @@ def pointwise(lowering: Lowering, node: GraphNode) -> Value:
     value = lowering.value(node)
     if isinstance(value, MaskValue):
         return _mapped(node, value, node.attributes["expression"])
+    if is_number(node.attributes["expression"]):
+        return lowering.quantised(node)
     if is_square(node) and isinstance(value, Quantised) and value.dtype != DType.I32:
         return _product(lowering, node, value, value)
     return _table(lowering, node, lowering.quantised(node), node.attributes["expression"])
+
+
+def is_number(expression: expressions.Expression) -> bool:
+    """Whether a function changes only what is no number, which no integer is."""
+    asked = isinstance(expression, tuple) and expression[:2] == ("where", ("ne", X, X))
+    return asked and isinstance(expression, tuple) and expression[3] == X
 
 
 def _table(

@@ -16,7 +16,9 @@ from worker.exact.lowering.expressions import X
 
 _FUSES_CLAMP = frozenset({"linear", "conv2d", "matmul", "add", "affine"})
 _VIEWS = frozenset({"reshape", "expand", "permute"})
+_DROWNED = -1e9  # beside which a score is no more than rounding
 _KEPT = ("role", "alike")  # attributes of any node
+MASKED_OUT = -1e3  # a score that low counts for nothing in a softmax
 _ALIKE = 4  # columns whose largest values are that close share a scale
 
 
@@ -214,6 +216,52 @@ def fuse_clamp(graph: Graph) -> Graph:
     return graph.with_nodes(done.values())
 
 
+def find_mask_sum(graph: Graph) -> Graph:
+    """Recognise x + (kept ? 0 : −∞): scores of which those that are not kept count for nothing."""
+    made, nodes, shapes = graph.producers(), list[GraphNode](), dict(graph.shapes)
+    for node in graph.nodes:
+        found = _mask_sum(graph, made, node) if node.op == "add" else None
+        if found is None:
+            nodes.append(node)
+            continue
+        scores, mask, views = found
+        expression = mask.attributes["expression"]
+        name = f"{node.output}.mask"
+        nodes.append(
+            replace(mask, output=name, attributes={"expression": ("ne", expression[1], 0.0)})
+        )
+        shapes[name] = shapes[mask.output]
+        for at, view in enumerate(reversed(views)):
+            moved = f"{name}.{at}"
+            nodes.append(replace(view, inputs=(name,), output=moved))
+            shapes[moved] = shapes[view.output]
+            name = moved
+        filled = {"where": int(expression[2] != 0.0), "value": min(expression[2:])}
+        nodes.append(replace(node, op="masked_fill", inputs=(scores, name), attributes=filled))
+    return replace(graph, shapes=shapes).with_nodes(nodes)
+
+
+def _mask_sum(
+    graph: Graph, made: dict[str, GraphNode], node: GraphNode
+) -> tuple[str, GraphNode, list[GraphNode]] | None:
+    """Return scores, the function that makes their mask, and the views between, last first."""
+    for at in (0, 1):
+        scores, views = node.inputs[at] or "", list[GraphNode]()
+        mask = made.get(node.inputs[1 - at] or "")
+        while mask is not None and mask.op in _VIEWS:
+            views.append(mask)
+            mask = made.get(mask.inputs[0] or "")
+        if mask is None or mask.op != "pointwise" or scores in graph.constants:
+            continue
+        expression = mask.attributes["expression"]
+        sides = expression[2:] if expression[0] == "where" else ()
+        numbers = sorted(side for side in sides if isinstance(side, float))
+        shaped = graph.shapes[scores] == graph.shapes[node.output]
+        if len(numbers) == 2 and numbers[0] <= _DROWNED and numbers[1] == 0.0 and shaped:
+            return scores, mask, views
+    return None
+
+
 def find_masked_mean(graph: Graph) -> Graph:
     """Recognise Σ(x·mask) / max(Σ mask, ε): the mean of the tokens that are there."""
     made = graph.producers()
@@ -307,6 +355,6 @@ def write_out_norm(graph: Graph) -> Graph:
 
 
 PASSES: tuple[Pass, ...] = (
-    compose_pointwise, name_pointwise, merge_affine, fuse_clamp, find_masked_mean, find_normalise,
-    write_out_norm,
+    compose_pointwise, find_mask_sum, name_pointwise, merge_affine, fuse_clamp, find_masked_mean,
+    find_normalise, write_out_norm,
 )  # fmt: skip
