@@ -314,6 +314,13 @@ def test_close_agreed__by_the_payer__at_once_and_the_operator_keeps_its_own(chan
     assert channels.channel() == (2 * FEE, 2 * FEE, 0)
 
 
+def test_close_agreed__at_all_there_is__gives_nothing_back(channels, contract):
+    before = contract.balanceOf(channels.alice)
+    close_agreed(channels, agreed(channels, DOLLAR))
+    assert contract.balanceOf(channels.alice) == before
+    assert channels.channel() == (DOLLAR, 0, 0)
+
+
 def test_close_agreed__again_after_a_top_up__reverts(channels):
     """The payer would take back what it owes for answers since then."""
     agreement = agreed(channels, 0)

@@ -1,10 +1,14 @@
 """PaymentChannels.summon: an answer that was signed off chain is disputed as every other."""
 
+from dataclasses import replace
+
 import pytest
 
 from scripts.deploy import config, created_address
 from tests.contracts.chain import at, now
+from tests.contracts.dispute_game.game import hexed
 from tests.contracts.market import (
+    DOLLAR,
     FEE,
     LOCK,
     MULTIPLE,
@@ -117,6 +121,43 @@ def test_summon__receipt_of_another_operator__reverts(channels, lie, rival):
         )
 
 
+def test_summon__by_the_payer__is_logged(channels, truth):
+    sold = channels.alice, channels.offer, channels.game.receipt(truth)
+    transaction = channels.contract.summon(truth.request, *sold, {"from": channels.alice})
+    assert dict(transaction.events["Summoned"]) == {
+        "requestId": truth.id,
+        "offerId": channels.offer_id,
+        "channelId": channels.channel_id(),
+        "caller": channels.alice,
+    }
+
+
+def test_summon__operator_is_a_contract__receipt_by_erc_1271(
+    channels, operators, token, owner, bob, TestWallet
+):
+    wallet, sender = TestWallet.deploy({"from": bob}), {"from": bob}
+    token.faucet(wallet, 100 * DOLLAR, sender)
+    for target, data in [
+        (operators, operators.register.encode_input(ZERO32, "")),
+        (token, token.approve.encode_input(operators, 100 * DOLLAR)),
+        (operators, operators.stake.encode_input(wallet, 100 * DOLLAR)),
+    ]:
+        wallet.execute(target, data, sender)
+    operators.authorize(1, wallet, True, {"from": owner})
+    market = replace(channels.game.market, operator=wallet)
+    others = replace(channels, game=replace(channels.game, market=market))
+    wallet.execute(others.contract, others.contract.cover.encode_input(others.offer, 1), sender)
+    others.open(DOLLAR)
+    lie = others.answer(others.game.example.lie_inside)
+    roots = hexed(lie.committed.output_root), hexed(lie.committed.trace_root)
+    sold = others.alice, others.offer, (*roots, b"by contract")
+    with refuses("ReceiptInvalid", lie.id, wallet):
+        others.contract.summon(lie.request, *sold, {"from": others.alice})
+    wallet.approve(others.game.contract.receiptHash(lie.id, *roots), sender)
+    others.contract.summon(lie.request, *sold, {"from": others.alice})
+    assert others.covered() == (1, 1, 0, False)
+
+
 def test_summon__without_the_fee__reverts(channels, lie, contract):
     balance = contract.balanceOf(channels.alice)
     contract.transfer(channels.operator, balance, {"from": channels.alice})
@@ -191,7 +232,9 @@ def test_summon__in_vain__the_caller_has_paid_the_answer_once_more(
     assert contract.balanceOf(channels.alice) == before - FEE
     assert contract.balanceOf(channels.operator) == earned + split(FEE)[0]
     assert operators.stakeOf(channels.operator)["locked"] == locked
-    channels.contract.endSummon(truth.request, {"from": channels.alice})
+    ended = channels.contract.endSummon(truth.request, {"from": channels.alice})
+    event = {"requestId": truth.id, "offerId": channels.offer_id}
+    assert dict(ended.events["SummonEnded"]) == event
     assert channels.covered() == (2, 0, 0, False)
 
 
