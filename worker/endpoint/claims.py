@@ -12,9 +12,7 @@ from typing import Any
 
 from oracle.chain.bindings.payment_channels import VoucherRow
 from oracle.chain.revert import ContractError
-from oracle.chain.rpc import RpcError
 from oracle.chain.wallet import Wallet
-from oracle.errors import TallystickError, Unavailable
 from oracle.protocol import vouchers
 from oracle.protocol.vouchers import Voucher
 from oracle.services.channels import claims, offers
@@ -22,7 +20,7 @@ from oracle.services.channels.claims import ClaimState
 from oracle.services.channels.offers import OfferInfo
 from oracle.services.network import Network
 from oracle.types import Address, Bytes32, Timestamp
-from worker.endpoint.beside import running
+from worker.endpoint.beside import running, tell
 from worker.endpoint.books import ReceiptBooks
 from worker.endpoint.recorder import Recorder
 
@@ -73,15 +71,17 @@ class Claimer:
                 return
             try:
                 mine = {*self._sold, *await self._recorder.read(ReceiptBooks.offers)}
-            except Unavailable as error:
-                self._log.warning("claim.failed", error=str(error))
+            except Exception as error:
+                tell(self._log, "claim.failed", error)
                 return
             for offer_id in mine:
                 try:
                     kept = await self._recorder.read(partial(ReceiptBooks.vouchers, offer=offer_id))
                     await asyncio.to_thread(self._claim, offer_id, kept)
-                except (TallystickError, RpcError) as error:  # the next time brings it
-                    self._log.warning("claim.failed", offer=offer_id.hex(), error=str(error))
+                except (
+                    Exception
+                ) as error:  # the next time brings it, and the others are claimed now
+                    tell(self._log, "claim.failed", error, offer=offer_id.hex())
 
     def _claim(self, offer_id: Bytes32, kept: Sequence[Signed]) -> None:
         network, info = self._network, offers.show(self._network, offer_id)

@@ -12,18 +12,15 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from oracle.chain.rpc import RpcError
 from oracle.chain.wallet import Wallet
-from oracle.errors import TallystickError
 from oracle.services.channels import summons
 from oracle.services.channels.summons import OpenSummons
 from oracle.services.network import Network
 from oracle.types import ZERO_ADDRESS, Bytes32, RequestId
-from worker.endpoint.beside import running
+from worker.endpoint.beside import running, tell
 from worker.endpoint.books import KeptAnswer, ReceiptBooks
 from worker.endpoint.recorder import Recorder
 
-_PASSING = (TallystickError, RpcError)
 LATE = 600  # seconds after an answer's window in which its summons is still looked for
 
 
@@ -57,8 +54,8 @@ class Defender:
         while True:
             try:
                 await self.look(sending)
-            except _PASSING as error:  # the next look brings it
-                self._log.warning("defence.failed", error=str(error))
+            except Exception as error:  # the next look brings it
+                tell(self._log, "defence.failed", error)
             await asyncio.sleep(seconds)
 
     async def look(self, sending: asyncio.Lock) -> None:
@@ -82,9 +79,8 @@ class Defender:
             try:
                 async with sending:
                     await asyncio.to_thread(self._defend, one, kept)
-            except _PASSING as error:  # it does not keep the others from being defended
-                request_id = one.info.request_id
-                self._log.warning("defence.failed", request_id=request_id, error=str(error))
+            except Exception as error:  # it does not keep the others from being defended
+                tell(self._log, "defence.failed", error, request_id=one.info.request_id)
         before = await asyncio.to_thread(self._network.history.now) - LATE
         doubted = {(one.channel_id, one.index) for one in open_}
         await self._recorder.read(lambda books: books.forget(before, doubted))

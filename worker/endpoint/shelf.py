@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
-from oracle.chain.rpc import RpcError
 from oracle.chain.wallet import Wallet
 from oracle.errors import NotFound, TallystickError
 from oracle.services import models, operators
@@ -21,7 +20,7 @@ from oracle.services.channels.offers import OfferInfo, OfferState
 from oracle.services.models import Selected
 from oracle.services.network import Network
 from oracle.types import Bytes32
-from worker.endpoint.beside import running
+from worker.endpoint.beside import running, tell
 from worker.endpoint.desk import Desk, Sold
 from worker.models import ModelPool
 
@@ -80,8 +79,8 @@ class Shelf:
                 for sold in await asyncio.to_thread(self.look, frozenset(desk.sold), covers):
                     desk.sell(sold)
                     self._log.info("offer.sold", model=sold.name, fee=sold.offer.terms.fee)
-            except (TallystickError, RpcError) as error:
-                self._log.warning("look.failed", error=str(error))
+            except Exception as error:
+                tell(self._log, "look.failed", error)
             await asyncio.sleep(every)
 
     def look(self, known: Collection[Bytes32], covers: bool = True) -> list[Sold]:

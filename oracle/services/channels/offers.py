@@ -98,8 +98,15 @@ def list_offers(
 
 
 def show(network: Network, offer_id: Bytes32) -> OfferInfo:
-    """Return one offer that has, or had, stake behind it."""
-    return list_offers(network, offer_ids=(offer_id,))[0]
+    """Return one offer that has, or had, stake behind it.
+
+    Raises:
+        NotFound: the chain knows none of this id.
+    """
+    found = list_offers(network, offer_ids=(offer_id,))
+    if not found:
+        raise NotFound(f"the chain knows no offer {name(offer_id)}", hint=LIST)
+    return found[0]
 
 
 def announced(network: Network, model_id: int, version: int) -> tuple[OfferInfo, ...]:

@@ -2,9 +2,15 @@
 
 import pytest
 
+from oracle.protocol.vouchers import Voucher
+from oracle.types import ZERO32, Amount, Bytes32
+from tests.support.waiting import wait_until
 from tests.worker.builders import images
 from tests.worker.endpoint.conftest import FEE, Shop
+from tests.worker.endpoint.test_ledger import BYTES, digest, keep, receipt
 from tests.worker.endpoint.test_refusals_on_anvil import SIGNER, Customer
+from worker.endpoint.file_books import FileBooks
+from worker.endpoint.ledger import Account
 
 pytestmark = pytest.mark.real
 
@@ -33,6 +39,26 @@ def test_claim__a_channel_has_closed_unclaimed__others_are_claimed_all_the_same(
         close(alice, in_the_next_block=in_the_next_block)
     claimed = [network.channels.channel_of(i).claimed for i in (alice.channel, other.channel_id)]
     assert claimed == [0, FEE]
+
+
+def test_claim__books_with_offers_that_the_chain_does_not_know__others_are_claimed(
+    shop: Shop,
+) -> None:
+    """A development network that began anew, or a node that is behind."""
+    books = FileBooks(shop.path / "endpoint.db")
+    for number in range(16):
+        account = Account(Bytes32(bytes([number]) * 32), SIGNER, Amount(FEE))
+        offer_id = Bytes32(bytes([number]) * 32)
+        paid = Voucher(SIGNER, offer_id, Amount(FEE), 1, ZERO32, bytes(65))
+        account.admit(paid, b"question")
+        account.book(digest(number), b"question")
+        assert keep(books, account, [(account.tree.root, receipt(1), BYTES)])
+    books.close()
+    with shop.serving(claim_every=0.05, look_every=0.05):
+        channel = shop.channel(deposit=2 * FEE)
+        channel.ask(images())
+        held = shop.world.network.channels.channel_of
+        wait_until(lambda: held(channel.channel_id).claimed == FEE, "a claim")
 
 
 def test_infer__reopened_below_what_was_signed__refused_until_that_is_covered(shop: Shop) -> None:
