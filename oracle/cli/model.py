@@ -10,6 +10,7 @@ from oracle.agents.worker_process import run_module
 from oracle.cli import commands, model_compress, model_file, options, output
 from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
+from oracle.protocol.manifest import Manifest
 from oracle.services import models, wallets
 from oracle.services.amounts import (
     counted,
@@ -355,12 +356,21 @@ def _detail(found: ModelDetail) -> Any:
             ("description", found.manifest.description),
             ("license", found.manifest.license),
             ("runtime", found.manifest.runtime.format),
+            *_derived(found.manifest),
             ("inputs", ", ".join(f"{s.name} {s}" for s in found.manifest.inputs)),
             ("outputs", ", ".join(f"{s.name} {s}" for s in found.manifest.outputs)),
             ("parameters", "; ".join(p.range for p in found.manifest.parameters) or "none"),
         ]
     lines.append(("versions", _version_table(found.versions)))
     return output.facts(lines)
+
+
+def _derived(manifest: Manifest) -> list[tuple[str, str]]:
+    """Say which version a smaller one was made from."""
+    derived = manifest.derived_from
+    if derived is None:
+        return []
+    return [("made from", f"0x{derived.model_root.hex()} by {derived.method}")]
 
 
 def _version_table(found: tuple[VersionInfo, ...]) -> Any:

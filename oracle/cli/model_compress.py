@@ -92,23 +92,29 @@ def _compress(
             operator_bps=model_file.share_of(operator_share),
             machine_hour=model_file.hour_of(machine_hour),
         )  # fmt: skip
-    session.show(found, _table(found))
-    session.note(
+    session.show(found, table(found))
+    for sentence in notes(found):
+        session.note(sentence)
+
+
+def notes(found: "Compression") -> list[str]:
+    """Return what the table does not say by itself."""
+    said = [
         f"on {found.reported_on} samples that no method saw, with 95 % intervals; tuned with "
         f"{found.tuned_with}, chosen with {found.chosen_with}"
-    )
-    for why in dict.fromkeys(row.exact_why for row in found.rows if row.exact_why):
-        session.note(f"not exact: {why}")
-    for row in found.rows:
-        if row.refused:
-            session.note(f"{row.method}: {row.refused}")
+    ]
     if found.rows[0].accuracy is None:
-        session.note("accuracy is not known: the samples have no labels")
+        said.append("accuracy is not known: the samples have no labels")
+    reasons = dict.fromkeys(row.exact_why for row in found.rows if row.exact_why)
+    said += [f"not exact: {why}" for why in reasons]
+    said += [f"{row.method}: {row.refused}" for row in found.rows if row.refused]
     if found.chosen is not None:
-        session.note(f"now `tallystick model publish {found.chosen} --key WALLET`")
+        said.append(f"now `tallystick model publish {found.chosen} --key WALLET`")
+    return said
 
 
-def _table(found: "Compression") -> Any:
+def table(found: "Compression") -> Any:
+    """Return one line for each version that was made."""
     columns = (
         "version", "bytes", "accuracy", _AGREEMENT[found.kind], "ms", "exact", "1,000 rows",
     )  # fmt: skip

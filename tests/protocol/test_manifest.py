@@ -14,6 +14,7 @@ from oracle.errors import InputInvalid
 from oracle.protocol import canonical, manifest
 from oracle.protocol.cid import Codec, make, raw_cid
 from oracle.protocol.manifest import (
+    DerivedFrom,
     FeatureSpec,
     FileEntry,
     Image,
@@ -191,6 +192,26 @@ def test_to_bytes__features__are_kept_and_their_absence_changes_no_digest() -> N
     spoiled = json.loads(TABLE.to_bytes()) | {"features": []}
     with pytest.raises(InputInvalid, match="no features"):
         Manifest.parse(canonical.dumps(spoiled))
+
+
+def test_to_bytes__derived_from__is_kept_and_its_absence_changes_no_digest() -> None:
+    derived = DerivedFrom(model_root=Bytes32(bytes([1]) * 32), method="int8")
+    smaller = replace(GOOD, derived_from=derived)
+    assert Manifest.parse(smaller.to_bytes()) == smaller
+    assert b"derived_from" not in GOOD.to_bytes()
+    for spoilt, why in (
+        (None, "derived_from is null"),
+        ({"method": "int8"}, "derived_from.model_root: Field required"),
+        ({"model_root": "0x" + "01" * 32, "method": ""}, "method has 0 characters"),
+        ({"model_root": "01" * 32, "method": "int8"}, "not 0x and 64"),
+        (
+            {"model_root": "0x" + "01" * 32, "method": "int8", "of": 1},
+            "Unexpected keyword",
+        ),
+    ):
+        body = json.loads(GOOD.to_bytes()) | {"derived_from": spoilt}
+        with pytest.raises(InputInvalid, match=why):
+            Manifest.parse(canonical.dumps(body))
 
 
 @pytest.mark.parametrize("name", RULE_FAULTS)
