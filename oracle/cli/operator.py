@@ -15,7 +15,7 @@ from oracle.devnet.supervisor import ProcessSpec, Supervisor
 from oracle.errors import ConfigInvalid
 from oracle.services import amounts, models, operators, wallets
 from oracle.services.amounts import format_amount, format_time
-from oracle.services.channels import endpoints
+from oracle.services.channels import endpoints, offers
 from oracle.services.operators import OperatorInfo
 from oracle.services.wallets import WalletInfo
 from oracle.types import Amount
@@ -195,9 +195,7 @@ def _run(
     if not settings.key:
         raise ConfigInvalid("no wallet was named", hint="say --key NAME")
     wallet = wallets.find(settings, settings.key)
-    found = operators.status(session.network, wallet.address)  # refuses before anything starts
-    for sentence in operators.lacking(session.network, found):
-        session.note(f"it will not be asked yet: {sentence}")
+    found = _require_operator(session, wallet)
     with locked_account(settings.home, wallet.address):
         specs = operator_processes.processes(
             settings, wallet, name=name, infer_processes=processes, endpoint=found.endpoint
@@ -239,10 +237,25 @@ def _serve(
     named = model or ()
     if named and locks:
         raise ConfigInvalid("--locks is for all models", hint="`tallystick operator offer cover`")
+    _require_operator(session, wallet)
+    for one in named:  # a process that exits is started again: what never works must not start
+        offers.sold(session.network, wallet.address, one)
     _supervise(
         session,
         [_endpoint(session, wallet, named, listen, name, hosts=host or (), url=url, locks=locks)],
     )
+
+
+def _require_operator(session: Session, wallet: WalletInfo) -> OperatorInfo:
+    """Return a registered operator, and tell what keeps it from being asked.
+
+    Raises:
+        NotFound: it never registered. Nothing has started.
+    """
+    found = operators.status(session.network, wallet.address)
+    for sentence in operators.lacking(session.network, found):
+        session.note(f"it will not be asked yet: {sentence}")
+    return found
 
 
 def _endpoint(

@@ -31,7 +31,7 @@ from oracle.errors import TransientError
 from oracle.patience import busy
 from oracle.private_files import open_log
 
-Progress = Callable[[str, str], None]  # (name of the process, "starting" | "ready" | …)
+Progress = Callable[[str, str], None]  # (name, "starting" | "ready" or "running" | "stopping")
 
 READY_TIMEOUT = 30.0  # seconds in which a child that starts does not use the processor
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL
@@ -139,7 +139,7 @@ class Supervisor:
                         self._spawn(child)
                 for name, child in self._children.items():
                     self._await_ready(child)
-                    report(name, "ready")
+                    report(name, _up(child.spec))
             else:
                 for name in self._children:
                     self.start_one(name, progress)
@@ -156,7 +156,7 @@ class Supervisor:
         report(name, "starting")
         self._spawn(child)
         self._await_ready(child)
-        report(name, "ready")
+        report(name, _up(child.spec))
 
     def poll(self) -> tuple[ProcessEvent, ...]:
         """Look at all once: note exits, restart what is due. Never waits."""
@@ -310,6 +310,11 @@ class Supervisor:
         pause = min(BACKOFF_FIRST * 2**child.early_exits, BACKOFF_LAST)
         child.early_exits += 1
         child.state, child.start_again_at = "waiting", time.monotonic() + pause
+
+
+def _up(spec: ProcessSpec) -> str:
+    """Say no more than is known: without a question nobody knows whether it is ready."""
+    return "ready" if spec.ready else "running"
 
 
 def _silent(_name: str, _what: str) -> None:

@@ -46,6 +46,16 @@ def test_start__process_exits__quotes_its_log_and_stops_the_others(tmp_path):
     assert not any(alive(pid) for pid in pids)
 
 
+def test_start__nothing_says_ready__is_called_running():
+    told = []
+    with Supervisor(
+        [ProcessSpec("asked", SLEEP, ready=lambda: True), ProcessSpec("mute", SLEEP)]
+    ) as supervisor:
+        supervisor.start(lambda name, what: told.append((name, what)))
+    assert ("asked", "ready") in told
+    assert told[-1] == ("mute", "running")
+
+
 def test_start__never_ready__fails_after_its_time():
     supervisor = Supervisor([ProcessSpec("slow", SLEEP, ready=lambda: False, ready_timeout=0.1)])
     with pytest.raises(ProcessFailed, match=r"slow was not ready after \d+\.\d s"):

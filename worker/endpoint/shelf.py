@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from oracle.chain.wallet import Wallet
-from oracle.errors import NotFound, TallystickError
+from oracle.errors import TallystickError
 from oracle.services import models, operators
 from oracle.services.channels import offers
 from oracle.services.channels.offers import OfferInfo, OfferState
@@ -56,14 +56,7 @@ class Shelf:
         Raises:
             NotFound: there is none.
         """
-        selected = models.select(self._network, name)
-        version = models.current_version(self._network, selected)
-        found = self._covered(selected.model_id, version)
-        if not found:
-            raise NotFound(
-                f"{self._wallet.address} has no covered offer of {name}@{version}",
-                hint=f"`tallystick operator offer cover {name} LOCKS` puts stake behind one",
-            )
+        found = offers.sold(self._network, self._wallet.address, name)
         return [self._sold(info) for info in found]
 
     @asynccontextmanager
@@ -93,20 +86,15 @@ class Shelf:
         for model_id in operators.models_of(self._network, self._wallet.address):
             try:
                 version = models.current_version(self._network, Selected(model_id, None))
-                covered = self._covered(model_id, version)
+                covered = offers.covered(self._network, self._wallet.address, model_id, version)
                 if covers and not any(info.current for info in covered):
-                    covered = [*self._cover(model_id), *covered]
+                    covered = (*self._cover(model_id), *covered)
                 found += [self._sold(info) for info in covered if info.offer_id not in known]
             except TallystickError as error:
                 if self._told.get(model_id) != str(error):
                     self._log.warning("model.not_sold", model_id=model_id, error=str(error))
                 self._told[model_id] = str(error)
         return found
-
-    def _covered(self, model_id: int, version: int) -> list[OfferInfo]:
-        who = self._wallet.address
-        found = offers.list_offers(self._network, operator=who, model_id=model_id, every=False)
-        return [info for info in reversed(found) if info.version == version and info.fee]
 
     def _cover(self, model_id: int) -> list[OfferInfo]:
         """Put stake behind an offer at the present terms, as far as there is enough."""

@@ -142,6 +142,30 @@ def find(network: Network, text: str) -> OfferInfo:
     return found[0]
 
 
+def sold(network: Network, operator: Address, text: str) -> tuple[OfferInfo, ...]:
+    """Return an operator's offers of a model's version that have stake and a price, newest first.
+
+    Raises:
+        NotFound: no such model, or there is no such offer.
+    """
+    selected = models.select(network, text)
+    version = models.current_version(network, selected)
+    if found := covered(network, operator, selected.model_id, version):
+        return found
+    raise NotFound(
+        f"{operator} has no covered offer of {text.partition('@')[0]}@{version}",
+        hint=f"`tallystick operator offer cover {text} LOCKS` puts stake behind one",
+    )
+
+
+def covered(
+    network: Network, operator: Address, model_id: int, version: int
+) -> tuple[OfferInfo, ...]:
+    """Return an operator's offers of a version that have stake and a price, newest first."""
+    found = list_offers(network, operator=operator, model_id=model_id, every=False)
+    return tuple(info for info in reversed(found) if info.version == version and info.fee)
+
+
 def only(ids: Collection[Bytes32]) -> Sequence[Bytes32] | None:
     """Return the topics that events of these offers have; None = reading all costs less. Pure."""
     return tuple(ids) if len(ids) <= requests.MAX_IDS else None
