@@ -14,8 +14,9 @@ from oracle.services import wallets
 from oracle.services.amounts import format_amount, format_time
 from oracle.services.channels import asking, claims, deposits, offers, summons
 from oracle.services.channels.deposits import ChannelInfo, ChannelState
+from oracle.services.channels.kept import KeptChannel
 from oracle.services.channels.offers import OfferInfo, OfferState
-from oracle.types import Amount
+from oracle.types import Address, Amount
 
 Channel = Annotated[
     str, typer.Argument(metavar="CHANNEL", help="Its id, or the beginning of the id.")
@@ -82,7 +83,8 @@ def _open(
     offer: Offer,
     amount: Annotated[Amount, options.amount_argument("Dollars to put in.")],
     signer: Annotated[
-        str, typer.Option("--signer", metavar="WALLET", help="Whose vouchers count; the payer's.")
+        str,
+        typer.Option("--signer", metavar="WALLET", help="Whose vouchers count; a key kept here."),
     ] = "",
     payer: Annotated[
         str, typer.Option("--for", metavar="WALLET", help="Whose channel it is; yours.")
@@ -91,10 +93,23 @@ def _open(
     """Put money into a channel for an offer: of the prepaid balance, then of the wallet."""
     info = offers.find(session.network, offer)
     owner = wallets.resolve(session.settings, payer) if payer else session.wallet.address
-    key = wallets.resolve(session.settings, signer) if signer else owner
+    named = wallets.resolve(session.settings, signer) if signer else None
     session.confirm(_question(info, amount))
+    key = named or _kept_signer(session, info, owner)
     found = deposits.fund(session.network, session.wallet, info, amount, payer=owner, signer=key)
     session.show(found, _facts(found))
+
+
+def _kept_signer(session: Session, offer: OfferInfo, payer: Address) -> Address:
+    """Return whose vouchers count: the key with which `infer --channel` asks, if it is kept here.
+
+    Raises:
+        InputInvalid: the channel's folder is of another deployment.
+    """
+    if payer != session.wallet.address:
+        return payer
+    home, contracts = session.settings.home, session.network.contracts
+    return KeptChannel.make(home, contracts, offer.offer, payer).channel.signer
 
 
 def _top_up(

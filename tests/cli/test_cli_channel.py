@@ -20,7 +20,8 @@ def offered(market, tallystick):
 @pytest.fixture
 def opened(tallystick, offered):
     """Return the id of alice's channel, which holds half a dollar."""
-    done = tallystick("channel", "open", offered, "0.50", "--key", "alice", "--yes")
+    words = ("open", offered, "0.50", "--signer", "alice")  # as `Trade` signs
+    done = tallystick("channel", *words, "--key", "alice", "--yes")
     return done["channel_id"]
 
 
@@ -205,3 +206,14 @@ def test_void__offer_exhausted__all_comes_back(market, tallystick, trade, opened
     assert main(["channel", "withdraw", "--key", "alice"]) == 0
     assert "$0.50 came back from 1 channel(s)" in capsys.readouterr().out
     assert trade.balance() == before + DOLLAR // 2
+
+
+# ── Endpoints ───────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize(
+    ("key", "told"), [("op1", "has no covered offer of digits@1"), ("alice", "is not registered")]
+)
+def test_serve__cannot_answer__refused_before_anything_starts(market, tallystick, key, told):
+    refused = tallystick("operator", "serve", "digits", "--key", key, code=66)
+    assert told in refused["message"]
+    assert "tallystick operator" in refused["hint"]
+    assert not list((market.home / "operators").glob("*/endpoint.log"))
