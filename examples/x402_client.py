@@ -3,7 +3,7 @@
 ```sh
 pip install 'x402[evm,httpx]==2.25.0'
 python examples/x402_client.py http://127.0.0.1:8551/v2/models/digits-cnn/infer \
-    question.json payer.key --at-most 10000 \
+    question.json payer.key --at-most 100000 \
     --asset eip155:31337/0x5FbDB2315678afecb367f032d93F642f64180aa3
 ```
 The key's account needs tokens, and no currency for gas. A client pays in its default assets alone
@@ -53,6 +53,8 @@ async def main() -> None:
     )
     async with x402HttpxClient(client, timeout=120) as http:
         answer = await http.post(given.url, json=json.loads(given.question.read_text()))
+    if refused := answer.headers.get("payment-required"):  # the payment was not taken: it says why
+        raise SystemExit(f"not paid: {json.loads(base64.b64decode(refused)).get('error')}")
     answer.raise_for_status()
     paid = json.loads(base64.b64decode(answer.headers["payment-response"]))
     print(json.dumps({"answer": answer.json(), "paid": paid}, indent=2))

@@ -22,6 +22,7 @@ from oracle.chain.wallet import Wallet
 from oracle.config import Settings
 from oracle.errors import (
     ConfigInvalid,
+    InputInvalid,
     NotFound,
     did_you_mean,
 )
@@ -279,17 +280,22 @@ class Connection:
 
         Raises:
             NotFound: no such model, nobody offers it at an endpoint, or `url` does not sell it.
+            InputInvalid: `deposit` or `limit` is no amount, or `deposit` is 0.
             Unavailable: no endpoint can be reached.
         """
+        step, most = _amount(deposit), _amount(deposit if limit is None else limit)
+        if not step:
+            raise InputInvalid(
+                "a deposit of $0 opens no channel", hint="give what some answers cost together"
+            )
         selected = self._select(model)
         version = models.current_version(self.network, selected)
         manifest = models.manifest(self.network, selected.model_id, version)
-        most = deposit if limit is None else limit
 
         def opened(offer: Offer, at: str) -> PaidChannel:
             return PaidChannel(
                 self.network, self.wallet, offer, manifest, at,
-                deposit=_amount(deposit), limit=_amount(most),
+                deposit=step, limit=most,
             )  # fmt: skip
 
         where = url or asking.ANNOUNCED

@@ -19,6 +19,7 @@ from oracle.protocol import vouchers
 from oracle.protocol.channel_wire import AnswerReceipt
 from oracle.protocol.hexadecimal import to_hex
 from oracle.protocol.vouchers import Voucher
+from oracle.services.amounts import format_time
 from oracle.types import Address, Amount, Bytes32, Offer, Timestamp
 from worker.endpoint.books import KeptAnswer
 from worker.endpoint.chain_cache import ChainCache
@@ -66,7 +67,9 @@ class Accounts:
         held = await self._require_deposit(channel, voucher.cumulative)
         if held.closes_at and await self._is_late(held.closes_at):
             raise ChannelEnding(
-                f"channel {to_hex(channel)} closes at {held.closes_at}", hint="open another one"
+                f"channel {to_hex(channel)[:10]} closes {format_time(held.closes_at)}, too soon "
+                "for another answer",
+                hint="`tallystick channel withdraw` after that, then open it again",
             )
         account = await self._of(channel, signer, fee)
         if account.promised > held.deposit:  # what was signed before is claimed with this one

@@ -28,6 +28,7 @@ PATIENCE = 30.0  # seconds for one answer
 LATER = 3.0  # seconds until an overloaded endpoint is asked again, unless it says
 THREADS = 64  # that ask at the same time without a connection more for each question
 MAX_DOCUMENT = 1 << 20  # bytes of JSON: a page of receipts has 400 kB
+ELSEWHERE = "try it later, or another one: `tallystick operator offer list` shows endpoints"
 _PIECE = 1 << 16
 _DIGITS = 39  # of 2^128
 _GATEWAY = (502, 504)  # a proxy's word: the endpoint behind it died, or another one answers
@@ -92,7 +93,7 @@ class EndpointClient:
                 content = _read(reply, MAX_BLOCK, time.time() + self._patience)
             except requests.RequestException as error:
                 if last or isinstance(error, requests.Timeout):
-                    raise Unavailable(f"{self.url}: {error}", hint="ask the same again") from error
+                    raise Unavailable(_why(self.url, error), hint="ask the same again") from error
                 continue
             if reply.status_code == 200:
                 return reply.headers.get(channel_wire.RECEIPT, ""), content
@@ -149,9 +150,9 @@ class EndpointClient:
             if not isinstance(found := json.loads(content)[name], kind):
                 raise TypeError(f"{name} is no {kind.__name__}")
             return found
-        except (
-            requests.RequestException, LookupError, TypeError, ValueError, RecursionError
-        ) as error:  # fmt: skip
+        except requests.RequestException as error:
+            raise Unavailable(_why(self.url, error), hint=ELSEWHERE) from error
+        except (LookupError, TypeError, ValueError, RecursionError) as error:
             raise Unavailable(f"{url}: {error}") from error
 
 
@@ -160,6 +161,17 @@ def offer_at(url: str, model_id: int, version: int) -> Offer:
     client = EndpointClient(url)
     with client.http:
         return client.offer(model_id, version)
+
+
+def _why(url: str, error: BaseException) -> str:
+    """Say why there is no reply: what the system said, without what was tried in between."""
+    said: BaseException | None = error
+    while said is not None:
+        if isinstance(said, OSError) and said.strerror:
+            return f"{url} cannot be reached: {said.strerror}"
+        inner = said.args[0] if said.args and isinstance(said.args[0], BaseException) else None
+        said = inner or getattr(said, "reason", None) or said.__cause__
+    return f"{url} did not reply: {error}"
 
 
 def _read(reply: requests.Response, most: int, until: float) -> bytes:

@@ -253,7 +253,9 @@ class ChannelClient:
         if more < lacks:
             assert self.limit is not None
             raise Refused(
-                f"the channel's limit of {format_amount(self.limit)} is used up",
-                hint="give it a higher one",
+                f"the channel's limit of {format_amount(self.limit)} does not suffice: "
+                f"{format_amount(self.deposit)} is put in, and the next answer needs "
+                f"{format_amount(promised)} in all",
+                hint="raise the limit; what is not spent comes back",
             )
         return Amount(more)

@@ -59,6 +59,7 @@ SENTENCES = {
     "receipt.payment.uncovered": "not claimed, and the channel holds {left}",
     "receipt.voucher.below": "number {index} of {count} below {root}, the claimed voucher's root",
     "receipt.voucher.later": "the claimed voucher's root is over 1 to {count}; this came later",
+    "receipt.voucher.first": "the claimed voucher was signed before the first receipt came",
     "receipt.voucher.wrong": "the claimed voucher's root, {root}, is over other receipts than "
     "those that are here",
     "receipt.voucher.other": "number {index} below the claimed voucher's root, {root}, is "
@@ -204,7 +205,7 @@ def voucher(
     elif index <= count and known[index - 1] != file.digest:
         key, result = "other", CheckResult.WRONG
     else:
-        key = "below" if index <= count else "later"
+        key = "below" if index <= count else "later" if count else "first"
     facts = {"index": index, "count": count, "root": offers.name(root), "known": len(known)}
     return ReceiptFinding("voucher", result, t(f"receipt.voucher.{key}", **facts))
 

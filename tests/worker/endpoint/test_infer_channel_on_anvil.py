@@ -15,11 +15,13 @@ from oracle.chain import keystore
 from oracle.chain.anvil import dev_account
 from oracle.cli import main
 from oracle.config import save_network
+from oracle.errors import InputInvalid
 from oracle.ipfs import daemon
 from oracle.ipfs.client import IpfsClient
 from oracle.protocol import vouchers
 from oracle.services.channels import endpoints, offers
 from oracle.services.network import Network
+from tallystick.connection import Connection
 from tests.services.conftest import DOLLAR, World
 from tests.worker.builders import images, write_digits
 from tests.worker.endpoint.conftest import Shop
@@ -94,6 +96,50 @@ def test_infer__channel__opens_it_answers_and_keeps_the_receipt(
     assert checked["request_id"] == second["request_id"]
     held = network.channels.channel_of(bytes.fromhex(checked["channel_id"][2:]))
     assert (held.deposit, held.claimed) == (20 * DOLLAR, 2 * DOLLAR)
+
+
+def test_infer__channel_opened_by_command__asks_out_of_it_and_closes_it_agreed(
+    shop: Shop, infer: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["channel", "open", "digits", "5", "--key", "payer", "--yes", "--json"]) == 0
+    opened = json.loads(capsys.readouterr().out)["channel_id"]
+    with shop.serving() as url:
+        asked, said = infer("--channel", url)
+        assert "nothing is put in" in said
+        assert (asked["receipt"], asked["left"]) == (f"{opened[:10]}/1", "4.00")
+        assert main(["channel", "close", opened, "--agreed", "--url", url, "--key", "payer"]) == 0
+    assert "$4.00 came back" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://127.0.0.1:9", "Connection refused"),
+        ("https://op.invalid", "Name or service not known"),
+    ],
+)
+def test_infer__endpoint_away__one_sentence_says_why(
+    shop: Shop, infer: Run, url: str, reason: str
+) -> None:
+    refused, _ = infer("--channel", url, code=69)
+    assert refused["message"] == f"{url} cannot be reached: {reason}"
+    assert "operator offer list" in refused["hint"]
+
+
+def test_verify__only_answer_was_claimed__voucher_was_before_it(
+    shop: Shop, infer: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with shop.serving() as url:
+        asked, _ = infer("--channel", url)
+    assert main(["verify", asked["receipt"], "--json"]) == 4
+    checks = json.loads(capsys.readouterr().out)["receipts"][0]["checks"]
+    (why,) = (one["why"] for one in checks if one["what"] == "voucher")
+    assert why == "the claimed voucher was signed before the first receipt came"
+
+
+def test_channel__deposit_of_nothing__refused_before_anything_is_read(shop: Shop) -> None:
+    with pytest.raises(InputInvalid, match="opens no channel"):
+        Connection(shop.world.network, shop.world.requester).channel("digits", deposit="0")
 
 
 @pytest.mark.parametrize("there", [True, False])

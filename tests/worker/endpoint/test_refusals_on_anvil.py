@@ -173,8 +173,10 @@ def test_infer__channel_closing_or_offer_ending__refused(shop: Shop) -> None:
         channel = shop.channel()
         channel.ask(question())
     payer.send(network.channels.close(channel.signer, shop.offer, deposits.SOON))
-    with shop.serving(), pytest.raises(VoucherNotTaken, match="ChannelEnding"):
+    ending = r"ChannelEnding: channel 0x\w{8} closes [-\d]{10} [:\d]{8} UTC, too soon"
+    with shop.serving(), pytest.raises(VoucherNotTaken, match=ending) as refused:
         shop.channel().ask(question())
+    assert "open it again" in refused.value.hint
     shop.world.operator.send(network.channels.uncover(shop.offer))
     shop.ahead = network.history.now() + 61 - time.time()  # more than half of two windows
     with shop.serving(), pytest.raises(VoucherNotTaken, match="OfferOver"):
