@@ -47,15 +47,17 @@ class ChainCache:
             ("cover", offer), FRESH, lambda: self._network.channels.cover_of(offer)
         )
 
-    async def require_access(self, model_id: int, payer: Address, params: Bytes32) -> None:
-        """Return if the model's owner lets this payer ask so.
+    async def require_access(
+        self, model_id: int, payer: Address, params: Bytes32, at_most: float = FRESH
+    ) -> None:
+        """Return if the model's owner lets this payer ask so, or did so many seconds ago at most.
 
         Raises:
             ContractError: the contract's refusal.
         """
         await self._ask(
             ("access", model_id, payer, params),
-            FRESH,
+            at_most,
             lambda: self._network.access.check(model_id, payer, params),
         )
 

@@ -22,7 +22,7 @@ from oracle.protocol.vouchers import Voucher
 from oracle.types import ZERO32, Address, Amount, Bytes32, Contracts, Offer, Timestamp
 from worker.endpoint.accounts import Accounts
 from worker.endpoint.books import KeptAnswer
-from worker.endpoint.chain_cache import ChainCache
+from worker.endpoint.chain_cache import FRESH, ChainCache
 from worker.endpoint.ledger import Account
 from worker.endpoint.rate_limits import RateLimits
 from worker.endpoint.recent import RecentAnswers
@@ -222,7 +222,10 @@ class Desk:
             alike = [o for o, one in self.sold.items() if one.offer.model_id == model_id]
             await self._limits.admit(model_id, voucher.payer, alike)
             tell("queued")
+            queued_at = self._now()
             output = await self._runner.run(model, values, inputs, lambda: tell("running"))
+            if self._now() - queued_at > FRESH:  # a receipt for who was refused since convicts us
+                await self._chain.require_access(model_id, voucher.payer, params, 0)
         except BaseException:
             account.drop()
             raise

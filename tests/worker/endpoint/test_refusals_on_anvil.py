@@ -3,6 +3,7 @@
 import itertools
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -290,6 +291,34 @@ def test_infer__model_fails__same_voucher_pays_for_the_next(shop: Shop) -> None:
         with pytest.raises(EndpointRefused, match="ModelFailed"):
             channel.ask(question())
         assert channel.ask(question()).receipt.index == 1
+
+
+class Slow:
+    """A runtime in front of which a question waits until something has happened."""
+
+    def __init__(self, runtime: Runtime, happens: Callable[[], object]) -> None:
+        self.runtime, self.nbytes, self._happens = runtime, runtime.nbytes, happens
+
+    def run(self, *arguments: Any) -> Any:
+        self._happens()
+        return self.runtime.run(*arguments)
+
+
+def test_infer__access_ends_while_the_question_waits__no_receipt_is_signed(shop: Shop) -> None:
+    """Signed five minutes after its owner refused a payer, it would convict the operator."""
+    network, owner = shop.world.network, shop.world.owner
+
+    def wait() -> None:
+        access.set_policy(network, owner, 1, Policy.ALLOW_LIST)
+        shop.ahead = 301
+
+    shop.load = lambda *given: Slow(runtimes.load(*given), wait)
+    with shop.serving():
+        alice = Customer(shop)
+        alice.fund(FEE)
+        reply = alice.post(alice.sign(1))
+        assert (reply.status_code, reply.json()["code"]) == (403, "GrantMissing")
+        assert alice.held()["answered"] == 0
 
 
 # ── Receipts ────────────────────────────────────────────────────────────────────────────────────
