@@ -14,7 +14,8 @@ import torch
 from worker.errors import ModelUnsupported
 
 _COMPOSITES = """
-    conv1d.default conv2d.default conv3d.default conv_transpose2d.input linear.default
+    conv1d.default conv2d.default conv3d.default conv_transpose1d.default
+    conv_transpose2d.input linear.default _unsafe_view.default
     matmul.default bmm.default baddbmm.default einsum.default
     batch_norm.default layer_norm.default group_norm.default instance_norm.default rms_norm.default
     flatten.using_ints reshape.default unflatten.int contiguous.default transpose.int t.default
@@ -97,5 +98,5 @@ def _without_training(function: torch._ops.OpOverload[..., Any]) -> Callable[...
 def _refused(target: str) -> ModelUnsupported:
     return ModelUnsupported(
         f"operator {target:.80} is not one that a worker runs",
-        hint="export with torch.export.export(model.eval(), …).run_decompositions()",
+        hint="export with torch.export.export(model.eval(), …).run_decompositions({})",
     )

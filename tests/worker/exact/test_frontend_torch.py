@@ -99,8 +99,38 @@ IMAGES: dict[str, tuple[Function, list[nn.Module]]] = {
         lambda x, c: x * torch.sigmoid(c(x.mean((2, 3), keepdim=True))), [nn.Conv2d(4, 4, 1)],
     ),
 }  # fmt: skip
+IMAGES |= {
+    "relu in place": (
+        lambda x, c: nn.functional.relu_(c(x)), [nn.Conv2d(4, 6, 3)],
+    ),
+    "transposed conv": (
+        lambda x, c: c(x), [nn.ConvTranspose2d(4, 3, 3, 2, padding=1, output_padding=1)],
+    ),
+    "nearest": (lambda x: functional.interpolate(x, scale_factor=2), []),
+    "nearest by thirds": (lambda x: functional.interpolate(x, size=(8, 9)), []),
+    "bilinear": (lambda x: functional.interpolate(x, scale_factor=2.0, mode="bilinear"), []),
+    "bilinear to a size": (
+        lambda x: functional.interpolate(x, size=(9, 5), mode="bilinear", align_corners=True), [],
+    ),
+    "group norm": (lambda x, n: n(x), [nn.GroupNorm(2, 4)]),
+    "prelu": (lambda x, a: a(x), [nn.PReLU(4)]),
+    "gated": (lambda x: functional.glu(x, 1), []),
+}  # fmt: skip
 ROWS: dict[str, tuple[Function, list[nn.Module]]] = {
     "linear": (lambda x, c: c(x), [nn.Linear(16, 5)]),
+    "conv1d": (lambda x, c: c(x), [nn.Conv1d(6, 4, 3, stride=2, padding=1)]),
+    "transposed conv1d": (lambda x, c: c(x), [nn.ConvTranspose1d(6, 4, 3, 2)]),
+    "pools of one axis": (
+        lambda x: torch.cat([
+            functional.max_pool1d(x, 3, 2, padding=1), functional.avg_pool1d(x, 2),
+            functional.adaptive_avg_pool1d(x, 4),
+        ], 2), [],
+    ),
+    "log softmax": (lambda x: torch.log_softmax(x, -1), []),
+    "softplus": (lambda x: functional.softplus(x, beta=2), []),
+    "celu": (lambda x: functional.celu(x, 0.5), []),
+    "log sigmoid": (functional.logsigmoid, []),
+    "any": (lambda x: x * ((x > 1).any(-1, keepdim=True)), []),
     "scaled input": (lambda x, c: c((x - torch.arange(16.0)) / 3), [nn.Linear(16, 5)]),
     "relu6": (lambda x, c: functional.relu6(c(x) * 9), [nn.Linear(16, 5)]),
     "clamp": (lambda x, c: torch.clamp(c(x), -0.5, 0.7), [nn.Linear(16, 5)]),

@@ -10,6 +10,7 @@ from worker.exact.frontends.tracing import (
     first,
     pair,
 )
+from worker.exact.lowering.expressions import X
 
 
 def _max_pool(trace: GraphRecorder, call: OperatorCall) -> Values:
@@ -68,6 +69,13 @@ def _reduce(trace: GraphRecorder, call: OperatorCall) -> Values:
     return first(call, name)
 
 
+def _any(trace: GraphRecorder, call: OperatorCall) -> Values:
+    """Whether one along a dimension is not zero: the greatest of what is 0 or 1."""
+    given, dim = call["self"], call["dim"] % len(call["self"].shape)
+    truths = trace.function(("ne", X, 0.0), given)
+    return trace.done(call, trace.apply("max", truths, dims=(dim,)))
+
+
 def _norm(trace: GraphRecorder, call: OperatorCall) -> Values:
     given, dims = call["self"], call["dim"]
     last = ([-1], [len(given.shape) - 1])
@@ -93,4 +101,5 @@ REDUCTIONS: Mapping[str, Converter] = {
     **dict.fromkeys(("mean", "sum"), _reduce),
     **dict.fromkeys(("linalg_vector_norm", "norm"), _norm),
     "argmax": _argmax,
+    "any": _any,
 }

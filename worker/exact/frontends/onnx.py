@@ -228,8 +228,8 @@ def _trace(
         ):
             raise OperatorUnsupported(
                 node.op_type, trace.where, "it has no integer form",
-                instead="use the operators that worker/exact/frontends/onnx_operators.py lists, "
-                "or publish this model as a float one (judged by a committee)",
+                instead="docs/exact-models.md lists what compiles; publish this model as a float "
+                "one (judged by a committee), or move the operator out of the model",
             )  # fmt: skip
         made = {name: _tensor(results[name]) for name in node.output if name}
         empty = all(value.numel() == 0 for value in made.values())

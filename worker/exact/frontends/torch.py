@@ -9,7 +9,8 @@ import torch
 
 from worker.errors import ArchiveRefused, ModelUnsupported
 from worker.exact.floats import one_sample
-from worker.exact.frontends.aten import CONVERTERS, SHAPE_ONLY
+from worker.exact.frontends import aten
+from worker.exact.frontends.aten_images import IMAGES
 from worker.exact.frontends.tracing import Dynamic, GraphRecorder, OperatorCall, convert
 from worker.exact.graph import Array, Graph, OperatorUnsupported, Original, Sample
 from worker.runtimes import operators, pt2
@@ -18,15 +19,19 @@ from worker.runtimes.pt2 import DTYPES
 _REFERENCES = frozenset({"as_tensor", "as_tensors", "as_optional_tensor", "as_optional_tensors"})
 _IGNORED = frozenset({"as_none", "as_layout", "as_memory_format"})
 _INSTEAD = (
-    "use the operators listed in worker/exact/frontends/aten.py, publish this model as a float one "
-    "(judged by a committee), or move the operator out of the model"
+    "docs/exact-models.md lists what compiles; publish this model as a float one (judged by a "
+    "committee), or move the operator out of the model"
 )
+_CONVERTERS = {**aten.CONVERTERS, **IMAGES}
 
 
 def from_module(module: torch.nn.Module, sample: Mapping[str, Array]) -> Graph:
     """Export a module for the shapes of `sample` (in the order of its arguments)."""
     given = tuple(one_sample(sample).values())
-    return from_program(torch.export.export(module.eval(), given), sample)
+    program = torch.export.export(module.eval(), given)
+    if any(_writes(node.target) for node in program.graph.nodes):  # ReLU(inplace=True)
+        program = program.run_decompositions({})
+    return from_program(program, sample)
 
 
 def from_program(program: torch.export.ExportedProgram, sample: Mapping[str, Array]) -> Graph:
@@ -112,10 +117,10 @@ class _ProgramReader:
         self._trace.where = _where(body.get("metadata", {}))
         names, flat = self._call(body)
         short = target.rpartition("aten.")[2].partition(".")[0]
-        if short in SHAPE_ONLY or not any(_is_dynamic(value) for value in names.values()):
+        if short in aten.SHAPE_ONLY or not any(_is_dynamic(value) for value in names.values()):
             self._values.update(flat)
             return
-        converter = CONVERTERS.get(short)
+        converter = _CONVERTERS.get(short)
         if converter is None:
             raise OperatorUnsupported(
                 target.removeprefix("torch.ops."), self._trace.where,
@@ -167,6 +172,8 @@ class _ProgramReader:
             return [self._reference(item) for item in value] if several else self._reference(value)
         if kind in _IGNORED:
             return None
+        if kind == "as_float":
+            return _number(value)
         if kind == "as_scalar_type":
             return DTYPES[value]
         return torch.device("cpu") if kind == "as_device" else value
@@ -176,11 +183,20 @@ class _ProgramReader:
             return None
         for plain in ("as_int", "as_bool", "as_float"):
             if plain in value:
-                return value[plain]
+                return _number(value[plain])
         name = value["as_name"] if "as_name" in value else value.get("as_tensor", value)["name"]
         if name not in self._values:
             raise ArchiveRefused(f"malformed graph: {name} is read before it is written")
         return self._values[name]
+
+
+def _writes(target: Any) -> bool:
+    return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
+
+
+def _number(value: Any) -> Any:
+    """Return a number; JSON has no infinity, so an archive has it as a word."""
+    return float(value) if value in ("Infinity", "-Infinity", "NaN") else value
 
 
 def _defaults(target: str) -> dict[str, Any]:
