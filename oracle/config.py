@@ -81,6 +81,9 @@ class Settings:
     fault: str = ""
     """Deliberate faults for demonstrations, separated by commas: `output-byte`, `withhold`,
     `false-value`. They cost stake."""
+    tensorflow_python: str = ""
+    """The Python of the environment that has TensorFlow, for owners who publish its models. Empty:
+    the one that runs Tallystick."""
     ipfs_timeout: float = 30.0
     """Seconds until the search for a CID gives up."""
     metrics_port: int = 0

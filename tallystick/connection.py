@@ -34,6 +34,7 @@ from oracle.services import (
     answer_check,
     balances,
     compiling,
+    importing,
     inference,
     model_check,
     model_history,
@@ -354,15 +355,18 @@ class Connection:
         answer: Literal["prediction", "margin", "class"] = "prediction",
         challenge_window: int | None = None,
     ) -> PublishedVersion:
-        """Publish a folder with `model.json`, or a file of trees; may be repeated after a failure.
+        """Publish a folder with `model.json`, or a file of another library (docs/importing.md).
+
+        May be repeated after a failure.
 
         Args:
-            path: the folder, or a file of XGBoost, LightGBM or scikit-learn (with `exact`).
+            path: the folder or file.
             fee: dollars for one answer.
             model: whose next version it is; the wallet's own model of the manifest's name, which
                 is registered when there is none, by default.
             exact: compile to integers first, so that a contract can convict a wrong answer.
-            samples: for `exact`: NPZ with inputs by name; `samples.npz` in the folder by default.
+            samples: NPZ with inputs by name, which the model is held to; `samples.npz` in the
+                folder by default.
             missing: of trees: XGBoost's `missing=`, besides NaN.
             answer: of trees: what the library predicts, its margins, or the place of the class.
             challenge_window: seconds in which an answer can be challenged; about 60 by default.
@@ -371,12 +375,13 @@ class Connection:
             NotFound, InputInvalid: the folder is not a model that can be published.
             Refused, ContractError: the model is another owner's, or the terms are out of range.
         """
-        folder = Path(path)
+        folder, run = Path(path), partial(run_module, self.network.settings)
+        given = None if samples is None else Path(samples)
         if exact:
-            told = compiling.CompileOptions(
-                None if samples is None else Path(samples), missing=missing, answer=answer
-            )
+            told = compiling.CompileOptions(given, missing=missing, answer=answer)
             folder = compiling.compile_exact(folder, lambda *_: None, told).folder
+        elif importing.needed(folder):
+            folder = importing.imported(run, folder, given, missing).folder
         sale = SaleTerms(fee=_amount(fee), challenge_window=challenge_window)
         model_id = None if model is None else self._select(model).model_id
         return publishing.publish(
@@ -385,7 +390,7 @@ class Connection:
             folder,
             sale,
             model_id=model_id,
-            check=partial(model_check.check, partial(run_module, self.network.settings)),
+            check=partial(model_check.check, run),
         )
 
     def authorize(self, model: int | str, operator: str) -> Sent:

@@ -39,7 +39,10 @@ LAYERS = (
         "oracle.types oracle.errors oracle.grouping oracle.patience oracle.ports oracle.rate_limit"
         " oracle.whole_file oracle.private_files"
     ),
-    words("oracle.config oracle.logs oracle.merkle oracle.metrics oracle.protocol oracle.stopping"),
+    words(
+        "oracle.config oracle.logs oracle.merkle oracle.metrics oracle.origins oracle.protocol"
+        " oracle.stopping"
+    ),
     words("oracle.exact oracle.valuation"),
     PORTS,
     words("oracle.queue"),
@@ -58,7 +61,8 @@ SIBLINGS = frozenset(
 WORKER_MAY = words(
     "oracle.operator oracle.queue oracle.exact oracle.valuation oracle.chain oracle.ipfs "
     "oracle.store oracle.protocol oracle.config oracle.types oracle.errors oracle.logs "
-    "oracle.metrics oracle.merkle oracle.whole_file oracle.private_files oracle.rate_limit"
+    "oracle.metrics oracle.merkle oracle.origins oracle.whole_file oracle.private_files "
+    "oracle.rate_limit"
 )
 # It answers over HTTP, is paid, and signs: the one place where models meet services and a key
 ENDPOINT_MAY = WORKER_MAY | words("oracle.api oracle.services")

@@ -7,13 +7,16 @@
 import json
 import sys
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from oracle import origins
 from oracle.errors import InputInvalid, TallystickError
 from oracle.exact.ranks import LIBRARIES
 from oracle.protocol.shapes import TensorSpec
 from worker.errors import ModelUnsupported, PickleRefused
+from worker.onnx_description import described_onnx
 from worker.runtimes import guard
 
 EXPORT = (
@@ -21,10 +24,6 @@ EXPORT = (
     "dynamic_shapes={'x': {0: torch.export.Dim('rows')}}), 'model.pt2'), where x is the name of "
     "its forward argument"
 )
-_ONNX_DTYPES = {
-    "float": "F32", "double": "F64", "bool": "BOOL", "uint8": "U8", "uint16": "U16",
-    "uint32": "U32", "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64",
-}  # fmt: skip
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -34,9 +33,11 @@ def describe(path: Path) -> dict[str, Any]:
         InputInvalid: a suffix that no format has.
         ModelRefused (or a subclass): we would not load it.
     """
+    if path.suffix not in (*LIBRARIES, ".onnx") and origins.recognise(path) is not None:
+        return _converted(path)
     readers: Mapping[str, Callable[[Path], dict[str, Any]]] = {
         **dict.fromkeys(LIBRARIES, _trees),
-        ".onnx": _onnx,
+        ".onnx": described_onnx,
         ".pt2": _torch_export,
         ".safetensors": _safetensors,
     }
@@ -54,38 +55,34 @@ def describe(path: Path) -> dict[str, Any]:
     return readers[path.suffix](path)
 
 
-def _trees(path: Path) -> dict[str, Any]:
-    from worker.exact.trees import importer  # noqa: PLC0415 - see _onnx
+def _converted(path: Path) -> dict[str, Any]:
+    from worker.importing import converting  # noqa: PLC0415 - see _converted
 
-    model = importer.read(path)
-    said = {"runtime": {"format": model.library, "entry": path.name}}
+    return converting.describe_original(path)
+
+
+def _trees(path: Path) -> dict[str, Any]:
+    from worker.exact.trees import importer  # noqa: PLC0415 - see _converted
+
+    try:
+        model = importer.read(path)
+    except ModelUnsupported:
+        if path.suffix != ".skops":
+            raise
+        return _converted(path)  # no tree: scikit-learn has other models
+    said = {
+        "runtime": {"format": model.library, "entry": path.name},
+        "origin": {
+            "format": model.library,
+            "version": f"{model.library} {version(model.library)}",
+            "sha256": "0x" + origins.digest(path).hex(),
+        },
+    }
     return {**said, **importer.described(model, {})}
 
 
-def _onnx(path: Path) -> dict[str, Any]:
-    from worker.runtimes import onnx  # noqa: PLC0415 - only what the file needs
-
-    session, _ = onnx.open_session(path, "cpu")
-
-    def spec(value: Any) -> dict[str, Any]:
-        element = value.type.removeprefix("tensor(").removesuffix(")")
-        if element not in _ONNX_DTYPES:
-            raise ModelUnsupported(
-                f"{value.name} is a {value.type}, and canonical tensors have no such type",
-                hint="cast it inside of the graph: " + ", ".join(_ONNX_DTYPES),
-            )
-        shape = [size if isinstance(size, int) else None for size in value.shape]
-        return {"name": value.name, "dtype": _ONNX_DTYPES[element], "shape": shape}
-
-    return {
-        "runtime": {"format": "onnx", "entry": path.name},
-        "inputs": [spec(value) for value in session.get_inputs()],
-        "outputs": [spec(value) for value in session.get_outputs()],
-    }
-
-
 def _torch_export(path: Path) -> dict[str, Any]:
-    from worker.runtimes import pt2  # noqa: PLC0415 - see _onnx
+    from worker.runtimes import pt2  # noqa: PLC0415 - see _converted
     from worker.runtimes.graph import ExportedGraph, GraphTensor  # noqa: PLC0415
 
     graph = ExportedGraph(pt2.read(path), "cpu")
@@ -105,7 +102,7 @@ def _torch_export(path: Path) -> dict[str, Any]:
 
 
 def _safetensors(path: Path) -> dict[str, Any]:
-    from worker.runtimes import architectures, safetensors_arch  # noqa: PLC0415 - see _onnx
+    from worker.runtimes import architectures, safetensors_arch  # noqa: PLC0415 - see _converted
 
     header = guard.read_safetensors_header(path)
     for name, architecture in architectures.ARCHITECTURES.items():

@@ -32,6 +32,7 @@ def _told(settings: Settings) -> dict[str, str]:
         "TALLYSTICK_IPFS_API": settings.ipfs_api,
         "TALLYSTICK_IPFS_TIMEOUT": str(settings.ipfs_timeout),
         "TALLYSTICK_CACHE_BYTES": str(settings.cache_bytes),
+        "TALLYSTICK_TENSORFLOW_PYTHON": settings.tensorflow_python,
     }
 
 
@@ -40,9 +41,11 @@ def _environ(settings: Settings) -> dict[str, str]:
     return {**others, **_told(settings)}
 
 
-def run_module(settings: Settings, module: str, path: Path) -> "subprocess.CompletedProcess[str]":
+def run_module(
+    settings: Settings, module: str, path: Path, *options: str
+) -> "subprocess.CompletedProcess[str]":
     """Run a module of `worker` on a folder or a file, and wait for it."""
-    argv = [sys.executable, "-m", module, str(path)]
+    argv = [sys.executable, "-m", module, str(path), *options]
     return subprocess.run(  # noqa: S603 - our own module, and a path
         argv, env=_environ(settings), capture_output=True, text=True, check=False
     )

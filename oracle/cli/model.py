@@ -49,6 +49,7 @@ def register(app: typer.Typer) -> None:
         key=True,
         example="tallystick model publish build/digits --fee 0.05 --key owner\n"
         "tallystick model publish build/digits --exact --samples digits.npz --key owner\n"
+        "tallystick model publish svm.skops --fee 0.05 --key owner\n"
         "tallystick model publish forest.ubj --exact --missing 0 --key owner",
     )(_publish)  # fmt: skip
     command(group, "list", example="tallystick model list")(_list)
@@ -80,18 +81,8 @@ def _publish(
     data_share: DataShare = None,
     insured: Insured = None,
     challenge_window: Window = None,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Compile to integers: a contract can convict.")
-    ] = False,
-    samples: Annotated[
-        Path | None,
-        typer.Option(
-            "--samples",
-            metavar="FILE.npz",
-            help="For --exact: inputs by name and labels; half calibrate, half are held out. "
-            "DIR/samples.npz by default; trees need none.",
-        ),
-    ] = None,
+    exact: model_file.Exact = False,
+    samples: model_file.Samples = None,
     min_agreement: Annotated[
         float | None,
         typer.Option(
@@ -112,16 +103,13 @@ def _publish(
         ),
     ] = 0,
 ) -> None:
-    """Publish a folder or a file of trees: files and manifest to IPFS, their digest to the chain.
+    """Publish a folder or a file: files and manifest to IPFS, their digest to the chain.
 
-    A file of XGBoost (.ubj, .json), LightGBM (.txt) or scikit-learn (.skops) is published with
-    --exact. `tallystick model init FILE` writes a model.json beside it to edit first.
+    A file of another library (docs/importing.md) is converted to ONNX first and held to that
+    library, or compiled with --exact. `tallystick model init FILE` writes a model.json beside it to
+    edit first.
     """
-    from oracle.services import (  # noqa: PLC0415 - NumPy takes 0.15 s
-        compiling,
-        model_check,
-        publishing,
-    )
+    from oracle.services import model_check, publishing  # noqa: PLC0415 - NumPy takes 0.15 s
     from oracle.services.compiling import CompileOptions  # noqa: PLC0415
 
     wallet = session.wallet
@@ -136,16 +124,7 @@ def _publish(
     )
     model_id = models.select(session.network, model).model_id if model else None
     told = CompileOptions(samples, min_agreement, missing, answer)
-    if exact:
-        folder = model_file.compiled(session, folder, told)
-    elif compiling.only_exact(folder):
-        raise InputInvalid(
-            f"{folder} holds trees, which are served as integers alone",
-            hint=f"`tallystick model publish {folder} --exact`",
-        )
-    elif words := told.words():
-        name = words[0].partition("=")[0]
-        raise InputInvalid(f"{name} needs --exact: a float version is published as it is")
+    folder = model_file.made(session, folder, told, exact=exact)
     with session.bars() as bars:
         done = publishing.publish(
             session.network, wallet, folder, sale,

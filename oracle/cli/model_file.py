@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from oracle.services.compiling import CompileOptions
 
 
-PATH = "Folder with model.json, or a file of trees (.ubj, .json, .txt, .skops)."
+PATH = "Folder with model.json, or what another library wrote (docs/importing.md)."
+Exact = Annotated[
+    bool, typer.Option("--exact", help="Compile to integers: a contract can convict.")
+]
 Missing = Annotated[
     float | None,
     typer.Option(
@@ -27,11 +30,20 @@ Missing = Annotated[
         help="For XGBoost: the missing= that it was trained with, besides NaN; no file keeps it.",
     ),
 ]
+Samples = Annotated[
+    Path | None,
+    typer.Option(
+        "--samples",
+        metavar="FILE.npz",
+        help="Inputs by name, which the model is held to; labels for --exact, where half of them "
+        "calibrate and half are held out. DIR/samples.npz by default; trees need none.",
+    ),
+]
 Answer = Annotated[
     Literal["prediction", "margin", "class"] | None,
     typer.Option("--answer", help="For trees: as the library predicts, by default; or its margin."),
 ]
-_FILES = ".pt2, .onnx, .safetensors; of trees .ubj, .json, .txt, .skops."
+_FILES = ".pt2, .onnx, .safetensors, .skops, .ubj, .json, .txt, .keras; SavedModel, checkpoint."
 _SHARE = 7000  # basis points: the operator's default part of a fee
 
 
@@ -44,7 +56,8 @@ def register(group: typer.Typer) -> None:
     command(
         group, "check",
         example="tallystick model check wine\n"
-        "tallystick model check forest.ubj\n"
+        "tallystick model check svm.skops\n"
+        "tallystick model check forest.ubj --exact\n"
         "tallystick model check wine --machine-hour 0.50 --operator-share 60%",
     )(_check)  # fmt: skip
 
@@ -79,6 +92,8 @@ def _check(
     session: Session,
     path: Annotated[Path, typer.Argument(metavar="PATH", help=PATH)],
     *,
+    exact: Exact = False,
+    samples: Samples = None,
     missing: Missing = None,
     answer: Answer = None,
     machine_hour: Annotated[
@@ -90,23 +105,20 @@ def _check(
 ) -> None:
     """Run a model as an operator will, and say what a requester would see; publishes nothing.
 
-    Trees are compiled first, and held to the library that wrote them.
+    What another library wrote is converted first, or compiled, and held to that library.
     """
-    from oracle.services import compiling, folders, model_check  # noqa: PLC0415 - see _init
+    from oracle.services import folders, model_check  # noqa: PLC0415 - see _init
     from oracle.services.compiling import CompileOptions  # noqa: PLC0415
 
-    folder, exact = path, ""
-    told = CompileOptions(missing=missing, answer=answer)
-    if compiling.only_exact(path):
-        folder, exact = compiled(session, path, told), " --exact"
-    elif words := told.words():
-        raise InputInvalid(f"{words[0].partition('=')[0]} is for trees, and {path} holds none")
+    told = CompileOptions(samples, missing=missing, answer=answer)
+    folder = made(session, path, told, exact=exact)
     with session.bars() as bars:
         draft = folders.read(folder, bars.bytes_done)
         bars.say("running the model as an operator will")
         found = model_check.check(partial(run_module, session.settings), draft, folder)
     hour = hour_of(machine_hour)
     fee = found.break_even(share_of(operator_share), hour)
+    told_exact = " --exact" if exact else ""
     lines = [
         ("model", f"{found.name}, {found.format}, on {found.device}"),
         *((f"input {one.name}", _sample(one)) for one in found.inputs),
@@ -119,21 +131,47 @@ def _check(
         ("one request", f"up to {found.rows_per_request(draft.max_output_bytes):,} rows"),
         ("spread", f"{found.spread}e-9 between honest answers"),
         ("break-even", f"{format_amount(fee)} a row at {format_amount(hour)} an hour, without gas"),
-        ("then", f"`tallystick model publish {path}{exact} --fee AMOUNT --key WALLET`"),
+        ("then", f"`tallystick model publish {path}{told_exact} --fee AMOUNT --key WALLET`"),
     ]
     session.show(found, output.facts(lines))
 
 
-def compiled(session: Session, path: Path, told: "CompileOptions") -> Path:
+def made(session: Session, path: Path, told: "CompileOptions", *, exact: bool) -> Path:
+    """Return the folder to publish: the given one, or one that is compiled or converted first.
+
+    Raises:
+        InputInvalid: an option that belongs to another kind of model.
+    """
+    from oracle.services import importing  # noqa: PLC0415 - see _init
+
+    if exact:
+        return _compiled(session, path, told)
+    for name, value in (("--answer", told.answer), ("--min-agreement", told.min_agreement)):
+        if value is not None:
+            raise InputInvalid(f"{name} needs --exact: a float version is published as it is")
+    if not importing.needed(path):
+        if words := told.words():
+            name = words[0].partition("=")[0]
+            raise InputInvalid(f"{name} needs --exact: {path} is published as it is")
+        return path
+    with session.bars() as bars:
+        bars.say("converting it in a process of its own")
+        run = partial(run_module, session.settings)
+        found = importing.imported(run, path, told.samples, told.missing)
+    session.note(importing.describe(found.report))
+    return found.folder
+
+
+def _compiled(session: Session, path: Path, told: "CompileOptions") -> Path:
     """Compile a folder or a file beside it; say what the integers kept of the float model."""
     from oracle.services import compiling  # noqa: PLC0415 - see _init
 
     with session.bars() as bars:
-        made = compiling.compile_exact(
+        built = compiling.compile_exact(
             path, lambda done, total: bars.bytes_done("compiling", done, total), told
         )
-    session.note(compiling.describe(made.report))
-    return made.folder
+    session.note(compiling.describe(built.report))
+    return built.folder
 
 
 def share_of(told: int | None) -> int:

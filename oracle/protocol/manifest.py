@@ -17,6 +17,7 @@ from oracle.errors import InputInvalid
 from oracle.protocol import canonical, params
 from oracle.protocol.border import STRICT, HexBytes32
 from oracle.protocol.files import FileEntry, check_files, weights_root
+from oracle.protocol.origin import Origin
 from oracle.protocol.params import ParameterSpec
 from oracle.protocol.shapes import FeatureSpec, TensorSpec, check_features, check_specs
 from oracle.protocol.training import TrainingData
@@ -32,6 +33,7 @@ __all__ = [
     "FileEntry",
     "Image",
     "Manifest",
+    "Origin",
     "ParameterSpec",
     "RuntimeSpec",
     "TensorSpec",
@@ -152,6 +154,7 @@ class Manifest:
     features: tuple[FeatureSpec, ...] = ()  # columns of the only input; absent where unnamed
     data: TrainingData | None = None  # what rounds for data take; absent where there are none
     derived_from: DerivedFrom | None = None  # absent where it was made from no other version
+    origin: Origin | None = None  # what it was converted from; absent where it was not
 
     __pydantic_config__ = STRICT
 
@@ -166,7 +169,7 @@ class Manifest:
         if len(data) > MAX_BYTES:
             raise InputInvalid(f"manifest of {len(data)} bytes is above the limit of {MAX_BYTES}")
         body = canonical.loads(data)
-        for name in ("data", "derived_from"):
+        for name in ("data", "derived_from", "origin"):
             if isinstance(body, dict) and body.get(name, body) is None:
                 raise InputInvalid(
                     f"manifest: {name} is null", hint="leave it out: one way to write it"
@@ -192,7 +195,7 @@ class Manifest:
             body = _adapter().dump_python(self, mode="json", warnings="error")
         except PydanticSerializationError as error:
             raise InputInvalid(f"manifest: a field has the wrong type: {error}") from error
-        for name in ("data", "derived_from", "features"):
+        for name in ("data", "derived_from", "features", "origin"):
             if not body[name]:
                 del body[name]  # so older manifests keep their digest
         data = canonical.dumps(body)
@@ -284,6 +287,8 @@ def _check(manifest: Manifest) -> None:
             raise InputInvalid(
                 f"manifest: derived_from.method has {len(method)} characters, not 1 to {MAX_METHOD}"
             )
+    if manifest.origin is not None:
+        manifest.origin.check()
 
 
 def _check_runtime(manifest: Manifest) -> None:

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from oracle.errors import NotFound, PermanentError
-from oracle.exact.ranks import LIBRARIES
 from oracle.services.builders import Build, Update
-from oracle.services.folders import DESCRIPTION
 
 SUFFIX = "-exact"  # of the folder that is made beside the model's
 
@@ -49,17 +47,6 @@ class CompileOptions:
             "--answer": self.answer,
         }
         return [f"{name}={value}" for name, value in given.items() if value is not None]
-
-
-def only_exact(source: Path) -> bool:
-    """Whether a file or folder holds a model that is served as an exact version alone: trees."""
-    if source.is_file():
-        return source.suffix in LIBRARIES
-    try:
-        about = json.loads((source / DESCRIPTION).read_text())
-        return about["runtime"]["format"] in LIBRARIES.values()
-    except (OSError, ValueError, KeyError, TypeError):
-        return False  # whoever reads the folder says what is wrong with it
 
 
 def compile_exact(source: Path, update: Update, options: CompileOptions) -> CompiledFolder:

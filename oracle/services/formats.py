@@ -39,13 +39,16 @@ def _not_a_number(text: str) -> NoReturn:
 def from_json(value: Any, manifest: Manifest) -> dict[str, Array]:
     """Make arrays of an object by input name, or of nested lists for a model with one input.
 
-    Numbers take the dtype that the manifest wants, if it holds them.
+    Numbers take the dtype that the manifest wants, if it holds them. Where the manifest names the
+    columns, rows may be objects: their order does not matter then.
 
     Raises:
         InputInvalid: an unknown name, ragged lists, or values that the dtype cannot hold.
     """
     if not isinstance(value, dict):
         value = {only_input(manifest).name: value}
+    if columns := [feature.name for feature in manifest.features]:
+        value = {name: _rows_by_name(rows, columns) for name, rows in value.items()}
     specs = {spec.name: spec for spec in manifest.inputs}
     unknown = sorted(set(value) - set(specs))
     if unknown:
@@ -53,6 +56,28 @@ def from_json(value: Any, manifest: Manifest) -> dict[str, Array]:
             f"input {unknown[0]} is not one of this model's", hint="wanted: " + ", ".join(specs)
         )
     return {name: to_array(nested, specs[name]) for name, nested in value.items()}
+
+
+def _rows_by_name(rows: Any, columns: list[str]) -> Any:
+    if not isinstance(rows, list) or not any(isinstance(row, dict) for row in rows):
+        return rows
+    return [_row_by_name(row, columns) for row in rows]
+
+
+def _row_by_name(row: Any, columns: list[str]) -> list[Any]:
+    """Return a row in the order of the columns.
+
+    Raises:
+        InputInvalid: a name is missing or unknown, or rows are written in both ways.
+    """
+    if not isinstance(row, dict):
+        raise InputInvalid("some rows name their columns, others do not", hint="write all alike")
+    unknown = sorted(set(row) - set(columns))
+    lacking = [name for name in columns if name not in row]
+    if unknown or lacking:
+        what = f"has no column {unknown[0]}" if unknown else f"needs a column {lacking[0]}"
+        raise InputInvalid(f"this model {what}", hint=f"wanted: {', '.join(columns)[:300]}")
+    return [row[name] for name in columns]
 
 
 def to_array(nested: Any, spec: TensorSpec) -> Array:

@@ -17,13 +17,13 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from oracle import whole_file
+from oracle import origins, whole_file
 from oracle.errors import InputInvalid, NotFound
 from oracle.protocol.manifest import Manifest
 from oracle.services import folders
 from oracle.types import Amount
 
-RunModule = Callable[[str, Path], CompletedProcess[str]]  # a module of `worker`, and a path
+RunModule = Callable[..., CompletedProcess[str]]  # a module of `worker`, a path, options
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +91,20 @@ def check(run: RunModule, draft: Manifest, folder: Path) -> ModelCheck:
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / "manifest.json").write_bytes(draft.to_bytes())
         (Path(place) / "files").symlink_to(folder.resolve())
-        answer = _asked(run, "worker.check", Path(place))
+        answer = asked(run, "worker.check", Path(place))
     return TypeAdapter(ModelCheck).validate_python(answer)
 
 
 def init(run: RunModule, weights: Path, name: str = "") -> tuple[Path, dict[str, Any]]:
     """Write `model.json` beside a file of weights; return its path and what it says.
 
+    Args:
+        weights: a file, or a folder that another library wrote (a SavedModel).
+
     Raises:
         NotFound: no such file. InputInvalid: no format that is served, or there is a `model.json`.
     """
-    if not weights.is_file():
+    if not weights.is_file() and origins.recognise(weights) is None:
         raise NotFound(f"there is no file {weights}", hint="give the file of the weights")
     target = weights.parent / folders.DESCRIPTION
     if target.exists() and target.samefile(weights):
@@ -111,7 +114,7 @@ def init(run: RunModule, weights: Path, name: str = "") -> tuple[Path, dict[str,
         )
     if target.exists():
         raise InputInvalid(f"there is {target} already", hint="edit it, or move it away")
-    said = _asked(run, "worker.describe", weights)
+    said = asked(run, "worker.describe", weights)
     description = {
         "name": name or weights.resolve().parent.name,
         "description": "",
@@ -123,8 +126,13 @@ def init(run: RunModule, weights: Path, name: str = "") -> tuple[Path, dict[str,
     return target, description
 
 
-def _asked(run: RunModule, module: str, path: Path) -> dict[str, Any]:
-    done = run(module, path)
+def asked(run: RunModule, module: str, path: Path, *options: str) -> dict[str, Any]:
+    """Return what a module of `worker` answers.
+
+    Raises:
+        InputInvalid: it refuses, with its own words and hint, or its process died.
+    """
+    done = run(module, path, *options)
     lines = done.stdout.splitlines()
     if done.returncode and not lines:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]

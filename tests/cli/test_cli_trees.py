@@ -27,10 +27,12 @@ def test_model__file_of_trees__is_checked_published_and_asked(market, tallystick
     model.save_model(path)
     missing = ("--missing", "0")
 
-    checked = tallystick("model", "check", path, *missing)
+    checked = tallystick("model", "check", path, "--exact", *missing)
     assert (checked["name"], checked["format"]) == ("tumours", "exact")
-    refused = tallystick("model", "publish", path, "--key", "owner", code=65)
-    assert f"tallystick model publish {path} --exact" in refused["hint"]
+    as_floats = tallystick("model", "check", path, *missing)
+    assert (as_floats["name"], as_floats["format"]) == ("tumours", "onnx")
+    refused = tallystick("model", "publish", path, "--answer", "class", "--key", "owner", code=65)
+    assert "--answer needs --exact" in refused["message"]
     assert tallystick("model", "init", path, "--name", "growths")["model"]["labels"] == ["0", "1"]
     done = tallystick(
         "model", "publish", path, "--exact", *missing, "--fee", "0.05", "--challenge-window", "1m",

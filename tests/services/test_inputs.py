@@ -6,12 +6,14 @@ import pickle
 import struct
 import zipfile
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from oracle.errors import InputInvalid, NotFound
 from oracle.protocol import tensor
+from oracle.protocol.shapes import FeatureSpec, TensorSpec
 from oracle.services import formats, inputs
 from tests.services.manifests import DIGITS, INTEGERS, SENTENCES, TWO_INPUTS
 
@@ -243,3 +245,32 @@ def test_output_size__what_would_be_encoded__is_as_long():
     given = {name: np.zeros((2, 4), np.int64) for name in ("input_ids", "attention_mask")}
     made = tensor.encode({"embeddings": np.zeros((2, 2), np.float32)})
     assert SENTENCES.output_size(given) == len(made)
+
+
+# ── Rows that name their columns ────────────────────────────────────────────────────────────────
+TABLE = replace(
+    DIGITS,
+    inputs=(TensorSpec("features", "F32", (None, 3)),),
+    features=tuple(FeatureSpec(name=name) for name in ("alcohol", "malic", "ash")),
+)
+ROW = {"ash": 3.0, "alcohol": 1.0, "malic": 2.0}
+
+
+@pytest.mark.parametrize("whole", [[ROW, ROW], {"features": [ROW, ROW]}], ids=["rows", "by input"])
+def test_prepare__rows_by_name__are_put_in_the_manifests_order(whole):
+    found = decoded(prepare(json.dumps(whole), TABLE))
+    assert found["features"].tolist() == [[1.0, 2.0, 3.0]] * 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([{**ROW, "colour": 1.0}], "no column colour"),
+        ([{"ash": 3.0, "alcohol": 1.0}], "needs a column malic"),
+        ([ROW, [1.0, 2.0, 3.0]], "others do not"),
+        ([{**ROW, "ash": "grey"}], "holds"),
+    ],
+)
+def test_prepare__rows_by_name_that_do_not_fit__says_which_column(rows, says):
+    with pytest.raises(InputInvalid, match=says):
+        prepare(json.dumps(rows), TABLE)

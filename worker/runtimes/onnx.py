@@ -20,6 +20,9 @@ from worker.runtimes.base import Array, Files, Params, as_scalars
 
 MAX_BYTES = 2**31 - 1  # of a protobuf message
 _CUDA = "CUDAExecutionProvider"  # of the package onnxruntime-gpu
+OLDEST = 7  # opset that onnxruntime has all operators of
+NEWEST = onnx.defs.onnx_opset_version()
+_NEWEST_ML = 5
 _DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 
 
@@ -87,8 +90,13 @@ def load(manifest: Manifest, files: Files, device: str) -> OnnxModel:
 
 def open_session(path: Path, device: str) -> tuple[onnxruntime.InferenceSession, int]:
     """Open a file that was checked first; return it with its size. Errors as in `load`."""
-    data = _read(path)
-    _check_graph(data)
+    data = read(path)
+    for opset in parse(data).opset_import:
+        if opset.domain in ("", "ai.onnx") and opset.version < OLDEST:
+            raise ModelUnsupported(
+                f"opset {opset.version} is older than {OLDEST}, the oldest that is run",
+                hint=f"`tallystick model check {path.name}` upgrades the file itself",
+            )
     providers: list[Any] = ["CPUExecutionProvider"]
     if device.startswith("cuda") and _CUDA in onnxruntime.get_available_providers():
         number = device.partition(":")[2] or "0"
@@ -107,7 +115,8 @@ def open_session(path: Path, device: str) -> tuple[onnxruntime.InferenceSession,
     return session, len(data)
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """Return a file's bytes. Errors as in `load`."""
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise ModelUnsupported(f"ONNX file of {size} bytes is above 2 GiB")
@@ -116,7 +125,8 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _check_graph(data: bytes) -> None:
+def parse(data: bytes) -> onnx.ModelProto:
+    """Return the model in a file, checked. Errors as in `load`."""
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
@@ -134,6 +144,15 @@ def _check_graph(data: bytes) -> None:
                 f"tensor {tensor.name:.80} lies in another file",
                 hint="save the model with its weights inside (save_as_external_data=False)",
             )
+    for opset in model.opset_import:
+        newest = _NEWEST_ML if opset.domain == "ai.onnx.ml" else NEWEST
+        if opset.version > newest:
+            raise ModelUnsupported(
+                f"opset {opset.version} of {opset.domain or 'ONNX'} is newer than {newest}, the "
+                "newest that is run",
+                hint=f"export it with opset {newest} or older",
+            )
+    return model
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

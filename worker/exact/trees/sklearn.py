@@ -31,12 +31,16 @@ _TRUSTED = (
 )
 
 
-def load_skops(path: Path) -> Any:
+def load_skops(path: Path, also: tuple[str, ...] = ()) -> Any:
     """Return the estimator in a skops file.
+
+    Args:
+        also: further types that are trusted, where the process is confined.
 
     Raises:
         PickleRefused: a type that might run code. WeightsInvalid: no skops file, or one too large.
     """
+    trusted = [*_TRUSTED, *also]
     import skops.io  # type: ignore[import-untyped]  # noqa: PLC0415 - only what the file needs
 
     try:
@@ -44,13 +48,13 @@ def load_skops(path: Path) -> Any:
             unpacked = sum(member.file_size for member in archive.infolist())
         if unpacked > MAX_UNPACKED:
             raise WeightsInvalid(f"{path.name} unpacks to {unpacked} bytes, above {MAX_UNPACKED}")
-        unknown = sorted(set(skops.io.get_untrusted_types(file=path)) - set(_TRUSTED))
+        unknown = sorted(set(skops.io.get_untrusted_types(file=path)) - set(trusted))
         if unknown:
             raise PickleRefused(
                 f"{path.name} holds {', '.join(unknown)[:200]}, which might run code",
                 hint="save scikit-learn's own estimator alone: skops.io.dump(model, 'm.skops')",
             )
-        return skops.io.load(path, trusted=list(_TRUSTED))
+        return skops.io.load(path, trusted=trusted)
     except WeightsInvalid:
         raise
     except PickleRefused:

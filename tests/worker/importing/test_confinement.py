@@ -1,0 +1,76 @@
+"""A confined process: what it may not do, tried by real processes on this machine's kernel."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+CONFINED = """
+import sys
+from pathlib import Path
+sys.path.append({root!r})
+from worker.importing.confinement import confine
+done = confine(Path({writable!r}), [Path({readable!r})])
+assert done, "this kernel has neither Landlock nor seccomp"
+"""
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """A folder to write to, one to read, and one that is nobody's business."""
+    made = tuple(tmp_path / name for name in ("out", "source", "private"))
+    for folder in made:
+        folder.mkdir()
+        (folder / "file").write_text("old")
+    return made
+
+
+def confined(code: str, folders: tuple[Path, Path, Path]) -> "subprocess.CompletedProcess[str]":
+    begin = CONFINED.format(root=str(ROOT), writable=str(folders[0]), readable=str(folders[1]))
+    return subprocess.run(
+        [sys.executable, "-c", begin + code], capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+
+
+def test_confine__its_own_folder__can_be_written_and_the_source_read(folders) -> None:
+    out, source, _ = folders
+    done = confined(
+        f"Path({str(out / 'new')!r}).write_text(Path({str(source / 'file')!r}).read_text())\n"
+        "import numpy, json, zipfile",
+        folders,
+    )
+    assert (done.returncode, (out / "new").read_text()) == (0, "old"), done.stderr
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import socket; socket.socket()",
+        "import socket; socket.socket(socket.AF_UNIX)",
+        "open('{source}/file', 'w')",
+        "open('{source}/new', 'w')",
+        "import os; os.unlink('{source}/file')",
+        "import os; os.truncate('{source}/file', 0)",
+        "open('{private}/file').read()",
+        "open('{private}/file', 'a')",
+        "import os; os.execv('/bin/true', ['true'])",
+        "import subprocess; subprocess.run(['/bin/true'])",
+    ],
+)
+def test_confine__what_a_parser_does_not_need__is_refused(code: str, folders) -> None:
+    _, source, private = folders
+    done = confined(code.format(source=source, private=private), folders)
+
+    assert done.returncode == 1
+    assert "PermissionError" in done.stderr
+    assert (source / "file").read_text() == (private / "file").read_text() == "old"
+    assert not (source / "new").exists()
+
+
+def test_confine__memory__ends_in_an_error_of_its_own(folders) -> None:
+    done = confined("bytearray(2**40)", folders)
+    assert "MemoryError" in done.stderr

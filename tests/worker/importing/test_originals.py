@@ -1,0 +1,274 @@
+"""Real files of scikit-learn, XGBoost and LightGBM: the original against what is served.
+
+Identical classes and numbers within 1e-5 on a whole test set. The conversions run in this process;
+`test_frame.py` runs them where owners do, in one of its own.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pytest
+import skops.io
+import xgboost
+from sklearn import (
+    discriminant_analysis,
+    ensemble,
+    linear_model,
+    naive_bayes,
+    neighbors,
+    neural_network,
+    svm,
+    tree,
+)
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from tests.worker.importing.originals import save, served, split
+from worker.errors import ModelUnsupported, PickleRefused, WeightsInvalid
+from worker.importing import scikit_learn, trees
+from worker.importing.converted import Conversion
+from worker.importing.held import ConversionWrong
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of libraries about each other
+CLOSE = 1e-5
+Make = Callable[[], Any]
+
+
+def converted(model: Any, folder: Path, **options: Any) -> Path:
+    kind, path = save(model, folder)
+    reader = scikit_learn if kind == "scikit-learn" else trees
+    (folder / "model.onnx").write_bytes(
+        reader.convert(Conversion(kind, str(path), **options)).model
+    )
+    return folder / "model.onnx"
+
+
+def xgb(kind: str = "Classifier", **options: Any) -> Make:
+    made = getattr(xgboost, f"XGB{kind}")
+    return lambda: made(**{"n_estimators": 12, "max_depth": 4, "n_jobs": 1, **options})
+
+
+def lgb(kind: str = "Classifier", **options: Any) -> Make:
+    made = getattr(lightgbm, f"LGBM{kind}")
+    return lambda: made(**{"n_estimators": 12, "n_jobs": 1, "verbose": -1, **options})
+
+
+CLASSIFIERS: Mapping[str, Make] = {
+    "logistic regression": lambda: make_pipeline(
+        StandardScaler(), linear_model.LogisticRegression(max_iter=200)
+    ),
+    "SVM": lambda: make_pipeline(StandardScaler(), svm.SVC()),
+    "linear SVM": lambda: make_pipeline(StandardScaler(), svm.LinearSVC()),
+    "SGD": lambda: make_pipeline(StandardScaler(), linear_model.SGDClassifier(random_state=0)),
+    "nearest neighbours": lambda: neighbors.KNeighborsClassifier(5),
+    "forest": lambda: ensemble.RandomForestClassifier(20, random_state=0),
+    "scaled forest": lambda: make_pipeline(
+        MinMaxScaler(), ensemble.RandomForestClassifier(10, random_state=0)
+    ),
+    "tree": lambda: tree.DecisionTreeClassifier(random_state=0),
+    "gradient boosting": lambda: ensemble.GradientBoostingClassifier(n_estimators=5),
+    "histogram boosting": lambda: ensemble.HistGradientBoostingClassifier(max_iter=6),
+    "AdaBoost": lambda: ensemble.AdaBoostClassifier(n_estimators=5, random_state=0),
+    "Gaussian naive Bayes": lambda: naive_bayes.GaussianNB(var_smoothing=1e-2),
+    "multinomial naive Bayes": naive_bayes.MultinomialNB,
+    "Bernoulli naive Bayes": naive_bayes.BernoulliNB,
+    "discriminant analysis": discriminant_analysis.LinearDiscriminantAnalysis,
+    "perceptron": lambda: make_pipeline(
+        MinMaxScaler(), neural_network.MLPClassifier((32,), max_iter=30, random_state=0)
+    ),
+    "xgboost": xgb(), "xgboost dart": xgb(booster="dart", rate_drop=0.3),
+    "xgboost forest": xgb("RFClassifier"),
+    "lightgbm": lgb(), "lightgbm dart": lgb(boosting_type="dart"),
+    "lightgbm forest": lgb(boosting_type="rf", bagging_freq=1, bagging_fraction=0.6),
+    "lightgbm ova": lgb(objective="multiclassova", num_class=10),
+}  # fmt: skip
+TEN_CLASSES = {"lightgbm ova", "discriminant analysis"}
+
+
+@pytest.mark.parametrize("load", [load_digits, load_breast_cancer], ids=["digits", "cancer"])
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_convert__classifier__same_classes_and_numbers(
+    name: str, load: Any, tmp_path: Path
+) -> None:
+    if name in TEN_CLASSES and load is not load_digits:
+        return
+    rows, labels, held, _ = split(load)
+    held = held.astype(np.float32).astype(np.float64)  # in either, the same numbers
+    model = CLASSIFIERS[name]().fit(rows, labels)
+
+    answers = served(converted(model, tmp_path), {"features": held})
+
+    assert np.array_equal(answers["class"], model.predict(held))
+    if hasattr(model, "predict_proba"):
+        np.testing.assert_allclose(
+            answers["probabilities"], model.predict_proba(held), atol=CLOSE, rtol=0
+        )
+    else:
+        wanted = model.decision_function(held)
+        wanted = wanted if wanted.ndim == 2 else np.stack([-wanted, wanted], 1)
+        np.testing.assert_allclose(answers["scores"], wanted, atol=CLOSE, rtol=CLOSE)
+
+
+REGRESSORS: Mapping[str, Make] = {
+    "linear": linear_model.LinearRegression,
+    "support vectors": lambda: make_pipeline(StandardScaler(), svm.SVR()),
+    "nearest neighbours": neighbors.KNeighborsRegressor,
+    "perceptron": lambda: neural_network.MLPRegressor(
+        hidden_layer_sizes=(8,), max_iter=20, random_state=0
+    ),
+    "forest": lambda: ensemble.RandomForestRegressor(10, random_state=0),
+    "histogram boosting, gamma": lambda: ensemble.HistGradientBoostingRegressor(
+        max_iter=9, loss="gamma"
+    ),
+    **{
+        f"xgboost {objective}": xgb("Regressor", objective=objective)
+        for objective in ("reg:squarederror", "count:poisson", "reg:gamma", "reg:tweedie")
+    },
+    **{
+        f"lightgbm {objective}": lgb("Regressor", objective=objective)
+        for objective in ("regression", "huber", "poisson", "tweedie")
+    },
+    "lightgbm sqrt": lgb("Regressor", reg_sqrt=True),
+}
+
+
+@pytest.mark.parametrize("name", REGRESSORS)
+def test_convert__regressor__same_values(name: str, tmp_path: Path) -> None:
+    rows, values, held, _ = split(load_diabetes)
+    held = held.astype(np.float32)
+    model = REGRESSORS[name]().fit(rows, values)
+
+    answers = served(converted(model, tmp_path), {"features": held})
+
+    np.testing.assert_allclose(answers["value"][:, 0], model.predict(held), rtol=CLOSE, atol=CLOSE)
+
+
+def test_convert__regressor_of_several_outputs__same_values(tmp_path: Path) -> None:
+    rows, values, held, _ = split(load_diabetes)
+    model = linear_model.LinearRegression().fit(rows, np.stack([values, -values], 1))
+
+    answers = served(converted(model, tmp_path), {"features": held})
+
+    np.testing.assert_allclose(answers["value"], model.predict(held), rtol=CLOSE, atol=CLOSE)
+
+
+def test_convert__classes_that_are_words__are_places_among_labels(tmp_path: Path) -> None:
+    rows, labels, held, _ = split(load_breast_cancer)
+    words = np.array(["malignant", "benign"])
+    model = make_pipeline(StandardScaler(), svm.SVC()).fit(rows, words[labels])
+    kind, path = save(model, tmp_path)
+
+    made = scikit_learn.convert(Conversion(kind, str(path)))
+
+    (tmp_path / "m.onnx").write_bytes(made.model)
+    places = served(tmp_path / "m.onnx", {"features": held})["class"]
+    assert made.labels == ("benign", "malignant")
+    assert [made.labels[place] for place in places] == list(model.predict(held))
+
+
+def test_convert__xgboost_trained_with_missing__zeros_go_the_missing_way(tmp_path: Path) -> None:
+    rows, labels, held, _ = split(load_digits)
+    model = xgboost.XGBClassifier(n_estimators=8, n_jobs=1, missing=0.0).fit(rows, labels)
+
+    answers = served(converted(model, tmp_path, missing=0.0), {"features": held})
+
+    assert np.array_equal(answers["class"], model.predict(held))
+    np.testing.assert_allclose(answers["probabilities"], model.predict_proba(held), atol=CLOSE)
+
+
+def test_convert__lightgbm_that_takes_zero_as_missing__same_numbers(tmp_path: Path) -> None:
+    rows, labels, held, _ = split(load_digits)
+    model = lgb(zero_as_missing=True)().fit(rows, labels)
+
+    answers = served(converted(model, tmp_path), {"features": held})
+
+    np.testing.assert_allclose(answers["probabilities"], model.predict_proba(held), atol=CLOSE)
+
+
+def test_convert__early_stopping__best_rounds_of_a_classifier_all_of_a_booster(
+    tmp_path: Path,
+) -> None:
+    rows, labels, held, truth = split(load_breast_cancer)
+    model = xgboost.XGBClassifier(
+        n_estimators=40, learning_rate=0.9, early_stopping_rounds=3, n_jobs=1
+    ).fit(rows, labels, eval_set=[(held, truth)], verbose=False)
+    held = held.astype(np.float32)
+
+    answers = served(converted(model, tmp_path), {"features": held})
+    np.testing.assert_allclose(answers["probabilities"], model.predict_proba(held), atol=CLOSE)
+
+
+# ── Refused ─────────────────────────────────────────────────────────────────────────────────────
+def test_convert__neighbours_by_distance_that_onnx_breaks_ties_of__refused(tmp_path: Path) -> None:
+    rows, labels, held, _ = split(load_digits)
+    model = neighbors.KNeighborsClassifier(5, weights="distance").fit(rows, labels)
+    np.savez(tmp_path / "samples.npz", features=np.concatenate([rows[:200], held]))
+    kind, path = save(model, tmp_path)
+
+    with pytest.raises(ConversionWrong, match="the original answers"):
+        scikit_learn.convert(Conversion(kind, str(path), str(tmp_path / "samples.npz")))
+
+
+def test_convert__discriminant_analysis_of_two_classes__refused_as_its_converter_is_wrong(
+    tmp_path: Path,
+) -> None:
+    rows, labels, _, _ = split(load_breast_cancer)
+    kind, path = save(
+        discriminant_analysis.LinearDiscriminantAnalysis().fit(rows, labels), tmp_path
+    )
+    with pytest.raises(ConversionWrong, match="the original answers"):
+        scikit_learn.convert(Conversion(kind, str(path)))
+
+
+class Own:
+    """A class that only its author has."""
+
+
+def test_convert__skops_with_a_class_of_its_own__is_a_pickle_by_another_name(
+    tmp_path: Path,
+) -> None:
+    skops.io.dump(Own(), tmp_path / "model.skops")
+    with pytest.raises(PickleRefused, match="might run code"):
+        scikit_learn.convert(Conversion("scikit-learn", str(tmp_path / "model.skops")))
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        (ensemble.IsolationForest(n_estimators=5), "not converted"),
+        (ensemble.VotingClassifier([("one", linear_model.LogisticRegression())]), "no form"),
+        (tree.DecisionTreeClassifier(), "several outputs"),
+    ],
+    ids=["outliers", "votes", "two labels"],
+)
+def test_convert__estimator_without_a_form__says_which(
+    model: Any, says: str, tmp_path: Path
+) -> None:
+    rows, labels, _, _ = split(load_breast_cancer)
+    truth = np.stack([labels, labels], 1) if says == "several outputs" else labels
+    kind, path = save(model.fit(rows, truth), tmp_path)
+    with pytest.raises(ModelUnsupported, match=says):
+        scikit_learn.convert(Conversion(kind, str(path)))
+
+
+def test_convert__samples_of_another_model__says_what_is_wanted(tmp_path: Path) -> None:
+    rows, labels, _, _ = split(load_breast_cancer)
+    kind, path = save(xgb()().fit(rows, labels), tmp_path)
+    np.savez(tmp_path / "samples.npz", pixels=rows)
+    with pytest.raises(ModelUnsupported, match="not of this model") as caught:
+        trees.convert(Conversion(kind, str(path), str(tmp_path / "samples.npz")))
+    assert "features" in caught.value.hint
+
+
+def test_convert__lightgbm_with_a_false_number_of_leaves__refused_before_the_library(
+    tmp_path: Path,
+) -> None:
+    rows, labels, _, _ = split(load_breast_cancer)
+    kind, path = save(lgb()().fit(rows, labels), tmp_path)
+    path.write_text(path.read_text().replace("num_leaves=", "num_leaves=99", 1))
+    with pytest.raises(WeightsInvalid, match="num_leaves"):
+        trees.convert(Conversion(kind, str(path)))

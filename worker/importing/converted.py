@@ -1,0 +1,121 @@
+"""What a conversion leaves in its folder: the model, what is known of it, and answers to probes.
+
+The folder is written by a process that read a stranger's file, so it is read as a stranger's.
+Imports nothing but the standard library and NumPy.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.errors import ModelUnsupported, WeightsInvalid
+
+Array: TypeAlias = NDArray[Any]
+
+MODEL, ABOUT, PROBES = "model.onnx", "about.json", "probes.npz"
+MAX_ABOUT = 2**22  # bytes
+MAX_PROBES = 2**28  # bytes, unpacked
+ROWS = 64  # that are drawn where the owner gives no samples
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What a child is to convert.
+
+    Attributes:
+        format: see `oracle.protocol.origin.Format`.
+        source: the file or folder.
+        samples: an NPZ with inputs by name, or none.
+        missing: of XGBoost: the value that stands for a missing one, besides NaN.
+    """
+
+    format: str
+    source: str
+    samples: str = ""
+    missing: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A model as ONNX, and what its own library answers.
+
+    Attributes:
+        model: the ONNX file.
+        version: the library that read the original, and its version.
+        labels: of the classes, in the order of the last axis.
+        columns: names of the input's columns, in order; empty where the original knows none.
+        rows: inputs by name, many rows each.
+        answers: of the original library to these rows, by the names of the ONNX file's outputs.
+    """
+
+    model: bytes
+    version: str
+    labels: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    rows: Mapping[str, Array] = field(default_factory=dict)
+    answers: Mapping[str, Array] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Leave it for the frame."""
+        (folder / MODEL).write_bytes(self.model)
+        arrays = {f"row:{name}": array for name, array in self.rows.items()}
+        arrays |= {f"answer:{name}": array for name, array in self.answers.items()}
+        np.savez(folder / PROBES, **arrays)  # type: ignore[arg-type]  # numpy's stub gives **kwds the type of allow_pickle
+        about = {"version": self.version, "labels": self.labels, "columns": self.columns}
+        (folder / ABOUT).write_text(json.dumps(about))
+
+    @classmethod
+    def read(cls, folder: Path) -> "Converted":
+        """Read what a child left.
+
+        Raises:
+            WeightsInvalid: it is not what `write` writes.
+        """
+        try:
+            for name, most in ((ABOUT, MAX_ABOUT), (PROBES, MAX_PROBES)):
+                if (size := (folder / name).stat().st_size) > most:
+                    raise ValueError(f"{name} has {size} bytes")
+            about = json.loads((folder / ABOUT).read_bytes())
+            with np.load(folder / PROBES, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            rows, answers = (
+                {n.removeprefix(kind): a for n, a in arrays.items() if n.startswith(kind)}
+                for kind in ("row:", "answer:")
+            )
+            return cls(
+                (folder / MODEL).read_bytes(), str(about["version"]),
+                tuple(map(str, about["labels"])), tuple(map(str, about["columns"])), rows, answers,
+            )  # fmt: skip
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise WeightsInvalid(f"the conversion left no model: {error!r:.200}") from error
+
+
+def samples_of(
+    job: Conversion, names: Mapping[str, Array] | tuple[str, ...]
+) -> dict[str, Array] | None:
+    """Return the owner's samples by input; None when there are none.
+
+    Raises:
+        ModelUnsupported: an input is missing in them, or they are not plain arrays.
+    """
+    if not job.samples:
+        return None
+    try:
+        with np.load(job.samples, allow_pickle=False) as archive:
+            found = {name: archive[name][:512] for name in names}
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelUnsupported(
+            f"the samples {job.samples} are not of this model: {error}",
+            hint=f"an NPZ of plain arrays: {', '.join(names)}",
+        ) from error
+    return found
+
+
+def as_json(job: Conversion) -> str:
+    """Return a job as a child reads it."""
+    return json.dumps(asdict(job))

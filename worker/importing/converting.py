@@ -1,0 +1,149 @@
+"""From what another library wrote to a model's folder: `model.onnx` and `model.json`."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oracle import origins
+from oracle.errors import DigestMismatch, InputInvalid, NotFound
+from oracle.protocol.origin import Format
+from worker.importing import frame, held
+from worker.importing.converted import MODEL, Conversion, Converted
+from worker.onnx_description import described_onnx
+
+_KEPT_OUT = ("files", "runtime", "inputs", "outputs", "origin")  # of model.json: written anew
+
+
+def build(
+    source: Path, target: Path, samples: Path | None = None, missing: float | None = None
+) -> dict[str, Any]:
+    """Convert a file or folder, write the folder that can be published, return a report.
+
+    Raises:
+        InputInvalid: model.json and the original do not fit each other.
+        DigestMismatch: the original is not the one that model.json was written from.
+        ModelRefused (or a subclass), ConfigInvalid: see `frame.convert` and `held.require_same`.
+    """
+    kind, original, about = _given(source)
+    sha256 = origins.digest(original).hex()
+    promised = about.get("origin", {}).get("sha256", "").removeprefix("0x")
+    if promised and promised != sha256:
+        raise DigestMismatch(
+            f"{original} hashes to {sha256[:16]}…, model.json says {promised[:16]}…",
+            hint="it changed since `tallystick model init`: put it back, or run init anew",
+        )
+    if missing is not None and kind != "xgboost":
+        raise InputInvalid(f"{kind} has no missing=", hint="leave --missing out")
+    beside = original.parent / "samples.npz"
+    samples = samples or (beside if beside.is_file() else None)
+    job = Conversion(
+        kind, str(original.resolve()), str(samples.resolve()) if samples else "", missing
+    )
+    made = frame.convert(job)
+    target.mkdir(parents=True, exist_ok=True)
+    (target / MODEL).write_bytes(made.model)
+    said = described_onnx(target / MODEL)
+    largest = held.require_same(made, _Served(target / MODEL))
+    body = {
+        "name": source.stem if source.is_file() else source.name,
+        "description": "",
+        "license": "",
+        **{key: value for key, value in about.items() if key not in _KEPT_OUT},
+        **said,
+        **words(made, about),
+        "inputs": _described(said["inputs"], about),
+        "origin": {"format": kind, "version": made.version, "sha256": "0x" + sha256},
+        "files": [MODEL],
+    }
+    (target / origins.DESCRIPTION).write_text(json.dumps(body, indent=2) + "\n")
+    rows = min((len(array) for array in made.rows.values()), default=0) if made.answers else 0
+    return {
+        "origin": kind, "version": made.version, "sha256": sha256, "rows": rows,
+        "difference": largest, "bytes": len(made.model),
+    }  # fmt: skip
+
+
+def words(made: Converted, about: dict[str, Any]) -> dict[str, Any]:
+    """Return labels and columns, as far as the original knows them; the owner's go first.
+
+    Raises:
+        InputInvalid: another number of labels, or columns in another order.
+    """
+    labels, features = about.get("labels"), about.get("features")
+    if labels is not None and made.labels and len(labels) != len(made.labels):
+        raise InputInvalid(
+            f"model.json has {len(labels)} labels, the file {len(made.labels)} classes",
+            hint=f"in the order of the file's: {', '.join(made.labels)[:200]}",
+        )
+    if features and made.columns:
+        named = [str(feature.get("name")) for feature in features]
+        if sorted(named) == sorted(made.columns) and named != list(made.columns):
+            raise InputInvalid(
+                "model.json names the columns in another order than the original",
+                hint=f"in the order of the file's: {', '.join(made.columns)[:200]}",
+            )
+    said: dict[str, Any] = {}
+    if labels is None and made.labels:
+        said["labels"] = list(made.labels)
+    if not features and made.columns:
+        said["features"] = [{"name": name} for name in made.columns]
+    return said
+
+
+def describe_original(path: Path) -> dict[str, Any]:
+    """Return what an original says of itself, in the words of `model.json`. Errors as `build`."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "model"
+        build(path, folder)
+        body: dict[str, Any] = json.loads((folder / origins.DESCRIPTION).read_text())
+    for name in ("name", "description", "license", "files"):
+        del body[name]
+    return {**body, "runtime": {"format": body["origin"]["format"], "entry": path.name}}
+
+
+class _Served:
+    """A model as operators run it, as `held.Served`."""
+
+    def __init__(self, path: Path) -> None:
+        from worker.runtimes import onnx  # noqa: PLC0415 - onnxruntime takes 0.3 s
+
+        self._session, _ = onnx.open_session(path, "cpu")
+
+    def __call__(self, rows: Any) -> dict[str, Any]:
+        names = [output.name for output in self._session.get_outputs()]
+        if not rows:
+            return {}
+        return dict(zip(names, map(np.asarray, self._session.run(names, dict(rows))), strict=True))
+
+
+def _given(source: Path) -> tuple[Format, Path, dict[str, Any]]:
+    """Return whose file it is, where it lies, and what the owner has written of it."""
+    kind = origins.recognise(source)
+    if kind is None:
+        raise InputInvalid(
+            f"{source} is of no library that is known",
+            hint=".skops, .ubj, .json, .txt, .onnx, .keras, or a folder with a SavedModel, a "
+            "checkpoint or a Spark pipeline",
+        )
+    about: dict[str, Any] = {}
+    original = source
+    described = source if source.is_dir() else source.parent
+    if (described / origins.DESCRIPTION).is_file():
+        found, entry = origins.described(described)
+        if found is not None and (source.is_dir() or entry == source):
+            about, original = json.loads((described / origins.DESCRIPTION).read_text()), entry
+    if not original.exists():
+        raise NotFound(f"model.json names {original}, which is not there")
+    return kind, original, about
+
+
+def _described(inputs: list[dict[str, Any]], about: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the inputs with what the owner wrote about them."""
+    known = {spec.get("name"): spec.get("description", "") for spec in about.get("inputs", ())}
+    return [
+        {**spec, "description": known[spec["name"]]} if known.get(spec["name"]) else spec
+        for spec in inputs
+    ]

@@ -1,0 +1,114 @@
+"""Runs a conversion in a process of its own, and holds what comes out to the original library.
+
+A parser that dies kills nothing here. What the child left is opened as operators open it.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import worker
+from oracle import errors as general
+from oracle.errors import ConfigInvalid, TallystickError
+from oracle.protocol.origin import Format
+from worker import errors
+from worker.errors import ModelUnsupported, WeightsInvalid
+from worker.importing import child, confinement
+from worker.importing.converted import Conversion, Converted, as_json
+
+WALL = 900.0  # seconds that a conversion may take
+TENSORFLOW = "TALLYSTICK_TENSORFLOW_PYTHON"  # the setting with the Python that has it
+_ROOT = Path(worker.__file__).resolve().parents[1]
+_OF_TENSORFLOW: frozenset[Format] = frozenset({"saved-model", "keras", "checkpoint"})
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
+_LAST = 300  # characters of what a child said last
+
+
+def convert(job: Conversion, environ: Mapping[str, str] = os.environ) -> Converted:
+    """Convert a file or folder in a confined process.
+
+    Raises:
+        ModelRefused (or a subclass): its origin does not read it, or it reaches outside of itself.
+        ConfigInvalid: the library that reads it is not installed.
+        WeightsInvalid: the process died of it, or took too long.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place).resolve()
+        (folder / child.JOB).write_text(as_json(job))
+        python = _python(job, environ)
+        code = _run([python, str(child.__file__), str(_ROOT), str(folder)], folder, environ)
+        if code != 0:
+            raise _error(job, folder, code)
+        return Converted.read(folder)
+
+
+def _python(job: Conversion, environ: Mapping[str, str]) -> str:
+    named = environ.get(TENSORFLOW, "")
+    return named if named and job.format in _OF_TENSORFLOW else sys.executable
+
+
+def _run(argv: list[str], folder: Path, environ: Mapping[str, str]) -> int:
+    """Run it in a group of its own, which ends with it; return the exit code."""
+    kept = {name: value for name, value in environ.items() if not name.startswith("TALLYSTICK_")}
+    with (folder / "output").open("wb") as output:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own file, under a Python the owner named
+                argv, env={**kept, **_QUIET}, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise ConfigInvalid(
+                f"{argv[0]} cannot be run: {error.strerror}", hint=f"{TENSORFLOW} names a Python"
+            ) from error
+        try:
+            return process.wait(WALL)
+        except subprocess.TimeoutExpired:
+            raise WeightsInvalid(f"the conversion took more than {WALL:.0f} s") from None
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _error(job: Conversion, folder: Path, code: int) -> TallystickError:
+    """Return the child's own error, or what its end says."""
+    try:
+        said = json.loads((folder / child.ERROR).read_text()[:10_000])
+        name, message, hint = (str(said[key]) for key in ("error", "message", "hint"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return _died(job, folder, code)
+    if name == "ConfigInvalid":
+        return ConfigInvalid(f"{job.format} needs its own library: {message}", hint=_install(job))
+    if name == "MemoryError":
+        return _died(job, folder, -signal.SIGKILL)
+    kind = getattr(errors, name, getattr(general, name, None))
+    if isinstance(kind, type) and issubclass(kind, TallystickError):
+        found: TallystickError = kind(message, hint=hint)
+        return found
+    return ModelUnsupported(f"{Path(job.source).name} is not converted: {name}: {message}")
+
+
+def _died(job: Conversion, folder: Path, code: int) -> TallystickError:
+    text = (folder / "output").read_bytes()[-4_000:].decode(errors="replace").strip()
+    last = text.splitlines()[-1][-_LAST:] if text else "no word"
+    why = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return WeightsInvalid(
+        f"the library that reads {Path(job.source).name} ended with {why}: {last}",
+        hint=f"it is damaged, was made to break its reader, or needs more than "
+        f"{confinement.MEMORY >> 30} GiB or {confinement.SECONDS} s",
+    )
+
+
+def _install(job: Conversion) -> str:
+    if job.format in _OF_TENSORFLOW:
+        return (
+            "TensorFlow lives in an environment of its own: `python3 -m venv ~/tensorflow`, "
+            "`~/tensorflow/bin/pip install tensorflow-cpu==2.21.0 keras==3.15.0 tf2onnx==1.17.0`, "
+            f"then `export {TENSORFLOW}=~/tensorflow/bin/python`"
+        )
+    return "pip install 'tallystick[compile]'"

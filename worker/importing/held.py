@@ -1,0 +1,87 @@
+"""Holds a converted model to the library that it comes from: the same classes, the same numbers."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from worker.errors import ModelUnsupported
+from worker.importing.converted import Array, Converted
+
+CLOSE = 1e-5  # of |a − b| / max(1, |b|)
+_SHOWN = 4  # numbers of an answer
+
+
+class ConversionWrong(ModelUnsupported):
+    """The converted model answers something else than its original."""
+
+
+class Served(Protocol):
+    """What runs a model as operators do."""
+
+    def __call__(self, rows: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Return the outputs by name."""
+
+
+def require_same(made: Converted, served: Served) -> float:
+    """Return the largest difference of numbers, if all classes and numbers are the original's.
+
+    Rows whose answer is not finite are left out: no operator could deliver it. A class may differ
+    where the original's two largest numbers differ by less than rounding.
+
+    Raises:
+        ConversionWrong: they are not; the message has the row.
+    """
+    found = served(made.rows)
+    largest, close_calls = 0.0, np.zeros(0, bool)
+    for name, wanted in made.answers.items():
+        if name not in found or found[name].shape != wanted.shape:
+            shape = found[name].shape if name in found else "no answer"
+            raise ConversionWrong(f"output {name} is {shape}, of the original {wanted.shape}")
+        got = found[name]
+        if wanted.dtype.kind == "f":
+            apart = _apart(got, wanted)
+            if len(apart) and apart.max() > CLOSE:
+                _refuse(name, made, got, int(apart.argmax()))
+            largest = max(largest, float(apart.max(initial=0.0)))
+            close_calls = _close_calls(wanted)
+        else:
+            other = got != wanted
+            if close_calls.shape == other.shape:
+                other &= ~close_calls
+            if other.any():
+                _refuse(name, made, got, int(np.flatnonzero(other.reshape(len(got), -1).any(1))[0]))
+    return largest
+
+
+def _apart(got: Array, wanted: Array) -> Array:
+    """Return the largest relative difference of each row."""
+    got, wanted = (one.astype(np.float64).reshape(len(one), -1) for one in (got, wanted))
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(got - wanted) / np.maximum(1.0, np.abs(wanted))
+    apart = np.where(np.isfinite(wanted), np.nan_to_num(apart, nan=np.inf), 0.0)
+    largest: Array = apart.max(1, initial=0.0)
+    return largest
+
+
+def _close_calls(numbers: Array) -> Array:
+    """Return of each row whether its class hangs on rounding."""
+    if numbers.ndim != 2:
+        return np.zeros(0, bool)
+    if numbers.shape[1] == 1:
+        return np.abs(numbers[:, 0]) < CLOSE
+    two = np.sort(numbers.astype(np.float64), 1)[:, -2:]
+    gap: Array = (two[:, 1] - two[:, 0]) < 2 * CLOSE * np.maximum(1.0, np.abs(two[:, 1]))
+    return gap
+
+
+def _refuse(name: str, made: Converted, got: Array, row: int) -> None:
+    given = "; ".join(
+        f"{key} {np.ravel(array[row])[:8].tolist()}" for key, array in made.rows.items()
+    )
+    raise ConversionWrong(
+        f"{name} is {np.ravel(got[row])[:_SHOWN].tolist()}, the original answers "
+        f"{np.ravel(made.answers[name][row])[:_SHOWN].tolist()} to {given:.300}",
+        hint="ONNX has no such operator with this meaning; give samples (--samples) if such an "
+        "input never comes, or train another kind of model",
+    )

@@ -1,0 +1,195 @@
+"""An ensemble of trees as an ONNX graph: one TreeEnsembleRegressor, then the link.
+
+```
+ features ─▶ missing to NaN ─▶ TreeEnsembleRegressor ─▶ · factor ─▶ link ─▶ probabilities | value
+                                                            └─▶ ArgMax or > cut ─▶ class
+```
+Thresholds and leaves of doubles stay doubles (LightGBM, histogram boosting). Converters that we
+tried read a forest of XGBoost or LightGBM, `multiclassova` and DART wrongly or not at all; our
+reading is held to the library. Source: ONNX operators, ai.onnx.ml TreeEnsembleRegressor-3.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from oracle.exact.quantisation import Link
+from worker.exact.trees.ensemble import DecisionTree, Ensemble
+from worker.exact.trees.files import FEATURES
+from worker.importing.converted import Array
+
+OPSET, ML, IR = 18, 3, 9
+_KINDS = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
+
+
+def as_onnx(ensemble: Ensemble) -> bytes:
+    """Return an ONNX file with input `features` and what `outputs_of` names."""
+    graph = _Graph()
+    scores = graph.trees(ensemble, graph.features(ensemble))
+    scores = graph.add("Mul", scores, graph.number(ensemble.factor)) if (
+        ensemble.factor != 1.0
+    ) else scores  # fmt: skip
+    if ensemble.classes:
+        graph.classes(ensemble, scores)
+    link = ensemble.link if ensemble.meaning != "scores" else "identity"
+    if link is not None:
+        slope = ensemble.slope if ensemble.meaning != "scores" else 1.0
+        if slope != 1.0:
+            scores = graph.add("Mul", scores, graph.number(slope))
+        graph.name(_LINKS[link](graph, scores), outputs_of(ensemble)[0])
+    return graph.model(ensemble)
+
+
+def outputs_of(ensemble: Ensemble) -> tuple[str, ...]:
+    """Return the names of the outputs, numbers first; `class` is the place of the class."""
+    numbers = {"probabilities": "probabilities", "value": "value", "scores": "margin"}
+    found = () if ensemble.link is None else (numbers[ensemble.meaning],)
+    return (*found, "class") if ensemble.classes else found
+
+
+class _Graph:
+    """Nodes and constants of a graph while it is made; names are numbers."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def add(self, kind: str, *given: str, **attributes: Any) -> str:
+        """Add a node; return the name of its output."""
+        name = f"t{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(given), [name], **attributes))
+        return name
+
+    def constant(self, values: Array) -> str:
+        """Add a constant; return its name."""
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(values, name))
+        return name
+
+    def number(self, value: float) -> str:
+        """Add a float32 number."""
+        return self.constant(np.array(value, np.float32))
+
+    def name(self, value: str, output: str) -> None:
+        """Give a value the name of an output."""
+        self.nodes.append(helper.make_node("Identity", [value], [output]))
+
+    def features(self, ensemble: Ensemble) -> str:
+        """Turn what stands for a missing value into NaN, as the library does."""
+        kind = np.dtype(ensemble.precision)
+        value, nan = FEATURES, self.constant(np.array(np.nan, kind))
+        if ensemble.missing_value is not None:
+            missing = self.constant(np.array(ensemble.missing_value, kind))
+            value = self.add("Where", self.add("Equal", value, missing), nan, value)
+        zeros = np.array([one == "zero" for one in ensemble.missing])
+        if zeros.any():
+            small = self.constant(np.array(ensemble.zero, kind))
+            near = self.add("LessOrEqual", self.add("Abs", value), small)
+            where = self.add("And", near, self.constant(zeros))
+            value = self.add("Where", where, nan, value)
+        return value
+
+    def trees(self, ensemble: Ensemble, features: str) -> str:
+        """Add the sums by output; return float32 [rows, outputs]."""
+        name = f"t{len(self.nodes)}"
+        self.nodes.append(
+            helper.make_node(
+                "TreeEnsembleRegressor", [features], [name], domain="ai.onnx.ml",
+                n_targets=len(ensemble.base), post_transform="NONE", aggregate_function="SUM",
+                **_attributes(ensemble),
+            )
+        )  # fmt: skip
+        return name
+
+    def classes(self, ensemble: Ensemble, scores: str) -> None:
+        """Add the place of the class, chosen as the library does."""
+        if ensemble.binary:
+            above = "GreaterOrEqual" if ensemble.cut_in else "Greater"
+            chosen = self.add(above, scores, self.number(ensemble.cut))
+            chosen = self.add("Cast", chosen, to=TensorProto.INT64)
+            chosen = self.add("Reshape", chosen, self.constant(np.array([-1])))
+        else:
+            chosen = self.add("ArgMax", scores, axis=-1, keepdims=0)
+        self.name(chosen, "class")
+
+    def model(self, ensemble: Ensemble) -> bytes:
+        """Return the file."""
+        columns = 2 if ensemble.link in ("two", "logistic") else len(ensemble.base)
+        info = helper.make_tensor_value_info
+        outputs = [
+            info(name, TensorProto.INT64, ["rows"]) if name == "class"
+            else info(name, TensorProto.FLOAT, ["rows", columns])
+            for name in outputs_of(ensemble)
+        ]  # fmt: skip
+        given = info(FEATURES, _KINDS[ensemble.precision], ["rows", ensemble.features])
+        graph = helper.make_graph(self.nodes, "trees", [given], outputs, self.constants)
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML)]
+        made = helper.make_model(graph, opset_imports=opsets, ir_version=IR)
+        return bytes(made.SerializeToString())
+
+
+def _attributes(ensemble: Ensemble) -> dict[str, Any]:
+    """Return the trees as parallel lists, node after node; a split is BRANCH_LT."""
+    trees: Sequence[DecisionTree] = ensemble.trees or (_stump(),)
+    sizes = [len(tree.left) for tree in trees]
+    leaf = np.concatenate([tree.left < 0 for tree in trees])
+    ids = np.concatenate([np.arange(size) for size in sizes])
+    tree_ids = np.repeat(np.arange(len(trees)), sizes)
+    value = np.concatenate([tree.value for tree in trees])
+    double = ensemble.precision == "float64"
+    kind = np.dtype(np.float64 if double else np.float32)
+
+    def numbers(name: str, values: Array) -> dict[str, Any]:
+        values = np.asarray(values, kind)
+        if double:
+            return {f"{name}_as_tensor": numpy_helper.from_array(values, name)}
+        return {name: values.tolist()}
+
+    def joined(pick: Callable[[DecisionTree], Array]) -> list[int]:
+        whole = np.concatenate([pick(tree) for tree in trees])
+        return [int(one) for one in np.where(leaf, 0, whole)]
+
+    outputs = np.repeat([tree.output for tree in trees], sizes)
+    return {
+        "nodes_treeids": tree_ids.tolist(), "nodes_nodeids": ids.tolist(),
+        "nodes_featureids": joined(lambda tree: tree.feature),
+        "nodes_modes": ["LEAF" if one else "BRANCH_LT" for one in leaf],
+        "nodes_truenodeids": joined(lambda tree: tree.left),
+        "nodes_falsenodeids": joined(lambda tree: tree.right),
+        "nodes_missing_value_tracks_true": joined(lambda tree: tree.missing_left),
+        **numbers("nodes_values", np.where(leaf, 0, np.concatenate([t.threshold for t in trees]))),
+        "target_treeids": tree_ids[leaf].tolist(), "target_nodeids": ids[leaf].tolist(),
+        "target_ids": outputs[leaf].tolist(),
+        **numbers("target_weights", value[leaf]),
+        **numbers("base_values", np.array(ensemble.base)),
+    }  # fmt: skip
+
+
+def _stump() -> DecisionTree:
+    """Return a tree that says nothing: the operator wants one."""
+    zero, none = np.zeros(1, np.int64), np.full(1, -1)
+    return DecisionTree(zero, np.zeros(1), none, none, zero > 0, np.zeros(1))
+
+
+def _both(graph: _Graph, second: str) -> str:
+    one = graph.add("Sub", graph.number(1.0), second)
+    return graph.add("Concat", one, second, axis=-1)
+
+
+def _square(graph: _Graph, values: str) -> str:
+    return graph.add("Mul", values, graph.add("Abs", values))
+
+
+_LINKS: Mapping[Link, Callable[[_Graph, str], str]] = {
+    "identity": lambda graph, values: values,
+    "sigmoid": lambda graph, values: graph.add("Sigmoid", values),
+    "two": _both,
+    "logistic": lambda graph, values: _both(graph, graph.add("Sigmoid", values)),
+    "softmax": lambda graph, values: graph.add("Softmax", values, axis=-1),
+    "exp": lambda graph, values: graph.add("Exp", values),
+    "log1p_exp": lambda graph, values: graph.add("Softplus", values),
+    "square": _square,
+}
