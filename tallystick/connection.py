@@ -34,7 +34,6 @@ from oracle.services import (
     answer_check,
     balances,
     compiling,
-    importing,
     inference,
     model_check,
     model_history,
@@ -380,8 +379,8 @@ class Connection:
         if exact:
             told = compiling.CompileOptions(given, missing=missing, answer=answer)
             folder = compiling.compile_exact(folder, lambda *_: None, told).folder
-        elif importing.needed(folder):
-            folder = importing.imported(run, folder, given, missing).folder
+        elif compiling.needs_import(folder):
+            folder = compiling.import_as_onnx(run, folder, given, missing).folder
         sale = SaleTerms(fee=_amount(fee), challenge_window=challenge_window)
         model_id = None if model is None else self._select(model).model_id
         return publishing.publish(

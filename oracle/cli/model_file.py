@@ -142,14 +142,14 @@ def made(session: Session, path: Path, told: "CompileOptions", *, exact: bool) -
     Raises:
         InputInvalid: an option that belongs to another kind of model.
     """
-    from oracle.services import importing  # noqa: PLC0415 - see _init
+    from oracle.services import compiling  # noqa: PLC0415 - see _init
 
     if exact:
         return _compiled(session, path, told)
     for name, value in (("--answer", told.answer), ("--min-agreement", told.min_agreement)):
         if value is not None:
             raise InputInvalid(f"{name} needs --exact: a float version is published as it is")
-    if not importing.needed(path):
+    if not compiling.needs_import(path):
         if words := told.words():
             name = words[0].partition("=")[0]
             raise InputInvalid(f"{name} needs --exact: {path} is published as it is")
@@ -157,8 +157,8 @@ def made(session: Session, path: Path, told: "CompileOptions", *, exact: bool) -
     with session.bars() as bars:
         bars.say("converting it in a process of its own")
         run = partial(run_module, session.settings)
-        found = importing.imported(run, path, told.samples, told.missing)
-    session.note(importing.describe(found.report))
+        found = compiling.import_as_onnx(run, path, told.samples, told.missing)
+    session.note(compiling.describe_import(found.report))
     return found.folder
 
 

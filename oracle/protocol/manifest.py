@@ -17,7 +17,7 @@ from oracle.errors import InputInvalid
 from oracle.protocol import canonical, params
 from oracle.protocol.border import STRICT, HexBytes32
 from oracle.protocol.files import FileEntry, check_files, weights_root
-from oracle.protocol.origin import Origin
+from oracle.protocol.origin import ModelOrigin
 from oracle.protocol.params import ParameterSpec
 from oracle.protocol.shapes import FeatureSpec, TensorSpec, check_features, check_specs
 from oracle.protocol.training import TrainingData
@@ -33,7 +33,7 @@ __all__ = [
     "FileEntry",
     "Image",
     "Manifest",
-    "Origin",
+    "ModelOrigin",
     "ParameterSpec",
     "RuntimeSpec",
     "TensorSpec",
@@ -154,7 +154,7 @@ class Manifest:
     features: tuple[FeatureSpec, ...] = ()  # columns of the only input; absent where unnamed
     data: TrainingData | None = None  # what rounds for data take; absent where there are none
     derived_from: DerivedFrom | None = None  # absent where it was made from no other version
-    origin: Origin | None = None  # what it was converted from; absent where it was not
+    origin: ModelOrigin | None = None  # what it was converted from; absent where it was not
 
     __pydantic_config__ = STRICT
 

@@ -14,7 +14,7 @@ MAX_VERSION = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class ModelOrigin:
     """The file or folder that the owner's own library wrote.
 
     Attributes:

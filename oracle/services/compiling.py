@@ -1,6 +1,10 @@
-"""Compiles a float model to an exact version's folder, in another process, and says how well.
+"""Makes a folder to publish of a model that is not served as it is: compiled, or converted.
 
-`worker.exact` needs torch, which `oracle` never imports: it is run, not called.
+```
+ float model, trees         ─ worker.exact ─────▶ NAME-exact   integers
+ another library's file     ─ worker.importing ─▶ NAME-onnx    floats
+```
+Both need what `oracle` never imports: they are run, not called.
 """
 
 import json
@@ -8,10 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oracle import origins
 from oracle.errors import NotFound, PermanentError
+from oracle.exact.ranks import LIBRARIES
 from oracle.services.builders import Build, Update
+from oracle.services.folders import DESCRIPTION
+from oracle.services.model_check import RunModule, asked
 
-SUFFIX = "-exact"  # of the folder that is made beside the model's
+SUFFIX, ONNX_SUFFIX = "-exact", "-onnx"  # of the folder that is made beside the model's
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,17 @@ class CompileOptions:
             "--answer": self.answer,
         }
         return [f"{name}={value}" for name, value in given.items() if value is not None]
+
+
+def only_exact(source: Path) -> bool:
+    """Whether a file or folder holds trees, which the compiler and the compressor take alone."""
+    if source.is_file():
+        return source.suffix in LIBRARIES
+    try:
+        about = json.loads((source / DESCRIPTION).read_text())
+        return about["runtime"]["format"] in LIBRARIES.values()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # whoever reads the folder says what is wrong with it
 
 
 def compile_exact(source: Path, update: Update, options: CompileOptions) -> CompiledFolder:
@@ -86,4 +105,52 @@ def describe(report: dict[str, Any]) -> str:
         f"{report['exact_bytes']:,} bytes, {report['size_ratio']:.2f} of float; "
         f"{sum(report['operators'].values())} operations, "
         f"a proof at most {report['proof_bytes']:,} bytes (about {report['proof_gas']:,} gas)"
+    )
+
+
+# ── Conversion ──────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class ImportedFolder:
+    """A folder that can be published, and the report of `worker.importing` as JSON values."""
+
+    folder: Path
+    report: dict[str, Any]
+
+
+def needs_import(source: Path) -> bool:
+    """Whether operators do not run this file or folder as it is."""
+    return origins.recognise(source) is not None
+
+
+def import_as_onnx(
+    run: RunModule, source: Path, samples: Path | None = None, missing: float | None = None
+) -> ImportedFolder:
+    """Convert a file, or the original that a folder's model.json names.
+
+    The folder is `<name without suffix>-onnx`, beside it.
+
+    Args:
+        run: `oracle.agents.worker_process.run_module` with its settings.
+        samples: NPZ with inputs by name, that the converted model is held to.
+        missing: XGBoost's `missing=`, which no file keeps.
+
+    Raises:
+        InputInvalid: it cannot be converted, or answers otherwise than its own library.
+    """
+    source = source.resolve()
+    target = source.with_name((source.stem if source.is_file() else source.name) + ONNX_SUFFIX)
+    options = [] if samples is None else [f"--samples={samples.resolve()}"]
+    options += [] if missing is None else [f"--missing={missing}"]
+    return ImportedFolder(target, asked(run, "worker.importing", source, str(target), *options))
+
+
+def describe_import(report: dict[str, Any]) -> str:
+    """Return in a sentence what the conversion was held to."""
+    if not report["rows"]:
+        return (
+            f"from {report['version']}: no library is at hand that answers it, compare it yourself"
+        )
+    return (
+        f"from {report['version']}: the same classes on {report['rows']} rows, numbers within "
+        f"{report['difference']:.0e}"
     )

@@ -105,7 +105,7 @@ def describe_original(path: Path) -> dict[str, Any]:
 
 
 class _Served:
-    """A model as operators run it, as `held.Served`."""
+    """A model as operators run it, as `held.AsServed`."""
 
     def __init__(self, path: Path) -> None:
         from worker.runtimes import onnx  # noqa: PLC0415 - onnxruntime takes 0.3 s

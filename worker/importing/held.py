@@ -16,14 +16,14 @@ class ConversionWrong(ModelUnsupported):
     """The converted model answers something else than its original."""
 
 
-class Served(Protocol):
+class AsServed(Protocol):
     """What runs a model as operators do."""
 
     def __call__(self, rows: Mapping[str, Array]) -> Mapping[str, Array]:
         """Return the outputs by name."""
 
 
-def require_same(made: Converted, served: Served) -> float:
+def require_same(made: Converted, served: AsServed) -> float:
     """Return the largest difference of numbers, if all classes and numbers are the original's.
 
     Rows whose answer is not finite are left out: no operator could deliver it. A class may differ

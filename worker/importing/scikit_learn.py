@@ -81,7 +81,7 @@ def _estimator(model: Any, job: Conversion, trees_last: Ensemble | None = None) 
 
 
 class _Session:
-    """The graph in onnxruntime, as `held.Served`."""
+    """The graph in onnxruntime, as `held.AsServed`."""
 
     def __init__(self, data: bytes) -> None:
         import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415 - it ships no stubs
