@@ -73,6 +73,18 @@ def test_refused_at__expired__from_that_second(model, access, owner, bob, refuse
         assert not refused(expiry - 1)  # and makes no refusal of what was granted
 
 
+def test_refused_at__revoked_and_applied_again__since_the_revocation(
+    model, access, owner, bob, refused
+):
+    access.setPolicy(1, ON_REQUEST, 0, 0, {"from": owner})
+    access.grant(1, bob, now() + 100, 0, 0, {"from": owner})
+    access.revoke(1, bob, {"from": owner})
+    revoked = now()
+    access.submitApplication(1, "more", {"from": bob})
+    assert refused(revoked)
+    assert not refused(revoked - 1)
+
+
 def test_refused_at__open_model_whose_grant_expired__is_as_the_market_has_it(
     model, access, owner, bob, refused
 ):
