@@ -30,6 +30,7 @@ BENCHMARKS = (
     "rest",
     "endpoint",
     "exact_speed",
+    "exact_reach",
     "exact_delivery",
     "valuation",
 )

@@ -98,6 +98,11 @@ class _Layer:
         self.trace, self.kind, self.weights = trace, kind, weights
         self.name = trace.fresh(kind)
         self.width = weights.kept.shape[1]
+        self.kept = self._ordered(weights.kept)  # one constant for all steps
+
+    def _ordered(self, matrix: torch.Tensor) -> torch.Tensor:
+        """Return gates in the order in which a row has them."""
+        return matrix
 
     def given(self, x: Any) -> Any:
         """Return what the input adds to the gates at every step: [T, B, gates · H]."""
@@ -147,7 +152,7 @@ class _Lstm(_Layer):
         return self.emit("linear", x, self._ordered(self.weights.given), bias, alike="gates")
 
     def step(self, given: Any, state: Any, cell: Any) -> tuple[Any, Any]:
-        rows = self.with_state(given, state, self._ordered(self.weights.kept), None)
+        rows = self.with_state(given, state, self.kept, None)
         open_ = self.function(("sigmoid", X), rows, "open")
         new = self.part(self.function(("tanh", X), rows, "cell"), 3)
         pairs = [self.part(open_, 0), new]
@@ -161,6 +166,11 @@ class _Lstm(_Layer):
 class _Gru(_Layer):
     """h' = z·h + (1 − z)·n, where 1 − z = σ(−x) has weights of its own."""
 
+    def __init__(self, trace: GraphRecorder, kind: Kind, weights: Weights) -> None:
+        super().__init__(trace, kind, weights)
+        self.inner = torch.zeros(4 * self.width)  # what stands inside the reset gate's product
+        self.inner[3 * self.width :] = weights.of_kept[2 * self.width :]
+
     def _ordered(self, matrix: torch.Tensor) -> torch.Tensor:
         r, z, n = self.gates(matrix)
         return torch.cat([r, z, -z, n])
@@ -173,7 +183,7 @@ class _Gru(_Layer):
         return self.emit("linear", x, self._ordered(self.weights.given), bias, alike="gates")
 
     def step(self, given: Any, state: Any, cell: Any) -> tuple[Any, Any]:
-        kept, width = self._ordered(self.weights.kept), self.width
+        kept, width = self.kept, self.width
         if isinstance(state, torch.Tensor):
             state = Dynamic(self.trace.constant(state, "state"), state)
         own = self.part(given, 3)
@@ -201,9 +211,7 @@ class _Gru(_Layer):
         return self.emit("products", *pairs, alike="state"), cell
 
     def _reset_after(self, given: Any, state: Any, kept: torch.Tensor, own: Any) -> tuple[Any, Any]:
-        bias = torch.zeros(4 * self.width)
-        bias[3 * self.width :] = self.weights.of_kept[2 * self.width :]
-        product = self.emit("linear", state, kept, bias, alike="gates.kept")
+        product = self.emit("linear", state, kept, self.inner, alike="gates.kept")
         rows = self.emit("add", product, given, alike="gates")
         open_ = self.function(("sigmoid", X), rows, "open")
         held = self.emit("products", self.part(open_, 0), self.part(product, 3), alike="reset")
@@ -216,7 +224,7 @@ class _Rnn(_Layer):
         return self.emit("linear", x, self.weights.given, bias, alike="gates")
 
     def step(self, given: Any, state: Any, cell: Any) -> tuple[Any, Any]:
-        rows = self.with_state(given, state, self.weights.kept, None)
+        rows = self.with_state(given, state, self.kept, None)
         bent: Expression = clamp(X, 0.0, None) if self.kind == "rnn_relu" else ("tanh", X)
         return self.function(bent, rows, "state"), cell
 

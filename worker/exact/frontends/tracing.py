@@ -64,6 +64,7 @@ class GraphRecorder:
         self.inputs = tuple(inputs)
         self._nodes: list[GraphNode] = []
         self._constants: dict[str, Array] = {}
+        self._held: dict[int, tuple[torch.Tensor, str]] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._fresh = 0
         self.where = ""
@@ -73,12 +74,16 @@ class GraphRecorder:
         self._shapes[name] = tuple(shape)
 
     def constant(self, value: Any, hint: str = "constant") -> str:
-        """Add a constant and return its name."""
+        """Add a constant and return its name; the same tensor is one constant."""
+        if id(value) in self._held:
+            return self._held[id(value)][1]
         array = value.detach().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
         self._fresh += 1
         name = f"{hint}.{self._fresh}"
         self._constants[name] = array
         self._shapes[name] = array.shape
+        if isinstance(value, torch.Tensor):
+            self._held[id(value)] = (value, name)  # held, so that the id stays its own
         return name
 
     def emit(
