@@ -29,6 +29,7 @@ BENCHMARKS = (
     "throughput",
     "rest",
     "endpoint",
+    "formats",
     "exact_speed",
     "exact_reach",
     "exact_delivery",

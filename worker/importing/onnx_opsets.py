@@ -26,12 +26,12 @@ def convert(job: Conversion) -> Converted:
     Raises:
         WeightsInvalid, PickleRefused, ModelUnsupported: see `worker.runtimes.onnx.load`.
     """
-    data = runtime.read(Path(job.source))
-    model = runtime.parse(data)
+    source = Path(job.source)
+    model = runtime.read(source)
     opset = next((one.version for one in model.opset_import if not one.domain), runtime.OLDEST)
     version = f"ONNX opset {opset}"
     if opset >= runtime.OLDEST:
-        return Converted(data, version)
+        return Converted(source.read_bytes(), version)
     rows = _rows(model)
     return Converted(
         upgraded(model).SerializeToString(), version, rows=rows, answers=_answers(model, rows)

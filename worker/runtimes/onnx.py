@@ -4,6 +4,7 @@ Inputs, parameters (0-d float32) and outputs are matched by name. "External data
 names other files on this machine by path.
 """
 
+import mmap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,7 @@ def load(manifest: Manifest, files: Files, device: str) -> OnnxModel:
 
 def open_session(path: Path, device: str) -> tuple[onnxruntime.InferenceSession, int]:
     """Open a file that was checked first; return it with its size. Errors as in `load`."""
-    data = read(path)
-    for opset in parse(data).opset_import:
+    for opset in read(path).opset_import:
         if opset.domain in ("", "ai.onnx") and opset.version < OLDEST:
             raise ModelUnsupported(
                 f"opset {opset.version} is older than {OLDEST}, the oldest that is run",
@@ -108,25 +108,28 @@ def open_session(path: Path, device: str) -> tuple[onnxruntime.InferenceSession,
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(data, options, providers=providers)
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's errors share no base class
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelUnsupported(f"onnxruntime does not load the graph: {text:.300}") from error
-    return session, len(data)
+    return session, path.stat().st_size
 
 
-def read(path: Path) -> bytes:
-    """Return a file's bytes. Errors as in `load`."""
+def read(path: Path) -> onnx.ModelProto:
+    """Return the model in a file, checked. Errors as in `load`."""
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise ModelUnsupported(f"ONNX file of {size} bytes is above 2 GiB")
-    data = path.read_bytes()
-    guard.refuse_pickle(data[:4], path.name)
-    return data
+    if not size:
+        raise WeightsInvalid("ONNX file without a byte")
+    # Mapped, and opened by its path: each copy of the weights costs as much as half a load
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        guard.refuse_pickle(mapped[:4], path.name)
+        with memoryview(mapped) as data:
+            return _parse(data)
 
 
-def parse(data: bytes) -> onnx.ModelProto:
-    """Return the model in a file, checked. Errors as in `load`."""
+def _parse(data: memoryview) -> onnx.ModelProto:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
