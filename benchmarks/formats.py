@@ -172,7 +172,7 @@ def _networks(folder: Path) -> Iterator[Contest]:
 
 
 def _trees(folder: Path) -> Iterator[Contest]:
-    import lightgbm  # type: ignore[import-untyped]  # noqa: PLC0415 - optional
+    import lightgbm  # noqa: PLC0415 - optional
     import skops.io  # type: ignore[import-untyped]  # noqa: PLC0415 - no stubs; optional
     import xgboost  # noqa: PLC0415 - optional
     from sklearn.datasets import (  # type: ignore[import-untyped]  # noqa: PLC0415 - no stubs; heavy
