@@ -47,7 +47,8 @@ python-test:
 
 test-clients: ## what needs an environment of its own: other people's clients, viem, Helia, the wheel
 	@scripts/setup.sh clients
-	$(bin)/python -m pytest -p no:pytest-brownie -m clients tests/api tests/chain tests/ipfs tests/scripts
+	$(bin)/python -m pytest -p no:pytest-brownie -m clients tests/api tests/chain tests/ipfs tests/scripts \
+		tests/worker/importing
 
 soak: ## for a night: 1,000 kills, a chaos run, 20,000 differential cases, long state machines
 	@scripts/setup.sh dev

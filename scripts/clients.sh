@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Makes build/clients: other people's clients that the REST tests run unchanged. Their pins do not
 # agree with ours (tritonclient's ml_dtypes, schemathesis' hypothesis), so they live by themselves.
+# And build/tensorflow (1.6 GB), whose models owners publish: docs/importing.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-pins=requirements-clients.txt
-stamp=build/clients/.stamp
-[ -f "$stamp" ] && cmp -s "$stamp" "$pins" && exit
-[ -x build/clients/bin/pip ] || "${PYTHON:-python3}" -m venv build/clients
-build/clients/bin/pip install -qq --disable-pip-version-check -r "$pins"
-cp "$pins" "$stamp"
+for name in clients tensorflow; do
+  pins=requirements-$name.txt stamp=build/$name/.stamp
+  [ -f "$stamp" ] && cmp -s "$stamp" "$pins" && continue
+  [ -x "build/$name/bin/pip" ] || "${PYTHON:-python3}" -m venv "build/$name"
+  "build/$name/bin/pip" install -qq --disable-pip-version-check -r "$pins"
+  cp "$pins" "$stamp"
+done

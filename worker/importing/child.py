@@ -58,4 +58,5 @@ def failure(error: Exception) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    del sys.path[0]  # this folder: its modules have the names of libraries
     sys.exit(main(sys.argv[1], Path(sys.argv[2])))

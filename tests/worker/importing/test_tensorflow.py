@@ -1,0 +1,123 @@
+"""Real files of TensorFlow and Keras, made and read in TensorFlow's own environment.
+
+`scripts/clients.sh` makes it in build/tensorflow. `make test-clients` runs these tests.
+"""
+
+import os
+import subprocess
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from tests.worker.importing.originals import served, split
+from worker.errors import ArchiveRefused, ModelUnsupported, PickleRefused, WeightsInvalid
+from worker.importing import converting, frame
+from worker.importing.converted import Conversion
+
+pytestmark = [pytest.mark.clients, pytest.mark.real]
+ROOT = Path(__file__).parents[3]
+PYTHON = ROOT / "build" / "tensorflow" / "bin" / "python"
+QUIET = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+@pytest.fixture(autouse=True)
+def named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Say where TensorFlow is, as owners do."""
+    monkeypatch.setenv(frame.TENSORFLOW, str(PYTHON))
+
+
+def python(*words: Any) -> None:
+    """Run TensorFlow's Python."""
+    done = subprocess.run(
+        [PYTHON, *map(str, words)], env=QUIET, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the example trains and saves, with its own answers to the test set."""
+    folder = tmp_path_factory.mktemp("digits")
+    rows, labels, held, _ = split(load_digits)
+    np.savez(folder / "digits.npz", images=rows, labels=labels)
+    np.save(folder / "held.npy", held.astype(np.float32) / 16)
+    python(ROOT / "examples" / "softmax_tensorflow" / "train.py", folder / "digits.npz", folder)
+    python(
+        "-c",
+        "import keras, numpy as np, sys; place = sys.argv[1];"
+        "model = keras.models.load_model(place + '/digits.keras');"
+        "np.save(place + '/wanted.npy', model.predict(np.load(place + '/held.npy')))",
+        folder,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("saved_model", "saved-model"), ("digits.keras", "keras")]
+)
+def test_convert__softmax_regression__answers_as_tensorflow_on_the_whole_test_set(
+    name: str, kind: str, digits: Path, tmp_path: Path
+) -> None:
+    report = converting.build(digits / name, tmp_path / "out")
+
+    held, wanted = (np.load(digits / file) for file in ("held.npy", "wanted.npy"))
+    (answer,) = served(tmp_path / "out" / "model.onnx", {"image": held}).values()
+    np.testing.assert_allclose(answer, wanted, atol=1e-5)
+    assert np.array_equal(answer.argmax(1), wanted.argmax(1))
+    assert (answer.argmax(1) == split(load_digits)[3]).mean() > 0.9
+    assert (report["origin"], report["version"]) == (kind, "tensorflow 2.21.0")
+
+
+EVIL = """
+import sys, keras, tensorflow as tf
+out = sys.argv[1]
+class Evil(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None, 64], tf.float32)])
+    def serve(self, x):
+        tf.io.write_file(out + "/pwned", "x")
+        read = tf.strings.length(tf.io.read_file("/etc/hostname"))
+        return tf.reduce_sum(x) + tf.cast(read, tf.float32)
+evil = Evil()
+tf.saved_model.save(evil, out + "/evil", signatures=evil.serve)
+model = keras.Sequential([keras.Input((64,)), keras.layers.Lambda(lambda t: t * 2)])
+model.save(out + "/lambda.keras")
+"""
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SavedModel that writes a file, a Lambda layer, and files that are none of TensorFlow's."""
+    folder = tmp_path_factory.mktemp("hostile")
+    python("-c", EVIL, folder)
+    with zipfile.ZipFile(folder / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", b"0" * 2**28)
+    (folder / "text.keras").write_text("no archive")
+    for name, data in (("cut", b"\x0a\xff\xff\xff\x7f"), ("deep", b"\x12" * 4000)):
+        (folder / name).mkdir()
+        (folder / name / "saved_model.pb").write_bytes(data)
+    (folder / "weights.index").write_bytes(b"")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "error", "says"),
+    [
+        ("saved-model", "evil", ModelUnsupported, "ReadFile, WriteFile"),
+        ("saved-model", "cut", WeightsInvalid, "is no SavedModel"),
+        ("saved-model", "deep", WeightsInvalid, "is no SavedModel"),
+        ("keras", "lambda.keras", PickleRefused, "Lambda"),
+        ("keras", "bomb.keras", ArchiveRefused, "zip bomb"),
+        ("keras", "text.keras", ArchiveRefused, "is no .keras file"),
+        ("checkpoint", "weights.index", ModelUnsupported, "no graph"),
+    ],
+)
+def test_convert__hostile_or_unfit__refused_before_anything_of_it_runs(
+    kind: str, name: str, error: type[Exception], says: str, hostile: Path
+) -> None:
+    with pytest.raises(error, match=says):
+        frame.convert(Conversion(kind, str(hostile / name)))
+    assert not (hostile / "pwned").exists()
