@@ -165,3 +165,63 @@ def test_compile_graph__divisor_near_zero__is_refused() -> None:
 
     with pytest.raises(OperatorUnsupported, match="it divides by"):
         compile_graph(from_onnx(proto, samples[0]), samples)
+
+
+def pipeline(**classifier: Any) -> onnx.ModelProto:
+    """Return what skl2onnx makes of a scaler and a logistic regression on 4 columns."""
+    domain, rng = "ai.onnx.ml", np.random.default_rng(3)
+    given: dict[str, Any] = {
+        "classlabels_ints": [0, 1, 2], "coefficients": rng.normal(size=12).tolist(),
+        "intercepts": [0.1, 0.0, -0.2], "multi_class": 1, "post_transform": "SOFTMAX",
+        **classifier,
+    }  # fmt: skip
+    nodes = [
+        helper.make_node(
+            "Scaler", ["x"], ["s"], domain=domain, offset=[1.0, 2.0, 3.0, 4.0],
+            scale=[1.0, 0.5, 2.0, 0.1],
+        ),
+        helper.make_node("LinearClassifier", ["s"], ["label", "p"], domain=domain, **given),
+        helper.make_node("Normalizer", ["p"], ["shares"], domain=domain, norm="L1"),
+    ]  # fmt: skip
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
+        [
+            helper.make_tensor_value_info("label", TensorProto.INT64, [1]),
+            helper.make_tensor_value_info("shares", TensorProto.FLOAT, [1, 3]),
+        ],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid(domain, 3)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
+
+
+def test_compile__pipeline_of_scikit_learn__gives_label_and_shares() -> None:
+    rng = np.random.default_rng(4)
+    spread = np.array([1.0, 2.0, 0.5, 10.0])
+    samples = [
+        {"x": (rng.normal(size=(1, 4)) * spread + [1, 2, 3, 4]).astype("f4")} for _ in range(64)
+    ]
+    model = pipeline()
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    program = compile_graph(from_onnx(model, samples[0]), samples)
+
+    same = 0
+    for sample in samples:
+        label, shares = session.run(None, sample)
+        answers = program.answers(sample)
+        same += int(answers["label"].item() == label.item())
+        np.testing.assert_allclose(answers["shares"].reshape(1, 3), shares, atol=0.02)
+    assert same >= 63
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"classlabels_ints": [1, 2, 3]}, "not numbered from 0"),
+        ({"post_transform": "PROBIT"}, "post_transform PROBIT"),
+        ({"post_transform": "NONE"}, "no softmax"),
+    ],
+    ids=["labels", "probit", "no shares"],
+)
+def test_from_onnx__classifier_of_another_kind__refused(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(ModelUnsupported, match=said):
+        from_onnx(pipeline(**changed), {"x": np.zeros((1, 4), np.float32)})

@@ -21,6 +21,7 @@ from onnx.reference import ReferenceEvaluator
 
 from worker.errors import ModelUnsupported, WeightsInvalid
 from worker.exact.floats import one_sample
+from worker.exact.frontends import onnx_ml
 from worker.exact.frontends.onnx_operators import CONVERTERS, SHAPE_ONLY, STRUCTURE
 from worker.exact.frontends.tracing import Dynamic, GraphRecorder, OperatorCall, convert
 from worker.exact.graph import Array, Graph, OperatorUnsupported, Original, Sample
@@ -220,12 +221,9 @@ def _trace(
             )  # fmt: skip
         parts = [values[name] if name else None for name in node.input]
         dynamic = any(isinstance(part, Dynamic) for part in parts)
-        converter = CONVERTERS.get(node.op_type)
-        if (
-            dynamic
-            and node.op_type not in SHAPE_ONLY
-            and (converter is None or node.domain not in ("", "ai.onnx"))
-        ):
+        domain = {"": CONVERTERS, "ai.onnx": CONVERTERS, onnx_ml.DOMAIN: onnx_ml.OPERATORS}
+        converter = domain.get(node.domain, {}).get(node.op_type)
+        if dynamic and node.op_type not in SHAPE_ONLY and converter is None:
             raise OperatorUnsupported(
                 node.op_type, trace.where, "it has no integer form",
                 instead="docs/exact-models.md lists what compiles; publish this model as a float "

@@ -120,6 +120,10 @@ class GraphRecorder:
             name = node.inputs[0] or ""
         return not value.sample.is_floating_point() and bool((value.sample >= 0).all())
 
+    def is_made_by(self, value: Dynamic, op: str) -> bool:
+        """Whether a value is an operator's result."""
+        return any(node.output == value.name and node.op == op for node in self._nodes)
+
     def is_nan_of(self, condition: Any, value: Any) -> bool:
         """Whether a condition asks which elements of a value are no numbers."""
         node = next((n for n in self._nodes if n.output == condition.name), None)
