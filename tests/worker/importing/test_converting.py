@@ -16,6 +16,7 @@ from oracle.errors import DigestMismatch, InputInvalid
 from oracle.services import folders
 from worker import describe
 from worker.importing import converting
+from worker.importing.converted import Converted
 
 COLUMNS = [name.replace("/", " of ") for name in load_wine().feature_names]
 
@@ -76,12 +77,12 @@ def test_build__original_changed_since_init__says_both_digests(booster: Path) ->
         ({"features": [{"name": name} for name in reversed(COLUMNS)]}, "another order"),
     ],
 )
-def test_build__what_does_not_fit_the_original__says_the_right_order(
-    changes: dict[str, Any], says: str, booster: Path
+def test_words__what_does_not_fit_the_original__says_the_right_order(
+    changes: dict[str, Any], says: str
 ) -> None:
-    written(booster, **changes)
+    made = Converted(b"", "xgboost 3.2.0", labels=("0", "1", "2"), columns=tuple(COLUMNS))
     with pytest.raises(InputInvalid, match=says) as caught:
-        converting.build(booster.parent, booster.parent / "out")
+        converting.words(made, changes)
     assert "in the order of the file's" in caught.value.hint
 
 

@@ -2,17 +2,13 @@
 
 import os
 import stat
-import sys
+import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sklearn import svm
-from sklearn.datasets import load_breast_cancer
 
 from oracle.errors import ConfigInvalid
-from tests.worker.importing.originals import save, split
-from worker.errors import PickleRefused, WeightsInvalid
+from worker.errors import ArchiveRefused, WeightsInvalid
 from worker.importing import frame
 from worker.importing.converted import Conversion
 
@@ -32,20 +28,9 @@ def script(folder: Path, text: str) -> Path:
 @pytest.fixture
 def keras(tmp_path: Path) -> Path:
     path = tmp_path / "model.keras"
-    path.write_bytes(b"PK")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
     return path
-
-
-def test_convert__svm__comes_back_from_its_process(tmp_path: Path) -> None:
-    rows, labels, _, _ = split(load_breast_cancer)
-    kind, path = save(svm.SVC().fit(rows, labels), tmp_path)
-
-    made = frame.convert(Conversion(kind, str(path)))
-
-    assert made.version.startswith("scikit-learn 1.")
-    assert made.labels == ("0", "1")
-    assert set(made.answers) == {"scores", "class"}
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["model.skops"]
 
 
 def test_convert__parser_that_dies__kills_nothing_and_says_so(tmp_path: Path, keras: Path) -> None:
@@ -73,16 +58,8 @@ def test_convert__no_such_python__names_the_setting(tmp_path: Path, keras: Path)
         frame.convert(Conversion("keras", str(keras)), environ(tmp_path / "none"))
 
 
-def test_convert__hostile_skops__is_refused_by_its_own_class(tmp_path: Path) -> None:
-    import skops.io
-
-    skops.io.dump(Evil(), tmp_path / "model.skops")
-    with pytest.raises(PickleRefused, match="might run code"):
-        frame.convert(Conversion("scikit-learn", str(tmp_path / "model.skops")))
-
-
-class Evil:
-    """What would run a command if it were unpickled."""
-
-    def __reduce__(self) -> Any:
-        return (os.system, (f'{sys.executable} -c \'open("pwned", "w")\'',))
+def test_convert__refused_in_the_process__is_of_the_same_class_here(tmp_path: Path) -> None:
+    (tmp_path / "model.keras").write_bytes(b"no archive")
+    with pytest.raises(ArchiveRefused, match=r"is no \.keras file") as caught:
+        frame.convert(Conversion("keras", str(tmp_path / "model.keras")))
+    assert "model.save" in caught.value.hint
