@@ -148,6 +148,12 @@ def _number(side: Any) -> float | None:
 
 
 def _masked_fill(trace: GraphRecorder, call: OperatorCall) -> Values:
+    if not isinstance(call["self"], Dynamic):
+        sides = {
+            "condition": call["mask"], "self": torch.as_tensor(call["value"]),
+            "other": call["self"],
+        }  # fmt: skip
+        return _where(trace, OperatorCall("where", sides, call.outputs, call.results))
     inputs = [trace.name_of(call["self"], "operand"), trace.name_of(call["mask"], "mask")]
     value = float(call["value"])
     name = trace.emit("masked_fill", inputs, call.output, call.shape, where=1, value=value)

@@ -22,7 +22,6 @@ _INSTEAD = (
     "docs/exact-models.md lists what compiles; publish this model as a float one (judged by a "
     "committee), or move the operator out of the model"
 )
-_CONVERTERS = {**aten.CONVERTERS, **IMAGES}
 
 
 def from_module(module: torch.nn.Module, sample: Mapping[str, Array]) -> Graph:
@@ -120,7 +119,7 @@ class _ProgramReader:
         if short in aten.SHAPE_ONLY or not any(_is_dynamic(value) for value in names.values()):
             self._values.update(flat)
             return
-        converter = _CONVERTERS.get(short)
+        converter = IMAGES.get(short) or aten.CONVERTERS.get(short)
         if converter is None:
             raise OperatorUnsupported(
                 target.removeprefix("torch.ops."), self._trace.where,
