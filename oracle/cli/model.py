@@ -1,8 +1,8 @@
-"""`tallystick model …`: publish, look up, verify, price, retire, collect."""
+"""`tallystick model …`: publish, look up, verify, export, price, retire, collect."""
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -58,6 +58,11 @@ def register(app: typer.Typer) -> None:
     command(group, "verify", example="tallystick model verify 1\ntallystick model verify 1 --json")(
         _verify
     )
+    command(
+        group, "export",
+        example="tallystick model export wine wine.onnx\n"
+        "tallystick model export wine@2 wine.safetensors --to safetensors",
+    )(_export)  # fmt: skip
     command(
         group, "terms",
         key=True,
@@ -196,6 +201,29 @@ def _verify(
         for v in found.versions
     ]
     session.show(found, output.table(("version", "fits", "head"), rows, "nothing published yet"))
+
+
+def _export(
+    session: Session,
+    model: Model,
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="To be written; must not exist.")],
+    to: Annotated[
+        Literal["onnx", "safetensors"],
+        typer.Option("--to", help="The whole model, or its weights by name."),
+    ] = "onnx",
+) -> None:
+    """Write a published version as a file of other tools; answers are compared first."""
+    from oracle.services import exporting  # noqa: PLC0415 - see _publish
+
+    with session.bars() as bars:
+        run = partial(run_module, session.settings)
+        done = exporting.export(
+            session.network, run, model, to=to, out=out, progress=bars.bytes_done
+        )
+    said = f"{done.path}: {done.bytes:,} bytes"
+    if to == "onnx":
+        said += f"; its answers to drawn rows are within {done.farthest:.1g} of the version's"
+    session.show(done, said)
 
 
 def _terms(

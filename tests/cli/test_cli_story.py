@@ -37,6 +37,10 @@ def publish(world, tallystick):
     found = tallystick("model", "verify", "digits")
     assert found["versions"][0]["size"] == len(weights())
     assert found["head"] == done["head"]
+    written = world.folder.parent / "digits.safetensors"
+    words = ("model", "export", "digits@1", str(written), "--to", "safetensors")
+    assert tallystick(*words)["bytes"] == written.stat().st_size
+    assert "move it away" in tallystick(*words, code=65)["hint"]
 
 
 def serve(tallystick):
