@@ -33,9 +33,7 @@ from oracle.services import (
     amounts,
     answer_check,
     balances,
-    compiling,
     inference,
-    model_check,
     model_history,
     models,
     operators,
@@ -48,6 +46,7 @@ from oracle.services.answer_check import AnswerCheck
 from oracle.services.balances import Balances
 from oracle.services.channels import asking
 from oracle.services.inputs import PreparedInput
+from oracle.services.model_files import compiling, model_check
 from oracle.services.model_history import VerifiedHistory
 from oracle.services.models import ModelDetail, ModelInfo, Selected, VersionInfo
 from oracle.services.network import Network

@@ -2,8 +2,8 @@
 
 `python -m worker.check FOLDER` reads `manifest.json` and `files/`. It loads the model, runs samples
 at batch 1 and 8, compares names, dtypes, shapes and bytes with the manifest, and prints what it
-measured as one JSON object (`oracle.services.model_check`), or `{"error", "message", "hint"}` with
-exit code 1. What the file itself says stands in the hint, so that it can be copied.
+measured as one JSON object (`oracle.services.model_files.model_check`), or `{"error", "message",
+"hint"}` with exit code 1. What the file itself says stands in the hint, so that it can be copied.
 """
 
 import json

@@ -114,8 +114,9 @@ def _publish(
     library, or compiled with --exact. `tallystick model init FILE` writes a model.json beside it to
     edit first.
     """
-    from oracle.services import model_check, publishing  # noqa: PLC0415 - NumPy takes 0.15 s
-    from oracle.services.compiling import CompileOptions  # noqa: PLC0415
+    from oracle.services import publishing  # noqa: PLC0415 - NumPy takes 0.15 s
+    from oracle.services.model_files import model_check  # noqa: PLC0415 - NumPy takes 0.15 s
+    from oracle.services.model_files.compiling import CompileOptions  # noqa: PLC0415
 
     wallet = session.wallet
     default = publishing.SaleTerms()
@@ -213,7 +214,7 @@ def _export(
     ] = "onnx",
 ) -> None:
     """Write a published version as a file of other tools; answers are compared first."""
-    from oracle.services import exporting  # noqa: PLC0415 - see _publish
+    from oracle.services.model_files import exporting  # noqa: PLC0415 - see _publish
 
     with session.bars() as bars:
         run = partial(run_module, session.settings)

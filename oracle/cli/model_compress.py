@@ -11,7 +11,7 @@ from oracle.services.amounts import format_amount
 from oracle.types import Amount
 
 if TYPE_CHECKING:
-    from oracle.services.compressing import Compression, Figure, SmallerVersion
+    from oracle.services.model_files.compressing import Compression, Figure, SmallerVersion
 
 _AGREEMENT = {"classes": "same class", "numbers": "explained", "vectors": "cosine"}
 
@@ -78,8 +78,8 @@ def _compress(
 
     A run that was stopped goes on where it was. Publishes nothing.
     """
-    from oracle.services import compressing  # noqa: PLC0415 - NumPy takes 0.15 s to import
-    from oracle.services.compressing import CompressOptions  # noqa: PLC0415
+    from oracle.services.model_files import compressing  # noqa: PLC0415 - NumPy takes 0.15 s to import
+    from oracle.services.model_files.compressing import CompressOptions  # noqa: PLC0415
 
     origin = compressing.origin_of(session.network, of) if of else None
     told = CompressOptions(tuple(method or ()), student, steps, missing)

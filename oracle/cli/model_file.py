@@ -15,7 +15,7 @@ from oracle.services.amounts import counted, format_amount
 from oracle.types import Amount
 
 if TYPE_CHECKING:
-    from oracle.services.compiling import CompileOptions
+    from oracle.services.model_files.compiling import CompileOptions
 
 
 PATH = "Folder with model.json, or what another library wrote (docs/importing.md)."
@@ -70,7 +70,7 @@ def _init(
     ] = "",
 ) -> None:
     """Write model.json beside the weights, from what the file says about itself."""
-    from oracle.services import model_check  # noqa: PLC0415 - NumPy takes 0.15 s to import
+    from oracle.services.model_files import model_check  # noqa: PLC0415 - NumPy takes 0.15 s to import
 
     path, said = model_check.init(partial(run_module, session.settings), weights, name)
     folder = path.parent
@@ -107,8 +107,9 @@ def _check(
 
     What another library wrote is converted first, or compiled, and held to that library.
     """
-    from oracle.services import folders, model_check  # noqa: PLC0415 - see _init
-    from oracle.services.compiling import CompileOptions  # noqa: PLC0415
+    from oracle.services import folders  # noqa: PLC0415 - see _init
+    from oracle.services.model_files import model_check  # noqa: PLC0415 - see _init
+    from oracle.services.model_files.compiling import CompileOptions  # noqa: PLC0415
 
     told = CompileOptions(samples, missing=missing, answer=answer)
     folder = made(session, path, told, exact=exact)
@@ -142,7 +143,7 @@ def made(session: Session, path: Path, told: "CompileOptions", *, exact: bool) -
     Raises:
         InputInvalid: an option that belongs to another kind of model.
     """
-    from oracle.services import compiling  # noqa: PLC0415 - see _init
+    from oracle.services.model_files import compiling  # noqa: PLC0415 - see _init
 
     if exact:
         return _compiled(session, path, told)
@@ -164,7 +165,7 @@ def made(session: Session, path: Path, told: "CompileOptions", *, exact: bool) -
 
 def _compiled(session: Session, path: Path, told: "CompileOptions") -> Path:
     """Compile a folder or a file beside it; say what the integers kept of the float model."""
-    from oracle.services import compiling  # noqa: PLC0415 - see _init
+    from oracle.services.model_files import compiling  # noqa: PLC0415 - see _init
 
     with session.bars() as bars:
         built = compiling.compile_exact(

@@ -29,8 +29,8 @@ from oracle.services import answer_check, disputes, inference, operators
 from oracle.services.amounts import decimal, format_amount
 from oracle.services.answer_check import CheckOutcome
 from oracle.services.builders import Build
-from oracle.services.compiling import describe
 from oracle.services.event_history import topic
+from oracle.services.model_files.compiling import describe
 from oracle.services.request_timeline import RequestState
 from oracle.services.requests import show
 from oracle.services.served_traces import EndpointTraces

@@ -35,7 +35,7 @@ from oracle.services import folders, honesty, models, operators
 from oracle.services.amounts import format_amount
 from oracle.services.event_history import topic
 from oracle.services.folders import BytesProgress
-from oracle.services.model_check import ModelCheck
+from oracle.services.model_files.model_check import ModelCheck
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
 from oracle.types import Address, Amount, Assurance, Bytes32, Cid, Say

@@ -18,10 +18,11 @@ from oracle.chain.rpc import hexbytes, quantity
 from oracle.chain.transactions import Receipt, parse_receipt
 from oracle.errors import InputInvalid, NotFound, Refused, TallystickError, TransientError
 from oracle.protocol.manifest import Manifest
-from oracle.services import folders, model_check, models
+from oracle.services import folders, models
 from oracle.services.amounts import format_amount, parse_address, parse_request_id
 from oracle.services.documents import jsonable
-from oracle.services.model_check import ModelCheck
+from oracle.services.model_files import model_check
+from oracle.services.model_files.model_check import ModelCheck
 from oracle.services.network import Network
 from oracle.types import Address
 from oracle.web import problems, transactions

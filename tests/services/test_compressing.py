@@ -7,8 +7,9 @@ import pytest
 
 from oracle.cli import main, model_compress
 from oracle.errors import DigestMismatch, InputInvalid, NotFound
-from oracle.services import compressing, folders, models
-from oracle.services.compressing import (
+from oracle.services import folders, models
+from oracle.services.model_files import compressing
+from oracle.services.model_files.compressing import (
     Compression,
     CompressOptions,
     Figure,

@@ -8,8 +8,9 @@ import pytest
 from oracle.agents.worker_process import run_module
 from oracle.config import Settings
 from oracle.errors import InputInvalid, NotFound
-from oracle.services import folders, model_check
-from oracle.services.model_check import ModelCheck, Run
+from oracle.services import folders
+from oracle.services.model_files import model_check
+from oracle.services.model_files.model_check import ModelCheck, Run
 from tests.worker.test_check import write_onnx
 
 

@@ -11,7 +11,7 @@ from oracle.chain.revert import ContractError
 from oracle.errors import DigestMismatch, InputInvalid, NotFound, Refused
 from oracle.ipfs.memory import MemoryIpfs
 from oracle.services import access, balances, folders, models, operators, publishing
-from oracle.services.model_check import ModelCheck, Run
+from oracle.services.model_files.model_check import ModelCheck, Run
 from oracle.services.publishing import SaleTerms
 from oracle.types import ZERO_ADDRESS, Amount
 from tests.services.conftest import DESCRIPTION, DOLLAR

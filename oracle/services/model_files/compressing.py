@@ -23,10 +23,11 @@ from oracle.errors import (
     TallystickError,
 )
 from oracle.protocol.manifest import Manifest
-from oracle.services import compiling, folders, models
+from oracle.services import folders, models
 from oracle.services.builders import Build, Update
 from oracle.services.folders import BytesProgress
-from oracle.services.model_check import break_even
+from oracle.services.model_files import compiling
+from oracle.services.model_files.model_check import break_even
 from oracle.services.network import Network
 from oracle.types import Amount, Bytes32
 

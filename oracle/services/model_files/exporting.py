@@ -12,9 +12,10 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from oracle.errors import InputInvalid
-from oracle.services import model_check, models, quoting
+from oracle.services import models, quoting
 from oracle.services.folders import BytesProgress
-from oracle.services.model_check import RunModule
+from oracle.services.model_files import model_check
+from oracle.services.model_files.model_check import RunModule
 from oracle.services.network import Network
 
 

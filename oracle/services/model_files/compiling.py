@@ -17,7 +17,7 @@ from oracle.errors import NotFound, PermanentError
 from oracle.exact.ranks import LIBRARIES
 from oracle.services.builders import Build, Update
 from oracle.services.folders import DESCRIPTION
-from oracle.services.model_check import RunModule, asked
+from oracle.services.model_files.model_check import RunModule, asked
 
 SUFFIX, ONNX_SUFFIX = "-exact", "-onnx"  # of the folder that is made beside the model's
 

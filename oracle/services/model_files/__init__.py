@@ -1,0 +1,1 @@
+"""What an owner does with the files of a model: check, compile, compress, export."""
