@@ -101,7 +101,8 @@ async def ask(
     request.scope["state"]["payment_response"] = x402.encode(
         x402.settled(facilitator.token, payment.payer, payment.amount, payment.transaction)
     )
-    asked = replace(question, idempotency=payment.id.hex())
+    asked, cost = replace(question, idempotency=payment.id.hex()), price(state, question.listing)
+    await gateway.blocking(lambda: facilitator.require_enough(payment, cost))
     try:
         return await asking.ask(state, facilitator.key, asked, watch)
     except PermanentError as error:

@@ -211,6 +211,21 @@ class Facilitator:
             raise PaymentReturned(found, found.error)
         return found
 
+    def require_enough(self, payment: Payment, price: Amount) -> None:
+        """Return if a settled payment pays this price, or its question was asked before.
+
+        A fee may rise between payment and request. The gateway would pay the difference out of its
+        own balance, and the model's owner, who raised it, would get it.
+
+        Raises:
+            PaymentReturned: it does not, and goes back.
+        """
+        if payment.amount >= price:
+            return
+        why = f"the answer costs {price} by now, and {payment.amount} token units were paid"
+        if self.give_up(payment, why):
+            raise PaymentReturned(payment, why)
+
     def give_up(self, payment: Payment, why: str) -> bool:
         """Owe a settled payment that was not asked for; False: it was, and takes its course."""
 

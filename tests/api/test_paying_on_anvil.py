@@ -12,7 +12,7 @@ from oracle.chain.anvil import dev_account
 from oracle.gateway import api_keys
 from oracle.gateway.facilitator import KEY
 from oracle.gateway.gateway import Gateway
-from oracle.services import balances
+from oracle.services import balances, models
 from oracle.store import Store
 from oracle.store.payment_repository import PaymentState
 from oracle.types import Amount
@@ -108,3 +108,33 @@ def test_infer__refused_after_it_was_settled__goes_back_with_the_surcharge(
 
     wait_until(returned)
     assert market.network.token.balance_of(PAYER.address) == 3 * DOLLAR
+
+
+def test_infer__fee_raised_after_it_was_settled__asks_nothing_and_pays_back(
+    client, gateway, node, header, market
+):
+    """Who has a payment under way and the model would be paid out of the gateway's own balance."""
+    late = client.post(PATH, json=BODY, headers=header)
+    assert (late.status_code, late.json()["code"]) == (503, "SettlementPending")
+    dearer = models.changed_terms(market.network.registry.terms_of(1, 1), fee=4 * DOLLAR)
+    models.set_terms(market.network, market.owner, 1, 1, dearer)
+
+    def told():
+        (accepts,) = decoded(client.post(PATH, json=BODY).headers["payment-required"])["accepts"]
+        return accepts["amount"] == str(4 * DOLLAR + SURCHARGE)
+
+    wait_until(told)
+    node.vague = False
+
+    def refused():
+        found = client.post(PATH, json=BODY, headers=header)
+        return found if found.status_code != 503 else None
+
+    said = wait_until(refused)
+    assert (said.status_code, said.json()["code"]) == (410, "PaymentReturned")
+    assert "costs" in said.json()["detail"]
+    wait_until(lambda: payments(gateway)[0].state is PaymentState.REFUNDED)
+    network, ours = market.network, gateway.address
+    assert network.token.balance_of(PAYER.address) == 3 * DOLLAR
+    held = network.market.balance_of(ours) + network.token.balance_of(ours)
+    assert held == 5 * DOLLAR

@@ -575,6 +575,13 @@ def test_ask__more_at_once_than_is_prepaid__each_is_asked_or_goes_back(market, u
         gateway.close()
 
 
+def test_require_enough__asked_before_the_fee_rose__is_served(gateway, payer):
+    payment = signed(gateway)
+    _, request_id = ask(gateway, payment)
+    gateway.facilitator.require_enough(settle(gateway, payment), Amount(2 * DOLLAR))
+    assert ask(gateway, payment)[1] == request_id
+
+
 # ── Paid back ───────────────────────────────────────────────────────────────────────────────────
 def test_refund__nobody_answers__goes_back_once(gateway, payer, market):
     payment = signed(gateway)
