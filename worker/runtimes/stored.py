@@ -159,7 +159,7 @@ def require(
         "mask": lambda s: s == (-(-count // 8), 1),
         "bits": lambda s: s == (1, 8),
         "values": lambda s: len(s) == 1 and 1 <= s[0] <= count + 1,
-        "left": lambda s: len(s) == 2 and s[0] == rows and s[1] == sizes["right"][1][0],
+        "left": lambda s: len(s) == 2 and s[0] == rows and s[1:] == sizes["right"][1][:1],
         "right": lambda s: len(s) == 2 and s[1] == count // max(1, rows),
     }
     for part, (dtype, size) in sizes.items():
@@ -248,6 +248,4 @@ class TorchSteps:
 
 def in_torch(parts: Mapping[str, torch.Tensor], shape: Sequence[int]) -> torch.Tensor:
     """Return the weight as a tensor."""
-    steps: Any = TorchSteps()
-    weight: torch.Tensor = decode(steps, parts, shape)
-    return weight
+    return decode(TorchSteps(), parts, shape)

@@ -105,6 +105,16 @@ def test_load__parts_that_make_no_weight__are_refused(tmp_path, change, said):
         load(tmp_path, change)
 
 
+def test_load__factor_without_sides__is_refused(tmp_path):
+    def change(state):
+        del state["head.weight.int8"], state["head.weight.scale"]
+        state["head.weight.left"] = np.zeros((10, 2), np.float32)
+        state["head.weight.right"] = np.zeros((), np.float32)
+
+    with pytest.raises(WeightsInvalid, match="makes no weight"):
+        load(tmp_path, change)
+
+
 def test_load__mask_of_more_weights_than_there_are_values__is_refused(tmp_path):
     def change(state):
         del state["head.weight.int8"], state["head.weight.scale"]
