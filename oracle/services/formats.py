@@ -7,13 +7,12 @@ refused. Whether an array fits the model is asked by `inputs.py`, not here.
 import io
 import json
 import warnings
-import zipfile
 from typing import Any, NoReturn
 
 import numpy as np
 
 from oracle.errors import ConfigInvalid, InputInvalid
-from oracle.protocol import tensor
+from oracle.protocol import npz, tensor
 from oracle.protocol.manifest import Image, Manifest, TensorSpec
 from oracle.protocol.tensor import Array
 
@@ -117,18 +116,7 @@ def from_npz(data: bytes) -> dict[str, Array]:
     Raises:
         InputInvalid: not an archive of plain arrays, or one that unpacks beyond `MAX_RAW`.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            unpacked = sum(info.file_size for info in archive.infolist())
-        if unpacked > MAX_RAW:
-            raise InputInvalid(f"the archive unpacks to {unpacked} bytes, above {MAX_RAW}")
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, zipfile.BadZipFile, KeyError) as error:
-        raise InputInvalid(
-            f"the input is not an NPZ of plain arrays: {error}",
-            hint="np.savez(file, name=array); arrays of objects are pickles and are refused",
-        ) from error
+    return npz.read(io.BytesIO(data), most=MAX_RAW)
 
 
 def from_npy(data: bytes) -> Array:
@@ -139,7 +127,7 @@ def from_npy(data: bytes) -> Array:
     """
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError) as error:
         raise InputInvalid(f"the input is not an NPY of a plain array: {error}") from error
     return np.asarray(array)
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from oracle.errors import InputInvalid, NotFound
+from oracle.protocol import npz
 from oracle.protocol.manifest import Manifest
 from oracle.protocol.tensor import DTYPES
 from worker.runtimes.base import Array
@@ -97,9 +98,9 @@ def read(path: Path, manifest: Manifest) -> Samples:
     """
     require(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, AttributeError, KeyError) as error:
+        with path.open("rb") as file:
+            arrays = npz.read(file)
+    except (OSError, InputInvalid) as error:
         raise InputInvalid(f"the samples {path} cannot be read: {error}", hint=_HINT) from error
     wanted = [spec.name for spec in manifest.inputs]
     if missing := [name for name in wanted if name not in arrays]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from oracle.errors import InputInvalid, TallystickError
 from oracle.exact.ranks import LIBRARIES
+from oracle.protocol import npz
 from worker.describe import describe
 from worker.exact import package
 from worker.exact.compiler import compile_graph
@@ -188,22 +189,27 @@ def _description(source: Path) -> dict[str, Any]:
 def _samples(path: Path, names: Sequence[str]) -> tuple[list[Sample], list[int] | None]:
     """Return samples with a batch axis of one, and the true classes if there are any."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
+        with path.open("rb") as file:
+            arrays = npz.read(file)
+    except (OSError, InputInvalid) as error:
         raise InputInvalid(
             f"the samples {path} cannot be read: {error}",
             hint="an NPZ with one array per input (samples first), and `labels` where known; "
             "calibration and the accuracy report need a few hundred",
         ) from error
     missing = [name for name in names if name not in arrays]
-    counts = {len(arrays[name]) for name in names if name in arrays}
+    counts = {len(arrays[n]) if arrays[n].ndim else 0 for n in names if n in arrays}
     if missing or len(counts) != 1 or counts == {0}:
         raise InputInvalid(f"{path} has no samples for {missing or names}, or not as many of each")
     found: list[Sample] = [
         {name: arrays[name][index : index + 1] for name in names} for index in range(counts.pop())
     ]
     labels = arrays.get("labels")
+    if labels is not None and (labels.shape != (len(found),) or labels.dtype.kind not in "biuf"):
+        raise InputInvalid(
+            f"{path}: labels are {labels.dtype} {list(labels.shape)}, of {len(found)} samples",
+            hint="one number for each sample: the place of its class",
+        )
     return found, None if labels is None else [int(label) for label in labels]
 
 

@@ -1,7 +1,7 @@
 """What a conversion leaves in its folder: the model, what is known of it, and answers to probes.
 
 The folder is written by a process that read a stranger's file, so it is read as a stranger's.
-Imports nothing but the standard library and NumPy.
+Imports nothing that needs more than the standard library and NumPy.
 """
 
 import json
@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from oracle.errors import InputInvalid
+from oracle.protocol import npz
 from worker.errors import ModelUnsupported, WeightsInvalid
 
 Array: TypeAlias = NDArray[Any]
@@ -77,12 +79,11 @@ class Converted:
             WeightsInvalid: it is not what `write` writes.
         """
         try:
-            for name, most in ((ABOUT, MAX_ABOUT), (PROBES, MAX_PROBES)):
-                if (size := (folder / name).stat().st_size) > most:
-                    raise ValueError(f"{name} has {size} bytes")
+            if (size := (folder / ABOUT).stat().st_size) > MAX_ABOUT:
+                raise ValueError(f"{ABOUT} has {size} bytes")
             about = json.loads((folder / ABOUT).read_bytes())
-            with np.load(folder / PROBES, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
+            with (folder / PROBES).open("rb") as file:
+                arrays = npz.read(file, most=MAX_PROBES)
             rows, answers = (
                 {n.removeprefix(kind): a for n, a in arrays.items() if n.startswith(kind)}
                 for kind in ("row:", "answer:")
@@ -91,13 +92,11 @@ class Converted:
                 (folder / MODEL).read_bytes(), str(about["version"]),
                 tuple(map(str, about["labels"])), tuple(map(str, about["columns"])), rows, answers,
             )  # fmt: skip
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, InputInvalid) as error:
             raise WeightsInvalid(f"the conversion left no model: {error!r:.200}") from error
 
 
-def samples_of(
-    job: Conversion, names: Mapping[str, Array] | tuple[str, ...]
-) -> dict[str, Array] | None:
+def samples_of(job: Conversion, names: tuple[str, ...]) -> dict[str, Array] | None:
     """Return the owner's samples by input; None when there are none.
 
     Raises:
@@ -106,14 +105,14 @@ def samples_of(
     if not job.samples:
         return None
     try:
-        with np.load(job.samples, allow_pickle=False) as archive:
-            found = {name: archive[name][:512] for name in names}
-    except (OSError, ValueError, KeyError) as error:
+        with Path(job.samples).open("rb") as file:
+            found = npz.read(file, names=names)
+    except (OSError, InputInvalid) as error:
         raise ModelUnsupported(
             f"the samples {job.samples} are not of this model: {error}",
             hint=f"an NPZ of plain arrays: {', '.join(names)}",
         ) from error
-    return found
+    return {name: np.atleast_1d(array)[:512] for name, array in found.items()}
 
 
 def as_json(job: Conversion) -> str:
