@@ -20,6 +20,7 @@ from typing import Literal
 
 import numpy as np
 
+from oracle.errors import InputInvalid
 from oracle.exact import form, version
 from oracle.protocol.files import WEIGHT_SUFFIXES
 from oracle.protocol.manifest import Manifest
@@ -114,6 +115,23 @@ def kind_of(manifest: Manifest, answers: Array) -> Kind:
         return "numbers"
     lengths = np.linalg.norm(answers, axis=1)
     return "vectors" if np.allclose(lengths, 1, atol=1e-3) and answers.min() < 0 else "classes"
+
+
+def require_labels(manifest: Manifest, kind: Kind, answers: Array, labels: Array | None) -> None:
+    """Return if labels are places of classes that the model has, where it has classes.
+
+    Raises:
+        InputInvalid: one is not.
+    """
+    count = answers.shape[1] if answers.shape[1] > 1 else len(manifest.labels)
+    if labels is None or kind != "classes" or not count:
+        return
+    wrong = labels[~np.isin(labels, np.arange(count))]
+    if wrong.size:
+        raise InputInvalid(
+            f"a sample has the label {wrong[0]}, and the model has classes 0 to {count - 1}",
+            hint="a label is the place of the class, from 0 on",
+        )
 
 
 def accuracy(kind: Kind, answers: Array, labels: Array | None) -> Interval | None:

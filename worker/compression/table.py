@@ -109,6 +109,7 @@ def make(
 
     Raises:
         NotCompressible: the only method makes nothing of this model.
+        InputInvalid: a label is no class of the model.
         ModelRefused, ModelFailed: the original is not served, or fails on a sample.
     """
     device.configure("cpu")
@@ -116,6 +117,7 @@ def make(
     served = Served.load(subject.manifest, subject.files)
     wanted = {name: served.answers(getattr(split, name)) for name in Split.__slots__}
     kind = measure.kind_of(subject.manifest, wanted["report"])
+    measure.require_labels(subject.manifest, kind, wanted["report"], given.labels)
     lesson = Lesson(split.tune, wanted["tune"], kind, steps)
     total = len(chosen) + 1
     bench = _Bench(split, wanted, kind, out)

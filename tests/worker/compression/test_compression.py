@@ -193,6 +193,15 @@ def test_compress__samples_that_are_no_archive__are_refused(run, tmp_path):
         run("safetensors", "int8", given=tmp_path / "bad.npz")
 
 
+@pytest.mark.parametrize("label", [10, -1, 0.5])
+def test_compress__label_of_no_class__is_refused(run, tmp_path, data, label):
+    images, labels = data
+    given = tmp_path / "other.npz"
+    np.savez(given, image=images[:60], labels=[*labels[:59], label])
+    with pytest.raises(InputInvalid, match=rf"label {label}, and the model has classes 0 to 9"):
+        run("safetensors", "prune-50", given=given, steps=5)
+
+
 def test_compress__samples_without_labels__leave_accuracy_unknown(run, tmp_path, data):
     np.savez(tmp_path / "unlabelled.npz", image=data[0][:60])
     row = run("safetensors", "int8", given=tmp_path / "unlabelled.npz")["int8"]
