@@ -123,7 +123,7 @@ def require_labels(manifest: Manifest, kind: Kind, answers: Array, labels: Array
     Raises:
         InputInvalid: one is not.
     """
-    count = answers.shape[1] if answers.shape[1] > 1 else len(manifest.labels)
+    count = answers.shape[1] if answers.shape[1] > 1 else len(manifest.labels or ())
     if labels is None or kind != "classes" or not count:
         return
     wrong = labels[~np.isin(labels, np.arange(count))]
