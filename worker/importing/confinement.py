@@ -26,6 +26,8 @@ _SET_SECCOMP, _NO_NEW_PRIVS, _FILTER = 22, 38, 2
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 _READ = 0b1101  # execute, read file, read directory
 _WRITE = 0b1111111110010 & ~_READ  # write, remove, make
+# Devices, sockets, pipes, links: whoever reads the folder would read another file, or wait for ever
+_SPECIAL = 0b1111001000000
 _ABI2, _ABI3 = 1 << 13, 1 << 14  # move between folders, cut short
 _FILE_ONLY = 0b111 | _ABI3  # what may be allowed of a file
 # By machine: its audit number, and the numbers of socket, execve, execveat, ptrace
@@ -33,6 +35,8 @@ _MACHINES = {
     "x86_64": (0xC000003E, (41, 59, 322, 101)),
     "aarch64": (0xC00000B7, (198, 221, 281, 117)),
 }
+_CAPABILITIES = 0x20080522  # version 3 of capget and capset: 64 bits in two halves
+_FILES_OF_OTHERS = 0b110  # what root keeps: to read what it could read before
 _IO_URING = 425  # it makes sockets without `socket`
 
 
@@ -54,13 +58,25 @@ def confine(writable: Path, readable: Iterable[Path]) -> bool:
         return False
     own = {sys.prefix, sys.base_prefix, *(place for place in sys.path if place)}
     places = [Path(place) for place in (*_SYSTEM, *own)] + list(readable)
-    return _landlock(libc, writable, places) and _seccomp(libc)
+    return _without_privileges(libc) and _landlock(libc, writable, places) and _seccomp(libc)
 
 
 def _limit(kind: int, most: int) -> None:
     _, hard = resource.getrlimit(kind)
     most = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(kind, (most, most))
+
+
+def _without_privileges(libc: ctypes.CDLL) -> bool:
+    """Give up root's capabilities: with them /proc shows the environment of other processes."""
+    header = ctypes.create_string_buffer(struct.pack("<Ii", _CAPABILITIES, 0))
+    held = ctypes.create_string_buffer(24)  # effective, permitted, inheritable of either half
+    if libc.capget(header, held):
+        return False
+    effective, permitted = (one & _FILES_OF_OTHERS for one in struct.unpack_from("<2I", held))
+    left = ctypes.create_string_buffer(struct.pack("<6I", effective, permitted, 0, 0, 0, 0))
+    done: bool = libc.capset(header, left) == 0
+    return done
 
 
 def _landlock(libc: ctypes.CDLL, writable: Path, readable: Iterable[Path]) -> bool:
@@ -73,7 +89,7 @@ def _landlock(libc: ctypes.CDLL, writable: Path, readable: Iterable[Path]) -> bo
     if rules < 0:
         return False
     allowed = [(place, _READ) for place in readable]
-    allowed += [(writable, handled), (Path("/dev/null"), _READ | 0b10)]
+    allowed += [(writable, handled & ~_SPECIAL), (Path("/dev/null"), _READ | 0b10)]
     for place, rights in allowed:
         try:
             opened = os.open(place, os.O_PATH | os.O_CLOEXEC)

@@ -57,18 +57,22 @@ def test_confine__its_own_folder__can_be_written_and_the_source_read(folders) ->
         "import os; os.truncate('{source}/file', 0)",
         "open('{private}/file').read()",
         "open('{private}/file', 'a')",
+        "import os; os.symlink('{private}/file', '{out}/link')",
+        "import os; os.mkfifo('{out}/pipe')",
+        "import os; open(f'/proc/{{os.getppid()}}/environ').read()",
         "import os; os.execv('/bin/true', ['true'])",
         "import subprocess; subprocess.run(['/bin/true'])",
     ],
 )
 def test_confine__what_a_parser_does_not_need__is_refused(code: str, folders) -> None:
-    _, source, private = folders
-    done = confined(code.format(source=source, private=private), folders)
+    out, source, private = folders
+    done = confined(code.format(out=out, source=source, private=private), folders)
 
     assert done.returncode == 1
     assert "PermissionError" in done.stderr
     assert (source / "file").read_text() == (private / "file").read_text() == "old"
     assert not (source / "new").exists()
+    assert [path.name for path in out.iterdir()] == ["file"]
 
 
 def test_confine__memory__ends_in_an_error_of_its_own(folders) -> None:
