@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from oracle.errors import InputInvalid
+from oracle.errors import InputInvalid, NotFound
 from oracle.services import models, quoting
 from oracle.services.folders import BytesProgress
 from oracle.services.model_files import model_check
@@ -45,6 +45,9 @@ def export(
     """
     if out.exists():
         raise InputInvalid(f"there is {out} already", hint="name another file, or move it away")
+    if not out.absolute().parent.is_dir():
+        folder = out.absolute().parent
+        raise NotFound(f"there is no folder {folder}", hint=f"make it: mkdir -p {folder}")
     selected = models.select(network, model)
     version = models.current_version(network, selected)
     manifest = models.manifest(network, selected.model_id, version)
