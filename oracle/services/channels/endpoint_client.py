@@ -10,18 +10,17 @@
 """
 
 import json
-import time
 from typing import Any, TypeVar
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
 from oracle.errors import NotFound, Refused, TransientError, Unavailable
 from oracle.ipfs.port import MAX_BLOCK
 from oracle.protocol import channel_wire
 from oracle.protocol.channel_wire import AnswerReceipt
 from oracle.protocol.hexadecimal import to_hex
+from oracle.services.channels import timely_http
 from oracle.types import Amount, Bytes32, Offer
 
 PATIENCE = 30.0  # seconds for one answer
@@ -62,9 +61,7 @@ class EndpointClient:
     def __init__(self, url: str, patience: float = PATIENCE) -> None:
         """Prepare; nothing is asked. `patience` is seconds for one reply."""
         self.url, self._patience = url, patience
-        self.http = requests.Session()
-        for scheme in ("http://", "https://"):
-            self.http.mount(scheme, HTTPAdapter(pool_maxsize=THREADS))
+        self.http = timely_http.session(THREADS)
         self.http.headers["Accept-Encoding"] = "identity"  # no bytes grow on the way
 
     def answer(
@@ -90,7 +87,7 @@ class EndpointClient:
                     },
                     timeout=self._patience, stream=True, allow_redirects=False,
                 )  # fmt: skip
-                content = _read(reply, MAX_BLOCK, time.time() + self._patience)
+                content = _read(reply, MAX_BLOCK)
             except requests.RequestException as error:
                 if last or isinstance(error, requests.Timeout):
                     raise Unavailable(_why(self.url, error), hint="ask the same again") from error
@@ -144,7 +141,7 @@ class EndpointClient:
             reply = self.http.request(
                 method, url, json=body, timeout=self._patience, stream=True, allow_redirects=False
             )
-            content = _read(reply, MAX_DOCUMENT, time.time() + self._patience)
+            content = _read(reply, MAX_DOCUMENT)
             if reply.status_code != 200:
                 raise _refusal(reply, content)
             if not isinstance(found := json.loads(content)[name], kind):
@@ -174,7 +171,7 @@ def _why(url: str, error: BaseException) -> str:
     return f"{url} did not reply: {error}"
 
 
-def _read(reply: requests.Response, most: int, until: float) -> bytes:
+def _read(reply: requests.Response, most: int) -> bytes:
     """Return a body of a stranger: bounded, and not a byte a minute.
 
     Raises:
@@ -187,8 +184,8 @@ def _read(reply: requests.Response, most: int, until: float) -> bytes:
                 content += piece
                 if len(content) > most:
                     raise requests.RequestException(f"the reply has more than {most} bytes")
-                if time.time() > until:
-                    raise requests.Timeout("the reply takes too long")
+    except urllib3.exceptions.TimeoutError as error:
+        raise requests.Timeout("the reply takes too long") from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise requests.ConnectionError(str(error)) from error
     return bytes(content)
