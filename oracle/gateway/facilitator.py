@@ -36,6 +36,7 @@ from oracle.types import ZERO32, Address, Amount, Bytes32, RequestId
 KEY = "x402"  # name of the API key on which payers ask; nobody has its secret
 SETTLE = "x402-settle"  # kind of the outbox entries
 _BACK = 5_000  # blocks in which a transfer that somebody else sent is looked for
+_FOR_EVER = 2**63 - 1  # unix seconds: the last that a database counts
 _UNLIMITED = Amount(2**62)
 
 
@@ -133,7 +134,9 @@ class Facilitator:
         if (known := self._kept(authorization.id)) is not None:
             return _same(known, digest, question)
         now = max(self._network.history.now(), int(self._clock()))
-        block = quantity(self._network.rpc.call("eth_blockNumber"))
+        head = quantity(self._network.rpc.call("eth_blockNumber"))
+        # A transfer that is not sent yet can still be in a block that is not final
+        block = max(0, head - self._network.settings.finality_depth)
         served = question.listing.served
         self._require_key(question)
         gas, why = 0, ""
@@ -161,7 +164,7 @@ class Facilitator:
             payer=authorization.payer,
             nonce=authorization.nonce,
             amount=authorization.value,
-            valid_before=authorization.valid_before,
+            valid_before=min(authorization.valid_before, _FOR_EVER),
             digest=digest,
             question=Bytes32(ZERO32) if why else question.digest,
             model_id=served.model_id,

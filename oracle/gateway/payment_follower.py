@@ -32,7 +32,7 @@ from oracle.types import ZERO32, Amount, Bytes32, RequestId
 
 REFUND, DEPOSIT = "x402-refund", "x402-deposit"  # kinds of the outbox entries
 EVERY = 5.0  # seconds between two looks
-PATIENCE = 120.0  # seconds until a payment that nobody asks an answer for is paid back
+PATIENCE = 120.0  # seconds for a transfer of somebody else's, and for who is to ask for an answer
 DEPOSIT_EVERY = 30.0  # seconds
 _AGAIN = 60.0  # seconds until a refund that the chain refused is tried again
 _MOVING = (PaymentState.SETTLING, PaymentState.OWED, PaymentState.REFUNDING)
@@ -116,6 +116,9 @@ class PaymentFollower:
         if entry.state is EntryState.MINED:
             transaction: Bytes32 | None = self._hash_of(entry)
         else:  # whoever saw the transfer may have sent it first
+            young = self._clock() - payment.created_at < PATIENCE
+            if young and self._transfers.waits(payment.payer, payment.nonce):
+                return
             used = self._use_of(payment)
             if used is not None and used.block > self._final():
                 return

@@ -107,6 +107,11 @@ class SignedTransfers:
         used = self.use_of(payer, nonce, since)
         return self.that_used(used, payer, authorization.value) is not None
 
+    def waits(self, payer: Address, nonce: Bytes32) -> bool:
+        """Return whether a transaction that uses a nonce waits for a block."""
+        used = self._network.token.authorization_state
+        return not used(payer, nonce) and used(payer, nonce, "pending")
+
     def use_of(self, payer: Address, nonce: Bytes32, since: int) -> Happened | None:
         """Return where a transfer used a nonce, from a block on."""
         read, token = self._network.history.read, self._network.token.address

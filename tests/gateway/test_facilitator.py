@@ -362,9 +362,14 @@ def test_take__sent_before_and_in_no_block_yet__is_served(gateway, payer, market
         }  # fmt: skip
         sent = rpc.call("eth_sendTransaction", body)
         assert take(gateway, payment).state is PaymentState.SETTLING
+        outbox = SqlOutbox(gateway.store)
+        wait_until(lambda: outbox.of(payment.id)[-1].state is EntryState.FAILED)
+        gateway.payments.step()
+        assert state(gateway, payment) is PaymentState.SETTLING
     finally:
         rpc.call("evm_setAutomine", True)
     rpc.call("evm_mine")
+    gateway.payments.wake()
     transaction = settle(gateway, payment).transaction
     assert "0x" + transaction.hex() == sent
     assert tokens(market) == 2 * DOLLAR
@@ -403,6 +408,40 @@ def test_take__nonce_used_before_for_another_transfer_to_us__is_refused(gateway,
     assert settle(gateway, paid).state is PaymentState.SETTLED
     with pytest.raises(PaymentReused):
         take(gateway, other)
+
+
+def test_take__sent_before_and_good_for_ever__goes_back(gateway, payer, market):
+    """A time beyond what a database counts in is still one for which the tokens went."""
+    payment = signed(gateway, valid_before=Timestamp(2**255))
+    with pytest.raises(PaymentInvalid):
+        take(gateway, payment)
+    market.stranger.send(call_of(market, payment))
+    assert settle(gateway, payment).state is PaymentState.SETTLED
+
+
+def test_settled__sent_by_somebody_in_a_block_that_was_changed__counts(market, url, payer):
+    """A chain that reorganises can have the transfer below the block in which it was looked at."""
+    network = replace(market.network, settings=replace(market.network.settings, finality_depth=3))
+    gateway = Gateway(network, dev_account(2), Store.open(url))
+    rpc = market.network.rpc
+    try:
+        payment = signed(gateway)
+        kept = rpc.call("evm_snapshot")
+        rpc.call("anvil_mine", "0x2")
+        take(gateway, payment)
+        rpc.call("evm_revert", kept)
+        sent = market.stranger.send(call_of(market, payment))
+        gateway.start()
+
+        def settled():
+            rpc.call("anvil_mine", "0x1")
+            gateway.payments.wake()
+            return state(gateway, payment) is not PaymentState.SETTLING
+
+        wait_until(settled)
+        assert settle(gateway, payment).transaction == sent.tx_hash
+    finally:
+        gateway.close()
 
 
 # ── A payer that is a contract (ERC-1271) ───────────────────────────────────────────────────────
