@@ -7,6 +7,7 @@ wallet received is deposited there.
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -17,7 +18,7 @@ from oracle.chain.outbox import AlreadyPending, EntryState, OutboxEntry
 from oracle.chain.revert import ContractError
 from oracle.chain.rpc import quantity
 from oracle.chain.wallet import Wallet
-from oracle.errors import TransientError, Unavailable
+from oracle.errors import TallystickError, Unavailable
 from oracle.gateway.facilitator import Facilitator
 from oracle.gateway.notifier import Notifier
 from oracle.gateway.repeating import Repeating
@@ -89,7 +90,7 @@ class PaymentFollower:
         """Bring every payment one step on.
 
         Raises:
-            TransientError: of the first payment that could not be; the others were.
+            TallystickError: of the first payment that could not be; the others were.
         """
         with self._store.read() as tx:
             moving = tx.payments(_MOVING)
@@ -98,16 +99,10 @@ class PaymentFollower:
             PaymentState.OWED: self._refund,
             PaymentState.REFUNDING: self._conclude_refund,
         }
-        trouble: TransientError | None = None
-        for payment in moving:
-            try:
-                steps[payment.state](payment)
-            except TransientError as error:
-                trouble = trouble or error
+        todo: list[Callable[[], None]] = [partial(steps[one.state], one) for one in moving]
         if self._clock() >= self._look_at:
-            self.look()
-        if trouble is not None:
-            raise trouble
+            todo.append(self.look)
+        _take_all(todo)
 
     # ── Settled, or not ─────────────────────────────────────────────────────────────────────────
     def _conclude(self, payment: Payment) -> None:
@@ -157,11 +152,15 @@ class PaymentFollower:
                 return
             names = [payment.id.hex() for payment in waiting]
             tickets = tx.tickets_for(self._facilitator.key.id, names)
-        for payment in waiting:
-            if payment.state is PaymentState.SETTLED:
-                self._follow(payment, tickets.get(payment.id.hex()))
-        self._expire([one for one in waiting if one.state is PaymentState.REFUSED])
-        self._deposit()
+        settled = [one for one in waiting if one.state is PaymentState.SETTLED]
+        refused = [one for one in waiting if one.state is PaymentState.REFUSED]
+        _take_all(
+            [
+                *(partial(self._follow, one, tickets.get(one.id.hex())) for one in settled),
+                partial(self._expire, refused),
+                self._deposit,
+            ]
+        )
 
     def _follow(self, payment: Payment, ticket: Ticket | None) -> None:
         if ticket is None:
@@ -190,13 +189,14 @@ class PaymentFollower:
         if not refused:
             return
         block = self._network.rpc.call("eth_getBlockByNumber", hex(self._final()), False)
-        for payment in refused:
-            if quantity(block["timestamp"]) < payment.valid_before:
-                continue
-            if (transaction := self._transfer_of(payment, self._use_of(payment))) is None:
-                self._move(payment, PaymentState.VOID)
-            else:
-                self._owe(payment, payment.amount, transaction=transaction)
+        now = quantity(block["timestamp"])
+        _take_all([partial(self._settle_late, one) for one in refused if now >= one.valid_before])
+
+    def _settle_late(self, payment: Payment) -> None:
+        if (transaction := self._transfer_of(payment, self._use_of(payment))) is None:
+            self._move(payment, PaymentState.VOID)
+        else:
+            self._owe(payment, payment.amount, transaction=transaction)
 
     # ── Paid back ───────────────────────────────────────────────────────────────────────────────
     def _refund(self, payment: Payment) -> None:
@@ -260,3 +260,19 @@ class PaymentFollower:
     def _owe(self, payment: Payment, refund: int, **values: Any) -> None:
         self._move(payment, PaymentState.OWED, refund=int(refund), **values)
         self.wake()
+
+
+def _take_all(steps: Sequence[Callable[[], None]]) -> None:
+    """Take every step: an error about one payment keeps no other one waiting.
+
+    Raises:
+        TallystickError: of the first step that failed.
+    """
+    trouble: TallystickError | None = None
+    for step in steps:
+        try:
+            step()
+        except TallystickError as error:
+            trouble = trouble or error
+    if trouble is not None:
+        raise trouble

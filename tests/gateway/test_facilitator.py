@@ -19,11 +19,13 @@ from oracle.chain.bindings.test_dollar import Transfer
 from oracle.chain.contract import Call, split_signature
 from oracle.chain.outbox import EntryState
 from oracle.chain.revert import ContractError
+from oracle.chain.rpc import RpcError
 from oracle.chain.wallet import Wallet
 from oracle.errors import Unavailable
 from oracle.gateway import api_keys
 from oracle.gateway.facilitator import KEY, Facilitator, PaymentReturned, PaymentReused
 from oracle.gateway.gateway import Gateway, RequestFailed
+from oracle.gateway.payment_follower import PaymentFollower
 from oracle.gateway.signed_transfers import SignedTransfers
 from oracle.protocol.canonical import keccak
 from oracle.protocol.x402 import Authorization, PaymentInvalid
@@ -677,6 +679,40 @@ def test_refund__key_of_payers_revoked__takes_nothing_and_gives_back(market, url
         assert gateway.facilitator.give_up(kept, "revoked")
         becomes(gateway, payment, PaymentState.REFUNDED)
         assert tokens(market) == 3 * DOLLAR
+    finally:
+        gateway.close()
+
+
+def test_step__node_cannot_answer_for_one_payment__brings_the_others_on(market, url, payer):
+    gateway = Gateway(market.network, dev_account(2), Store.open(url))
+    gateway.start()
+    try:
+        for payment in (first := signed(gateway), second := signed(gateway)):
+            settle(gateway, payment)
+        gateway.payments.stop()
+        for payment in (first, second):
+            assert gateway.facilitator.give_up(settle(gateway, payment), "nobody asks")
+        refused = []
+
+        def simulate(call):
+            if not refused:
+                refused.append(call)
+                raise RpcError(-32000, "for its own reasons")
+            return gateway.sender.gas_of(call)
+
+        follower = PaymentFollower(
+            market.network,
+            Wallet(market.network.rpc, dev_account(2)),
+            gateway.store,
+            gateway.notifier,
+            gateway.facilitator,
+            simulate=simulate,
+            accepted=gateway.dispatcher.wake,
+        )
+        with pytest.raises(RpcError, match="its own reasons"):
+            follower.step()
+        assert state(gateway, first) is PaymentState.OWED
+        assert state(gateway, second) is PaymentState.REFUNDING
     finally:
         gateway.close()
 
