@@ -6,7 +6,7 @@ Every library's trees become `x < threshold` on numbers of one precision. A read
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -132,3 +132,15 @@ def classes_of(ensemble: Ensemble, margins: Array) -> Array:
         one = margins[..., 0]
         return (one >= ensemble.cut if ensemble.cut_in else one > ensemble.cut).astype(np.int64)
     return np.asarray(margins.argmax(-1), np.int64)
+
+
+def on_thresholds(
+    limits: Array, count: int, kind: np.dtype[Any], dice: np.random.Generator
+) -> Array:
+    """Draw numbers of a feature that lie on its finite thresholds and beside them; else zeros."""
+    picked = limits[np.isfinite(limits)]
+    if not picked.size:
+        return np.zeros(count, kind)
+    on = dice.choice(picked, count).astype(kind)
+    side = dice.choice([-np.inf, np.inf], count).astype(kind)
+    return np.where(dice.random(count) < 0.5, on, np.nextafter(on, side))

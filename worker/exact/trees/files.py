@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from oracle.errors import ConfigInvalid
 from oracle.exact.ranks import LIBRARIES
+from oracle.protocol.shapes import MAX_NAME_LENGTH
 from worker.errors import ModelUnsupported, WeightsInvalid
 from worker.exact.graph import Array
 from worker.exact.trees.ensemble import Ensemble
@@ -38,6 +41,29 @@ class TreeModel:
     library: str
     ensemble: Ensemble
     original: TreeOriginal
+
+    def answers(self, rows: Array, margins: Array) -> Array:
+        """Return what the library answers: float64 [rows, numbers], of classes the share of each.
+
+        Args:
+            rows: [n, features].
+            margins: of the same rows.
+        """
+        answers = np.asarray(self.original.answers(rows), np.float64).reshape(len(rows), -1)
+        if answers.shape[1] == 1 and self.ensemble.link == "softmax":  # multi:softmax says classes
+            powers = np.exp(margins - margins.max(1, keepdims=True))
+            return np.asarray(powers / powers.sum(1, keepdims=True))
+        if answers.shape[1] == 1 and self.ensemble.link in ("two", "logistic"):
+            return np.concatenate([1 - answers, answers], 1)
+        return answers
+
+
+def columns(ensemble: Ensemble) -> tuple[str, ...]:
+    """Return the names of all columns; none where the file has their numbers alone."""
+    names = ensemble.names
+    numbered = all(name.removeprefix("Column_").removeprefix("f").isdecimal() for name in names)
+    fit = len(set(names)) == len(names) == ensemble.features and not numbered
+    return names if fit and all(1 <= len(name) <= MAX_NAME_LENGTH for name in names) else ()
 
 
 def read(path: Path, missing: float | None = None) -> TreeModel:

@@ -14,15 +14,14 @@ import numpy as np
 
 from oracle.errors import InputInvalid
 from oracle.exact.ranks import Ranks, Thresholds
-from oracle.protocol.shapes import MAX_NAME_LENGTH
 from worker.exact.compiler import Compiled
 from worker.exact.graph import Array
 from worker.exact.kernels.executor import Executor
 from worker.exact.original import ReadingWrong
 from worker.exact.report import CompilationReport, compare
 from worker.exact.trees.compile import Answer, compile_trees, output_code
-from worker.exact.trees.ensemble import Ensemble, classes_of
-from worker.exact.trees.files import FEATURES, TreeModel, TreeOriginal, read
+from worker.exact.trees.ensemble import Ensemble, classes_of, on_thresholds
+from worker.exact.trees.files import FEATURES, TreeModel, TreeOriginal, columns, read
 
 __all__ = ["FEATURES", "compile_model", "described", "read", "run"]
 PROBES = 256
@@ -64,8 +63,8 @@ def described(model: TreeModel, about: Mapping[str, Any]) -> dict[str, Any]:
     }
     if ensemble.classes and "labels" not in about:
         said["labels"] = list(ensemble.classes)
-    if "features" not in about and _named(ensemble):
-        said["features"] = [{"name": name} for name in ensemble.names]
+    if "features" not in about and (names := columns(ensemble)):
+        said["features"] = [{"name": name} for name in names]
     return said
 
 
@@ -77,17 +76,6 @@ def _missing(ensemble: Ensemble) -> str:
     also = "" if ensemble.missing_value is None else f" and {ensemble.missing_value:g}"
     zero = " In some columns zero is missing too." if "zero" in kinds else ""
     return f"NaN{also} (null in JSON) stands for a missing value.{zero}"
-
-
-def _named(ensemble: Ensemble) -> bool:
-    """Whether the file names every column, and not by its number alone."""
-    names = ensemble.names
-    fit = len(names) == ensemble.features == len(set(names))
-    return (
-        fit
-        and all(1 <= len(name) <= MAX_NAME_LENGTH for name in names)
-        and not all(name.removeprefix("Column_").removeprefix("f").isdecimal() for name in names)
-    )
 
 
 def compile_model(
@@ -119,7 +107,7 @@ def compile_model(
     for some in (drawn,) if rows is None else (rows, drawn):
         _require_same(ensemble, margins, original, some)
     held = drawn if rows is None else rows
-    wanted = _wanted(ensemble, compiled, original, held)
+    wanted = _wanted(model, compiled, held)
     return compiled, compare(
         compiled, wanted, run(compiled, held), size, labels, drawn=rows is None
     )
@@ -141,11 +129,7 @@ def probes(compiled: Compiled, rows: Array | None) -> Array:
     dice, kind = np.random.default_rng(0), np.dtype(code.precision)
     drawn = np.zeros((PROBES, code.columns), kind)
     for column, limits in enumerate(code.thresholds.limits):
-        picked = limits[np.isfinite(limits)]
-        if picked.size:
-            on = dice.choice(picked, PROBES).astype(kind)
-            side = dice.choice([-np.inf, np.inf], PROBES).astype(kind)
-            drawn[:, column] = np.where(dice.random(PROBES) < 0.5, on, np.nextafter(on, side))
+        drawn[:, column] = on_thresholds(limits, PROBES, kind, dice)
         if rows is not None:
             drawn[::2, column] = dice.choice(rows[:, column], len(drawn[::2]))
         if code.thresholds.missing[column] != "refused":
@@ -179,18 +163,12 @@ def _require_same(
         raise ReadingWrong("the library and our reading of it choose different classes")
 
 
-def _wanted(ensemble: Ensemble, compiled: Compiled, original: TreeOriginal, rows: Array) -> Array:
+def _wanted(model: TreeModel, compiled: Compiled, rows: Array) -> Array:
     """Return the library's answers in the form of the compiled one: [rows, numbers]."""
-    margins = original.margins(rows)
+    margins = model.original.margins(rows)
     match compiled.outputs[0].name:
         case "class":
-            return classes_of(ensemble, margins)[:, None]
+            return classes_of(model.ensemble, margins)[:, None]
         case "margin":
             return margins
-    answers = original.answers(rows).astype(np.float64).reshape(len(rows), -1)
-    if ensemble.link == "softmax" and answers.shape[1] == 1:  # multi:softmax predicts classes
-        powers = np.exp(margins - margins.max(1, keepdims=True))
-        return np.asarray(powers / powers.sum(1, keepdims=True))
-    if compiled.outputs[0].answer_shape[-1] == 2 and answers.shape[1] == 1:
-        return np.concatenate([1 - answers, answers], 1)
-    return answers
+    return model.answers(rows, margins)
