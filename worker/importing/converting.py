@@ -5,8 +5,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from oracle import origins
 from oracle.errors import DigestMismatch, InputInvalid, NotFound
 from oracle.protocol.origin import Format
@@ -27,6 +25,8 @@ def build(
         DigestMismatch: the original is not the one that model.json was written from.
         ModelRefused (or a subclass), ConfigInvalid: see `frame.convert` and `held.require_same`.
     """
+    from worker.runtimes.onnx import open_session  # noqa: PLC0415 - onnxruntime takes 0.3 s
+
     kind, original, about = _given(source)
     sha256 = origins.digest(original).hex()
     promised = about.get("origin", {}).get("sha256", "").removeprefix("0x")
@@ -46,7 +46,7 @@ def build(
     target.mkdir(parents=True, exist_ok=True)
     (target / MODEL).write_bytes(made.model)
     said = described_onnx(target / MODEL)
-    largest = held.require_same(made, _Served(target / MODEL))
+    largest = held.require_same(made, open_session(target / MODEL, "cpu")[0])
     body = {
         "name": source.stem if source.is_file() else source.name,
         "description": "",
@@ -102,21 +102,6 @@ def describe_original(path: Path) -> dict[str, Any]:
     for name in ("name", "description", "license", "files"):
         del body[name]
     return {**body, "runtime": {"format": body["origin"]["format"], "entry": path.name}}
-
-
-class _Served:
-    """A model as operators run it, as `held.AsServed`."""
-
-    def __init__(self, path: Path) -> None:
-        from worker.runtimes import onnx  # noqa: PLC0415 - onnxruntime takes 0.3 s
-
-        self._session, _ = onnx.open_session(path, "cpu")
-
-    def __call__(self, rows: Any) -> dict[str, Any]:
-        names = [output.name for output in self._session.get_outputs()]
-        if not rows:
-            return {}
-        return dict(zip(names, map(np.asarray, self._session.run(names, dict(rows))), strict=True))
 
 
 def _given(source: Path) -> tuple[Format, Path, dict[str, Any]]:

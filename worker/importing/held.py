@@ -1,7 +1,6 @@
 """Holds a converted model to the library that it comes from: the same classes, the same numbers."""
 
-from collections.abc import Mapping
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
@@ -16,23 +15,19 @@ class ConversionWrong(ModelUnsupported):
     """The converted model answers something else than its original."""
 
 
-class AsServed(Protocol):
-    """What runs a model as operators do."""
-
-    def __call__(self, rows: Mapping[str, Array]) -> Mapping[str, Array]:
-        """Return the outputs by name."""
-
-
-def require_same(made: Converted, served: AsServed) -> float:
+def require_same(made: Converted, session: Any) -> float:
     """Return the largest difference of numbers, if all classes and numbers are the original's.
 
     Rows whose answer is not finite are left out: no operator could deliver it. A class may differ
     where the original's two largest numbers differ by less than rounding.
 
+    Args:
+        session: of onnxruntime, which has the converted model.
+
     Raises:
-        ConversionWrong: they are not; the message has the row.
+        ConversionWrong: they are not, or it fails; the message has the row.
     """
-    found = served(made.rows)
+    found = _run(session, made) if made.rows else {}
     largest, close_calls = 0.0, np.zeros(0, bool)
     for name, wanted in made.answers.items():
         if name not in found or found[name].shape != wanted.shape:
@@ -52,6 +47,16 @@ def require_same(made: Converted, served: AsServed) -> float:
             if other.any():
                 _refuse(name, made, got, int(np.flatnonzero(other.reshape(len(got), -1).any(1))[0]))
     return largest
+
+
+def _run(session: Any, made: Converted) -> dict[str, Array]:
+    """Return the outputs by name."""
+    names = [output.name for output in session.get_outputs()]
+    try:
+        found = session.run(names, dict(made.rows))
+    except Exception as error:  # onnxruntime's errors share no base class
+        raise ConversionWrong(f"the ONNX graph failed: {error!r:.200}") from error
+    return dict(zip(names, map(np.asarray, found), strict=True))
 
 
 def _apart(got: Array, wanted: Array) -> Array:

@@ -21,8 +21,9 @@ from worker.exact.trees.ensemble import Ensemble
 from worker.exact.trees.files import FEATURES, TreeModel
 from worker.importing import trees
 from worker.importing.converted import ROWS, Array, Conversion, Converted, samples_of
-from worker.importing.held import ConversionWrong, require_same
-from worker.importing.sklearn_graph import OPSETS, finished, then_trees
+from worker.importing.held import require_same
+from worker.importing.sklearn_graph import finished, then_trees
+from worker.importing.tree_graph import OPSETS
 
 _OTHERS = "use classifiers, regressors and pipelines that end in one"
 # Plain arrays and numbers in classes that skops leaves to whoever loads them, in this process alone
@@ -72,7 +73,7 @@ def _estimator(model: Any, job: Conversion, trees_last: Ensemble | None = None) 
                 file, f"scikit-learn {version('scikit-learn')}", labels, names,
                 {FEATURES: rows.astype(_input_dtype(data))}, _answers(model, rows),
             )  # fmt: skip
-            require_same(made, _Session(made.model))
+            require_same(made, _session(made.model))
         except ModelUnsupported as error:
             problem = error
         else:
@@ -80,28 +81,20 @@ def _estimator(model: Any, job: Conversion, trees_last: Ensemble | None = None) 
     raise problem
 
 
-class _Session:
-    """The graph in onnxruntime, as `held.AsServed`."""
+def _session(data: bytes) -> Any:
+    """Open a graph in onnxruntime.
 
-    def __init__(self, data: bytes) -> None:
-        import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415 - it ships no stubs
+    Raises:
+        ModelUnsupported: it has no such operator.
+    """
+    import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415 - it ships no stubs
 
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(
-                data, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's errors share no base class
-            raise ModelUnsupported(f"onnxruntime does not load it: {error!r:.200}") from error
-
-    def __call__(self, rows: Any) -> dict[str, Array]:
-        names = [output.name for output in self._session.get_outputs()]
-        try:
-            found = self._session.run(names, dict(rows))
-        except Exception as error:  # onnxruntime's errors share no base class
-            raise ConversionWrong(f"the ONNX graph failed: {error!r:.200}") from error
-        return dict(zip(names, map(np.asarray, found), strict=True))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no base class
+        raise ModelUnsupported(f"onnxruntime does not load it: {error!r:.200}") from error
 
 
 def _attempts(model: Any, features: int) -> Iterator[onnx.ModelProto]:

@@ -17,9 +17,7 @@ from worker.errors import ModelUnsupported
 from worker.exact.trees.ensemble import Ensemble
 from worker.exact.trees.files import FEATURES
 from worker.importing.converted import Array
-from worker.importing.tree_graph import IR, as_onnx
-
-OPSETS = {"": 18, "ai.onnx.ml": 3}
+from worker.importing.tree_graph import IR, OPSETS, as_onnx
 
 
 def finished(model: onnx.ModelProto, name: str, classes: Array | None, width: int) -> bytes:

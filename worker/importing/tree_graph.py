@@ -21,7 +21,7 @@ from worker.exact.trees.ensemble import DecisionTree, Ensemble
 from worker.exact.trees.files import FEATURES
 from worker.importing.converted import Array
 
-OPSET, ML, IR = 18, 3, 9
+OPSETS, IR = {"": 18, "ai.onnx.ml": 3}, 9
 _KINDS = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
 
 
@@ -29,9 +29,8 @@ def as_onnx(ensemble: Ensemble) -> bytes:
     """Return an ONNX file with input `features` and what `outputs_of` names."""
     graph = _Graph()
     scores = graph.trees(ensemble, graph.features(ensemble))
-    scores = graph.add("Mul", scores, graph.number(ensemble.factor)) if (
-        ensemble.factor != 1.0
-    ) else scores  # fmt: skip
+    if ensemble.factor != 1.0:
+        scores = graph.add("Mul", scores, graph.number(ensemble.factor))
     if ensemble.classes:
         graph.classes(ensemble, scores)
     link = ensemble.link if ensemble.meaning != "scores" else "identity"
@@ -94,15 +93,10 @@ class _Graph:
 
     def trees(self, ensemble: Ensemble, features: str) -> str:
         """Add the sums by output; return float32 [rows, outputs]."""
-        name = f"t{len(self.nodes)}"
-        self.nodes.append(
-            helper.make_node(
-                "TreeEnsembleRegressor", [features], [name], domain="ai.onnx.ml",
-                n_targets=len(ensemble.base), post_transform="NONE", aggregate_function="SUM",
-                **_attributes(ensemble),
-            )
+        return self.add(
+            "TreeEnsembleRegressor", features, domain="ai.onnx.ml", n_targets=len(ensemble.base),
+            post_transform="NONE", aggregate_function="SUM", **_attributes(ensemble),
         )  # fmt: skip
-        return name
 
     def classes(self, ensemble: Ensemble, scores: str) -> None:
         """Add the place of the class, chosen as the library does."""
@@ -126,7 +120,7 @@ class _Graph:
         ]  # fmt: skip
         given = info(FEATURES, _KINDS[ensemble.precision], ["rows", ensemble.features])
         graph = helper.make_graph(self.nodes, "trees", [given], outputs, self.constants)
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML)]
+        opsets = [helper.make_opsetid(*item) for item in OPSETS.items()]
         made = helper.make_model(graph, opset_imports=opsets, ir_version=IR)
         return bytes(made.SerializeToString())
 

@@ -10,8 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.worker.importing.originals import served
 from worker.errors import ModelUnsupported, PickleRefused, WeightsInvalid
 from worker.importing import onnx_opsets
-from worker.importing.converted import Conversion
-from worker.importing.held import require_same
+from worker.importing.converted import Conversion, Converted
+from worker.importing.held import ConversionWrong, require_same
 from worker.runtimes import onnx as runtime
 
 DICE = np.random.default_rng(0)
@@ -77,7 +77,15 @@ def test_convert__operators_that_onnx_has_a_reference_of__are_held_to_it(tmp_pat
     made = onnx_opsets.convert(Conversion("onnx", str(path)))
     (tmp_path / "new.onnx").write_bytes(made.model)
     assert set(made.answers) == {"y"}
-    assert require_same(made, lambda rows: served(tmp_path / "new.onnx", rows)) <= 1e-6
+    assert require_same(made, runtime.open_session(tmp_path / "new.onnx", "cpu")[0]) <= 1e-6
+
+
+def test_require_same__rows_that_the_graph_does_not_take__are_wrong_by_name(tmp_path: Path) -> None:
+    path = write(tmp_path, 13, helper.make_node("Gemm", ["x", "w", "b"], ["y"]))
+    words = {"x": np.array(["a stranger's process", "left words"])}
+    made = Converted(path.read_bytes(), "ONNX opset 13", rows=words, answers={"y": ROWS})
+    with pytest.raises(ConversionWrong, match="the ONNX graph failed"):
+        require_same(made, runtime.open_session(path, "cpu")[0])
 
 
 def test_convert__of_today__stays_as_it_is(tmp_path: Path) -> None:

@@ -55,9 +55,7 @@ def load_skops(path: Path, also: tuple[str, ...] = ()) -> Any:
                 hint="save scikit-learn's own estimator alone: skops.io.dump(model, 'm.skops')",
             )
         return skops.io.load(path, trusted=trusted)
-    except WeightsInvalid:
-        raise
-    except PickleRefused:
+    except (WeightsInvalid, PickleRefused):
         raise
     except Exception as error:  # whatever a damaged archive does to the library
         raise WeightsInvalid(
