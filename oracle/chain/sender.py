@@ -11,8 +11,9 @@ again. One process per key: what else uses the key is noticed and stepped around
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 _FRESH = 10.0  # seconds that an estimate made at submission is good for
 _EMPTY_GAS = 21_000  # of an empty transaction, when the node does not say
+_ANY_GAS = 2**63  # more than any block has
 _FILL = "fill"  # kind of entries that only use up a nonce; told to nobody
 
 
@@ -62,6 +64,7 @@ class Sender:
         stuck_after: float = 30.0,
         confirmations: int = 0,
         fee_ceiling: int = 10**12,
+        most_gas: Mapping[str, int] = MappingProxyType({}),
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -71,6 +74,7 @@ class Sender:
             stuck_after: seconds without a block until a transaction is priced higher.
             confirmations: blocks on top of a block until it counts as finalized.
             fee_ceiling: wei per gas that is never exceeded (1,000 gwei).
+            most_gas: of one transaction, by kind; where strangers decide what a call takes.
         """
         self.address = Address(account.address)
         self._rpc = rpc
@@ -80,6 +84,7 @@ class Sender:
         self._stuck_after = stuck_after
         self._confirmations = confirmations
         self._fee_ceiling = fee_ceiling
+        self._most_gas = most_gas
         self._clock = clock
         self._sleep = sleep
         self._empty = Call(self.address, b"", Wei(0), "use up a nonce")
@@ -239,7 +244,12 @@ class Sender:
         for entry, answer in zip(stale, answers, strict=True):
             gas[entry.id] = None
             if not isinstance(answer, RpcError):
-                gas[entry.id] = with_margin(quantity(answer))
+                needed, most = with_margin(quantity(answer)), self._most_of(entry)
+                if needed <= most:
+                    gas[entry.id] = needed
+                else:
+                    why = f"It takes {needed:,} gas, and at most {most:,} are spent on it."
+                    self._keep(self._failed(entry, ContractError("", {}, why)))
             elif isinstance(error := self._explained(answer), ContractError):
                 self._keep(self._failed(entry, error))
             else:
@@ -273,10 +283,14 @@ class Sender:
         except (ContractError, FundsInsufficient, RpcError):  # what it needs is not mined yet
             gas = entry.gas or _EMPTY_GAS
         fees = last.bumped(market)
-        entry = self._form(replace(entry, gas=max(gas, entry.gas)), call, fees)
+        gas = max(min(gas, self._most_of(entry)), entry.gas)
+        entry = self._form(replace(entry, gas=gas), call, fees)
         self._log.info("signed_again", entry=entry.id, nonce=entry.nonce, max_fee=fees.max_fee)
         self._keep(entry)
         return entry
+
+    def _most_of(self, entry: OutboxEntry) -> int:
+        return self._most_gas.get(entry.kind, _ANY_GAS)
 
     def _form(self, entry: OutboxEntry, call: Call, fees: Fees) -> OutboxEntry:
         nonce, to, data, value = entry.nonce or 0, call.to, call.data, call.value

@@ -26,12 +26,13 @@ from oracle.gateway import channels
 from oracle.gateway.catalogue import Catalogue
 from oracle.gateway.channels import ChannelSettings, GatewayChannels, SignedAnswer
 from oracle.gateway.dispatcher import Dispatcher, Outcome
-from oracle.gateway.facilitator import Facilitator
+from oracle.gateway.facilitator import SETTLE, Facilitator
 from oracle.gateway.market_follower import MarketFollower
 from oracle.gateway.notifier import Notifier
 from oracle.gateway.outbox_wallet import OutboxWallet
 from oracle.gateway.payment_follower import PaymentFollower
 from oracle.gateway.relay import Relay
+from oracle.gateway.signed_transfers import MAX_GAS
 from oracle.gateway.sponsor import Lanes, Question, Sponsor
 from oracle.gateway.sweeper import Sweeper
 from oracle.gateway.worker_progress import Heard, WorkerProgress
@@ -121,6 +122,7 @@ class Gateway:
             SqlOutbox(store),
             network.contracts.chain_id,
             confirmations=settings.finality_depth,
+            most_gas={SETTLE: MAX_GAS},
             clock=clock,
         )
         self.dispatcher = Dispatcher(

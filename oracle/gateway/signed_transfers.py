@@ -16,7 +16,7 @@ from oracle.services.event_history import Happened, topic
 from oracle.services.network import Network
 from oracle.types import Address, Amount, Bytes32
 
-_MAX_GAS = 300_000  # of a transfer: what a contract does to check its signature is the payer's
+MAX_GAS = 300_000  # of a transfer: what a contract does to check its signature is the payer's
 _ERC6492 = bytes.fromhex("6492" * 16)  # at the end of what a wallet signs that is not deployed
 _USED = "invalid_exact_evm_nonce_already_used"
 _CODES = {  # the token's refusals in x402's words
@@ -85,10 +85,10 @@ class SignedTransfers:
         except ContractError as error:
             code = _CODES.get(error.name, "invalid_exact_evm_transaction_simulation_failed")
             raise PaymentInvalid(code, f"the token refuses the transfer: {error}") from error
-        if gas > _MAX_GAS:
+        if gas > MAX_GAS:
             raise PaymentInvalid(
                 "invalid_exact_evm_transaction_simulation_failed",
-                f"the transfer takes {gas:,} gas, and at most {_MAX_GAS:,} are spent on one",
+                f"the transfer takes {gas:,} gas, and at most {MAX_GAS:,} are spent on one",
                 hint="pay from a wallet whose signatures are cheaper to check",
             )
         return gas

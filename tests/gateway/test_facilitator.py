@@ -516,6 +516,54 @@ def test_settled__contract_takes_its_signature_back__serves_nothing(market, url,
         gateway.close()
 
 
+def burn(market, wallet):
+    """Let a wallet say yes to every signature, and take a million gas for it."""
+    count_down = "620098405b600190038060045763"  # from 39,000, 26 gas each
+    code = "0x" + count_down + "1626ba7e60e01b60005260206000f3"
+    market.network.rpc.call("anvil_setCode", wallet, code)
+
+
+@pytest.fixture
+def late(market, url, wallet):
+    """A gateway that sends nothing yet, its clock, and a payment by a contract that it took."""
+    now = [time.time()]
+    gateway = Gateway(market.network, dev_account(2), Store.open(url), clock=lambda: now[0])
+    payment = approved(gateway, market, wallet)
+    take(gateway, payment)
+    yield gateway, now, payment
+    gateway.close()
+
+
+def test_settled__signature_costs_more_by_the_time_it_is_sent__is_not_sent(late, market, wallet):
+    """An estimate is made again after ten seconds; a payer's contract may wait for that."""
+    gateway, now, payment = late
+    burn(market, wallet)
+    now[0] += 11
+    gateway.start()
+    with pytest.raises(PaymentInvalid, match="gas"):
+        settle(gateway, payment)
+    assert tokens(market, wallet) == 3 * DOLLAR
+    assert SqlOutbox(gateway.store).of(payment.id)[-1].hashes == ()
+
+
+def test_settled__signature_costs_more_when_it_is_priced_again__takes_no_more_gas(
+    late, market, wallet
+):
+    gateway, now, payment = late
+    outbox, rpc = SqlOutbox(gateway.store), market.network.rpc
+    rpc.call("evm_setAutomine", False)
+    try:
+        gateway.start()
+        wait_until(lambda: outbox.of(payment.id)[-1].hashes)
+        burn(market, wallet)
+        now[0] += 31
+        wait_until(lambda: len(outbox.of(payment.id)[-1].hashes) == 2)
+        assert outbox.of(payment.id)[-1].gas <= 300_000
+    finally:
+        rpc.call("evm_setAutomine", True)
+        rpc.call("evm_mine")
+
+
 # ── Served ──────────────────────────────────────────────────────────────────────────────────────
 def test_ask__same_payment_by_many_at_once__is_one_transfer_and_one_request(gateway, payer, market):
     payment = signed(gateway)

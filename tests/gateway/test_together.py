@@ -10,6 +10,7 @@ from oracle.chain.anvil import dev_account
 from oracle.chain.outbox import EntryState
 from oracle.gateway import api_keys, together
 from oracle.gateway.gateway import Gateway, RequestFailed
+from oracle.services import balances
 from oracle.store import Store
 from oracle.store.outbox import SqlOutbox
 from oracle.types import Amount
@@ -108,3 +109,31 @@ def test_died_with_a_batch_under_way__next_process_takes_it_up(market, waiting, 
         assert len(set(outcomes(following, kept))) == 3
     finally:
         following.close()
+
+
+def relayed(market, gateway):
+    """A request of another wallet, which signed it, waiting like those of API keys."""
+    network, account, friend = market.network, dev_account(7), market.stranger
+    balances.fund(network, friend.address, Amount(DOLLAR))
+    balances.allow(network, friend, network.market.address, Amount(DOLLAR))
+    friend.send(network.market.deposit(account.address, Amount(DOLLAR)))
+    asked = question(gateway)
+    prepaid = gateway.relay.prepare(account.address, asked.listing, asked.prepared, asked.params)
+    signature = bytes(account.sign_typed_data(full_message=prepaid.typed_data).signature)
+    return gateway.relay.relay(
+        account.address, prepaid.order, prepaid.nonce, prepaid.deadline, signature
+    )
+
+
+def test_accepted_together__with_one_that_a_wallet_signed__each_has_its_request(market, waiting):
+    """Their arguments have another layout, so they are in no batch."""
+    signed = relayed(market, waiting)
+    tickets, _ = accept(waiting, 2)
+    before = nonce(waiting)
+    waiting.start()
+    found = outcomes(waiting, [signed, *tickets])
+    assert [one for one in found if isinstance(one, Exception)] == []
+    assert len(set(found)) == 3
+    assert nonce(waiting) == before + 2
+    first = asyncio.run(waiting.life(found[0]))[0].event
+    assert first.request.requester == dev_account(7).address
