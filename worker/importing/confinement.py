@@ -58,7 +58,8 @@ def confine(writable: Path, readable: Iterable[Path]) -> bool:
         return False
     own = {sys.prefix, sys.base_prefix, *(place for place in sys.path if place)}
     places = [Path(place) for place in (*_SYSTEM, *own)] + list(readable)
-    return _without_privileges(libc) and _landlock(libc, writable, places) and _seccomp(libc)
+    done = [_without_privileges(libc), _landlock(libc, writable, places), _seccomp(libc)]
+    return all(done)  # each holds without the others
 
 
 def _limit(kind: int, most: int) -> None:
