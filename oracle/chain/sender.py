@@ -11,9 +11,8 @@ again. One process per key: what else uses the key is noticed and stepped around
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
 
 _FRESH = 10.0  # seconds that an estimate made at submission is good for
 _EMPTY_GAS = 21_000  # of an empty transaction, when the node does not say
-_ANY_GAS = 2**63  # more than any block has
+ANY_GAS = 2**63  # more than any block has
 _FILL = "fill"  # kind of entries that only use up a nonce; told to nobody
 
 
@@ -64,7 +63,7 @@ class Sender:
         stuck_after: float = 30.0,
         confirmations: int = 0,
         fee_ceiling: int = 10**12,
-        most_gas: Mapping[str, int] = MappingProxyType({}),
+        most_gas: Callable[[OutboxEntry], int] = lambda _: ANY_GAS,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -74,7 +73,7 @@ class Sender:
             stuck_after: seconds without a block until a transaction is priced higher.
             confirmations: blocks on top of a block until it counts as finalized.
             fee_ceiling: wei per gas that is never exceeded (1,000 gwei).
-            most_gas: of one transaction, by kind; where strangers decide what a call takes.
+            most_gas: returns what a transaction may take; strangers decide what some calls do.
         """
         self.address = Address(account.address)
         self._rpc = rpc
@@ -244,7 +243,7 @@ class Sender:
         for entry, answer in zip(stale, answers, strict=True):
             gas[entry.id] = None
             if not isinstance(answer, RpcError):
-                needed, most = with_margin(quantity(answer)), self._most_of(entry)
+                needed, most = with_margin(quantity(answer)), self._most_gas(entry)
                 if needed <= most:
                     gas[entry.id] = needed
                 else:
@@ -283,14 +282,11 @@ class Sender:
         except (ContractError, FundsInsufficient, RpcError):  # what it needs is not mined yet
             gas = entry.gas or _EMPTY_GAS
         fees = last.bumped(market)
-        gas = max(min(gas, self._most_of(entry)), entry.gas)
+        gas = max(min(gas, self._most_gas(entry)), entry.gas)
         entry = self._form(replace(entry, gas=gas), call, fees)
         self._log.info("signed_again", entry=entry.id, nonce=entry.nonce, max_fee=fees.max_fee)
         self._keep(entry)
         return entry
-
-    def _most_of(self, entry: OutboxEntry) -> int:
-        return self._most_gas.get(entry.kind, _ANY_GAS)
 
     def _form(self, entry: OutboxEntry, call: Call, fees: Fees) -> OutboxEntry:
         nonce, to, data, value = entry.nonce or 0, call.to, call.data, call.value

@@ -17,12 +17,13 @@ from eth_account.signers.local import LocalAccount
 
 from oracle.chain import heads
 from oracle.chain.bindings.inference_market import Delivered, Requested
+from oracle.chain.outbox import OutboxEntry
 from oracle.chain.rpc import quantity
-from oracle.chain.sender import Sender
+from oracle.chain.sender import ANY_GAS, Sender
 from oracle.chain.wallet import Wallet
 from oracle.config import Settings
 from oracle.errors import DigestMismatch, NotFound, PermanentError, TransientError
-from oracle.gateway import channels
+from oracle.gateway import channels, relay, signed_transfers
 from oracle.gateway.catalogue import Catalogue
 from oracle.gateway.channels import ChannelSettings, GatewayChannels, SignedAnswer
 from oracle.gateway.dispatcher import Dispatcher, Outcome
@@ -32,7 +33,6 @@ from oracle.gateway.notifier import Notifier
 from oracle.gateway.outbox_wallet import OutboxWallet
 from oracle.gateway.payment_follower import PaymentFollower
 from oracle.gateway.relay import Relay
-from oracle.gateway.signed_transfers import MAX_GAS
 from oracle.gateway.sponsor import Lanes, Question, Sponsor
 from oracle.gateway.sweeper import Sweeper
 from oracle.gateway.worker_progress import Heard, WorkerProgress
@@ -122,7 +122,7 @@ class Gateway:
             SqlOutbox(store),
             network.contracts.chain_id,
             confirmations=settings.finality_depth,
-            most_gas={SETTLE: MAX_GAS},
+            most_gas=_most_gas,
             clock=clock,
         )
         self.dispatcher = Dispatcher(
@@ -424,6 +424,13 @@ def store_url(settings: Settings) -> str:
 def folder(settings: Settings) -> Path:
     """Return the gateway's folder."""
     return settings.home / "gateway"
+
+
+def _most_gas(entry: OutboxEntry) -> int:
+    """Return what a transaction may take: a payer's or a wallet's contract checks its signature."""
+    if entry.kind == SETTLE:
+        return signed_transfers.MAX_GAS
+    return relay.MAX_GAS if relay.is_relayed(entry) else ANY_GAS
 
 
 def _outcome_of(ticket: Ticket) -> Outcome | None:

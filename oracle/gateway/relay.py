@@ -9,7 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from oracle.chain.bindings.inference_market import InferenceMarket
+from oracle.chain.codec import interface
 from oracle.chain.contract import Call
+from oracle.chain.outbox import OutboxEntry
+from oracle.errors import Refused
 from oracle.gateway.catalogue import AskableVersion
 from oracle.gateway.sponsor import KIND
 from oracle.protocol import eip712
@@ -22,6 +26,11 @@ from oracle.store.outbox import add_in
 from oracle.types import Address, Bytes32, Order, RequestId, Timestamp
 
 SIGNED_FOR = 600  # seconds that a signature is good for
+MAX_GAS = 600_000  # of a request: what a contract takes to check its signature is the wallet's
+
+
+class SignatureTooDear(Refused):
+    """A wallet's contract takes more gas to check its signature than the gateway spends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,11 @@ class Prepaid:
     deadline: Timestamp
     typed_data: dict[str, Any]  # for eth_signTypedData_v4
     transaction: Call  # to send instead of signing
+
+
+def is_relayed(entry: OutboxEntry) -> bool:
+    """Return whether a transaction passes on what a wallet signed."""
+    return entry.data[:4] == interface(InferenceMarket.NAME)["requestFor"].selector
 
 
 class Relay:
@@ -99,6 +113,7 @@ class Relay:
 
         Raises:
             ContractError: forged, replayed, expired, or the market refuses for another reason.
+            SignatureTooDear: it takes too much gas.
         """
         digest = eip712.digest(self._typed(requester, order, nonce, deadline))
         with self._store.read() as tx:
@@ -107,6 +122,11 @@ class Relay:
             return pending[0]
         call = self._network.market.request_for(requester, order, nonce, deadline, signature)
         gas = self._simulate(call)
+        if gas > MAX_GAS:
+            raise SignatureTooDear(
+                f"the request takes {gas:,} gas, and at most {MAX_GAS:,} are spent on one",
+                hint="send the transaction yourself: POST /api/requests/prepare has it",
+            )
         ticket = Ticket(
             id=RequestId(secrets.token_bytes(32)),
             key_id=None,
