@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from oracle.protocol.cid import raw_cid
-from oracle.protocol.files import FileEntry
+from oracle.protocol.files import WEIGHT_SUFFIXES, FileEntry
 from oracle.protocol.manifest import DerivedFrom, Manifest
 from oracle.types import Bytes32
 from worker.runtimes.base import Files
@@ -66,8 +66,8 @@ def read(folder: Path) -> Manifest:
 
 def _beside(manifest: Manifest) -> set[str]:
     """Return the paths of files that are read besides weights."""
-    weights = (".safetensors", ".pt2", ".onnx", ".program")
-    return {one.path for one in manifest.files if not one.path.endswith(weights)}
+    kinds = (*WEIGHT_SUFFIXES, ".program")
+    return {one.path for one in manifest.files if not one.path.endswith(kinds)}
 
 
 def _write(folder: Path, body: Mapping[str, Any]) -> None:

@@ -3,11 +3,12 @@
 One module for each format of weights writes what the runtime of that format already reads.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from oracle.protocol.manifest import Manifest
@@ -66,6 +67,17 @@ def read(manifest: Manifest, files: Files) -> FloatNetwork:
     opened: Callable[[Manifest, Files], FloatNetwork]
     opened = import_module(_MODULES[manifest.runtime.format]).read
     return opened(manifest, files)
+
+
+def tensors(state: Weights, parts: AllParts) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield what a file holds: the parts of each weight that has them, others as they are."""
+    for name, tensor in state.items():
+        if name not in parts:
+            yield name, tensor.contiguous()
+            continue
+        for part, array in parts[name].items():
+            kept = torch.from_numpy(np.array(array, order="C"))
+            yield f"{name}.{part}" if part else name, kept
 
 
 def is_weight(tensor: torch.Tensor) -> bool:

@@ -6,7 +6,7 @@ runs them once when it loads it.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnx
@@ -17,9 +17,9 @@ from oracle.protocol.manifest import Manifest
 from worker.compression.methods import Parts
 from worker.compression.networks import Weights, is_weight
 from worker.errors import ModelUnsupported
+from worker.runtimes import onnx as onnx_runtime
 from worker.runtimes import stored
 from worker.runtimes.base import Array, Files
-from worker.runtimes.onnx import open_session
 
 _OPSET = 11  # CumSum
 
@@ -30,14 +30,14 @@ class OnnxNetwork:
     can_tune = False
 
     def __init__(self, path: Path) -> None:
-        self._model = onnx.load(str(path))
-        self.weights: Weights = {}
+        self._model = onnx_runtime.read(path)
+        floats = {
+            initializer.name: torch.from_numpy(numpy_helper.to_array(initializer).copy())
+            for initializer in self._model.graph.initializer
+            if initializer.data_type == TensorProto.FLOAT
+        }
+        self.weights: Weights = {name: t for name, t in floats.items() if is_weight(t)}
         self.vectors: Weights = {}
-        for initializer in self._model.graph.initializer:
-            if initializer.data_type == TensorProto.FLOAT:
-                weight = torch.from_numpy(numpy_helper.to_array(initializer).copy())
-                if is_weight(weight):
-                    self.weights = {**self.weights, initializer.name: weight}
 
     def answer(self, weights: Weights, inputs: Mapping[str, Array]) -> torch.Tensor:
         """Refuse: torch does not run ONNX."""
@@ -60,10 +60,11 @@ class OnnxNetwork:
         given = [one for one in graph.input if one.name not in parts]
         steps = _OnnxSteps()
         for name, of in parts.items():
-            for part, array in of.items():
-                label = f"{name}.{part}"
-                kept.append(numpy_helper.from_array(np.ascontiguousarray(array), label))
             handles = {part: f"{name}.{part}" for part in of}
+            kept += [
+                numpy_helper.from_array(np.ascontiguousarray(array), handles[part])
+                for part, array in of.items()
+            ]
             stored.decode(steps.towards(name), handles, self.weights[name].shape)
         nodes = [*steps.nodes, *graph.node]
         for field, values in (
@@ -79,7 +80,7 @@ class OnnxNetwork:
 def read(manifest: Manifest, files: Files) -> OnnxNetwork:
     """Read a file. Errors as in `runtimes.onnx.load`, which looks at it first."""
     path = files[manifest.runtime.entry]
-    open_session(path, "cpu")
+    onnx_runtime.open_session(path, "cpu")
     return OnnxNetwork(path)
 
 
@@ -91,7 +92,7 @@ class _OnnxSteps:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
-    def towards(self, name: str) -> "_OnnxSteps":
+    def towards(self, name: str) -> Self:
         """Say which weight comes next; the last `reshaped` has its name."""
         self._prefix = name
         return self

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
-from safetensors.numpy import save_file
+from safetensors.torch import save_file
 
 from oracle.protocol.manifest import Manifest
+from worker.compression import networks
 from worker.compression.methods import Parts
 from worker.compression.networks import Weights, is_weight
 from worker.runtimes import safetensors_arch
@@ -39,12 +39,7 @@ class ArchitectureNetwork:
 
     def write(self, path: Path, parts: Mapping[str, Parts]) -> None:
         """Write the file (see `FloatNetwork`)."""
-        tensors: dict[str, Array] = {}
-        for name, tensor in self.state.items():
-            stored = parts.get(name, {"": tensor.numpy()})
-            for part, array in stored.items():
-                tensors[f"{name}.{part}" if part else name] = np.ascontiguousarray(array)
-        save_file(tensors, path)
+        save_file(dict(networks.tensors(self.state, parts)), path)
 
 
 class _Answering(torch.nn.Module):

@@ -8,12 +8,13 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 
 from oracle.protocol.manifest import Manifest
+from worker.compression import networks
 from worker.compression.methods import Parts
 from worker.compression.networks import Weights, is_weight
 from worker.runtimes import guard, pt2, stored
@@ -86,22 +87,14 @@ class ExportedNetwork:
                 ):
                     keep(inside, source.read(name))
             entries: dict[str, Any] = {}
-            for name, tensor in self._tensors(parts):
+            for name, tensor in networks.tensors(self._state, parts):
                 place = f"weight_{len(entries)}"
                 known = config.get(name, {"is_param": False, "use_pickle": False})
                 entries[name] = {**known, "path_name": place, "tensor_meta": _meta(tensor)}
-                keep(f"data/weights/{place}", tensor.contiguous().numpy().tobytes())
+                keep(f"data/weights/{place}", _bytes(tensor))
             keep(_CONFIG, _compact({"config": entries}))
             self._prepend(model["graph_module"], parts)
             keep("models/model.json", _compact(model))
-
-    def _tensors(self, parts: Mapping[str, Parts]) -> list[tuple[str, torch.Tensor]]:
-        found = []
-        for name, tensor in self._state.items():
-            for part, array in parts.get(name, {"": tensor.numpy()}).items():
-                kept = torch.from_numpy(np.array(array, order="C"))
-                found.append((f"{name}.{part}" if part else name, kept))
-        return found
 
     def _prepend(self, module: dict[str, Any], parts: Mapping[str, Parts]) -> None:
         """Put the nodes that make weights before all others; their parts become buffers."""
@@ -158,7 +151,7 @@ class _NodeSteps:
         self._values[name] = _meta(tensor)
         return _Value(name, tensor)
 
-    def towards(self, name: str) -> "_NodeSteps":
+    def towards(self, name: str) -> Self:
         """Say which weight comes next; `reshaped` ends it, and has its name."""
         self._prefix = name
         return self
@@ -249,6 +242,11 @@ def _argument(spec: Mapping[str, Any]) -> str:
     ((_, body),) = spec.items()
     argument = body["arg"]
     return str(argument["as_tensor"]["name"] if "as_tensor" in argument else argument["name"])
+
+
+def _bytes(tensor: torch.Tensor) -> bytes:
+    """Return the bytes of a tensor, of types too that NumPy does not have (bfloat16)."""
+    return tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def _meta(tensor: torch.Tensor) -> dict[str, Any]:

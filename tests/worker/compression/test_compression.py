@@ -255,6 +255,26 @@ def test_compress__model_without_matrices__cannot_be_pruned(tmp_path, samples):
         compress(place, tmp_path / "out", samples, Options(("prune-90",)), lambda *_: None)
 
 
+def test_compress__archive_with_bfloat16_beside_its_weights__keeps_them(tmp_path, samples):
+    import torch
+
+    class Mixed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.randn(64, 10))
+            self.register_buffer("bias", torch.arange(10.0).to(torch.bfloat16))
+            self.register_buffer("scale", torch.tensor(0.5, dtype=torch.bfloat16))
+
+        def forward(self, image):
+            return image.flatten(1) @ self.weight + self.bias.float() * self.scale.float()
+
+    place = placed(write(Mixed(), tmp_path / "model", "torch.export"), tmp_path / "place")
+    told = Options(("int8",), steps=0)
+    table = compress(place, tmp_path / "out", samples, told, lambda *_: None)
+    assert table.rows[1].agreement.value > 0.9
+    assert all(row.exact for row in table.rows), table.rows[0].exact_why
+
+
 def test_main__refusal__is_one_json_object_with_what_to_do(folders, tmp_path, capsys):
     place = placed(folders("safetensors"), tmp_path / "place")
     code = main([str(place), str(tmp_path / "out"), "--samples", str(tmp_path / "none.npz")])

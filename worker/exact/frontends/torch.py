@@ -15,6 +15,7 @@ from worker.exact.frontends.tracing import Dynamic, GraphRecorder, OperatorCall,
 from worker.exact.graph import Array, Graph, OperatorUnsupported, Original, Sample
 from worker.runtimes import operators, pt2
 from worker.runtimes.pt2 import DTYPES
+from worker.runtimes.tensors import from_torch
 
 _REFERENCES = frozenset({"as_tensor", "as_tensors", "as_optional_tensor", "as_optional_tensors"})
 _IGNORED = frozenset({"as_none", "as_layout", "as_memory_format"})
@@ -86,7 +87,7 @@ class _ProgramReader:
                 _, flat = run._call(body)
                 run._values.update(flat)
         return {
-            name: value.numpy()
+            name: from_torch(value)
             for name, value in run._values.items()
             if isinstance(value, torch.Tensor)
         }

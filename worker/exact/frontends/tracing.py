@@ -17,6 +17,7 @@ from worker.exact import floats
 from worker.exact.graph import Array, Graph, GraphNode, OperatorUnsupported, Original
 from worker.exact.lowering import expressions, ids, passes
 from worker.exact.lowering.expressions import Expression, X
+from worker.runtimes.tensors import from_torch
 
 IS_NAN: Expression = ("ne", X, X)
 
@@ -77,7 +78,7 @@ class GraphRecorder:
         """Add a constant and return its name; the same tensor is one constant."""
         if id(value) in self._held:
             return self._held[id(value)][1]
-        array = value.detach().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        array = from_torch(value) if isinstance(value, torch.Tensor) else np.asarray(value)
         self._fresh += 1
         name = f"{hint}.{self._fresh}"
         self._constants[name] = array
