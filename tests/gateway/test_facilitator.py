@@ -516,11 +516,25 @@ def test_settled__contract_takes_its_signature_back__serves_nothing(market, url,
         gateway.close()
 
 
-def burn(market, wallet):
-    """Let a wallet say yes to every signature, and take a million gas for it."""
-    count_down = "620098405b600190038060045763"  # from 39,000, 26 gas each
+def burn(market, wallet, gas=1_000_000):
+    """Let a wallet say yes to every signature, and take much gas for it."""
+    count_down = f"62{gas // 26:06x}5b600190038060045763"  # each step takes 26 gas
     code = "0x" + count_down + "1626ba7e60e01b60005260206000f3"
     market.network.rpc.call("anvil_setCode", wallet, code)
+
+
+@pytest.mark.parametrize(
+    ("gas", "code"),
+    [(1_000_000, "transaction_simulation_failed"), (10_000_000, "payload_signature")],
+)
+def test_take__contract_that_burns_gas__is_refused_and_the_node_works_little(
+    gateway, market, wallet, gas, code
+):
+    payment = replace(signed(gateway), payer=wallet, signature=b"")
+    burn(market, wallet, gas)
+    with pytest.raises(PaymentInvalid) as caught:
+        take(gateway, payment)
+    assert caught.value.code.endswith(code)
 
 
 @pytest.fixture

@@ -1,20 +1,23 @@
 """What a wallet signed, passed on: what its contract takes to say so is bounded."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from oracle.chain.anvil import dev_account
+from oracle.chain.bindings.inference_market import Requested
 from oracle.gateway.gateway import Gateway
 from oracle.gateway.relay import MAX_GAS, SignatureTooDear
 from oracle.protocol import eip712
 from oracle.services import balances
+from oracle.services.event_history import topic
 from oracle.store import Store
 from oracle.store.outbox import SqlOutbox
 from oracle.types import Amount
 from tests.gateway.conftest import question
 from tests.gateway.test_facilitator import approve, burn, wallet
-from tests.gateway.test_together import outcomes
+from tests.gateway.test_together import accept, outcomes
 from tests.services.conftest import DOLLAR
 
 pytestmark = pytest.mark.real
@@ -45,9 +48,12 @@ def relay(market, waiting, wallet):
     asked = question(waiting)
     prepaid = waiting.relay.prepare(wallet, asked.listing, asked.prepared, asked.params)
     approve(market, wallet, eip712.digest(prepaid.typed_data))
-    return lambda: waiting.relay.relay(
-        wallet, prepaid.order, prepaid.nonce, prepaid.deadline, b"\x01"
-    )
+
+    def relay(signature=b"\x01"):
+        order, nonce = prepaid.order, prepaid.nonce
+        return waiting.relay.relay(wallet, order, nonce, prepaid.deadline, signature)
+
+    return relay
 
 
 def test_relay__signature_that_costs_too_much_gas__is_refused(waiting, relay, market, wallet):
@@ -74,3 +80,19 @@ def test_relay__contract_that_signed__is_asked(waiting, relay):
     waiting.start()
     (request_id,) = outcomes(waiting, [ticket])
     assert isinstance(request_id, bytes)
+
+
+def test_relay__signature_that_holds_an_order__is_asked_for_by_nobody(waiting, relay, market):
+    """Cut in the middle, as a batch of two, the second half would be an order of the gateway's."""
+    network, size = market.network, 4096
+    (ticket,), _ = accept(waiting, 1)
+    order = waiting.sponsor._order(question(waiting, 0.25))
+    words = network.market.request(replace(order, lane=77)).data[4:]
+    before = 2 * len(words) + 5 * 32  # bytes: the other request, and what is before the signature
+    start = (before + size) // 2 - before
+    second = relay((bytes(start) + words).ljust(size, b"\0"))
+    waiting.start()
+    assert all(isinstance(one, bytes) for one in outcomes(waiting, [ticket, second]))
+    mine = topic(waiting.address)
+    asked = network.history.read(network.market.address, (Requested,), None, None, mine)
+    assert [one.event.request.lane for one in asked] == [ticket.lane]
