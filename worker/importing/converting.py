@@ -8,6 +8,7 @@ from typing import Any
 from oracle import origins
 from oracle.errors import DigestMismatch, InputInvalid, NotFound
 from oracle.protocol.origin import Format
+from worker.exact.trees.files import require_order
 from worker.importing import frame, held
 from worker.importing.converted import MODEL, Conversion, Converted
 from worker.onnx_description import described_onnx
@@ -78,13 +79,7 @@ def words(made: Converted, about: dict[str, Any]) -> dict[str, Any]:
             f"model.json has {len(labels)} labels, the file {len(made.labels)} classes",
             hint=f"in the order of the file's: {', '.join(made.labels)[:200]}",
         )
-    if features and made.columns:
-        named = [str(feature.get("name")) for feature in features]
-        if sorted(named) == sorted(made.columns) and named != list(made.columns):
-            raise InputInvalid(
-                "model.json names the columns in another order than the original",
-                hint=f"in the order of the file's: {', '.join(made.columns)[:200]}",
-            )
+    require_order(features or (), made.columns)
     said: dict[str, Any] = {}
     if labels is None and made.labels:
         said["labels"] = list(made.labels)

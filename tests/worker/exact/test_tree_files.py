@@ -22,6 +22,7 @@ from worker.exact import __main__ as compiler
 from worker.exact.original import ReadingWrong
 from worker.exact.trees import importer
 from worker.exact.trees.compile import compile_trees
+from worker.exact.trees.files import TreeModel
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 Make = Callable[[], Any]
@@ -392,14 +393,28 @@ def test_build__labels_of_another_number__are_refused(tmp_path: Path) -> None:
         compiler.build(tmp_path, tmp_path / "out", None, lambda *_: None)
 
 
-def test_describe__columns_with_names__are_features(tmp_path: Path) -> None:
+@pytest.fixture
+def named(tmp_path: Path) -> TreeModel:
+    """A model that knows the names of its columns."""
     rows, labels, _, _ = split("cancer")
     names = [f"column {k}" for k in range(rows.shape[1])]
     data = lightgbm.Dataset(rows, labels, feature_name=names)
     path = tmp_path / "m.txt"
     lightgbm.train({"objective": "binary", "verbose": -1}, data, 2).save_model(path)
+    return importer.read(path)
 
-    said = importer.described(importer.read(path), {})
+
+def test_described__columns_in_another_order__are_refused(named: TreeModel) -> None:
+    features = [{"name": name, "description": "of mine"} for name in named.ensemble.names]
+    assert "features" not in importer.described(named, {"features": features})
+
+    with pytest.raises(InputInvalid, match="another order") as caught:
+        importer.described(named, {"features": features[::-1]})
+    assert "column_0, column_1" in caught.value.hint
+
+
+def test_describe__columns_with_names__are_features(named: TreeModel) -> None:
+    said = importer.described(named, {})
 
     assert said["inputs"][0]["dtype"] == "F64"
     assert said["features"][0] == {"name": "column_0"}

@@ -3,14 +3,14 @@
 The library runs only what our reader took: its own loaders trust their files. Imports no torch.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from oracle.errors import ConfigInvalid
+from oracle.errors import ConfigInvalid, InputInvalid
 from oracle.exact.ranks import LIBRARIES
 from oracle.protocol.shapes import MAX_NAME_LENGTH
 from worker.errors import ModelUnsupported, WeightsInvalid
@@ -64,6 +64,20 @@ def columns(ensemble: Ensemble) -> tuple[str, ...]:
     numbered = all(name.removeprefix("Column_").removeprefix("f").isdecimal() for name in names)
     fit = len(set(names)) == len(names) == ensemble.features and not numbered
     return names if fit and all(1 <= len(name) <= MAX_NAME_LENGTH for name in names) else ()
+
+
+def require_order(features: Iterable[Mapping[str, Any]], names: Sequence[str]) -> None:
+    """Return if model.json has the columns in the order of the file, or calls them otherwise.
+
+    Raises:
+        InputInvalid: the same columns in another order: requests would mix them up.
+    """
+    named = [str(feature.get("name")) for feature in features]
+    if sorted(named) == sorted(names) and named != list(names):
+        raise InputInvalid(
+            "model.json names the columns in another order than the original",
+            hint=f"in the order of the file's: {', '.join(names)[:200]}",
+        )
 
 
 def read(path: Path, missing: float | None = None) -> TreeModel:

@@ -21,7 +21,7 @@ from worker.exact.original import ReadingWrong
 from worker.exact.report import CompilationReport, compare
 from worker.exact.trees.compile import Answer, compile_trees, output_code
 from worker.exact.trees.ensemble import Ensemble, classes_of, on_thresholds
-from worker.exact.trees.files import FEATURES, TreeModel, TreeOriginal, columns, read
+from worker.exact.trees.files import FEATURES, TreeModel, TreeOriginal, columns, read, require_order
 
 __all__ = ["FEATURES", "compile_model", "described", "read", "run"]
 PROBES = 256
@@ -33,6 +33,9 @@ def described(model: TreeModel, about: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         about: what the owner has written already, which goes first.
+
+    Raises:
+        InputInvalid: another number of labels, or columns in another order.
     """
     ensemble = model.ensemble
     output = output_code(ensemble, "prediction", 1.0)
@@ -63,8 +66,10 @@ def described(model: TreeModel, about: Mapping[str, Any]) -> dict[str, Any]:
     }
     if ensemble.classes and "labels" not in about:
         said["labels"] = list(ensemble.classes)
-    if "features" not in about and (names := columns(ensemble)):
+    names = columns(ensemble)
+    if names and "features" not in about:
         said["features"] = [{"name": name} for name in names]
+    require_order(about.get("features") or (), names)
     return said
 
 
