@@ -36,6 +36,7 @@ from oracle.types import ZERO32, Address, Amount, Bytes32, RequestId
 KEY = "x402"  # name of the API key on which payers ask; nobody has its secret
 SETTLE = "x402-settle"  # kind of the outbox entries
 _BACK = 5_000  # blocks in which a transfer that somebody else sent is looked for
+_UNDER_WAY = (PaymentState.SETTLING,)
 _FOR_EVER = 2**63 - 1  # unix seconds: the last that a database counts
 _UNLIMITED = Amount(2**62)
 
@@ -173,10 +174,19 @@ class Facilitator:
             created_at=self._clock(),
             error=why,
         )
+        held, done = self._means(payment.payer)
 
         def commit(tx: Transaction) -> Payment:
             if (kept := tx.payment(payment.id)) is not None:
                 return kept
+            others = tx.payments(_UNDER_WAY, payer=payment.payer)
+            promised = sum(one.amount for one in others if one.id not in done)
+            if gas and promised + payment.amount > held:
+                raise PaymentInvalid(
+                    "invalid_exact_evm_insufficient_balance",
+                    f"{payment.payer} has {held} token units, and {promised} of them are promised "
+                    "to payments that are under way",
+                )
             tx.add_payment(payment)
             add_in(tx, SETTLE, [payment.id], call, gas=gas, estimated_at=payment.created_at)
             return payment
@@ -184,6 +194,17 @@ class Facilitator:
         kept = self._store.write(commit)
         self._accepted()
         return _same(kept, digest, question)
+
+    def _means(self, payer: Address) -> tuple[Amount, set[RequestId]]:
+        """Return what a payer has, and which payments under way it has paid by then, or later.
+
+        Each alone could be paid; the gateway pays gas for every transfer that comes too late.
+        """
+        token = self._network.token
+        held = token.balance_of(payer)  # first: what is paid in between counts for the payer
+        with self._store.read() as tx:
+            known = tx.payments(_UNDER_WAY, payer=payer)
+        return held, {one.id for one in known if token.authorization_state(payer, one.nonce)}
 
     def _require_key(self, question: Question) -> None:
         try:

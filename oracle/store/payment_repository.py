@@ -77,13 +77,17 @@ class PaymentRepository(Repository):
         row = self.session.connection().execute(query).one_or_none()
         return None if row is None else _payment_of(row)
 
-    def payments(self, states: Iterable[PaymentState] = tuple(PaymentState)) -> list[Payment]:
-        """Return the payments in these states, oldest first."""
+    def payments(
+        self, states: Iterable[PaymentState] = tuple(PaymentState), *, payer: Address | None = None
+    ) -> list[Payment]:
+        """Return the payments in these states, oldest first; None = of every payer."""
         wanted = frozenset(states)
         query = select(_payments).order_by(_payments.c.created_at)
         if wanted.isdisjoint(OVER):
             query = query.where(PaymentRow.open)  # the index
         query = query.where(_payments.c.state.in_([state.value for state in wanted]))
+        if payer is not None:
+            query = query.where(_payments.c.payer == payer)
         return [_payment_of(row) for row in self.session.connection().execute(query)]
 
     def count_payments(self) -> dict[PaymentState, int]:

@@ -241,6 +241,28 @@ def test_take__nonce_of_another_payment__is_refused(gateway, payer):
         take(gateway, signed(gateway, nonce=payment.nonce, valid_before=later))
 
 
+def test_take__more_payments_at_once_than_the_payer_has__only_those_it_can_pay(market, url, payer):
+    """Each alone would be paid, and for every transfer that fails the gateway pays the gas."""
+    gateway = Gateway(market.network, dev_account(2), Store.open(url))
+    asked = [signed(gateway) for _ in range(8)]
+
+    def one(payment):
+        try:
+            return take(gateway, payment).state
+        except PaymentInvalid as error:
+            return error.code
+
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            taken = list(pool.map(one, asked))
+        assert taken.count("invalid_exact_evm_insufficient_balance") == 5
+        assert taken.count(PaymentState.SETTLING) == 3
+        gateway.start()
+        wait_until(lambda: tokens(market) == 0)
+    finally:
+        gateway.close()
+
+
 # ── Races between verify and settle ─────────────────────────────────────────────────────────────
 @pytest.fixture
 def verified(market, url, payer):
