@@ -28,6 +28,12 @@ def test_cover__no_lock_or_too_many__reverts(channels, locks):
         channels.cover(locks)
 
 
+def test_cover__as_many_locks_as_an_offer_may_have__is_a_matter_of_stake(channels):
+    left = (1 << 20) - 2
+    with refuses("StakeInsufficient", channels.operator, 100 * DOLLAR - 2 * LOCK, left * LOCK):
+        channels.cover(left)
+
+
 @pytest.mark.parametrize("change", [1, RETIRED], ids=["other fee", "retired"])
 def test_cover__terms_that_the_version_does_not_have__reverts(channels, change):
     channels.terms ^= change
@@ -98,7 +104,10 @@ def test_uncover__twice__reverts(channels):
 def test_uncover__no_longer_authorized__by_anyone(channels, operators, owner, bob):
     operators.authorize(1, channels.operator, False, {"from": owner})
     transaction = channels.contract.uncover(channels.offer, {"from": bob})
-    assert channels.covered() == (2, 0, transaction.timestamp + 2 * WINDOW, False)
+    ends_at = transaction.timestamp + 2 * WINDOW
+    assert channels.covered() == (2, 0, ends_at, False)
+    event = transaction.events["OfferEnding"]
+    assert (event["offerId"], event["endsAt"]) == (channels.offer_id, ends_at)
 
 
 def test_uncover__ending__takes_no_money_and_no_more_stake(channels):
@@ -144,7 +153,8 @@ def test_release__by_anyone__frees_the_stake_and_keeps_held_claims(channels, ope
     channels.contract.uncover(channels.offer, {"from": channels.operator})
     held = channels.claim(channels.row(FEE))
     at(now() + 2 * WINDOW)
-    channels.contract.release(channels.offer, {"from": bob})
+    event = channels.contract.release(channels.offer, {"from": bob}).events["OfferReleased"]
+    assert (event["offerId"], event["locks"]) == (channels.offer_id, 2)
     assert operators.stakeOf(channels.operator)["locked"] == 0
     with refuses("OfferUncovered", channels.offer_id):
         channels.contract.release(channels.offer, {"from": bob})
