@@ -64,6 +64,13 @@ def test_prove_refused__in_the_time_to_learn_of_it__reverts(channels, refuse, an
         prove(channels, given, bob)
 
 
+def test_prove_refused__signed_for_a_time_before_all_rules__reverts(channels, refuse, answer, bob):
+    refuse()
+    given = answer(GRACE - 1)
+    with refuses("RefusalUncertain", given.id, GRACE - 1):
+        prove(channels, given, bob)
+
+
 def test_prove_refused__signed_for_a_time_to_come__reverts(channels, refuse, answer, bob):
     time = refuse() + GRACE + 10
     given = answer(time)
