@@ -77,7 +77,7 @@ def _up(
             *("--rest-port", str(rest_port)),
         ]
         session.note("starting the network in the background")
-        _show(session, home, background.detach(home, argv))
+        _show(session, home, background.detach(home, argv, session.note))
         return
     from oracle.devnet.network import DevnetPlan, running  # noqa: PLC0415 - web3: 0.3 s
 
@@ -166,6 +166,7 @@ def _show(
         ("IPFS", f"{settings.ipfs_api}  ({network.kinds.get('ipfs', '')})"),
         ("queue", f"{settings.shown_redis_url}  ({network.kinds.get('redis', '')})"),
         ("REST, page", network.kinds.get("rest", "not served")),
+        ("channels", network.kinds.get("channels", "not served")),
         ("market", contracts.inference_market if contracts else "not deployed"),
         ("wallets", f"{home / 'keys'}; export TALLYSTICK_PASSWORD_FILE={home / 'password'}"),
     ]

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from oracle import whole_file
 from oracle.errors import ConfigInvalid, TransientError
 from oracle.patience import busy
 from oracle.private_files import make_folder, open_log
+from oracle.types import Say
 
 FILE = "devnet.json"
 LOG = "devnet.log"
@@ -138,10 +139,11 @@ def stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def detach(
-    home: Path, argv: Sequence[str], waiting: Callable[[], None] = lambda: None
-) -> RunningNetwork:
+def detach(home: Path, argv: Sequence[str], say: Say = lambda _: None) -> RunningNetwork:
     """Run `argv`, an `up` in the foreground, without a terminal; return when it is ready.
+
+    Args:
+        say: is told each line of its log.
 
     Raises:
         TransientError: it ended, or was not ready in time; the log's last lines say why.
@@ -158,12 +160,14 @@ def detach(
             start_new_session=True,
         )
     patience = busy(process.pid, _START_PATIENCE)
-    while process.poll() is None and not patience.over():
-        network = read(home)
-        if network and network.pid == process.pid and network.ready:
-            return network
-        waiting()
-        time.sleep(0.1)
+    with log.open(errors="replace") as lines:
+        while process.poll() is None and not patience.over():
+            network = read(home)
+            for line in lines:
+                say(line.rstrip())
+            if network and network.pid == process.pid and network.ready:
+                return network
+            time.sleep(0.1)
     if process.poll() is None:
         _end(psutil.Process(process.pid))
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])

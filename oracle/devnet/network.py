@@ -165,7 +165,9 @@ class Devnet:
             settings = replace(self.settings, fault=self.plan.faults.get(name, ""))
             specs = processes(settings, wallet, infer_processes=1, endpoint=self.endpoint(name))
             if name in self.plan.selling:
-                listen = self.channel_endpoint(name).removeprefix("http://")
+                url = self.channel_endpoint(name)
+                self.kinds = {**self.kinds, "channels": url}
+                listen = url.removeprefix("http://")
                 specs = (*specs, endpoint_process(settings, wallet, (), listen, locks=LOCKS))
             self._groups[name] = Supervisor(specs)
         self._groups[name].start(together=True)

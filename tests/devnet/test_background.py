@@ -28,6 +28,7 @@ from oracle.devnet import background
 home = Path(sys.argv[1])
 with background.stoppable():
     try:
+        print("starting the chain", flush=True)
         background.write(home, replace(background.myself(), ready=True))
         time.sleep(3600)
     finally:
@@ -97,8 +98,10 @@ def test_detach__ends_at_once__quotes_its_log(tmp_path: Path) -> None:
 
 
 def test_detach__ready__returns_it_and_stop_ends_it_tidily(tmp_path: Path) -> None:
-    network = background.detach(tmp_path, [sys.executable, "-c", UP, str(tmp_path)])
+    said: list[str] = []
+    network = background.detach(tmp_path, [sys.executable, "-c", UP, str(tmp_path)], said.append)
     assert background.read(tmp_path) == network
+    assert said == ["starting the chain"]
     assert background.stop(tmp_path) is True
     assert (tmp_path / "tidied").exists()
     assert background.read(tmp_path) is None
