@@ -11,7 +11,7 @@ from oracle.cli import commands, model_compress, model_file, options, output
 from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
 from oracle.protocol.manifest import Manifest
-from oracle.services import models, wallets
+from oracle.services import models, parents, wallets
 from oracle.services.amounts import (
     counted,
     decimal,
@@ -171,7 +171,9 @@ def _list(
 def _show(session: Session, model: Model) -> None:
     """Show a model: owner, versions, and what its manifest says."""
     found = models.show(session.network, models.select(session.network, model))
-    session.show(found, _detail(found))
+    made_from = found.manifest and found.manifest.derived_from
+    fault = parents.fault_of(session.network, made_from) if made_from else ""
+    session.show(found, _detail(found, fault))
 
 
 def _versions(session: Session, model: Model) -> None:
@@ -348,7 +350,7 @@ def _published(done: "PublishedVersion", missing: tuple[str, ...], notes: list[s
     )
 
 
-def _detail(found: ModelDetail) -> Any:
+def _detail(found: ModelDetail, fault: str) -> Any:
     lines = [
         ("model", f"{found.model.model_id} {found.model.name}"),
         ("owner", found.model.owner),
@@ -364,7 +366,7 @@ def _detail(found: ModelDetail) -> Any:
             ("description", found.manifest.description),
             ("license", found.manifest.license),
             ("runtime", found.manifest.runtime.format),
-            *_derived(found.manifest),
+            *_derived(found.manifest, fault),
             ("inputs", ", ".join(f"{s.name} {s}" for s in found.manifest.inputs)),
             ("outputs", ", ".join(f"{s.name} {s}" for s in found.manifest.outputs)),
             ("parameters", "; ".join(p.range for p in found.manifest.parameters) or "none"),
@@ -373,12 +375,17 @@ def _detail(found: ModelDetail) -> Any:
     return output.facts(lines)
 
 
-def _derived(manifest: Manifest) -> list[tuple[str, str]]:
+def _derived(manifest: Manifest, fault: str) -> list[tuple[str, str]]:
     """Say which version a smaller one was made from."""
     derived = manifest.derived_from
     if derived is None:
         return []
-    return [("made from", f"0x{derived.model_root.hex()} by {derived.method}")]
+    if derived.model_id is None:
+        return [("made from", f"weights {output.hexed(derived.model_root)} by {derived.method}")]
+    said = f"model {derived.model_id} version {derived.version} by {derived.method}"
+    said += f", which is not so: {fault}" if fault else ""
+    assert derived.manifest_digest is not None  # `DerivedFrom.check`
+    return [("made from", said), ("its manifest", output.hexed(derived.manifest_digest))]
 
 
 def _version_table(found: tuple[VersionInfo, ...]) -> Any:

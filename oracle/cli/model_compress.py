@@ -76,7 +76,8 @@ def _compress(
 ) -> None:  # fmt: skip
     """Make smaller versions of a model, and measure each as an operator would serve it.
 
-    A run that was stopped goes on where it was. Publishes nothing.
+    A run that was stopped goes on where it was. `tallystick model publish` publishes what
+    --choose writes, and names the version that it was made from.
     """
     from oracle.services.model_files import compressing  # noqa: PLC0415 - NumPy takes 0.15 s to import
     from oracle.services.model_files.compressing import CompressOptions  # noqa: PLC0415

@@ -124,13 +124,32 @@ class DerivedFrom:
         model_root: of that version, as its record on the chain has it.
         method: how the smaller one was made.
         manifest_digest: of that version, where its owner named it.
+        model_id, version: where the registry has it, where that is known.
     """
 
     model_root: HexBytes32
     method: str
     manifest_digest: HexBytes32 | None = None
+    model_id: int | None = None
+    version: int | None = None
 
     __pydantic_config__ = STRICT
+
+    def check(self) -> None:
+        """Raise InputInvalid unless the method has a name, and a place is a whole one."""
+        if not 1 <= len(self.method) <= MAX_METHOD:
+            raise InputInvalid(
+                f"manifest: derived_from.method has {len(self.method)} characters, not 1 to "
+                f"{MAX_METHOD}"
+            )
+        places = (self.model_id, self.version)
+        if places == (None, None):
+            return
+        if self.manifest_digest is None or not all(n is not None and 0 < n < 2**53 for n in places):
+            raise InputInvalid(
+                "manifest: derived_from names no version",
+                hint="model_id and version are from 1 on, and come with manifest_digest",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +217,8 @@ class Manifest:
         for name in ("data", "derived_from", "features", "origin"):
             if not body[name]:
                 del body[name]  # so older manifests keep their digest
+        if self.derived_from is not None and self.derived_from.version is None:
+            del body["derived_from"]["model_id"], body["derived_from"]["version"]
         data = canonical.dumps(body)
         Manifest.parse(data)
         return data
@@ -282,11 +303,7 @@ def _check(manifest: Manifest) -> None:
     if manifest.data is not None:
         manifest.data.check()
     if manifest.derived_from is not None:
-        method = manifest.derived_from.method
-        if not 1 <= len(method) <= MAX_METHOD:
-            raise InputInvalid(
-                f"manifest: derived_from.method has {len(method)} characters, not 1 to {MAX_METHOD}"
-            )
+        manifest.derived_from.check()
     if manifest.origin is not None:
         manifest.origin.check()
 

@@ -3,7 +3,8 @@
 ```
   event 1      event 2      event 3       recomputed heads must link up and end in `headOf`
     │            │            │
-  manifest     manifest     manifest      SHA-256 = what the record says; model root recomputed
+  manifest     manifest     manifest      SHA-256 = what the record says; model root recomputed;
+    │            │            │           what it was made from has the digest that it names
     │  files     │  files     │  files    every byte fetched: SHA-256 and size as the manifest says
 ```
 Stops at the first thing that does not fit and names it: what follows would rest on it.
@@ -21,7 +22,7 @@ from oracle.private_files import make_folder
 from oracle.protocol import records
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import MAX_BYTES, FileEntry, Manifest
-from oracle.services import models
+from oracle.services import models, parents
 from oracle.services.network import Network
 from oracle.types import ZERO32, Assurance, Bytes32, VersionRecord
 
@@ -159,6 +160,8 @@ def _check_manifest(network: Network, record: VersionRecord) -> Manifest:
             f"its weights hash to 0x{manifest.model_root().hex()}, the record says "
             f"0x{record.model_root.hex()}",
         )
+    if manifest.derived_from and (fault := parents.fault_of(network, manifest.derived_from)):
+        raise HistoryBroken(subject, f"what it was made from does not fit: {fault}")
     return manifest
 
 

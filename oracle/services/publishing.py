@@ -31,7 +31,7 @@ from oracle.private_files import make_folder
 from oracle.protocol import canonical
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import FileEntry, Manifest
-from oracle.services import folders, honesty, models, operators
+from oracle.services import folders, honesty, models, operators, parents
 from oracle.services.amounts import format_amount
 from oracle.services.event_history import topic
 from oracle.services.folders import BytesProgress
@@ -102,7 +102,8 @@ def publish(
             do what its manifest says, or its tolerance is below four times what was measured.
         Refused: under these terms lying pays, or the program does not fit into a transaction.
         ContractError: the registry refuses (not the owner, too soon, terms out of range).
-        DigestMismatch: a file changed while it was published.
+        DigestMismatch: a file changed while it was published, or the version that a smaller one was
+            made from is another one.
     """
     say, progress = say or (lambda _: None), progress or (lambda *_: None)
     draft = folders.read(folder, progress)
@@ -113,6 +114,7 @@ def publish(
             f"model {model_id} belongs to {owner}, not to {wallet.address}",
             hint="sign with --key of its owner, or publish under another name",
         )
+    draft = parents.named(network, draft, model_id)
     honesty.require(network, sale.fee, sale.operator_bps, sale.insured_multiple)
     known = _remembered(network, draft)
     if model_id is not None and (done := _published_before(network, model_id, known)):

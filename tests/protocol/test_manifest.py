@@ -197,6 +197,12 @@ def test_to_bytes__features__are_kept_and_their_absence_changes_no_digest() -> N
 def test_to_bytes__derived_from__is_kept_and_its_absence_changes_no_digest() -> None:
     derived = DerivedFrom(model_root=Bytes32(bytes([1]) * 32), method="int8")
     smaller = replace(GOOD, derived_from=derived)
+    named = replace(derived, manifest_digest=derived.model_root, model_id=7, version=2)
+    whole = json.loads(replace(GOOD, derived_from=named).to_bytes())["derived_from"]
+    assert (whole["model_id"], whole["version"]) == (7, 2)
+    assert (
+        b"version" not in replace(GOOD, derived_from=derived).to_bytes().split(b"derived")[1][:140]
+    )
     assert Manifest.parse(smaller.to_bytes()) == smaller
     assert b"derived_from" not in GOOD.to_bytes()
     for spoilt, why in (
@@ -204,6 +210,9 @@ def test_to_bytes__derived_from__is_kept_and_its_absence_changes_no_digest() -> 
         ({"method": "int8"}, "derived_from.model_root: Field required"),
         ({"model_root": "0x" + "01" * 32, "method": ""}, "method has 0 characters"),
         ({"model_root": "01" * 32, "method": "int8"}, "not 0x and 64"),
+        ({**whole, "version": 0}, "names no version"),
+        ({**whole, "model_id": None}, "names no version"),
+        ({**whole, "manifest_digest": None}, "names no version"),
         (
             {"model_root": "0x" + "01" * 32, "method": "int8", "of": 1},
             "Unexpected keyword",

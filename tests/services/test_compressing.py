@@ -49,6 +49,8 @@ def test_compress__command__measures_and_writes_the_chosen_folder(model, samples
 
     assert [row["method"] for row in found["rows"]] == ["original", "int8"]
     original, smaller = found["rows"]
+    assert original["folder"] == str(model)
+    assert smaller["folder"] == f"{model}-compressed/int8"
     assert smaller["bytes"] < original["bytes"]
     for row in found["rows"]:  # half of the fee is the operator's
         assert float(row["break_even"]) == pytest.approx(2 * 1000 * row["seconds"], abs=1e-5)
@@ -87,7 +89,7 @@ def test_compress__for_people__says_what_is_unknown_worse_and_refused(tmp_path):
 
 
 def test_compress__refused_in_the_process__is_an_error_of_its_class(model, samples):
-    other = Origin(Bytes32(bytes(32)), Bytes32(bytes(32)))
+    other = Origin(1, 1, Bytes32(bytes(32)), Bytes32(bytes(32)))
     with pytest.raises(DigestMismatch, match="has the weights") as caught:
         compress(model, samples, "int8", origin=other)
     assert "--of" in caught.value.hint
@@ -109,5 +111,5 @@ def test_origin_of__published_version__is_that_of_its_record(world):
     done = world.publish()
     found = compressing.origin_of(world.network, f"{done.model_id}@1")
 
-    assert found == Origin(done.manifest_digest, done.model_root)
+    assert found == Origin(done.model_id, 1, done.manifest_digest, done.model_root)
     assert found.model_root == models.records(world.network, done.model_id)[0].model_root

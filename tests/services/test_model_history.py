@@ -7,7 +7,7 @@ import pytest
 from oracle.errors import DigestMismatch
 from oracle.ipfs.port import CidUnresolved
 from oracle.protocol import records
-from oracle.protocol.manifest import Manifest
+from oracle.protocol.manifest import DerivedFrom, Manifest
 from oracle.services import model_history, publishing
 from oracle.services.model_history import HistoryBroken, check_records
 from oracle.services.publishing import SaleTerms
@@ -134,7 +134,39 @@ def test_verify__record_with_a_foreign_model_root__names_the_manifest(world):
         model_history.verify(world.network, 1)
 
 
-def _publish_manifest(world, manifest: Manifest, model_root: Bytes32 | None = None):
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"version": 9}, "there is no model 1 version 9"),
+        ({"model_root": ZERO32}, "model 1 version 1 has other weights"),
+        ({"manifest_digest": ZERO32}, "model 1 version 1 has another manifest"),
+        ({}, None),
+    ],
+)
+def test_verify__parent_that_the_registry_knows_otherwise__names_the_manifest(world, changes, why):
+    """A publisher with a program of its own: publishing held nothing to the registry."""
+    parent = world.publish()
+    true = {
+        "model_root": parent.model_root, "manifest_digest": parent.manifest_digest,
+        "model_id": 1, "version": 1, "method": "int8",
+    }  # fmt: skip
+    honest = publishing.upload(
+        world.network, world.folder, publishing.folders.read(world.folder, lambda *_: None),
+        lambda *_: None,
+    )  # fmt: skip
+    lying = replace(honest, derived_from=DerivedFrom(**{**true, **changes}))
+    _publish_manifest(world, lying, model_id=2)
+    if why is None:
+        assert model_history.verify(world.network, 2).versions[0].version == 1
+        return
+    with pytest.raises(HistoryBroken, match=f"manifest of version 1: .*{why}"):
+        model_history.verify(world.network, 2)
+
+
+def _publish_manifest(
+    world, manifest: Manifest, model_root: Bytes32 | None = None, model_id: int = 1
+):
     registry = world.network.registry
     world.owner.send(registry.register_model("liar", 0))
     digest = world.ipfs.publish_bytes(manifest.to_bytes()).sha256
@@ -142,4 +174,4 @@ def _publish_manifest(world, manifest: Manifest, model_root: Bytes32 | None = No
     publication = publishing._publication(world.network, manifest, digest, offered)
     if model_root:
         publication = replace(publication, model_root=model_root)
-    world.owner.send(registry.publish_version(1, ZERO32, publication))
+    world.owner.send(registry.publish_version(model_id, ZERO32, publication))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from oracle.errors import DigestMismatch, InputInvalid, TallystickError
 from oracle.exact.ranks import LIBRARIES
-from oracle.protocol.manifest import Manifest
+from oracle.protocol.manifest import DerivedFrom, Manifest
 from oracle.types import Bytes32
 from worker.compression import samples, table
 from worker.compression.distil import Student
@@ -42,6 +42,7 @@ class Options:
         missing: of trees: XGBoost's `missing=`.
         origin: manifest digest of the version that the model was published as; "" = not named.
         root: its model root, which the model must have.
+        version: where the registry has it, MODEL@VERSION.
     """
 
     methods: tuple[str, ...] = ()
@@ -50,6 +51,27 @@ class Options:
     missing: float | None = None
     origin: str = ""
     root: str = ""
+    version: str = ""
+
+    def parent(self, root: Bytes32) -> DerivedFrom:
+        """Return what smaller versions of a model say of it, without a method.
+
+        Raises:
+            DigestMismatch: the named version has other weights than `root`.
+        """
+        if not self.origin:
+            return DerivedFrom(model_root=root, method="")
+        if self.root != f"0x{root.hex()}":
+            raise DigestMismatch(
+                f"the model has the weights 0x{root.hex()}, the version {self.root}",
+                hint="name the version that was published from this folder, or leave --of out",
+            )
+        model_id, _, version = self.version.partition("@")
+        digest = Bytes32(bytes.fromhex(self.origin.removeprefix("0x")))
+        return DerivedFrom(
+            model_root=root, method="", manifest_digest=digest,
+            model_id=int(model_id), version=int(version),
+        )  # fmt: skip
 
 
 def compress(source: Path, out: Path, given: Path, options: Options, say: Say) -> CompressionTable:
@@ -61,7 +83,6 @@ def compress(source: Path, out: Path, given: Path, options: Options, say: Say) -
         DigestMismatch: the named version has other weights.
         ModelRefused, ModelFailed: the model is not served.
     """
-    origin = Bytes32(bytes.fromhex(options.origin.removeprefix("0x"))) if options.origin else None
     student = Student.parse(options.student) if options.student else None
     if options.steps < 0:
         raise InputInvalid(f"{options.steps} steps of tuning", hint="0 tunes nothing")
@@ -79,19 +100,16 @@ def compress(source: Path, out: Path, given: Path, options: Options, say: Say) -
         if not out.exists() or not any(out.iterdir()):
             importer.compile_model(model, entry.stat().st_size)  # refuses what it reads wrongly
         table.prepare(out, key)
-        subject: Subject = TreesSubject(model.ensemble, about, out / table.ORIGINAL, origin)
+        subject: Subject = TreesSubject(model.ensemble, about, out / table.ORIGINAL, options.parent)
     else:
         if options.missing is not None:
             raise InputInvalid("--missing is for files of trees")
         manifest = Manifest.parse(described_by.read_bytes())
         files = {one.path: source / FILES / one.path for one in manifest.files}
-        subject = NetworkSubject(manifest, files, student, origin)
-        key = _key(given, options, *files.values())
-    if options.root and options.root != f"0x{subject.root.hex()}":
-        raise DigestMismatch(
-            f"{source.name} has the weights 0x{subject.root.hex()}, the version {options.root}",
-            hint="name the version that was published from this folder, or leave --of out",
+        subject = NetworkSubject(
+            manifest, files, (source / FILES).resolve(), student, options.parent
         )
+        key = _key(given, options, *files.values())
     found = samples.read(given, subject.manifest)
     chosen = [Method.parse(n, subject.known) for n in options.methods or subject.known]
     if not trees:
@@ -102,7 +120,7 @@ def compress(source: Path, out: Path, given: Path, options: Options, say: Say) -
 def _key(given: Path, options: Options, *files: Path) -> str:
     """Return what results of an earlier run must have been made from to be gone on with."""
     digest = hashlib.sha256()
-    told = {**asdict(options), "methods": ()}  # others may be added
+    told = {**asdict(options), "methods": (), "form": table.FORM}  # others may be added
     digest.update(json.dumps(told, sort_keys=True).encode())
     for path in (given, *files):
         if path.is_file():
@@ -123,10 +141,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--missing", type=float, help=f"of {', '.join(LIBRARIES)}: XGBoost's")
     parser.add_argument("--origin", default="", help="manifest digest of the original version")
     parser.add_argument("--root", default="", help="model root of the original version")
+    parser.add_argument("--version", default="", help="MODEL@VERSION of the original")
     told = parser.parse_args(argv)
     options = Options(
-        tuple(told.method), told.student, told.steps, told.missing, told.origin, told.root
-    )
+        tuple(told.method), told.student, told.steps, told.missing, told.origin, told.root,
+        told.version,
+    )  # fmt: skip
     try:
         found = compress(told.source, told.out, told.samples, options, _print)
     except TallystickError as error:

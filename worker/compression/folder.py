@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from oracle.errors import InputInvalid
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.files import WEIGHT_SUFFIXES, FileEntry
 from oracle.protocol.manifest import DerivedFrom, Manifest
@@ -62,6 +63,18 @@ def read(folder: Path) -> Manifest:
         tuple(_entry(folder, path) for path in body["files"]), mode="json"
     )
     return TypeAdapter(Manifest).validate_json(json.dumps({**body, "files": entries}))
+
+
+def digest(folder: Path) -> str:
+    """Return what tells a folder from all others: a digest over its description and its files.
+
+    Returns:
+        0x and hex; "" where a file is missing or nothing describes them.
+    """
+    try:
+        return "0x" + hashlib.sha256(read(folder).to_bytes()).hexdigest()
+    except (OSError, ValueError, LookupError, TypeError, InputInvalid):
+        return ""
 
 
 def _beside(manifest: Manifest) -> set[str]:

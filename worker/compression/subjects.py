@@ -37,6 +37,7 @@ class Lesson:
     steps: int
 
 
+Parent = Callable[[Bytes32], DerivedFrom]  # of a model root; refuses another than was named
 Write = Callable[[Path], Manifest]
 Candidates = Iterator[tuple[str, Write]]  # a word that tells them apart, and how to write one
 
@@ -46,7 +47,7 @@ class Subject(Protocol):
 
     manifest: Manifest
     files: Files
-    root: Bytes32  # of the model, as a version's record has it
+    folder: Path  # where the original lies
     known: Sequence[str]  # methods that are tried when none is named
 
     def candidates(self, method: Method, lesson: Lesson) -> Candidates:
@@ -61,10 +62,11 @@ class NetworkSubject:
     """A float network."""
 
     def __init__(
-        self, manifest: Manifest, files: Files, student: Student | None, origin: Bytes32 | None
-    ) -> None:
-        self.manifest, self.files, self.root = manifest, files, manifest.model_root()
-        self._origin, self._student = origin, student
+        self, manifest: Manifest, files: Files, folder: Path, student: Student | None,
+        parent: Parent,
+    ) -> None:  # fmt: skip
+        self.manifest, self.files, self.folder = manifest, files, folder
+        self._parent, self._student = parent(manifest.model_root()), student
         self._network = networks.read(manifest, files)
         taught = student is not None or manifest.runtime.architecture in distil.HALVED
         self.known: Sequence[str] = [n for n in methods.NETWORK if taught or n != "distil"]
@@ -117,9 +119,7 @@ class NetworkSubject:
     ) -> Manifest:  # fmt: skip
         runtime = runtime or self.manifest.runtime
         network.write(path / runtime.entry, parts)
-        derived = DerivedFrom(
-            model_root=self.root, method=method.name, manifest_digest=self._origin
-        )
+        derived = replace(self._parent, method=method.name)
         return folder.write_float(
             path, replace(self.manifest, runtime=runtime), self.files, derived
         )
@@ -129,12 +129,12 @@ class TreesSubject:
     """An ensemble of trees, which is served as integers alone."""
 
     def __init__(
-        self, ensemble: Ensemble, about: dict[str, object], target: Path, origin: Bytes32 | None
+        self, ensemble: Ensemble, about: dict[str, object], target: Path, parent: Parent
     ) -> None:
         """Compile the whole ensemble into `target`: what smaller ones are compared with."""
-        self._ensemble, self._about, self._origin = ensemble, about, origin
+        self._ensemble, self._about, self.folder = ensemble, about, target
         target.mkdir(parents=True, exist_ok=True)
-        self.root = self._compile(target, ensemble)
+        self._parent = parent(self._compile(target, ensemble))
         self.manifest = folder.describe_exact(target, None)
         self.files: Files = {one.path: target / one.path for one in self.manifest.files}
         forest = forests.is_forest(ensemble)
@@ -143,9 +143,7 @@ class TreesSubject:
     def candidates(self, method: Method, lesson: Lesson) -> Candidates:
         """Yield smaller ensembles."""
         rows = lesson.samples.inputs[FEATURES]
-        derived = DerivedFrom(
-            model_root=self.root, method=method.name, manifest_digest=self._origin
-        )
+        derived = replace(self._parent, method=method.name)
         for word, smaller in forests.variants(self._ensemble, method, rows):
 
             def write(path: Path, smaller: Ensemble = smaller) -> Manifest:

@@ -4,14 +4,15 @@
  OUT/compression.json   what is compressed with which samples      OUT/rows/METHOD.json   one row
  OUT/METHOD/            a folder to publish                        OUT/original/          of trees
 ```
-A row is written when its folder is complete. A run that was stopped goes on after the last one.
+A row is written when its folder is complete. A run that was stopped goes on after the last one. A
+folder that is gone is made again, and one that was changed is not overwritten.
 """
 
 import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from worker.runtimes.base import Array, Files
 
 ORIGINAL = "original"
 MARK, ROWS = "compression.json", "rows"
+FORM = 2  # of the files of rows
 _COMPILED = 32  # samples of either kind that `--exact` is tried with
 Say = Callable[[str, int, int], None]
 
@@ -62,6 +64,14 @@ class MeasuredVersion:
     kept: str
     others: dict[str, float]
     refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptRow:
+    """A row on disk, and the manifest digest of the folder that was measured."""
+
+    row: MeasuredVersion
+    manifest_digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +131,12 @@ def make(
     lesson = Lesson(split.tune, wanted["tune"], kind, steps)
     total = len(chosen) + 1
     bench = _Bench(split, wanted, kind, out)
-    rows = [bench.row(ORIGINAL, lambda: bench.measured(ORIGINAL, served, out / ORIGINAL))]
+    rows = [bench.row(ORIGINAL, subject.folder, lambda: bench.measured(ORIGINAL, served))]
     say("measured", 1, total)
     for number, method in enumerate(chosen):
         try:
-            rows.append(bench.row(method.name, partial(bench.best, method, subject, lesson)))
+            make_row = partial(bench.best, method, subject, lesson)
+            rows.append(bench.row(method.name, out / method.name, make_row))
         except NotCompressible as error:
             if len(chosen) == 1:
                 raise
@@ -143,13 +154,26 @@ class _Bench:
     def __init__(self, split: Split, wanted: dict[str, Array], kind: Kind, out: Path) -> None:
         self._split, self._wanted, self._kind, self._out = split, wanted, kind, out
 
-    def row(self, name: str, make_row: Callable[[], MeasuredVersion]) -> MeasuredVersion:
-        """Return a row that an earlier run wrote, or make and write it."""
+    def row(
+        self, name: str, place: Path, make_row: Callable[[], MeasuredVersion]
+    ) -> MeasuredVersion:
+        """Return a row that an earlier run wrote for the folder at `place`, or make and write it.
+
+        Raises:
+            InputInvalid: somebody changed the folder since.
+        """
         path = self._out / ROWS / f"{name}.json"
-        if path.is_file():
-            return TypeAdapter(MeasuredVersion).validate_json(path.read_bytes())
-        row = make_row()
-        whole_file.write(path, json.dumps(asdict(row)) + "\n")
+        if path.is_file() and place.exists():
+            kept = TypeAdapter(_KeptRow).validate_json(path.read_bytes())
+            if name == ORIGINAL or kept.manifest_digest == folder.digest(place):
+                return replace(kept.row, folder=str(place))
+            raise InputInvalid(
+                f"{place} was changed since it was measured",
+                hint="move it away to have it made again, or name another folder with --out",
+            )
+        row = replace(make_row(), folder=str(place))
+        body = asdict(_KeptRow(row, folder.digest(place) if name != ORIGINAL else ""))
+        whole_file.write(path, json.dumps(body) + "\n")
         return row
 
     def best(self, method: Method, subject: Subject, lesson: Lesson) -> MeasuredVersion:
@@ -175,18 +199,17 @@ class _Bench:
         target.chmod(0o755)
         manifest = folder.read(target)
         served = Served.load(manifest, measure.files_of(manifest, target))
-        return self.measured(method.name, served, target, kept, scores)
+        return self.measured(method.name, served, kept, scores)
 
     def measured(
-        self, name: str, served: Served, path: Path, kept: str = "",
-        others: dict[str, float] | None = None,
-    ) -> MeasuredVersion:  # fmt: skip
+        self, name: str, served: Served, kept: str = "", others: dict[str, float] | None = None
+    ) -> MeasuredVersion:
         """Return the row of a version that is loaded."""
         answers = served.answers(self._split.report)
         exact, why = self._compiles(served.manifest, served.files)
         return MeasuredVersion(
             method=name,
-            folder=str(path),
+            folder="",
             bytes=served.nbytes,
             accuracy=measure.accuracy(self._kind, answers, self._split.report.labels),
             agreement=measure.agreement(self._kind, answers, self._wanted["report"]),

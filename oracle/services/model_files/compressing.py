@@ -118,12 +118,17 @@ class Compression:
 class Origin:
     """The published version that a folder holds."""
 
+    model_id: int
+    version: int
     manifest_digest: Bytes32
     model_root: Bytes32
 
     def words(self) -> list[str]:
         """Return it as a command line."""
-        return [f"--origin=0x{self.manifest_digest.hex()}", f"--root=0x{self.model_root.hex()}"]
+        return [
+            f"--origin=0x{self.manifest_digest.hex()}", f"--root=0x{self.model_root.hex()}",
+            f"--version={self.model_id}@{self.version}",
+        ]  # fmt: skip
 
 
 def origin_of(network: Network, text: str) -> Origin:
@@ -134,8 +139,8 @@ def origin_of(network: Network, text: str) -> Origin:
     """
     selected = models.select(network, text)
     version = models.current_version(network, selected)
-    record = models.records(network, selected.model_id)[version - 1]
-    return Origin(record.manifest_digest, record.model_root)
+    record = models.record_of(network, selected.model_id, version)
+    return Origin(selected.model_id, version, record.manifest_digest, record.model_root)
 
 
 def compress(

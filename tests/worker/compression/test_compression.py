@@ -1,6 +1,7 @@
 """Smaller versions are files that workers serve: their figures, what is refused, going on."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -43,6 +44,7 @@ def run(folders, samples, tmp_path):
         table = compress(place, tmp_path / kind, given, told, said)
         return {row.method: row for row in table.rows}
 
+    running.samples = samples
     return running
 
 
@@ -143,6 +145,39 @@ def test_compress__stopped__goes_on_after_the_last_row(run, tmp_path):
     assert (tmp_path / "safetensors" / "int8" / "m.safetensors").stat().st_mtime_ns == first
 
 
+def test_compress__folder_that_was_removed__is_made_again(run, tmp_path):
+    before = run("safetensors", "int8", steps=0)["int8"]
+    shutil.rmtree(tmp_path / "safetensors" / "int8")
+    after = run("safetensors", "int8", steps=0)["int8"]
+
+    assert after.agreement == before.agreement
+    assert (tmp_path / "safetensors" / "int8" / "m.safetensors").stat().st_size == after.bytes
+
+
+@pytest.mark.parametrize("name", ["model.json", "m.safetensors"])
+@pytest.mark.parametrize("change", [b"mine", None])
+def test_compress__folder_that_was_changed__is_refused_and_kept(run, tmp_path, name, change):
+    run("safetensors", "int8", steps=0)
+    path = tmp_path / "safetensors" / "int8" / name
+    path.write_bytes(change) if change else path.unlink()
+
+    with pytest.raises(InputInvalid, match="int8 was changed since it was measured"):
+        run("safetensors", "int8", steps=0)
+    assert (path.read_bytes() if path.exists() else None) == change
+
+
+def test_compress__folder_of_all_that_was_moved__says_where_it_is(run, tmp_path):
+    run("safetensors", "int8", steps=0)
+    (tmp_path / "safetensors").rename(tmp_path / "elsewhere")
+    place = tmp_path / "place-safetensors"
+    given = Options(("int8",), steps=0)
+    rows = compress(place, tmp_path / "elsewhere", run.samples, given, lambda *_: None).rows
+
+    assert [row.folder for row in rows] == [
+        str((place / "files").resolve()), str(tmp_path / "elsewhere" / "int8"),
+    ]  # fmt: skip
+
+
 def test_compress__folder_of_other_results__is_refused_and_kept(run, tmp_path):
     run("safetensors", "int8", steps=0)
     with pytest.raises(InputInvalid, match="other options"):
@@ -235,7 +270,7 @@ def test_compress__student_that_does_not_fit__is_refused(run, student, error, sa
 
 def test_compress__another_version_than_the_folder__is_refused(run):
     with pytest.raises(DigestMismatch, match="has the weights"):
-        run("safetensors", "int8", origin="0x" + "11" * 32, root="0x" + "22" * 32)
+        run("safetensors", "int8", origin="0x" + "11" * 32, root="0x" + "22" * 32, version="1@1")
 
 
 def test_compress__onnx__is_not_tuned(run):
