@@ -16,22 +16,25 @@ JOB, ERROR = "job.json", "error.json"
 _MODULES: Mapping[str, str] = {
     "scikit-learn": "scikit_learn", "xgboost": "trees", "lightgbm": "trees",
     "saved-model": "tensorflow", "keras": "tensorflow", "checkpoint": "tensorflow",
-    "onnx": "onnx_opsets",
+    "onnx": "onnx_opsets", "spark": "spark",
 }  # fmt: skip
+_JAVA = ("spark",)  # read by a Java machine
 
 
 def main(root: str, folder: Path) -> int:
     """Convert; return the exit code."""
     sys.path.append(root)
     from worker.importing.confinement import confine  # noqa: PLC0415 - from ROOT
-    from worker.importing.converted import Conversion  # noqa: PLC0415 - from ROOT
 
-    job = Conversion(**json.loads((folder / JOB).read_text()))
+    said = json.loads((folder / JOB).read_text())
     for name in ("TMPDIR", "HOME", "MPLCONFIGDIR", "KERAS_HOME"):
         os.environ[name] = str(folder)
     os.chdir(folder)
-    given = [Path(path) for path in (job.source, job.samples) if path]
-    confine(folder, [*given, *beside(job)])
+    confine(folder, readable(said), programs=said["format"] in _JAVA)
+    # NumPy starts threads, so it comes after
+    from worker.importing.converted import Conversion  # noqa: PLC0415
+
+    job = Conversion(**said)
     try:
         module = importlib.import_module(f"worker.importing.{_MODULES[job.format]}")
         module.convert(job).write(folder)
@@ -41,12 +44,13 @@ def main(root: str, folder: Path) -> int:
     return 0
 
 
-def beside(job: Any) -> list[Path]:
-    """Return what lies beside a file and belongs to it: the parts of a checkpoint."""
-    source = Path(job.source)
-    if job.format != "checkpoint" or source.is_dir():
-        return []
-    return [source.parent]
+def readable(job: Mapping[str, Any]) -> list[Path]:
+    """Return what a conversion may read: a file's folder, too, where its parts lie beside it."""
+    given = [Path(path) for path in (job["source"], job["samples"]) if path]
+    source = given[0]
+    parts = [source.parent] if job["format"] == "checkpoint" and source.is_file() else []
+    java = [Path(os.environ["JAVA_HOME"])] if os.environ.get("JAVA_HOME") else []
+    return [*given, *parts, *(java if job["format"] in _JAVA else ())]
 
 
 def failure(error: Exception) -> dict[str, str]:

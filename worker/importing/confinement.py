@@ -1,27 +1,35 @@
 """Takes from a process what a parser does not need, before it opens a stranger's file.
 
 Limits hold everywhere: memory, processor time, the size of files. On Linux (5.13 or newer, x86-64
-or arm64) the kernel also keeps it from sockets, other programs, other people's files, and from
-writing anywhere but to one folder. Nothing of it can be undone, and no privilege is needed.
+or arm64) the kernel also keeps it from sockets, other processes, other people's files, and from
+writing anywhere but to one folder. Nothing of it can be undone, and no privilege is needed. It dies
+with whoever started it, and cannot leave its process group, which is ended with it. Confine before
+anything that starts threads: Landlock holds the calling thread, and those that it starts later.
 Imports nothing but the standard library.
 Source: https://docs.kernel.org/userspace-api/landlock.html, seccomp_filter.html.
 """
 
+import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import platform
 import resource
+import signal
+import socket
 import struct
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 MEMORY = 12 * 2**30  # bytes of address space; TensorFlow alone reserves three
 SECONDS = 600  # of processor time
 FILE_BYTES = 2**32
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc", "/proc", "/sys", "/dev", "/opt")
-_SET_SECCOMP, _NO_NEW_PRIVS, _FILTER = 22, 38, 2
+_DIE_WITH_PARENT, _NO_NEW_PRIVS = 1, 38  # of prctl
+_SET_FILTER, _ALL_THREADS = 1, 1  # of seccomp
 # Landlock, the same on both machines: create_ruleset, add_rule, restrict_self
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 _READ = 0b1101  # execute, read file, read directory
@@ -30,22 +38,40 @@ _WRITE = 0b1111111110010 & ~_READ  # write, remove, make
 _SPECIAL = 0b1111001000000
 _ABI2, _ABI3 = 1 << 13, 1 << 14  # move between folders, cut short
 _FILE_ONLY = 0b111 | _ABI3  # what may be allowed of a file
-# By machine: its audit number, and the numbers of socket, execve, execveat, ptrace
+_NEW_USER, _NEW_NETWORK, _THREAD = 0x10000000, 0x40000000, 0x10000  # of clone and unshare
+_GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 1  # of a network interface
+
+
+class _Machine(NamedTuple):
+    """The numbers of a machine: for audit, and of its system calls."""
+
+    audit: int
+    seccomp: int
+    clone: int
+    socket: int
+    group: tuple[int, ...]  # setpgid, setsid
+    programs: tuple[int, ...]  # execve, execveat, fork, vfork
+    ptrace: int
+
+
 _MACHINES = {
-    "x86_64": (0xC000003E, (41, 59, 322, 101)),
-    "aarch64": (0xC00000B7, (198, 221, 281, 117)),
+    "x86_64": _Machine(0xC000003E, 317, 56, 41, (109, 112), (59, 322, 57, 58), 101),
+    "aarch64": _Machine(0xC00000B7, 277, 220, 198, (154, 157), (221, 281), 117),
 }
+_CLONE3 = 435  # its flags lie where no filter looks; C libraries then take `clone`
 _CAPABILITIES = 0x20080522  # version 3 of capget and capset: 64 bits in two halves
 _FILES_OF_OTHERS = 0b110  # what root keeps: to read what it could read before
 _IO_URING = 425  # it makes sockets without `socket`
 
 
-def confine(writable: Path, readable: Iterable[Path]) -> bool:
+def confine(writable: Path, readable: Iterable[Path], *, programs: bool = False) -> bool:
     """Confine this process for ever; return whether the kernel does more than limits.
 
     Args:
         writable: the only folder that it may write to.
         readable: what it may read beside that, the system and its own Python.
+        programs: it may start programs, and talk to them over a loopback of its own, which is what
+            a Java machine needs; where the system gives no such loopback, over the network.
     """
     _limit(resource.RLIMIT_AS, MEMORY)
     _limit(resource.RLIMIT_CPU, SECONDS)
@@ -56,9 +82,13 @@ def confine(writable: Path, readable: Iterable[Path]) -> bool:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0):
         return False
+    done = [libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0) == 0]
+    if programs:
+        done.append(_loopback(libc))
     own = {sys.prefix, sys.base_prefix, *(place for place in sys.path if place)}
     places = [Path(place) for place in (*_SYSTEM, *own)] + list(readable)
-    done = [_without_privileges(libc), _landlock(libc, writable, places), _seccomp(libc)]
+    done += [_without_privileges(libc), _landlock(libc, writable, places)]
+    done.append(_seccomp(libc, programs))
     return all(done)  # each holds without the others
 
 
@@ -66,6 +96,25 @@ def _limit(kind: int, most: int) -> None:
     _, hard = resource.getrlimit(kind)
     most = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(kind, (most, most))
+
+
+def _loopback(libc: ctypes.CDLL) -> bool:
+    """Leave the network for one that has nothing but a loopback."""
+    user, group = os.getuid(), os.getgid()
+    if libc.unshare(_NEW_USER | _NEW_NETWORK):
+        return False
+    with contextlib.suppress(OSError):  # without them it has the numbers of nobody
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    try:
+        with socket.socket() as any_socket:
+            flags = fcntl.ioctl(any_socket, _GET_FLAGS, struct.pack("16sH14x", b"lo", 0))
+            up = struct.unpack_from("H", flags, 16)[0] | _UP
+            fcntl.ioctl(any_socket, _SET_FLAGS, struct.pack("16sH14x", b"lo", up))
+    except OSError:
+        return False
+    return True
 
 
 def _without_privileges(libc: ctypes.CDLL) -> bool:
@@ -111,19 +160,31 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
-def _seccomp(libc: ctypes.CDLL) -> bool:
-    audit, refused = _MACHINES[platform.machine()]
-    numbers = (*refused, _IO_URING)
-    load, equal, above, answer = 0x20, 0x15, 0x35, 0x06
-    refuse, allow = 0x00050000 | errno.EACCES, 0x7FFF0000
+def _seccomp(libc: ctypes.CDLL, programs: bool) -> bool:
+    machine = _MACHINES[platform.machine()]
+    load, equal, above, some, answer = 0x20, 0x15, 0x35, 0x45, 0x06
+    refuse, unknown, allow = (0x00050000 | errno.EACCES, 0x00050000 | errno.ENOSYS, 0x7FFF0000)
+    first_argument = 16
     steps = [
-        (load, 0, 0, 4), (equal, 1, 0, audit), (answer, 0, 0, refuse),  # another machine's calls
+        (load, 0, 0, 4), (equal, 1, 0, machine.audit), (answer, 0, 0, refuse),  # another machine's
         (load, 0, 0, 0), (above, 0, 1, 0x40000000), (answer, 0, 0, refuse),  # x32's
+        (equal, 0, 1, _CLONE3), (answer, 0, 0, unknown),
     ]  # fmt: skip
-    for number in numbers:
+    refused = [*machine.group, machine.ptrace, _IO_URING]
+    for number in refused if programs else (*refused, machine.socket, *machine.programs):
         steps += [(equal, 0, 1, number), (answer, 0, 0, refuse)]
+    if programs:
+        steps += [
+            (equal, 0, 4, machine.socket), (load, 0, 0, first_argument),
+            (equal, 2, 0, socket.AF_INET), (equal, 1, 0, socket.AF_INET6), (answer, 0, 0, refuse),
+        ]  # fmt: skip
+    else:
+        steps += [
+            (equal, 0, 3, machine.clone), (load, 0, 0, first_argument),
+            (some, 1, 0, _THREAD), (answer, 0, 0, refuse),
+        ]  # fmt: skip
     steps.append((answer, 0, 0, allow))
     code = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *step) for step in steps))
     program = _Program(len(steps), ctypes.addressof(code))
-    done: bool = libc.prctl(_SET_SECCOMP, _FILTER, ctypes.byref(program), 0, 0) == 0
-    return done
+    found: int = libc.syscall(machine.seccomp, _SET_FILTER, _ALL_THREADS, ctypes.byref(program))
+    return found == 0

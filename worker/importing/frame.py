@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -65,14 +66,24 @@ def _run(argv: list[str], folder: Path, environ: Mapping[str, str]) -> int:
             raise ConfigInvalid(
                 f"{argv[0]} cannot be run: {error.strerror}", hint=f"{TENSORFLOW} names a Python"
             ) from error
-        try:
-            return process.wait(WALL)
-        except subprocess.TimeoutExpired:
-            raise WeightsInvalid(f"the conversion took more than {WALL:.0f} s") from None
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        return _waited(process)
+
+
+def _waited(process: "subprocess.Popen[bytes]") -> int:
+    """Wait for a process, then end what is left of its group; return the exit code."""
+    ended = threading.Thread(
+        target=os.waitid, args=(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT), daemon=True
+    )
+    ended.start()
+    try:
+        ended.join(WALL)
+        if ended.is_alive():
+            raise WeightsInvalid(f"the conversion took more than {WALL:.0f} s")
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # not waited for: nobody else has its number yet
+        ended.join()
+        process.wait()
+    return process.returncode
 
 
 def _error(job: Conversion, folder: Path, code: int) -> TallystickError:

@@ -1,6 +1,7 @@
 """A confined process: what it may not do, tried by real processes on this machine's kernel."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import sys
 from pathlib import Path
 sys.path.append({root!r})
 from worker.importing.confinement import confine
-done = confine(Path({writable!r}), [Path({readable!r})])
+done = confine(Path({writable!r}), [Path({readable!r})], programs={programs})
 assert done, "this kernel has neither Landlock nor seccomp"
 """
 
@@ -28,8 +29,12 @@ def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
     return made
 
 
-def confined(code: str, folders: tuple[Path, Path, Path]) -> "subprocess.CompletedProcess[str]":
-    begin = CONFINED.format(root=str(ROOT), writable=str(folders[0]), readable=str(folders[1]))
+def confined(
+    code: str, folders: tuple[Path, Path, Path], programs: bool = False
+) -> "subprocess.CompletedProcess[str]":
+    begin = CONFINED.format(
+        root=str(ROOT), writable=str(folders[0]), readable=str(folders[1]), programs=programs
+    )
     return subprocess.run(
         [sys.executable, "-c", begin + code], capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
@@ -61,6 +66,10 @@ def test_confine__its_own_folder__can_be_written_and_the_source_read(folders) ->
         "import os; os.mkfifo('{out}/pipe')",
         "import os; open(f'/proc/{{os.getppid()}}/environ').read()",
         "import os; os.execv('/bin/true', ['true'])",
+        "import os; os.fork()",
+        "import os; os.posix_spawn('/bin/true', ['true'], {{}})",
+        "import os; os.setsid()",
+        "import os; os.setpgid(0, 0)",
         "import subprocess; subprocess.run(['/bin/true'])",
     ],
 )
@@ -78,3 +87,64 @@ def test_confine__what_a_parser_does_not_need__is_refused(code: str, folders) ->
 def test_confine__memory__ends_in_an_error_of_its_own(folders) -> None:
     done = confined("bytearray(2**40)", folders)
     assert "MemoryError" in done.stderr
+
+
+def test_confine__threads__may_be_started(folders) -> None:
+    done = confined("import threading; threading.Thread(target=print, args=(3,)).start()", folders)
+    assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
+
+
+def test_confine__thread_that_ran_before__may_start_no_program_either(folders) -> None:
+    begin = "import os, threading\ngo = threading.Event()\n"
+    fork = "def late():\n    go.wait()\n    os.fork()\n"
+    start = "waiting = threading.Thread(target=late)\nwaiting.start()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", begin + fork + start + CONFINED.format(
+            root=str(ROOT), writable=str(folders[0]), readable=str(folders[1]), programs=False
+        ) + "go.set(); waiting.join()"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "PermissionError" in done.stderr
+
+
+# ── Where a Java machine is needed ──────────────────────────────────────────────────────────────
+LOOPBACK = """
+import socket, subprocess
+server = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(server.getsockname())
+server.accept()[0].sendall(b"hello")
+print(client.recv(5).decode(), subprocess.run(["/bin/echo", "there"], stdout=-1).stdout.decode())
+"""
+
+
+def test_confine__programs__start_and_are_heard_on_the_loopback(folders) -> None:
+    done = confined(LOOPBACK, folders, programs=True)
+    assert done.stdout.split() == ["hello", "there"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import socket; socket.create_connection(('127.0.0.1', {port}), 5)", "refused"),
+        ("import socket; socket.create_connection(('192.0.2.1', 80), 5)", "unreachable"),
+        ("import socket; socket.socket(socket.AF_UNIX)", "PermissionError"),
+        ("import os; os.setsid()", "PermissionError"),
+        ("import os; os.setpgid(0, 0)", "PermissionError"),
+        ("open('{source}/new', 'w')", "PermissionError"),
+        ("import subprocess; subprocess.run(['cat', '{private}/file'], check=True)", "denied"),
+        ("import subprocess; subprocess.run(['touch', '{source}/new'], check=True)", "denied"),
+    ],
+)
+@pytest.mark.real
+def test_confine__programs__reach_neither_the_network_nor_other_files(
+    code: str, says: str, folders
+) -> None:
+    out, source, private = folders
+    with socket.create_server(("127.0.0.1", 0)) as outside:
+        port = outside.getsockname()[1]
+        done = confined(
+            code.format(out=out, source=source, private=private, port=port), folders, programs=True
+        )
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert not (source / "new").exists()

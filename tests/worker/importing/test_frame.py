@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from oracle.errors import ConfigInvalid
+from tests.support.waiting import wait_until
 from worker.errors import ArchiveRefused, WeightsInvalid
 from worker.importing import frame
 from worker.importing.converted import Conversion
@@ -43,6 +44,36 @@ def test_convert__parser_that_dies__kills_nothing_and_says_so(tmp_path: Path, ke
 def test_convert__process_that_leaves_nothing__is_no_model(tmp_path: Path, keras: Path) -> None:
     with pytest.raises(WeightsInvalid, match="left no model"):
         frame.convert(Conversion("keras", str(keras)), environ(script(tmp_path, "exit 0")))
+
+
+@pytest.mark.parametrize("end", ["exit 0", "exit 1", "kill -KILL $$"])
+def test_convert__process_that_leaves_others_behind__none_of_them_lives(
+    end: str, tmp_path: Path, keras: Path
+) -> None:
+    pid = tmp_path / "pid"
+    python = script(tmp_path, f"sleep 1000 & (sleep 1000 & echo $! > {pid}); {end}")
+    with pytest.raises(WeightsInvalid):
+        frame.convert(Conversion("keras", str(keras)), environ(python))
+    wait_until(lambda: not alive(int(pid.read_text())))
+
+
+def test_convert__one_that_takes_too_long__ends_with_all_that_it_started(
+    tmp_path: Path, keras: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = tmp_path / "pid"
+    python = script(tmp_path, f"sleep 1000 & echo $! > {pid}; wait")
+    monkeypatch.setattr(frame, "WALL", 1.0)
+    with pytest.raises(WeightsInvalid, match="took more than 1 s"):
+        frame.convert(Conversion("keras", str(keras)), environ(python))
+    wait_until(lambda: not alive(int(pid.read_text())))
+
+
+def alive(pid: int) -> bool:
+    """Whether a process still runs; one that ended and waits for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_convert__no_tensorflow__says_what_to_install(keras: Path) -> None:
