@@ -1,13 +1,13 @@
 """What a file of weights says about itself: the part of `model.json` that nobody has to write.
 
 `python -m worker.describe FILE` prints `runtime`, `inputs` and `outputs` as one JSON object, or
-`{"error", "message", "hint"}` with exit code 1. No code of the file is run.
+`{"error", "message", "hint"}` with exit code 1. No code of the file is run; what another library
+reads, it reads in a confined process.
 """
 
 import json
 import sys
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -62,23 +62,14 @@ def _converted(path: Path) -> dict[str, Any]:
 
 
 def _trees(path: Path) -> dict[str, Any]:
-    from worker.exact.trees import importer  # noqa: PLC0415 - see _converted
+    from worker.importing import converting  # noqa: PLC0415 - see _converted
 
     try:
-        model = importer.read(path)
+        return converting.describe_trees(path)
     except ModelUnsupported:
         if path.suffix != ".skops":
             raise
         return _converted(path)  # no tree: scikit-learn has other models
-    said = {
-        "runtime": {"format": model.library, "entry": path.name},
-        "origin": {
-            "format": model.library,
-            "version": f"{model.library} {version(model.library)}",
-            "sha256": "0x" + origins.digest(path).hex(),
-        },
-    }
-    return {**said, **importer.described(model, {})}
 
 
 def _torch_export(path: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from worker.exact.graph import Graph, Sample
 from worker.exact.report import CompilationReport, measure_graph
 from worker.exact.trees import importer
 from worker.exact.trees.compile import Answer
+from worker.importing.confinement import confine
 
 SAMPLES = "samples.npz"
 CALIBRATED = 0.5  # share of the samples that ranges are taken from; the others are held out
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = build(
             given.model, given.out, given.samples, _print,
             name=given.name or "", min_agreement=given.min_agreement, missing=given.missing,
-            answer=given.answer,
+            answer=given.answer, shut=confine,
         )  # fmt: skip
     except TallystickError as error:
         print(f"{error}" + (f"\n{error.hint}" if error.hint else ""), file=sys.stderr)
@@ -79,6 +80,7 @@ def build(
     min_agreement: float = AGREEMENT,
     missing: float | None = None,
     answer: Answer = "prediction",
+    shut: Callable[[Path, Sequence[Path]], object] = lambda *_: None,
 ) -> CompilationReport:
     """Compile a model, measure it on held-out samples, write the folder of the exact version.
 
@@ -87,6 +89,8 @@ def build(
     Args:
         samples: NPZ; `samples.npz` of the model's folder by default.
         missing, answer: of trees (`worker.exact.trees.importer`).
+        shut: is given the only folder to write and what to read, before another library's loader
+            opens a file of trees; confines the process, for ever.
 
     Raises:
         AccuracyLow: it agrees less with the float model.
@@ -100,6 +104,8 @@ def build(
     if runtime.get("format") in LIBRARIES.values():
         path = folder / runtime["entry"]
         found = samples or (folder / SAMPLES if (folder / SAMPLES).is_file() else None)
+        target.mkdir(parents=True, exist_ok=True)
+        shut(target, [path, *([found] if found else [])])
         return _trees(
             path, target, about, found, say,
             min_agreement=min_agreement, missing=missing, answer=answer,

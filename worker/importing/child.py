@@ -36,6 +36,9 @@ def main(root: str, folder: Path) -> int:
 
     job = Conversion(**said)
     try:
+        if job.describe:
+            importlib.import_module("worker.importing.trees").describe(job, folder)
+            return 0
         module = importlib.import_module(f"worker.importing.{_MODULES[job.format]}")
         module.convert(job).write(folder)
     except Exception as error:  # whoever asked is told why, in one place

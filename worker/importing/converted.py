@@ -34,12 +34,14 @@ class Conversion:
         source: the file or folder.
         samples: an NPZ with inputs by name, or none.
         missing: of XGBoost: the value that stands for a missing one, besides NaN.
+        describe: say only what a file of trees holds, in the words of `model.json`.
     """
 
     format: str
     source: str
     samples: str = ""
     missing: float | None = None
+    describe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,7 @@ class Converted:
             WeightsInvalid: it is not what `write` writes.
         """
         try:
-            if (size := (folder / ABOUT).stat().st_size) > MAX_ABOUT:
-                raise ValueError(f"{ABOUT} has {size} bytes")
-            about = json.loads((folder / ABOUT).read_bytes())
+            about = _about(folder)
             with (folder / PROBES).open("rb") as file:
                 arrays = npz.read(file, most=MAX_PROBES)
             rows, answers = (
@@ -94,6 +94,30 @@ class Converted:
             )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError, InputInvalid) as error:
             raise WeightsInvalid(f"the conversion left no model: {error!r:.200}") from error
+
+
+def write_description(folder: Path, version: str, said: Mapping[str, Any]) -> None:
+    """Leave what a file of trees says of itself for the frame."""
+    (folder / ABOUT).write_text(json.dumps({"version": version, "said": said}))
+
+
+def read_description(folder: Path) -> tuple[str, dict[str, Any]]:
+    """Read what `write_description` left.
+
+    Raises:
+        WeightsInvalid: it is not that.
+    """
+    try:
+        about = _about(folder)
+        return str(about["version"]), dict(about["said"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsInvalid(f"the reading left no description: {error!r:.200}") from error
+
+
+def _about(folder: Path) -> Any:
+    if (size := (folder / ABOUT).stat().st_size) > MAX_ABOUT:
+        raise ValueError(f"{ABOUT} has {size} bytes")
+    return json.loads((folder / ABOUT).read_bytes())
 
 
 def samples_of(job: Conversion, names: tuple[str, ...]) -> dict[str, Array] | None:

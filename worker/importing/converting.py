@@ -3,10 +3,11 @@
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from oracle import origins
 from oracle.errors import DigestMismatch, InputInvalid, NotFound
+from oracle.exact.ranks import LIBRARIES
 from oracle.protocol.origin import Format
 from worker.exact.trees.files import require_order
 from worker.importing import frame, held
@@ -97,6 +98,18 @@ def describe_original(path: Path) -> dict[str, Any]:
     for name in ("name", "description", "license", "files"):
         del body[name]
     return {**body, "runtime": {"format": body["origin"]["format"], "entry": path.name}}
+
+
+def describe_trees(path: Path) -> dict[str, Any]:
+    """Return what a file of trees says of itself, as the compiler will publish it.
+
+    Raises:
+        ModelRefused (or a subclass), ConfigInvalid: see `frame.describe`.
+    """
+    library = LIBRARIES[path.suffix]
+    version, said = frame.describe(Conversion(cast(Format, library), str(path.resolve())))
+    origin = {"format": library, "version": version, "sha256": "0x" + origins.digest(path).hex()}
+    return {"runtime": {"format": library, "entry": path.name}, "origin": origin, **said}
 
 
 def _given(source: Path) -> tuple[Format, Path, dict[str, Any]]:

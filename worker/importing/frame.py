@@ -10,8 +10,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import worker
 from oracle import errors as general
@@ -20,13 +22,14 @@ from oracle.protocol.origin import Format
 from worker import errors
 from worker.errors import ModelUnsupported, WeightsInvalid
 from worker.importing import child, confinement
-from worker.importing.converted import Conversion, Converted, as_json
+from worker.importing.converted import Conversion, Converted, as_json, read_description
 
 WALL = 900.0  # seconds that a conversion may take
 TENSORFLOW = "TALLYSTICK_TENSORFLOW_PYTHON"  # the setting with the Python that has it
 _ROOT = Path(worker.__file__).resolve().parents[1]
 _OF_TENSORFLOW: frozenset[Format] = frozenset({"saved-model", "keras", "checkpoint"})
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
+_T = TypeVar("_T")
 _LAST = 300  # characters of what a child said last
 
 
@@ -38,6 +41,17 @@ def convert(job: Conversion, environ: Mapping[str, str] = os.environ) -> Convert
         ConfigInvalid: the library that reads it is not installed.
         WeightsInvalid: the process died of it, or took too long.
     """
+    return _in_child(job, environ, Converted.read)
+
+
+def describe(
+    job: Conversion, environ: Mapping[str, str] = os.environ
+) -> tuple[str, dict[str, Any]]:
+    """Return the version of a library, and what its file of trees says. Errors as `convert`."""
+    return _in_child(replace(job, describe=True), environ, read_description)
+
+
+def _in_child(job: Conversion, environ: Mapping[str, str], read: Callable[[Path], _T]) -> _T:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve()
         (folder / child.JOB).write_text(as_json(job))
@@ -45,7 +59,7 @@ def convert(job: Conversion, environ: Mapping[str, str] = os.environ) -> Convert
         code = _run([python, str(child.__file__), str(_ROOT), str(folder)], folder, environ)
         if code != 0:
             raise _error(job, folder, code)
-        return Converted.read(folder)
+        return read(folder)
 
 
 def _python(job: Conversion, environ: Mapping[str, str]) -> str:

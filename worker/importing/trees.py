@@ -5,16 +5,33 @@ from pathlib import Path
 
 import numpy as np
 
-from worker.exact.trees import files
+from worker.exact.trees import files, importer
 from worker.exact.trees.ensemble import Ensemble, classes_of, on_thresholds
 from worker.exact.trees.files import FEATURES, TreeModel
-from worker.importing.converted import ROWS, Array, Conversion, Converted, samples_of
+from worker.importing.converted import (
+    ROWS,
+    Array,
+    Conversion,
+    Converted,
+    samples_of,
+    write_description,
+)
 from worker.importing.tree_graph import as_onnx, outputs_of
 
 
 def convert(job: Conversion) -> Converted:
     """Convert a file of trees (see `files.read` for what is raised)."""
     return converted(files.read(Path(job.source), job.missing), job)
+
+
+def describe(job: Conversion, folder: Path) -> None:
+    """Leave what a file of trees says in a folder (see `files.read` for what is raised)."""
+    model = importer.read(Path(job.source), job.missing)
+    write_description(folder, _library(model), importer.described(model, {}))
+
+
+def _library(model: TreeModel) -> str:
+    return f"{model.library} {version(model.library)}"
 
 
 def converted(model: TreeModel, job: Conversion) -> Converted:
@@ -25,7 +42,7 @@ def converted(model: TreeModel, job: Conversion) -> Converted:
         rows = np.concatenate([given[FEATURES].astype(rows.dtype), rows])
     return Converted(
         as_onnx(ensemble),
-        f"{model.library} {version(model.library)}",
+        _library(model),
         ensemble.classes,
         files.columns(ensemble),
         {FEATURES: rows},
