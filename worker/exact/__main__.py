@@ -104,7 +104,6 @@ def build(
     if runtime.get("format") in LIBRARIES.values():
         path = folder / runtime["entry"]
         found = samples or (folder / SAMPLES if (folder / SAMPLES).is_file() else None)
-        target.mkdir(parents=True, exist_ok=True)
         shut(target, [path, *([found] if found else [])])
         return _trees(
             path, target, about, found, say,

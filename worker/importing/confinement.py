@@ -68,11 +68,12 @@ def confine(writable: Path, readable: Iterable[Path], *, programs: bool = False)
     """Confine this process for ever; return whether the kernel does more than limits.
 
     Args:
-        writable: the only folder that it may write to.
+        writable: the only folder that it may write to; made when it is missing.
         readable: what it may read beside that, the system and its own Python.
         programs: it may start programs, and talk to them over a loopback of its own, which is what
             a Java machine needs; where the system gives no such loopback, over the network.
     """
+    writable.mkdir(parents=True, exist_ok=True)
     _limit(resource.RLIMIT_AS, MEMORY)
     _limit(resource.RLIMIT_CPU, SECONDS)
     _limit(resource.RLIMIT_FSIZE, FILE_BYTES)
