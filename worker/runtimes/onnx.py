@@ -20,11 +20,16 @@ from worker.runtimes import guard
 from worker.runtimes.base import Array, Files, Params, as_scalars
 
 MAX_BYTES = 2**31 - 1  # of a protobuf message
+_SMALL = 2**20  # bytes: to read such a file twice takes longer than to copy it
 _CUDA = "CUDAExecutionProvider"  # of the package onnxruntime-gpu
 OLDEST = 7  # opset that onnxruntime has all operators of
 NEWEST = onnx.defs.onnx_opset_version()
 _NEWEST_ML = 5
 _DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+_PLAIN = frozenset(  # kinds of attributes of which onnxruntime reads no tensor, whatever they hold
+    getattr(onnx.AttributeProto, kind)
+    for kind in ("FLOAT", "INT", "STRING", "FLOATS", "INTS", "STRINGS")
+)
 
 
 class OnnxModel:
@@ -91,7 +96,8 @@ def load(manifest: Manifest, files: Files, device: str) -> OnnxModel:
 
 def open_session(path: Path, device: str) -> tuple[onnxruntime.InferenceSession, int]:
     """Open a file that was checked first; return it with its size. Errors as in `load`."""
-    for opset in read(path).opset_import:
+    model, source, size = _checked(path)
+    for opset in model.opset_import:
         if opset.domain in ("", "ai.onnx") and opset.version < OLDEST:
             raise ModelUnsupported(
                 f"opset {opset.version} is older than {OLDEST}, the oldest that is run",
@@ -108,28 +114,39 @@ def open_session(path: Path, device: str) -> tuple[onnxruntime.InferenceSession,
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        session = onnxruntime.InferenceSession(source, options, providers=providers)
     except Exception as error:  # onnxruntime's errors share no base class
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelUnsupported(f"onnxruntime does not load the graph: {text:.300}") from error
-    return session, path.stat().st_size
+    return session, size
 
 
 def read(path: Path) -> onnx.ModelProto:
     """Return the model in a file, checked. Errors as in `load`."""
+    return _checked(path)[0]
+
+
+def _checked(path: Path) -> tuple[onnx.ModelProto, bytes | str, int]:
+    """Return a model, what onnxruntime opens (bytes; a path where they are many), and the size."""
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise ModelUnsupported(f"ONNX file of {size} bytes is above 2 GiB")
     if not size:
         raise WeightsInvalid("ONNX file without a byte")
+    if size <= _SMALL:
+        data = path.read_bytes()
+        return _parse(data, path.name), data, size
     # Mapped, and opened by its path: each copy of the weights costs as much as half a load
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        guard.refuse_pickle(mapped[:4], path.name)
-        with memoryview(mapped) as data:
-            return _parse(data)
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as view,
+    ):
+        return _parse(view, path.name), str(path), size
 
 
-def _parse(data: memoryview) -> onnx.ModelProto:
+def _parse(data: bytes | memoryview, name: str) -> onnx.ModelProto:
+    guard.refuse_pickle(bytes(data[:4]), name)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
@@ -137,7 +154,8 @@ def _parse(data: memoryview) -> onnx.ModelProto:
         raise WeightsInvalid(f"not an ONNX file, or cut short: {error}") from error
     if not model.HasField("graph"):
         raise WeightsInvalid("ONNX file without a graph")
-    domains = [item.domain for item in model.opset_import]
+    opsets = [(item.domain, item.version) for item in model.opset_import]
+    domains = [domain for domain, _ in opsets]
     for domain in [*domains, *(function.domain for function in model.functions)]:
         if domain not in _DOMAINS:
             raise ModelUnsupported(f"operators of domain {domain:.80} are not run")
@@ -147,12 +165,12 @@ def _parse(data: memoryview) -> onnx.ModelProto:
                 f"tensor {tensor.name:.80} lies in another file",
                 hint="save the model with its weights inside (save_as_external_data=False)",
             )
-    for opset in model.opset_import:
-        newest = _NEWEST_ML if opset.domain == "ai.onnx.ml" else NEWEST
-        if opset.version > newest:
+    for domain, opset in opsets:
+        newest = _NEWEST_ML if domain == "ai.onnx.ml" else NEWEST
+        if opset > newest:
             raise ModelUnsupported(
-                f"opset {opset.version} of {opset.domain or 'ONNX'} is newer than {newest}, the "
-                "newest that is run",
+                f"opset {opset} of {domain or 'ONNX'} is newer than {newest}, the newest that is "
+                "run",
                 hint=f"export it with opset {newest} or older",
             )
     return model
@@ -170,6 +188,8 @@ def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
             nodes.extend(graph.node)
         while nodes:
             for attribute in nodes.pop().attribute:
+                if attribute.type in _PLAIN:
+                    continue
                 yield from (attribute.t, *attribute.tensors)
                 for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
                     yield from (sparse.values, sparse.indices)
