@@ -109,6 +109,8 @@ def notes(found: "Compression") -> list[str]:
     reasons = dict.fromkeys(row.exact_why for row in found.rows if row.exact_why)
     said += [f"not exact: {why}" for why in reasons]
     said += [f"{row.method}: {row.refused}" for row in found.rows if row.refused]
+    if found.untuned_why:
+        said.append(f"not tuned: {found.untuned_why}")
     if found.chosen is not None:
         said.append(f"now `tallystick model publish {found.chosen} --key WALLET`")
     return said

@@ -72,7 +72,7 @@ def test_compress__for_people__says_what_is_unknown_worse_and_refused(tmp_path):
         )
 
     rows = (row("original", 1000), row("int8", 260), row("distil", 0, refused="no half"))
-    found = Compression("m", "onnx", "vectors", 8, 2, 10, rows, tmp_path / "m-int8")
+    found = Compression("m", "onnx", "vectors", 8, 2, 10, rows, "no GRU", tmp_path / "m-int8")
     lines = model_compress.table(found)
     said = "\n".join(model_compress.notes(found))
 
@@ -85,6 +85,7 @@ def test_compress__for_people__says_what_is_unknown_worse_and_refused(tmp_path):
     assert "the samples have no labels" in said
     assert said.count("no integer form") == 1
     assert "distil: no half" in said
+    assert "not tuned: no GRU" in said
     assert f"tallystick model publish {tmp_path / 'm-int8'}" in said
 
 

@@ -32,13 +32,12 @@ class FloatNetwork(Protocol):
 
     weights: Weights  # float32, two dimensions or more
     vectors: Weights  # float32 parameters besides them, which tuning may move
-    can_tune: bool
 
     def answer(self, weights: Weights, inputs: Mapping[str, Array]) -> torch.Tensor:
         """Return the first output for weights that take the place of its own; differentiable.
 
         Raises:
-            ModelUnsupported: the format is not run by torch (`can_tune`).
+            ModelUnsupported: torch does not run this graph; it is not tuned then.
         """
 
     def write(self, path: Path, parts: AllParts) -> None:

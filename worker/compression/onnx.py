@@ -14,8 +14,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from oracle.protocol.manifest import Manifest
+from oracle.types import ZERO32
 from worker.compression.methods import Parts
 from worker.compression.networks import Weights, is_weight
+from worker.compression.onnx_torch import OnnxInTorch
 from worker.errors import ModelUnsupported
 from worker.runtimes import onnx as onnx_runtime
 from worker.runtimes import stored
@@ -27,9 +29,8 @@ _OPSET = 11  # CumSum
 class OnnxNetwork:
     """A file whose weights can be replaced."""
 
-    can_tune = False
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self._output = manifest.outputs[0].name
         self._model = onnx_runtime.read(path)
         floats = {
             initializer.name: torch.from_numpy(numpy_helper.to_array(initializer).copy())
@@ -37,13 +38,21 @@ class OnnxNetwork:
             if initializer.data_type == TensorProto.FLOAT
         }
         self.weights: Weights = {name: t for name, t in floats.items() if is_weight(t)}
-        self.vectors: Weights = {}
+        self.vectors: Weights = {
+            name: t
+            for name, t in floats.items()
+            if t.dim() == 1 and len(t) > 1 and name not in _statistics(self._model.graph)
+        }
+        self._params = dict(manifest.unpack_params(ZERO32))
+        self._torch: OnnxInTorch | None = None
 
     def answer(self, weights: Weights, inputs: Mapping[str, Array]) -> torch.Tensor:
-        """Refuse: torch does not run ONNX."""
-        raise ModelUnsupported(
-            "an ONNX graph is not tuned", hint="export it with torch.export, and compress that"
-        )
+        """Return the first output (see `FloatNetwork`)."""
+        if self._torch is None:
+            self._torch = OnnxInTorch(self._model, self._output)
+        given = {name: torch.from_numpy(array) for name, array in inputs.items()}
+        given |= {n: torch.tensor(v, dtype=torch.float32) for n, v in self._params.items()}
+        return self._torch.run(weights, given)
 
     def write(self, path: Path, parts: Mapping[str, Parts]) -> None:
         """Write the file (see `FloatNetwork`)."""
@@ -60,12 +69,13 @@ class OnnxNetwork:
         given = [one for one in graph.input if one.name not in parts]
         steps = _OnnxSteps()
         for name, of in parts.items():
-            handles = {part: f"{name}.{part}" for part in of}
+            handles = {part: f"{name}.{part}" if part else name for part in of}
             kept += [
                 numpy_helper.from_array(np.ascontiguousarray(array), handles[part])
                 for part, array in of.items()
             ]
-            stored.decode(steps.towards(name), handles, self.weights[name].shape)
+            if set(of) != {""}:
+                stored.decode(steps.towards(name), handles, self.weights[name].shape)
         nodes = [*steps.nodes, *graph.node]
         for field, values in (
             (graph.initializer, [*kept, *steps.constants]), (graph.input, given),
@@ -77,11 +87,19 @@ class OnnxNetwork:
         path.write_bytes(model.SerializeToString())
 
 
+def _statistics(graph: onnx.GraphProto) -> set[str]:
+    """Return the means and variances of batch normalisations: measured, not learnt."""
+    return {
+        name for node in graph.node if node.op_type == "BatchNormalization"
+        for name in node.input[3:5]
+    }  # fmt: skip
+
+
 def read(manifest: Manifest, files: Files) -> OnnxNetwork:
     """Read a file. Errors as in `runtimes.onnx.load`, which looks at it first."""
     path = files[manifest.runtime.entry]
     onnx_runtime.open_session(path, "cpu")
-    return OnnxNetwork(path)
+    return OnnxNetwork(path, manifest)
 
 
 class _OnnxSteps:

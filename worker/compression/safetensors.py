@@ -18,8 +18,6 @@ from worker.runtimes.base import Array, Files
 class ArchitectureNetwork:
     """A registered architecture with its weights."""
 
-    can_tune = True
-
     def __init__(self, manifest: Manifest, model: Architecture) -> None:
         self._model, self._output = model, manifest.outputs[0].name
         self.state = {n: t.clone() for n, t in model.state_dict().items()}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from oracle.protocol.manifest import DerivedFrom, Manifest, RuntimeSpec
@@ -20,6 +21,7 @@ from worker.compression.measure import Kind
 from worker.compression.methods import Method
 from worker.compression.networks import FloatNetwork
 from worker.compression.samples import Samples
+from worker.errors import ModelUnsupported
 from worker.exact import package
 from worker.exact.trees.compile import compile_trees
 from worker.exact.trees.ensemble import Ensemble
@@ -37,6 +39,7 @@ class Lesson:
     steps: int
 
 
+_APART = 1e-3  # of the largest answer: two ways to run the same float32 graph
 Parent = Callable[[Bytes32], DerivedFrom]  # of a model root; refuses another than was named
 Write = Callable[[Path], Manifest]
 Candidates = Iterator[tuple[str, Write]]  # a word that tells them apart, and how to write one
@@ -49,6 +52,7 @@ class Subject(Protocol):
     files: Files
     folder: Path  # where the original lies
     known: Sequence[str]  # methods that are tried when none is named
+    untuned_why: str  # why nothing was tuned that might have been; "" where it was
 
     def candidates(self, method: Method, lesson: Lesson) -> Candidates:
         """Yield what the method makes of the model.
@@ -68,6 +72,7 @@ class NetworkSubject:
         self.manifest, self.files, self.folder = manifest, files, folder
         self._parent, self._student = parent(manifest.model_root()), student
         self._network = networks.read(manifest, files)
+        self.untuned_why = ""
         taught = student is not None or manifest.runtime.architecture in distil.HALVED
         self.known: Sequence[str] = [n for n in methods.NETWORK if taught or n != "distil"]
 
@@ -81,7 +86,7 @@ class NetworkSubject:
         parts = {name: one.parts() for name, one in shrunk.items()}
         yield "untuned", lambda path: self._write(path, network, parts, method)
         leaves = [leaf for one in shrunk.values() for leaf in one.parameters]
-        if not leaves or not network.can_tune or not lesson.steps:
+        if not leaves or not lesson.steps or not self._answers_in_torch(lesson):
             return
         vectors = {name: tensor.clone() for name, tensor in network.vectors.items()}
 
@@ -97,6 +102,22 @@ class NetworkSubject:
         tuned = {name: one.parts() for name, one in shrunk.items()}
         plain = {name: {"": tensor.numpy()} for name, tensor in vectors.items()}
         yield "tuned", lambda path: self._write(path, network, {**plain, **tuned}, method)
+
+    def _answers_in_torch(self, lesson: Lesson) -> bool:
+        """Whether torch answers as the model is served; `untuned_why` says why not."""
+        some = slice(0, tuning.BATCH if batching.can_batch(self.manifest) else 1)
+        wanted = lesson.wanted[some]
+        try:
+            with torch.no_grad():
+                found = self._network.answer({}, lesson.samples.part(some).inputs)
+        except ModelUnsupported as error:
+            self.untuned_why = f"{error}; {error.hint}"
+            return False
+        apart = np.abs(found.reshape(len(wanted), -1).numpy() - wanted).max()
+        if not apart <= _APART * max(1.0, np.abs(wanted).max()):
+            self.untuned_why = f"torch's reading of the graph is {apart:.2g} from its answers"
+            return False
+        return True
 
     def _distilled(self, method: Method, lesson: Lesson) -> Candidates:
         student = self._student or Student.half_of(self.manifest)
@@ -137,6 +158,7 @@ class TreesSubject:
         self._parent = parent(self._compile(target, ensemble))
         self.manifest = folder.describe_exact(target, None)
         self.files: Files = {one.path: target / one.path for one in self.manifest.files}
+        self.untuned_why = ""
         forest = forests.is_forest(ensemble)
         self.known: Sequence[str] = methods.FOREST if forest else methods.BOOSTED
 

@@ -76,7 +76,10 @@ class _KeptRow:
 
 @dataclass(frozen=True, slots=True)
 class CompressionTable:
-    """What `model compress` found."""
+    """What `model compress` found.
+
+    `untuned_why`: why nothing was tuned that might have been; "" where it was, or was not asked.
+    """
 
     name: str
     format: str
@@ -85,6 +88,7 @@ class CompressionTable:
     chosen_with: int
     reported_on: int
     rows: tuple[MeasuredVersion, ...]
+    untuned_why: str
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -144,7 +148,7 @@ def make(
         say("measured", number + 2, total)
     return CompressionTable(
         subject.manifest.name, subject.manifest.runtime.format, kind, len(split.tune),
-        len(split.choose), len(split.report), tuple(rows),
+        len(split.choose), len(split.report), tuple(rows), subject.untuned_why,
     )  # fmt: skip
 
 

@@ -29,8 +29,6 @@ _CONFIG = "data/weights/model_weights_config.json"
 class ExportedNetwork:
     """An archive whose weights can be replaced."""
 
-    can_tune = True
-
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self._path = path
         program = pt2.read(path)

@@ -102,7 +102,12 @@ class SmallerVersion:
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """What was found; `chosen` is the folder that was asked for, to publish."""
+    """What was found.
+
+    Attributes:
+        untuned_why: why nothing was tuned that might have been, by this run; "" where it was.
+        chosen: the folder that was asked for, to publish.
+    """
 
     name: str
     format: str
@@ -111,6 +116,7 @@ class Compression:
     chosen_with: int
     reported_on: int
     rows: tuple[SmallerVersion, ...]
+    untuned_why: str = ""
     chosen: Path | None = None
 
 

@@ -4,6 +4,8 @@ import json
 import shutil
 
 import numpy as np
+import onnx
+import onnx.version_converter
 import pytest
 
 from oracle.errors import DigestMismatch, InputInvalid, NotFound
@@ -273,8 +275,37 @@ def test_compress__another_version_than_the_folder__is_refused(run):
         run("safetensors", "int8", origin="0x" + "11" * 32, root="0x" + "22" * 32, version="1@1")
 
 
-def test_compress__onnx__is_not_tuned(run):
-    assert set(run("onnx", "prune-50", steps=20)["prune-50"].others) == {"untuned"}
+def test_compress__onnx__is_tuned_and_served_as_the_table_says(run, tmp_path, samples):
+    row = run("onnx", "prune-90", steps=60)["prune-90"]
+
+    assert row.kept == "tuned"
+    assert row.others["tuned"] > row.others["untuned"]
+    folder = tmp_path / "onnx" / "prune-90"
+    manifest = model_folders.read(folder, lambda *_: None)
+    files = {entry.path: folder / entry.path for entry in manifest.files}
+    served = runtimes.load(manifest, files, manifest.model_root(), "cpu")
+    images, labels = (np.load(samples)[name][200:] for name in ("image", "labels"))
+    answers = served.run({"image": images}, manifest.unpack_params(ZERO32))["logits"]
+    assert (answers.argmax(1) == labels).mean() == row.accuracy.value
+
+
+def test_compress__onnx_that_torch_does_not_run__is_not_tuned_and_says_what_to_do(
+    folders, samples, tmp_path
+):
+    folder = tmp_path / "model"
+    shutil.copytree(folders("onnx"), folder)
+    model = onnx.load(folder / "m.onnx")
+    last = model.graph.node[-1]
+    model.graph.node.append(onnx.helper.make_node("Mish", ["before"], [last.output[0]]))
+    last.output[0] = "before"
+    onnx.save(onnx.version_converter.convert_version(model, 18), folder / "m.onnx")
+    place = placed(folder, tmp_path / "place")
+    told = Options(("prune-50",), steps=20)
+    table = compress(place, tmp_path / "out", samples, told, lambda *_: None)
+
+    assert set(table.rows[1].others) == {"untuned"}
+    assert "torch does not run Mish" in table.untuned_why
+    assert "torch.export" in table.untuned_why
 
 
 def test_compress__model_without_matrices__cannot_be_pruned(tmp_path, samples):
