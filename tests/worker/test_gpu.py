@@ -76,6 +76,19 @@ def test_run__each_format__as_on_the_cpu(model, rows):
     np.testing.assert_allclose(there["logits"], here["logits"], atol=TOLERANCE)
 
 
+def test_run__on_every_gpu__as_on_the_cpu(model):
+    if torch.cuda.device_count() < 2:
+        pytest.skip("one GPU here")
+    manifest, files = model
+    kinds = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    here, *there = (
+        runtimes.load(manifest, files, manifest.model_root(), kind).run({"image": images(8)}, {})
+        for kind in kinds
+    )
+    for answers in there:
+        np.testing.assert_allclose(answers["logits"], here["logits"], atol=TOLERANCE)
+
+
 def test_run__same_batch_again__same_bytes(model):
     manifest, files = model
     loaded = runtimes.load(manifest, files, manifest.model_root(), device.choose())
