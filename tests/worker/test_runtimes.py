@@ -227,6 +227,21 @@ def test_onnx__hostile_file__typed_error(tmp_path, case):
     assert type(raised.value) is error
 
 
+@pytest.mark.parametrize("ballast", [0, 2**20])  # opened from memory, and by its path
+def test_onnx__tensor_that_its_attribute_does_not_name__is_not_read(tmp_path, ballast):
+    hidden = external()
+    hidden.external_data[0].value = "beside.bin"
+    (tmp_path / "beside.bin").write_bytes(np.full(2, 7, np.float32).tobytes())
+    constant = helper.make_node("Constant", [], ["w"], value_floats=[1.0, 2.0])
+    constant.attribute[0].t.CopyFrom(hidden)
+    nodes = [constant, helper.make_node("Div", ["w", "heat"], ["y"])]
+    spare = helper.make_tensor("spare", TensorProto.UINT8, [ballast], bytes(ballast), raw=True)
+    path = saved(tmp_path, graph(nodes=nodes, initializer=[spare]))
+
+    got = load(ONNX, path).run({"x": np.ones((1, 2), np.float32)}, {"heat": 1})
+    np.testing.assert_array_equal(got["y"], [1, 2])
+
+
 def test_onnx__parameter__reaches_the_graph(tmp_path):
     model = load(ONNX, saved(tmp_path, graph()))
     got = model.run({"x": np.ones((3, 2), np.float32)}, {"heat": 4})
