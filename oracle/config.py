@@ -84,6 +84,9 @@ class Settings:
     tensorflow_python: str = ""
     """The Python of the environment that has TensorFlow, for owners who publish its models. Empty:
     the one that runs Tallystick."""
+    spark: str = ""
+    """The folder that `pip install --target` put pyspark into, for owners who publish Spark's
+    pipelines. Empty: the pyspark of the Python that runs Tallystick."""
     ipfs_timeout: float = 30.0
     """Seconds until the search for a CID gives up."""
     metrics_port: int = 0

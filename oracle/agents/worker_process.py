@@ -33,6 +33,7 @@ def _told(settings: Settings) -> dict[str, str]:
         "TALLYSTICK_IPFS_TIMEOUT": str(settings.ipfs_timeout),
         "TALLYSTICK_CACHE_BYTES": str(settings.cache_bytes),
         "TALLYSTICK_TENSORFLOW_PYTHON": settings.tensorflow_python,
+        "TALLYSTICK_SPARK": settings.spark,
     }
 
 

@@ -195,6 +195,14 @@ class Manifest:
                 )
         if isinstance(body, dict) and body.get("features", body) == []:
             raise InputInvalid("manifest: no features", hint="leave it out: one way to write it")
+        columns = body.get("features", ()) if isinstance(body, dict) else ()
+        for column in columns if isinstance(columns, list) else ():
+            if isinstance(column, dict) and (
+                column.get("categories", True) == [] or column.get("other", True) is False
+            ):
+                raise InputInvalid(
+                    "manifest: a feature with no categories", hint="leave them, and `other`, out"
+                )
         try:
             manifest = _adapter().validate_json(data)
         except ValidationError as error:
@@ -217,6 +225,10 @@ class Manifest:
         for name in ("data", "derived_from", "features", "origin"):
             if not body[name]:
                 del body[name]  # so older manifests keep their digest
+        for feature in body.get("features", ()):
+            for name in ("categories", "other"):
+                if not feature[name]:
+                    del feature[name]
         if self.derived_from is not None and self.derived_from.version is None:
             del body["derived_from"]["model_id"], body["derived_from"]["version"]
         data = canonical.dumps(body)
@@ -224,13 +236,16 @@ class Manifest:
         return data
 
     def validate_inputs(self, tensors: Mapping[str, "Array"]) -> None:
-        """Raise InputInvalid unless names, dtypes, shapes fit, and values are finite.
+        """Raise InputInvalid unless names, dtypes, shapes, categories fit, and values are finite.
 
         What NaN is to an exact version, its input codes say (`oracle.exact.quantisation`).
         """
-        from oracle.protocol.tensor import check_tensors  # noqa: PLC0415 - NumPy takes 0.15 s
+        from oracle.protocol import tensor  # noqa: PLC0415 - NumPy takes 0.15 s
 
-        check_tensors(self.inputs, tensors, "input", finite=self.exact is None)
+        tensor.check_tensors(self.inputs, tensors, "input", finite=self.exact is None)
+        for place, feature in enumerate(self.features):
+            if feature.categories:
+                tensor.require_category(feature, tensors[self.inputs[0].name][..., place])
 
     def validate_outputs(self, tensors: Mapping[str, "Array"]) -> None:
         """Raise InputInvalid unless names, dtypes, shapes fit and every value is finite."""

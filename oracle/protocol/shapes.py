@@ -42,12 +42,19 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSpec:
-    """One column of a table, for forms: what people call it, its unit, its usual range."""
+    """One column of a table, for forms: what people call it, its unit, its usual range.
+
+    Attributes:
+        categories: of a column of words: those that it may hold. The tensor has their places.
+        other: any other word may stand there, too, and has the place behind the last.
+    """
 
     name: str
     unit: str = ""
     minimum: float | None = None
     maximum: float | None = None
+    categories: tuple[str, ...] = ()
+    other: bool = False
 
     __pydantic_config__ = STRICT
 
@@ -70,8 +77,20 @@ def check_features(features: Sequence[FeatureSpec], inputs: Sequence[TensorSpec]
         low, high = feature.minimum, feature.maximum
         if low is not None and high is not None and not low < high:
             raise InputInvalid(f"feature {feature.name}: {low:g} to {high:g} is no range")
+        _check_categories(feature)
     if len({feature.name for feature in features}) < len(features):
         raise InputInvalid("two features have the same name")
+
+
+def _check_categories(feature: FeatureSpec) -> None:
+    words = feature.categories
+    if len(set(words)) < len(words) or any(len(word) > MAX_NAME_LENGTH for word in words):
+        raise InputInvalid(
+            f"feature {feature.name}: its categories are not distinct, or above "
+            f"{MAX_NAME_LENGTH} characters"
+        )
+    if feature.other and not words:
+        raise InputInvalid(f"feature {feature.name}: others than what?", hint="name categories")
 
 
 def check_specs(specs: Sequence[TensorSpec], role: str) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from oracle.errors import InputInvalid
 from oracle.protocol import canonical, shapes
-from oracle.protocol.shapes import MAX_TENSORS, TensorSpec, describe_shape
+from oracle.protocol.shapes import MAX_TENSORS, FeatureSpec, TensorSpec, describe_shape
 from oracle.types import Bytes32
 
 MAX_HEADER_BYTES = 65536  # no 64 tensors need half of it
@@ -174,6 +174,25 @@ def output_size(
             for spec in outputs
         }
     )
+
+
+def require_category(feature: FeatureSpec, column: Array) -> None:
+    """Refuse places that no word of a column has.
+
+    Args:
+        column: of any shape.
+
+    Raises:
+        InputInvalid: the message has the first of them, the hint the words.
+    """
+    count = len(feature.categories) + feature.other
+    found = np.asarray(column, np.float64)
+    bad = ~((found >= 0) & (found < count) & (found == np.floor(found)))
+    if bad.any():
+        raise InputInvalid(
+            f"feature {feature.name}: {found[bad].flat[0]:g} is the place of no category",
+            hint=f"0 to {count - 1}, or in JSON one of: {', '.join(feature.categories)[:200]}",
+        )
 
 
 def require_finite(tensors: Mapping[str, Array]) -> None:

@@ -7,6 +7,7 @@ refused. Whether an array fits the model is asked by `inputs.py`, not here.
 import io
 import json
 import warnings
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from oracle.errors import ConfigInvalid, InputInvalid
 from oracle.protocol import npz, tensor
 from oracle.protocol.manifest import Image, Manifest, TensorSpec
+from oracle.protocol.shapes import FeatureSpec
 from oracle.protocol.tensor import Array
 
 MAX_RAW = 64 * 2**20  # bytes of a file as given, and of what an archive in it unpacks to
@@ -46,8 +48,8 @@ def from_json(value: Any, manifest: Manifest) -> dict[str, Array]:
     """
     if not isinstance(value, dict):
         value = {only_input(manifest).name: value}
-    if columns := [feature.name for feature in manifest.features]:
-        value = {name: _rows_by_name(rows, columns) for name, rows in value.items()}
+    if manifest.features:
+        value = {name: _rows(rows, manifest.features) for name, rows in value.items()}
     specs = {spec.name: spec for spec in manifest.inputs}
     unknown = sorted(set(value) - set(specs))
     if unknown:
@@ -57,10 +59,39 @@ def from_json(value: Any, manifest: Manifest) -> dict[str, Array]:
     return {name: to_array(nested, specs[name]) for name, nested in value.items()}
 
 
-def _rows_by_name(rows: Any, columns: list[str]) -> Any:
-    if not isinstance(rows, list) or not any(isinstance(row, dict) for row in rows):
+def _rows(rows: Any, features: Sequence[FeatureSpec]) -> Any:
+    """Return rows in the order of the columns, with the places of words."""
+    if not isinstance(rows, list):
         return rows
-    return [_row_by_name(row, columns) for row in rows]
+    if any(isinstance(row, dict) for row in rows):
+        rows = [_row_by_name(row, [feature.name for feature in features]) for row in rows]
+    return [_places(row, features) if isinstance(row, list) else row for row in rows]
+
+
+def _places(row: list[Any], features: Sequence[FeatureSpec]) -> list[Any]:
+    """Return a row with the places of its words.
+
+    Raises:
+        InputInvalid: a word that the model never saw, and has no answer to.
+    """
+    if len(row) != len(features):
+        return row  # whoever looks at the shape says what is wanted
+    return [
+        _place(value, feature) if isinstance(value, str) and feature.categories else value
+        for value, feature in zip(row, features, strict=True)
+    ]
+
+
+def _place(word: str, feature: FeatureSpec) -> int:
+    words = feature.categories
+    if word in words:
+        return words.index(word)
+    if feature.other:
+        return len(words)
+    raise InputInvalid(
+        f"feature {feature.name}: the model never saw the category {word!r:.80}",
+        hint=f"one of: {', '.join(words)[:300]}",
+    )
 
 
 def _row_by_name(row: Any, columns: list[str]) -> list[Any]:

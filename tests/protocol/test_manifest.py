@@ -103,6 +103,12 @@ RULE_FAULTS: dict[str, Manifest] = {
     "feature of no range": replace(
         TABLE, features=(FeatureSpec(name="x", minimum=2, maximum=2), FeatureSpec(name="y"))
     ),
+    "categories of one name": replace(
+        TABLE, features=(FeatureSpec(name="x", categories=("a", "a")), FeatureSpec(name="y"))
+    ),
+    "others than none": replace(
+        TABLE, features=(FeatureSpec(name="x", other=True), FeatureSpec(name="y"))
+    ),
     "labels none": replace(GOOD, labels=()),
     "labels too many": replace(GOOD, labels=("x",) * 1025),
     "output zero": replace(GOOD, max_output_bytes=0),
@@ -191,6 +197,20 @@ def test_to_bytes__features__are_kept_and_their_absence_changes_no_digest() -> N
     assert b"features" not in TABLE.to_bytes()
     spoiled = json.loads(TABLE.to_bytes()) | {"features": []}
     with pytest.raises(InputInvalid, match="no features"):
+        Manifest.parse(canonical.dumps(spoiled))
+
+
+@pytest.mark.parametrize("written", [{"categories": []}, {"other": False}])
+def test_to_bytes__categories__are_kept_and_their_absence_is_written_in_one_way(
+    written: dict[str, Any],
+) -> None:
+    words = FeatureSpec(name="x", categories=("red", "blue"), other=True)
+    named = replace(TABLE, features=(words, FeatureSpec(name="y")))
+    assert Manifest.parse(named.to_bytes()) == named
+    spoiled = json.loads(named.to_bytes())
+    assert set(spoiled["features"][1]) == {"name", "unit", "minimum", "maximum"}
+    spoiled["features"][1] |= written
+    with pytest.raises(InputInvalid, match="no categories"):
         Manifest.parse(canonical.dumps(spoiled))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from oracle.errors import InputInvalid, NotFound
+from oracle.exact import form
 from oracle.protocol import tensor
 from oracle.protocol.shapes import FeatureSpec, TensorSpec
 from oracle.services import formats, inputs
@@ -274,3 +275,39 @@ def test_prepare__rows_by_name__are_put_in_the_manifests_order(whole):
 def test_prepare__rows_by_name_that_do_not_fit__says_which_column(rows, says):
     with pytest.raises(InputInvalid, match=says):
         prepare(json.dumps(rows), TABLE)
+
+
+# ── Columns of words ────────────────────────────────────────────────────────────────────────────
+COLOURS = FeatureSpec(name="malic", categories=("red", "blue"))
+WORDS = replace(TABLE, features=(TABLE.features[0], COLOURS, TABLE.features[2]))
+OTHERS = replace(
+    WORDS, features=(TABLE.features[0], replace(COLOURS, other=True), TABLE.features[2])
+)
+
+
+@pytest.mark.parametrize("row", [{**ROW, "malic": "blue"}, [1.0, "blue", 3.0], [1.0, 1, 3.0]])
+def test_prepare__words__are_told_by_their_places(row):
+    assert decoded(prepare(json.dumps([row]), WORDS))["features"].tolist() == [[1.0, 1.0, 3.0]]
+
+
+@pytest.mark.parametrize("row", [{**ROW, "malic": "green"}, [1.0, "green", 3.0]])
+def test_prepare__word_that_was_never_seen__refused_unless_the_model_has_an_answer(row):
+    with pytest.raises(InputInvalid, match="malic: the model never saw the category 'green'") as no:
+        prepare(json.dumps([row]), WORDS)
+    assert "red, blue" in no.value.hint
+    assert decoded(prepare(json.dumps([row]), OTHERS))["features"].tolist() == [[1.0, 2.0, 3.0]]
+
+
+@pytest.mark.parametrize("place", [2, -1, 0.5])
+def test_prepare__place_of_no_word__refused_by_requester_and_operator(place, tmp_path):
+    np.savez(tmp_path / "row.npz", features=np.array([[1, 1, 3], [1, place, 3]], np.float32))
+    with pytest.raises(InputInvalid, match=f"malic: {place:g} is the place of no category"):
+        prepare(str(tmp_path / "row.npz"), WORDS)
+    unchecked = prepare(str(tmp_path / "row.npz"), TABLE).data
+    with pytest.raises(InputInvalid, match="the place of no category"):
+        form.of(WORDS).decode_inputs(unchecked)
+
+
+def test_prepare__word_in_a_column_of_numbers__is_not_guessed_at():
+    with pytest.raises(InputInvalid, match="holds"):
+        prepare(json.dumps([["red", "red", 3.0]]), WORDS)

@@ -30,6 +30,8 @@ def main(root: str, folder: Path) -> int:
     for name in ("TMPDIR", "HOME", "MPLCONFIGDIR", "KERAS_HOME"):
         os.environ[name] = str(folder)
     os.chdir(folder)
+    if said["packages"]:
+        sys.path.append(said["packages"])
     confine(folder, readable(said), programs=said["format"] in _JAVA)
     # NumPy starts threads, so it comes after
     from worker.importing.converted import Conversion  # noqa: PLC0415

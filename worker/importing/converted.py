@@ -34,6 +34,8 @@ class Conversion:
         source: the file or folder.
         samples: an NPZ with inputs by name, or none.
         missing: of XGBoost: the value that stands for a missing one, besides NaN.
+        packages: a folder of Python packages beside our own: pyspark's.
+        outputs: of a checkpoint: the nodes that answer, where the owner names them.
         describe: say only what a file of trees holds, in the words of `model.json`.
     """
 
@@ -41,7 +43,22 @@ class Conversion:
     source: str
     samples: str = ""
     missing: float | None = None
+    packages: str = ""
+    outputs: tuple[str, ...] = ()
     describe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Categories:
+    """What a column of words may hold; a word is told by its place.
+
+    Attributes:
+        words: in order.
+        other: whether the model has an answer to any other word, too, whose place is the last.
+    """
+
+    words: tuple[str, ...]
+    other: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +72,7 @@ class Converted:
         columns: names of the input's columns, in order; empty where the original knows none.
         rows: inputs by name, many rows each.
         answers: of the original library to these rows, by the names of the ONNX file's outputs.
+        categories: of the columns that hold words, by name.
     """
 
     model: bytes
@@ -63,6 +81,7 @@ class Converted:
     columns: tuple[str, ...] = ()
     rows: Mapping[str, Array] = field(default_factory=dict)
     answers: Mapping[str, Array] = field(default_factory=dict)
+    categories: Mapping[str, Categories] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Leave it for the frame."""
@@ -70,7 +89,12 @@ class Converted:
         arrays = {f"row:{name}": array for name, array in self.rows.items()}
         arrays |= {f"answer:{name}": array for name, array in self.answers.items()}
         np.savez(folder / PROBES, **arrays)  # type: ignore[arg-type]  # numpy's stub gives **kwds the type of allow_pickle
-        about = {"version": self.version, "labels": self.labels, "columns": self.columns}
+        about: dict[str, Any] = {
+            "version": self.version,
+            "labels": self.labels,
+            "columns": self.columns,
+        }
+        about["categories"] = {name: asdict(one) for name, one in self.categories.items()}
         (folder / ABOUT).write_text(json.dumps(about))
 
     @classmethod
@@ -91,8 +115,10 @@ class Converted:
             return cls(
                 (folder / MODEL).read_bytes(), str(about["version"]),
                 tuple(map(str, about["labels"])), tuple(map(str, about["columns"])), rows, answers,
+                {str(name): Categories(tuple(map(str, one["words"])), bool(one["other"]))
+                 for name, one in about["categories"].items()},
             )  # fmt: skip
-        except (OSError, ValueError, KeyError, TypeError, InputInvalid) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, InputInvalid) as error:
             raise WeightsInvalid(f"the conversion left no model: {error!r:.200}") from error
 
 

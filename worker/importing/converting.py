@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +31,8 @@ def build(
     from worker.runtimes.onnx import open_session  # noqa: PLC0415 - onnxruntime takes 0.3 s
 
     kind, original, about = _given(source)
-    sha256 = origins.digest(original).hex()
+    parts_beside = kind == "checkpoint" and original.is_file()
+    sha256 = origins.digest(original.parent if parts_beside else original).hex()
     promised = about.get("origin", {}).get("sha256", "").removeprefix("0x")
     if promised and promised != sha256:
         raise DigestMismatch(
@@ -44,6 +46,8 @@ def build(
     job = Conversion(
         kind, str(original.resolve()), str(samples.resolve()) if samples else "", missing
     )
+    if kind == "checkpoint":
+        job = replace(job, outputs=tuple(str(one["name"]) for one in about.get("outputs", ())))
     made = frame.convert(job)
     target.mkdir(parents=True, exist_ok=True)
     (target / MODEL).write_bytes(made.model)
@@ -85,8 +89,18 @@ def words(made: Converted, about: dict[str, Any]) -> dict[str, Any]:
     if labels is None and made.labels:
         said["labels"] = list(made.labels)
     if not features and made.columns:
-        said["features"] = [{"name": name} for name in made.columns]
+        said["features"] = [_feature(name, made) for name in made.columns]
     return said
+
+
+def _feature(name: str, made: Converted) -> dict[str, Any]:
+    """Return a column in the words of `model.json`."""
+    found = made.categories.get(name)
+    if found is None:
+        return {"name": name}
+    return {"name": name, "categories": list(found.words)} | (
+        {"other": True} if found.other else {}
+    )
 
 
 def describe_original(path: Path) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from worker.importing.converted import Conversion, Converted, as_json, read_desc
 
 WALL = 900.0  # seconds that a conversion may take
 TENSORFLOW = "TALLYSTICK_TENSORFLOW_PYTHON"  # the setting with the Python that has it
+SPARK = "TALLYSTICK_SPARK"  # the setting with the folder that holds pyspark
 _ROOT = Path(worker.__file__).resolve().parents[1]
 _OF_TENSORFLOW: frozenset[Format] = frozenset({"saved-model", "keras", "checkpoint"})
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
@@ -54,7 +55,8 @@ def describe(
 def _in_child(job: Conversion, environ: Mapping[str, str], read: Callable[[Path], _T]) -> _T:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve()
-        (folder / child.JOB).write_text(as_json(job))
+        packages = environ.get(SPARK, "") if job.format == "spark" else ""
+        (folder / child.JOB).write_text(as_json(replace(job, packages=packages)))
         python = _python(job, environ)
         code = _run([python, str(child.__file__), str(_ROOT), str(folder)], folder, environ)
         if code != 0:
@@ -135,5 +137,10 @@ def _install(job: Conversion) -> str:
             "TensorFlow lives in an environment of its own: `python3 -m venv ~/tensorflow`, "
             "`~/tensorflow/bin/pip install tensorflow-cpu==2.21.0 keras==3.15.0 tf2onnx==1.17.0`, "
             f"then `export {TENSORFLOW}=~/tensorflow/bin/python`"
+        )
+    if job.format == "spark":
+        return (
+            "Java 17 or newer on PATH or in JAVA_HOME, and `pip install --target ~/spark "
+            f"pyspark==4.3.0`, then `export {SPARK}=~/spark`"
         )
     return "pip install 'tallystick[compile]'"

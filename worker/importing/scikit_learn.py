@@ -22,8 +22,8 @@ from worker.exact.trees.files import FEATURES, TreeModel
 from worker.importing import trees
 from worker.importing.converted import ROWS, Array, Conversion, Converted, samples_of
 from worker.importing.held import require_same
+from worker.importing.nodes import OPSETS
 from worker.importing.sklearn_graph import finished, then_trees
-from worker.importing.tree_graph import OPSETS
 
 _OTHERS = "use classifiers, regressors and pipelines that end in one"
 # Plain arrays and numbers in classes that skops leaves to whoever loads them, in this process alone

@@ -17,7 +17,8 @@ from worker.errors import ModelUnsupported
 from worker.exact.trees.ensemble import Ensemble
 from worker.exact.trees.files import FEATURES
 from worker.importing.converted import Array
-from worker.importing.tree_graph import IR, OPSETS, as_onnx
+from worker.importing.nodes import IR, OPSETS
+from worker.importing.tree_graph import as_onnx
 
 
 def finished(model: onnx.ModelProto, name: str, classes: Array | None, width: int) -> bytes:

@@ -8,7 +8,7 @@ so do we, before. Imports no package of ours that needs more than NumPy.
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,14 @@ _REACHES_OUT = re.compile(
 # TensorFlow's own savers, which no one calls here: functions that are never part of an answer
 _SAVERS = re.compile(r"^__inference__traced_(save|restore)_\d+$")
 _SIGNATURE = "serving_default"
+_WITHOUT_ANSWERS = (  # of training and of saving
+    "Placeholder", "Const", "NoOp", "Assign", "AssignVariableOp", "SaveV2", "ReadVariableOp",
+    "Shape", "ZerosLike",
+)  # fmt: skip
 
 
 def convert(job: Conversion) -> Converted:
-    """Convert a SavedModel or a .keras file.
+    """Convert a SavedModel, a .keras file, or a checkpoint with the graph that TF1's Saver writes.
 
     Raises:
         ModelUnsupported: operators or layers that reach outside, or that ONNX does not have.
@@ -42,11 +46,7 @@ def convert(job: Conversion) -> Converted:
         return _saved_model(source, job)
     if job.format == "keras":
         return _keras(source, job)
-    raise ModelUnsupported(
-        f"{source.name} is a checkpoint: it has weights, and no graph",
-        hint="load it where the model is built, then `model.save('m.keras')`, or "
-        "`model.export('folder')` for a SavedModel",
-    )
+    return _checkpoint(source, job)
 
 
 def library(name: str) -> Any:
@@ -99,6 +99,67 @@ def _keras(path: Path, job: Conversion) -> Converted:
     return _converted(called, specs, outputs, job)
 
 
+def _checkpoint(source: Path, job: Conversion) -> Converted:
+    meta = graph_of(source)
+    graph = read_graph(meta)
+    inputs, outputs = ends(graph, job.outputs)
+    refuse_reached(graph, outputs)
+    tf, tf2onnx = library("tensorflow"), library("tf2onnx")
+
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        try:
+            v1.train.import_meta_graph(str(meta), clear_devices=True)
+            # A saver of ours: the file's own one would run what the file says
+            v1.train.Saver(v1.global_variables()).restore(session, str(meta.with_suffix("")))
+            specs = {name: session.graph.get_tensor_by_name(f"{name}:0") for name in inputs}
+            if any(not one.shape.rank for one in specs.values()):
+                raise ModelUnsupported(
+                    f"an input among {', '.join(specs)[:200]} has no rows, or an unknown shape",
+                    hint="save the graph with `tf.compat.v1.placeholder_with_default` in its place",
+                )
+            frozen = v1.graph_util.convert_variables_to_constants(
+                session, session.graph_def, outputs
+            )
+            _with_defaults(frozen)
+            rows = samples_of(job, tuple(specs)) or {
+                name: _drawn(one, number) for number, (name, one) in enumerate(specs.items())
+            }
+            answers = session.run(
+                [f"{name}:0" for name in outputs], {f"{n}:0": rows[n] for n in specs}
+            )
+        except ModelUnsupported:
+            raise
+        except Exception as error:  # whatever a damaged file does to the library
+            raise WeightsInvalid(f"TensorFlow does not load it: {error!s:.200}") from error
+    try:
+        model, _ = tf2onnx.convert.from_graph_def(
+            frozen, input_names=[f"{name}:0" for name in specs],
+            output_names=[f"{name}:0" for name in outputs], opset=OPSET,
+        )  # fmt: skip
+    except Exception as error:  # tf2onnx raises what it likes
+        raise ModelUnsupported(f"tf2onnx does not convert it: {error!s:.200}") from error
+    by_name = {one.name: place for place, one in enumerate(model.graph.input)}
+    for place, name in enumerate(specs):
+        model.graph.input[by_name[f"{name}:0"]].doc_string = f"in_{place}"
+    return Converted(
+        _renamed(library("onnx"), model, list(specs), outputs),
+        f"tensorflow {tf.__version__}",
+        rows=rows,
+        answers=dict(zip(outputs, map(np.asarray, answers), strict=True)),
+    )
+
+
+def _with_defaults(frozen: Any) -> None:
+    """Let placeholders that have a default be that: nobody is asked for them."""
+    for node in frozen.node:
+        if node.op == "PlaceholderWithDefault":
+            node.op = "Identity"
+            node.attr["T"].CopyFrom(node.attr["dtype"])
+            for name in ("dtype", "shape"):
+                del node.attr[name]
+
+
 def _converted(
     called: Any, specs: Mapping[str, Any], outputs: list[str], job: Conversion
 ) -> Converted:
@@ -137,7 +198,7 @@ def _renamed(onnx: Any, model: Any, inputs: list[str], outputs: list[str]) -> by
     """Return the file with the original's own names of inputs and outputs."""
     made = onnx.compose.add_prefix(model, "original/")
     graph = made.graph
-    by_place = sorted(graph.input, key=lambda one: int(re.findall(r"in_(\d+)", one.name)[0]))
+    by_place = sorted(graph.input, key=_place)
     for value, name in zip(by_place, inputs, strict=True):
         graph.node.insert(0, onnx.helper.make_node("Identity", [name], [value.name]))
         value.name = name
@@ -146,6 +207,10 @@ def _renamed(onnx: Any, model: Any, inputs: list[str], outputs: list[str]) -> by
         graph.node.append(onnx.helper.make_node("Identity", [value.name], [name]))
         value.name = name
     return bytes(made.SerializeToString())
+
+
+def _place(value: Any) -> int:
+    return int(re.findall(r"in_(\d+)", value.doc_string or value.name)[0])
 
 
 # ── Before anything is loaded ───────────────────────────────────────────────────────────────────
@@ -188,15 +253,107 @@ def _operators(meta: Any) -> Iterator[str]:
             yield node.op
             called |= {attr.func.name for attr in node.attr.values()} & savers
     yield from (f"Restore ({name} is called by the model)" for name in called)
-    reached, nodes = set(), {node.name: node for node in meta.graph_def.node}
     signature = meta.signature_def.get(_SIGNATURE, None)
     names = [] if signature is None else [one.name for one in signature.outputs.values()]
+    yield from (node.op for node in _below(meta, names))
+
+
+def _below(meta: Any, names: list[str]) -> Iterator[Any]:
+    """Yield the nodes that these hang on, themselves included."""
+    reached, nodes = set(), {node.name: node for node in meta.graph_def.node}
+    names = list(names)
     while names:
         name = names.pop().lstrip("^").partition(":")[0]
         if name not in reached and name in nodes:
             reached.add(name)
             names.extend(nodes[name].input)
-            yield nodes[name].op
+            yield nodes[name]
+
+
+# ── A checkpoint with its graph ─────────────────────────────────────────────────────────────────
+def graph_of(source: Path) -> Path:
+    """Return the `.meta` file of a checkpoint.
+
+    Args:
+        source: `.meta` or `.index`, or their folder.
+
+    Raises:
+        ModelUnsupported: there is none, or several.
+    """
+    found = [source.with_suffix(".meta")] if source.is_file() else sorted(source.glob("*.meta"))
+    found = [one for one in found if one.is_file()]
+    if len(found) > 1:
+        raise ModelUnsupported(
+            f"{source.name} holds several: {', '.join(one.name for one in found)[:200]}",
+            hint="give the file of one",
+        )
+    if not found:
+        raise ModelUnsupported(
+            f"{source.name} is a checkpoint: it has weights, and no graph",
+            hint="load it where the model is built, then `model.save('m.keras')`, or "
+            "`model.export('folder')` for a SavedModel",
+        )
+    return found[0]
+
+
+def read_graph(path: Path) -> Any:
+    """Read a graph that TF1's Saver wrote.
+
+    Raises:
+        WeightsInvalid: it is not that, cut short, or nested too deep.
+    """
+    meta = library("tensorflow.core.protobuf.meta_graph_pb2").MetaGraphDef()
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"it is above {MAX_BYTES} bytes")
+        meta.ParseFromString(path.read_bytes())
+    except Exception as error:  # protobuf's errors share no base class over its versions
+        raise WeightsInvalid(f"{path.name} is no graph of a Saver: {error!s:.200}") from error
+    return meta
+
+
+def ends(meta: Any, named: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the placeholders that the outputs hang on, and the outputs.
+
+    Args:
+        named: outputs that the owner names; without, the only float that nothing reads is one.
+
+    Raises:
+        ModelUnsupported: a name that is not there, or no or several such nodes.
+    """
+    nodes = {node.name: node for node in meta.graph_def.node}
+    read = {name.lstrip("^").partition(":")[0] for node in nodes.values() for name in node.input}
+    fed = [node.name for node in nodes.values() if node.op == "Placeholder"]
+    free = [
+        name for name, node in nodes.items()
+        if name not in read and node.op not in _WITHOUT_ANSWERS
+        and not name.startswith("gradients/")
+        and any(one.name in fed for one in _below(meta, [name]))
+    ]  # fmt: skip
+    outputs = list(named) or free
+    if any(name not in nodes for name in outputs) or len(outputs) != (len(named) or 1):
+        raise ModelUnsupported(
+            f"the graph does not say which of its nodes answer: {', '.join(outputs)[:200]}",
+            hint='name them in model.json, with "runtime": {"format": "checkpoint", "entry": "'
+            f'….meta"}}: "outputs": [{{"name": "…"}}]; nothing reads {", ".join(free)[:200]}',
+        )
+    below = {one.name for one in _below(meta, outputs)}
+    return [name for name in fed if name in below], outputs
+
+
+def refuse_reached(meta: Any, outputs: Sequence[str]) -> None:
+    """Refuse a graph whose outputs, or any function, reach outside of tensors.
+
+    Raises:
+        ModelUnsupported: they do; the operators are named.
+    """
+    found = {node.op for node in _below(meta, list(outputs))}
+    found |= {node.op for one in meta.graph_def.library.function for node in one.node_def}
+    if refused := sorted(op for op in found if _REACHES_OUT.search(op)):
+        raise ModelUnsupported(
+            f"the graph reaches outside of itself: {', '.join(refused)[:200]}",
+            hint="save the graph alone, without reading, writing or decoding files",
+        )
 
 
 def refuse_layers(path: Path) -> None:

@@ -13,15 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from oracle.exact.quantisation import Link
 from worker.exact.trees.ensemble import DecisionTree, Ensemble
 from worker.exact.trees.files import FEATURES
 from worker.importing.converted import Array
+from worker.importing.nodes import Nodes, Value
 
-OPSETS, IR = {"": 18, "ai.onnx.ml": 3}, 9
 _KINDS = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
 
 
@@ -39,7 +38,7 @@ def as_onnx(ensemble: Ensemble) -> bytes:
         if slope != 1.0:
             scores = graph.add("Mul", scores, graph.number(slope))
         graph.name(_LINKS[link](graph, scores), outputs_of(ensemble)[0])
-    return graph.model(ensemble)
+    return graph.file(ensemble)
 
 
 def outputs_of(ensemble: Ensemble) -> tuple[str, ...]:
@@ -49,32 +48,12 @@ def outputs_of(ensemble: Ensemble) -> tuple[str, ...]:
     return (*found, "class") if ensemble.classes else found
 
 
-class _Graph:
-    """Nodes and constants of a graph while it is made; names are numbers."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def add(self, kind: str, *given: str, **attributes: Any) -> str:
-        """Add a node; return the name of its output."""
-        name = f"t{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(given), [name], **attributes))
-        return name
-
-    def constant(self, values: Array) -> str:
-        """Add a constant; return its name."""
-        name = f"c{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(values, name))
-        return name
+class _Graph(Nodes):
+    """The nodes of an ensemble."""
 
     def number(self, value: float) -> str:
         """Add a float32 number."""
         return self.constant(np.array(value, np.float32))
-
-    def name(self, value: str, output: str) -> None:
-        """Give a value the name of an output."""
-        self.nodes.append(helper.make_node("Identity", [value], [output]))
 
     def features(self, ensemble: Ensemble) -> str:
         """Turn what stands for a missing value into NaN, as the library does."""
@@ -109,20 +88,16 @@ class _Graph:
             chosen = self.add("ArgMax", scores, axis=-1, keepdims=0)
         self.name(chosen, "class")
 
-    def model(self, ensemble: Ensemble) -> bytes:
+    def file(self, ensemble: Ensemble) -> bytes:
         """Return the file."""
         columns = 2 if ensemble.link in ("two", "logistic") else len(ensemble.base)
-        info = helper.make_tensor_value_info
-        outputs = [
-            info(name, TensorProto.INT64, ["rows"]) if name == "class"
-            else info(name, TensorProto.FLOAT, ["rows", columns])
+        outputs: list[Value] = [
+            (name, TensorProto.INT64, ["rows"]) if name == "class"
+            else (name, TensorProto.FLOAT, ["rows", columns])
             for name in outputs_of(ensemble)
         ]  # fmt: skip
-        given = info(FEATURES, _KINDS[ensemble.precision], ["rows", ensemble.features])
-        graph = helper.make_graph(self.nodes, "trees", [given], outputs, self.constants)
-        opsets = [helper.make_opsetid(*item) for item in OPSETS.items()]
-        made = helper.make_model(graph, opset_imports=opsets, ir_version=IR)
-        return bytes(made.SerializeToString())
+        given: Value = (FEATURES, _KINDS[ensemble.precision], ["rows", ensemble.features])
+        return bytes(self.model("trees", [given], outputs).SerializeToString())
 
 
 def _attributes(ensemble: Ensemble) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 `scripts/clients.sh` makes it in build/tensorflow. `make test-clients` runs these tests.
 """
 
+import json
 import os
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from oracle import origins
 from tests.worker.importing.originals import served, split
 from worker.errors import ArchiveRefused, ModelUnsupported, PickleRefused, WeightsInvalid
 from worker.importing import converting, frame
@@ -70,6 +73,90 @@ def test_convert__softmax_regression__answers_as_tensorflow_on_the_whole_test_se
     assert np.array_equal(answer.argmax(1), wanted.argmax(1))
     assert (answer.argmax(1) == split(load_digits)[3]).mean() > 0.9
     assert (report["origin"], report["version"]) == (kind, "tensorflow 2.21.0")
+
+
+SAVER = """
+import sys, numpy as np, tensorflow as tf
+v1, out = tf.compat.v1, sys.argv[1]
+v1.disable_eager_execution()
+with np.load(out + "/digits.npz") as data:
+    images, labels = data["images"] / 16, data["labels"]
+image = v1.placeholder(tf.float32, [None, 64], name="image")
+keep = v1.placeholder_with_default(tf.constant(0.0), [], name="keep")
+weights = v1.get_variable("weights", [64, 10], initializer=v1.zeros_initializer())
+bias = v1.get_variable("bias", [10], initializer=v1.zeros_initializer())
+logits = v1.matmul(image, weights) + bias + keep
+answer = v1.nn.softmax(logits, name="probabilities")
+with v1.Session() as session:
+    session.run(v1.global_variables_initializer())
+    v1.train.Saver().save(session, out + "/plain/digits")
+    truth = v1.placeholder(tf.int64, [None], name="truth")
+    loss = v1.nn.sparse_softmax_cross_entropy_with_logits(labels=truth, logits=logits)
+    loss = v1.reduce_mean(loss)
+    step = v1.train.GradientDescentOptimizer(0.5).minimize(loss)
+    for _ in range(150):
+        session.run(step, {image: images, truth: labels})
+    v1.train.Saver().save(session, out + "/trained/digits", global_step=150)
+    np.save(out + "/saver.npy", session.run(answer, {image: np.load(out + "/held.npy")}))
+    with tf.control_dependencies([v1.write_file(out + "/pwned", "x")]):
+        tf.identity(answer, name="evil")
+    v1.train.Saver().save(session, out + "/evil/digits")
+"""
+
+
+@pytest.fixture(scope="module")
+def savers(digits: Path) -> Path:
+    """Checkpoints of TF1's Saver: a plain graph, one with its training, one that writes a file."""
+    python("-c", SAVER, digits)
+    return digits
+
+
+def test_convert__checkpoint_of_a_saver__asks_for_names_and_answers_as_tensorflow(
+    savers: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "trained"
+    shutil.copytree(savers / "trained", source)
+    with pytest.raises(ModelUnsupported, match="which of its nodes answer") as caught:
+        converting.build(source, tmp_path / "out")
+    assert "model.json" in caught.value.hint
+    assert "probabilities" in caught.value.hint
+    about = {
+        "name": "digits", "runtime": {"format": "checkpoint", "entry": "digits-150.meta"},
+        "outputs": [{"name": "probabilities"}],
+    }  # fmt: skip
+    (source / "model.json").write_text(json.dumps(about))
+
+    report = converting.build(source, tmp_path / "out")
+
+    held, wanted = np.load(savers / "held.npy"), np.load(savers / "saver.npy")
+    (answer,) = served(tmp_path / "out" / "model.onnx", {"image": held}).values()
+    np.testing.assert_allclose(answer, wanted, atol=1e-5)
+    assert np.array_equal(answer.argmax(1), wanted.argmax(1))
+    assert (answer.argmax(1) == split(load_digits)[3]).mean() > 0.9
+    assert report["origin"] == "checkpoint"
+    assert report["sha256"] == origins.digest(savers / "trained").hex()  # its weights, too
+
+
+def test_convert__checkpoint_with_one_answer__asks_nothing(savers: Path, tmp_path: Path) -> None:
+    assert converting.build(savers / "plain", tmp_path / "out")["rows"] == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "outputs", "says"),
+    [("evil", ("evil",), "WriteFile"), ("plain", ("nothing",), "which of its nodes answer")],
+)
+def test_convert__checkpoint_that_reaches_out_or_has_no_such_node__refused(
+    name: str, outputs: tuple[str, ...], says: str, savers: Path
+) -> None:
+    with pytest.raises(ModelUnsupported, match=says):
+        frame.convert(Conversion("checkpoint", str(savers / name), outputs=outputs))
+    assert not (savers / "pwned").exists()
+
+
+def test_convert__checkpoint_without_weights__is_damaged(savers: Path, tmp_path: Path) -> None:
+    shutil.copy(savers / "plain" / "digits.meta", tmp_path)
+    with pytest.raises(WeightsInvalid, match="does not load it"):
+        frame.convert(Conversion("checkpoint", str(tmp_path / "digits.meta")))
 
 
 EVIL = """
