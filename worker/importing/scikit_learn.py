@@ -57,6 +57,13 @@ def convert(job: Conversion) -> Converted:
 
 def _estimator(model: Any, job: Conversion, trees_last: Ensemble | None = None) -> Converted:
     labels = _labels(model)
+    for part in _parts(model):
+        if hasattr(part, "categories_") and part.handle_unknown == "error":
+            raise ModelUnsupported(
+                f"{type(part).__name__} refuses categories that it never saw; ONNX would answer",
+                hint='fit OrdinalEncoder with handle_unknown="use_encoded_value", or encode before '
+                "the model",
+            )
     rows = _probes(model)
     if (given := samples_of(job, (FEATURES,))) is not None:
         rows = np.concatenate([given[FEATURES].astype(np.float32), rows])
@@ -79,6 +86,13 @@ def _estimator(model: Any, job: Conversion, trees_last: Ensemble | None = None) 
         else:
             return made
     raise problem
+
+
+def _parts(model: Any) -> Iterator[Any]:
+    """Yield an estimator and all that it is made of."""
+    yield model
+    for _, part, *_ in (*getattr(model, "steps", ()), *getattr(model, "transformers_", ())):
+        yield from _parts(part)
 
 
 def _session(data: bytes) -> Any:

@@ -391,7 +391,7 @@ def _trees(made: Pipeline, vector: str) -> None:
         tuple(trees), (0.0,) * (len(classes) if len(classes) > 2 else 1),
         width + len(splits.found), "float64", missing,
         factor=1.0 if boosted else 1 / len(nodes), classes=classes, link=link,
-        meaning="probabilities" if classes else "value", slope=2.0 if boosted else 1.0,
+        meaning="probabilities" if classes else "value", slope=2.0 if boosted and classes else 1.0,
         cut=0.5 if link == "two" else 0.0,
     ))  # fmt: skip
     made.nodes.name(splits.beside(made, vector), "vector")

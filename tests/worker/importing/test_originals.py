@@ -23,9 +23,10 @@ from sklearn import (
     svm,
     tree,
 )
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from tests.worker.importing.originals import save, served, split
 from worker.errors import ModelUnsupported, PickleRefused, WeightsInvalid
@@ -200,6 +201,48 @@ def test_convert__early_stopping__best_rounds_of_a_classifier_all_of_a_booster(
 
     answers = served(converted(model, tmp_path), {"features": held})
     np.testing.assert_allclose(answers["probabilities"], model.predict_proba(held), atol=CLOSE)
+
+
+# ── Categories ──────────────────────────────────────────────────────────────────────────────────
+def coded() -> tuple[Any, Any]:
+    dice = np.random.default_rng(0)
+    rows = np.stack([dice.integers(0, 4, 300), dice.integers(0, 3, 300)], 1).astype(float)
+    return rows, (rows[:, 0] == 2) | (rows[:, 1] == 1)
+
+
+def test_convert__encoder_with_a_value_for_others__answers_what_it_never_saw_as_the_original(
+    tmp_path: Path,
+) -> None:
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    model = make_pipeline(encoder, linear_model.LogisticRegression()).fit(*coded())
+    never = np.array([[9.0, 1.0], [2.0, -3.0], [0.5, 0.0], [2.0, 1.0]])
+
+    answers = served(converted(model, tmp_path), {"features": never})
+
+    np.testing.assert_allclose(answers["probabilities"], model.predict_proba(never), atol=CLOSE)
+
+
+@pytest.mark.parametrize("encoder", [OneHotEncoder, OrdinalEncoder])
+@pytest.mark.parametrize(
+    "within", [lambda one: one, lambda one: make_column_transformer((one, [0]))]
+)
+def test_convert__encoder_that_refuses_what_it_never_saw__refused_as_onnx_would_answer(
+    encoder: Any, within: Any, tmp_path: Path
+) -> None:
+    model = make_pipeline(within(encoder()), linear_model.LogisticRegression()).fit(*coded())
+    kind, path = save(model, tmp_path)
+    with pytest.raises(ModelUnsupported, match="refuses categories that it never saw") as caught:
+        scikit_learn.convert(Conversion(kind, str(path)))
+    assert "use_encoded_value" in caught.value.hint
+
+
+def test_convert__one_hot_that_takes_fractions_for_whole_numbers__refused(tmp_path: Path) -> None:
+    encoder = OneHotEncoder(handle_unknown="ignore")
+    kind, path = save(
+        make_pipeline(encoder, linear_model.LogisticRegression()).fit(*coded()), tmp_path
+    )
+    with pytest.raises(ConversionWrong, match="the original answers"):
+        scikit_learn.convert(Conversion(kind, str(path)))
 
 
 # ── Refused ─────────────────────────────────────────────────────────────────────────────────────
