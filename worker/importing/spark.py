@@ -22,7 +22,7 @@ from oracle.errors import ConfigInvalid
 from worker.errors import ModelUnsupported, PickleRefused, WeightsInvalid
 from worker.exact.trees.files import FEATURES
 from worker.importing.converted import ROWS, Array, Conversion, Converted, samples_of
-from worker.importing.spark_stages import KNOWN, Pipeline, Stage, assembled
+from worker.importing.spark_stages import KNOWN, SparkPipeline, SparkStage, assembled
 
 _PACKAGE = "org.apache.spark.ml."
 _MAX_METADATA = 2**24  # bytes of a stage
@@ -55,7 +55,7 @@ def convert(job: Conversion) -> Converted:
 
 
 # ── Before anything is loaded ───────────────────────────────────────────────────────────────────
-def read_stages(folder: Path) -> list[Stage]:
+def read_stages(folder: Path) -> list[SparkStage]:
     """Return the stages in order, without their data. Errors as `convert`."""
     whole = _metadata(folder)
     if whole.get("class") != f"{_PACKAGE}PipelineModel":
@@ -71,7 +71,7 @@ def read_stages(folder: Path) -> list[Stage]:
         raise WeightsInvalid(f"the stages do not fit the pipeline: {error!r:.200}") from error
 
 
-def _stage(folder: Path) -> Stage:
+def _stage(folder: Path) -> SparkStage:
     said = _metadata(folder)
     whole, params = str(said.get("class")), said.get("paramMap")
     name = whole.rpartition(".")[2]
@@ -87,7 +87,7 @@ def _stage(folder: Path) -> Stage:
         )
     if not isinstance(params, dict) or not isinstance(said.get("defaultParamMap", {}), dict):
         raise WeightsInvalid(f"stage {folder.name} has no parameters")
-    return Stage(name, folder, {**said.get("defaultParamMap", {}), **params}, {}, said)
+    return SparkStage(name, folder, {**said.get("defaultParamMap", {}), **params}, {}, said)
 
 
 def _metadata(folder: Path) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def _session() -> Any:
         raise ConfigInvalid(f"Spark does not start: {error!s:.200}") from error
 
 
-def _with_data(spark: Any, stage: Stage) -> Stage:
+def _with_data(spark: Any, stage: SparkStage) -> SparkStage:
     """Return a stage with the rows of its Parquet files."""
     tables: dict[str, list[Any]] = {}
     for name in ("data", "treesMetadata"):
@@ -142,10 +142,10 @@ def _with_data(spark: Any, stage: Stage) -> Stage:
                 tables[name] = spark.read.parquet(f"file://{stage.folder / name}").collect()
             except Exception as error:  # py4j's errors share no base class with Spark's
                 raise WeightsInvalid(f"{stage.folder.name} is damaged: {error!s:.200}") from error
-    return Stage(stage.name, stage.folder, stage.params, tables, stage.metadata)
+    return SparkStage(stage.name, stage.folder, stage.params, tables, stage.metadata)
 
 
-def _answers(spark: Any, folder: Path, pipeline: Pipeline, rows: Array) -> dict[str, Array]:
+def _answers(spark: Any, folder: Path, pipeline: SparkPipeline, rows: Array) -> dict[str, Array]:
     """Return what Spark answers to rows, by the names of the graph's outputs."""
     ml, types = import_module("pyspark.ml"), import_module("pyspark.sql.types")
     vectors = import_module("pyspark.ml.linalg").VectorUDT

@@ -43,7 +43,7 @@ _UNKNOWN = "__unknown"  # Spark's word for all others where `handleInvalid` is `
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class SparkStage:
     """One stage: its class, parameters (defaults filled in), and the rows of its tables."""
 
     name: str
@@ -78,7 +78,7 @@ class Stage:
 
 
 @dataclass(slots=True)
-class Pipeline:
+class SparkPipeline:
     """A graph, and how Spark is asked for the same.
 
     Attributes:
@@ -89,7 +89,7 @@ class Pipeline:
     """
 
     nodes: Nodes
-    last: Stage
+    last: SparkStage
     names: tuple[str, ...] = ()
     vector: str = ""
     width: int = 0
@@ -139,7 +139,7 @@ class Pipeline:
         return _guarded(onnx.load_from_string(file), numbers) if self.valid else file
 
 
-def assembled(stages: Sequence[Stage]) -> Pipeline:
+def assembled(stages: Sequence[SparkStage]) -> SparkPipeline:
     """Return the graph of a pipeline.
 
     Raises:
@@ -147,7 +147,7 @@ def assembled(stages: Sequence[Stage]) -> Pipeline:
         WeightsInvalid: tables that do not fit their stages.
     """
     last, before, after = _last(stages)
-    made = Pipeline(Nodes(), last)
+    made = SparkPipeline(Nodes(), last)
     kept, raw = _needed(last, before)
     try:
         _inputs(made, kept, raw)
@@ -160,7 +160,7 @@ def assembled(stages: Sequence[Stage]) -> Pipeline:
     return made
 
 
-def _last(stages: Sequence[Stage]) -> tuple[Stage, list[Stage], list[Stage]]:
+def _last(stages: Sequence[SparkStage]) -> tuple[SparkStage, list[SparkStage], list[SparkStage]]:
     """Return the stage that predicts, those before it, and those behind it."""
     places = [place for place, stage in enumerate(stages) if stage.predicts]
     if len(places) != 1:
@@ -178,9 +178,9 @@ def _last(stages: Sequence[Stage]) -> tuple[Stage, list[Stage], list[Stage]]:
     return last, list(stages[:place]), after
 
 
-def _needed(last: Stage, before: Sequence[Stage]) -> tuple[list[Stage], list[str]]:
+def _needed(last: SparkStage, before: Sequence[SparkStage]) -> tuple[list[SparkStage], list[str]]:
     """Return the stages that the prediction hangs on, and the columns that a request gives."""
-    needed, kept = list(last.takes), list[Stage]()
+    needed, kept = list(last.takes), list[SparkStage]()
     for stage in reversed(before):
         if any(name in needed for name in stage.makes):
             kept.insert(0, stage)
@@ -191,7 +191,7 @@ def _needed(last: Stage, before: Sequence[Stage]) -> tuple[list[Stage], list[str
     return kept, [name for name in dict.fromkeys(order) if name not in made]
 
 
-def _inputs(made: Pipeline, kept: Sequence[Stage], raw: Sequence[str]) -> None:
+def _inputs(made: SparkPipeline, kept: Sequence[SparkStage], raw: Sequence[str]) -> None:
     """Name the columns of a request, and split them."""
     whole = {name for stage in (*kept, made.last) for name in stage.takes
              if stage.predicts or stage.name.endswith("ScalerModel")}  # fmt: skip
@@ -211,7 +211,7 @@ def _inputs(made: Pipeline, kept: Sequence[Stage], raw: Sequence[str]) -> None:
         )
 
 
-def _labels(made: Pipeline, before: Sequence[Stage], after: Sequence[Stage]) -> None:
+def _labels(made: SparkPipeline, before: Sequence[SparkStage], after: Sequence[SparkStage]) -> None:
     """Name the classes: as behind the prediction, as the labels were indexed, else by number."""
     if KNOWN[made.last.name] != "classification":
         return
@@ -231,7 +231,7 @@ def _labels(made: Pipeline, before: Sequence[Stage], after: Sequence[Stage]) -> 
 
 
 # ── Columns ─────────────────────────────────────────────────────────────────────────────────────
-def _string_indexer(made: Pipeline, stage: Stage) -> None:
+def _string_indexer(made: SparkPipeline, stage: SparkStage) -> None:
     other = _other(stage)
     for name, output, words in zip(stage.takes, stage.makes, stage.row["labelsArray"], strict=True):
         if name not in made.names or name in made.categories:
@@ -245,18 +245,18 @@ def _string_indexer(made: Pipeline, stage: Stage) -> None:
         made.valid += [whole, *_between(made, value, len(found.words) + other)]
 
 
-def _between(made: Pipeline, value: str, count: int) -> list[str]:
+def _between(made: SparkPipeline, value: str, count: int) -> list[str]:
     """Return whether a value is at least zero and below a count."""
     above = made.nodes.add("GreaterOrEqual", value, made.nodes.constant(0.0))
     return [above, made.nodes.add("Less", value, made.nodes.constant(float(count)))]
 
 
-def _other(stage: Stage) -> bool:
+def _other(stage: SparkStage) -> bool:
     """Return whether a stage takes what it never saw as one value more."""
     return bool(stage.params.get("handleInvalid") == "keep")
 
 
-def _one_hot(made: Pipeline, stage: Stage) -> None:
+def _one_hot(made: SparkPipeline, stage: SparkStage) -> None:
     other = _other(stage)
     sizes = [int(size) for size in stage.row["categorySizes"]]
     for name, output, size in zip(stage.takes, stage.makes, sizes, strict=True):
@@ -269,12 +269,12 @@ def _one_hot(made: Pipeline, stage: Stage) -> None:
         made.values[output] = made.nodes.add("Cast", same, to=TensorProto.DOUBLE)
 
 
-def _assembler(made: Pipeline, stage: Stage) -> None:
+def _assembler(made: SparkPipeline, stage: SparkStage) -> None:
     given = [made.values[name] for name in stage.takes]
     made.values[stage.makes[0]] = made.nodes.add("Concat", *given, axis=1)
 
 
-def _standard_scaler(made: Pipeline, stage: Stage) -> None:
+def _standard_scaler(made: SparkPipeline, stage: SparkStage) -> None:
     std, mean = stage.row["std"].toArray(), stage.row["mean"].toArray()
     value = made.values[stage.takes[0]]
     if stage.params["withMean"]:
@@ -286,7 +286,7 @@ def _standard_scaler(made: Pipeline, stage: Stage) -> None:
     made.spread = made.spread or (mean, std)
 
 
-def _min_max_scaler(made: Pipeline, stage: Stage) -> None:
+def _min_max_scaler(made: SparkPipeline, stage: SparkStage) -> None:
     low, high = stage.row["originalMin"].toArray(), stage.row["originalMax"].toArray()
     least, most, span = float(stage.params["min"]), float(stage.params["max"]), high - low
     scale = np.divide(most - least, span, out=np.zeros_like(span), where=span != 0)
@@ -297,7 +297,7 @@ def _min_max_scaler(made: Pipeline, stage: Stage) -> None:
     made.spread = made.spread or ((low + high) / 2, span / 2)
 
 
-_STAGES: Mapping[str, Callable[[Pipeline, Stage], None]] = {
+_STAGES: Mapping[str, Callable[[SparkPipeline, SparkStage], None]] = {
     "StringIndexerModel": _string_indexer, "OneHotEncoderModel": _one_hot,
     "VectorAssembler": _assembler, "StandardScalerModel": _standard_scaler,
     "MinMaxScalerModel": _min_max_scaler,
@@ -305,7 +305,7 @@ _STAGES: Mapping[str, Callable[[Pipeline, Stage], None]] = {
 
 
 # ── Linear models ───────────────────────────────────────────────────────────────────────────────
-def _weights(last: Stage) -> tuple[Array, Array]:
+def _weights(last: SparkStage) -> tuple[Array, Array]:
     """Return weights [outputs, features] and intercepts [outputs]."""
     row = last.row
     if last.name == "LogisticRegressionModel":
@@ -313,13 +313,13 @@ def _weights(last: Stage) -> tuple[Array, Array]:
     return row["coefficients"].toArray()[None], np.array([row["intercept"]])
 
 
-def _linear(made: Pipeline, vector: str) -> str:
+def _linear(made: SparkPipeline, vector: str) -> str:
     weights, base = _weights(made.last)
     value = made.nodes.add("MatMul", vector, made.nodes.constant(weights.T.copy()))
     return made.nodes.add("Add", value, made.nodes.constant(base))
 
 
-def _logistic(made: Pipeline, vector: str) -> None:
+def _logistic(made: SparkPipeline, vector: str) -> None:
     scores = _linear(made, vector)
     if made.last.row["isMultinomial"]:
         chosen = made.nodes.add("ArgMax", scores, axis=-1, keepdims=0)
@@ -333,19 +333,19 @@ def _logistic(made: Pipeline, vector: str) -> None:
     _gives(made, numbers, 2, _above(made, scores, limit))
 
 
-def _support_vectors(made: Pipeline, vector: str) -> None:
+def _support_vectors(made: SparkPipeline, vector: str) -> None:
     scores = _linear(made, vector)
     numbers = made.nodes.add("Concat", made.nodes.add("Neg", scores), scores, axis=-1)
     _gives(made, numbers, 2, _above(made, scores, float(made.last.params["threshold"])))
 
 
-def _above(made: Pipeline, scores: str, limit: float) -> str:
+def _above(made: SparkPipeline, scores: str, limit: float) -> str:
     chosen = made.nodes.add("Greater", scores, made.nodes.constant(limit))
     chosen = made.nodes.add("Cast", chosen, to=TensorProto.INT64)
     return made.nodes.add("Reshape", chosen, made.nodes.constant(np.array([-1])))
 
 
-def _gives(made: Pipeline, numbers: str, width: int, chosen: str = "") -> None:
+def _gives(made: SparkPipeline, numbers: str, width: int, chosen: str = "") -> None:
     params = made.last.params
     name, column = "value", params["predictionCol"]
     if chosen:
@@ -364,7 +364,7 @@ def _gives(made: Pipeline, numbers: str, width: int, chosen: str = "") -> None:
 
 
 # ── Trees ───────────────────────────────────────────────────────────────────────────────────────
-def _trees(made: Pipeline, vector: str) -> None:
+def _trees(made: SparkPipeline, vector: str) -> None:
     last, params = made.last, made.last.params
     nodes, weights = _nodes(last), [1.0]
     if "treesMetadata" in last.tables:
@@ -400,7 +400,7 @@ def _trees(made: Pipeline, vector: str) -> None:
     made.gives |= dict.fromkeys(chosen, params["predictionCol"])
 
 
-def _nodes(last: Stage) -> list[list[Any]]:
+def _nodes(last: SparkStage) -> list[list[Any]]:
     """Return the nodes of each tree in the order of their ids."""
     found: dict[int, list[Any]] = {}
     for row in last.tables["data"]:
@@ -424,7 +424,7 @@ class _Splits:
         key = (feature, count, frozenset(int(one) for one in left))
         return self.found.setdefault(key, len(self.found))
 
-    def beside(self, made: Pipeline, vector: str) -> str:
+    def beside(self, made: SparkPipeline, vector: str) -> str:
         """Return a vector with these columns behind its own."""
         columns = [vector]
         for feature, count, left in self.found:
@@ -466,7 +466,7 @@ def _tree(
     )
 
 
-_PREDICTORS: Mapping[str, Callable[[Pipeline, str], None]] = {
+_PREDICTORS: Mapping[str, Callable[[SparkPipeline, str], None]] = {
     "LogisticRegressionModel": _logistic, "LinearSVCModel": _support_vectors,
     "LinearRegressionModel": lambda made, vector: _gives(made, _linear(made, vector), 1),
     **{name: _trees for name in KNOWN if name.startswith(_TREES)},
@@ -474,7 +474,7 @@ _PREDICTORS: Mapping[str, Callable[[Pipeline, str], None]] = {
 
 
 # ── Words that the model never saw ──────────────────────────────────────────────────────────────
-def _valid(made: Pipeline) -> str:
+def _valid(made: SparkPipeline) -> str:
     """Return whether each place of a row is that of a word: bool [rows, 1]."""
     whole = made.valid[0]
     for one in made.valid[1:]:
