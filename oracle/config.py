@@ -81,6 +81,10 @@ class Settings:
     fault: str = ""
     """Deliberate faults for demonstrations, separated by commas: `output-byte`, `withhold`,
     `false-value`. They cost stake."""
+    text_threads: int = 0
+    """Threads of a text model's engine. 0: one for each core of this process."""
+    text_slots: int = 8
+    """Texts that one engine writes at once."""
     tensorflow_python: str = ""
     """The Python of the environment that has TensorFlow, for owners who publish its models. Empty:
     the one that runs Tallystick."""

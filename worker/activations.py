@@ -35,13 +35,18 @@ def run(
     """
     if not hasattr(runtime, "observed"):
         outputs = runtime.run(inputs, params)
-        named = [outputs[name] for name in sorted(outputs)]
-        return outputs, _of([float(named[n].flat[e]) for n, e in _places(seed, named)])
+        return outputs, of_outputs(outputs, seed)
     count = _Count()
     runtime.observed(inputs, params, count)  # how many nodes there are shows only in running
     pick = _Pick(seed, count.nodes)
     outputs = runtime.observed(inputs, params, pick)
     return outputs, _of(pick.found)
+
+
+def of_outputs(outputs: Mapping[str, Array], seed: Bytes32) -> Activation:
+    """Return the activation of a model whose inside cannot be looked at."""
+    named = [outputs[name] for name in sorted(outputs)]
+    return _of([float(named[n].flat[e]) for n, e in _places(seed, named)])
 
 
 def _of(values: list[float]) -> Activation:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from oracle.protocol import text
 from oracle.protocol.manifest import Manifest
 from oracle.protocol.tensor import Array
 from worker.errors import OutputInvalid
@@ -21,7 +22,12 @@ _PADDING = 1 / 8  # of a pass: beyond that, a pass more costs less
 
 
 def can_batch(manifest: Manifest) -> bool:
-    """Whether the first dimension of everything is open, or counts samples (exact versions)."""
+    """Whether the first dimension of everything is open, or counts samples (exact versions).
+
+    Of a text it counts bytes.
+    """
+    if manifest.runtime.format == text.FORMAT:
+        return False
     if manifest.exact is not None:
         return True
     specs = [*manifest.inputs, *manifest.outputs]

@@ -57,7 +57,7 @@ def check(manifest: Manifest, files: Files) -> dict[str, Any]:
         "runs": [run for run, _ in runs],
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "spread": 0 if manifest.exact is not None else spread.measure(manifest, runtime),
-        "inputs": [_shown(spec, spread.sample(spec, 1)) for spec in manifest.inputs],
+        "inputs": [_shown(s, spread.samples(manifest, 1)[s.name]) for s in manifest.inputs],
         "outputs": [_shown(spec, runs[0][1][spec.name]) for spec in manifest.outputs],
     }
 
@@ -66,7 +66,7 @@ def _run(
     manifest: Manifest, runtime: Runtime, version: Form, rows: int
 ) -> tuple[dict[str, float], dict[str, Array]]:
     """Answer so many rows as the pipeline does; return what it took and the answer."""
-    samples = {spec.name: spread.sample(spec, rows) for spec in manifest.inputs}
+    samples = spread.samples(manifest, rows)
     inputs = version.decode_inputs(version.encode_inputs(samples))
     params = manifest.unpack_params(ZERO32)
     runtime.run(inputs, params)  # the first run pays for what later ones do not

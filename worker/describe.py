@@ -38,6 +38,7 @@ def describe(path: Path) -> dict[str, Any]:
     readers: Mapping[str, Callable[[Path], dict[str, Any]]] = {
         **dict.fromkeys(LIBRARIES, _trees),
         ".onnx": described_onnx,
+        ".gguf": _gguf,
         ".pt2": _torch_export,
         ".safetensors": _safetensors,
     }
@@ -70,6 +71,12 @@ def _trees(path: Path) -> dict[str, Any]:
         if path.suffix != ".skops":
             raise
         return _converted(path)  # no tree: scikit-learn has other models
+
+
+def _gguf(path: Path) -> dict[str, Any]:
+    from worker.runtimes import gguf  # noqa: PLC0415 - see _converted
+
+    return gguf.described(path)
 
 
 def _torch_export(path: Path) -> dict[str, Any]:

@@ -31,6 +31,10 @@ class ModelFailed(PermanentError):
     exit_code = 70  # EX_SOFTWARE
 
 
+class EngineDied(TransientError):
+    """The process that writes text ended in the middle; it is started anew."""
+
+
 class OutputInvalid(ModelFailed):
     """The output does not fit the manifest: name, dtype, shape, NaN."""
 

@@ -1,9 +1,14 @@
-"""Inputs through a loaded model, together and then alone, and its outputs as canonical bytes."""
+"""Inputs through a loaded model, together and then alone, and its outputs as canonical bytes.
 
-from collections.abc import Sequence
+Text models write several texts at once, each with parameters of its own: no rows are joined.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oracle.errors import InputInvalid, TallystickError
+from oracle.protocol import text
+from oracle.protocol.manifest import Manifest
 from worker import batching
 from worker.batching import Tensors
 from worker.errors import ModelFailed, OutputInvalid, OutputTooLarge
@@ -28,6 +33,19 @@ def run(
         return [run(model, params, [one], log)[0] for one in inputs]
     log.debug("batch.run", size=len(inputs), model=model.manifest.name)
     return [*parts]
+
+
+def run_texts(
+    model: LoadedModel, params: Sequence[Mapping[str, float]], inputs: Sequence[Tensors]
+) -> list[Outputs | TallystickError]:
+    """Return the answers of a text model, or what was wrong with each question."""
+    answers = model.runtime.run_all(inputs, params)  # type: ignore[attr-defined]  # see `is_text`
+    return [failure(one) if isinstance(one, Exception) else one for one in answers]
+
+
+def is_text(manifest: Manifest) -> bool:
+    """Whether a model's runtime is `worker.runtimes.gguf.TextModel`."""
+    return manifest.runtime.format == text.FORMAT
 
 
 def encode(model: LoadedModel, outputs: Outputs) -> bytes:

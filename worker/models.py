@@ -155,6 +155,8 @@ class ModelPool:
 
     def _unload(self) -> None:
         digest, model = self._models.popitem(last=False)
+        if (close := getattr(model.runtime, "close", None)) is not None:
+            close()  # it has a process of its own
         model.lease.release()
         self._log.info("model.unloaded", name=model.manifest.name, manifest=digest.hex())
 

@@ -1,13 +1,13 @@
 """From jobs to outcomes: fetch, check, run together, publish. One bad job spoils no other.
 
 ```
- jobs ─▶ by model and params ─▶ model (pool) ─▶ inputs (IPFS, checked) ─▶ batches ─▶ runtime
+ jobs ─▶ by model ─▶ model (pool) ─▶ inputs (IPFS, checked) ─▶ batches ─▶ runtime
       ◀─ outcome per job, in order ◀─ output on IPFS ◀─ canonical bytes, checked ◀──┘
 ```
 Knows nothing of queues; every error becomes the `Failed` of the jobs that it concerns.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -33,6 +33,7 @@ class _Ready:
 
     job: InferMessage
     inputs: dict[str, Array]
+    params: dict[str, float]
 
 
 class Pipeline:
@@ -59,9 +60,9 @@ class Pipeline:
 
     def run(self, jobs: Sequence[InferMessage]) -> list[Outcome]:
         """Return one outcome per job, in the order of the jobs. Raises nothing of ours."""
-        groups: dict[tuple[Bytes32, Bytes32, Bytes32], dict[RequestId, InferMessage]] = {}
+        groups: dict[tuple[Bytes32, Bytes32], dict[RequestId, InferMessage]] = {}
         for job in jobs:  # a queue may hand out a message twice: it is answered once
-            key = (job.manifest_digest, job.model_root, job.params)
+            key = (job.manifest_digest, job.model_root)
             groups.setdefault(key, {})[job.request_id] = job
         outcomes: dict[RequestId, Outcome] = {}
         for members in groups.values():
@@ -73,25 +74,20 @@ class Pipeline:
         return [outcomes[job.request_id] for job in jobs]
 
     def _run_group(self, jobs: Sequence[InferMessage]) -> list[Outcome]:
-        """Answer jobs of one model with the same parameters."""
+        """Answer jobs of one model."""
         first = jobs[0]
         self._tell("taken", [job.request_id for job in jobs])
         try:
             model = self._pool.get(first.manifest_digest, first.model_root)
-            params = model.manifest.unpack_params(first.params)
         except TallystickError as error:
             return [Failed(job.request_id, error) for job in jobs]
         prepared = list(self._transfers.map(lambda job: self._prepare(job, model), jobs))
         ready = [item for item in prepared if isinstance(item, _Ready)]
         self._tell("fetched", [item.job.request_id for item in ready])
         answers: dict[bytes, dict[str, Array] | Failed] = {}
-        given = [item.inputs for item in ready]
-        for group in batching.plan(
-            model.manifest, given, self._max_rows, runtimes.mask_of(model.manifest)
-        ):
-            batch = [ready[index] for index in group]
+        for batch in self._batches(ready, model):
             self._tell("running", [item.job.request_id for item in batch])
-            answers.update(self._run_batch(batch, model, params))
+            answers.update(self._run_batch(batch, model))
             self._tell("computed", [item.job.request_id for item in batch])
         outcomes = list(
             self._transfers.map(
@@ -107,7 +103,26 @@ class Pipeline:
         return outcomes
 
     def _prepare(self, job: InferMessage, model: LoadedModel) -> _Ready | Failed:
-        return _guarded(job, lambda: _Ready(job, self._fetch_input(job, model)))
+        def prepare() -> _Ready:
+            params = model.manifest.unpack_params(job.params)
+            return _Ready(job, self._fetch_input(job, model), params)
+
+        return _guarded(job, prepare)
+
+    def _batches(self, ready: Sequence[_Ready], model: LoadedModel) -> Iterator[list[_Ready]]:
+        """Yield what runs together: texts all at once, others with the same parameters."""
+        if forward.is_text(model.manifest):
+            if ready:
+                yield list(ready)
+            return
+        alike: dict[Bytes32, list[_Ready]] = {}
+        for item in ready:
+            alike.setdefault(item.job.params, []).append(item)
+        mask = runtimes.mask_of(model.manifest)
+        for members in alike.values():
+            given = [item.inputs for item in members]
+            for group in batching.plan(model.manifest, given, self._max_rows, mask):
+                yield [members[index] for index in group]
 
     def _fetch_input(self, job: InferMessage, model: LoadedModel) -> dict[str, Array]:
         block = job.input_root if job.input_cid == ZERO32 else job.input_cid
@@ -120,9 +135,13 @@ class Pipeline:
         return model.form.decode_inputs(data)
 
     def _run_batch(
-        self, batch: Sequence[_Ready], model: LoadedModel, params: dict[str, float]
+        self, batch: Sequence[_Ready], model: LoadedModel
     ) -> dict[bytes, dict[str, Array] | Failed]:
-        results = forward.run(model, params, [item.inputs for item in batch], self._log)
+        given = [item.inputs for item in batch]
+        if forward.is_text(model.manifest):
+            results = forward.run_texts(model, [item.params for item in batch], given)
+        else:
+            results = forward.run(model, batch[0].params, given, self._log)
         return {
             item.job.request_id: Failed(item.job.request_id, found)
             if isinstance(found, Exception)

@@ -1,27 +1,36 @@
 """How far honest answers of a float model differ: what its tolerance must cover.
 
 The same rows alone and in batches, on one thread and on all, with and without oneDNN, and padded
-where a worker pads. What else moves answers (instruction set) is of the same size: hence four
-times. Of what an input may be only its shape is known: numbers are drawn from a normal
-distribution, ids are small, masks are one.
+where a worker pads. A text is written beside others, then replayed. What else moves answers
+(instruction set) is of the same size: hence four times. Of what an input may be only its shape is
+known: numbers are drawn from a normal distribution, ids are small, masks are one.
 """
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
+from oracle.protocol import text
 from oracle.protocol.manifest import Manifest
 from oracle.protocol.shapes import TensorSpec
 from oracle.protocol.tensor import DTYPES
+from oracle.protocol.text import TextQuestion
 from oracle.types import ZERO32
 from worker import batching, runtimes
 from worker.errors import ModelRefused
 from worker.runtimes.base import Array, Runtime
+from worker.text import replay
 
 ROWS = 8
 LENGTH = 16  # of dimensions that are open beside the first
 _IDS = 100  # below the size of any vocabulary
+_TOKENS = 16  # that a text model writes
+_PROMPTS = (
+    "Once upon a time", "The capital of France is", "def add(a, b):", "Water boils at",
+    "In 1969 people", "The best way to learn a language is", "1, 2, 3, 4,", "Dear Sir or Madam,",
+)  # fmt: skip
 
 
 def measure(manifest: Manifest, runtime: Runtime, rows: int = ROWS) -> int:
@@ -30,7 +39,9 @@ def measure(manifest: Manifest, runtime: Runtime, rows: int = ROWS) -> int:
     Raises:
         ModelFailed: the model does not run on such inputs.
     """
-    inputs = {spec.name: sample(spec, rows) for spec in manifest.inputs}
+    if manifest.runtime.format == text.FORMAT:
+        return _of_text(manifest, runtime, rows)
+    inputs = samples(manifest, rows)
     params = manifest.unpack_params(ZERO32)
     batch, padded = batching.can_batch(manifest), runtimes.mask_of(manifest)
     parts = [_rows(inputs, slice(n, n + 1)) for n in range(rows)] if batch else [inputs]
@@ -64,6 +75,30 @@ def require(manifest: Manifest, runtime: Runtime) -> None:
             f"{manifest.tolerance}e-9",
             hint="honest answers would be convicted: its owner must publish a higher tolerance",
         )
+
+
+def samples(manifest: Manifest, rows: int) -> dict[str, Array]:
+    """Return so many rows of what a model may be asked; a text model one question."""
+    if manifest.runtime.format == text.FORMAT:
+        return text.encode_question(TextQuestion(_PROMPTS[0]))
+    return {spec.name: sample(spec, rows) for spec in manifest.inputs}
+
+
+def _of_text(manifest: Manifest, runtime: Any, rows: int) -> int:
+    """Return the largest distance of texts written together from their replay, in 1e-9 nat."""
+    params = {**manifest.unpack_params(ZERO32), "max_tokens": _TOKENS}
+    questions = [TextQuestion(prompt) for prompt in _PROMPTS[:rows]]
+    given = [text.encode_question(question) for question in questions]
+    found = 0.0
+    for question, outputs in zip(
+        questions, runtime.run_all(given, [params] * len(given)), strict=True
+    ):
+        if isinstance(outputs, Exception):
+            raise outputs
+        answer = text.decode_answer(outputs)
+        _, replayed = runtime.replay(question, answer.tokens, params, 0.0)
+        found = max(found, replay.distance(answer.logprobs, replayed.logprobs))
+    return int(np.ceil(found * 1e9))
 
 
 def sample(spec: TensorSpec, rows: int) -> Array:

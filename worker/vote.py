@@ -4,6 +4,7 @@
  model, input ─▶ run ─▶ own output ─┬─▶ digest, activation
                 delivered output ───┴─▶ within the tolerance? ─▶ MATCH or MISMATCH
 ```
+A text is not written again: the model is run over it (`worker.text.replay`).
 Knows nothing of chains or keys: who votes is `oracle.agents.committee.member`.
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 from oracle.chain.bindings.committee import Finding
 from oracle.errors import DigestMismatch, InputInvalid
 from oracle.ipfs.port import MAX_BLOCK, CidUnresolved, Ipfs
-from oracle.protocol import tensor
+from oracle.protocol import tensor, text
 from oracle.protocol.canonical import sha256
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.hexadecimal import parse_bytes32, to_hex
@@ -24,7 +25,8 @@ from oracle.types import ZERO32, Activation, Bytes32
 from worker import activations
 from worker.errors import ModelRefused, OutputInvalid
 from worker.models import LoadedModel, ModelPool
-from worker.runtimes.base import Array
+from worker.runtimes.base import Array, Params
+from worker.text import replay
 
 _NOTHING = Activation(0)
 _DIGESTS = (
@@ -98,6 +100,8 @@ def find(job: VoteJob, pool: ModelPool, ipfs: Ipfs) -> Found:
     try:
         inputs = model.form.decode_inputs(data)
         params = model.manifest.unpack_params(job.params)
+        if model.manifest.runtime.format == text.FORMAT:
+            return _replayed(job, model, inputs, params, ipfs)
     except InputInvalid:
         return Found(Finding.MISMATCH)
     outputs, activation = activations.run(model.runtime, inputs, params, job.seed)
@@ -119,6 +123,30 @@ def _judge(job: VoteJob, model: LoadedModel, own: dict[str, Array], ipfs: Ipfs) 
     except InputInvalid:
         return Finding.MISMATCH
     return Finding.MATCH if matches(own, theirs, job.tolerance) else Finding.MISMATCH
+
+
+def _replayed(
+    job: VoteJob, model: LoadedModel, inputs: Mapping[str, Array], params: Params, ipfs: Ipfs
+) -> Found:
+    """Judge a text by its replay; the activation is of the prompt, which no answer shows.
+
+    Raises:
+        InputInvalid: nothing can be written after this question.
+    """
+    runtime: Any = model.runtime
+    question, tolerance = text.decode_question(inputs), job.tolerance / 1e9
+    _, alone = runtime.replay(question, (), params, 0.0)
+    activation = activations.of_outputs({"observed": alone.observed / text.UNIT}, job.seed)
+    try:
+        answer = text.decode_answer(model.form.decode_outputs(_output(job, ipfs)))
+        count, replayed = runtime.replay(question, answer.tokens, params, replay.GAP * tolerance)
+    except CidUnresolved:
+        return Found(Finding.OUTPUT_UNAVAILABLE, activation=activation)
+    except InputInvalid:  # no answer, or a token that the model does not know
+        return Found(Finding.MISMATCH, activation=activation)
+    asked = replay.AnswerTerms(question, params, count, runtime.context)
+    fault = replay.compare(asked, answer, replayed, tolerance)
+    return Found(Finding.MATCH if fault is None else Finding.MISMATCH, activation=activation)
 
 
 def _output(job: VoteJob, ipfs: Ipfs) -> bytes:

@@ -34,6 +34,8 @@ def _told(settings: Settings) -> dict[str, str]:
         "TALLYSTICK_CACHE_BYTES": str(settings.cache_bytes),
         "TALLYSTICK_TENSORFLOW_PYTHON": settings.tensorflow_python,
         "TALLYSTICK_SPARK": settings.spark,
+        "TALLYSTICK_TEXT_THREADS": str(settings.text_threads),
+        "TALLYSTICK_TEXT_SLOTS": str(settings.text_slots),
     }
 
 

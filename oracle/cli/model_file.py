@@ -43,7 +43,9 @@ Answer = Annotated[
     Literal["prediction", "margin", "class"] | None,
     typer.Option("--answer", help="For trees: as the library predicts, by default; or its margin."),
 ]
-_FILES = ".pt2, .onnx, .safetensors, .skops, .ubj, .json, .txt, .keras; SavedModel, checkpoint."
+_FILES = (
+    ".pt2, .onnx, .safetensors, .gguf, .skops, .ubj, .json, .txt, .keras; SavedModel, checkpoint."
+)
 _SHARE = 7000  # basis points: the operator's default part of a fee
 
 
@@ -150,6 +152,10 @@ def made(session: Session, path: Path, told: "CompileOptions", *, exact: bool) -
     for name, value in (("--answer", told.answer), ("--min-agreement", told.min_agreement)):
         if value is not None:
             raise InputInvalid(f"{name} needs --exact: a float version is published as it is")
+    if path.suffix == ".gguf":
+        from oracle.services.model_files import model_check  # noqa: PLC0415 - see _init
+
+        return model_check.folder_of(partial(run_module, session.settings), path)
     if not compiling.needs_import(path):
         if words := told.words():
             name = words[0].partition("=")[0]

@@ -19,10 +19,10 @@ MAX_FILES = 64
 MAX_FILE_BYTES = 2**40
 MAX_PATH_LENGTH = 255
 SUFFIXES = (
-    ".safetensors", ".pt2", ".onnx", ".program",
+    ".safetensors", ".pt2", ".onnx", ".gguf", ".program",
     ".json", ".jsonl", ".txt", ".md", ".csv", ".model",
 )  # fmt: skip
-WEIGHT_SUFFIXES = (".safetensors", ".pt2", ".onnx")
+WEIGHT_SUFFIXES = (".safetensors", ".pt2", ".onnx", ".gguf")
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 

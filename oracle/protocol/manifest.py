@@ -52,6 +52,7 @@ _SUFFIX_OF_FORMAT = {
     "torch.export": ".pt2",
     "safetensors": ".safetensors",
     "onnx": ".onnx",
+    "gguf": ".gguf",
     "exact": ".program",
 }
 
@@ -62,7 +63,7 @@ Scalar: TypeAlias = bool | int | float | str
 class RuntimeSpec:
     """How to load the weights: a format, and for bare safetensors a registered architecture."""
 
-    format: Literal["torch.export", "safetensors", "onnx", "exact"]
+    format: Literal["torch.export", "safetensors", "onnx", "gguf", "exact"]
     entry: str  # path of the file that is loaded first
     architecture: str | None = None
     options: Mapping[str, Scalar] = field(default_factory=dict)
@@ -254,10 +255,14 @@ class Manifest:
         check_tensors(self.outputs, tensors, "output")
 
     def output_size(self, inputs: Mapping[str, "Array"]) -> int:
-        """Return how many bytes the answer to these inputs has at the least."""
+        """Return how many bytes the answer to these inputs has at the least.
+
+        How long a text is says nothing of what is written after it.
+        """
         from oracle.protocol.tensor import output_size  # noqa: PLC0415 - NumPy takes 0.15 s
 
-        return output_size(self.inputs, self.outputs, inputs)
+        given = () if self.runtime.format == "gguf" else self.inputs
+        return output_size(given, self.outputs, inputs)
 
     def pack_params(self, values: Mapping[str, float]) -> Bytes32:
         """Return the parameter word for real values by name (see `params.pack_named`)."""

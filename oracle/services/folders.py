@@ -25,7 +25,7 @@ EXAMPLES = {
     "description": '"description": "Cultivar of a wine"',
     "license": '"license": "MIT"',
     "runtime": '"runtime": {"format": "onnx", "entry": "model.onnx"}',
-    "format": '"format": "torch.export", "safetensors", "onnx" or "exact"',
+    "format": '"format": "torch.export", "safetensors", "onnx", "gguf" or "exact"',
     "entry": '"entry": "model.onnx"',
     "architecture": '"architecture": "minilm"',
     "options": '"options": {"width": 32}',

@@ -15,9 +15,10 @@ from oracle.exact import form
 from oracle.exact.form import Fetch, Form
 from oracle.exact.quantisation import Outside
 from oracle.ipfs.port import MAX_BLOCK
-from oracle.protocol import tensor
+from oracle.protocol import tensor, text
 from oracle.protocol.manifest import Manifest, Tokenizer
 from oracle.protocol.tensor import Array
+from oracle.protocol.text import TextQuestion
 from oracle.services import formats
 from oracle.services.formats import MAX_RAW
 from oracle.types import ZERO32, Bytes32
@@ -134,6 +135,8 @@ def _sniff(data: bytes) -> str:
 def _tensors(
     data: bytes, suffix: str, manifest: Manifest, fetch: Fetch
 ) -> tuple[dict[str, Array], tuple[str, ...]]:
+    if suffix in TEXTS and manifest.runtime.format == text.FORMAT:
+        return _question(_decoded(data)), ()
     if suffix in TEXTS:
         texts = _lines(data)
         return tokenize(texts, manifest, encoder(manifest, fetch)), texts
@@ -147,10 +150,25 @@ def _tensors(
 def _values(
     value: Any, manifest: Manifest, fetch: Fetch
 ) -> tuple[dict[str, Array], tuple[str, ...]]:
+    if manifest.runtime.format == text.FORMAT:
+        return _question(value), ()
     texts = _texts(value)
     if texts and isinstance(manifest.preprocess, Tokenizer):
         return tokenize(texts, manifest, encoder(manifest, fetch)), texts
     return formats.from_json(value, manifest), ()
+
+
+def _question(value: Any) -> dict[str, Array]:
+    """Make the input of a text model: a text is a prompt, a list is a chat.
+
+    Raises:
+        QuestionInvalid: it is no question.
+    """
+    if isinstance(value, str):
+        value = {"prompt": value}
+    elif isinstance(value, list):
+        value = {"messages": value}
+    return text.encode_question(TextQuestion.parse(value))
 
 
 def _arrays(data: bytes, suffix: str, manifest: Manifest) -> dict[str, Array]:
@@ -258,7 +276,11 @@ def tokenize(texts: tuple[str, ...], manifest: Manifest, library: Encoder) -> di
 
 
 def _lines(data: bytes) -> tuple[str, ...]:
+    return tuple(line for line in _decoded(data).splitlines() if line.strip())
+
+
+def _decoded(data: bytes) -> str:
     try:
-        return tuple(line for line in data.decode().splitlines() if line.strip())
+        return data.decode()
     except UnicodeDecodeError as error:
         raise InputInvalid(f"the input is not UTF-8 text: {error}") from error

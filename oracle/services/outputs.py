@@ -13,6 +13,7 @@ import numpy as np
 
 from oracle.errors import InputInvalid
 from oracle.exact import form
+from oracle.protocol import text
 from oracle.protocol.manifest import Manifest, TensorSpec
 from oracle.protocol.tensor import Array
 
@@ -56,6 +57,7 @@ class Output:
     shape: tuple[int, ...]
     values: Any = None
     rows: tuple[Row, ...] = ()
+    text: str = ""  # of a text model's answer
 
 
 def present(
@@ -67,6 +69,8 @@ def present(
         InputInvalid: the bytes are not the outputs that the manifest names.
     """
     tensors = form.of(manifest).decode_outputs(data)
+    if manifest.runtime.format == text.FORMAT:
+        return _written(tensors)
     return tuple(
         _present(spec, tensors[spec.name], manifest.labels or (), texts, top)
         for spec in manifest.outputs
@@ -102,6 +106,19 @@ def _present(
         rows = _nearest(array, texts)
     values = array.tolist() if array.size <= MAX_SHOWN else None
     return Output(spec.name, spec.dtype, tuple(array.shape), values, rows)
+
+
+def _written(tensors: dict[str, Array]) -> tuple[Output, ...]:
+    """Return what a text model wrote as text, its other outputs by shape alone."""
+    answer = text.decode_answer(tensors)
+    return tuple(
+        Output(
+            name, str(array.dtype), tuple(array.shape),
+            values=answer.head if name == "answer" else None,
+            text=answer.content if name == "answer" else "",
+        )
+        for name, array in tensors.items()
+    )  # fmt: skip
 
 
 def _top(row: Array, labels: Sequence[str], count: int) -> tuple[Score, ...]:

@@ -3,9 +3,11 @@
 ```
  a ─▶ pass [a] ─▶      b, c, d wait ─▶ pass [b, c, d] ─▶
 ```
+Texts wait for nobody's turn: their engine writes several at once.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -41,6 +43,8 @@ class ModelRunner:
         """Run nothing yet; `waiting` is how many may."""
         self._log, self._most = log, waiting
         self._thread = ThreadPoolExecutor(1, "model")
+        self._writers = ThreadPoolExecutor(waiting, "text")  # they wait for the engine's slots
+        self._writing = 0
         self._waiting: list[_Waiting] = []
         self._turns: asyncio.Task[None] | None = None
 
@@ -50,8 +54,9 @@ class ModelRunner:
         Raises:
             EndpointBusy: too many do.
         """
-        if len(self._waiting) >= self._most:
-            raise EndpointBusy(f"{len(self._waiting)} inputs wait here", hint="ask again later")
+        waiting = len(self._waiting) + self._writing
+        if waiting >= self._most:
+            raise EndpointBusy(f"{waiting} inputs wait here", hint="ask again later")
 
     async def run(
         self,
@@ -59,17 +64,53 @@ class ModelRunner:
         params: Mapping[str, float],
         inputs: dict[str, Array],
         taken: Callable[[], object] = lambda: None,
+        heard: Callable[[str], object] = lambda _piece: None,
     ) -> bytes:
         """Return the canonical output; `taken` is called when its turn begins.
+
+        Args:
+            heard: of a text model: is told each piece of the text, in this loop. Cancelling stops
+                the writing.
 
         Raises:
             ModelFailed, OutputInvalid, OutputTooLarge: of this input alone.
         """
+        if forward.is_text(model.manifest):
+            return await self._write(model, params, inputs, taken, heard)
         done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(model, params, inputs, done, taken))
         if self._turns is None:
             self._turns = asyncio.create_task(self._take_turns())
         return await done
+
+    async def _write(
+        self,
+        model: LoadedModel,
+        params: Mapping[str, float],
+        inputs: dict[str, Array],
+        taken: Callable[[], object],
+        heard: Callable[[str], object],
+    ) -> bytes:
+        loop, stopped = asyncio.get_running_loop(), threading.Event()
+
+        def write() -> bytes:
+            runtime: Any = model.runtime
+            try:
+                found = runtime.write(
+                    inputs, params,
+                    lambda piece: loop.call_soon_threadsafe(heard, piece), stopped.is_set,
+                )  # fmt: skip
+                return forward.encode(model, found)
+            except Exception as error:
+                raise forward.failure(error) from error
+
+        taken()
+        self._writing += 1
+        try:
+            return await loop.run_in_executor(self._writers, write)
+        finally:
+            self._writing -= 1
+            stopped.set()
 
     async def _take_turns(self) -> None:
         loop = asyncio.get_running_loop()

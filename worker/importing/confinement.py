@@ -36,6 +36,8 @@ _READ = 0b1101  # execute, read file, read directory
 _WRITE = 0b1111111110010 & ~_READ  # write, remove, make
 # Devices, sockets, pipes, links: whoever reads the folder would read another file, or wait for ever
 _SPECIAL = 0b1111001000000
+_SOCKET = 1 << 9  # of these: to make a socket
+_KIND = 0xF  # of a socket: flags stand above it
 _ABI2, _ABI3 = 1 << 13, 1 << 14  # move between folders, cut short
 _FILE_ONLY = 0b111 | _ABI3  # what may be allowed of a file
 _NEW_USER, _NEW_NETWORK, _THREAD = 0x10000000, 0x40000000, 0x10000  # of clone and unshare
@@ -49,14 +51,15 @@ class _Machine(NamedTuple):
     seccomp: int
     clone: int
     socket: int
+    connect: int
     group: tuple[int, ...]  # setpgid, setsid
     programs: tuple[int, ...]  # execve, execveat, fork, vfork
     ptrace: int
 
 
 _MACHINES = {
-    "x86_64": _Machine(0xC000003E, 317, 56, 41, (109, 112), (59, 322, 57, 58), 101),
-    "aarch64": _Machine(0xC00000B7, 277, 220, 198, (154, 157), (221, 281), 117),
+    "x86_64": _Machine(0xC000003E, 317, 56, 41, 42, (109, 112), (59, 322, 57, 58), 101),
+    "aarch64": _Machine(0xC00000B7, 277, 220, 198, 203, (154, 157), (221, 281), 117),
 }
 _CLONE3 = 435  # its flags lie where no filter looks; C libraries then take `clone`
 _CAPABILITIES = 0x20080522  # version 3 of capget and capset: 64 bits in two halves
@@ -64,7 +67,14 @@ _FILES_OF_OTHERS = 0b110  # what root keeps: to read what it could read before
 _IO_URING = 425  # it makes sockets without `socket`
 
 
-def confine(writable: Path, readable: Iterable[Path], *, programs: bool = False) -> bool:
+def confine(
+    writable: Path,
+    readable: Iterable[Path],
+    *,
+    programs: bool = False,
+    serves: bool = False,
+    memory: int = MEMORY,
+) -> bool:
     """Confine this process for ever; return whether the kernel does more than limits.
 
     Args:
@@ -72,10 +82,13 @@ def confine(writable: Path, readable: Iterable[Path], *, programs: bool = False)
         readable: what it may read beside that, the system and its own Python.
         programs: it may start programs, and talk to them over a loopback of its own, which is what
             a Java machine needs; where the system gives no such loopback, over the network.
+        serves: it lives on until its stdin ends, and may listen at a path in its folder.
+        memory: bytes of address space.
     """
     writable.mkdir(parents=True, exist_ok=True)
-    _limit(resource.RLIMIT_AS, MEMORY)
-    _limit(resource.RLIMIT_CPU, SECONDS)
+    _limit(resource.RLIMIT_AS, memory)
+    if not serves:
+        _limit(resource.RLIMIT_CPU, SECONDS)
     _limit(resource.RLIMIT_FSIZE, FILE_BYTES)
     _limit(resource.RLIMIT_CORE, 0)
     if platform.system() != "Linux" or platform.machine() not in _MACHINES:
@@ -83,13 +96,14 @@ def confine(writable: Path, readable: Iterable[Path], *, programs: bool = False)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0):
         return False
-    done = [libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0) == 0]
+    # "Parent" is the thread that started it: one that serves outlives that
+    done = [serves or libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0) == 0]
     if programs:
         done.append(_loopback(libc))
     own = {sys.prefix, sys.base_prefix, *(place for place in sys.path if place)}
     places = [Path(place) for place in (*_SYSTEM, *own)] + list(readable)
-    done += [_without_privileges(libc), _landlock(libc, writable, places)]
-    done.append(_seccomp(libc, programs))
+    done += [_without_privileges(libc), _landlock(libc, writable, places, serves)]
+    done.append(_seccomp(libc, programs, serves))
     return all(done)  # each holds without the others
 
 
@@ -130,7 +144,7 @@ def _without_privileges(libc: ctypes.CDLL) -> bool:
     return done
 
 
-def _landlock(libc: ctypes.CDLL, writable: Path, readable: Iterable[Path]) -> bool:
+def _landlock(libc: ctypes.CDLL, writable: Path, readable: Iterable[Path], serves: bool) -> bool:
     abi = libc.syscall(_CREATE, None, 0, 1)
     if abi < 1:
         return False
@@ -140,7 +154,8 @@ def _landlock(libc: ctypes.CDLL, writable: Path, readable: Iterable[Path]) -> bo
     if rules < 0:
         return False
     allowed = [(place, _READ) for place in readable]
-    allowed += [(writable, handled & ~_SPECIAL), (Path("/dev/null"), _READ | 0b10)]
+    special = _SPECIAL & ~_SOCKET if serves else _SPECIAL
+    allowed += [(writable, handled & ~special), (Path("/dev/null"), _READ | 0b10)]
     for place, rights in allowed:
         try:
             opened = os.open(place, os.O_PATH | os.O_CLOEXEC)
@@ -161,9 +176,9 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
-def _seccomp(libc: ctypes.CDLL, programs: bool) -> bool:
+def _seccomp(libc: ctypes.CDLL, programs: bool, serves: bool) -> bool:
     machine = _MACHINES[platform.machine()]
-    load, equal, above, some, answer = 0x20, 0x15, 0x35, 0x45, 0x06
+    load, equal, above, some, masked, answer = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
     refuse, unknown, allow = (0x00050000 | errno.EACCES, 0x00050000 | errno.ENOSYS, 0x7FFF0000)
     first_argument = 16
     steps = [
@@ -171,6 +186,14 @@ def _seccomp(libc: ctypes.CDLL, programs: bool) -> bool:
         (load, 0, 0, 0), (above, 0, 1, 0x40000000), (answer, 0, 0, refuse),  # x32's
         (equal, 0, 1, _CLONE3), (answer, 0, 0, unknown),
     ]  # fmt: skip
+    if serves:  # a socket to listen on, not to go anywhere: `connect` is refused
+        steps += [
+            (equal, 0, 1, machine.connect), (answer, 0, 0, refuse),
+            (equal, 0, 7, machine.socket), (load, 0, 0, first_argument),
+            (equal, 0, 4, socket.AF_UNIX), (load, 0, 0, first_argument + 8),
+            (masked, 0, 0, _KIND), (equal, 0, 1, socket.SOCK_STREAM), (answer, 0, 0, allow),
+            (answer, 0, 0, refuse),
+        ]  # fmt: skip
     refused = [*machine.group, machine.ptrace, _IO_URING]
     for number in refused if programs else (*refused, machine.socket, *machine.programs):
         steps += [(equal, 0, 1, number), (answer, 0, 0, refuse)]

@@ -14,6 +14,7 @@ _MODULES = {
     "torch.export": "worker.runtimes.torch_export",
     "safetensors": "worker.runtimes.safetensors_arch",
     "onnx": "worker.runtimes.onnx",
+    "gguf": "worker.runtimes.gguf",
 }
 
 

@@ -13,13 +13,13 @@ from oracle.queue.batches import FairBatches
 from oracle.queue.message import Message
 from oracle.queue.messages import InferMessage
 from oracle.types import RequestId
-from worker.errors import CacheFull, DeviceFull
+from worker.errors import CacheFull, DeviceFull, EngineDied
 from worker.inputs import InputLate
 from worker.outcomes import Answered, Failed, Outcome
 from worker.pipeline import Pipeline
 
 RETRIES = 5  # of what time may heal on this machine: after 1, 2, 4, 8, 16 seconds
-_HEALS = (Unavailable, CacheFull, DeviceFull, InputLate)
+_HEALS = (Unavailable, CacheFull, DeviceFull, EngineDied, InputLate)
 
 Send = Callable[[Message, float], None]  # a message, and seconds until it may be taken
 

@@ -8,6 +8,7 @@
 
 import json
 import math
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from pydantic import TypeAdapter
 
 from oracle import origins, whole_file
 from oracle.errors import InputInvalid, NotFound
-from oracle.protocol.manifest import Manifest
+from oracle.protocol.manifest import MAX_NAME, Manifest
 from oracle.services import folders
 from oracle.types import Amount
 
@@ -114,16 +115,42 @@ def init(run: RunModule, weights: Path, name: str = "") -> tuple[Path, dict[str,
         )
     if target.exists():
         raise InputInvalid(f"there is {target} already", hint="edit it, or move it away")
+    return target, _describe(run, weights, target, name or weights.resolve().parent.name)
+
+
+def folder_of(run: RunModule, weights: Path) -> Path:
+    """Make a folder `<name without suffix>-gguf` beside a text model's file, which is linked there.
+
+    One that is there is taken as it is, so that what its model.json says can be edited.
+
+    Raises:
+        NotFound, InputInvalid: there is no such file, or it is no text model.
+    """
+    if not weights.is_file():
+        raise NotFound(f"there is no file {weights}", hint="give the file of the weights")
+    folder = weights.with_name(f"{weights.stem}-gguf")
+    folder.mkdir(exist_ok=True)
+    linked = folder / weights.name
+    if not linked.exists() or not linked.samefile(weights):
+        linked.unlink(missing_ok=True)
+        try:
+            linked.hardlink_to(weights)
+        except OSError:  # another disk
+            shutil.copyfile(weights, linked)
+    target = folder / folders.DESCRIPTION
+    if not target.exists():
+        _describe(run, linked, target, weights.stem[:MAX_NAME])
+    return folder
+
+
+def _describe(run: RunModule, weights: Path, target: Path, name: str) -> dict[str, Any]:
+    """Write `model.json`; return what it says."""
     said = asked(run, "worker.describe", weights)
     description = {
-        "name": name or weights.resolve().parent.name,
-        "description": "",
-        "license": "",
-        **said,
-        "files": [weights.name],
-    }
+        "name": name, "description": "", "license": "", **said, "files": [weights.name],
+    }  # fmt: skip
     whole_file.write(target, json.dumps(description, indent=2) + "\n")
-    return target, description
+    return description
 
 
 def asked(run: RunModule, module: str, path: Path, *options: str) -> dict[str, Any]:

@@ -1,0 +1,151 @@
+"""Questions and answers of text models: one byte string each, and what is none is refused."""
+
+import numpy as np
+import pytest
+
+from oracle.protocol import canonical, text
+from oracle.protocol.text import AnswerInvalid, QuestionInvalid, TextAnswer, TextQuestion
+
+CHAT = {"messages": [{"role": "user", "content": "Hello"}]}
+ROW = np.array([[-10, -20, -30, -40, -50, -60, -70, -80]], np.int16)
+
+
+def of(data: bytes) -> dict[str, np.ndarray]:
+    return {"question": np.frombuffer(data, np.uint8)}
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ([], "JSON object"),
+        ({}, "messages or a prompt"),
+        ({**CHAT, "prompt": "x"}, "one of them"),
+        ({"prompt": ""}, "no text"),
+        ({"prompt": 3}, "no text"),
+        ({"messages": []}, "no messages"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "no role"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "is no text"),
+        ({"messages": [{"role": "assistant", "content": None}]}, "is no text"),
+        ({**CHAT, "messages": CHAT["messages"] * 4097}, "at most 4096"),
+        ({**CHAT, "stop": [""]}, "1 to 256"),
+        ({**CHAT, "stop": ["x"] * 17}, "at most 16"),
+        ({**CHAT, "stop": 5}, "at most 16"),
+        ({**CHAT, "tools": [{"type": "function"}]}, "names no function"),
+        ({**CHAT, "tool_choice": "required"}, "cannot be held to"),
+        ({**CHAT, "response_format": {"type": "json_object"}}, "cannot be held to"),
+        ({**CHAT, "logprobs": 9}, "0 to 8"),
+        ({**CHAT, "logprobs": True}, "0 to 8"),
+        ({**CHAT, "seed": 1}, "unknown field seed"),
+    ],
+)
+def test_parse__no_question__refused(body, says):
+    with pytest.raises(QuestionInvalid, match=says):
+        TextQuestion.parse(body)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xfe",
+        b"{",
+        b'{ "prompt":"x"}',
+        b'{"prompt":"x","prompt":"y"}',
+        b'{"prompt":"\\ud800"}',
+    ],
+    ids=["not_utf8", "cut", "spaces", "twice", "lone_surrogate"],
+)
+def test_decode_question__other_bytes__refused(data):
+    with pytest.raises(QuestionInvalid):
+        text.decode_question(of(data))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        CHAT,
+        {"prompt": "Once", "stop": ["\n", "END"], "logprobs": 3},
+        {**CHAT, "tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "auto"},
+        {"messages": CHAT["messages"] * 1000},
+    ],
+)
+def test_encode_question__question__comes_back(body):
+    question = TextQuestion.parse(body)
+    assert question.to_json() == body
+    assert text.decode_question(text.encode_question(question)) == question
+
+
+def answer(**changes):
+    fields = {
+        "content": "Hi", "finish_reason": "stop", "prompt_tokens": 3, "tokens": (5,),
+        "logprobs": ROW,
+    }  # fmt: skip
+    return TextAnswer(**{**fields, **changes})
+
+
+def test_encode_answer__answer__comes_back_within_two_kilobytes_of_commitment():
+    whole = answer(content="ü" * 128, tokens=tuple(range(128)), logprobs=np.repeat(ROW, 128, 0))
+    outputs = text.encode_answer(whole)
+    assert outputs["logprobs"].nbytes == 2048
+    back = text.decode_answer(outputs)
+    assert back.head == whole.head
+    assert back.tokens == whole.tokens
+    np.testing.assert_array_equal(back.logprobs, whole.logprobs)
+
+
+def head(**changes):
+    body = {**answer().head, **changes}
+    return np.frombuffer(canonical.dumps({k: v for k, v in body.items() if v != "-"}), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"answer": np.frombuffer(b"Hi", np.uint8)},
+        {"answer": head(content="-")},
+        {"answer": head(prompt_tokens="3")},
+        {"answer": head(finish_reason="tired")},
+        {"answer": head(more=1)},
+        {"answer": head(tool_calls={})},
+        {"tokens": np.array([5, 6], np.int32)},
+        {"logprobs": -ROW},
+        {"logprobs": ROW[:, ::-1]},
+    ],
+)
+def test_decode_answer__parts_that_do_not_fit__refused(change):
+    with pytest.raises(AnswerInvalid):
+        text.decode_answer({**text.encode_answer(answer()), **change})
+
+
+def test_finish__stop_string_across_tokens__is_cut_off():
+    question = TextQuestion.parse({"prompt": "x", "stop": ["\n\n", "END"]})
+    found = text.finish([b"a", b" E", b"ND ", b"b"], question, ended=False)
+    assert found == ("a ", "stop", ())
+
+
+def test_finish__half_a_character_at_the_end__is_replaced():
+    question = TextQuestion("x")
+    assert text.finish(["ä".encode()[:1]], question, ended=False) == ("\ufffd", "length", ())
+
+
+def test_finish__tool_calls__are_taken_when_tools_were_given():
+    said = b'<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    _, reason, calls = text.finish([said], TextQuestion.parse({**CHAT, "tools": tools}), ended=True)
+    assert (reason, calls) == ("tool_calls", ({"name": "f", "arguments": '{"a": 1}'},))
+    assert text.finish([said], TextQuestion.parse(CHAT), ended=True)[1:] == ("stop", ())
+
+
+@pytest.mark.parametrize(
+    ("written", "stops", "wanted"),
+    [
+        (b"abc", (), 0),
+        (b"abc E", ("END",), 1),
+        (b"abc EN", ("END", "N!"), 2),
+        ("ä".encode()[:1], (), 1),
+        ("a🦄".encode()[:-1], (), 3),
+        ("a🦄".encode(), (), 0),
+        (b"", ("END",), 0),
+    ],
+)
+def test_withheld__what_may_not_stay__is_counted(written, stops, wanted):
+    assert text.withheld(written, stops) == wanted

@@ -1,0 +1,228 @@
+"""Runs text models (GGUF) with llama.cpp: questions in, answers with their commitment out.
+
+The engine writes several texts at once, so rows are never joined: whoever has several questions
+calls `write` from as many threads.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from oracle.errors import ConfigInvalid, PermanentError
+from oracle.protocol import text
+from oracle.protocol.manifest import Manifest
+from oracle.protocol.shapes import TensorSpec
+from oracle.protocol.text import TextAnswer, TextQuestion
+from worker.errors import ModelUnsupported
+from worker.runtimes.base import Array, Files, Params
+from worker.text import header
+from worker.text.engine import LlamaEngine, PromptTooLong, Replayed, Step, TextEngine
+
+THREADS = "TALLYSTICK_TEXT_THREADS"  # of the engine; the cores of this process by default
+SLOTS = "TALLYSTICK_TEXT_SLOTS"  # texts at once
+_CONTEXT, _SLOTS = 4096, 8
+MAX_CONTEXT = 2**20
+
+Heard = Callable[[str], object]  # a piece of text, as soon as it is sure
+
+
+class WritingStopped(PermanentError):
+    """Nobody waits for the answer any more."""
+
+
+class TextModel:
+    """A text model that is ready. Safe for threads."""
+
+    def __init__(self, engine: TextEngine, context: int, slots: int, nbytes: int) -> None:
+        self.engine, self.context, self.nbytes = engine, context, nbytes
+        self.slots = slots
+        self._writers = ThreadPoolExecutor(slots, "text")
+
+    def run(self, inputs: Mapping[str, Array], params: Params) -> dict[str, Array]:
+        """Answer one question (see `base.Runtime`). Errors as `write`."""
+        return self.write(inputs, params)
+
+    def run_all(
+        self, inputs: Sequence[Mapping[str, Array]], params: Sequence[Params]
+    ) -> list[dict[str, Array] | Exception]:
+        """Answer questions at once; one that fails spoils no other."""
+
+        def answer(pair: tuple[Mapping[str, Array], Params]) -> dict[str, Array] | Exception:
+            try:
+                return self.write(*pair)
+            except Exception as error:  # whose it is, the caller tells
+                return error
+
+        return list(self._writers.map(answer, zip(inputs, params, strict=True)))
+
+    def write(
+        self,
+        inputs: Mapping[str, Array],
+        params: Params,
+        heard: Heard = lambda _piece: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> dict[str, Array]:
+        """Answer one question.
+
+        Args:
+            heard: is told each piece of the text; together they are its content.
+            stopped: whether nobody waits any more.
+
+        Raises:
+            QuestionInvalid: it is no question. PromptTooLong: it is above the context.
+            EngineDied: it can be asked again. WritingStopped.
+        """
+        question = text.decode_question(inputs)
+        prompt = self.prompt(question)
+        steps: list[Step] = []
+        told = b""
+        with closing(self.engine.generate(prompt, question.stop, params)) as written:  # type: ignore[type-var]  # a generator, which closing stops
+            for step in written:
+                steps.append(step)
+                told = _tell(steps, told, question, heard)
+                if stopped():
+                    raise WritingStopped("nobody waits for the rest of the text")
+        content, reason, calls = text.finish(
+            [step.piece for step in steps], question, ended=steps[-1].ends
+        )
+        if rest := content[len(told.decode()) :]:
+            heard(rest)
+        return text.encode_answer(
+            TextAnswer(
+                content, reason, len(prompt), tuple(step.token for step in steps),
+                np.array([step.logprobs for step in steps], np.int16), calls,
+            )
+        )  # fmt: skip
+
+    def prompt(self, question: TextQuestion) -> list[int]:
+        """Return the ids of a question's prompt.
+
+        Raises:
+            PromptTooLong: nothing could be written after it.
+        """
+        prompt = self.engine.prompt(question)
+        if len(prompt) >= self.context:
+            raise PromptTooLong(
+                f"the prompt has {len(prompt)} tokens, the model's context holds {self.context}",
+                hint="ask with fewer or shorter messages: nothing is cut here",
+            )
+        return prompt
+
+    def replay(
+        self, question: TextQuestion, tokens: Sequence[int], params: Params, slack: float
+    ) -> tuple[int, Replayed]:
+        """Return the prompt's tokens, and what the model says of somebody's tokens after it.
+
+        Raises:
+            ModelUnsupported: the engine is another machine's.
+        """
+        if not isinstance(self.engine, LlamaEngine):
+            raise ModelUnsupported("an engine by URL replays nothing", hint="unset its URL")
+        prompt = self.prompt(question)
+        return len(prompt), self.engine.replay(prompt, tokens, params, slack)
+
+    def close(self) -> None:
+        """End the engine."""
+        self._writers.shutdown(wait=False)
+        self.engine.close()
+
+
+def load(manifest: Manifest, files: Files, device: str) -> TextModel:
+    """Load the entry file into an engine of its own.
+
+    Raises:
+        WeightsInvalid: not a GGUF file, or llama.cpp refuses it.
+        ModelUnsupported: inputs, outputs or parameters are not those of a text model.
+        EngineMissing: the package is not installed.
+    """
+    del device  # the wheel computes on processors; GPUs are an engine by URL
+    path = files[manifest.runtime.entry]
+    found = header.read(path)
+    context = require(manifest)
+    slots, threads = _number(SLOTS, _SLOTS), _number(THREADS, _cores())
+    engine = LlamaEngine(path, context=context, slots=slots, threads=threads)
+    return TextModel(engine, context, slots, found.size)
+
+
+def require(manifest: Manifest) -> int:
+    """Return the context of a text model that its manifest describes as one.
+
+    Raises:
+        ModelUnsupported: it does not.
+    """
+    given = (manifest.inputs, manifest.outputs)
+    names = [[(s.name, s.dtype, s.shape) for s in specs] for specs in given]
+    wanted = [[(s.name, s.dtype, s.shape) for s in specs] for specs in (text.INPUTS, text.OUTPUTS)]
+    if names != wanted:
+        raise ModelUnsupported(
+            "a text model takes `question` and gives `answer`, `tokens`, `logprobs`",
+            hint=f"`tallystick model init {manifest.runtime.entry}` writes them",
+        )
+    lanes = {(spec.name, spec.scale) for spec in manifest.parameters}
+    for spec in text.PARAMETERS:
+        if (spec.name, spec.scale) not in lanes:
+            raise ModelUnsupported(
+                f"a text model has a parameter {spec.name} of scale {spec.scale}",
+                hint=f"`tallystick model init {manifest.runtime.entry}` writes it",
+            )
+    context = manifest.runtime.options.get("context", _CONTEXT)
+    if type(context) is not int or not 8 <= context <= MAX_CONTEXT:
+        raise ModelUnsupported(f"runtime.options.context {context!r} is not 8 to {MAX_CONTEXT}")
+    return context
+
+
+def described(path: Path) -> dict[str, object]:
+    """Return what a file says of itself, in the words of `model.json`.
+
+    Raises:
+        WeightsInvalid: it is not a GGUF file.
+    """
+    found = header.read(path)
+    context = min(found.context or _CONTEXT, _CONTEXT)
+    name = found.text("general.name") or found.text("general.basename")
+    return {
+        "description": " ".join(filter(None, [name, found.text("general.size_label")])),
+        "license": found.text("general.license"),
+        "runtime": {"format": text.FORMAT, "entry": path.name, "options": {"context": context}},
+        "inputs": [_words(spec) for spec in text.INPUTS],
+        "outputs": [_words(spec) for spec in text.OUTPUTS],
+        "parameters": [asdict(spec) for spec in text.PARAMETERS],
+    }
+
+
+def _words(spec: TensorSpec) -> dict[str, object]:
+    return {
+        "name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape),
+        "description": spec.description,
+    }  # fmt: skip
+
+
+def _tell(steps: Sequence[Step], told: bytes, question: TextQuestion, heard: Heard) -> bytes:
+    """Tell what is sure to stay; return all that was told, whole characters."""
+    written = b"".join(step.piece for step in steps)
+    if text.stopped_at(written, question.stop) is not None:
+        return told
+    sure = written[: len(written) - text.withheld(written, question.stop)]
+    piece = sure[len(told) :].decode("utf-8", "replace")
+    if not piece or "\ufffd" in piece:  # the end tells what is no text
+        return told
+    heard(piece)
+    return sure
+
+
+def _number(name: str, default: int) -> int:
+    given = os.environ.get(name, "0")
+    if not given.isdecimal():
+        raise ConfigInvalid(f"{name}={given!r} is no number")
+    return int(given) or default
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

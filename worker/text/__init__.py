@@ -1,0 +1,1 @@
+"""Text models: an engine that writes, and the replay that holds an answer to its model."""
