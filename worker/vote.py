@@ -139,7 +139,7 @@ def _replayed(
     activation = activations.of_outputs({"observed": alone.observed / text.UNIT}, job.seed)
     try:
         answer = text.decode_answer(model.form.decode_outputs(_output(job, ipfs)))
-        count, replayed = runtime.replay(question, answer.tokens, params, replay.GAP * tolerance)
+        count, replayed = runtime.replay(question, answer.tokens, params, tolerance)
     except CidUnresolved:
         return Found(Finding.OUTPUT_UNAVAILABLE, activation=activation)
     except InputInvalid:  # no answer, or a token that the model does not know

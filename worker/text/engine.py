@@ -175,20 +175,19 @@ class _Process:
 
     def __init__(self, told: Mapping[str, Any]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="text-")
-        self._said = Path(self._folder.name) / "output"
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - the process writes it till its end
         self._jobs: dict[int, queue.Queue[dict[str, Any]]] = {0: queue.Queue()}
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
         self.dead = False
         kept = {name: v for name, v in os.environ.items() if not name.startswith("TALLYSTICK_")}
-        with self._said.open("wb") as output:
-            self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", child.__name__,
-                 json.dumps({**told, "folder": self._folder.name})],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, text=True,
-                # Two threads that spin where others compute take ten times as long
-                env={**kept, "OMP_WAIT_POLICY": "passive", "GGML_NO_BACKTRACE": "1"},
-            )  # fmt: skip
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", child.__name__,
+             json.dumps({**told, "folder": self._folder.name})],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True,
+            # Two threads that spin where others compute take ten times as long
+            env={**kept, "OMP_WAIT_POLICY": "passive", "GGML_NO_BACKTRACE": "1"},
+        )  # fmt: skip
         assert self._process.stdin is not None
         self._stdin: IO[str] = self._process.stdin
         threading.Thread(target=self._read, daemon=True).start()
@@ -299,10 +298,10 @@ class _Process:
             waiting.put({"died": True})
 
     def _last(self) -> str:
-        with suppress(OSError):
-            text = self._said.read_bytes()[-_KEPT:].decode(errors="replace").strip()
-            return text.splitlines()[-1][-300:] if text else "no word"
-        return "no word"
+        end = os.fstat(self._said.fileno()).st_size
+        data = os.pread(self._said.fileno(), _KEPT, max(0, end - _KEPT))
+        lines = data.decode(errors="replace").strip().splitlines()
+        return lines[-1][-300:] if lines else "no word"
 
 
 class _Local(http.client.HTTPConnection):

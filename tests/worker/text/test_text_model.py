@@ -1,0 +1,186 @@
+"""Real weights: several texts at once, honest answers pass the replay, and others do not."""
+
+import threading
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from oracle.errors import InputInvalid
+from oracle.protocol import text
+from oracle.protocol.text import TextQuestion
+from tests.worker.text.conftest import CONTEXT, PARAMS, asked
+from worker.errors import EngineDied, WeightsInvalid
+from worker.runtimes.gguf import WritingStopped
+from worker.text import binding, replay
+from worker.text.binding import EngineMissing
+from worker.text.engine import LlamaEngine, PromptTooLong
+from worker.text.replay import AnswerTerms, ReplayFault
+
+TOLERANCE = 0.5
+
+
+def judge(model, body, params, answer):
+    question = TextQuestion.parse(body)
+    count, said = model.replay(question, answer.tokens, params, TOLERANCE)
+    terms = AnswerTerms(question, params, count, model.context)
+    return replay.compare(terms, answer, said, TOLERANCE)
+
+
+BODY = {"prompt": "The capital of France is"}
+
+
+@pytest.fixture(scope="module")
+def answer(model):
+    return text.decode_answer(model.run(asked(**BODY), PARAMS))
+
+
+def test_write__several_at_once__each_as_its_own_parameters_say(model):
+    bodies = [BODY, {"prompt": "Once upon a time"}, {"prompt": "def add(a, b):"}, BODY]
+    params = [{**PARAMS, "max_tokens": n + 3, "seed": n} for n in range(4)]
+    found = model.run_all([asked(**body) for body in bodies], params)
+    for body, said, outputs in zip(bodies, params, found, strict=True):
+        one = text.decode_answer(outputs)
+        assert len(one.tokens) <= said["max_tokens"]
+        assert judge(model, body, said, one) is None
+
+
+def test_write__pieces_that_were_heard__are_the_content(model):
+    heard: list[str] = []
+    body = {"prompt": "Rare characters: 🦄🧿𝄞 𐍈 𓀀 𓀁 𓀂 𓀃", "stop": ["\n"]}
+    params = {**PARAMS, "temperature": 0, "max_tokens": 24}
+    one = text.decode_answer(model.write(asked(**body), params, heard.append))
+    assert "".join(heard) == one.content
+    assert judge(model, body, params, one) is None
+
+
+def test_write__stop_string__ends_the_text_before_it(model, answer):
+    word = answer.content.split()[1]
+    stopped = text.decode_answer(model.run(asked(**BODY, stop=[word]), PARAMS))
+    assert stopped.finish_reason == "stop"
+    assert word not in stopped.content
+    assert len(stopped.tokens) < len(answer.tokens)
+    assert judge(model, {**BODY, "stop": [word]}, PARAMS, stopped) is None
+
+
+def test_write__chat__is_rendered_by_the_models_template(model):
+    body = {"messages": [{"role": "user", "content": "Hello"}]}
+    one = text.decode_answer(model.run(asked(**body), PARAMS))
+    assert one.prompt_tokens > len(model.prompt(TextQuestion("Hello")))
+    assert judge(model, body, PARAMS, one) is None
+
+
+def test_write__nobody_waits__stops_and_the_slot_is_free(model):
+    with pytest.raises(WritingStopped):
+        model.write(asked(**BODY), {**PARAMS, "max_tokens": 100}, stopped=lambda: True)
+    assert text.decode_answer(model.run(asked(**BODY), PARAMS)).tokens
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"prompt": "word " * CONTEXT},
+        {"messages": [{"role": "user", "content": f"turn {n}"} for n in range(1000)]},
+    ],
+    ids=["long_prompt", "thousand_turns"],
+)
+def test_write__prompt_above_the_context__refused_and_never_cut(model, body):
+    with pytest.raises(PromptTooLong, match=str(CONTEXT)):
+        model.run(asked(**body), PARAMS)
+
+
+def test_write__context_ends_first__says_length(model):
+    body = {"prompt": "one two three four five six seven eight nine ten " * 11}
+    room = CONTEXT - len(model.prompt(TextQuestion.parse(body)))
+    assert 0 < room < 100
+    params = {**PARAMS, "max_tokens": 1000, "temperature": 0}
+    one = text.decode_answer(model.run(asked(**body), params))
+    assert (len(one.tokens), one.finish_reason) == (room, "length")
+    assert judge(model, body, params, one) is None
+
+
+# ── What is no honest answer ────────────────────────────────────────────────────────────────────
+def test_compare__text_was_edited__named(model, answer):
+    edited = replace(answer, content=answer.content + "!")
+    assert judge(model, BODY, PARAMS, edited) is ReplayFault.TEXT
+
+
+def test_compare__cut_short__named(model, answer):
+    short = replace(answer, tokens=answer.tokens[:-2], logprobs=answer.logprobs[:-2])
+    assert judge(model, BODY, PARAMS, short) is ReplayFault.CUT_SHORT
+
+
+def test_compare__longer_than_asked__named(model, answer):
+    asked_for = {**PARAMS, "max_tokens": 4}
+    assert judge(model, BODY, asked_for, answer) is ReplayFault.TOO_LONG
+
+
+def test_compare__another_prompt__named(model, answer):
+    other = {"prompt": "The capital of Spain is a city that"}
+    assert judge(model, other, PARAMS, answer) is ReplayFault.PROMPT_TOKENS
+    same_length = {"prompt": "The price of bread was"}
+    assert len(model.prompt(TextQuestion.parse(same_length))) == answer.prompt_tokens
+    assert judge(model, same_length, PARAMS, answer) in (ReplayFault.LOGPROBS, ReplayFault.DRAW)
+
+
+def test_compare__another_seed__named(model, answer):
+    assert judge(model, BODY, {**PARAMS, "seed": 9}, answer) is ReplayFault.DRAW
+
+
+def test_compare__logprobs_of_other_weights__named(model, answer):
+    shifted = np.clip(answer.logprobs - 1024, text.LEAST, 0).astype(np.int16)
+    found = judge(model, BODY, PARAMS, replace(answer, logprobs=shifted))
+    assert found is ReplayFault.LOGPROBS
+
+
+def test_compare__a_token_exchanged_with_its_text__named(model, answer):
+    other = (answer.tokens[2] + 7) % 1000 + 1000
+    tokens = (*answer.tokens[:2], other, *answer.tokens[3:])
+    _, said = model.replay(TextQuestion.parse(BODY), tokens, PARAMS, TOLERANCE)
+    content = b"".join(said.pieces).decode("utf-8", "replace")
+    edited = replace(answer, tokens=tokens, content=content)
+    assert judge(model, BODY, PARAMS, edited) in (ReplayFault.LOGPROBS, ReplayFault.DRAW)
+
+
+def test_replay__token_that_the_model_does_not_know__refused(model):
+    with pytest.raises(InputInvalid, match="no token"):
+        model.replay(TextQuestion.parse(BODY), (2**30,), PARAMS, TOLERANCE)
+
+
+# ── An engine that dies ─────────────────────────────────────────────────────────────────────────
+def test_generate__engine_dies_in_the_middle__typed_and_heals(model):
+    engine = model.engine
+    prompt = model.prompt(TextQuestion.parse(BODY))
+    with closing(engine.generate(prompt, [], {**PARAMS, "max_tokens": 100})) as steps:
+        next(steps)
+        engine._process._process.kill()
+        with pytest.raises(EngineDied):
+            list(steps)
+    assert len(list(engine.generate(prompt, [], {**PARAMS, "max_tokens": 2}))) == 2
+
+
+def test_generate__two_threads__both_are_answered(model):
+    prompt = model.prompt(TextQuestion.parse(BODY))
+    counts: list[int] = []
+
+    def write() -> None:
+        counts.append(len(list(model.engine.generate(prompt, [], {**PARAMS, "max_tokens": 3}))))
+
+    threads = [threading.Thread(target=write) for _ in range(2)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert counts == [3, 3]
+
+
+def test_engine__file_that_is_no_model__refused(tmp_path):
+    path = tmp_path / "x.gguf"
+    path.write_bytes(b"GGUF" + bytes(64))
+    with pytest.raises(WeightsInvalid):
+        LlamaEngine(path, context=64, slots=1, threads=1)
+
+
+def test_require__package_missing__named(monkeypatch):
+    monkeypatch.setattr(binding, "PACKAGE", "no_such_package")
+    with pytest.raises(EngineMissing, match="no_such_package"):
+        binding.require()
