@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from oracle.gateway.channels import SignedAnswer
 from oracle.gateway.gateway import DeliveredAnswer, NotYet
 from oracle.gateway.sponsor import Question
 from oracle.protocol import channel_wire
+from oracle.protocol.pieces import PieceTeller
 from oracle.protocol.tensor import Array
 from oracle.services import inputs
 from oracle.services.amounts import decimal
@@ -24,6 +25,7 @@ from oracle.store.gateway_repository import ApiKey, Ticket
 
 MAX_IDEMPOTENCY = 128
 PATH = "Tallystick-Path"
+_WRITING = 600.0  # seconds that a text may take as long as it grows
 _SLACK = 1.0  # seconds: a single request says by itself that it is late
 
 T = TypeVar("T")
@@ -115,10 +117,15 @@ def over_channels(request: Request) -> bool:
 
 
 async def ask(
-    state: AppState, key: ApiKey, asked: Question, watch: Stopwatch, *, channels: bool = False
-) -> ServedAnswer:
-    """Pay for an answer and wait for it; arguments and errors as in `ask_all`."""
-    return (await ask_all(state, key, [asked], watch, channels=channels))[0]
+    state: AppState, key: ApiKey, asked: Question, watch: Stopwatch,
+    *, channels: bool = False, pieces: PieceTeller | None = None,
+) -> ServedAnswer:  # fmt: skip
+    """Pay for an answer and wait for it; arguments and errors as in `ask_all`.
+
+    Args:
+        pieces: are told how a text grows; as long as it does, the answer is waited for.
+    """
+    return (await ask_all(state, key, [asked], watch, channels=channels, pieces=pieces))[0]
 
 
 async def ask_all(
@@ -128,11 +135,13 @@ async def ask_all(
     watch: Stopwatch,
     *,
     channels: bool = False,
+    pieces: PieceTeller | None = None,
 ) -> list[ServedAnswer]:
     """Pay for all answers and wait for them, as long as now and then one comes.
 
     Args:
         channels: whether the gateway's channels may pay, where there are some.
+        pieces: are told how the text of a single question grows.
 
     Raises:
         BudgetExhausted: the key cannot pay for all of them; nothing is charged.
@@ -142,29 +151,33 @@ async def ask_all(
     began, version = time.perf_counter(), questions[0].listing.served
     statistics = state.statistics[version.model_id, version.version]
     try:
-        served = await _ask_all(state, key, questions, watch, channels)
+        served = await _ask_all(state, key, questions, watch, channels=channels, pieces=pieces)
     except Exception:
         statistics.failed(time.perf_counter() - began)
         raise
     for one in served:
         rows = next(iter(one.question.prepared.shapes.values()))[:1]
         took = time.perf_counter() - began
-        statistics.answered(took, one.seconds, rows[0] if rows else 1, time.time())
+        count = rows[0] if rows and pieces is None else 1  # of a text they would be bytes
+        statistics.answered(took, one.seconds, count, time.time())
     return served
 
 
 async def _ask_all(
-    state: AppState, key: ApiKey, questions: Sequence[Question], watch: Stopwatch, channels: bool
-) -> list[ServedAnswer]:
+    state: AppState, key: ApiKey, questions: Sequence[Question], watch: Stopwatch,
+    *, channels: bool, pieces: PieceTeller | None,
+) -> list[ServedAnswer]:  # fmt: skip
     gateway = state.asking
     if len(questions) > 1:  # of one the sponsor asks itself
         await gateway.blocking(lambda: gateway.sponsor.require_budget(key, questions))
     signed: list[SignedAnswer | None] = [None] * len(questions)
     if channels:
-        signed = await asyncio.gather(*(gateway.answer_signed(key, one) for one in questions))
+        signed = await asyncio.gather(
+            *(gateway.answer_signed(key, one, pieces) for one in questions)
+        )
         watch.mark("channel")
     left = [asked for asked, one in zip(questions, signed, strict=True) if one is None]
-    delivered = iter(await _ask_on_chain(state, key, left, watch) if left else ())
+    delivered = iter(await _ask_on_chain(state, key, left, watch, pieces) if left else ())
     return [
         next(delivered)
         if one is None
@@ -176,8 +189,9 @@ async def _ask_all(
 
 
 async def _ask_on_chain(
-    state: AppState, key: ApiKey, questions: Sequence[Question], watch: Stopwatch
-) -> list[ServedAnswer]:
+    state: AppState, key: ApiKey, questions: Sequence[Question], watch: Stopwatch,
+    pieces: PieceTeller | None,
+) -> list[ServedAnswer]:  # fmt: skip
     gateway, patience = state.asking, state.config.answer_timeout
     longest = patience * len(questions)
     accepting = (gateway.accept(key, one) for one in questions)
@@ -191,14 +205,22 @@ async def _ask_on_chain(
         tickets, [gateway.requested(ticket, longest) for ticket in tickets], patience
     )
     watch.mark("chain")
-    answers = await _while_moving(
-        tickets,
-        [
-            gateway.answer(request_id, longest, ticket)
-            for request_id, ticket in zip(request_ids, tickets, strict=True)
-        ],
-        patience,
-    )
+    if pieces is not None:
+        longest = max(longest, _WRITING)
+    waits = [
+        gateway.answer(request_id, longest, ticket)
+        for request_id, ticket in zip(request_ids, tickets, strict=True)
+    ]
+    hearing = None
+    if pieces is not None:
+        hearing = asyncio.ensure_future(gateway.hear(request_ids[0], pieces))
+    try:
+        answers = await _while_moving(
+            tickets, waits, patience, lambda: gateway.worker_progress.text(request_ids[0])
+        )
+    finally:
+        if hearing is not None:
+            hearing.cancel()
     watch.mark("answer")
     served = []
     for asked, ticket, answer in zip(questions, tickets, answers, strict=True):
@@ -211,21 +233,27 @@ async def _ask_on_chain(
 
 
 async def _while_moving(
-    tickets: Sequence[Ticket], waits: Sequence[Coroutine[Any, Any, T]], patience: float
-) -> list[T]:
-    """Return what all waits bring, unless none of them ends for so many seconds.
+    tickets: Sequence[Ticket], waits: Sequence[Coroutine[Any, Any, T]], patience: float,
+    state: Callable[[], object] = lambda: None,
+) -> list[T]:  # fmt: skip
+    """Return what all waits bring, unless nothing moves for so many seconds.
+
+    Args:
+        state: which moves too when it changes.
 
     Raises:
         NotYet: then. Whatever the first wait that fails raises.
     """
     tasks = [asyncio.ensure_future(one) for one in waits]
-    pending = set(tasks)
+    pending, before = set(tasks), state()
     try:
         while pending:
             done, pending = await asyncio.wait(
                 pending, timeout=patience + _SLACK, return_when=asyncio.FIRST_COMPLETED
             )
-            if not done:
+            if not done and (now := state()) != before:
+                before = now
+            elif not done:
                 late = next(
                     one for one, task in zip(tickets, tasks, strict=True) if task in pending
                 )

@@ -21,6 +21,7 @@ from oracle.gateway.catalogue import AskableVersion
 from oracle.gateway.facilitator import PaymentRequired, PaymentReturned
 from oracle.gateway.sponsor import Question
 from oracle.protocol import x402
+from oracle.protocol.pieces import PieceTeller
 from oracle.protocol.x402 import Authorization, PaymentInvalid, PaymentRequirements
 from oracle.services.amounts import decimal
 from oracle.store.gateway_repository import ApiKey
@@ -67,9 +68,13 @@ async def payer_of(
 
 
 async def ask(
-    request: Request, state: AppState, payer: Payer, question: Question, watch: Stopwatch
-) -> ServedAnswer:
+    request: Request, state: AppState, payer: Payer, question: Question, watch: Stopwatch,
+    *, pieces: PieceTeller | None = None,
+) -> ServedAnswer:  # fmt: skip
     """Pay for an answer and wait for it.
+
+    Args:
+        pieces: are told how a text grows.
 
     Raises:
         PaymentRequired: the payment that came along cannot be taken; nothing was paid.
@@ -79,7 +84,7 @@ async def ask(
     """
     if isinstance(payer, ApiKey):
         channels = asking.over_channels(request)
-        return await asking.ask(state, payer, question, watch, channels=channels)
+        return await asking.ask(state, payer, question, watch, channels=channels, pieces=pieces)
     gateway, facilitator = state.asking, state.asking.facilitator
 
     def take() -> Payment:
@@ -104,7 +109,7 @@ async def ask(
     asked, cost = replace(question, idempotency=payment.id.hex()), price(state, question.listing)
     await gateway.blocking(lambda: facilitator.require_enough(payment, cost))
     try:
-        return await asking.ask(state, facilitator.key, asked, watch)
+        return await asking.ask(state, facilitator.key, asked, watch, pieces=pieces)
     except PermanentError as error:
         why = str(error)
         if await gateway.blocking(lambda: facilitator.give_up(payment, why)):

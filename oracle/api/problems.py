@@ -145,16 +145,7 @@ def response(problem: Problem, path: str, request_id: str) -> Response:
     if problem.status in (408, 413):  # the rest of the body is not wanted
         problem = replace(problem, headers={**problem.headers, "Connection": "close"})
     if path.startswith("/v1/"):
-        text = f"{problem.detail}: {problem.hint}" if problem.hint else problem.detail
-        default = "invalid_request_error" if problem.status < 500 else "server_error"
-        error: dict[str, Any] = {
-            "message": text,
-            "type": _OPENAI_TYPES.get(problem.status, default),
-            "param": None,
-            "code": problem.code,
-        }
-        if problem.extra:
-            error["tallystick"] = problem.extra
+        error = openai_error(problem)
         # Of an answer that is late, OpenAI's client says that no data came
         late = {"object": "list", "data": []} if problem.status == 202 else {}
         return _json({**late, "error": error}, problem, "application/json")
@@ -172,6 +163,19 @@ def response(problem: Problem, path: str, request_id: str) -> Response:
     if path.startswith("/v2"):
         document["error"] = problem.detail  # where KServe's clients look
     return _json(document, problem, "application/problem+json")
+
+
+def openai_error(problem: Problem) -> dict[str, Any]:
+    """Return the error in OpenAI's shape."""
+    text = f"{problem.detail}: {problem.hint}" if problem.hint else problem.detail
+    default = "invalid_request_error" if problem.status < 500 else "server_error"
+    error: dict[str, Any] = {
+        "message": text,
+        "type": _OPENAI_TYPES.get(problem.status, default),
+        "param": None,
+        "code": problem.code,
+    }
+    return {**error, "tallystick": problem.extra} if problem.extra else error
 
 
 def _json(document: dict[str, Any], problem: Problem, kind: str) -> Response:

@@ -3,9 +3,9 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
@@ -40,9 +40,17 @@ class AppState:
     memory: ResponseCache = field(default_factory=ResponseCache)
     verifying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(VERIFYING))
     keys: dict[str, tuple[float, ApiKey]] = field(default_factory=dict)
+    going: set[asyncio.Task[Any]] = field(default_factory=set)
     statistics: dict[tuple[int, int], ModelStatistics] = field(  # by model and version
         default_factory=lambda: defaultdict(ModelStatistics)
     )
+
+    async def outlive(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await work that goes on when who waits for it is gone: money is on the way."""
+        task = asyncio.ensure_future(work)
+        self.going.add(task)
+        task.add_done_callback(self.going.discard)
+        return await asyncio.shield(task)
 
     async def blocking(self, step: Callable[[], T]) -> T:
         """Run a blocking step beside the event loop."""

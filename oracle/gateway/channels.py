@@ -25,7 +25,8 @@ from oracle.chain.wallet import Wallet
 from oracle.errors import NotFound, TallystickError, TransientError
 from oracle.gateway.catalogue import AskableVersion
 from oracle.gateway.sponsor import Question, Sponsor
-from oracle.protocol import receipt_file
+from oracle.protocol import receipt_file, text
+from oracle.protocol.pieces import PieceTeller
 from oracle.protocol.receipt_file import ReceiptFile
 from oracle.services.channels import endpoints, offers
 from oracle.services.channels.endpoint_client import EndpointOverloaded, VoucherNotTaken
@@ -174,8 +175,14 @@ class GatewayChannels:
                 self._setting_up.submit(self._top_up, choice, client)
             return client if client.left >= fee else None
 
-    def answer(self, key: ApiKey, question: Question, client: ChannelClient) -> SignedAnswer | None:
+    def answer(
+        self, key: ApiKey, question: Question, client: ChannelClient,
+        pieces: PieceTeller | None = None,
+    ) -> SignedAnswer | None:  # fmt: skip
         """Pay for an answer over a channel; None = it is on the chain path, charged once.
+
+        Args:
+            pieces: are told how a text grows.
 
         Raises:
             BudgetExhausted, IdempotencyConflict, ModelNotAllowed: nothing is charged.
@@ -191,7 +198,7 @@ class GatewayChannels:
             others.wait(2 * PATIENCE)
             return find(self._store, ticket.id)
         try:
-            return self._called(ticket, question, client)
+            return self._called(ticket, question, client, pieces)
         finally:
             with self._lock:
                 del self._under_way[ticket.id]
@@ -200,10 +207,15 @@ class GatewayChannels:
 
     # ── Inside ──────────────────────────────────────────────────────────────────────────────────
     def _called(
-        self, ticket: Ticket, question: Question, client: ChannelClient
-    ) -> SignedAnswer | None:
+        self, ticket: Ticket, question: Question, client: ChannelClient,
+        pieces: PieceTeller | None,
+    ) -> SignedAnswer | None:  # fmt: skip
+        heard = None
+        if pieces is not None:
+            pieces.accepted()
+            heard = pieces.piece
         try:
-            received = client.ask_encoded(question.prepared.data, question.params)
+            received = client.ask_encoded(question.prepared.data, question.params, heard)
         except Exception as error:  # whatever it is, the chain path answers
             self._failed(question.listing, client, error)
             self._sponsor.put_on_chain(ticket, question)
@@ -246,11 +258,12 @@ class GatewayChannels:
                 if old is not None and (old.offer_id, old.url) == (info.offer_id, url):
                     found = old
                     break
+                written = served.manifest.runtime.format == text.FORMAT
                 try:
                     client = ChannelClient(
                         network, self._wallet, info.offer, served.manifest, url,
                         deposit=self._settings.deposit, limit=self._settings.limit,
-                        patience=PATIENCE,
+                        patience=None if written else PATIENCE,
                     )  # fmt: skip
                     client.require_use()
                     if client.left < listing.terms.fee:

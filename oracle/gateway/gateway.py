@@ -37,6 +37,7 @@ from oracle.gateway.sponsor import Lanes, Question, Sponsor
 from oracle.gateway.sweeper import Sweeper
 from oracle.gateway.worker_progress import Heard, WorkerProgress
 from oracle.protocol.cid import raw_cid
+from oracle.protocol.pieces import PieceTeller
 from oracle.protocol.receipt_file import ReceiptFile
 from oracle.protocol.tensor import Array
 from oracle.services.amounts import format_time
@@ -333,8 +334,26 @@ class Gateway:
             outputs=outputs,
         )
 
-    async def answer_signed(self, key: ApiKey, question: Question) -> SignedAnswer | None:
+    async def hear(self, request_id: RequestId, pieces: PieceTeller) -> None:
+        """Tell how an answer grows, for as long as nobody cancels it; nothing may be heard."""
+        pieces.accepted()
+        before = ""
+
+        def changed() -> str | None:
+            text = self.worker_progress.text(request_id)
+            return text if text not in ("", before) else None
+
+        while True:
+            before = await self.notifier.until(request_id, changed, None)
+            pieces.so_far(before)
+
+    async def answer_signed(
+        self, key: ApiKey, question: Question, pieces: PieceTeller | None = None
+    ) -> SignedAnswer | None:
         """Pay for an answer over a channel; None = none pays now, or it is on the chain path.
+
+        Args:
+            pieces: are told how a text grows.
 
         Raises:
             See `GatewayChannels.answer`.
@@ -342,7 +361,7 @@ class Gateway:
         if self.channels is None or (client := self.channels.route(question.listing)) is None:
             return None
         return await asyncio.get_running_loop().run_in_executor(
-            self.channels.pool, self.channels.answer, key, question, client
+            self.channels.pool, self.channels.answer, key, question, client, pieces
         )
 
     def received(self, signed: SignedAnswer) -> DeliveredAnswer:

@@ -29,8 +29,11 @@ class Notifier:
         for loop, future in woken:
             loop.call_soon_threadsafe(_wake, future)
 
-    async def until(self, name: bytes, look: Callable[[], T | None], timeout: float) -> T:
+    async def until(self, name: bytes, look: Callable[[], T | None], timeout: float | None) -> T:
         """Look after each notice until there is something; return it.
+
+        Args:
+            timeout: in seconds; None = for ever.
 
         Raises:
             TimeoutError: there is nothing after so many seconds.

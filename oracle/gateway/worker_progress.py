@@ -18,8 +18,10 @@ from oracle.types import RequestId
 
 FAILED = "failed"  # for good: this operator will not answer
 STEPS = ("taken", "fetched", "running", "computed", "published", FAILED)
+PIECE = "piece"  # of a text that is being written
 _MAX_REASON = 1000  # characters
 KEPT = 20_000  # requests
+KEPT_TEXTS, MAX_TEXT = 256, 1 << 16  # texts, and characters of each: the rest comes delivered
 _PAUSE = 2.0  # seconds until a broker that went away is looked for again
 
 
@@ -41,6 +43,7 @@ class WorkerProgress:
         self._url = settings.redis_url if settings.on_redis else ""
         self._notifier = notifier
         self._heard: OrderedDict[RequestId, tuple[Heard, ...]] = OrderedDict()
+        self._texts: OrderedDict[RequestId, tuple[str, str]] = OrderedDict()  # operator, text
         self._stopping = threading.Event()
         self._tried = threading.Event()  # subscribed, or there is nobody to subscribe to
         self._thread = threading.Thread(
@@ -71,6 +74,10 @@ class WorkerProgress:
         """Return what was heard of a request, oldest first."""
         return self._heard.get(request_id, ())
 
+    def text(self, request_id: RequestId) -> str:
+        """Return how far an answer is written, as one operator says; "" = nobody says."""
+        return self._texts.get(request_id, ("", ""))[1]
+
     def failure(self, request_id: RequestId) -> Heard | None:
         """Return the last report that an operator cannot answer a request, if there is one."""
         return next((h for h in reversed(self.of(request_id)) if h.step == FAILED), None)
@@ -91,6 +98,9 @@ class WorkerProgress:
                 str(message.get("reason", ""))[:_MAX_REASON],
             )
             ids = [RequestId(bytes.fromhex(one)) for one in message["ids"]]
+            if heard.step == PIECE:
+                self._grow(ids, heard.operator, int(message["start"]), str(message["text"]))
+                return
         except (ValueError, TypeError, KeyError, AttributeError):
             return
         if heard.step not in STEPS:
@@ -100,6 +110,20 @@ class WorkerProgress:
             self._heard.move_to_end(request_id)
         while len(self._heard) > KEPT:
             self._heard.popitem(last=False)
+        self._notifier.notify(ids)
+
+    def _grow(self, ids: list[RequestId], operator: str, start: int, piece: str) -> None:
+        """Take a piece of a text, unless one before it is missing or another operator's came."""
+        for request_id in ids:
+            who, text = self._texts.get(request_id, (operator, ""))
+            if start == 0:
+                text = ""  # a job that was given back is begun anew
+            if who != operator or start != len(text) or len(text) + len(piece) > MAX_TEXT:
+                continue
+            self._texts[request_id] = operator, text + piece
+            self._texts.move_to_end(request_id)
+        while len(self._texts) > KEPT_TEXTS:
+            self._texts.popitem(last=False)
         self._notifier.notify(ids)
 
     def _run(self) -> None:

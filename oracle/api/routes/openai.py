@@ -1,8 +1,8 @@
-"""OpenAI's embeddings API, so that its client works unchanged; models of sentences only.
+"""OpenAI's API, so that its client works unchanged: embeddings, and text that models write.
 
-One call may have more rows than an answer has room for: it becomes as many requests as it takes.
-Each is paid once, also when the client repeats the call, and a row that comes twice is asked once.
-No model that writes text is published, so chat and completions are answered with a clear refusal.
+One call of embeddings may have more rows than an answer has room for: it becomes as many requests
+as it takes. Each is paid once, also when the client repeats the call, and a row that comes twice is
+asked once.
 """
 
 import asyncio
@@ -12,19 +12,23 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
-from oracle.api import asking, embedding, paying
+from oracle.api import asking, chat, embedding, paying, writing
+from oracle.api.chat import AnyBody, ChatBody, CompletionBody, ResponseBody
 from oracle.api.embedding import Embeddings, Row
 from oracle.api.paying import MaybeKeyDep
-from oracle.api.problems import Rejected
 from oracle.api.state import AppState, StateDep
+from oracle.api.writing import Tell, WrittenAnswer
 from oracle.errors import InputInvalid, NotFound, TallystickError
 from oracle.gateway.catalogue import AskableVersion
 from oracle.gateway.sponsor import Question
+from oracle.protocol import text
+from oracle.protocol.pieces import PieceTeller
 from oracle.services import models
 from oracle.services.amounts import decimal
+from oracle.store.gateway_repository import ApiKey
 from oracle.types import Amount
 
-router = APIRouter(prefix="/v1", tags=["embeddings (OpenAI)"])
+router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
 
 @router.get("/models")
@@ -84,14 +88,57 @@ async def embeddings(
     return Response(await state.blocking(write), headers=headers, media_type="application/json")
 
 
-@router.post("/chat/completions", include_in_schema=False)
-@router.post("/completions", include_in_schema=False)
-@router.post("/responses", include_in_schema=False)
-async def text() -> None:
-    """Refuse: nobody has published a model that writes text."""
-    raise Rejected(
-        404, "model_not_found", "no model that writes text is published here; /v1/embeddings is"
-    )
+@router.post("/chat/completions")
+async def chat_completions(
+    request: Request, state: StateDep, key: MaybeKeyDep, body: ChatBody
+) -> Response:
+    """Write the next message of a chat; `stream` sends it in pieces, as it is written."""
+    return await _write(request, state, key, body)
+
+
+@router.post("/completions")
+async def completions(
+    request: Request, state: StateDep, key: MaybeKeyDep, body: CompletionBody
+) -> Response:
+    """Continue a text; `stream` as for chats."""
+    return await _write(request, state, key, body)
+
+
+@router.post("/responses")
+async def responses(
+    request: Request, state: StateDep, key: MaybeKeyDep, body: ResponseBody
+) -> Response:
+    """Write a response; nothing is kept, so `previous_response_id` is refused."""
+    return await _write(request, state, key, body)
+
+
+async def _write(request: Request, state: AppState, key: ApiKey | None, body: AnyBody) -> Response:
+    watch, asked = asking.Stopwatch(), body.asked()
+    name, _, version = asked.model.partition("@")
+    listing = await asking.find(state, name, version)
+    chat.require_text(listing.manifest)
+    payer = await paying.payer_of(request, state, key, listing)
+    question = await asking.question(
+        state, listing, arrays=text.encode_question(asked.question), texts=(), params=asked.params,
+        idempotency=asking.idempotency_of(request),
+    )  # fmt: skip
+    watch.mark("prepare")
+
+    async def ask(tell: Tell) -> WrittenAnswer:
+        pieces = PieceTeller(tell)
+        served = await state.outlive(
+            paying.ask(request, state, payer, question, watch, pieces=pieces)
+        )
+        extra = {
+            "request": "0x" + served.answer.request_id.hex(),
+            "path": asking.path_of(served.answer),
+            "operator": served.answer.operator,
+            "fee": decimal(served.answer.request.terms.fee),
+        }
+        answer = text.decode_answer(served.answer.outputs)
+        return WrittenAnswer(answer, extra, asking.headers(served))
+
+    return await writing.respond(asked, ask)
 
 
 async def _question(

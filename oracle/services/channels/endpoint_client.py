@@ -10,6 +10,7 @@
 """
 
 import json
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import requests
@@ -20,14 +21,18 @@ from oracle.ipfs.port import MAX_BLOCK
 from oracle.protocol import channel_wire
 from oracle.protocol.channel_wire import AnswerReceipt
 from oracle.protocol.hexadecimal import to_hex
-from oracle.services.channels import timely_http
+from oracle.protocol.pieces import PieceTeller
+from oracle.services.channels import endpoint_events, timely_http
+from oracle.services.channels.endpoint_events import EventsBroken, StreamFailure
 from oracle.types import Amount, Bytes32, Offer
 
 PATIENCE = 30.0  # seconds for one answer
+WRITING = 600.0  # seconds for one that is written, token by token
 LATER = 3.0  # seconds until an overloaded endpoint is asked again, unless it says
 THREADS = 64  # that ask at the same time without a connection more for each question
 MAX_DOCUMENT = 1 << 20  # bytes of JSON: a page of receipts has 400 kB
 ELSEWHERE = "try it later, or another one: `tallystick operator offer list` shows endpoints"
+MAX_STREAM = 4 * MAX_BLOCK  # bytes of events: pieces, and an answer in base64
 _PIECE = 1 << 16
 _DIGITS = 39  # of 2^128
 _GATEWAY = (502, 504)  # a proxy's word: the endpoint behind it died, or another one answers
@@ -64,17 +69,23 @@ class EndpointClient:
         self.http = timely_http.session(THREADS)
         self.http.headers["Accept-Encoding"] = "identity"  # no bytes grow on the way
 
-    def answer(
-        self, model: str, version: int, voucher: str, encoded: bytes, params: Bytes32
-    ) -> tuple[str, bytes]:
+    def answer(  # noqa: PLR0917 - what is asked, and who pays
+        self, model: str, version: int, voucher: str, encoded: bytes, params: Bytes32,
+        heard: Callable[[str], object] | None = None,
+    ) -> tuple[str, bytes]:  # fmt: skip
         """Send a question with its voucher's header; return the receipt's header and the answer.
 
         A connection that breaks is tried once more, and so is a proxy whose endpoint is gone: the
         answer is the same then.
 
+        Args:
+            heard: is told each piece of a text while it is written.
+
         Raises:
             VoucherNotTaken, EndpointRefused, EndpointOverloaded, Unavailable.
         """
+        kind = "text/event-stream" if heard else channel_wire.CANONICAL
+        pieces = PieceTeller(heard) if heard else None
         for last in (False, True):
             try:
                 reply = self.http.post(
@@ -82,12 +93,23 @@ class EndpointClient:
                     data=encoded,
                     headers={
                         "Content-Type": channel_wire.CANONICAL,
+                        "Accept": kind,
                         channel_wire.VOUCHER: voucher,
                         channel_wire.PARAMS: to_hex(params),
                     },
                     timeout=self._patience, stream=True, allow_redirects=False,
                 )  # fmt: skip
+                if pieces and reply.headers.get("Content-Type", "").startswith(kind):
+                    pieces.again()
+                    found = endpoint_events.answer(_pieces(reply, MAX_STREAM), pieces)
+                    if isinstance(found, StreamFailure):
+                        raise _refusal(found.status, reply.headers, found.content)
+                    return found
                 content = _read(reply, MAX_BLOCK)
+            except EventsBroken as error:
+                if last:
+                    raise Unavailable(f"{self.url}: {error}", hint="ask the same again") from error
+                continue
             except requests.RequestException as error:
                 if last or isinstance(error, requests.Timeout):
                     raise Unavailable(_why(self.url, error), hint="ask the same again") from error
@@ -95,7 +117,7 @@ class EndpointClient:
             if reply.status_code == 200:
                 return reply.headers.get(channel_wire.RECEIPT, ""), content
             if last or reply.status_code not in _GATEWAY:
-                raise _refusal(reply, content)
+                raise _refusal(reply.status_code, reply.headers, content)
         raise AssertionError("unreachable")
 
     def receipts(self, place: str, after: int) -> list[AnswerReceipt]:
@@ -143,7 +165,7 @@ class EndpointClient:
             )
             content = _read(reply, MAX_DOCUMENT)
             if reply.status_code != 200:
-                raise _refusal(reply, content)
+                raise _refusal(reply.status_code, reply.headers, content)
             if not isinstance(found := json.loads(content)[name], kind):
                 raise TypeError(f"{name} is no {kind.__name__}")
             return found
@@ -177,22 +199,26 @@ def _read(reply: requests.Response, most: int) -> bytes:
     Raises:
         requests.RequestException: it is longer, slower, or breaks off.
     """
-    content = bytearray()
+    return b"".join(_pieces(reply, most))
+
+
+def _pieces(reply: requests.Response, most: int) -> Iterator[bytes]:
+    """Yield a body as it comes. Raises: see `_read`."""
+    length = 0
     try:
         with reply:
             while piece := reply.raw.read1(_PIECE):
-                content += piece
-                if len(content) > most:
+                length += len(piece)
+                if length > most:
                     raise requests.RequestException(f"the reply has more than {most} bytes")
+                yield piece
     except urllib3.exceptions.TimeoutError as error:
         raise requests.Timeout("the reply takes too long") from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise requests.ConnectionError(str(error)) from error
-    return bytes(content)
 
 
-def _refusal(reply: requests.Response, content: bytes) -> Exception:
-    status = reply.status_code
+def _refusal(status: int, headers: Mapping[str, str], content: bytes) -> Exception:
     try:
         problem = json.loads(content)
         code, detail = str(problem["code"]), str(problem["detail"])
@@ -204,11 +230,11 @@ def _refusal(reply: requests.Response, content: bytes) -> Exception:
     if status == 402:
         return VoucherNotTaken(code, detail, hint)
     if status in (429, 503):
-        return EndpointOverloaded(f"{code}: {detail}", hint, _seconds(reply))
+        return EndpointOverloaded(f"{code}: {detail}", hint, _seconds(headers))
     return EndpointRefused(f"{code}: {detail}", hint=hint)
 
 
-def _seconds(reply: requests.Response) -> float:
+def _seconds(headers: Mapping[str, str]) -> float:
     """Return what Retry-After says; a date is no number of seconds."""
-    said = reply.headers.get("Retry-After", "")
+    said = headers.get("Retry-After", "")
     return float(said) if said.isdecimal() and len(said) < 10 else LATER

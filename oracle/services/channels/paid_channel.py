@@ -9,6 +9,7 @@ The signer is a key of the channel's own, kept in its folder: what it can spend 
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from oracle.chain.bindings.payment_channels import ChannelWithdrawn
 from oracle.chain.wallet import Wallet
 from oracle.errors import Refused, TransientError
 from oracle.exact import form
-from oracle.protocol import channel_wire, vouchers
+from oracle.protocol import channel_wire, text, vouchers
 from oracle.protocol.canonical import sha256
 from oracle.protocol.hexadecimal import to_hex
 from oracle.protocol.manifest import Manifest
@@ -25,7 +26,12 @@ from oracle.protocol.vouchers import Voucher
 from oracle.services.amounts import format_amount
 from oracle.services.channels import deposits, offers, summons
 from oracle.services.channels.deposits import PaidBack
-from oracle.services.channels.endpoint_client import PATIENCE, EndpointClient, VoucherNotTaken
+from oracle.services.channels.endpoint_client import (
+    PATIENCE,
+    WRITING,
+    EndpointClient,
+    VoucherNotTaken,
+)
 from oracle.services.channels.kept import KeptChannel
 from oracle.services.channels.received_receipts import ReceivedAnswer, ReceivedReceipts
 from oracle.services.network import Network
@@ -40,7 +46,7 @@ class ChannelClient:
 
     def __init__(
         self, network: Network, wallet: Wallet, offer: Offer, manifest: Manifest, url: str,
-        *, deposit: Amount, limit: Amount | None, patience: float = PATIENCE,
+        *, deposit: Amount, limit: Amount | None, patience: float | None = None,
     ) -> None:  # fmt: skip
         """Open the channel's folder; money moves when the first answer is asked.
 
@@ -48,7 +54,7 @@ class ChannelClient:
             url: of the operator's endpoint.
             deposit: what the channel is opened, and topped up, with.
             limit: of all deposits together; None = none.
-            patience: seconds for one answer.
+            patience: seconds for one answer; by default longer for one that is written.
 
         Raises:
             Unavailable, EndpointRefused: the endpoint does not say what it holds of the channel.
@@ -63,6 +69,8 @@ class ChannelClient:
         self._key, self.channel = self._kept.key, self._kept.channel
         self.signer, self.channel_id = self.channel.signer, self.channel.channel_id
         self._place = f"{wallet.address}/{self.signer}/{to_hex(self.offer_id)}"
+        if patience is None:
+            patience = WRITING if manifest.runtime.format == text.FORMAT else PATIENCE
         self._endpoint, self._lock = EndpointClient(url, patience), threading.Lock()
         self._received = ReceivedReceipts(self._kept, offer.operator, self.form)
         self.deposit = network.channels.channel_of(self.channel_id).deposit
@@ -113,12 +121,15 @@ class ChannelClient:
         with self._lock:
             self.deposit = Amount(max(self.deposit, found.deposit))
 
-    def ask_encoded(self, encoded: bytes, params: Bytes32) -> ReceivedAnswer:
+    def ask_encoded(
+        self, encoded: bytes, params: Bytes32, heard: Callable[[str], object] | None = None
+    ) -> ReceivedAnswer:
         """Pay for an answer and return it.
 
         Args:
             encoded: the canonical input.
             params: the packed parameters.
+            heard: is told each piece of a text while it is written; nobody has signed them yet.
 
         Raises:
             VoucherNotTaken, EndpointRefused: nothing was charged.
@@ -129,7 +140,7 @@ class ChannelClient:
         while True:
             known = len(self._received)
             try:
-                return self._ask(encoded, params)
+                return self._ask(encoded, params, heard)
             except VoucherNotTaken:  # a reply was lost, here or in another process
                 self.catch_up()
                 if len(self._received) == known:
@@ -186,14 +197,16 @@ class ChannelClient:
         return PaidBack(transaction, self.channel_id, receipt.one(ChannelWithdrawn).amount)
 
     # ── Inside ──────────────────────────────────────────────────────────────────────────────────
-    def _ask(self, encoded: bytes, params: Bytes32) -> ReceivedAnswer:
+    def _ask(
+        self, encoded: bytes, params: Bytes32, heard: Callable[[str], object] | None
+    ) -> ReceivedAnswer:
         voucher = self._pay()
         question = voucher, sha256(encoded), params
         asked_at = self._asked_at.setdefault(question, time.time())
         reply: tuple[str, bytes] | None = None
         try:
             reply = self._endpoint.answer(
-                self.manifest.name, self._offer.version, voucher, encoded, params
+                self.manifest.name, self._offer.version, voucher, encoded, params, heard
             )
         except TransientError:  # it may have answered
             raise
