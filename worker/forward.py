@@ -3,7 +3,7 @@
 Text models write several texts at once, each with parameters of its own: no rows are joined.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from oracle.errors import InputInvalid, TallystickError
@@ -36,10 +36,17 @@ def run(
 
 
 def run_texts(
-    model: LoadedModel, params: Sequence[Mapping[str, float]], inputs: Sequence[Tensors]
+    model: LoadedModel,
+    params: Sequence[Mapping[str, float]],
+    inputs: Sequence[Tensors],
+    heard: Sequence[Callable[[str], object]],
 ) -> list[Outputs | TallystickError]:
-    """Return the answers of a text model, or what was wrong with each question."""
-    answers = model.runtime.run_all(inputs, params)  # type: ignore[attr-defined]  # see `is_text`
+    """Return the answers of a text model, or what was wrong with each question.
+
+    Args:
+        heard: who is told each piece of each text.
+    """
+    answers = model.runtime.run_all(inputs, params, heard)  # type: ignore[attr-defined]  # see `is_text`
     return [failure(one) if isinstance(one, Exception) else one for one in answers]
 
 

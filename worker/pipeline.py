@@ -20,7 +20,7 @@ from worker import batching, forward, runtimes
 from worker.inputs import InputSource
 from worker.models import LoadedModel, ModelPool
 from worker.outcomes import Answered, Failed, Outcome
-from worker.progress import Tell, silent
+from worker.progress import Tell, TextTeller, silent
 from worker.runtimes.base import Array
 
 T = TypeVar("T")
@@ -70,7 +70,8 @@ class Pipeline:
             outcomes.update((outcome.request_id, outcome) for outcome in results)
             for outcome in results:
                 if isinstance(outcome, Failed) and outcome.permanent:
-                    self._tell("failed", [outcome.request_id], outcome.reason)
+                    name = type(outcome.error).__name__
+                    self._tell("failed", [outcome.request_id], outcome.reason, error=name)
         return [outcomes[job.request_id] for job in jobs]
 
     def _run_group(self, jobs: Sequence[InferMessage]) -> list[Outcome]:
@@ -139,7 +140,8 @@ class Pipeline:
     ) -> dict[bytes, dict[str, Array] | Failed]:
         given = [item.inputs for item in batch]
         if forward.is_text(model.manifest):
-            results = forward.run_texts(model, [item.params for item in batch], given)
+            heard = [TextTeller(self._tell, item.job.request_id).piece for item in batch]
+            results = forward.run_texts(model, [item.params for item in batch], given, heard)
         else:
             results = forward.run(model, batch[0].params, given, self._log)
         return {

@@ -45,7 +45,7 @@ class TextTeller:
         """Take what was written after the last piece."""
         self._waiting += text
         now = time.monotonic()
-        if now - self._at >= _TOGETHER:
+        if self._waiting and now - self._at >= _TOGETHER:
             self._tell("piece", [self._request_id], start=len(self._told), text=self._waiting)
             self._told, self._waiting, self._at = self._told + self._waiting, "", now
 

@@ -61,6 +61,7 @@ _CLASSES: tuple[tuple[type[Exception], int], ...] = (  # the first that fits
     (Refused, 409),
     (TransientError, 503),
 )
+_QUESTION_AT_FAULT = ("PromptTooLong",)  # as only a worker can tell, which counts the tokens
 _TITLES: Mapping[int, str] = {
     202: "Accepted, and not answered yet",
     400: "The request does not fit",
@@ -128,6 +129,8 @@ def of(error: Exception) -> Problem:
         if error.retry_at is not None:
             headers["Retry-After"] = str(max(1, round(error.retry_at - time.time())))
         return Problem(status, error.name or "ContractError", str(error), error.hint, headers)
+    if isinstance(error, AnswerFailed) and error.cause in _QUESTION_AT_FAULT:
+        return Problem(400, error.cause, str(error), error.hint)
     status = next((code for kind, code in _CLASSES if isinstance(error, kind)), 500)
     headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}.get(status, {})
     extra: dict[str, Any] = {}

@@ -11,7 +11,8 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,7 +69,7 @@ def reply_of(asked: AskedText) -> Reply:
     return _REPLIES[asked.shape](asked, uuid.uuid4().hex, int(time.time()))
 
 
-async def _events(reply: Reply, ask: Ask) -> AsyncIterator[str]:
+async def _events(reply: Reply, ask: Ask) -> AsyncGenerator[str]:
     loop, heard = asyncio.get_running_loop(), asyncio.Queue[str | None]()
     task = asyncio.ensure_future(
         ask(lambda piece: loop.call_soon_threadsafe(heard.put_nowait, piece))
@@ -105,7 +106,8 @@ def _refused(task: "asyncio.Future[WrittenAnswer]") -> bool:
     return task.cancelled() or task.exception() is not None
 
 
-async def _after(first: str, others: AsyncIterator[str]) -> AsyncIterator[str]:
-    yield first
-    async for event in others:
-        yield event
+async def _after(first: str, others: AsyncGenerator[str]) -> AsyncIterator[str]:
+    async with aclosing(others):
+        yield first
+        async for event in others:
+            yield event

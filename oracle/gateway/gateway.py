@@ -314,6 +314,7 @@ class Gateway:
                 hint=f"unless another operator answers before "
                 f"{format_time(first.event.request.expires_at)}, the fee comes back then: "
                 "this gateway asks for it",
+                cause=found.error,
             )
         request, delivered, seen_at = first.event.request, found.event, time.time()
         if not isinstance(delivered, Delivered):

@@ -19,7 +19,7 @@ from oracle.types import RequestId
 FAILED = "failed"  # for good: this operator will not answer
 STEPS = ("taken", "fetched", "running", "computed", "published", FAILED)
 PIECE = "piece"  # of a text that is being written
-_MAX_REASON = 1000  # characters
+_MAX_REASON, _MAX_NAME = 1000, 80  # characters
 KEPT = 20_000  # requests
 KEPT_TEXTS, MAX_TEXT = 256, 1 << 16  # texts, and characters of each: the rest comes delivered
 _PAUSE = 2.0  # seconds until a broker that went away is looked for again
@@ -33,6 +33,7 @@ class Heard:
     operator: str  # name of its operator
     at: float  # unix seconds, by the worker's clock
     reason: str = ""  # of a failure
+    error: str = ""  # its name
 
 
 class WorkerProgress:
@@ -96,6 +97,7 @@ class WorkerProgress:
                 str(message["operator"]),
                 float(message["at"]),
                 str(message.get("reason", ""))[:_MAX_REASON],
+                str(message.get("error", ""))[:_MAX_NAME],
             )
             ids = [RequestId(bytes.fromhex(one)) for one in message["ids"]]
             if heard.step == PIECE:

@@ -38,6 +38,11 @@ _LANES = 16  # how often another process of the same wallet may take the lane be
 class AnswerFailed(PermanentError):
     """The operator reported that it cannot answer; the request stays open until it expires."""
 
+    def __init__(self, message: str, *, hint: str = "", cause: str = "") -> None:
+        """Take the name of the operator's error as `cause`; "" = it is not known."""
+        super().__init__(message, hint=hint)
+        self.cause = cause
+
 
 class Unanswered(TransientError):
     """A request ended, or was waited for too long, without an answer."""

@@ -37,7 +37,7 @@ def told():
 
 @pytest.fixture
 def pipeline(ipfs, cache, log, told):
-    def tell(step, request_ids, reason=""):
+    def tell(step, request_ids, reason="", **_facts):
         told.append((step, list(request_ids), reason))
 
     pool = ModelPool(ipfs, cache, runtimes.load, device="cpu", max_bytes=2**30, log=log)

@@ -1,10 +1,11 @@
-"""An answer as server-sent events: queued, running, then the answer with its receipt.
+"""An answer as server-sent events: queued, running, pieces of a text, the answer with its receipt.
 
 ```
  refused before it is queued ─▶ a status and a problem, as without events
- queued ─▶ running ─▶ answered {receipt, outputs} | failed {problem}
+ queued ─▶ running ─▶ piece {text} … ─▶ answered {receipt, outputs} | failed {problem}
 ```
-Whoever stops reading stops nothing. The same voucher and question bring the same answer again.
+Whoever stops reading stops nothing but a text of which no piece was told. The same voucher and
+question bring the same answer again.
 """
 
 import asyncio
@@ -22,7 +23,8 @@ from oracle.errors import TallystickError
 from oracle.protocol import channel_wire
 from worker.endpoint.desk import PaidAnswer
 
-Answer = Callable[[Callable[[str], object]], Awaitable[PaidAnswer]]
+Tell = Callable[[str], object]
+Answer = Callable[[Tell, Tell], Awaitable[PaidAnswer]]
 Step = tuple[str, dict[str, Any]]
 
 
@@ -30,7 +32,7 @@ async def response(answer: Answer, asked: Inference | None) -> Response:
     """Return a stream of what happens to a question.
 
     Args:
-        answer: of the desk; it is told whom to tell of its steps.
+        answer: of the desk; it is told whom to tell of its steps, and of pieces of a text.
         asked: how the answer is wanted; None = its canonical bytes.
 
     Raises:
@@ -54,23 +56,29 @@ def kserve(answer: PaidAnswer, asked: Inference) -> tuple[bytes, int | None]:
 
 
 async def _steps(answer: Answer, asked: Inference | None) -> AsyncIterator[Step]:
-    heard: asyncio.Queue[str] = asyncio.Queue()
-    task = asyncio.ensure_future(answer(heard.put_nowait))
-    task.add_done_callback(lambda _task: heard.put_nowait(""))
+    heard: asyncio.Queue[Step | None] = asyncio.Queue()
+    task = asyncio.ensure_future(
+        answer(
+            lambda step: heard.put_nowait((step, {})),
+            lambda piece: heard.put_nowait(("piece", {"text": piece})) if piece else None,
+        )
+    )
+    task.add_done_callback(lambda _task: heard.put_nowait(None))
     told = False
     try:
         while step := await heard.get():
             told = True
-            yield step, {}
+            yield step
         try:
             yield "answered", _facts(await task, asked)
         except TallystickError as error:
             if not told:
                 raise
             found = problems.of(error)
-            yield "failed", {"code": found.code, "detail": found.detail, "hint": found.hint}
+            facts = {"status": found.status, "code": found.code}
+            yield "failed", {**facts, "detail": found.detail, "hint": found.hint}
     finally:
-        task.cancel()  # it only waits: the desk goes on
+        task.cancel()  # it only waits: the desk decides
 
 
 def _facts(answer: PaidAnswer, asked: Inference | None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from oracle.protocol.channel_wire import AnswerReceipt
 from oracle.protocol.hexadecimal import to_hex
 from oracle.protocol.vouchers import Voucher
 from oracle.types import ZERO32, Address, Amount, Bytes32, Contracts, Offer, Timestamp
+from worker import forward
 from worker.endpoint.accounts import Accounts
 from worker.endpoint.books import KeptAnswer
 from worker.endpoint.chain_cache import FRESH, ChainCache
@@ -165,13 +166,18 @@ class Desk:
         encoded: bytes,
         params: Bytes32,
         tell: Callable[[str], object] = lambda _step: None,
+        heard: Callable[[str], object] = lambda _piece: None,
     ) -> PaidAnswer:
         """Answer a question that a voucher pays; who lost the reply asks the same again.
+
+        Who goes away before a piece of the text was told stops its writing, and nothing is charged.
+        After that it is written to its end, signed and charged: what was read is owed.
 
         Args:
             encoded: the canonical input.
             params: the packed parameters.
             tell: is told that the question is `queued`, then `running`, unless it was asked before.
+            heard: is told each piece of a text that is written; an empty one says that it fits.
 
         Raises:
             InputInvalid: it does not fit the model.
@@ -182,24 +188,33 @@ class Desk:
         """
         question = sha256(paid[2].signature + sha256(encoded) + params)
 
+        read = False
+
+        def hear(piece: str) -> None:
+            nonlocal read
+            read = read or bool(piece)
+            heard(piece)
+
         async def answer() -> PaidAnswer:
             try:
-                return await self._answer(paid, question, encoded, params, tell)
+                return await self._answer(paid, question, encoded, params, tell, hear)
             except (VoucherLower, VoucherEqual):  # it paid: for this question, perhaps
                 given = await self.accounts.given(paid[1], question)
                 if given is None:
                     raise
                 return PaidAnswer(paid[0], given[1], given[0])
 
-        return await self._recent.once(question, answer)
+        text = forward.is_text(paid[0].model.manifest)
+        return await self._recent.once(question, answer, lambda: text and not read)
 
-    async def _answer(
+    async def _answer(  # noqa: PLR0917 - what is asked, who pays, who hears of it
         self,
         paid: tuple[Sold, Account, Voucher],
         question: bytes,
         encoded: bytes,
         params: Bytes32,
         tell: Callable[[str], object],
+        heard: Callable[[str], object],
     ) -> PaidAnswer:
         sold, account, voucher = paid
         model = sold.model
@@ -223,7 +238,7 @@ class Desk:
             await self._limits.admit(model_id, voucher.payer, alike)
             tell("queued")
             queued_at = self._now()
-            output = await self._runner.run(model, values, inputs, lambda: tell("running"))
+            output = await self._runner.run(model, values, inputs, lambda: tell("running"), heard)
             if self._now() - queued_at > FRESH:  # a receipt for who was refused since convicts us
                 await self._chain.require_access(model_id, voucher.payer, params, 0)
         except BaseException:

@@ -1,4 +1,4 @@
-"""OpenAI's embeddings at an endpoint: one voucher, one answer, so many rows as it has room for."""
+"""OpenAI's API at an endpoint: one voucher, one answer; of embeddings as many rows as fit it."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,13 +6,16 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
-from oracle.api import embedding
+from oracle.api import chat, embedding, writing
+from oracle.api.chat import AnyBody, ChatBody, CompletionBody, ResponseBody
 from oracle.api.embedding import Embeddings
+from oracle.api.writing import Tell, WrittenAnswer
 from oracle.errors import InputInvalid
-from oracle.protocol import channel_wire, vouchers
+from oracle.protocol import channel_wire, text, vouchers
 from oracle.protocol.manifest import Manifest
 from oracle.protocol.tensor import Array
 from oracle.services import inputs
+from oracle.services.amounts import decimal
 from oracle.services.inputs import Encoder, PreparedInput
 from oracle.types import ZERO32, Bytes32
 from worker.endpoint.desk import Desk, Sold
@@ -79,6 +82,45 @@ def add(app: FastAPI, desk: Desk, tokenizers: Tokenizers) -> None:
             headers={channel_wire.RECEIPT: channel_wire.receipt_header(answer.receipt)},
             media_type="application/json",
         )
+
+    @app.post("/v1/chat/completions")
+    async def chat_completions(request: Request, body: ChatBody) -> Response:
+        """Write the next message of a chat, whole or in pieces."""
+        return await _write(request, desk, body)
+
+    @app.post("/v1/completions")
+    async def completions(request: Request, body: CompletionBody) -> Response:
+        """Continue a text, whole or in pieces."""
+        return await _write(request, desk, body)
+
+    @app.post("/v1/responses")
+    async def responses(request: Request, body: ResponseBody) -> Response:
+        """Write a response, whole or in pieces; nothing is kept."""
+        return await _write(request, desk, body)
+
+
+async def _write(request: Request, desk: Desk, body: AnyBody) -> Response:
+    asked = body.asked()
+    name, _, version = asked.model.partition("@")
+    request.state.model = name
+    paid = await desk.require_paid(name, version, request.headers.get(channel_wire.VOUCHER))
+    model, offer = paid[0].model, paid[0].offer
+    chat.require_text(model.manifest)
+    encoded = model.form.encode_inputs(text.encode_question(asked.question))
+    params = model.manifest.pack_params(asked.params)
+
+    async def ask(tell: Tell) -> WrittenAnswer:
+        found = await desk.answer(paid, encoded, params, heard=tell)
+        extra = {
+            "receipt": channel_wire.receipt_json(found.receipt),
+            "operator": offer.operator,
+            "fee": decimal(offer.terms.fee),
+        }
+        headers = {channel_wire.RECEIPT: channel_wire.receipt_header(found.receipt)}
+        answer = text.decode_answer(model.form.decode_outputs(found.output))
+        return WrittenAnswer(answer, extra, headers)
+
+    return await writing.respond(asked, ask)
 
 
 def _entry(sold: Sold) -> dict[str, Any]:

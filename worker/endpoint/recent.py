@@ -9,7 +9,7 @@ receipt.
 """
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -28,11 +28,20 @@ class RecentAnswers(Generic[T]):
         """Begin empty; `size` says how many bytes an answer has."""
         self._size, self._most, self._most_bytes = size, most, most_bytes
         self._under_way: dict[bytes, asyncio.Task[T]] = {}
+        self._waiting: Counter[bytes] = Counter()
         self._kept: OrderedDict[bytes, T] = OrderedDict()
         self._bytes = 0
 
-    async def once(self, question: bytes, answer: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def once(
+        self,
+        question: bytes,
+        answer: Callable[[], Coroutine[Any, Any, T]],
+        stoppable: Callable[[], bool] = lambda: False,
+    ) -> T:
         """Return the answer of a question, which is worked on once, also when its client has gone.
+
+        Args:
+            stoppable: whether work that nobody waits for any more is given up.
 
         Raises what `answer` raises; then it was not answered, and may be asked again.
         """
@@ -42,7 +51,15 @@ class RecentAnswers(Generic[T]):
         if task is None:
             task = self._under_way[question] = asyncio.create_task(answer())
             task.add_done_callback(partial(self._done, question))
-        return await asyncio.shield(task)
+        self._waiting[question] += 1
+        try:
+            return await asyncio.shield(task)
+        finally:
+            self._waiting[question] -= 1
+            if not self._waiting[question]:
+                del self._waiting[question]
+                if not task.done() and stoppable():
+                    task.cancel()
 
     def _done(self, question: bytes, task: "asyncio.Task[T]") -> None:
         del self._under_way[question]

@@ -1,4 +1,4 @@
-"""The endpoint's routes: KServe v2 and OpenAI's embeddings with a voucher, offers, channels."""
+"""The endpoint's routes: KServe v2 and OpenAI's API with a voucher, offers, channels."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -100,7 +100,8 @@ def create_app(
         asked = await _asked(request, paid[0], tokenizers)
         if event_stream.KIND in request.headers.get("accept", ""):
             return await answer_events.response(
-                lambda tell: desk.answer(paid, asked.encoded, asked.params, tell), asked.inference
+                lambda tell, heard: desk.answer(paid, asked.encoded, asked.params, tell, heard),
+                asked.inference,
             )
         answer = await desk.answer(paid, asked.encoded, asked.params)
         headers = {channel_wire.RECEIPT: channel_wire.receipt_header(answer.receipt)}

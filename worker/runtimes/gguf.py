@@ -48,17 +48,20 @@ class TextModel:
         return self.write(inputs, params)
 
     def run_all(
-        self, inputs: Sequence[Mapping[str, Array]], params: Sequence[Params]
+        self,
+        inputs: Sequence[Mapping[str, Array]],
+        params: Sequence[Params],
+        heard: Sequence[Heard],
     ) -> list[dict[str, Array] | Exception]:
         """Answer questions at once; one that fails spoils no other."""
 
-        def answer(pair: tuple[Mapping[str, Array], Params]) -> dict[str, Array] | Exception:
+        def answer(one: tuple[Mapping[str, Array], Params, Heard]) -> dict[str, Array] | Exception:
             try:
-                return self.write(*pair)
+                return self.write(*one)
             except Exception as error:  # whose it is, the caller tells
                 return error
 
-        return list(self._writers.map(answer, zip(inputs, params, strict=True)))
+        return list(self._writers.map(answer, zip(inputs, params, heard, strict=True)))
 
     def write(
         self,
@@ -70,7 +73,8 @@ class TextModel:
         """Answer one question.
 
         Args:
-            heard: is told each piece of the text; together they are its content.
+            heard: is told each piece of the text; together they are its content. An empty one comes
+                first, and says that the prompt fits.
             stopped: whether nobody waits any more.
 
         Raises:
@@ -79,6 +83,7 @@ class TextModel:
         """
         question = text.decode_question(inputs)
         prompt = self.prompt(question)
+        heard("")
         steps: list[Step] = []
         told = b""
         with closing(self.engine.generate(prompt, question.stop, params)) as written:  # type: ignore[type-var]  # a generator, which closing stops

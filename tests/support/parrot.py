@@ -1,0 +1,74 @@
+"""A text model in memory: it says again what was asked, word by word, and can be held up or die."""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from oracle.protocol import text
+from oracle.protocol.text import Question
+from worker.errors import EngineDied
+from worker.runtimes.gguf import TextModel
+from worker.text.engine import Engine, Step
+
+CONTEXT = 4096
+LOGPROBS = (-100, *[-2000 - n for n in range(text.TOP - 1)])
+NAME = "parrot"
+
+
+class Parrot(Engine):
+    """Token ids are characters of the prompt and words of the answer."""
+
+    def __init__(self) -> None:
+        self.gate, self.dies_after, self.begun, self.closed = threading.Event(), -1, 0, 0
+        self.held_after = -1  # pieces until it waits for the gate
+        self.says = ""  # instead of the question
+        self.gate.set()
+
+    def load(self, *_: Any) -> TextModel:
+        return TextModel(self, CONTEXT, 8, 1)
+
+    def prompt(self, question: Question) -> list[int]:
+        asked = question.prompt
+        if asked is None:
+            asked = "\n".join(f"{m['role']}: {m['content']}" for m in question.messages)
+        return [ord(character) for character in asked]
+
+    def generate(
+        self, prompt: Sequence[int], stop: Sequence[str], params: Mapping[str, float]
+    ) -> Iterator[Step]:
+        self.begun += 1
+        last = "".join(map(chr, prompt)).rpartition(": ")[2]
+        words = (self.says or f"{last} [{params['seed']}]").replace(" ", "\0 ").split("\0")
+        done = b""
+        try:
+            for place, word in enumerate([*words, ""][: int(params["max_tokens"])]):
+                if place == self.held_after:
+                    self.gate.wait(60)
+                if place == self.dies_after:
+                    raise EngineDied("the engine died in the middle", hint="ask again")
+                done += word.encode()
+                yield Step(place, word.encode(), LOGPROBS, word == "")
+                if text.stopped_at(done, stop) is not None:
+                    return
+        finally:
+            self.closed += 1
+
+    def close(self) -> None: ...
+
+
+def write_parrot(folder: Path, **changes: Any) -> Path:
+    """A folder that is published like a text model's; only `Parrot.load` loads it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.gguf").write_bytes(b"GGUF of a parrot")
+    specs = {"inputs": text.INPUTS, "outputs": text.OUTPUTS}
+    described = {
+        "name": NAME, "runtime": {"format": text.FORMAT, "entry": "model.gguf"},
+        **{name: [{"name": s.name, "dtype": s.dtype, "shape": list(s.shape)} for s in given]
+           for name, given in specs.items()},
+        "parameters": [asdict(spec) for spec in text.PARAMETERS], "tolerance": 300_000_000,
+    }  # fmt: skip
+    (folder / "model.json").write_text(json.dumps({**described, **changes}))
+    return folder
