@@ -9,7 +9,8 @@ from typer.core import TyperCommand, TyperGroup
 
 # Name: its module below oracle.cli, and its line in `tallystick --help`; in the order shown there
 TOP = {
-    "infer": ("infer", "Ask a model; price and assurance are shown before you pay."),
+    "infer": ("asking.infer", "Ask a model; price and assurance are shown before you pay."),
+    "chat": ("asking.chat", "Talk with a model that writes text."),
     "verify": ("verify", "Re-execute an answer of an exact version, and check signed receipts."),
     "up": ("devnet", "Run a network on this machine."),
     "down": ("devnet", "Stop the network that runs in the background."),

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from oracle.cli import commands, options, output
-from oracle.cli.answers import answer_text
+from oracle.cli.asking.answers import answer_text
 from oracle.cli.session import Session, command
 from oracle.services import amounts, inference, models, outputs, requests, wallets
 from oracle.services.amounts import format_amount, format_ether, format_time

@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from oracle.chain.wallet import Wallet
@@ -149,10 +149,30 @@ def quote(
     )
 
 
-def ask(prepayment: ChannelPrepayment, top: int = 3) -> tuple[ChannelAnswer, bytes]:
-    """Pay for the answer and return it, with its canonical bytes. Raises: see `ChannelClient`."""
+def again(prepayment: ChannelPrepayment, ask: Ask) -> ChannelPrepayment:
+    """Return the same for another question through the same channel. Raises: as `quote`."""
+    client = prepayment.client
+    params = client.manifest.pack_params(ask.params)
+    network = client.network
+    prepared = inputs.prepare(
+        ask.source, client.manifest, lambda entry: quoting.fetch_file(network, entry, None), bytes
+    )
+    return replace(prepayment, prepared=prepared, params=params)
+
+
+def ask(
+    prepayment: ChannelPrepayment, top: int = 3, heard: Callable[[str], object] | None = None
+) -> tuple[ChannelAnswer, bytes]:
+    """Pay for the answer and return it, with its canonical bytes.
+
+    Args:
+        heard: is told each piece of a text while it is written.
+
+    Raises:
+        See `ChannelClient`.
+    """
     client, prepared = prepayment.client, prepayment.prepared
-    found = client.ask_encoded(prepared.data, prepayment.params)
+    found = client.ask_encoded(prepared.data, prepayment.params, heard)
     manifest: Manifest = client.manifest
     answer = ChannelAnswer(
         request_id=client.channel.request_id(found.receipt),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from oracle.cli import output
-from oracle.cli.answers import signed_text
+from oracle.cli.asking.answers import signed_text
 from oracle.cli.session import Session
 from oracle.services import outputs
 from oracle.services.amounts import format_amount, format_duration
@@ -33,7 +33,7 @@ def ask(
             stdin=stdin, progress=bars.bytes_done,
         )  # fmt: skip
     quote = prepayment.quote
-    output.print_human(_offer(quote), stderr=True)
+    output.print_human(offer_text(quote), stderr=True)
     first = f"put {format_amount(quote.put_in)} into it first, and " if quote.put_in else ""
     session.confirm(f"Ask through the channel: {first}pay {format_amount(quote.fee)}?")
     answer, data = asking.ask(prepayment, top)
@@ -43,7 +43,8 @@ def ask(
     session.show(answer, signed_text(answer))
 
 
-def _offer(quote: ChannelQuote) -> Any:
+def offer_text(quote: ChannelQuote) -> Any:
+    """Return what an answer through the channel costs and is worth."""
     info = quote.offer
     limit = "no limit" if quote.limit is None else f"at most {format_amount(quote.limit)} in all"
     puts = f"{format_amount(quote.put_in)} is put in first" if quote.put_in else "nothing is put in"

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from oracle.cli import infer_channel, options, output
-from oracle.cli.answers import answer_text
+from oracle.cli import options, output
+from oracle.cli.asking import infer_channel
+from oracle.cli.asking.answers import answer_text
 from oracle.cli.model import Model
 from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
@@ -147,7 +148,7 @@ def _infer(
             session.network, wallet.address, ask,
             stdin=_read_stdin, progress=bars.bytes_done,
         )  # fmt: skip
-    output.print_human(_offer(prepayment.quote), stderr=True)
+    output.print_human(offer_text(prepayment.quote), stderr=True)
     session.confirm(f"Pay {format_amount(prepayment.quote.fee)}?")
     with session.bars() as bars, _reports(session, wait) as reported:
         asked = inference.ask(session.network, wallet, prepayment)
@@ -190,7 +191,8 @@ def _read_stdin() -> bytes:
     return sys.stdin.buffer.read(MAX_RAW + 1)
 
 
-def _offer(quote: Quote) -> Any:
+def offer_text(quote: Quote) -> Any:
+    """Return what an answer on the chain costs and is worth."""
     params = ", ".join(f"{n} = {v:g}" for n, v in quote.params.items())
     called = "nobody"
     if quote.consumer:
