@@ -9,10 +9,11 @@ from fastapi.responses import StreamingResponse
 KIND = "text/event-stream"
 
 
-def event(name: str, facts: Mapping[str, Any], number: int) -> str:
+def event(name: str, facts: Mapping[str, Any], number: int | None = None) -> str:
     """Return an event: its name is in its data, too, for clients that read nothing else."""
     data = json.dumps({"name": name, **facts}, ensure_ascii=False)
-    return f"id: {number}\nevent: {name}\ndata: {data}\n\n"
+    first = "" if number is None else f"id: {number}\n"
+    return f"{first}event: {name}\ndata: {data}\n\n"
 
 
 def response(events: AsyncIterator[str]) -> StreamingResponse:

@@ -16,7 +16,6 @@ from oracle.errors import DigestMismatch, InputInvalid, Refused, TallystickError
 from oracle.exact import form
 from oracle.ipfs.port import MAX_BLOCK
 from oracle.protocol.cid import raw_cid
-from oracle.protocol.manifest import Manifest
 from oracle.services import inference, inputs, models, quoting, requests
 from oracle.services.amounts import format_amount, parse_address, parse_request_id
 from oracle.services.inputs import PreparedInput
@@ -204,7 +203,7 @@ class _Actions:
         """Return the numbers of an answer that the page was given; it checks the digest itself."""
 
         def act(data: bytes) -> dict[str, Any]:
-            return _answered(data, models.manifest(self._network, model, version))
+            return payloads.answered(data, models.manifest(self._network, model, version))
 
         return await self._with_body(request, act)
 
@@ -258,7 +257,7 @@ class _Actions:
             manifest = models.manifest(self._network, info.model_id, info.version)
             answer, data = inference.answer(self._network, info, manifest)
             root = "0x" + answer.output_root.hex()
-            return {**_answered(data, manifest), "root": root, "cid": info.output_cid}
+            return {**payloads.answered(data, manifest), "root": root, "cid": info.output_cid}
 
         return self._json(act)
 
@@ -285,14 +284,6 @@ class _Actions:
         except TooLarge as error:
             return problems.as_json(error)
         return await run_in_threadpool(self._json, lambda: act(data))
-
-
-def _answered(data: bytes, manifest: Manifest) -> dict[str, Any]:
-    arrays = form.of(manifest).decode_outputs(data)
-    return {
-        "outputs": [payloads.numbers(name, array) for name, array in arrays.items()],
-        "labels": manifest.labels,
-    }
 
 
 def own_page(request: Request) -> None:

@@ -35,6 +35,7 @@ from oracle.web.rendering import (
 from oracle.web.sponsor import VisitorSponsor
 from oracle.web.views import Views, input_kind
 
+SEED = "seed"  # of a chat: the page draws one for each question
 SUGGESTED = 20  # answers that a channel of the page holds, unless the visitor says something else
 _YEAR = 365 * 86400
 _ANSWERS = 10  # of an operator that are shown
@@ -145,13 +146,18 @@ class _Pages:
         delay = self.network.channels.config().close_delay
         form = payloads.describe(number, view.version, view.manifest)
         form["sale"] = payloads.sale(announced[0], delay) if announced else None
+        kind = input_kind(view.manifest)
+        seeds = [limit for limit in view.limits if limit.name == SEED]
+        form["seeds"] = [seeds[0].minimum, seeds[0].maximum] if seeds else None
         return self.renderer.page(
             request,
-            "try.html",
+            "chat.html" if kind == "chat" else "try.html",
             # Also of operators who sell no more: what a channel has left comes back through them
             origins=sorted({endpoints.origin(self.network, info.endpoint) for info in sellers}),
             view=view,
-            kind=input_kind(view.manifest),
+            kind=kind,
+            limits=[limit for limit in view.limits if limit.name != SEED],
+            steps={spec.name: 1 / spec.scale for spec in view.manifest.parameters},
             form=form,
             sellers=sellers,
             suggested=amounts.decimal(Amount(SUGGESTED * view.version.fee)),

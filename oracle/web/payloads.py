@@ -8,7 +8,7 @@ from typing import Any
 
 from oracle.errors import InputInvalid
 from oracle.exact import form
-from oracle.protocol import channel_wire, eip712
+from oracle.protocol import channel_wire, eip712, text
 from oracle.protocol.manifest import Manifest
 from oracle.protocol.tensor import Array
 from oracle.services.channels.offers import OfferInfo
@@ -47,14 +47,14 @@ def sale(info: OfferInfo, close_delay: int) -> dict[str, Any]:
     }
 
 
-def read_params(text: str) -> dict[str, float]:
+def read_params(given: str) -> dict[str, float]:
     """Return parameters by name.
 
     Raises:
         InputInvalid: not a JSON object of numbers.
     """
     try:
-        values = json.loads(text)
+        values = json.loads(given)
     except ValueError as error:
         raise InputInvalid(f"the parameters are not JSON: {error}") from error
     if not isinstance(values, dict) or not all(
@@ -67,6 +67,13 @@ def read_params(text: str) -> dict[str, float]:
 def seen(prepared: PreparedInput, manifest: Manifest) -> dict[str, Any]:
     """Return an input as the model will see it."""
     arrays = form.of(manifest).decode_inputs(prepared.data)
+    if input_kind(manifest) == "chat":
+        question = text.decode_question(arrays)
+        messages = question.messages or ({"role": "user", "content": question.prompt},)
+        return {
+            "digest": "0x" + prepared.root.hex(), "bytes": len(prepared.data), "texts": (),
+            "tensors": (), "messages": [dict(message) for message in messages],
+        }  # fmt: skip
     return {
         "digest": "0x" + prepared.root.hex(),
         "bytes": len(prepared.data),
@@ -85,6 +92,24 @@ def as_given(array: Array, shape: Sequence[int | None]) -> Array:
     if array.ndim == 3 and len(shape) == 4 and array.shape[2] == shape[1]:  # pixels × colours
         array = array.transpose(0, 2, 1)
     return array.reshape([n or 1 for n in shape])
+
+
+def answered(data: bytes, manifest: Manifest) -> dict[str, Any]:
+    """Return an answer's numbers, or the text that it is.
+
+    Raises:
+        InputInvalid: the bytes are no answer of this model.
+    """
+    arrays = form.of(manifest).decode_outputs(data)
+    if input_kind(manifest) == "chat":
+        found = text.decode_answer(arrays)
+        return {
+            "text": found.content, "finishReason": found.finish_reason,
+            "tokens": [found.prompt_tokens, len(found.tokens)],
+            "calls": [dict(call) for call in found.tool_calls],
+        }  # fmt: skip
+    outputs = [numbers(name, array) for name, array in arrays.items()]
+    return {"outputs": outputs, "labels": manifest.labels}
 
 
 def numbers(name: str, array: Array) -> dict[str, Any]:

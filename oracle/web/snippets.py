@@ -6,6 +6,7 @@ from typing import Any
 
 from oracle.protocol.manifest import Manifest, Tokenizer
 from oracle.protocol.shapes import TensorSpec
+from oracle.protocol.text import FORMAT
 
 KSERVE = {  # names of dtypes in KServe's protocol
     "F64": "FP64", "F32": "FP32", "I64": "INT64", "I32": "INT32", "I16": "INT16", "I8": "INT8",
@@ -13,6 +14,7 @@ KSERVE = {  # names of dtypes in KServe's protocol
 }  # fmt: skip
 NUMPY = {"F64": "float64", "F32": "float32", "BOOL": "bool"}
 FREE = 1  # rows, or tokens, where a shape leaves a size open
+QUESTION = "What is a tally stick?"
 SENTENCE = "A cat sleeps on the warm stove."
 _SHOWN = 1024  # numbers that are written out
 
@@ -24,6 +26,8 @@ def snippets(base: str, model_id: int, manifest: Manifest) -> dict[str, str]:
         base: where the gateway answers, like `http://127.0.0.1:8551`; "" = nowhere: only Python.
         model_id: names the model; a name may be an earlier model's.
     """
+    if manifest.runtime.format == FORMAT:
+        return _chat(base, model_id)
     text = isinstance(manifest.preprocess, Tokenizer)
     body = {"inputs": [_text()] if text else [_tensor(spec) for spec in manifest.inputs]}
     written = json.dumps(body)
@@ -56,6 +60,37 @@ def snippets(base: str, model_id: int, manifest: Manifest) -> dict[str, str]:
             "print(answer.data[0].embedding)"
         )
     return {**found, "tritonclient": _triton(base, model_id, manifest, text)}
+
+
+def _chat(base: str, model_id: int) -> dict[str, str]:
+    """Return programs that ask a model which writes text."""
+    shell = f'tallystick chat {model_id} --once "{QUESTION}" --key requester'
+    if not base:
+        return {"Shell": shell}
+    body = json.dumps({
+        "model": str(model_id), "messages": [{"role": "user", "content": QUESTION}], "stream": True
+    })  # fmt: skip
+    url = f"{base}/v1/chat/completions"
+    return {
+        "curl": f"curl -sN {url} \\\n  -H \"Authorization: Bearer $KEY\" \\\n  -d '{body}'",
+        "Shell": shell,
+        "JavaScript": (
+            f'const answer = await fetch("{url}", {{\n  method: "POST",\n'
+            '  headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },\n'
+            f"  body: JSON.stringify({body}),\n}});\n"
+            "for await (const piece of answer.body.pipeThrough(new TextDecoderStream()))\n"
+            "  console.log(piece);"
+        ),
+        "openai": (
+            "import openai  # pip install openai\n\n"
+            f'client = openai.OpenAI(base_url="{base}/v1", api_key=key)\n'
+            "stream = client.chat.completions.create(\n"
+            f'    model="{model_id}", stream=True,\n'
+            f'    messages=[{{"role": "user", "content": {QUESTION!r}}}],\n)\n'
+            "for chunk in stream:\n"
+            '    print(chunk.choices[0].delta.content or "", end="")'
+        ),
+    }
 
 
 def _triton(base: str, model_id: int, manifest: Manifest, text: bool) -> str:

@@ -9,6 +9,7 @@ from oracle.chain.bindings.model_access import Policy
 from oracle.chain.bindings.model_registry import ModelRegistered, VersionPublished
 from oracle.errors import DigestMismatch, InputInvalid
 from oracle.ipfs.port import CidUnresolved
+from oracle.protocol import text
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import MAX_BYTES, Image, Manifest, Tokenizer
 from oracle.services import access, models, operators
@@ -66,7 +67,9 @@ class ModelView:
 
 
 def input_kind(manifest: Manifest) -> str:
-    """Return what a person would call the input: image, text, table or tensor."""
+    """Return what a person would call the input: chat, image, text, table or tensor."""
+    if manifest.runtime.format == text.FORMAT:
+        return "chat"
     match manifest.preprocess:
         case Image():
             return "image"
@@ -169,10 +172,10 @@ class Views:
     ) -> bool:
         if not words:
             return True
-        text = f"{event.model_id} {event.name}"
+        known = f"{event.model_id} {event.name}"
         if records and (manifest := self.manifest(records[-1].manifest_digest)):
-            text += f" {manifest.description}"
-        return all(word in text.lower() for word in words)
+            known += f" {manifest.description}"
+        return all(word in known.lower() for word in words)
 
     def _card(
         self, event: ModelRegistered, records: Sequence[VersionRecord], namesakes: bool

@@ -1,153 +1,23 @@
 """Text models through a gateway: pieces that a worker tells, the answer that the chain names."""
 
 import json
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-import structlog
 
-from oracle.api.app import create_app
-from oracle.api.config import ApiConfig
-from oracle.api.header_limits import BoundedServer
-from oracle.chain.anvil import dev_account
-from oracle.chain.bindings.inference_market import Requested
-from oracle.gateway import api_keys
-from oracle.gateway.channels import ChannelSettings
-from oracle.gateway.gateway import Gateway
-from oracle.ports import free_port
-from oracle.queue.messages import InferMessage
-from oracle.services import models
 from oracle.services.channels import endpoints
-from oracle.store import Store
-from oracle.types import NO_CLAIM, Amount, Request, RequestId
 from tests.services.conftest import DOLLAR, World, anvil, contracts, world
 from tests.support.parrot import NAME, Parrot, write_parrot
+from tests.support.text_site import Site
 from tests.support.waiting import wait_until
 from tests.worker.endpoint.conftest import FEE, Shop
-from worker.cache import FileCache
-from worker.inputs import InputSource
-from worker.models import ModelPool
-from worker.outcomes import Answered
-from worker.pipeline import Pipeline
 
 __all__ = ["anvil", "contracts", "world"]
 pytestmark = pytest.mark.real
-HELLO = [{"role": "user", "content": "the tally stick"}]
-
-
-@dataclass
-class Site:
-    """A gateway over HTTP, and an operator's worker in a thread."""
-
-    world: World
-    parrot: Parrot
-    path: Path
-    deaf: bool = False  # the gateway hears nothing of its worker
-    lies: bool = False  # the worker tells another text than it delivers
-    gateway: Gateway = field(init=False)
-    http: httpx.Client = field(init=False)
-    secret: str = ""
-
-    @property
-    def spent(self) -> int:
-        return sum(key.spent for key in api_keys.listed(self.gateway.store))
-
-    @contextmanager
-    def running(self, **config: Any) -> Iterator["Site"]:
-        network = self.world.network
-        fast = replace(network.settings, poll_interval=0.03, redis_url="")
-        store = Store.open(f"sqlite:///{self.path / 'gateway.db'}")
-        paying = ChannelSettings(deposit=Amount(10 * FEE), limit=Amount(30 * FEE))
-        self.gateway = Gateway(
-            replace(network, settings=fast), dev_account(2), store, paying=paying
-        )
-        self.secret = api_keys.mint(store, "tests", Amount(100 * DOLLAR)).secret
-        port = free_port()
-        app = create_app(
-            self.gateway.network, self.gateway,
-            config=ApiConfig(per_second=0, **{"answer_timeout": 30.0, **config}),
-        )  # fmt: skip
-        server = BoundedServer(app, host="127.0.0.1", port=port, log_config=None)
-        stopping = threading.Event()
-        threads = [
-            threading.Thread(target=server.run, daemon=True),
-            threading.Thread(target=self._work, args=(stopping,), daemon=True),
-        ]
-        for thread in threads:
-            thread.start()
-        wait_until(lambda: server.started, "the gateway")
-        auth = {"Authorization": f"Bearer {self.secret}"}
-        self.http = httpx.Client(
-            base_url=f"http://127.0.0.1:{port}/v1", headers=auth, trust_env=False, timeout=120
-        )
-        try:
-            yield self
-        finally:
-            self.http.close()
-            stopping.set()
-            server.should_exit = True
-            wait_until(lambda: not any(one.is_alive() for one in threads), "the end")
-
-    def ask(self, path: str = "chat/completions", **body: Any) -> httpx.Response:
-        given = {"model": NAME, **({} if "input" in body else {"messages": HELLO})}
-        return self.http.post(f"/{path}", json={**given, **body})
-
-    @contextmanager
-    def listening(self, **body: Any) -> Iterator[Iterator[dict[str, Any]]]:
-        given = {"model": NAME, "messages": HELLO, "stream": True, **body}
-        with self.http.stream("POST", "/chat/completions", json=given) as reply:
-            assert reply.headers["content-type"].startswith("text/event-stream"), reply.read()
-            lines = (line[6:] for line in reply.iter_lines() if line.startswith("data: "))
-            yield (json.loads(line) for line in lines if line != "[DONE]")
-
-    # ── The worker ──────────────────────────────────────────────────────────────────────────────
-    def _work(self, stopping: threading.Event) -> None:
-        log, network = structlog.get_logger(), self.world.network
-        cache = FileCache(self.path / "cache", 2**30, self.world.ipfs, log)
-        pool = ModelPool(
-            self.world.ipfs, cache, self.parrot.load, device="cpu", max_bytes=2**30, log=log
-        )
-        seen: set[RequestId] = set()
-        with ThreadPoolExecutor(4) as transfers:
-            source = InputSource(self.world.ipfs, self.world.ipfs, transfers)
-            pipeline = Pipeline(self.world.ipfs, source, pool, transfers, log=log, tell=self._tell)
-            while not stopping.wait(0.05):
-                found = network.history.read(network.market.address, (Requested,))
-                for happened in found:
-                    assert isinstance(happened.event, Requested)
-                    if happened.event.request_id not in seen:
-                        seen.add(happened.event.request_id)
-                        self._answer(pipeline, happened.event.request_id, happened.event.request)
-
-    def _answer(self, pipeline: Pipeline, request_id: RequestId, request: Request) -> None:
-        record = models.record_of(self.world.network, request.model_id, request.version)
-        (outcome,) = pipeline.run([
-            InferMessage(
-                request_id=request_id, model_id=request.model_id, version=request.version,
-                manifest_digest=record.manifest_digest, model_root=record.model_root,
-                input_root=request.input_root, input_cid=request.input_cid, params=request.params,
-            )
-        ])  # fmt: skip
-        if isinstance(outcome, Answered):
-            market = self.world.network.market
-            call = market.deliver(request, NO_CLAIM, outcome.output_root, outcome.output_cid)
-            self.world.operator.send(call)
-
-    def _tell(self, step: str, ids: Any, reason: str = "", **facts: Any) -> None:
-        if self.deaf:
-            return
-        if self.lies and step == "piece":
-            facts["text"] = "never " + facts["text"]
-        message = {"step": step, "operator": "op", "at": 0.0, "reason": reason, **facts}
-        told = {**message, "ids": [one.hex() for one in ids]}
-        self.gateway.worker_progress.take(json.dumps(told).encode())
+PYTHON = Path(__file__).parents[2] / "build" / "clients" / "bin" / "python"
 
 
 def told(chunks: list[dict[str, Any]]) -> str:
@@ -278,3 +148,48 @@ def test_text__refused_before_it_is_paid__openais_shape(
             assert refused.status_code == status, refused.text
             assert set(refused.json()["error"]) >= {"message", "type", "param", "code"}
         assert site.spent == 0
+
+
+PROGRAM = """
+import json, sys
+import openai
+client = openai.OpenAI(base_url=sys.argv[1] + "/v1", api_key=sys.argv[2], max_retries=0)
+hello = [{"role": "user", "content": "the tally stick"}]
+whole = client.chat.completions.create(model="parrot", messages=hello, seed=1, max_tokens=9)
+stream = client.chat.completions.create(
+    model="parrot", messages=hello, seed=2, stream=True, stream_options={"include_usage": True}
+)
+chunks = list(stream)
+text = client.completions.create(model="parrot", prompt="say: one two three", max_tokens=2)
+response = client.responses.create(model="parrot", input="hello", instructions="Be kind.")
+with client.responses.stream(model="parrot", input="bye") as events:
+    kinds = [event.type for event in events]
+    last = events.get_final_response()
+refused = []
+for bad in ({"n": 2}, {"max_tokens": 10**6}, {"messages": []}):
+    try:
+        client.chat.completions.create(**{"model": "parrot", "messages": hello, **bad})
+    except openai.BadRequestError as error:
+        refused.append(error.code)
+print(json.dumps([
+    whole.choices[0].message.content, whole.usage.total_tokens > 5,
+    "".join(c.choices[0].delta.content or "" for c in chunks if c.choices),
+    chunks[-1].usage.completion_tokens, text.choices[0].text, text.choices[0].finish_reason,
+    response.output_text, response.status, kinds[0], kinds[-1], last.output_text, refused,
+]))
+"""
+
+
+@pytest.mark.clients
+def test_openai__unchanged__writes_streams_and_is_refused(site: Site) -> None:
+    if not (PYTHON.parent.parent / ".stamp").exists():
+        pytest.skip("no build/clients: `make test-clients` makes it")
+    with site.running():
+        words = [str(PYTHON), "-c", PROGRAM, site.url, site.secret]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [
+        "the tally stick [1]", True, "the tally stick [2]", 5, "one two", "length", "hello [0]",
+        "completed", "response.created", "response.completed", "bye [0]",
+        ["QuestionInvalid", "InputInvalid", "QuestionInvalid"],
+    ]  # fmt: skip

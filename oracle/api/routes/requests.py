@@ -131,7 +131,8 @@ async def events(state: StateDep, request_id: str) -> StreamingResponse:
     """Stream a request's progress (server-sent events) until it is settled or ended.
 
     requested → finalized → fetched → running → delivered → window → settled; what the chain says
-    carries block and transaction, what a worker says is heard only on the gateway's own queue.
+    carries block and transaction, what a worker says is heard only on the gateway's own queue. So
+    are the pieces of a text while it is written: `piece`, with `start` and `text`.
     """
     gateway = state.asking
     found = await _resolve(state, request_id)
@@ -140,10 +141,22 @@ async def events(state: StateDep, request_id: str) -> StreamingResponse:
     def now() -> list[ProgressStep]:
         return progress.steps(gateway.follower.life(found), gateway.worker_progress.of(found))
 
+    def written() -> str:
+        return gateway.worker_progress.text(found)
+
     async def stream() -> AsyncIterator[str]:
         told: dict[tuple[str, str], None] = {}
+        shown = ""
+
+        def news() -> bool | None:
+            return written() != shown or any(s.key not in told for s in now()) or None
+
         while True:
-            steps = now()
+            steps, text = now(), written()
+            if text != shown:  # without a number: a reader who comes back gets it from the start
+                facts = {"start": len(shown)} if text.startswith(shown) else {"start": 0}
+                yield event_stream.event("piece", {**facts, "text": text[facts["start"] :]})
+                shown = text
             late = any(name == "delivered" for name, _ in told)
             for step in steps:
                 if step.key in told:
@@ -155,9 +168,7 @@ async def events(state: StateDep, request_id: str) -> StreamingResponse:
             if (steps and steps[-1].last) or not gateway.ready:
                 return
             try:
-                await gateway.notifier.until(
-                    found, lambda: any(s.key not in told for s in now()) or None, _SILENCE
-                )
+                await gateway.notifier.until(found, news, _SILENCE)
             except TimeoutError:
                 yield ": still here\n\n"
 

@@ -61,11 +61,12 @@ export async function show() {
   if (paying.expired(shown)) say(said, t("channel.expired"), "bad");
 }
 
-/** Ask over the channel; resolves to { request, answer }. The wallet is not asked. */
-export async function askWithChannel(query, data) {
+/** Ask over the channel; resolves to { request, answer }. The wallet is not asked.
+ *  `hear` is told the pieces of a text, and null when they begin anew. */
+export async function askWithChannel(query, data, hear = null) {
   const encoded = await api(`/page/encode?${query}`, { method: "POST", body: data });
   const input = Uint8Array.from(atob(encoded.input), (c) => c.charCodeAt(0));
-  const found = await paying.ask(shown.id, { input, params: encoded.params });
+  const found = await paying.ask(shown.id, { input, params: encoded.params }, hear);
   const path = `/page/decode?${new URLSearchParams({ model: form.model, version: form.version })}`;
   const answer = await api(path, { method: "POST", body: found.output });
   return { request: found.request, answer: { ...answer, root: found.receipt.outputRoot } };

@@ -27,11 +27,13 @@ import { send, wallet } from "./wallet.js";
 
 const CLOCK = 60; // seconds that an operator's clock may differ from ours
 const CONSENT = 120; // seconds in which an agreed close is sent
-const PATIENCE = 30_000; // milliseconds for one answer
+const PATIENCE = 30_000, // milliseconds for one answer
+  WRITING = 600_000; // for one that is written, token by token
 const REJECTED = 4001; // by the visitor, in the wallet (EIP-1193)
 const OFFER = "(address,uint256,uint256,uint256,uint256)";
 const WITHDRAWN = topicOf("ChannelWithdrawn(bytes32,address,uint256)");
-const CANONICAL = "application/vnd.tallystick.tensors";
+const CANONICAL = "application/vnd.tallystick.tensors",
+  EVENTS = "text/event-stream";
 
 const now = () => Math.floor(Date.now() / 1000);
 const same = (a, b) => a.toLowerCase() === b.toLowerCase();
@@ -121,39 +123,40 @@ async function held({ id, channels }) {
 
 // ── Ask ───────────────────────────────────────────────────────────────────────────────────────
 /** Ask { input, params }: canonical bytes and packed parameters; resolves to the checked answer. */
-export const ask = (id, question) =>
+export const ask = (id, question, hear = null) =>
   navigator.locks.request(`tallystick ${id}`, async () => {
     const channel = await channelOf(id);
     if (channel.wrong) throw fault("ReceiptWrong", t("channel.wrong", { why: channel.wrong }));
     if (expired(channel)) throw fault("KeyExpired", t("channel.expired"));
     if (left(channel) < BigInt(channel.offer.fee)) throw fault("ChannelEmpty", t("channel.empty"));
     try {
-      return await once(channel, question);
+      return await once(channel, question, hear);
     } catch (error) {
       if (!error.voucher || !(await caughtUp(channel))) throw error;
-      return once(channel, question); // a reply was lost before
+      return once(channel, question, hear); // a reply was lost before
     }
   });
 
-async function once(channel, question) {
+async function once(channel, question, hear) {
   const header = await voucher(channel);
   const askedAt = now();
-  let reply;
+  let found;
   try {
-    reply = await post(channel, header, question);
+    found = await reply(channel, header, question, hear);
   } catch (error) {
     if (error.name === "TimeoutError") throw error;
-    reply = await post(channel, header, question); // the same again brings the same answer
+    hear?.(null);
+    found = await reply(channel, header, question, hear); // the same again brings the same answer
   }
-  const output = new Uint8Array(await reply.arrayBuffer());
+  const { output } = found;
   try {
-    const receipt = unpacked(reply.headers.get("Tallystick-Receipt"));
+    const receipt = unpacked(found.receipt);
     await requireFit(channel, receipt, question, output, askedAt);
     await take(channel, receipt, { input: question.input, output });
     return { request: requestId(channel, receipt), receipt, output, channel };
   } catch (error) {
     // Kept as evidence; nothing more is asked of an operator whose word is not worth its price
-    const evidence = { receipt: reply.headers.get("Tallystick-Receipt"), ...question, output };
+    const evidence = { receipt: found.receipt, ...question, output };
     await keep({ ...channel, wrong: error.message, evidence });
     throw fault("ReceiptWrong", t("channel.wrong", { why: error.message }));
   }
@@ -199,14 +202,45 @@ const endpoint = async (url, options = {}) => {
   });
 };
 
-async function post({ url, name, offer }, header, { input, params }) {
+/** Send a question; resolves to the receipt as its header has it, and the answer's bytes. */
+async function reply({ url, name, offer }, header, { input, params }, hear) {
   const headers = {
     "Content-Type": CANONICAL,
     "Tallystick-Voucher": header,
     "Tallystick-Params": params,
+    ...(hear ? { Accept: EVENTS } : {}),
   };
   const path = `${url}/v2/models/${encodeURIComponent(name)}/versions/${offer.version}/infer`;
-  return endpoint(path, { method: "POST", headers, body: input });
+  const signal = AbortSignal.timeout(hear ? WRITING : PATIENCE);
+  const found = await endpoint(path, { method: "POST", headers, body: input, signal });
+  if (found.headers.get("Content-Type")?.startsWith(EVENTS)) return streamed(found.body, hear);
+  const output = new Uint8Array(await found.arrayBuffer());
+  return { receipt: found.headers.get("Tallystick-Receipt"), output };
+}
+
+/** Read an answer that comes as events (docs/channels.md); pieces are told on the way. */
+async function streamed(body, hear) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let waiting = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) throw new Error(t("channel.none"));
+    waiting += value;
+    for (let end; (end = waiting.indexOf("\n\n")) >= 0; waiting = waiting.slice(end + 2)) {
+      const line = waiting
+        .slice(0, end)
+        .split("\n")
+        .find((one) => one.startsWith("data: "));
+      if (!line) continue;
+      const facts = JSON.parse(line.slice(6));
+      if (facts.name === "piece") hear(facts.text);
+      if (facts.name === "failed") throw refusal(facts.code, facts.detail, facts.hint);
+      if (facts.name === "answered") {
+        const output = Uint8Array.from(atob(facts.output), (c) => c.charCodeAt(0));
+        return { receipt: btoa(JSON.stringify(facts.receipt)), output };
+      }
+    }
+  }
 }
 
 function unpacked(header) {

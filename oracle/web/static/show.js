@@ -16,6 +16,7 @@ const SHOWN = 12; // rows or columns of a table
 // ── Inputs ────────────────────────────────────────────────────────────────────────────────────
 /** Show an input's tensors. */
 export function showSeen(place, seen, form) {
+  if (seen.messages) return showMessages(place, seen);
   const sentences = seen.texts.map((text) => el("li", {}, text));
   const parts = seen.tensors.map((tensor) => {
     const picture = form.kind === "image" ? pixels(tensor) : null;
@@ -54,6 +55,22 @@ export function showSeen(place, seen, form) {
       el("small", {}, t("try.digest", { digest: "" })),
       el("code", { class: "long" }, seen.digest),
     ),
+  );
+}
+
+/** Show a chat, every word as text. */
+function showMessages(place, { messages, digest }) {
+  const turns = messages.map((one) =>
+    el(
+      "li",
+      { class: one.role === "assistant" ? "assistant" : "user" },
+      el("strong", {}, one.name ? `${one.role} (${one.name})` : one.role),
+      el("p", { class: "words" }, one.content ?? JSON.stringify(one.tool_calls)),
+    ),
+  );
+  place.replaceChildren(
+    el("ol", { class: "talk" }, ...turns),
+    el("p", {}, el("small", {}, t("try.digest", { digest: "" })), el("code", { class: "long" }, digest)),
   );
 }
 
@@ -122,6 +139,11 @@ export function numbers(tensor) {
 // ── Answers ───────────────────────────────────────────────────────────────────────────────────
 /** Show an answer: what kind it is follows from its labels and shape; several have names. */
 export function showAnswer(place, answer, form, seen) {
+  if (answer.text !== undefined) {
+    const calls = answer.calls.map((one) => `${one.name}(${one.arguments})`);
+    place.replaceChildren(...[answer.text, ...calls].map((one) => el("p", { class: "words" }, one)));
+    return;
+  }
   const shown = (output) => {
     const rows = rowsOf(output);
     if (answer.labels && rows.length && rows[0].length === answer.labels.length)

@@ -2,12 +2,12 @@
 import { $, api, chooseWallet, el, page, say, t } from "./page.js";
 import { askWithWallet } from "./asking.js";
 import { drawingPad } from "./draw.js";
+import { form, params, query, whenAnswered } from "./questions.js";
 import { occlusion } from "./occlusion.js";
 import { showAnswer, showSeen } from "./show.js";
 import { runBatch } from "./batch.js";
 import { wallet } from "./wallet.js";
 
-export const form = JSON.parse($("form-data").textContent);
 const said = $("said");
 let pad = null,
   latest = 0,
@@ -36,24 +36,12 @@ async function given() {
     : [];
 }
 
-/** Return the parameters that differ from what the model takes by itself. */
-export function params() {
-  const inputs = [...document.querySelectorAll("[data-param]")];
-  return Object.fromEntries(
-    inputs
-      .filter((i) => Number(i.value) !== Number(i.dataset.default))
-      .map((i) => [i.dataset.param, Number(i.value)]),
-  );
-}
-
-const query = (name) => new URLSearchParams({ model: form.model, version: form.version, name });
-
 /** Return how the model sees a sample; spends nothing. */
-export const preview = (sample) =>
+const preview = (sample) =>
   api(`/page/preview?${query(sample.name)}`, { method: "POST", body: sample.data });
 
 /** Ask, paid by this site, the visitor's wallet or its channel; resolves to { request, left? }. */
-export async function ask(sample, payer) {
+async function ask(sample, payer) {
   const asked = query(sample.name);
   asked.set("params", JSON.stringify(params()));
   if (payer === "wallet") return askWithWallet(asked, sample.data);
@@ -90,19 +78,8 @@ function listen(id, hear) {
   for (const end of ["delivered", "error"]) stream.addEventListener(end, () => stream.close());
 }
 
-/** Wait for an answer; `see` is told every state. `early` may end a pause, or all by an error. */
-export async function answered(id, see = () => {}, early = () => new Promise(() => {})) {
-  if (instant.has(id)) return instant.get(id);
-  let since = 0;
-  for (;;) {
-    const state = await api(`/page/requests/${id}?since=${since}`);
-    since = state.block;
-    see(state);
-    if (state.output) return api(`/page/requests/${id}/answer`);
-    if (!state.open || state.expired) throw new Error(t("try.unanswered"));
-    await Promise.race([new Promise((resolve) => setTimeout(resolve, 250)), early()]);
-  }
-}
+/** Wait for an answer, or return the one that came with its question. */
+const answered = async (id, see, early) => instant.get(id) ?? whenAnswered(id, see, early);
 
 /** As `answered`, for one question that is looked at: also tells what its worker does. */
 async function watch(id) {
@@ -266,11 +243,6 @@ for (const radio of document.querySelectorAll("input[name=how]")) {
     for (const panel of document.querySelectorAll("[data-panel]"))
       panel.hidden = panel.dataset.panel !== how();
     look();
-  });
-}
-for (const slider of document.querySelectorAll("[data-param]")) {
-  slider.addEventListener("input", () => {
-    slider.nextElementSibling.value = slider.value;
   });
 }
 $("ask").addEventListener("submit", (event) => {

@@ -1,0 +1,212 @@
+// A chat: each question carries all that was said, answers are shown while they are written.
+//
+//   words ─▶ question ─▶ site, wallet or channel ─▶ pieces, shown as text ─▶ the checked answer
+//
+// Nothing that a model writes is ever parsed as HTML: every text becomes a text node.
+import { $, api, chooseWallet, el, page, say, t } from "./page.js";
+import { askWithWallet } from "./asking.js";
+import { dollars } from "./numbers.js";
+import { form, params, query, whenAnswered } from "./questions.js";
+import { wallet } from "./wallet.js";
+
+const BUTTONS = ["ask-channel", "ask-sponsored", "ask-wallet"];
+const said = $("said"),
+  talk = $("talk");
+const overChannel = $("channel") ? import("./channel.js") : null;
+let messages = [],
+  spent = 0n,
+  turn = null; // the answer that is being written
+
+// ── Asked ─────────────────────────────────────────────────────────────────────────────────────
+/** A seed of its own for each question: the same one would bring the same answer again. */
+function seed() {
+  if (!form.seeds) return {};
+  const [low, high] = form.seeds,
+    [drawn] = crypto.getRandomValues(new Uint32Array(1));
+  return { seed: low + (drawn % (high - low + 1)) };
+}
+
+/** Ask, and resolve to { answer, proof }; `hear` is told pieces, and null when they begin anew. */
+async function written(payer, content, hear) {
+  const system = $("system").value.trim();
+  const data = JSON.stringify({
+    messages: [
+      ...(system ? [{ role: "system", content: system }] : []),
+      ...messages,
+      { role: "user", content },
+    ],
+  });
+  const asked = query("question.json");
+  asked.set("params", JSON.stringify({ ...params(), ...seed() }));
+  if (payer === "channel") {
+    const { answer } = await (await overChannel).askWithChannel(asked, data, hear);
+    pay();
+    return { answer, proof: "/receipts" };
+  }
+  const { request } =
+    payer === "wallet"
+      ? await askWithWallet(asked, data)
+      : await api(`/page/ask?${asked}`, { method: "POST", body: data });
+  pay();
+  const { stream, failed } = listen(request, hear);
+  try {
+    return { answer: await whenAnswered(request, undefined, failed), proof: `/requests/${request}` };
+  } finally {
+    stream?.close();
+  }
+}
+
+function pay() {
+  spent += BigInt(form.fee);
+  $("spent").textContent = dollars(spent);
+}
+
+/** Hear how a text grows, where this server streams it; `failed` rejects when nobody can answer. */
+function listen(request, hear) {
+  if (!page.network.events) return {};
+  const stream = new EventSource(page.network.events.replace("{id}", request));
+  let fail = () => {};
+  const failure = new Promise((_, reject) => {
+    fail = reject;
+  });
+  failure.catch(() => {});
+  stream.addEventListener("piece", (event) => {
+    const { start, text } = JSON.parse(event.data);
+    if (start === 0) hear(null);
+    hear(text);
+  });
+  stream.addEventListener("failed", (event) => {
+    const { reason, refund_after: after } = JSON.parse(event.data);
+    const time = new Date(1000 * after).toLocaleTimeString(document.documentElement.lang);
+    fail(new Error(t("try.failed", { reason, time })));
+  });
+  stream.addEventListener("error", () => stream.close());
+  return { stream, failed: () => failure };
+}
+
+// ── Shown ─────────────────────────────────────────────────────────────────────────────────────
+/** Add a turn to the talk; returns where its text goes, and where what belongs to it goes. */
+function add(role, content) {
+  const text = el("p", { class: "words" }, content),
+    beside = el("p", { class: "beside" });
+  $("turns").append(el("li", { class: role }, el("strong", {}, t(`chat.${role}`)), text, beside));
+  talk.scrollTop = talk.scrollHeight;
+  return { text, beside };
+}
+
+/** Return what takes pieces and shows each character once. */
+function listener(place, mine) {
+  let heard = "";
+  return (piece) => {
+    heard = piece === null ? "" : heard + piece;
+    if (mine.stopped || heard.length <= mine.shown.length || !heard.startsWith(mine.shown)) return;
+    place.append(heard.slice(mine.shown.length));
+    mine.shown = heard;
+    talk.scrollTop = talk.scrollHeight;
+  };
+}
+
+function copyButton(content) {
+  const button = el("button", { type: "button", class: "quiet" }, t("chat.copy"));
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(content);
+    say(said, t("chat.copied"), "good");
+  });
+  button.hidden = !navigator.clipboard;
+  return button;
+}
+
+// ── One turn ──────────────────────────────────────────────────────────────────────────────────
+async function press(payer) {
+  const content = $("words").value.trim();
+  if (!content) return say(said, t("chat.nothing"), "bad");
+  if (turn) return undefined;
+  const mine = { stopped: false, shown: "", stop: () => {} };
+  turn = mine;
+  for (const button of BUTTONS.map($).filter(Boolean)) button.disabled = true;
+  let question, answer;
+  try {
+    if (payer === "wallet" && !wallet().account && !(await chooseWallet())) return undefined;
+    question = add("user", content);
+    answer = add("assistant", "");
+    $("words").value = "";
+    $("stop").hidden = false;
+    say(said, t({ wallet: "try.wallet", channel: "try.signing" }[payer] ?? "try.asking"));
+    const stopped = new Promise((resolve) => {
+      mine.stop = () => resolve(null);
+    });
+    const work = written(payer, content, listener(answer.text, mine));
+    work.catch(() => {}); // of a stopped one nobody hears
+    show(answer, mine, await Promise.race([work, stopped]));
+    if (mine.shown) messages.push({ role: "user", content }, { role: "assistant", content: mine.shown });
+  } catch (error) {
+    answer?.text.closest("li").remove();
+    question?.text.closest("li").remove();
+    $("words").value ||= content;
+    say(said, error.message, "bad");
+    if (/^Grant|^Application/.test(error.title ?? ""))
+      said.append(" ", el("a", { href: `/models/${form.model}#access` }, t("try.toAccess")));
+    if (/^Balance/.test(error.title ?? ""))
+      said.append(" ", el("a", { href: "/account" }, t("try.toAccount")));
+  } finally {
+    turn = null;
+    $("stop").hidden = true;
+    for (const button of BUTTONS.map($).filter(Boolean)) button.disabled = false;
+    if (payer === "channel") await (await overChannel).show();
+    $("words").focus();
+  }
+  return undefined;
+}
+
+/** Show the checked answer, or that it was stopped. */
+function show({ text, beside }, mine, found) {
+  if (!found) {
+    mine.stopped = true;
+    beside.append(t("chat.stopped"));
+    say(said, "");
+    return;
+  }
+  const { answer, proof } = found;
+  const other = !answer.text.startsWith(mine.shown);
+  mine.shown = answer.text;
+  text.textContent = answer.text;
+  const [prompt, wrote] = answer.tokens;
+  beside.append(
+    t("chat.used", { prompt, written: wrote }),
+    ...(answer.finishReason === "length" ? [" ", t("chat.cut")] : []),
+    " ",
+    el("a", { href: proof }, t("try.proof")),
+    " ",
+    copyButton(answer.text),
+  );
+  for (const call of answer.calls)
+    beside.before(el("p", { class: "words" }, `${call.name}(${call.arguments})`));
+  say(said, other ? t("chat.other") : t("try.answered"), other ? "bad" : "good");
+}
+
+for (const id of BUTTONS) $(id)?.addEventListener("click", () => press(id.slice(4)));
+$("stop").addEventListener("click", () => turn?.stop());
+$("anew").addEventListener("click", () => {
+  turn?.stop();
+  messages = [];
+  $("turns").replaceChildren();
+  say(said, "");
+});
+$("ask").addEventListener("submit", (event) => event.preventDefault());
+$("words").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return; // composing: Chinese
+  event.preventDefault();
+  BUTTONS.map($).find((button) => button && !button.hidden && !button.disabled)?.click();
+});
+$("apply-sponsored")?.addEventListener("click", async (event) => {
+  event.target.disabled = true;
+  try {
+    await api(`/page/apply?model=${form.model}`, { method: "POST" });
+    say(said, t("try.applied"), "good");
+  } catch (error) {
+    say(said, error.message, "bad");
+    event.target.disabled = false;
+  }
+});
+$("noscript").remove();
+$("bench").hidden = false;

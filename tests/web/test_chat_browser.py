@@ -1,0 +1,156 @@
+"""The chat in Chromium: streamed, stopped, proven, and nothing that is written is run."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from oracle.types import Amount
+from oracle.web.pages import router
+from oracle.web.rendering import PageOptions
+from tests.services.conftest import DOLLAR, World, anvil, contracts, world
+from tests.support.parrot import Parrot, write_parrot
+from tests.support.text_site import Site
+from tests.web.browser import PATIENCE, Visit, chromium, violations
+from tests.web.wallet_sponsor import WalletSponsor
+
+__all__ = ["anvil", "contracts", "world"]
+pytestmark = pytest.mark.real
+expect.set_options(timeout=PATIENCE)
+TRY = "/models/1/try"
+EVIL = (
+    "<img src=x onerror=document.title='owned'> <script>document.title='owned'</script>"
+    " [click](javascript:document.title='owned')"
+).replace("\\", "")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def site(world: World, tmp_path: Path) -> Iterator[Site]:
+    """A parrot that the site asks for its visitors."""
+    sells = replace(world, folder=write_parrot(tmp_path / "parrot"))
+    sells.publish()
+    sells.serve(1)
+    sells.prepay(500 * DOLLAR)
+    made = Site(sells, Parrot(), tmp_path)
+    sponsor = WalletSponsor(sells.network, sells.requester, budget=Amount(100 * DOLLAR))
+    options = PageOptions(events="/api/requests/{id}/events", rpc_url=world.network.rpc.url)
+    with made.running(
+        lambda app, _state: app.include_router(router(sells.network, options, sponsor))
+    ):
+        yield made
+
+
+@pytest.fixture
+def visit(site: Site, browser: Browser) -> Iterator[Visit]:
+    visitor = Visit(browser, site.url)
+    yield visitor
+    assert visitor.complaints == []
+
+
+def ask(page: Page, words: str) -> None:
+    page.fill("#words", words)
+    page.press("#words", "Enter")
+
+
+def test_chat__streamed__shown_before_it_is_done_then_proven(site: Site, visit: Visit) -> None:
+    site.parrot.held_after = 2
+    site.parrot.gate.clear()
+    with visit.page() as page:
+        page.goto(TRY)
+        assert violations(page) == []
+        ask(page, "the tally stick")
+        answer = page.locator("#talk .assistant .words")
+        expect(answer).to_have_text("the")
+        site.parrot.gate.set()
+        expect(page.locator("#said")).to_have_class("result good")
+        assert answer.inner_text().startswith("the tally stick [")
+        expect(page.locator("#spent")).to_have_text("$1.00")
+        ask(page, "again")
+        expect(page.locator("#talk .assistant .beside a")).to_have_count(2)
+        expect(page.locator("#spent")).to_have_text("$2.00")
+        assert violations(page) == []
+        page.locator("#talk .assistant .beside a").last.click()
+        expect(page.locator("#question .words").first).to_have_text("the tally stick")
+        expect(page.locator("#answer .words")).to_contain_text("again [")
+        page.click("#check")
+        expect(page.locator("#said")).to_have_class("result good")
+        assert violations(page) == []
+
+
+def test_chat__html_asked_and_answered__is_text(site: Site, visit: Visit) -> None:
+    site.parrot.says = EVIL
+    with visit.page() as page:
+        page.goto(TRY)
+        title = page.title()
+        ask(page, EVIL)
+        expect(page.locator("#said")).to_have_class("result good")
+        for place in page.locator("#talk .words").all():
+            assert place.inner_text() == EVIL
+            assert place.locator("*").count() == 0
+        page.locator("#talk .assistant .beside a").click()
+        expect(page.locator("#answer .words")).to_have_text(EVIL)
+        assert page.locator("#exchange img, #exchange script").count() == 0
+        page.goto(TRY)
+        assert page.title() == title
+
+
+def test_chat__stopped__goes_on_with_what_was_shown(site: Site, visit: Visit) -> None:
+    site.parrot.held_after = 3
+    site.parrot.gate.clear()
+    with visit.page() as page:
+        page.goto(TRY)
+        ask(page, "one two three")
+        expect(page.locator("#talk .assistant .words")).to_contain_text("one")
+        page.click("#stop")
+        expect(page.locator("#talk .beside").last).to_have_text("Stopped. What was asked is paid.")
+        site.parrot.gate.set()
+        site.parrot.held_after = -1
+        ask(page, "four")
+        expect(page.locator("#talk .assistant .words").last).to_contain_text("four [")
+        expect(page.locator("#spent")).to_have_text("$2.00")
+
+
+def test_chat__thousand_turns__still_answers_quickly(site: Site, visit: Visit) -> None:
+    with visit.page() as page:
+        page.goto(TRY)
+        ask(page, "first")
+        expect(page.locator("#said")).to_have_class("result good")
+        page.evaluate(
+            """() => {
+              const [user, model] = document.querySelectorAll("#talk li");
+              for (let i = 0; i < 999; i++)
+                document.getElementById("turns").append(user.cloneNode(true), model.cloneNode(true));
+            }"""
+        )
+        took = page.evaluate(
+            """async () => {
+              const words = document.getElementById("words"), began = performance.now();
+              for (let i = 0; i < 20; i++) {
+                words.value += "x";
+                document.querySelector("#talk .assistant:last-child .words").append("x");
+                document.getElementById("talk").scrollTop = 1e9;
+                await new Promise(requestAnimationFrame);
+              }
+              return (performance.now() - began) / 20;
+            }"""
+        )
+        assert took < 250, f"{took:.0f} ms a piece"
+        ask(page, "last")
+        expect(page.locator("#talk .assistant .words").last).to_contain_text("last [")
+
+
+def test_chat__in_chinese__says_everything(site: Site, visit: Visit) -> None:
+    with visit.page(locale="zh-CN") as page:
+        page.goto(TRY)
+        expect(page.locator("h1")).to_have_text("与它交谈")
+        ask(page, "你好")
+        expect(page.locator("#talk .assistant .words")).to_contain_text("你好 [")
+        assert violations(page) == []
