@@ -16,12 +16,12 @@ from pydantic import ValidationError
 
 from oracle.api import chat, embedding, event_stream, problems, writing
 from oracle.api.chat import AnyBody, ChatBody, CompletionBody, ResponseBody
-from oracle.api.chat_replies import Reply
+from oracle.api.chat_replies import OpenAiReply
 from oracle.api.embedding import Embeddings
 from oracle.api.problems import Problem
 from oracle.errors import InputInvalid, NotFound, TallystickError
 from oracle.protocol import channel_wire, text
-from oracle.protocol.text import Answer
+from oracle.protocol.text import TextAnswer
 from oracle.services import inputs, quoting
 from oracle.services.channels.endpoint_client import VoucherNotTaken
 from oracle.services.channels.paid_channel import ChannelClient
@@ -123,7 +123,7 @@ class OpenAiChannel:
 
 
 def _written(
-    reply: Reply, ask: Callable[[Callable[[str], object]], ReceivedAnswer]
+    reply: OpenAiReply, ask: Callable[[Callable[[str], object]], ReceivedAnswer]
 ) -> Iterator[bytes]:
     """Return the events of a text.
 
@@ -144,7 +144,7 @@ def _written(
 
     def events() -> Iterator[str]:
         yield from reply.begin()
-        found = first
+        found: str | ReceivedAnswer | Exception = first
         while isinstance(found, str):
             yield from reply.piece(found)
             found = heard.get()
@@ -158,7 +158,7 @@ def _written(
     return map(str.encode, events())
 
 
-def _end(found: ReceivedAnswer) -> tuple[Answer, dict[str, Any]]:
+def _end(found: ReceivedAnswer) -> tuple[TextAnswer, dict[str, Any]]:
     return text.decode_answer(found.outputs), {"receipt": channel_wire.receipt_json(found.receipt)}
 
 

@@ -45,6 +45,7 @@ from oracle.services import (
 from oracle.services.answer_check import AnswerCheck
 from oracle.services.balances import Balances
 from oracle.services.channels import asking
+from oracle.services.conversation import ChainPayment, ChannelPayment, Conversation
 from oracle.services.inputs import PreparedInput
 from oracle.services.model_files import compiling, model_check
 from oracle.services.model_history import VerifiedHistory
@@ -299,6 +300,39 @@ class Connection:
 
         where = url or asking.ANNOUNCED
         return asking.open_at(self.network, selected.model_id, version, where, opened)
+
+    def chat(
+        self,
+        model: int | str,
+        *,
+        system: str = "",
+        params: Mapping[str, float] | None = None,
+        max_fee: Dollars | None = None,
+        channel: str = "",
+        limit: Dollars | None = None,
+    ) -> Conversation:
+        """Return a chat with a model that writes text; each `say` is paid by itself.
+
+        Args:
+            model, params, max_fee: as for `ask`.
+            system: what the model is told beforehand.
+            channel: an endpoint's URL, an offer's id, or `"auto"`; "" = each is on the chain.
+            limit: of all deposits into the channel; by default what 20 answers cost.
+
+        Raises:
+            NotFound: no such model. InputInvalid: it writes no text.
+        """
+        most = None if max_fee is None else _amount(max_fee)
+        ask = Ask(self._select(model), None, params or {}, most)
+        payment = (
+            ChannelPayment(
+                self.network, self.wallet, ask, channel, None if limit is None else _amount(limit)
+            )
+            if channel
+            else ChainPayment(self.network, self.wallet, ask)
+        )
+        said = [{"role": "system", "content": system}] if system else []
+        return Conversation(payment, ask, list(said))
 
     def answer(self, request: str | bytes, *, timeout: float | None = None) -> Answer:
         """Wait for the answer of a request that was made before.

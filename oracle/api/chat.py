@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from oracle.errors import InputInvalid
 from oracle.protocol import text
 from oracle.protocol.manifest import Manifest
-from oracle.protocol.text import Question, QuestionInvalid
+from oracle.protocol.text import QuestionInvalid, TextQuestion
 
 Shape: TypeAlias = Literal["chat", "completion", "response"]
 # They say who asks, and how a provider may book or keep it: nothing about the answer
@@ -41,7 +41,7 @@ class AskedText:
 
     shape: Shape
     model: str  # NAME or NAME@VERSION
-    question: Question
+    question: TextQuestion
     params: Mapping[str, float]  # those that were given
     stream: bool = False
     usage: bool = True  # whether a stream ends with the tokens used
@@ -80,7 +80,7 @@ class _Body(BaseModel):
         params = {**{name: getattr(self, name, None) for name in _PARAMETERS}, "max_tokens": most}
         return AskedText(
             shape, self.model,
-            Question.parse({name: value for name, value in given.items() if value is not None}),
+            TextQuestion.parse({name: value for name, value in given.items() if value is not None}),
             {name: value for name, value in params.items() if value is not None},
             bool(self.stream),
             self.stream_options is not None and bool(self.stream_options.include_usage),

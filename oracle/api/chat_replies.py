@@ -14,7 +14,7 @@ from typing import Any
 
 from oracle.api.chat import AskedText
 from oracle.errors import DigestMismatch
-from oracle.protocol.text import Answer
+from oracle.protocol.text import TextAnswer
 
 _CALL = "<tool_call>"
 DONE = "data: [DONE]\n\n"
@@ -24,7 +24,7 @@ class StreamDiffers(DigestMismatch):
     """What was streamed is not how the delivered answer begins: the delivered one counts."""
 
 
-class Reply(ABC):
+class OpenAiReply(ABC):
     """One reply, whole or in pieces."""
 
     def __init__(self, asked: AskedText, name: str, created: int) -> None:
@@ -32,7 +32,7 @@ class Reply(ABC):
         self._shown = ""
 
     @abstractmethod
-    def whole(self, answer: Answer, extra: Mapping[str, Any]) -> dict[str, Any]:
+    def whole(self, answer: TextAnswer, extra: Mapping[str, Any]) -> dict[str, Any]:
         """Return the document; `extra` is what we say beside it, as `tallystick`."""
 
     @abstractmethod
@@ -45,7 +45,7 @@ class Reply(ABC):
             self._shown += text
             yield self._piece(text)
 
-    def end(self, answer: Answer, extra: Mapping[str, Any]) -> Iterator[str]:
+    def end(self, answer: TextAnswer, extra: Mapping[str, Any]) -> Iterator[str]:
         """Yield what is missing of the delivered answer, and how it ended.
 
         Raises:
@@ -70,20 +70,20 @@ class Reply(ABC):
     def _piece(self, text: str) -> str: ...
 
     @abstractmethod
-    def _end(self, answer: Answer, extra: Mapping[str, Any]) -> Iterator[str]: ...
+    def _end(self, answer: TextAnswer, extra: Mapping[str, Any]) -> Iterator[str]: ...
 
 
-class _ChunkedReply(Reply):
+class _ChunkedReply(OpenAiReply):
     """Replies whose events are chunks with choices."""
 
     object = chunk_object = prefix = ""
 
     def begin(self) -> Iterator[str]:
-        """See `Reply.begin`."""
+        """See `OpenAiReply.begin`."""
         yield from ()
 
     def fail(self, error: Mapping[str, Any]) -> str:
-        """See `Reply.fail`."""
+        """See `OpenAiReply.fail`."""
         return event({"error": error})
 
     def _head(self, kind: str) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class _ChunkedReply(Reply):
         usage = {"usage": None} if self._asked.usage else {}
         return event({**self._head(self.chunk_object), "choices": [whole], **usage, **more})
 
-    def _last(self, answer: Answer) -> Iterator[str]:
+    def _last(self, answer: TextAnswer) -> Iterator[str]:
         if self._asked.usage:
             head = self._head(self.chunk_object)
             yield event({**head, "choices": [], "usage": _usage(answer)})
@@ -109,8 +109,8 @@ class ChatReply(_ChunkedReply):
 
     object, chunk_object, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
 
-    def whole(self, answer: Answer, extra: Mapping[str, Any]) -> dict[str, Any]:
-        """See `Reply.whole`."""
+    def whole(self, answer: TextAnswer, extra: Mapping[str, Any]) -> dict[str, Any]:
+        """See `OpenAiReply.whole`."""
         calls = {"tool_calls": self._calls(answer)} if answer.tool_calls else {}
         content = content_of(answer)
         message = {"role": "assistant", "content": content, "refusal": None, **calls}
@@ -121,20 +121,20 @@ class ChatReply(_ChunkedReply):
         return {**head, "choices": [choice], "usage": _usage(answer), "tallystick": extra}
 
     def begin(self) -> Iterator[str]:
-        """See `Reply.begin`."""
+        """See `OpenAiReply.begin`."""
         yield self._chunk({"delta": {"role": "assistant", "content": ""}})
 
     def _piece(self, text: str) -> str:
         return self._chunk({"delta": {"content": text}})
 
-    def _end(self, answer: Answer, extra: Mapping[str, Any]) -> Iterator[str]:
+    def _end(self, answer: TextAnswer, extra: Mapping[str, Any]) -> Iterator[str]:
         if answer.tool_calls:
             calls = [{"index": n, **call} for n, call in enumerate(self._calls(answer))]
             yield self._chunk({"delta": {"tool_calls": calls}})
         yield self._chunk({"delta": {}}, answer.finish_reason, tallystick=extra)
         yield from self._last(answer)
 
-    def _calls(self, answer: Answer) -> list[dict[str, Any]]:
+    def _calls(self, answer: TextAnswer) -> list[dict[str, Any]]:
         return [
             {"id": f"call_{self._name}_{number}", "type": "function", "function": dict(call)}
             for number, call in enumerate(answer.tool_calls)
@@ -147,8 +147,8 @@ class CompletionReply(_ChunkedReply):
     object = chunk_object = "text_completion"
     prefix = "cmpl"
 
-    def whole(self, answer: Answer, extra: Mapping[str, Any]) -> dict[str, Any]:
-        """See `Reply.whole`."""
+    def whole(self, answer: TextAnswer, extra: Mapping[str, Any]) -> dict[str, Any]:
+        """See `OpenAiReply.whole`."""
         choice = {
             "index": 0, "text": answer.content, "logprobs": None,
             "finish_reason": answer.finish_reason,
@@ -159,12 +159,12 @@ class CompletionReply(_ChunkedReply):
     def _piece(self, text: str) -> str:
         return self._chunk({"text": text})
 
-    def _end(self, answer: Answer, extra: Mapping[str, Any]) -> Iterator[str]:
+    def _end(self, answer: TextAnswer, extra: Mapping[str, Any]) -> Iterator[str]:
         yield self._chunk({"text": ""}, answer.finish_reason, tallystick=extra)
         yield from self._last(answer)
 
 
-def content_of(answer: Answer) -> str | None:
+def content_of(answer: TextAnswer) -> str | None:
     """Return the text beside calls; None = there is none."""
     if not answer.tool_calls:
         return answer.content
@@ -172,7 +172,7 @@ def content_of(answer: Answer) -> str | None:
     return before.strip() or None if found else None
 
 
-def _usage(answer: Answer) -> dict[str, int]:
+def _usage(answer: TextAnswer) -> dict[str, int]:
     prompt, written = answer.prompt_tokens, len(answer.tokens)
     return {
         "prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written

@@ -9,19 +9,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from oracle.api.chat import AskedText
-from oracle.api.chat_replies import Reply, content_of, event
-from oracle.protocol.text import Answer
+from oracle.api.chat_replies import OpenAiReply, content_of, event
+from oracle.protocol.text import TextAnswer
 
 
-class ResponseReply(Reply):
+class ResponseReply(OpenAiReply):
     """A response with one message, or with calls of functions."""
 
     def __init__(self, asked: AskedText, name: str, created: int) -> None:
         super().__init__(asked, name, created)
         self._number, self._opened = 0, False
 
-    def whole(self, answer: Answer, extra: Mapping[str, Any]) -> dict[str, Any]:
-        """See `Reply.whole`."""
+    def whole(self, answer: TextAnswer, extra: Mapping[str, Any]) -> dict[str, Any]:
+        """See `OpenAiReply.whole`."""
         cut = answer.finish_reason == "length"
         return {
             **self._document("incomplete" if cut else "completed", self._output(answer)),
@@ -30,31 +30,31 @@ class ResponseReply(Reply):
         }  # fmt: skip
 
     def begin(self) -> Iterator[str]:
-        """See `Reply.begin`."""
+        """See `OpenAiReply.begin`."""
         for kind in ("response.created", "response.in_progress"):
             yield self._say(kind, response=self._document("in_progress", []))
 
     def piece(self, text: str) -> Iterator[str]:
-        """See `Reply.piece`; the message is opened by the first."""
+        """See `OpenAiReply.piece`; the message is opened by the first."""
         if text and not self._asked.question.tools:
             yield from self._open()
             yield from super().piece(text)
 
     def fail(self, error: Mapping[str, Any]) -> str:
-        """See `Reply.fail`."""
+        """See `OpenAiReply.fail`."""
         told = {name: error[name] for name in ("code", "message", "param")}
         return self._say("error", **told, error=error)
 
     def _piece(self, text: str) -> str:
         return self._say("response.output_text.delta", **self._place(), delta=text, logprobs=[])
 
-    def end(self, answer: Answer, extra: Mapping[str, Any]) -> Iterator[str]:
-        """See `Reply.end`."""
+    def end(self, answer: TextAnswer, extra: Mapping[str, Any]) -> Iterator[str]:
+        """See `OpenAiReply.end`."""
         if content_of(answer) is not None:
             yield from self._open()
         yield from super().end(answer, extra)
 
-    def _end(self, answer: Answer, extra: Mapping[str, Any]) -> Iterator[str]:
+    def _end(self, answer: TextAnswer, extra: Mapping[str, Any]) -> Iterator[str]:
         whole = self.whole(answer, extra)
         for place, item in enumerate(whole["output"]):
             if item["type"] == "message":
@@ -84,7 +84,7 @@ class ResponseReply(Reply):
         yield self._say("response.output_item.added", output_index=0, item=item)
         yield self._say("response.content_part.added", **self._place(), part=_part(""))
 
-    def _output(self, answer: Answer) -> list[dict[str, Any]]:
+    def _output(self, answer: TextAnswer) -> list[dict[str, Any]]:
         content = content_of(answer)
         items = [] if content is None else [self._message(content)]
         for number, call in enumerate(answer.tool_calls):
@@ -126,7 +126,7 @@ def _part(content: str) -> dict[str, Any]:
     return {"type": "output_text", "text": content, "annotations": [], "logprobs": []}
 
 
-def _usage(answer: Answer) -> dict[str, Any]:
+def _usage(answer: TextAnswer) -> dict[str, Any]:
     prompt, written = answer.prompt_tokens, len(answer.tokens)
     return {
         "input_tokens": prompt, "input_tokens_details": {"cached_tokens": 0},

@@ -20,14 +20,14 @@ from fastapi import Response
 
 from oracle.api import event_stream, problems
 from oracle.api.chat import AskedText, Shape
-from oracle.api.chat_replies import ChatReply, CompletionReply, Reply
+from oracle.api.chat_replies import ChatReply, CompletionReply, OpenAiReply
 from oracle.api.response_replies import ResponseReply
 from oracle.errors import TallystickError
-from oracle.protocol.text import Answer
+from oracle.protocol.text import TextAnswer
 
 SILENCE = 15.0  # seconds after which a comment keeps proxies from hanging up
 Tell = Callable[[str], object]  # of a piece of text; an empty one says that it was accepted
-_REPLIES: Mapping[Shape, type[Reply]] = {
+_REPLIES: Mapping[Shape, type[OpenAiReply]] = {
     "chat": ChatReply, "completion": CompletionReply, "response": ResponseReply
 }  # fmt: skip
 
@@ -36,7 +36,7 @@ _REPLIES: Mapping[Shape, type[Reply]] = {
 class WrittenAnswer:
     """An answer that is delivered, and what is said beside it."""
 
-    answer: Answer
+    answer: TextAnswer
     extra: Mapping[str, Any]  # `tallystick` of the reply
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -64,12 +64,12 @@ async def respond(asked: AskedText, ask: Ask) -> Response:
     return event_stream.response(_after(first, events))
 
 
-def reply_of(asked: AskedText) -> Reply:
+def reply_of(asked: AskedText) -> OpenAiReply:
     """Return what writes the reply to a body."""
     return _REPLIES[asked.shape](asked, uuid.uuid4().hex, int(time.time()))
 
 
-async def _events(reply: Reply, ask: Ask) -> AsyncGenerator[str]:
+async def _events(reply: OpenAiReply, ask: Ask) -> AsyncGenerator[str]:
     loop, heard = asyncio.get_running_loop(), asyncio.Queue[str | None]()
     task = asyncio.ensure_future(
         ask(lambda piece: loop.call_soon_threadsafe(heard.put_nowait, piece))

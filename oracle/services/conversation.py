@@ -41,7 +41,7 @@ class ChatAnswer:
     proof: str  # the command that shows or checks it
 
 
-class Payment(Protocol):
+class AnswerPayment(Protocol):
     """A way to pay for an answer and to get it."""
 
     manifest: Manifest
@@ -49,7 +49,7 @@ class Payment(Protocol):
     def prepare(self, ask: Ask) -> Any:
         """Check everything that can be checked without spending."""
 
-    def answer(self, prepared: Any, heard: Heard) -> ChatAnswer:
+    def answer(self, prepared: Any, pieces: PieceTeller) -> ChatAnswer:
         """Pay, and return the answer."""
 
 
@@ -76,9 +76,8 @@ class ChainPayment:
         """See `quoting.quote`."""
         return quoting.quote(self._network, self._wallet.address, ask, stdin=bytes)
 
-    def answer(self, prepared: Prepayment, heard: Heard) -> ChatAnswer:
+    def answer(self, prepared: Prepayment, pieces: PieceTeller) -> ChatAnswer:
         """See `inference.ask` and `inference.wait`."""
-        pieces = PieceTeller(heard)
 
         def look(request_id: RequestId) -> str | None:
             pieces.so_far(self._written(request_id))
@@ -118,9 +117,9 @@ class ChannelPayment:
             return self._first
         return asking.again(self._first, ask)
 
-    def answer(self, prepared: ChannelPrepayment, heard: Heard) -> ChatAnswer:
+    def answer(self, prepared: ChannelPrepayment, pieces: PieceTeller) -> ChatAnswer:
         """See `asking.ask`."""
-        found, data = asking.ask(prepared, heard=heard)
+        found, data = asking.ask(prepared, heard=pieces.piece)
         proof = f"tallystick verify {found.receipt}"
         return _answer(self.manifest, data, found.fee, found.request_id, proof)
 
@@ -129,7 +128,7 @@ class ChannelPayment:
 class Conversation:
     """What was said so far, and what it cost."""
 
-    payment: Payment
+    payment: AnswerPayment
     ask: Ask  # its source is made for each question
     messages: list[Mapping[str, Any]] = field(default_factory=list)
     spent: Amount = _NOTHING
@@ -144,15 +143,30 @@ class Conversation:
             )
 
     def prepare(self, content: str) -> Any:
-        """Check a question, and all that was said before it. Raises: see `Payment.prepare`."""
+        """Check a question with all that was said before. Raises: see `AnswerPayment.prepare`."""
         said = [*self.messages, {"role": "user", "content": content}]
         params = {**self._fresh(), **self.ask.params}
         return self.payment.prepare(replace(self.ask, source={"messages": said}, params=params))
 
+    def say(self, content: str, heard: Heard = lambda _piece: None) -> ChatAnswer:
+        """Ask, pay, and return the answer, which the chat goes on with.
+
+        Args:
+            heard: is told the answer in pieces, as it is written where that is heard of.
+
+        Raises:
+            What `prepare` of its payment does, and `inference.wait` or `ChannelClient.ask_encoded`.
+        """
+        found = self.answer(self.prepare(content), heard)
+        self.keep(content, found.content)
+        return found
+
     def answer(self, prepared: Any, heard: Heard) -> ChatAnswer:
         """Pay and return the answer; `keep` it if the chat goes on with it."""
-        found = self.payment.answer(prepared, heard)
+        pieces = PieceTeller(heard)
+        found = self.payment.answer(prepared, pieces)
         self.spent = Amount(self.spent + found.fee)
+        pieces.so_far(found.content)
         return found
 
     def keep(self, content: str, answer: str) -> None:

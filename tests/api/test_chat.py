@@ -13,7 +13,7 @@ from oracle.api import writing
 from oracle.api.chat import ChatBody, CompletionBody, ResponseBody
 from oracle.api.writing import WrittenAnswer
 from oracle.errors import Unavailable
-from oracle.protocol.text import Answer, QuestionInvalid
+from oracle.protocol.text import QuestionInvalid, TextAnswer
 
 HELLO = [{"role": "user", "content": "Hello"}]
 CALL = {"name": "weather", "arguments": '{"city": "Oslo"}'}
@@ -24,8 +24,8 @@ def chat(**given: Any) -> ChatBody:
     return ChatBody.model_validate({"model": "m", "messages": HELLO, **given})
 
 
-def answer(content: str = "Good day", reason: str = "stop", calls: tuple = ()) -> Answer:
-    return Answer(content, reason, 7, (1, 2, 3), np.zeros((3, 8), np.int16), calls)
+def answer(content: str = "Good day", reason: str = "stop", calls: tuple = ()) -> TextAnswer:
+    return TextAnswer(content, reason, 7, (1, 2, 3), np.zeros((3, 8), np.int16), calls)
 
 
 def events(text: str) -> list[Any]:
@@ -34,7 +34,7 @@ def events(text: str) -> list[Any]:
     return [one if one == "[DONE]" else json.loads(one) for one in found]
 
 
-def streamed(body: Any, pieces: list[str], end: Answer | Exception) -> list[Any]:
+def streamed(body: Any, pieces: list[str], end: TextAnswer | Exception) -> list[Any]:
     """Return what is streamed of an answer that comes in pieces."""
 
     async def ask(tell: writing.Tell) -> WrittenAnswer:
@@ -166,7 +166,7 @@ def test_response_asked__items__are_a_chat() -> None:
 
 
 # ── Answered whole ──────────────────────────────────────────────────────────────────────────────
-def whole(body: Any, end: Answer) -> dict[str, Any]:
+def whole(body: Any, end: TextAnswer) -> dict[str, Any]:
     return writing.reply_of(body.asked()).whole(end, {"fee": "0.05"})
 
 

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from oracle.protocol import text
-from oracle.protocol.text import Question
+from oracle.protocol.text import TextQuestion
 from worker.errors import EngineDied
 from worker.runtimes.gguf import TextModel
-from worker.text.engine import Engine, Step
+from worker.text.engine import Step, TextEngine
 
 CONTEXT = 4096
 LOGPROBS = (-100, *[-2000 - n for n in range(text.TOP - 1)])
 NAME = "parrot"
 
 
-class Parrot(Engine):
+class Parrot(TextEngine):
     """Token ids are characters of the prompt and words of the answer."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Parrot(Engine):
     def load(self, *_: Any) -> TextModel:
         return TextModel(self, CONTEXT, 8, 1)
 
-    def prompt(self, question: Question) -> list[int]:
+    def prompt(self, question: TextQuestion) -> list[int]:
         asked = question.prompt
         if asked is None:
             asked = "\n".join(f"{m['role']}: {m['content']}" for m in question.messages)

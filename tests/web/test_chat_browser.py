@@ -127,7 +127,7 @@ def test_chat__thousand_turns__still_answers_quickly(site: Site, visit: Visit) -
             """() => {
               const [user, model] = document.querySelectorAll("#talk li");
               for (let i = 0; i < 999; i++)
-                document.getElementById("turns").append(user.cloneNode(true), model.cloneNode(true));
+                user.parentNode.append(user.cloneNode(true), model.cloneNode(true));
             }"""
         )
         took = page.evaluate(

@@ -20,11 +20,11 @@ from oracle.services import models
 from oracle.services.amounts import format_amount
 from oracle.services.channels.asking import ChannelPrepayment
 from oracle.services.conversation import (
+    AnswerPayment,
     ChainPayment,
     ChannelPayment,
     ChatAnswer,
     Conversation,
-    Payment,
 )
 from oracle.services.formats import MAX_RAW
 from oracle.services.quoting import Ask
@@ -92,7 +92,9 @@ def _chat(
 
 
 @contextmanager
-def _payment(session: Session, ask: Ask, channel: str, limit: Amount | None) -> Iterator[Payment]:
+def _payment(
+    session: Session, ask: Ask, channel: str, limit: Amount | None
+) -> Iterator[AnswerPayment]:
     if channel:
         yield ChannelPayment(session.network, session.wallet, ask, channel, limit)
         return

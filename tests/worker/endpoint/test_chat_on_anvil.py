@@ -21,6 +21,7 @@ from oracle.config import save_network
 from oracle.ipfs import daemon
 from oracle.ipfs.client import IpfsClient
 from oracle.services.network import Network
+from tallystick.connection import Connection
 from tests.services.conftest import DOLLAR, World
 from tests.support.parrot import NAME, Parrot, write_parrot
 from tests.support.waiting import wait_until
@@ -197,3 +198,18 @@ def test_chat__at_a_terminal__streams_stops_and_goes_on(aviary: Shop, parrot: Pa
         channel = aviary.channel()
         wait_until(lambda: channel.catch_up() or channel.answered == 2, "both receipts")
         assert channel.answered * FEE == 2 * FEE
+
+
+def test_say__over_a_channel__goes_on_with_what_was_said(aviary: Shop) -> None:
+    with aviary.serving() as url:
+        world, heard = aviary.world, list[str]()
+        with Connection(world.network, world.requester) as network:
+            talk = network.chat(NAME, system="Be kind.", channel=url, params={"seed": 4})
+            first = talk.say("one two", heard.append)
+            assert (first.content, "".join(heard)) == ("one two [4]", "one two [4]")
+            second = talk.say("three")
+            assert second.prompt_tokens > first.prompt_tokens
+            assert [message["role"] for message in talk.messages] == [
+                "system", "user", "assistant", "user", "assistant",
+            ]  # fmt: skip
+            assert (talk.spent, second.proof[-2:]) == (2 * FEE, "/2")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from oracle.protocol import channel_wire, text
-from oracle.protocol.text import Question
+from oracle.protocol.text import TextQuestion
 from tallystick.channel import EndpointOverloaded, ReceivedAnswer
 from tests.services.conftest import DOLLAR, World
 from tests.support.parrot import NAME, Parrot, write_parrot
@@ -75,7 +75,7 @@ def told(chunks: list[dict[str, Any]]) -> str:
 
 
 def question(content: str) -> bytes:
-    asked = Question.parse({"messages": [{"role": "user", "content": content}]})
+    asked = TextQuestion.parse({"messages": [{"role": "user", "content": content}]})
     return bytes(text.encode_question(asked)["question"])
 
 
@@ -210,7 +210,7 @@ def test_channel__heard__pieces_are_the_answer_and_its_receipt_is_checked(
     with aviary.serving():
         channel, heard = aviary.channel(), list[str]()
         encoded = channel.form.encode_inputs(
-            text.encode_question(Question.parse({"prompt": "say: one two"}))
+            text.encode_question(TextQuestion.parse({"prompt": "say: one two"}))
         )
         params = channel.manifest.pack_params({})
         answer: ReceivedAnswer = channel.ask_encoded(encoded, params, heard.append)
@@ -218,7 +218,7 @@ def test_channel__heard__pieces_are_the_answer_and_its_receipt_is_checked(
         assert (len(heard) > 1, channel.answered) == (True, 1)
         parrot.dies_after = 1
         other = channel.form.encode_inputs(
-            text.encode_question(Question.parse({"prompt": "say: three four"}))
+            text.encode_question(TextQuestion.parse({"prompt": "say: three four"}))
         )
         with pytest.raises(EndpointOverloaded, match="EngineDied"):
             channel.ask_encoded(other, params, heard.append)
