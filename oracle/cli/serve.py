@@ -79,7 +79,7 @@ def _serve(
     channel_deposit: ChannelDeposit = Amount(10**6),  # noqa: B008
     channel_limit: ChannelLimit = Amount(20 * 10**6),  # noqa: B008
 ) -> None:
-    """Answer KServe v2, OpenAI embeddings and /api over HTTP until stopped.
+    """Answer KServe v2, OpenAI's API and /api over HTTP until stopped.
 
     The wallet of --key pays for what clients with API keys ask (`tallystick key create`): it needs
     a prepaid balance, some currency for gas, and access to the models. Nobody else may send with
