@@ -2,10 +2,12 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from oracle.api import tensors
+from oracle.api.chat import ChatBody
 from oracle.protocol.manifest import Manifest, RuntimeSpec, TensorSpec, Tokenizer
 from oracle.web.snippets import KSERVE, snippets
 
@@ -58,3 +60,12 @@ def test_snippets__text__offers_openai_and_numbers_do_not() -> None:
 
 def test_snippets__server_without_a_gateway__only_python() -> None:
     assert list(snippets("", 7, IMAGE)) == ["Python"]
+
+
+def test_snippets__model_that_writes_text__is_asked_to_chat() -> None:
+    described = replace(IMAGE, runtime=RuntimeSpec("gguf", "m.gguf"))
+    found = snippets(BASE, 7, described)
+    compile(found["openai"], "openai", "exec")
+    body = json.loads(re.findall(r"-d '(.*)'$", found["curl"])[0])
+    assert ChatBody.model_validate(body).asked().stream
+    assert set(snippets("", 7, described)) == {"Shell"}
