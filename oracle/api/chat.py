@@ -31,7 +31,6 @@ _AS_IF_LEFT_OUT: Mapping[str, tuple[Any, ...]] = {
     "logprobs": (False,), "top_logprobs": (0,), "functions": ([],), "include": ([],),
     "background": (False,), "truncation": ("disabled",), "include_usage": (False,),
 }  # fmt: skip
-_PARAMETERS = ("max_tokens", "temperature", "top_p", "seed", "top_k")
 _KEPT = ("role", "content", "name", "tool_calls", "tool_call_id")  # of a message
 
 
@@ -77,7 +76,10 @@ class _Body(BaseModel):
         given = {
             "stop": self.stop, "tools": self.tools or None, "tool_choice": self.tool_choice, **asked
         }  # fmt: skip
-        params = {**{name: getattr(self, name, None) for name in _PARAMETERS}, "max_tokens": most}
+        params = {
+            "max_tokens": most, "temperature": self.temperature, "top_p": self.top_p,
+            "top_k": self.top_k, "seed": self.seed,
+        }  # fmt: skip
         return AskedText(
             shape, self.model,
             TextQuestion.parse({name: value for name, value in given.items() if value is not None}),
