@@ -5,7 +5,6 @@ Rows of a digit's image are a sequence of eight; a patient's measurements in bin
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -71,44 +70,6 @@ class DeepFmOfOneTable(nn.Module):
         return self.weights(ids).sum(1) + crossed + self.deep(factors.flatten(1))  # type: ignore[no-any-return]
 
 
-class _Block(nn.Module):
-    def __init__(self, given: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(given, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True), nn.Conv2d(width, width, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(width),
-        )  # fmt: skip
-        self.skip = nn.Sequential()
-        if stride > 1 or given != width:
-            self.skip = nn.Sequential(
-                nn.Conv2d(given, width, 1, stride, bias=False), nn.BatchNorm2d(width)
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        skipped: Tensor = self.skip(x)
-        return torch.relu(self.body(x) + skipped)
-
-
-def resnet_18() -> nn.Module:
-    """Return ResNet-18 for ten classes (arXiv:1512.03385) with drawn weights, in eval mode."""
-    widths = (64, 64, 128, 256, 512)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        blocks = [
-            block
-            for given, width in pairwise(widths)
-            for block in (
-                _Block(given, width, 1 if given == width else 2), _Block(width, width, 1),
-            )
-        ]  # fmt: skip
-        return nn.Sequential(
-            nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True),
-            nn.MaxPool2d(3, 2, 1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-            nn.Linear(512, 10),
-        ).eval()  # fmt: skip
-
-
 @dataclass(frozen=True, slots=True)
 class Data:
     """Inputs [n, ...] of a model with their labels; every fifth row is for testing."""
@@ -162,7 +123,7 @@ RECIPES: Mapping[str, Recipe] = {
 
 
 def train(recipe: Recipe, data: Data) -> nn.Module:
-    """Return the trained model, in eval mode."""
+    """Return the model trained on one thread, in eval mode."""
     inputs, labels = torch.from_numpy(data.inputs), torch.from_numpy(data.labels)
     with torch.random.fork_rng(), floats.one_thread():
         torch.manual_seed(0)
@@ -184,6 +145,6 @@ def _loss(answers: Tensor, labels: Tensor) -> Tensor:
 
 
 def right(answers: Array, labels: Array) -> float:
-    """Return the share of rows that logits get right: the greatest, or the one's sign."""
+    """Return the share of rows, or pixels, whose greatest logit, or one logit's sign, is right."""
     said = answers.argmax(1) if answers.shape[1] > 1 else answers[:, 0] > 0
     return float((said == labels).mean())

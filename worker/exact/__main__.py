@@ -101,13 +101,18 @@ def build(
     about, folder = described(source)
     about["name"] = name or about["name"]
     runtime = about.get("runtime", {})
+    path = folder / str(runtime.get("entry", ""))
+    trees = None
     if runtime.get("format") in LIBRARIES.values():
-        path = folder / runtime["entry"]
+        trees = importer.read(path, missing)
+    elif runtime.get("format") == "onnx":
+        trees = importer.read_onnx(path)
+    if trees is not None:
         found = samples or (folder / SAMPLES if (folder / SAMPLES).is_file() else None)
         shut(target, [path, *([found] if found else [])])
         return _trees(
-            path, target, about, found, say,
-            min_agreement=min_agreement, missing=missing, answer=answer,
+            trees, path, target, about, samples=found, say=say,
+            min_agreement=min_agreement, answer=answer,
         )  # fmt: skip
     if missing is not None or answer != "prediction":
         raise InputInvalid("--missing and --answer are for files of trees")
@@ -119,7 +124,7 @@ def build(
             hint="export it with torch.export or to ONNX",
         )
     say("read", 1, _STEPS)
-    graph = reader(folder / runtime["entry"], inputs[0])
+    graph = reader(path, inputs[0])
     split = max(1, int(len(inputs) * CALIBRATED))
     say("compile", 2, _STEPS)
     classes = tuple(about.get("labels") or ())
@@ -140,16 +145,16 @@ def build(
 
 
 def _trees(
-    path: Path, target: Path, about: dict[str, Any], samples: Path | None,
-    say: Callable[[str, int, int], None], *, min_agreement: float, missing: float | None,
+    model: importer.TreeModel, path: Path, target: Path, about: dict[str, Any], *,
+    samples: Path | None, say: Callable[[str, int, int], None], min_agreement: float,
     answer: Answer,
 ) -> CompilationReport:  # fmt: skip
     say("read", 1, _STEPS)
-    model = importer.read(path, missing)
     rows, labels = None, None
     if samples is not None:
-        given, labels = _samples(samples, [importer.FEATURES])
-        rows = np.concatenate([one[importer.FEATURES] for one in given])[:_MOST]
+        name = next((given["name"] for given in about["inputs"]), importer.FEATURES)
+        given, labels = _samples(samples, [name])
+        rows = np.concatenate([one[name] for one in given])[:_MOST]
         labels = None if labels is None else labels[:_MOST]
     say("compile", 2, _STEPS)
     compiled, report = importer.compile_model(

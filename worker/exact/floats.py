@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from worker.errors import ModelUnsupported
 from worker.exact.graph import Array, Graph, GraphNode, Sample
 from worker.exact.lowering import expressions
 
-Observe = Callable[[str, torch.Tensor], None]
+Observe = Callable[[str, torch.Tensor], torch.Tensor | None]
 
 
 def run(graph: Graph, inputs: Sample, observe: Observe | None = None) -> Array:
@@ -20,7 +21,7 @@ def run(graph: Graph, inputs: Sample, observe: Observe | None = None) -> Array:
     Args:
         graph: any float graph.
         inputs: one array per input, with the shapes of the graph.
-        observe: is shown every input and every node's result.
+        observe: is shown every input and every node's result, and may give another result.
     """
     values = {name: _constant(array) for name, array in graph.constants.items()}
     with torch.inference_mode():
@@ -32,8 +33,8 @@ def run(graph: Graph, inputs: Sample, observe: Observe | None = None) -> Array:
         for node in graph.nodes:
             arguments = [None if name is None else values[name] for name in node.inputs]
             values[node.output] = evaluate(node, arguments)
-            if observe:
-                observe(node.output, values[node.output])
+            if observe and (other := observe(node.output, values[node.output])) is not None:
+                values[node.output] = other
     return values[graph.output].numpy()
 
 
@@ -84,9 +85,16 @@ def _floating(value: torch.Tensor | None) -> torch.Tensor | None:
 
 def _limit(node: GraphNode, value: torch.Tensor) -> torch.Tensor:
     low, high = node.attributes.get("low"), node.attributes.get("high")
-    if low is None and high is None:
-        return value
-    return torch.clamp(value, low, high)
+    if low is not None or high is not None:
+        value = torch.clamp(value, low, high)
+    return _on_grid(node.attributes["grid"], value) if "grid" in node.attributes else value
+
+
+def _on_grid(grid: Mapping[str, Any], x: torch.Tensor) -> torch.Tensor:
+    """Return scale · (q − zero); as ONNX, ties go to the even q / scale."""
+    zero, scale = int(grid["zero"]), float(grid["scale"])
+    steps = torch.clamp(torch.round(x / scale), grid["least"] - zero, grid["most"] - zero)
+    return steps * scale
 
 
 def _pad(node: GraphNode, x: torch.Tensor, value: float) -> torch.Tensor:
@@ -150,6 +158,7 @@ _OPERATORS: Mapping[str, Callable[..., torch.Tensor]] = {
     "clamp": lambda node, x: torch.clamp(
         x, node.attributes["limits"][0], node.attributes["limits"][1]
     ),
+    "grid": lambda node, x: _on_grid(node.attributes, x),
     "pointwise": lambda node, x: expressions.evaluate(node.attributes["expression"], x).to(
         torch.float32
     ),

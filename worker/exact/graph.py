@@ -13,6 +13,7 @@ are concrete, for one sample, with whatever leading ones the framework keeps for
 | affine | x | scale, offset: arrays that broadcast to x |
 | clamp | x | low, high: number or None |
 | pointwise | x | expression: see `expressions` |
+| grid | x | scale, zero, least, most: scale · (q − zero) of a whole q in least … most |
 | layer_norm | x, w or None, b or None (the last dimension) | eps |
 | softmax | x (the last dimension) | |
 | embedding | ids, table | |
@@ -30,7 +31,8 @@ are concrete, for one sample, with whatever leading ones the framework keeps for
 | normalise | x (to length 1; the last dimension) | |
 | outputs | x, ... (the answers of a model; the last node, where there are several) | names |
 
-linear, conv2d, matmul, add and affine may carry `low` and `high`: a clamp that was fused into them.
+linear, conv2d, matmul, add and affine may carry `low` and `high`: a clamp that was fused into them;
+linear and conv2d a `grid`: the attributes of one that was.
 Any node may carry `role` (see `policy.Site`) and `alike`: nodes of one name share a range.
 """
 

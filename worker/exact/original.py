@@ -5,7 +5,7 @@ calibration samples and random probes, and refuses where they differ: at the fir
 does. So an operator that is read wrongly is named, and nothing wrong is measured against itself.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from worker.exact import floats
 from worker.exact.graph import Array, Graph, Sample
 
 _SAMPLES, _PROBES = 8, 8
+_BETWEEN = 0.01  # of all numbers, that float32 may round to the other one of two steps
 _RELATIVE = 1e-3  # of the largest value: float32, summed in another order
 
 
@@ -31,12 +32,15 @@ def require_faithful(graph: Graph, samples: Sequence[Sample]) -> None:
     if graph.original is None or not samples:
         return
     places = {node.output: node.where for node in graph.nodes}
+    grids = {node.output: node.attributes.get("grid", node.attributes) for node in graph.nodes
+             if node.op == "grid" or "grid" in node.attributes}  # fmt: skip
+    steps = {name: grid["scale"] for name, grid in grids.items()}
     with floats.one_thread():
         for sample in (*samples[:_SAMPLES], *probes(samples, graph.inputs)):
             wanted = graph.original.values(sample)
             if not np.isfinite(answered := graph.original.answer(wanted)).all():
                 continue  # no answer
-            found = _Values()
+            found = _Values(steps, wanted)
             try:
                 answer = floats.run(graph, sample, found.keep)
             except (RuntimeError, IndexError, TypeError) as error:
@@ -53,8 +57,23 @@ def require_faithful(graph: Graph, samples: Sequence[Sample]) -> None:
 
 
 class _Values(dict[str, Array]):
-    def keep(self, name: str, value: torch.Tensor) -> None:
+    """What a graph computes. A number that lies between two steps of a grid may go to either."""
+
+    def __init__(self, steps: Mapping[str, float], wanted: Mapping[str, Array]) -> None:
+        super().__init__()
+        self._steps, self._wanted = steps, wanted
+
+    def keep(self, name: str, value: torch.Tensor) -> torch.Tensor | None:
+        """Note a value; return the library's, from which it differs by such numbers alone."""
         self[name] = value.numpy()
+        theirs = self._wanted.get(name)
+        if name not in self._steps or theirs is None or theirs.shape != value.shape:
+            return None
+        apart = np.abs(self[name] - theirs) / self._steps[name]
+        if apart.max(initial=0) > 1 + _RELATIVE or (apart > _RELATIVE).mean() > _BETWEEN:
+            return None
+        self[name] = theirs
+        return torch.from_numpy(theirs)
 
 
 def probes(samples: Sequence[Sample], inputs: Sequence[str]) -> Iterator[Sample]:

@@ -14,14 +14,10 @@ import torch
 
 from worker.errors import ArchiveRefused, ModelUnsupported
 from worker.runtimes import operators
-from worker.runtimes.pt2 import CANONICAL, DTYPES, ExportedProgram
+from worker.runtimes.pt2 import CANONICAL, DTYPES, MEMORY_FORMATS, ExportedProgram
 from worker.runtimes.tensors import running
 
 MAX_NODES = 100_000
-_MEMORY_FORMATS = {
-    1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d,
-    4: torch.preserve_format,
-}  # fmt: skip
 _PLAIN = frozenset(
     {
         "as_int", "as_ints", "as_float", "as_floats", "as_string", "as_bool", "as_bools",
@@ -212,7 +208,7 @@ def _literal(kind: str, value: Any) -> Any:
     tables: Mapping[str, Mapping[Any, Any]] = {
         "as_none": {True: None, False: None},
         "as_scalar_type": DTYPES,
-        "as_memory_format": _MEMORY_FORMATS,
+        "as_memory_format": MEMORY_FORMATS,
         "as_layout": {7: torch.strided},
     }
     if kind not in tables or value not in tables[kind]:

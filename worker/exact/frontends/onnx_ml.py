@@ -1,6 +1,6 @@
 """Operators of domain ai.onnx.ml in the float graph, as skl2onnx writes linear pipelines.
 
-Source: onnx/docs/Operators-ml.md. Trees are compiled from their libraries' own files.
+Source: onnx/docs/Operators-ml.md. Files of trees alone are another reader's (trees/onnx.py).
 """
 
 from collections.abc import Mapping
@@ -60,15 +60,21 @@ def _classifier(trace: GraphRecorder, call: OperatorCall) -> Values:
 def _normaliser(trace: GraphRecorder, call: OperatorCall) -> Any:
     """Shares that a softmax made add up to 1, so dividing by their sum changes nothing."""
     x = operand(call, 0)
-    if call.arguments.get("norm", b"MAX") != b"L1" or not trace.is_made_by(x, "softmax"):
+    if call.arguments.get("norm", b"MAX") != b"L1" or not _is_softmax(trace, x):
         raise trace.refuse(call.name, "of what is no softmax", instead="a softmax without it")
     return x
+
+
+def _is_softmax(trace: GraphRecorder, x: Any) -> bool:
+    made = trace.maker(x.name)
+    return made is not None and made.op == "softmax"
 
 
 def _trees(trace: GraphRecorder, call: OperatorCall) -> Values:
     raise trace.refuse(
         call.name, "its thresholds are compared in the library's own precision",
-        instead="publish the library's own file (.skops, .ubj, .json, .txt) with --exact",
+        instead="a file with the trees alone, or the library's own (.skops, .ubj, .json, .txt): "
+        "both compile with --exact",
     )  # fmt: skip
 
 

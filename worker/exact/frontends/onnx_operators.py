@@ -3,11 +3,8 @@
 Most are the ATen converters under other argument names; source: onnx/docs/Operators.md.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
-
-import torch
 
 from worker.exact.frontends import aten
 from worker.exact.frontends.onnx_calls import (
@@ -21,6 +18,7 @@ from worker.exact.frontends.onnx_calls import (
     only,
     operand,
 )
+from worker.exact.frontends.onnx_grids import GRIDS
 from worker.exact.frontends.onnx_indices import INDICES
 from worker.exact.frontends.onnx_layers import LAYERS
 from worker.exact.frontends.onnx_matrix import by_matrix
@@ -126,32 +124,6 @@ def _logic(trace: GraphRecorder, call: OperatorCall) -> Any:
     return trace.function(("ne", X, 0.0), trace.calculate("sub", a, b))
 
 
-def _dequantised(trace: GraphRecorder, call: OperatorCall) -> Any:
-    x, *_ = sides = [operand(call, at) for at in range(3)]
-    scale, zero = (_along(trace, call, side) for side in sides[1:])
-    return trace.calculate("mul", x if zero is None else trace.calculate("sub", x, zero), scale)
-
-
-def _quantised(trace: GraphRecorder, call: OperatorCall) -> Any:
-    x, *_ = sides = [operand(call, at) for at in range(3)]
-    scale, zero = (_along(trace, call, side) for side in sides[1:])
-    made = trace.function(("round", X), trace.calculate("div", x, scale))
-    made = made if zero is None else trace.calculate("add", made, zero)
-    kinds = {torch.int8: (-128, 127), torch.uint8: (0, 255), torch.int16: (-32768, 32767)}
-    if call.results[0].dtype not in kinds:
-        raise trace.refuse(call.name, "to this dtype", instead="8 bits")
-    return trace.function(clamp(X, *kinds[call.results[0].dtype]), made)
-
-
-def _along(trace: GraphRecorder, call: OperatorCall, values: Any) -> Any:
-    """Return the numbers of one axis, so that they broadcast."""
-    if values is None or math.prod(values.shape) == 1 or len(values.shape) > 1:
-        return values
-    rank = len(operand(call, 0).shape)
-    axis = call.arguments.get("axis", 1) % rank
-    return trace.move("reshape", values, (-1, *(1,) * (rank - 1 - axis)))
-
-
 def _leaky(call: OperatorCall) -> Expression:
     return ("where", ("lt", X, 0.0), ("mul", X, call.arguments.get("alpha", 0.01)), X)
 
@@ -191,13 +163,12 @@ def _swish(call: OperatorCall) -> Expression:
 
 _POSITIVE: Expression = ("maximum", X, 0.0)
 CONVERTERS: Mapping[str, Converter] = {
-    **LAYERS, **REDUCTIONS, **RECURRENT, **INDICES,
+    **LAYERS, **REDUCTIONS, **RECURRENT, **INDICES, **GRIDS,
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), as_aten("reshape", only)),
     "Transpose": as_aten("permute", _permuted), "Expand": as_aten("expand", only),
     "Concat": as_aten("cat", _concat), "Slice": _slice, "Split": as_aten("split", _split),
     "Where": as_aten("where", _where), "Identity": as_aten("clone", only), "Dropout": _dropout,
     "Cast": as_aten("to", only), "CastLike": _cast_like,
-    "DequantizeLinear": composed(_dequantised), "QuantizeLinear": composed(_quantised),
     **dict.fromkeys(
         ("Resize", "Upsample", "Pad", "Tile", "CumSum", "Trilu", "DepthToSpace", "SpaceToDepth",
          "CenterCropPad", "Compress", "DFT", "Col2Im", "STFT", "ReverseSequence", "AffineGrid",

@@ -14,11 +14,11 @@ from worker.exact.frontends.aten_images import IMAGES
 from worker.exact.frontends.tracing import Dynamic, GraphRecorder, OperatorCall, convert
 from worker.exact.graph import Array, Graph, OperatorUnsupported, Original, Sample
 from worker.runtimes import operators, pt2
-from worker.runtimes.pt2 import DTYPES
+from worker.runtimes.pt2 import DTYPES, MEMORY_FORMATS
 from worker.runtimes.tensors import from_torch
 
 _REFERENCES = frozenset({"as_tensor", "as_tensors", "as_optional_tensor", "as_optional_tensors"})
-_IGNORED = frozenset({"as_none", "as_layout", "as_memory_format"})
+_IGNORED = frozenset({"as_none", "as_layout"})
 _INSTEAD = (
     "docs/exact-models.md lists what compiles; publish this model as a float one (judged by a "
     "committee), or move the operator out of the model"
@@ -176,6 +176,8 @@ class _ProgramReader:
             return _number(value)
         if kind == "as_scalar_type":
             return DTYPES[value]
+        if kind == "as_memory_format":  # a view may need what it says
+            return MEMORY_FORMATS[value]
         return torch.device("cpu") if kind == "as_device" else value
 
     def _reference(self, value: dict[str, Any]) -> Any:

@@ -121,13 +121,13 @@ class GraphRecorder:
             name = node.inputs[0] or ""
         return not value.sample.is_floating_point() and bool((value.sample >= 0).all())
 
-    def is_made_by(self, value: Dynamic, op: str) -> bool:
-        """Whether a value is an operator's result."""
-        return any(node.output == value.name and node.op == op for node in self._nodes)
+    def maker(self, name: str) -> GraphNode | None:
+        """Return the node that makes a value; None for an input."""
+        return next((node for node in self._nodes if node.output == name), None)
 
     def is_nan_of(self, condition: Any, value: Any) -> bool:
         """Whether a condition asks which elements of a value are no numbers."""
-        node = next((n for n in self._nodes if n.output == condition.name), None)
+        node = self.maker(condition.name)
         if node is None or node.attributes.get("expression") != IS_NAN:
             return False
         return isinstance(value, Dynamic) and node.inputs == (value.name,)

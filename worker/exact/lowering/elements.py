@@ -15,7 +15,15 @@ from worker.exact.lowering import expressions
 from worker.exact.lowering.expressions import X
 from worker.exact.lowering.layers import as_constant, channels, signed
 from worker.exact.lowering.layout import Quantised, dense, stored_order
-from worker.exact.lowering.lower import Lowering, Masked, MaskValue, Rule, Value, is_square
+from worker.exact.lowering.lower import (
+    Lowering,
+    Masked,
+    MaskValue,
+    Rule,
+    Value,
+    grid_range,
+    is_square,
+)
 from worker.exact.lowering.passes import MASKED_OUT
 from worker.exact.lowering.policy import IntegerRange
 from worker.exact.lowering.scaling import addition, requantisation
@@ -60,10 +68,11 @@ def _sum(lowering: Lowering, node: GraphNode, sides: Sequence[Quantised]) -> Qua
     return _limited(lowering, made, node) if limited else made
 
 
-def side(lowering: Lowering, node: GraphNode, at: int) -> Quantised:
+def side(lowering: Lowering, node: GraphNode, at: int, *, on_grid: bool = False) -> Quantised:
+    """Return an operand that may be a constant; `on_grid`: another integer may stand for 0."""
     constant = lowering.constant(node, at)
     if constant is None:
-        return lowering.quantised(node, at)
+        return lowering.on_grid(node, at) if on_grid else lowering.quantised(node, at)
     return as_constant(lowering, constant, DType.I16)
 
 
@@ -264,15 +273,29 @@ def pointwise(lowering: Lowering, node: GraphNode) -> Value:
         return _mapped(node, value, node.attributes["expression"])
     if is_number(node.attributes["expression"]):
         return lowering.quantised(node)
-    if is_square(node) and isinstance(value, Quantised) and value.dtype != DType.I32:
-        return _product(lowering, node, value, value)
-    return _table(lowering, node, lowering.quantised(node), node.attributes["expression"])
+    x = lowering.on_grid(node)
+    if is_square(node) and x.dtype != DType.I32:
+        x = lowering.quantised(node)
+        return _product(lowering, node, x, x)
+    return _table(lowering, node, x, node.attributes["expression"])
 
 
 def is_number(expression: expressions.Expression) -> bool:
     """Whether a function changes only what is no number, which no integer is."""
     asked = isinstance(expression, tuple) and expression[:2] == ("where", ("ne", X, X))
     return asked and isinstance(expression, tuple) and expression[3] == X
+
+
+def grid(lowering: Lowering, node: GraphNode) -> Quantised:
+    """RESCALE to the model's own steps; nothing where the value has them already."""
+    x, choice, zero = lowering.on_grid(node), grid_range(node.attributes), node.attributes["zero"]
+    if (x.dtype, x.scale, x.zero) == (choice.dtype, choice.scale, zero):
+        return x
+    if x.dtype == DType.I32:
+        raise node.refuse("it reads 32 bits", instead="a model that quantises no sum of so many")
+    factor = x.scale / choice.scale
+    c = requantisation(factor, zero - factor * x.zero, x.bound)
+    return replace(lowering.rescaled(x, choice.dtype, choice.scale, c), zero=zero)
 
 
 def _table(
@@ -311,13 +334,14 @@ def _filled(
     lowering: Lowering, x: Quantised, expression: expressions.Expression, choice: IntegerRange
 ) -> Quantised:
     indices = np.arange(x.dtype.minimum, x.dtype.maximum + 1, dtype=np.float64)
-    values = expressions.evaluate(expression, torch.from_numpy(indices * x.scale)).numpy()
+    given = torch.from_numpy((indices - x.zero) * x.scale)
+    values = expressions.evaluate(expression, given).numpy()
     integers = np.nan_to_num(np.rint(values / choice.scale))
     integers = np.clip(integers, choice.dtype.minimum, choice.dtype.maximum)
     table = lowering.builder.constant(
         integers.astype(choice.dtype.numpy).reshape(1, -1), choice.dtype
     )
-    return replace(x, ref=lowering.builder.lut(x.ref, table), scale=choice.scale)
+    return replace(x, ref=lowering.builder.lut(x.ref, table), scale=choice.scale, zero=0)
 
 
 def _limited(lowering: Lowering, value: Quantised, node: GraphNode) -> Quantised:
@@ -341,6 +365,7 @@ ELEMENTS: Mapping[str, Rule] = {
     "div": div,
     "affine": affine,
     "clamp": clamp,
+    "grid": grid,
     "pointwise": pointwise,
     "masked_fill": masked_fill,
 }

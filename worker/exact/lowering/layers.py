@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,16 +27,18 @@ def channels(
 
 def linear(lowering: Lowering, node: GraphNode) -> Quantised:
     """DOT of rows with weight rows; BatchNorm is already in the weights."""
-    x = lowering.quantised(node)
+    x = lowering.on_grid(node)
     rank = len(x.shape)
     a = lowering.layout.matrix(x, range(rank - 1), [rank - 1])
     choice = lowering.choice(node)
     weights, bias = _weights(lowering, node)
-    ref = _dot(
-        lowering, node, a, scale=x.scale, weights=weights, bias=bias, choice=choice,
-        group=a.spec.rows,
-    )  # fmt: skip
-    return dense(ref, choice.scale, lowering.shape(node))
+    ref = _dot(lowering, node, a, x, weights=weights, bias=bias, choice=choice, group=a.spec.rows)
+    return replace(dense(ref, choice.scale, lowering.shape(node)), zero=_zero(node))
+
+
+def _zero(node: GraphNode) -> int:
+    """Return which integer stands for 0 in a node's result."""
+    return int(node.attributes["grid"]["zero"]) if "grid" in node.attributes else 0
 
 
 def _weights(lowering: Lowering, node: GraphNode) -> tuple[Array, Array | float]:
@@ -53,10 +56,10 @@ def _bias(lowering: Lowering, node: GraphNode) -> Array | float:
 
 
 def _dot(
-    lowering: Lowering, node: GraphNode, a: Ref, *, scale: float, weights: Array,
+    lowering: Lowering, node: GraphNode, a: Ref, x: Quantised, *, weights: Array,
     bias: Array | float, choice: IntegerRange, group: int,
 ) -> Ref:  # fmt: skip
-    """DOT with constant weights [rows of b, K]; real factors go into the channels."""
+    """DOT with constant weights [rows of b, K]; real factors and zeros go into the channels."""
     dtype = lowering.policy.weight(node)
     integers, scales = quantise_rows(weights, DType.I8)
     lossless = np.allclose(integers * scales[:, None], weights, rtol=1e-6, atol=0)
@@ -66,7 +69,9 @@ def _dot(
         integers, scales = quantise_rows(weights, dtype)
     b = lowering.builder.constant(integers, DType.I16 if integers.itemsize == 2 else DType.I8)
     bound = np.abs(integers.astype(np.int64)).sum(1) * largest
-    c = channels(lowering, scale * scales / choice.scale, bias / choice.scale, bound)
+    factor = x.scale * scales / choice.scale
+    offset = bias / choice.scale - factor * integers.sum(1, np.int64) * x.zero + _zero(node)
+    c = channels(lowering, factor, offset, bound)
     return lowering.builder.dot(a, b, c, dtype=choice.dtype, group=group)
 
 
@@ -105,13 +110,14 @@ def conv2d(lowering: Lowering, node: GraphNode) -> Quantised:
     out, _, *kernel = lowering.graph.shapes[lowering.name(node, 1)]
     groups = a["groups"]
     _, _, rows, cols = lowering.shape(node)
-    x = lowering.quantised(node)
+    given = lowering.constant(node, 1) is None
+    x = lowering.quantised(node) if given else lowering.on_grid(node)
     if x.shape[0] != 1:
         raise node.refuse(f"a batch of {x.shape[0]} images", instead="a sample with a batch of 1")
-    image = padded(lowering, x, a["padding"])
+    image = padded(lowering, x, a["padding"], x.zero)
     windows = _windows(lowering, image, a, kernel=kernel, size=(rows, cols), groups=groups)
     choice = lowering.choice(node)
-    if lowering.constant(node, 1) is None:
+    if given:
         w = lowering.quantised(node, 1)
         b = lowering.layout.matrix(w, (0,), (2, 3, 1))  # (C, kh, kw) → (kh, kw, C)
         bound = windows.spec.cols * image.bound * w.bound
@@ -122,14 +128,13 @@ def conv2d(lowering: Lowering, node: GraphNode) -> Quantised:
         weights, bias = _weights(lowering, node)
         flat = weights.transpose(0, 2, 3, 1).reshape(out, -1)
         ref = _dot(
-            lowering, node, windows, scale=image.scale, weights=flat, bias=bias, choice=choice,
-            group=rows * cols,
-        )  # fmt: skip
+            lowering, node, windows, x, weights=flat, bias=bias, choice=choice, group=rows * cols
+        )
     made = dense(ref, choice.scale, (1, groups, rows, cols, out // groups))
-    if groups == 1:
-        return dense(ref, choice.scale, (1, out, rows, cols), (0, 2, 3, 1))
-    ref = lowering.layout.matrix(made, (0, 2, 3), (1, 4))
-    return dense(ref, choice.scale, (1, out, rows, cols), (0, 2, 3, 1))
+    if groups > 1:
+        ref = lowering.layout.matrix(made, (0, 2, 3), (1, 4))
+    image = dense(ref, choice.scale, (1, out, rows, cols), (0, 2, 3, 1))
+    return replace(image, zero=_zero(node))
 
 
 def _windows(
@@ -176,7 +181,7 @@ def padded(
         ref, height, width, top=top, left=left, bottom=bottom, right=right, value=value
     )
     shape = (1, count, height + top + bottom, width + left + right)
-    return dense(ref, image.scale, shape, (0, 2, 3, 1))
+    return replace(dense(ref, image.scale, shape, (0, 2, 3, 1)), zero=image.zero)
 
 
 def layer_norm(lowering: Lowering, node: GraphNode) -> Quantised:

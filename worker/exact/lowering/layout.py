@@ -28,13 +28,17 @@ class TooManyDimensions(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Quantised:
-    """A float value in a program: x = scale · integer, element d lies at base + Σ d·stride."""
+    """A float value in a program: x = scale · (integer − zero), element d at base + Σ d·stride.
+
+    `zero` is 0 but on grids that a model brings along; `Lowering.quantised` gives values without.
+    """
 
     ref: Ref
     scale: float
     shape: Shape
     strides: Shape
     base: int = 0
+    zero: int = 0
 
     @property
     def dtype(self) -> DType:
@@ -159,5 +163,5 @@ class OperandLayout:
         except RuntimeError:
             width = shape[-1] if shape else 1
             ref = self.laid_out(value, math.prod(shape) // width, width)
-            return dense(ref, value.scale, shape)
+            return replace(dense(ref, value.scale, shape), zero=value.zero)
         return replace(value, shape=shape, strides=strides)

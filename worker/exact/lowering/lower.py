@@ -7,6 +7,7 @@ Dtypes and ranges are the policy's choice, places are the layout's.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -80,6 +81,7 @@ class Lowering:
         self._users = graph.users()
         self._producers = graph.producers()
         self._values: dict[str, Value] = {}
+        self._plain: dict[str, Quantised] = {}  # what has a zero of its own, without
         self._result: Ref | None = None
         last = self._producers[graph.output]
         self.answers = last.inputs if last.op == "outputs" else (graph.output,)
@@ -126,7 +128,18 @@ class Lowering:
     # ── What rules ask for ────────────────────────────────────────────────────────────────────────
 
     def quantised(self, node: GraphNode, at: int = 0) -> Quantised:
-        """Return an operand as integers."""
+        """Return an operand as integers, of which 0 stands for 0."""
+        value = self.on_grid(node, at)
+        if not value.zero:
+            return value
+        name = self.name(node, at)
+        if name not in self._plain:
+            c = requantisation(1.0, -value.zero, value.bound)
+            self._plain[name] = self.rescaled(value, DType.I16, value.scale, c)
+        return self._plain[name]
+
+    def on_grid(self, node: GraphNode, at: int = 0) -> Quantised:
+        """Return an operand as integers, of which another one may stand for 0."""
         value = self._values[self.name(node, at)]
         if isinstance(value, Masked):
             raise node.refuse("it reads masked scores", instead="read them with a softmax")
@@ -154,6 +167,8 @@ class Lowering:
 
     def choice(self, node: GraphNode, role: str | None = None) -> IntegerRange:
         """Return dtype and range of a node's result."""
+        if "grid" in node.attributes:
+            return grid_range(node.attributes["grid"])
         if ids.is_shift(node) and {reader.op for reader in self._ids(node.output)} == {"embedding"}:
             return IntegerRange(DType.U16, DType.U16.maximum)  # as they are
         clamped = node.attributes.get("low") is not None  # by an unsigned dtype alone
@@ -283,7 +298,7 @@ class Lowering:
             choice = self.policy.choose(Site(name, "input", None, signed), statistics)
             if statistics.integral and statistics.largest < DType.I16.maximum:
                 choice = IntegerRange(DType.I16, DType.I16.maximum)
-            choice = _even(choice, statistics)
+            choice = self._read_as_grid(name) or _even(choice, statistics)
             column = next((node for node in self._users[name] if node.op == "columns"), None)
             scale: float | tuple[float, ...] = choice.scale
             if column is not None:
@@ -301,6 +316,16 @@ class Lowering:
             return dense(ref, choice.scale, shape, code.order)
         seen = dense(ref, 1.0, shape)
         return MaskValue(seen, 0.0, 1.0) if isinstance(code, Mask) else seen
+
+    def _read_as_grid(self, name: str) -> IntegerRange | None:
+        """Return the steps of the one grid that an input is put on at once: the model's own."""
+        readers = self._users[name]
+        if not readers or any(node.op != "grid" for node in readers):
+            return None
+        (grid, *others) = (node.attributes for node in readers)
+        if any(grid != other for other in others):
+            return None
+        return IntegerRange(DType.I16, grid["scale"] * DType.I16.maximum)
 
     def _ids(self, name: str) -> list[GraphNode]:
         """Return who reads ids, also through what adds an offset to them."""
@@ -325,7 +350,7 @@ class Lowering:
             return "score"
         reached = self._reached(node.output)
         readers = {"square" if is_square(reader) else reader.op for reader in reached}
-        if "layer_norm" in readers:
+        if readers & {"layer_norm", "grid"}:
             return "sum"
         if readers == {"square"}:
             return "square"
@@ -354,6 +379,13 @@ class Lowering:
 
     def _takes_unsigned(self, name: str) -> bool:
         return not any(node.op in _READS_SIGNED for node in self._reached(name))
+
+
+def grid_range(grid: Mapping[str, Any]) -> IntegerRange:
+    """Return the integers of a grid that a model brings along."""
+    dtypes = {(d.minimum, d.maximum): d for d in (DType.I8, DType.U8, DType.I16)}
+    dtype = dtypes[grid["least"], grid["most"]]
+    return IntegerRange(dtype, grid["scale"] * dtype.maximum)
 
 
 def is_square(node: GraphNode) -> bool:

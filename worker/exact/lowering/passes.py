@@ -4,7 +4,7 @@ Every pass keeps the function that the graph computes, up to the rounding of flo
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,8 @@ _VIEWS = frozenset({"reshape", "expand", "permute"})
 _DROWNED = -1e9  # beside which a score is no more than rounding
 _KEPT = ("role", "alike")  # attributes of any node
 MASKED_OUT = -1e3  # a score that low counts for nothing in a softmax
+_LIMITS = ("low", "high")  # attributes of a clamp
+_NEAR = 1 + 1e-6  # two ends of a range that float32 rounded
 _ALIKE = 4  # columns whose largest values are that close share a scale
 
 
@@ -42,6 +44,7 @@ def scale_columns(graph: Graph, samples: Sequence[Sample]) -> Graph:
             not shape
             or math.prod(shape) != shape[-1]
             or any(sample[name].dtype.kind != "f" for sample in samples)
+            or {node.op for node in graph.nodes if name in node.inputs} == {"grid"}
         ):
             continue
         seen = np.abs(np.stack([np.ravel(sample[name]) for sample in samples])).max(0)
@@ -216,6 +219,34 @@ def fuse_clamp(graph: Graph) -> Graph:
     return graph.with_nodes(done.values())
 
 
+def adopt_grid(graph: Graph) -> Graph:
+    """Let the requantisation of a layer round to the grid that the model puts its result on."""
+    users = graph.users()
+    done: dict[str, GraphNode] = {}
+    for node in graph.nodes:
+        before = done.get(node.inputs[0] or "") if node.op == "grid" else None
+        if (
+            before is not None
+            and before.op in ("linear", "conv2d")
+            and len(users[before.output]) == 1
+            and "grid" not in before.attributes
+            and _within(before, node.attributes)
+        ):
+            kept = {name: v for name, v in before.attributes.items() if name not in _LIMITS}
+            one = {**kept, "grid": node.attributes}
+            done[node.output] = replace(before, attributes=one, output=node.output)
+        else:
+            done[node.output] = node
+    return graph.with_nodes(done.values())
+
+
+def _within(node: GraphNode, grid: Mapping[str, Any]) -> bool:
+    """Whether what a node was clamped to is clamped by a grid too."""
+    low, high = (node.attributes.get(name) for name in _LIMITS)
+    last = (grid["most"] - grid["zero"]) * grid["scale"]
+    return (low is None or grid["zero"] == grid["least"]) and (high is None or last <= high * _NEAR)
+
+
 def find_mask_sum(graph: Graph) -> Graph:
     """Recognise x + (kept ? 0 : −∞): scores of which those that are not kept count for nothing."""
     made, nodes, shapes = graph.producers(), list[GraphNode](), dict(graph.shapes)
@@ -355,6 +386,6 @@ def write_out_norm(graph: Graph) -> Graph:
 
 
 PASSES: tuple[Pass, ...] = (
-    compose_pointwise, find_mask_sum, name_pointwise, merge_affine, fuse_clamp, find_masked_mean,
-    find_normalise, write_out_norm,
+    compose_pointwise, find_mask_sum, name_pointwise, merge_affine, fuse_clamp, adopt_grid,
+    find_masked_mean, find_normalise, write_out_norm,
 )  # fmt: skip

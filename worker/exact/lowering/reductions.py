@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,11 +18,11 @@ from worker.exact.lowering.scaling import addition
 
 def max_pool(lowering: Lowering, node: GraphNode) -> Quantised:
     """MAX over windows; the border is the least number, which never wins."""
-    x = lowering.quantised(node)
+    x = lowering.on_grid(node)
     rows = _pool_rows(lowering, node, x, node.attributes["dilation"], x.dtype.minimum)
     _, count, *size = lowering.shape(node)
     ref = lowering.builder.max(rows, cols=count)
-    return dense(ref, x.scale, (1, count, *size), (0, 2, 3, 1))
+    return replace(dense(ref, x.scale, (1, count, *size), (0, 2, 3, 1)), zero=x.zero)
 
 
 def avg_pool(lowering: Lowering, node: GraphNode) -> Quantised:

@@ -5,6 +5,8 @@ import numpy as np
 from oracle.exact.dtypes import MAX_BIAS, MAX_MULT, MAX_SHIFT, DType, channels
 from worker.exact.graph import Array
 
+_TELLING = 8  # columns that are looked at first
+_WHOLE = 1e-4  # of a step: what float32 rounds off
 EXACT_FLOAT = 2**53  # float64 holds every integer below: a fast executor may then use it
 
 
@@ -70,9 +72,25 @@ def quantise_rows(weights: Array, dtype: DType) -> tuple[Array, Array]:
         dtype: i8 or i16.
     """
     largest = np.abs(weights).max(1).astype(np.float64)
-    scales = np.where(largest > 0, largest, 1.0) / dtype.maximum
+    scales = np.where(largest > 0, largest, 1.0) / _steps(weights, largest, dtype)
     integers = np.rint(weights.astype(np.float64) / scales[:, None])
     return integers.astype(dtype.numpy), scales
+
+
+def _steps(weights: Array, largest: Array, dtype: DType) -> Array:
+    """Return how many steps the largest weight of each row has: fewer where rows are whole then.
+
+    So weights that were rounded to 8 bits before, by training or by another tool, stay as they are.
+    """
+    steps = np.full(len(weights), dtype.maximum)
+    rows = np.flatnonzero(largest)
+    for count in range(dtype.maximum, 0, -1) if dtype == DType.I8 else ():
+        found = rows
+        for columns in (slice(_TELLING), slice(None)):  # a few columns refuse most rows
+            shares = weights[found, columns] / largest[found, None] * count
+            found = found[np.abs(shares - np.rint(shares)).max(1, initial=0) < _WHOLE]
+        steps[found], rows = count, np.setdiff1d(rows, found)
+    return steps
 
 
 def quantise_tensor(values: Array, dtype: DType) -> tuple[Array, float]:

@@ -15,13 +15,16 @@ from worker.exact.lowering.scaling import requantisation
 def concat(lowering: Lowering, node: GraphNode) -> Quantised:
     """RESCALE what differs to one scale, then CONCAT columns, three at a time."""
     shape, dim = lowering.shape(node), node.attributes["dim"]
-    sides = [side(lowering, node, at) for at in range(len(node.inputs))]
+    sides = [side(lowering, node, at, on_grid=True) for at in range(len(node.inputs))]
+    if len({side.zero for side in sides}) > 1:
+        sides = [side(lowering, node, at) for at in range(len(node.inputs))]
     if len({(side.dtype, side.scale) for side in sides}) > 1:
         choice = _widest(sides) or lowering.choice(node)
         sides = [_to(lowering, side, choice) for side in sides]
     rest = [other for other in range(len(shape)) if other != dim]
     parts = [lowering.layout.matrix(side, rest, [dim]) for side in sides]
-    return dense(lowering.layout.side_by_side(parts), sides[0].scale, shape, [*rest, dim])
+    made = dense(lowering.layout.side_by_side(parts), sides[0].scale, shape, [*rest, dim])
+    return replace(made, zero=sides[0].zero)
 
 
 def _widest(sides: Sequence[Quantised]) -> IntegerRange | None:
@@ -47,7 +50,7 @@ def view(lowering: Lowering, node: GraphNode) -> Value:
         shape = value.scores.shape
         keep = _seen(lowering, node, value.keep.expanded(shape))
         return Masked(_seen(lowering, node, value.scores), keep)
-    return _seen(lowering, node, lowering.quantised(node))
+    return _seen(lowering, node, lowering.on_grid(node))
 
 
 def columns(lowering: Lowering, node: GraphNode) -> Quantised:

@@ -108,6 +108,17 @@ def read(path: Path, missing: float | None = None) -> TreeModel:
     return TreeModel(library, ensemble, original)
 
 
+def read_onnx(path: Path) -> TreeModel | None:
+    """Read an ONNX file of trees; None where it has other operators too.
+
+    Raises: as `read`.
+    """
+    from worker.exact.trees.onnx import from_onnx_trees  # noqa: PLC0415 - only what the file needs
+
+    found = from_onnx_trees(path)
+    return None if found is None else TreeModel("onnx", *found)
+
+
 def _xgboost(path: Path, missing: float | None) -> tuple[Ensemble, TreeOriginal]:
     return from_xgboost(path, missing=missing), XgboostOriginal(path, missing)
 

@@ -2,7 +2,7 @@
 
 ```
  .ubj .json ─┐              ┌─ compile ─▶ program ─┐
- .txt        ├─▶ Ensemble ──┤                      ├─ the same on samples, and on rows that lie on
+ .txt .onnx  ├─▶ Ensemble ──┤                      ├─ the same on samples, and on rows that lie on
  .skops     ─┘   (checked)  └─ the library itself ─┘  the thresholds? else `ReadingWrong`
 ```
 """
@@ -21,9 +21,17 @@ from worker.exact.original import ReadingWrong
 from worker.exact.report import CompilationReport, compare
 from worker.exact.trees.compile import Answer, compile_trees, output_code
 from worker.exact.trees.ensemble import Ensemble, classes_of, on_thresholds
-from worker.exact.trees.files import FEATURES, TreeModel, TreeOriginal, columns, read, require_order
+from worker.exact.trees.files import (
+    FEATURES,
+    TreeModel,
+    TreeOriginal,
+    columns,
+    read,
+    read_onnx,
+    require_order,
+)
 
-__all__ = ["FEATURES", "compile_model", "described", "read", "run"]
+__all__ = ["FEATURES", "TreeModel", "compile_model", "described", "read", "read_onnx", "run"]
 PROBES = 256
 _RELATIVE = 2e-5  # of the largest margin: XGBoost adds in float32, tree after tree
 
