@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from worker.exact.frontends.onnx_calls import Values, composed, operand
+from worker.exact.frontends.onnx_indices import gather
+from worker.exact.frontends.onnx_svm import MACHINES
 from worker.exact.frontends.tracing import Converter, GraphRecorder, OperatorCall
 from worker.exact.lowering.expressions import X
 
@@ -58,11 +60,23 @@ def _classifier(trace: GraphRecorder, call: OperatorCall) -> Values:
 
 
 def _normaliser(trace: GraphRecorder, call: OperatorCall) -> Any:
-    """Shares that a softmax made add up to 1, so dividing by their sum changes nothing."""
-    x = operand(call, 0)
-    if call.arguments.get("norm", b"MAX") != b"L1" or not _is_softmax(trace, x):
-        raise trace.refuse(call.name, "of what is no softmax", instead="a softmax without it")
-    return x
+    """Rows of length 1. Shares that a softmax made add up to 1, so nothing changes them."""
+    x, kind = operand(call, 0), call.arguments.get("norm", b"MAX").decode()
+    if kind == "L2":
+        return trace.calculate("div", x, trace.apply("norm", x))
+    if kind != "L1":
+        raise trace.refuse(call.name, f"norm {kind}", instead="L1 or L2")
+    if _is_softmax(trace, x):
+        return x
+    sizes = trace.function(("abs", X), x)
+    return trace.calculate("div", x, trace.apply("sum", sizes, dims=(1,), keep=True))
+
+
+def _extracted(trace: GraphRecorder, call: OperatorCall) -> Values:
+    """Columns by their places; of constants, the one at the place that the model chose."""
+    places = trace.move("reshape", operand(call, 1), (-1,))
+    given = {**call.arguments, "": [operand(call, 0), places], "axis": -1}
+    return gather(trace, OperatorCall("Gather", given, call.outputs, call.results))
 
 
 def _is_softmax(trace: GraphRecorder, x: Any) -> bool:
@@ -80,6 +94,7 @@ def _trees(trace: GraphRecorder, call: OperatorCall) -> Values:
 
 OPERATORS: Mapping[str, Converter] = {
     "Scaler": composed(_scaler), "LinearRegressor": composed(_regressor),
-    "LinearClassifier": _classifier, "Normalizer": composed(_normaliser),
+    "LinearClassifier": _classifier, "ArrayFeatureExtractor": _extracted,
+    "Normalizer": composed(_normaliser), **MACHINES,
     **dict.fromkeys(("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble"), _trees),
 }  # fmt: skip

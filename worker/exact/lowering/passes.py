@@ -344,9 +344,14 @@ def _is_mask(graph: Graph, made: dict[str, GraphNode], name: str) -> bool:
 
 
 def find_normalise(graph: Graph) -> Graph:
-    """Recognise x / max(‖x‖, ε)."""
+    """Recognise an answer that is x / max(‖x‖, ε)."""
     made = graph.producers()
-    return graph.with_nodes([_normalise(made, node) or node for node in graph.nodes])
+    last = made[graph.output]
+    answers = last.inputs if last.op == "outputs" else (graph.output,)
+    return graph.with_nodes([
+        node if node.output not in answers else _normalise(made, node) or node
+        for node in graph.nodes
+    ])  # fmt: skip
 
 
 def _normalise(made: dict[str, GraphNode], node: GraphNode) -> GraphNode | None:

@@ -17,6 +17,7 @@ import onnx
 import onnxruntime  # type: ignore[import-untyped]  # it ships no stubs
 
 from oracle.exact.quantisation import Link
+from oracle.exact.ranks import Missing
 from worker.errors import ModelUnsupported, WeightsInvalid
 from worker.exact.graph import Array
 from worker.exact.trees.ensemble import DecisionTree, Ensemble, below, check
@@ -133,12 +134,13 @@ def _read(model: onnx.ModelProto, node: onnx.NodeProto) -> Ensemble:
         base = base[:1] if len(_numbers(held if held is not None else [])) < 2 else base[1:]
         nodes = replace(nodes, weights=(nodes.weights[0], 0 * nodes.weights[1], nodes.weights[2]))
         outputs = 1
+    missing: Missing = "nan"
     averaged = _named(given, "aggregate_function", _AGGREGATES, "SUM") == "AVERAGE"
     factor = 1 / len(nodes.roots) if averaged else 1.0
     positive = bool((nodes.weights[2] >= 0).all())
     return Ensemble(
         tuple(_trees(nodes, outputs)), tuple(map(float, base / factor)), features,
-        "float64" if double else "float32", ("nan",) * features, factor=factor, classes=labels,
+        "float64" if double else "float32", (missing,) * features, factor=factor, classes=labels,
         meaning="probabilities" if labels else "value",
         link=_link(given, classes=len(labels), one=one, positive=positive),
         cut=0.5 if one and positive else 0.0,
@@ -179,9 +181,9 @@ def _trees(nodes: _Nodes, outputs: int) -> Iterator[DecisionTree]:
     """Yield one tree for each output that a tree adds to."""
     where, output, weight = nodes.weights
     for root in nodes.roots:
-        level, found = np.array([root]), []
+        level, found = np.array([root]), list[Array]()
         while level.size:
-            if sum(map(len, found)) > len(nodes.feature):
+            if sum(part.size for part in found) > len(nodes.feature):
                 raise ValueError("two nodes lead to one")
             found.append(level)
             inner = level[nodes.left[level] != _LEAF]
