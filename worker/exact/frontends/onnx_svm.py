@@ -76,7 +76,7 @@ def _classifier(trace: GraphRecorder, call: OperatorCall) -> Values:
             call.name, "it couples probabilities of pairs", instead="SVC(probability=False)"
         )
     pairs = list(combinations(range(len(counts)), 2))
-    parts = torch.tensor(call["coefficients"]).reshape(len(counts) - 1, -1).split(counts, 1)
+    parts = torch.split(torch.tensor(call["coefficients"]).reshape(len(counts) - 1, -1), counts, 1)
     weights, votes = [], torch.zeros(len(counts), len(pairs))
     base = torch.zeros(len(counts))
     for at, (one, other) in enumerate(pairs):
