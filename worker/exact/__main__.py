@@ -102,14 +102,14 @@ def build(
     about["name"] = name or about["name"]
     runtime = about.get("runtime", {})
     path = folder / str(runtime.get("entry", ""))
+    found = samples or (folder / SAMPLES if (folder / SAMPLES).is_file() else None)
     trees = None
     if runtime.get("format") in LIBRARIES.values():
+        shut(target, [path, *([found] if found else [])])
         trees = importer.read(path, missing)
     elif runtime.get("format") == "onnx":
         trees = importer.read_onnx(path)
     if trees is not None:
-        found = samples or (folder / SAMPLES if (folder / SAMPLES).is_file() else None)
-        shut(target, [path, *([found] if found else [])])
         return _trees(
             trees, path, target, about, samples=found, say=say,
             min_agreement=min_agreement, answer=answer,
