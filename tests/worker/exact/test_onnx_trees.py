@@ -31,7 +31,7 @@ from sklearn.tree import DecisionTreeClassifier  # type: ignore[import-untyped]
 
 from tests.worker.exact.agreement import require_identical, require_judged
 from worker.errors import ModelUnsupported, WeightsInvalid
-from worker.exact.__main__ import main
+from worker.exact.__main__ import build, main
 from worker.exact.frontends.onnx import from_onnx
 from worker.exact.graph import OperatorUnsupported
 from worker.exact.trees.importer import FEATURES, TreeModel, compile_model, read_onnx
@@ -187,3 +187,21 @@ def test_main__folder_with_trees_in_onnx__writes_the_exact_version(tmp_path: Pat
     body = json.loads((out / "model.json").read_text())
     assert body["exact"]["inputs"][0]["kind"] == "ranks"
     assert json.loads((out / "report.json").read_text())["accuracy"]["same_class"] == 1.0
+
+
+def test_build__file_of_trees__the_process_is_shut_before_it_is_opened(tmp_path: Path) -> None:
+    shut: list[Any] = []
+    (tmp_path / "wine.skops").write_bytes(b"no archive")
+    about = {
+        "name": "wine", "runtime": {"format": "scikit-learn", "entry": "wine.skops"},
+        "inputs": [], "outputs": [],
+    }  # fmt: skip
+    (tmp_path / "model.json").write_text(json.dumps(about))
+
+    with pytest.raises(WeightsInvalid):
+        build(
+            tmp_path, tmp_path / "exact", None, lambda *_: None,
+            shut=lambda folder, read: shut.append((folder, read)),
+        )  # fmt: skip
+
+    assert shut == [(tmp_path / "exact", [tmp_path / "wine.skops"])]
