@@ -101,7 +101,7 @@ def _plain(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @dataclass(frozen=True, slots=True)
-class _Splits:
+class _OnnxNodes:
     """Nodes of all trees: children by place in these arrays; a leaf has left −1.
 
     `weights`: (node, output, weight) of each leaf's parts.
@@ -177,7 +177,7 @@ def _named(given: Mapping[str, Any], name: str, known: tuple[str, ...], usual: s
     return str(said)
 
 
-def _trees(nodes: _Splits, outputs: int) -> Iterator[DecisionTree]:
+def _trees(nodes: _OnnxNodes, outputs: int) -> Iterator[DecisionTree]:
     """Yield one tree for each output that a tree adds to."""
     where, output, weight = nodes.weights
     for root in nodes.roots:
@@ -207,7 +207,7 @@ def _trees(nodes: _Splits, outputs: int) -> Iterator[DecisionTree]:
             )  # fmt: skip
 
 
-def _old(given: Mapping[str, Any], *, double: bool) -> _Splits:
+def _old(given: Mapping[str, Any], *, double: bool) -> _OnnxNodes:
     """Read ai.onnx.ml 3: a node has the number of its tree, and its own within it."""
     tree, number = (np.asarray(given[f"nodes_{name}"], np.int64) for name in ("treeids", "nodeids"))
     places = {pair: at for at, pair in enumerate(zip(tree.tolist(), number.tolist(), strict=True))}
@@ -233,7 +233,7 @@ def _old(given: Mapping[str, Any], *, double: bool) -> _Splits:
     )  # fmt: skip
 
 
-def _new(given: Mapping[str, Any], *, double: bool) -> _Splits:
+def _new(given: Mapping[str, Any], *, double: bool) -> _OnnxNodes:
     """Read ai.onnx.ml 5: nodes and leaves are apart; here leaves follow the nodes."""
     feature = np.asarray(given["nodes_featureids"], np.int64)
     count, leaves = len(feature), len(given["leaf_targetids"])
@@ -262,7 +262,7 @@ def _new(given: Mapping[str, Any], *, double: bool) -> _Splits:
 def _split(
     roots: Array, modes: list[str], feature: Array, limits: Array, *,
     children: tuple[Array, Array], tracks: Array, weights: tuple[Array, Array, Array], double: bool,
-) -> _Splits:  # fmt: skip
+) -> _OnnxNodes:  # fmt: skip
     """Make every split `x < threshold`: above and below change places where it asks for more."""
     if unknown := sorted(set(modes) - {*_MODES, "LEAF"}):
         raise ModelUnsupported(
@@ -272,7 +272,7 @@ def _split(
     turned = np.array([mode in ("BRANCH_GTE", "BRANCH_GT") for mode in modes])
     above = np.nextafter(limits, np.inf) if double else below(limits)
     yes, no = children
-    return _Splits(
+    return _OnnxNodes(
         roots, feature, np.where(closed, above, limits), np.where(turned, no, yes),
         np.where(turned, yes, no), tracks != turned, weights,
     )  # fmt: skip
