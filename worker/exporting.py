@@ -121,7 +121,7 @@ class _Named(nn.Module):
 
 
 def _asked(manifest: Manifest, rows: int) -> dict[str, "np.ndarray[Any, Any]"]:
-    asked = {spec.name: spread.sample(spec, rows) for spec in manifest.inputs}
+    asked = spread.samples(manifest, rows)
     return asked | {spec.name: np.ones((), np.float32) for spec in manifest.parameters}
 
 

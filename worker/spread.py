@@ -78,10 +78,18 @@ def require(manifest: Manifest, runtime: Runtime) -> None:
 
 
 def samples(manifest: Manifest, rows: int) -> dict[str, Array]:
-    """Return so many rows of what a model may be asked; a text model one question."""
+    """Return so many rows of what a model may be asked; a text model one question.
+
+    Columns of words hold the places of their words.
+    """
     if manifest.runtime.format == text.FORMAT:
         return text.encode_question(TextQuestion(_PROMPTS[0]))
-    return {spec.name: sample(spec, rows) for spec in manifest.inputs}
+    found = {spec.name: sample(spec, rows) for spec in manifest.inputs}
+    for at, column in enumerate(manifest.features):
+        if column.categories:
+            places = found[manifest.inputs[0].name][..., at]
+            places[...] = np.abs(np.floor(places)) % len(column.categories)
+    return found
 
 
 def _of_text(manifest: Manifest, runtime: Any, rows: int) -> int:

@@ -1,4 +1,4 @@
-"""From an answer's canonical bytes to what a person wants to see: labels, scores, nearest texts.
+"""From an answer's canonical bytes to what a person wants to see: labels, reasons, nearest texts.
 
 Pure. The bytes were checked against the chain before they come here.
 """
@@ -19,6 +19,16 @@ from oracle.protocol.tensor import Array
 
 MAX_SHOWN = 64  # numbers of a tensor that are shown
 SIMILAR = 3  # nearest rows that are named
+REASONS = "reasons"  # an output [n, columns, k]: what each column did to the k scores
+MAX_REASONS = 3  # that are named of one score
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A column of the input, and how much less the score would be without it."""
+
+    column: str
+    effect: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +37,7 @@ class Score:
 
     label: str
     score: float
+    reasons: tuple[Reason, ...] = ()  # what did most, where the model says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +82,11 @@ def present(
     tensors = form.of(manifest).decode_outputs(data)
     if manifest.runtime.format == text.FORMAT:
         return _written(tensors)
+    reasons = _reasons(manifest, tensors)
     return tuple(
         _present(spec, tensors[spec.name], manifest.labels or (), texts, top)
+        if reasons is None or spec is not manifest.outputs[0]
+        else _recommend(spec, tensors[spec.name], manifest, reasons, top)
         for spec in manifest.outputs
     )
 
@@ -119,6 +133,38 @@ def _written(tensors: dict[str, Array]) -> tuple[Output, ...]:
         )
         for name, array in tensors.items()
     )  # fmt: skip
+
+
+def _reasons(manifest: Manifest, tensors: dict[str, Array]) -> Array | None:
+    """Return what each column did to each score of the first output, if the model says it."""
+    found, scores = tensors.get(REASONS), tensors[manifest.outputs[0].name]
+    if found is None or scores.ndim != 2 or found is scores:
+        return None
+    wanted = (scores.shape[0], len(manifest.features), scores.shape[1])
+    return found if found.shape == wanted else None
+
+
+def _recommend(
+    spec: TensorSpec, array: Array, manifest: Manifest, reasons: Array, top: int
+) -> Output:
+    names = [column.name for column in manifest.features]
+    labels = manifest.labels or ()
+    if len(labels) != array.shape[1]:
+        labels = tuple(f"{spec.name} {n + 1}" for n in range(array.shape[1]))
+    rows = []
+    for number, row in enumerate(array):
+        order = np.argsort(-row.astype(np.float64), kind="stable")[:top]
+        scores = (
+            Score(labels[i], float(row[i]), _main(names, reasons[number, :, i])) for i in order
+        )
+        rows.append(Row(number, top=tuple(scores)))
+    values = array.tolist() if array.size <= MAX_SHOWN else None
+    return Output(spec.name, spec.dtype, tuple(array.shape), values, tuple(rows))
+
+
+def _main(names: Sequence[str], effects: Array) -> tuple[Reason, ...]:
+    order = np.argsort(-np.abs(effects.astype(np.float64)), kind="stable")[:MAX_REASONS]
+    return tuple(Reason(names[i], float(effects[i])) for i in order if effects[i])
 
 
 def _top(row: Array, labels: Sequence[str], count: int) -> tuple[Score, ...]:

@@ -29,7 +29,7 @@ def describe(model_id: int, version: VersionInfo, manifest: Manifest) -> dict[st
         "kind": input_kind(manifest),
         "batched": batched,
         "inputs": [{"name": s.name, "dtype": s.dtype, "shape": s.shape} for s in manifest.inputs],
-        "features": len(manifest.features),
+        "features": [column.name for column in manifest.features],
         "labels": manifest.labels,
         "name": manifest.name,
         "exact": manifest.exact is not None,

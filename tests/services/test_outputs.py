@@ -1,12 +1,14 @@
 """What an answer means, and what is refused as an answer."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from oracle.errors import InputInvalid
 from oracle.protocol import tensor
+from oracle.protocol.shapes import FeatureSpec, TensorSpec
 from oracle.services import outputs
 from tests.services.manifests import DIGITS, SENTENCES
 
@@ -23,6 +25,39 @@ def test_present__labels__names_the_best_first():
     (shown,) = outputs.present(data, DIGITS, top=2)
     assert [s.label for s in shown.rows[0].top] == ["one", "zero"]
     assert shown.shape == (1, 3)
+
+
+def recommender(labels=None):
+    columns = tuple(FeatureSpec(name=name, categories=("unknown", "yes")) for name in ("old", "rich"))
+    return replace(
+        DIGITS,
+        inputs=(TensorSpec("ids", "I64", (None, 2)),),
+        outputs=(
+            TensorSpec("scores", "F32", (None, 3)),
+            TensorSpec("reasons", "F32", (None, 2, 3)),
+        ),
+        features=columns,
+        labels=labels,
+    )
+
+
+def test_present__scores_with_reasons__names_what_did_most_of_each():
+    effects = np.array([[[0.5, 0.0, 0.1], [-0.7, 2.0, 0.0]]], np.float32)
+    data = tensor.encode({"scores": np.array([[1, 3, 2]], np.float32), "reasons": effects})
+    (shown, _) = outputs.present(data, recommender(("a", "b", "c")), top=3)
+    (row,) = shown.rows
+    assert [(s.label, [r.column for r in s.reasons]) for s in row.top] == [
+        ("b", ["rich"]), ("c", ["old"]), ("a", ["rich", "old"]),
+    ]  # fmt: skip
+    assert row.top[2].reasons[0].effect == pytest.approx(-0.7)
+
+
+def test_present__reasons_without_labels__number_the_scores():
+    data = tensor.encode(
+        {"scores": np.zeros((1, 3), np.float32), "reasons": np.ones((1, 2, 3), np.float32)}
+    )
+    (shown, _) = outputs.present(data, recommender(), top=1)
+    assert shown.rows[0].top[0].label == "scores 1"
 
 
 def test_present__embeddings_of_sentences__names_the_nearest():

@@ -32,6 +32,23 @@ def test_examples__sell_then_ask__answer_for_the_fee(script):
     assert "the committee decides" in asked
 
 
+def test_recommend__published_and_asked__prints_films_with_reasons(script):
+    script("-m", "examples.recommend.build", "build/films", "--epochs", "1")
+    for folder in ("two-tower", "deepfm"):
+        script("-m", "examples.python.sell", f"build/films/{folder}", "--fee", "0.02")
+
+    script("-c", "import tallystick; tallystick.connect(wallet='requester').deposit(1)")
+    told = ("--age", "25–34", "--occupation", "programmer", "--liked", "Fargo (1996)")
+    head, *rows, paid = script("-m", "examples.recommend.ask", *told).splitlines()
+
+    assert head.split() == ["film", "found", "ranked", "because", "of"]
+    assert len(rows) == 8
+    assert all(re.search(r"[+-]\d\.\d\d .*[+-]\d\.\d\d", row) for row in rows)
+    assert not any(row.startswith("Fargo") for row in rows)
+    assert any("liked film 1" in row or "age" in row or "occupation" in row for row in rows)
+    assert paid.startswith("0.04 dollars; proofs: 0x")
+
+
 def test_ask_many__after_the_page__answers_in_order_of_one_transaction(script):
     code = """
 import numpy as np, tallystick

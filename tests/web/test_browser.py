@@ -15,6 +15,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
 from examples.digits import build, strokes
+from examples.digits.build import strip
+from examples.recommend.films import Field
+from examples.recommend.models import TwoTower, WithReasons
 from oracle.chain.anvil import dev_account
 from oracle.chain.bindings.model_access import GrantStatus, Policy
 from oracle.devnet.network import Devnet, DevnetPlan, running
@@ -37,6 +40,7 @@ LABELS = [str(digit) for digit in range(10)]
 PICTURES = {"kind": "image", "height": 8, "width": 8, "channels": 1, "scale": 1 / 255,
             "mean": [1.0], "std": [-1.0]}  # fmt: skip
 OPEN, ON_REQUEST, TABLE = 1, 2, 3  # models
+FILMS = ("unknown", "Fargo", "Clerks", "Alien")
 expect.set_options(timeout=PATIENCE)
 
 
@@ -122,6 +126,38 @@ def ask(page: Page, button: str = "#ask-sponsored") -> str:
     expect(page.locator("#said")).to_have_class("result good")
     expect(page.locator("#answer svg")).to_be_visible()
     return str(page.locator("#proof-link a").get_attribute("href"))
+
+
+def recommender(folder: Path) -> Path:
+    """Write a model that scores three films for a person, with reasons."""
+    folder.mkdir()
+    fields = (Field("age", ("unknown", "young", "old")), *([Field("liked", FILMS)] * 3))
+    torch.manual_seed(0)
+    model = WithReasons(TwoTower((*fields, Field("film", FILMS))), len(fields)).eval()
+    batch = {0: torch.export.Dim("n", min=1, max=8)}
+    example = (torch.zeros(2, len(fields), dtype=torch.int64),)
+    program = torch.export.export(model, example, dynamic_shapes=(batch,)).run_decompositions()
+    torch.export.save(program, folder / "raw.pt2")
+    strip(folder / "raw.pt2", folder / "model.pt2")
+    names = ("age", "liked film 1", "liked film 2", "liked film 3")
+    described = {
+        "name": "films",
+        "runtime": {"format": "torch.export", "entry": "model.pt2"},
+        "files": ["model.pt2"],
+        "inputs": [{"name": "ids", "dtype": "I64", "shape": [None, 4]}],
+        "outputs": [
+            {"name": "scores", "dtype": "F32", "shape": [None, 3]},
+            {"name": "reasons", "dtype": "F32", "shape": [None, 4, 3]},
+        ],
+        "tolerance": 100_000,
+        "features": [
+            {"name": name, "values": field.values}
+            for name, field in zip(names, fields, strict=True)
+        ],
+        "labels": FILMS[1:],
+    }
+    (folder / "model.json").write_text(json.dumps(described))
+    return folder
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────────────────
@@ -338,6 +374,28 @@ def test_try__table_with_features__is_a_form_of_fields(visit: Visit) -> None:
         alcohol.fill("13.5")
         page.get_by_label("ash").fill("2.25")
         expect(page.locator("#seen tbody tr")).to_have_text("113.50002.250")
+
+
+def test_try__recommender__shows_films_with_reasons(
+    site: Site, visit: Visit, tmp_path: Path
+) -> None:
+    network, owner = site.devnet.network, site.devnet.wallet("owner")
+    sale = SaleTerms(fee=FEE, challenge_window=5)
+    published = publishing.publish(network, owner, recommender(tmp_path / "films"), sale)
+    operators.authorize(network, owner, published.model_id, site.devnet.accounts["alpha"])
+    with visit.page() as page:
+        page.goto(f"/models/{published.model_id}/try")
+        page.get_by_label("age", exact=True).select_option("young")
+        page.get_by_label("liked film 1").select_option("Clerks")
+        page.click("#ask-sponsored")
+        expect(page.locator("#said")).to_have_class("result good")
+        rows = page.locator("#answer .recommended tbody tr")
+        expect(rows).to_have_count(len(FILMS) - 1)
+        told = [row.locator("td").all_inner_texts() for row in rows.all()]
+    assert sorted(film for film, _, _ in told) == sorted(FILMS[1:])
+    scores = [float(score) for _, score, _ in told]
+    assert scores == sorted(scores, reverse=True)
+    assert all("liked film 1 " in why and "film 2" not in why for _, _, why in told)
 
 
 def test_publish__from_the_page_alone__is_asked_and_paid_in_fifteen_clicks(

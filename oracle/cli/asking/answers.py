@@ -9,7 +9,7 @@ from oracle.cli import output
 from oracle.services.amounts import format_amount
 from oracle.services.channels.asking import ChannelAnswer
 from oracle.services.inference import CheckedAnswer
-from oracle.services.outputs import Output, Row
+from oracle.services.outputs import Output, Row, Score
 
 _SHOWN_TEXT = 60  # characters of a sentence
 
@@ -46,6 +46,9 @@ def signed_text(answer: ChannelAnswer) -> Any:
 def _output(shown: Output) -> Any:
     shape = " × ".join(map(str, shown.shape))
     title = Text(f"{shown.name}  {shown.dtype} {shape}", "bold")
+    if any(score.reasons for row in shown.rows for score in row.top):
+        lines = [(str(row.row), *_because(score)) for row in shown.rows for score in row.top]
+        return Group(title, output.table(("row", "answer", "score", "because of"), lines))
     if shown.rows:
         return Group(title, output.table(("row", "", "answer"), map(_row, shown.rows)))
     values = "" if shown.values is None else str(shown.values)
@@ -56,6 +59,11 @@ def _row(row: Row) -> tuple[str, str, str]:
     parts = [f"{s.label} ({s.score:.3f})" for s in row.top]
     parts += [f"{n.cosine:.3f} {_short(n.text)}" for n in row.nearest]
     return str(row.row), _short(row.text), "\n".join(parts) if row.nearest else ", ".join(parts)
+
+
+def _because(score: Score) -> tuple[str, str, str]:
+    reasons = ", ".join(f"{one.column} {one.effect:+.3f}" for one in score.reasons)
+    return score.label, f"{score.score:.3f}", reasons
 
 
 def _short(text: str) -> str:

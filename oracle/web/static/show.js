@@ -12,6 +12,7 @@ import {
 } from "./numbers.js";
 
 const SHOWN = 12; // rows or columns of a table
+const REASONS = 3; // columns that are named as reasons
 
 // ── Inputs ────────────────────────────────────────────────────────────────────────────────────
 /** Show an input's tensors. */
@@ -144,6 +145,11 @@ export function showAnswer(place, answer, form, seen) {
     place.replaceChildren(...[answer.text, ...calls].map((one) => el("p", { class: "words" }, one)));
     return;
   }
+  const told = reasonsOf(answer, form);
+  if (told) {
+    place.replaceChildren(recommendations(...told, answer.labels, form.features));
+    return;
+  }
   const shown = (output) => {
     const rows = rowsOf(output);
     if (answer.labels && rows.length && rows[0].length === answer.labels.length)
@@ -157,6 +163,58 @@ export function showAnswer(place, answer, form, seen) {
         ? [el("h3", {}, el("code", {}, output.name)), shown(output)]
         : [shown(output)],
     ),
+  );
+}
+
+/** Return scores, and what each column did to each of them, if an answer says that. */
+function reasonsOf({ outputs }, { features }) {
+  const reasons = outputs.find(({ name }) => name === "reasons"),
+    scores = outputs.find(({ name }) => name !== "reasons");
+  if (!reasons?.complete || scores?.shape.length !== 2) return null;
+  const wanted = [scores.shape[0], features.length, scores.shape[1]];
+  return String(reasons.shape) === String(wanted) ? [scores, reasons] : null;
+}
+
+/** Show the best scores of each row with the columns that did most: what occlusion says. */
+function recommendations(scores, reasons, labels, columns) {
+  const width = scores.shape.at(-1);
+  const because = (row, i) =>
+    columns
+      .map((name, c) => [name, reasons.values[(row * columns.length + c) * width + i]])
+      .filter(([, effect]) => effect)
+      .sort(([, a], [, b]) => Math.abs(b) - Math.abs(a))
+      .slice(0, REASONS)
+      .map(([name, effect]) => `${name} ${effect > 0 ? "+" : "−"}${number(Math.abs(effect))}`)
+      .join(", ");
+  const lines = rowsOf(scores).flatMap((row, r) => {
+    const order = row.map((_, i) => i).sort((a, b) => row[b] - row[a]);
+    return order.slice(0, SHOWN).map((i) => [
+      ...(scores.shape[0] > 1 ? [String(r + 1)] : []),
+      labels?.length === width ? labels[i] : `${scores.name}${width > 1 ? ` ${i + 1}` : ""}`,
+      number(row[i]),
+      because(r, i),
+    ]);
+  });
+  const heads = [
+    ...(scores.shape[0] > 1 ? ["try.row"] : []),
+    "batch.answer",
+    "try.score",
+    "try.because",
+  ];
+  return el(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": t("try.because") },
+    el(
+      "table",
+      { class: "recommended" },
+      el("thead", {}, el("tr", {}, ...heads.map((key) => el("th", { scope: "col" }, t(key))))),
+      el(
+        "tbody",
+        {},
+        ...lines.map((line) => el("tr", {}, ...line.map((cell) => el("td", {}, cell)))),
+      ),
+    ),
+    el("p", {}, el("small", {}, t("try.because.about"))),
   );
 }
 
