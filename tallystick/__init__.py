@@ -18,16 +18,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tallystick import errors
     from tallystick.answer import Answer
-    from tallystick.connection import Connection, Model, dollars
+    from tallystick.connection import Connection, Model, Passages, dollars
 
 _PLACES = {
     "Answer": "answer",
     "Model": "connection",
     "Connection": "connection",
+    "Passages": "connection",
     "dollars": "connection",
 }
 
-__all__ = ["Answer", "Connection", "Model", "connect", "dollars", "errors"]
+__all__ = ["Answer", "Connection", "Model", "Passages", "connect", "dollars", "errors"]
 
 
 def connect(

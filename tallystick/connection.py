@@ -28,6 +28,7 @@ from oracle.errors import (
 )
 from oracle.exact import form
 from oracle.gateway import worker_progress
+from oracle.protocol.search_index import FoundPassage
 from oracle.services import (
     access,
     amounts,
@@ -55,6 +56,7 @@ from oracle.services.publishing import PublishedVersion, SaleTerms
 from oracle.services.quoting import Ask, Prepayment, Quote
 from oracle.services.receipts import Sent
 from oracle.services.request_timeline import RequestInfo, RequestState
+from oracle.services.search import indexes
 from oracle.services.served_traces import EndpointTraces
 from oracle.types import Address, Amount, Assurance, Offer, RequestId
 from tallystick.answer import Answer
@@ -80,6 +82,14 @@ class Model:
     challenge_window: int  # seconds in which an answer can be challenged
     policy: Policy  # who may ask
     owner: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Passages:
+    """What an index has nearest to a question, and the paid answer that says so."""
+
+    answer: Answer  # the embedding
+    found: tuple[FoundPassage, ...]  # the nearest first; equal ones in the order of the index
 
 
 def dollars(amount: int) -> Decimal:
@@ -333,6 +343,37 @@ class Connection:
         )
         said = [{"role": "system", "content": system}] if system else []
         return Conversation(payment, ask, list(said))
+
+    def search(
+        self,
+        index: str | PathLike[str],
+        question: str,
+        *,
+        model: int | str,
+        top: int = 5,
+        max_fee: Dollars | None = None,
+    ) -> Passages:
+        """Find the passages of an index that are nearest to a question.
+
+        The model makes one paid embedding of the question. Anyone who has its answer and the
+        index finds the same passages.
+
+        Args:
+            index: CID of a published index, or a folder that `tallystick search build` wrote.
+            question: a sentence or a few words.
+            model: the model whose weights made the index.
+            top: passages, 1 to 100.
+            max_fee: as for `ask`.
+
+        Raises:
+            NotFound, CidUnresolved: nobody has the index.
+            DigestMismatch: its files are not what it names, or the model has other weights.
+            Others: as `ask`.
+        """
+        opened = indexes.open_index(self.network, str(index))
+        indexes.require_model(self.network, opened.document, self._select(model))
+        answer = self.ask(model, question, max_fee=max_fee)
+        return Passages(answer, opened.find(answer.value.reshape(-1), top))
 
     def answer(self, request: str | bytes, *, timeout: float | None = None) -> Answer:
         """Wait for the answer of a request that was made before.

@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 TOP = {
     "infer": ("asking.infer", "Ask a model; price and assurance are shown before you pay."),
     "chat": ("asking.chat", "Talk with a model that writes text."),
+    "search": ("search", "Indexes of texts, and the passages that answer a question."),
     "verify": ("verify", "Re-execute an answer of an exact version, and check signed receipts."),
     "up": ("devnet", "Run a network on this machine."),
     "down": ("devnet", "Stop the network that runs in the background."),

@@ -28,7 +28,9 @@ def test_present__labels__names_the_best_first():
 
 
 def recommender(labels=None):
-    columns = tuple(FeatureSpec(name=name, categories=("unknown", "yes")) for name in ("old", "rich"))
+    columns = tuple(
+        FeatureSpec(name=name, categories=("unknown", "yes")) for name in ("old", "rich")
+    )
     return replace(
         DIGITS,
         inputs=(TensorSpec("ids", "I64", (None, 2)),),

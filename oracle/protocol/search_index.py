@@ -1,0 +1,179 @@
+"""What a search index is: passages, a vector of small integers for each, and one document.
+
+```
+ document  canonical JSON, one raw block: its SHA-256 is the index's digest, and its CID
+ ├─ passages.jsonl       {"source": …, "text": …} for each line, in their order
+ └─ vectors.safetensors  I8 [passages, width]: round(STEPS × embedding), cut at ±127
+```
+No graph, and nothing that was drawn: a graph for faster search is anyone's own affair. Likeness is
+the product of two vectors of integers. Sums stay below 2**24, so float32 adds them without rounding
+in any order: every machine finds the same passages, and where two are alike, the earlier one.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from oracle.errors import InputInvalid
+from oracle.protocol import canonical, tensor
+from oracle.protocol.border import STRICT, HexBytes32
+from oracle.protocol.files import FileEntry
+from oracle.protocol.tensor import Array
+from oracle.types import Bytes32
+
+STEPS = 512  # in a length of 1: no number of an embedding of 384 is lost by the cut
+MAX_WIDTH = 1024  # 1024 × 127² is below 2**24
+MAX_PASSAGES = 4_000_000
+MAX_DOCUMENT = 64 * 1024  # bytes
+PASSAGES, VECTORS = "passages.jsonl", "vectors.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of text, and where it was found."""
+
+    source: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPassage:
+    """A passage that is like a question; `number` counts from 0, `score` is near the cosine."""
+
+    number: int
+    score: float
+    passage: Passage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchIndex:
+    """The document.
+
+    Attributes:
+        model_root: weights of the version that made the vectors; questions are put to these too.
+        count: of passages, and of vectors.
+        width: of a vector.
+    """
+
+    schema: Literal["tallystick/index/1"] = "tallystick/index/1"
+    name: str
+    model_root: HexBytes32
+    count: int
+    width: int
+    passages: FileEntry
+    vectors: FileEntry
+
+    __pydantic_config__ = STRICT
+
+    @classmethod
+    def parse(cls, data: bytes) -> "SearchIndex":
+        """Read a document from its canonical bytes.
+
+        Raises:
+            InputInvalid: not canonical, an unknown or missing field, or a number out of range.
+        """
+        if len(data) > MAX_DOCUMENT:
+            raise InputInvalid(f"an index of {len(data)} bytes is above {MAX_DOCUMENT}")
+        canonical.loads(data)
+        try:
+            found = TypeAdapter(cls).validate_json(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the document"
+            raise InputInvalid(f"index: {where}: {first['msg']}") from error
+        if not 1 <= found.count <= MAX_PASSAGES or not 1 <= found.width <= MAX_WIDTH:
+            raise InputInvalid(f"index: {found.count} passages of width {found.width}")
+        return found
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical bytes.
+
+        Raises:
+            InputInvalid: a number is out of range.
+        """
+        data = canonical.dumps(TypeAdapter(SearchIndex).dump_python(self, mode="json"))
+        SearchIndex.parse(data)
+        return data
+
+    @property
+    def digest(self) -> Bytes32:
+        """What names the index."""
+        return canonical.sha256(self.to_bytes())
+
+
+# ── Files ───────────────────────────────────────────────────────────────────────────────────────
+def write_passages(passages: Sequence[Passage]) -> bytes:
+    """Return passages as lines of JSON."""
+    return b"".join(
+        canonical.dumps({"source": one.source, "text": one.text}) + b"\n" for one in passages
+    )
+
+
+def read_passages(data: bytes) -> tuple[Passage, ...]:
+    """Read lines of JSON.
+
+    Raises:
+        InputInvalid: a line is no passage; its number is named.
+    """
+    found = []
+    for number, line in enumerate(data.splitlines()):
+        try:
+            body = json.loads(line)
+            found.append(Passage(str(body["source"]), str(body["text"])))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputInvalid(f"line {number + 1} of {PASSAGES} is no passage") from error
+    return tuple(found)
+
+
+def quantise(embeddings: Array) -> Array:
+    """Return I8 [n, width] of embeddings of length 1, F32 [n, width].
+
+    Raises:
+        InputInvalid: another shape, too wide, or not finite.
+    """
+    if embeddings.ndim != 2 or embeddings.shape[1] > MAX_WIDTH or not len(embeddings):
+        raise InputInvalid(
+            f"embeddings of shape {list(embeddings.shape)}", hint=f"[n, 1 to {MAX_WIDTH}]"
+        )
+    if not np.isfinite(embeddings).all():
+        raise InputInvalid("an embedding is not finite")
+    return np.clip(np.rint(embeddings.astype(np.float64) * STEPS), -127, 127).astype(np.int8)
+
+
+def write_vectors(vectors: Array) -> bytes:
+    """Return the canonical file of I8 [n, width]."""
+    return tensor.encode({"vectors": vectors})
+
+
+def read_vectors(data: bytes, index: SearchIndex) -> Array:
+    """Return I8 [n, width] of a file.
+
+    Raises:
+        InputInvalid: not the vectors that the document names.
+    """
+    arrays = tensor.decode(data, len(data))
+    found = arrays.get("vectors")
+    if found is None or found.dtype != np.int8 or found.shape != (index.count, index.width):
+        raise InputInvalid(f"the vectors are not I8 [{index.count}, {index.width}]")
+    return found
+
+
+# ── Search ──────────────────────────────────────────────────────────────────────────────────────
+def nearest(vectors: Array, question: Array, top: int) -> list[tuple[int, float]]:
+    """Return the numbers of the most alike vectors with their likeness, the most alike first.
+
+    Args:
+        vectors: whole numbers of −127 … 127 as F32 [n, width].
+        question: I8 [width].
+        top: how many, at most.
+    """
+    scores = vectors @ question.astype(np.float32)
+    kept = min(top, len(scores))
+    least = np.partition(scores, len(scores) - kept)[len(scores) - kept]
+    candidates = np.flatnonzero(scores >= least)
+    order = candidates[np.lexsort((candidates, -scores[candidates]))][:kept]
+    return [(int(n), float(scores[n]) / STEPS**2) for n in order]

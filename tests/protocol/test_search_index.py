@@ -1,0 +1,90 @@
+"""The pure half of search: what names an index, and that every machine finds the same passages."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oracle.errors import InputInvalid
+from oracle.protocol import canonical, search_index
+from oracle.protocol.cid import raw_cid
+from oracle.protocol.files import FileEntry
+from oracle.protocol.search_index import Passage, SearchIndex
+from oracle.types import Bytes32
+
+DIGEST = Bytes32(bytes(range(32)))
+ENTRY = FileEntry("vectors.safetensors", raw_cid(DIGEST), DIGEST, 10)
+INDEX = SearchIndex(
+    name="manuals", model_root=DIGEST, count=3, width=4,
+    passages=replace(ENTRY, path="passages.jsonl"), vectors=ENTRY,
+)  # fmt: skip
+
+
+def test_document__read_back__is_the_same_and_so_is_its_digest():
+    assert SearchIndex.parse(INDEX.to_bytes()) == INDEX
+    assert INDEX.digest == canonical.sha256(INDEX.to_bytes())
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        INDEX.to_bytes() + b" ",
+        INDEX.to_bytes().replace(b'"count":3', b'"count":0'),
+        INDEX.to_bytes().replace(b'"width":4', b'"width":1025'),
+        INDEX.to_bytes().replace(b'"name"', b'"nome"'),
+        b"[]",
+        b'{"schema":"' + b"x" * search_index.MAX_DOCUMENT + b'"}',
+    ],
+)
+def test_parse__no_document__refused(spoiled):
+    with pytest.raises(InputInvalid):
+        SearchIndex.parse(spoiled)
+
+
+def test_passages__of_any_text__read_back():
+    told = (Passage("a.md", "π ≈ 3.14\u2028next"), Passage("b", ' "quoted" '))
+    assert search_index.read_passages(search_index.write_passages(told)) == told
+    with pytest.raises(InputInvalid, match="line 2"):
+        search_index.read_passages(b'{"source":"a","text":"b"}\n{"text":"c"}\n')
+
+
+def test_vectors__of_another_shape__refused():
+    data = search_index.write_vectors(np.zeros((3, 5), np.int8))
+    with pytest.raises(InputInvalid, match=r"\[3, 4\]"):
+        search_index.read_vectors(data, INDEX)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros(4), np.zeros((1, 1025)), np.full((1, 4), np.nan)])
+def test_quantise__no_embeddings__refused(wrong):
+    with pytest.raises(InputInvalid):
+        search_index.quantise(wrong.astype(np.float32))
+
+
+def test_quantise__steps__are_rounded_to_even_and_cut():
+    row = np.array([[0.5, -0.5, 2.5, 500]], np.float32) / search_index.STEPS
+    assert search_index.quantise(row).tolist() == [[0, 0, 2, 127]]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 70))
+def test_nearest__of_floats__is_that_of_integers_with_ties_in_order(seed, count, top):
+    random = np.random.default_rng(seed)
+    vectors = random.integers(-2, 3, (count, 6)).astype(np.int8)  # many are alike
+    question = random.integers(-127, 128, 6).astype(np.int8)
+    scores = vectors.astype(np.int64) @ question.astype(np.int64)
+    wanted = sorted(range(count), key=lambda n: (-scores[n], n))[:top]
+    found = search_index.nearest(vectors.astype(np.float32), question, top)
+    assert [number for number, _ in found] == wanted
+    assert [score * search_index.STEPS**2 for _, score in found] == [scores[n] for n in wanted]
+
+
+def test_nearest__widest_and_largest__is_summed_without_rounding():
+    """2**24 is where float32 begins to skip whole numbers."""
+    width = search_index.MAX_WIDTH
+    vectors = np.full((2, width), 127, np.float32)
+    vectors[1, 0] = 126
+    found = search_index.nearest(vectors, np.full(width, 127, np.int8), 2)
+    assert [round(score * search_index.STEPS**2) for _, score in found] == [
+        width * 127**2, width * 127**2 - 127,
+    ]  # fmt: skip
