@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer as Library
 
+from oracle import whole_file
 from oracle.errors import InputInvalid, TallystickError
 from oracle.exact import form, version
 from oracle.protocol import search_index
@@ -91,7 +92,7 @@ def make(folder: Path) -> dict[str, int]:
     embeddings = np.empty((len(texts), found[0].shape[1]), np.float32)
     embeddings[order] = np.concatenate(found)
     vectors = search_index.quantise(embeddings)
-    (folder / search_index.VECTORS).write_bytes(search_index.write_vectors(vectors))
+    whole_file.write(folder / search_index.VECTORS, search_index.write_vectors(vectors))
     again = np.linspace(0, len(texts) - 1, min(ALONE, len(texts))).astype(int)
     alone = np.concatenate([search_index.quantise(embedder.embed([texts[n]])) for n in again])
     apart = np.abs(alone.astype(int) - vectors[again])

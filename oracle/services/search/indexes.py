@@ -90,12 +90,12 @@ def build(
     make_folder(folder)
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
-        (place / "manifest.json").write_bytes(manifest.to_bytes())
+        whole_file.write(place / "manifest.json", manifest.to_bytes())
         for entry in manifest.files:
             target = place / "files" / entry.path
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             target.symlink_to(fetch_file(network, entry, None).resolve())
-        (place / PASSAGES).write_bytes(search_index.write_passages(passages))
+        whole_file.write(place / PASSAGES, search_index.write_passages(passages))
         with Build("worker.embedding", place) as made:
             _wait(made, update)
         for part in (PASSAGES, VECTORS):
