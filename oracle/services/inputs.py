@@ -159,13 +159,13 @@ def _values(
 
 
 def _question(value: Any) -> dict[str, Array]:
-    """Make the input of a text model: a text is a prompt, a list is a chat.
+    """Make the input of a text model: a text is a prompt, a list of messages a chat.
 
     Raises:
         QuestionInvalid: it is no question.
     """
-    if isinstance(value, str):
-        value = {"prompt": value}
+    if len(texts := _texts(value)) == 1:
+        value = {"prompt": texts[0]}
     elif isinstance(value, list):
         value = {"messages": value}
     return text.encode_question(TextQuestion.parse(value))

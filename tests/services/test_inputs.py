@@ -13,7 +13,8 @@ import pytest
 
 from oracle.errors import InputInvalid, NotFound
 from oracle.exact import form
-from oracle.protocol import tensor
+from oracle.protocol import tensor, text
+from oracle.protocol.manifest import RuntimeSpec
 from oracle.protocol.shapes import FeatureSpec, TensorSpec
 from oracle.services import formats, inputs
 from tests.services.manifests import DIGITS, INTEGERS, SENTENCES, TWO_INPUTS
@@ -311,3 +312,23 @@ def test_prepare__place_of_no_word__refused_by_requester_and_operator(place, tmp
 def test_prepare__word_in_a_column_of_numbers__is_not_guessed_at():
     with pytest.raises(InputInvalid, match="holds"):
         prepare(json.dumps([["red", "red", 3.0]]), WORDS)
+
+
+# ── Questions to text models ────────────────────────────────────────────────────────────────────
+WRITER = replace(
+    DIGITS,
+    runtime=RuntimeSpec(format="gguf", entry="model.gguf"),
+    inputs=text.INPUTS,
+    outputs=text.OUTPUTS,
+    preprocess=None,
+)
+
+
+@pytest.mark.parametrize("given", ["Once upon", ["Once upon"]])
+def test_prepare__one_sentence_to_a_text_model__is_its_prompt(given):
+    assert text.decode_question(decoded(prepare(json.dumps(given), WRITER))).prompt == "Once upon"
+
+
+def test_prepare__messages_to_a_text_model__are_a_chat():
+    chat = [{"role": "user", "content": "Hello"}]
+    assert text.decode_question(decoded(prepare(json.dumps(chat), WRITER))).messages == tuple(chat)
