@@ -17,7 +17,7 @@ from oracle.errors import ConfigInvalid, PermanentError
 from oracle.protocol import text
 from oracle.protocol.manifest import Manifest
 from oracle.protocol.shapes import TensorSpec
-from oracle.protocol.text import TextAnswer, TextQuestion
+from oracle.protocol.text import AnswerInvalid, QuestionInvalid, TextAnswer, TextQuestion
 from worker.errors import ModelUnsupported
 from worker.runtimes.base import Array, Files, Params
 from worker.text import header
@@ -51,9 +51,10 @@ class TextModel:
         self,
         inputs: Sequence[Mapping[str, Array]],
         params: Sequence[Params],
-        heard: Sequence[Heard],
+        heard: Sequence[Heard] | None = None,
     ) -> list[dict[str, Array] | Exception]:
         """Answer questions at once; one that fails spoils no other."""
+        heard = heard or [lambda _piece: None] * len(inputs)
 
         def answer(one: tuple[Mapping[str, Array], Params, Heard]) -> dict[str, Array] | Exception:
             try:
@@ -108,9 +109,11 @@ class TextModel:
         """Return the ids of a question's prompt.
 
         Raises:
-            PromptTooLong: nothing could be written after it.
+            QuestionInvalid: it has none. PromptTooLong: nothing could be written after it.
         """
         prompt = self.engine.prompt(question)
+        if not prompt:
+            raise QuestionInvalid("the prompt has no tokens", hint="ask with another text")
         if len(prompt) >= self.context:
             raise PromptTooLong(
                 f"the prompt has {len(prompt)} tokens, the model's context holds {self.context}",
@@ -125,10 +128,13 @@ class TextModel:
 
         Raises:
             ModelUnsupported: the engine is another machine's.
+            AnswerInvalid: the context has no room for so many tokens.
         """
         if not isinstance(self.engine, LlamaEngine):
             raise ModelUnsupported("an engine by URL replays nothing", hint="unset its URL")
         prompt = self.prompt(question)
+        if len(prompt) + len(tokens) > self.context:  # the engine would fail, which is tried again
+            raise AnswerInvalid(f"{len(tokens)} tokens do not fit into the context")
         return len(prompt), self.engine.replay(prompt, tokens, params, slack)
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from oracle.chain.bindings.committee import Finding
@@ -96,16 +97,20 @@ def test_find__honest_edited_malformed_lost__each_its_finding(published, pool, i
         return tensor.encode(text.encode_answer(answer))
 
     unknown = replace(honest, tokens=(2**30, *honest.tokens[1:]))
+    endless = replace(
+        honest, tokens=honest.tokens * CONTEXT, logprobs=np.tile(honest.logprobs, (CONTEXT, 1))
+    )
     findings = [
         found(encoded(honest)),
         found(encoded(replace(honest, content="No."))),
         found(encoded(unknown)),
+        found(encoded(endless)),
         found(b"nothing"),
         found(b"lost", keep=False),
     ]
     assert [one.finding for one in findings] == [
         Finding.MATCH, Finding.MISMATCH, Finding.MISMATCH, Finding.MISMATCH,
-        Finding.OUTPUT_UNAVAILABLE,
+        Finding.MISMATCH, Finding.OUTPUT_UNAVAILABLE,
     ]  # fmt: skip
     assert len({one.activation for one in findings}) == 1
     assert findings[0].activation != 0
