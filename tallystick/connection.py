@@ -366,10 +366,11 @@ class Connection:
             max_fee: as for `ask`.
 
         Raises:
-            NotFound, CidUnresolved: nobody has the index.
+            InputInvalid: `top` is another number. NotFound, CidUnresolved: nobody has the index.
             DigestMismatch: its files are not what it names, or the model has other weights.
             Others: as `ask`.
         """
+        indexes.require_top(top)
         opened = indexes.open_index(self.network, str(index))
         indexes.require_model(self.network, opened.document, self._select(model))
         answer = self.ask(model, question, max_fee=max_fee)

@@ -5,6 +5,7 @@ Logs, progress and questions go to stderr, so that stdout is always the answer a
 
 import json
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -31,6 +32,13 @@ def error_document(error: TallystickError) -> dict[str, Any]:
     }
 
 
+def printable(text: str) -> str:
+    """Return a stranger's text without what a terminal would obey."""
+    return "".join(
+        c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Co", "Cs")
+    )
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "none") -> Any:
     """Return rows for people to read; `empty` stands for no rows at all."""
     listed = [[str(cell) for cell in row] for row in rows]
@@ -40,7 +48,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "n
     for column in columns:
         result.add_column(column, overflow="fold")
     for row in listed:
-        result.add_row(*(Text(cell) for cell in row))  # Text: brackets are not markup
+        result.add_row(*(Text(printable(cell)) for cell in row))  # Text: brackets are not markup
     return result
 
 
@@ -50,7 +58,8 @@ def facts(pairs: Iterable[tuple[str, Any]]) -> Any:
     result.add_column(style="bold", no_wrap=True)
     result.add_column(overflow="fold")
     for name, value in pairs:
-        result.add_row(name, value if isinstance(value, Text | Table) else Text(str(value)))
+        whole = isinstance(value, Text | Table)
+        result.add_row(name, value if whole else Text(printable(str(value))))
     return result
 
 

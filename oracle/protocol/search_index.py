@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from oracle.errors import InputInvalid
 from oracle.protocol import canonical, tensor
 from oracle.protocol.border import STRICT, HexBytes32
-from oracle.protocol.files import FileEntry
+from oracle.protocol.files import FileEntry, check_files
 from oracle.protocol.tensor import Array
 from oracle.types import Bytes32
 
@@ -74,7 +74,8 @@ class SearchIndex:
         """Read a document from its canonical bytes.
 
         Raises:
-            InputInvalid: not canonical, an unknown or missing field, or a number out of range.
+            InputInvalid: not canonical, an unknown or missing field, a number out of range, or a
+                path that leaves its folder.
         """
         if len(data) > MAX_DOCUMENT:
             raise InputInvalid(f"an index of {len(data)} bytes is above {MAX_DOCUMENT}")
@@ -87,6 +88,7 @@ class SearchIndex:
             raise InputInvalid(f"index: {where}: {first['msg']}") from error
         if not 1 <= found.count <= MAX_PASSAGES or not 1 <= found.width <= MAX_WIDTH:
             raise InputInvalid(f"index: {found.count} passages of width {found.width}")
+        check_files((found.passages, found.vectors))
         return found
 
     def to_bytes(self) -> bytes:
@@ -124,7 +126,7 @@ def read_passages(data: bytes) -> tuple[Passage, ...]:
         try:
             body = json.loads(line)
             found.append(Passage(str(body["source"]), str(body["text"])))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputInvalid(f"line {number + 1} of {PASSAGES} is no passage") from error
     return tuple(found)
 

@@ -11,7 +11,6 @@ The 8 × 2 bytes of a token commit the operator to the model that wrote it (docs
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
@@ -37,7 +36,7 @@ _ROLES = ("system", "developer", "user", "assistant", "tool")
 _FIELDS = frozenset({
     "messages", "prompt", "stop", "tools", "tool_choice", "response_format", "logprobs",
 })  # fmt: skip
-_CALL = re.compile(r"<tool_call>\s*(\{.*?\})\s*</tool_call>", re.DOTALL)
+_CALL, _CALLED = "<tool_call>", "</tool_call>"
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
 
@@ -212,6 +211,11 @@ def decode_answer(outputs: Mapping[str, Array]) -> TextAnswer:
     calls, reason = body.get("tool_calls", []), body["finish_reason"]
     if reason not in ("stop", "length", "tool_calls") or not isinstance(calls, list):
         raise AnswerInvalid(f"finish_reason is {reason!r:.40}, not stop, length or tool_calls")
+    for call in calls:
+        if not isinstance(call, dict) or not all(
+            isinstance(call.get(name), str) for name in ("name", "arguments")
+        ):
+            raise AnswerInvalid("a call of a tool has not a name and arguments, both texts")
     return TextAnswer(
         body["content"], cast(FinishReason, reason), body["prompt_tokens"],
         tuple(map(int, tokens)), logprobs, tuple(calls),
@@ -267,16 +271,17 @@ def tool_calls(content: str) -> tuple[Mapping[str, Any], ...]:
     a text that is one such object. Others stay text.
     """
     found = []
-    for text in _CALL.findall(content) or [content.strip()]:
+    for part in content.split(_CALL)[1:] or [content + _CALLED]:
+        text = part.lstrip()
         try:
-            body = json.loads(text)
-        except (ValueError, RecursionError):
+            body, end = json.JSONDecoder().raw_decode(text)
+            name, arguments = body["name"], body.get("arguments", body.get("parameters"))
+            name.encode()  # half a surrogate is no text
+            written = json.dumps(arguments, allow_nan=False)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             continue
-        if not isinstance(body, dict) or not isinstance(body.get("name"), str):
-            continue
-        arguments = body.get("arguments", body.get("parameters"))
-        if isinstance(arguments, dict):
-            found.append({"name": body["name"], "arguments": json.dumps(arguments)})
+        if isinstance(arguments, dict) and text[end:].lstrip().startswith(_CALLED):
+            found.append({"name": name, "arguments": written})
     return tuple(found)
 
 

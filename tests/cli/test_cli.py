@@ -235,3 +235,13 @@ def test_error_document__digest_mismatch__carries_the_code():
 def test_table__brackets_in_a_cell__are_not_markup(capsys):
     output.console().print(output.table(("a",), [["[red]x[/red]"]]), markup=False)
     assert "[red]x[/red]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "told", [output.table(("a",), [["\x1b[2Jx"]]), output.facts([("a", "\x1b[2Jx")])]
+)
+def test_print_human__strangers_control_characters__are_not_sent(told, capsys):
+    output.print_human(told)
+    said = capsys.readouterr().out
+    assert "[2Jx" in said
+    assert "\x1b" not in said

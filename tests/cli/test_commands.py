@@ -78,3 +78,9 @@ def test_wallet__mistyped__is_suggested(tmp_path, capsys, monkeypatch):
     assert main(["wallet", "new", "alice", "--password-file", str(password)]) == 0
     assert main(["wallet", "show", "alcie"]) == InputInvalid.exit_code
     assert "did you mean alice?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("top", ["0", "101"])
+def test_search_ask__more_or_fewer_passages_than_can_be__refused_before_it_is_paid(top, capsys):
+    assert main(["search", "ask", "index", "question", "--model", "m", "--top", top]) != 0
+    assert "'--top'" in capsys.readouterr().err

@@ -34,6 +34,10 @@ def test_document__read_back__is_the_same_and_so_is_its_digest():
         INDEX.to_bytes().replace(b'"count":3', b'"count":0'),
         INDEX.to_bytes().replace(b'"width":4', b'"width":1025'),
         INDEX.to_bytes().replace(b'"name"', b'"nome"'),
+        INDEX.to_bytes().replace(b"passages.jsonl", b"../passages.jsonl"),
+        INDEX.to_bytes().replace(b"passages.jsonl", b"/dev/zero"),
+        INDEX.to_bytes().replace(b"passages.jsonl", b"vectors.safetensors"),
+        INDEX.to_bytes().replace(b'"size":10', b'"size":2000000000000'),
         b"[]",
         b'{"schema":"' + b"x" * search_index.MAX_DOCUMENT + b'"}',
     ],
@@ -48,6 +52,8 @@ def test_passages__of_any_text__read_back():
     assert search_index.read_passages(search_index.write_passages(told)) == told
     with pytest.raises(InputInvalid, match="line 2"):
         search_index.read_passages(b'{"source":"a","text":"b"}\n{"text":"c"}\n')
+    with pytest.raises(InputInvalid, match="line 1"):
+        search_index.read_passages(b"[" * 100_000)
 
 
 def test_vectors__of_another_shape__refused():

@@ -1,5 +1,7 @@
 """Questions and answers of text models: one byte string each, and what is none is refused."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -106,6 +108,8 @@ def head(**changes):
         {"answer": head(finish_reason="tired")},
         {"answer": head(more=1)},
         {"answer": head(tool_calls={})},
+        {"answer": head(tool_calls=[5])},
+        {"answer": head(tool_calls=[{"name": "f", "arguments": {}}])},
         {"tokens": np.array([5, 6], np.int32)},
         {"logprobs": -ROW},
         {"logprobs": ROW[:, ::-1]},
@@ -133,6 +137,35 @@ def test_finish__tool_calls__are_taken_when_tools_were_given():
     _, reason, calls = text.finish([said], TextQuestion.parse({**CHAT, "tools": tools}), ended=True)
     assert (reason, calls) == ("tool_calls", ({"name": "f", "arguments": '{"a": 1}'},))
     assert text.finish([said], TextQuestion.parse(CHAT), ended=True)[1:] == ("stop", ())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        '{"name": "\\ud800", "arguments": {}}',
+        '{"name": "f", "arguments": {"a": NaN}}',
+        '{"name": "f", "arguments": {"a": 1e999}}',
+        '{"name": ["f"], "arguments": {}}',
+        '{"name": "f"}',
+        '["name"]',
+        '{"name": "f", "arguments": {}} and more',
+    ],
+)
+def test_tool_calls__what_no_answer_can_hold__stays_text(call):
+    assert text.tool_calls(f"<tool_call>{call}</tool_call>") == ()
+    assert text.tool_calls(call) == ()
+
+
+def test_tool_calls__several_with_marks_inside_and_space_around__each_found():
+    one = '{"name": "f", "arguments": {"a": "</tool_call>"}}'
+    said = f"So: <tool_call>\n{one} </tool_call> and <tool_call>no</tool_call><tool_call>{one}"
+    assert text.tool_calls(said) == ({"name": "f", "arguments": '{"a": "</tool_call>"}'},)
+
+
+def test_tool_calls__marks_that_are_never_closed__take_time_of_their_length():
+    began = time.process_time()
+    assert text.tool_calls("<tool_call>{}" * 20_000) == ()
+    assert time.process_time() - began < 10  # a search that began anew at each took minutes
 
 
 @pytest.mark.parametrize(

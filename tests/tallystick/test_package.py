@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tallystick
+from oracle.errors import InputInvalid
 from tallystick.connection import _amount
 from tallystick.given import source_of
 
@@ -77,3 +78,10 @@ def test_value__of_several_outputs__is_an_error_of_ours_that_names_them():
     answer = tallystick.Answer(**{**fields, "outputs": {"scores": None, "boxes": None}})
     with pytest.raises(tallystick.errors.TallystickError, match="2 outputs: scores, boxes"):
         answer.value  # noqa: B018
+
+
+@pytest.mark.parametrize("top", [0, 101])
+def test_search__more_or_fewer_passages_than_can_be__refused_before_it_is_paid(top):
+    nobody = object.__new__(tallystick.Connection)  # it has no network to ask or pay
+    with pytest.raises(InputInvalid, match="passages"):
+        nobody.search("index", "question", model=1, top=top)

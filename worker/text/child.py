@@ -35,6 +35,9 @@ _SERVER: Mapping[str, Any] = {  # it writes nothing: as small as it can be
     "n_ctx": 256, "n_parallel": 1, "n_threads_http": 1, "no_extra_bufts": True, "warmup": False,
     "ui": False, "endpoint_slots": False, "cache_ram_mib": 0,
 }  # fmt: skip
+# What templates take for today: operator and committee make one prompt on different days
+TODAY = "26 Jul 2024"
+_CLOCK = f"{{%- macro strftime_now(format) -%}}{TODAY}{{%- endmacro -%}}"
 FAR = 1e9  # stands for what no difference of logits explains: JSON has no infinity
 
 
@@ -132,7 +135,10 @@ class Child:
                 params = xllamacpp.CommonParams()
                 params.model.path = str(self._path)
                 params.cpuparams.n_threads = 1
-                for name, value in {**_SERVER, "hostnames": [place]}.items():
+                templates = [self._model.template(), self._model.template("tool_use")]
+                asks = any("strftime_now" in one for one in templates)
+                dated = {"chat_template": _CLOCK + templates[0]} if asks else {}
+                for name, value in {**_SERVER, **dated, "hostnames": [place]}.items():
                     setattr(params, name, value)
                 self._server = xllamacpp.Server(params)
         self._say({"id": job, "socket": place})

@@ -180,13 +180,11 @@ class _Process:
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
         self.dead = False
-        kept = {name: v for name, v in os.environ.items() if not name.startswith("TALLYSTICK_")}
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-m", child.__name__,
              json.dumps({**told, "folder": self._folder.name})],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True,
-            # Two threads that spin where others compute take ten times as long
-            env={**kept, "OMP_WAIT_POLICY": "passive", "GGML_NO_BACKTRACE": "1"},
+            env=environ(),
         )  # fmt: skip
         assert self._process.stdin is not None
         self._stdin: IO[str] = self._process.stdin
@@ -230,6 +228,7 @@ class _Process:
         body = {
             "messages": [dict(message) for message in question.messages],
             **({"tools": list(question.tools)} if question.tools else {}),
+            "chat_template_kwargs": {"date_string": child.TODAY, "datetime": child.TODAY},
         }
         connection = _Local(path)
         try:
@@ -302,6 +301,17 @@ class _Process:
         data = os.pread(self._said.fileno(), _KEPT, max(0, end - _KEPT))
         lines = data.decode(errors="replace").strip().splitlines()
         return lines[-1][-300:] if lines else "no word"
+
+
+def environ() -> dict[str, str]:
+    """Return what the engine's process is started with."""
+    kept = {name: v for name, v in os.environ.items() if not name.startswith("TALLYSTICK_")}
+    return {
+        **kept,
+        "OMP_WAIT_POLICY": "passive",  # two threads that spin beside others take ten times as long
+        "OPENBLAS_NUM_THREADS": "1",  # a thread of NumPy's from before would not be confined
+        "GGML_NO_BACKTRACE": "1",
+    }
 
 
 class _Local(http.client.HTTPConnection):

@@ -77,6 +77,12 @@ class Llama:
             raise InputInvalid("the model's tokenizer does not take this text")
         return list(ids[:count])
 
+    def template(self, name: str | None = None) -> str:
+        """Return the template of chats, or another one that has a name; "" = there is none."""
+        wanted = None if name is None else name.encode()
+        found: bytes | None = self._library.llama_model_chat_template(self._model, wanted)
+        return (found or b"").decode(errors="replace")
+
     def piece(self, token: int) -> bytes:
         """Return the bytes of a token; special ones have none.
 

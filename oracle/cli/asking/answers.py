@@ -52,7 +52,7 @@ def _output(shown: Output) -> Any:
     if shown.rows:
         return Group(title, output.table(("row", "", "answer"), map(_row, shown.rows)))
     values = "" if shown.values is None else str(shown.values)
-    return Group(title, Text(values or "save it with --output FILE"))
+    return Group(title, Text(output.printable(values) or "save it with --output FILE"))
 
 
 def _row(row: Row) -> tuple[str, str, str]:

@@ -3,7 +3,6 @@
 import queue
 import sys
 import threading
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -215,7 +214,7 @@ class _Screen:
         """Show a piece."""
         self.written += piece
         if not self._hidden:
-            sys.stdout.write(_printable(piece) if self._plain else piece)
+            sys.stdout.write(output.printable(piece) if self._plain else piece)
             sys.stdout.flush()
 
     def finish(self, content: str) -> None:
@@ -232,9 +231,3 @@ class _Screen:
         if not self._hidden:
             sys.stdout.write("\n")
             sys.stdout.flush()
-
-
-def _printable(text: str) -> str:
-    return "".join(
-        c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Co", "Cs")
-    )

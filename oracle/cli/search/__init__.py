@@ -74,7 +74,9 @@ def _ask(
     question: Annotated[str, typer.Argument(help="A sentence, or a few words.")],
     *,
     model: Annotated[str, typer.Option("--model", metavar="MODEL", help="That built the index.")],
-    top: Annotated[int, typer.Option("--top", metavar="N", help="Passages, 1 to 100.")] = 5,
+    top: Annotated[
+        int, typer.Option("--top", metavar="N", min=1, max=100, help="Passages, 1 to 100.")
+    ] = 5,
     max_fee: Annotated[
         Amount | None, options.amount("--max-fee", "Most to pay; the fee as shown by default.")
     ] = None,

@@ -59,8 +59,7 @@ class OpenIndex:
         Raises:
             InputInvalid: the embedding is of another width, or `top` is not 1 to 100.
         """
-        if not 1 <= top <= MOST:
-            raise InputInvalid(f"{top} passages", hint=f"1 to {MOST}")
+        require_top(top)
         if embedding.shape != (self.document.width,):
             raise InputInvalid(
                 f"the question became {list(embedding.shape)} numbers, the index has "
@@ -193,6 +192,12 @@ def _opened(document: SearchIndex, fetch: Callable[[FileEntry], Path]) -> OpenIn
 
 
 # ── Ask ─────────────────────────────────────────────────────────────────────────────────────────
+def require_top(top: int) -> None:
+    """Refuse a number of passages, before the question is paid. Raises: InputInvalid."""
+    if not 1 <= top <= MOST:
+        raise InputInvalid(f"{top} passages", hint=f"1 to {MOST}")
+
+
 def require_model(network: Network, index: SearchIndex, model: Selected) -> None:
     """Refuse a model with other weights than those that made the vectors.
 

@@ -1,8 +1,12 @@
 """Real weights: several texts at once, honest answers pass the replay, and others do not."""
 
+import struct
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +17,9 @@ from oracle.protocol.text import TextQuestion
 from tests.worker.text.conftest import CONTEXT, PARAMS, asked
 from worker.errors import EngineDied, WeightsInvalid
 from worker.runtimes.gguf import WritingStopped
-from worker.text import binding, replay
+from worker.text import binding, child, replay
 from worker.text.binding import EngineMissing
-from worker.text.engine import LlamaEngine, PromptTooLong
+from worker.text.engine import LlamaEngine, PromptTooLong, environ
 from worker.text.replay import AnswerTerms, ReplayFault
 
 TOLERANCE = 0.5
@@ -28,6 +32,7 @@ def judge(model, body, params, answer):
     return replay.compare(terms, answer, said, TOLERANCE)
 
 
+USER = {"role": "user", "content": "Hello"}
 BODY = {"prompt": "The capital of France is"}
 
 
@@ -65,10 +70,27 @@ def test_write__stop_string__ends_the_text_before_it(model, answer):
 
 
 def test_write__chat__is_rendered_by_the_models_template(model):
-    body = {"messages": [{"role": "user", "content": "Hello"}]}
+    body = {"messages": [USER]}
     one = text.decode_answer(model.run(asked(**body), PARAMS))
     assert one.prompt_tokens > len(model.prompt(TextQuestion("Hello")))
     assert judge(model, body, PARAMS, one) is None
+
+
+def test_prompt__template_asks_for_the_day__is_the_same_on_any_day(weights, tmp_path):
+    data = bytearray(weights.read_bytes())
+    asks = b"{{ strftime_now('%d %b %Y %H:%M:%S') }}|{{ date_string }}|{{ datetime }}"
+    key = b"tokenizer.chat_template"
+    assert key not in data
+    asks += b" " * (-(len(key) + len(asks) + 20) % 32)  # what follows stays aligned
+    (keys,) = struct.unpack_from("<Q", data, 16)
+    struct.pack_into("<Q", data, 16, keys + 1)
+    data[24:24] = struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(asks)) + asks
+    path = tmp_path / "dated.gguf"
+    path.write_bytes(data)
+    engine = LlamaEngine(path, context=64, slots=1, threads=1)
+    with closing(engine):
+        said = engine._process.chat(TextQuestion.parse({"messages": [USER]}))
+    assert said.strip() == "|".join([child.TODAY] * 3)
 
 
 def test_write__nobody_waits__stops_and_the_slot_is_free(model):
@@ -171,6 +193,16 @@ def test_generate__two_threads__both_are_answered(model):
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert counts == [3, 3]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="Linux counts its threads there")
+def test_child__before_it_is_confined__has_one_thread():
+    said = f"import os; from {child.__name__} import library; library()"
+    counted = subprocess.run(
+        [sys.executable, "-c", f"{said}; print(len(os.listdir('/proc/self/task')))"],
+        env=environ(), capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    assert counted.stdout.split() == ["1"]
 
 
 def test_engine__file_that_is_no_model__refused(tmp_path):
