@@ -174,11 +174,17 @@ def require(manifest: Manifest) -> int:
             "a text model takes `question` and gives `answer`, `tokens`, `logprobs`",
             hint=f"`tallystick model init {manifest.runtime.entry}` writes them",
         )
-    lanes = {(spec.name, spec.scale) for spec in manifest.parameters}
+    lanes = {spec.name: spec for spec in manifest.parameters}
     for spec in text.PARAMETERS:
-        if (spec.name, spec.scale) not in lanes:
+        given_spec = lanes.get(spec.name)
+        if (
+            given_spec is None
+            or (given_spec.scale, given_spec.offset) != (spec.scale, spec.offset)
+            or not spec.minimum <= given_spec.minimum <= given_spec.maximum <= spec.maximum
+        ):
             raise ModelUnsupported(
-                f"a text model has a parameter {spec.name} of scale {spec.scale}",
+                f"a text model has a parameter {spec.name} of scale {spec.scale}, "
+                f"{spec.minimum} to {spec.maximum} at the most",
                 hint=f"`tallystick model init {manifest.runtime.entry}` writes it",
             )
     context = manifest.runtime.options.get("context", _CONTEXT)

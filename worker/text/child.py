@@ -86,7 +86,7 @@ class Child:
             elif what == "render":
                 self._say({"id": job, "tokens": self._model.tokenize(asked["text"])})
             elif what == "serve":  # who writes is not held up by it
-                threading.Thread(target=self._serve, args=(job,), daemon=True).start()
+                threading.Thread(target=self._try_to_serve, args=(job,), daemon=True).start()
             else:
                 self._say({"id": job, **self._replay(asked)})
         except TallystickError as error:
@@ -124,6 +124,15 @@ class Child:
             "logprobs": logprobs, "gaps": gaps, "pieces": pieces, "ends": ends,
             "observed": observed,
         }  # fmt: skip
+
+    def _try_to_serve(self, job: int) -> None:
+        try:
+            self._serve(job)
+        except Exception as error:  # whoever asked would wait for ever
+            message = f"the model's chats cannot be rendered: {error!s:.300}"
+            self._say(
+                {"id": job, "error": "InputInvalid", "message": message, "hint": "use a prompt"}
+            )
 
     def _serve(self, job: int) -> None:
         """Start the engine's own server, whose template code renders chats; tell its socket."""

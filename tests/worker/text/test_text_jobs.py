@@ -18,6 +18,7 @@ from tests.worker.builders import Published
 from tests.worker.text.conftest import CONTEXT, PARAMS, asked
 from worker import spread
 from worker.describe import describe
+from worker.errors import ModelUnsupported
 from worker.inputs import InputSource
 from worker.models import ModelPool
 from worker.outcomes import Answered, Failed
@@ -53,6 +54,16 @@ def test_describe__gguf__is_a_manifest_that_its_runtime_takes(published):
     assert (manifest.license, manifest.runtime.entry) == ("gemma", "gemma.gguf")
     assert manifest.model_root() == published.root != ZERO32
     assert gguf.require(manifest) == CONTEXT
+
+
+@pytest.mark.parametrize(
+    "change", [{"minimum": 0, "default": 0}, {"maximum": 4096}, {"offset": -5}, {"scale": 10}]
+)
+def test_require__parameter_that_would_convict_who_is_honest__refused(published, change):
+    first, *others = published.manifest.parameters
+    parameters = (replace(first, **change), *others)
+    with pytest.raises(ModelUnsupported, match="max_tokens"):
+        gguf.require(replace(published.manifest, parameters=parameters))
 
 
 def test_run__jobs_with_parameters_of_their_own__are_written_together(published, pool, ipfs, log):

@@ -76,21 +76,35 @@ def test_write__chat__is_rendered_by_the_models_template(model):
     assert judge(model, body, PARAMS, one) is None
 
 
-def test_prompt__template_asks_for_the_day__is_the_same_on_any_day(weights, tmp_path):
+def with_template(weights, folder, template: bytes):
+    """Return a copy of a file that has no template, with one."""
     data = bytearray(weights.read_bytes())
-    asks = b"{{ strftime_now('%d %b %Y %H:%M:%S') }}|{{ date_string }}|{{ datetime }}"
     key = b"tokenizer.chat_template"
     assert key not in data
-    asks += b" " * (-(len(key) + len(asks) + 20) % 32)  # what follows stays aligned
+    template += b" " * (-(len(key) + len(template) + 20) % 32)  # what follows stays aligned
     (keys,) = struct.unpack_from("<Q", data, 16)
     struct.pack_into("<Q", data, 16, keys + 1)
-    data[24:24] = struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(asks)) + asks
-    path = tmp_path / "dated.gguf"
+    added = struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(template)) + template
+    data[24:24] = added
+    path = folder / "with_template.gguf"
     path.write_bytes(data)
-    engine = LlamaEngine(path, context=64, slots=1, threads=1)
-    with closing(engine):
+    return path
+
+
+def test_prompt__template_asks_for_the_day__is_the_same_on_any_day(weights, tmp_path):
+    asks = b"{{ strftime_now('%d %b %Y %H:%M:%S') }}|{{ date_string }}|{{ datetime }}"
+    path = with_template(weights, tmp_path, asks)
+    with closing(LlamaEngine(path, context=64, slots=1, threads=1)) as engine:
         said = engine._process.chat(TextQuestion.parse({"messages": [USER]}))
     assert said.strip() == "|".join([child.TODAY] * 3)
+
+
+def test_prompt__template_that_is_none__refused_and_waited_for_by_nobody(weights, tmp_path):
+    path = with_template(weights, tmp_path, b"{% for")
+    with closing(LlamaEngine(path, context=64, slots=1, threads=1)) as engine:
+        with pytest.raises(InputInvalid):
+            engine.prompt(TextQuestion.parse({"messages": [USER]}))
+        assert engine.prompt(TextQuestion.parse(BODY))
 
 
 def test_write__nobody_waits__stops_and_the_slot_is_free(model):
