@@ -288,10 +288,11 @@ class _Process:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            event = json.loads(line)
-            if waiting := self._jobs.get(event["id"]):
-                waiting.put(event)
+        with suppress(ValueError, LookupError, TypeError):  # a child that babbles is a dead one
+            for line in self._process.stdout:
+                event = json.loads(line)
+                if waiting := self._jobs.get(event["id"]):
+                    waiting.put(event)
         self.dead = True
         for waiting in list(self._jobs.values()):
             waiting.put({"died": True})

@@ -209,6 +209,13 @@ def test_generate__two_threads__both_are_answered(model):
     assert counts == [3, 3]
 
 
+def test_engine__process_that_says_anything__is_a_dead_one(weights, monkeypatch):
+    monkeypatch.setattr(child, "__name__", "tests.support.babbler")
+    engine = LlamaEngine(weights, context=64, slots=1, threads=1)
+    with closing(engine), pytest.raises(EngineDied):
+        engine.prompt(TextQuestion("x"))
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="Linux counts its threads there")
 def test_child__before_it_is_confined__has_one_thread():
     said = f"import os; from {child.__name__} import library; library()"
