@@ -49,6 +49,29 @@ def test_recommend__published_and_asked__prints_films_with_reasons(script):
     assert paid.startswith("0.04 dollars; proofs: 0x")
 
 
+def test_publish__file_of_another_library__answers_as_its_original_on_the_whole_test_set(script):
+    code = """
+import numpy as np, skops.io, tallystick
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+train, test, labels, _ = train_test_split(*load_digits(return_X_y=True), random_state=0)
+model = make_pipeline(StandardScaler(), SVC()).fit(train, labels)
+skops.io.dump(model, "machine.skops")
+with tallystick.connect(wallet="owner") as network:
+    network.authorize(network.publish("machine.skops", fee="0.03").model_id, "alpha")
+with tallystick.connect(wallet="requester") as network:
+    network.deposit(1)
+    answer = network.ask("machine", test)
+    print(network.model("machine").manifest.origin.format, len(test))
+    print((answer.outputs["class"] == model.predict(test)).all())
+    print(np.abs(answer.outputs["scores"] - model.decision_function(test)).max() < 1e-5)
+"""
+    assert script("-c", code) == "scikit-learn 450\nTrue\nTrue\n"
+
+
 def test_ask_many__after_the_page__answers_in_order_of_one_transaction(script):
     code = """
 import numpy as np, tallystick
