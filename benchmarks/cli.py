@@ -31,7 +31,7 @@ from oracle.services import balances, operators, publishing, requests
 from oracle.services.network import Network
 from oracle.services.publishing import SaleTerms
 from oracle.services.request_timeline import RequestState
-from oracle.types import NO_CLAIM, ZERO32, Amount
+from oracle.types import NO_CLAIM, ZERO32, Amount, OperatorAnswer
 
 ROUNDS = 5
 PASSWORD = "secret"
@@ -98,7 +98,9 @@ def _serve(network: Network, operator: Wallet, over: threading.Event) -> None:
     while not over.wait(0.05):
         with suppress(TallystickError):
             for found in requests.list_requests(network, state=RequestState.REQUESTED):
-                operator.send(network.market.deliver(found.request, NO_CLAIM, root, ZERO32))
+                operator.send(
+                    network.market.deliver(found.request, NO_CLAIM, OperatorAnswer(root, ZERO32))
+                )
 
 
 def _rounds(home: Path, rounds: int) -> dict[str, float]:

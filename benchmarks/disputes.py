@@ -43,6 +43,7 @@ from oracle.types import (
     Assurance,
     Bytes32,
     Delivery,
+    OperatorAnswer,
     Order,
     VersionRecord,
 )
@@ -176,6 +177,7 @@ class Network:
             data_bps=0,
             insured_multiple=5,
             challenge_window=3600,
+            max_units=0,
         )
         call = registry.publish_version(1, ZERO32, publication)
         return self.owner.send(call).one(VersionPublished).record
@@ -195,9 +197,9 @@ class Network:
             consumer=ZERO_ADDRESS,
         )
         request = self.requester.send(self.market.request(order)).one(Requested).request
-        call = self.market.deliver(request, NO_CLAIM, committed.output_root, ZERO32)
+        call = self.market.deliver(request, NO_CLAIM, OperatorAnswer(committed.output_root, ZERO32))
         event = self.operator.send(call).one(Delivered)
-        delivery = Delivery(event.operator, event.delivered_at, event.output_root)
+        delivery = Delivery(event.operator, event.stamp, event.output_root)
         return DisputedAnswer(request, delivery, self.record)
 
 

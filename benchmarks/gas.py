@@ -30,6 +30,7 @@ from oracle.types import (
     Bytes32,
     Claim,
     Delivery,
+    OperatorAnswer,
     Order,
     Request,
     Timestamp,
@@ -84,6 +85,7 @@ class Market:
                 data_bps=500,
                 insured_multiple=2,
                 challenge_window=WINDOW,
+                max_units=0,
             )
             head = self.registry.head_of(model_id)
             call = self.registry.publish_version(model_id, head, publication)
@@ -135,7 +137,9 @@ class Market:
         return receipt.one(Requested).request, receipt
 
     def deliver(self, request: Request, claim: Claim = NO_CLAIM) -> tuple[Delivery, Receipt]:
-        receipt = self.operator.send(self.market.deliver(request, claim, keccak(b"output"), ZERO32))
+        receipt = self.operator.send(
+            self.market.deliver(request, claim, OperatorAnswer(keccak(b"output"), ZERO32))
+        )
         return _delivery(receipt.one(Delivered)), receipt
 
     def finalize(self, requests: list[Request], deliveries: list[Delivery]) -> Receipt:
@@ -172,7 +176,7 @@ def _round(market: Market, lanes: int) -> None:
     rest = [request for request, _ in asked[1:]]
     batch = market.operator.send(
         market.market.deliver_batch(
-            rest, [NO_CLAIM] * BATCH, [keccak(b"output")] * BATCH, [ZERO32] * BATCH
+            rest, [NO_CLAIM] * BATCH, [OperatorAnswer(keccak(b"output"), ZERO32)] * BATCH
         )
     )
     market.note("deliverBatch, each of 64", batch, BATCH)
@@ -200,7 +204,7 @@ def _rarer(market: Market) -> None:
 
 
 def _delivery(event: Delivered) -> Delivery:
-    return Delivery(event.operator, event.delivered_at, Bytes32(event.output_root))
+    return Delivery(event.operator, event.stamp, Bytes32(event.output_root))
 
 
 def run(report: Callable[[str], None], build: Path) -> dict[str, Any]:

@@ -26,7 +26,17 @@ from oracle.exact.program import Program
 from oracle.exact.receipt import receipt
 from oracle.exact.steps import ProofStep
 from oracle.protocol.canonical import keccak
-from oracle.types import NO_CLAIM, ZERO32, Amount, Assurance, Bytes32, Delivery, Order, RequestId
+from oracle.types import (
+    NO_CLAIM,
+    ZERO32,
+    Amount,
+    Assurance,
+    Bytes32,
+    Delivery,
+    OperatorAnswer,
+    Order,
+    RequestId,
+)
 
 FEE = Amount(50_000)
 SALT = Bytes32(keccak(b"salt"))
@@ -98,6 +108,7 @@ class ProofMarket:
             data_bps=0,
             insured_multiple=2,
             challenge_window=600,
+            max_units=0,
         )
         head = self.registry.head_of(self.model_id)
         published = self.owner.send(self.registry.publish_version(self.model_id, head, publication))
@@ -115,9 +126,11 @@ class ProofMarket:
             operator=self.operator.address,
         )
         asked = self.requester.send(self.market.request(order)).one(Requested)
-        call = self.market.deliver(asked.request, NO_CLAIM, committed.output_root, ZERO32)
+        call = self.market.deliver(
+            asked.request, NO_CLAIM, OperatorAnswer(committed.output_root, ZERO32)
+        )
         told = self.operator.send(call).one(Delivered)
-        delivery = Delivery(told.operator, told.delivered_at, Bytes32(told.output_root))
+        delivery = Delivery(told.operator, told.stamp, Bytes32(told.output_root))
         return DisputedAnswer(asked.request, delivery, record), asked.request_id
 
     def _witness(self, request_id: RequestId, step: ProofStep) -> Bytes32:

@@ -112,7 +112,7 @@ contract Committee is ICommittee, ReentrancyGuardTransient {
         bytes32 requestId = RequestState.idAt(address(MARKET), request);
         Dispute storage dispute = _disputes[requestId];
         if (dispute.stage != Stage.None) revert DisputeExists(requestId);
-        (bytes32 runtimeClass, uint256 pool) = _classFor(request, delivery.deliveredAt);
+        (bytes32 runtimeClass, uint256 pool) = _classFor(request, delivery.stamp.time());
         dispute.runtimeClass = runtimeClass;
         dispute.challengedAt = uint40(block.timestamp);
         dispute.tolerance = uint64(request.terms.tolerance());
@@ -463,7 +463,8 @@ contract Committee is ICommittee, ReentrancyGuardTransient {
 
     /// @dev Later rounds than the longest dispute has would find members that may have left.
     function _fitsAnotherRound(Dispute storage dispute, uint256 round) private view returns (bool) {
-        return round + 1 < ROUNDS && block.timestamp <= dispute.challengedAt + (longestDispute() * (round + 1)) / ROUNDS;
+        return
+            round + 1 < ROUNDS && block.timestamp <= dispute.challengedAt + (longestDispute() * (round + 1)) / ROUNDS;
     }
 
     function _isDrawMissed(Dispute storage dispute) private view returns (bool) {
@@ -658,7 +659,7 @@ contract Committee is ICommittee, ReentrancyGuardTransient {
         Delivery calldata delivery
     ) private view returns (bytes32 requestId) {
         requestId = RequestState.idAt(address(MARKET), request);
-        bytes32 state = RequestState.delivered(requestId, delivery.operator, delivery.deliveredAt, delivery.outputRoot);
+        bytes32 state = RequestState.deliveredAs(requestId, delivery);
         if (MARKET.commitmentOf(request.requester(), request.lane()) != state) {
             revert IInferenceMarket.RequestStateMismatch(requestId);
         }

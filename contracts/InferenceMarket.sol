@@ -9,6 +9,7 @@ import {
     Request,
     Claim,
     Delivery,
+    Answer,
     Verdict
 } from "./interfaces/IInferenceMarket.sol";
 import {Assurance} from "./interfaces/IModelRegistry.sol";
@@ -20,6 +21,7 @@ import {Fees} from "./libraries/Fees.sol";
 import {Openings} from "./libraries/Openings.sol";
 import {RequestFields} from "./libraries/RequestFields.sol";
 import {RequestState} from "./libraries/RequestState.sol";
+import {Stamp, StampLib} from "./libraries/Stamp.sol";
 import {Terms} from "./libraries/Terms.sol";
 
 /// @title The life of every request: order, claim, delivery, settlement, disputes.
@@ -126,50 +128,44 @@ contract InferenceMarket is Custody {
 
     /// @inheritdoc IInferenceMarket
     function claim(Request calldata request_, Claim calldata lapsed) external {
-        bytes32 requestId = _requireAwaiting(request_, lapsed);
+        (bytes32 requestId, address claimant) = _requireAwaiting(request_, lapsed);
         (uint256 priorityUntil, uint256 expiresAt) = (request_.priorityUntil(), request_.expiresAt());
         if (block.timestamp < priorityUntil) revert PriorityWindowOpen(requestId, priorityUntil);
         if (block.timestamp >= expiresAt) revert RequestExpired(requestId, expiresAt);
-        if (lapsed.operator != address(0) && block.timestamp < lapsed.until) {
-            revert ClaimActive(requestId, lapsed.until);
-        }
+        if (claimant != address(0) && block.timestamp < lapsed.until) revert ClaimActive(requestId, lapsed.until);
         uint256 end = block.timestamp + CLAIM_PERIOD;
         uint40 until = uint40(end < expiresAt ? end : expiresAt);
         _commitments[_slot(request_)] = RequestState.claimed(requestId, msg.sender, until);
         emit Claimed(requestId, msg.sender, until);
-        if (lapsed.operator != address(0)) _forfeit(requestId, request_, lapsed.operator);
+        if (claimant != address(0)) _forfeit(requestId, request_, claimant);
         OPERATORS.lockFor(request_.modelId(), msg.sender, _lock(request_.terms));
     }
 
     /// @inheritdoc IInferenceMarket
-    function deliver(Request calldata request_, Claim calldata claim_, bytes32 outputRoot, bytes32 outputCid) external {
-        _deliver(request_, claim_, outputRoot, outputCid);
+    function deliver(Request calldata request_, Claim calldata claim_, Answer calldata answer) external {
+        _deliver(request_, claim_, answer);
     }
 
     /// @inheritdoc IInferenceMarket
-    function deliverBatch(
-        Request[] calldata requests,
-        Claim[] calldata claims,
-        bytes32[] calldata outputRoots,
-        bytes32[] calldata outputCids
-    ) external {
+    function deliverBatch(Request[] calldata requests, Claim[] calldata claims, Answer[] calldata answers) external {
         uint256 count = requests.length;
         _requireLength(count, claims.length);
-        _requireLength(count, outputRoots.length);
-        _requireLength(count, outputCids.length);
-        for (uint256 i; i < count; ++i) {
-            _deliver(requests[i], claims[i], outputRoots[i], outputCids[i]);
-        }
+        _requireLength(count, answers.length);
+        for (uint256 i; i < count; ++i) _deliver(requests[i], claims[i], answers[i]);
     }
 
-    function _deliver(Request calldata request_, Claim calldata claim_, bytes32 outputRoot, bytes32 outputCid) private {
+    function _deliver(Request calldata request_, Claim calldata claim_, Answer calldata answer) private {
+        (bytes32 outputRoot, bytes32 outputCid) = (answer.outputRoot, answer.outputCid);
         if (outputRoot == 0) revert OutputRootZero();
-        bytes32 requestId = _requireAwaiting(request_, claim_);
+        (bytes32 requestId, address claimant) = _requireAwaiting(request_, claim_);
+        uint256 maxUnits = request_.terms.maxUnits();
+        if (answer.units != maxUnits && (answer.units == 0 || answer.units > maxUnits)) {
+            revert UnitsInvalid(requestId, answer.units, maxUnits);
+        }
         // A float answer's root is its CID: bytes that lie elsewhere, or nowhere, could not be judged.
         if (outputCid != 0 && outputCid != outputRoot && request_.terms.assurance() == Assurance.Committee) {
             revert OutputCidForeign(requestId);
         }
-        address claimant = claim_.operator;
         if (claimant != address(0)) {
             if (msg.sender != claimant) revert CallerNotClaimant(requestId, msg.sender);
             if (block.timestamp >= claim_.until) revert ClaimLapsed(requestId, claim_.until);
@@ -178,8 +174,7 @@ contract InferenceMarket is Custody {
             uint256 until = request_.priorityUntil();
             if (block.timestamp >= until) revert PriorityWindowPassed(requestId, until);
         }
-        _commitments[_slot(request_)] = RequestState.delivered(requestId, msg.sender, block.timestamp, outputRoot);
-        emit Delivered(requestId, msg.sender, outputRoot, outputCid, uint40(block.timestamp));
+        _commitments[_slot(request_)] = RequestState.deliver(requestId, answer);
         // A claimant's stake is locked since the claim.
         if (claimant == address(0)) OPERATORS.lockFor(request_.modelId(), msg.sender, _lock(request_.terms));
     }
@@ -194,7 +189,7 @@ contract InferenceMarket is Custody {
     /// @inheritdoc IInferenceMarket
     function payOperator(address operator, uint256 modelId, Terms terms, uint256 amount) external onlyChannels {
         _debit(msg.sender, amount);
-        _pay(0, operator, modelId, terms, amount);
+        _pay(0, operator, modelId, terms, amount, 0);
     }
 
     /// @inheritdoc IInferenceMarket
@@ -202,11 +197,11 @@ contract InferenceMarket is Custody {
         bytes32 requestId = RequestState.idOf(request_);
         uint256 slot = _slot(request_);
         if (!RequestState.isFree(_commitments[slot])) revert RequestStateMismatch(requestId);
-        address operator = request_.operator();
+        (address operator, Stamp stamp) = (request_.operator(), StampLib.ofNow(0));
         _debit(account, request_.terms.fee());
-        _commitments[slot] = RequestState.delivered(requestId, operator, block.timestamp, outputRoot);
+        _commitments[slot] = RequestState.delivered(requestId, operator, stamp, outputRoot);
         RequestState.log(request_, requestId);
-        emit Delivered(requestId, operator, outputRoot, 0, uint40(block.timestamp));
+        emit Delivered(requestId, operator, outputRoot, 0, stamp);
     }
 
     // ── Settle ──────────────────────────────────────────────────────────────────────────────────
@@ -246,12 +241,22 @@ contract InferenceMarket is Custody {
             return false;
         }
         _free(request_);
-        _pay(requestId, delivery.operator, request_.modelId(), request_.terms, request_.terms.fee());
+        uint256 price = Fees.price(request_.terms, delivery.stamp.units());
+        uint256 refund = request_.terms.fee() - price;
+        if (refund != 0) _credit(request_.requester(), refund);
+        _pay(requestId, delivery.operator, request_.modelId(), request_.terms, price, refund);
         _unlock(request_, delivery.operator);
         return true;
     }
 
-    function _pay(bytes32 requestId, address operator, uint256 modelId, Terms terms, uint256 amount) private {
+    function _pay(
+        bytes32 requestId,
+        address operator,
+        uint256 modelId,
+        Terms terms,
+        uint256 amount,
+        uint256 refund
+    ) private {
         (uint256 operatorFee, uint256 ownerFee, uint256 dataFee, uint256 protocolFee) = Fees.split(
             terms,
             amount,
@@ -259,7 +264,7 @@ contract InferenceMarket is Custody {
         );
         _credit(operator, operatorFee);
         _earn(modelId, ownerFee, dataFee, protocolFee);
-        emit Finalized(requestId, operator, operatorFee, ownerFee, dataFee, protocolFee);
+        emit Finalized(requestId, operator, operatorFee, ownerFee, dataFee, protocolFee, refund);
     }
 
     function _callBack(Request calldata request_, bytes32 outputRoot) private {
@@ -285,12 +290,13 @@ contract InferenceMarket is Custody {
 
     /// @inheritdoc IInferenceMarket
     function cancelExpired(Request calldata request_, Claim calldata claim_) external {
-        bytes32 requestId = _requireAwaiting(request_, claim_);
+        (bytes32 requestId, address claimant) = _requireAwaiting(request_, claim_);
         if (block.timestamp < request_.expiresAt()) revert RequestNotExpired(requestId, request_.expiresAt());
         _drop(requestId, request_);
-        _credit(request_.requester(), request_.terms.fee());
-        emit Cancelled(requestId, request_.requester(), request_.terms.fee());
-        if (claim_.operator != address(0)) _forfeit(requestId, request_, claim_.operator);
+        uint256 refund = request_.terms.fee();
+        _credit(request_.requester(), refund);
+        emit Cancelled(requestId, request_.requester(), refund);
+        if (claimant != address(0)) _forfeit(requestId, request_, claimant);
     }
 
     // ── Output availability ─────────────────────────────────────────────────────────────────────
@@ -319,7 +325,7 @@ contract InferenceMarket is Custody {
         {
             // Bytes that nobody saw before must not be shown when it is too late to challenge them.
             uint256 window = request_.terms.challengeWindow();
-            uint256 until = delivery.deliveredAt + window;
+            uint256 until = delivery.stamp.time() + window;
             uint256 least = block.timestamp + (window < DEMAND_PERIOD ? window : DEMAND_PERIOD);
             if (until < least) until = least;
             dispute.until = uint40(until);
@@ -511,12 +517,14 @@ contract InferenceMarket is Custody {
         return uint192(request_.origin);
     }
 
+    /// @dev A claimant of zero: Requested; otherwise it is Claimed.
     function _requireAwaiting(
         Request calldata request_,
         Claim calldata claim_
-    ) private view returns (bytes32 requestId) {
-        requestId = RequestState.idOf(request_);
-        bytes32 state = RequestState.awaiting(requestId, claim_);
+    ) private view returns (bytes32 requestId, address claimant) {
+        bytes32 state = requestId = RequestState.idOf(request_);
+        claimant = claim_.operator;
+        if (claimant != address(0)) state = RequestState.claimed(requestId, claimant, claim_.until);
         if (_commitments[_slot(request_)] != state) revert RequestStateMismatch(requestId);
     }
 
@@ -533,8 +541,7 @@ contract InferenceMarket is Custody {
         Request calldata request_,
         Delivery calldata delivery
     ) private view returns (bool) {
-        bytes32 state = RequestState.delivered(requestId, delivery.operator, delivery.deliveredAt, delivery.outputRoot);
-        return _commitments[_slot(request_)] == state;
+        return _commitments[_slot(request_)] == RequestState.deliveredAs(requestId, delivery);
     }
 
     function _requireModule(Request calldata request_, Delivery calldata delivery) private view returns (bytes32) {
@@ -600,7 +607,9 @@ contract InferenceMarket is Custody {
     ) private view returns (uint256 until) {
         Dispute storage dispute = _disputes[requestId];
         if (dispute.demander == address(0)) until = dispute.until;
-        if (until == 0) until = delivery.deliveredAt + request_.terms.challengeWindow();
+        unchecked {
+            if (until == 0) until = delivery.stamp.time() + request_.terms.challengeWindow(); // < 2^41
+        }
     }
 
     /// @dev When open disputes end without a verdict: a dead module traps nobody's money.
@@ -609,6 +618,8 @@ contract InferenceMarket is Custody {
         Request calldata request_,
         Delivery calldata delivery
     ) private view returns (uint256) {
-        return _challengeUntil(requestId, request_, delivery) + MAX_DISPUTE_AGE;
+        unchecked {
+            return _challengeUntil(requestId, request_, delivery) + MAX_DISPUTE_AGE; // < 2^42
+        }
     }
 }

@@ -110,7 +110,8 @@ contract ModelRegistry is IModelRegistry, ERC721 {
             publication.insuredMultiple,
             publication.challengeWindow,
             publication.tolerance,
-            publication.assurance
+            publication.assurance,
+            publication.maxUnits
         );
         head = _headAfter(modelId, version, prevHead, publication);
         model.head = head;
@@ -157,7 +158,8 @@ contract ModelRegistry is IModelRegistry, ERC721 {
             insuredMultiple,
             challengeWindow,
             uint64(current.tolerance()),
-            current.assurance()
+            current.assurance(),
+            uint32(current.maxUnits())
         );
         _terms[modelId][version] = terms;
         emit TermsSet(modelId, version, terms);
@@ -291,6 +293,7 @@ contract ModelRegistry is IModelRegistry, ERC721 {
         if (publication.assurance == Assurance.None) revert AssuranceUnavailable(Assurance.None);
         if (publication.assurance == Assurance.Committee && publication.tolerance == 0) revert ToleranceZero();
         if (publication.assurance == Assurance.Exact) {
+            if (publication.maxUnits != 0) revert ExactMetered();
             if (address(PROGRAMS) == address(0)) revert AssuranceUnavailable(Assurance.Exact);
             if (!PROGRAMS.isProgram(publication.modelRoot)) revert ProgramUnknown(publication.modelRoot);
         }
@@ -303,7 +306,8 @@ contract ModelRegistry is IModelRegistry, ERC721 {
         uint16 insuredMultiple,
         uint32 challengeWindow,
         uint64 tolerance,
-        Assurance assurance
+        Assurance assurance,
+        uint32 maxUnits
     ) private view returns (Terms) {
         uint256 shares = uint256(operatorBps) + dataBps;
         if (shares > MAX_SHARES_BPS) revert SharesTooHigh(shares, MAX_SHARES_BPS);
@@ -320,7 +324,8 @@ contract ModelRegistry is IModelRegistry, ERC721 {
             insuredMultiple,
             challengeWindow,
             tolerance,
-            assurance
+            assurance,
+            maxUnits
         );
         _requireHonesty(terms);
         return terms;

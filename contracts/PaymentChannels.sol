@@ -28,6 +28,7 @@ import {
 import {Fees} from "./libraries/Fees.sol";
 import {RequestFields} from "./libraries/RequestFields.sol";
 import {RequestState} from "./libraries/RequestState.sol";
+import {StampLib} from "./libraries/Stamp.sol";
 import {Terms} from "./libraries/Terms.sol";
 
 /// @title Thousands of answers paid at once: vouchers, held claims, and answers that are summoned to be disputed.
@@ -93,6 +94,7 @@ contract PaymentChannels is IPaymentChannels, EIP712, Multicall {
         Terms terms = offer.terms;
         bool current = Terms.unwrap(REGISTRY.termsOf(offer.modelId, offer.version)) == Terms.unwrap(terms);
         if (!current || !terms.exists() || terms.retired()) revert TermsStale(offer.modelId, offer.version);
+        if (terms.maxUnits() != 0) revert VersionMetered(offer.modelId, offer.version);
         cover_.locks = uint32(all);
         emit OfferCovered(offerId, msg.sender, offer.modelId, offer, all);
         OPERATORS.lockFor(offer.modelId, msg.sender, locks * _lock(offer));
@@ -363,7 +365,7 @@ contract PaymentChannels is IPaymentChannels, EIP712, Multicall {
         if (cover_.locks == 0) revert OfferUncovered(offerId);
         ++cover_.open;
         _summons[requestId] = offerId;
-        _states[requestId] = RequestState.delivered(requestId, offer.operator, block.timestamp, receipt.outputRoot);
+        _states[requestId] = RequestState.delivered(requestId, offer.operator, StampLib.ofNow(0), receipt.outputRoot);
         emit Summoned(requestId, offerId, channelId, msg.sender);
         MARKET.summon(msg.sender, request, receipt.outputRoot);
     }

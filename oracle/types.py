@@ -54,6 +54,11 @@ class Terms:
     tolerance: int  # absolute, in 1e-9
     assurance: Assurance
     retired: bool = False
+    max_units: int = 0  # of an answer, and what `fee` is the price of; 0 = each costs `fee`
+
+    def price(self, units: int) -> Amount:
+        """Return what an answer of so many units costs (libraries/Fees.sol)."""
+        return Amount(-(-self.fee * units // self.max_units)) if self.max_units else self.fee
 
     def pack(self) -> int:
         """Return the uint256 word that the contracts store."""
@@ -66,6 +71,7 @@ class Terms:
             | self.tolerance << 144
             | int(self.assurance) << 208
             | int(self.retired) << 216
+            | self.max_units << 224
         )
 
     @classmethod
@@ -80,6 +86,7 @@ class Terms:
             tolerance=word >> 144 & (1 << 64) - 1,
             assurance=Assurance(word >> 208 & 0xFF),
             retired=bool(word >> 216 & 0xFF),
+            max_units=word >> 224,
         )
 
 
@@ -152,11 +159,37 @@ NO_WEI = Wei(0)
 
 
 @dataclass(frozen=True, slots=True)
+class OperatorAnswer:
+    """What an operator says when delivering (IInferenceMarket.sol)."""
+
+    output_root: Bytes32
+    output_cid: Bytes32  # SHA-256 of the raw block that holds the output; 0 = output_root is that
+    units: int = 0  # of a metered version; 0 = of one with a flat fee
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When an answer was delivered and its units; one word on chain (libraries/Stamp.sol)."""
+
+    time: Timestamp
+    units: int = 0  # of a metered version; 0 = of one with a flat fee
+
+    def pack(self) -> int:
+        """Return the uint256 word that the contracts hash and log."""
+        return self.time | self.units << 40
+
+    @classmethod
+    def unpack(cls, word: int) -> "Stamp":
+        """Read the uint256 word that the contracts hash and log."""
+        return cls(Timestamp(word & (1 << 40) - 1), word >> 40)
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """An answer that waits for its challenge window to pass."""
 
     operator: Address
-    delivered_at: Timestamp
+    stamp: Stamp
     output_root: Bytes32
 
 

@@ -58,6 +58,7 @@ RENAMED: Mapping[str, str] = {
 # Types that layers below the bindings speak of, or that can do more than hold their fields.
 DOMAIN: Mapping[str, str] = {
     "DisputeGame.TensorProof": "oracle.exact.steps.TensorProof",
+    "InferenceMarket.Answer": "oracle.types.OperatorAnswer",
     "InferenceMarket.Claim": "oracle.types.Claim",
     "InferenceMarket.Delivery": "oracle.types.Delivery",
     "InferenceMarket.Order": "oracle.types.Order",
@@ -71,7 +72,8 @@ DOMAIN: Mapping[str, str] = {
     "PaymentChannels.Offer": "oracle.types.Offer",
     "ValuationGame.Part": "oracle.types.ValuationPart",
 }
-TERMS = "Terms"  # libraries/Terms.sol: one word, which oracle.types.Terms packs
+# contracts/libraries/: types of one word, which those of oracle.types pack.
+WORDS = ("Stamp", "Terms")
 # An event whose arguments are a record of oracle.types: event → (field, record).
 RECORDS: Mapping[str, tuple[str, str]] = {"VersionPublished": ("record", "VersionRecord")}
 # Interfaces that are not called after their contract.
@@ -130,9 +132,9 @@ class Module:
             return Kind(f"tuple[{inner.annotation}, ...]", f"tuple({each} for item in {{}})")
         declared = item.get("internalType", base).partition("[")[0]
         word, _, name = declared.rpartition(" ")
-        if declared == TERMS:
-            self.use("oracle.types", TERMS)
-            return Kind(TERMS, "Terms.unpack({})")
+        if declared in WORDS:
+            self.use("oracle.types", declared)
+            return Kind(declared, f"{declared}.unpack({{}})")
         if word in ("struct", "enum"):
             name = self.defined(word, name.rpartition(".")[2], item, argument=argument)
             return Kind(name, f"struct({name}, {{}})" if word == "struct" else f"{name}({{}})")

@@ -24,7 +24,8 @@ class Answer:
     model_id: int
     version: int
     operator: Address  # who answered
-    cost: Amount  # the fee, in 0.000001 dollar
+    cost: Amount  # what is paid once it is settled, in 0.000001 dollar
+    units: int  # that it is paid by; 0 = a flat fee
     assurance: Assurance  # how a wrong answer is found out
     state: RequestState  # when it was fetched
     output_root: Bytes32  # digest of the answer, as delivered

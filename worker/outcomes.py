@@ -16,10 +16,11 @@ class Answered:
     request_id: RequestId
     output_root: Bytes32
     output_cid: Bytes32  # SHA-256 of the raw block that holds it; 0 = `output_root` is that
+    units: int = 0  # of it, where the manifest names a unit
 
     def message(self) -> DeliverMessage:
         """Return what tells the submitter."""
-        return DeliverMessage(self.request_id, self.output_root, self.output_cid)
+        return DeliverMessage(self.request_id, self.output_root, self.output_cid, self.units)
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,7 +165,12 @@ class Pipeline:
         published = self._ipfs.publish_bytes(data)
         root = model.form.output_root(data)
         located = root == published.sha256  # the root says where the bytes are
-        return Answered(job.request_id, root, ZERO32 if located else published.sha256)
+        return Answered(
+            job.request_id,
+            root,
+            ZERO32 if located else published.sha256,
+            model.manifest.units(outputs),
+        )
 
 
 def _guarded(job: InferMessage, step: Callable[[], T]) -> T | Failed:

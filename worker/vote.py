@@ -48,6 +48,7 @@ class VoteJob:
     output_cid: Bytes32
     seed: Bytes32  # of the activation
     tolerance: int  # absolute and relative, in 1e-9
+    units: int = 0  # as delivered; 0 = of a version with a flat fee
     posted: bytes = b""  # the output as it was put on chain, if a demand was answered
 
     @classmethod
@@ -60,7 +61,8 @@ class VoteJob:
         try:
             digests = {name: parse_bytes32(payload[name]) for name in _DIGESTS}
             posted = bytes.fromhex(payload.get("posted", "0x").removeprefix("0x"))
-            return cls(**digests, tolerance=int(payload["tolerance"]), posted=posted)
+            tolerance, units = int(payload["tolerance"]), int(payload["units"])
+            return cls(**digests, tolerance=tolerance, units=units, posted=posted)
         except (KeyError, TypeError, ValueError) as error:
             raise InputInvalid(f"malformed vote job: {error!r}") from error
 
@@ -115,11 +117,9 @@ def find(job: VoteJob, pool: ModelPool, ipfs: Ipfs) -> Found:
 
 def _judge(job: VoteJob, model: LoadedModel, own: dict[str, Array], ipfs: Ipfs) -> Finding:
     try:
-        delivered = _output(job, ipfs)
+        theirs = _delivered(job, model, ipfs)
     except CidUnresolved:
         return Finding.OUTPUT_UNAVAILABLE
-    try:
-        theirs = model.form.decode_outputs(delivered)
     except InputInvalid:
         return Finding.MISMATCH
     return Finding.MATCH if matches(own, theirs, job.tolerance) else Finding.MISMATCH
@@ -138,15 +138,28 @@ def _replayed(
     _, alone = runtime.replay(question, (), params, 0.0)
     activation = activations.of_outputs({"observed": alone.observed / text.UNIT}, job.seed)
     try:
-        answer = text.decode_answer(model.form.decode_outputs(_output(job, ipfs)))
+        answer = text.decode_answer(_delivered(job, model, ipfs))
         count, replayed = runtime.replay(question, answer.tokens, params, tolerance)
     except CidUnresolved:
         return Found(Finding.OUTPUT_UNAVAILABLE, activation=activation)
-    except InputInvalid:  # no answer, or a token that the model does not know
+    except InputInvalid:  # no answer, other units, or a token that the model does not know
         return Found(Finding.MISMATCH, activation=activation)
     asked = replay.AnswerTerms(question, params, count, runtime.context)
     fault = replay.compare(asked, answer, replayed, tolerance)
     return Found(Finding.MATCH if fault is None else Finding.MISMATCH, activation=activation)
+
+
+def _delivered(job: VoteJob, model: LoadedModel, ipfs: Ipfs) -> dict[str, Array]:
+    """Return the outputs that were delivered.
+
+    Raises:
+        CidUnresolved: nobody has them.
+        InputInvalid: they are not the manifest's, or have other units than are paid for.
+    """
+    outputs = model.form.decode_outputs(_output(job, ipfs))
+    if job.units and job.units != (count := model.manifest.units(outputs)):
+        raise InputInvalid(f"the answer has {count} units, and is to be paid by {job.units}")
+    return outputs
 
 
 def _output(job: VoteJob, ipfs: Ipfs) -> bytes:

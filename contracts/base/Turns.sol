@@ -305,7 +305,7 @@ abstract contract Turns is IDisputeGame {
         Delivery calldata delivery
     ) internal view returns (bytes32 requestId) {
         requestId = RequestState.idAt(address(MARKET), request);
-        bytes32 state = RequestState.delivered(requestId, delivery.operator, delivery.deliveredAt, delivery.outputRoot);
+        bytes32 state = RequestState.deliveredAs(requestId, delivery);
         if (MARKET.commitmentOf(request.requester(), request.lane()) != state) {
             revert IInferenceMarket.RequestStateMismatch(requestId);
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {Stamp} from "../libraries/Stamp.sol";
 import {Terms} from "../libraries/Terms.sol";
 
 /// @notice What a requester asks for.
@@ -56,8 +57,15 @@ struct Claim {
 /// @notice An answer that waits for its challenge window to pass.
 struct Delivery {
     address operator;
-    uint40 deliveredAt; // unix seconds
+    Stamp stamp; // when, and how many units
     bytes32 outputRoot;
+}
+
+/// @notice What an operator says when delivering.
+struct Answer {
+    bytes32 outputRoot;
+    bytes32 outputCid; // as `Order.inputCid`; of a Committee version `outputRoot` or zero
+    uint256 units; // of a metered version, 1 to `Terms.maxUnits`; 0 = of one with a flat fee
 }
 
 /// @notice Everything that is fixed at deployment; nobody can change it afterwards.
@@ -118,7 +126,7 @@ interface IInferenceMarket {
         address indexed operator,
         bytes32 outputRoot,
         bytes32 outputCid,
-        uint40 deliveredAt
+        Stamp stamp
     );
     event Finalized(
         bytes32 indexed requestId,
@@ -126,7 +134,8 @@ interface IInferenceMarket {
         uint256 operatorFee,
         uint256 ownerFee,
         uint256 dataFee,
-        uint256 protocolFee
+        uint256 protocolFee,
+        uint256 refund // of a metered version: what the units used left of the fee
     );
     event CallbackCompleted(bytes32 indexed requestId, address indexed consumer, bool success);
     event Cancelled(bytes32 indexed requestId, address indexed requester, uint256 refund);
@@ -175,6 +184,8 @@ interface IInferenceMarket {
     error ClaimActive(bytes32 requestId, uint256 until);
     error ClaimLapsed(bytes32 requestId, uint256 until);
     error OutputRootZero();
+    /// @notice A metered version's answer has one unit at least and `max` at most; another's has none.
+    error UnitsInvalid(bytes32 requestId, uint256 given, uint256 max);
     /// @notice The root of a Committee version's answer is its CID: name that, or zero.
     error OutputCidForeign(bytes32 requestId);
     error ChallengeWindowOpen(bytes32 requestId, uint256 until);
@@ -238,16 +249,11 @@ interface IInferenceMarket {
     /// forfeits to the treasury), empty otherwise. Compute first: a request can be unanswerable.
     function claim(Request calldata request_, Claim calldata lapsed) external;
     /// @notice Posts the answer's digest. By the preferred operator in the priority window (pass an
-    /// empty claim) or by the claimant. Locks stake until settlement. `outputCid` as in `inputCid`; of a
-    /// Committee version it is `outputRoot` or zero.
-    function deliver(Request calldata request_, Claim calldata claim_, bytes32 outputRoot, bytes32 outputCid) external;
+    /// empty claim) or by the claimant. Locks stake until settlement. The units of a metered version are a
+    /// part of the answer: when they do not fit the output, the answer is wrong.
+    function deliver(Request calldata request_, Claim calldata claim_, Answer calldata answer) external;
     /// @notice Many deliveries of one operator; one that is not possible reverts all.
-    function deliverBatch(
-        Request[] calldata requests,
-        Claim[] calldata claims,
-        bytes32[] calldata outputRoots,
-        bytes32[] calldata outputCids
-    ) external;
+    function deliverBatch(Request[] calldata requests, Claim[] calldata claims, Answer[] calldata answers) external;
 
     // ── Channels ────────────────────────────────────────────────────────────────────────────────
     /// @notice PaymentChannels, 0 = none. It may call what follows.
@@ -257,12 +263,14 @@ interface IInferenceMarket {
     /// @notice Channels only. Splits an amount of the channels' balance as the fees that it is; `Finalized` says how,
     /// with request id 0.
     function payOperator(address operator, uint256 modelId, Terms terms, uint256 amount) external;
-    /// @notice Channels only. Makes a request that its operator has answered off chain, delivered now. The fee comes out
-    /// of `account`'s balance. No stake is locked: a conviction asks the channels for a lock (`convicted`).
+    /// @notice Channels only. Makes a request that its operator has answered off chain, delivered now. The fee, a flat
+    /// one, comes out of `account`'s balance. No stake is locked: a conviction asks the channels for a lock
+    /// (`convicted`).
     function summon(address account, Request calldata request_, bytes32 outputRoot) external;
 
     // ── Settle ──────────────────────────────────────────────────────────────────────────────────
-    /// @notice Pays out deliveries whose challenge window has passed without open disputes. Of several,
+    /// @notice Pays out deliveries whose challenge window has passed without open disputes. Of a metered version
+    /// ⌈fee × units ÷ maxUnits⌉ is paid, and the rest of the fee is the requester's again. Of several,
     /// those that cannot be settled are skipped; reverts when none can. A consumer is called when what was
     /// escrowed for it covers the gas at today's price; the caller gets the gas that it spent.
     function finalize(Request[] calldata requests, Delivery[] calldata deliveries) external;

@@ -24,6 +24,7 @@ struct Publication {
     uint16 dataBps;
     uint16 insuredMultiple;
     uint32 challengeWindow;
+    uint32 maxUnits; // of a metered version; 0 = each answer costs the fee
 }
 
 /// @title Models as ERC-721 tokens, each with an append-only, hash-chained history of versions.
@@ -62,6 +63,8 @@ interface IModelRegistry is IERC721 {
     /// @notice Honest float answers differ between machines: without a tolerance they would be convicted.
     error ToleranceZero();
     error AssuranceUnavailable(Assurance given);
+    /// @notice Re-executing an integer program does not show how many units an answer has.
+    error ExactMetered();
     error ProgramUnknown(bytes32 modelRoot);
     error ChallengeWindowRangeInvalid(uint256 min, uint256 max);
     error SharesTooHigh(uint256 sumBps, uint256 maxBps);
@@ -88,7 +91,7 @@ interface IModelRegistry is IERC721 {
         Publication calldata publication
     ) external returns (uint32 version, bytes32 head);
 
-    /// @notice Sets price and shares for later requests; assurance and tolerance stay as published.
+    /// @notice Sets price and shares for later requests; assurance, tolerance and units stay as published.
     /// What protects requesters, insured multiple and challenge window, may only rise: a request in
     /// flight bounds its fee by `maxFee`, and must not find less insurance than it was shown. The data share may
     /// only rise while somebody holds credits of the model, or a round for data is under way.

@@ -116,6 +116,8 @@ interface IPaymentChannels {
     error LocksInvalid(uint256 given, uint256 max);
     /// @notice The registry has other terms for this version now, or it is retired.
     error TermsStale(uint256 modelId, uint256 version);
+    /// @notice A receipt does not say how many units an answer has: channels sell versions with a flat fee.
+    error VersionMetered(uint256 modelId, uint256 version);
     /// @notice No stake stands behind the offer: it was never covered, is ending, was released, or is exhausted.
     error OfferUncovered(bytes32 offerId);
     error EndpointTooLong(uint256 length, uint256 max);
@@ -147,7 +149,8 @@ interface IPaymentChannels {
     error SummonLive(bytes32 requestId);
 
     // ── Offers: operators ───────────────────────────────────────────────────────────────────────
-    /// @notice Puts stake behind the caller's offer, or more of it. The operator must be authorised for the model.
+    /// @notice Puts stake behind the caller's offer, or more of it. The operator must be authorised for the model,
+    /// and the version have a flat fee.
     function cover(Offer calldata offer, uint256 locks) external;
     /// @notice Ends an offer, two challenge windows from now; payers stop at half of it. For the operator, and for
     /// anyone once the model's owner has withdrawn the operator's authority.

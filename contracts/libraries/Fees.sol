@@ -11,6 +11,14 @@ library Fees {
     uint256 internal constant MAX_PROTOCOL_BPS = 1_000;
     uint256 private constant BOUNTY_BPS = 3_000;
 
+    /// @notice What an answer of so many units costs: the fee, or of a metered version its part, rounded up.
+    function price(Terms terms, uint256 units) internal pure returns (uint256) {
+        uint256 maxUnits = terms.maxUnits();
+        unchecked {
+            return maxUnits == 0 ? terms.fee() : (terms.fee() * units + maxUnits - 1) / maxUnits; // < 2^97
+        }
+    }
+
     /// @notice Splits a fee, or the fees of many answers; the owner's share is the rest, dust included.
     function split(
         Terms terms,
@@ -20,7 +28,9 @@ library Fees {
         operatorFee = (fee * terms.operatorBps()) / BPS;
         dataFee = (fee * terms.dataBps()) / BPS;
         protocolFee = (fee * protocolBps) / BPS;
-        ownerFee = fee - operatorFee - dataFee - protocolFee;
+        unchecked {
+            ownerFee = fee - operatorFee - dataFee - protocolFee;
+        }
     }
 
     /// @notice Stake behind one answer: twice what is insured, and never less than `minLock`.
@@ -46,8 +56,10 @@ library Fees {
         uint256 minLock
     ) internal pure returns (uint256 total, uint256 compensation, uint256 bounty, uint256 burned) {
         total = lockTotal(terms, minLock);
-        compensation = terms.fee() * terms.insuredMultiple();
-        bounty = (total * BOUNTY_BPS) / BPS;
-        burned = total - compensation - bounty;
+        unchecked {
+            compensation = terms.fee() * terms.insuredMultiple(); // < 2^80
+            bounty = (total * BOUNTY_BPS) / BPS;
+            burned = total - compensation - bounty;
+        }
     }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {IInferenceMarket, Order, Request, Claim} from "../interfaces/IInferenceMarket.sol";
+import {IInferenceMarket, Order, Request, Delivery, Answer} from "../interfaces/IInferenceMarket.sol";
 import {RequestFields} from "./RequestFields.sol";
+import {Stamp, StampLib} from "./Stamp.sol";
 import {Terms} from "./Terms.sol";
 
 /// @title What a commitment slot holds in each state of a request.
@@ -12,7 +13,7 @@ import {Terms} from "./Terms.sol";
 ///   free       0 (never used) or 1 (free again: writing it next costs 5,000 gas, not 22,100)
 ///   Requested  id = keccak256(abi.encode(chainId, market, request))
 ///   Claimed    keccak256(abi.encode(id, operator, until))
-///   Delivered  keccak256(abi.encode(id, operator, deliveredAt, outputRoot))
+///   Delivered  keccak256(abi.encode(id, operator, stamp, outputRoot))
 /// ```
 /// @dev The assembly does what `abi.encode` does, without the per-field copies that cost 2,400 gas
 /// a request and 700 a delivery: `Request` is ten words with its prefix, all of full width.
@@ -91,20 +92,34 @@ library RequestState {
         }
     }
 
-    /// @notice Requested when the claim is empty, Claimed otherwise.
-    function awaiting(bytes32 requestId, Claim calldata claim) internal pure returns (bytes32) {
-        if (claim.operator == address(0)) return requestId;
-        return claimed(requestId, claim.operator, claim.until);
-    }
-
     function claimed(bytes32 requestId, address operator, uint40 until) internal pure returns (bytes32) {
         return keccak256(abi.encode(requestId, operator, until));
+    }
+
+    /// @notice Delivers the caller's answer now: logs it as `Delivered` and returns the state.
+    function deliver(bytes32 requestId, Answer calldata answer) internal returns (bytes32 state) {
+        bytes32 topic = IInferenceMarket.Delivered.selector;
+        Stamp stamp = StampLib.ofNow(answer.units);
+        assembly ("memory-safe") {
+            let word := mload(0x40)
+            mstore(word, requestId)
+            mstore(add(word, 0x20), caller())
+            mstore(add(word, 0x40), stamp)
+            calldatacopy(add(word, 0x60), answer, 0x40) // outputRoot, outputCid
+            mstore(add(word, 0xa0), stamp)
+            log3(add(word, 0x60), 0x60, topic, requestId, caller())
+            state := keccak256(word, 0x80)
+        }
+    }
+
+    function deliveredAs(bytes32 requestId, Delivery calldata delivery) internal pure returns (bytes32) {
+        return delivered(requestId, delivery.operator, delivery.stamp, delivery.outputRoot);
     }
 
     function delivered(
         bytes32 requestId,
         address operator,
-        uint256 deliveredAt,
+        Stamp stamp,
         bytes32 outputRoot
     ) internal pure returns (bytes32 state) {
         assembly ("memory-safe") {
@@ -112,7 +127,7 @@ library RequestState {
             mstore(word, requestId)
             // An address that was cut out of a word still has the rest above it.
             mstore(add(word, 0x20), shr(96, shl(96, operator)))
-            mstore(add(word, 0x40), deliveredAt)
+            mstore(add(word, 0x40), stamp)
             mstore(add(word, 0x60), outputRoot)
             state := keccak256(word, 0x80)
         }

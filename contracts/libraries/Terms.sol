@@ -7,16 +7,17 @@ import {Assurance} from "../interfaces/IModelRegistry.sol";
 /// with a single storage read and carries them in a single word of calldata.
 ///
 /// ```
-///  bit 0        64          80       96         112               144        208        216      224
-///  ┌────────────┬───────────┬────────┬──────────┬─────────────────┬──────────┬──────────┬────────┐
-///  │ fee        │operatorBps│dataBps │ insured- │ challengeWindow │ tolerance│ assurance│ retired│
-///  │ uint64     │uint16     │uint16  │ Multiple │ uint32          │ uint64   │ uint8    │ uint8  │
-///  └────────────┴───────────┴────────┴──────────┴─────────────────┴──────────┴──────────┴────────┘
+///  bit 0        64          80       96         112              144        208        216      224        256
+///  ┌────────────┬───────────┬────────┬──────────┬────────────────┬──────────┬──────────┬────────┬──────────┐
+///  │ fee        │operatorBps│dataBps │ insured- │ challengeWindow│ tolerance│ assurance│ retired│ maxUnits │
+///  │ uint64     │uint16     │uint16  │ Multiple │ uint32         │ uint64   │ uint8    │ uint8  │ uint32   │
+///  └────────────┴───────────┴────────┴──────────┴────────────────┴──────────┴──────────┴────────┴──────────┘
 /// ```
 /// fee: token units (6 decimals); 64 bits hold 18 trillion dollars. bps: of the fee; what remains
 /// after operator, data and protocol is the owner's. insuredMultiple: times the fee, paid to the
 /// requester of a convicted answer. challengeWindow: seconds. tolerance: absolute, in 1e-9, within
-/// which a committee calls two float outputs equal. assurance: zero means "no such version".
+/// which a committee calls two float outputs equal. assurance: zero means "no such version". maxUnits:
+/// of an answer of a metered version, whose fee is the price of so many; 0 = each answer costs the fee.
 type Terms is uint256;
 
 using TermsLib for Terms global;
@@ -31,7 +32,8 @@ library TermsLib {
         uint16 insuredMultiple_,
         uint32 challengeWindow_,
         uint64 tolerance_,
-        Assurance assurance_
+        Assurance assurance_,
+        uint32 maxUnits_
     ) internal pure returns (Terms) {
         return
             Terms.wrap(
@@ -41,7 +43,8 @@ library TermsLib {
                     (uint256(insuredMultiple_) << 96) |
                     (uint256(challengeWindow_) << 112) |
                     (uint256(tolerance_) << 144) |
-                    (uint256(uint8(assurance_)) << 208)
+                    (uint256(uint8(assurance_)) << 208) |
+                    (uint256(maxUnits_) << 224)
             );
     }
 
@@ -75,6 +78,10 @@ library TermsLib {
 
     function retired(Terms t) internal pure returns (bool) {
         return Terms.unwrap(t) & RETIRED != 0;
+    }
+
+    function maxUnits(Terms t) internal pure returns (uint256) {
+        return Terms.unwrap(t) >> 224;
     }
 
     function exists(Terms t) internal pure returns (bool) {

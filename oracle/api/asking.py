@@ -277,6 +277,10 @@ def worth(served: VersionFacts, answer: DeliveredAnswer) -> dict[str, str]:
     signed = {}
     if answer.receipt is not None:
         signed[channel_wire.RECEIPT] = channel_wire.receipt_header(answer.receipt.receipt)
+    metered = {}
+    if answer.units:
+        used = decimal(answer.request.terms.price(answer.units))
+        metered = {"Tallystick-Units": str(answer.units), "Tallystick-Used": used}
     return {
         **signed,
         "Tallystick-Request-Id": request_id,
@@ -288,6 +292,7 @@ def worth(served: VersionFacts, answer: DeliveredAnswer) -> dict[str, str]:
         PATH: path_of(answer),
         "Tallystick-Assurance": answer.request.terms.assurance.name.lower(),
         "Tallystick-Fee": decimal(answer.request.terms.fee),
+        **metered,
         "Link": f'</api/requests/{request_id}/receipt>; rel="describedby"',
     }
 

@@ -16,7 +16,7 @@ from oracle.api.asking import ServedAnswer, Stopwatch
 from oracle.api.problems import Rejected
 from oracle.api.state import AppState, StateDep, key_of
 from oracle.chain.revert import ContractError
-from oracle.errors import PermanentError
+from oracle.errors import PermanentError, Refused
 from oracle.gateway.catalogue import AskableVersion
 from oracle.gateway.facilitator import PaymentRequired, PaymentReturned
 from oracle.gateway.sponsor import Question
@@ -51,10 +51,16 @@ async def payer_of(
 
     Raises:
         PaymentRequired: neither a key nor a payment came along.
+        Refused: the version is metered, and no key came along.
         Rejected: too many payments came from one address.
     """
     if key is not None:
         return key
+    if listing.terms.max_units:
+        raise Refused(
+            f"{listing.name} is paid by units, and what x402 pays is fixed beforehand",
+            hint="send an API key, or ask from a wallet: `tallystick infer`",
+        )
     if (header := request.headers.get(x402.SIGNATURE)) is None:
         if x402.OLD_SIGNATURE in request.headers:
             raise await _required(request, state, listing, x402.version_unknown(1))

@@ -27,7 +27,7 @@ from eth_utils.address import to_checksum_address
 from oracle.chain import artifacts
 from oracle.chain.rpc import RpcMalformed
 from oracle.protocol.records import pack_request
-from oracle.types import Address, Request, Terms
+from oracle.types import Address, Request, Stamp, Terms
 
 # The contracts of a deployment, as their artifacts are called.
 NAMES = (
@@ -141,8 +141,8 @@ def _function(item: Any) -> Function:
 
 
 def plain(value: Any) -> Any:
-    """Turn dataclasses into the tuples that eth_abi takes, requests and terms into their words."""
-    if isinstance(value, Terms):
+    """Turn dataclasses into the tuples that eth_abi takes, those that are packed into words."""
+    if isinstance(value, Stamp | Terms):
         return value.pack()
     if isinstance(value, Request):
         return _request_words(value)

@@ -22,7 +22,7 @@ from oracle.chain.event import Event
 from oracle.chain.rpc import RpcMalformed
 from oracle.errors import InputInvalid
 from oracle.protocol.records import REQUEST_BYTES, unpack_request
-from oracle.types import Activation, Address, Bytes32, Log, Request, RequestId, Terms
+from oracle.types import Activation, Address, Bytes32, Log, Request, RequestId, Stamp, Terms
 
 # A frozen dataclass's own __init__ costs a microsecond, setting its slots a third of that.
 _new = object.__new__
@@ -195,8 +195,8 @@ def _read(kind: Any, base: int) -> _ReadAt:
         read = lambda w, at: _list(w, base + _number(w, at))  # noqa: E731
     elif kind is Activation:
         read = _signed
-    elif kind is Terms:
-        read = lambda w, at: Terms.unpack(_number(w, at))  # noqa: E731
+    elif kind in (Stamp, Terms):
+        read = lambda w, at: kind.unpack(_number(w, at))  # noqa: E731
     elif kind is bytes:
         read = lambda w, at: _tail(w, base + _number(w, at))  # noqa: E731
     elif kind is str:  # whatever a stranger wrote: never let it stop a reader

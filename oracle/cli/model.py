@@ -20,6 +20,7 @@ from oracle.services.amounts import (
     format_share,
     format_time,
 )
+from oracle.services.metering import cap, price_text
 from oracle.services.models import ModelDetail, ModelInfo, VersionInfo
 from oracle.types import Amount, Terms
 
@@ -30,6 +31,12 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", help="Id or name; MODEL@3
 Fee = Annotated[Amount | None, options.amount("--fee", "Price of one answer.")]
 OperatorShare = Annotated[int | None, options.share("--operator-share", "Operator's part.")]
 DataShare = Annotated[int | None, options.share("--data-share", "Data contributors' part.")]
+Per = Annotated[
+    int | None,
+    typer.Option(
+        "--per", metavar="N", help="Units that --fee is the price of; by default the maximum."
+    ),
+]
 Insured = Annotated[
     int | None,
     typer.Option("--insured", metavar="N", help="Times the fee, paid for a convicted answer."),
@@ -50,6 +57,7 @@ def register(app: typer.Typer) -> None:
         example="tallystick model publish build/digits --fee 0.05 --key owner\n"
         "tallystick model publish build/digits --exact --samples digits.npz --key owner\n"
         "tallystick model publish svm.skops --fee 0.05 --key owner\n"
+        "tallystick model publish build/writer --fee 0.002 --per 1000 --key owner\n"
         "tallystick model publish forest.ubj --exact --missing 0 --key owner",
     )(_publish)  # fmt: skip
     command(group, "list", example="tallystick model list")(_list)
@@ -82,6 +90,7 @@ def _publish(
         str, typer.Option("--model", metavar="MODEL", help="Publish as a version of this model.")
     ] = "",
     fee: Fee = None,
+    per: Per = None,
     operator_share: OperatorShare = None,
     data_share: DataShare = None,
     insured: Insured = None,
@@ -122,6 +131,7 @@ def _publish(
     default = publishing.SaleTerms()
     sale = publishing.SaleTerms(
         fee=default.fee if fee is None else fee,
+        per=per,
         operator_bps=default.operator_bps if operator_share is None else operator_share,
         data_bps=default.data_bps if data_share is None else data_share,
         insured_multiple=default.insured_multiple if insured is None else insured,
@@ -143,7 +153,7 @@ def _publish(
         terms = session.network.registry.terms_of(done.model_id, done.version)
         wanted = models.changed_terms(
             terms,
-            fee=fee,
+            fee=_capped(fee, per, terms),
             operator_bps=operator_share,
             data_bps=data_share,
             insured_multiple=insured,
@@ -234,6 +244,7 @@ def _terms(
     model: Model,
     *,
     fee: Fee = None,
+    per: Per = None,
     operator_share: OperatorShare = None,
     data_share: DataShare = None,
     insured: Insured = None,
@@ -245,7 +256,7 @@ def _terms(
     terms = session.network.registry.terms_of(selected.model_id, version)
     changed = models.changed_terms(
         terms,
-        fee=fee,
+        fee=_capped(fee, per, terms),
         operator_bps=operator_share,
         data_bps=data_share,
         insured_multiple=insured,
@@ -258,7 +269,7 @@ def _terms(
         output.facts(
             [
                 ("model", f"{selected.model_id} version {version}"),
-                ("fee", format_amount(changed.fee)),
+                ("fee", price_text(changed.fee, changed.max_units)),
                 ("operator", format_share(changed.operator_bps)),
                 ("data", format_share(changed.data_bps)),
                 ("insured", f"{changed.insured_multiple} times the fee"),
@@ -291,8 +302,12 @@ def _collect(session: Session, model: Model) -> None:
     session.show(done, f"{total} paid to the balance of {done.to}")
 
 
+def _capped(fee: Amount | None, per: int | None, terms: Terms) -> Amount | None:
+    return fee if fee is None or per is None else cap(fee, per, terms.max_units)
+
+
 def _fee(model: ModelInfo) -> str:
-    return "none in use" if model.fee is None else format_amount(model.fee)
+    return "none in use" if model.fee is None else price_text(model.fee, model.max_units)
 
 
 def _policy(model: ModelInfo) -> str:
@@ -369,6 +384,7 @@ def _detail(found: ModelDetail, fault: str) -> Any:
             *_derived(found.manifest, fault),
             ("inputs", ", ".join(f"{s.name} {s}" for s in found.manifest.inputs)),
             ("outputs", ", ".join(f"{s.name} {s}" for s in found.manifest.outputs)),
+            *_unit(found.manifest),
             ("parameters", "; ".join(p.range for p in found.manifest.parameters) or "none"),
         ]
     lines.append(("versions", _version_table(found.versions)))
@@ -388,11 +404,17 @@ def _derived(manifest: Manifest, fault: str) -> list[tuple[str, str]]:
     return [("made from", said), ("its manifest", output.hexed(derived.manifest_digest))]
 
 
+def _unit(manifest: Manifest) -> list[tuple[str, str]]:
+    """Say what a metered version is paid by."""
+    unit = manifest.unit
+    return [] if unit is None else [("paid by", f"rows of {unit.output}, {unit.maximum:,} at most")]
+
+
 def _version_table(found: tuple[VersionInfo, ...]) -> Any:
     rows = [
         (
             v.version,
-            format_amount(v.fee),
+            price_text(v.fee, v.max_units),
             v.assurance.name.lower(),
             format_duration(v.challenge_window),
             format_time(v.timestamp),

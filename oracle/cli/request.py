@@ -10,6 +10,7 @@ from oracle.cli.asking.answers import answer_text
 from oracle.cli.session import Session, command
 from oracle.services import amounts, inference, models, outputs, requests, wallets
 from oracle.services.amounts import format_amount, format_ether, format_time
+from oracle.services.metering import price_text
 from oracle.services.request_timeline import RequestInfo, RequestState
 from oracle.types import ZERO_ADDRESS, RequestId
 
@@ -158,7 +159,7 @@ def _facts(info: RequestInfo) -> Any:
         ("model", f"{info.model_id} version {info.version}"),
         ("requester", info.requester),
         ("preferred", info.operator if info.operator != ZERO_ADDRESS else "nobody"),
-        ("fee", format_amount(info.fee)),
+        ("fee", price_text(info.fee, info.request.terms.max_units)),
         ("expires", format_time(info.expires_at)),
     ]
     if info.request.consumer != ZERO_ADDRESS:
@@ -168,6 +169,7 @@ def _facts(info: RequestInfo) -> Any:
             ("answered by", info.answered_by),
             ("digest", output.hexed(info.output_root)),
             ("output", info.output_cid),
+            *((("paid by", str(info.bill)),) if info.bill and info.bill.max_units else ()),
             ("final", format_time(info.final_at)),
             ("disputes", info.disputes),
         ]

@@ -104,9 +104,7 @@ def _verify_request(session: Session, request_id: RequestId, source: str) -> Non
             progress=bars.bytes_done,
         )
     session.show(found, _text(found))
-    code = {CheckOutcome.RIGHT: 0, CheckOutcome.WRONG: WRONG, CheckOutcome.COMMITTEE: UNDECIDED}[
-        found.verdict
-    ]
+    code = {CheckOutcome.RIGHT: 0, CheckOutcome.COMMITTEE: UNDECIDED}.get(found.verdict, WRONG)
     if code:
         raise typer.Exit(code)
 
@@ -199,8 +197,8 @@ def _next(found: AnswerCheck) -> str:
             "challenged (docs/committee.md)"
         )
     if found.challengeable:
-        return (
-            f"`tallystick challenger run --request {request} --key NAME` convicts the operator; "
-            f"the window closes {format_time(found.final_at)}"
-        )
+        todo = f"`tallystick challenger run --request {request} --key NAME` convicts the operator"
+        if found.verdict is CheckOutcome.UNITS:
+            todo = f"`tallystick committee challenge {request} --key NAME` has it judged"
+        return f"{todo}; the window closes {format_time(found.final_at)}"
     return f"too late to challenge: {found.state.value}"

@@ -81,6 +81,7 @@ class DeliveredAnswer:
     operator: Address
     output_root: Bytes32
     delivered_at: Timestamp
+    units: int  # that it is paid by; 0 = a flat fee
     transaction: Bytes32  # that delivered
     seen_at: float  # unix seconds: when the delivery was seen here, before its bytes were fetched
     outputs: dict[str, Array]
@@ -329,7 +330,8 @@ class Gateway:
             block=first.block,
             operator=delivered.operator,
             output_root=delivered.output_root,
-            delivered_at=Timestamp(delivered.delivered_at),
+            delivered_at=delivered.stamp.time,
+            units=delivered.stamp.units,
             transaction=found.tx_hash,
             seen_at=seen_at,
             outputs=outputs,
@@ -378,6 +380,7 @@ class Gateway:
             operator=offer.operator,
             output_root=receipt.output_root,
             delivered_at=receipt.answered_at,
+            units=0,
             transaction=ZERO32,
             seen_at=now,
             outputs=served.form.decode_outputs(file.output),

@@ -15,7 +15,7 @@ from oracle.services.event_history import Happened
 from oracle.services.network import Network
 from oracle.services.request_timeline import LIFE
 from oracle.store import Store
-from oracle.types import RequestId
+from oracle.types import Amount, RequestId
 
 KEPT = 20_000  # requests whose events stay in memory
 _REFUNDED = (Cancelled, Annulled, Convicted)
@@ -133,14 +133,14 @@ class MarketFollower:
         if not happened:
             return
         touched: dict[RequestId, None] = {}
-        ended: list[RequestId] = []
+        ended: dict[RequestId, Amount] = {}  # what of the fee came back
         refunded: list[RequestId] = []
         for one in happened:
             request_id: RequestId = getattr(one.event, "request_id")  # noqa: B009 -- LIFE all have it
             self.adopt(request_id, [one])
             touched[request_id] = None
             if isinstance(one.event, Finalized):
-                ended.append(request_id)
+                ended[request_id] = one.event.refund
             elif isinstance(one.event, _REFUNDED):
                 refunded.append(request_id)
         self._notifier.notify(touched)
@@ -148,5 +148,5 @@ class MarketFollower:
             for request_id in (*ended, *refunded):
                 self._freed(request_id)
             with self._store.begin() as tx:
-                tx.tickets_ended(ended)
+                tx.tickets_ended(ended, returned=ended)
                 tx.tickets_ended(refunded, refunded=True)

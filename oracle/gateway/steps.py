@@ -73,7 +73,7 @@ def steps(life: Sequence[Happened], heard: Sequence[Heard] = ()) -> list[Progres
         elif (name := _NAMES.get(type(one.event))) is not None:
             found.append(ProgressStep(name, facts, isinstance(one.event, _LAST)))
             if isinstance(one.event, Delivered):
-                found.append(ProgressStep("window", {"until": one.event.delivered_at + window}))
+                found.append(ProgressStep("window", {"until": one.event.stamp.time + window}))
     return found
 
 

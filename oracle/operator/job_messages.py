@@ -57,7 +57,8 @@ def _message(job: Job, version_of: Callable[[int, int], VersionRecord]) -> Messa
             return ClaimMessage(job.request_id)
         case JobStep.DELIVER:
             assert job.answer is not None, "delivering: the answer is recorded"
-            return DeliverMessage(job.request_id, job.answer.output_root, job.answer.output_cid)
+            made = job.answer
+            return DeliverMessage(job.request_id, made.output_root, made.output_cid, made.units)
         case JobStep.POST_OUTPUT:
             return PostOutputMessage(job.request_id)
         case _:

@@ -43,7 +43,7 @@ def learn(life: Life, event: Event) -> Life:
             claim = Claim(event.operator, event.until)
             return replace(life, phase=SlotPhase.CLAIMED, claim=claim)
         case Delivered():
-            delivery = Delivery(event.operator, event.delivered_at, event.output_root)
+            delivery = Delivery(event.operator, event.stamp, event.output_root)
             return replace(
                 life, phase=SlotPhase.DELIVERED, delivery=delivery, output_cid=event.output_cid
             )

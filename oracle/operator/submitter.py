@@ -10,6 +10,7 @@ blocks nobody. `tend` is called again and again by one thread. Knows nothing of 
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from oracle.chain.bindings.inference_market import InferenceMarket
@@ -21,10 +22,10 @@ from oracle.ipfs.port import MAX_BLOCK, Ipfs
 from oracle.metrics import SubmitterMetrics
 from oracle.protocol import cid
 from oracle.queue.messages import DeliverMessage, ReportFailureMessage
-from oracle.store.job import Job, JobState, RecordedAnswer, SlotPhase
+from oracle.store.job import Job, JobState, SlotPhase
 from oracle.store.outbox import mined_above
 from oracle.store.store import Store, Transaction
-from oracle.types import NO_CLAIM, ZERO32, RequestId
+from oracle.types import NO_CLAIM, ZERO32, OperatorAnswer, Request, RequestId
 
 MAX_DELIVERIES = 64  # in one transaction: about 1.3 M gas
 CLAIM, DELIVER, FINALIZE, POST_OUTPUT = "claim", "deliver", "finalize", "post_output"
@@ -66,10 +67,11 @@ class Submitter:
 
     def deliver(self, answers: Iterable[DeliverMessage]) -> None:
         """Record answers, then commit to deliver those that stand, many in one transaction."""
-        given: dict[RequestId, RecordedAnswer] = {}
+        given: dict[RequestId, OperatorAnswer] = {}
         for answer in answers:
             given.setdefault(
-                answer.request_id, RecordedAnswer(answer.output_root, answer.output_cid)
+                answer.request_id,
+                OperatorAnswer(answer.output_root, answer.output_cid, answer.units),
             )
         if not given:
             return
@@ -197,19 +199,11 @@ class Submitter:
         return self._market.post_output(first.request, deliveries[0], self._output_of(first))
 
     def _delivery_of(self, jobs: Sequence[Job]) -> Call:
-        answers = [job.answer for job in jobs if job.answer is not None]
+        answers = [_billed(job.request, job.answer) for job in jobs if job.answer is not None]
         if len(jobs) == 1:
-            return self._market.deliver(
-                jobs[0].request,
-                _claim_of(jobs[0]),
-                answers[0].output_root,
-                answers[0].output_cid,
-            )
+            return self._market.deliver(jobs[0].request, _claim_of(jobs[0]), answers[0])
         return self._market.deliver_batch(
-            [job.request for job in jobs],
-            [_claim_of(job) for job in jobs],
-            [answer.output_root for answer in answers],
-            [answer.output_cid for answer in answers],
+            [job.request for job in jobs], [_claim_of(job) for job in jobs], answers
         )
 
     def _output_of(self, job: Job) -> bytes:
@@ -224,6 +218,11 @@ def _is_ready(kind: str, job: Job) -> bool:
         waits = job.delivery is None and job.phase in (SlotPhase.REQUESTED, SlotPhase.CLAIMED)
         return waits and (kind == CLAIM or job.answer is not None)
     return job.delivery is not None and job.phase is SlotPhase.DELIVERED
+
+
+def _billed(request: Request, answer: OperatorAnswer) -> OperatorAnswer:
+    """Return the answer as it is delivered: under a flat fee a manifest's unit counts nothing."""
+    return answer if request.terms.max_units else replace(answer, units=0)
 
 
 def _claim_of(job: Job) -> Any:

@@ -39,6 +39,7 @@ __all__ = [
     "TensorSpec",
     "Tokenizer",
     "TrainingData",
+    "Unit",
 ]
 
 MAX_BYTES = 256 * 1024  # one raw block, far below IPFS's 1 MiB
@@ -118,6 +119,21 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """What a metered version is paid by: rows of an output, as `tokens` of a text.
+
+    Attributes:
+        output: name of the output whose first axis counts units.
+        maximum: of one answer; the version's fee is the price of so many (`Terms.max_units`).
+    """
+
+    output: str
+    maximum: int
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DerivedFrom:
     """The version that a smaller one was made from (`tallystick model compress`).
 
@@ -175,6 +191,7 @@ class Manifest:
     data: TrainingData | None = None  # what rounds for data take; absent where there are none
     derived_from: DerivedFrom | None = None  # absent where it was made from no other version
     origin: ModelOrigin | None = None  # what it was converted from; absent where it was not
+    unit: Unit | None = None  # what an answer is paid by; absent where each costs the same
 
     __pydantic_config__ = STRICT
 
@@ -189,7 +206,7 @@ class Manifest:
         if len(data) > MAX_BYTES:
             raise InputInvalid(f"manifest of {len(data)} bytes is above the limit of {MAX_BYTES}")
         body = canonical.loads(data)
-        for name in ("data", "derived_from", "origin"):
+        for name in ("data", "derived_from", "origin", "unit"):
             if isinstance(body, dict) and body.get(name, body) is None:
                 raise InputInvalid(
                     f"manifest: {name} is null", hint="leave it out: one way to write it"
@@ -223,7 +240,7 @@ class Manifest:
             body = _adapter().dump_python(self, mode="json", warnings="error")
         except PydanticSerializationError as error:
             raise InputInvalid(f"manifest: a field has the wrong type: {error}") from error
-        for name in ("data", "derived_from", "features", "origin"):
+        for name in ("data", "derived_from", "features", "origin", "unit"):
             if not body[name]:
                 del body[name]  # so older manifests keep their digest
         for feature in body.get("features", ()):
@@ -253,6 +270,15 @@ class Manifest:
         from oracle.protocol.tensor import check_tensors  # noqa: PLC0415 - NumPy takes 0.15 s
 
         check_tensors(self.outputs, tensors, "output")
+        if self.unit is not None and self.units(tensors) > self.unit.maximum:
+            raise InputInvalid(
+                f"output {self.unit.output} has {self.units(tensors)} units, more than the "
+                f"{self.unit.maximum} of the manifest"
+            )
+
+    def units(self, outputs: Mapping[str, "Array"]) -> int:
+        """Return how many units an answer has; 0 where each costs the same."""
+        return 0 if self.unit is None else len(outputs[self.unit.output])
 
     def output_size(self, inputs: Mapping[str, "Array"]) -> int:
         """Return how many bytes the answer to these inputs has at the least.
@@ -326,6 +352,25 @@ def _check(manifest: Manifest) -> None:
         manifest.derived_from.check()
     if manifest.origin is not None:
         manifest.origin.check()
+    if manifest.unit is not None:
+        _check_unit(manifest, manifest.unit)
+
+
+def _check_unit(manifest: Manifest, unit: Unit) -> None:
+    spec = next((spec for spec in manifest.outputs if spec.name == unit.output), None)
+    if spec is None or spec.shape[:1] != (None,):
+        raise InputInvalid(
+            f"manifest: unit counts the rows of {unit.output}, "
+            f"which is {'no output' if spec is None else spec}",
+            hint="name an output whose first axis has any size (null)",
+        )
+    if not 1 <= unit.maximum < 2**32:
+        raise InputInvalid(f"manifest: unit.maximum {unit.maximum} is not 1 to 2**32-1")
+    if manifest.exact is not None:
+        raise InputInvalid(
+            "manifest: an exact version has no unit",
+            hint="re-executing it does not show how many units an answer has: leave unit out",
+        )
 
 
 def _check_runtime(manifest: Manifest) -> None:

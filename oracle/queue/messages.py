@@ -47,6 +47,7 @@ class DeliverMessage(Message):
     request_id: HexRequestId
     output_root: HexBytes32
     output_cid: HexBytes32  # SHA-256 of the raw block that holds it; 0 = `output_root` is that
+    units: int = 0  # of it, where the manifest names a unit
     attempt: int = 0  # to fetch the output's bytes that failed before
 
 

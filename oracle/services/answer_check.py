@@ -1,5 +1,7 @@
 """Re-executes one answer and says whether it is right; if not, where it first differs.
 
+Of a float model's answer the units alone are counted, where it is paid by them.
+
 ```
  request ─▶ version, input ─▶ execute ─▶ same root? ─yes─▶ RIGHT
                                              └─no──▶ WRONG: element of the output, and, when the
@@ -18,7 +20,7 @@ from oracle.exact.commitments import trace_root
 from oracle.ipfs.port import MAX_BLOCK, CidUnresolved
 from oracle.protocol.cid import raw_digest
 from oracle.protocol.manifest import Manifest
-from oracle.services import exact_faults, inputs, quoting, requests
+from oracle.services import exact_faults, inference, inputs, models, quoting, requests
 from oracle.services.exact_faults import Fault, HonestTrace, record_size
 from oracle.services.network import Network
 from oracle.services.operators import endpoint_of
@@ -36,6 +38,7 @@ class CheckOutcome(Enum):
 
     RIGHT = "right"
     WRONG = "wrong"
+    UNITS = "WRONG: it is to be paid by other units than its output has"
     COMMITTEE = "a float model's answer: the committee decides"
 
 
@@ -114,12 +117,26 @@ def verify(
             hint=f"`tallystick request show 0x{request_id.hex()}` says where it stands",
         )
     if info.request.terms.assurance is not Assurance.EXACT:
-        return _verification(network, info, CheckOutcome.COMMITTEE)
+        return _verification(network, info, _counted(network, info))
     truth = _reexecute(network, info, source, stdin, progress)
     if truth.output_root == info.delivery.output_root:
         return _verification(network, info, CheckOutcome.RIGHT, truth)
     trace, first = _first(network, info, truth, traces)
     return _verification(network, info, CheckOutcome.WRONG, truth, trace=trace, first=first)
+
+
+def _counted(network: Network, info: RequestInfo) -> CheckOutcome:
+    """Say what is to be known of a float model's answer without the model."""
+    assert info.delivery is not None
+    units = info.delivery.stamp.units
+    if not units:
+        return CheckOutcome.COMMITTEE
+    try:
+        manifest = models.manifest(network, info.model_id, info.version)
+        answer, _ = inference.answer(network, info, manifest)
+    except (CidUnresolved, DigestMismatch, InputInvalid):  # judged by who has the bytes
+        return CheckOutcome.COMMITTEE
+    return CheckOutcome.COMMITTEE if answer.counted == units else CheckOutcome.UNITS
 
 
 def _reexecute(

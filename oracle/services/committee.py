@@ -190,7 +190,7 @@ def challenge(network: Network, wallet: Wallet, request_id: RequestId) -> Sent:
 def challenge_bond(network: Network, request: Request, delivery: Delivery) -> Wei:
     """Return what a challenge puts up: what is needed now, and a margin."""
     return with_bond_margin(
-        network.committee.challenge_bond(request, delivery.delivered_at, block="pending")
+        network.committee.challenge_bond(request, delivery.stamp.time, block="pending")
     )
 
 

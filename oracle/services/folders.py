@@ -40,6 +40,7 @@ EXAMPLES = {
     "labels": '"labels": ["red", "white"]',
     "max_output_bytes": '"max_output_bytes": 65536',
     "tolerance": '"tolerance": 1000',
+    "unit": '"unit": {"output": "tokens", "maximum": 4096}',
 }  # of each field of model.json
 
 BytesProgress = Callable[[str, int, int], None]  # (file, bytes done, bytes in total)

@@ -23,6 +23,7 @@ from oracle.protocol.manifest import Manifest
 from oracle.services import outputs, requests
 from oracle.services.amounts import format_amount, format_time
 from oracle.services.inputs import PreparedInput
+from oracle.services.metering import Bill
 from oracle.services.network import Network
 from oracle.services.outputs import Output
 from oracle.services.quoting import Prepayment
@@ -68,6 +69,8 @@ class CheckedAnswer:
     output_root: Bytes32
     size: int
     outputs: tuple[Output, ...]
+    bill: Bill | None  # None: it was refunded
+    counted: int  # units that the output has; others than were delivered make the answer wrong
     outside: tuple[Outside, ...] = ()  # what of the input was clamped, where it is known here
 
 
@@ -229,6 +232,8 @@ def answer(
             output_root=info.output_root,
             size=len(data),
             outputs=shown,
+            bill=info.bill,
+            counted=outputs.units(data, manifest),
             outside=prepared.outside if prepared else (),
         ),
         data,

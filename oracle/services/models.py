@@ -27,6 +27,7 @@ class ModelInfo:
     owner: Address
     versions: int
     fee: Amount | None  # of the newest version in use; None = there is none
+    max_units: int  # that it is the price of; 0 = flat
     head: Bytes32
     policy: Policy
     update_interval: int  # seconds
@@ -49,6 +50,7 @@ class VersionInfo:
     timestamp: Timestamp
     head: Bytes32
     fee: Amount
+    max_units: int  # that it is the price of; 0 = flat
     operator_bps: int
     data_bps: int
     insured_multiple: int
@@ -132,15 +134,16 @@ def info(network: Network, model_id: int) -> ModelInfo:
     earnings = network.market.model_earnings(model_id)
     try:
         version = current_version(network, Selected(model_id, None))
-        fee = network.registry.terms_of(model_id, version).fee
+        terms = network.registry.terms_of(model_id, version)
     except NotFound:
-        fee = None
+        terms = None
     return ModelInfo(
         model_id=model_id,
         name=network.registry.name_of(model_id),
         owner=network.registry.owner_of(model_id),
         versions=network.registry.version_count(model_id),
-        fee=fee,
+        fee=terms.fee if terms else None,
+        max_units=terms.max_units if terms else 0,
         head=network.registry.head_of(model_id),
         policy=network.access.policy_of(model_id).policy,
         update_interval=network.registry.update_interval_of(model_id),
@@ -185,6 +188,7 @@ def versions(network: Network, model_id: int) -> tuple[VersionInfo, ...]:
                 timestamp=record.timestamp,
                 head=record.head,
                 fee=terms.fee,
+                max_units=terms.max_units,
                 operator_bps=terms.operator_bps,
                 data_bps=terms.data_bps,
                 insured_multiple=terms.insured_multiple,
@@ -243,7 +247,7 @@ def retire(network: Network, wallet: Wallet, model_id: int, version: int) -> Sen
 
 
 def set_terms(network: Network, wallet: Wallet, model_id: int, version: int, terms: Terms) -> Sent:
-    """Set price and shares for later requests; assurance and tolerance stay."""
+    """Set price and shares for later requests; assurance, tolerance and units stay."""
     call = network.registry.set_terms(
         model_id,
         version,

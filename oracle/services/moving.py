@@ -99,6 +99,7 @@ def move_model(old: Network, new: Network, wallet: Wallet, model_id: int) -> tup
         data_bps=terms.data_bps,
         insured_multiple=terms.insured_multiple,
         challenge_window=terms.challenge_window,
+        max_units=terms.max_units,
     )
     head = new.registry.head_of(there)
     done.append(send(wallet, new.registry.publish_version(there, head, publication))[0])

@@ -239,7 +239,7 @@ def _fold(network: Network, life: list[Happened]) -> dict[Address, _Work]:
             responsible.pop(event.request_id, None)
             if event.request_id in asked_in:
                 asked = asked_in[event.request_id]
-                delivered_in.append((event.operator, asked, event.delivered_at))
+                delivered_in.append((event.operator, asked, event.stamp.time))
         elif isinstance(event, Finalized):
             work[event.operator].earned += event.operator_fee
         elif isinstance(event, ClaimForfeited | Convicted):

@@ -91,6 +91,15 @@ def present(
     )
 
 
+def units(data: bytes, manifest: Manifest) -> int:
+    """Return how many units an answer has; 0 where each costs the same.
+
+    Raises:
+        InputInvalid: the bytes are not the outputs that the manifest names.
+    """
+    return manifest.units(form.of(manifest).decode_outputs(data))
+
+
 def save(data: bytes, manifest: Manifest, path: Path) -> None:
     """Write an answer to a file: .json or .npz as such, anything else as canonical bytes.
 

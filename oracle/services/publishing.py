@@ -31,7 +31,7 @@ from oracle.private_files import make_folder
 from oracle.protocol import canonical
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import FileEntry, Manifest
-from oracle.services import folders, honesty, models, operators, parents
+from oracle.services import folders, honesty, metering, models, operators, parents
 from oracle.services.amounts import format_amount
 from oracle.services.event_history import topic
 from oracle.services.folders import BytesProgress
@@ -53,6 +53,7 @@ class SaleTerms:
     """What an owner asks for a version, and how the model is registered when it is new."""
 
     fee: Amount = Amount(10_000)  # noqa: RUF009 - a number with a name
+    per: int | None = None  # units that it is the price of; None = as many as an answer may have
     operator_bps: int = 7000
     data_bps: int = 0
     insured_multiple: int = 10
@@ -107,6 +108,8 @@ def publish(
     """
     say, progress = say or (lambda _: None), progress or (lambda *_: None)
     draft = folders.read(folder, progress)
+    if sale.per is not None:
+        sale = replace(sale, fee=metering.cap(sale.fee, sale.per, _max_units(draft)), per=None)
     if model_id is None:
         model_id = own_model(network, wallet.address, draft.name)
     elif (owner := network.registry.owner_of(model_id)) != wallet.address:
@@ -339,7 +342,12 @@ def _publication(
         data_bps=sale.data_bps,
         insured_multiple=sale.insured_multiple,
         challenge_window=window,
+        max_units=_max_units(manifest),
     )
+
+
+def _max_units(manifest: Manifest) -> int:
+    return manifest.unit.maximum if manifest.unit else 0
 
 
 def _rehearse(

@@ -56,6 +56,7 @@ class Quote:
     version: int
     name: str
     fee: Amount
+    max_units: int  # that the fee is the price of; 0 = flat
     balance: Amount  # prepaid, before the request
     assurance: Assurance
     meaning: str  # of the assurance, in this deployment
@@ -153,6 +154,7 @@ def quote(
             version=version,
             name=manifest.name,
             fee=terms.fee,
+            max_units=terms.max_units,
             balance=balance,
             assurance=terms.assurance,
             meaning=assurance_meaning(network, terms.assurance),

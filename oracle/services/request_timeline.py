@@ -24,6 +24,7 @@ from oracle.operator import request_life
 from oracle.protocol.cid import raw_cid
 from oracle.services.amounts import format_amount, format_ether, format_time
 from oracle.services.event_history import Moment
+from oracle.services.metering import Bill, bill
 from oracle.store.job import RequestLife, SlotPhase
 from oracle.types import (
     NO_CLAIM,
@@ -68,6 +69,9 @@ _STATES = {
 }
 
 
+_PAID = (RequestState.DELIVERED, RequestState.SETTLED)
+
+
 @dataclass(frozen=True, slots=True)
 class RequestInfo:
     """A request and everything that happened to it."""
@@ -85,6 +89,7 @@ class RequestInfo:
     answered_by: Address | None
     output_root: Bytes32 | None
     output_cid: Cid | None
+    bill: Bill | None  # of an answer that is paid, or will be
     final_at: Timestamp | None  # when the challenge window has passed
     disputes: int  # open
     request: Request
@@ -129,6 +134,7 @@ def fold(events: Sequence[Event], now: Timestamp, timeline: tuple[Moment, ...] =
         answered_by=delivery.operator if delivery else None,
         output_root=delivery.output_root if delivery else None,
         output_cid=output_cid,
+        bill=bill(request.terms, delivery) if delivery and state in _PAID else None,
         final_at=final_at,
         disputes=life.disputes,
         request=request,
@@ -143,7 +149,10 @@ SENTENCES = {
     "detail.Claimed": "by {who} until {until}",
     "detail.ClaimForfeited": "{who} pays {fee} to the treasury",
     "detail.Delivered": "by {who}: {root}",
+    "detail.Delivered.units": "by {who}: {root}, {units} units",
     "detail.Finalized": "operator {operator}, owner {owner}, data {data}, protocol {protocol}",
+    "detail.Finalized.refund": "operator {operator}, owner {owner}, data {data}, "
+    "protocol {protocol}; {fee} back to the requester",
     "detail.refund": "{fee} back to the requester",
     "detail.Convicted": "{who}: {why}; {paid} paid to the requester",
     "detail.OutputDemanded": "by {who} until {until}, bond {bond}",
@@ -175,14 +184,17 @@ def detail(event: Event, t: Words = english) -> str:  # noqa: PLR0911 -- one lin
         case ClaimForfeited():
             return t("detail.ClaimForfeited", who=event.operator, fee=format_amount(event.amount))
         case Delivered():
-            return t("detail.Delivered", who=event.operator, root="0x" + event.output_root.hex())
+            key = "detail.Delivered.units" if event.stamp.units else "detail.Delivered"
+            root = "0x" + event.output_root.hex()
+            return t(key, who=event.operator, root=root, units=event.stamp.units)
         case Finalized():
             return t(
-                "detail.Finalized",
+                "detail.Finalized.refund" if event.refund else "detail.Finalized",
                 operator=format_amount(event.operator_fee),
                 owner=format_amount(event.owner_fee),
                 data=format_amount(event.data_fee),
                 protocol=format_amount(event.protocol_fee),
+                fee=format_amount(event.refund),
             )
         case Cancelled() | Annulled():
             return t("detail.refund", fee=format_amount(event.refund))

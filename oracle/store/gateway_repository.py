@@ -267,18 +267,31 @@ class GatewayRepository(Repository):
             self._give_back(row.key_id, row.fee)
         return len(rows)
 
-    def tickets_ended(self, request_ids: Iterable[RequestId], *, refunded: bool = False) -> None:
-        """Note that requests are over; `refunded` gives their fees back to the budgets."""
+    def tickets_ended(
+        self,
+        request_ids: Iterable[RequestId],
+        *,
+        refunded: bool = False,
+        returned: Mapping[RequestId, Amount] | None = None,
+    ) -> None:
+        """Note that requests are over, and give back to the budgets what came back of their fees.
+
+        Args:
+            refunded: all of it did.
+            returned: what their units left of it, where that is known.
+        """
         state = TicketState.REFUNDED if refunded else TicketState.ENDED
         for portion in portions(request_ids):
             rows = self.session.execute(
                 update(TicketRow)
                 .where(TicketRow.request_id.in_(portion), TicketRow.open)
                 .values(state=state.value, open=False)
-                .returning(TicketRow.key_id, TicketRow.fee)
+                .returning(TicketRow.key_id, TicketRow.fee, TicketRow.request_id)
             ).all()
-            for row in rows if refunded else ():
-                self._give_back(row.key_id, row.fee)
+            for row in rows:
+                rest = row.fee if refunded else (returned or {}).get(row.request_id, 0)
+                if rest:
+                    self._give_back(row.key_id, rest)
 
     def _give_back(self, key_id: int | None, fee: int) -> None:
         self.session.execute(

@@ -18,6 +18,7 @@ from oracle.types import (
     Bytes32,
     Claim,
     Delivery,
+    OperatorAnswer,
     Request,
     RequestId,
     Timestamp,
@@ -72,14 +73,6 @@ class JobStep(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedAnswer:
-    """The one answer this operator stands by; recorded once, before its first broadcast."""
-
-    output_root: Bytes32
-    output_cid: Bytes32  # SHA-256 of the raw block that holds the output; 0 = output_root is that
-
-
-@dataclass(frozen=True, slots=True)
 class RequestLife:
     """One request as the events of the market tell it (`oracle/operator/request_life.py`)."""
 
@@ -97,7 +90,7 @@ class RequestLife:
     @property
     def final_at(self) -> Timestamp:
         """When a delivered answer can no longer be challenged, in unix seconds."""
-        delivered_at = self.delivery.delivered_at if self.delivery else NEVER
+        delivered_at = self.delivery.stamp.time if self.delivery else NEVER
         window = self.request.terms.challenge_window
         return Timestamp(max(delivered_at + window, self.challenge_until))
 
@@ -106,7 +99,9 @@ class RequestLife:
 class Job(RequestLife):
     """One request, seen by one operator."""
 
-    answer: RecordedAnswer | None = None
+    answer: OperatorAnswer | None = (
+        None  # the one it stands by; recorded once, before its first broadcast
+    )
     failures: int = 0  # reported attempts that may succeed when repeated
     permanent: bool = False  # a failure that would repeat itself was reported
 

@@ -17,12 +17,22 @@ from oracle.store.job import (
     Job,
     JobState,
     JobStep,
-    RecordedAnswer,
     SlotPhase,
 )
 from oracle.store.repository import Repository, portions
 from oracle.store.tables import AnswerRow, FailureRow, JobRow
-from oracle.types import Address, Bytes32, Claim, Delivery, Request, RequestId, Terms, Timestamp
+from oracle.types import (
+    Address,
+    Bytes32,
+    Claim,
+    Delivery,
+    OperatorAnswer,
+    Request,
+    RequestId,
+    Stamp,
+    Terms,
+    Timestamp,
+)
 
 _MAX_MESSAGE = 2000  # characters of a failure that are kept
 
@@ -99,21 +109,21 @@ class JobRepository(Repository):
         )
         return int(rows.scalar_one())
 
-    def answer(self, request_id: RequestId) -> RecordedAnswer | None:
+    def answer(self, request_id: RequestId) -> OperatorAnswer | None:
         """Return the answer that this operator stands by."""
         row = self.session.execute(
-            select(AnswerRow.output_root, AnswerRow.output_cid).where(
+            select(AnswerRow.output_root, AnswerRow.output_cid, AnswerRow.units).where(
                 AnswerRow.request_id == request_id
             )
         ).first()
-        return None if row is None else RecordedAnswer(Bytes32(row[0]), Bytes32(row[1]))
+        return None if row is None else OperatorAnswer(Bytes32(row[0]), Bytes32(row[1]), row[2])
 
-    def record_answer(self, request_id: RequestId, answer: RecordedAnswer) -> RecordedAnswer:
+    def record_answer(self, request_id: RequestId, answer: OperatorAnswer) -> OperatorAnswer:
         """Record an answer unless there is one, wake the job, and return the one that stands."""
         self.record_answers({request_id: answer})
         return self.answer(request_id) or answer
 
-    def record_answers(self, answers: Mapping[RequestId, RecordedAnswer]) -> None:
+    def record_answers(self, answers: Mapping[RequestId, OperatorAnswer]) -> None:
         """Record the answers of requests that have none yet, and wake their jobs."""
         known = {
             request_id
@@ -128,6 +138,7 @@ class JobRepository(Repository):
                 "request_id": request_id,
                 "output_root": answer.output_root,
                 "output_cid": answer.output_cid,
+                "units": answer.units,
                 "recorded_at": self._now(),
             }
             for request_id, answer in fresh.items()
@@ -212,6 +223,7 @@ _JOBS = select(
     _jobs,
     AnswerRow.output_root.label("answer_root"),
     AnswerRow.output_cid.label("answer_cid"),
+    AnswerRow.units.label("answer_units"),
     *(
         select(func.count())
         .where(FailureRow.request_id == _jobs.c.request_id, FailureRow.permanent.is_(permanent))
@@ -246,12 +258,12 @@ def _job_of(row: Any) -> Job:
     if row.delivery_operator is not None:
         delivery = Delivery(
             operator=Address(row.delivery_operator),
-            delivered_at=Timestamp(row.delivered_at or 0),
+            stamp=Stamp(Timestamp(row.delivered_at or 0), row.units),
             output_root=Bytes32(row.output_root or b""),
         )
     answer = None
     if row.answer_root is not None:
-        answer = RecordedAnswer(Bytes32(row.answer_root), Bytes32(row.answer_cid))
+        answer = OperatorAnswer(Bytes32(row.answer_root), Bytes32(row.answer_cid), row.answer_units)
     return Job(
         request_id=RequestId(row.request_id),
         request=_request_of(row.request),
@@ -286,8 +298,9 @@ def _row_of(job: Job) -> dict[str, object]:
         "claim_operator": job.claim.operator,
         "claim_until": job.claim.until,
         "delivery_operator": delivery.operator if delivery else None,
-        "delivered_at": delivery.delivered_at if delivery else None,
+        "delivered_at": delivery.stamp.time if delivery else None,
         "output_root": delivery.output_root if delivery else None,
+        "units": delivery.stamp.units if delivery else 0,
         "output_cid": job.output_cid,
         "disputes": job.disputes,
         "demand_until": job.demand_until,

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from oracle.errors import ConfigInvalid
 from oracle.store.engine import wait_in_line
 
-HEAD = "0010"  # the newest file in migrations/versions
+HEAD = "0011"  # the newest file in migrations/versions
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 

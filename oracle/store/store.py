@@ -22,11 +22,10 @@ from oracle.store.agent_repository import AgentRepository
 from oracle.store.audit_repository import AuditRepository
 from oracle.store.chain_repository import ChainRepository
 from oracle.store.gateway_repository import GatewayRepository
-from oracle.store.job import RecordedAnswer
 from oracle.store.job_repository import JobRepository
 from oracle.store.payment_repository import PaymentRepository
 from oracle.store.reply_repository import ReplyRepository
-from oracle.types import Bytes32, RequestId
+from oracle.types import Bytes32, OperatorAnswer, RequestId
 
 T = TypeVar("T")
 
@@ -142,10 +141,10 @@ class Store:
 
     def record_answer(
         self, request_id: RequestId, output_root: Bytes32, output_cid: Bytes32
-    ) -> RecordedAnswer:
+    ) -> OperatorAnswer:
         """Record an answer in a transaction of its own; the first one stands and is returned."""
         with self.begin() as tx:
-            return tx.record_answer(request_id, RecordedAnswer(output_root, output_cid))
+            return tx.record_answer(request_id, OperatorAnswer(output_root, output_cid))
 
     def record_failure(
         self,

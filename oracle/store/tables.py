@@ -151,6 +151,7 @@ class JobRow(Base):
     delivery_operator: Mapped[str | None] = mapped_column(String(42))
     delivered_at: Mapped[int | None]
     output_root: Mapped[bytes | None]
+    units: Mapped[int] = mapped_column(server_default="0")  # as delivered
     output_cid: Mapped[bytes]
     disputes: Mapped[int]
     demand_until: Mapped[int]
@@ -184,6 +185,7 @@ class AnswerRow(Base):
     request_id: Mapped[bytes] = mapped_column(primary_key=True)
     output_root: Mapped[bytes]
     output_cid: Mapped[bytes]
+    units: Mapped[int] = mapped_column(server_default="0")
     recorded_at: Mapped[float]  # unix seconds
 
 

@@ -62,5 +62,5 @@ class ReadinessReader:
         ids = {h.event.request_id for h in asked if isinstance(h.event, Requested)}
         for happened in reversed(history.read(market, (Delivered,), since=asked[0].block)):
             if isinstance(happened.event, Delivered) and happened.event.request_id in ids:
-                return happened.event.delivered_at
+                return happened.event.stamp.time
         return None

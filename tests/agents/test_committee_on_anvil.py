@@ -135,6 +135,7 @@ def test_voters__wrong_answer__convict_the_operator(world, delivered, voters, st
     assert job["input_root"] == "0x" + info.request.input_root.hex()
     assert job["output_root"] == "0x" + info.delivery.output_root.hex()
     assert job["tolerance"] == 1000
+    assert job["units"] == 0
     play(voters, lambda: not committee.unsettled(world.network, delivered))
     for number in (4, 5, 6):
         wallet = Wallet(world.network.rpc, dev_account(number))

@@ -137,6 +137,20 @@ def test_tickets_ended__again__gives_back_once(store, refunded, spent):
         assert tx.ticket(ONE).state is (TicketState.REFUNDED if refunded else TicketState.ENDED)
 
 
+def test_tickets_ended__metered__gives_back_what_the_units_left_once(store):
+    key = api_keys.mint(store, "a", Amount(100)).key
+    with store.begin() as tx:
+        tx.charge(key.id, Amount(30))
+        tx.add_ticket(ticket(key.id))
+        tx.ticket_asked(ONE, ASKED, 5)
+    for _ in range(2):
+        with store.begin() as tx:
+            tx.tickets_ended([ASKED], returned={ASKED: Amount(18)})
+    assert api_keys.listed(store)[0].spent == 12
+    with store.read() as tx:
+        assert tx.ticket(ONE).state is TicketState.ENDED
+
+
 # ── Lanes, buckets, notifier ──────────────────────────────────────────────────────────────────────
 def test_lanes__freed__are_taken_again_lowest_first():
     lanes = Lanes([0, 2])

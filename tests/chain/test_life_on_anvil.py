@@ -37,6 +37,7 @@ from oracle.types import (
     Bytes32,
     Claim,
     Delivery,
+    OperatorAnswer,
     Order,
     Request,
     Terms,
@@ -61,6 +62,7 @@ PUBLICATION = Publication(
     data_bps=500,
     insured_multiple=2,
     challenge_window=10,
+    max_units=0,
 )
 
 
@@ -119,9 +121,11 @@ def ask(world: World, model_id: int) -> Request:
 
 
 def delivered(world: World, request: Request, claim: Claim = NO_CLAIM) -> Delivery:
-    receipt = world.operator.send(world.market.deliver(request, claim, ROOT, ZERO32))
+    receipt = world.operator.send(
+        world.market.deliver(request, claim, OperatorAnswer(ROOT, ZERO32))
+    )
     event = receipt.one(Delivered)
-    return Delivery(event.operator, event.delivered_at, event.output_root)
+    return Delivery(event.operator, event.stamp, event.output_root)
 
 
 # ── Refusals: they cost nothing and say why ─────────────────────────────────────────────────────
@@ -136,7 +140,7 @@ def test_send__contract_refuses__sentence_and_nothing_sent(fresh: World, model: 
 def test_send__stranger_delivers__named(fresh: World, model: int) -> None:
     request = ask(fresh, model)
     with pytest.raises(ContractError, match=fresh.stranger.address) as caught:
-        fresh.stranger.send(fresh.market.deliver(request, NO_CLAIM, ROOT, ZERO32))
+        fresh.stranger.send(fresh.market.deliver(request, NO_CLAIM, OperatorAnswer(ROOT, ZERO32)))
     assert caught.value.name == "CallerNotPreferredOperator"
 
 
@@ -144,7 +148,7 @@ def test_send__second_delivery__state_mismatch(fresh: World, model: int) -> None
     request = ask(fresh, model)
     delivered(fresh, request)
     with pytest.raises(ContractError, match="not in the state") as caught:
-        fresh.operator.send(fresh.market.deliver(request, NO_CLAIM, ROOT, ZERO32))
+        fresh.operator.send(fresh.market.deliver(request, NO_CLAIM, OperatorAnswer(ROOT, ZERO32)))
     assert caught.value.name == "RequestStateMismatch"
 
 
@@ -153,7 +157,7 @@ def test_finalize__window_open__when_to_come_back(fresh: World, model: int) -> N
     delivery = delivered(fresh, request)
     with pytest.raises(ContractError) as caught:
         fresh.stranger.send(fresh.market.finalize([request], [delivery]))
-    assert caught.value.retry_at == delivery.delivered_at + PUBLICATION.challenge_window
+    assert caught.value.retry_at == delivery.stamp.time + PUBLICATION.challenge_window
 
 
 def test_publish__stale_head__both_heads(fresh: World, model: int) -> None:
@@ -232,7 +236,7 @@ def test_life__nobody_delivers__refunded(fresh: World, model: int) -> None:
 def test_deliver_batch__three_answers__one_transaction(fresh: World, model: int) -> None:
     requests = [ask(fresh, model) for _ in range(3)]
     assert len({r.lane for r in requests}) == 3
-    call = fresh.market.deliver_batch(requests, [NO_CLAIM] * 3, [ROOT] * 3, [ZERO32] * 3)
+    call = fresh.market.deliver_batch(requests, [NO_CLAIM] * 3, [OperatorAnswer(ROOT, ZERO32)] * 3)
     assert len(fresh.operator.send(call).all(Delivered)) == 3
 
 
@@ -242,8 +246,10 @@ def test_demand__output_posted__dispute_closed(fresh: World, model: int) -> None
     w, output = fresh, b"the very bytes"
     request = ask(w, model)
     root = Bytes32(sha256(output).digest())
-    event = w.operator.send(w.market.deliver(request, NO_CLAIM, root, ZERO32)).one(Delivered)
-    delivery = Delivery(event.operator, event.delivered_at, event.output_root)
+    event = w.operator.send(w.market.deliver(request, NO_CLAIM, OperatorAnswer(root, ZERO32))).one(
+        Delivered
+    )
+    delivery = Delivery(event.operator, event.stamp, event.output_root)
     demand = w.stranger.send(w.market.demand_output(request, delivery, value=10**18))
     asked = demand.one(OutputDemanded)
     assert w.market.demand_of(asked.request_id).challenger == w.stranger.address

@@ -12,7 +12,7 @@ from oracle.exact import files
 from oracle.protocol import tensor
 from oracle.services import balances, operators, publishing
 from oracle.services.publishing import SaleTerms
-from oracle.types import NO_CLAIM, ZERO32, Amount, Order
+from oracle.types import NO_CLAIM, ZERO32, Amount, OperatorAnswer, Order
 from tests.agents.challenger.conftest import folder_of
 from tests.contracts.exact import example
 from tests.services.conftest import DOLLAR
@@ -56,7 +56,7 @@ def answered(world):
         record = files.record(3, committed.tree(3))
         network.ipfs.publish_bytes(record)
         call = network.market.deliver(
-            asked.request, NO_CLAIM, committed.output_root, tensor.digest(record)
+            asked.request, NO_CLAIM, OperatorAnswer(committed.output_root, tensor.digest(record))
         )
         ids.append("0x" + operator.send(call).one(Delivered).request_id.hex())
     return ids

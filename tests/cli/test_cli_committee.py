@@ -7,7 +7,7 @@ from oracle.chain.bindings.inference_market import Delivered, Requested
 from oracle.cli import main
 from oracle.protocol import tensor
 from oracle.services import balances
-from oracle.types import NO_CLAIM, ZERO32, Amount, Order
+from oracle.types import NO_CLAIM, ZERO32, Amount, OperatorAnswer, Order
 from tests.services.conftest import DOLLAR
 from tests.support import clock
 
@@ -25,7 +25,7 @@ def answered(market):
         1, 1, 0, root, ZERO32, ZERO32, Amount(DOLLAR), 60, 600, operator.address,
     )  # fmt: skip
     asked = alice.send(network.market.request(order)).one(Requested)
-    call = network.market.deliver(asked.request, NO_CLAIM, root, ZERO32)
+    call = network.market.deliver(asked.request, NO_CLAIM, OperatorAnswer(root, ZERO32))
     return "0x" + operator.send(call).one(Delivered).request_id.hex()
 
 

@@ -20,7 +20,7 @@ from oracle.services import operators, requests
 from oracle.services.amounts import counted
 from oracle.services.channels import endpoints
 from oracle.services.request_timeline import RequestState
-from oracle.types import NO_CLAIM, ZERO32, Bytes32
+from oracle.types import NO_CLAIM, ZERO32, Bytes32, OperatorAnswer
 from tests.support import clock
 from tests.support.imports import imported
 
@@ -47,7 +47,9 @@ def answering(market):
             time.sleep(0.05)
         data = tensor.encode({"logits": np.array([[0.1, 0.7, 0.2]], np.float32)})
         root = network.ipfs.publish_bytes(data).sha256
-        operator.send(network.market.deliver(found[0].request, NO_CLAIM, root, ZERO32))
+        operator.send(
+            network.market.deliver(found[0].request, NO_CLAIM, OperatorAnswer(root, ZERO32))
+        )
 
     operator = threading.Thread(target=serve, daemon=True)
     operator.start()
@@ -133,7 +135,9 @@ def test_infer__consumer__is_called_once_the_answer_is_final(market, tallystick)
     request = requests.show(network, bytes.fromhex(asked[2:])).request
     assert (request.consumer.lower(), request.callback_gas) == (listener.lower(), 50_000)
     root = Bytes32(b"1" * 32)
-    market.wallet("op1").send(network.market.deliver(request, NO_CLAIM, root, ZERO32))
+    market.wallet("op1").send(
+        network.market.deliver(request, NO_CLAIM, OperatorAnswer(root, ZERO32))
+    )
     clock.pass_time(network.rpc, 60)
     tallystick("request", "finalize", asked, "--key", "op1")
     last = tallystick("request", "show", asked)["timeline"][-1]
@@ -174,7 +178,9 @@ def test_convict__answer_withheld__needs_a_demand_and_its_deadline(market, tally
     asked = tallystick("infer", "1", "--input", IMAGE, *ALICE)["request_id"]
     network = market.network
     request = requests.show(network, bytes.fromhex(asked[2:])).request
-    market.wallet("op1").send(network.market.deliver(request, NO_CLAIM, Bytes32(b"1" * 32), ZERO32))
+    market.wallet("op1").send(
+        network.market.deliver(request, NO_CLAIM, OperatorAnswer(Bytes32(b"1" * 32), ZERO32))
+    )
     refused = tallystick("request", "convict", asked, "--key", "owner", code=77)
     assert "Nobody demanded" in refused["message"]
     tallystick("request", "demand", asked, *ALICE)

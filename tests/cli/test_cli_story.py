@@ -5,7 +5,7 @@ import pytest
 
 from oracle.protocol import tensor
 from oracle.services import requests
-from oracle.types import NO_CLAIM, ZERO32
+from oracle.types import NO_CLAIM, ZERO32, OperatorAnswer
 from tests.cli.conftest import weights
 from tests.support import clock
 
@@ -79,7 +79,9 @@ def answer(world, request_id):
     info = requests.show(network, bytes.fromhex(request_id[2:]))
     data = tensor.encode({"logits": np.array([[0.1, 0.7, 0.2]], np.float32)})
     root = network.ipfs.publish_bytes(data).sha256
-    world.wallet("op1").send(network.market.deliver(info.request, NO_CLAIM, root, ZERO32))
+    world.wallet("op1").send(
+        network.market.deliver(info.request, NO_CLAIM, OperatorAnswer(root, ZERO32))
+    )
 
 
 def read_settle_collect(world, tallystick, request_id, target):

@@ -13,7 +13,7 @@ from oracle.exact.files import record
 from oracle.exact.reference import execute
 from oracle.protocol import tensor
 from oracle.services import models, operators, quoting, requests
-from oracle.types import NO_CLAIM, Amount
+from oracle.types import NO_CLAIM, Amount, OperatorAnswer
 from tests.services.conftest import DOLLAR
 
 pytestmark = pytest.mark.real
@@ -71,7 +71,9 @@ def answer(network, operator, request_id):
     last = loaded.program.id_of(len(loaded.program.ops) - 1)
     written = record(last, made.tree(last))
     network.ipfs.publish_bytes(written)
-    call = network.market.deliver(info.request, NO_CLAIM, made.output_root, tensor.digest(written))
+    call = network.market.deliver(
+        info.request, NO_CLAIM, OperatorAnswer(made.output_root, tensor.digest(written))
+    )
     operator.send(call)
 
 

@@ -53,6 +53,7 @@ def publication(**changes: Any) -> tuple:
         "dataBps": 1_000,
         "insuredMultiple": MULTIPLE,
         "challengeWindow": WINDOW,
+        "maxUnits": 0,
     }
     assert changes.keys() <= fields.keys()
     return tuple((fields | changes).values())
@@ -124,11 +125,15 @@ class Market:
         event = transaction.events["Claimed"]
         return event["operator"], event["until"]
 
-    def deliver(self, request: tuple, claim: tuple = NO_CLAIM, sender: Any = None) -> tuple:
-        """Deliver OUTPUT_ROOT and return the delivery."""
+    def deliver(
+        self, request: tuple, claim: tuple = NO_CLAIM, sender: Any = None, units: int = 0
+    ) -> tuple:
+        """Deliver OUTPUT_ROOT and return the delivery; under a flat fee its stamp is its time."""
         sender = sender or self.operator
-        transaction = self.contract.deliver(request, claim, OUTPUT_ROOT, ZERO32, {"from": sender})
-        return sender.address, transaction.timestamp, OUTPUT_ROOT
+        transaction = self.contract.deliver(
+            request, claim, (OUTPUT_ROOT, ZERO32, units), {"from": sender}
+        )
+        return sender.address, transaction.timestamp | units << 40, OUTPUT_ROOT
 
     def delivered(self, **changes: Any) -> tuple[tuple, tuple]:
         """Make a request, deliver it, and return both."""
@@ -137,7 +142,7 @@ class Market:
 
     def finalize(self, request: tuple, delivery: tuple, sender: Any = None) -> Any:
         """Settle right after the challenge window."""
-        at(max(delivery[1] + WINDOW, now() + 1))
+        at(max((delivery[1] & 2**40 - 1) + WINDOW, now() + 1))
         return self.contract.finalize([request], [delivery], {"from": sender or self.rival})
 
     def id_of(self, request: tuple) -> str:

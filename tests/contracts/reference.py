@@ -7,6 +7,8 @@ name and changes nothing, or changes the books.
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil
 
 from tests.support.evm import Reverted
 
@@ -28,6 +30,11 @@ class Version:
     data_bps: int
     multiple: int
     window: int
+    max_units: int = 0  # metered when above 0
+
+    def price(self, units: int) -> int:
+        """Return the fee, or its part for so many units, rounded up."""
+        return ceil(Fraction(self.fee * units, self.max_units)) if self.max_units else self.fee
 
     @property
     def lock(self) -> int:
@@ -58,7 +65,7 @@ class Job:
 
     @property
     def window_end(self) -> int:
-        return max(self.delivery[1] + self.version.window, self.posted_until)
+        return max((self.delivery[1] & 2**40 - 1) + self.version.window, self.posted_until)
 
 
 def require(condition: bool, error: str) -> None:
@@ -165,8 +172,10 @@ class Books:
         self.locked[operator] += job.version.lock
         job.phase, job.claim = "claimed", (operator, min(now + CLAIM_PERIOD, job.expires_at))
 
-    def deliver(self, job: Job, operator: str, root: bytes, now: int) -> None:
+    def deliver(self, job: Job, operator: str, root: bytes, units: int, now: int) -> None:
         require(job.phase in ("requested", "claimed"), "RequestStateMismatch")
+        most = job.version.max_units
+        require(1 <= units <= most if most else units == 0, "UnitsInvalid")
         if job.claim:
             require(operator == job.claim[0], "CallerNotClaimant")
             require(now < job.claim[1], "ClaimLapsed")
@@ -175,20 +184,22 @@ class Books:
             require(now < job.priority_until, "PriorityWindowPassed")
             self._check_lock(operator, job.version.lock)
             self.locked[operator] += job.version.lock
-        job.phase, job.delivery = "delivered", (operator, now, root)
+        job.phase, job.delivery = "delivered", (operator, now | units << 40, root)
 
     def finalize(self, job: Job, now: int) -> None:
         require(job.phase == "delivered", "RequestStateMismatch")
         require(now >= job.window_end, "ChallengeWindowOpen")
         require(job.open == 0 and job.demander is None, "DisputesOpen")
         version, operator = job.version, job.delivery[0]
-        operator_fee = version.fee * version.operator_bps // 10_000
-        data_fee = version.fee * version.data_bps // 10_000
-        protocol_fee = version.fee * PROTOCOL_BPS // 10_000
+        paid = version.price(job.delivery[1] >> 40)
+        operator_fee = paid * version.operator_bps // 10_000
+        data_fee = paid * version.data_bps // 10_000
+        protocol_fee = paid * PROTOCOL_BPS // 10_000
+        self.balances[job.requester] += version.fee - paid
         self.balances[operator] += operator_fee
         self.data_fees += data_fee
         self.balances[self.treasury] += protocol_fee
-        self.owner_fees += version.fee - operator_fee - data_fee - protocol_fee
+        self.owner_fees += paid - operator_fee - data_fee - protocol_fee
         self.locked[operator] -= version.lock
         self._end(job)
 

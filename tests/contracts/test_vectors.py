@@ -99,6 +99,7 @@ def terms(registry, signer):
             dataBps=found.data_bps,
             insuredMultiple=found.insured_multiple,
             challengeWindow=found.challenge_window,
+            maxUnits=found.max_units,
         ),
         {"from": signer},
     )
@@ -232,7 +233,7 @@ def test_post_output__bytes_of_a_file__have_the_digest_of_the_vectors(
 ):
     root = load("digests")[name]["sha256"]
     request = market.request()
-    made = contract.deliver(request, NO_CLAIM, root, ZERO32, {"from": operator})
+    made = contract.deliver(request, NO_CLAIM, (root, ZERO32, 0), {"from": operator})
     delivery = (operator.address, made.timestamp, root)
     contract.demandOutput(request, delivery, {"from": bob})
     data = (VECTORS / name).read_bytes()

@@ -19,7 +19,6 @@ from oracle.chain.bindings.inference_market import (
 from oracle.chain.bindings.model_registry import VersionPublished
 from oracle.chain.bindings.operator_registry import OperatorAuthorized
 from oracle.operator.jobs import Clock, Operator
-from oracle.store.job import RecordedAnswer
 from oracle.types import (
     ZERO32,
     ZERO_ADDRESS,
@@ -27,8 +26,10 @@ from oracle.types import (
     Amount,
     Assurance,
     Bytes32,
+    OperatorAnswer,
     Request,
     RequestId,
+    Stamp,
     Terms,
     Timestamp,
     VersionRecord,
@@ -40,7 +41,7 @@ OTHER = Address(to_checksum_address("0x" + "bb" * 20))
 REQUESTER = Address(to_checksum_address("0x" + "cc" * 20))
 ID = RequestId(b"\x01" * 32)
 ROOT = Bytes32(b"\x02" * 32)
-ANSWER = RecordedAnswer(ROOT, ZERO32)
+ANSWER = OperatorAnswer(ROOT, ZERO32)
 
 MADE, PRIORITY, CLAIMED_UNTIL, EXPIRES, WINDOW = 1000, 1030, 1060, 1300, 100
 OPERATOR = Operator(ME, requeue_after=60.0, retry_failed_after=2.0, claim_margin=2)
@@ -78,11 +79,11 @@ def claimed(operator: Address, until: int = CLAIMED_UNTIL) -> Claimed:
 
 
 def delivered(operator: Address, at: int = 1040) -> Delivered:
-    return Delivered(ID, operator, ROOT, ZERO32, Timestamp(at))
+    return Delivered(ID, operator, ROOT, ZERO32, Stamp(Timestamp(at)))
 
 
 def finalized(operator: Address) -> Finalized:
-    return Finalized(ID, operator, Amount(7), Amount(3), Amount(0), Amount(0))
+    return Finalized(ID, operator, Amount(7), Amount(3), Amount(0), Amount(0), Amount(0))
 
 
 def demanded(deadline: int) -> OutputDemanded:

@@ -20,7 +20,7 @@ from oracle.queue.broker import MemoryQueue
 from oracle.queue.messages import ClaimMessage, DeliverMessage, FinalizeMessage
 from oracle.store.job import JobState, SlotPhase
 from oracle.store.store import Store
-from oracle.types import ZERO32, ZERO_ADDRESS, Amount, Bytes32, RequestId, Timestamp
+from oracle.types import ZERO32, ZERO_ADDRESS, Amount, Bytes32, RequestId, Stamp, Timestamp
 from tests.operator.builders import ME, OTHER, authorized, published, request
 from tests.operator.memory_chain import CONTRACTS, MemoryChain
 from tests.support.killing import Killed, dying
@@ -116,15 +116,17 @@ class Operation(RuleBasedStateMachine):
         else:
             allowed = job.request.operator == who and at < job.request.priority_until
         if allowed:
-            self.chain.mine(Delivered(request_id, who, root, ZERO32, Timestamp(at)))
+            self.chain.mine(Delivered(request_id, who, root, ZERO32, Stamp(Timestamp(at))))
 
     def finalize(self, request_id):
         job, at = self.truth().get(request_id), self.now() + 1
         if job is None or job.phase is not SlotPhase.DELIVERED:
             return
-        if at >= job.delivery.delivered_at + job.request.terms.challenge_window:
+        if at >= job.delivery.stamp.time + job.request.terms.challenge_window:
             zero = Amount(0)
-            self.chain.mine(Finalized(request_id, job.delivery.operator, zero, zero, zero, zero))
+            self.chain.mine(
+                Finalized(request_id, job.delivery.operator, zero, zero, zero, zero, zero)
+            )
 
     # ── What may happen ─────────────────────────────────────────────────────────────────────────
 

@@ -10,9 +10,9 @@ from oracle.chain.blocks import Reorganised
 from oracle.chain.rpc import RpcMalformed, WrongChain
 from oracle.errors import Unavailable
 from oracle.operator.follower import Followed, Follower, NodeBehind
-from oracle.store.job import JobState, RecordedAnswer, SlotPhase
+from oracle.store.job import JobState, SlotPhase
 from oracle.store.store import Store
-from oracle.types import ZERO32, RequestId
+from oracle.types import ZERO32, OperatorAnswer, RequestId
 from tests.operator.builders import (
     ID,
     ME,
@@ -231,7 +231,7 @@ def test_follow__request_removed__removes_the_job_and_keeps_the_answer(chain, st
     found = follower.follow()
 
     with store.read() as tx:
-        assert (tx.job(ID), tx.answer(ID)) == (None, RecordedAnswer(ROOT, ZERO32))
+        assert (tx.job(ID), tx.answer(ID)) == (None, OperatorAnswer(ROOT, ZERO32))
     assert found == Followed(1, 0, 1)
 
 
@@ -245,7 +245,7 @@ def test_follow__same_request_comes_back__finds_its_answer(chain, store, followe
     chain.mine(requested())
     follower.follow()
 
-    assert job_of(store).answer == RecordedAnswer(ROOT, ZERO32)
+    assert job_of(store).answer == OperatorAnswer(ROOT, ZERO32)
 
 
 def test_follow__two_requests_change_places__keeps_both(chain, store, follower):

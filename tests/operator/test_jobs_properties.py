@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from oracle.operator.jobs import Clock, advance, from_events, refold, sent, state_of
 from oracle.operator.request_life import learn
-from oracle.store.job import FINAL_STATES, NEVER, Job, JobState, JobStep, RecordedAnswer
-from oracle.types import ZERO32, ZERO_ADDRESS, Timestamp
+from oracle.store.job import FINAL_STATES, NEVER, Job, JobState, JobStep
+from oracle.types import ZERO32, ZERO_ADDRESS, OperatorAnswer, Timestamp
 from tests.operator.builders import (
     ANNULLED,
     APPEASED,
@@ -39,7 +39,7 @@ events = st.one_of(
 )
 histories = st.lists(events, max_size=8)
 preferred = st.sampled_from([ME, OTHER, ZERO_ADDRESS])
-answers = st.sampled_from([None, RecordedAnswer(ROOT, ZERO32)])
+answers = st.sampled_from([None, OperatorAnswer(ROOT, ZERO32)])
 clocks = st.builds(
     Clock,
     st.builds(Timestamp, times),

@@ -17,7 +17,7 @@ from oracle.queue.messages import PlayMessage, ReceiptMessage, RespondMessage
 from oracle.store.job import SlotPhase
 from oracle.store.reply_repository import ReplyKind
 from oracle.store.store import Store
-from oracle.types import Address, Bytes32, Delivery, Timestamp
+from oracle.types import Address, Bytes32, Delivery, Stamp, Timestamp
 from tests.contracts.exact import example
 from tests.operator.builders import ME, OTHER, ROOT
 from tests.operator.test_submitter import Chain
@@ -73,7 +73,7 @@ def signed(store):
         ([replace(demand(), challenger=THIRD)], {}),
         ([demand()], {"phase": SlotPhase.FINALIZED}),
         ([demand()], {"phase": SlotPhase.REQUESTED, "delivery": None}),
-        ([demand()], {"delivery": Delivery(OTHER, Timestamp(50), ROOT)}),
+        ([demand()], {"delivery": Delivery(OTHER, Stamp(Timestamp(50)), ROOT)}),
     ],
 )
 def test_play__not_owed_any_more__ends_quietly(player, store, chain, owed, changes):
@@ -152,7 +152,7 @@ def test_play__two_challengers__both_answers_may_be_under_way(player, store, cha
     [
         {"phase": SlotPhase.FINALIZED},
         {"phase": SlotPhase.REQUESTED, "delivery": None},
-        {"delivery": Delivery(OTHER, Timestamp(50), ROOT)},
+        {"delivery": Delivery(OTHER, Stamp(Timestamp(50)), ROOT)},
     ],
 )
 def test_receipt__not_our_delivery_or_over__not_signed(player, store, changes):

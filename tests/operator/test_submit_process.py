@@ -92,6 +92,7 @@ class World:
                         data_bps=0,
                         insured_multiple=1,
                         challenge_window=1,
+                        max_units=0,
                     ),
                 ),
                 access.set_policy(self.model, Policy.OPEN, 0, 0),
@@ -220,7 +221,7 @@ def test_submit__answers_that_wait__share_a_transaction_and_are_settled(world):
         with world.store.begin() as tx:
             for event in delivered:
                 job = tx.job(event.request_id)
-                delivery = Delivery(event.operator, event.delivered_at, event.output_root)
+                delivery = Delivery(event.operator, event.stamp, event.output_root)
                 tx.put_job(replace(job, phase=SlotPhase.DELIVERED, delivery=delivery))
         clock.pass_time(world.anvil.rpc, 5)
         world.send(FinalizeMessage(tuple(ids)))

@@ -12,10 +12,20 @@ from oracle.errors import Unavailable
 from oracle.ipfs.memory import MemoryIpfs
 from oracle.operator.submitter import MAX_DELIVERIES, Submitter
 from oracle.queue.messages import DeliverMessage, ReportFailureMessage
-from oracle.store.job import Job, JobState, RecordedAnswer, SlotPhase
+from oracle.store.job import Job, JobState, SlotPhase
 from oracle.store.outbox import SqlOutbox
 from oracle.store.store import Store
-from oracle.types import NO_CLAIM, ZERO32, Bytes32, Claim, Delivery, RequestId, Timestamp
+from oracle.types import (
+    NO_CLAIM,
+    ZERO32,
+    Bytes32,
+    Claim,
+    Delivery,
+    OperatorAnswer,
+    RequestId,
+    Stamp,
+    Timestamp,
+)
 from tests.operator.builders import ME, OTHER, request
 
 
@@ -112,7 +122,7 @@ def test_deliver__before_it_is_claimed__is_recorded_and_not_sent(submitter, stor
     drive(submitter)
     assert chain.sent() == []
     with store.read() as tx:
-        assert tx.job(rid(1)).answer == RecordedAnswer(root(1), ZERO32)
+        assert tx.job(rid(1)).answer == OperatorAnswer(root(1), ZERO32)
 
 
 def test_deliver__second_answer_for_a_request__first_one_is_sent(submitter, store, market):
@@ -120,9 +130,9 @@ def test_deliver__second_answer_for_a_request__first_one_is_sent(submitter, stor
     submitter.deliver([answered(1)])
     submitter.tend()
     submitter.deliver([answered(1, other=7)])
-    assert [arguments[2] for _, arguments in market.asked] == [root(1), root(1)]
+    assert [arguments[2].output_root for _, arguments in market.asked] == [root(1), root(1)]
     with store.read() as tx:
-        assert tx.answer(rid(1)) == RecordedAnswer(root(1), ZERO32)
+        assert tx.answer(rid(1)) == OperatorAnswer(root(1), ZERO32)
 
 
 def test_deliver__twice_while_under_way__one_transaction(submitter, store, chain):
@@ -143,7 +153,7 @@ def test_deliver__unknown_request__answer_is_kept_and_nothing_sent(submitter, st
 @pytest.mark.parametrize(
     "changes",
     [
-        {"phase": SlotPhase.DELIVERED, "delivery": Delivery(OTHER, Timestamp(1), root(1))},
+        {"phase": SlotPhase.DELIVERED, "delivery": Delivery(OTHER, Stamp(Timestamp(1)), root(1))},
         {"phase": SlotPhase.CANCELLED},
     ],
 )
@@ -173,6 +183,20 @@ def test_deliver__more_than_a_batch__several_transactions(submitter, store, chai
     submitter.deliver([answered(number) for number in range(count)])
     assert [len(ids) for _, ids, _ in chain.sent()] == [MAX_DELIVERIES, 1]
     assert [function for function, _ in market.asked] == ["deliverBatch", "deliver"]
+
+
+def test_deliver__metered_and_flat__name_the_units_of_the_metered_one(submitter, store, market):
+    """A manifest may have a unit where the version's terms have none."""
+    flat = request()
+    put(store, 1)
+    with store.begin() as tx:
+        metered = replace(flat, terms=replace(flat.terms, max_units=8))
+        tx.put_job(Job(rid(2), metered))
+    submitter.deliver([replace(answered(number), units=3) for number in (1, 2)])
+    ((_, arguments),) = market.asked
+    assert sorted(answer.units for answer in arguments[2]) == [0, 3]
+    with store.read() as tx:
+        assert tx.answer(rid(2)).units == 3
 
 
 def test_deliver__claimed_request__passes_the_claim(submitter, store, market):
@@ -213,7 +237,7 @@ def test_claim__refused__is_not_a_failure_of_the_request(submitter, store, chain
 
 
 def test_finalize__one_with_a_dispute__others_are_settled(submitter, store, chain, market):
-    delivery = Delivery(ME, Timestamp(1), root(1))
+    delivery = Delivery(ME, Stamp(Timestamp(1)), root(1))
     for number in range(4):
         put(store, number, phase=SlotPhase.DELIVERED, delivery=delivery)
     put(store, 4, phase=SlotPhase.FINALIZED, delivery=delivery)
@@ -229,7 +253,7 @@ def test_finalize__settled_in_a_block_that_is_not_read_yet__sent_again_only_if_a
     submitter, store, chain
 ):
     chain.outbox = SqlOutbox(store)
-    put(store, 1, phase=SlotPhase.DELIVERED, delivery=Delivery(ME, Timestamp(1), root(1)))
+    put(store, 1, phase=SlotPhase.DELIVERED, delivery=Delivery(ME, Stamp(Timestamp(1)), root(1)))
     submitter.finalize([rid(1)])
     (entry,) = chain.outbox.live()
     chain.outbox.put(replace(entry, state=EntryState.MINED, block_number=7))
@@ -244,7 +268,7 @@ def test_finalize__settled_in_a_block_that_is_not_read_yet__sent_again_only_if_a
 
 def test_post_output__demanded__sends_the_bytes(submitter, store, market, ipfs):
     published = ipfs.publish_bytes(b"the answer")
-    delivery = Delivery(ME, Timestamp(1), published.sha256)
+    delivery = Delivery(ME, Stamp(Timestamp(1)), published.sha256)
     put(store, 1, phase=SlotPhase.DELIVERED, delivery=delivery)
     submitter.post_output(rid(1))
     assert market.asked == [("postOutput", (request(), delivery, b"the answer"))]

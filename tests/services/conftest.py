@@ -18,7 +18,7 @@ from oracle.services import balances, operators, publishing
 from oracle.services.network import Network
 from oracle.services.publishing import PublishedVersion, SaleTerms
 from oracle.services.request_timeline import RequestInfo
-from oracle.types import NO_CLAIM, ZERO32, Amount, Contracts
+from oracle.types import NO_CLAIM, ZERO32, Amount, Contracts, OperatorAnswer
 from tests.support import clock
 
 DOLLAR = 10**6
@@ -48,7 +48,7 @@ class World:
     folder: Path
 
     def publish(self, **sale: int) -> PublishedVersion:
-        terms = SaleTerms(fee=Amount(DOLLAR), **{"challenge_window": 60, **sale})
+        terms = SaleTerms(**{"fee": Amount(DOLLAR), "challenge_window": 60, **sale})
         return publishing.publish(self.network, self.owner, self.folder, terms)
 
     def serve(self, model_id: int, stake: int = 100) -> None:
@@ -66,7 +66,9 @@ class World:
         """Answer as the operator's worker and submitter would."""
         data = tensor.encode({"logits": np.array([logits], np.float32)})
         root = self.ipfs.publish_bytes(data).sha256
-        self.operator.send(self.network.market.deliver(info.request, NO_CLAIM, root, ZERO32))
+        self.operator.send(
+            self.network.market.deliver(info.request, NO_CLAIM, OperatorAnswer(root, ZERO32))
+        )
         return data
 
     def pass_time(self, seconds: int) -> None:

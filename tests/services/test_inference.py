@@ -16,7 +16,7 @@ from oracle.services.inference import Unanswered
 from oracle.services.models import Selected
 from oracle.services.quoting import Ask
 from oracle.services.request_timeline import RequestState
-from oracle.types import NO_CLAIM, ZERO32, RequestId
+from oracle.types import NO_CLAIM, ZERO32, OperatorAnswer, RequestId
 from tests.services.conftest import DOLLAR
 
 pytestmark = pytest.mark.real
@@ -163,7 +163,7 @@ def test_answer__cid_names_other_bytes_than_the_root__is_a_mismatch(market):
     info = requests.show(market.network, asked.request_id)
     data = tensor.encode({"logits": np.array([[9, 9, 9]], np.float32)})
     other = market.ipfs.publish_bytes(data).sha256
-    call = market.network.market.deliver(info.request, NO_CLAIM, b"\7" * 32, other)
+    call = market.network.market.deliver(info.request, NO_CLAIM, OperatorAnswer(b"\7" * 32, other))
     with pytest.raises(ContractError, match="lie under its root, and nowhere else"):
         market.operator.send(call)  # only an exact answer's bytes have another digest
     life = replace(
@@ -177,7 +177,9 @@ def test_answer__outputs_are_not_the_manifests__refuses(market):
     prepayment, asked = ask(market)
     info = requests.show(market.network, asked.request_id)
     root = market.ipfs.publish_bytes(tensor.encode({"x": np.zeros(1, np.float32)})).sha256
-    market.operator.send(market.network.market.deliver(info.request, NO_CLAIM, root, ZERO32))
+    market.operator.send(
+        market.network.market.deliver(info.request, NO_CLAIM, OperatorAnswer(root, ZERO32))
+    )
     with pytest.raises(InputInvalid, match="output"):
         answer(market, prepayment, asked)
 

@@ -8,7 +8,7 @@ import pytest
 from oracle.chain.bindings.inference_market import Verdict
 from oracle.chain.event import Event
 from oracle.services.request_timeline import LIFE, detail
-from oracle.types import Assurance, Terms
+from oracle.types import Assurance, Stamp, Terms, Timestamp
 from oracle.web.locale import LANGUAGES, catalogue
 from tests.support import samples
 
@@ -34,7 +34,7 @@ def made(kind: type[Event]) -> Event:
     for field in fields(kind):  # type: ignore[arg-type]
         values[field.name] = {
             "request": REQUEST, "verdict": Verdict.WITHHELD, "output_root": bytes(32),
-            "output": b"xyz", "success": True,
+            "output": b"xyz", "success": True, "stamp": Stamp(Timestamp(7), 7),
         }.get(field.name, "0xcc" if "Address" in str(field.type) else 7)  # fmt: skip
     return kind(**values)
 

@@ -6,15 +6,15 @@ import pytest
 from sqlalchemy import event
 
 from oracle.store import Store
-from oracle.store.job import NEVER, Job, JobState, JobStep, RecordedAnswer, SlotPhase
-from oracle.types import Claim, Delivery, Timestamp
+from oracle.store.job import NEVER, Job, JobState, JobStep, SlotPhase
+from oracle.types import Claim, Delivery, OperatorAnswer, Stamp, Timestamp
 from tests.store.samples import ALICE, BOB, job, request, request_id, word
 
 FULL = job(
     "r",
     phase=SlotPhase.DELIVERED,
     claim=Claim(BOB, Timestamp(2**40 - 1)),
-    delivery=Delivery(ALICE, Timestamp(150), word("root")),
+    delivery=Delivery(ALICE, Stamp(Timestamp(150)), word("root")),
     output_cid=word("cid"),
     disputes=2,
     demand_until=Timestamp(2**40 - 1),
@@ -65,13 +65,13 @@ def test_put_job__again_in_one_transaction__the_last_is_read(store: Store) -> No
 
 def test_put_job__with_answer_and_failures_of_its_own__those_recorded_stay(store: Store) -> None:
     with store.begin() as tx:
-        tx.record_answer(request_id("r"), RecordedAnswer(word("root"), word("cid")))
+        tx.record_answer(request_id("r"), OperatorAnswer(word("root"), word("cid")))
         tx.record_failure(request_id("r"), "Unavailable", "m", permanent=False)
         tx.put_job(job("r", answer=None, failures=9, permanent=True))
         found = tx.job(request_id("r"))
 
     assert found is not None
-    assert found.answer == RecordedAnswer(word("root"), word("cid"))
+    assert found.answer == OperatorAnswer(word("root"), word("cid"))
     assert (found.failures, found.permanent) == (1, False)
 
 
@@ -87,11 +87,11 @@ def test_delete_job__answer_and_failures__stay(store: Store) -> None:
     name = request_id("r")
     with store.begin() as tx:
         tx.put_job(job("r"))
-        tx.record_answer(name, RecordedAnswer(word("root"), word("cid")))
+        tx.record_answer(name, OperatorAnswer(word("root"), word("cid")))
         tx.record_failure(name, "InputInvalid", "m", permanent=True)
         tx.delete_job(name)
         assert tx.job(name) is None
-        assert tx.answer(name) == RecordedAnswer(word("root"), word("cid"))
+        assert tx.answer(name) == OperatorAnswer(word("root"), word("cid"))
         tx.put_job(job("r"))
         found = tx.job(name)
         assert found is not None
@@ -103,7 +103,7 @@ def test_record_answer__second_one__the_first_stands(store: Store) -> None:
     first = store.record_answer(request_id("r"), word("root"), word("cid"))
     second = store.record_answer(request_id("r"), word("other"), word("other"))
 
-    assert first == second == RecordedAnswer(word("root"), word("cid"))
+    assert first == second == OperatorAnswer(word("root"), word("cid"))
 
 
 def test_record_answer__again__does_not_wake_the_job(store: Store) -> None:
@@ -135,7 +135,7 @@ def test_news__about_a_sleeping_job__makes_it_due(store: Store, news: str) -> No
         tx.put_job(job("other", wake_at=NEVER))
         assert tx.due(Timestamp(10**9), 0.0, "") == []
         if news == "answer":
-            tx.record_answer(request_id("r"), RecordedAnswer(word("root"), word("cid")))
+            tx.record_answer(request_id("r"), OperatorAnswer(word("root"), word("cid")))
         elif news == "failure":
             tx.record_failure(request_id("r"), "E", "m", permanent=False)
         else:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from oracle.store import Store, StoredLog, Transaction
 from oracle.store.engine import connect
-from oracle.store.job import Job, RecordedAnswer, SlotPhase
+from oracle.store.job import Job, SlotPhase
 from oracle.store.tables import Base
-from oracle.types import BlockRef, Bytes32, Log, RequestId, Timestamp
+from oracle.types import BlockRef, Bytes32, Log, OperatorAnswer, RequestId, Timestamp
 from tests.store.samples import ALICE, BOB, TERMS, job, request, request_id, word
 
 NAMES = ("a", "b", "c")
@@ -132,7 +132,7 @@ def test_follow__reorgs_on_the_way__equals_a_store_built_from_the_last_chain(
     chains: list[list[Block]], step: int, twice: bool
 ) -> None:
     lived, fresh = empty_store(), empty_store()
-    answer = RecordedAnswer(word("root"), word("cid"))
+    answer = OperatorAnswer(word("root"), word("cid"))
     for name in NAMES:
         lived.record_answer(request_id(name), answer.output_root, answer.output_cid)
         lived.record_failure(request_id(name), "Unavailable", "m", permanent=False)

@@ -60,7 +60,7 @@ class DisputeWorld(World):
         registry = ModelRegistry(self.rpc, contracts.model_registry)
         made = self.owner.send(registry.register_model("exact", 0)).one(ModelRegistered)
         publication = Publication(
-            digest, program.model_root, Assurance.EXACT, 0, FEE, 7000, 0, 1, self.window
+            digest, program.model_root, Assurance.EXACT, 0, FEE, 7000, 0, 1, self.window, 0
         )
         self.owner.send(registry.publish_version(made.model_id, ZERO32, publication))
         operators = OperatorRegistry(self.rpc, contracts.operator_registry)

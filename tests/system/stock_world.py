@@ -32,7 +32,7 @@ class StockWorld(World):
         made = self.owner.send(registry.register_model("digits", 0)).one(ModelRegistered)
         publication = Publication(
             self.published.digest, self.published.root, Assurance.COMMITTEE, 10**6, FEE, 7000, 0,
-            1, self.window,
+            1, self.window, 0,
         )  # fmt: skip
         self.owner.send(registry.publish_version(made.model_id, ZERO32, publication))
         operators = OperatorRegistry(self.rpc, self.contracts.operator_registry)

@@ -36,7 +36,7 @@ from oracle.services.network import Network
 from oracle.services.publishing import SaleTerms
 from oracle.services.quoting import Ask
 from oracle.services.request_timeline import RequestState
-from oracle.types import NO_CLAIM, ZERO32, Amount
+from oracle.types import NO_CLAIM, ZERO32, Amount, OperatorAnswer
 from tests.support import clock
 from tests.support.waiting import exit_code, wait_until
 from tests.worker.builders import SmallNet
@@ -136,7 +136,7 @@ def tampered(town: Town) -> bytes:
     wrong[0, 1] += 1e-3
     root = network.ipfs.publish_bytes(tensor.encode({"y": wrong})).sha256
     info = requests.show(network, request_id)
-    town.operator.send(network.market.deliver(info.request, NO_CLAIM, root, ZERO32))
+    town.operator.send(network.market.deliver(info.request, NO_CLAIM, OperatorAnswer(root, ZERO32)))
     committee.challenge(network, town.challenger, request_id)
     for _ in range(3):
         network.rpc.call("evm_mine")

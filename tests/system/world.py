@@ -114,7 +114,7 @@ class World:
         token = TestDollar(rpc, contracts.token)
         publication = Publication(
             Bytes32(b"\x01" * 32), Bytes32(b"\x02" * 32), Assurance.COMMITTEE,
-            1, FEE, 7000, 0, 1, self.window,
+            1, FEE, 7000, 0, 1, self.window, 0,
         )  # fmt: skip
         receipt = self.owner.send(registry.register_model("stub", 0))
         (made,) = [e for e in decode_all(receipt.logs) if isinstance(e, ModelRegistered)]

@@ -116,6 +116,7 @@ MAX_TERMS = Terms(
     tolerance=2**64 - 1,
     assurance=Assurance.EXACT,
     retired=True,
+    max_units=2**32 - 1,
 )
 REQUESTS: dict[str, tuple[int, Address, Request]] = {
     "usual": (

@@ -129,7 +129,7 @@ def test_topics__of_the_page__are_those_of_the_abi(tmp_path: Path) -> None:
         [
             "VersionPublished(uint256,uint32,address,bytes32,bytes32,bytes32,bytes32,uint8,uint64,uint40)",
             "Requested(bytes32,uint256,address,(uint256,uint256,uint256,bytes32,bytes32,bytes32,bytes32,uint256))",
-            "Delivered(bytes32,address,bytes32,bytes32,uint40)",
+            "Delivered(bytes32,address,bytes32,bytes32,uint256)",
         ],
     )
     kinds = (VersionPublished, Requested, Delivered)

@@ -9,7 +9,7 @@ from oracle.queue.messages import TraceJob
 from oracle.store import StoredLog
 from oracle.store.job import Job, JobState, SlotPhase
 from oracle.store.reply_repository import GameTurn, ReplyKind
-from oracle.types import Assurance, Delivery, RequestId, Timestamp
+from oracle.types import Assurance, Delivery, RequestId, Stamp, Timestamp
 from tests.contracts.exact import example
 from tests.operator.builders import ME, OTHER, TERMS, published, request
 from tests.operator.memory_chain import log_of
@@ -43,7 +43,7 @@ def delivered(store, committed=None, *, owed=(), assurance=Assurance.EXACT, **ch
     )  # fmt: skip
     job = Job(
         ID, asked, phase=SlotPhase.DELIVERED, state=JobState.DELIVERED,
-        delivery=Delivery(ME, Timestamp(50), committed.output_root),
+        delivery=Delivery(ME, Stamp(Timestamp(50)), committed.output_root),
     )  # fmt: skip
     with store.begin() as tx:
         number = NOW // 10

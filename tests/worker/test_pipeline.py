@@ -126,6 +126,15 @@ def test_run__output_above_the_limit__output_too_large(pipeline, ipfs, tmp_path)
     assert isinstance(outcomes[1], Answered)
 
 
+def test_run__metered__says_how_many_units_an_answer_has(pipeline, ipfs, tmp_path):
+    metered = Published(ipfs, write_digits(tmp_path / "d", unit={"output": "logits", "maximum": 3}))
+    jobs = [metered.job(n, {"image": images(n)}) for n in (1, 3, 4)]
+    first, most, above = pipeline.run(jobs)
+    assert (first.message().units, most.message().units) == (1, 3)
+    assert isinstance(above.error, OutputInvalid)
+    assert "4 units, more than the 3" in str(above.error)
+
+
 def test_run__same_request_twice__is_answered_once(pipeline, ipfs, digits, counting):
     job = digits.job(1, {"image": images()})
     first, second = pipeline.run([job, job])

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from oracle.chain.bindings.committee import Finding
 from oracle.errors import InputInvalid, Unavailable
@@ -13,7 +14,7 @@ from oracle.ipfs.memory import MemoryIpfs
 from oracle.protocol import tensor
 from oracle.protocol.canonical import sha256
 from oracle.types import ZERO32
-from tests.worker.builders import digits_module, images
+from tests.worker.builders import Published, digits_module, images, write_digits
 from worker import runtimes, vote_process
 from worker.models import ModelPool
 from worker.vote import VoteJob, find, matches
@@ -32,8 +33,6 @@ def pool(ipfs, cache, log):
 @pytest.fixture
 def answer(digits, ipfs):
     """Return the true output of one image, and a job that judges given bytes as its delivery."""
-    import torch
-
     data = tensor.encode({"image": images()})
     ipfs.publish_bytes(data)
     with torch.no_grad():
@@ -68,6 +67,33 @@ def test_find__same_answer__match(pool, ipfs, answer):
     assert found.finding is Finding.MATCH
     assert found.activation != 0
     assert found.output_digest != ZERO32
+
+
+@pytest.mark.parametrize(
+    ("units", "finding"),
+    [(3, Finding.MATCH), (2, Finding.MISMATCH), (4, Finding.MISMATCH), (0, Finding.MATCH)],
+)
+def test_find__metered__units_are_the_rows_that_its_manifest_counts(
+    pool, ipfs, tmp_path, units, finding
+):
+    """0 is what the market keeps of a version with a flat fee, whatever its manifest says."""
+    folder = write_digits(tmp_path / "metered", unit={"output": "logits", "maximum": 8})
+    metered = Published(ipfs, folder)
+    given = tensor.encode({"image": images(3)})
+    with torch.no_grad():
+        logits = digits_module()(torch.from_numpy(images(3))).numpy()
+    job = VoteJob(
+        manifest_digest=metered.digest, model_root=metered.root, input_root=sha256(given),
+        input_cid=ZERO32, params=ZERO32, output_root=sha256(published(ipfs, logits)),
+        output_cid=ZERO32, seed=SEED, tolerance=TOLERANCE, units=units,
+    )  # fmt: skip
+    ipfs.publish_bytes(given)
+    assert find(job, pool, ipfs).finding is finding
+
+
+def test_find__metered_terms_but_no_unit_in_the_manifest__mismatch(pool, ipfs, answer):
+    logits, job = answer
+    assert find(job(published(ipfs, logits), units=1), pool, ipfs).finding is Finding.MISMATCH
 
 
 @pytest.mark.parametrize(("off", "finding"), [(5e-6, Finding.MATCH), (2e-5, Finding.MISMATCH)])

@@ -324,7 +324,12 @@ class CommitteeMember(Agent):
         }
         texts = {name: "0x" + value.hex() for name, value in digests.items()}
         posted = self._posted(seat.request_id)
-        return {**texts, "tolerance": info.request.terms.tolerance, "posted": "0x" + posted.hex()}
+        return {
+            **texts,
+            "tolerance": info.request.terms.tolerance,
+            "units": info.delivery.stamp.units,
+            "posted": "0x" + posted.hex(),
+        }
 
     def _posted(self, request_id: RequestId) -> bytes:
         """Return the output that was put on chain, if a demand was answered."""

@@ -184,5 +184,6 @@ def _entry(state: AppState, model_id: int) -> dict[str, Any]:
             "version": newest.version,
             "assurance": newest.assurance.name.lower(),
             "fee": newest.fee / 10**6,
+            "max_units": newest.max_units,
         },
     }

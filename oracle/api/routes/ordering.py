@@ -132,6 +132,7 @@ async def prepare(request: Request, state: StateDep) -> Response:
             "nonce": made.nonce,
             "deadline": made.deadline,
             "fee": decimal(listing.terms.fee),
+            "max_units": listing.terms.max_units,
             "assurance": jsonable(listing.terms.assurance),
             "meaning": listing.meaning,
             "operator_reason": listing.reason,

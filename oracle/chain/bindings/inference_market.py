@@ -19,9 +19,11 @@ from oracle.types import (
     Bytes32,
     Claim,
     Delivery,
+    OperatorAnswer,
     Order,
     Request,
     RequestId,
+    Stamp,
     Terms,
     Timestamp,
     Wei,
@@ -85,6 +87,9 @@ class InferenceMarketError(StrEnum):
     SignatureExpired = "SignatureExpired"  # (deadline)
     SignatureInvalid = "SignatureInvalid"  # (requester)
     TransferFailed = "TransferFailed"  # (to, amount)
+    # (requestId, given, max) A metered version's answer has one unit at least and `max` at most;
+    # another's has none.
+    UnitsInvalid = "UnitsInvalid"
     VersionRetired = "VersionRetired"  # (modelId, version)
     VersionUnknown = "VersionUnknown"  # (modelId, version)
 
@@ -169,7 +174,7 @@ class Delivered(Event):
     operator: Address
     output_root: Bytes32
     output_cid: Bytes32
-    delivered_at: Timestamp
+    stamp: Stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +206,7 @@ class Finalized(Event):
     owner_fee: Amount
     data_fee: Amount
     protocol_fee: Amount
+    refund: Amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,24 +405,21 @@ class InferenceMarket(Contract):
         """
         return self._call("convictWithheld", request, delivery)
 
-    def deliver(
-        self, request: Request, claim: Claim, output_root: Bytes32, output_cid: Bytes32
-    ) -> Call:
+    def deliver(self, request: Request, claim: Claim, answer: OperatorAnswer) -> Call:
         """Posts the answer's digest. By the preferred operator in the priority window (pass an
-        empty claim) or by the claimant. Locks stake until settlement. `outputCid` as in
-        `inputCid`; of a Committee version it is `outputRoot` or zero.
+        empty claim) or by the claimant. Locks stake until settlement. The units of a metered
+        version are a part of the answer: when they do not fit the output, the answer is wrong.
         """
-        return self._call("deliver", request, claim, output_root, output_cid)
+        return self._call("deliver", request, claim, answer)
 
     def deliver_batch(
         self,
         requests: Sequence[Request],
         claims: Sequence[Claim],
-        output_roots: Sequence[Bytes32],
-        output_cids: Sequence[Bytes32],
+        answers: Sequence[OperatorAnswer],
     ) -> Call:
         """Many deliveries of one operator; one that is not possible reverts all."""
-        return self._call("deliverBatch", requests, claims, output_roots, output_cids)
+        return self._call("deliverBatch", requests, claims, answers)
 
     def demand_of(self, request_id: RequestId, block: BlockId = "latest") -> Demand:
         """Return `demandOf`."""
@@ -443,10 +446,11 @@ class InferenceMarket(Contract):
         return self._call("depositWithPermit", amount, deadline, v, r, s)
 
     def finalize(self, requests: Sequence[Request], deliveries: Sequence[Delivery]) -> Call:
-        """Pays out deliveries whose challenge window has passed without open disputes. Of
-        several, those that cannot be settled are skipped; reverts when none can. A consumer is
-        called when what was escrowed for it covers the gas at today's price; the caller gets the
-        gas that it spent.
+        """Pays out deliveries whose challenge window has passed without open disputes. Of a
+        metered version ⌈fee × units ÷ maxUnits⌉ is paid, and the rest of the fee is the
+        requester's again. Of several, those that cannot be settled are skipped; reverts when
+        none can. A consumer is called when what was escrowed for it covers the gas at today's
+        price; the caller gets the gas that it spent.
         """
         return self._call("finalize", requests, deliveries)
 
@@ -542,8 +546,8 @@ class InferenceMarket(Contract):
 
     def summon(self, account: Address, request: Request, output_root: Bytes32) -> Call:
         """Channels only. Makes a request that its operator has answered off chain, delivered
-        now. The fee comes out of `account`'s balance. No stake is locked: a conviction asks the
-        channels for a lock (`convicted`).
+        now. The fee, a flat one, comes out of `account`'s balance. No stake is locked: a
+        conviction asks the channels for a lock (`convicted`).
         """
         return self._call("summon", account, request, output_root)
 

@@ -51,6 +51,8 @@ class ModelRegistryError(StrEnum):
     # (tokenId) Indicates a `tokenId` whose `owner` is the zero address. Args: token_id: Identifier
     # number of a token.
     ERC721NonexistentToken = "ERC721NonexistentToken"
+    # Re-executing an integer program does not show how many units an answer has.
+    ExactMetered = "ExactMetered"
     InsuredMultipleInvalid = "InsuredMultipleInvalid"  # (given, max)
     # (lock, needed) The stake behind an answer is too small: with the deployment's share of audits
     # a lie earns more than it costs. Raise the insured multiple, or lower the fee or the operator's
@@ -156,6 +158,7 @@ class Publication:
     data_bps: int
     insured_multiple: int
     challenge_window: int
+    max_units: int  # of a metered version; 0 = each answer costs the fee
 
 
 class ModelRegistry(Contract):
@@ -303,11 +306,11 @@ class ModelRegistry(Contract):
         insured_multiple: int,
         challenge_window: int,
     ) -> Call:
-        """Sets price and shares for later requests; assurance and tolerance stay as published.
-        What protects requesters, insured multiple and challenge window, may only rise: a request
-        in flight bounds its fee by `maxFee`, and must not find less insurance than it was shown.
-        The data share may only rise while somebody holds credits of the model, or a round for
-        data is under way.
+        """Sets price and shares for later requests; assurance, tolerance and units stay as
+        published. What protects requesters, insured multiple and challenge window, may only
+        rise: a request in flight bounds its fee by `maxFee`, and must not find less insurance
+        than it was shown. The data share may only rise while somebody holds credits of the
+        model, or a round for data is under way.
         """
         return self._call(
             "setTerms",

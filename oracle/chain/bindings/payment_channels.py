@@ -67,6 +67,9 @@ class PaymentChannelsError(StrEnum):
     SummonsOpen = "SummonsOpen"  # (offerId, open)
     # (modelId, version) The registry has other terms for this version now, or it is retired.
     TermsStale = "TermsStale"
+    # (modelId, version) A receipt does not say how many units an answer has: channels sell versions
+    # with a flat fee.
+    VersionMetered = "VersionMetered"
     # (row, channelId, claimed, deposit) A row is not signed for this channel, is above its deposit,
     # does not start where the last one ended, or comes after the channel closed.
     VoucherInvalid = "VoucherInvalid"
@@ -322,7 +325,7 @@ class PaymentChannels(Contract):
 
     def cover(self, offer: Offer, locks: int) -> Call:
         """Puts stake behind the caller's offer, or more of it. The operator must be authorised
-        for the model.
+        for the model, and the version have a flat fee.
         """
         return self._call("cover", offer, locks)
 

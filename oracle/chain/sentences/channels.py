@@ -14,6 +14,10 @@ CHANNELS: dict[str, Sentence] = {
         "Version {version} of model {modelId} has other terms now, or is retired.",
         "`tallystick operator offer cover {modelId}@{version} LOCKS` makes one at present terms",
     ),
+    "VersionMetered": _S(
+        "Version {version} of model {modelId} is paid by units, which a receipt does not name.",
+        "channels sell versions with a flat fee: this one is asked on the chain",
+    ),
     "OfferUncovered": _S(
         "No stake stands behind the offer {offerId:id}: it is ending, over, or was never covered.",
         "`tallystick operator offer list` shows those that can be used",

@@ -38,6 +38,10 @@ MARKET: dict[str, Sentence] = {
         "Versions cannot be published with assurance {given}.",
         "no module for it is deployed here; publish as Committee",
     ),
+    "ExactMetered": _S(
+        "An exact version is not paid by units: re-executing it does not show how many there are.",
+        "publish it with a flat fee: leave `unit` out of model.json",
+    ),
     "SharesTooHigh": _S(
         "The shares add up to {sumBps} basis points; operator and data may have {maxBps} at most."
     ),
@@ -206,6 +210,10 @@ MARKET: dict[str, Sentence] = {
     "OutputCidForeign": _S(
         "The bytes of the answer to request {requestId:id} lie under its root, and nowhere else.",
         "a float answer's root is its CID",
+    ),
+    "UnitsInvalid": _S(
+        "The answer to {requestId:id} has {given} units; its terms allow {max}.",
+        "units of a metered version are 1 to that many, those of another 0",
     ),
     "OutputRootZero": _S("The digest of the output is zero."),
     "ChallengeWindowOpen": _S(

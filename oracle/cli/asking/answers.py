@@ -22,10 +22,24 @@ def answer_text(answer: CheckedAnswer) -> Any:
             ("answered by", answer.operator),
             ("digest", f"{output.hexed(answer.output_root)} (as on chain)"),
             ("state", answer.state.value),
+            *_paid(answer),
             *(("clamped", str(one)) for one in answer.outside),
         ]
     )
     return Group(*(_output(o) for o in answer.outputs), facts)
+
+
+def _paid(answer: CheckedAnswer) -> list[tuple[str, str]]:
+    """Say what a metered answer costs, and when that does not fit its output."""
+    if answer.bill is None or not answer.bill.max_units:
+        return []
+    lines = [("paid by", str(answer.bill))]
+    if answer.counted != answer.bill.units:
+        challenge = f"tallystick committee challenge {output.hexed(answer.request_id)}"
+        lines.append(
+            ("wrong", f"the output has {answer.counted:,} units: `{challenge}` has it judged")
+        )
+    return lines
 
 
 def signed_text(answer: ChannelAnswer) -> Any:

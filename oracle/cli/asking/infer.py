@@ -17,6 +17,7 @@ from oracle.errors import InputInvalid
 from oracle.services import inference, models, outputs, quoting, wallets
 from oracle.services.amounts import format_amount, format_duration
 from oracle.services.formats import MAX_RAW
+from oracle.services.metering import price_text
 from oracle.services.quoting import Ask, Quote
 from oracle.services.request_timeline import RequestState
 from oracle.types import Amount, RequestId
@@ -149,7 +150,8 @@ def _infer(
             stdin=_read_stdin, progress=bars.bytes_done,
         )  # fmt: skip
     output.print_human(offer_text(prepayment.quote), stderr=True)
-    session.confirm(f"Pay {format_amount(prepayment.quote.fee)}?")
+    most = "at most " if prepayment.quote.max_units else ""
+    session.confirm(f"Pay {most}{format_amount(prepayment.quote.fee)}?")
     with session.bars() as bars, _reports(session, wait) as reported:
         asked = inference.ask(session.network, wallet, prepayment)
         session.note(f"request 0x{asked.request_id.hex()}")
@@ -201,7 +203,8 @@ def offer_text(quote: Quote) -> Any:
     return output.facts(
         [
             ("model", f"{quote.model_id} version {quote.version}: {quote.name}"),
-            ("fee", f"{format_amount(quote.fee)} of {format_amount(quote.balance)} prepaid"),
+            ("fee", price_text(quote.fee, quote.max_units)),
+            ("prepaid", format_amount(quote.balance)),
             ("assurance", f"{quote.assurance.name.lower()}: {quote.meaning}"),
             (
                 "insured",

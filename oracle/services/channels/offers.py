@@ -214,7 +214,7 @@ def draft(network: Network, operator: Address, text: str, number: int | None = N
 
     Raises:
         Refused: the version is retired, the offer's terms are no longer those of the registry, or
-            it is ending or over.
+            it is ending or over. Or the version is metered.
     """
     if text.startswith("0x"):
         info = find(network, text)
@@ -241,6 +241,11 @@ def draft(network: Network, operator: Address, text: str, number: int | None = N
         raise Refused(
             f"version {info.version} of model {info.model_id} is retired",
             hint=f"`tallystick model versions {info.model_id}` shows those in use",
+        )
+    if now_terms.max_units:
+        raise Refused(
+            f"version {info.version} is paid by units, which a receipt does not name",
+            hint="channels sell versions with a flat fee: this one is asked on the chain",
         )
     if not info.current:
         raise Refused(

@@ -8,7 +8,7 @@ import { join } from "./tally.js";
 
 const REQUEST = "(uint256,uint256,uint256,bytes32,bytes32,bytes32,bytes32,uint256)";
 const REQUESTED = topicOf(`Requested(bytes32,uint256,address,${REQUEST})`);
-const DELIVERED = topicOf("Delivered(bytes32,address,bytes32,bytes32,uint40)");
+const DELIVERED = topicOf("Delivered(bytes32,address,bytes32,bytes32,uint256)");
 const card = $("proof"),
   button = $("check"),
   list = $("checks");

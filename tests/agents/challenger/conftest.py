@@ -21,7 +21,16 @@ from oracle.exact.partial_tensor import TreeNode
 from oracle.exact.receipt import receipt as typed_receipt
 from oracle.protocol import tensor
 from oracle.services.served_traces import SignedReceipt
-from oracle.types import NO_CLAIM, ZERO32, Address, Bytes32, Delivery, Order, RequestId
+from oracle.types import (
+    NO_CLAIM,
+    ZERO32,
+    Address,
+    Bytes32,
+    Delivery,
+    OperatorAnswer,
+    Order,
+    RequestId,
+)
 from tests.contracts.exact import Example, example
 from tests.services.conftest import DOLLAR, World
 
@@ -84,13 +93,13 @@ class Arena:
         if bytes_too:
             self.world.ipfs.publish_bytes(data)
         call = self.world.network.market.deliver(
-            self.request, NO_CLAIM, committed.output_root, tensor.digest(data)
+            self.request, NO_CLAIM, OperatorAnswer(committed.output_root, tensor.digest(data))
         )
         event = self.world.operator.send(call).one(Delivered)
         self.committed[request_id] = committed
         self.answer = DisputedAnswer(
             self.request,
-            Delivery(event.operator, event.delivered_at, event.output_root),
+            Delivery(event.operator, event.stamp, event.output_root),
             self.record,
         )
         return request_id

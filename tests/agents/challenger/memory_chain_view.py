@@ -24,6 +24,7 @@ from oracle.types import (
     Bytes32,
     Delivery,
     RequestId,
+    Stamp,
     Terms,
     Timestamp,
     VersionRecord,
@@ -56,7 +57,9 @@ def answer_of(committed: Committed) -> DisputedAnswer:
         1, 1, OPERATOR, ZERO32, ZERO32, ZERO32, committed.program.model_root, Assurance.EXACT,
         0, Timestamp(0),
     )  # fmt: skip
-    return DisputedAnswer(request, Delivery(OPERATOR, Timestamp(1), committed.output_root), record)
+    return DisputedAnswer(
+        request, Delivery(OPERATOR, Stamp(Timestamp(1)), committed.output_root), record
+    )
 
 
 @dataclass(frozen=True)

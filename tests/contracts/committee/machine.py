@@ -98,7 +98,7 @@ class CommitteeWorld:
     def _publish(self) -> None:
         call = self.evm.call
         call(OWNER, "ModelRegistry", "registerModel", "model", 0)
-        fields = (b"\1" * 32, b"\2" * 32, 1, TOLERANCE, self.fee, 7_000, 1_000, 5, WINDOW)
+        fields = (b"\1" * 32, b"\2" * 32, 1, TOLERANCE, self.fee, 7_000, 1_000, 5, WINDOW, 0)
         call(OWNER, "ModelRegistry", "publishVersion", 1, ZERO32, fields)
         self.terms = call(OWNER, "ModelRegistry", "termsOf", 1, 1)
 
@@ -156,7 +156,7 @@ class CommitteeWorld:
             1 << 160 | 1 << 208,
             *(ROOT, ZERO32, ZERO32, ZERO32, self.terms),
         )
-        self.market(OPERATOR, "deliver", words, (ZERO, 0), OUTPUT, ZERO32)
+        self.market(OPERATOR, "deliver", words, (ZERO, 0), (OUTPUT, ZERO32, 0))
         return Job(words, (OPERATOR, now, OUTPUT), self.market(OWNER, "requestIdOf", words))
 
     def dispute(self, job: Job) -> dict[str, Any]:

@@ -144,7 +144,7 @@ class Data:
     def _publish(self) -> None:
         call = self.world.call
         call(OWNER, "ModelRegistry", "registerModel", "model", 0)
-        fields = (CID, CID, 1, 1, 1, 0, DATA_BPS, 1, 1)
+        fields = (CID, CID, 1, 1, 1, 0, DATA_BPS, 1, 1, 0)
         call(OWNER, "ModelRegistry", "publishVersion", 1, ZERO32, fields)
         call(OPERATOR, "OperatorRegistry", "register", ZERO32, "")
         call(OWNER, "OperatorRegistry", "authorize", 1, OPERATOR, True)
@@ -275,7 +275,7 @@ class Data:
             call(OWNER, "ModelRegistry", "termsOf", 1, 1),
         )
         self.requests += 1
-        call(OPERATOR, "InferenceMarket", "deliver", request, (ZERO, 0), CID, ZERO32)
+        call(OPERATOR, "InferenceMarket", "deliver", request, (ZERO, 0), (CID, ZERO32, 0))
         self.world.set_time(now + 1)
         delivery = (OPERATOR, now, CID)
         call(USER, "InferenceMarket", "finalize", [request], [delivery])

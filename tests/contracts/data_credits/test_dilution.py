@@ -137,7 +137,7 @@ def set_share(data, bps):
 
 def publish(data, bps):
     head = data.world.call(OWNER, "ModelRegistry", "headOf", 1)
-    fields = (keccak(b"2"), keccak(b"2"), 1, 1, 1, 0, bps, 1, 1)
+    fields = (keccak(b"2"), keccak(b"2"), 1, 1, 1, 0, bps, 1, 1, 0)
     data.world.call(OWNER, "ModelRegistry", "publishVersion", 1, head, fields)
 
 

@@ -82,7 +82,7 @@ class Game:
         request = self.market.request(inputRoot=hexed(committed.input_root), **order)
         root = hexed(committed.output_root)
         operator, market = self.market.operator, self.market.contract
-        transaction = market.deliver(request, NO_CLAIM, root, ZERO32, {"from": operator})
+        transaction = market.deliver(request, NO_CLAIM, (root, ZERO32, 0), {"from": operator})
         delivery = (operator.address, transaction.timestamp, root)
         constants = constants or self.example.constants
         return Answer(request, delivery, committed, constants, self.market.id_of(request))

@@ -332,7 +332,7 @@ def test_prove__operator_is_a_contract_wallet__receipt_by_erc_1271(
     committed = example().lie_inside
     request = game.market.request(operator=wallet, inputRoot=hexed(committed.input_root))
     root, trace = hexed(committed.output_root), hexed(committed.trace_root)
-    data = contract.deliver.encode_input(request, NO_CLAIM, root, ZERO32)
+    data = contract.deliver.encode_input(request, NO_CLAIM, (root, ZERO32, 0))
     delivery = (wallet.address, wallet.execute(contract, data, {"from": bob}).timestamp, root)
     request_id = game.market.id_of(request)
     lie = Answer(request, delivery, committed, example().constants, request_id)

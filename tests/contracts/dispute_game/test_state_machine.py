@@ -136,7 +136,7 @@ class GameMachine(RuleBasedStateMachine):
         call(OWNER, "ProgramRegistry", "registerProgram", words)
         call(OWNER, "ModelRegistry", "registerModel", "model", 0)
         root = program.model_root
-        fields = (b"\1" * 32, root, 2, 0, FEE, 7_000, 1_000, 5, WINDOW)
+        fields = (b"\1" * 32, root, 2, 0, FEE, 7_000, 1_000, 5, WINDOW, 0)
         call(OWNER, "ModelRegistry", "publishVersion", 1, ZERO32, fields)
         self.record = (ZERO32, b"\1" * 32, root, 0, OWNER, self.world.time)
         self.terms = call(OWNER, "ModelRegistry", "termsOf", 1, 1)
@@ -210,7 +210,7 @@ class GameMachine(RuleBasedStateMachine):
             1 << 160 | 1 << 208,
             *(root, ZERO32, ZERO32, ZERO32, self.terms),
         )
-        call(operator, "InferenceMarket", "deliver", words, (ZERO, 0), output, ZERO32)
+        call(operator, "InferenceMarket", "deliver", words, (ZERO, 0), (output, ZERO32, 0))
         request_id = call(REQUESTER, "InferenceMarket", "requestIdOf", words)
         job = Job(words, (operator, now, output), request_id)
         self.jobs.append(job)

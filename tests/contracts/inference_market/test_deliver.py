@@ -20,7 +20,7 @@ from tests.contracts.market import (
 def test_deliver__no_output__reverts(market, contract, operator):
     request = market.request()
     with refuses("OutputRootZero"):
-        contract.deliver(request, NO_CLAIM, ZERO32, ZERO32, {"from": operator})
+        contract.deliver(request, NO_CLAIM, (ZERO32, ZERO32, 0), {"from": operator})
 
 
 def test_deliver__stranger__reverts(market, bob):
@@ -121,20 +121,22 @@ def test_deliver__float_answer_that_lies_elsewhere__reverts(market, contract, op
     request = market.request()
     named = digest("32 random bytes")
     with refuses("OutputCidForeign", market.id_of(request)):
-        contract.deliver(request, NO_CLAIM, OUTPUT_ROOT, named, {"from": operator})
+        contract.deliver(request, NO_CLAIM, (OUTPUT_ROOT, named, 0), {"from": operator})
 
 
 def test_deliver__in_the_priority_window__locks_and_commits(market, contract, operators, operator):
     request = market.request()
     at(priority_until(request) - 1)
-    transaction = contract.deliver(request, NO_CLAIM, OUTPUT_ROOT, OUTPUT_ROOT, {"from": operator})
+    transaction = contract.deliver(
+        request, NO_CLAIM, (OUTPUT_ROOT, OUTPUT_ROOT, 0), {"from": operator}
+    )
     assert operators.stakeOf(operator) == (100 * DOLLAR, LOCK, True)
     assert dict(transaction.events["Delivered"]) == {
         "requestId": market.id_of(request),
         "operator": operator,
         "outputRoot": OUTPUT_ROOT,
         "outputCid": OUTPUT_ROOT,
-        "deliveredAt": priority_until(request) - 1,
+        "stamp": priority_until(request) - 1,
     }
     assert market.commitment() > 1
 
@@ -156,8 +158,8 @@ def test_deliver__claimant_no_longer_authorized__is_still_accepted(market, opera
 
 def test_deliver_batch__lists_of_unequal_length__reverts(market, contract, operator):
     request = market.request()
-    lists = [[request], [NO_CLAIM], [OUTPUT_ROOT], [ZERO32]]
-    for short in range(1, 4):
+    lists = [[request], [NO_CLAIM], [(OUTPUT_ROOT, ZERO32, 0)]]
+    for short in range(1, 3):
         arguments = [[] if i == short else items for i, items in enumerate(lists)]
         with refuses("LengthMismatch", 1, 0):
             contract.deliverBatch(*arguments, {"from": operator})
@@ -167,7 +169,7 @@ def test_deliver_batch__one_not_possible__reverts_all(market, contract, operator
     good, bad = market.request(lane=0), market.request(lane=1, operator=ZERO, priorityWindow=0)
     with refuses("CallerNotPreferredOperator", market.id_of(bad), operator):
         contract.deliverBatch(
-            [good, bad], [NO_CLAIM] * 2, [OUTPUT_ROOT] * 2, [ZERO32] * 2, {"from": operator}
+            [good, bad], [NO_CLAIM] * 2, [(OUTPUT_ROOT, ZERO32, 0)] * 2, {"from": operator}
         )
     assert contract.commitmentOf(market.alice, 0) == market.id_of(good)
 
@@ -176,7 +178,7 @@ def test_deliver_batch__same_request_twice__reverts(market, contract, operator):
     request = market.request()
     with refuses("RequestStateMismatch", market.id_of(request)):
         contract.deliverBatch(
-            [request] * 2, [NO_CLAIM] * 2, [OUTPUT_ROOT] * 2, [ZERO32] * 2, {"from": operator}
+            [request] * 2, [NO_CLAIM] * 2, [(OUTPUT_ROOT, ZERO32, 0)] * 2, {"from": operator}
         )
 
 
@@ -184,7 +186,7 @@ def test_deliver_batch__several__locks_for_each(market, contract, operators, ope
     requests = [market.request(lane=lane) for lane in range(3)]
     roots = [digest(str(i)) for i in range(3)]
     transaction = contract.deliverBatch(
-        requests, [NO_CLAIM] * 3, roots, [ZERO32] * 3, {"from": operator}
+        requests, [NO_CLAIM] * 3, [(root, ZERO32, 0) for root in roots], {"from": operator}
     )
     assert [event["outputRoot"] for event in transaction.events["Delivered"]] == roots
     assert operators.stakeOf(operator) == (100 * DOLLAR, 3 * LOCK, True)
@@ -195,6 +197,6 @@ def test_deliver_batch__claimed_and_preferred_together__is_allowed(market, contr
     claim = market.claim(claimed, rival)
     preferred = market.request(lane=1, operator=rival)
     transaction = contract.deliverBatch(
-        [claimed, preferred], [claim, NO_CLAIM], [OUTPUT_ROOT] * 2, [ZERO32] * 2, {"from": rival}
+        [claimed, preferred], [claim, NO_CLAIM], [(OUTPUT_ROOT, ZERO32, 0)] * 2, {"from": rival}
     )
     assert len(transaction.events["Delivered"]) == 2

@@ -83,7 +83,7 @@ def exact_delivered(market, contract, registry, programs, owner, operator, bob):
         tree = TensorTree.of(array, dtype)
         root = "0x" + tensor_leaf(tensor_id, tree.spec, tree.root).hex()
         request = market.request(version=2)
-        transaction = contract.deliver(request, NO_CLAIM, root, ZERO32, {"from": operator})
+        transaction = contract.deliver(request, NO_CLAIM, (root, ZERO32, 0), {"from": operator})
         delivery = (operator, transaction.timestamp, root)
         contract.demandOutput(request, delivery, {"from": bob, "value": 5})
         rows, cols = array.shape
@@ -105,7 +105,7 @@ def test_deliver__exact_version__may_lie_under_any_cid(
     exact = publication(assurance=EXACT, modelRoot=digest("program"))
     registry.publishVersion(1, registry.headOf(1), exact, {"from": owner})
     request, cid = market.request(version=2), digest("file")
-    sent = contract.deliver(request, NO_CLAIM, digest("tensor"), cid, {"from": operator})
+    sent = contract.deliver(request, NO_CLAIM, (digest("tensor"), cid, 0), {"from": operator})
     assert sent.events["Delivered"]["outputCid"] == cid
 
 
@@ -208,7 +208,7 @@ def test_post__largest_output__costs_less_gas_than_the_bond_pays(market, contrac
     output = bytes([255]) * MAX_OUTPUT
     request = market.request()
     root = "0x" + hashlib.sha256(output).hexdigest()
-    transaction = contract.deliver(request, NO_CLAIM, root, ZERO32, {"from": operator})
+    transaction = contract.deliver(request, NO_CLAIM, (root, ZERO32, 0), {"from": operator})
     delivery = (operator, transaction.timestamp, root)
     contract.demandOutput(request, delivery, {"from": bob})
     assert contract.postOutput(request, delivery, output, {"from": operator}).gas_used < DEMAND_GAS

@@ -123,6 +123,7 @@ def test_finalize__by_anyone__splits_the_fee(market, contract, operators, operat
         "ownerFee": FEE * 15 // 100,
         "dataFee": FEE * 10 // 100,
         "protocolFee": FEE * 5 // 100,
+        "refund": 0,
     }
     expected = {"requestId": market.id_of(request), "operator": operator, **shares}
     assert dict(transaction.events["Finalized"]) == expected

@@ -72,7 +72,7 @@ def test_post__any_size__pays_what_posting_costs_and_gives_the_rest_back(
     root = "0x" + hashlib.sha256(output).hexdigest()
     for lane in range(2):  # what is written for the first time costs more: the second is measured
         request = market.request(lane=lane)
-        sent = contract.deliver(request, NO_CLAIM, root, ZERO32, {"from": operator})
+        sent = contract.deliver(request, NO_CLAIM, (root, ZERO32, 0), {"from": operator})
         delivery = (operator.address, sent.timestamp, root)
         contract.demandOutput(request, delivery, {"from": bob, "value": DEMAND_BOND})
         before = contract.bondOf(operator), contract.bondOf(bob)

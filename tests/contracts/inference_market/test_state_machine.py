@@ -41,7 +41,11 @@ START = 1_800_000_000
 ZERO, ZERO32 = "0x" + "00" * 20, bytes(32)
 OUTPUT = b"answer"
 ROOT = hashlib.sha256(OUTPUT).digest()
-VERSIONS = (Version(100_003, 6_999, 1_001, 5, 60), Version(7, 3_333, 3_333, 1, 20))
+VERSIONS = (
+    Version(100_003, 6_999, 1_001, 5, 60),
+    Version(7, 3_333, 3_333, 1, 20),
+    Version(10_007, 6_999, 1_001, 5, 60, 13),  # metered
+)
 STAKE = 5_000_000
 FUNDS = 1_000_000
 
@@ -61,6 +65,7 @@ operators = st.sampled_from(OPERATORS)
 people = st.sampled_from(PEOPLE)
 # Which request a rule is about: mostly one in a phase where the call makes sense, so that runs get
 # deep; every fourth time any request at all, ended ones included.
+counts = st.sampled_from([1, 2, 7, 12, 13, 13, 0, 14, 2**32])  # units, some of them refused
 whens = st.sampled_from(["at", "before", "now"])
 picks = st.tuples(st.integers(0, 5), st.sampled_from([True, True, True, False]))
 
@@ -112,7 +117,7 @@ class MarketMachine(RuleBasedStateMachine):
         call, head = self.world.call, ZERO32
         call(OWNER, "ModelRegistry", "registerModel", "model", 0)
         for v in VERSIONS:
-            terms = (v.fee, v.operator_bps, v.data_bps, v.multiple, v.window)
+            terms = (v.fee, v.operator_bps, v.data_bps, v.multiple, v.window, v.max_units)
             fields = (b"\1" * 32, b"\2" * 32, 1, 1_000, *terms)
             _, head = call(OWNER, "ModelRegistry", "publishVersion", 1, head, fields)
 
@@ -215,10 +220,11 @@ class MarketMachine(RuleBasedStateMachine):
         lane=st.integers(0, 5),
         operator=st.sampled_from([*OPERATORS, *OPERATORS, None]),
         priority=st.sampled_from([20, 100, 0]),
-        number=st.integers(0, 1),
+        number=st.integers(0, len(VERSIONS) - 1),
         deliver=st.sampled_from([True, False]),
+        units=counts,
     )
-    def request(self, requester, lane, operator, priority, number, deliver):
+    def request(self, requester, lane, operator, priority, number, deliver, units):
         now, version, priority = self.world.time, VERSIONS[number], priority if operator else 0
         root = keccak(len(self.books.jobs).to_bytes(4, "big"))
         terms = self.world.call(STRANGER, "ModelRegistry", "termsOf", 1, number + 1)
@@ -233,7 +239,7 @@ class MarketMachine(RuleBasedStateMachine):
         order += (operator or ZERO, ZERO, 0, ZERO32)
         done = self.both(requester, "request", (order,), lambda: self.books.request(job))
         if done and deliver and operator:
-            self._deliver(job, operator)
+            self._deliver(job, operator, units)
 
     @some(waiting)
     @rule(pick=picks, when=whens, operator=operators)
@@ -245,20 +251,28 @@ class MarketMachine(RuleBasedStateMachine):
         self.both(operator, "claim", arguments, lambda: self.books.claim(job, operator, now))
 
     @some(waiting)
-    @rule(pick=picks, operator=st.sampled_from([*OPERATORS, STRANGER]), batch=st.booleans())
-    def deliver(self, pick, operator, batch):
+    @rule(
+        pick=picks,
+        operator=st.sampled_from([*OPERATORS, STRANGER]),
+        units=counts,
+        batch=st.booleans(),
+    )
+    def deliver(self, pick, operator, units, batch):
         job = self._pick(pick, waiting)
         if pick[1]:
             operator = job.claim[0] if job.claim else job.operator or operator
-        self._deliver(job, operator, batch)
+        self._deliver(job, operator, units, batch)
 
-    def _deliver(self, job, operator, batch=False):
-        arguments = (job.words, job.claim or (ZERO, 0), ROOT, ZERO32)
+    def _deliver(self, job, operator, units, batch=False):
+        units = units if job.version.max_units else units // 15  # mostly 0 under a flat fee
+        arguments = (job.words, job.claim or (ZERO, 0), (ROOT, ZERO32, units))
         name = "deliver"
         if batch:
             name, arguments = "deliverBatch", tuple([argument] for argument in arguments)
         now = self.world.time
-        self.both(operator, name, arguments, lambda: self.books.deliver(job, operator, ROOT, now))
+        self.both(
+            operator, name, arguments, lambda: self.books.deliver(job, operator, ROOT, units, now)
+        )
 
     @some(delivered)
     @rule(pick=picks, when=whens, account=people)

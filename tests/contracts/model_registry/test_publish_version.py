@@ -79,6 +79,20 @@ def test_publish__exact_program_not_registered__reverts(fresh, registry, owner):
         registry.publishVersion(1, ZERO32, publication(assurance=EXACT), {"from": owner})
 
 
+def test_publish__exact_program_metered__reverts(fresh, registry, programs, owner, bob):
+    programs.add(digest("weights"), {"from": bob})
+    with refuses("ExactMetered"):
+        fields = publication(assurance=EXACT, maxUnits=1)
+        registry.publishVersion(1, ZERO32, fields, {"from": owner})
+
+
+def test_publish__metered__has_its_units_in_the_terms_alone(fresh, registry, owner):
+    fields = publication(maxUnits=2**32 - 1)
+    transaction = registry.publishVersion(1, ZERO32, fields, {"from": owner})
+    assert registry.termsOf(1, 1) >> 224 == 2**32 - 1
+    assert registry.headOf(1) == head_after(ZERO32, 1, fields, owner, transaction.timestamp)
+
+
 @pytest.mark.parametrize(("operator", "data"), [(9_001, 0), (8_000, 1_001), (65_535, 65_535)])
 def test_publish__shares_too_high__reverts(fresh, registry, owner, operator, data):
     with refuses("SharesTooHigh", operator + data, 9_000):

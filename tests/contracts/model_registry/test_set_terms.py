@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contracts.market import FEE, WINDOW, refuses
+from tests.contracts.market import FEE, WINDOW, publication, refuses
 
 TERMS = (2 * FEE, 1, 2, 6, WINDOW + 1)
 RETIRED = 1 << 216
@@ -42,6 +42,13 @@ def test_set_terms__in_order__keeps_assurance_and_tolerance(model, registry, own
     word = 2 * FEE | 1 << 64 | 2 << 80 | 6 << 96 | 61 << 112 | 1_000 << 144 | 1 << 208
     assert registry.termsOf(1, 1) == word
     assert transaction.events["TermsSet"]["terms"] == word
+
+
+def test_set_terms__metered_version__keeps_its_units(model, registry, owner):
+    registry.publishVersion(1, registry.headOf(1), publication(maxUnits=2**32 - 1), {"from": owner})
+    for version in (1, 2):
+        registry.setTerms(1, version, *TERMS, {"from": owner})
+    assert registry.termsOf(1, 2) == registry.termsOf(1, 1) | (2**32 - 1) << 224
 
 
 def test_retire__by_somebody_else__reverts(model, registry, bob):

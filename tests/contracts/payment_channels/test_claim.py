@@ -226,6 +226,7 @@ def test_settle__by_anyone__splits_as_a_fee(channels, contract, treasury, bob):
         "ownerFee": owner,
         "dataFee": data,
         "protocolFee": protocol,
+        "refund": 0,
     }
     after = [contract.balanceOf(one) for one in (channels.operator, treasury)]
     assert [b - a for a, b in zip(before, after, strict=True)] == [operator, protocol]

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.contracts.chain import at, now
-from tests.contracts.market import DOLLAR, FEE, LOCK, WINDOW, refuses
+from tests.contracts.market import DOLLAR, FEE, LOCK, WINDOW, publication, refuses
 
 RETIRED = 1 << 216
 
@@ -48,6 +48,14 @@ def test_cover__version_that_is_retired__reverts(uncovered, registry, owner):
     with refuses("TermsStale", 1, 1):
         uncovered.cover(1)
     uncovered.terms ^= RETIRED
+
+
+def test_cover__metered_version__reverts(channels, registry, owner):
+    """A receipt says nothing of units."""
+    registry.publishVersion(1, registry.headOf(1), publication(maxUnits=7), {"from": owner})
+    offer = (channels.operator.address, 1, 2, registry.termsOf(1, 2), 0)
+    with refuses("VersionMetered", 1, 2):
+        channels.contract.cover(offer, 1, {"from": channels.operator})
 
 
 def test_cover__version_that_does_not_exist__reverts(uncovered):

@@ -35,7 +35,8 @@ def published(ipfs, weights, tmp_path):
     said = describe(weights)
     said["runtime"]["options"]["context"] = CONTEXT
     os.link(weights, tmp_path / weights.name)
-    about = {"name": "gemma", "tolerance": TOLERANCE, **said}
+    unit = {"output": "tokens", "maximum": 2**16}
+    about = {"name": "gemma", "tolerance": TOLERANCE, "unit": unit, **said}
     (tmp_path / "model.json").write_text(json.dumps(about))
     return Published(ipfs, tmp_path)
 
@@ -85,7 +86,7 @@ def test_run__jobs_with_parameters_of_their_own__are_written_together(published,
     for outcome in (first, third):
         assert isinstance(outcome, Answered)
         data = ipfs.fetch_bytes(raw_cid(outcome.output_root), 65536)
-        assert len(text.decode_answer(tensor.decode(data, 65536)).tokens) == 4
+        assert len(text.decode_answer(tensor.decode(data, 65536)).tokens) == outcome.units == 4
 
 
 def test_find__honest_edited_malformed_lost__each_its_finding(published, pool, ipfs, model):
@@ -95,12 +96,12 @@ def test_find__honest_edited_malformed_lost__each_its_finding(published, pool, i
     ipfs.publish_bytes(question)
     honest = text.decode_answer(model.run(asked(prompt="The capital of France is"), params))
 
-    def found(delivered, keep=True):
+    def found(delivered, keep=True, more=0):
         if keep:
             ipfs.publish_bytes(delivered)
         job = VoteJob(
             published.digest, published.root, sha256(question), ZERO32, word, sha256(delivered),
-            ZERO32, sha256(b"seed"), TOLERANCE,
+            ZERO32, sha256(b"seed"), TOLERANCE, len(honest.tokens) + more,
         )  # fmt: skip
         return find(job, pool, ipfs)
 
@@ -113,15 +114,15 @@ def test_find__honest_edited_malformed_lost__each_its_finding(published, pool, i
     )
     findings = [
         found(encoded(honest)),
+        found(encoded(honest), more=1),
         found(encoded(replace(honest, content="No."))),
         found(encoded(unknown)),
-        found(encoded(endless)),
+        found(encoded(endless), more=len(endless.tokens) - len(honest.tokens)),
         found(b"nothing"),
         found(b"lost", keep=False),
     ]
     assert [one.finding for one in findings] == [
-        Finding.MATCH, Finding.MISMATCH, Finding.MISMATCH, Finding.MISMATCH,
-        Finding.MISMATCH, Finding.OUTPUT_UNAVAILABLE,
+        Finding.MATCH, *[Finding.MISMATCH] * 5, Finding.OUTPUT_UNAVAILABLE,
     ]  # fmt: skip
     assert len({one.activation for one in findings}) == 1
     assert findings[0].activation != 0
