@@ -170,6 +170,15 @@ def test_compare__logprobs_of_other_weights__named(model, answer):
     assert found is ReplayFault.LOGPROBS
 
 
+def test_compare__model_that_says_no_number__named(model, answer):
+    question = TextQuestion.parse(BODY)
+    count, said = model.replay(question, answer.tokens, PARAMS, TOLERANCE)
+    terms = AnswerTerms(question, PARAMS, count, model.context)
+    for gaps in ((np.nan, *said.gaps[1:]), (*said.gaps[:-1], np.nan)):
+        found = replay.compare(terms, answer, replace(said, gaps=gaps), TOLERANCE)
+        assert found is ReplayFault.DRAW
+
+
 def test_compare__a_token_exchanged_with_its_text__named(model, answer):
     other = (answer.tokens[2] + 7) % 1000 + 1000
     tokens = (*answer.tokens[:2], other, *answer.tokens[3:])
