@@ -151,7 +151,7 @@ def recommender(folder: Path) -> Path:
         ],
         "tolerance": 100_000,
         "features": [
-            {"name": name, "values": field.values}
+            {"name": name, "categories": field.values}
             for name, field in zip(names, fields, strict=True)
         ],
         "labels": FILMS[1:],
