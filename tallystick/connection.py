@@ -324,8 +324,10 @@ class Connection:
         """Return a chat with a model that writes text; each `say` is paid by itself.
 
         Args:
-            model, params, max_fee: as for `ask`.
+            model: as for `ask`.
             system: what the model is told beforehand.
+            params: as for `ask`.
+            max_fee: as for `ask`.
             channel: an endpoint's URL, an offer's id, or `"auto"`; "" = each is on the chain.
             limit: of all deposits into the channel; by default what 20 answers cost.
 

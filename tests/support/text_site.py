@@ -24,7 +24,7 @@ from oracle.ports import free_port
 from oracle.queue.messages import InferMessage
 from oracle.services import models
 from oracle.store import Store
-from oracle.types import NO_CLAIM, Amount, Request, RequestId
+from oracle.types import NO_CLAIM, Amount, OperatorAnswer, Request, RequestId
 from tests.services.conftest import DOLLAR, World
 from tests.support.parrot import NAME, Parrot
 from tests.support.waiting import wait_until
@@ -137,7 +137,8 @@ class Site:
         ])  # fmt: skip
         if isinstance(outcome, Answered):
             market = self.world.network.market
-            call = market.deliver(request, NO_CLAIM, outcome.output_root, outcome.output_cid)
+            answer = OperatorAnswer(outcome.output_root, outcome.output_cid, outcome.units)
+            call = market.deliver(request, NO_CLAIM, answer)
             self.world.operator.send(call)
 
     def _tell(self, step: str, ids: Any, reason: str = "", **facts: Any) -> None:
