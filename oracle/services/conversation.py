@@ -162,10 +162,17 @@ class Conversation:
         return found
 
     def answer(self, prepared: Any, heard: Heard) -> ChatAnswer:
-        """Pay and return the answer; `keep` it if the chat goes on with it."""
-        pieces = PieceTeller(heard)
-        found = self.payment.answer(prepared, pieces)
-        self.spent = Amount(self.spent + found.fee)
+        """Pay and return the answer; `keep` it if the chat goes on with it.
+
+        Its fee counts as spent from the beginning: who stops listening pays all the same.
+        """
+        pieces, fee = PieceTeller(heard), prepared.quote.fee
+        self.spent = Amount(self.spent + fee)
+        try:
+            found = self.payment.answer(prepared, pieces)
+        except BaseException:
+            self.spent = Amount(self.spent - fee)
+            raise
         pieces.so_far(found.content)
         return found
 

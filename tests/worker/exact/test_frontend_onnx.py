@@ -218,9 +218,9 @@ def test_compile__pipeline_of_scikit_learn__gives_label_and_shares() -> None:
     [
         ({"classlabels_ints": [1, 2, 3]}, "not numbered from 0"),
         ({"post_transform": "PROBIT"}, "post_transform PROBIT"),
-        ({"post_transform": "NONE"}, "no softmax"),
+        ({"post_transform": "SOFTMAX_ZERO"}, "post_transform SOFTMAX_ZERO"),
     ],
-    ids=["labels", "probit", "no shares"],
+    ids=["labels", "probit", "softmax zero"],
 )
 def test_from_onnx__classifier_of_another_kind__refused(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(ModelUnsupported, match=said):

@@ -51,7 +51,9 @@ def test_requantisation__any_factor__is_within_half_a_step_of_the_real_number(
 
 
 def test_quantise_rows__row_of_zeros__stays_zero() -> None:
-    integers, scales = quantise_rows(np.array([[0.0, 0.0], [1.0, -2.0]]), DType.I8)
+    rows = np.array([[0.0, 0.0], [1.0, -2.0], [0.912345, -2.0]])
+    integers, scales = quantise_rows(rows, DType.I8)
 
-    assert integers.tolist() == [[0, 0], [64, -127]]
+    assert integers.tolist() == [[0, 0], [63, -126], [58, -127]]
     assert (scales > 0).all()
+    np.testing.assert_allclose((integers * scales[:, None])[:2], rows[:2])  # on a grid: kept
