@@ -60,18 +60,8 @@ def _chat(
     max_fee: Annotated[
         Amount | None, options.amount("--max-fee", "Most to pay for an answer.")
     ] = None,
-    channel: Annotated[
-        str,
-        typer.Option(
-            "--channel",
-            metavar="URL|OFFER|auto",
-            help="Ask an operator's endpoint; auto: the cheapest that is announced.",
-        ),
-    ] = "",
-    limit: Annotated[
-        Amount | None,
-        options.amount("--limit", "Most to put into the channel in all; as shown by default."),
-    ] = None,
+    channel: infer_channel.Channel = "",
+    limit: infer_channel.Limit = None,
 ) -> None:
     """Talk with a model that writes text; price and assurance are shown before the first answer.
 

@@ -75,18 +75,8 @@ def _infer(
             help="Gas of that call, which comes after settlement.",
         ),
     ] = None,
-    channel: Annotated[
-        str,
-        typer.Option(
-            "--channel",
-            metavar="URL|OFFER|auto",
-            help="Ask an operator's endpoint; auto: the cheapest that is announced.",
-        ),
-    ] = "",
-    limit: Annotated[
-        Amount | None,
-        options.amount("--limit", "Most to put into the channel in all; as shown by default."),
-    ] = None,
+    channel: infer_channel.Channel = "",
+    limit: infer_channel.Limit = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the answer and show it.")] = False,
     until: Annotated[
         RequestState,

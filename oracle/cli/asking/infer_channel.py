@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from oracle.cli import output
+import typer
+
+from oracle.cli import options, output
 from oracle.cli.asking.answers import signed_text
 from oracle.cli.session import Session
 from oracle.services import outputs
@@ -13,6 +15,19 @@ from oracle.services.channels import asking, offers
 from oracle.services.channels.asking import ChannelQuote
 from oracle.services.quoting import Ask
 from oracle.types import Amount
+
+Channel = Annotated[
+    str,
+    typer.Option(
+        "--channel",
+        metavar="URL|OFFER|auto",
+        help="Ask an operator's endpoint; auto: the cheapest that is announced.",
+    ),
+]
+Limit = Annotated[
+    Amount | None,
+    options.amount("--limit", "Most to put into the channel in all; as shown by default."),
+]
 
 
 def ask(
