@@ -61,7 +61,7 @@ def test_auc__of_the_served_models__is_that_of_the_trained_ones(built, pipeline,
 
 def test_reasons__of_a_field__are_what_asking_without_it_shows(built, pipeline, ipfs):
     model = Published(ipfs, built[2] / "deepfm")
-    films_known = model.manifest.features[-1].values
+    films_known = model.manifest.features[-1].categories
     row = {column.name: "unknown" for column in model.manifest.features}
     row |= {"age": "25–34", "liked film 1": films_known[5], "film": films_known[7]}
     given = from_json([row, {**row, "age": "unknown"}], model.manifest)["ids"]
