@@ -24,8 +24,8 @@ from typing import IO, Any
 
 from oracle.errors import TallystickError
 from worker.importing import confinement
-from worker.text import drawing
 from worker.text.binding import library
+from worker.text.drawing import Logits
 from worker.text.llama import BATCH, BatchRow, Llama
 from worker.text.slots import Slots, Writing
 
@@ -107,13 +107,13 @@ class Child:
             for start in range(0, len(whole), BATCH):
                 part = enumerate(whole[start : start + BATCH], start)
                 rows = [BatchRow(token, at, sequence, at >= begin) for at, token in part]
-                for logits in self._model.step(rows):
-                    top, step = drawing.top_logprobs(logits).tolist(), len(gaps)
+                for logits in map(Logits, self._model.step(rows)):
+                    top, step = logits.top_logprobs().tolist(), len(gaps)
                     if len(observed) < first - begin:
                         observed.append(top)
                     elif step < len(tokens):
                         logprobs.append(top)
-                        found = drawing.gap(logits, tokens[step], params, step, asked["slack"])
+                        found = logits.gap(tokens[step], params, step, asked["slack"])
                         gaps.append(min(found, FAR))
                     else:
                         observed.append(top)  # of a prompt alone

@@ -11,6 +11,7 @@ Source: Gumbel-max (Maddison et al., A* Sampling, 2014); mixing of SplitMix64 (S
 
 import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 
@@ -18,86 +19,111 @@ from oracle.protocol.tensor import Array
 from oracle.protocol.text import TOP, quantise
 
 _BLOCK = 512  # logits of which one maximum is looked at first
+_HUGE = 1e30
 _FEW = 2048  # likeliest tokens among which the share top_p mostly ends
 
 
-def top_logprobs(logits: Array) -> Array:
-    """Return the eight largest log-probabilities as int16, sorted (see `oracle.protocol.text`)."""
-    top = np.sort(logits[likeliest(logits, TOP)])[::-1].astype(np.float64)
-    total = float(np.exp(logits - logits.max()).sum(dtype=np.float64))
-    return quantise(top - float(logits.max()) - np.log(total))
+class Logits:
+    """What a model says of the next token: float32 [v], and what is worked out of them, once."""
 
+    def __init__(self, values: Array) -> None:
+        if not np.isfinite(values.max()):  # broken weights draw, too, and the same anywhere
+            values = np.nan_to_num(values, nan=-_HUGE, posinf=_HUGE, neginf=-_HUGE)
+        self.values = values
+        self._sorted = values[:0]  # the largest ones that were asked for
+        self._totals: dict[float, float] = {}
 
-def likeliest(logits: Array, count: int) -> Array:
-    """Return the ids of the largest logits, in no order."""
-    if count >= len(logits):
-        return np.arange(len(logits))
-    whole = len(logits) // _BLOCK * _BLOCK
-    if count * _BLOCK * 4 > whole:
-        return np.argpartition(-logits, count - 1)[:count]
-    blocks = logits[:whole].reshape(-1, _BLOCK)
-    chosen = np.argpartition(-blocks.max(axis=1), count - 1)[:count]
-    ids = (chosen[:, np.newaxis] * _BLOCK + np.arange(_BLOCK)).ravel()
-    ids = np.concatenate([ids, np.arange(whole, len(logits))])
-    return ids[np.argpartition(-logits[ids], count - 1)[:count]]
+    def top_logprobs(self) -> Array:
+        """Return the eight largest log-probabilities as int16, sorted; see `protocol.text`."""
+        top = self.largest(TOP).astype(np.float64)
+        return quantise(top - self._most - np.log(self._total(1.0)))
 
+    def draw(self, params: Mapping[str, float], step: int) -> int:
+        """Return the token of a step.
 
-def draw(logits: Array, params: Mapping[str, float], step: int) -> int:
-    """Return the token of a step.
+        Args:
+            params: temperature, top_p, top_k and seed of the question.
+        """
+        if not params["temperature"]:
+            return int(np.argmax(self.values))
+        ids = self._from(self._least(params, 0.0))
+        return int(ids[np.argmax(self._scores(ids, params, step))])
 
-    Args:
-        params: temperature, top_p, top_k and seed of the question.
-    """
-    if not params["temperature"]:
-        return int(np.argmax(logits))
-    least = _least(logits, params, 0.0)
-    ids = np.flatnonzero(logits >= least)
-    return int(ids[np.argmax(_scores(logits, ids, params, step))])
+    def gap(self, token: int, params: Mapping[str, float], step: int, slack: float) -> float:
+        """Return by how many nat logits must differ for this token to be drawn; 0 = it is drawn.
 
+        Args:
+            slack: nat; what is drawn from may begin and end so much higher or lower.
+        """
+        if not params["temperature"]:
+            return self._most - float(self.values[token])
+        if self.values[token] < self._least(params, slack) - slack:
+            return float("inf")
+        ids = np.union1d(self._from(self._least(params, -slack) + slack), [token])
+        scores = self._scores(ids, params, step)
+        behind = scores.max() - scores[np.searchsorted(ids, token)]
+        return float(behind * params["temperature"])
 
-def gap(logits: Array, token: int, params: Mapping[str, float], step: int, slack: float) -> float:
-    """Return by how many nat logits must differ for this token to be drawn; 0 = it is drawn.
+    def largest(self, count: int) -> Array:
+        """Return so many of the largest logits, sorted."""
+        if count > len(self._sorted):
+            bound = -np.inf
+            if count < len(self._peaks):  # as many blocks hold one that is no smaller
+                bound = np.partition(self._peaks, -count)[-count]
+            some = self.values[self._from(bound)] if count < len(self.values) else self.values
+            self._sorted = np.sort(some)[::-1][:count]
+        return self._sorted[:count]
 
-    Args:
-        slack: nat; what is drawn from may begin and end so much higher or lower.
-    """
-    if not params["temperature"]:
-        return float(logits.max() - logits[token])
-    if logits[token] < _least(logits, params, slack) - slack:
-        return float("inf")
-    sure = np.flatnonzero(logits >= _least(logits, params, -slack) + slack)
-    ids = np.union1d(sure, [token])
-    scores = _scores(logits, ids, params, step)
-    behind = scores.max() - scores[np.searchsorted(ids, token)]
-    return float(behind * params["temperature"])
+    @cached_property
+    def _peaks(self) -> Array:
+        whole = len(self.values) // _BLOCK * _BLOCK
+        peaks: Array = self.values[:whole].reshape(-1, _BLOCK).max(axis=1)
+        return np.append(peaks, self.values[whole:].max(initial=-np.inf))
 
+    @property
+    def _most(self) -> float:
+        return float(self._peaks.max())
 
-def _least(logits: Array, params: Mapping[str, float], slack: float) -> float:
-    """Return the smallest logit that is drawn from, if the tail of top_p weighs e^-2·slack."""
-    top_k, top_p = int(params["top_k"]) or len(logits), params["top_p"]
-    least = -np.inf
-    if top_k < len(logits):
-        least = float(logits[likeliest(logits, top_k)].min())
-    if top_p >= 1:
+    def _from(self, least: float) -> Array:
+        """Return the ids of all logits that are no smaller, in their order."""
+        blocks = np.flatnonzero(self._peaks >= least)
+        ids = (blocks[:, np.newaxis] * _BLOCK + np.arange(_BLOCK)).ravel()
+        ids = ids[: np.searchsorted(ids, len(self.values))]
+        found: Array = ids[self.values[ids] >= least]
+        return found
+
+    def _total(self, heat: float) -> float:
+        """Return the sum of exp((logit - largest) / heat)."""
+        if heat not in self._totals:
+            weights = self.values - self._most
+            if heat != 1:
+                weights /= np.float32(heat)
+            self._totals[heat] = float(np.exp(weights, out=weights).sum())
+        return self._totals[heat]
+
+    def _least(self, params: Mapping[str, float], slack: float) -> float:
+        """Return the smallest logit that is drawn from, if the tail of top_p weighs e^-2·slack."""
+        top_k, top_p = int(params["top_k"]) or len(self.values), params["top_p"]
+        least = -np.inf
+        if top_k < len(self.values):
+            least = float(self.largest(top_k)[-1])
+        if top_p >= 1:
+            return least
+        share = 1 - min(1.0, (1 - top_p) * np.exp(-2 * slack))
+        heat = params["temperature"]
+        for count in (min(top_k, _FEW), top_k):
+            ordered = self.largest(count).astype(np.float64)
+            weights = np.exp((ordered - ordered[0]) / heat)
+            total = weights.sum() if count >= top_k else self._total(heat)
+            reached = np.searchsorted(np.cumsum(weights), share * total)
+            if reached < len(ordered):
+                return max(least, float(ordered[reached]))
         return least
-    share = 1 - min(1.0, (1 - top_p) * np.exp(-2 * slack))
-    heat = params["temperature"]
-    for count in (min(top_k, _FEW), top_k):
-        ordered = np.sort(logits[likeliest(logits, count)])[::-1].astype(np.float64)
-        weights = np.exp((ordered - ordered[0]) / heat)
-        total = weights.sum()
-        if count < top_k:
-            total = np.exp((logits - logits.max()) / heat, dtype=np.float64).sum()
-        reached = np.searchsorted(np.cumsum(weights), share * total)
-        if reached < count:
-            return max(least, float(ordered[reached]))
-    return least
 
-
-def _scores(logits: Array, ids: Array, params: Mapping[str, float], step: int) -> Array:
-    return logits[ids].astype(np.float64) / params["temperature"] + _gumbel(
-        int(params["seed"]), step, ids
-    )
+    def _scores(self, ids: Array, params: Mapping[str, float], step: int) -> Array:
+        return self.values[ids].astype(np.float64) / params["temperature"] + _gumbel(
+            int(params["seed"]), step, ids
+        )
 
 
 def _gumbel(seed: int, step: int, ids: Array) -> Array:

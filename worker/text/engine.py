@@ -143,7 +143,7 @@ class LlamaEngine(TextEngine):
         """Run prompt and tokens through the model at once.
 
         Args:
-            slack: nat, see `worker.text.drawing.gap`.
+            slack: nat, see `worker.text.drawing.Logits.gap`.
 
         Raises:
             InputInvalid: a token that the model does not know. ModelFailed, EngineDied.

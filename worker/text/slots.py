@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oracle.protocol import text
-from worker.text import drawing
+from worker.text.drawing import Logits
 from worker.text.llama import BATCH, BatchRow, Llama
 
 
@@ -89,8 +89,9 @@ class Slots:
         if not rows:
             return
         for one, logits in zip(asked, self._model.step(rows), strict=True):
-            token = drawing.draw(logits, one.params, len(one.tokens))
-            yield self._wrote(one, token, drawing.top_logprobs(logits).tolist())
+            said = Logits(logits)
+            token = said.draw(one.params, len(one.tokens))
+            yield self._wrote(one, token, said.top_logprobs().tolist())
 
     def _wrote(self, one: Writing, token: int, logprobs: list[int]) -> dict[str, Any]:
         one.tokens.append(token)
