@@ -80,7 +80,8 @@ def make(folder: Path) -> dict[str, int]:
     """
     manifest = Manifest.parse((folder / "manifest.json").read_bytes())
     files = {entry.path: folder / "files" / entry.path for entry in manifest.files}
-    passages = search_index.read_passages((folder / search_index.PASSAGES).read_bytes())
+    data = (folder / search_index.PASSAGES).read_bytes()
+    passages = search_index.read_passages(data, data.count(b"\n"))
     embedder = Embedder(manifest, files)
     texts = [passage.text for passage in passages]
     order = sorted(range(len(texts)), key=lambda n: len(texts[n]))

@@ -29,7 +29,9 @@ STEPS = 512  # in a length of 1: no number of an embedding of 384 is lost by the
 MAX_WIDTH = 1024  # 1024 × 127² is below 2**24
 MAX_PASSAGES = 4_000_000
 MAX_DOCUMENT = 64 * 1024  # bytes
+MAX_LINE = 64 * 1024  # bytes of a passage in its file
 PASSAGES, VECTORS = "passages.jsonl", "vectors.safetensors"
+_LEAST_LINE = len(b'{"source":"","text":""}\n')
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,8 @@ class SearchIndex:
         """Read a document from its canonical bytes.
 
         Raises:
-            InputInvalid: not canonical, an unknown or missing field, a number out of range, or a
-                path that leaves its folder.
+            InputInvalid: not canonical, an unknown or missing field, a number out of range, a path
+                that leaves its folder, or a file whose size is not that of so many passages.
         """
         if len(data) > MAX_DOCUMENT:
             raise InputInvalid(f"an index of {len(data)} bytes is above {MAX_DOCUMENT}")
@@ -89,7 +91,23 @@ class SearchIndex:
         if not 1 <= found.count <= MAX_PASSAGES or not 1 <= found.width <= MAX_WIDTH:
             raise InputInvalid(f"index: {found.count} passages of width {found.width}")
         check_files((found.passages, found.vectors))
+        found._check_sizes()
         return found
+
+    def _check_sizes(self) -> None:
+        """Refuse files that cannot hold so many passages: before anything is fetched or read."""
+        size = tensor.encoded_size({"vectors": ("I8", (self.count, self.width))})
+        if self.vectors.size != size:
+            raise InputInvalid(
+                f"index: {self.vectors.path} has {self.vectors.size} bytes, {self.count} vectors "
+                f"of width {self.width} have {size}"
+            )
+        least, most = self.count * _LEAST_LINE, self.count * MAX_LINE
+        if not least <= self.passages.size <= most:
+            raise InputInvalid(
+                f"index: {self.passages.path} has {self.passages.size} bytes, {self.count} "
+                f"passages have {least} to {most}"
+            )
 
     def to_bytes(self) -> bytes:
         """Return the canonical bytes.
@@ -109,23 +127,38 @@ class SearchIndex:
 
 # ── Files ───────────────────────────────────────────────────────────────────────────────────────
 def write_passages(passages: Sequence[Passage]) -> bytes:
-    """Return passages as lines of JSON."""
-    return b"".join(
-        canonical.dumps({"source": one.source, "text": one.text}) + b"\n" for one in passages
-    )
-
-
-def read_passages(data: bytes) -> tuple[Passage, ...]:
-    """Read lines of JSON.
+    """Return passages as lines of JSON.
 
     Raises:
-        InputInvalid: a line is no passage; its number is named.
+        InputInvalid: a passage is longer than a line may be, or no text.
     """
+    lines = [canonical.dumps({"source": p.source, "text": p.text}) + b"\n" for p in passages]
+    for number, line in enumerate(lines):
+        if len(line) > MAX_LINE:
+            raise InputInvalid(
+                f"passage {number + 1} has {len(line)} bytes with its source, above {MAX_LINE}",
+                hint="shorten its source, or cut it",
+            )
+    return b"".join(lines)
+
+
+def read_passages(data: bytes, count: int) -> tuple[Passage, ...]:
+    """Read so many lines of JSON.
+
+    Raises:
+        InputInvalid: there are more or fewer, or a line is no passage; its number is named.
+    """
+    if (lines := data.count(b"\n")) != count or not data.endswith(b"\n"):
+        raise InputInvalid(f"{PASSAGES} has {lines} lines, the index names {count} passages")
     found = []
-    for number, line in enumerate(data.splitlines()):
+    for number, line in enumerate(data.split(b"\n")[:-1]):
         try:
+            if len(line) >= MAX_LINE:
+                raise ValueError("too long")
             body = json.loads(line)
-            found.append(Passage(str(body["source"]), str(body["text"])))
+            passage = Passage(body["source"] + "", body["text"] + "")
+            (passage.source + passage.text).encode()  # half a surrogate is no text
+            found.append(passage)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputInvalid(f"line {number + 1} of {PASSAGES} is no passage") from error
     return tuple(found)

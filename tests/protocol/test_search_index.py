@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from oracle.errors import InputInvalid
 from oracle.protocol import canonical, search_index
@@ -15,10 +16,11 @@ from oracle.protocol.search_index import Passage, SearchIndex
 from oracle.types import Bytes32
 
 DIGEST = Bytes32(bytes(range(32)))
-ENTRY = FileEntry("vectors.safetensors", raw_cid(DIGEST), DIGEST, 10)
+SIZE = len(search_index.write_vectors(np.zeros((3, 4), np.int8)))
+ENTRY = FileEntry("vectors.safetensors", raw_cid(DIGEST), DIGEST, SIZE)
 INDEX = SearchIndex(
     name="manuals", model_root=DIGEST, count=3, width=4,
-    passages=replace(ENTRY, path="passages.jsonl"), vectors=ENTRY,
+    passages=replace(ENTRY, path="passages.jsonl", size=100), vectors=ENTRY,
 )  # fmt: skip
 
 
@@ -37,7 +39,7 @@ def test_document__read_back__is_the_same_and_so_is_its_digest():
         INDEX.to_bytes().replace(b"passages.jsonl", b"../passages.jsonl"),
         INDEX.to_bytes().replace(b"passages.jsonl", b"/dev/zero"),
         INDEX.to_bytes().replace(b"passages.jsonl", b"vectors.safetensors"),
-        INDEX.to_bytes().replace(b'"size":10', b'"size":2000000000000'),
+        INDEX.to_bytes().replace(b'"size":100', b'"size":2000000000000'),
         b"[]",
         b'{"schema":"' + b"x" * search_index.MAX_DOCUMENT + b'"}',
     ],
@@ -47,13 +49,50 @@ def test_parse__no_document__refused(spoiled):
         SearchIndex.parse(spoiled)
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"count": 4_000_000, "width": 1024}, "4000000 vectors of width 1024 have 4096000"),
+        ({"width": 5}, "3 vectors of width 5"),
+        ({"vectors": replace(ENTRY, size=SIZE + 1)}, f"has {SIZE + 1} bytes"),
+        ({"vectors": replace(ENTRY, size=2**40)}, f"has {2**40} bytes"),
+        ({"passages": replace(INDEX.passages, size=71)}, "passages have 72 to"),
+        ({"passages": replace(INDEX.passages, size=2**40)}, "passages have 72 to"),
+    ],
+)
+def test_parse__sizes_that_do_not_fit_the_count__are_refused(changes, says):
+    body = TypeAdapter(SearchIndex).dump_python(replace(INDEX, **changes), mode="json")
+    with pytest.raises(InputInvalid, match=says):
+        SearchIndex.parse(canonical.dumps(body))
+
+
 def test_passages__of_any_text__read_back():
     told = (Passage("a.md", "π ≈ 3.14\u2028next"), Passage("b", ' "quoted" '))
-    assert search_index.read_passages(search_index.write_passages(told)) == told
-    with pytest.raises(InputInvalid, match="line 2"):
-        search_index.read_passages(b'{"source":"a","text":"b"}\n{"text":"c"}\n')
-    with pytest.raises(InputInvalid, match="line 1"):
-        search_index.read_passages(b"[" * 100_000)
+    assert search_index.read_passages(search_index.write_passages(told), 2) == told
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b'{"source":"a","text":"b"}\n{"text":"c"}\n', "line 2"),
+        (b"[" * 100_000 + b"\n\n", "line 1"),
+        (b'{"source":"a","text":["b"]}\n\n', "line 1"),
+        (b'{"source":"a","text":"\\ud800"}\n\n', "line 1"),
+        (b'{"source":"a","text":"' + b"b" * search_index.MAX_LINE + b'"}\n\n', "line 1"),
+        (b"\n" * 1_000_000, "1000000 lines, the index names 2"),
+        (b'{"source":"a","text":"b"}\n', "1 lines, the index names 2"),
+        (b'{"source":"a","text":"b"}\n{"source":"a","text":"b"}\n{}', "2 lines"),
+    ],
+)
+def test_passages__that_are_none__refused(data, says):
+    with pytest.raises(InputInvalid, match=says):
+        search_index.read_passages(data, 2)
+
+
+def test_write_passages__longer_than_a_line__refused_and_named():
+    told = (Passage("a", "b"), Passage("s" * search_index.MAX_LINE, "b"))
+    with pytest.raises(InputInvalid, match="passage 2 has"):
+        search_index.write_passages(told)
 
 
 def test_vectors__of_another_shape__refused():

@@ -10,8 +10,10 @@ The digest covers what was published: texts and vectors, not how they are search
 machines may lie a step beside a vector, so vectors are fetched, and never made again.
 """
 
+import errno
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,6 +41,13 @@ from oracle.types import Bytes32, Cid
 
 DOCUMENT = "index.json"
 MOST = 100  # passages of one answer
+
+
+_COPIES = 8  # bytes in memory for each of a file: as read, as texts or float32, and on the way
+
+
+class IndexTooLarge(InputInvalid):
+    """An index needs more memory than this machine has."""
 
 
 class IndexMismatch(DigestMismatch):
@@ -150,6 +159,7 @@ def open_index(network: Network, name: str) -> OpenIndex:
     Raises:
         NotFound: no such folder. CidUnresolved: nobody serves it.
         IndexMismatch: a file is not what the document names. InputInvalid: no document.
+        IndexTooLarge: it does not fit into memory; nothing of it was fetched.
     """
     if Path(name).is_dir():
         return open_folder(Path(name))
@@ -161,22 +171,38 @@ def open_folder(folder: Path) -> OpenIndex:
     """Open an index that lies in a folder.
 
     Raises:
-        NotFound, IndexMismatch, InputInvalid: see `open_index`.
+        NotFound, IndexMismatch, InputInvalid, IndexTooLarge: see `open_index`.
     """
     try:
-        document = SearchIndex.parse((folder / DOCUMENT).read_bytes())
+        data = _read(folder / DOCUMENT, search_index.MAX_DOCUMENT)
     except OSError as error:
         raise NotFound(
             f"{folder} holds no index: {error.strerror}", hint="`tallystick search build` makes one"
         ) from error
-    return _opened(document, lambda entry: folder / entry.path)
+    return _opened(SearchIndex.parse(data), lambda entry: folder / entry.path)
+
+
+def require_memory(document: SearchIndex, memory: int) -> None:
+    """Refuse an index that needs more than half of so many bytes.
+
+    Raises:
+        IndexTooLarge: it does.
+    """
+    needed = _COPIES * (document.passages.size + document.vectors.size)
+    if needed > memory // 2:
+        raise IndexTooLarge(
+            f"the index needs {needed / 2**30:.1f} GiB of memory, this machine has "
+            f"{memory / 2**30:.1f} GiB",
+            hint="half of it at most: open it on a larger machine",
+        )
 
 
 def _opened(document: SearchIndex, fetch: Callable[[FileEntry], Path]) -> OpenIndex:
+    require_memory(document, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     data = {}
     for entry in (document.passages, document.vectors):
         try:
-            data[entry.path] = fetch(entry).read_bytes()
+            data[entry.path] = _read(fetch(entry), entry.size)
         except OSError as error:
             raise NotFound(f"the index has no {entry.path}: {error.strerror}") from error
         if (found := hashlib.sha256(data[entry.path]).digest()) != entry.sha256:
@@ -184,11 +210,24 @@ def _opened(document: SearchIndex, fetch: Callable[[FileEntry], Path]) -> OpenIn
                 f"{entry.path} has SHA-256 {found.hex()}, the index names {entry.sha256.hex()}",
                 hint="build or fetch the index again",
             )
-    passages = search_index.read_passages(data[document.passages.path])
-    if len(passages) != document.count:
-        raise IndexMismatch(f"{len(passages)} passages, the index names {document.count}")
+    passages = search_index.read_passages(data[document.passages.path], document.count)
     vectors = search_index.read_vectors(data[document.vectors.path], document)
     return OpenIndex(document, passages, vectors.astype(np.float32))
+
+
+def _read(path: Path, most: int) -> bytes:
+    """Return a file's content, whose size is known beforehand.
+
+    Raises:
+        OSError: it cannot be read, or is no file. IndexMismatch: it is longer than it may be.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise IndexMismatch(f"{path.name} is longer than {most} bytes", hint="fetch it again")
+    return data
 
 
 # ── Ask ─────────────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 """An index that fits its document is opened; one that does not is refused, with what differs."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,10 +10,10 @@ import pytest
 from oracle.errors import InputInvalid, NotFound
 from oracle.ipfs.memory import MemoryIpfs
 from oracle.ipfs.port import CidUnresolved
-from oracle.protocol import canonical, search_index
+from oracle.protocol import canonical, search_index, tensor
 from oracle.protocol.search_index import Passage, SearchIndex
 from oracle.services.search import indexes
-from oracle.services.search.indexes import IndexMismatch
+from oracle.services.search.indexes import IndexMismatch, IndexTooLarge
 from oracle.types import Bytes32
 
 ROOT = Bytes32(bytes([7]) * 32)
@@ -70,14 +71,57 @@ def test_open__bytes_that_do_not_fit_the_digest__are_refused(network, folder, na
             act(folder)
 
 
-def test_open__fewer_passages_than_it_names__is_refused(folder):
-    passages = [Passage("notes.md", text) for text in TEXTS[:3]]
-    (folder / search_index.PASSAGES).write_bytes(search_index.write_passages(passages))
+def name_passages(folder, data):
+    """Let an index name other passages, whatever they are."""
+    (folder / search_index.PASSAGES).write_bytes(data)
     body = json.loads((folder / indexes.DOCUMENT).read_bytes())
     entry = indexes._entry(folder, search_index.PASSAGES)
     body["passages"] |= {"cid": entry.cid, "sha256": "0x" + entry.sha256.hex(), "size": entry.size}
     (folder / indexes.DOCUMENT).write_bytes(canonical.dumps(body))
-    with pytest.raises(IndexMismatch, match="3 passages, the index names 4"):
+
+
+def test_open__fewer_passages_than_it_names__is_refused(folder):
+    name_passages(folder, search_index.write_passages([Passage("notes.md", t) for t in TEXTS[:3]]))
+    with pytest.raises(InputInvalid, match="3 lines, the index names 4"):
+        indexes.open_folder(folder)
+
+
+def test_open__index_above_memory__is_refused_before_anything_is_fetched(network, folder):
+    document = indexes.open_folder(folder).document
+    size = 4_000_000 * search_index.MAX_LINE
+    vectors = tensor.encoded_size({"vectors": ("I8", (4_000_000, 1024))})
+    large = replace(
+        document, count=4_000_000, width=1024,
+        passages=replace(document.passages, size=size),
+        vectors=replace(document.vectors, size=vectors),
+    )  # fmt: skip
+    cid = network.ipfs.publish_bytes(large.to_bytes()).cid
+    with pytest.raises(IndexTooLarge, match="GiB of memory"):
+        indexes.open_index(network, cid)
+    assert list(network.cache.iterdir()) == []
+
+
+def test_require_memory__half_of_it__is_the_most(folder):
+    document = indexes.open_folder(folder).document
+    needed = 8 * (document.passages.size + document.vectors.size)
+    indexes.require_memory(document, 2 * needed)
+    with pytest.raises(IndexTooLarge):
+        indexes.require_memory(document, 2 * needed - 1)
+
+
+@pytest.mark.parametrize("name", [search_index.PASSAGES, indexes.DOCUMENT])
+def test_open__endless_file__is_not_read(folder, name):
+    (folder / name).unlink()
+    (folder / name).symlink_to("/dev/zero")
+    with pytest.raises(NotFound):
+        indexes.open_folder(folder)
+
+
+@pytest.mark.parametrize("name", [search_index.VECTORS, indexes.DOCUMENT])
+def test_open__file_longer_than_it_may_be__is_refused(folder, name):
+    with (folder / name).open("ab") as file:
+        file.truncate(2**36)  # a hole: it takes no room
+    with pytest.raises(IndexMismatch, match="longer than"):
         indexes.open_folder(folder)
 
 
