@@ -36,6 +36,7 @@ BENCHMARKS = (
     "valuation",
     "recommend",
     "search",
+    "text",
 )
 
 
