@@ -25,6 +25,10 @@ class ModelUnsupported(ModelRefused):
     """The model needs an operator, architecture, option or device that we do not have."""
 
 
+class ModelStuck(ModelRefused):
+    """Its file is not loaded, its template not rendered, or a pass not over, in the time for it."""
+
+
 class ModelFailed(PermanentError):
     """The model raised an error on an input that its manifest allows."""
 

@@ -8,10 +8,12 @@ known: numbers are drawn from a normal distribution, ids are small, masks are on
 
 import itertools
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from oracle.errors import InputInvalid
 from oracle.protocol import text
 from oracle.protocol.manifest import Manifest
 from oracle.protocol.shapes import TensorSpec
@@ -31,6 +33,7 @@ _PROMPTS = (
     "Once upon a time", "The capital of France is", "def add(a, b):", "Water boils at",
     "In 1969 people", "The best way to learn a language is", "1, 2, 3, 4,", "Dear Sir or Madam,",
 )  # fmt: skip
+_CHAT = TextQuestion(messages=({"role": "user", "content": "Hello"},))
 
 
 def measure(manifest: Manifest, runtime: Runtime, rows: int = ROWS) -> int:
@@ -93,7 +96,13 @@ def samples(manifest: Manifest, rows: int) -> dict[str, Array]:
 
 
 def _of_text(manifest: Manifest, runtime: Any, rows: int) -> int:
-    """Return the largest distance of texts written together from their replay, in 1e-9 nat."""
+    """Return the largest distance of texts written together from their replay, in 1e-9 nat.
+
+    Raises:
+        ModelStuck: its template goes on for ever.
+    """
+    with suppress(InputInvalid):  # not every model takes chats
+        runtime.prompt(_CHAT)
     params = {**manifest.unpack_params(ZERO32), "max_tokens": _TOKENS}
     questions = [TextQuestion(prompt) for prompt in _PROMPTS[:rows]]
     given = [text.encode_question(question) for question in questions]

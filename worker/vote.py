@@ -104,6 +104,8 @@ def find(job: VoteJob, pool: ModelPool, ipfs: Ipfs) -> Found:
         params = model.manifest.unpack_params(job.params)
         if model.manifest.runtime.format == text.FORMAT:
             return _replayed(job, model, inputs, params, ipfs)
+    except ModelRefused:  # it does not go on
+        return Found(Finding.INPUT_UNAVAILABLE)
     except InputInvalid:
         return Found(Finding.MISMATCH)
     outputs, activation = activations.run(model.runtime, inputs, params, job.seed)

@@ -9,6 +9,7 @@
 | `generate`: prompt, stop, params | a line for each token, the last with `done` |
 | `cancel`: job | – |
 | `replay`: prompt, tokens, params, slack | `logprobs`, `gaps`, `pieces`, `ends`, `observed` |
+| – | `{"id": 0}` after each pass: a sign of life |
 
 Ends with its stdin. A job's error is a line; anything else ends the process, which is started anew.
 """
@@ -38,6 +39,7 @@ _SERVER: Mapping[str, Any] = {  # it writes nothing: as small as it can be
 # What templates take for today: operator and committee make one prompt on different days
 TODAY = "26 Jul 2024"
 _CLOCK = f"{{%- macro strftime_now(format) -%}}{TODAY}{{%- endmacro -%}}"
+_ALIVE = {"id": 0}
 FAR = 1e9  # stands for what no difference of logits explains: JSON has no infinity
 
 
@@ -68,6 +70,7 @@ class Child:
                 self._take(asked)
             for event in self._slots.step():
                 self._say(event)
+            self._say(_ALIVE)
 
     def _read(self, lines: IO[str]) -> None:
         for line in lines:
@@ -107,6 +110,7 @@ class Child:
             for start in range(0, len(whole), BATCH):
                 part = enumerate(whole[start : start + BATCH], start)
                 rows = [BatchRow(token, at, sequence, at >= begin) for at, token in part]
+                self._say(_ALIVE)
                 for logits in map(Logits, self._model.step(rows)):
                     top, step = logits.top_logprobs().tolist(), len(gaps)
                     if len(observed) < first - begin:

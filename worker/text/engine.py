@@ -5,7 +5,7 @@
                         └─replay──▶ what the model says of somebody's tokens
 ```
 An engine that dies takes no worker with it: its texts fail with EngineDied, which may be tried
-again, and the next question starts it anew.
+again, and the next question starts it anew. One that does not go on is ended: `EngineLimits`.
 """
 
 import http.client
@@ -18,8 +18,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -31,12 +32,13 @@ from oracle.errors import InputInvalid, TallystickError
 from oracle.protocol.tensor import Array
 from oracle.protocol.text import TOP, TextQuestion
 from worker import errors
-from worker.errors import EngineDied, ModelFailed, WeightsInvalid
+from worker.errors import EngineDied, ModelFailed, ModelStuck, WeightsInvalid
 from worker.text import binding, child
 
 _LAST = 5.0  # seconds that a process gets to end by itself
-_TEMPLATE = 60.0  # seconds that a chat may take to be rendered
 _KEPT = 2_000  # bytes of what a dead engine said last
+_MOST = 60.0  # seconds of one wait: the system's clock overflows
+_LINE = 2**26  # characters of an answer: ids of a prompt, the longest, have a tenth of that
 
 
 class PromptTooLong(InputInvalid):
@@ -72,6 +74,23 @@ class Replayed:
     observed: Array
 
 
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """Seconds that an engine's process gets before it is ended, as it may be held up for ever."""
+
+    load: float = 60.0  # to open weights,
+    read: float = 50e6  # and one more for so many bytes of them, as disks are slow
+    chat: float = 30.0  # to render a chat
+    silent: float = 600.0  # between two signs of life while it is asked: a pass of 512 tokens
+
+    def open(self, size: int) -> float:
+        """Return the seconds for weights of so many bytes."""
+        return self.load + size / self.read
+
+
+LIMITS = EngineLimits()
+
+
 class TextEngine(Protocol):
     """What writes text with one model. Safe for threads."""
 
@@ -79,7 +98,8 @@ class TextEngine(Protocol):
         """Return the ids of a question's prompt.
 
         Raises:
-            InputInvalid: the model's template does not take it. EngineDied.
+            InputInvalid: the model's template does not take it.
+            ModelStuck: the template does not end. EngineDied.
         """
 
     def generate(
@@ -88,7 +108,7 @@ class TextEngine(Protocol):
         """Yield tokens as they are written; closing the iterator stops the writing.
 
         Raises:
-            ModelFailed: the model does not run. EngineDied.
+            ModelFailed: the model does not run. ModelStuck: it does not go on. EngineDied.
         """
 
     def close(self) -> None:
@@ -98,20 +118,29 @@ class TextEngine(Protocol):
 class LlamaEngine(TextEngine):
     """llama.cpp in a confined process."""
 
-    def __init__(self, model: Path, *, context: int, slots: int, threads: int) -> None:
+    def __init__(
+        self,
+        model: Path,
+        *,
+        context: int,
+        slots: int,
+        threads: int,
+        limits: EngineLimits = LIMITS,
+    ) -> None:
         """Start it.
 
         Raises:
             EngineMissing: the package is not installed.
-            WeightsInvalid (or another ModelRefused): the file is not loaded.
+            WeightsInvalid, ModelStuck (or another ModelRefused): the file is not loaded.
         """
         binding.require()
         self.context, self.slots = context, slots
         self._told = {
             "model": str(model.resolve()), "context": context, "slots": slots, "threads": threads,
         }  # fmt: skip
+        self._limits = limits
         self._lock = threading.Lock()
-        self._process = _Process(self._told)
+        self._process = _Process(self._told, limits)
 
     def prompt(self, question: TextQuestion) -> list[int]:
         """Return the ids of a question's prompt. See `TextEngine`."""
@@ -166,20 +195,26 @@ class LlamaEngine(TextEngine):
         with self._lock:
             if self._process.dead:
                 self._process.close()
-                self._process = _Process(self._told)
+                self._process = _Process(self._told, self._limits)
             return self._process
+
+
+_DIED: dict[str, Any] = {"died": True}
+_STUCK = "the owner must publish a model that goes on; of weights, try with more threads"
 
 
 class _Process:
     """One life of the process: what is asked of it, and who waits for which answer."""
 
-    def __init__(self, told: Mapping[str, Any]) -> None:
+    def __init__(self, told: Mapping[str, Any], limits: EngineLimits) -> None:
+        self._limits, self._loading = limits, limits.open(Path(told["model"]).stat().st_size)
         self._folder = tempfile.TemporaryDirectory(prefix="text-")
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - the process writes it till its end
         self._jobs: dict[int, queue.Queue[dict[str, Any]]] = {0: queue.Queue()}
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
         self.dead = False
+        self._heard = time.monotonic()  # its last sign of life
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-m", child.__name__,
              json.dumps({**told, "folder": self._folder.name})],
@@ -190,7 +225,8 @@ class _Process:
         self._stdin: IO[str] = self._process.stdin
         threading.Thread(target=self._read, daemon=True).start()
         try:
-            self._answer(0)
+            with self._within(self._loading, "the model is not loaded"):
+                self._answer(0)
         except EngineDied as error:
             self.close()
             raise WeightsInvalid(f"llama.cpp died of {told['model']}: {error}") from error
@@ -222,32 +258,52 @@ class _Process:
         """Render a chat with the engine's own template code.
 
         Raises:
-            InputInvalid: the template does not take it.
+            InputInvalid: the template does not take it. ModelStuck: it does not end.
         """
-        path = self.one(do="serve")["socket"]
+        with self._within(self._loading, "the model's template is not taken"):
+            path = self.one(do="serve")["socket"]  # the server tries the template as it starts
         body = {
             "messages": [dict(message) for message in question.messages],
             **({"tools": list(question.tools)} if question.tools else {}),
             "chat_template_kwargs": {"date_string": child.TODAY, "datetime": child.TODAY},
         }
-        connection = _Local(path)
-        try:
-            connection.request(
-                "POST", "/apply-template", json.dumps(body), {"content-type": "application/json"}
-            )
-            reply = connection.getresponse()
-            said = json.loads(reply.read())
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            raise EngineDied(f"no chat is rendered: {error!r}") from error
-        finally:
-            connection.close()
-        if reply.status != http.HTTPStatus.OK:
+        with self._within(self._limits.chat, "the model's template does not end"):
+            status, said = _post(path, "/apply-template", body)
+        if status != http.HTTPStatus.OK:
             raise InputInvalid(
                 f"the model's template does not take this chat: {_message(said):.300}",
                 hint="ask in the roles that it knows, or with a prompt",
             )
         prompt: str = said["prompt"]
         return prompt
+
+    @contextmanager
+    def _within(self, seconds: float, failing: str) -> Iterator[None]:
+        """End the process unless what is asked of it is over in time.
+
+        Raises:
+            ModelStuck: it was not.
+        """
+        over = threading.Event()
+
+        def end() -> None:
+            over.set()
+            self._kill()
+
+        timer = threading.Timer(seconds, end)
+        timer.start()
+        try:
+            yield
+        except EngineDied as error:
+            if not over.is_set():
+                raise
+            raise ModelStuck(f"{failing} within {seconds:.0f} s", hint=_STUCK) from error
+        finally:
+            timer.cancel()
+
+    def _kill(self) -> None:
+        self.dead = True
+        self._process.kill()
 
     def close(self) -> None:
         """End it, and what waits for it."""
@@ -276,8 +332,7 @@ class _Process:
             raise EngineDied(f"the engine has ended: {self._last()}") from error
 
     def _answer(self, job: int, *, more: bool = False) -> dict[str, Any]:
-        waiting = self._jobs[job]
-        event = {"died": True} if self.dead and waiting.empty() else waiting.get()
+        event = self._event(self._jobs[job], self._limits.silent if job else float("inf"))
         if not more:
             self._jobs.pop(job, None)
         if "died" in event:
@@ -286,16 +341,34 @@ class _Process:
             raise _error(event)
         return event
 
+    def _event(self, waiting: "queue.Queue[dict[str, Any]]", silent: float) -> dict[str, Any]:
+        """Return the next event.
+
+        Raises:
+            ModelStuck: nothing was heard of the process for so long; it is ended.
+        """
+        asked = time.monotonic()
+        while not (self.dead and waiting.empty()):
+            left = max(asked, self._heard) + silent - time.monotonic()
+            if left <= 0:
+                self._kill()
+                raise ModelStuck(f"the engine said nothing for {silent:.0f} s", hint=_STUCK)
+            with suppress(queue.Empty):
+                return waiting.get(timeout=min(left, _MOST))
+        return _DIED
+
     def _read(self) -> None:
-        assert self._process.stdout is not None
+        said = self._process.stdout
+        assert said is not None
         with suppress(ValueError, LookupError, TypeError):  # a child that babbles is a dead one
-            for line in self._process.stdout:
+            for line in iter(lambda: said.readline(_LINE), ""):
                 event = json.loads(line)
+                self._heard = time.monotonic()
                 if waiting := self._jobs.get(event["id"]):
                     waiting.put(event)
         self.dead = True
         for waiting in list(self._jobs.values()):
-            waiting.put({"died": True})
+            waiting.put(_DIED)
 
     def _last(self) -> str:
         end = os.fstat(self._said.fileno()).st_size
@@ -315,17 +388,33 @@ def environ() -> dict[str, str]:
     }
 
 
+def _post(path: str, where: str, body: Any) -> tuple[int, Any]:
+    """Ask a server whose socket is a file; return status and JSON of its answer.
+
+    Raises:
+        EngineDied: there is no such answer.
+    """
+    connection = _Local(path)
+    try:
+        connection.request("POST", where, json.dumps(body), {"content-type": "application/json"})
+        reply = connection.getresponse()
+        return reply.status, json.loads(reply.read(_LINE))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise EngineDied(f"no chat is rendered: {error!r}") from error
+    finally:
+        connection.close()
+
+
 class _Local(http.client.HTTPConnection):
-    """HTTP over a socket that is a file."""
+    """HTTP over a socket that is a file; whoever asks ends the process that does not answer."""
 
     def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_TEMPLATE)
+        super().__init__("localhost")
         self._path = path
 
     def connect(self) -> None:
         """Connect to the file."""
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(_TEMPLATE)
         self.sock.connect(self._path)
 
 

@@ -1,6 +1,7 @@
 """One small text model for the session: real weights, from the packages of the dev environment."""
 
 import hashlib
+import struct
 
 import numpy as np
 import pytest
@@ -13,6 +14,10 @@ from worker.text.engine import LlamaEngine
 SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 CONTEXT = 128
 PARAMS = {"max_tokens": 12, "temperature": 0.8, "top_p": 0.95, "top_k": 40, "seed": 1}
+LOOPS = (
+    b"{% if messages[0]['content'] == 'loop' %}"
+    + b"{% for i in range(1000) %}" * 6 + b"{% endfor %}" * 6 + b"{% endif %}fine"
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +39,18 @@ def model(weights):
 
 def asked(**body) -> dict[str, np.ndarray]:
     return text.encode_question(TextQuestion.parse(body))
+
+
+def with_template(weights, folder, template: bytes):
+    """Return a copy of a file that has no template, with one."""
+    data = bytearray(weights.read_bytes())
+    key = b"tokenizer.chat_template"
+    assert key not in data
+    template += b" " * (-(len(key) + len(template) + 20) % 32)  # what follows stays aligned
+    (keys,) = struct.unpack_from("<Q", data, 16)
+    struct.pack_into("<Q", data, 16, keys + 1)
+    added = struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(template)) + template
+    data[24:24] = added
+    path = folder / "with_template.gguf"
+    path.write_bytes(data)
+    return path

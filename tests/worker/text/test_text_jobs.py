@@ -3,6 +3,7 @@
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -15,16 +16,16 @@ from oracle.protocol.cid import raw_cid
 from oracle.protocol.text import QuestionInvalid
 from oracle.types import ZERO32
 from tests.worker.builders import Published
-from tests.worker.text.conftest import CONTEXT, PARAMS, asked
+from tests.worker.text.conftest import CONTEXT, LOOPS, PARAMS, asked, with_template
 from worker import spread
 from worker.describe import describe
-from worker.errors import ModelUnsupported
+from worker.errors import ModelStuck, ModelUnsupported
 from worker.inputs import InputSource
 from worker.models import ModelPool
 from worker.outcomes import Answered, Failed
 from worker.pipeline import Pipeline
 from worker.runtimes import gguf
-from worker.text.engine import PromptTooLong
+from worker.text.engine import EngineLimits, LlamaEngine, PromptTooLong
 from worker.vote import VoteJob, find
 
 TOLERANCE = 500_000_000
@@ -126,6 +127,26 @@ def test_find__honest_edited_malformed_lost__each_its_finding(published, pool, i
     ]  # fmt: skip
     assert len({one.activation for one in findings}) == 1
     assert findings[0].activation != 0
+
+
+def test_measure_and_find__template_that_does_not_end__no_version_and_no_verdict(
+    published, weights, tmp_path_factory, ipfs, cache, log
+):
+    template = LOOPS.replace(b"'loop'", b"'Hello'")
+    path = with_template(weights, tmp_path_factory.mktemp("loops"), template)
+    limits = EngineLimits(chat=1.0)
+    engine = LlamaEngine(path, context=CONTEXT, slots=1, threads=1, limits=limits)
+    with closing(gguf.TextModel(engine, CONTEXT, 1, 1)) as stuck:
+        with pytest.raises(ModelStuck):
+            spread.measure(published.manifest, stuck, rows=1)
+        question = tensor.encode(asked(messages=[{"role": "user", "content": "Hello"}]))
+        ipfs.publish_bytes(question)
+        pool = ModelPool(ipfs, cache, lambda *_: stuck, device="cpu", max_bytes=2**40, log=log)
+        job = VoteJob(
+            published.digest, published.root, sha256(question), ZERO32, ZERO32, ZERO32, ZERO32,
+            sha256(b"seed"), TOLERANCE,
+        )  # fmt: skip
+        assert find(job, pool, ipfs).finding is Finding.INPUT_UNAVAILABLE
 
 
 def test_measure__text__is_covered_by_the_tolerance(published, model):

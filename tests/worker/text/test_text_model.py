@@ -1,6 +1,5 @@
 """Real weights: several texts at once, honest answers pass the replay, and others do not."""
 
-import struct
 import subprocess
 import sys
 import threading
@@ -9,17 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from oracle.errors import InputInvalid
 from oracle.protocol import text
 from oracle.protocol.text import TextQuestion
-from tests.worker.text.conftest import CONTEXT, PARAMS, asked
-from worker.errors import EngineDied, WeightsInvalid
+from tests.worker.text.conftest import CONTEXT, LOOPS, PARAMS, asked, with_template
+from worker.errors import EngineDied, ModelStuck, WeightsInvalid
 from worker.runtimes.gguf import WritingStopped
 from worker.text import binding, child, replay
 from worker.text.binding import EngineMissing
-from worker.text.engine import LlamaEngine, PromptTooLong, environ
+from worker.text.engine import EngineLimits, LlamaEngine, PromptTooLong, environ
 from worker.text.replay import AnswerTerms, ReplayFault
 
 TOLERANCE = 0.5
@@ -74,21 +74,6 @@ def test_write__chat__is_rendered_by_the_models_template(model):
     one = text.decode_answer(model.run(asked(**body), PARAMS))
     assert one.prompt_tokens > len(model.prompt(TextQuestion("Hello")))
     assert judge(model, body, PARAMS, one) is None
-
-
-def with_template(weights, folder, template: bytes):
-    """Return a copy of a file that has no template, with one."""
-    data = bytearray(weights.read_bytes())
-    key = b"tokenizer.chat_template"
-    assert key not in data
-    template += b" " * (-(len(key) + len(template) + 20) % 32)  # what follows stays aligned
-    (keys,) = struct.unpack_from("<Q", data, 16)
-    struct.pack_into("<Q", data, 16, keys + 1)
-    added = struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(template)) + template
-    data[24:24] = added
-    path = folder / "with_template.gguf"
-    path.write_bytes(data)
-    return path
 
 
 def test_prompt__template_asks_for_the_day__is_the_same_on_any_day(weights, tmp_path):
@@ -233,6 +218,34 @@ def test_child__before_it_is_confined__has_one_thread():
         env=environ(), capture_output=True, check=True, text=True,
     )  # fmt: skip
     assert counted.stdout.split() == ["1"]
+
+
+# ── An engine that does not go on ───────────────────────────────────────────────────────────────
+def test_prompt__template_that_loops__ended_in_time_and_the_next_is_answered(weights, tmp_path):
+    path = with_template(weights, tmp_path, LOOPS)
+    limits = EngineLimits(chat=1.0)
+    with closing(LlamaEngine(path, context=64, slots=1, threads=1, limits=limits)) as engine:
+        chat = TextQuestion.parse({"messages": [USER]})
+        fine = engine.prompt(chat)
+        with pytest.raises(ModelStuck, match="template"):
+            engine.prompt(TextQuestion.parse({"messages": [{**USER, "content": "loop"}]}))
+        assert engine.prompt(chat) == fine
+
+
+def test_engine__weights_that_are_not_loaded_in_time__refused_and_the_process_ended(weights):
+    before = set(psutil.Process().children())
+    limits = EngineLimits(load=1e-3, read=1e15)
+    with pytest.raises(ModelStuck, match="not loaded"):
+        LlamaEngine(weights, context=64, slots=1, threads=1, limits=limits)
+    assert set(psutil.Process().children()) <= before
+
+
+def test_generate__no_sign_of_life__ended(weights):
+    limits = EngineLimits(silent=1e-3)  # no pass is so fast
+    with closing(LlamaEngine(weights, context=64, slots=1, threads=1, limits=limits)) as engine:
+        with pytest.raises(ModelStuck, match="said nothing"):
+            list(engine.generate([2, 3], [], {**PARAMS, "max_tokens": 60}))
+        assert engine._process._process.wait(60) < 0
 
 
 def test_engine__file_that_is_no_model__refused(tmp_path):
