@@ -1,25 +1,33 @@
 """How results leave the command line: one JSON document on stdout, or text for people.
 
 Logs, progress and questions go to stderr, so that stdout is always the answer and nothing else.
+Names, errors and answers of strangers stand in all of it: `console` writes nothing of a text that a
+terminal would obey.
 """
 
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from oracle.errors import TallystickError
 from oracle.services.documents import jsonable
 
+# What JSON leaves as it is and a terminal obeys: controls of eight bits, turns of direction
+_OBEYED = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
 
 def print_json(value: Any) -> None:
     """Write the one JSON document to stdout."""
-    sys.stdout.write(json.dumps(jsonable(value), indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(jsonable(value), indent=2, ensure_ascii=False)
+    sys.stdout.write(_OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def error_document(error: TallystickError) -> dict[str, Any]:
@@ -63,10 +71,21 @@ def facts(pairs: Iterable[tuple[str, Any]]) -> Any:
     return result
 
 
+class _Console(Console):
+    """Colours and bars are Rich's own; texts have none of their own."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yield what is written (see `Console.render`)."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
+
+
 def console(stderr: bool = False) -> Console:
     """Return a console on the current stdout or stderr; wide where nobody is looking."""
     file = sys.stderr if stderr else sys.stdout
-    return Console(file=file, width=None if file.isatty() else 200, highlight=False)
+    return _Console(file=file, width=None if file.isatty() else 200, highlight=False)
 
 
 def print_human(renderable: Any, stderr: bool = False) -> None:
