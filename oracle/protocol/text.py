@@ -11,6 +11,7 @@ The 8 × 2 bytes of a token commit the operator to the model that wrote it (docs
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
@@ -31,6 +32,8 @@ MAX_MESSAGES = 4096
 MAX_STOPS = 16
 MAX_STOP = 256  # characters
 MAX_TOOLS = 128
+MAX_DEPTH = 64  # of objects and lists in each other: how deep a parser goes is its interpreter's
+MAX_DIGITS = 64  # of a whole number that a text calls a tool with, for the same reason
 MAX_TOKENS = 1024  # of an answer, unless its manifest says less
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _FIELDS = frozenset({
@@ -162,19 +165,23 @@ _EXAMPLE = 'as {"messages": [{"role": "user", "content": "Hello"}]} or {"prompt"
 
 
 def encode_question(question: TextQuestion) -> dict[str, Array]:
-    """Return the model's one input. Raises: QuestionInvalid: it is not JSON."""
+    """Return the model's one input. Raises: QuestionInvalid: it is not JSON, or nested too deep."""
     TextQuestion.parse(question.to_json())
-    return {"question": _bytes(question.to_json())}
+    data = _bytes(question.to_json())
+    _require_flat(data.tobytes())
+    return {"question": data}
 
 
 def decode_question(inputs: Mapping[str, Array]) -> TextQuestion:
     """Read a question from the model's input.
 
     Raises:
-        QuestionInvalid: not UTF-8, not canonical JSON, or no question.
+        QuestionInvalid: not UTF-8, not canonical JSON, nested too deep, or no question.
     """
+    data = np.asarray(inputs["question"], np.uint8).tobytes()
+    _require_flat(data)
     try:
-        body = canonical.loads(np.asarray(inputs["question"], np.uint8).tobytes())
+        body = canonical.loads(data)
     except InputInvalid as error:
         raise QuestionInvalid(f"question: {error}", hint=error.hint) from error
     return TextQuestion.parse(body)
@@ -268,21 +275,55 @@ def withheld(text: bytes, stops: Sequence[str]) -> int:
 
 def tool_calls(content: str) -> tuple[Mapping[str, Any], ...]:
     """Return the calls that a text asks for: `<tool_call>{"name", "arguments"}</tool_call>`, or
-    a text that is one such object. Others stay text.
+    a text that is one such object. Others stay text, and so does what is nested too deep: one rule
+    on any interpreter, as it decides votes.
     """
     found = []
     for part in content.split(_CALL)[1:] or [content + _CALLED]:
         text = part.lstrip()
+        if not _flat(text.encode()):
+            continue
         try:
-            body, end = json.JSONDecoder().raw_decode(text)
+            body, end = json.JSONDecoder(parse_int=_whole).raw_decode(text)
             name, arguments = body["name"], body.get("arguments", body.get("parameters"))
             name.encode()  # half a surrogate is no text
             written = json.dumps(arguments, allow_nan=False)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             continue
         if isinstance(arguments, dict) and text[end:].lstrip().startswith(_CALLED):
             found.append({"name": name, "arguments": written})
     return tuple(found)
+
+
+def _flat(data: bytes) -> bool:
+    """Whether the JSON value that a text begins with is nested no deeper than is allowed."""
+    depth = 0
+    for found in _BRACKETS.finditer(data):
+        if found[0] in b"[{":
+            depth += 1
+        elif found[0] in b"]}":
+            depth -= 1
+        if depth > MAX_DEPTH:
+            return False
+        if depth <= 0:
+            break  # whatever follows the value is another
+    return True
+
+
+def _require_flat(data: bytes) -> None:
+    if not _flat(data):
+        raise QuestionInvalid(
+            f"question: nested deeper than {MAX_DEPTH}", hint="ask with a flatter object"
+        )
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{\]}]', re.DOTALL)
 
 
 def _bytes(body: Any) -> Array:

@@ -1,6 +1,8 @@
 """Questions and answers of text models: one byte string each, and what is none is refused."""
 
+import json
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -160,6 +162,41 @@ def test_tool_calls__several_with_marks_inside_and_space_around__each_found():
     one = '{"name": "f", "arguments": {"a": "</tool_call>"}}'
     said = f"So: <tool_call>\n{one} </tool_call> and <tool_call>no</tool_call><tool_call>{one}"
     assert text.tool_calls(said) == ({"name": "f", "arguments": '{"a": "</tool_call>"}'},)
+
+
+def nested(depth: int) -> str:
+    """Return JSON of so many lists in each other; brackets in texts are none."""
+    return "[" * (depth - 1) + '["]\\"]"]' + "]" * (depth - 1)
+
+
+def test_tool_calls__nested_deeper_than_allowed__stays_text_on_any_interpreter():
+    def called(depth: int) -> int:
+        return len(text.tool_calls(f'{{"name": "f", "arguments": {{"a": {nested(depth - 2)}}}}}'))
+
+    assert [called(text.MAX_DEPTH), called(text.MAX_DEPTH + 1)] == [1, 0]
+    assert text.tool_calls('{"name": "f", "arguments": ' + '{"a":' * 100_000) == ()
+
+
+def test_tool_calls__number_longer_than_allowed__stays_text_on_any_interpreter():
+    def called(digits: int) -> int:
+        return len(text.tool_calls(f'{{"name": "f", "arguments": {{"a": {"7" * digits}}}}}'))
+
+    assert [called(text.MAX_DIGITS), called(text.MAX_DIGITS + 1), called(5000)] == [1, 0, 0]
+
+
+def test_question__nested_deeper_than_allowed__refused_by_who_asks_and_who_answers():
+    def tool(depth: int) -> dict[str, Any]:
+        parameters = json.loads(nested(depth - 4))  # question, tools, tool, function
+        return {"function": {"name": "f", "parameters": parameters}}
+
+    fits = TextQuestion.parse({**CHAT, "tools": [tool(text.MAX_DEPTH)]})
+    assert text.decode_question(text.encode_question(fits)) == fits
+    deep = TextQuestion.parse({**CHAT, "tools": [tool(text.MAX_DEPTH + 1)]})
+    with pytest.raises(QuestionInvalid, match="deeper"):
+        text.encode_question(deep)
+    data = canonical.dumps(deep.to_json())
+    with pytest.raises(QuestionInvalid, match="deeper"):
+        text.decode_question(of(data))
 
 
 def test_tool_calls__marks_that_are_never_closed__take_time_of_their_length():
