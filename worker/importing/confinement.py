@@ -2,9 +2,11 @@
 
 Limits hold everywhere: memory, processor time, the size of files. On Linux (5.13 or newer, x86-64
 or arm64) the kernel also keeps it from sockets, other processes, other people's files, and from
-writing anywhere but to one folder. Nothing of it can be undone, and no privilege is needed. It dies
-with whoever started it, and cannot leave its process group, which is ended with it. Confine before
-anything that starts threads: Landlock holds the calling thread, and those that it starts later.
+writing anywhere but to one folder. It signals nobody but itself; who may start programs signals
+them too, and on a kernel before 6.12 also others. Nothing of it can be undone, and no privilege is
+needed. It dies with whoever started it, and cannot leave its process group, which is ended with it.
+Confine before anything that starts threads: Landlock holds the calling thread, and those that it
+starts later.
 Imports nothing but the standard library.
 Source: https://docs.kernel.org/userspace-api/landlock.html, seccomp_filter.html.
 """
@@ -39,6 +41,7 @@ _SPECIAL = 0b1111001000000
 _SOCKET = 1 << 9  # of these: to make a socket
 _KIND = 0xF  # of a socket: flags stand above it
 _ABI2, _ABI3 = 1 << 13, 1 << 14  # move between folders, cut short
+_SCOPE = 0b11  # of the sixth: abstract sockets and signals reach only what is confined with it
 _FILE_ONLY = 0b111 | _ABI3  # what may be allowed of a file
 _NEW_USER, _NEW_NETWORK, _THREAD = 0x10000000, 0x40000000, 0x10000  # of clone and unshare
 _GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 1  # of a network interface
@@ -54,13 +57,22 @@ class _Machine(NamedTuple):
     connect: int
     group: tuple[int, ...]  # setpgid, setsid
     programs: tuple[int, ...]  # execve, execveat, fork, vfork
-    ptrace: int
+    others: tuple[int, ...]  # ptrace, process_vm_readv, process_vm_writev: another's memory
+    signals: tuple[int, ...]  # kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo
+    limits: int  # prlimit64
 
 
 _MACHINES = {
-    "x86_64": _Machine(0xC000003E, 317, 56, 41, 42, (109, 112), (59, 322, 57, 58), 101),
-    "aarch64": _Machine(0xC00000B7, 277, 220, 198, 203, (154, 157), (221, 281), 117),
-}
+    "x86_64": _Machine(
+        0xC000003E, 317, 56, 41, 42, (109, 112), (59, 322, 57, 58), (101, 310, 311),
+        (62, 200, 234, 129, 297), 302,
+    ),
+    "aarch64": _Machine(
+        0xC00000B7, 277, 220, 198, 203, (154, 157), (221, 281), (117, 270, 271),
+        (129, 130, 131, 138, 240), 261,
+    ),
+}  # fmt: skip
+_BY_HANDLE = (424, 438)  # pidfd_send_signal, pidfd_getfd
 _CLONE3 = 435  # its flags lie where no filter looks; C libraries then take `clone`
 _CAPABILITIES = 0x20080522  # version 3 of capget and capset: 64 bits in two halves
 _FILES_OF_OTHERS = 0b110  # what root keeps: to read what it could read before
@@ -149,8 +161,9 @@ def _landlock(libc: ctypes.CDLL, writable: Path, readable: Iterable[Path], serve
     if abi < 1:
         return False
     handled = _READ | _WRITE | (_ABI2 if abi >= 2 else 0) | (_ABI3 if abi >= 3 else 0)
-    asked = ctypes.create_string_buffer(struct.pack("<Q", handled))
-    rules = libc.syscall(_CREATE, asked, 8, 0)
+    parts = (handled, 0, _SCOPE) if abi >= 6 else (handled,)  # files, network, scope
+    asked = struct.pack(f"<{len(parts)}Q", *parts)
+    rules = libc.syscall(_CREATE, ctypes.create_string_buffer(asked, len(asked)), len(asked), 0)
     if rules < 0:
         return False
     allowed = [(place, _READ) for place in readable]
@@ -194,8 +207,9 @@ def _seccomp(libc: ctypes.CDLL, programs: bool, serves: bool) -> bool:
             (masked, 0, 0, _KIND), (equal, 0, 1, socket.SOCK_STREAM), (answer, 0, 0, allow),
             (answer, 0, 0, refuse),
         ]  # fmt: skip
-    refused = [*machine.group, machine.ptrace, _IO_URING]
-    for number in refused if programs else (*refused, machine.socket, *machine.programs):
+    refused = [*machine.group, *machine.others, _IO_URING]
+    alone = [machine.socket, *machine.programs, *_BY_HANDLE]
+    for number in refused if programs else refused + alone:
         steps += [(equal, 0, 1, number), (answer, 0, 0, refuse)]
     if programs:
         steps += [
@@ -205,8 +219,14 @@ def _seccomp(libc: ctypes.CDLL, programs: bool, serves: bool) -> bool:
     else:
         steps += [
             (equal, 0, 3, machine.clone), (load, 0, 0, first_argument),
-            (some, 1, 0, _THREAD), (answer, 0, 0, refuse),
+            (some, 1, 0, _THREAD), (answer, 0, 0, refuse), (load, 0, 0, 0),
         ]  # fmt: skip
+        own = os.getpid()  # what aborts signals itself; 0 of a limit is who asks, of a signal many
+        for number, named in (*((one, own) for one in machine.signals), (machine.limits, 0)):
+            steps += [
+                (equal, 0, 5, number), (load, 0, 0, first_argument), (equal, 1, 0, named),
+                (equal, 0, 1, own), (answer, 0, 0, allow), (answer, 0, 0, refuse),
+            ]  # fmt: skip
     steps.append((answer, 0, 0, allow))
     code = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *step) for step in steps))
     program = _Program(len(steps), ctypes.addressof(code))

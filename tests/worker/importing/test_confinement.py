@@ -1,6 +1,8 @@
 """A confined process: what it may not do, tried by real processes on this machine's kernel."""
 
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -71,6 +73,11 @@ def test_confine__its_own_folder__can_be_written_and_the_source_read(folders) ->
         "import os; os.setsid()",
         "import os; os.setpgid(0, 0)",
         "import subprocess; subprocess.run(['/bin/true'])",
+        "import os; os.kill(os.getppid(), 0)",
+        "import os; os.kill(0, 0)",  # its group, which is that of whoever started it
+        "import os; os.kill(-1, 0)",
+        "import os, signal; signal.pidfd_send_signal(os.pidfd_open(os.getppid()), 0)",
+        "import os, resource; resource.prlimit(os.getppid(), resource.RLIMIT_CPU)",
     ],
 )
 def test_confine__what_a_parser_does_not_need__is_refused(code: str, folders) -> None:
@@ -92,6 +99,15 @@ def test_confine__memory__ends_in_an_error_of_its_own(folders) -> None:
 def test_confine__threads__may_be_started(folders) -> None:
     done = confined("import threading; threading.Thread(target=print, args=(3,)).start()", folders)
     assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
+
+
+def test_confine__itself__may_be_signalled_as_by_what_aborts(folders) -> None:
+    begin = "import os, resource, signal, threading\n"
+    own = "os.kill(os.getpid(), 0); resource.getrlimit(resource.RLIMIT_CPU)\n"
+    thread = "signal.signal(signal.SIGUSR1, lambda *_: print('heard', flush=True))\n"
+    thread += "signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)\n"
+    done = confined(begin + own + thread + "os.abort()", folders)
+    assert (done.returncode, done.stdout) == (-signal.SIGABRT, "heard\n"), done.stderr
 
 
 def test_confine__thread_that_ran_before__may_start_no_program_either(folders) -> None:
@@ -120,6 +136,17 @@ print(client.recv(5).decode(), subprocess.run(["/bin/echo", "there"], stdout=-1)
 def test_confine__programs__start_and_are_heard_on_the_loopback(folders) -> None:
     done = confined(LOOPBACK, folders, programs=True)
     assert done.stdout.split() == ["hello", "there"], done.stderr
+
+
+def test_confine__programs__are_signalled_and_nobody_else(folders) -> None:
+    if ctypes.CDLL(None).syscall(444, None, 0, 1) < 6:
+        pytest.skip("Landlock scopes signals since Linux 6.12")
+    code = "import os, subprocess\nstarted = subprocess.Popen(['sleep', '60'])\nstarted.kill()\n"
+    done = confined(
+        code + "print(started.wait()); os.kill(os.getppid(), 0)", folders, programs=True
+    )
+    assert (done.returncode, done.stdout) == (1, "-9\n"), done.stderr
+    assert "PermissionError" in done.stderr
 
 
 @pytest.mark.parametrize(
