@@ -5,7 +5,8 @@ written as one JSON object, or `{"error", "message", "hint"}` with exit code 1.
 
 ```
  torch.export, architecture ──trace──▶ ONNX ──answers as the version does?──▶ FILE
- ONNX                       ──as it is─▶
+ ONNX                       ──as it is─▶ │
+                                         └─TensorFlow─▶ SavedModel ──answers as …?──▶ FOLDER
  any of the three           ──weights──▶ safetensors
 ```
 """
@@ -14,8 +15,9 @@ import argparse
 import json
 import shutil
 import sys
+import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,30 +28,39 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from oracle.errors import InputInvalid
+from oracle.protocol import npz, text
 from oracle.protocol.manifest import Manifest, TensorSpec
 from worker import device, runtimes, spread
 from worker.describe import failure
 from worker.errors import ModelUnsupported
+from worker.importing import frame, onnx_opsets
 from worker.runtimes import onnx as onnx_runtime
 from worker.runtimes import pt2, safetensors_arch
-from worker.runtimes.base import Files, Runtime
+from worker.runtimes.base import Array, Files
 from worker.runtimes.graph import ExportedGraph
 
-FORMATS = ("onnx", "safetensors")
+FORMATS = ("onnx", "saved-model", "safetensors")
 OPSET = 18
-CLOSE = 1e-5  # what ONNX may differ from the version, beside its own size
+CLOSE = 1e-5  # what a file may differ from the version, beside its own size
+_WEIGHTS = "`--to safetensors` writes the weights alone"
 _ROWS = (1, 3)
+_TREE_ROWS = 256
+_OPSET_OF_TENSORFLOW = 13  # older operators are upgraded first
 
 
-def export(manifest: Manifest, files: Files, to: str, out: Path) -> dict[str, Any]:
+def export(
+    manifest: Manifest, files: Files, to: str, out: Path, samples: Path | None = None
+) -> dict[str, Any]:
     """Write a model in another format; return its bytes and how far its answers are from ours.
 
     Args:
         to: one of `FORMATS`.
+        samples: an NPZ with inputs by name, to compare beside what is drawn.
 
     Raises:
-        InputInvalid: an exact version, or a format that is not known.
+        InputInvalid: an exact version, a text model, a format that is not known, bad samples.
         ModelUnsupported: it has no such form, or its answers there are others.
+        ConfigInvalid: TensorFlow is not installed.
         ModelRefused, ModelFailed: see `runtimes.load` and `Runtime.run`.
     """
     if manifest.exact is not None:
@@ -57,19 +68,30 @@ def export(manifest: Manifest, files: Files, to: str, out: Path) -> dict[str, An
             "an exact version is integers, which no other format holds",
             hint="export the float version that it was compiled from",
         )
+    if manifest.runtime.format == text.FORMAT:
+        raise InputInvalid(
+            "a text model is a GGUF file, and has no other form here",
+            hint="fetch the file itself: `tallystick model show` names it",
+        )
     if to not in FORMATS:
         raise InputInvalid(f"format {to:.40} is not known", hint=f"one of {', '.join(FORMATS)}")
     draft = out.with_name(out.name + ".part")
     try:
-        farthest = (_onnx if to == "onnx" else _safetensors)(manifest, files, draft)
+        if to == "safetensors":
+            farthest = _safetensors(manifest, files, draft)
+        else:
+            write = _onnx if to == "onnx" else _saved_model
+            farthest = write(manifest, files, draft, samples)
         draft.replace(out)
     finally:
-        draft.unlink(missing_ok=True)
-    return {"path": str(out), "bytes": out.stat().st_size, "farthest": farthest}
+        draft.unlink(missing_ok=True) if draft.is_file() else shutil.rmtree(draft, True)
+    written = [out] if out.is_file() else [one for one in out.rglob("*") if one.is_file()]
+    size = sum(one.stat().st_size for one in written)
+    return {"path": str(out), "bytes": size, "farthest": farthest}
 
 
 # ── ONNX ─────────────────────────────────────────────────────────────────────────────────────────
-def _onnx(manifest: Manifest, files: Files, out: Path) -> float:
+def _onnx(manifest: Manifest, files: Files, out: Path, samples: Path | None) -> float:
     if manifest.runtime.format == "onnx":
         shutil.copyfile(files[manifest.runtime.entry], out)
         return 0.0
@@ -91,8 +113,21 @@ def _onnx(manifest: Manifest, files: Files, out: Path) -> float:
     except Exception as error:  # the exporter raises what it likes
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelUnsupported(f"the graph has no form in ONNX: {first:.300}") from error
-    served = runtimes.load(manifest, files, manifest.model_root(), "cpu")
-    return _farthest(manifest, served, onnx_runtime.open_session(out, "cpu")[0])
+    session = onnx_runtime.open_session(out, "cpu")[0]
+    farthest = 0.0
+    for asked, ours in _answered(manifest, files, [_asked(manifest, n) for n in _ROWS], samples):
+        rows = _rows(asked)
+        try:
+            theirs = session.run([*ours], asked)
+        except Exception as error:  # onnxruntime's errors share no base class
+            raise ModelUnsupported(
+                f"on {rows} rows the ONNX graph fails: a trace of this graph keeps sizes",
+                hint=_WEIGHTS,
+            ) from error
+        farthest = max(
+            farthest, _apart("ONNX graph", rows, ours, dict(zip(ours, theirs, strict=True)))
+        )
+    return farthest
 
 
 class _Named(nn.Module):
@@ -120,37 +155,114 @@ class _Named(nn.Module):
         return tuple(answered[name] for name in self._gives)
 
 
-def _asked(manifest: Manifest, rows: int) -> dict[str, "np.ndarray[Any, Any]"]:
+# ── SavedModel ───────────────────────────────────────────────────────────────────────────────────
+def _saved_model(manifest: Manifest, files: Files, out: Path, samples: Path | None) -> float:
+    with tempfile.TemporaryDirectory() as place:
+        path, questions = Path(place) / "model.onnx", Path(place) / "samples.npz"
+        _onnx(manifest, files, path, samples)
+        model = onnx_runtime.read(path)
+        if any(
+            one.domain in ("", "ai.onnx") and one.version < _OPSET_OF_TENSORFLOW
+            for one in model.opset_import
+        ):
+            onnx.save(onnx_opsets.upgraded(model), path)
+        drawn = [_asked(manifest, n) for n in _ROWS]
+        drawn += _on_thresholds(manifest, model)
+        asked = list(_answered(manifest, files, drawn, samples))
+        given = {f"{n}/{name}": array for n, (one, _) in enumerate(asked)
+                 for name, array in one.items()}  # fmt: skip
+        np.savez(questions, **given)  # type: ignore[arg-type]  # numpy's stub gives **kwds the type of allow_pickle
+        found = frame.save(path, questions, out)
+    return max(
+        _apart("SavedModel", _rows(one), ours, {name: found.get(f"{n}/{name}") for name in ours})
+        for n, (one, ours) in enumerate(asked)
+    )
+
+
+def _on_thresholds(manifest: Manifest, model: onnx.ModelProto) -> list[dict[str, Array]]:
+    """Return rows that lie on the thresholds of trees and beside them, where a graph has trees."""
+    spec = manifest.inputs[0]
+    trees = [
+        {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
+        for node in model.graph.node
+        if node.op_type.startswith("TreeEnsemble")
+    ]
+    if not trees or len(manifest.inputs) > 1 or len(spec.shape) != 2:
+        return []
+    rows = np.asarray(spread.sample(spec, _TREE_ROWS))
+    dice = np.random.default_rng(0)
+    for tree in trees:
+        at = np.asarray(tree.get("nodes_featureids", ()), np.int64)
+        bounds = tree.get("nodes_values") or ()
+        if "nodes_values_as_tensor" in tree:
+            bounds = onnx.numpy_helper.to_array(tree["nodes_values_as_tensor"])
+        for column in range(rows.shape[1]):
+            found = np.asarray(bounds)[at == column] if len(bounds) == len(at) else np.zeros(0)
+            if len(found):
+                chosen = dice.choice(found, len(rows)).astype(rows.dtype)
+                beside = [
+                    np.nextafter(chosen, side, dtype=rows.dtype) for side in (-np.inf, np.inf)
+                ]
+                rows[:, column] = np.choose(dice.integers(0, 3, len(rows)), [chosen, *beside])
+    return [{spec.name: rows}]
+
+
+# ── Answers ──────────────────────────────────────────────────────────────────────────────────────
+def _asked(manifest: Manifest, rows: int) -> dict[str, Array]:
     asked = spread.samples(manifest, rows)
     return asked | {spec.name: np.ones((), np.float32) for spec in manifest.parameters}
 
 
-def _farthest(manifest: Manifest, served: Runtime, session: Any) -> float:
-    """Return how far the graph's answers are from the version's, at most.
+def _answered(
+    manifest: Manifest, files: Files, drawn: Sequence[dict[str, Array]], samples: Path | None
+) -> Iterator[tuple[dict[str, Array], dict[str, Array]]]:
+    """Yield questions with the version's own answers: what is drawn, then the samples.
 
     Raises:
-        ModelUnsupported: farther than `CLOSE`.
+        InputInvalid: the samples are not of this model.
+    """
+    served = runtimes.load(manifest, files, manifest.model_root(), "cpu")
+    parameters = {spec.name: 1.0 for spec in manifest.parameters}
+    names = [spec.name for spec in manifest.inputs]
+    questions = list(drawn)
+    if samples is not None:
+        with samples.open("rb") as file:
+            given = npz.read(file, names=tuple(names))
+        kinds = {name: array.dtype for name, array in drawn[0].items()}
+        questions.append(
+            {**drawn[0], **{name: array.astype(kinds[name]) for name, array in given.items()}}
+        )
+    for asked in questions:
+        yield asked, served.run({name: asked[name] for name in names}, parameters)
+
+
+def _rows(asked: Mapping[str, Array]) -> int:
+    return max(len(array) if array.ndim else 1 for array in asked.values())
+
+
+def _apart(
+    what: str, rows: int, ours: Mapping[str, Array], theirs: Mapping[str, Array | None]
+) -> float:
+    """Return how far a file's answers are from the version's, at most.
+
+    Raises:
+        ModelUnsupported: farther than `CLOSE`, or of another shape; so another class is, too.
     """
     farthest = 0.0
-    parameters = {spec.name: 1.0 for spec in manifest.parameters}
-    for rows in _ROWS:
-        asked = _asked(manifest, rows)
-        ours = served.run({spec.name: asked[spec.name] for spec in manifest.inputs}, parameters)
-        try:
-            theirs = session.run([*ours], asked)
-        except Exception as error:  # onnxruntime's errors share no base class
+    for name, wanted in ours.items():
+        found = theirs[name]
+        if found is None or found.shape != wanted.shape:
+            shape = "no answer" if found is None else list(found.shape)
             raise ModelUnsupported(
-                f"on {rows} rows the ONNX graph fails: a trace of this graph keeps sizes",
-                hint="`--to safetensors` writes the weights alone",
-            ) from error
-        for (name, wanted), found in zip(ours.items(), theirs, strict=True):
-            apart = np.abs(np.asarray(found, np.float64) - wanted) / (1 + np.abs(wanted))
-            if found.shape != wanted.shape or not (apart <= CLOSE).all():
-                raise ModelUnsupported(
-                    f"on {rows} rows output {name} of the ONNX graph is another",
-                    hint="`--to safetensors` writes the weights alone",
-                )
-            farthest = max(farthest, float(apart.max(initial=0)))
+                f"on {rows} rows output {name} of the {what} is {shape}, not {list(wanted.shape)}",
+                hint=_WEIGHTS,
+            )
+        apart = np.abs(np.asarray(found, np.float64) - wanted) / (1 + np.abs(wanted))
+        if not (apart <= CLOSE).all():
+            raise ModelUnsupported(
+                f"on {rows} rows output {name} of the {what} is another", hint=_WEIGHTS
+            )
+        farthest = max(farthest, float(apart.max(initial=0)))
     return farthest
 
 
@@ -182,12 +294,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--to", required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--samples", type=Path)
     given = parser.parse_args(arguments)
     try:
         device.configure("cpu")
         manifest = Manifest.parse((given.folder / "manifest.json").read_bytes())
         files = {entry.path: given.folder / "files" / entry.path for entry in manifest.files}
-        print(json.dumps(export(manifest, files, given.to, given.out)))
+        print(json.dumps(export(manifest, files, given.to, given.out, given.samples)))
     except Exception as error:  # whoever asked is told why, in one place
         print(json.dumps(failure(error)))
         return 1

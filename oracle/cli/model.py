@@ -69,7 +69,8 @@ def register(app: typer.Typer) -> None:
     command(
         group, "export",
         example="tallystick model export wine wine.onnx\n"
-        "tallystick model export wine@2 wine.safetensors --to safetensors",
+        "tallystick model export wine@2 wine.safetensors --to safetensors\n"
+        "tallystick model export wine wine-tf --to saved-model --samples wine.npz",
     )(_export)  # fmt: skip
     command(
         group, "terms",
@@ -219,11 +220,26 @@ def _verify(
 def _export(
     session: Session,
     model: Model,
-    out: Annotated[Path, typer.Argument(metavar="FILE", help="To be written; must not exist.")],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="To be written, of a SavedModel a folder; must not exist."
+        ),
+    ],
     to: Annotated[
-        Literal["onnx", "safetensors"],
-        typer.Option("--to", help="The whole model, or its weights by name."),
+        Literal["onnx", "saved-model", "safetensors"],
+        typer.Option(
+            "--to", help="The whole model, as ONNX or TensorFlow's, or its weights by name."
+        ),
     ] = "onnx",
+    samples: Annotated[
+        Path | None,
+        typer.Option(
+            "--samples",
+            metavar="FILE.npz",
+            help="Inputs by name, to compare answers beside rows that are drawn.",
+        ),
+    ] = None,
 ) -> None:
     """Write a published version as a file of other tools; answers are compared first."""
     from oracle.services.model_files import exporting  # noqa: PLC0415 - see _publish
@@ -231,11 +247,17 @@ def _export(
     with session.bars() as bars:
         run = partial(run_module, session.settings)
         done = exporting.export(
-            session.network, run, model, to=to, out=out, progress=bars.bytes_done
+            session.network,
+            run,
+            model,
+            to=to,
+            out=out,
+            samples=samples,
+            progress=bars.bytes_done,
         )
     said = f"{done.path}: {done.bytes:,} bytes"
-    if to == "onnx":
-        said += f"; its answers to drawn rows are within {done.farthest:.1g} of the version's"
+    if to != "safetensors":
+        said += f"; its answers are within {done.farthest:.1g} of the version's"
     session.show(done, said)
 
 

@@ -10,11 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from oracle.errors import InputInvalid
+from oracle.errors import ConfigInvalid, InputInvalid
 from oracle.protocol.manifest import Manifest, ParameterSpec, RuntimeSpec, TensorSpec
 from tests.worker.builders import digits_module, images, write_digits
 from worker import exporting, runtimes
 from worker.errors import ModelUnsupported
+from worker.importing import frame
 from worker.runtimes.architectures import MiniLm
 
 IMAGE = TensorSpec("image", "F32", (None, 1, 8, 8))
@@ -140,3 +141,33 @@ def test_export__onnx_to_onnx__is_the_file(digits, tmp_path):
 def test_export__unknown_format__is_named(digits, tmp_path):
     with pytest.raises(InputInvalid, match="format h5 is not known"):
         exporting.export(DIGITS, digits, "h5", tmp_path / "d.h5")
+
+
+@pytest.mark.parametrize(
+    "found", [None, np.zeros((2, 1), np.float32), np.array([[1, 2.001]], np.float32)]
+)
+def test_apart__another_answer__is_refused(found):
+    wanted = np.array([[1, 2]], np.float32)
+    assert exporting._apart("SavedModel", 1, {"y": wanted}, {"y": wanted}) == 0
+    with pytest.raises(ModelUnsupported, match="on 1 rows output y of the SavedModel is"):
+        exporting._apart("SavedModel", 1, {"y": wanted}, {"y": found})
+
+
+def test_export__saved_model_without_tensorflow__says_how_to_have_it(digits, tmp_path, monkeypatch):
+    monkeypatch.delenv(frame.TENSORFLOW, raising=False)
+    with pytest.raises(ConfigInvalid, match="tensorflow") as caught:
+        exporting.export(DIGITS, digits, "saved-model", tmp_path / "tf")
+    assert frame.TENSORFLOW in caught.value.hint
+    assert not (tmp_path / "tf").exists()
+
+
+def test_export__samples_without_the_input__are_refused(digits, tmp_path):
+    np.savez(tmp_path / "s.npz", other=np.zeros(3))
+    with pytest.raises(InputInvalid, match="image"):
+        exporting.export(DIGITS, digits, "onnx", tmp_path / "d.onnx", tmp_path / "s.npz")
+
+
+def test_export__text_model__is_refused(tmp_path):
+    manifest = replace(DIGITS, runtime=RuntimeSpec("gguf", "m.gguf"))
+    with pytest.raises(InputInvalid, match="a text model is a GGUF file"):
+        exporting.export(manifest, {}, "onnx", tmp_path / "m.onnx")

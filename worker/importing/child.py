@@ -16,7 +16,7 @@ JOB, ERROR = "job.json", "error.json"
 _MODULES: Mapping[str, str] = {
     "scikit-learn": "scikit_learn", "xgboost": "trees", "lightgbm": "trees",
     "saved-model": "tensorflow", "keras": "tensorflow", "checkpoint": "tensorflow",
-    "onnx": "onnx_opsets", "spark": "spark",
+    "onnx": "onnx_opsets", "spark": "spark", "to-saved-model": "saved_model",
 }  # fmt: skip
 _JAVA = ("spark",)  # read by a Java machine
 

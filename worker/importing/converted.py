@@ -20,6 +20,7 @@ from worker.errors import ModelUnsupported, WeightsInvalid
 Array: TypeAlias = NDArray[Any]
 
 MODEL, ABOUT, PROBES = "model.onnx", "about.json", "probes.npz"
+SAVED_MODEL = "saved_model"  # a folder
 MAX_ABOUT = 2**22  # bytes
 MAX_PROBES = 2**28  # bytes, unpacked
 ROWS = 64  # that are drawn where the owner gives no samples

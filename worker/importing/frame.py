@@ -5,6 +5,7 @@ A parser that dies kills nothing here. What the child left is opened as operator
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,17 +19,23 @@ from typing import Any, TypeVar
 import worker
 from oracle import errors as general
 from oracle.errors import ConfigInvalid, TallystickError
-from oracle.protocol.origin import Format
 from worker import errors
 from worker.errors import ModelUnsupported, WeightsInvalid
 from worker.importing import child, confinement
-from worker.importing.converted import Conversion, Converted, as_json, read_description
+from worker.importing.converted import (
+    SAVED_MODEL,
+    Array,
+    Conversion,
+    Converted,
+    as_json,
+    read_description,
+)
 
 WALL = 900.0  # seconds that a conversion may take
 TENSORFLOW = "TALLYSTICK_TENSORFLOW_PYTHON"  # the setting with the Python that has it
 SPARK = "TALLYSTICK_SPARK"  # the setting with the folder that holds pyspark
 _ROOT = Path(worker.__file__).resolve().parents[1]
-_OF_TENSORFLOW: frozenset[Format] = frozenset({"saved-model", "keras", "checkpoint"})
+_OF_TENSORFLOW = frozenset({"saved-model", "keras", "checkpoint", "to-saved-model"})
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
 _T = TypeVar("_T")
 _LAST = 300  # characters of what a child said last
@@ -50,6 +57,31 @@ def describe(
 ) -> tuple[str, dict[str, Any]]:
     """Return the version of a library, and what its file of trees says. Errors as `convert`."""
     return _in_child(replace(job, describe=True), environ, read_description)
+
+
+def save(
+    model: Path, samples: Path, target: Path, environ: Mapping[str, str] = os.environ
+) -> Mapping[str, Array]:
+    """Write an ONNX file as a SavedModel; return what TensorFlow answers to samples.
+
+    Args:
+        samples: see `worker.importing.saved_model.convert`.
+        target: the folder to write, which is not there yet.
+
+    Raises:
+        As `convert`.
+    """
+
+    def read(folder: Path) -> Converted:
+        made = Converted.read(folder)
+        if any(not (one.is_dir() or one.is_file()) or one.is_symlink()
+               for one in (folder / SAVED_MODEL).rglob("*")):  # fmt: skip
+            raise WeightsInvalid("the SavedModel has something that is no file and no folder")
+        shutil.copytree(folder / SAVED_MODEL, target)
+        return made
+
+    job = Conversion("to-saved-model", str(model.resolve()), str(samples.resolve()))
+    return _in_child(job, environ, read).answers
 
 
 def _in_child(job: Conversion, environ: Mapping[str, str], read: Callable[[Path], _T]) -> _T:

@@ -16,7 +16,9 @@ import pytest
 from sklearn.datasets import load_digits
 
 from oracle import origins
+from oracle.protocol.manifest import Manifest, RuntimeSpec, TensorSpec
 from tests.worker.importing.originals import served, split
+from worker import exporting
 from worker.errors import ArchiveRefused, ModelUnsupported, PickleRefused, WeightsInvalid
 from worker.importing import converting, frame
 from worker.importing.converted import Conversion
@@ -73,6 +75,35 @@ def test_convert__softmax_regression__answers_as_tensorflow_on_the_whole_test_se
     assert np.array_equal(answer.argmax(1), wanted.argmax(1))
     assert (answer.argmax(1) == split(load_digits)[3]).mean() > 0.9
     assert (report["origin"], report["version"]) == (kind, "tensorflow 2.21.0")
+
+
+def test_export__saved_model_that_was_imported__answers_as_the_original(
+    digits: Path, tmp_path: Path
+) -> None:
+    converting.build(digits / "saved_model", tmp_path / "out")
+    path = tmp_path / "out" / "model.onnx"
+    said = json.loads((tmp_path / "out" / "model.json").read_text())
+    specs = [
+        tuple(TensorSpec(one["name"], one["dtype"], tuple(one["shape"])) for one in said[what])
+        for what in ("inputs", "outputs")
+    ]
+    manifest = Manifest(
+        name="digits", files=(), inputs=specs[0], outputs=specs[1],
+        runtime=RuntimeSpec("onnx", "model.onnx"),
+    )  # fmt: skip
+    found = exporting.export(manifest, {"model.onnx": path}, "saved-model", tmp_path / "saved")
+    assert found["farthest"] <= exporting.CLOSE
+    python(
+        "-c",
+        "import sys, numpy as np, tensorflow as tf; saved, place = sys.argv[1:];"
+        "model = tf.saved_model.load(saved).signatures['serving_default'];"
+        "(answer,) = model(image=tf.constant(np.load(place + '/held.npy'))).values();"
+        "np.save(saved + '/again.npy', answer.numpy())",
+        tmp_path / "saved", digits,
+    )  # fmt: skip
+    again, wanted = np.load(tmp_path / "saved" / "again.npy"), np.load(digits / "wanted.npy")
+    np.testing.assert_allclose(again, wanted, atol=1e-5)
+    assert np.array_equal(again.argmax(1), wanted.argmax(1))
 
 
 SAVER = """
