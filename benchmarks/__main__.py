@@ -35,6 +35,7 @@ BENCHMARKS = (
     "exact_delivery",
     "valuation",
     "recommend",
+    "answers",
     "search",
     "text",
 )

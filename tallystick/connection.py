@@ -56,7 +56,8 @@ from oracle.services.publishing import PublishedVersion, SaleTerms
 from oracle.services.quoting import Ask, Prepayment, Quote
 from oracle.services.receipts import Sent
 from oracle.services.request_timeline import RequestInfo, RequestState
-from oracle.services.search import indexes
+from oracle.services.search import answering, indexes
+from oracle.services.search.answering import Knowledge, KnowledgeChat
 from oracle.services.served_traces import EndpointTraces
 from oracle.types import Address, Amount, Assurance, Offer, RequestId
 from tallystick.answer import Answer
@@ -377,6 +378,32 @@ class Connection:
         indexes.require_model(self.network, opened.document, self._select(model))
         answer = self.ask(model, question, max_fee=max_fee)
         return Passages(answer, opened.find(answer.value.reshape(-1), top))
+
+    def consult(
+        self,
+        talk: Conversation,
+        knowledge: str | PathLike[str],
+        *,
+        embedder: int | str = "",
+        top: int = answering.PASSAGES,
+    ) -> KnowledgeChat:
+        """Return a chat that answers from an index, and cites the passages that it was shown.
+
+        Each `say` pays two answers: the embedding that finds the passages, and the text.
+
+        Args:
+            talk: what `chat` returned.
+            knowledge: CID or folder of an index, or a folder of texts, of which one is made.
+            embedder: the model whose weights made the index; found by these by default.
+            top: passages that the model is shown, 1 to 100.
+
+        Raises:
+            KnowledgeRefused: the folder holds anything but texts.
+            NotFound, DigestMismatch, InputInvalid: as `search`.
+        """
+        model = self._select(embedder) if embedder else None
+        index = answering.open_knowledge(self.network, str(knowledge), model)
+        return KnowledgeChat(talk, Knowledge(self.network, self.wallet, index, model, top=top))
 
     def answer(self, request: str | bytes, *, timeout: float | None = None) -> Answer:
         """Wait for the answer of a request that was made before.

@@ -144,9 +144,14 @@ class Conversation:
 
     def prepare(self, content: str) -> Any:
         """Check a question with all that was said before. Raises: see `AnswerPayment.prepare`."""
-        said = [*self.messages, {"role": "user", "content": content}]
+        return self.prepare_source(
+            {"messages": [*self.messages, {"role": "user", "content": content}]}
+        )
+
+    def prepare_source(self, source: Mapping[str, Any]) -> Any:
+        """Check a question that is made already. Raises: see `AnswerPayment.prepare`."""
         params = {**self._fresh(), **self.ask.params}
-        return self.payment.prepare(replace(self.ask, source={"messages": said}, params=params))
+        return self.payment.prepare(replace(self.ask, source=source, params=params))
 
     def say(self, content: str, heard: Heard = lambda _piece: None) -> ChatAnswer:
         """Ask, pay, and return the answer, which the chat goes on with.

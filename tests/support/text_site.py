@@ -21,6 +21,8 @@ from oracle.gateway import api_keys
 from oracle.gateway.channels import ChannelSettings
 from oracle.gateway.gateway import Gateway
 from oracle.ports import free_port
+from oracle.protocol import text
+from oracle.protocol.manifest import Manifest
 from oracle.queue.messages import InferMessage
 from oracle.services import models
 from oracle.store import Store
@@ -29,6 +31,7 @@ from tests.services.conftest import DOLLAR, World
 from tests.support.parrot import NAME, Parrot
 from tests.support.waiting import wait_until
 from tests.worker.endpoint.conftest import FEE
+from worker import runtimes
 from worker.cache import FileCache
 from worker.inputs import InputSource
 from worker.models import ModelPool
@@ -75,25 +78,20 @@ class Site:
             ApiConfig(per_second=0, **{"answer_timeout": 30.0, **config}), mount,
         )  # fmt: skip
         server = BoundedServer(app, host="127.0.0.1", port=self.port, log_config=None)
-        stopping = threading.Event()
-        threads = [
-            threading.Thread(target=server.run, daemon=True),
-            threading.Thread(target=self._work, args=(stopping,), daemon=True),
-        ]
-        for thread in threads:
-            thread.start()
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
         wait_until(lambda: server.started, "the gateway")
         auth = {"Authorization": f"Bearer {self.secret}"}
         self.http = httpx.Client(
             base_url=f"{self.url}/v1", headers=auth, trust_env=False, timeout=120
         )
         try:
-            yield self
+            with self.working():
+                yield self
         finally:
             self.http.close()
-            stopping.set()
             server.should_exit = True
-            wait_until(lambda: not any(one.is_alive() for one in threads), "the end")
+            wait_until(lambda: not thread.is_alive(), "the gateway's end")
 
     def ask(self, path: str = "chat/completions", **body: Any) -> httpx.Response:
         given = {"model": NAME, **({} if "input" in body else {"messages": HELLO})}
@@ -107,13 +105,23 @@ class Site:
             lines = (line[6:] for line in reply.iter_lines() if line.startswith("data: "))
             yield (json.loads(line) for line in lines if line != "[DONE]")
 
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Answer what is asked on the chain, and nothing over HTTP."""
+        stopping = threading.Event()
+        thread = threading.Thread(target=self._work, args=(stopping,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stopping.set()
+            wait_until(lambda: not thread.is_alive(), "the worker's end")
+
     # ── The worker ──────────────────────────────────────────────────────────────────────────────
     def _work(self, stopping: threading.Event) -> None:
         log, network = structlog.get_logger(), self.world.network
         cache = FileCache(self.path / "cache", 2**30, self.world.ipfs, log)
-        pool = ModelPool(
-            self.world.ipfs, cache, self.parrot.load, device="cpu", max_bytes=2**30, log=log
-        )
+        pool = ModelPool(self.world.ipfs, cache, self._load, device="cpu", max_bytes=2**30, log=log)
         seen: set[RequestId] = set()
         with ThreadPoolExecutor(4) as transfers:
             source = InputSource(self.world.ipfs, self.world.ipfs, transfers)
@@ -125,6 +133,10 @@ class Site:
                     if happened.event.request_id not in seen:
                         seen.add(happened.event.request_id)
                         self._answer(pipeline, happened.event.request_id, happened.event.request)
+
+    def _load(self, manifest: Manifest, *given: Any) -> Any:
+        writes = manifest.runtime.format == text.FORMAT
+        return self.parrot.load() if writes else runtimes.load(manifest, *given)
 
     def _answer(self, pipeline: Pipeline, request_id: RequestId, request: Request) -> None:
         record = models.record_of(self.world.network, request.model_id, request.version)
@@ -142,7 +154,7 @@ class Site:
             self.world.operator.send(call)
 
     def _tell(self, step: str, ids: Any, reason: str = "", **facts: Any) -> None:
-        if self.deaf:
+        if self.deaf or not hasattr(self, "gateway"):
             return
         if self.lies and step == "piece":
             facts["text"] = "never " + facts["text"]

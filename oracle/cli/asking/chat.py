@@ -14,6 +14,7 @@ from oracle.cli.asking import infer, infer_channel
 from oracle.cli.model import Model
 from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid, TallystickError
+from oracle.protocol.search_index import FoundPassage
 from oracle.protocol.text import QuestionInvalid
 from oracle.services import models
 from oracle.services.amounts import format_amount
@@ -27,6 +28,8 @@ from oracle.services.conversation import (
 )
 from oracle.services.formats import MAX_RAW
 from oracle.services.quoting import Ask
+from oracle.services.search import answering
+from oracle.services.search.answering import Knowledge, KnowledgeChat, Retrieved
 from oracle.types import Amount
 
 
@@ -37,6 +40,7 @@ def register(app: typer.Typer) -> None:
         example="tallystick chat gemma --channel auto --key alice\n"
         'tallystick chat gemma --once "What is a tally stick?" --yes --key alice\n'
         'tallystick chat gemma --system "Be brief." --param temperature=0 --key alice\n'
+        "tallystick chat gemma --knowledge manuals/ --embedder all-MiniLM-L6-v2 --key alice\n"
         "cat letter.txt | tallystick chat gemma --system Summarise. --yes --key alice",
     )(_chat)  # fmt: skip
 
@@ -62,14 +66,29 @@ def _chat(
     ] = None,
     channel: infer_channel.Channel = "",
     limit: infer_channel.Limit = None,
+    knowledge: Annotated[
+        str,
+        typer.Option(
+            "--knowledge", metavar="FOLDER|CID", help="Texts, or an index, to answer from."
+        ),
+    ] = "",
+    embedder: Annotated[
+        str,
+        typer.Option("--embedder", metavar="MODEL", help="Model of sentences for --knowledge."),
+    ] = "",
 ) -> None:
     """Talk with a model that writes text; price and assurance are shown before the first answer.
 
     Answers are shown while they are written. Ctrl-C stops showing one, and ends the chat when none
     is shown; what was asked is paid. Without a terminal, all of stdin is the one question.
+
+    With --knowledge each question is asked together with the passages nearest to it, which are
+    shown. Finding them is one paid embedding on the chain, of the model that made the index.
     """
     if limit is not None and not channel:
         raise InputInvalid("--limit needs --channel: nothing is put in otherwise")
+    if embedder and not knowledge:
+        raise InputInvalid("--embedder needs --knowledge: there are no passages to find")
     given = options.assignments("--param", param or [])
     params = {n: options.number(f"--param {n}", v) for n, v in given.items()}
     ask = Ask(models.select(session.network, model), None, params, max_fee)
@@ -77,7 +96,18 @@ def _chat(
         talk = Conversation(payment, ask)
         if system:
             talk.messages.append({"role": "system", "content": system})
-        _Chat(session, talk).run(once)
+        known = _knowledge(session, talk, knowledge, embedder) if knowledge else None
+        _Chat(session, talk, known).run(once)
+
+
+def _knowledge(session: Session, talk: Conversation, name: str, embedder: str) -> KnowledgeChat:
+    network = session.network
+    model = models.select(network, embedder) if embedder else None
+    with session.bars() as bars:
+        index = answering.open_knowledge(
+            network, name, model, lambda done, total: bars.bytes_done("passages", done, total)
+        )
+    return KnowledgeChat(talk, Knowledge(network, session.wallet, index, model))
 
 
 @contextmanager
@@ -98,8 +128,11 @@ def _payment(
 class _Chat:
     """The chat at a terminal, or of a pipe."""
 
-    def __init__(self, session: Session, talk: Conversation) -> None:
+    def __init__(
+        self, session: Session, talk: Conversation, knowledge: KnowledgeChat | None
+    ) -> None:
         self._session, self._talk, self._agreed = session, talk, False
+        self._knowledge = knowledge
 
     def run(self, once: str) -> None:
         """Ask once, or as long as somebody does."""
@@ -120,35 +153,70 @@ class _Chat:
                 self._session.note(f"error: {error}{hint}")
 
     def _one(self, content: str) -> None:
-        session, talk = self._session, self._talk
+        session, talk, known = self._session, self._talk, self._knowledge
         prepared = talk.prepare(content)
+        looked_up = known.prepare(content) if known else None
         if not self._agreed:
             shown = infer_channel if isinstance(prepared, ChannelPrepayment) else infer
             output.print_human(shown.offer_text(prepared.quote), stderr=True)
-            session.confirm(f"Pay {format_amount(prepared.quote.fee)} for each answer?")
+            fee = format_amount(prepared.quote.fee)
+            if looked_up:
+                fee += f", and {format_amount(looked_up.quote.fee)} to find its passages,"
+            session.confirm(f"Pay {fee} for each answer?")
             self._agreed = True
+        retrieved: Retrieved | None = None
+        if known and looked_up:
+            retrieved = known.find(looked_up)
+            _show_passages(session, retrieved.found)
+            prepared = known.prepare_answer(content, retrieved)
         screen = _Screen(hidden=session.as_json)
+        keep = known.keep if known else talk.keep
         try:
             found = _in_background(lambda heard: talk.answer(prepared, heard), screen.write)
         except KeyboardInterrupt:
             screen.end()
             if screen.written:
-                talk.keep(content, screen.written)
+                keep(content, screen.written)
             raise
         screen.finish(found.content)
-        talk.keep(content, found.content)
+        keep(content, found.content)
+        spent = Amount(talk.spent + (known.spent if known else 0))
         if session.as_json:
-            session.show({**_document(found), "spent": talk.spent})
+            session.show({**_document(found, retrieved), "spent": spent})
             return
+        if retrieved:
+            session.note(_sources(found, retrieved))
         cut = "; cut at max_tokens" if found.finish_reason == "length" else ""
         session.note(
-            f"{format_amount(found.fee)}, {format_amount(talk.spent)} so far; "
+            f"{format_amount(found.fee)}, {format_amount(spent)} so far; "
             f"{found.prompt_tokens} + {found.completion_tokens} tokens{cut}; `{found.proof}`"
         )
 
 
-def _document(found: ChatAnswer) -> dict[str, Any]:
-    return {name: getattr(found, name) for name in ChatAnswer.__slots__}
+def _show_passages(session: Session, found: tuple[FoundPassage, ...]) -> None:
+    rows = [
+        (f"[{number}]", one.passage.source, one.passage.text) for number, one in enumerate(found, 1)
+    ]
+    if not session.as_json:
+        output.print_human(output.table(("", "source", "passage"), rows), stderr=True)
+
+
+def _sources(found: ChatAnswer, retrieved: Retrieved) -> str:
+    """Say which passages an answer names; names of passages that were not shown are said, too."""
+    named = answering.citations(found.content, len(retrieved.found))
+    sources = {n: output.printable(retrieved.found[n - 1].passage.source) for n in named.shown}
+    parts = [f"[{n}] {source}" for n, source in sources.items()]
+    told = "cites " + ", ".join(parts) if parts else "cites none of the passages"
+    unknown = ", ".join(f"[{number}]" for number in named.unknown)
+    return f"{told}; {unknown} is no passage" if unknown else told
+
+
+def _document(found: ChatAnswer, retrieved: Retrieved | None) -> dict[str, Any]:
+    answer = {name: getattr(found, name) for name in ChatAnswer.__slots__}
+    if retrieved is None:
+        return answer
+    named = answering.cited(found, retrieved)
+    return {**answer, "passages": named.passages, "citations": named.citations}
 
 
 def _piped() -> str:

@@ -41,6 +41,8 @@ def spoil(folder, kind):
             (folder / "run.sh").write_text("rm -rf /")
         case "script under another name":
             path.write_text("#!/bin/sh\nrm -rf /")
+        case "HTML":
+            (folder / "page.html").write_text("<script>alert(1)</script>")
         case "executable":
             path.write_text("text")
             path.chmod(0o755)
@@ -64,7 +66,7 @@ def spoil(folder, kind):
 @pytest.mark.parametrize(
     "kind",
     [
-        "script", "script under another name", "executable", "binary", "not UTF-8",
+        "script", "script under another name", "HTML", "executable", "binary", "not UTF-8",
         "link outside", "link to a folder", "hidden", "pickle", "too long",
     ],
 )  # fmt: skip
