@@ -88,9 +88,7 @@ def _run(report: Callable[[str], None], build: Path) -> dict[str, Any]:
         ),
     }  # fmt: skip
     report(f"{len(entries):,} passages, {seconds:.0f} s of CPU to embed them")
-    report(
-        f"by two threads again: {again['same']} of {again['pieces']} pieces have the same digest"
-    )
+    report(f"again by two threads: {again['same']:,} of {again['passages']:,} vectors are the same")
     report(f"vectors SHA-256 {found['vectors_sha256']}")
     report(
         f"CPU of a search: p50 {found['p50_ms']:.1f} ms, p95 {found['p95_ms']:.1f} ms, one thread;"
