@@ -3,11 +3,12 @@
 ```
  document  canonical JSON, one raw block: its SHA-256 is the index's digest, and its CID
  ├─ passages.jsonl       {"source": …, "text": …} for each line, in their order
- └─ vectors.safetensors  I8 [passages, width]: round(STEPS × embedding), cut at ±127
+ └─ vectors.safetensors  I16 [passages, width]: round(STEPS × embedding), cut at ±MOST
 ```
 No graph, and nothing that was drawn: a graph for faster search is anyone's own affair. Likeness is
-the product of two vectors of integers. Sums stay below 2**24, so float32 adds them without rounding
-in any order: every machine finds the same passages, and where two are alike, the earlier one.
+the product of two vectors of integers. float32 finds all that may be among the nearest, within the
+bound of its rounding, and integers decide: every machine finds the same passages, and where two are
+alike, the earlier one.
 """
 
 import json
@@ -25,12 +26,14 @@ from oracle.protocol.files import FileEntry, check_files
 from oracle.protocol.tensor import Array
 from oracle.types import Bytes32
 
-STEPS = 512  # in a length of 1: no number of an embedding of 384 is lost by the cut
-MAX_WIDTH = 1024  # 1024 × 127² is below 2**24
+STEPS = 2**14  # in a length of 1: the nearest ten are those of float32, and nothing is cut
+MOST = 2**15 - 1
+MAX_WIDTH = 1024
 MAX_PASSAGES = 4_000_000
 MAX_DOCUMENT = 64 * 1024  # bytes
 MAX_LINE = 64 * 1024  # bytes of a passage in its file
 PASSAGES, VECTORS = "passages.jsonl", "vectors.safetensors"
+_BLOCK = 4096  # vectors that are multiplied as integers at once
 _LEAST_LINE = len(b'{"source":"","text":""}\n')
 
 
@@ -96,7 +99,7 @@ class SearchIndex:
 
     def _check_sizes(self) -> None:
         """Refuse files that cannot hold so many passages: before anything is fetched or read."""
-        size = tensor.encoded_size({"vectors": ("I8", (self.count, self.width))})
+        size = tensor.encoded_size({"vectors": ("I16", (self.count, self.width))})
         if self.vectors.size != size:
             raise InputInvalid(
                 f"index: {self.vectors.path} has {self.vectors.size} bytes, {self.count} vectors "
@@ -165,7 +168,7 @@ def read_passages(data: bytes, count: int) -> tuple[Passage, ...]:
 
 
 def quantise(embeddings: Array) -> Array:
-    """Return I8 [n, width] of embeddings of length 1, F32 [n, width].
+    """Return I16 [n, width] of embeddings of length 1, F32 [n, width].
 
     Raises:
         InputInvalid: another shape, too wide, or not finite.
@@ -176,24 +179,24 @@ def quantise(embeddings: Array) -> Array:
         )
     if not np.isfinite(embeddings).all():
         raise InputInvalid("an embedding is not finite")
-    return np.clip(np.rint(embeddings.astype(np.float64) * STEPS), -127, 127).astype(np.int8)
+    return np.clip(np.rint(embeddings.astype(np.float64) * STEPS), -MOST, MOST).astype(np.int16)
 
 
 def write_vectors(vectors: Array) -> bytes:
-    """Return the canonical file of I8 [n, width]."""
+    """Return the canonical file of I16 [n, width]."""
     return tensor.encode({"vectors": vectors})
 
 
 def read_vectors(data: bytes, index: SearchIndex) -> Array:
-    """Return I8 [n, width] of a file.
+    """Return I16 [n, width] of a file.
 
     Raises:
         InputInvalid: not the vectors that the document names.
     """
     arrays = tensor.decode(data, len(data))
     found = arrays.get("vectors")
-    if found is None or found.dtype != np.int8 or found.shape != (index.count, index.width):
-        raise InputInvalid(f"the vectors are not I8 [{index.count}, {index.width}]")
+    if found is None or found.dtype != np.int16 or found.shape != (index.count, index.width):
+        raise InputInvalid(f"the vectors are not I16 [{index.count}, {index.width}]")
     return found
 
 
@@ -201,14 +204,24 @@ def read_vectors(data: bytes, index: SearchIndex) -> Array:
 def nearest(vectors: Array, question: Array, top: int) -> list[tuple[int, float]]:
     """Return the numbers of the most alike vectors with their likeness, the most alike first.
 
+    A sum of products in float32, in any order, is wrong by less than width × 2**-23 × the product
+    of both lengths (N. Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
+
     Args:
-        vectors: whole numbers of −127 … 127 as F32 [n, width].
-        question: I8 [width].
+        vectors: whole numbers of −MOST … MOST as F32 [n, width].
+        question: I16 [width].
         top: how many, at most.
     """
-    scores = vectors @ question.astype(np.float32)
-    kept = min(top, len(scores))
-    least = np.partition(scores, len(scores) - kept)[len(scores) - kept]
-    candidates = np.flatnonzero(scores >= least)
-    order = candidates[np.lexsort((candidates, -scores[candidates]))][:kept]
-    return [(int(n), float(scores[n]) / STEPS**2) for n in order]
+    near = vectors @ question.astype(np.float32)
+    kept, width = min(top, len(near)), len(question)
+    longest = MOST * width**0.5  # of a vector
+    wrong = width * 2.0**-23 * longest * float(np.linalg.norm(question.astype(np.float64)))
+    least = float(np.partition(near, len(near) - kept)[len(near) - kept]) - 2 * wrong
+    candidates = np.flatnonzero(near >= least)
+    whole = question.astype(np.int64)
+    scores = np.concatenate([
+        vectors[candidates[start : start + _BLOCK]].astype(np.int64) @ whole
+        for start in range(0, len(candidates), _BLOCK)
+    ])  # fmt: skip
+    order = np.lexsort((candidates, -scores))[:kept]
+    return [(int(candidates[n]), float(scores[n]) / STEPS**2) for n in order]

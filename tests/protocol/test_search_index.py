@@ -16,7 +16,7 @@ from oracle.protocol.search_index import Passage, SearchIndex
 from oracle.types import Bytes32
 
 DIGEST = Bytes32(bytes(range(32)))
-SIZE = len(search_index.write_vectors(np.zeros((3, 4), np.int8)))
+SIZE = len(search_index.write_vectors(np.zeros((3, 4), np.int16)))
 ENTRY = FileEntry("vectors.safetensors", raw_cid(DIGEST), DIGEST, SIZE)
 INDEX = SearchIndex(
     name="manuals", model_root=DIGEST, count=3, width=4,
@@ -52,7 +52,7 @@ def test_parse__no_document__refused(spoiled):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"count": 4_000_000, "width": 1024}, "4000000 vectors of width 1024 have 4096000"),
+        ({"count": 4_000_000, "width": 1024}, "4000000 vectors of width 1024 have 8192000"),
         ({"width": 5}, "3 vectors of width 5"),
         ({"vectors": replace(ENTRY, size=SIZE + 1)}, f"has {SIZE + 1} bytes"),
         ({"vectors": replace(ENTRY, size=2**40)}, f"has {2**40} bytes"),
@@ -96,7 +96,7 @@ def test_write_passages__longer_than_a_line__refused_and_named():
 
 
 def test_vectors__of_another_shape__refused():
-    data = search_index.write_vectors(np.zeros((3, 5), np.int8))
+    data = search_index.write_vectors(np.zeros((3, 5), np.int16))
     with pytest.raises(InputInvalid, match=r"\[3, 4\]"):
         search_index.read_vectors(data, INDEX)
 
@@ -108,15 +108,15 @@ def test_quantise__no_embeddings__refused(wrong):
 
 
 def test_quantise__steps__are_rounded_to_even_and_cut():
-    row = np.array([[0.5, -0.5, 2.5, 500]], np.float32) / search_index.STEPS
-    assert search_index.quantise(row).tolist() == [[0, 0, 2, 127]]
+    row = np.array([[0.5, -0.5, 2.5, 500_000]], np.float32) / search_index.STEPS
+    assert search_index.quantise(row).tolist() == [[0, 0, 2, search_index.MOST]]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 70))
 def test_nearest__of_floats__is_that_of_integers_with_ties_in_order(seed, count, top):
     random = np.random.default_rng(seed)
-    vectors = random.integers(-2, 3, (count, 6)).astype(np.int8)  # many are alike
-    question = random.integers(-127, 128, 6).astype(np.int8)
+    vectors = random.integers(-2, 3, (count, 6)).astype(np.int16)  # many are alike
+    question = random.integers(-search_index.MOST, search_index.MOST + 1, 6).astype(np.int16)
     scores = vectors.astype(np.int64) @ question.astype(np.int64)
     wanted = sorted(range(count), key=lambda n: (-scores[n], n))[:top]
     found = search_index.nearest(vectors.astype(np.float32), question, top)
@@ -124,12 +124,16 @@ def test_nearest__of_floats__is_that_of_integers_with_ties_in_order(seed, count,
     assert [score * search_index.STEPS**2 for _, score in found] == [scores[n] for n in wanted]
 
 
-def test_nearest__widest_and_largest__is_summed_without_rounding():
-    """2**24 is where float32 begins to skip whole numbers."""
-    width = search_index.MAX_WIDTH
-    vectors = np.full((2, width), 127, np.float32)
-    vectors[1, 0] = 126
-    found = search_index.nearest(vectors, np.full(width, 127, np.int8), 2)
-    assert [round(score * search_index.STEPS**2) for _, score in found] == [
-        width * 127**2, width * 127**2 - 127,
-    ]  # fmt: skip
+def test_nearest__widest_and_largest__is_that_of_whole_numbers():
+    """float32 rounds these sums by thousands, and integers tell them apart."""
+    width, most = search_index.MAX_WIDTH, search_index.MOST
+    random = np.random.default_rng(7)
+    vectors = np.full((10_000, width), most, np.int16)
+    vectors[:, 0] -= random.integers(0, 5000, len(vectors)).astype(np.int16)
+    question = np.full(width, most, np.int16)
+    scores = vectors.astype(np.int64) @ question.astype(np.int64)
+    wanted = sorted(range(len(vectors)), key=lambda n: (-scores[n], n))[:20]
+    rounded = np.argsort(-(vectors.astype(np.float32) @ question.astype(np.float32)), kind="stable")
+    assert rounded[:20].tolist() != wanted
+    found = search_index.nearest(vectors.astype(np.float32), question, 20)
+    assert [number for number, _ in found] == wanted

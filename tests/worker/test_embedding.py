@@ -45,7 +45,7 @@ def test_make__sentences__are_near_where_they_mean_alike(place):
     document: SearchIndex = replace(INDEX, count=3, width=384)
     data = (place / search_index.VECTORS).read_bytes()
     vectors = search_index.read_vectors(data, document).astype(np.float32)
-    near = search_index.nearest(vectors, vectors[0].astype(np.int8), 3)
+    near = search_index.nearest(vectors, vectors[0].astype(np.int16), 3)
     assert [number for number, _ in near] == [0, 1, 2]
     assert near[1][1] == pytest.approx(0.6, abs=0.2)
 

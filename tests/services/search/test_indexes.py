@@ -89,7 +89,7 @@ def test_open__fewer_passages_than_it_names__is_refused(folder):
 def test_open__index_above_memory__is_refused_before_anything_is_fetched(network, folder):
     document = indexes.open_folder(folder).document
     size = 4_000_000 * search_index.MAX_LINE
-    vectors = tensor.encoded_size({"vectors": ("I8", (4_000_000, 1024))})
+    vectors = tensor.encoded_size({"vectors": ("I16", (4_000_000, 1024))})
     large = replace(
         document, count=4_000_000, width=1024,
         passages=replace(document.passages, size=size),
