@@ -148,10 +148,12 @@ def response(problem: Problem, path: str, request_id: str) -> Response:
     if problem.status in (408, 413):  # the rest of the body is not wanted
         problem = replace(problem, headers={**problem.headers, "Connection": "close"})
     if path.startswith("/v1/"):
-        error = openai_error(problem)
-        # Of an answer that is late, OpenAI's client says that no data came
-        late = {"object": "list", "data": []} if problem.status == 202 else {}
-        return _json({**late, "error": error}, problem, "application/json")
+        late: dict[str, Any] = {}
+        if problem.status == 202 and path == "/v1/embeddings":
+            late = {"object": "list", "data": []}  # OpenAI's client says that no data came
+        elif problem.status == 202:  # it would take this for a text without choices: it asks again
+            problem = replace(problem, status=408)
+        return _json({**late, "error": openai_error(problem)}, problem, "application/json")
     document = {
         "type": TYPE + problem.code,
         "title": _TITLES.get(problem.status, "Error"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from oracle.services.channels import endpoints
@@ -94,7 +95,21 @@ def test_text__engine_dies__424_or_an_error_event(site: Site) -> None:
     site.parrot.dies_after = 1
     with site.running(answer_timeout=2.0):
         late = site.ask()  # the worker tries again: it may be answered still
-        assert (late.status_code, late.json()["error"]["code"]) == (202, "NotYet")
+        assert (late.status_code, late.json()["error"]["code"]) == (408, "NotYet")
+
+
+def test_text__late__asked_again_it_is_there_and_paid_once(site: Site) -> None:
+    site.parrot.held_after = 2
+    site.parrot.gate.clear()
+    with site.running(answer_timeout=1.0):
+        late = site.ask()
+        assert (late.status_code, "choices" in late.json()) == (408, False)
+        assert late.headers["Location"].startswith("/api/requests/0x")
+        site.parrot.gate.set()
+        found: list[httpx.Response] = []
+        wait_until(lambda: found.append(site.ask()) or found[-1].is_success, "the text")
+        told = found[-1].json()["choices"][0]["message"]["content"]
+        assert (told, site.parrot.begun, site.spent) == ("the tally stick [0]", 1, FEE)
 
 
 def test_text__reader_goes__request_goes_on_and_is_paid_once(site: Site) -> None:
