@@ -1,6 +1,6 @@
 """Texts that are replayed: who is accused, who is convicted, and what it costs beside llama.cpp.
 
-Gemma 3 270M (4 and 8 bits) continues docstrings of Python's own library, 128 tokens at the most.
+Gemma 3 270M (4 to 8 bits) continues docstrings of Python's own library by 16 to 128 tokens.
 Honest operators and their judges have other numbers of threads, and write 1 to 8 texts at once.
 Forgers are described in `benchmarks.text_forgers`. Speed is that of llama.cpp's own server over
 HTTP and of ours, as a worker asks it, in turns.
@@ -41,6 +41,7 @@ from worker.text.replay import AnswerTerms, ReplayFault
 
 Report = Callable[[str], None]
 TOKENS, CONTEXT, SLOTS = 128, 1024, 8
+LENGTHS = (16, 48, TOKENS)  # of honest texts, at the most
 MARGIN = 4  # of the measured spread, as `model publish` sets the tolerance
 TURNS = 5
 STREAMS = (1, 8)
@@ -99,13 +100,13 @@ def _model(weights: Path, threads: int) -> Iterator[TextModel]:
 
 
 # ── Who is accused ──────────────────────────────────────────────────────────────────────────────
-def asked(seed: int) -> tuple[TextQuestion, Params]:
+def asked(seed: int, lengths: Sequence[int] = (TOKENS,)) -> tuple[TextQuestion, Params]:
     """Return a question, and how its answer is drawn; the same for the same seed."""
     chosen = random.Random(seed)
     prompt = " ".join(chosen.choice(_prompts()).split()[: chosen.choice((4, 12, 40, 150))])
     return TextQuestion(prompt), {
-        "max_tokens": TOKENS, "temperature": chosen.choice((0, 0.7, 1.0)), "top_p": 0.95,
-        "top_k": chosen.choice((0, 40)), "seed": seed,
+        "max_tokens": chosen.choice(lengths), "temperature": chosen.choice((0, 0.7, 1.0)),
+        "top_p": 0.95, "top_k": chosen.choice((0, 40)), "seed": seed,
     }  # fmt: skip
 
 
@@ -134,7 +135,7 @@ def _honest(report: Report, one: TextModel, two: TextModel, tolerance: float) ->
         if not company:
             break
         writer, judging = (one, two) if turn % 8 < 4 else (two, one)
-        for written in write(writer, [asked(seed) for seed in company]):
+        for written in write(writer, [asked(seed, LENGTHS) for seed in company]):
             fault, distance = judge(judging, written, tolerance)
             accused.update([fault.value] if fault else [])
             far.append(distance)
