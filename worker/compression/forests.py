@@ -12,6 +12,7 @@ import numpy as np
 
 from worker.compression.methods import Method, NotCompressible
 from worker.exact.graph import Array
+from worker.exact.trees.categories import inside
 from worker.exact.trees.ensemble import DecisionTree, Ensemble
 
 
@@ -104,6 +105,7 @@ def _shallow(tree: DecisionTree, depth: int, rows: Array, ensemble: Ensemble) ->
         tree.feature[kept], tree.threshold[kept],
         np.where(leaf, -1, new[tree.left[kept]]), np.where(leaf, -1, new[tree.right[kept]]),
         tree.missing_left[kept], np.where(leaf, value[kept] / weight[kept], 0.0), tree.output,
+        {int(new[n]): one for n, one in tree.between.items() if new[n] >= 0 and not leaf[new[n]]},
     )  # fmt: skip
 
 
@@ -114,6 +116,9 @@ def _leaves(tree: DecisionTree, rows: Array, ensemble: Ensemble) -> Array:
     while (open_ := np.flatnonzero(tree.left[node] >= 0)).size:
         at = node[open_]
         values = given[open_, tree.feature[at]]
-        left = np.where(np.isnan(values), tree.missing_left[at], values < tree.threshold[at])
+        left = values < tree.threshold[at]
+        for one, bounds in tree.between.items():
+            left = np.where(at == one, inside(bounds, values), left)
+        left = np.where(np.isnan(values), tree.missing_left[at], left)
         node[open_] = np.where(left, tree.left[at], tree.right[at])
     return node

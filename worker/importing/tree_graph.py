@@ -16,6 +16,7 @@ import numpy as np
 from onnx import TensorProto, numpy_helper
 
 from oracle.exact.quantisation import Link
+from worker.exact.trees.categories import with_thresholds
 from worker.exact.trees.ensemble import DecisionTree, Ensemble
 from worker.exact.trees.files import FEATURES
 from worker.importing.converted import Array
@@ -103,6 +104,7 @@ class _Graph(Nodes):
 def _attributes(ensemble: Ensemble) -> dict[str, Any]:
     """Return the trees as parallel lists, node after node; a split is BRANCH_LT."""
     trees: Sequence[DecisionTree] = ensemble.trees or (_stump(),)
+    trees = [with_thresholds(tree, chain=True) for tree in trees]
     sizes = [len(tree.left) for tree in trees]
     leaf = np.concatenate([tree.left < 0 for tree in trees])
     ids = np.concatenate([np.arange(size) for size in sizes])

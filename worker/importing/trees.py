@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from worker.exact.trees import files, importer
+from worker.exact.trees.categories import with_thresholds
 from worker.exact.trees.ensemble import Ensemble, classes_of, on_thresholds
 from worker.exact.trees.files import FEATURES, TreeModel
 from worker.importing.converted import (
@@ -53,7 +54,8 @@ def converted(model: TreeModel, job: Conversion) -> Converted:
 def probes(ensemble: Ensemble) -> Array:
     """Draw rows that lie on the thresholds and beside them; no value is missing."""
     dice, kind = np.random.default_rng(0), np.dtype(ensemble.precision)
-    inner = [(tree, tree.left >= 0) for tree in ensemble.trees]
+    trees = [with_thresholds(tree, chain=True) for tree in ensemble.trees]
+    inner = [(tree, tree.left >= 0) for tree in trees]
     feature = np.concatenate([np.zeros(0, int), *(tree.feature[at] for tree, at in inner)])
     limit = np.concatenate([np.zeros(0), *(tree.threshold[at] for tree, at in inner)])
     order = np.argsort(feature, kind="stable")

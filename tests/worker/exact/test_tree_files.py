@@ -323,19 +323,6 @@ def test_read__skops_of_another_estimator__says_which_are_read(tmp_path: Path) -
     assert "RandomForest" in caught.value.hint
 
 
-def test_read__xgboost_categories__are_refused_with_what_to_do(tmp_path: Path) -> None:
-    rows, labels, _, _ = split("digits")
-    matrix = xgboost.DMatrix(
-        rows.astype(int), labels, feature_types=["c"] * 64, enable_categorical=True
-    )
-    booster = xgboost.train({"objective": "multi:softprob", "num_class": 10}, matrix, 2)
-
-    with pytest.raises(ModelUnsupported, match="categorical splits") as caught:
-        importer.read(save(booster, tmp_path))
-
-    assert "one-hot" in caught.value.hint
-
-
 def test_read__xgboost_child_that_leads_back__is_refused(tmp_path: Path) -> None:
     rows, labels, _, _ = split("cancer")
     path = tmp_path / "m.json"

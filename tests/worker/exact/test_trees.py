@@ -260,15 +260,6 @@ def test_from_xgboost__linear_booster__is_refused() -> None:
         from_xgboost(model)
 
 
-def test_from_lightgbm__categorical_splits__are_refused() -> None:
-    rows, labels = load_digits(return_X_y=True)
-    model = lightgbm.LGBMClassifier(n_estimators=2, n_jobs=1, verbose=-1)
-    model.fit(rows, labels, categorical_feature=list(range(20, 40)))
-
-    with pytest.raises(ModelUnsupported, match="categorical"):
-        from_lightgbm(model)
-
-
 def test_from_sklearn__isolation_forest__is_refused() -> None:
     rows, _ = load_breast_cancer(return_X_y=True)
 

@@ -9,7 +9,7 @@ All trees are handled as one array of nodes: a forest of 500 trees has a million
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from oracle.exact.ranks import MISSING_RANK, Ranks, Thresholds
 from worker.errors import ModelUnsupported
 from worker.exact.compiler import Compiled
 from worker.exact.graph import Array
+from worker.exact.trees.categories import with_thresholds
 from worker.exact.trees.ensemble import Ensemble
 
 Answer = Literal["prediction", "margin", "class"]
@@ -48,6 +49,8 @@ def compile_trees(
     """
     if answer == "class" and not ensemble.classes:
         raise ModelUnsupported("a regression has no classes", hint="ask for its prediction")
+    trees = tuple(with_thresholds(tree, chain=False) for tree in ensemble.trees)
+    ensemble = replace(ensemble, trees=trees)
     groups = _Groups.of(ensemble)
     nodes = _merged(_joined(ensemble, groups))
     thresholds, ranks = _ranked(nodes, ensemble)
@@ -178,8 +181,8 @@ def _merged(nodes: _Nodes) -> _Nodes:
     while level.size:
         levels.append(level)
         inner = level[left[level] >= 0]
-        level = np.stack([left[inner], right[inner]], 1).ravel()
-    kept = np.concatenate(levels)
+        level = _once(np.stack([left[inner], right[inner]], 1).ravel())
+    kept = _once(np.concatenate(levels)[::-1])[::-1]  # where it comes last: below all its parents
     new = np.full(len(left), -1)
     new[kept] = np.arange(len(kept))
     leaf = left[kept] < 0
@@ -188,6 +191,13 @@ def _merged(nodes: _Nodes) -> _Nodes:
         np.where(leaf, -1, new[left[kept]]), np.where(leaf, -1, new[right[kept]]),
         nodes.missing_left[kept], value[kept], nodes.roots,
     )  # fmt: skip
+
+
+def _once(nodes: Array) -> Array:
+    """Return nodes in their order, each where it comes first: children of categories come again."""
+    _, first = np.unique(nodes, return_index=True)
+    found: Array = nodes[np.sort(first)]
+    return found
 
 
 def _ranked(nodes: _Nodes, ensemble: Ensemble) -> tuple[Thresholds, Array]:
@@ -230,7 +240,7 @@ def _levels(nodes: _Nodes, inner: Array) -> list[Array]:
     levels, level = [], inner[inner < nodes.roots]
     while level.size:
         levels.append(level)
-        below = np.concatenate([nodes.left[level], nodes.right[level]])
+        below = _once(np.concatenate([nodes.left[level], nodes.right[level]]))
         level = below[nodes.left[below] >= 0]
     return levels
 

@@ -4,8 +4,8 @@ Every library's trees become `x < threshold` on numbers of one precision. A read
 `Ensemble` of what a stranger wrote, so `check` holds it before anything walks along its nodes.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +23,8 @@ MAX_OUTPUTS = 1024
 class DecisionTree:
     """One tree as arrays by node, the root first: left where x[feature] < threshold.
 
-    A leaf has `left` −1. `output` is the score that the tree adds to.
+    A leaf has `left` −1. `output` is the score that the tree adds to. A node in `between` splits on
+    categories: left where its feature is in one of the ranges there (see `categories.ranges`).
     """
 
     feature: Array
@@ -33,6 +34,7 @@ class DecisionTree:
     missing_left: Array
     value: Array
     output: int = 0
+    between: Mapping[int, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,9 @@ class Ensemble:
 
     @property
     def nodes(self) -> int:
-        """Nodes of all trees."""
-        return sum(len(tree.left) for tree in self.trees)
+        """Nodes of all trees; a split on categories has one for each bound."""
+        own = sum(len(tree.left) for tree in self.trees)
+        return own + sum(len(bounds) for tree in self.trees for bounds in tree.between.values())
 
 
 def check(ensemble: Ensemble) -> Ensemble:
@@ -113,6 +116,12 @@ def _problems(tree: DecisionTree, ensemble: Ensemble) -> Iterator[str]:
     feature = tree.feature[inner]
     if inner.size and not (feature.min() >= 0 and feature.max() < ensemble.features):
         yield "a split on a feature that does not exist"
+    for node, bounds in tree.between.items():
+        pairs = bounds.size > 0 and bounds.size % 2 == 0 and np.isfinite(bounds).all()
+        if not (
+            0 <= node < size and tree.left[node] >= 0 and pairs and (np.diff(bounds) > 0).all()
+        ):
+            yield "a split on categories that is none"
     if np.isnan(tree.threshold[inner]).any() or not np.isfinite(tree.value[tree.left < 0]).all():
         yield "a number that is not finite"
 

@@ -1,8 +1,9 @@
 """LightGBM's text format as an ensemble, and LightGBM itself on the same file.
 
-Features are float64 and compared `x <= threshold`. LightGBM ends the process on a false count, so
-it sees only what was read here. Source: LightGBM 4.7, src/io/tree.cpp (Tree::ToString),
-include/LightGBM/tree.h (NumericalDecision) and src/objective/*.hpp (ConvertOutput).
+Features are float64 and compared `x <= threshold`, or looked up in a set of categories. LightGBM
+ends the process on a false count, so it sees only what was read here. Source: LightGBM 4.7,
+src/io/tree.cpp (Tree::ToString), include/LightGBM/tree.h (NumericalDecision, CategoricalDecision)
+and src/objective/*.hpp (ConvertOutput).
 """
 
 from collections.abc import Mapping
@@ -15,10 +16,12 @@ from oracle.exact.quantisation import Link
 from oracle.exact.ranks import MAX_FEATURES, Missing
 from worker.errors import ModelUnsupported, WeightsInvalid
 from worker.exact.graph import Array
+from worker.exact.trees.categories import ranges
 from worker.exact.trees.ensemble import MAX_OUTPUTS, DecisionTree, Ensemble, check
 
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2
 _ZERO = float(np.float32(1e-35))  # kZeroThreshold: what is nearer to zero never reaches a tree
+_CODE_ZERO = float(np.nextafter(-1.0, 0.0))  # what is above −1 is cut to category 0
 _MISSING: Mapping[int, Missing] = {0: "none", 1: "zero", 2: "nan"}
 Meaning = Literal["value", "probabilities", "scores"]
 _VALUE: tuple[Meaning, Link] = ("value", "identity")
@@ -37,7 +40,7 @@ def from_lightgbm(model: Any) -> Ensemble:
     """Read a model file in text, or a fitted LGBMModel or Booster.
 
     Raises:
-        ModelUnsupported: categorical splits, linear leaves, a feature with two kinds of missing.
+        ModelUnsupported: linear leaves, a feature with two kinds of missing.
         WeightsInvalid: not LightGBM's text, or damaged.
     """
     labels: tuple[str, ...] = ()
@@ -118,10 +121,6 @@ def _fields(text: str) -> dict[str, str]:
 
 def _tree(fields: Mapping[str, str], output: int, missing: list[Missing | None]) -> DecisionTree:
     """Return a tree; LightGBM numbers splits and leaves apart, a leaf k as child −1−k."""
-    if int(fields.get("num_cat", 0)):
-        raise ModelUnsupported(
-            "categorical splits", hint="encode categories one-hot before training"
-        )
     if fields.get("is_linear", "0") == "1":
         raise ModelUnsupported("linear models in the leaves", hint="train with linear_tree=False")
     leaves = np.array(fields["leaf_value"].split(), np.float64)
@@ -136,11 +135,9 @@ def _tree(fields: Mapping[str, str], output: int, missing: list[Missing | None])
         return values
 
     feature, decisions = numbers("split_feature", np.int64), numbers("decision_type", np.int64)
-    if (decisions & _CATEGORICAL).any():
-        raise ModelUnsupported(
-            "categorical splits", hint="encode categories one-hot before training"
-        )
-    for column, kind in zip(feature, decisions >> 2 & 3, strict=True):
+    categorical = decisions & _CATEGORICAL != 0
+    kinds = np.where(categorical, 2, decisions >> 2 & 3)  # of categories NaN is in no set
+    for column, kind in zip(feature, kinds, strict=True):
         name = _MISSING[int(kind)]
         if column < 0 or missing[column] not in (None, name):
             raise ModelUnsupported(
@@ -150,13 +147,28 @@ def _tree(fields: Mapping[str, str], output: int, missing: list[Missing | None])
     left, right = (numbers(f"{side}_child", np.int64) for side in ("left", "right"))
     children = [np.where(side < 0, splits - 1 - side, side) for side in (left, right)]
     pad = np.zeros(len(leaves), np.int64)
-    limits = np.nextafter(numbers("threshold", np.float64), np.inf)  # x ≤ t is x < next(t)
+    thresholds = numbers("threshold", np.float64)
+    limits = np.where(categorical, 0, np.nextafter(thresholds, np.inf))  # x ≤ t is x < next(t)
+    sets = _sets(fields) if categorical.any() else []
+    between = {int(at): sets[int(thresholds[at])] for at in np.flatnonzero(categorical)}
     return DecisionTree(
         feature=np.concatenate([feature, pad]),
         threshold=np.concatenate([limits, pad]),
         left=np.concatenate([children[0], pad - 1]),
         right=np.concatenate([children[1], pad - 1]),
-        missing_left=np.concatenate([decisions & _DEFAULT_LEFT != 0, pad > 0]),
+        missing_left=np.concatenate([(decisions & _DEFAULT_LEFT != 0) & ~categorical, pad > 0]),
         value=np.concatenate([np.zeros(splits), leaves]),
         output=output,
+        between=between,
     )
+
+
+def _sets(fields: Mapping[str, str]) -> list[Array]:
+    """Return the sets of a tree as ranges; a set is words of 32 bits, the lowest code first."""
+    words = np.array(fields["cat_threshold"].split(), np.uint32)
+    ends = np.array(fields["cat_boundaries"].split(), np.int64)
+    if ends[0] != 0 or ends[-1] != len(words) or (np.diff(ends) < 1).any():
+        raise ValueError(f"cat_boundaries {ends[:4]} of {len(words)} words")
+    bits = [np.unpackbits(part.astype("<u4").view(np.uint8), bitorder="little")
+            for part in np.split(words, ends[1:-1])]  # fmt: skip
+    return [ranges(np.flatnonzero(one), first=_CODE_ZERO) for one in bits]

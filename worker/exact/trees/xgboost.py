@@ -1,8 +1,9 @@
 """XGBoost's own JSON or UBJSON as an ensemble, and XGBoost itself on the same file.
 
 Features are float32 and compared `x < threshold`; NaN is missing, and so is `missing=`, which no
-file keeps. Source: XGBoost 3.2, doc/tutorials/saving_model.rst, src/tree/tree_model.cc and
-src/objective/*.cu (PredTransform, ProbToMargin).
+file keeps. A set of categories goes right; all else, also what is no category, left. Source:
+XGBoost 3.2, doc/tutorials/saving_model.rst, src/tree/tree_model.cc, src/common/categorical.h
+(Decision) and src/objective/*.cu (PredTransform, ProbToMargin).
 """
 
 import json
@@ -18,6 +19,7 @@ from oracle.exact.ranks import MAX_FEATURES, Missing
 from worker.errors import ModelUnsupported, WeightsInvalid
 from worker.exact.graph import Array
 from worker.exact.trees import ubjson
+from worker.exact.trees.categories import ranges
 from worker.exact.trees.ensemble import MAX_OUTPUTS, DecisionTree, Ensemble, check
 
 Meaning = Literal["value", "probabilities", "scores"]
@@ -51,7 +53,7 @@ def from_xgboost(model: Any, *, missing: float | None = None) -> Ensemble:
         missing: what the model was trained with as `missing=`, besides NaN; an XGBModel knows it.
 
     Raises:
-        ModelUnsupported: a linear booster, categorical splits, vector leaves, another objective.
+        ModelUnsupported: a linear booster, vector leaves, another objective.
         WeightsInvalid: neither of XGBoost's formats, or damaged.
     """
     wrapped = hasattr(model, "get_booster")
@@ -163,13 +165,34 @@ def _tree(tree: Mapping[str, Any], output: int, weight: float) -> DecisionTree:
         raise ModelUnsupported(
             "leaves are vectors", hint='train with multi_strategy="one_output_per_tree"'
         )
-    if any(tree.get("split_type", ())):
-        raise ModelUnsupported(
-            "categorical splits", hint="encode categories one-hot before training"
-        )
     left, right = (np.array(tree[f"{side}_children"], np.int64) for side in ("left", "right"))
     limits = np.array(tree["split_conditions"], np.float32).astype(np.float64)
+    missing_left = np.array(tree["default_left"], bool)
+    between = _sets(tree)
+    for node in between:
+        if left[node] < 0:
+            raise ValueError(f"leaf {node} has categories")
+        left[node], right[node] = right[node], left[node]
+        missing_left[node], limits[node] = not missing_left[node], 0.0
+    kinds = [node for node, kind in enumerate(tree.get("split_type", ())) if int(kind)]
+    if any(node not in between for node in kinds if left[node] >= 0):
+        raise ValueError("a split on categories without any")
     return DecisionTree(
         np.array(tree["split_indices"], np.int64), limits, left, right,
-        np.array(tree["default_left"], bool), limits * weight, output,
+        missing_left, limits * weight, output, between,
     )  # fmt: skip
+
+
+def _sets(tree: Mapping[str, Any]) -> dict[int, Array]:
+    """Return the categories of each node that splits on some, as ranges."""
+    codes = np.array(tree.get("categories", ()), np.int64)
+    nodes, starts, sizes = (
+        np.array(tree.get(f"categories_{name}", ()), np.int64)
+        for name in ("nodes", "segments", "sizes")
+    )
+    if not len(nodes) == len(starts) == len(sizes) or (starts + sizes > len(codes)).any():
+        raise ValueError(f"{len(nodes)} nodes with categories, {len(starts)} segments")
+    return {
+        int(node): ranges(codes[start : start + size])
+        for node, start, size in zip(nodes, starts, sizes, strict=True)
+    }
