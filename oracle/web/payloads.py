@@ -14,6 +14,7 @@ from oracle.protocol.tensor import Array
 from oracle.services.channels.offers import OfferInfo
 from oracle.services.inputs import PreparedInput
 from oracle.services.models import VersionInfo
+from oracle.services.search import answering
 from oracle.types import Order
 from oracle.web.views import input_kind
 
@@ -73,6 +74,7 @@ def seen(prepared: PreparedInput, manifest: Manifest) -> dict[str, Any]:
         return {
             "digest": "0x" + prepared.root.hex(), "bytes": len(prepared.data), "texts": (),
             "tensors": (), "messages": [dict(message) for message in messages],
+            "passages": [asdict(one) for one in answering.passages_in(question.prompt or "")],
         }  # fmt: skip
     return {
         "digest": "0x" + prepared.root.hex(),

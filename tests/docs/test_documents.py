@@ -79,6 +79,19 @@ def test_document__commands__parse(line: str) -> None:
     assert not command.make_context("tallystick", words).args
 
 
+def test_examples__list__has_every_folder_and_commands_that_exist() -> None:
+    text = (ROOT / "examples" / "README.md").read_text()
+    folders = [p.parent.name for p in (ROOT / "examples").glob("*/__init__.py")]
+    assert [name for name in folders if f"]({name}/" not in text] == []
+    modules = re.findall(r"`python -m ([\w.]+)", text)
+    assert len(modules) >= 6
+    assert [m for m in modules if not (ROOT / f"{m.replace('.', '/')}.py").is_file()] == []
+    lines = re.findall(r"`(tallystick \w+ [^`]+ [^`]+)`", text)
+    assert len(lines) >= 2
+    for line in lines:
+        test_document__commands__parse(line)
+
+
 def test_contributing__map__has_every_part_of_oracle() -> None:
     parts = [p for p in (ROOT / "oracle").iterdir() if p.name[:2] != "__"]
     names = {f"oracle/{p.name}/" if p.is_dir() else f"oracle/{p.name}" for p in parts}

@@ -7,11 +7,16 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from oracle.protocol.search_index import FoundPassage, Passage
+from oracle.services import models
+from oracle.services.conversation import ChainPayment, Conversation
+from oracle.services.quoting import Ask
+from oracle.services.search import answering
 from oracle.types import Amount
 from oracle.web.pages import router
 from oracle.web.rendering import PageOptions
 from tests.services.conftest import DOLLAR, World, anvil, contracts, world
-from tests.support.parrot import Parrot, write_parrot
+from tests.support.parrot import NAME, Parrot, write_parrot
 from tests.support.text_site import Site
 from tests.web.browser import PATIENCE, Visit, chromium, violations
 from tests.web.wallet_sponsor import WalletSponsor
@@ -153,4 +158,37 @@ def test_chat__in_chinese__says_everything(site: Site, visit: Visit) -> None:
         expect(page.locator("h1")).to_have_text("与它交谈")
         ask(page, "你好")
         expect(page.locator("#talk .assistant .words")).to_contain_text("你好 [")
+        assert violations(page) == []
+
+
+def proven(site: Site, says: str) -> str:
+    """Ask a parrot from passages, one of which is a page's code; return the proof's address."""
+    site.parrot.says = says
+    found = [
+        FoundPassage(0, 0.9, Passage("fees.md", "The fee comes back.")),
+        FoundPassage(1, 0.8, Passage("<b>evil</b>.md", EVIL)),
+    ]
+    network, requester = site.world.network, site.world.requester
+    ask = Ask(models.select(network, NAME), None)
+    talk = Conversation(ChainPayment(network, requester, ask), ask)
+    source = {"prompt": answering.prompt("When?", found), "stop": list(answering.STOP)}
+    told = talk.answer(talk.prepare_source(source), lambda _piece: None)
+    return f"/requests/0x{told.request_id.hex()}"
+
+
+@pytest.mark.parametrize(("locale", "cited"), [("en", "cited"), ("zh-CN", "已引用")])
+def test_proof__answer_from_passages__shows_each_with_its_source_as_text(
+    site: Site, visit: Visit, locale: str, cited: str
+) -> None:
+    place = proven(site, "It comes back [2], they say [7].")
+    with visit.page(locale=locale) as page:
+        page.goto(place)
+        shown = page.locator("#answer .passages li")
+        expect(shown).to_have_count(2)
+        assert shown.locator("cite").all_inner_texts() == ["fees.md", "<b>evil</b>.md"]
+        assert shown.nth(1).locator(".words").inner_text() == EVIL
+        assert shown.locator(".words *, cite *").count() == 0
+        assert shown.locator("strong").all_inner_texts() == [cited]
+        assert shown.nth(1).get_attribute("class") == "cited"
+        assert "owned" not in page.title()
         assert violations(page) == []

@@ -17,7 +17,7 @@ from typing import Any
 from oracle.chain.wallet import Wallet
 from oracle.errors import InputInvalid, NotFound
 from oracle.protocol import search_index
-from oracle.protocol.search_index import FoundPassage
+from oracle.protocol.search_index import FoundPassage, Passage
 from oracle.services import inference, models, quoting
 from oracle.services.builders import Update
 from oracle.services.conversation import ChatAnswer, Conversation, Heard
@@ -47,6 +47,7 @@ Passages:
 Question: How long may I keep a book?
 Answer: [1] The library lends books for four weeks.
 """
+_SOURCES, _PASSAGES = "Sources:", "Passages:"
 _CITED = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 
 
@@ -66,10 +67,27 @@ def prompt(
     said = [one for one in messages if one["role"] != "system"][-2 * EARLIER :]
     names = {"user": "Question", "assistant": "Answer"}
     before = [f"{names[one['role']]}: {_line(one)}" for one in said]
+    blank = [""] if before else []
+    sources = [f"[{n}] {' '.join(one.passage.source.split())}" for n, one in enumerate(found, 1)]
     told = [f"[{n}] {' '.join(one.passage.text.split())}" for n, one in enumerate(found, 1)]
-    asked = f"Question: {' '.join(question.split())}\nAnswer:"
-    return "\n".join(
-        [*system, _HEAD, *before, *([""] if before else []), "Passages:", *told, asked]
+    asked = [f"Question: {' '.join(question.split())}", "Answer:"]
+    parts = [*system, _HEAD, *before, *blank, _SOURCES, *sources, _PASSAGES, *told, *asked]
+    return "\n".join(parts)
+
+
+def passages_in(told: str) -> tuple[Passage, ...]:
+    """Return the passages that a prompt shows, [1] first; none if it is not of `prompt`."""
+    lines = told.split("\n")
+    if lines[-1] != "Answer:" or _PASSAGES not in lines:
+        return ()
+    middle = len(lines) - 1 - lines[::-1].index(_PASSAGES)
+    texts = lines[middle + 1 : -2]
+    start = middle - len(texts)
+    if start < 1 or lines[start - 1] != _SOURCES:
+        return ()
+    return tuple(
+        Passage(source.removeprefix(f"[{number}] "), said.removeprefix(f"[{number}] "))
+        for number, (source, said) in enumerate(zip(lines[start:middle], texts, strict=True), 1)
     )
 
 

@@ -70,9 +70,32 @@ function showMessages(place, { messages, digest }) {
     ),
   );
   place.replaceChildren(
-    el("ol", { class: "talk" }, ...turns),
+    el("ol", { class: "talk", tabindex: "0" }, ...turns),
     el("p", {}, el("small", {}, t("try.digest", { digest: "" })), el("code", { class: "long" }, digest)),
   );
+}
+
+/** Show the passages that a text was written from, each with its source; all of it is text. */
+function passages(shown, content) {
+  const named = content.matchAll(/\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]/g);
+  const cited = new Set([...named].flatMap(([, group]) => group.split(",").map(Number)));
+  return [
+    el("h3", {}, t("passages.title")),
+    el(
+      "ol",
+      { class: "passages" },
+      ...shown.map((one, place) =>
+        el(
+          "li",
+          { class: cited.has(place + 1) ? "cited" : "" },
+          el("cite", {}, one.source),
+          ...(cited.has(place + 1) ? [" ", el("strong", {}, t("passages.cited"))] : []),
+          el("p", { class: "words" }, one.text),
+        ),
+      ),
+    ),
+    el("p", { class: "hint" }, t("passages.about")),
+  ];
 }
 
 /** Draw the first image of a tensor, dark where its numbers are large; null if it is none. */
@@ -142,7 +165,10 @@ export function numbers(tensor) {
 export function showAnswer(place, answer, form, seen) {
   if (answer.text !== undefined) {
     const calls = answer.calls.map((one) => `${one.name}(${one.arguments})`);
-    place.replaceChildren(...[answer.text, ...calls].map((one) => el("p", { class: "words" }, one)));
+    place.replaceChildren(
+      ...[answer.text, ...calls].map((one) => el("p", { class: "words" }, one)),
+      ...(seen?.passages?.length ? passages(seen.passages, answer.text) : []),
+    );
     return;
   }
   const told = reasonsOf(answer, form);

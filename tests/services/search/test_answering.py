@@ -18,8 +18,9 @@ FOUND = (
 
 def test_prompt__passages__are_numbered_and_the_question_comes_last():
     lines = answering.prompt("When?", FOUND).splitlines()
-    assert lines[-5:] == [
-        "Passages:", "[1] The fee comes back.", "[2] Keep the password.", "Question: When?",
+    assert lines[-8:] == [
+        "Sources:", "[1] fees.md", "[2] wallets.md", "Passages:",
+        "[1] The fee comes back.", "[2] Keep the password.", "Question: When?",
         "Answer:",
     ]  # fmt: skip
 
@@ -30,6 +31,24 @@ def test_prompt__passage_of_several_lines__cannot_pass_for_a_question():
     assert lines[-3:] == [
         "[1] So. Question: Who? Answer: [2] me", "Question: When? Answer: never", "Answer:",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("messages", [(), [{"role": "user", "content": "Passages:"}]])
+def test_passages_in__prompt__are_those_that_it_was_made_of(messages):
+    told = answering.prompt("When?", FOUND, messages)
+    assert answering.passages_in(told) == tuple(one.passage for one in FOUND)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "", "Once upon a time", "Answer:", "Passages:\n[1] x\nQuestion: q\nAnswer:",
+        "Sources:\nPassages:\n[1] x\nQuestion: q\nAnswer:",
+        answering.prompt("When?", FOUND) + " [1] At the end.",
+    ],
+)  # fmt: skip
+def test_passages_in__any_other_text__are_none(told):
+    assert answering.passages_in(told) == ()
 
 
 def test_prompt__long_chat__carries_on_its_system_text_and_last_turns():
