@@ -36,7 +36,7 @@ class ChatAnswer:
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
-    fee: Amount
+    cost: Amount  # of a metered version: of the units that it has
     request_id: RequestId
     proof: str  # the command that shows or checks it
 
@@ -87,11 +87,10 @@ class ChainPayment:
         info = inference.wait(
             self._network, asked.request_id, since=asked.transaction.block, failure=look
         )
-        _, data = inference.answer(self._network, info, prepared.manifest, prepared.prepared)
-        name = "0x" + asked.request_id.hex()
-        return _answer(
-            prepared.manifest, data, asked.fee, asked.request_id, f"tallystick request show {name}"
-        )
+        found, data = inference.answer(self._network, info, prepared.manifest, prepared.prepared)
+        cost = found.bill.used if found.bill else asked.fee
+        proof = f"tallystick request show 0x{asked.request_id.hex()}"
+        return _answer(prepared.manifest, data, cost, asked.request_id, proof)
 
 
 class ChannelPayment:
@@ -169,7 +168,7 @@ class Conversation:
     def answer(self, prepared: Any, heard: Heard) -> ChatAnswer:
         """Pay and return the answer; `keep` it if the chat goes on with it.
 
-        Its fee counts as spent from the beginning: who stops listening pays all the same.
+        Its fee counts as spent until its cost is known: who stops listening pays all the same.
         """
         pieces, fee = PieceTeller(heard), prepared.quote.fee
         self.spent = Amount(self.spent + fee)
@@ -178,6 +177,7 @@ class Conversation:
         except BaseException:
             self.spent = Amount(self.spent - fee)
             raise
+        self.spent = Amount(self.spent - fee + found.cost)
         pieces.so_far(found.content)
         return found
 
@@ -197,10 +197,10 @@ class Conversation:
 
 
 def _answer(
-    manifest: Manifest, data: bytes, fee: Amount, request_id: RequestId, proof: str
+    manifest: Manifest, data: bytes, cost: Amount, request_id: RequestId, proof: str
 ) -> ChatAnswer:
     found = text.decode_answer(form.of(manifest).decode_outputs(data))
     return ChatAnswer(
-        found.content, found.finish_reason, found.prompt_tokens, len(found.tokens), fee,
+        found.content, found.finish_reason, found.prompt_tokens, len(found.tokens), cost,
         request_id, proof,
     )  # fmt: skip

@@ -11,18 +11,20 @@ import structlog
 from oracle.agents.committee.member import CommitteeMember
 from oracle.agents.committee.vote_worker import VoteOpinion
 from oracle.chain.bindings.committee import Finding, Stage
+from oracle.chain.bindings.inference_market import Requested
 from oracle.chain.wallet import Wallet
 from oracle.protocol import tensor, text
-from oracle.protocol.canonical import sha256
 from oracle.protocol.cid import raw_cid
 from oracle.queue.messages import InferMessage
-from oracle.services import balances, committee, inference, quoting, requests
+from oracle.services import balances, committee, inference, models, quoting, requests
+from oracle.services.conversation import ChainPayment, Conversation
 from oracle.services.models import Selected
 from oracle.services.quoting import Ask
 from oracle.services.request_timeline import RequestState
 from oracle.types import NO_CLAIM, ZERO32, Amount, OperatorAnswer
 from tests.agents.members import MEMBERS, committed, play, revealed, stage, to_voting
 from tests.services.conftest import DOLLAR
+from tests.support.waiting import wait_until
 from tests.worker.text.conftest import CONTEXT, model, weights
 from worker.cache import FileCache
 from worker.describe import describe
@@ -103,16 +105,24 @@ def written(market, pool):
     wanted = Ask(Selected(1, None), question, {"seed": 4})
     paid = quoting.quote(network, market.requester.address, wanted, stdin=lambda: b"")
     request_id = inference.ask(network, market.requester, paid).request_id
+    outcome = work(market, pool, request_id)
+    data = ipfs.fetch_bytes(raw_cid(outcome.output_root), 65536)
+    return paid, request_id, outcome, text.decode_answer(tensor.decode(data, 65536))
+
+
+def work(market, pool, request_id):
+    """Write an answer as a worker does."""
+    network, ipfs = market.network, market.ipfs
     request = requests.show(network, request_id).request
-    digest, root = sha256(paid.manifest.to_bytes()), paid.manifest.model_root()
+    record = models.record_of(network, request.model_id, request.version)
     job = InferMessage(
-        request_id, 1, 1, digest, root, request.input_root, request.input_cid, request.params
-    )
+        request_id, 1, 1, record.manifest_digest, record.model_root, request.input_root,
+        request.input_cid, request.params,
+    )  # fmt: skip
     with ThreadPoolExecutor(2) as threads:
         line = Pipeline(ipfs, InputSource(ipfs, ipfs, threads), pool, threads, log=None)
         (outcome,) = line.run([job])
-    data = ipfs.fetch_bytes(raw_cid(outcome.output_root), 65536)
-    return paid, request_id, outcome, text.decode_answer(tensor.decode(data, 65536))
+    return outcome
 
 
 def deliver(market, request_id, root, units):
@@ -145,6 +155,30 @@ def test_text__written_by_a_worker__is_paid_by_its_tokens(market, written):
     market.pass_time(600)
     requests.finalize(network, market.stranger, [request_id])
     assert network.market.balance_of(who) == DOLLAR - PRICE * outcome.units // MOST
+
+
+def test_chat__over_the_chain__costs_what_its_tokens_cost(market, pool):
+    network = market.network
+
+    def serve():
+        found = []
+        wait_until(
+            lambda: (
+                found.extend(network.history.read(network.market.address, (Requested,))) or found
+            ),
+            "the question",
+        )
+        outcome = work(market, pool, found[0].event.request_id)
+        deliver(market, found[0].event.request_id, outcome.output_root, outcome.units)
+
+    ask = Ask(Selected(1, None), None)
+    talk = Conversation(ChainPayment(network, market.requester, ask), ask)
+    with ThreadPoolExecutor(1) as operator:
+        served = operator.submit(serve)
+        found = talk.say("Hello")
+        served.result()
+    assert 0 < found.completion_tokens <= TOKENS
+    assert talk.spent == found.cost == PRICE * found.completion_tokens // MOST
 
 
 def test_text__honest__the_committee_finds_it_right(market, written, voters):

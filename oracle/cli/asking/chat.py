@@ -188,7 +188,7 @@ class _Chat:
             session.note(_sources(found, retrieved))
         cut = "; cut at max_tokens" if found.finish_reason == "length" else ""
         session.note(
-            f"{format_amount(found.fee)}, {format_amount(spent)} so far; "
+            f"{format_amount(found.cost)}, {format_amount(spent)} so far; "
             f"{found.prompt_tokens} + {found.completion_tokens} tokens{cut}; `{found.proof}`"
         )
 

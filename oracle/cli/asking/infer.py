@@ -185,7 +185,7 @@ def _read_stdin() -> bytes:
 
 def offer_text(quote: Quote) -> Any:
     """Return what an answer on the chain costs and is worth."""
-    params = ", ".join(f"{n} = {v:g}" for n, v in quote.params.items())
+    params = ", ".join(f"{n} = {v:.12g}" for n, v in quote.params.items())
     called = "nobody"
     if quote.consumer:
         called = f"{quote.consumer} with {quote.callback_gas:,} gas"

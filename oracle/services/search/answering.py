@@ -276,5 +276,5 @@ def cited(written: ChatAnswer, retrieved: Retrieved) -> CitedAnswer:
     """Return an answer with its sources."""
     return CitedAnswer(
         written, retrieved.found, citations(written.content, len(retrieved.found)),
-        Amount(written.fee + retrieved.fee), retrieved.request_id,
+        Amount(written.cost + retrieved.fee), retrieved.request_id,
     )  # fmt: skip
