@@ -257,7 +257,9 @@ class _Actions:
             manifest = models.manifest(self._network, info.model_id, info.version)
             answer, data = inference.answer(self._network, info, manifest)
             root = "0x" + answer.output_root.hex()
-            return {**payloads.answered(data, manifest), "root": root, "cid": info.output_cid}
+            cost = info.bill.used if info.bill else info.fee
+            shown = payloads.answered(data, manifest)
+            return {**shown, "root": root, "cid": info.output_cid, "cost": cost}
 
         return self._json(act)
 

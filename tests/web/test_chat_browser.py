@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -38,9 +39,15 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def site(world: World, tmp_path: Path) -> Iterator[Site]:
+def unit() -> dict[str, Any] | None:
+    """What the parrot is paid by; None = each answer costs the same."""
+    return None
+
+
+@pytest.fixture
+def site(world: World, tmp_path: Path, unit: dict[str, Any] | None) -> Iterator[Site]:
     """A parrot that the site asks for its visitors."""
-    sells = replace(world, folder=write_parrot(tmp_path / "parrot"))
+    sells = replace(world, folder=write_parrot(tmp_path / "parrot", unit=unit))
     sells.publish()
     sells.serve(1)
     sells.prepay(500 * DOLLAR)
@@ -88,6 +95,15 @@ def test_chat__streamed__shown_before_it_is_done_then_proven(site: Site, visit: 
         page.click("#check")
         expect(page.locator("#said")).to_have_class("result good")
         assert violations(page) == []
+
+
+@pytest.mark.parametrize("unit", [{"output": "tokens", "maximum": 10}])
+def test_chat__paid_by_tokens__costs_those_that_were_written(site: Site, visit: Visit) -> None:
+    with visit.page() as page:
+        page.goto(TRY)
+        ask(page, "the tally stick")
+        expect(page.locator("#said")).to_have_class("result good")
+        expect(page.locator("#spent")).to_have_text("$0.50")  # four words, and the end
 
 
 def test_chat__html_asked_and_answered__is_text(site: Site, visit: Visit) -> None:

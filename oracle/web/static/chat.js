@@ -40,24 +40,26 @@ async function written(payer, content, hear) {
   asked.set("params", JSON.stringify({ ...params(), ...seed() }));
   if (payer === "channel") {
     const { answer } = await (await overChannel).askWithChannel(asked, data, hear);
-    pay();
+    pay(form.fee);
     return { answer, proof: "/receipts" };
   }
   const { request } =
     payer === "wallet"
       ? await askWithWallet(asked, data)
       : await api(`/page/ask?${asked}`, { method: "POST", body: data });
-  pay();
+  pay(form.fee);
   const { stream, failed } = listen(request, hear);
   try {
-    return { answer: await whenAnswered(request, undefined, failed), proof: `/requests/${request}` };
+    const answer = await whenAnswered(request, undefined, failed);
+    pay(answer.cost - form.fee); // what is paid by its units costs less than was escrowed
+    return { answer, proof: `/requests/${request}` };
   } finally {
     stream?.close();
   }
 }
 
-function pay() {
-  spent += BigInt(form.fee);
+function pay(amount) {
+  spent += BigInt(amount);
   $("spent").textContent = dollars(spent);
 }
 
