@@ -1,49 +1,43 @@
 """How far honest answers of a float model differ: what its tolerance must cover.
 
 The same rows alone and in batches, on one thread and on all, with and without oneDNN, and padded
-where a worker pads. A text is written beside others, then replayed. What else moves answers
+where a worker pads. Of texts: see `worker.text.tolerance`. What else moves answers
 (instruction set) is of the same size: hence four times. Of what an input may be only its shape is
 known: numbers are drawn from a normal distribution, ids are small, masks are one.
 """
 
 import itertools
 from collections.abc import Iterator
-from contextlib import suppress
-from typing import Any
 
 import numpy as np
 
-from oracle.errors import InputInvalid
 from oracle.protocol import text
 from oracle.protocol.manifest import Manifest
 from oracle.protocol.shapes import TensorSpec
 from oracle.protocol.tensor import DTYPES
-from oracle.protocol.text import TextQuestion
 from oracle.types import ZERO32
 from worker import batching, runtimes
 from worker.errors import ModelRefused
 from worker.runtimes.base import Array, Runtime
-from worker.text import replay
+from worker.text import tolerance
 
 ROWS = 8
 LENGTH = 16  # of dimensions that are open beside the first
 _IDS = 100  # below the size of any vocabulary
-_TOKENS = 16  # that a text model writes
-_PROMPTS = (
-    "Once upon a time", "The capital of France is", "def add(a, b):", "Water boils at",
-    "In 1969 people", "The best way to learn a language is", "1, 2, 3, 4,", "Dear Sir or Madam,",
-)  # fmt: skip
-_CHAT = TextQuestion(messages=({"role": "user", "content": "Hello"},))
 
 
 def measure(manifest: Manifest, runtime: Runtime, rows: int = ROWS) -> int:
     """Return the largest difference of answers to the same rows: |a − b| / (1 + |b|), in 1e-9.
 
+    Of a text model it is the distance that nine of ten texts have from their replay at the most.
+
     Raises:
         ModelFailed: the model does not run on such inputs.
     """
     if manifest.runtime.format == text.FORMAT:
-        return _of_text(manifest, runtime, rows)
+        params = manifest.unpack_params(ZERO32)
+        found = tolerance.measure(runtime, params, rows, whole=rows == ROWS)
+        return int(np.ceil(found * 1e9))
     inputs = samples(manifest, rows)
     params = manifest.unpack_params(ZERO32)
     batch, padded = batching.can_batch(manifest), runtimes.mask_of(manifest)
@@ -86,36 +80,13 @@ def samples(manifest: Manifest, rows: int) -> dict[str, Array]:
     Columns of words hold the places of their words.
     """
     if manifest.runtime.format == text.FORMAT:
-        return text.encode_question(TextQuestion(_PROMPTS[0]))
+        return text.encode_question(tolerance.SAMPLE)
     found = {spec.name: sample(spec, rows) for spec in manifest.inputs}
     for at, column in enumerate(manifest.features):
         if column.categories:
             places = found[manifest.inputs[0].name][..., at]
             places[...] = np.abs(np.floor(places)) % len(column.categories)
     return found
-
-
-def _of_text(manifest: Manifest, runtime: Any, rows: int) -> int:
-    """Return the largest distance of texts written together from their replay, in 1e-9 nat.
-
-    Raises:
-        ModelStuck: its template goes on for ever.
-    """
-    with suppress(InputInvalid):  # not every model takes chats
-        runtime.prompt(_CHAT)
-    params = {**manifest.unpack_params(ZERO32), "max_tokens": _TOKENS}
-    questions = [TextQuestion(prompt) for prompt in _PROMPTS[:rows]]
-    given = [text.encode_question(question) for question in questions]
-    found = 0.0
-    for question, outputs in zip(
-        questions, runtime.run_all(given, [params] * len(given)), strict=True
-    ):
-        if isinstance(outputs, Exception):
-            raise outputs
-        answer = text.decode_answer(outputs)
-        _, replayed = runtime.replay(question, answer.tokens, params, 0.0)
-        found = max(found, replay.distance(answer.logprobs, replayed.logprobs))
-    return int(np.ceil(found * 1e9))
 
 
 def sample(spec: TensorSpec, rows: int) -> Array:

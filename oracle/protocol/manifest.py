@@ -47,6 +47,7 @@ MAX_OUTPUT_BYTES = 65536  # what an operator can be made to post on chain
 MAX_NAME = 64
 MAX_TEXT = 4096
 MAX_LABELS = 1024
+SPREADS = 4  # how often a tolerance covers what honest answers were measured to differ by
 MAX_EXACT_INPUTS = 8  # docs/exact.md, section 3
 MAX_METHOD = 64  # characters
 _SUFFIX_OF_FORMAT = {

@@ -30,7 +30,7 @@ from oracle.ipfs.port import CidUnresolved
 from oracle.private_files import make_folder
 from oracle.protocol import canonical
 from oracle.protocol.cid import raw_cid
-from oracle.protocol.manifest import FileEntry, Manifest
+from oracle.protocol.manifest import SPREADS, FileEntry, Manifest
 from oracle.services import folders, honesty, metering, models, operators, parents
 from oracle.services.amounts import format_amount
 from oracle.services.event_history import topic
@@ -42,7 +42,6 @@ from oracle.types import Address, Amount, Assurance, Bytes32, Cid, Say
 
 MAX_TRANSACTION = 131_072  # bytes that transaction pools take (geth: txMaxSize)
 _ENVELOPE = 150  # bytes of a transaction beside its data: fees, addresses, signature
-SPREADS = 4  # how often a tolerance covers what was measured
 MIN_TOLERANCE = 1_000  # 1e-6: instruction sets that are not here move float32 by 1e-7
 Check = Callable[[Manifest, Path], ModelCheck]
 DEFAULT_WINDOW = 60  # seconds; moved into the range that the registry allows

@@ -93,6 +93,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     ),
     "llama_batch_init": (Batch, (c_int32, c_int32, c_int32)),
     "llama_decode": (c_int32, (c_void_p, Batch)),
+    "llama_set_n_threads": (None, (c_void_p, c_int32, c_int32)),
     "llama_get_logits_ith": (POINTER(c_float), (c_void_p, c_int32)),
     "llama_get_memory": (c_void_p, (c_void_p,)),
     "llama_memory_seq_rm": (c_bool, (c_void_p, c_int32, c_int32, c_int32)),

@@ -8,6 +8,7 @@
 | `serve`: – | a socket in the folder, on which the engine renders chats, once it is there |
 | `generate`: prompt, stop, params | a line for each token, the last with `done` |
 | `cancel`: job | – |
+| `threads`: count | `threads` |
 | `replay`: prompt, tokens, params, slack | `logprobs`, `gaps`, `pieces`, `ends`, `observed` |
 | – | `{"id": 0}` after each pass: a sign of life |
 
@@ -86,6 +87,9 @@ class Child:
                 )
             elif what == "cancel":
                 self._slots.cancel(job)
+            elif what == "threads":
+                self._model.use_threads(asked["count"])
+                self._say({"id": job, "threads": asked["count"]})
             elif what == "render":
                 self._say({"id": job, "tokens": self._model.tokenize(asked["text"])})
             elif what == "serve":  # who writes is not held up by it

@@ -134,7 +134,7 @@ class LlamaEngine(TextEngine):
             WeightsInvalid, ModelStuck (or another ModelRefused): the file is not loaded.
         """
         binding.require()
-        self.context, self.slots = context, slots
+        self.context, self.slots, self.threads = context, slots, threads
         self._told = {
             "model": str(model.resolve()), "context": context, "slots": slots, "threads": threads,
         }  # fmt: skip
@@ -185,6 +185,10 @@ class LlamaEngine(TextEngine):
             tuple(map(bytes.fromhex, said["pieces"])), tuple(said["ends"]),
             np.array(said["observed"], np.int16).reshape(-1, TOP),
         )  # fmt: skip
+
+    def use_threads(self, count: int) -> None:
+        """Compute with so many threads from now on; rounding differs. EngineDied."""
+        self._alive().one(do="threads", count=count)
 
     def close(self) -> None:
         """End the process."""

@@ -121,6 +121,10 @@ class Llama:
             raise ModelFailed(f"llama.cpp's pass over {len(rows)} tokens failed with {code}")
         return [self._logits(place) for place, row in enumerate(rows) if row.wanted]
 
+    def use_threads(self, count: int) -> None:
+        """Compute with so many threads from now on."""
+        self._library.llama_set_n_threads(self._context, count, count)
+
     def forget(self, sequence: int) -> None:
         """Free the room of a text."""
         self._library.llama_memory_seq_rm(self._memory, sequence, -1, -1)
