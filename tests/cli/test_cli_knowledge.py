@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from examples.answers import ask
 from examples.minilm import build as minilm
-from oracle.services import balances, operators, publishing
+from oracle.services import balances, models, operators, publishing
 from oracle.services.publishing import SaleTerms
+from oracle.services.search import indexes
 from oracle.types import Amount
 from tallystick.connection import Connection
 from tests.services.conftest import DOLLAR, World, anvil, contracts, world
@@ -89,8 +91,27 @@ def test_consult__two_questions__carry_on_what_was_said_without_passages(
         assert [message["content"] for message in chat.talk.messages[:2]] == [
             QUESTION, "It is refunded [1]. So is this [9].",
         ]  # fmt: skip
+        parrot.says = "So it is [1]."
+        shown = str(ask.written(chat, QUESTION))
+        assert shown.startswith("So it is [1].\n  [1] fees.md (cited): When nobody answers")
+        assert "0.01 dollars" not in shown
+        assert "1.01 dollars; proofs: 0x" in shown
         again = network.consult(network.chat(NAME), folder, embedder=EMBEDDER)
         assert again.knowledge.index.document == chat.knowledge.index.document
+
+
+def test_answer__passages_of_a_word__says_so_and_pays_one_embedding(
+    library: tuple[Shop, Parrot], folder: Path, tmp_path: Path
+) -> None:
+    world = library[0].world
+    for path in folder.iterdir():
+        path.write_text("Yes.")
+    with Connection(world.network, world.requester) as network:
+        model = models.select(network.network, EMBEDDER)
+        indexes.build(network.network, model, folder, tmp_path / "index", lambda *_: None)
+        told = ask.answer(network, str(tmp_path / "index"), QUESTION, EMBEDDER)
+        assert (told.sentences, told.cost, len(told.proofs)) == ((), "0.01", 1)
+        assert str(told).startswith("The knowledge folder does not say.")
 
 
 @pytest.mark.parametrize(
