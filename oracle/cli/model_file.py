@@ -178,6 +178,9 @@ def _compiled(session: Session, path: Path, told: "CompileOptions") -> Path:
             path, lambda done, total: bars.bytes_done("compiling", done, total), told
         )
     session.note(compiling.describe(built.report))
+    if clamped := compiling.most_clamped(built.report):
+        session.note("values within the model that its integers clamp, on the held-out samples:")
+        session.note(output.table(("operator", "clamped", "share"), clamped))
     return built.folder
 
 

@@ -128,9 +128,9 @@ class Session:
         """Return progress bars for this command (on stderr, none when nobody is looking)."""
         return Bars(output.console(stderr=True))
 
-    def note(self, text: str) -> None:
-        """Say something that is not the answer."""
-        output.print_human(text, stderr=True)
+    def note(self, human: Any) -> None:
+        """Say something that is not the answer: text, or a rich renderable."""
+        output.print_human(human, stderr=True)
 
     def confirm(self, question: str) -> None:
         """Ask before money is spent, unless --yes.

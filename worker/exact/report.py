@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,12 +12,14 @@ from oracle.exact import constants
 from oracle.exact.dtypes import Spec
 from oracle.exact.ops import OPERATOR_WORDS, Kind, Op, Opcode
 from oracle.exact.program import Program
+from oracle.exact.quantisation import quantise
 from oracle.exact.tensors import LEAF, depth_of
 from oracle.merkle import log
 from worker.errors import ModelUnsupported
 from worker.exact import floats
 from worker.exact.compiler import Compiled
 from worker.exact.graph import Array, Graph, Sample
+from worker.exact.kernels.saturation import ClampedLayer, clamped_layers
 
 WORD = 32
 COSINE = 0.99
@@ -92,6 +94,7 @@ class CompilationReport:
     operators: Mapping[str, int]
     proof_bytes: int
     proof_operator: int
+    clamped: tuple[ClampedLayer, ...] = ()  # of a graph, on the held-out samples
 
     @property
     def size_ratio(self) -> float:
@@ -124,7 +127,10 @@ def measure_graph(
     size = sum(array.size * 4 for array in graph.constants.values())
     original = graph.original.run if graph.original else partial(floats.run, graph)
     with floats.one_thread():
-        return measure(compiled, original, size, samples, labels)
+        report = measure(compiled, original, size, samples, labels)
+        given = zip(*(quantise(compiled.inputs, sample) for sample in samples), strict=True)
+        inputs = [np.stack(arrays) for arrays in given]
+        return replace(report, clamped=clamped_layers(compiled.program, compiled.constants, inputs))
 
 
 def measure(

@@ -20,6 +20,7 @@ from oracle.services.folders import DESCRIPTION
 from oracle.services.model_files.model_check import RunModule, asked
 
 SUFFIX, ONNX_SUFFIX = "-exact", "-onnx"  # of the folder that is made beside the model's
+_SHOWN = 10  # operators of a table
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,22 @@ def describe(report: dict[str, Any]) -> str:
         f"{sum(report['operators'].values())} operations, "
         f"a proof at most {report['proof_bytes']:,} bytes (about {report['proof_gas']:,} gas)"
     )
+
+
+def most_clamped(report: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the operators whose values are clamped most, on the held-out samples.
+
+    Each is its place and name, how many of how many values, and their share; at most ten.
+    """
+    worst = sorted(report["clamped"], key=lambda one: -one["clamped"] / one["values"])[:_SHOWN]
+    return [
+        (
+            f"{one['op']} {one['opcode']}",
+            f"{one['clamped']:,} of {one['values']:,}",
+            f"{one['clamped'] / one['values']:.3%}",
+        )
+        for one in worst
+    ]
 
 
 # ── Conversion ──────────────────────────────────────────────────────────────────────────────────

@@ -128,6 +128,11 @@ class Executor:
         self._compiled: dict[int, Any] = {}  # by batch; each gave what the eager one gives
 
     @property
+    def kernels(self) -> Sequence[nn.Module]:
+        """The operators' kernels, in the program's order."""
+        return list(self._network.kernels)
+
+    @property
     def ways(self) -> Mapping[str, int]:
         """How many DOTs are computed in each way."""
         return Counter(m.way.way for m in self._network.kernels if isinstance(m, Dot))

@@ -107,10 +107,13 @@ class Requantise(nn.Module):
     def forward(self, acc: Tensor) -> Tensor:
         """Return the results of accumulators, any integer or float type."""
         low, high = self.dtype.minimum, self.dtype.maximum
+        return self.unclamped(acc).clamp_(low, high).to(self.out)
+
+    def unclamped(self, acc: Tensor) -> Tensor:
+        """Return the results before they are held to the dtype's range."""
         if self.exact:
-            return (acc * self.factor).add_(self.offset).floor_().clamp_(low, high).to(self.out)
-        wide = acc.to(torch.int64) * self.factor + self.offset >> self.shift
-        return wide.clamp(low, high).to(self.out)
+            return (acc * self.factor).add_(self.offset).floor_()
+        return acc.to(torch.int64) * self.factor + self.offset >> self.shift
 
 
 def look_up(table: Tensor, index: Tensor) -> Tensor:

@@ -114,19 +114,23 @@ class Add(Kernel):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Return [batch, rows, columns]."""
-        total: Tensor
+        low, high = self.op.result.dtype.minimum, self.op.result.dtype.maximum
+        return self.unclamped(a, b).clamp_(low, high).to(self.out)
+
+    def unclamped(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the sums before they are held to the dtype's range."""
         one, other = self.specs
         a, b = a.reshape(-1, one.rows, one.cols), b.reshape(-1, other.rows, other.cols)
         x, y = self.factors
-        low, high = self.op.result.dtype.minimum, self.op.result.dtype.maximum
+        total: Tensor
         if self.exact:
             unit = 2.0**-self.shift
             total = a.double() * (x * unit) + b.double() * (y * unit)
             total = (total + self.offset * unit).floor_()
-            return total.clamp_(low, high).to(self.out)
+            return total
         total = a.to(torch.int64) * x + b.to(torch.int64) * y + self.offset
         total >>= self.shift
-        return total.clamp(low, high).to(self.out)
+        return total
 
 
 class LayerNorm(Kernel):
