@@ -46,19 +46,16 @@ class OnnxModel:
 
     def run(self, inputs: Mapping[str, Array], params: Params) -> dict[str, Array]:
         """Answer one batch (see `base.Runtime`)."""
-        given = {**inputs, **as_scalars(params)}
+        given = {**inputs, **as_scalars(params)} if params else inputs
+        feed = {name: np.ascontiguousarray(given[name]) for name in self._inputs}
         try:
-            results = self._session.run(
-                self._outputs, {name: np.ascontiguousarray(given[name]) for name in self._inputs}
-            )
+            results = self._session.run(self._outputs, feed)
         except Exception as error:  # onnxruntime's errors share no base class
             text = (str(error).splitlines() or [type(error).__name__])[0]
             if "allocate memory" in text or "out of memory" in text:
                 raise DeviceFull(f"the ONNX graph ran out of memory: {text:.300}") from error
             raise ModelFailed(f"the ONNX graph failed: {text:.300}") from error
-        return {
-            name: np.asarray(result) for name, result in zip(self._outputs, results, strict=True)
-        }
+        return dict(zip(self._outputs, map(np.asarray, results), strict=True))
 
     def _check(self, manifest: Manifest) -> None:
         known = {spec.name for spec in manifest.inputs}
