@@ -17,6 +17,7 @@ class Nodes:
     """Nodes and constants, in the order that they are added in."""
 
     def __init__(self) -> None:
+        self.opsets = dict(OPSETS)
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
@@ -44,5 +45,5 @@ class Nodes:
         info = helper.make_tensor_value_info
         given, gives = ([info(*one) for one in some] for some in (inputs, outputs))
         graph = helper.make_graph(self.nodes, name, given, gives, self.constants)
-        opsets = [helper.make_opsetid(*item) for item in OPSETS.items()]
+        opsets = [helper.make_opsetid(*item) for item in self.opsets.items()]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR)

@@ -78,8 +78,7 @@ def then_trees(model: onnx.ModelProto, ensemble: Ensemble) -> bytes:
         head.graph.output.append(kind)
     trees = onnx.load_from_string(as_onnx(ensemble))
     trees = onnx.compose.add_prefix(trees, "trees/", rename_outputs=False)
-    versions = {opset.domain: opset.version for opset in (*trees.opset_import, *head.opset_import)}
-    versions["ai.onnx.ml"] = OPSETS["ai.onnx.ml"]
+    versions = {opset.domain: opset.version for opset in (*head.opset_import, *trees.opset_import)}
     for part in (head, trees):
         del part.opset_import[:]
         part.opset_import.extend(helper.make_opsetid(*item) for item in versions.items())

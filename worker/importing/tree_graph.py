@@ -1,21 +1,25 @@
-"""An ensemble of trees as an ONNX graph: one TreeEnsembleRegressor, then the link.
+"""An ensemble of trees as an ONNX graph: one operator for all trees, then the link.
 
 ```
- features ─▶ missing to NaN ─▶ TreeEnsembleRegressor ─▶ · factor ─▶ link ─▶ probabilities | value
-                                                            └─▶ ArgMax or > cut ─▶ class
+ features ─▶ missing to NaN ─▶ trees, summed ─▶ · factor ─▶ link ─▶ probabilities | value
+                                                    └─▶ ArgMax or > cut ─▶ class
 ```
+The operator is TreeEnsemble, whose leaf has one value. Trees of a forest that differ by leaves
+alone are one tree with many values a leaf: that is TreeEnsembleRegressor.
+
 Thresholds and leaves of doubles stay doubles (LightGBM, histogram boosting). Converters that we
 tried read a forest of XGBoost or LightGBM, `multiclassova` and DART wrongly or not at all; our
 reading is held to the library. Source: ONNX operators, ai.onnx.ml TreeEnsembleRegressor-3.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from onnx import TensorProto, numpy_helper
 
 from oracle.exact.quantisation import Link
+from worker.exact.trees import encoding
 from worker.exact.trees.categories import with_thresholds
 from worker.exact.trees.ensemble import DecisionTree, Ensemble
 from worker.exact.trees.files import FEATURES
@@ -73,10 +77,22 @@ class _Graph(Nodes):
 
     def trees(self, ensemble: Ensemble, features: str) -> str:
         """Add the sums by output; return float32 [rows, outputs]."""
-        return self.add(
-            "TreeEnsembleRegressor", features, domain="ai.onnx.ml", n_targets=len(ensemble.base),
-            post_transform="NONE", aggregate_function="SUM", **_attributes(ensemble),
+        outputs, kind = len(ensemble.base), np.dtype(ensemble.precision)
+        shared = any(tree.between for tree in ensemble.trees)  # nodes, which TreeEnsemble has not
+        alike = list(_alike(with_thresholds(tree, chain=True) for tree in ensemble.trees))
+        if shared or len(alike) < len(ensemble.trees):
+            return self.add(
+                "TreeEnsembleRegressor", features, domain="ai.onnx.ml", n_targets=outputs,
+                post_transform="NONE", aggregate_function="SUM", **_attributes(ensemble, alike),
+            )  # fmt: skip
+        self.opsets["ai.onnx.ml"] = encoding.VERSION
+        trees = encoding.joined(ensemble.trees or (_stump(),))
+        sums = self.add(
+            "TreeEnsemble", features, domain="ai.onnx.ml",
+            **encoding.attributes(trees, outputs, kind),
         )  # fmt: skip
+        scores = self.add("Add", sums, self.constant(np.array(ensemble.base, kind)))
+        return scores if kind == np.float32 else self.add("Cast", scores, to=TensorProto.FLOAT)
 
     def classes(self, ensemble: Ensemble, scores: str) -> None:
         """Add the place of the class, chosen as the library does."""
@@ -101,42 +117,73 @@ class _Graph(Nodes):
         return bytes(self.model("trees", [given], outputs).SerializeToString())
 
 
-def _attributes(ensemble: Ensemble) -> dict[str, Any]:
-    """Return the trees as parallel lists, node after node; a split is BRANCH_LT."""
-    trees: Sequence[DecisionTree] = ensemble.trees or (_stump(),)
-    trees = [with_thresholds(tree, chain=True) for tree in trees]
-    sizes = [len(tree.left) for tree in trees]
-    leaf = np.concatenate([tree.left < 0 for tree in trees])
-    ids = np.concatenate([np.arange(size) for size in sizes])
-    tree_ids = np.repeat(np.arange(len(trees)), sizes)
-    value = np.concatenate([tree.value for tree in trees])
+def _alike(trees: Iterable[DecisionTree]) -> Iterator[list[DecisionTree]]:
+    """Yield trees that follow each other, ask the same and add to different outputs."""
+    found: list[DecisionTree] = []
+    for tree in trees:
+        if found and (tree.output in {one.output for one in found} or not _asks(found[0], tree)):
+            yield found
+            found = []
+        found.append(tree)
+    if found:
+        yield found
+
+
+def _asks(one: DecisionTree, other: DecisionTree) -> bool:
+    """Return whether both lead every row the same way."""
+    names = ("left", "right", "feature", "threshold", "missing_left")
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
+
+
+def _attributes(ensemble: Ensemble, alike: Sequence[list[DecisionTree]]) -> dict[str, Any]:
+    """Return trees as parallel lists, node after node; a split is BRANCH_LT."""
+    trees = encoding.joined([members[0] for members in alike])
+    leaf = trees.left < 0
+    tree = np.cumsum(np.isin(np.arange(len(leaf)), trees.roots)) - 1
+    number = np.arange(len(leaf)) - trees.roots[tree]
     double = ensemble.precision == "float64"
-    kind = np.dtype(np.float64 if double else np.float32)
 
     def numbers(name: str, values: Array) -> dict[str, Any]:
-        values = np.asarray(values, kind)
+        values = np.asarray(values, ensemble.precision)
         if double:
             return {f"{name}_as_tensor": numpy_helper.from_array(values, name)}
         return {name: values.tolist()}
 
-    def joined(pick: Callable[[DecisionTree], Array]) -> list[int]:
-        whole = np.concatenate([pick(tree) for tree in trees])
-        return [int(one) for one in np.where(leaf, 0, whole)]
+    def inner(values: Array) -> Array:
+        return np.where(leaf, 0, values)
 
-    outputs = np.repeat([tree.output for tree in trees], sizes)
+    at, outputs, weights = _leaves(trees, alike)
     return {
-        "nodes_treeids": tree_ids.tolist(), "nodes_nodeids": ids.tolist(),
-        "nodes_featureids": joined(lambda tree: tree.feature),
+        "nodes_treeids": tree.tolist(), "nodes_nodeids": number.tolist(),
+        "nodes_featureids": inner(trees.feature).tolist(),
         "nodes_modes": ["LEAF" if one else "BRANCH_LT" for one in leaf],
-        "nodes_truenodeids": joined(lambda tree: tree.left),
-        "nodes_falsenodeids": joined(lambda tree: tree.right),
-        "nodes_missing_value_tracks_true": joined(lambda tree: tree.missing_left),
-        **numbers("nodes_values", np.where(leaf, 0, np.concatenate([t.threshold for t in trees]))),
-        "target_treeids": tree_ids[leaf].tolist(), "target_nodeids": ids[leaf].tolist(),
-        "target_ids": outputs[leaf].tolist(),
-        **numbers("target_weights", value[leaf]),
+        "nodes_truenodeids": inner(number[trees.left]).tolist(),
+        "nodes_falsenodeids": inner(number[trees.right]).tolist(),
+        "nodes_missing_value_tracks_true": inner(trees.missing_left).tolist(),
+        **numbers("nodes_values", inner(trees.threshold)),
+        "target_treeids": tree[at].tolist(), "target_nodeids": number[at].tolist(),
+        "target_ids": outputs.tolist(),
+        **numbers("target_weights", weights),
         **numbers("base_values", np.array(ensemble.base)),
     }  # fmt: skip
+
+
+def _leaves(
+    trees: encoding.JoinedTrees, alike: Sequence[list[DecisionTree]]
+) -> tuple[Array, Array, Array]:
+    """Return what leaves add: their node, the output and the value; zeros are left out."""
+    places, outputs, weights = [], [], []
+    for root, members in zip(trees.roots, alike, strict=True):
+        leaves = np.flatnonzero(members[0].left < 0)
+        values = np.stack([tree.value[leaves] for tree in members], 1)
+        told = values != 0
+        told[~told.any(1), 0] = True  # the operator wants one of each leaf
+        leaf, member = np.nonzero(told)
+        places.append(root + leaves[leaf])
+        outputs.append(np.array([tree.output for tree in members])[member])
+        weights.append(values[told])
+    at, output, weight = map(np.concatenate, (places, outputs, weights))
+    return at, output, weight
 
 
 def _stump() -> DecisionTree:
