@@ -19,7 +19,7 @@ from oracle.exact.dtypes import Array, DType, as_dtype
 from oracle.exact.program import Kind, Op, Opcode, Program
 from oracle.exact.reference import ExecutionTrace
 from worker.errors import ModelUnsupported
-from worker.exact.kernels import products
+from worker.exact.kernels import forest, products
 from worker.exact.kernels.kernel import Kernel, carried, carrier
 from worker.exact.kernels.operators import Dot, kernel
 
@@ -59,15 +59,18 @@ class KernelSequence(nn.Module):
                     self.register_buffer(f"constant{index}_{place}", value[None], persistent=False)
         self._last_use = _last_uses(program)
 
-    def forward(self, inputs: list[Tensor], keep: bool = False) -> list[Tensor]:
+    def forward(self, inputs: list[Any], keep: bool = False) -> list[Tensor]:
         """Return the output, or (`keep`) all tensors by id.
 
         Args:
-            inputs: carried, each [batch, rows, cols].
+            inputs: carried, each [batch, rows, cols]; with what the first operators gave, if that
+                is known. What nothing reads any more may be None.
         """
-        values: list[Any] = list(inputs)
+        values, first = list(inputs), len(inputs) - len(self.program.inputs)
         for index, module in enumerate(self.kernels):
             assert isinstance(module, Kernel)
+            if index < first:
+                continue
             values.append(module(*self._operands(index, module, values)))
             if not keep:
                 for used in self._last_use[index]:
@@ -126,6 +129,9 @@ class Executor:
             self._network = KernelSequence(program, constants, int_mm=False).eval().to(device)
         self._compiles = compiled
         self._compiled: dict[int, Any] = {}  # by batch; each gave what the eager one gives
+        # Trees: closed, until walks have cost what opening costs; then held to the kernels once
+        self._closed = forest.of(program, constants) if device == "cpu" else None
+        self._forest: forest.OpenForest | None = None
 
     @property
     def kernels(self) -> Sequence[nn.Module]:
@@ -134,8 +140,9 @@ class Executor:
 
     @property
     def ways(self) -> Mapping[str, int]:
-        """How many DOTs are computed in each way."""
-        return Counter(m.way.way for m in self._network.kernels if isinstance(m, Dot))
+        """How many DOTs are computed in each way, and whether trees are walked at once."""
+        ways: list[str] = [m.way.way for m in self._network.kernels if isinstance(m, Dot)]
+        return Counter(ways if self._forest is None else [*ways, "trees at once"])
 
     def run(self, inputs: Sequence[Array]) -> Array:
         """Return the outputs of a batch: [batch, rows, cols] of the output's dtype.
@@ -146,8 +153,13 @@ class Executor:
         Raises:
             InputInvalid: another number or shape of inputs, or elements outside a dtype.
         """
-        given = self._given(inputs)
-        batch = len(given[0])
+        checked = self._checked(inputs)
+        batch = len(checked[0])
+        if self._closed is not None and self._closed.pays(batch):
+            self._open(self._closed)
+        if self._forest is not None:
+            return self._behind(self._forest, self._forest.run(checked[0]))
+        given = self._carried(checked)
         outputs, at = [], 0
         with torch.inference_mode():
             while at < batch:
@@ -166,7 +178,7 @@ class Executor:
         Raises:
             InputInvalid: see `run`.
         """
-        given = self._given([np.asarray(array)[None] for array in inputs])
+        given = self._carried(self._checked([np.asarray(array)[None] for array in inputs]))
         with torch.inference_mode():
             values = self._network(given, keep=True)
         tensors = [as_dtype(x, s.dtype) for x, s in zip(inputs, self.program.inputs, strict=True)]
@@ -198,20 +210,55 @@ class Executor:
         self._compiles = False
         self.note = f"runs eagerly: torch.compile failed: {why.splitlines()[0][:300]}"
 
-    def _given(self, inputs: Sequence[Array]) -> list[Tensor]:
+    def _open(self, closed: forest.Forest) -> None:
+        """Open trees, and keep them if they give what the kernels give."""
+        self._closed = None
+        try:
+            opened = closed.open()
+        except Exception as error:  # onnxruntime's errors share no base class
+            self.note = f"walks trees step by step: {str(error).splitlines()[0][:300]}"
+            return
+        if opened is None:
+            return
+        ranks = opened.draw(MAX_BATCH)
+        with torch.inference_mode():
+            values = self._network(self._carried([ranks]), keep=True)
+        wanted = self._array(values[1 + opened.last], opened.last, MAX_BATCH)
+        if np.array_equal(opened.run(ranks), wanted):
+            self._forest = opened
+        else:
+            self.note = "walks trees step by step: onnxruntime gave other sums"
+
+    def _behind(self, trees: forest.OpenForest, sums: Array) -> Array:
+        """Return the outputs of a batch whose trees are walked."""
+        end = len(self.program.ops) - 1
+        if trees.last == end:
+            return sums
+        known = carried(sums, carrier(self.program.ops[trees.last].result.dtype))
+        with torch.inference_mode():
+            answer = self._network([None] * (1 + trees.last) + [known])[0]
+        return self._array(answer, end, len(sums))
+
+    def _checked(self, inputs: Sequence[Array]) -> list[Array]:
         specs = self.program.inputs
         if len(inputs) != len(specs) or len({len(array) for array in inputs}) != 1:
             raise InputInvalid(f"{len(inputs)} inputs, the program has {len(specs)} of one batch")
-        given = []
+        checked = []
         for index, (array, spec) in enumerate(zip(inputs, specs, strict=True)):
             if array.ndim != 3 or array.shape[1:] != (spec.rows, spec.cols):
                 raise InputInvalid(
                     f"input {index} is {array.shape}, not (batch, {spec.rows}, {spec.cols})",
                     hint="a version has one shape; other shapes are other versions",
                 )
-            checked = as_dtype(array.reshape(len(array), -1), spec.dtype).reshape(array.shape)
-            given.append(carried(checked, carrier(spec.dtype)).to(self.device))
-        return given
+            flat = as_dtype(array.reshape(len(array), -1), spec.dtype)
+            checked.append(flat.reshape(array.shape))
+        return checked
+
+    def _carried(self, checked: Sequence[Array]) -> list[Tensor]:
+        return [
+            carried(array, carrier(spec.dtype)).to(self.device)
+            for array, spec in zip(checked, self.program.inputs, strict=True)
+        ]
 
     def _array(self, value: Tensor, op: int, batch: int) -> Array:
         spec = self.program.ops[op].result
