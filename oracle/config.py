@@ -85,6 +85,9 @@ class Settings:
     """Threads of a text model's engine. 0: one for each core of this process."""
     text_slots: int = 8
     """Texts that one engine writes at once."""
+    text_engine: str = ""
+    """URL of an OpenAI-compatible server (vLLM, llama.cpp's) that writes an operator's texts. It
+    serves each model under the name of its version. Empty: the llama.cpp in the package."""
     tensorflow_python: str = ""
     """The Python of the environment that has TensorFlow, for owners who publish its models. Empty:
     the one that runs Tallystick."""

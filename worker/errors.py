@@ -39,6 +39,12 @@ class EngineDied(TransientError):
     """The process that writes text ended in the middle; it is started anew."""
 
 
+class EngineUnfit(PermanentError):
+    """The operator's engine does not take the question, or tells less than the draw needs."""
+
+    exit_code = 78  # EX_CONFIG
+
+
 class OutputInvalid(ModelFailed):
     """The output does not fit the manifest: name, dtype, shape, NaN."""
 

@@ -39,7 +39,8 @@ def build_pool(settings: Settings, workers: int) -> ModelPool:
     ipfs = IpfsClient(settings.ipfs_api, settings.ipfs_timeout)
     cache = FileCache(settings.state_dir / "cache", settings.cache_bytes, ipfs, log)
     lies = faults.OUTPUT_BYTE in faults.parse(settings.fault, log)
-    log.info("infer.ready", device=str(described))
+    engine = settings.text_engine or "llama.cpp"  # of texts; `worker.runtimes.gguf` asks it
+    log.info("infer.ready", device=str(described), text_engine=engine)
     return ModelPool(
         ipfs,
         cache,

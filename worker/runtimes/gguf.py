@@ -20,7 +20,8 @@ from oracle.protocol.shapes import TensorSpec
 from oracle.protocol.text import AnswerInvalid, QuestionInvalid, TextAnswer, TextQuestion
 from worker.errors import ModelUnsupported
 from worker.runtimes.base import Array, Files, Params
-from worker.text import header
+from worker.text import by_url, header
+from worker.text.by_url import UrlEngine
 from worker.text.engine import LlamaEngine, PromptTooLong, Replayed, Step, TextEngine
 
 THREADS = "TALLYSTICK_TEXT_THREADS"  # of the engine; the cores of this process by default
@@ -130,8 +131,8 @@ class TextModel:
             ModelUnsupported: the engine is another machine's.
             AnswerInvalid: the context has no room for so many tokens.
         """
-        if not isinstance(self.engine, LlamaEngine):
-            raise ModelUnsupported("an engine by URL replays nothing", hint="unset its URL")
+        if not isinstance(self.engine, LlamaEngine | UrlEngine):
+            raise ModelUnsupported("this engine replays nothing")
         prompt = self.prompt(question)
         if len(prompt) + len(tokens) > self.context:  # the engine would fail, which is tried again
             raise AnswerInvalid(f"{len(tokens)} tokens do not fit into the context")
@@ -149,14 +150,20 @@ def load(manifest: Manifest, files: Files, device: str) -> TextModel:
     Raises:
         WeightsInvalid: not a GGUF file, or llama.cpp refuses it.
         ModelUnsupported: inputs, outputs or parameters are not those of a text model.
-        EngineMissing: the package is not installed.
+        EngineMissing: the package is not installed. ConfigInvalid: the engine's URL is none.
     """
     del device  # the wheel computes on processors; GPUs are an engine by URL
+    url = os.environ.get(by_url.SETTING, "")
     path = files[manifest.runtime.entry]
     found = header.read(path)
     context = require(manifest)
     slots, threads = _number(SLOTS, _SLOTS), _number(THREADS, _cores())
-    engine = LlamaEngine(path, context=context, slots=slots, threads=threads)
+    own = LlamaEngine(path, context=context, slots=slots, threads=threads)
+    try:
+        engine = UrlEngine(url, manifest.name, own) if url else own
+    except ConfigInvalid:
+        own.close()
+        raise
     return TextModel(engine, context, slots, found.size)
 
 

@@ -9,6 +9,7 @@
 | `generate`: prompt, stop, params | a line for each token, the last with `done` |
 | `cancel`: job | – |
 | `threads`: count | `threads` |
+| `piece`: token | `piece`, `ends` |
 | `replay`: prompt, tokens, params, slack | `logprobs`, `gaps`, `pieces`, `ends`, `observed` |
 | – | `{"id": 0}` after each pass: a sign of life |
 
@@ -87,6 +88,10 @@ class Child:
                 )
             elif what == "cancel":
                 self._slots.cancel(job)
+            elif what == "piece":
+                token = asked["token"]
+                piece, ends = self._model.piece(token).hex(), self._model.ends(token)
+                self._say({"id": job, "piece": piece, "ends": ends})
             elif what == "threads":
                 self._model.use_threads(asked["count"])
                 self._say({"id": job, "threads": asked["count"]})

@@ -186,6 +186,20 @@ class LlamaEngine(TextEngine):
             np.array(said["observed"], np.int16).reshape(-1, TOP),
         )  # fmt: skip
 
+    def piece(self, token: int) -> tuple[bytes, bool]:
+        """Return the bytes of a token, and whether it ends a text.
+
+        Raises:
+            InputInvalid: a token that the model does not know. EngineDied.
+        """
+        said = self._alive().one(do="piece", token=token)
+        return bytes.fromhex(said["piece"]), said["ends"]
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the model has."""
+        return self._process.vocabulary
+
     def use_threads(self, count: int) -> None:
         """Compute with so many threads from now on; rounding differs. EngineDied."""
         self._alive().one(do="threads", count=count)
@@ -230,7 +244,7 @@ class _Process:
         threading.Thread(target=self._read, daemon=True).start()
         try:
             with self._within(self._loading, "the model is not loaded"):
-                self._answer(0)
+                self.vocabulary: int = self._answer(0)["vocabulary"]
         except EngineDied as error:
             self.close()
             raise WeightsInvalid(f"llama.cpp died of {told['model']}: {error}") from error
