@@ -1,10 +1,11 @@
-"""scikit-learn's estimators and pipelines from a skops file, by skl2onnx; trees by our own reading.
+"""scikit-learn's estimators and pipelines from a skops file, by skl2onnx; trees, neighbours by us.
 
 skl2onnx is tried in doubles, in which scikit-learn computes, and where onnxruntime has no such
 operator in float32. The first that answers as the estimator does is taken. Float32 alone was wrong
 for naive Bayes, discriminant analysis, SGD, and a tree behind a scaler at its threshold.
 """
 
+import itertools
 import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -19,7 +20,7 @@ from worker.errors import ModelUnsupported
 from worker.exact.trees import sklearn as tree_reader
 from worker.exact.trees.ensemble import Ensemble
 from worker.exact.trees.files import FEATURES, TreeModel
-from worker.importing import trees
+from worker.importing import neighbours, trees
 from worker.importing.converted import ROWS, Array, Conversion, Converted, samples_of
 from worker.importing.held import require_same
 from worker.importing.nodes import OPSETS
@@ -69,9 +70,13 @@ def _estimator(model: Any, job: Conversion, trees_last: Ensemble | None = None) 
         rows = np.concatenate([given[FEATURES].astype(np.float32), rows])
     names = tuple(map(str, getattr(model, "feature_names_in_", ())))
     problem: Exception = ModelUnsupported(f"{_name(model)} has no form in ONNX", hint=_OTHERS)
-    for data in _attempts(model if trees_last is None else model[:-1], rows.shape[1]):
+    own = neighbours.as_onnx(model, _numbers(model))
+    others = _attempts(model if trees_last is None else model[:-1], rows.shape[1])
+    for data in others if own is None else itertools.chain([own], others):
         try:
-            if trees_last is None:
+            if data is own:
+                file = bytes(data.SerializeToString())
+            elif trees_last is None:
                 classes = getattr(model, "classes_", None)
                 file = finished(data, _numbers(model), classes, _width(model))
             else:

@@ -5,7 +5,8 @@
                                                     └─▶ ArgMax or > cut ─▶ class
 ```
 The operator is TreeEnsemble, whose leaf has one value. Trees of a forest that differ by leaves
-alone are one tree with many values a leaf: that is TreeEnsembleRegressor.
+alone are one tree with many values a leaf: that is TreeEnsembleRegressor. So are trees in which
+several nodes lead to one, as splits on categories do.
 
 Thresholds and leaves of doubles stay doubles (LightGBM, histogram boosting). Converters that we
 tried read a forest of XGBoost or LightGBM, `multiclassova` and DART wrongly or not at all; our

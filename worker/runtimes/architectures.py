@@ -5,9 +5,11 @@ hostile: every one is bounded.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from oracle.protocol.manifest import Scalar
 from oracle.protocol.shapes import TensorSpec
@@ -206,8 +208,19 @@ def build(name: str, options: Options) -> Architecture:
             hint=f"known: {', '.join(sorted(ARCHITECTURES))}; or publish a graph instead of bare "
             "weights: torch.export.save(…, 'model.pt2') or ONNX",
         )
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         return ARCHITECTURES[name](options)
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves new weights as they are: the draw of random ones takes as long as a load."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def _read(options: Options, sizes: Mapping[str, tuple[int, int, int]]) -> dict[str, int]:

@@ -5,6 +5,7 @@ names other files on this machine by path.
 """
 
 import mmap
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -125,21 +126,21 @@ def read(path: Path) -> onnx.ModelProto:
 
 def _checked(path: Path) -> tuple[onnx.ModelProto, bytes | str, int]:
     """Return a model, what onnxruntime opens (bytes; a path where they are many), and the size."""
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise ModelUnsupported(f"ONNX file of {size} bytes is above 2 GiB")
-    if not size:
-        raise WeightsInvalid("ONNX file without a byte")
-    if size <= _SMALL:
-        data = path.read_bytes()
-        return _parse(data, path.name), data, size
-    # Mapped, and opened by its path: each copy of the weights costs as much as half a load
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        memoryview(mapped) as view,
-    ):
-        return _parse(view, path.name), str(path), size
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_BYTES:
+            raise ModelUnsupported(f"ONNX file of {size} bytes is above 2 GiB")
+        if not size:
+            raise WeightsInvalid("ONNX file without a byte")
+        if size <= _SMALL:
+            data = file.readall()
+            return _parse(data, path.name), data, size
+        # Mapped, and opened by its path: each copy of the weights costs as much as half a load
+        with (
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+            memoryview(mapped) as view,
+        ):
+            return _parse(view, path.name), str(path), size
 
 
 def _parse(data: bytes | memoryview, name: str) -> onnx.ModelProto:

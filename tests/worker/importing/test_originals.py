@@ -10,6 +10,7 @@ from typing import Any
 
 import lightgbm
 import numpy as np
+import onnx
 import pytest
 import skops.io
 import xgboost
@@ -146,6 +147,42 @@ def test_convert__regressor__same_values(name: str, tmp_path: Path) -> None:
     answers = served(converted(model, tmp_path), {"features": held})
 
     np.testing.assert_allclose(answers["value"][:, 0], model.predict(held), rtol=CLOSE, atol=CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "load"),
+    [(neighbors.KNeighborsClassifier, load_digits), (neighbors.KNeighborsRegressor, load_diabetes)],
+)
+def test_convert__neighbours_without_a_search_tree__one_product_and_the_same_answers(
+    kind: Any, load: Any, tmp_path: Path
+) -> None:
+    rows, wanted, held, _ = split(load)
+    model = kind(5, algorithm="brute").fit(rows, wanted)
+
+    path = converted(model, tmp_path)
+    answers = served(path, {"features": held})
+
+    operators = [node.op_type for node in onnx.load(path).graph.node]
+    assert operators.count("Gemm") == 1
+    assert "Scan" not in operators
+    if "class" in answers:
+        np.testing.assert_array_equal(model.classes_[answers["class"]], model.predict(held))
+    else:
+        np.testing.assert_allclose(answers["value"][:, 0], model.predict(held), rtol=CLOSE)
+
+
+def test_convert__forest__asks_each_tree_once_for_all_classes(tmp_path: Path) -> None:
+    rows, labels, _, _ = split(load_digits)
+    model = ensemble.RandomForestClassifier(3, random_state=0).fit(rows, labels)
+
+    (node,) = (
+        node
+        for node in onnx.load(converted(model, tmp_path)).graph.node
+        if node.op_type == "TreeEnsembleRegressor"
+    )
+
+    given = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
+    assert len(set(given["nodes_treeids"])) == 3
 
 
 def test_convert__regressor_of_several_outputs__same_values(tmp_path: Path) -> None:
