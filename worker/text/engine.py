@@ -244,7 +244,7 @@ class _Process:
         threading.Thread(target=self._read, daemon=True).start()
         try:
             with self._within(self._loading, "the model is not loaded"):
-                self.vocabulary: int = self._answer(0)["vocabulary"]
+                self.vocabulary = int(self._answer(0).get("vocabulary", 0))
         except EngineDied as error:
             self.close()
             raise WeightsInvalid(f"llama.cpp died of {told['model']}: {error}") from error
