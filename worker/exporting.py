@@ -204,6 +204,8 @@ def _on_thresholds(manifest: Manifest, model: onnx.ModelProto) -> list[dict[str,
                     np.nextafter(chosen, side, dtype=rows.dtype) for side in (-np.inf, np.inf)
                 ]
                 rows[:, column] = np.choose(dice.integers(0, 3, len(rows)), [chosen, *beside])
+    if rows.dtype.kind == "f":  # TensorFlow takes subnormal numbers for zero
+        rows[np.abs(rows) < np.finfo(rows.dtype).tiny] = 0
     return [{spec.name: rows}]
 
 

@@ -203,6 +203,7 @@ class Moved:
     def __init__(self, compiled: Any, share: float) -> None:
         self._compiled, self._share = compiled, share
         self.program, self.constants = compiled.program, compiled.constants
+        self.inputs = compiled.inputs
 
     def run(self, sample: Sample) -> Any:
         """Return the answer, moved."""

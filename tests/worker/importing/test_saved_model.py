@@ -19,6 +19,7 @@ from torch import nn
 from xgboost import XGBClassifier
 
 from oracle.protocol.manifest import Manifest, RuntimeSpec, TensorSpec
+from tests.worker.exact.test_categories import from_xgboost
 from tests.worker.importing.originals import save, split
 from tests.worker.importing.test_tensorflow import PYTHON, QUIET, ROOT
 from worker import exporting
@@ -70,6 +71,14 @@ def test_export__model_of_a_table__answers_the_whole_test_set_as_served(
     assert found["farthest"] <= exporting.CLOSE
     assert found["bytes"] > 1000
     assert (tmp_path / "tf" / "saved_model.pb").is_file()
+
+
+def test_export__splits_on_categories__answer_as_served(tmp_path: Path) -> None:
+    _, path = save(from_xgboost(2), tmp_path)
+    converting.build(path, tmp_path / "out")
+    manifest, files = described(tmp_path / "out"), {"model.onnx": tmp_path / "out" / "model.onnx"}
+    found = exporting.export(manifest, files, "saved-model", tmp_path / "tf")
+    assert found["farthest"] <= exporting.CLOSE
 
 
 class Reader(nn.Module):
