@@ -9,12 +9,16 @@ Knows nothing of processes; `worker.text.child` feeds it, in one thread.
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from oracle.protocol import text
+from oracle.protocol.tensor import Array
 from worker.text.drawing import Logits
 from worker.text.llama import BATCH, BatchRow, Llama
+
+_DRAWERS = 2  # threads: a draw is a hundredth of a pass, and eight of them are not
 
 
 @dataclass(slots=True)
@@ -36,12 +40,18 @@ class Writing:
         return int(self.params["max_tokens"]) - len(self.tokens)
 
 
+def _draw(one: Writing, logits: Array) -> tuple[int, list[int]]:
+    said = Logits(logits)
+    return said.draw(one.params, len(one.tokens)), said.top_logprobs().tolist()
+
+
 class Slots:
     """Texts that are written together."""
 
     def __init__(self, model: Llama, context: int, slots: int) -> None:
         self._model, self._context = model, context
         self._free = list(range(slots))
+        self._drawers = ThreadPoolExecutor(_DRAWERS)
         self._waiting: deque[Writing] = deque()
         self._active: list[Writing] = []
 
@@ -68,11 +78,13 @@ class Slots:
         """
         while self._free and self._waiting:
             one = self._waiting.popleft()
-            one.sequence = self._free.pop()
+            one.sequence = min(self._free)
+            self._free.remove(one.sequence)
             self._active.append(one)
         rows: list[BatchRow] = []
         asked: list[Writing] = []
-        for one in self._active:  # who writes goes before who reads
+        # Who writes goes before who reads; out of order, llama.cpp would take each text alone
+        for one in sorted(self._active, key=lambda one: one.sequence):
             if one.tokens:
                 place = len(one.prompt) + len(one.tokens) - 1
                 rows.append(BatchRow(one.tokens[-1], place, one.sequence, True))
@@ -88,10 +100,10 @@ class Slots:
                     asked.append(one)
         if not rows:
             return
-        for one, logits in zip(asked, self._model.step(rows), strict=True):
-            said = Logits(logits)
-            token = said.draw(one.params, len(one.tokens))
-            yield self._wrote(one, token, said.top_logprobs().tolist())
+        logits = self._model.step(rows)
+        drawn = (map if len(asked) == 1 else self._drawers.map)(_draw, asked, logits)
+        for one, (token, logprobs) in zip(asked, drawn, strict=True):
+            yield self._wrote(one, token, logprobs)
 
     def _wrote(self, one: Writing, token: int, logprobs: list[int]) -> dict[str, Any]:
         one.tokens.append(token)

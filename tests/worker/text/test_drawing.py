@@ -9,10 +9,12 @@ LOGITS = np.random.default_rng(0).normal(0, 3, 5000).astype(np.float32)
 ALL = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "seed": 3}
 
 
-def test_top_logprobs__against_the_whole_softmax__are_its_largest():
-    exact = LOGITS.astype(np.float64) - np.log(np.exp(LOGITS.astype(np.float64)).sum())
+@pytest.mark.parametrize("scale", [0.01, 0.3, 1, 2, 6])
+def test_top_logprobs__against_the_whole_softmax__are_its_largest(scale):
+    logits = LOGITS * np.float32(scale)
+    exact = logits.astype(np.float64) - np.log(np.exp(logits.astype(np.float64)).sum())
     wanted = np.sort(exact)[::-1][:8] * 1024
-    np.testing.assert_allclose(Logits(LOGITS).top_logprobs(), wanted, atol=1)
+    np.testing.assert_allclose(Logits(logits).top_logprobs(), wanted, atol=1)
 
 
 @pytest.mark.parametrize("count", [1, 8, 40, 700, 5000, 6000])
