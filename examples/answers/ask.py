@@ -96,7 +96,7 @@ def written(chat: KnowledgeChat, question: str) -> Reply:
             f"{one.passage.source}{' (cited)' if number in named else ''}: {one.passage.text}"
             for number, one in enumerate(told.passages, 1)
         ),
-        str(tallystick.dollars(told.fee)),
+        str(tallystick.dollars(told.cost)),
         ("0x" + told.retrieval.hex(), told.answer.proof),
         told.answer.content.strip() or "(nothing was written)",
     )

@@ -83,7 +83,7 @@ def test_consult__two_questions__carry_on_what_was_said_without_passages(
         first = chat.say(QUESTION)
         assert first.passages[0].passage.source == "fees.md"
         assert first.citations.shown == (1,)
-        assert first.fee == FEE + EMBEDDING_FEE
+        assert first.cost == FEE + EMBEDDING_FEE
         parrot.says = ""  # it says again what it was asked
         second = chat.say("Who can restore a password?")
         assert second.answer.content.startswith("Who can restore a password?")

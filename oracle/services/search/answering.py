@@ -220,7 +220,7 @@ class CitedAnswer:
     answer: ChatAnswer
     passages: tuple[FoundPassage, ...]  # [1] is the first
     citations: Citations
-    fee: Amount  # of the answer, and of finding the passages
+    cost: Amount  # of the answer, and of finding the passages
     retrieval: RequestId  # the embedding
 
 
