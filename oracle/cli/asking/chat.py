@@ -4,8 +4,8 @@ import queue
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Any
+from contextlib import contextmanager, suppress
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -31,6 +31,9 @@ from oracle.services.quoting import Ask
 from oracle.services.search import answering
 from oracle.services.search.answering import Knowledge, KnowledgeChat, Retrieved
 from oracle.types import Amount
+
+_Heard: TypeAlias = str | ChatAnswer | Exception  # a piece, or how it ended
+_LOOK = 0.2  # seconds until a wait is begun anew
 
 
 def register(app: typer.Typer) -> None:
@@ -245,7 +248,7 @@ def _typed() -> str | None:
 
 def _in_background(ask: Any, write: Any) -> ChatAnswer:
     """Return an answer, its pieces written here; Ctrl-C leaves it, and its receipt is kept."""
-    heard: queue.SimpleQueue[str | ChatAnswer | Exception] = queue.SimpleQueue()
+    heard: queue.SimpleQueue[_Heard] = queue.SimpleQueue()
 
     def work() -> None:
         try:
@@ -254,11 +257,18 @@ def _in_background(ask: Any, write: Any) -> ChatAnswer:
             heard.put(error)
 
     threading.Thread(target=work, name="chat", daemon=True).start()
-    while isinstance(found := heard.get(), str):
+    while isinstance(found := _next(heard), str):
         write(found)
     if isinstance(found, Exception):
         raise found
     return found
+
+
+def _next(heard: "queue.SimpleQueue[_Heard]") -> _Heard:
+    """Return what is heard next. A Ctrl-C that comes just before a wait does not end it."""
+    while True:
+        with suppress(queue.Empty):
+            return heard.get(timeout=_LOOK)
 
 
 class _Screen:
