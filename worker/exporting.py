@@ -194,8 +194,8 @@ def _on_thresholds(manifest: Manifest, model: onnx.ModelProto) -> list[dict[str,
     for tree in trees:
         at = np.asarray(tree.get("nodes_featureids", ()), np.int64)
         bounds = tree.get("nodes_values") or ()
-        if "nodes_values_as_tensor" in tree:
-            bounds = onnx.numpy_helper.to_array(tree["nodes_values_as_tensor"])
+        for name in {"nodes_values_as_tensor", "nodes_splits"} & tree.keys():
+            bounds = onnx.numpy_helper.to_array(tree[name])
         for column in range(rows.shape[1]):
             found = np.asarray(bounds)[at == column] if len(bounds) == len(at) else np.zeros(0)
             if len(found):

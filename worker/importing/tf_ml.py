@@ -21,6 +21,7 @@ _COMPARE = {
 _AGGREGATES = {
     b"SUM": tf.reduce_sum, b"AVERAGE": tf.reduce_mean, b"MIN": tf.reduce_min, b"MAX": tf.reduce_max,
 }  # fmt: skip
+_NEWER_AGGREGATES = (b"AVERAGE", b"SUM", b"MIN", b"MAX")
 
 
 def _array(a: Attributes, name: str, kind: Any) -> Any:
@@ -119,6 +120,42 @@ def _tree_values(given: Given, a: Attributes) -> Any:
     width = a.get("n_targets", 1)
     found = _scores(x, a, "target", width) + _base(a, width)
     return _transformed(tf.cast(found, tf.float32), a)
+
+
+def _tree_sums(given: Given, a: Attributes) -> Any:
+    """TreeEnsemble of ai.onnx.ml 5, read as the older form: leaves are nodes behind the others."""
+    (x,) = given
+    modes = onnx.numpy_helper.to_array(a["nodes_modes"]).tolist()
+    nodes, leaves = len(modes), len(a["leaf_targetids"])
+    kinds = list(_COMPARE)
+    try:
+        names = [kinds[mode] for mode in modes]
+        aggregate = _NEWER_AGGREGATES[a.get("aggregate_function", 1)]
+        transform = (b"NONE", b"SOFTMAX", b"LOGISTIC")[a.get("post_transform", 0)]
+    except IndexError:
+        raise ModelUnsupported("trees that ask for sets, or a post_transform of theirs") from None
+
+    def child(way: str) -> list[int]:
+        ids, leafs = (a[f"nodes_{way}{kind}"] for kind in ("nodeids", "leafs"))
+        return [nodes + one if leaf else one for one, leaf in zip(ids, leafs, strict=True)]
+
+    none = [0] * leaves
+    splits = onnx.numpy_helper.to_array(a["nodes_splits"])
+    older: dict[str, Any] = {
+        "nodes_treeids": [0] * (nodes + leaves), "nodes_nodeids": list(range(nodes + leaves)),
+        "nodes_modes": names + [b"LEAF"] * leaves,
+        "nodes_truenodeids": child("true") + none, "nodes_falsenodeids": child("false") + none,
+        "nodes_featureids": [*a["nodes_featureids"], *none],
+        "nodes_values": np.concatenate([splits, np.zeros(leaves, splits.dtype)]),
+        "target_treeids": none, "target_nodeids": list(range(nodes, nodes + leaves)),
+        "target_ids": a["leaf_targetids"],
+        "target_weights": onnx.numpy_helper.to_array(a["leaf_weights"]),
+        "aggregate_function": aggregate, "post_transform": transform,
+    }  # fmt: skip
+    if tracks := a.get("nodes_missing_value_tracks_true"):
+        older["nodes_missing_value_tracks_true"] = [*tracks, *none]
+    found = _scores(x, older, "target", a.get("n_targets", 1))
+    return _transformed(tf.cast(found, x.dtype), older)
 
 
 def _base(a: Attributes, width: int) -> Any:
@@ -228,7 +265,8 @@ def _imputed(given: Given, a: Attributes) -> Any:
 
 
 OPERATORS: Mapping[str, Operator] = {
-    "TreeEnsembleRegressor": _tree_values, "TreeEnsembleClassifier": _tree_classes,
+    "TreeEnsemble": _tree_sums, "TreeEnsembleRegressor": _tree_values,
+    "TreeEnsembleClassifier": _tree_classes,
     "LinearRegressor": _linear_values, "LinearClassifier": _linear_classes,
     "Scaler": _scaler, "Normalizer": _normalizer, "ArrayFeatureExtractor": _columns,
     "LabelEncoder": _encoded, "Imputer": _imputed,
