@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.text_forgers import Params, Written, forge_weights, forgeries, write
+from oracle.protocol.manifest import SPREADS
 from oracle.protocol.text import TextQuestion
 from oracle.services import folders
 from worker import spread
@@ -42,7 +43,6 @@ from worker.text.replay import AnswerTerms, ReplayFault
 Report = Callable[[str], None]
 TOKENS, CONTEXT, SLOTS = 128, 1024, 8
 LENGTHS = (16, 48, TOKENS)  # of honest texts, at the most
-MARGIN = 4  # of the measured spread, as `model publish` sets the tolerance
 TURNS = 5
 STREAMS = (1, 8)
 VOCABULARY = 262_144
@@ -77,7 +77,7 @@ def run(report: Report, build: Path) -> dict[str, Any]:
     with ExitStack() as open_:
         one, two = (open_.enter_context(_model(weights, threads)) for threads in (1, 2))
         manifest = folders.read(weights.parent, lambda *_: None)
-        tolerance = MARGIN * spread.measure(manifest, two) / 1e9
+        tolerance = SPREADS * spread.measure(manifest, two) / 1e9
         report(f"tolerance {tolerance:.3f} nat")
         found = {"tolerance": tolerance, "speed": _speed(report, weights, two)}
         found["honest"] = _honest(report, one, two, tolerance)
