@@ -34,6 +34,7 @@ BENCHMARKS = (
     "exact_reach",
     "exact_delivery",
     "valuation",
+    "training",
     "recommend",
     "answers",
     "search",

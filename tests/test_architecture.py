@@ -43,7 +43,7 @@ LAYERS = (
         "oracle.config oracle.logs oracle.merkle oracle.metrics oracle.origins oracle.protocol"
         " oracle.stopping"
     ),
-    words("oracle.exact oracle.valuation"),
+    words("oracle.exact oracle.training oracle.valuation"),
     PORTS,
     words("oracle.queue"),
     words("oracle.operator oracle.scheduling"),
@@ -59,8 +59,8 @@ SIBLINGS = frozenset(
     }
 )
 WORKER_MAY = words(
-    "oracle.operator oracle.queue oracle.exact oracle.valuation oracle.chain oracle.ipfs "
-    "oracle.store oracle.protocol oracle.config oracle.types oracle.errors oracle.logs "
+    "oracle.operator oracle.queue oracle.exact oracle.training oracle.valuation oracle.chain "
+    "oracle.ipfs oracle.store oracle.protocol oracle.config oracle.types oracle.errors oracle.logs "
     "oracle.metrics oracle.merkle oracle.origins oracle.whole_file oracle.private_files "
     "oracle.rate_limit"
 )

@@ -1,0 +1,1 @@
+"""Training between trainers: states, updates, their aggregation and its faults, in NumPy."""
