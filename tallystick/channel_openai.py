@@ -106,7 +106,7 @@ class OpenAiChannel:
     def _write(self, body: AnyBody) -> bytes | Iterator[bytes]:
         asked, channel = body.asked(), self._channel
         self._require_named(asked.model)
-        chat.require_text(channel.manifest)
+        chat.require_text(channel.manifest, asked)
         encoded = channel.form.encode_inputs(text.encode_question(asked.question))
         params = channel.manifest.pack_params(asked.params)
         reply = writing.reply_of(asked)

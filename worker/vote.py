@@ -141,7 +141,7 @@ def _replayed(
     activation = activations.of_outputs({"observed": alone.observed / text.UNIT}, job.seed)
     try:
         answer = text.decode_answer(_delivered(job, model, ipfs))
-        count, replayed = runtime.replay(question, answer.tokens, params, tolerance)
+        count, replayed = runtime.replay(question, answer.tokens, params, tolerance, answer.shown)
     except CidUnresolved:
         return Found(Finding.OUTPUT_UNAVAILABLE, activation=activation)
     except InputInvalid:  # no answer, other units, or a token that the model does not know

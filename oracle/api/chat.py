@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from oracle.errors import InputInvalid
-from oracle.protocol import text
+from oracle.protocol import logprobs, text
 from oracle.protocol.manifest import Manifest
 from oracle.protocol.text import QuestionInvalid, TextQuestion
 
@@ -28,9 +28,10 @@ _SAYS_NOTHING = frozenset({
 _AS_IF_LEFT_OUT: Mapping[str, tuple[Any, ...]] = {
     "n": (1,), "best_of": (1,), "presence_penalty": (0,), "frequency_penalty": (0,),
     "logit_bias": ({},), "echo": (False,), "suffix": ("",), "modalities": (["text"],),
-    "logprobs": (False,), "top_logprobs": (0,), "functions": ([],), "include": ([],),
+    "logprobs": (False,), "top_logprobs": (0,), "functions": ([],),
     "background": (False,), "truncation": ("disabled",), "include_usage": (False,),
 }  # fmt: skip
+_SHOWN = "message.output_text.logprobs"  # of what a response may include
 _KEPT = ("role", "content", "name", "tool_calls", "tool_call_id")  # of a message
 
 
@@ -96,6 +97,8 @@ class ChatBody(_Body):
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     response_format: dict[str, Any] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
 
     def asked(self) -> AskedText:
         """Return what it asks.
@@ -103,13 +106,16 @@ class ChatBody(_Body):
         Raises:
             QuestionInvalid: something that cannot be followed, named.
         """
+        if self.top_logprobs and not self.logprobs:
+            raise QuestionInvalid("`top_logprobs` needs `logprobs`", hint='send "logprobs": true')
         most = self.max_completion_tokens
         if most is not None and self.max_tokens not in (None, most):
             raise QuestionInvalid("`max_tokens` and `max_completion_tokens` differ")
         return self._asked(
             "chat", self.max_tokens if most is None else most,
             {"messages": [_message(one) for one in self.messages],
-             "response_format": self.response_format},
+             "response_format": self.response_format,
+             "logprobs": _shown("top_logprobs", self.top_logprobs or 0) if self.logprobs else None},
         )  # fmt: skip
 
 
@@ -118,6 +124,7 @@ class CompletionBody(_Body):
 
     prompt: str | list[str]
     max_tokens: int | None = None
+    logprobs: int | None = None
 
     def asked(self) -> AskedText:
         """Return what it asks. Raises: QuestionInvalid: something that cannot be followed."""
@@ -126,7 +133,8 @@ class CompletionBody(_Body):
             raise QuestionInvalid(
                 f"`prompt` has {len(prompts)} texts; one is answered", hint="ask for each of them"
             )
-        return self._asked("completion", self.max_tokens, {"prompt": prompts[0]})
+        shown = None if self.logprobs is None else _shown("logprobs", self.logprobs)
+        return self._asked("completion", self.max_tokens, {"prompt": prompts[0], "logprobs": shown})
 
 
 class ResponseBody(_Body):
@@ -136,6 +144,8 @@ class ResponseBody(_Body):
     instructions: str | None = None
     max_output_tokens: int | None = None
     text: dict[str, Any] | None = None
+    include: list[str] | None = None
+    top_logprobs: int | None = None
 
     def asked(self) -> AskedText:
         """Return what it asks. Raises: QuestionInvalid: something that cannot be followed."""
@@ -144,7 +154,18 @@ class ResponseBody(_Body):
         messages = [] if self.instructions is None else [_system(self.instructions)]
         messages += [_message(one) for one in map(_item, items)]
         tools = [_function(tool) for tool in self.tools or ()]
-        asked = {"messages": messages, "response_format": (self.text or {}).get("format")}
+        include = self.include or []
+        if others := [one for one in include if one != _SHOWN]:
+            raise QuestionInvalid(
+                f"`include`: {others[0]!r:.60} cannot be followed here", hint=f"`{_SHOWN}` can"
+            )
+        shown = None
+        if include or self.top_logprobs:
+            shown = _shown("top_logprobs", self.top_logprobs or 0)
+        asked = {
+            "messages": messages, "response_format": (self.text or {}).get("format"),
+            "logprobs": shown,
+        }  # fmt: skip
         return self._asked(
             "response", self.max_output_tokens, {**asked, **({"tools": tools} if tools else {})}
         )
@@ -153,17 +174,38 @@ class ResponseBody(_Body):
 AnyBody: TypeAlias = ChatBody | CompletionBody | ResponseBody
 
 
-def require_text(manifest: Manifest) -> None:
-    """Return if a model writes text.
+def require_text(manifest: Manifest, asked: AskedText) -> None:
+    """Return if a model writes text, and its answer has room for what is asked.
 
     Raises:
-        InputInvalid: it does something else.
+        InputInvalid: it does something else. QuestionInvalid: too many tokens are to be named.
     """
     if manifest.runtime.format != text.FORMAT:
         raise InputInvalid(
             f"the model {manifest.name} does not write text",
             hint="ask one that does; each model's page says what it takes",
         )
+    shown = asked.question.logprobs
+    if shown is None:
+        return
+    default = {spec.name: spec.real(spec.default) for spec in manifest.parameters}
+    tokens = int(asked.params.get("max_tokens", default.get("max_tokens", 0)))
+    most = manifest.max_output_bytes // logprobs.size(1, shown)
+    if tokens > most:
+        raise QuestionInvalid(
+            f"an answer has room for the log-probabilities of {most} tokens, not of {tokens}",
+            hint="ask for fewer tokens, or for fewer of the likeliest (`top_logprobs`)",
+        )
+
+
+def _shown(name: str, count: int) -> int:
+    """Return how many of the likeliest tokens are shown. Raises: QuestionInvalid."""
+    if not 0 <= count <= text.TOP:
+        raise QuestionInvalid(
+            f"`{name}`: {count} is not 0 to {text.TOP}",
+            hint=f"answers hold the {text.TOP} likeliest tokens",
+        )
+    return count
 
 
 # ── Messages ────────────────────────────────────────────────────────────────────────────────────

@@ -3,8 +3,8 @@
 ```
  chunk · chunk … · chunk with finish_reason · usage? · [DONE]
 ```
-Pieces are shown while they are written; all else is said when the delivered answer is here. What
-was shown must be how it begins, or the stream ends with an error.
+Pieces are shown while they are written; all else is said when the delivered answer is here, also
+log-probabilities. What was shown must be how it begins, or the stream ends with an error.
 """
 
 import json
@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from oracle.api import logprob_replies
 from oracle.api.chat import AskedText
 from oracle.errors import DigestMismatch
 from oracle.protocol.text import TextAnswer
@@ -93,7 +94,7 @@ class _ChunkedReply(OpenAiReply):
         }  # fmt: skip
 
     def _chunk(self, choice: Mapping[str, Any], reason: str | None = None, **more: Any) -> str:
-        whole = {"index": 0, **choice, "logprobs": None, "finish_reason": reason}
+        whole = {"index": 0, "logprobs": None, **choice, "finish_reason": reason}
         usage = {"usage": None} if self._asked.usage else {}
         return event({**self._head(self.chunk_object), "choices": [whole], **usage, **more})
 
@@ -115,7 +116,8 @@ class ChatReply(_ChunkedReply):
         content = content_of(answer)
         message = {"role": "assistant", "content": content, "refusal": None, **calls}
         choice = {
-            "index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason
+            "index": 0, "message": message, "logprobs": self._logprobs(answer),
+            "finish_reason": answer.finish_reason,
         }  # fmt: skip
         head = self._head(self.object)
         return {**head, "choices": [choice], "usage": _usage(answer), "tallystick": extra}
@@ -131,8 +133,12 @@ class ChatReply(_ChunkedReply):
         if answer.tool_calls:
             calls = [{"index": n, **call} for n, call in enumerate(self._calls(answer))]
             yield self._chunk({"delta": {"tool_calls": calls}})
-        yield self._chunk({"delta": {}}, answer.finish_reason, tallystick=extra)
+        last = {"delta": {}, "logprobs": self._logprobs(answer)}
+        yield self._chunk(last, answer.finish_reason, tallystick=extra)
         yield from self._last(answer)
+
+    def _logprobs(self, answer: TextAnswer) -> dict[str, Any] | None:
+        return logprob_replies.of_chat(answer, self._asked.question.stop)
 
     def _calls(self, answer: TextAnswer) -> list[dict[str, Any]]:
         return [
@@ -150,7 +156,7 @@ class CompletionReply(_ChunkedReply):
     def whole(self, answer: TextAnswer, extra: Mapping[str, Any]) -> dict[str, Any]:
         """See `OpenAiReply.whole`."""
         choice = {
-            "index": 0, "text": answer.content, "logprobs": None,
+            "index": 0, "text": answer.content, "logprobs": self._logprobs(answer),
             "finish_reason": answer.finish_reason,
         }  # fmt: skip
         head = self._head(self.object)
@@ -160,8 +166,12 @@ class CompletionReply(_ChunkedReply):
         return self._chunk({"text": text})
 
     def _end(self, answer: TextAnswer, extra: Mapping[str, Any]) -> Iterator[str]:
-        yield self._chunk({"text": ""}, answer.finish_reason, tallystick=extra)
+        last = {"text": "", "logprobs": self._logprobs(answer)}
+        yield self._chunk(last, answer.finish_reason, tallystick=extra)
         yield from self._last(answer)
+
+    def _logprobs(self, answer: TextAnswer) -> dict[str, Any] | None:
+        return logprob_replies.of_completion(answer, self._asked.question.stop)
 
 
 def content_of(answer: TextAnswer) -> str | None:

@@ -8,6 +8,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from oracle.api import logprob_replies
 from oracle.api.chat import AskedText
 from oracle.api.chat_replies import OpenAiReply, content_of, event
 from oracle.protocol.text import TextAnswer
@@ -60,8 +61,9 @@ class ResponseReply(OpenAiReply):
             if item["type"] == "message":
                 part = item["content"][0]
                 yield self._say(
-                    "response.output_text.done", **self._place(), text=part["text"], logprobs=[]
-                )
+                    "response.output_text.done", **self._place(), text=part["text"],
+                    logprobs=part["logprobs"],
+                )  # fmt: skip
                 yield self._say("response.content_part.done", **self._place(), part=part)
             else:
                 begun = {**item, "arguments": "", "status": "in_progress"}
@@ -80,13 +82,14 @@ class ResponseReply(OpenAiReply):
         if self._opened:
             return
         self._opened = True
-        item = {**self._message(""), "content": [], "status": "in_progress"}
+        item = {**self._message("", []), "content": [], "status": "in_progress"}
         yield self._say("response.output_item.added", output_index=0, item=item)
-        yield self._say("response.content_part.added", **self._place(), part=_part(""))
+        yield self._say("response.content_part.added", **self._place(), part=_part("", []))
 
     def _output(self, answer: TextAnswer) -> list[dict[str, Any]]:
         content = content_of(answer)
-        items = [] if content is None else [self._message(content)]
+        shown = logprob_replies.of_response(answer, self._asked.question.stop)
+        items = [] if content is None else [self._message(content, shown)]
         for number, call in enumerate(answer.tool_calls):
             items.append({
                 "type": "function_call", "id": f"fc_{self._name}_{number}", "status": "completed",
@@ -94,10 +97,10 @@ class ResponseReply(OpenAiReply):
             })  # fmt: skip
         return items
 
-    def _message(self, content: str) -> dict[str, Any]:
+    def _message(self, content: str, shown: list[dict[str, Any]]) -> dict[str, Any]:
         return {
             "type": "message", "id": f"msg_{self._name}", "role": "assistant",
-            "status": "completed", "content": [_part(content)],
+            "status": "completed", "content": [_part(content, shown)],
         }  # fmt: skip
 
     def _place(self) -> dict[str, Any]:
@@ -122,8 +125,8 @@ class ResponseReply(OpenAiReply):
         return f"event: {kind}\n" + event({"type": kind, "sequence_number": number, **facts})
 
 
-def _part(content: str) -> dict[str, Any]:
-    return {"type": "output_text", "text": content, "annotations": [], "logprobs": []}
+def _part(content: str, shown: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"type": "output_text", "text": content, "annotations": [], "logprobs": shown}
 
 
 def _usage(answer: TextAnswer) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 ```
  question  U8 [n]    canonical JSON {"messages": […]} or {"prompt": "…"}, and what goes with it
- answer    U8 [n]    canonical JSON {"content", "finish_reason", "prompt_tokens", "tool_calls"?}
+ answer    U8 [n]    canonical JSON {"content", "finish_reason", "prompt_tokens", "tool_calls"?,
+                     "shown"?: see `protocol.logprobs`}
  tokens    I32 [n]   the ids that were written, the one that ended it included
  logprobs  I16 [n,8] of each step the eight largest log-probabilities, in 1/1024 nat, sorted
 ```
@@ -20,6 +21,8 @@ import numpy as np
 
 from oracle.errors import InputInvalid
 from oracle.protocol import canonical
+from oracle.protocol import logprobs as names
+from oracle.protocol.logprobs import ShownStep
 from oracle.protocol.params import ParameterSpec
 from oracle.protocol.shapes import TensorSpec
 from oracle.protocol.tensor import Array
@@ -141,6 +144,7 @@ class TextAnswer:
         tokens: ids that were written, the one that ended it included.
         logprobs: int16 of shape [len(tokens), 8].
         tool_calls: names and arguments that the text asks for.
+        shown: of each token, where the question asks for `logprobs`.
     """
 
     content: str
@@ -149,6 +153,7 @@ class TextAnswer:
     tokens: tuple[int, ...]
     logprobs: Array
     tool_calls: tuple[Mapping[str, Any], ...] = ()
+    shown: tuple[ShownStep, ...] = ()
 
     @property
     def head(self) -> dict[str, Any]:
@@ -158,7 +163,11 @@ class TextAnswer:
             "finish_reason": self.finish_reason,
             "prompt_tokens": self.prompt_tokens,
         }
-        return {**body, "tool_calls": list(self.tool_calls)} if self.tool_calls else body
+        if self.tool_calls:
+            body["tool_calls"] = list(self.tool_calls)
+        if self.shown:
+            body["shown"] = names.encode(self.shown)
+        return body
 
 
 _EXAMPLE = 'as {"messages": [{"role": "user", "content": "Hello"}]} or {"prompt": "Once upon"}'
@@ -212,7 +221,7 @@ def decode_answer(outputs: Mapping[str, Array]) -> TextAnswer:
     if (logprobs > 0).any() or (np.diff(logprobs.astype(np.int32), axis=1) > 0).any():
         raise AnswerInvalid("log-probabilities are above zero, or not sorted")
     wanted = {"content": str, "finish_reason": str, "prompt_tokens": int}
-    fields = set(body) - {"tool_calls"} if isinstance(body, dict) else set()
+    fields = set(body) - {"tool_calls", "shown"} if isinstance(body, dict) else set()
     if fields != set(wanted) or any(type(body[n]) is not kind for n, kind in wanted.items()):
         raise AnswerInvalid(f"the answer has not the fields {', '.join(wanted)}")
     calls, reason = body.get("tool_calls", []), body["finish_reason"]
@@ -223,9 +232,14 @@ def decode_answer(outputs: Mapping[str, Array]) -> TextAnswer:
             isinstance(call.get(name), str) for name in ("name", "arguments")
         ):
             raise AnswerInvalid("a call of a tool has not a name and arguments, both texts")
+    written = tuple(map(int, tokens))
+    try:
+        shown = names.decode(body["shown"], written, logprobs) if "shown" in body else ()
+    except (LookupError, TypeError, ValueError) as error:
+        raise AnswerInvalid(f"the answer does not show its tokens: {error!s:.200}") from error
     return TextAnswer(
-        body["content"], cast(FinishReason, reason), body["prompt_tokens"],
-        tuple(map(int, tokens)), logprobs, tuple(calls),
+        body["content"], cast(FinishReason, reason), body["prompt_tokens"], written, logprobs,
+        tuple(calls), shown,
     )  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,13 @@ import pytest
 from pydantic import ValidationError
 
 from oracle.api import writing
-from oracle.api.chat import ChatBody, CompletionBody, ResponseBody
+from oracle.api.chat import ChatBody, CompletionBody, ResponseBody, require_text
 from oracle.api.writing import WrittenAnswer
 from oracle.errors import Unavailable
+from oracle.protocol.logprobs import LikelyToken, ShownStep
 from oracle.protocol.text import QuestionInvalid, TextAnswer
+from oracle.services import folders
+from tests.support.parrot import write_parrot
 
 HELLO = [{"role": "user", "content": "Hello"}]
 CALL = {"name": "weather", "arguments": '{"city": "Oslo"}'}
@@ -57,7 +62,7 @@ def streamed(body: Any, pieces: list[str], end: TextAnswer | Exception) -> list[
     ("field", "value"),
     [
         ("n", 2), ("best_of", 3), ("presence_penalty", 0.5), ("frequency_penalty", -1),
-        ("logit_bias", {"50256": -100}), ("logprobs", True), ("top_logprobs", 3),
+        ("logit_bias", {"50256": -100}), ("top_logprobs", 3),
         ("functions", [{"name": "f"}]), ("function_call", "auto"), ("modalities", ["audio"]),
         ("reasoning_effort", "high"), ("prediction", {"type": "content"}), ("no_such_field", 1),
     ],
@@ -118,6 +123,39 @@ def test_asked__what_chat_pages_send__is_taken() -> None:
 def test_asked__nothing_given__manifest_decides() -> None:
     asked = chat().asked()
     assert (asked.params, asked.stream, asked.usage) == ({}, False, False)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({}, None), ({"logprobs": False}, None), ({"top_logprobs": 0}, None),
+        ({"logprobs": True}, 0), ({"logprobs": True, "top_logprobs": 8}, 8),
+    ],
+)  # fmt: skip
+def test_asked__logprobs_of_a_chat__as_many_as_are_asked_for(given: dict, shown: Any) -> None:
+    assert chat(**given).asked().question.logprobs == shown
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({}, None), ({"top_logprobs": 0}, None), ({"include": []}, None),
+        ({"include": ["message.output_text.logprobs"]}, 0), ({"top_logprobs": 3}, 3),
+    ],
+)  # fmt: skip
+def test_asked__logprobs_of_a_response__as_many_as_are_asked_for(given: dict, shown: Any) -> None:
+    body = ResponseBody.model_validate({"model": "m", "input": "x", **given})
+    assert body.asked().question.logprobs == shown
+
+
+def test_asked__more_likeliest_than_answers_hold__refused_by_name() -> None:
+    for body in (
+        chat(logprobs=True, top_logprobs=9),
+        CompletionBody.model_validate({"model": "m", "prompt": "x", "logprobs": 9}),
+        ResponseBody.model_validate({"model": "m", "input": "x", "top_logprobs": 20}),
+    ):
+        with pytest.raises(QuestionInvalid, match=r"logprobs`: \d+ is not 0 to 8"):
+            body.asked()
 
 
 def test_asked__thousand_turns__all_are_there() -> None:
@@ -195,6 +233,69 @@ def test_whole__response_cut_at_its_limit__is_incomplete() -> None:
     assert (found["status"], found["output"][0]["content"][0]["text"]) == ("incomplete", "Good")
 
 
+def token(id_: int, piece: bytes, logprob: int) -> LikelyToken:
+    return LikelyToken(id_, piece, logprob)
+
+
+def shown_answer(content: str = "Hé") -> TextAnswer:
+    """Three tokens: a letter with half a character, the other half, and one that ends the text."""
+    steps = (
+        ShownStep(token(1, b"H\xc3", -1024), (token(1, b"H\xc3", -1024), token(9, b"x", -2048))),
+        ShownStep(token(2, b"\xa9", -512), (token(2, b"\xa9", -512), token(9, b"x", -3072))),
+        ShownStep(token(3, b"", 0), (token(3, b"", 0), token(9, b"x", -32768))),
+    )
+    return replace(answer(content), shown=steps)
+
+
+def test_whole__logprobs_of_a_chat__are_those_of_the_text() -> None:
+    body = chat(logprobs=True, top_logprobs=2)
+    found = whole(body, shown_answer())["choices"][0]["logprobs"]["content"]
+    first = {"token": "bytes:\\x48\\xc3", "bytes": [72, 195], "logprob": -1.0}
+    other = {"token": "x", "bytes": [120], "logprob": -2.0}
+    assert found[0] == {**first, "top_logprobs": [first, other]}
+    assert b"".join(bytes(one["bytes"]) for one in found).decode() == "Hé"
+    assert whole(chat(), answer())["choices"][0]["logprobs"] is None
+
+
+def test_whole__logprobs_before_a_stop_string__end_with_the_text() -> None:
+    body = chat(logprobs=True, stop="\xe9")
+    found = whole(body, shown_answer("H"))["choices"][0]["logprobs"]["content"]
+    assert [one["bytes"] for one in found] == [[72, 195]]
+
+
+def test_whole__logprobs_of_a_completion__in_the_older_form() -> None:
+    body = CompletionBody.model_validate({"model": "m", "prompt": "x", "logprobs": 2})
+    assert whole(body, shown_answer())["choices"][0]["logprobs"] == {
+        "tokens": ["bytes:\\x48\\xc3", "bytes:\\xa9"],
+        "token_logprobs": [-1.0, -0.5],
+        "top_logprobs": [
+            {"bytes:\\x48\\xc3": -1.0, "x": -2.0}, {"bytes:\\xa9": -0.5, "x": -3.0},
+        ],
+        "text_offset": [0, 1],
+    }  # fmt: skip
+
+
+def test_whole__logprobs_of_a_response__stand_in_its_part() -> None:
+    body = ResponseBody.model_validate({"model": "m", "input": "x", "top_logprobs": 2})
+    part = whole(body, shown_answer())["output"][0]["content"][0]
+    assert [one["logprob"] for one in part["logprobs"]] == [-1.0, -0.5]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "top", "fits"), [(243, 8, True), (244, 8, False), (1024, 0, True)]
+)
+def test_require_text__logprobs_that_do_not_fit__refused_before_anything_is_paid(
+    tokens: int, top: int, fits: bool, tmp_path: Path
+) -> None:
+    manifest = folders.read(write_parrot(tmp_path), lambda *_: None)
+    asked = chat(logprobs=True, top_logprobs=top, max_tokens=tokens).asked()
+    if fits:
+        require_text(manifest, asked)
+    else:
+        with pytest.raises(QuestionInvalid, match="room for the log-probabilities of 243 tokens"):
+            require_text(manifest, asked)
+
+
 # ── Streamed ────────────────────────────────────────────────────────────────────────────────────
 def test_respond__chat_in_pieces__rest_reason_and_usage_come_with_the_answer() -> None:
     *chunks, usage, done = streamed(
@@ -206,6 +307,18 @@ def test_respond__chat_in_pieces__rest_reason_and_usage_come_with_the_answer() -
     assert reasons == [None] * 4 + ["stop"]
     assert chunks[-1]["tallystick"] == {"fee": "0.05"}
     assert (usage["choices"], usage["usage"]["total_tokens"], done) == ([], 10, "[DONE]")
+
+
+def test_respond__logprobs__come_with_the_delivered_answer() -> None:
+    body = chat(stream=True, logprobs=True, top_logprobs=2)
+    *chunks, last, _done = streamed(body, ["H"], shown_answer())
+    assert [chunk["choices"][0]["logprobs"] for chunk in chunks] == [None] * len(chunks)
+    assert len(last["choices"][0]["logprobs"]["content"]) == 2
+    body = ResponseBody.model_validate(
+        {"model": "m", "input": "x", "stream": True, "top_logprobs": 2}
+    )
+    said = {one["type"]: one for one in streamed(body, ["H"], shown_answer())}
+    assert len(said["response.output_text.done"]["logprobs"]) == 2
 
 
 def test_respond__usage_not_asked__is_not_sent() -> None:

@@ -34,7 +34,7 @@ def parrot() -> Parrot:
 def site(world: World, parrot: Parrot, tmp_path: Path) -> Site:
     sells = replace(world, folder=write_parrot(tmp_path / "parrot"))
     sells.publish()
-    sells.serve(1)
+    sells.serve(1, stake=200)
     sells.prepay(500 * DOLLAR)
     return Site(sells, parrot, tmp_path)
 
@@ -50,6 +50,16 @@ def test_text__over_the_chain__whole_with_fee_and_usage(site: Site) -> None:
         assert site.spent == FEE
         other = site.ask("responses", input="hello").json()
         assert other["output"][0]["content"][0]["text"] == "hello [0]"
+
+
+def test_text__logprobs__of_each_token_and_of_the_likeliest_whole_and_streamed(site: Site) -> None:
+    with site.running():
+        asked = {"logprobs": True, "top_logprobs": 2}
+        whole = site.ask(**asked).json()["choices"][0]["logprobs"]["content"]
+        assert "".join(one["token"] for one in whole) == "the tally stick [0]"
+        assert [one["token"] for one in whole[1]["top_logprobs"]] == [" tally", "x1"]
+        with site.listening(**asked) as chunks:
+            assert list(chunks)[-1]["choices"][0]["logprobs"]["content"] == whole
 
 
 def test_text__streamed_over_the_chain__pieces_before_the_delivery(site: Site) -> None:
@@ -150,6 +160,8 @@ def test_text__over_a_channel__streamed_and_signed(site: Site) -> None:
     [
         ({"n": 2}, 400),
         ({"max_tokens": 5000}, 400),
+        ({"logprobs": True, "top_logprobs": 9}, 400),
+        ({"logprobs": True, "top_logprobs": 8, "max_tokens": 1000}, 400),
         ({"messages": "x"}, 422),
         ({"model": "no"}, 404),
     ],
@@ -175,13 +187,27 @@ stream = client.chat.completions.create(
     model="parrot", messages=hello, seed=2, stream=True, stream_options={"include_usage": True}
 )
 chunks = list(stream)
-text = client.completions.create(model="parrot", prompt="say: one two three", max_tokens=2)
+text = client.completions.create(
+    model="parrot", prompt="say: one two three", max_tokens=2, logprobs=1
+)
+shown = client.chat.completions.create(
+    model="parrot", messages=hello, seed=3, logprobs=True, top_logprobs=3
+).choices[0].logprobs.content
+with client.chat.completions.stream(
+    model="parrot", messages=hello, seed=3, logprobs=True, top_logprobs=3
+) as events:
+    streamed = events.get_final_completion().choices[0].logprobs.content
+named = client.responses.create(
+    model="parrot", input="hello", top_logprobs=2, include=["message.output_text.logprobs"]
+).output[0].content[0].logprobs
 response = client.responses.create(model="parrot", input="hello", instructions="Be kind.")
 with client.responses.stream(model="parrot", input="bye") as events:
     kinds = [event.type for event in events]
     last = events.get_final_response()
 refused = []
-for bad in ({"n": 2}, {"max_tokens": 10**6}, {"messages": []}):
+for bad in (
+    {"n": 2}, {"max_tokens": 10**6}, {"messages": []}, {"logprobs": True, "top_logprobs": 20},
+):
     try:
         client.chat.completions.create(**{"model": "parrot", "messages": hello, **bad})
     except openai.BadRequestError as error:
@@ -191,6 +217,10 @@ print(json.dumps([
     "".join(c.choices[0].delta.content or "" for c in chunks if c.choices),
     chunks[-1].usage.completion_tokens, text.choices[0].text, text.choices[0].finish_reason,
     response.output_text, response.status, kinds[0], kinds[-1], last.output_text, refused,
+    "".join(one.token for one in shown), [one.token for one in shown[0].top_logprobs],
+    b"".join(bytes(one.bytes) for one in shown).decode(), shown[0].logprob, streamed == shown,
+    text.choices[0].logprobs.tokens, text.choices[0].logprobs.text_offset,
+    [one.top_logprobs[1].token for one in named],
 ]))
 """
 
@@ -206,5 +236,7 @@ def test_openai__unchanged__writes_streams_and_is_refused(site: Site) -> None:
     assert json.loads(done.stdout) == [
         "the tally stick [1]", True, "the tally stick [2]", 5, "one two", "length", "hello [0]",
         "completed", "response.created", "response.completed", "bye [0]",
-        ["QuestionInvalid", "InputInvalid", "QuestionInvalid"],
+        ["QuestionInvalid", "InputInvalid", "QuestionInvalid", "QuestionInvalid"],
+        "the tally stick [3]", ["the", "x1", "x2"], "the tally stick [3]", -100 / 1024, True,
+        ["one", " two"], [0, 3], ["x1", "x1"],
     ]  # fmt: skip

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oracle.protocol import canonical, text
+from oracle.protocol import canonical, logprobs, text
+from oracle.protocol.logprobs import LikelyToken, ShownStep
 from oracle.protocol.text import AnswerInvalid, QuestionInvalid, TextAnswer, TextQuestion
 
 CHAT = {"messages": [{"role": "user", "content": "Hello"}]}
 ROW = np.array([[-10, -20, -30, -40, -50, -60, -70, -80]], np.int16)
+SHOWN = {"logprobs": [-10], "top": [[5, 107]], "pieces": {"5": " the", "107": "x"}}
 
 
 def of(data: bytes) -> dict[str, np.ndarray]:
@@ -96,6 +98,28 @@ def test_encode_answer__answer__comes_back_within_two_kilobytes_of_commitment():
     np.testing.assert_array_equal(back.logprobs, whole.logprobs)
 
 
+def test_encode_answer__shown_tokens__come_back_also_half_a_character():
+    top = (LikelyToken(5, b" the", -10), LikelyToken(107, b"\xf0\x9f", -20))
+    step = ShownStep(LikelyToken(5, b" the", -10), top)
+    whole = answer(shown=(step,))
+    assert text.decode_answer(text.encode_answer(whole)).shown == (step,)
+    assert whole.head["shown"]["pieces"] == {"5": " the", "107": [0xF0, 0x9F]}
+
+
+@pytest.mark.parametrize("count", [0, 8])
+def test_size__tokens_of_a_usual_length__have_room(count):
+    steps = []
+    for start in range(0, 64 * 9, 9):
+        ids = [236000 + start + n for n in range(9)]
+        named = [LikelyToken(one, b" tokens", -12345) for one in ids]
+        steps.append(ShownStep(named[0], tuple(named[1 : count + 1])))
+    rows = np.repeat(ROW, 64, 0)
+    ids = tuple(step.written.token for step in steps)
+    whole = answer(content=" tokens" * 64, tokens=ids, logprobs=rows, shown=tuple(steps))
+    bytes_ = sum(part.nbytes for part in text.encode_answer(whole).values())
+    assert bytes_ <= logprobs.size(64, count) + 100
+
+
 def head(**changes):
     body = {**answer().head, **changes}
     return np.frombuffer(canonical.dumps({k: v for k, v in body.items() if v != "-"}), np.uint8)
@@ -112,6 +136,18 @@ def head(**changes):
         {"answer": head(tool_calls={})},
         {"answer": head(tool_calls=[5])},
         {"answer": head(tool_calls=[{"name": "f", "arguments": {}}])},
+        {"answer": head(shown={})},
+        {"answer": head(shown=[])},
+        {"answer": head(shown={**SHOWN, "logprobs": [1]})},
+        {"answer": head(shown={**SHOWN, "logprobs": []})},
+        {"answer": head(shown={**SHOWN, "top": [[107, 107]]})},
+        {"answer": head(shown={**SHOWN, "top": [list(range(9))]})},
+        {"answer": head(shown={**SHOWN, "top": [[{}]]})},
+        {"answer": head(shown={**SHOWN, "top": 5})},
+        {"answer": head(shown={**SHOWN, "pieces": {"5": " the"}})},
+        {"answer": head(shown={**SHOWN, "pieces": {"5": " the", "107": [256]}})},
+        {"answer": head(shown={**SHOWN, "pieces": {"5": " the", "107": None}})},
+        {"answer": head(shown={**SHOWN, "pieces": {**SHOWN["pieces"], "108": "x"}})},
         {"tokens": np.array([5, 6], np.int32)},
         {"logprobs": -ROW},
         {"logprobs": ROW[:, ::-1]},

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from oracle.protocol import text
+from oracle.protocol.logprobs import LikelyToken, ShownStep
 from oracle.protocol.text import TextQuestion
 from worker.errors import EngineDied
 from worker.runtimes.gguf import TextModel
@@ -16,6 +17,13 @@ from worker.text.engine import Step, TextEngine
 CONTEXT = 4096
 LOGPROBS = (-100, *[-2000 - n for n in range(text.TOP - 1)])
 NAME = "parrot"
+
+
+def shown_step(token: int, piece: bytes, count: int) -> ShownStep:
+    """A token that is the likeliest; the others at its place are called b"x1", b"x2" …"""
+    others = [LikelyToken(100 + n, b"x%d" % n, LOGPROBS[n]) for n in range(1, text.TOP)]
+    written = LikelyToken(token, piece, LOGPROBS[0])
+    return ShownStep(written, (written, *others)[:count])
 
 
 class Parrot(TextEngine):
@@ -37,8 +45,9 @@ class Parrot(TextEngine):
         return [ord(character) for character in asked]
 
     def generate(
-        self, prompt: Sequence[int], stop: Sequence[str], params: Mapping[str, float]
-    ) -> Iterator[Step]:
+        self, prompt: Sequence[int], stop: Sequence[str], params: Mapping[str, float],
+        shown: int | None = None,
+    ) -> Iterator[Step]:  # fmt: skip
         self.begun += 1
         last = "".join(map(chr, prompt)).rpartition(": ")[2]
         words = (self.says or f"{last} [{params['seed']}]").replace(" ", "\0 ").split("\0")
@@ -50,7 +59,8 @@ class Parrot(TextEngine):
                 if place == self.dies_after:
                     raise EngineDied("the engine died in the middle", hint="ask again")
                 done += word.encode()
-                yield Step(place, word.encode(), LOGPROBS, word == "")
+                named = None if shown is None else shown_step(place, word.encode(), shown)
+                yield Step(place, word.encode(), LOGPROBS, word == "", named)
                 if text.stopped_at(done, stop) is not None:
                     return
         finally:

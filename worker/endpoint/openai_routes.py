@@ -105,7 +105,7 @@ async def _write(request: Request, desk: Desk, body: AnyBody) -> Response:
     request.state.model = name
     paid = await desk.require_paid(name, version, request.headers.get(channel_wire.VOUCHER))
     model, offer = paid[0].model, paid[0].offer
-    chat.require_text(model.manifest)
+    chat.require_text(model.manifest, asked)
     encoded = model.form.encode_inputs(text.encode_question(asked.question))
     params = model.manifest.pack_params(asked.params)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from oracle.errors import ConfigInvalid, PermanentError
 from oracle.protocol import text
+from oracle.protocol.logprobs import ShownStep
 from oracle.protocol.manifest import Manifest
 from oracle.protocol.shapes import TensorSpec
 from oracle.protocol.text import AnswerInvalid, QuestionInvalid, TextAnswer, TextQuestion
@@ -88,7 +89,8 @@ class TextModel:
         heard("")
         steps: list[Step] = []
         told = b""
-        with closing(self.engine.generate(prompt, question.stop, params)) as written:  # type: ignore[type-var]  # a generator, which closing stops
+        asked = (prompt, question.stop, params, question.logprobs)
+        with closing(self.engine.generate(*asked)) as written:  # type: ignore[type-var]  # a generator, which closing stops
             for step in written:
                 steps.append(step)
                 told = _tell(steps, told, question, heard)
@@ -103,6 +105,7 @@ class TextModel:
             TextAnswer(
                 content, reason, len(prompt), tuple(step.token for step in steps),
                 np.array([step.logprobs for step in steps], np.int16), calls,
+                tuple(step.shown for step in steps if step.shown is not None),
             )
         )  # fmt: skip
 
@@ -123,9 +126,13 @@ class TextModel:
         return prompt
 
     def replay(
-        self, question: TextQuestion, tokens: Sequence[int], params: Params, slack: float
-    ) -> tuple[int, Replayed]:
+        self, question: TextQuestion, tokens: Sequence[int], params: Params, slack: float,
+        shown: Sequence[ShownStep] = (),
+    ) -> tuple[int, Replayed]:  # fmt: skip
         """Return the prompt's tokens, and what the model says of somebody's tokens after it.
+
+        Args:
+            shown: what somebody says of each token's place.
 
         Raises:
             ModelUnsupported: the engine is another machine's.
@@ -136,7 +143,8 @@ class TextModel:
         prompt = self.prompt(question)
         if len(prompt) + len(tokens) > self.context:  # the engine would fail, which is tried again
             raise AnswerInvalid(f"{len(tokens)} tokens do not fit into the context")
-        return len(prompt), self.engine.replay(prompt, tokens, params, slack)
+        named = [[one.token for one in step.all] for step in shown]
+        return len(prompt), self.engine.replay(prompt, tokens, params, slack, named)
 
     def close(self) -> None:
         """End the engine."""

@@ -25,6 +25,7 @@ import numpy as np
 
 from oracle.errors import ConfigInvalid
 from oracle.protocol import text
+from oracle.protocol.logprobs import LikelyToken, ShownStep
 from oracle.protocol.text import TOP, TextQuestion
 from worker.errors import EngineDied, EngineUnfit
 from worker.text.drawing import Logits
@@ -71,8 +72,9 @@ class UrlEngine(TextEngine):
         return self.own.prompt(question)
 
     def generate(
-        self, prompt: Sequence[int], stop: Sequence[str], params: Mapping[str, float]
-    ) -> Iterator[Step]:
+        self, prompt: Sequence[int], stop: Sequence[str], params: Mapping[str, float],
+        shown: int | None = None,
+    ) -> Iterator[Step]:  # fmt: skip
         """Yield tokens as they are drawn. See `TextEngine`.
 
         Raises:
@@ -93,7 +95,8 @@ class UrlEngine(TextEngine):
                 piece, ends = self.own.piece(token)
                 ids.append(token)
                 written, count = written + piece, count + 1
-                yield Step(token, piece, _top(row), ends)
+                named = None if shown is None else self._shown(row, token, shown)
+                yield Step(token, piece, _top(row), ends, named)
                 if ends or count == room or text.stopped_at(written, stop) is not None:
                     return
                 if token != row.chosen:
@@ -105,13 +108,23 @@ class UrlEngine(TextEngine):
         tokens: Sequence[int],
         params: Mapping[str, float],
         slack: float,
+        named: Sequence[Sequence[int]] = (),
     ) -> Replayed:
         """Run prompt and tokens through the own engine. See `LlamaEngine.replay`."""
-        return self.own.replay(prompt, tokens, params, slack)
+        return self.own.replay(prompt, tokens, params, slack, named)
 
     def close(self) -> None:
         """End the own engine; the server is the operator's."""
         self.own.close()
+
+    def _shown(self, row: _Row, token: int, shown: int) -> ShownStep:
+        ids, said = (token, *row.ids[:shown]), dict(zip(row.ids, row.logprobs, strict=True))
+        values = text.quantise(np.array([said[one] for one in ids], np.float64)).tolist()
+        written, *top = (
+            LikelyToken(one, self.own.piece(one)[0], value)
+            for one, value in zip(ids, values, strict=True)
+        )
+        return ShownStep(written, tuple(top))
 
     def _rows(self, ids: Sequence[int], steps: int, wanted: int) -> list[_Row]:
         """Return what the engine says of the next steps, one at the least."""

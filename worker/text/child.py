@@ -6,11 +6,11 @@
 |---|---|
 | `render`: text | `tokens` |
 | `serve`: – | a socket in the folder, on which the engine renders chats, once it is there |
-| `generate`: prompt, stop, params | a line for each token, the last with `done` |
+| `generate`: prompt, stop, params, shown | a line for each token, the last with `done` |
 | `cancel`: job | – |
 | `threads`: count | `threads` |
 | `piece`: token | `piece`, `ends` |
-| `replay`: prompt, tokens, params, slack | `logprobs`, `gaps`, `pieces`, `ends`, `observed` |
+| `replay`: prompt, tokens, params, slack, named | the fields of `worker.text.engine.Replayed` |
 | – | `{"id": 0}` after each pass: a sign of life |
 
 Ends with its stdin. A job's error is a line; anything else ends the process, which is started anew.
@@ -84,8 +84,10 @@ class Child:
         try:
             if what == "generate":
                 self._slots.add(
-                    Writing(job, asked["prompt"], tuple(asked["stop"]), asked["params"])
-                )
+                    Writing(
+                        job, asked["prompt"], tuple(asked["stop"]), asked["params"], asked["shown"]
+                    )
+                )  # fmt: skip
             elif what == "cancel":
                 self._slots.cancel(job)
             elif what == "piece":
@@ -110,6 +112,8 @@ class Child:
         prompt, tokens, params = asked["prompt"], asked["tokens"], asked["params"]
         sequence, first = self._told["slots"], len(prompt) - 1
         pieces = [self._model.piece(token).hex() for token in tokens]
+        wanted = [[(one, self._model.piece(one).hex()) for one in ids] for ids in asked["named"]]
+        named: list[list[tuple[int, str, int]]] = []
         observed: list[list[int]] = []
         logprobs: list[list[int]] = []
         gaps: list[float] = []
@@ -128,6 +132,10 @@ class Child:
                         logprobs.append(top)
                         found = logits.gap(tokens[step], params, step, asked["slack"])
                         gaps.append(min(found, FAR))
+                        if step < len(wanted):
+                            values = logits.logprobs([one for one, _ in wanted[step]]).tolist()
+                            pairs = zip(wanted[step], values, strict=True)
+                            named.append([(*one, value) for one, value in pairs])
                     else:
                         observed.append(top)  # of a prompt alone
         finally:
@@ -135,7 +143,7 @@ class Child:
         ends = [self._model.ends(token) for token in tokens]
         return {
             "logprobs": logprobs, "gaps": gaps, "pieces": pieces, "ends": ends,
-            "observed": observed,
+            "observed": observed, "named": named,
         }  # fmt: skip
 
     def _try_to_serve(self, job: int) -> None:

@@ -10,7 +10,7 @@ Source: Gumbel-max (Maddison et al., A* Sampling, 2014); mixing of SplitMix64 (S
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -37,6 +37,17 @@ class Logits:
         """Return the eight largest log-probabilities as int16, sorted; see `protocol.text`."""
         top = self.largest(TOP).astype(np.float64)
         return quantise(top - self._most - np.log(self._total(1.0)))
+
+    def likeliest(self, count: int) -> Array:
+        """Return the ids of so many of the largest logits, sorted; of equal ones the smaller id."""
+        ids = self._from(float(self.largest(count)[-1]) if count else np.inf)
+        found: Array = ids[np.argsort(-self.values[ids], kind="stable")][:count]
+        return found
+
+    def logprobs(self, ids: Sequence[int]) -> Array:
+        """Return the log-probabilities of tokens as int16; see `protocol.text`."""
+        found = self.values[list(ids)].astype(np.float64)
+        return quantise(found - self._most - np.log(self._total(1.0)))
 
     def draw(self, params: Mapping[str, float], step: int) -> int:
         """Return the token of a step.

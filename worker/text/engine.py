@@ -29,6 +29,7 @@ import numpy as np
 
 from oracle import errors as general
 from oracle.errors import InputInvalid, TallystickError
+from oracle.protocol.logprobs import LikelyToken, ShownStep
 from oracle.protocol.tensor import Array
 from oracle.protocol.text import TOP, TextQuestion
 from worker import errors
@@ -53,6 +54,7 @@ class Step:
     piece: bytes
     logprobs: tuple[int, ...]  # see `oracle.protocol.text`
     ends: bool  # it ends the text by itself
+    shown: ShownStep | None = None  # where it was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Replayed:
         pieces: bytes of each token.
         ends: whether each token ends a text.
         observed: int16 [m, 8], of places in the prompt, which no answer shows.
+        named: of each token, what was to be said of other tokens at its place.
     """
 
     logprobs: Array
@@ -72,6 +75,7 @@ class Replayed:
     pieces: tuple[bytes, ...]
     ends: tuple[bool, ...]
     observed: Array
+    named: tuple[tuple[LikelyToken, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +107,13 @@ class TextEngine(Protocol):
         """
 
     def generate(
-        self, prompt: Sequence[int], stop: Sequence[str], params: Mapping[str, float]
-    ) -> Iterator[Step]:
+        self, prompt: Sequence[int], stop: Sequence[str], params: Mapping[str, float],
+        shown: int | None = None,
+    ) -> Iterator[Step]:  # fmt: skip
         """Yield tokens as they are written; closing the iterator stops the writing.
+
+        Args:
+            shown: how many of the likeliest tokens each step names; None = it names none.
 
         Raises:
             ModelFailed: the model does not run. ModelStuck: it does not go on. EngineDied.
@@ -152,14 +160,16 @@ class LlamaEngine(TextEngine):
         return tokens
 
     def generate(
-        self, prompt: Sequence[int], stop: Sequence[str], params: Mapping[str, float]
-    ) -> Iterator[Step]:
+        self, prompt: Sequence[int], stop: Sequence[str], params: Mapping[str, float],
+        shown: int | None = None,
+    ) -> Iterator[Step]:  # fmt: skip
         """Yield tokens as they are written. See `TextEngine`."""
         asked = {"prompt": list(prompt), "stop": list(stop), "params": dict(params)}
-        for event in self._alive().many(do="generate", **asked):
+        for event in self._alive().many(do="generate", shown=shown, **asked):
+            named = _named(event["named"])
             yield Step(
                 event["token"], bytes.fromhex(event["piece"]), tuple(event["logprobs"]),
-                event["ends"],
+                event["ends"], ShownStep(named[0], named[1:]) if named else None,
             )  # fmt: skip
 
     def replay(
@@ -168,22 +178,26 @@ class LlamaEngine(TextEngine):
         tokens: Sequence[int],
         params: Mapping[str, float],
         slack: float,
+        named: Sequence[Sequence[int]] = (),
     ) -> Replayed:
         """Run prompt and tokens through the model at once.
 
         Args:
             slack: nat, see `worker.text.drawing.Logits.gap`.
+            named: of each token, ids of which the model is to say how likely they are there.
 
         Raises:
             InputInvalid: a token that the model does not know. ModelFailed, EngineDied.
         """
         said = self._alive().one(
-            do="replay", prompt=list(prompt), tokens=list(tokens), params=dict(params), slack=slack
-        )
+            do="replay", prompt=list(prompt), tokens=list(tokens), params=dict(params), slack=slack,
+            named=[list(ids) for ids in named],
+        )  # fmt: skip
         return Replayed(
             np.array(said["logprobs"], np.int16).reshape(-1, TOP), tuple(said["gaps"]),
             tuple(map(bytes.fromhex, said["pieces"])), tuple(said["ends"]),
             np.array(said["observed"], np.int16).reshape(-1, TOP),
+            tuple(map(_named, said["named"])),
         )  # fmt: skip
 
     def piece(self, token: int) -> tuple[bytes, bool]:
@@ -393,6 +407,10 @@ class _Process:
         data = os.pread(self._said.fileno(), _KEPT, max(0, end - _KEPT))
         lines = data.decode(errors="replace").strip().splitlines()
         return lines[-1][-300:] if lines else "no word"
+
+
+def _named(said: Sequence[tuple[int, str, int]]) -> tuple[LikelyToken, ...]:
+    return tuple(LikelyToken(token, bytes.fromhex(piece), value) for token, piece, value in said)
 
 
 def environ() -> dict[str, str]:

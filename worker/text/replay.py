@@ -34,6 +34,7 @@ class ReplayFault(StrEnum):
     CUT_SHORT = "it ends before its end"
     TEXT = "the text is not that of the tokens"
     LOGPROBS = "the log-probabilities are not this model's"
+    SHOWN = "the tokens that it shows are not this model's, or not as many as were asked for"
     DRAW = "a token that the model with this seed does not draw"
 
 
@@ -83,10 +84,33 @@ def _faults(
         yield ReplayFault.TEXT
     if distance(answer.logprobs, replayed.logprobs) > tolerance:
         yield ReplayFault.LOGPROBS
+    if not _shown(asked, answer, replayed, tolerance):
+        yield ReplayFault.SHOWN
     gaps = replayed.gaps
     near = max(gaps) <= GAP * tolerance and sum(gaps) / count <= MEAN_GAP * tolerance
     if not near:  # what is NaN is not near
         yield ReplayFault.DRAW
+
+
+def _shown(asked: AnswerTerms, answer: TextAnswer, replayed: Replayed, tolerance: float) -> bool:
+    """Whether the names of tokens are the model's, and about as likely as it says.
+
+    One value a token has more chance than eight, so those that were written, and the likeliest, may
+    each be `GAP` tolerances away on average.
+    """
+    wanted, shown = asked.question.logprobs, answer.shown
+    if wanted is None or not shown:
+        return (wanted is None) == (not shown)
+    theirs, ours = [step.all for step in shown], replayed.named
+    if any(len(step.top) != wanted for step in shown) or len(theirs) != len(ours):
+        return False
+    pairs = [list(zip(a, b, strict=True)) for a, b in zip(theirs, ours, strict=True)]
+    apart = np.array([[abs(a.logprob - b.logprob) for a, b in step] for step in pairs]) / UNIT
+    named = all(a.piece == b.piece for step in pairs for a, b in step)
+    return named and bool(
+        apart[:, 0].mean() <= GAP * tolerance
+        and apart[:, 1:].sum() <= GAP * tolerance * max(1, apart[:, 1:].size)
+    )
 
 
 def distance(committed: Array, replayed: Array) -> float:

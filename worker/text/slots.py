@@ -29,6 +29,7 @@ class Writing:
     prompt: list[int]
     stop: tuple[str, ...]
     params: Mapping[str, float]
+    shown: int | None = None  # how many of the likeliest are named with each token
     sequence: int = -1
     read: int = 0  # tokens of the prompt that have gone through the model
     tokens: list[int] = field(default_factory=list)
@@ -40,9 +41,20 @@ class Writing:
         return int(self.params["max_tokens"]) - len(self.tokens)
 
 
-def _draw(one: Writing, logits: Array) -> tuple[int, list[int]]:
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    token: int
+    logprobs: list[int]
+    named: list[tuple[int, int]]  # ids with log-probabilities: its own, and of the likeliest
+
+
+def _draw(one: Writing, logits: Array) -> _Drawn:
     said = Logits(logits)
-    return said.draw(one.params, len(one.tokens)), said.top_logprobs().tolist()
+    token, named = said.draw(one.params, len(one.tokens)), []
+    if one.shown is not None:
+        ids = [token, *said.likeliest(one.shown).tolist()]
+        named = list(zip(ids, said.logprobs(ids).tolist(), strict=True))
+    return _Drawn(token, said.top_logprobs().tolist(), named)
 
 
 class Slots:
@@ -102,10 +114,11 @@ class Slots:
             return
         logits = self._model.step(rows)
         drawn = (map if len(asked) == 1 else self._drawers.map)(_draw, asked, logits)
-        for one, (token, logprobs) in zip(asked, drawn, strict=True):
-            yield self._wrote(one, token, logprobs)
+        for one, found in zip(asked, drawn, strict=True):
+            yield self._wrote(one, found)
 
-    def _wrote(self, one: Writing, token: int, logprobs: list[int]) -> dict[str, Any]:
+    def _wrote(self, one: Writing, drawn: _Drawn) -> dict[str, Any]:
+        token = drawn.token
         one.tokens.append(token)
         piece, ends = self._model.piece(token), self._model.ends(token)
         one.written += piece
@@ -114,7 +127,8 @@ class Slots:
         if done:
             self._end(one)
         return {
-            "id": one.job, "token": token, "piece": piece.hex(), "logprobs": logprobs,
+            "id": one.job, "token": token, "piece": piece.hex(), "logprobs": drawn.logprobs,
+            "named": [(id_, self._model.piece(id_).hex(), value) for id_, value in drawn.named],
             "ends": ends, "done": done,
         }  # fmt: skip
 

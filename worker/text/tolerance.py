@@ -66,7 +66,7 @@ def measure(runtime: Any, params: Mapping[str, float], rows: int, *, whole: bool
     with suppress(InputInvalid):  # not every model takes chats
         runtime.prompt(_CHAT)
     params = {**params, "max_tokens": _TOKENS}
-    short = [TextQuestion(prompt) for prompt in _PROMPTS[:rows]]
+    short = [_asked(prompt) for prompt in _PROMPTS[:rows]]
     questions = [*short, *_long(runtime)] if whole else short
     honest: list[HonestText] = []
     for _ in _threads(runtime.engine, whole=whole):
@@ -101,8 +101,23 @@ def _fault(
     if found is not replay.ReplayFault.DRAW:
         return found
     # What was drawn from may begin and end higher or lower, by the tolerance
-    _, replayed = runtime.replay(one.question, one.answer.tokens, params, tolerance)
+    _, replayed = _replay(runtime, one.question, one.answer, params, tolerance)
     return replay.compare(terms, one.answer, replayed, tolerance)
+
+
+def _asked(prompt: str) -> TextQuestion:
+    """Return a question that shows all that answers may: the rule judges that, too."""
+    return TextQuestion(prompt, logprobs=text.TOP)
+
+
+def _replay(
+    runtime: Any, question: TextQuestion, answer: TextAnswer, params: Mapping[str, float],
+    slack: float,
+) -> tuple[int, Replayed]:  # fmt: skip
+    found: tuple[int, Replayed] = runtime.replay(
+        question, answer.tokens, params, slack, answer.shown
+    )
+    return found
 
 
 def _write(
@@ -115,7 +130,7 @@ def _write(
         if isinstance(output, Exception):
             raise output
         answer = text.decode_answer(output)
-        count, replayed = runtime.replay(question, answer.tokens, params, 0.0)
+        count, replayed = _replay(runtime, question, answer, params, 0.0)
         found.append(HonestText(question, answer, count, replayed))
     return found
 
@@ -129,7 +144,7 @@ def _long(runtime: Any) -> Iterator[TextQuestion]:
         while (tokens := len(runtime.engine.prompt(TextQuestion(prompt)))) > length:
             prompt = prompt[: len(prompt) * length // tokens]
         if prompt:
-            yield TextQuestion(prompt)
+            yield _asked(prompt)
 
 
 def _threads(engine: Any, *, whole: bool) -> Iterator[None]:

@@ -116,7 +116,7 @@ async def _write(request: Request, state: AppState, key: ApiKey | None, body: An
     watch, asked = asking.Stopwatch(), body.asked()
     name, _, version = asked.model.partition("@")
     listing = await asking.find(state, name, version)
-    chat.require_text(listing.manifest)
+    chat.require_text(listing.manifest, asked)
     payer = await paying.payer_of(request, state, key, listing)
     question = await asking.question(
         state, listing, arrays=text.encode_question(asked.question), texts=(), params=asked.params,

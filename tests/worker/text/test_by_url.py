@@ -19,7 +19,7 @@ from worker.text.engine import environ
 from worker.text.replay import AnswerTerms, ReplayFault
 
 TOLERANCE = 0.5
-BODY = {"prompt": "The capital of France is"}
+BODY = {"prompt": "The capital of France is", "logprobs": 3}
 SERVE = """
 import sys, xllamacpp
 params = xllamacpp.CommonParams()
@@ -59,14 +59,14 @@ def test_write__by_llama_cpps_server__is_convictable_at_any_temperature_and_its_
     question = TextQuestion.parse(BODY)
 
     def judged(answer, params):
-        count, said = made.replay(question, answer.tokens, params, TOLERANCE)
+        count, said = made.replay(question, answer.tokens, params, TOLERANCE, answer.shown)
         terms = AnswerTerms(question, params, count, CONTEXT)
         return replay.compare(terms, answer, said, TOLERANCE)
 
     for heat in (0, 0.8):
         params = {**PARAMS, "temperature": heat, "max_tokens": 20}
         answer = text.decode_answer(made.run(asked(**BODY), params))
-        assert len(answer.tokens) == 20
+        assert len(answer.tokens) == len(answer.shown) == 20
         assert judged(answer, params) is None
     assert judged(answer, {**params, "seed": 9}) is ReplayFault.DRAW
     greedy = {**params, "temperature": 0}

@@ -27,18 +27,24 @@ TOLERANCE = 0.5
 
 def judge(model, body, params, answer):
     question = TextQuestion.parse(body)
-    count, said = model.replay(question, answer.tokens, params, TOLERANCE)
+    count, said = model.replay(question, answer.tokens, params, TOLERANCE, answer.shown)
     terms = AnswerTerms(question, params, count, model.context)
     return replay.compare(terms, answer, said, TOLERANCE)
 
 
 USER = {"role": "user", "content": "Hello"}
 BODY = {"prompt": "The capital of France is"}
+SHOWN = {**BODY, "logprobs": 3}
 
 
 @pytest.fixture(scope="module")
 def answer(model):
     return text.decode_answer(model.run(asked(**BODY), PARAMS))
+
+
+@pytest.fixture(scope="module")
+def shown_answer(model):
+    return text.decode_answer(model.run(asked(**SHOWN), PARAMS))
 
 
 def test_write__several_at_once__each_as_its_own_parameters_say(model):
@@ -67,6 +73,18 @@ def test_write__stop_string__ends_the_text_before_it(model, answer):
     assert word not in stopped.content
     assert len(stopped.tokens) < len(answer.tokens)
     assert judge(model, {**BODY, "stop": [word]}, PARAMS, stopped) is None
+
+
+@pytest.mark.parametrize("heat", [0, 0.8])
+def test_write__logprobs_are_asked_for__each_token_is_named_with_the_likeliest(model, heat):
+    params = {**PARAMS, "temperature": heat}
+    one = text.decode_answer(model.run(asked(**SHOWN), params))
+    assert tuple(step.written.token for step in one.shown) == one.tokens
+    assert b"".join(step.written.piece for step in one.shown).decode() == one.content
+    for step, row in zip(one.shown, one.logprobs, strict=True):
+        assert [likely.logprob for likely in step.top] == row[:3].tolist()
+        assert heat or step.top[0] == step.written
+    assert judge(model, SHOWN, params, one) is None
 
 
 def test_write__chat__is_rendered_by_the_models_template(model):
@@ -143,6 +161,31 @@ def test_compare__another_prompt__named(model, answer):
     same_length = {"prompt": "The price of bread was"}
     assert len(model.prompt(TextQuestion.parse(same_length))) == answer.prompt_tokens
     assert judge(model, same_length, PARAMS, answer) in (ReplayFault.LOGPROBS, ReplayFault.DRAW)
+
+
+def other_piece(step):
+    return replace(step, written=replace(step.written, piece=b"no"))
+
+
+def other_logprob(step):
+    return replace(step, written=replace(step.written, logprob=step.written.logprob - 2048))
+
+
+def other_likeliest(step):
+    others = [replace(one, token=one.token + 1) for one in step.top]
+    return replace(step, top=tuple(others))
+
+
+@pytest.mark.parametrize("forge", [other_piece, other_logprob, other_likeliest])
+def test_compare__shown_tokens_are_forged__named(model, shown_answer, forge):
+    forged = replace(shown_answer, shown=tuple(map(forge, shown_answer.shown)))
+    assert judge(model, SHOWN, PARAMS, forged) is ReplayFault.SHOWN
+
+
+def test_compare__other_tokens_shown_than_asked_for__named(model, answer, shown_answer):
+    assert judge(model, SHOWN, PARAMS, answer) is ReplayFault.SHOWN
+    assert judge(model, BODY, PARAMS, shown_answer) is ReplayFault.SHOWN
+    assert judge(model, {**SHOWN, "logprobs": 2}, PARAMS, shown_answer) is ReplayFault.SHOWN
 
 
 def test_compare__another_seed__named(model, answer):
