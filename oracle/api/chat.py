@@ -154,6 +154,12 @@ class ResponseBody(_Body):
         messages = [] if self.instructions is None else [_system(self.instructions)]
         messages += [_message(one) for one in map(_item, items)]
         tools = [_function(tool) for tool in self.tools or ()]
+        told = self.text or {}
+        for name, value in told.items():
+            if name != "format" and value not in (None, "medium"):
+                raise QuestionInvalid(
+                    f"`text.{name}`: {value!r:.60} cannot be followed here", hint="leave it out"
+                )
         include = self.include or []
         if others := [one for one in include if one != _SHOWN]:
             raise QuestionInvalid(
@@ -163,7 +169,7 @@ class ResponseBody(_Body):
         if include or self.top_logprobs:
             shown = _shown("top_logprobs", self.top_logprobs or 0)
         asked = {
-            "messages": messages, "response_format": (self.text or {}).get("format"),
+            "messages": messages, "response_format": told.get("format"),
             "logprobs": shown,
         }  # fmt: skip
         return self._asked(

@@ -42,7 +42,7 @@ class OpenAiReply(ABC):
 
     def piece(self, text: str) -> Iterator[str]:
         """Yield what says that this was written. With tools nothing is: it may be a call."""
-        if text and not self._asked.question.tools:
+        if text and not self._asked.question.offered:
             self._shown += text
             yield self._piece(text)
 

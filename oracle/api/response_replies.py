@@ -37,7 +37,7 @@ class ResponseReply(OpenAiReply):
 
     def piece(self, text: str) -> Iterator[str]:
         """See `OpenAiReply.piece`; the message is opened by the first."""
-        if text and not self._asked.question.tools:
+        if text and not self._asked.question.offered:
             yield from self._open()
             yield from super().piece(text)
 

@@ -123,6 +123,11 @@ class TextQuestion:
             _response_format(body.get("response_format")), logprobs,
         )  # fmt: skip
 
+    @property
+    def offered(self) -> tuple[Mapping[str, Any], ...]:
+        """Return the tools that an answer may call: with `tool_choice` "none" there are none."""
+        return () if self.tool_choice == "none" else self.tools
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object; what was not given is left out."""
         whole = {
@@ -262,7 +267,7 @@ def finish(
     cut = stopped_at(text, question.stop)
     reason: FinishReason = "stop" if ended or cut is not None else "length"
     content = (text if cut is None else text[:cut]).decode("utf-8", "replace")
-    calls = tool_calls(content) if question.tools else ()
+    calls = tool_calls(content) if question.offered else ()
     return content, "tool_calls" if calls else reason, calls
 
 
@@ -385,8 +390,8 @@ def _tools(given: Any) -> tuple[Mapping[str, Any], ...]:
 def _choice(given: Any) -> Any:
     if given not in (None, "auto", "none"):
         raise QuestionInvalid(
-            f"question: tool_choice {given!r:.60} cannot be held to",
-            hint='"auto" or "none"; no answer is forced to call a tool',
+            f"question: `tool_choice` {given!r:.60} cannot be held to: no answer is forced to call",
+            hint='use "auto", ask for the call in a message, and look whether `tool_calls` has it',
         )
     return given
 
@@ -395,5 +400,6 @@ def _response_format(given: Any) -> Mapping[str, Any] | None:
     if given is None or (isinstance(given, dict) and given.get("type") == "text"):
         return cast("Mapping[str, Any] | None", given)
     raise QuestionInvalid(
-        f"question: response_format {given!r:.60} cannot be held to", hint='{"type": "text"}'
+        f"question: `response_format` {given!r:.60} cannot be held to: no form is forced",
+        hint='use {"type": "text"}, ask for JSON in a message, and check what comes',
     )

@@ -88,6 +88,23 @@ def test_asked__malformed__is_refused(given: dict) -> None:
         chat(**given).asked()
 
 
+@pytest.mark.parametrize(
+    ("field", "given"),
+    [
+        ("tool_choice", {"tool_choice": "required"}),
+        ("tool_choice", {"tool_choice": {"type": "function", "function": {"name": "weather"}}}),
+        ("response_format", {"response_format": {"type": "json_object"}}),
+        ("response_format", {"response_format": {"type": "json_schema", "json_schema": {}}}),
+    ],
+)
+def test_asked__what_would_force_an_answer__says_what_to_do_instead(
+    field: str, given: dict
+) -> None:
+    with pytest.raises(QuestionInvalid, match=f"`{field}`") as refused:
+        chat(**given).asked()
+    assert "in a message" in refused.value.hint
+
+
 @pytest.mark.parametrize("given", [{"messages": "Hello"}, {"model": ""}, {"stream": "perhaps"}])
 def test_chat_body__wrong_types__are_refused(given: dict) -> None:
     with pytest.raises(ValidationError):
@@ -197,7 +214,8 @@ def test_response_asked__items__are_a_chat() -> None:
     for given in (
         {"previous_response_id": "resp_1"}, {"include": ["reasoning.encrypted_content"]},
         {"input": [{"type": "item_reference", "id": "x"}]}, {"tools": [{"type": "web_search"}]},
-        {"background": True}, {"reasoning": {"effort": "high"}},
+        {"background": True}, {"reasoning": {"effort": "high"}}, {"text": {"verbosity": "low"}},
+        {"text": {"format": {"type": "json_schema"}}}, {"tool_choice": "required"},
     ):  # fmt: skip
         with pytest.raises(QuestionInvalid):
             ResponseBody.model_validate({"model": "m", "input": "x", **given}).asked()
@@ -374,6 +392,13 @@ def test_respond__with_tools__calls_come_whole_at_the_end() -> None:
     deltas = [chunk["choices"][0]["delta"] for chunk in found[:-1]]
     assert [delta.get("content") for delta in deltas] == ["", None, None]
     assert deltas[1]["tool_calls"][0]["function"] == CALL
+
+
+def test_respond__with_tools_that_are_not_to_be_called__pieces_are_shown() -> None:
+    tools = [{"type": "function", "function": WEATHER}]
+    found = streamed(chat(stream=True, tools=tools, tool_choice="none"), ["Good "], answer())
+    said = [chunk["choices"][0]["delta"].get("content") for chunk in found[:-1]]
+    assert said == ["", "Good ", "day", None]
 
 
 def test_respond__completion__texts_are_pieces() -> None:

@@ -161,6 +161,8 @@ def test_text__over_a_channel__streamed_and_signed(site: Site) -> None:
         ({"n": 2}, 400),
         ({"max_tokens": 5000}, 400),
         ({"logprobs": True, "top_logprobs": 9}, 400),
+        ({"tool_choice": "required"}, 400),
+        ({"response_format": {"type": "json_object"}}, 400),
         ({"logprobs": True, "top_logprobs": 8, "max_tokens": 1000}, 400),
         ({"messages": "x"}, 422),
         ({"model": "no"}, 404),

@@ -37,8 +37,10 @@ def of(data: bytes) -> dict[str, np.ndarray]:
         ({**CHAT, "stop": ["x"] * 17}, "at most 16"),
         ({**CHAT, "stop": 5}, "at most 16"),
         ({**CHAT, "tools": [{"type": "function"}]}, "names no function"),
-        ({**CHAT, "tool_choice": "required"}, "cannot be held to"),
-        ({**CHAT, "response_format": {"type": "json_object"}}, "cannot be held to"),
+        ({**CHAT, "tool_choice": "required"}, "`tool_choice` 'required' cannot be held to"),
+        ({**CHAT, "tool_choice": {"type": "function"}}, "`tool_choice`"),
+        ({**CHAT, "response_format": {"type": "json_object"}}, "`response_format`"),
+        ({**CHAT, "response_format": {"type": "json_schema"}}, "`response_format`"),
         ({**CHAT, "logprobs": 9}, "0 to 8"),
         ({**CHAT, "logprobs": True}, "0 to 8"),
         ({**CHAT, "seed": 1}, "unknown field seed"),
@@ -156,6 +158,15 @@ def head(**changes):
 def test_decode_answer__parts_that_do_not_fit__refused(change):
     with pytest.raises(AnswerInvalid):
         text.decode_answer({**text.encode_answer(answer()), **change})
+
+
+@pytest.mark.parametrize(("choice", "reason"), [("auto", "tool_calls"), ("none", "stop")])
+def test_finish__call__is_one_unless_none_is_to_be_made(choice, reason):
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    question = TextQuestion.parse({**CHAT, "tools": tools, "tool_choice": choice})
+    said = '{"name": "f", "arguments": {}}'
+    content, found, calls = text.finish([said.encode(), b""], question, ended=True)
+    assert (content, found, bool(calls)) == (said, reason, choice == "auto")
 
 
 def test_finish__stop_string_across_tokens__is_cut_off():

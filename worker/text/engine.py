@@ -296,7 +296,7 @@ class _Process:
             path = self.one(do="serve")["socket"]  # the server tries the template as it starts
         body = {
             "messages": [dict(message) for message in question.messages],
-            **({"tools": list(question.tools)} if question.tools else {}),
+            **({"tools": list(question.offered)} if question.offered else {}),
             "chat_template_kwargs": {"date_string": child.TODAY, "datetime": child.TODAY},
         }
         with self._within(self._limits.chat, "the model's template does not end"):

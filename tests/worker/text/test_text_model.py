@@ -102,6 +102,17 @@ def test_prompt__template_asks_for_the_day__is_the_same_on_any_day(weights, tmp_
     assert said.strip() == "|".join([child.TODAY] * 3)
 
 
+def test_prompt__tools_that_are_not_to_be_called__are_not_offered(weights, tmp_path):
+    path = with_template(weights, tmp_path, b"{{ tools }}|{{ messages[0]['content'] }}")
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": {}}}]
+    with closing(LlamaEngine(path, context=512, slots=1, threads=1)) as engine:
+        auto, none, without = (
+            engine.prompt(TextQuestion.parse({"messages": [USER], **body}))
+            for body in ({"tools": tools}, {"tools": tools, "tool_choice": "none"}, {})
+        )
+    assert auto != none == without
+
+
 def test_prompt__template_that_is_none__refused_and_waited_for_by_nobody(weights, tmp_path):
     path = with_template(weights, tmp_path, b"{% for")
     with closing(LlamaEngine(path, context=64, slots=1, threads=1)) as engine:
