@@ -33,6 +33,7 @@ BENCHMARKS = (
     "exact_speed",
     "exact_reach",
     "exact_delivery",
+    "exact_training",
     "valuation",
     "training",
     "recommend",

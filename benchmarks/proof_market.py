@@ -49,6 +49,7 @@ class ProofMarket:
         rpc = self.rpc = anvil.rpc
         wallets = [Wallet(rpc, dev_account(i)) for i in range(4)]
         self.owner, self.operator, self.requester, self.challenger = wallets
+        self._registered: dict[bytes, int] = {}
         at = deploy(self.owner)
         self.chain_id = at.chain_id
         self.programs = ProgramRegistry(rpc, at.program_registry)
@@ -77,9 +78,7 @@ class ProofMarket:
             Gas of `register`, `challenge` and `prove`; of prove also `prove bytes` of calldata,
             `prove floor`, what these bytes cost at the least, and `verifier`, its execution.
         """
-        data = program.encode()
-        words = [int.from_bytes(data[at : at + 32]) for at in range(0, len(data), 32)]
-        registered = self.owner.send(self.programs.register_program(words))
+        registering = self._register(program)
         answer, request_id = self._answered(program, committed)
         witness = self._witness(request_id, step)
         bond = self.game.bond_needed(request_id)
@@ -89,13 +88,20 @@ class ProofMarket:
         proven = self.challenger.send(prove)
         assert proven.one(FaultProven).request_id == request_id
         return {
-            "register": registered.gas_used,
+            "register": registering,
             "challenge": challenged.gas_used,
             "prove": proven.gas_used,
             "prove bytes": len(prove.data),
             "prove floor": floor_of(prove.data),
             "verifier": self._verifier_gas(proven.tx_hash),
         }
+
+    def _register(self, program: Program) -> int:
+        """Register a program once, and return the gas of that."""
+        if program.model_root not in self._registered:
+            mined = self.owner.send(self.programs.register_program(list(program.words)))
+            self._registered[program.model_root] = mined.gas_used
+        return self._registered[program.model_root]
 
     def _answered(self, program: Program, committed: Committed) -> tuple[DisputedAnswer, RequestId]:
         publication = Publication(

@@ -18,6 +18,9 @@ from pytest_socket import disable_socket, enable_socket
 if TYPE_CHECKING:
     from oracle.devnet.network import Devnet
 
+# Processes of tests share the cores: threads of small products would wait for each other, spinning
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 CONTRACT_TESTS = Path(__file__).parent / "contracts"
 REQUIRE_ALL = "REQUIRE_ALL"  # no TALLYSTICK_ name: those are settings, and unknown ones are refused
 HARDWARE = ("no GPU", "on this processor")  # what no package brings
