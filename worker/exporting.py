@@ -4,7 +4,7 @@ What `tallystick model export` runs. FOLDER holds `manifest.json` and `files/`. 
 written as one JSON object, or `{"error", "message", "hint"}` with exit code 1.
 
 ```
- torch.export, architecture ──trace──▶ ONNX ──answers as the version does?──▶ FILE
+ torch.export, architecture ──graph──▶ ONNX ──answers as the version does?──▶ FILE
  ONNX                       ──as it is─▶ │
                                          └─TensorFlow─▶ SavedModel ──answers as …?──▶ FOLDER
  any of the three           ──weights──▶ safetensors
@@ -16,7 +16,6 @@ import json
 import shutil
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,25 +24,24 @@ import numpy as np
 import onnx
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from oracle.errors import InputInvalid
 from oracle.protocol import npz, text
-from oracle.protocol.manifest import Manifest, TensorSpec
-from worker import device, runtimes, spread
+from oracle.protocol.manifest import Manifest
+from worker import device, exporting_onnx, runtimes, spread
 from worker.describe import failure
-from worker.errors import ModelUnsupported
+from worker.errors import ModelFailed, ModelUnsupported
 from worker.importing import frame, onnx_opsets
 from worker.runtimes import onnx as onnx_runtime
 from worker.runtimes import pt2, safetensors_arch
 from worker.runtimes.base import Array, Files
-from worker.runtimes.graph import ExportedGraph
 
 FORMATS = ("onnx", "saved-model", "safetensors")
-OPSET = 18
 CLOSE = 1e-5  # what a file may differ from the version, beside its own size
 _WEIGHTS = "`--to safetensors` writes the weights alone"
 _ROWS = (1, 3)
+_LENGTHS = (1, 5, 40)  # of open sizes, beside that of `spread`; with two rows
 _TREE_ROWS = 256
 _OPSET_OF_TENSORFLOW = 13  # older operators are upgraded first
 
@@ -60,7 +58,7 @@ def export(
     Raises:
         InputInvalid: an exact version, a text model, a format that is not known, bad samples.
         ModelUnsupported: it has no such form, or its answers there are others.
-        ConfigInvalid: TensorFlow is not installed.
+        ConfigInvalid: TensorFlow, or onnxscript, is not installed.
         ModelRefused, ModelFailed: see `runtimes.load` and `Runtime.run`.
     """
     if manifest.exact is not None:
@@ -95,64 +93,20 @@ def _onnx(manifest: Manifest, files: Files, out: Path, samples: Path | None) -> 
     if manifest.runtime.format == "onnx":
         shutil.copyfile(files[manifest.runtime.entry], out)
         return 0.0
-    model = _Named(manifest, files).eval()
-    example = tuple(torch.from_numpy(array) for array in _asked(manifest, _ROWS[-1]).values())
-    specs: tuple[TensorSpec, ...] = (*manifest.inputs, *manifest.outputs)
-    sizes = {
-        spec.name: {axis: f"{spec.name}_{axis}" for axis, n in enumerate(spec.shape) if n is None}
-        for spec in specs
-    }
-    try:
-        with warnings.catch_warnings(), torch.inference_mode():
-            warnings.simplefilter("ignore")  # of the tracer: what it wrote is held to ours below
-            torch.onnx.export(
-                model, example, out, dynamo=False, opset_version=OPSET,
-                input_names=model.takes, output_names=[spec.name for spec in manifest.outputs],
-                dynamic_axes=sizes,
-            )  # fmt: skip
-    except Exception as error:  # the exporter raises what it likes
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelUnsupported(f"the graph has no form in ONNX: {first:.300}") from error
+    exporting_onnx.write(manifest, files, _asked(manifest, _ROWS[-1]), out)
     session = onnx_runtime.open_session(out, "cpu")[0]
     farthest = 0.0
-    for asked, ours in _answered(manifest, files, [_asked(manifest, n) for n in _ROWS], samples):
-        rows = _rows(asked)
+    for asked, ours in _answered(manifest, files, samples):
         try:
             theirs = session.run([*ours], asked)
         except Exception as error:  # onnxruntime's errors share no base class
             raise ModelUnsupported(
-                f"on {rows} rows the ONNX graph fails: a trace of this graph keeps sizes",
+                f"{_sizes(asked)} the ONNX graph fails: it has a fixed size there",
                 hint=_WEIGHTS,
             ) from error
-        farthest = max(
-            farthest, _apart("ONNX graph", rows, ours, dict(zip(ours, theirs, strict=True)))
-        )
+        found = dict(zip(ours, theirs, strict=True))
+        farthest = max(farthest, _apart("ONNX graph", asked, ours, found))
     return farthest
-
-
-class _Named(nn.Module):
-    """A model whose inputs come in the manifest's order: parameters are 0-d float32 after them."""
-
-    def __init__(self, manifest: Manifest, files: Files) -> None:
-        super().__init__()
-        self.takes = [spec.name for spec in manifest.inputs]
-        self.takes += [spec.name for spec in manifest.parameters]
-        self._gives = [spec.name for spec in manifest.outputs]
-        self._graph: ExportedGraph | None = None
-        if manifest.runtime.format == "torch.export":
-            self._graph = ExportedGraph(pt2.read(files[manifest.runtime.entry]), "cpu")
-            return
-        if manifest.parameters:
-            raise ModelUnsupported("run-time parameters of an architecture have no form in ONNX")
-        self._architecture = safetensors_arch.read(manifest, files, "cpu")
-
-    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
-        """Return the outputs in the manifest's order."""
-        named = dict(zip(self.takes, given, strict=True))
-        if self._graph is not None:
-            return tuple(self._graph.run(named, None))
-        answered = self._architecture.answer(named, {})
-        return tuple(answered[name] for name in self._gives)
 
 
 # ── SavedModel ───────────────────────────────────────────────────────────────────────────────────
@@ -166,15 +120,13 @@ def _saved_model(manifest: Manifest, files: Files, out: Path, samples: Path | No
             for one in model.opset_import
         ):
             onnx.save(onnx_opsets.upgraded(model), path)
-        drawn = [_asked(manifest, n) for n in _ROWS]
-        drawn += _on_thresholds(manifest, model)
-        asked = list(_answered(manifest, files, drawn, samples))
+        asked = list(_answered(manifest, files, samples, _on_thresholds(manifest, model)))
         given = {f"{n}/{name}": array for n, (one, _) in enumerate(asked)
                  for name, array in one.items()}  # fmt: skip
         np.savez(questions, **given)  # type: ignore[arg-type]  # numpy's stub gives **kwds the type of allow_pickle
         found = frame.save(path, questions, out)
     return max(
-        _apart("SavedModel", _rows(one), ours, {name: found.get(f"{n}/{name}") for name in ours})
+        _apart("SavedModel", one, ours, {name: found.get(f"{n}/{name}") for name in ours})
         for n, (one, ours) in enumerate(asked)
     )
 
@@ -210,15 +162,17 @@ def _on_thresholds(manifest: Manifest, model: onnx.ModelProto) -> list[dict[str,
 
 
 # ── Answers ──────────────────────────────────────────────────────────────────────────────────────
-def _asked(manifest: Manifest, rows: int) -> dict[str, Array]:
-    asked = spread.samples(manifest, rows)
+def _asked(manifest: Manifest, rows: int, length: int = spread.LENGTH) -> dict[str, Array]:
+    asked = spread.samples(manifest, rows, length)
+    if mask := runtimes.mask_of(manifest):
+        asked[mask][0, length // 2 + 1 :] = 0
     return asked | {spec.name: np.ones((), np.float32) for spec in manifest.parameters}
 
 
 def _answered(
-    manifest: Manifest, files: Files, drawn: Sequence[dict[str, Array]], samples: Path | None
+    manifest: Manifest, files: Files, samples: Path | None, more: Sequence[dict[str, Array]] = ()
 ) -> Iterator[tuple[dict[str, Array], dict[str, Array]]]:
-    """Yield questions with the version's own answers: what is drawn, then the samples.
+    """Yield questions with the version's own answers: drawn ones, `more`, the owner's samples.
 
     Raises:
         InputInvalid: the samples are not of this model.
@@ -226,24 +180,41 @@ def _answered(
     served = runtimes.load(manifest, files, manifest.model_root(), "cpu")
     parameters = {spec.name: 1.0 for spec in manifest.parameters}
     names = [spec.name for spec in manifest.inputs]
-    questions = list(drawn)
+
+    def answer(asked: Mapping[str, Array]) -> dict[str, Array]:
+        return served.run({name: asked[name] for name in names}, parameters)
+
+    questions = [*(_asked(manifest, rows) for rows in _ROWS), *more]
     if samples is not None:
         with samples.open("rb") as file:
             given = npz.read(file, names=tuple(names))
-        kinds = {name: array.dtype for name, array in drawn[0].items()}
+        kinds = {name: array.dtype for name, array in questions[0].items()}
         questions.append(
-            {**drawn[0], **{name: array.astype(kinds[name]) for name, array in given.items()}}
+            {**questions[0], **{name: array.astype(kinds[name]) for name, array in given.items()}}
         )
     for asked in questions:
-        yield asked, served.run({name: asked[name] for name in names}, parameters)
+        yield asked, answer(asked)
+    if not any(None in spec.shape[1:] for spec in manifest.inputs):
+        return
+    for length in _LENGTHS:
+        asked = _asked(manifest, 2, length)
+        try:
+            ours = answer(asked)
+        except ModelFailed:  # of a window that is longer, say: the version does not answer either
+            continue
+        yield asked, ours
 
 
-def _rows(asked: Mapping[str, Array]) -> int:
-    return max(len(array) if array.ndim else 1 for array in asked.values())
+def _sizes(asked: Mapping[str, Array]) -> str:
+    """Return what was asked, to begin a refusal with."""
+    return f"for {', '.join(f'{name} {list(array.shape)}' for name, array in asked.items())}"
 
 
 def _apart(
-    what: str, rows: int, ours: Mapping[str, Array], theirs: Mapping[str, Array | None]
+    what: str,
+    asked: Mapping[str, Array],
+    ours: Mapping[str, Array],
+    theirs: Mapping[str, Array | None],
 ) -> float:
     """Return how far a file's answers are from the version's, at most.
 
@@ -256,13 +227,13 @@ def _apart(
         if found is None or found.shape != wanted.shape:
             shape = "no answer" if found is None else list(found.shape)
             raise ModelUnsupported(
-                f"on {rows} rows output {name} of the {what} is {shape}, not {list(wanted.shape)}",
+                f"{_sizes(asked)} output {name} of the {what} is {shape}, not {list(wanted.shape)}",
                 hint=_WEIGHTS,
             )
         apart = np.abs(np.asarray(found, np.float64) - wanted) / (1 + np.abs(wanted))
         if not (apart <= CLOSE).all():
             raise ModelUnsupported(
-                f"on {rows} rows output {name} of the {what} is another", hint=_WEIGHTS
+                f"{_sizes(asked)} output {name} of the {what} is another", hint=_WEIGHTS
             )
         farthest = max(farthest, float(apart.max(initial=0)))
     return farthest

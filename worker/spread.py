@@ -74,14 +74,16 @@ def require(manifest: Manifest, runtime: Runtime) -> None:
         )
 
 
-def samples(manifest: Manifest, rows: int) -> dict[str, Array]:
+def samples(manifest: Manifest, rows: int, length: int = LENGTH) -> dict[str, Array]:
     """Return so many rows of what a model may be asked; a text model one question.
+
+    Dimensions that are open beside the first are `length` long.
 
     Columns of words hold the places of their words.
     """
     if manifest.runtime.format == text.FORMAT:
         return text.encode_question(tolerance.SAMPLE)
-    found = {spec.name: sample(spec, rows) for spec in manifest.inputs}
+    found = {spec.name: sample(spec, rows, length) for spec in manifest.inputs}
     for at, column in enumerate(manifest.features):
         if column.categories:
             places = found[manifest.inputs[0].name][..., at]
@@ -89,10 +91,10 @@ def samples(manifest: Manifest, rows: int) -> dict[str, Array]:
     return found
 
 
-def sample(spec: TensorSpec, rows: int) -> Array:
+def sample(spec: TensorSpec, rows: int, length: int = LENGTH) -> Array:
     """Return so many rows of what an input may be; the same each time."""
     random = np.random.default_rng(0)
-    shape = [rows if n == 0 else LENGTH for n in range(len(spec.shape))]
+    shape = [rows if n == 0 else length for n in range(len(spec.shape))]
     shape = [size if want is None else want for size, want in zip(shape, spec.shape, strict=True)]
     dtype = DTYPES[spec.dtype]
     if dtype.kind == "f":
