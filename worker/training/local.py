@@ -122,7 +122,7 @@ def train(
     with torch.enable_grad(), torch.random.fork_rng(devices=forked):
         torch.manual_seed(job.seed)
         optimizer = torch.optim.SGD(model.parameters(), job.learning_rate)
-        for step, rows in enumerate(_batches(len(data), job)):
+        for step, rows in enumerate(batches(len(data), job)):
             optimizer.zero_grad(set_to_none=True)
             batch = data.rows(rows)
             loss = torch.nn.functional.cross_entropy(
@@ -153,7 +153,7 @@ def scores(model: Architecture, data: Examples, device: str = "cpu") -> Tensor:
     return found
 
 
-def _batches(rows: int, job: LocalJob) -> Iterator[Tensor]:
+def batches(rows: int, job: LocalJob) -> Iterator[Tensor]:
     """Yield row numbers of each step: each row once before any comes again, the rest dropped."""
     draw = torch.Generator().manual_seed(job.seed)
     size = min(job.batch, rows)
