@@ -132,6 +132,13 @@ def aggregated(
     return rules.next_state(chosen, state, updates)
 
 
+def mean_of(people: Federation, members: Sequence[int], state: State, updates: Updates) -> State:
+    """Return the state that the weighted mean of some trainers' updates leads to."""
+    weights = [people.weights[member] for member in members]
+    some = [updates[member] for member in members]
+    return rules.next_state(rules.chosen("mean", some, weights, clip=people.job.clip), state, some)
+
+
 def accuracy_in_floats(people: Federation, rounds: int = ROUNDS) -> float:
     """Return the test accuracy of FedAvg in float64: the same rows in the same order."""
     model = start().double()

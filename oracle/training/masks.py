@@ -18,7 +18,7 @@ curious: one that sends nonsense spoils the sum, as in every masked sum, and no 
 Source: Bonawitz et al. 2017 (doi:10.1145/3133956.3133982); X25519: RFC 7748; HKDF: RFC 5869.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -34,7 +34,7 @@ from Crypto.Protocol.KDF import HKDF
 from numpy.typing import NDArray
 
 from oracle.errors import InputInvalid
-from oracle.merkle import Bytes, hash_all, keccak
+from oracle.merkle import HashAll, hash_all, keccak
 from oracle.training.shares import ShareInvalid, join
 from oracle.types import Bytes32
 
@@ -43,7 +43,6 @@ _OF_A_HASH = 8
 _LEAVES_AT_ONCE = 2**13  # 1.5 MiB of messages
 _INFO = b"tallystick/mask/1"
 Residues = NDArray[np.uint32]
-HashAll = Callable[[Bytes], Bytes]
 
 
 class BitBudgetExceeded(InputInvalid):
@@ -148,7 +147,7 @@ def masked(
     terms: MaskTerms,
     *,
     start: int = 0,
-    hash_all: HashAll = hash_all,
+    hashing: HashAll = hash_all,
 ) -> Residues:
     """Return w · u with its masks: u32, as many coordinates.
 
@@ -163,7 +162,7 @@ def masked(
     if not 1 <= weight <= terms.most_weight:
         raise MaskInvalid(f"a weight of {weight}, not 1 … {terms.most_weight}")
     residues = (update.astype(np.int64) * weight).astype(np.uint32)
-    return _moved(residues, seeds, 1, start, hash_all)
+    return _moved(residues, seeds, 1, start, hashing)
 
 
 def unmasked(
@@ -171,7 +170,7 @@ def unmasked(
     corrections: Sequence[SignedSeed],
     *,
     start: int = 0,
-    hash_all: HashAll = hash_all,
+    hashing: HashAll = hash_all,
 ) -> NDArray[np.int64]:
     """Return Σ w · u of those present: i64.
 
@@ -179,10 +178,10 @@ def unmasked(
         total: u32, Σ y of those present modulo 2³², coordinates from `start` on.
         corrections: of `recover`.
     """
-    return _moved(total, corrections, -1, start, hash_all).view(np.int32).astype(np.int64)
+    return _moved(total, corrections, -1, start, hashing).view(np.int32).astype(np.int64)
 
 
-def words(seed: bytes, start: int, count: int, hash_all: HashAll = hash_all) -> Residues:
+def words(seed: bytes, start: int, count: int, hashing: HashAll = hash_all) -> Residues:
     """Return the words of coordinates `start` …, which begins a leaf: u32, `count`."""
     found = np.empty(-(-count // WORDS) * WORDS, np.uint32)
     leaves, hashes = len(found) // WORDS, WORDS // _OF_A_HASH
@@ -192,7 +191,7 @@ def words(seed: bytes, start: int, count: int, hash_all: HashAll = hash_all) -> 
         messages[:, :, :4] = np.frombuffer(seed, ">u8")
         messages[:, :, 4] = (start // WORDS + at + np.arange(some))[:, None]
         messages[:, :, 5] = np.arange(hashes)
-        made = hash_all(messages.reshape(-1, 6).view(np.uint8))
+        made = hashing(messages.reshape(-1, 6).view(np.uint8), b"")
         found[at * WORDS : (at + some) * WORDS] = made.reshape(-1).view(">u4")
     return found[:count]
 
@@ -232,7 +231,7 @@ def recover(
 
 
 def _moved(
-    values: Residues, seeds: Sequence[SignedSeed], by: int, start: int, hash_all: HashAll
+    values: Residues, seeds: Sequence[SignedSeed], by: int, start: int, hashing: HashAll
 ) -> Residues:
     """Return values + by · Σ sign · words, modulo 2³²."""
     if start % WORDS:
@@ -240,7 +239,7 @@ def _moved(
     moved = values.copy()
     for piece in _pieces(len(values)):
         for signed in seeds:
-            made = words(signed.seed, start + piece.start, piece.stop - piece.start, hash_all)
+            made = words(signed.seed, start + piece.start, piece.stop - piece.start, hashing)
             if signed.sign * by > 0:
                 moved[piece] += made
             else:

@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from oracle import merkle
-from oracle.merkle import Bytes
+from oracle.merkle import Bytes, HashAll
 
-HashAll = Callable[[Bytes, bytes], Bytes]  # as `oracle.merkle.hash_all`
 _LONGEST = 135  # bytes of a message and its tag: one block of Keccak
 _FLAGS = ("-O3", "-shared", "-fPIC")
 _SOURCE = Path(__file__).with_name("keccak.c")
