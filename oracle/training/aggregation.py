@@ -19,6 +19,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from oracle.merkle import HashAll, hash_all
 from oracle.training.errors import AggregationInvalid, VectorInvalid
 from oracle.training.vectors import (
     STATE,
@@ -190,6 +191,7 @@ def aggregate(
     write: Callable[[int, Integers], object],
     *,
     map: Map = map,
+    hashing: HashAll = hash_all,
     at_once: int = SUMS_AT_ONCE,
 ) -> Aggregated:
     """Aggregate a round block by block, in memory of a few blocks.
@@ -198,7 +200,9 @@ def aggregate(
         base: θ.
         updates: u_c of every client, those of weight 0 too.
         write: takes the next state, i32: where a part begins, and the part.
-        map: how blocks are spread over processors: the `map` of a pool of processes.
+        map: how blocks are spread over processors: the `map` of a pool of processes, or of threads
+            where `hashing` lets them run.
+        hashing: what hashes leaves and nodes.
         at_once: running sums of a block, at most.
 
     Raises:
@@ -214,7 +218,7 @@ def aggregate(
     size = STATE.per_leaf << levels
     for starts in in_batches(range(0, len(base), size)):
         parts = _parts(base, updates, starts, size)
-        work = partial(_aggregate_block, aggregation, of_state, of_sums)
+        work = partial(_aggregate_block, aggregation, of_state, of_sums, hashing)
         for start, (state, sums, roots) in zip(starts, map(work, parts), strict=True):
             write(start, state)
             made.sums.extend(sums)
@@ -262,12 +266,16 @@ def _parts(
 
 
 def _aggregate_block(
-    aggregation: Aggregation, of_state: int, of_sums: int, part: tuple[Integers, Integers]
+    aggregation: Aggregation,
+    of_state: int,
+    of_sums: int,
+    hashing: HashAll,
+    part: tuple[Integers, Integers],
 ) -> tuple[Integers, list[Bytes32], list[Bytes32]]:
     base, updates = part
     state = aggregation.next_state(base, updates)
     sums: list[Bytes32] = []
     if aggregation.rule == AggregationRule.MEAN:
         running = aggregation.running_sums(updates).reshape(-1)
-        sums = block_roots(SUMS, running, of_sums)
-    return state, sums, block_roots(STATE, state, of_state)
+        sums = block_roots(SUMS, running, of_sums, hashing)
+    return state, sums, block_roots(STATE, state, of_state, hashing)

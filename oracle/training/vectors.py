@@ -12,12 +12,13 @@ vector, which may lie in a memory-mapped file.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oracle.merkle import HashTree, absent, climb, hash_all, keccak, log
+from oracle.merkle import HashAll, HashTree, absent, climb, hash_all, keccak, log
 from oracle.training.errors import VectorInvalid
 from oracle.types import Bytes32
 
@@ -108,13 +109,13 @@ def leaf_hash(data: bytes) -> Bytes32:
     return keccak(b"\x00" + data.ljust(LEAF, b"\0"))
 
 
-def block_tree(form: VectorForm, values: Integers) -> HashTree:
+def block_tree(form: VectorForm, values: Integers, hashing: HashAll = hash_all) -> HashTree:
     """Return the tree of consecutive coordinates, the first of which begins a leaf."""
     data = form.encode(values)
     count = form.leaves(len(values))
     leaves = np.zeros((count, LEAF), np.uint8)
     leaves.reshape(-1)[: len(data)] = np.frombuffer(data, np.uint8)
-    return HashTree(hash_all(leaves, tag=b"\x00").reshape(1, count, 32))
+    return HashTree(hashing(leaves, b"\x00").reshape(1, count, 32), hashing)
 
 
 def lifted(tree: HashTree, levels: int) -> Bytes32:
@@ -122,11 +123,13 @@ def lifted(tree: HashTree, levels: int) -> Bytes32:
     return climb(tree.root, 0, [absent(height) for height in range(tree.depth, levels)])
 
 
-def block_roots(form: VectorForm, values: Integers, levels: int) -> list[Bytes32]:
+def block_roots(
+    form: VectorForm, values: Integers, levels: int, hashing: HashAll = hash_all
+) -> list[Bytes32]:
     """Return the roots of blocks of 2^levels leaves; the first coordinate begins a block."""
     size = form.per_leaf << levels
     return [
-        lifted(block_tree(form, values[at : at + size]), levels)
+        lifted(block_tree(form, values[at : at + size], hashing), levels)
         for at in range(0, len(values), size)
     ]
 
@@ -139,6 +142,7 @@ class VectorTree:
         roots: of its blocks, where they are known already: made by `aggregate`.
         levels: of a block.
         map: how blocks are spread over processors.
+        hashing: what hashes leaves and nodes of blocks.
     """
 
     def __init__(
@@ -147,7 +151,9 @@ class VectorTree:
         form: VectorForm,
         roots: Sequence[Bytes32] | None = None,
         levels: int = BLOCK_LEVELS,
+        *,
         map: Map = map,
+        hashing: HashAll = hash_all,
     ) -> None:
         if len(vector) == 0:
             raise VectorInvalid("a vector without coordinates has no tree")
@@ -157,7 +163,7 @@ class VectorTree:
         self.levels = min(levels, self.depth)
         self._held: tuple[int, HashTree] | None = None
         blocks = -(-form.leaves(len(vector)) >> self.levels)
-        found = list(_roots(vector, form, self.levels, map)) if roots is None else list(roots)
+        found = list(roots or _roots(vector, form, self.levels, map, hashing))
         if len(found) != blocks:
             raise VectorInvalid(f"{len(found)} roots of blocks for a vector of {blocks}")
         self._above = [found]
@@ -224,15 +230,17 @@ class _BlockOf:
     values: Integers
 
 
-def _root(block: _BlockOf) -> Bytes32:
-    return lifted(block_tree(block.form, block.values), block.levels)
+def _root(hashing: HashAll, block: _BlockOf) -> Bytes32:
+    return lifted(block_tree(block.form, block.values, hashing), block.levels)
 
 
-def _roots(vector: Vector, form: VectorForm, levels: int, map: Map) -> Iterator[Bytes32]:
+def _roots(
+    vector: Vector, form: VectorForm, levels: int, map: Map, hashing: HashAll
+) -> Iterator[Bytes32]:
     size = form.per_leaf << levels
     for starts in in_batches(range(0, len(vector), size)):
         blocks = (vector[at : min(at + size, len(vector))] for at in starts)
-        yield from map(_root, [_BlockOf(form, levels, block) for block in blocks])
+        yield from map(partial(_root, hashing), [_BlockOf(form, levels, block) for block in blocks])
 
 
 def in_batches(starts: range) -> Iterator[range]:
