@@ -108,7 +108,7 @@ class VectorWriter:
 def written(
     path: Path, shapes: Shapes, dtype: type[np.signedinteger[Any]]
 ) -> Iterator[VectorWriter]:
-    """Write a vector to a file that appears when it is whole.
+    """Write a vector to a file that appears when it is whole; only its owner reads it.
 
     Args:
         shapes: of the tensors, by name.
@@ -127,7 +127,7 @@ def written(
     head = json.dumps(header, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 8)
     partial = path.with_name(path.name + ".part")
-    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         os.pwrite(file, len(head).to_bytes(8, "little") + head, 0)
         os.ftruncate(file, 8 + len(head) + starts[-1] * stored.itemsize)
