@@ -18,6 +18,7 @@ from oracle.protocol.tensor import Array
 
 _FIELDS = {"logprobs", "top", "pieces"}
 _WRITTEN, _NAMED = 35, 26  # bytes of an answer that a token takes, and each name that it is shown
+MAX_PIECE = 1024  # bytes of a token
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def decode(body: Any, tokens: Sequence[int], rows: Array) -> tuple[ShownStep, ..
         if len(set(ids)) != len(ids) or len(ids) > wide or any(type(one) is not int for one in ids):
             raise ValueError(f"{ids!r:.80} are not ids of tokens")
     used = {str(token) for token in chain(tokens, *body["top"])}
-    if set(body["pieces"]) != used:
+    if not isinstance(body["pieces"], dict) or set(body["pieces"]) != used:
         raise ValueError("other tokens are named than are shown")
     pieces = {int(token): _piece(told) for token, told in body["pieces"].items()}
     return tuple(
@@ -101,4 +102,9 @@ def _told(piece: bytes) -> str | list[int]:
 
 
 def _piece(told: Any) -> bytes:
-    return told.encode() if isinstance(told, str) else bytes(told)
+    if not isinstance(told, str | list):  # of a number, `bytes` makes as many zeros
+        raise TypeError(f"{told!r:.40} is no piece of a text")
+    piece = told.encode() if isinstance(told, str) else bytes(told)
+    if len(piece) > MAX_PIECE:  # named once, it stands wherever its token does
+        raise ValueError(f"a piece has {len(piece)} bytes, at most {MAX_PIECE}")
+    return piece

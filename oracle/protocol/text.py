@@ -214,7 +214,8 @@ def decode_answer(outputs: Mapping[str, Array]) -> TextAnswer:
     """Read an answer from the model's outputs.
 
     Raises:
-        AnswerInvalid: malformed, or as many log-probabilities as there are tokens are not there.
+        AnswerInvalid: malformed, without tokens or with more than any answer has, or as many
+            log-probabilities as there are tokens are not there.
     """
     try:
         body = canonical.loads(np.asarray(outputs["answer"], np.uint8).tobytes())
@@ -223,6 +224,8 @@ def decode_answer(outputs: Mapping[str, Array]) -> TextAnswer:
     tokens, logprobs = outputs["tokens"], outputs["logprobs"]
     if len(tokens) != len(logprobs):
         raise AnswerInvalid(f"{len(tokens)} tokens have {len(logprobs)} rows of log-probabilities")
+    if not 1 <= len(tokens) <= MAX_TOKENS:
+        raise AnswerInvalid(f"{len(tokens)} tokens, an answer has 1 to {MAX_TOKENS}")
     if (logprobs > 0).any() or (np.diff(logprobs.astype(np.int32), axis=1) > 0).any():
         raise AnswerInvalid("log-probabilities are above zero, or not sorted")
     wanted = {"content": str, "finish_reason": str, "prompt_tokens": int}

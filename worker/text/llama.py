@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from oracle.errors import InputInvalid
+from oracle.protocol.logprobs import MAX_PIECE
 from oracle.protocol.tensor import Array
 from worker.errors import DeviceFull, ModelFailed, WeightsInvalid
 from worker.text.binding import Batch, library
 
 BATCH = 512  # rows of a pass
-_PIECE = 1024  # bytes of a token
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +93,9 @@ class Llama:
             raise InputInvalid(f"the model has no token {token}", hint=f"it has {self.size}")
         if self.ends(token):
             return b""
-        buffer = ctypes.create_string_buffer(_PIECE)
+        buffer = ctypes.create_string_buffer(MAX_PIECE)
         count = self._library.llama_token_to_piece(
-            self._vocabulary, token, buffer, _PIECE, 0, False
+            self._vocabulary, token, buffer, MAX_PIECE, 0, False
         )
         return buffer.raw[: max(0, count)]
 
