@@ -106,6 +106,18 @@ def test_chat__paid_by_tokens__costs_those_that_were_written(site: Site, visit: 
         expect(page.locator("#spent")).to_have_text("$0.50")  # four words, and the end
 
 
+def test_chat__operator_cannot_answer__cost_so_far_is_what_it_was(site: Site, visit: Visit) -> None:
+    with visit.page() as page:
+        page.goto(TRY)
+        ask(page, "first")
+        expect(page.locator("#said")).to_have_class("result good")
+        ask(page, "x" * 5000)  # above the model's context
+        expect(page.locator("#said")).to_have_class("result bad")
+        expect(page.locator("#said")).to_contain_text("4096")
+        expect(page.locator("#spent")).to_have_text("$1.00")
+        expect(page.locator("#words")).to_have_value("x" * 5000)
+
+
 def test_chat__html_asked_and_answered__is_text(site: Site, visit: Visit) -> None:
     site.parrot.says = EVIL
     with visit.page() as page:

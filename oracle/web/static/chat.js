@@ -6,7 +6,7 @@
 import { $, api, chooseWallet, el, page, say, t } from "./page.js";
 import { askWithWallet } from "./asking.js";
 import { dollars } from "./numbers.js";
-import { form, params, query, whenAnswered } from "./questions.js";
+import { explain, failure, form, open, params, query, whenAnswered } from "./questions.js";
 import { wallet } from "./wallet.js";
 
 const BUTTONS = ["ask-channel", "ask-sponsored", "ask-wallet"];
@@ -53,6 +53,9 @@ async function written(payer, content, hear) {
     const answer = await whenAnswered(request, undefined, failed);
     pay(answer.cost - form.fee); // what is paid by its units costs less than was escrowed
     return { answer, proof: `/requests/${request}` };
+  } catch (error) {
+    if (error.unpaid) pay(-form.fee);
+    throw error;
   } finally {
     stream?.close();
   }
@@ -68,22 +71,20 @@ function listen(request, hear) {
   if (!page.network.events) return {};
   const stream = new EventSource(page.network.events.replace("{id}", request));
   let fail = () => {};
-  const failure = new Promise((_, reject) => {
+  const failed = new Promise((_, reject) => {
     fail = reject;
   });
-  failure.catch(() => {});
+  failed.catch(() => {});
   stream.addEventListener("piece", (event) => {
     const { start, text } = JSON.parse(event.data);
     if (start === 0) hear(null);
     hear(text);
   });
   stream.addEventListener("failed", (event) => {
-    const { reason, refund_after: after } = JSON.parse(event.data);
-    const time = new Date(1000 * after).toLocaleTimeString(document.documentElement.lang);
-    fail(new Error(t("try.failed", { reason, time })));
+    fail(failure(JSON.parse(event.data)));
   });
   stream.addEventListener("error", () => stream.close());
-  return { stream, failed: () => failure };
+  return { stream, failed: () => failed };
 }
 
 // ── Shown ─────────────────────────────────────────────────────────────────────────────────────
@@ -145,11 +146,7 @@ async function press(payer) {
     answer?.text.closest("li").remove();
     question?.text.closest("li").remove();
     $("words").value ||= content;
-    say(said, error.message, "bad");
-    if (/^Grant|^Application/.test(error.title ?? ""))
-      said.append(" ", el("a", { href: `/models/${form.model}#access` }, t("try.toAccess")));
-    if (/^Balance/.test(error.title ?? ""))
-      said.append(" ", el("a", { href: "/account" }, t("try.toAccount")));
+    explain(error, payer);
   } finally {
     turn = null;
     $("stop").hidden = true;
@@ -200,15 +197,4 @@ $("words").addEventListener("keydown", (event) => {
   event.preventDefault();
   BUTTONS.map($).find((button) => button && !button.hidden && !button.disabled)?.click();
 });
-$("apply-sponsored")?.addEventListener("click", async (event) => {
-  event.target.disabled = true;
-  try {
-    await api(`/page/apply?model=${form.model}`, { method: "POST" });
-    say(said, t("try.applied"), "good");
-  } catch (error) {
-    say(said, error.message, "bad");
-    event.target.disabled = false;
-  }
-});
-$("noscript").remove();
-$("bench").hidden = false;
+open();

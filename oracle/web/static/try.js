@@ -2,7 +2,7 @@
 import { $, api, chooseWallet, el, page, say, t } from "./page.js";
 import { askWithWallet } from "./asking.js";
 import { drawingPad } from "./draw.js";
-import { form, params, query, whenAnswered } from "./questions.js";
+import { explain, failure, form, open, params, query, whenAnswered } from "./questions.js";
 import { occlusion } from "./occlusion.js";
 import { showAnswer, showSeen } from "./show.js";
 import { runBatch } from "./batch.js";
@@ -84,16 +84,11 @@ const answered = async (id, see, early) => instant.get(id) ?? whenAnswered(id, s
 /** As `answered`, for one question that is looked at: also tells what its worker does. */
 async function watch(id) {
   let wake = () => {},
-    failure = null;
+    failed = null;
   const working = document.querySelector("#steps [data-step=working]");
   working.querySelector("small")?.remove();
   listen(id, (step, facts) => {
-    if (step === "failed") {
-      const time = new Date(1000 * facts.refund_after).toLocaleTimeString(
-        document.documentElement.lang,
-      );
-      failure = new Error(t("try.failed", { reason: facts.reason, time }));
-    }
+    if (step === "failed") failed = failure(facts);
     if (["failed", "delivered"].includes(step)) {
       wake();
       return;
@@ -102,11 +97,11 @@ async function watch(id) {
     working.append(el("small", {}, ` ${t(`try.${step}`)}`));
   });
   return answered(id, showSteps, async () => {
-    if (!failure)
+    if (!failed)
       await new Promise((resolve) => {
         wake = resolve;
       });
-    if (failure) throw failure;
+    if (failed) throw failed;
   });
 }
 
@@ -181,11 +176,7 @@ async function press(payer) {
   try {
     await start(payer);
   } catch (error) {
-    say(said, error.message, "bad");
-    if (/^Grant|^Application/.test(error.title ?? ""))
-      said.append(" ", el("a", { href: `/models/${form.model}#access` }, t("try.toAccess")));
-    if (payer === "wallet" && /^Balance/.test(error.title ?? ""))
-      said.append(" ", el("a", { href: "/account" }, t("try.toAccount")));
+    explain(error, payer);
   }
   for (const button of buttons) button.disabled = false;
   if (payer === "channel") await (await overChannel).show();
@@ -249,17 +240,6 @@ $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   press($("ask-sponsored") ? "sponsor" : "wallet");
 });
-$("apply-sponsored")?.addEventListener("click", async (event) => {
-  event.target.disabled = true;
-  try {
-    await api(`/page/apply?model=${form.model}`, { method: "POST" });
-    say(said, t("try.applied"), "good");
-  } catch (error) {
-    say(said, error.message, "bad");
-    event.target.disabled = false;
-  }
-});
 $("ask-wallet").addEventListener("click", () => press("wallet"));
 $("ask-channel")?.addEventListener("click", () => press("channel"));
-$("noscript").remove();
-$("bench").hidden = false;
+open();
