@@ -23,6 +23,7 @@ from oracle.services.models import Selected
 from oracle.services.network import Network
 from oracle.services.quoting import Ask
 from oracle.web import accounts, payloads, problems, uploads
+from oracle.web.knowledge import PageKnowledge
 from oracle.web.rendering import PageOptions
 from oracle.web.sponsor import VisitorSponsor
 from oracle.web.views import input_kind
@@ -65,6 +66,8 @@ def router(network: Network, options: PageOptions, sponsor: VisitorSponsor | Non
         ("POST", "/encode", acts.encode),
         ("POST", "/decode", acts.decode),
         ("POST", "/apply", acts.apply),
+        ("GET", "/knowledge", acts.knowledge),
+        ("POST", "/passages", acts.passages),
         ("GET", "/requests/{request_id}", acts.state),
         ("GET", "/requests/{request_id}/question", acts.question),
         ("GET", "/requests/{request_id}/answer", acts.answer),
@@ -80,6 +83,7 @@ class _Actions:
     ) -> None:
         self._network, self._options = network, options
         self._sponsor = sponsor
+        self._knowledge = PageKnowledge(network)
 
     # ── An input, and asking ────────────────────────────────────────────────────────────────────
     async def preview(
@@ -204,6 +208,19 @@ class _Actions:
 
         def act(data: bytes) -> dict[str, Any]:
             return payloads.answered(data, models.manifest(self._network, model, version))
+
+        return await self._with_body(request, act)
+
+    # ── Passages ────────────────────────────────────────────────────────────────────────────────
+    def knowledge(self, model: ModelId, version: VersionNumber) -> Response:
+        """Return what the index is that a version names, and what each question costs beside."""
+        return self._json(lambda: self._knowledge.about(model, version))
+
+    async def passages(self, request: Request, model: ModelId, version: VersionNumber) -> Response:
+        """Return the passages that a paid embedding is nearest to, and the question with them."""
+
+        def act(data: bytes) -> dict[str, Any]:
+            return self._knowledge.passages(model, version, data)
 
         return await self._with_body(request, act)
 

@@ -22,6 +22,7 @@ from oracle.services.operators import OperatorInfo
 from oracle.services.request_timeline import LIFE, RequestInfo, detail
 from oracle.types import Address, Amount, Assurance, Bytes32
 from oracle.web import acting, actions, bytes_served, payloads, problems, receipts, rounds, snippets
+from oracle.web.knowledge import OPTION
 from oracle.web.locale import LANGUAGES
 from oracle.web.names import Names
 from oracle.web.rendering import (
@@ -148,6 +149,7 @@ class _Pages:
         form["sale"] = payloads.sale(announced[0], delay) if announced else None
         kind = input_kind(view.manifest)
         seeds = [limit for limit in view.limits if limit.name == SEED]
+        form["knowledge"] = bool(view.manifest.runtime.options.get(OPTION))
         form["seeds"] = [seeds[0].minimum, seeds[0].maximum] if seeds else None
         return self.renderer.page(
             request,

@@ -1,6 +1,7 @@
 """The chat in Chromium: streamed, stopped, proven, and nothing that is written is run."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,16 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from examples.minilm import build as minilm
+from oracle.protocol import text
+from oracle.protocol.cid import raw_cid
 from oracle.protocol.search_index import FoundPassage, Passage
-from oracle.services import models
+from oracle.services import models, operators
 from oracle.services.conversation import ChainPayment, Conversation
+from oracle.services.models import Selected
 from oracle.services.quoting import Ask
-from oracle.services.search import answering
-from oracle.types import Amount
+from oracle.services.search import answering, indexes
+from oracle.types import Amount, Bytes32
 from oracle.web.pages import router
 from oracle.web.rendering import PageOptions
 from tests.services.conftest import DOLLAR, World, anvil, contracts, world
@@ -26,6 +31,10 @@ __all__ = ["anvil", "contracts", "world"]
 pytestmark = pytest.mark.real
 expect.set_options(timeout=PATIENCE)
 TRY = "/models/1/try"
+TEXTS = {
+    "fees.md": "When nobody answers before the request expires, the fee is refunded.",
+    "wallets.md": "Nobody can restore a lost password; <b>this</b> is a tag.",
+}
 EVIL = (
     "<img src=x onerror=document.title='owned'> <script>document.title='owned'</script>"
     " [click](javascript:document.title='owned')"
@@ -50,10 +59,42 @@ def site(world: World, tmp_path: Path, unit: dict[str, Any] | None) -> Iterator[
     sells = replace(world, folder=write_parrot(tmp_path / "parrot", unit=unit))
     sells.publish()
     sells.serve(1)
+    with sponsored(sells, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def informed(world: World, tmp_path: Path) -> Iterator[Site]:
+    """A parrot whose version names an index, and the model of sentences that made the index."""
+    embedder = replace(world, folder=minilm.build(tmp_path / "minilm"))
+    embedder.publish(fee=DOLLAR // 100)
+    embedder.serve(1, stake=400)
+    texts, index = tmp_path / "texts", tmp_path / "index"
+    texts.mkdir()
+    for name, said in TEXTS.items():
+        (texts / name).write_text(said)
+    indexes.build(world.network, Selected(1, 1), texts, index, lambda *_: None)
+    cid = indexes.publish(world.network, index)
+    sells = replace(world, folder=write_parrot(tmp_path / "parrot", runtime=knowing(cid)))
+    sells.publish()
+    operators.authorize(world.network, world.owner, 2, world.operator.address)
+    with sponsored(sells, tmp_path) as made:
+        made.parrot.says = "It is refunded [1]. So is this [9]."
+        yield made
+
+
+def knowing(cid: str) -> dict[str, Any]:
+    """What a parrot that answers from an index says of how it runs."""
+    return {"format": text.FORMAT, "entry": "model.gguf", "options": {"knowledge": cid}}
+
+
+@contextmanager
+def sponsored(sells: World, path: Path) -> Iterator[Site]:
+    """Run a site that asks for its visitors."""
     sells.prepay(500 * DOLLAR)
-    made = Site(sells, Parrot(), tmp_path)
+    made = Site(sells, Parrot(), path)
     sponsor = WalletSponsor(sells.network, sells.requester, budget=Amount(100 * DOLLAR))
-    options = PageOptions(events="/api/requests/{id}/events", rpc_url=world.network.rpc.url)
+    options = PageOptions(events="/api/requests/{id}/events", rpc_url=sells.network.rpc.url)
     with made.running(
         lambda app, _state: app.include_router(router(sells.network, options, sponsor))
     ):
@@ -62,6 +103,13 @@ def site(world: World, tmp_path: Path, unit: dict[str, Any] | None) -> Iterator[
 
 @pytest.fixture
 def visit(site: Site, browser: Browser) -> Iterator[Visit]:
+    with visiting(site, browser) as visitor:
+        yield visitor
+
+
+@contextmanager
+def visiting(site: Site, browser: Browser) -> Iterator[Visit]:
+    """Visit a site, whose pages complain of nothing."""
     visitor = Visit(browser, site.url)
     yield visitor
     assert visitor.complaints == []
@@ -187,6 +235,54 @@ def test_chat__in_chinese__says_everything(site: Site, visit: Visit) -> None:
         ask(page, "你好")
         expect(page.locator("#talk .assistant .words")).to_contain_text("你好 [")
         assert violations(page) == []
+
+
+def test_chat__version_names_an_index__passages_stand_with_the_answer_and_are_paid(
+    informed: Site, browser: Browser
+) -> None:
+    with visiting(informed, browser) as visit, visit.page() as page:
+        page.goto("/models/2/try")
+        expect(page.locator("#knowledge-about")).to_contain_text("$0.01 more for each question")
+        expect(page.locator("#consult")).to_be_checked()
+        assert violations(page) == []
+        ask(page, "When is the fee refunded?")
+        expect(page.locator("#said")).to_have_class("result good")
+        expect(page.locator("#spent")).to_have_text("$1.01")
+        shown = page.locator("#talk .passages li")
+        expect(shown).to_have_count(2)
+        assert shown.locator("cite").all_inner_texts() == ["fees.md", "wallets.md"]
+        assert shown.first.locator("strong").inner_text() == "cited"
+        assert shown.nth(1).locator(".words").inner_text() == TEXTS["wallets.md"]
+        assert shown.locator(".words *, cite *").count() == 0
+        assert violations(page) == []
+        page.uncheck("#consult")
+        ask(page, "And when not?")
+        expect(page.locator("#spent")).to_have_text("$2.01")
+        expect(page.locator("#talk .assistant .beside a")).to_have_count(2)
+        assert shown.count() == 2
+        page.locator("#talk .assistant .beside a").first.click()
+        expect(page.locator("#answer .passages li")).to_have_count(2)
+    with visiting(informed, browser) as visit, visit.page(locale="zh-CN") as page:
+        page.goto("/models/2/try")
+        expect(page.locator("#knowledge-about")).to_contain_text("每个问题另付 $0.01")
+
+
+def test_chat__index_that_nobody_serves__says_so_and_answers_without(
+    world: World, browser: Browser, tmp_path: Path
+) -> None:
+    lost = knowing(raw_cid(Bytes32(bytes(32))))
+    sells = replace(world, folder=write_parrot(tmp_path / "parrot", runtime=lost))
+    sells.publish()
+    sells.serve(1)
+    with sponsored(sells, tmp_path) as site:
+        visitor = Visit(browser, site.url)
+        with visitor.page() as page:
+            page.goto(TRY)
+            expect(page.locator("#knowledge-about")).to_contain_text("without passages")
+            expect(page.locator("#consult")).to_be_disabled()
+            ask(page, "first")
+            expect(page.locator("#said")).to_have_class("result good")
+            expect(page.locator("#spent")).to_have_text("$1.00")
 
 
 def proven(site: Site, says: str) -> str:

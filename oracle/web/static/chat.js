@@ -1,12 +1,15 @@
 // A chat: each question carries all that was said, answers are shown while they are written.
 //
 //   words ─▶ question ─▶ site, wallet or channel ─▶ pieces, shown as text ─▶ the checked answer
+//     └─▶ passages, where the version names knowledge: see knowledge.js
 //
 // Nothing that a model writes is ever parsed as HTML: every text becomes a text node.
 import { $, api, chooseWallet, el, page, say, t } from "./page.js";
 import { askWithWallet } from "./asking.js";
+import { consulted, knowledge, lookedUp, nearest } from "./knowledge.js";
 import { dollars } from "./numbers.js";
 import { explain, failure, form, open, params, query, whenAnswered } from "./questions.js";
+import { passages } from "./show.js";
 import { wallet } from "./wallet.js";
 
 const BUTTONS = ["ask-channel", "ask-sponsored", "ask-wallet"];
@@ -26,35 +29,57 @@ function seed() {
   return { seed: low + (drawn % (high - low + 1)) };
 }
 
-/** Ask, and resolve to { answer, proof }; `hear` is told pieces, and null when they begin anew. */
-async function written(payer, content, hear) {
+/** Ask, and resolve to { answer, proof, passages }, or to null if it was stopped before.
+ *
+ * `hear` is told pieces, and null when they begin anew. */
+async function written(payer, content, mine, hear) {
   const system = $("system").value.trim();
-  const data = JSON.stringify({
-    messages: [
-      ...(system ? [{ role: "system", content: system }] : []),
-      ...messages,
-      { role: "user", content },
-    ],
-  });
-  const asked = query("question.json");
+  const before = [...(system ? [{ role: "system", content: system }] : []), ...messages];
+  const found = (await consulted()) ? await looked(payer, content, before) : { passages: [] };
+  if (mine.stopped) return null;
+  const question = found.question ?? { messages: [...before, { role: "user", content }] };
+  say(said, t({ wallet: "try.wallet", channel: "try.signing" }[payer] ?? "try.asking"));
+  const data = JSON.stringify(question),
+    asked = query("question.json");
   asked.set("params", JSON.stringify({ ...params(), ...seed() }));
   if (payer === "channel") {
     const { answer } = await (await overChannel).askWithChannel(asked, data, hear);
     pay(form.fee);
-    return { answer, proof: "/receipts" };
+    return { answer, proof: "/receipts", passages: found.passages };
   }
+  const { request, answer } = await bought(payer, asked, data, form.fee, hear);
+  return { answer, proof: `/requests/${request}`, passages: found.passages };
+}
+
+/** Pay for a question's embedding, and return the passages that are nearest; see knowledge.js. */
+async function looked(payer, content, before) {
+  const index = await knowledge,
+    { model, version } = index,
+    asked = new URLSearchParams({ model, version, name: "words.txt", params: "{}" });
+  say(said, t("knowledge.looking"));
+  try {
+    const text = lookedUp(content, messages, index);
+    const { request } = await bought(payer, asked, text, index.fee, () => {});
+    return await nearest(request, content, before);
+  } catch (error) {
+    throw Object.assign(error, { model });
+  }
+}
+
+/** Ask on the chain, and resolve to { request, answer }. A channel pays one model: not this one. */
+async function bought(payer, asked, data, fee, hear) {
   const { request } =
-    payer === "wallet"
-      ? await askWithWallet(asked, data)
-      : await api(`/page/ask?${asked}`, { method: "POST", body: data });
-  pay(form.fee);
+    payer === "sponsored"
+      ? await api(`/page/ask?${asked}`, { method: "POST", body: data })
+      : await askWithWallet(asked, data);
+  pay(fee);
   const { stream, failed } = listen(request, hear);
   try {
     const answer = await whenAnswered(request, undefined, failed);
-    pay(answer.cost - form.fee); // what is paid by its units costs less than was escrowed
-    return { answer, proof: `/requests/${request}` };
+    pay(answer.cost - fee); // what is paid by its units costs less than was escrowed
+    return { request, answer };
   } catch (error) {
-    if (error.unpaid) pay(-form.fee);
+    if (error.unpaid) pay(-fee);
     throw error;
   } finally {
     stream?.close();
@@ -129,16 +154,16 @@ async function press(payer) {
   for (const button of BUTTONS.map($).filter(Boolean)) button.disabled = true;
   let question, answer;
   try {
-    if (payer === "wallet" && !wallet().account && !(await chooseWallet())) return undefined;
+    const signs = payer === "wallet" || (payer === "channel" && (await consulted()));
+    if (signs && !wallet().account && !(await chooseWallet())) return undefined;
     question = add("user", content);
     answer = add("assistant", "");
     $("words").value = "";
     $("stop").hidden = false;
-    say(said, t({ wallet: "try.wallet", channel: "try.signing" }[payer] ?? "try.asking"));
     const stopped = new Promise((resolve) => {
       mine.stop = () => resolve(null);
     });
-    const work = written(payer, content, listener(answer.text, mine));
+    const work = written(payer, content, mine, listener(answer.text, mine));
     work.catch(() => {}); // of a stopped one nobody hears
     show(answer, mine, await Promise.race([work, stopped]));
     if (mine.shown) messages.push({ role: "user", content }, { role: "assistant", content: mine.shown });
@@ -165,7 +190,7 @@ function show({ text, beside }, mine, found) {
     say(said, "");
     return;
   }
-  const { answer, proof } = found;
+  const { answer, proof, passages: shown } = found;
   const other = !answer.text.startsWith(mine.shown);
   mine.shown = answer.text;
   text.textContent = answer.text;
@@ -180,6 +205,7 @@ function show({ text, beside }, mine, found) {
   );
   for (const call of answer.calls)
     beside.before(el("p", { class: "words" }, `${call.name}(${call.arguments})`));
+  if (shown.length) beside.after(...passages(shown, answer.text));
   say(said, other ? t("chat.other") : t("try.answered"), other ? "bad" : "good");
 }
 

@@ -30,7 +30,7 @@ export function explain(error, payer) {
     about = error.title ?? "";
   say(said, error.message, "bad");
   if (/^Grant|^Application/.test(about))
-    said.append(" ", el("a", { href: `/models/${form.model}#access` }, t("try.toAccess")));
+    said.append(" ", el("a", { href: `/models/${error.model ?? form.model}#access` }, t("try.toAccess")));
   if (payer === "wallet" && /^Balance/.test(about))
     said.append(" ", el("a", { href: "/account" }, t("try.toAccount")));
 }

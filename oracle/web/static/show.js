@@ -76,7 +76,7 @@ function showMessages(place, { messages, digest }) {
 }
 
 /** Show the passages that a text was written from, each with its source; all of it is text. */
-function passages(shown, content) {
+export function passages(shown, content) {
   const named = content.matchAll(/\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]/g);
   const cited = new Set([...named].flatMap(([, group]) => group.split(",").map(Number)));
   return [
