@@ -1,7 +1,6 @@
 """A text on a chain: asked at a cap, written and paid by its tokens, and what a committee finds."""
 
 import json
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -25,9 +24,8 @@ from oracle.types import NO_CLAIM, ZERO32, Amount, OperatorAnswer
 from tests.agents.members import MEMBERS, committed, play, revealed, stage, to_voting
 from tests.services.conftest import DOLLAR
 from tests.support.waiting import wait_until
-from tests.worker.text.conftest import CONTEXT, model, weights
+from tests.worker.text.conftest import model, weights, write_gemma
 from worker.cache import FileCache
-from worker.describe import describe
 from worker.inputs import InputSource
 from worker.models import ModelPool
 from worker.pipeline import Pipeline
@@ -61,15 +59,8 @@ def market(world, weights, tmp_path):
         balances.fund(world.network, wallet.address, Amount(100 * DOLLAR))
         committee.enlist(world.network, wallet, Amount(30 * DOLLAR))
     world.pass_time(10)
-    sells = replace(world, folder=tmp_path / "gemma")
-    sells.folder.mkdir()
-    shutil.copy(weights, sells.folder / "gemma.gguf")
-    said = describe(sells.folder / "gemma.gguf")
-    said["runtime"]["options"]["context"] = CONTEXT
-    said["parameters"][0] |= {"maximum": MOST, "default": TOKENS}
-    unit = {"output": "tokens", "maximum": MOST}
-    about = {**said, "name": "gemma", "tolerance": 500_000_000, "unit": unit}
-    (sells.folder / "model.json").write_text(json.dumps(about))
+    folder = write_gemma(weights, tmp_path / "gemma", most=MOST, tokens=TOKENS)
+    sells = replace(world, folder=folder)
     sells.publish(fee=PRICE, challenge_window=600)
     sells.serve(1)
     sells.prepay(DOLLAR)

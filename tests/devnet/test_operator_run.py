@@ -67,14 +67,19 @@ def operator(network: Devnet, tallystick: Call, tmp_path: Path) -> str:
     published = tallystick(
         "model", "publish", folder, "--fee", "0.05", "--challenge-window", "1h", "--key", "owner"
     )
-    tallystick("access", "policy", published["model_id"], "open", "--key", "owner")
+    employ(tallystick, name, published["model_id"])
+    return name
+
+
+def employ(tallystick: Call, name: str, model_id: int) -> None:
+    """Make a wallet with a stake that may serve a model, and give the requester money."""
+    tallystick("access", "policy", model_id, "open", "--key", "owner")
     tallystick("wallet", "new", name)
     tallystick("wallet", "fund", name, "100")
     tallystick("operator", "register", "--key", name)
     tallystick("operator", "stake", "50", "--key", name, "--yes")
-    tallystick("operator", "authorize", published["model_id"], name, "--key", "owner")
+    tallystick("operator", "authorize", model_id, name, "--key", "owner")
     tallystick("wallet", "deposit", "1", "--key", "requester", "--yes")
-    return name
 
 
 @pytest.fixture
@@ -96,11 +101,11 @@ def run(network: Devnet, operator: str, metrics_port: int) -> Iterator["subproce
 
 @contextmanager
 def running_operator(
-    home: Path, operator: str, metrics_port: int, *words: str
+    home: Path, operator: str, metrics_port: int, *words: str, **settings: str
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run the command, with more words, until the block ends."""
+    """Run the command, with more words and settings, until the block ends."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith("TALLYSTICK_")}
-    environ["TALLYSTICK_METRICS_PORT"] = str(metrics_port)
+    environ |= {"TALLYSTICK_METRICS_PORT": str(metrics_port), **settings}
     with (home / f"{operator}.log").open("ab") as log:
         process = subprocess.Popen(
             [

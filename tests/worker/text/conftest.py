@@ -1,13 +1,17 @@
 """One small text model for the session: real weights, from the packages of the dev environment."""
 
 import hashlib
+import json
+import shutil
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from oracle.protocol import text
 from oracle.protocol.text import TextQuestion
+from worker.describe import describe
 from worker.runtimes.gguf import TextModel
 from worker.text.engine import LlamaEngine
 
@@ -35,6 +39,19 @@ def model(weights):
     found = TextModel(engine, CONTEXT, 3, weights.stat().st_size)
     yield found
     found.close()
+
+
+def write_gemma(weights: Path, folder: Path, *, most: int, tokens: int) -> Path:
+    """A folder that is published: paid by its tokens, `most` at the most, `tokens` by default."""
+    folder.mkdir()
+    shutil.copy(weights, folder / "gemma.gguf")
+    said = describe(folder / "gemma.gguf")
+    said["runtime"]["options"]["context"] = CONTEXT
+    said["parameters"][0] |= {"maximum": most, "default": tokens}
+    unit = {"output": "tokens", "maximum": most}
+    about = {**said, "name": "gemma", "tolerance": 500_000_000, "unit": unit}
+    (folder / "model.json").write_text(json.dumps(about))
+    return folder
 
 
 def asked(**body) -> dict[str, np.ndarray]:
