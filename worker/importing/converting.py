@@ -76,7 +76,7 @@ def words(made: Converted, about: dict[str, Any]) -> dict[str, Any]:
     """Return labels and columns, as far as the original knows them; the owner's go first.
 
     Raises:
-        InputInvalid: another number of labels, or columns in another order.
+        InputInvalid: another number of labels, or columns or their words in another order.
     """
     labels, features = about.get("labels"), about.get("features")
     if labels is not None and made.labels and len(labels) != len(made.labels):
@@ -89,18 +89,36 @@ def words(made: Converted, about: dict[str, Any]) -> dict[str, Any]:
     if labels is None and made.labels:
         said["labels"] = list(made.labels)
     if not features and made.columns:
-        said["features"] = [_feature(name, made) for name in made.columns]
+        said["features"] = [_feature({"name": name}, made) for name in made.columns]
+    elif features:
+        said["features"] = [_feature(one, made) for one in features]
     return said
 
 
-def _feature(name: str, made: Converted) -> dict[str, Any]:
-    """Return a column in the words of `model.json`."""
-    found = made.categories.get(name)
+def _feature(about: dict[str, Any], made: Converted) -> dict[str, Any]:
+    """Return a column as `model.json` describes it, with the words of the original.
+
+    Raises:
+        InputInvalid: model.json has its words in another order, or another number of them.
+    """
+    found = made.categories.get(str(about.get("name")))
     if found is None:
-        return {"name": name}
-    return {"name": name, "categories": list(found.words)} | (
-        {"other": True} if found.other else {}
-    )
+        return about
+    words = about.get("categories")
+    if words is None:
+        return {
+            **about,
+            "categories": list(found.words),
+            **({"other": True} if found.other else {}),
+        }
+    moved = sorted(words) == sorted(found.words) and list(words) != list(found.words)
+    if moved or len(words) != len(found.words) or (about.get("other") and not found.other):
+        raise InputInvalid(
+            f"model.json has other categories of {about['name']} than the original",
+            hint=f"in this order: {', '.join(found.words)[:200]}"
+            + ("" if found.other else "; without `other`"),
+        )
+    return about
 
 
 def describe_original(path: Path) -> dict[str, Any]:

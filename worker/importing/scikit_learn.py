@@ -20,8 +20,15 @@ from worker.errors import ModelUnsupported
 from worker.exact.trees import sklearn as tree_reader
 from worker.exact.trees.ensemble import Ensemble
 from worker.exact.trees.files import FEATURES, TreeModel
-from worker.importing import neighbours, trees
-from worker.importing.converted import ROWS, Array, Conversion, Converted, samples_of
+from worker.importing import neighbours, sklearn_words, trees
+from worker.importing.converted import (
+    ROWS,
+    Array,
+    Categories,
+    Conversion,
+    Converted,
+    samples_of,
+)
 from worker.importing.held import require_same
 from worker.importing.nodes import OPSETS
 from worker.importing.sklearn_graph import finished, then_trees
@@ -57,33 +64,42 @@ def convert(job: Conversion) -> Converted:
 
 
 def _estimator(model: Any, job: Conversion, trees_last: Ensemble | None = None) -> Converted:
-    labels = _labels(model)
-    for part in _parts(model):
-        if hasattr(part, "categories_") and part.handle_unknown == "error":
+    labels, words = _labels(model), sklearn_words.of(model)
+    for part in sklearn_words.parts(model):
+        coded = hasattr(part, "categories_") and not sklearn_words.has_words(part)
+        if coded and getattr(part, "handle_unknown", "") == "error":
             raise ModelUnsupported(
                 f"{type(part).__name__} refuses categories that it never saw; ONNX would answer",
                 hint='fit OrdinalEncoder with handle_unknown="use_encoded_value", or encode before '
                 "the model",
             )
-    rows = _probes(model)
+    names = tuple(map(str, getattr(model, "feature_names_in_", ())))
+    original, categories = model, dict[str, Categories]()
+    if words is not None:
+        original, model = words.original, words.places
+        names, categories = words.columns, words.named()
+    rows = _probes(model, len(names) or int(model.n_features_in_))
+    rows = rows if words is None else words.draw(rows)
     if (given := samples_of(job, (FEATURES,))) is not None:
         rows = np.concatenate([given[FEATURES].astype(np.float32), rows])
-    names = tuple(map(str, getattr(model, "feature_names_in_", ())))
+    said = rows.astype(np.float64) if words is None else words.spoken(rows)
     problem: Exception = ModelUnsupported(f"{_name(model)} has no form in ONNX", hint=_OTHERS)
     own = neighbours.as_onnx(model, _numbers(model))
     others = _attempts(model if trees_last is None else model[:-1], rows.shape[1])
     for data in others if own is None else itertools.chain([own], others):
+        wanted = _answers(original, said)
         try:
             if data is own:
                 file = bytes(data.SerializeToString())
             elif trees_last is None:
                 classes = getattr(model, "classes_", None)
-                file = finished(data, _numbers(model), classes, _width(model))
+                width = next(iter(wanted.values())).shape[1]
+                file = finished(data, _numbers(model), classes, width)
             else:
                 file = then_trees(data, trees_last)
             made = Converted(
                 file, f"scikit-learn {version('scikit-learn')}", labels, names,
-                {FEATURES: rows.astype(_input_dtype(data))}, _answers(model, rows),
+                {FEATURES: rows.astype(_input_dtype(data))}, wanted, categories,
             )  # fmt: skip
             require_same(made, _session(made.model))
         except ModelUnsupported as error:
@@ -91,13 +107,6 @@ def _estimator(model: Any, job: Conversion, trees_last: Ensemble | None = None) 
         else:
             return made
     raise problem
-
-
-def _parts(model: Any) -> Iterator[Any]:
-    """Yield an estimator and all that it is made of."""
-    yield model
-    for _, part, *_ in (*getattr(model, "steps", ()), *getattr(model, "transformers_", ())):
-        yield from _parts(part)
 
 
 def _session(data: bytes) -> Any:
@@ -214,7 +223,6 @@ def _numbers(model: Any) -> str:
 
 def _answers(model: Any, rows: Array) -> dict[str, Array]:
     """Return what the estimator answers; classes as places in `classes_`."""
-    rows = rows.astype(np.float64)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # of names of columns that an array does not have
         name = _numbers(model)
@@ -230,27 +238,26 @@ def _answers(model: Any, rows: Array) -> dict[str, Array]:
     return {name: numbers, "class": places.astype(np.int64)}
 
 
-def _width(estimator: Any) -> int:
-    """Return how many numbers it answers."""
-    if hasattr(estimator, "classes_"):
-        return len(estimator.classes_)
-    return int(np.asarray(estimator.predict(np.zeros((1, estimator.n_features_in_)))).size)
-
-
-def _probes(model: Any) -> Array:
+def _probes(model: Any, features: int) -> Array:
     """Draw rows such as the model was trained on, as far as it tells: float32 [n, features]."""
-    return _drawn(model).astype(np.float32)
+    return _drawn(model, features, np.random.default_rng(0)).astype(np.float32)
 
 
-def _drawn(model: Any) -> Array:
-    dice, features = np.random.default_rng(0), int(model.n_features_in_)
+def _drawn(model: Any, features: int, dice: np.random.Generator) -> Array:
     noise: Array = dice.standard_normal((ROWS, features))
     for _, part in getattr(model, "steps", [("", model)]):
+        if hasattr(part, "transformers_"):
+            for _, one, given in part.transformers_:
+                if not isinstance(one, str) and np.size(given):
+                    noise[:, np.atleast_1d(given)] = _drawn(one, np.size(given), dice)
+            break
         if (seen := getattr(part, "_fit_X", getattr(part, "support_vectors_", None))) is not None:
             if not isinstance(seen, np.ndarray) or seen.shape[1] != features:
                 continue
             picked = seen[dice.integers(0, len(seen), ROWS)]
             return np.asarray(picked + 0.1 * seen.std(0) * noise)
+        if getattr(part, "n_features_in_", features) != features:
+            continue  # behind what changes the number of columns
         if getattr(part, "mean_", None) is not None and hasattr(part, "scale_"):
             return np.asarray(part.mean_ + part.scale_ * noise)
         if hasattr(part, "data_min_"):
