@@ -36,6 +36,7 @@ ATTACKS: tuple[Attack, ...] = ("sign flip", "scaling", "label flip", "colluding"
 Split = Literal["iid", "dirichlet"]
 TRAINERS = 10
 BAD = 3
+ATTACKED_STEPS = 10  # of a round, where every rule meets every attack
 ROUNDS = 20
 TEST = 397  # rows; 1,400 are trained on
 CONCENTRATION = 0.3
@@ -78,9 +79,9 @@ class Federation:
 
     parts: tuple[Examples, ...]
     test: Examples
-    attack: Attack = "none"
-    bad: int = 0
-    job: LocalJob = JOB
+    attack: Attack
+    bad: int
+    job: LocalJob
 
     @property
     def weights(self) -> list[int]:
@@ -89,7 +90,12 @@ class Federation:
 
 
 def federation(
-    split: Split, attack: Attack = "none", *, trainers: int = TRAINERS, bad: int = BAD
+    split: Split,
+    attack: Attack = "none",
+    *,
+    trainers: int = TRAINERS,
+    bad: int = BAD,
+    steps: int = JOB.steps,
 ) -> Federation:
     """Return trainers of digits, the first of them bad when there is an attack."""
     everything = _digits()
@@ -99,7 +105,8 @@ def federation(
         everything.rows(torch.from_numpy(rows))
         for rows in _split(everything.labels[:known].numpy(), split, trainers)
     )
-    return Federation(parts, test, attack, bad if attack != "none" else 0)
+    job = dataclasses.replace(JOB, steps=steps)
+    return Federation(parts, test, attack, bad if attack != "none" else 0, job)
 
 
 def start() -> Mlp:

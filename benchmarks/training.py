@@ -1,11 +1,11 @@
 """Training in rounds: accuracy beside float64, attackers, bytes, time and memory of aggregation.
 
 Accuracy: ten trainers of digits, twenty rounds, i16 updates; FedAvg in float64 takes the same rows
-in the same order. Attackers: three of the ten (`trainers.py`); a robust rule knows how many may be
-bad, not who. Bytes: what a trainer sends and receives in a round (its update, and the next state)
-beside a ring all-reduce of float32 gradients in each step, which is computed and not measured.
-Aggregation: 16 updates of 10⁷ coordinates in files, in a process of its own: roots of the updates
-against their reveals, running sums, next state, all trees.
+in the same order. Attackers: three of the ten (`trainers.py`), with half of the steps; a robust
+rule knows how many may be bad, not who. Bytes: what a trainer sends and receives in a round (its
+update, and the next state) beside a ring all-reduce of float32 gradients in each step, which is
+computed and not measured. Aggregation: 16 updates of 10⁷ coordinates in files, in a process of its
+own: roots of the updates against their reveals, running sums, next state, all trees.
 """
 
 import json
@@ -83,11 +83,11 @@ def robust(report: Report, split: Any) -> dict[str, Any]:
     from worker.training.rules import NAMES  # noqa: PLC0415 - beside it
 
     found: dict[str, Any] = {}
-    report(f"{split}, 3 of 10 attack:    " + "".join(f"{name:>9}" for name in NAMES))
+    report(f"{f'{split}, 3 of 10 attack':24}" + "".join(f"{name:>11}" for name in NAMES))
     for attack in ("none", *trainers.ATTACKS):
-        people = trainers.federation(split, attack)
+        people = trainers.federation(split, attack, steps=trainers.ATTACKED_STEPS)
         found[attack] = {name: trainers.accuracy_in_rounds(people, name) for name in NAMES}
-        report(f"  {attack:22}" + "".join(f"{found[attack][name]:9.3f}" for name in NAMES))
+        report(f"  {attack:22}" + "".join(f"{found[attack][name]:11.3f}" for name in NAMES))
     clean = found["none"]["mean"]
     for name in NAMES[1:]:
         worst = min(found[attack][name] for attack in ("sign flip", "scaling", "label flip"))

@@ -1,8 +1,9 @@
 """Which updates count in an open round, and the state that follows: integers, block by block.
 
 `mean`, `median` and `trimmed` are those that a contract judges (`oracle.training.aggregation`).
-`krum` chooses one update, the one whose n − f − 2 nearest are nearest; the state that follows is
-then the mean of that one, which is judged as any mean. The choice itself is not judged.
+`krum` chooses one update, the one whose n − f − 2 nearest are nearest; `multi-krum` the n − f − 2
+best by the same measure. The state that follows is the mean of those, which is judged as any mean.
+The choice itself is not judged.
 Squared distances are exact: products of 16-bit numbers are added in float64 over at most 2¹⁶
 coordinates, which stays below 2⁵³, and then in integers.
 Source: coordinate-wise rules: Yin et al. 2018 (arXiv:1803.01498); krum: Blanchard et al. 2017.
@@ -18,8 +19,8 @@ from oracle.errors import ConfigInvalid
 from oracle.training.aggregation import Aggregation, AggregationRule, check, stacked
 from oracle.training.vectors import Vector
 
-Name = Literal["mean", "median", "trimmed", "krum"]
-NAMES: tuple[Name, ...] = ("mean", "median", "trimmed", "krum")
+Name = Literal["mean", "median", "trimmed", "krum", "multi-krum"]
+NAMES: tuple[Name, ...] = ("mean", "median", "trimmed", "krum", "multi-krum")
 AT_ONCE = 1 << 20  # coordinates of all clients together: 8 MiB in float64
 MOST_DISTANCES = 1 << 31  # coordinates of all: a sum of distances stays below 2⁶³
 MOST_COORDINATES = 1 << 16  # of a client at once
@@ -35,7 +36,7 @@ def chosen(
 
     Raises:
         AggregationInvalid, VectorInvalid: see `oracle.training.aggregation`.
-        ConfigInvalid: an unknown rule; for krum fewer than 2 f + 3 clients, or n · P ≥ 2³¹.
+        ConfigInvalid: an unknown rule; for krum: fewer than 2 f + 3 clients, or n · P ≥ 2³¹.
     """
     parameters, given = len(updates[0]) if updates else 0, tuple(weights)
     if name == "mean":
@@ -44,14 +45,16 @@ def chosen(
         return Aggregation(parameters, clip, given, AggregationRule.MEDIAN)
     if name == "trimmed":
         return Aggregation(parameters, clip, given, AggregationRule.TRIMMED, suspected)
-    if name != "krum":
+    if name not in NAMES:
         raise ConfigInvalid(f"rule {name!r} is none of {', '.join(NAMES)}")
     everyone = Aggregation(parameters, clip, given)
     check(everyone, updates)
     if parameters * len(given) >= MOST_DISTANCES:
         raise ConfigInvalid(f"distances of {len(given)} × {parameters} coordinates: too many")
-    best = everyone.counted[nearest(distances(everyone, updates), suspected)]
-    return Aggregation(parameters, clip, tuple(int(c == best) for c in range(len(given))))
+    keep = len(everyone.counted) - suspected - 2 if name == "multi-krum" else 1
+    found = nearest(distances(everyone, updates), suspected)[:keep]
+    best = {everyone.counted[number] for number in found}
+    return Aggregation(parameters, clip, tuple(w if c in best else 0 for c, w in enumerate(given)))
 
 
 def next_state(
@@ -82,8 +85,10 @@ def distances(aggregation: Aggregation, updates: Sequence[Vector]) -> NDArray[np
     return np.asarray(own[:, None] + own[None] - 2 * products)
 
 
-def nearest(squared: NDArray[np.int64], suspected: int) -> int:
-    """Return krum's choice: the lowest number of those with the least sum of n − f − 2 distances.
+def nearest(squared: NDArray[np.int64], suspected: int) -> list[int]:
+    """Return all updates, that with the least sum of its n − f − 2 least distances first.
+
+    Of equal ones the lower number comes first.
 
     Raises:
         ConfigInvalid: fewer than 2 f + 3 updates.
@@ -95,7 +100,8 @@ def nearest(squared: NDArray[np.int64], suspected: int) -> int:
             hint="take the median, or suspect fewer",
         )
     others = np.sort(squared[~np.eye(count, dtype=bool)].reshape(count, count - 1), axis=1)
-    return int(np.argmin(others[:, : count - suspected - 2].sum(axis=1)))
+    sums = others[:, : count - suspected - 2].sum(axis=1)
+    return [int(number) for number in np.argsort(sums, kind="stable")]
 
 
 def _parts(length: int, clients: int) -> Iterator[slice]:

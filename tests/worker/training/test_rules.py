@@ -70,7 +70,7 @@ def test_nearest__any_distances__is_krum_by_its_definition() -> None:
             sum(sorted(int(((u - v) ** 2).sum()) for j, v in enumerate(values) if j != i)[: 9 - 5])
             for i, u in enumerate(values)
         ]
-        assert rules.nearest(squared, 3) == int(np.argmin(by_hand))
+        assert rules.nearest(squared, 3) == sorted(range(9), key=lambda i: (by_hand[i], i))
 
 
 def test_chosen__krum__counts_one_honest_update_and_is_a_mean_that_is_judged() -> None:
@@ -86,6 +86,14 @@ def test_chosen__krum__counts_one_honest_update_and_is_a_mean_that_is_judged() -
     assert np.array_equal(
         rules.next_state(rule, np.zeros(500, np.int32), updates), updates[best].astype(np.int32)
     )
+
+
+def test_chosen__multi_krum__counts_the_nearest_with_their_weights() -> None:
+    updates = [np.full(8, value, np.int16) for value in (900, 5, 6, 7, 8, 9, -900)]
+
+    rule = rules.chosen("multi-krum", updates, range(1, 8), clip=CLIP, suspected=2)
+
+    assert rule.weights == (0, 0, 3, 4, 5, 0, 0)
 
 
 def test_chosen__krum_with_clients_that_do_not_count__chooses_among_the_others() -> None:
