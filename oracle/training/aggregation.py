@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +102,9 @@ class Aggregation:
     def running_sums(self, updates: Integers) -> Integers:
         """Return S_1 … S_n of some coordinates: i64, coordinates × clients, of clients × them."""
         weights = np.array(self.weights, np.int64)[:, None]
-        sums: Integers = np.cumsum(self.clipped(updates) * weights, axis=0)
+        sums: Integers = self.clipped(updates) * weights
+        for before, after in pairwise(sums):  # `cumsum` along the clients is five times slower
+            np.add(before, after, out=after)
         return sums.T
 
     def step(self, updates: Integers) -> Integers:

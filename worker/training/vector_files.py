@@ -80,6 +80,10 @@ class VectorFile:
         trace: TracebackType | None,
     ) -> None:
         """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Read no more."""
         os.close(self._file)
 
 
