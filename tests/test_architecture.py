@@ -2,10 +2,10 @@
 
 ```
 worker.endpoint ─► worker, oracle.{api, services}
-worker ─► oracle.{operator, queue, exact, valuation, chain, ipfs, store, protocol, config, …}
+worker ─► oracle.{operator, queue, exact, training, valuation, chain, ipfs, store, protocol, …}
 tallystick, oracle.{cli, api, web, demo} ─► {agents, gateway, devnet} ─► services
          ─► {operator, scheduling} ─► queue
-         ─► {chain, ipfs, store} ─► {exact, valuation} ─► protocol ─► {types, errors}
+         ─► {chain, ipfs, store} ─► {exact, training, valuation} ─► protocol ─► {types, errors}
 ```
 A package may import itself and what is below it; siblings know each other by ports alone. No
 modules import each other in a circle, and no two classes share a name (but `SAME_NAME`).
