@@ -28,7 +28,7 @@ def require_same(made: Converted, session: Any) -> float:
         ConversionWrong: they are not, or it fails; the message has the row.
     """
     found = _run(session, made) if made.rows else {}
-    largest, close_calls = 0.0, np.zeros(0, bool)
+    largest, close = 0.0, np.zeros(0, bool)
     for name, wanted in made.answers.items():
         if name not in found or found[name].shape != wanted.shape:
             shape = found[name].shape if name in found else "no answer"
@@ -39,11 +39,11 @@ def require_same(made: Converted, session: Any) -> float:
             if len(apart) and apart.max() > CLOSE:
                 _refuse(name, made, got, int(apart.argmax()))
             largest = max(largest, float(apart.max(initial=0.0)))
-            close_calls = _close_calls(wanted)
+            close = close_calls(wanted)
         else:
             other = got != wanted
-            if close_calls.shape == other.shape:
-                other &= ~close_calls
+            if close.shape == other.shape:
+                other &= ~close
             if other.any():
                 _refuse(name, made, got, int(np.flatnonzero(other.reshape(len(got), -1).any(1))[0]))
     return largest
@@ -69,7 +69,7 @@ def _apart(got: Array, wanted: Array) -> Array:
     return largest
 
 
-def _close_calls(numbers: Array) -> Array:
+def close_calls(numbers: Array) -> Array:
     """Return of each row whether its class hangs on rounding."""
     if numbers.ndim != 2:
         return np.zeros(0, bool)

@@ -29,7 +29,7 @@ from worker.importing.converted import (
     Converted,
     samples_of,
 )
-from worker.importing.held import require_same
+from worker.importing.held import ConversionWrong, close_calls, require_same
 from worker.importing.nodes import OPSETS
 from worker.importing.sklearn_graph import finished, then_trees
 
@@ -41,6 +41,8 @@ TRUSTED = (
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
 )  # fmt: skip
+
+_FAR = np.float32(1000)  # how far away rows are
 
 
 def convert(job: Conversion) -> Converted:
@@ -79,7 +81,7 @@ def _estimator(model: Any, job: Conversion, trees_last: Ensemble | None = None) 
         original, model = words.original, words.places
         names, categories = words.columns, words.named()
     rows = _probes(model, len(names) or int(model.n_features_in_))
-    rows = rows if words is None else words.draw(rows)
+    rows = _with_edges(model, rows) if words is None else words.draw(rows)
     if (given := samples_of(job, (FEATURES,))) is not None:
         rows = np.concatenate([given[FEATURES].astype(np.float32), rows])
     said = rows.astype(np.float64) if words is None else words.spoken(rows)
@@ -101,7 +103,9 @@ def _estimator(model: Any, job: Conversion, trees_last: Ensemble | None = None) 
                 file, f"scikit-learn {version('scikit-learn')}", labels, names,
                 {FEATURES: rows.astype(_input_dtype(data))}, wanted, categories,
             )  # fmt: skip
-            require_same(made, _session(made.model))
+            session = _session(made.model)
+            require_same(made, session)
+            _require_classes(original, said, made, session)
         except ModelUnsupported as error:
             problem = error
         else:
@@ -238,9 +242,51 @@ def _answers(model: Any, rows: Array) -> dict[str, Array]:
     return {name: numbers, "class": places.astype(np.int64)}
 
 
+def _require_classes(model: Any, said: Array, made: Converted, session: Any) -> None:
+    """Return if classes are the estimator's also where its probabilities are alike.
+
+    What decides are its decisions, of which probabilities may be cut off at 0 and 1.
+
+    Args:
+        said: the rows as the estimator takes them.
+
+    Raises:
+        ConversionWrong: one is not.
+    """
+    if "class" not in made.answers or not hasattr(model, "decision_function"):
+        return
+    rows = made.rows[FEATURES]
+    decisions = np.asarray(model.decision_function(said)).reshape(len(rows), -1)
+    (found,) = session.run(["class"], {FEATURES: rows})
+    other = (found != made.answers["class"]) & ~close_calls(decisions)
+    if other.any():
+        row = int(np.flatnonzero(other)[0])
+        raise ConversionWrong(
+            f"class is {found[row]}, the original answers {made.answers['class'][row]} to "
+            f"{rows[row][:8].tolist()}: its probabilities do not tell classes apart",
+            hint="train LogisticRegression, or a loss without probabilities, as SGDClassifier's "
+            "hinge",
+        )
+
+
 def _probes(model: Any, features: int) -> Array:
     """Draw rows such as the model was trained on, as far as it tells: float32 [n, features]."""
     return _drawn(model, features, np.random.default_rng(0)).astype(np.float32)
+
+
+def _with_edges(model: Any, drawn: Array) -> Array:
+    """Return rows, and behind them rows far away, where functions end, and one of zeros.
+
+    None are added of a model of counts, or of one that refuses them.
+    """
+    if any(hasattr(part, "feature_log_prob_") for part in sklearn_words.parts(model)):
+        return drawn
+    edges = np.concatenate([_FAR * drawn, np.zeros_like(drawn[:1])])
+    try:
+        _answers(model, edges.astype(np.float64))
+    except Exception:  # whatever an estimator says of them
+        return drawn
+    return np.concatenate([drawn, edges])
 
 
 def _drawn(model: Any, features: int, dice: np.random.Generator) -> Array:

@@ -26,8 +26,15 @@ from sklearn import (
 )
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import (
+    MinMaxScaler,
+    Normalizer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    StandardScaler,
+)
 
 from tests.worker.importing.originals import save, served, split
 from worker.errors import ModelUnsupported, PickleRefused, WeightsInvalid
@@ -283,6 +290,40 @@ def test_convert__one_hot_that_takes_fractions_for_whole_numbers__refused(tmp_pa
 
 
 # ── Refused ─────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize(
+    "model",
+    [
+        linear_model.SGDClassifier(loss="modified_huber", random_state=0),
+        linear_model.SGDClassifier(loss="log_loss", random_state=0),
+        OneVsRestClassifier(linear_model.LogisticRegression()),
+    ],
+    ids=["modified Huber", "log loss", "one against the rest"],
+)
+def test_convert__classes_of_decisions_behind_equal_probabilities__refused(
+    model: Any, tmp_path: Path
+) -> None:
+    rows = np.random.default_rng(1).standard_normal((300, 4))
+    model.fit(rows, np.digitize(rows[:, 0] + rows[:, 1], [-0.5, 0.5]))
+    with pytest.raises(ConversionWrong):
+        converted(model, tmp_path)
+
+
+def test_convert__normaliser__leaves_a_row_of_zeros_as_it_is(tmp_path: Path) -> None:
+    rows = np.random.default_rng(1).standard_normal((100, 4))
+    model = make_pipeline(Normalizer(), linear_model.LinearRegression()).fit(rows, rows[:, 0])
+    zeros = np.zeros((1, 4))
+    found = served(converted(model, tmp_path), {"features": zeros})["value"]
+    np.testing.assert_allclose(found.ravel(), model.predict(zeros), atol=CLOSE)
+
+
+def test_convert__tree_of_one_class__is_no_second_class(tmp_path: Path) -> None:
+    rows = np.eye(3)
+    model = tree.DecisionTreeClassifier().fit(rows, np.zeros(3, int))
+    found = served(converted(model, tmp_path), {"features": rows})
+    assert found["class"].tolist() == [0, 0, 0]
+    assert found["probabilities"].tolist() == [[1.0]] * 3
+
+
 def test_convert__neighbours_by_distance_that_onnx_breaks_ties_of__refused(tmp_path: Path) -> None:
     rows, labels, held, _ = split(load_digits)
     model = neighbors.KNeighborsClassifier(5, weights="distance").fit(rows, labels)

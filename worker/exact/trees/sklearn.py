@@ -170,6 +170,8 @@ def _histogram(model: Any) -> Ensemble:
 
 def _classes(model: Any) -> tuple[str, ...]:
     found = getattr(model, "classes_", ())
+    if len(found) == 1:  # its one column would be read as the share of a second
+        raise ModelUnsupported("a classifier of one class", hint="train with two or more")
     return tuple(str(label) for label in found)
 
 
