@@ -35,6 +35,7 @@ MAX_MESSAGES = 4096
 MAX_STOPS = 16
 MAX_STOP = 256  # characters
 MAX_TOOLS = 128
+MAX_TOOLS_BYTES = 2**16  # of canonical JSON: engines take time with the square of their properties
 MAX_DEPTH = 64  # of objects and lists in each other: how deep a parser goes is its interpreter's
 MAX_DIGITS = 64  # of a whole number that a text calls a tool with, for the same reason
 MAX_TOKENS = 1024  # of an answer, unless its manifest says less
@@ -179,10 +180,11 @@ _EXAMPLE = 'as {"messages": [{"role": "user", "content": "Hello"}]} or {"prompt"
 
 
 def encode_question(question: TextQuestion) -> dict[str, Array]:
-    """Return the model's one input. Raises: QuestionInvalid: it is not JSON, or nested too deep."""
+    """Return the model's one input. Raises: QuestionInvalid: no JSON, too deep, too many tools."""
     TextQuestion.parse(question.to_json())
     data = _bytes(question.to_json())
     _require_flat(data.tobytes())
+    _require_few_tools(question)
     return {"question": data}
 
 
@@ -190,7 +192,8 @@ def decode_question(inputs: Mapping[str, Array]) -> TextQuestion:
     """Read a question from the model's input.
 
     Raises:
-        QuestionInvalid: not UTF-8, not canonical JSON, nested too deep, or no question.
+        QuestionInvalid: not UTF-8, not canonical JSON, nested too deep, too many tools, or no
+            question.
     """
     data = np.asarray(inputs["question"], np.uint8).tobytes()
     _require_flat(data)
@@ -198,7 +201,9 @@ def decode_question(inputs: Mapping[str, Array]) -> TextQuestion:
         body = canonical.loads(data)
     except InputInvalid as error:
         raise QuestionInvalid(f"question: {error}", hint=error.hint) from error
-    return TextQuestion.parse(body)
+    question = TextQuestion.parse(body)
+    _require_few_tools(question)
+    return question
 
 
 def encode_answer(answer: TextAnswer) -> dict[str, Array]:
@@ -336,6 +341,15 @@ def _require_flat(data: bytes) -> None:
     if not _flat(data):
         raise QuestionInvalid(
             f"question: nested deeper than {MAX_DEPTH}", hint="ask with a flatter object"
+        )
+
+
+def _require_few_tools(question: TextQuestion) -> None:
+    size = len(canonical.dumps(list(question.tools)))
+    if size > MAX_TOOLS_BYTES:
+        raise QuestionInvalid(
+            f"question: its tools have {size} bytes, above {MAX_TOOLS_BYTES}",
+            hint="offer fewer tools, or with fewer parameters",
         )
 
 

@@ -251,6 +251,20 @@ def test_question__nested_deeper_than_allowed__refused_by_who_asks_and_who_answe
         text.decode_question(of(data))
 
 
+def test_question__tools_that_take_an_engine_long__refused_by_who_asks_and_who_answers():
+    def asked(count: int) -> TextQuestion:
+        parameters = {"properties": {f"p{n}": {"type": "string"} for n in range(count)}}
+        tool = {"function": {"name": "f", "parameters": parameters}}
+        return TextQuestion.parse({**CHAT, "tools": [tool]})
+
+    fits, long = asked(1000), asked(12_000)
+    assert text.decode_question(text.encode_question(fits)) == fits
+    with pytest.raises(QuestionInvalid, match="tools have"):
+        text.encode_question(long)
+    with pytest.raises(QuestionInvalid, match="tools have"):
+        text.decode_question(of(canonical.dumps(long.to_json())))
+
+
 def test_tool_calls__marks_that_are_never_closed__take_time_of_their_length():
     began = time.process_time()
     assert text.tool_calls("<tool_call>{}" * 20_000) == ()

@@ -244,7 +244,7 @@ class _Process:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - the process writes it till its end
         self._jobs: dict[int, queue.Queue[dict[str, Any]]] = {0: queue.Queue()}
         self._ids = itertools.count(1)
-        self._lock = threading.Lock()
+        self._lock, self._rendering = threading.Lock(), threading.Lock()
         self.dead = False
         self._heard = time.monotonic()  # its last sign of life
         self._process = subprocess.Popen(  # noqa: S603 - our own module
@@ -299,7 +299,8 @@ class _Process:
             **({"tools": list(question.offered)} if question.offered else {}),
             "chat_template_kwargs": {"date_string": child.TODAY, "datetime": child.TODAY},
         }
-        with self._within(self._limits.chat, "the model's template does not end"):
+        # One after the other, as its server does: waiting is not the template's time
+        with self._rendering, self._within(self._limits.chat, "the model's template does not end"):
             status, said = _post(path, "/apply-template", body)
         if status != http.HTTPStatus.OK:
             raise InputInvalid(
