@@ -62,7 +62,10 @@ class _Graph(Nodes):
         return self.constant(np.array(value, np.float32))
 
     def features(self, ensemble: Ensemble) -> str:
-        """Turn what stands for a missing value into NaN, as the library does."""
+        """Turn what stands for a missing value into NaN, as the library does.
+
+        A column without missing values in training has zero for NaN: only LightGBM has such.
+        """
         kind = np.dtype(ensemble.precision)
         value, nan = FEATURES, self.constant(np.array(np.nan, kind))
         if ensemble.missing_value is not None:
@@ -74,6 +77,10 @@ class _Graph(Nodes):
             near = self.add("LessOrEqual", self.add("Abs", value), small)
             where = self.add("And", near, self.constant(zeros))
             value = self.add("Where", where, nan, value)
+        never = np.array([one == "none" for one in ensemble.missing])
+        if never.any():
+            where = self.add("And", self.add("IsNaN", value), self.constant(never))
+            value = self.add("Where", where, self.constant(np.array(0, kind)), value)
         return value
 
     def trees(self, ensemble: Ensemble, features: str) -> str:

@@ -234,6 +234,20 @@ def test_convert__lightgbm_that_takes_zero_as_missing__same_numbers(tmp_path: Pa
     np.testing.assert_allclose(answers["probabilities"], model.predict_proba(held), atol=CLOSE)
 
 
+@pytest.mark.parametrize("options", [{}, {"use_missing": False}])
+def test_convert__lightgbm_trained_without_missing__takes_zero_for_it(
+    options: Mapping[str, Any], tmp_path: Path
+) -> None:
+    rows, labels, held, _ = split(load_breast_cancer)
+    centre = rows.mean(0)
+    model = lgb(**options)().fit(rows - centre, labels)
+    holes = np.where(np.random.default_rng(0).random(held.shape) < 0.5, np.nan, held - centre)
+
+    answers = served(converted(model, tmp_path), {"features": holes})
+
+    np.testing.assert_allclose(answers["probabilities"], model.predict_proba(holes), atol=CLOSE)
+
+
 def test_convert__early_stopping__best_rounds_of_a_classifier_all_of_a_booster(
     tmp_path: Path,
 ) -> None:
