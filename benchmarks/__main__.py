@@ -36,6 +36,7 @@ BENCHMARKS = (
     "exact_training",
     "valuation",
     "training",
+    "training_run",
     "recommend",
     "answers",
     "search",
