@@ -9,6 +9,7 @@ HTTP and of ours, as a worker asks it, in turns.
 """
 
 import ast
+import functools
 import inspect
 import itertools
 import json
@@ -110,6 +111,7 @@ def asked(seed: int, lengths: Sequence[int] = (TOKENS,)) -> tuple[TextQuestion, 
     }  # fmt: skip
 
 
+@functools.cache
 def _prompts() -> list[str]:
     folder = Path(inspect.getfile(ast)).parent
     said = (ast.get_docstring(ast.parse(path.read_bytes())) for path in sorted(folder.glob("*.py")))

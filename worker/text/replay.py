@@ -22,7 +22,7 @@ from oracle.protocol.text import UNIT, TextAnswer, TextQuestion
 from worker.text.engine import Replayed
 
 GAP = 2.0  # tolerances that one token may be away from the one that is drawn,
-MEAN_GAP = 0.125  # and all of them on average
+MEAN_GAP = 0.125  # and all of them on average: over 16 at least, as one alone may be so far away
 
 
 class ReplayFault(StrEnum):
@@ -86,9 +86,8 @@ def _faults(
         yield ReplayFault.LOGPROBS
     if not _shown(asked, answer, replayed, tolerance):
         yield ReplayFault.SHOWN
-    gaps = replayed.gaps
-    near = max(gaps) <= GAP * tolerance and sum(gaps) / count <= MEAN_GAP * tolerance
-    if not near:  # what is NaN is not near
+    gaps, most = replayed.gaps, max(GAP, MEAN_GAP * count) * tolerance
+    if not (max(gaps) <= GAP * tolerance and sum(gaps) <= most):  # what is NaN is not near
         yield ReplayFault.DRAW
 
 

@@ -20,7 +20,7 @@ from worker.runtimes.gguf import WritingStopped
 from worker.text import binding, child, replay
 from worker.text.binding import EngineMissing
 from worker.text.engine import EngineLimits, LlamaEngine, PromptTooLong, environ
-from worker.text.replay import AnswerTerms, ReplayFault
+from worker.text.replay import GAP, MEAN_GAP, AnswerTerms, ReplayFault
 
 TOLERANCE = 0.5
 
@@ -103,7 +103,8 @@ def test_prompt__template_asks_for_the_day__is_the_same_on_any_day(weights, tmp_
 
 
 def test_prompt__tools_that_are_not_to_be_called__are_not_offered(weights, tmp_path):
-    path = with_template(weights, tmp_path, b"{{ tools }}|{{ messages[0]['content'] }}")
+    offers = b"{% if tools %}{{ tools | tojson }}{% endif %}|{{ messages[0]['content'] }}"
+    path = with_template(weights, tmp_path, offers)
     tools = [{"type": "function", "function": {"name": "weather", "parameters": {}}}]
     with closing(LlamaEngine(path, context=512, slots=1, threads=1)) as engine:
         auto, none, without = (
@@ -216,6 +217,25 @@ def test_compare__model_that_says_no_number__named(model, answer):
     for gaps in ((np.nan, *said.gaps[1:]), (*said.gaps[:-1], np.nan)):
         found = replay.compare(terms, answer, replace(said, gaps=gaps), TOLERANCE)
         assert found is ReplayFault.DRAW
+
+
+@pytest.mark.parametrize(
+    ("gaps", "found"),
+    [
+        ((GAP,), None),  # one token of a short text that was all but drawn
+        ((GAP / 2, GAP / 2), None),
+        ((GAP, 0.01), ReplayFault.DRAW),
+        ((GAP + 0.01,), ReplayFault.DRAW),
+    ],
+)
+def test_compare__short_text__one_token_may_be_as_far_as_in_a_long_one(model, answer, gaps, found):
+    question = TextQuestion.parse(BODY)
+    count, said = model.replay(question, answer.tokens, PARAMS, TOLERANCE)
+    assert MEAN_GAP * len(answer.tokens) < GAP
+    far = [TOLERANCE * gap for gap in gaps] + [0.0] * (len(answer.tokens) - len(gaps))
+
+    terms = AnswerTerms(question, PARAMS, count, model.context)
+    assert replay.compare(terms, answer, replace(said, gaps=tuple(far)), TOLERANCE) is found
 
 
 def test_compare__a_token_exchanged_with_its_text__named(model, answer):
