@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from torch import Tensor
 
+from oracle.errors import NotFound
 from oracle.protocol import npz
 from worker.runtimes import guard
 from worker.runtimes.architectures import Architecture
@@ -52,9 +53,12 @@ def read(path: Path, model: Architecture) -> Examples:
     """Return the examples of an .npz or .safetensors file. Errors as in `of`, and:
 
     Raises:
+        NotFound: there is no such file.
         InputInvalid: it is no NPZ of plain arrays.
         WeightsInvalid, PickleRefused: it is no safetensors file.
     """
+    if not path.is_file():
+        raise NotFound(f"there is no file {path}", hint="name the participant's own rows")
     if path.suffix == ".safetensors":
         guard.read_safetensors_header(path)
         try:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from oracle.errors import ConfigInvalid, InputInvalid
+from oracle.errors import ConfigInvalid, InputInvalid, NotFound
 from tests.worker.training.digits import JOB, SCALE_BITS, base, model, rows
 from worker.errors import ModelUnsupported, WeightsInvalid
 from worker.runtimes import architectures
@@ -165,6 +165,11 @@ def test_train__fewer_rows_than_a_batch__takes_all_of_them() -> None:
 def test_examples__unfit_arrays__are_refused(arrays: dict[str, np.ndarray], match: str) -> None:
     with pytest.raises(TrainingDataInvalid, match=match):
         examples.of(arrays, model())
+
+
+def test_examples__file_that_is_not_there__is_said(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"rows\.npz"):
+        examples.read(tmp_path / "rows.npz", model())
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
