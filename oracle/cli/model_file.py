@@ -179,7 +179,7 @@ def _compiled(session: Session, path: Path, told: "CompileOptions") -> Path:
         )
     session.note(compiling.describe(built.report))
     if clamped := compiling.most_clamped(built.report):
-        session.note("values within the model that its integers clamp, on the held-out samples:")
+        session.note("values within the model that its integers clamp, on these samples:")
         session.note(output.table(("operator", "clamped", "share"), clamped))
     return built.folder
 

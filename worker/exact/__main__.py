@@ -82,7 +82,7 @@ def build(
     answer: Answer = "prediction",
     shut: Callable[[Path, Sequence[Path]], object] = lambda *_: None,
 ) -> CompilationReport:
-    """Compile a model, measure it on held-out samples, write the folder of the exact version.
+    """Compile a model, measure it on samples, write the folder of the exact version.
 
     It has the float model's name unless `name` gives another. Trees need no samples.
 
@@ -136,8 +136,11 @@ def build(
         labels=classes,
     )
     say("measure", 3, _STEPS)
-    held = slice(split, split + _MOST) if split < len(inputs) else slice(0, _MOST)
-    report = measure_graph(compiled, graph, inputs[held], None if labels is None else labels[held])
+    held_out = split < len(inputs)
+    held = slice(split, split + _MOST) if held_out else slice(0, _MOST)
+    report = measure_graph(
+        compiled, graph, inputs[held], None if labels is None else labels[held], held_out=held_out
+    )
     report.accuracy.require(min_agreement)
     package.write(compiled, target, about, report)
     say("write", _STEPS, _STEPS)

@@ -93,8 +93,12 @@ def _description(said: str, report: CompilationReport | None) -> str:
     kept = f"a mean cosine of {measured.mean_cosine:.4f} to the float model"
     if measured.correct_exact is not None:
         kept = f"{measured.correct_exact:.1%} right, the float model {measured.correct_float:.1%},"
-    of = "rows that were drawn" if measured.drawn else "held-out samples"
-    kept = f"As integers: {kept} on {measured.samples} {of}."
+    on = f"on {measured.samples} held-out samples"
+    if measured.drawn:
+        on = f"on {measured.samples} rows that were drawn"
+    elif not measured.held_out:
+        on = f"on the owner's {measured.samples} samples"
+    kept = f"As integers: {kept} {on}."
     return f"{kept} The float model: {said}"[:MAX_TEXT] if said else kept
 
 

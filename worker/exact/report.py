@@ -1,4 +1,4 @@
-"""What a compilation cost and kept: accuracy on held-out data, size, operators, proof size."""
+"""What a compilation cost and kept: accuracy on samples, size, operators, proof size."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -36,13 +36,14 @@ _READS: Mapping[Opcode, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Exact against float, on samples that neither training nor calibration saw.
+    """Exact against float, on samples.
 
     `same_class`: share of samples with the same greatest output; `explained`: share of the float
     outputs' variance that the exact ones have too; `correct_*`: share that equals the label;
     `mean_error` and `largest_error` are of |exact − float|; `deviation` is of the float outputs, to
     compare errors with. `one_number`: an answer is one number that is no class; `drawn`: there were
-    no samples, and inputs were drawn.
+    no samples, and inputs were drawn; `held_out`: calibration saw none of the samples. Whether the
+    model was trained on them, nobody here knows.
     """
 
     samples: int
@@ -56,6 +57,7 @@ class Accuracy:
     correct_float: float | None = None
     correct_exact: float | None = None
     drawn: bool = False
+    held_out: bool = True
 
     @property
     def agreement(self) -> float:
@@ -72,8 +74,9 @@ class Accuracy:
         if self.agreement >= least or close:
             return
         kept = "of the variance" if self.one_number else "of the classes"
+        held = "held-out " if self.held_out else ""
         raise AccuracyLow(
-            f"on {self.samples} held-out samples the integers keep {self.agreement:.1%} {kept} and "
+            f"on {self.samples} {held}samples the integers keep {self.agreement:.1%} {kept} and "
             f"a mean cosine of {self.mean_cosine:.3f}; {least:.1%} or {COSINE} are asked for",
             hint="give more samples of the kind that the model gets, and scale the columns of an "
             f"input alike; --min-agreement {max(0.0, self.agreement):.2f} publishes it as it is",
@@ -94,7 +97,7 @@ class CompilationReport:
     operators: Mapping[str, int]
     proof_bytes: int
     proof_operator: int
-    clamped: tuple[ClampedLayer, ...] = ()  # of a graph, on the held-out samples
+    clamped: tuple[ClampedLayer, ...] = ()  # of a graph, on the same samples
 
     @property
     def size_ratio(self) -> float:
@@ -115,19 +118,25 @@ class CompilationReport:
 
 
 def measure_graph(
-    compiled: Compiled, graph: Graph, samples: Sequence[Sample], labels: Sequence[int] | None = None
+    compiled: Compiled,
+    graph: Graph,
+    samples: Sequence[Sample],
+    labels: Sequence[int] | None = None,
+    *,
+    held_out: bool = True,
 ) -> CompilationReport:
     """Report on a compiled graph, against the model that it was read from where there is one.
 
     Args:
         compiled, graph: the program, and what it was compiled from.
-        samples: held-out inputs.
+        samples: inputs.
         labels: their true classes, where there are any.
+        held_out: whether calibration saw none of the samples.
     """
     size = sum(array.size * 4 for array in graph.constants.values())
     original = graph.original.run if graph.original else partial(floats.run, graph)
     with floats.one_thread():
-        report = measure(compiled, original, size, samples, labels)
+        report = measure(compiled, original, size, samples, labels, held_out=held_out)
         given = zip(*(quantise(compiled.inputs, sample) for sample in samples), strict=True)
         inputs = [np.stack(arrays) for arrays in given]
         return replace(report, clamped=clamped_layers(compiled.program, compiled.constants, inputs))
@@ -139,6 +148,8 @@ def measure(
     float_bytes: int,
     samples: Sequence[Sample],
     labels: Sequence[int] | None = None,
+    *,
+    held_out: bool = True,
 ) -> CompilationReport:
     """Report on a compiled model, against any float version of it.
 
@@ -146,12 +157,13 @@ def measure(
         compiled: the program.
         reference: the float answer to a sample.
         float_bytes: size of the float model.
-        samples: held-out inputs.
+        samples: inputs.
         labels: their true classes, where there are any.
+        held_out: whether calibration saw none of the samples.
     """
     given = np.stack([np.ravel(reference(sample)) for sample in samples])
     exact = np.stack([np.ravel(compiled.run(sample)) for sample in samples])
-    return compare(compiled, given, exact, float_bytes, labels)
+    return compare(compiled, given, exact, float_bytes, labels, held_out=held_out)
 
 
 def compare(
@@ -162,6 +174,7 @@ def compare(
     labels: Sequence[int] | None = None,
     *,
     drawn: bool = False,
+    held_out: bool = True,
 ) -> CompilationReport:
     """Report on a compiled model by its answers and the float ones, [samples, numbers] of each."""
     given, exact = given.astype(np.float64), exact.astype(np.float64)
@@ -183,6 +196,7 @@ def compare(
         correct_float=correct[0],
         correct_exact=correct[1],
         drawn=drawn,
+        held_out=held_out,
     )
     sizes = [proof_bytes(compiled.program, op) for op in range(len(compiled.program.ops))]
     exact_bytes = len(compiled.program.encode()) + len(

@@ -100,9 +100,13 @@ def describe(report: dict[str, Any]) -> str:
         kept = (
             f"{accuracy['correct_exact']:.1%} right, float {accuracy['correct_float']:.1%}; {kept}"
         )
-    of = "rows that were drawn" if accuracy["drawn"] else "held-out samples"
+    on = f"on {accuracy['samples']} held-out samples"
+    if accuracy["drawn"]:
+        on = f"on {accuracy['samples']} rows that were drawn"
+    elif not accuracy["held_out"]:
+        on = f"on your {accuracy['samples']} samples"
     return (
-        f"exact: {kept} on {accuracy['samples']} {of}; "
+        f"exact: {kept} {on}; "
         f"{report['exact_bytes']:,} bytes, {report['size_ratio']:.2f} of float; "
         f"{sum(report['operators'].values())} operations, "
         f"a proof at most {report['proof_bytes']:,} bytes (about {report['proof_gas']:,} gas)"
@@ -110,7 +114,7 @@ def describe(report: dict[str, Any]) -> str:
 
 
 def most_clamped(report: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Return the operators whose values are clamped most, on the held-out samples.
+    """Return the operators whose values are clamped most, on the samples of the report.
 
     Each is its place and name, how many of how many values, and their share; at most ten.
     """

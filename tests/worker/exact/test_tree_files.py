@@ -17,6 +17,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from oracle.errors import InputInvalid
 from oracle.protocol.manifest import MAX_BYTES
 from oracle.services import folders
+from oracle.services.model_files import compiling
 from worker.errors import ModelUnsupported, PickleRefused, WeightsInvalid
 from worker.exact import __main__ as compiler
 from worker.exact.original import ReadingWrong
@@ -367,6 +368,9 @@ def test_build__model_json_beside_the_file__describes_it(tmp_path: Path) -> None
         assert (manifest.name, manifest.labels) == ("tumours", ("malign", "benign"))
         assert manifest.inputs[0].description.startswith("NaN and 0")
         assert report.accuracy.correct_exact == report.accuracy.correct_float > 0.9
+        # Nothing was held out here: the owner may have given the rows of training
+        assert f"on the owner's {len(held)} samples." in manifest.description
+        assert f"on your {len(held)} samples; " in compiling.describe(report.to_json())
 
 
 def test_build__labels_of_another_number__are_refused(tmp_path: Path) -> None:

@@ -121,8 +121,9 @@ def compile_model(
         _require_same(ensemble, margins, original, some)
     held = drawn if rows is None else rows
     wanted = _wanted(model, compiled, held)
+    # Trees need no calibration: nothing is held out from it, and rows may be those of training
     return compiled, compare(
-        compiled, wanted, run(compiled, held), size, labels, drawn=rows is None
+        compiled, wanted, run(compiled, held), size, labels, drawn=rows is None, held_out=False
     )
 
 
