@@ -7,7 +7,7 @@ twin, which is trained first: its ranges say which scales the integers need.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 from torch import nn
 
 from oracle.training import exact_job
-from oracle.training.exact_job import batch_of
 from oracle.types import Bytes32
 from worker.exact.training import run, twin
 from worker.exact.training.run import BatchedData, ExactTraining
@@ -51,7 +50,8 @@ class Digits:
         self._test = images[KNOWN:], labels[KNOWN:]
         self.data = BatchedData.of(images[:KNOWN], labels[:KNOWN], BATCH)
         self.twin = self.model()
-        ranges = twin.train(self.twin, self._batches(STEPS), RATE)
+        order = run.batches(self.data, SEED, STEPS)
+        ranges = twin.train(self.twin, ((self._real(x), y) for x, y in order), RATE)
         self.step = build(self.model(), StepTerms(BATCH, RATE, self._shape, INTEGERS), ranges)
         self.state = self.step.encode(self.model().state_dict())
 
@@ -76,12 +76,6 @@ class Digits:
         with torch.inference_mode():
             found = model(torch.from_numpy(self._real(images))).argmax(1).numpy()
         return float((found == labels).mean())
-
-    def _batches(self, steps: int) -> Iterator[tuple[Array, Array]]:
-        """Yield what the job reads, in real units."""
-        for number in range(steps):
-            samples, labels = self.data.batch(batch_of(SEED, number, self.data.batches))
-            yield self._real(samples), labels[0]
 
     def _real(self, images: Array) -> Array:
         real: Array = images.reshape(-1, *self._shape) / INTEGERS

@@ -3,8 +3,9 @@
     python -m examples.training.digits build/training
     tallystick train run build/training/digits.json --nproc 2
     tallystick train run build/training/mlp.json --nproc 2 --mode pipeline --trust-builder
+    tallystick train exact build/training/exact.json --trust-builder
 
-`digits.json` names a registered architecture, `mlp.json` a module that is built here.
+`digits.json` names a registered architecture, the others modules that are built here.
 """
 
 import argparse
@@ -18,12 +19,12 @@ from torch import nn
 TRAINED = 1_400  # rows; the other 397 are held out
 
 
-def mlp(width: int = 128) -> nn.Sequential:
-    """Return a perceptron of two hidden layers: float32 [n, 1, 8, 8] to logits [n, 10]."""
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
-        nn.Linear(width, 10),
-    )  # fmt: skip
+def mlp(width: int = 128, hidden: int = 2) -> nn.Sequential:
+    """Return a perceptron with so many hidden layers: float32 [n, 1, 8, 8] to logits [n, 10]."""
+    layers: list[nn.Module] = [nn.Flatten(), nn.Linear(64, width), nn.ReLU()]
+    for _ in range(hidden - 1):
+        layers += [nn.Linear(width, width), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(width, 10))
 
 
 def write(folder: Path) -> Path:
@@ -48,6 +49,11 @@ def write(folder: Path) -> Path:
             "mlp",
             {"builder": "examples.training.digits:mlp"},
             {"name": "adamw", "learning_rate": 0.002},
+        ),
+        (
+            "exact",
+            {"builder": "examples.training.digits:mlp", "options": {"width": 48, "hidden": 1}},
+            {"name": "sgd", "learning_rate": 0.5},
         ),
     ):
         body = json.dumps({"name": name, "model": model, "optimizer": optimizer, **job}, indent=2)

@@ -3,9 +3,11 @@
 import typer
 
 from oracle.cli import commands
-from oracle.cli.training import run
+from oracle.cli.training import exact, run
 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    run.register(commands.group(app, "train"))
+    group = commands.group(app, "train")
+    run.register(group)
+    exact.register(group)

@@ -97,12 +97,25 @@ def train(job: Path, out: Path | None, options: TrainOptions, update: Update) ->
         raise NotFound(f"there is no job {job}", hint="docs/training.md says what a job holds")
     job = job.resolve()
     folder = (out or job.with_name(f"{job.stem}-run")).resolve()
-    with Build(_PROGRAM, folder, *options.words(), source=job) as build:
+    said = run_program(_PROGRAM, folder, *options.words(), source=job, update=update)
+    return TypeAdapter(TrainedModel).validate_json(said)
+
+
+def run_program(
+    module: str, folder: Path, *options: str, source: Path | None = None, update: Update
+) -> str:
+    """Run a program of the worker to its end; return its last line.
+
+    Raises:
+        TallystickError: what the program printed, of the nearest kind that is known here.
+        PermanentError: it ended unseen.
+    """
+    with Build(module, folder, *options, source=source) as build:
         try:
             build.wait(update)
         except PermanentError as error:
             raise _named(build.last_line, error) from None
-        return TypeAdapter(TrainedModel).validate_json(build.last_line)
+        return build.last_line
 
 
 def _named(line: str, error: PermanentError) -> TallystickError:

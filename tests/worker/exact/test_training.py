@@ -80,7 +80,7 @@ def test_training__in_integers__is_as_good_as_in_float64(case: Digits) -> None:
 
 def test_step__of_the_executor__is_that_of_the_reference(case: Digits) -> None:
     training = case.training(1)
-    trace = training.step(0, case.state)
+    trace = training.trace(0, case.state)
 
     ran = Executor(case.step.program, case.step.constants).run(
         [tensor[None] for tensor in trace.tensors[:3]]

@@ -12,7 +12,7 @@ from oracle.exact.dtypes import Array, DType
 from oracle.exact.reference import ExecutionTrace
 from oracle.exact.steps import ProofStep
 from oracle.exact.tensors import TensorTree
-from oracle.training.exact_job import ExactJob, StepFault, StepRecord, prove
+from oracle.training.exact_job import ExactJob, StepFault, StepRecord, batch_of, prove
 from oracle.types import ZERO32, Bytes32
 from worker.errors import ModelFailed
 from worker.exact.training.layers import WORKING_BITS
@@ -67,6 +67,13 @@ class BatchedData:
         return self.samples.array[rows], self.labels.array[number : number + 1]
 
 
+def batches(data: BatchedData, seed: Bytes32, steps: int) -> Iterator[tuple[Array, Array]]:
+    """Yield the samples and labels of each step, as a job with this seed reads them."""
+    for step in range(steps):
+        samples, labels = data.batch(batch_of(seed, step, data.batches))
+        yield samples, labels[0]
+
+
 def plan(
     step: TrainingStep, data: BatchedData, state: Array, *, seed: Bytes32, steps: int
 ) -> ExactJob:
@@ -102,7 +109,7 @@ class ExactTraining:
     """
 
     def __init__(self, job: ExactJob, step: TrainingStep, data: BatchedData, state: Array) -> None:
-        self.job, self._step, self._data, self._state = job, step, data, state
+        self.job, self.step, self.data, self.state = job, step, data, state
         found = plan(step, data, state, seed=job.seed, steps=job.steps)
         if found.digest != job.digest:
             raise InputInvalid("program, data or first state are not those of the job")
@@ -113,10 +120,10 @@ class ExactTraining:
         Raises:
             WeightsOverflow: a weight of 8 or above.
         """
-        state = self._state
+        state = self.state
         most = 2 ** (STATE_BITS - WORKING_BITS + 15)
         for number in range(self.job.steps):
-            trace = self.step(number, state)
+            trace = self.trace(number, state)
             state = trace.output
             if np.abs(state.astype(np.int64)).max() >= most:
                 raise WeightsOverflow(
@@ -126,10 +133,10 @@ class ExactTraining:
             yield trace
             progress(number + 1, self.job.steps)
 
-    def step(self, number: int, state: Array) -> ExecutionTrace:
+    def trace(self, number: int, state: Array) -> ExecutionTrace:
         """Return the trace of one step from a state."""
-        inputs = [state, *self._data.batch(self.job.batch(number))]
-        return reference.execute(self._step.program, self._step.constants, inputs)
+        inputs = [state, *self.data.batch(self.job.batch(number))]
+        return reference.execute(self.step.program, self.step.constants, inputs)
 
     def verify(
         self, claimed: Sequence[StepRecord], progress: Progress = lambda _done, _of: None
@@ -174,13 +181,13 @@ class ExactTraining:
             if len(places):
                 op = number - len(self.job.program.inputs)
                 row, col = (int(place) for place in places[0])
-                element = proofs.step(self._step.constants, served, op, row, col)
+                element = proofs.step(self.step.constants, served, op, row, col)
                 return self.show(claimed, wrong.number, element)
         raise InputInvalid(f"the trace of step {wrong.number} is the honest one")
 
     def show(self, claimed: Sequence[StepRecord], number: int, element: ProofStep) -> StepFault:
         """Return what shows one element of a step to a judge, right or wrong."""
-        batch = (self._data.samples, self._data.labels)
+        batch = (self.data.samples, self.data.labels)
         return prove(self.job, claimed, number, batch, element)
 
 
