@@ -42,7 +42,8 @@ def test_run__ranks_killed_at_any_step__ends_with_the_bytes_of_an_undisturbed_on
     killed = train(written, mode, groups=groups)
     calm = train(written, calm_mode, groups=groups, run="calm")  # trouble comes once
 
-    assert len(killed.restarts) == len(ranks), f"killed at {at}"
+    # Ranks that start again count calls anew: the second kill may fall with the first, or never
+    assert 1 <= len(killed.restarts) <= len(ranks), f"killed at {at}"
     assert calm.restarts == ()
     assert digests(killed) == digests(calm), f"killed at {at}"
     assert killed.losses == calm.losses
