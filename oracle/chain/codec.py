@@ -48,6 +48,8 @@ NAMES = (
     "ValuationVerifier",
     "ValuationGame",
     "PaymentChannels",
+    "TrainingRounds",
+    "TrainingGame",
 )
 
 _REQUEST_WORDS = ("uint256",) * 3 + ("bytes32",) * 4 + ("uint256",)

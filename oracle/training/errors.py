@@ -1,6 +1,6 @@
-"""What can be wrong with a vector and with the terms of a training round."""
+"""What can be wrong with a vector, the terms of a training round, and a fault's proof."""
 
-from oracle.errors import InputInvalid
+from oracle.errors import InputInvalid, PermanentError
 
 
 class VectorInvalid(InputInvalid):
@@ -9,3 +9,15 @@ class VectorInvalid(InputInvalid):
 
 class AggregationInvalid(InputInvalid):
     """Weights, clients or the rule's parameters do not fit each other."""
+
+
+class TrainingFaultInvalid(PermanentError):
+    """A part of a fault's proof does not fit the round or its own shape.
+
+    `part`: the word that `ITrainingGame.TrainingProofInvalid` carries: `rule`, `number`,
+    `coordinate`, `updates`, `update`, `sums`, `base` or `next`.
+    """
+
+    def __init__(self, part: str) -> None:
+        super().__init__(f"training fault: {part} invalid", hint="docs/training.md, section 4")
+        self.part = part
