@@ -144,7 +144,7 @@ def state_fault(
 
 
 def find_unclipped(aggregation: Aggregation, update: VectorTree, number: int) -> ClipFault | None:
-    """Return the first coordinate of an update that is out of bounds; None when all keep to them."""
+    """Return the first coordinate of an update that is out of bounds; None: all keep to them."""
     for start in range(0, aggregation.parameters, COMPARED):
         part = update.vector[start : min(start + COMPARED, aggregation.parameters)]
         at = _first(aggregation.clipped(part) != part)

@@ -11,7 +11,13 @@ import numpy as np
 from oracle.merkle import climb
 from oracle.training.aggregation import Aggregation, AggregationRule, rounded
 from oracle.training.errors import TrainingFaultInvalid
-from oracle.training.faults import ClipFault, ShownFault, StateFault, SumFault, SumOpening
+from oracle.training.faults import (
+    ClipFault,
+    ShownFault,
+    StateFault,
+    SumFault,
+    SumOpening,
+)
 from oracle.training.vectors import LEAF, STATE, SUMS, Opening, VectorForm, leaf_hash
 from oracle.types import Bytes32
 
