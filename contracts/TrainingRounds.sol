@@ -68,7 +68,8 @@ contract TrainingRounds is ITrainingRounds, ReentrancyGuardTransient {
     /// @inheritdoc ITrainingRounds
     function open(TrainingTerms calldata terms) external nonReentrant returns (uint256 roundId) {
         if (REGISTRY.ownerOf(terms.modelId) != msg.sender) revert CallerNotModelOwner(terms.modelId, msg.sender);
-        if (REGISTRY.manifestOf(terms.modelId, terms.version) == 0) revert TermsInvalid("version");
+        bool published = terms.version != 0 && terms.version <= REGISTRY.versionCount(terms.modelId);
+        if (!published) revert TermsInvalid("version");
         _check(terms);
         roundId = ++roundCount;
         _terms[roundId] = terms;

@@ -17,11 +17,10 @@ from oracle.training.faults import (
     sum_fault,
 )
 from oracle.training.vectors import STATE, Opening, VectorTree
-from tests.contracts.data_credits.play import DEAD
+from tests.contracts.data_credits.play import CHALLENGER, DEAD
 from tests.contracts.training_rounds.play import (
     AGGREGATOR,
     BOND,
-    CHALLENGER,
     COLLECTING,
     STAKE,
     UNCLIPPED,
