@@ -78,7 +78,7 @@ contract TrainingGame is ITrainingGame, ReentrancyGuardTransient {
             coordinate * n + number - 1,
             number == 1
         );
-        if (current == previous + addend) revert FaultMissing(coordinate);
+        if (current == previous + addend) revert CoordinateRight(coordinate);
         _convict(roundId, case_.attempt, number, coordinate);
     }
 
@@ -131,7 +131,7 @@ contract TrainingGame is ITrainingGame, ReentrancyGuardTransient {
         _require(case_.update.status != UpdateStatus.None, "number");
         _require(coordinate < case_.parameters, "coordinate");
         int256 value = TrainingVectors.shown(update, case_.update.root, case_.parameters, coordinate, "update");
-        if (value == TrainingVectors.clipped(value, case_.clip)) revert FaultMissing(coordinate);
+        if (value == TrainingVectors.clipped(value, case_.clip)) revert CoordinateRight(coordinate);
         ROUNDS.convictUnclipped(roundId, number, msg.sender);
     }
 
@@ -145,7 +145,7 @@ contract TrainingGame is ITrainingGame, ReentrancyGuardTransient {
     ) private pure {
         int256 from = TrainingVectors.shown(base, case_.stateRoot, case_.parameters, coordinate, "base");
         int256 to = TrainingVectors.shown(next, case_.nextRoot, case_.parameters, coordinate, "next");
-        if (to == TrainingVectors.moved(from, step)) revert FaultMissing(coordinate);
+        if (to == TrainingVectors.moved(from, step)) revert CoordinateRight(coordinate);
     }
 
     /// @dev A coordinate of an update, as it counts.
@@ -200,7 +200,7 @@ contract TrainingGame is ITrainingGame, ReentrancyGuardTransient {
         game = _demands[_requireLive(roundId, case_, target, msg.sender)];
         TrainingMover turn = game.turn;
         if (turn != TrainingMover.None) _requireTurn(roundId, game, msg.sender, TrainingMover.Challenger);
-        if (game.count == MAX_DEMANDS) revert DemandsExhausted(roundId, msg.sender);
+        if (game.count == MAX_DEMANDS) revert VectorDemandsExhausted(roundId, msg.sender);
         game.count += 1;
         game.turn = TrainingMover.Server;
         game.deadline = uint40(block.timestamp + REPLY);
@@ -299,7 +299,7 @@ contract TrainingGame is ITrainingGame, ReentrancyGuardTransient {
         TrainingMover turn = _demands[id].turn;
         TrainingCase memory case_ = ROUNDS.caseOf(roundId, 0);
         bool live = attempt == case_.attempt && _isDemandable(case_);
-        if (live || turn == TrainingMover.None) revert DemandTurnInvalid(roundId, challenger, turn);
+        if (live || turn == TrainingMover.None) revert VectorTurnInvalid(roundId, challenger, turn);
         _release(roundId, id, challenger);
     }
 
@@ -404,7 +404,7 @@ contract TrainingGame is ITrainingGame, ReentrancyGuardTransient {
         uint256 target,
         address challenger
     ) private pure returns (bytes32) {
-        if (!_isDemandable(case_)) revert RoundStageInvalid(roundId, case_.stage);
+        if (!_isDemandable(case_)) revert TrainingStageInvalid(roundId, case_.stage);
         return _id(roundId, case_.attempt, target, challenger);
     }
 
@@ -414,8 +414,8 @@ contract TrainingGame is ITrainingGame, ReentrancyGuardTransient {
         address challenger,
         TrainingMover turn
     ) private view {
-        if (game.turn != turn) revert DemandTurnInvalid(roundId, challenger, game.turn);
-        if (block.timestamp >= game.deadline) revert DemandTurnOver(roundId, game.deadline);
+        if (game.turn != turn) revert VectorTurnInvalid(roundId, challenger, game.turn);
+        if (block.timestamp >= game.deadline) revert VectorTurnOver(roundId, game.deadline);
     }
 
     function _requireTurnOver(
@@ -424,7 +424,7 @@ contract TrainingGame is ITrainingGame, ReentrancyGuardTransient {
         address challenger,
         TrainingMover turn
     ) private view {
-        if (game.turn != turn) revert DemandTurnInvalid(roundId, challenger, game.turn);
-        if (block.timestamp < game.deadline) revert DemandTurnOpen(roundId, game.deadline);
+        if (game.turn != turn) revert VectorTurnInvalid(roundId, challenger, game.turn);
+        if (block.timestamp < game.deadline) revert VectorTurnOpen(roundId, game.deadline);
     }
 }

@@ -48,7 +48,7 @@ contract TrainingRounds is ITrainingRounds, ReentrancyGuardTransient {
     mapping(address account => uint256) public balanceOf;
 
     modifier onlyGame() {
-        if (msg.sender != GAME) revert CallerNotGame(msg.sender);
+        if (msg.sender != GAME) revert CallerNotTrainingGame(msg.sender);
         _;
     }
 
@@ -69,7 +69,7 @@ contract TrainingRounds is ITrainingRounds, ReentrancyGuardTransient {
     function open(TrainingTerms calldata terms) external nonReentrant returns (uint256 roundId) {
         if (REGISTRY.ownerOf(terms.modelId) != msg.sender) revert CallerNotModelOwner(terms.modelId, msg.sender);
         bool published = terms.version != 0 && terms.version <= REGISTRY.versionCount(terms.modelId);
-        if (!published) revert TermsInvalid("version");
+        if (!published) revert TrainingTermsInvalid("version");
         _check(terms);
         roundId = ++roundCount;
         _terms[roundId] = terms;
@@ -88,27 +88,27 @@ contract TrainingRounds is ITrainingRounds, ReentrancyGuardTransient {
     }
 
     function _check(TrainingTerms calldata terms) private view {
-        if (terms.parameters == 0 || terms.parameters > MAX_PARAMETERS) revert TermsInvalid("parameters");
-        if (terms.clip == 0 || terms.clip > MAX_CLIP) revert TermsInvalid("clip");
-        if (terms.rule != TrainingRule.Trimmed && terms.trim != 0) revert TermsInvalid("trim");
-        if (terms.scaleBits > MAX_SCALE_BITS) revert TermsInvalid("scaleBits");
-        if (terms.maxWeight == 0) revert TermsInvalid("maxWeight");
-        if (terms.leastClients <= 2 * uint256(terms.trim)) revert TermsInvalid("leastClients");
+        if (terms.parameters == 0 || terms.parameters > MAX_PARAMETERS) revert TrainingTermsInvalid("parameters");
+        if (terms.clip == 0 || terms.clip > MAX_CLIP) revert TrainingTermsInvalid("clip");
+        if (terms.rule != TrainingRule.Trimmed && terms.trim != 0) revert TrainingTermsInvalid("trim");
+        if (terms.scaleBits > MAX_SCALE_BITS) revert TrainingTermsInvalid("scaleBits");
+        if (terms.maxWeight == 0) revert TrainingTermsInvalid("maxWeight");
+        if (terms.leastClients <= 2 * uint256(terms.trim)) revert TrainingTermsInvalid("leastClients");
         bool all = terms.rule != TrainingRule.Mean;
         if (terms.mostClients < terms.leastClients || (all && terms.mostClients > MAX_SHOWN))
-            revert TermsInvalid("mostClients");
-        if (terms.stateRoot == 0) revert TermsInvalid("stateRoot");
+            revert TrainingTermsInvalid("mostClients");
+        if (terms.stateRoot == 0) revert TrainingTermsInvalid("stateRoot");
         _checkPeriod(terms.commitPeriod, "commitPeriod");
         _checkPeriod(terms.revealPeriod, "revealPeriod");
         _checkPeriod(terms.servePeriod, "servePeriod");
         _checkPeriod(terms.aggregatePeriod, "aggregatePeriod");
         _checkPeriod(terms.challengePeriod, "challengePeriod");
-        if (terms.participantBond == 0) revert TermsInvalid("participantBond");
-        if (terms.aggregatorBond == 0) revert TermsInvalid("aggregatorBond");
+        if (terms.participantBond == 0) revert TrainingTermsInvalid("participantBond");
+        if (terms.aggregatorBond == 0) revert TrainingTermsInvalid("aggregatorBond");
     }
 
     function _checkPeriod(uint256 period, string memory field) private view {
-        if (period == 0 || period > MAX_PERIOD) revert TermsInvalid(field);
+        if (period == 0 || period > MAX_PERIOD) revert TrainingTermsInvalid(field);
     }
 
     /// @inheritdoc ITrainingRounds
@@ -166,7 +166,7 @@ contract TrainingRounds is ITrainingRounds, ReentrancyGuardTransient {
         if (round.aggregator != address(0)) _lapse(roundId, round);
         _requireFrom(roundId, round.serveUntil);
         _requireBefore(roundId, round.endBy);
-        if (round.challenges != 0) revert ChallengesOpen(roundId, round.challenges);
+        if (round.challenges != 0) revert TrainingChallengesOpen(roundId, round.challenges);
         uint256 least = _terms[roundId].leastClients;
         if (round.counted < least) revert ClientsTooFew(roundId, round.counted, least);
         uint256 until = block.timestamp + _terms[roundId].aggregatePeriod;
@@ -214,8 +214,8 @@ contract TrainingRounds is ITrainingRounds, ReentrancyGuardTransient {
     /// @inheritdoc ITrainingRounds
     function settle(uint256 roundId) external {
         TrainingRound storage round = _requireStage(roundId, TrainingStage.Published);
-        if (block.timestamp < round.until) revert WindowOpen(roundId, round.until);
-        if (round.challenges != 0) revert ChallengesOpen(roundId, round.challenges);
+        if (block.timestamp < round.until) revert TrainingWindowOpen(roundId, round.until);
+        if (round.challenges != 0) revert TrainingChallengesOpen(roundId, round.challenges);
         TrainingTerms storage terms = _terms[roundId];
         (uint256 share, uint256 rest) = _shares(terms.reward, round.sharing);
         round.stage = TrainingStage.Settled;
@@ -237,7 +237,7 @@ contract TrainingRounds is ITrainingRounds, ReentrancyGuardTransient {
         TrainingRound storage round = _requireStage(roundId, TrainingStage.Collecting);
         if (round.aggregator != address(0)) revert AggregatorAtWork(roundId, round.aggregator, round.until);
         _requireFrom(roundId, round.serveUntil);
-        if (round.challenges != 0) revert ChallengesOpen(roundId, round.challenges);
+        if (round.challenges != 0) revert TrainingChallengesOpen(roundId, round.challenges);
         TrainingTerms storage terms = _terms[roundId];
         bool enough = round.counted >= terms.leastClients;
         if (enough && block.timestamp < round.endBy) revert RoundWaits(roundId, round.endBy);
@@ -257,7 +257,7 @@ contract TrainingRounds is ITrainingRounds, ReentrancyGuardTransient {
     function collect(uint256 roundId, uint256 number) external {
         TrainingRound storage round = _rounds[roundId];
         bool ended = round.stage == TrainingStage.Settled || round.stage == TrainingStage.Void;
-        if (!ended) revert RoundStageInvalid(roundId, round.stage);
+        if (!ended) revert TrainingStageInvalid(roundId, round.stage);
         TrainingUpdate storage update = _requireRevealed(roundId, number);
         (uint256 bond, uint256 share) = (_terms[roundId].participantBond, round.share);
         update.status = UpdateStatus.Collected;
@@ -305,7 +305,7 @@ contract TrainingRounds is ITrainingRounds, ReentrancyGuardTransient {
     function caseOf(uint256 roundId, uint256 number) external view returns (TrainingCase memory) {
         TrainingRound storage round = _rounds[roundId];
         TrainingTerms storage terms = _terms[roundId];
-        TrainingUpdate storage update = _updates[roundId][number];
+        bool whole = number == 0; // about no update, but the next state
         return
             TrainingCase({
                 stage: round.stage,
@@ -320,10 +320,10 @@ contract TrainingRounds is ITrainingRounds, ReentrancyGuardTransient {
                 clients: round.revealed,
                 counted: round.counted,
                 weight: round.weight,
-                stateRoot: terms.stateRoot,
+                stateRoot: whole ? terms.stateRoot : bytes32(0),
                 sumsRoot: round.sumsRoot,
-                nextRoot: round.nextRoot,
-                update: update
+                nextRoot: whole ? round.nextRoot : bytes32(0),
+                update: _updates[roundId][number]
             });
     }
 
@@ -338,7 +338,7 @@ contract TrainingRounds is ITrainingRounds, ReentrancyGuardTransient {
     function beginChallenge(uint256 roundId, uint256 number) external onlyGame {
         TrainingRound storage round = _rounds[roundId];
         if (round.stage == TrainingStage.Published) {
-            if (block.timestamp >= round.until) revert WindowPassed(roundId, round.until);
+            if (block.timestamp >= round.until) revert TrainingWindowPassed(roundId, round.until);
         } else {
             _requireStage(roundId, TrainingStage.Collecting);
             _requireFrom(roundId, round.revealUntil);
@@ -386,7 +386,7 @@ contract TrainingRounds is ITrainingRounds, ReentrancyGuardTransient {
     function convictUnclipped(uint256 roundId, uint256 number, address challenger) external onlyGame {
         TrainingRound storage round = _rounds[roundId];
         bool live = round.stage == TrainingStage.Collecting || round.stage == TrainingStage.Published;
-        if (!live) revert RoundStageInvalid(roundId, round.stage);
+        if (!live) revert TrainingStageInvalid(roundId, round.stage);
         _requireRevealed(roundId, number).status = UpdateStatus.Unclipped;
         _takeShare(roundId, round, challenger);
         emit UpdateUnclipped(roundId, number, challenger);
@@ -413,7 +413,7 @@ contract TrainingRounds is ITrainingRounds, ReentrancyGuardTransient {
 
     function _requireStage(uint256 roundId, TrainingStage stage) private view returns (TrainingRound storage round) {
         round = _rounds[roundId];
-        if (round.stage != stage) revert RoundStageInvalid(roundId, round.stage);
+        if (round.stage != stage) revert TrainingStageInvalid(roundId, round.stage);
     }
 
     function _requireRevealed(uint256 roundId, uint256 number) private view returns (TrainingUpdate storage update) {
@@ -422,11 +422,11 @@ contract TrainingRounds is ITrainingRounds, ReentrancyGuardTransient {
     }
 
     function _requireFrom(uint256 roundId, uint256 from) private view {
-        if (block.timestamp < from) revert PhaseNotOpen(roundId, from);
+        if (block.timestamp < from) revert TrainingPhaseNotOpen(roundId, from);
     }
 
     function _requireBefore(uint256 roundId, uint256 until) private view {
-        if (block.timestamp >= until) revert PhaseOver(roundId, until);
+        if (block.timestamp >= until) revert TrainingPhaseOver(roundId, until);
     }
 
     /// @dev Callers hold the reentrancy guard, and have written all state.

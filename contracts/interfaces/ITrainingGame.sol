@@ -92,17 +92,17 @@ interface ITrainingGame {
 
     error ConfigInvalid(string field);
     error AmountZero();
-    error RoundStageInvalid(uint256 roundId, TrainingStage current);
+    error TrainingStageInvalid(uint256 roundId, TrainingStage current);
     error AggregateUnchallengeable(uint256 roundId);
     /// @notice A part of a proof does not fit the round, its roots, or its own shape.
     error TrainingProofInvalid(string part);
     /// @notice The proof is right, and what it shows is not wrong.
-    error FaultMissing(uint256 coordinate);
+    error CoordinateRight(uint256 coordinate);
     error BondTooLow(uint256 given, uint256 needed);
-    error DemandTurnInvalid(uint256 roundId, address challenger, TrainingMover current);
-    error DemandTurnOver(uint256 roundId, uint256 deadline);
-    error DemandTurnOpen(uint256 roundId, uint256 deadline);
-    error DemandsExhausted(uint256 roundId, address challenger);
+    error VectorTurnInvalid(uint256 roundId, address challenger, TrainingMover current);
+    error VectorTurnOver(uint256 roundId, uint256 deadline);
+    error VectorTurnOpen(uint256 roundId, uint256 deadline);
+    error VectorDemandsExhausted(uint256 roundId, address challenger);
     error DemandTargetInvalid(TrainingPart part, uint256 number, uint256 level, uint256 index);
     error VectorOpeningInvalid(uint256 roundId, address challenger);
     error TransferFailed(address to, uint256 amount);

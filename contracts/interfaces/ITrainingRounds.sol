@@ -51,8 +51,8 @@ struct TrainingTerms {
     uint32 servePeriod; // seconds in which updates may be demanded
     uint32 aggregatePeriod; // seconds that an aggregator has, and that a round waits for one
     uint32 challengePeriod; // seconds
-    uint96 participantBond; // token units
     uint96 aggregatorBond; // token units
+    uint96 participantBond; // token units
     uint96 reward; // token units, of all participants together
     uint64 fee; // token units, the aggregator's
 }
@@ -67,10 +67,10 @@ struct TrainingRound {
     uint16 revealed; // n
     address aggregator; // 0 = wanted
     uint40 until; // of the aggregator's time; of the challenge window once published
+    uint40 endBy; // after that, with nobody at work, the round may be voided
     uint40 commitUntil;
     uint40 revealUntil;
     uint40 serveUntil;
-    uint40 endBy; // after that, with nobody at work, the round may be voided
     uint32 weight; // W of those that count
     uint16 counted;
     uint16 sharing; // of the reward
@@ -179,11 +179,11 @@ interface ITrainingRounds {
 
     error ConfigInvalid(string field);
     error AmountZero();
-    error TermsInvalid(string field);
+    error TrainingTermsInvalid(string field);
     error CallerNotModelOwner(uint256 modelId, address caller);
-    error RoundStageInvalid(uint256 roundId, TrainingStage current);
-    error PhaseNotOpen(uint256 roundId, uint256 from);
-    error PhaseOver(uint256 roundId, uint256 until);
+    error TrainingStageInvalid(uint256 roundId, TrainingStage current);
+    error TrainingPhaseNotOpen(uint256 roundId, uint256 opensAt);
+    error TrainingPhaseOver(uint256 roundId, uint256 until);
     error CommitmentZero();
     error CommitmentKnown(uint256 roundId, address participant);
     error ClientsFull(uint256 roundId, uint256 most);
@@ -198,11 +198,11 @@ interface ITrainingRounds {
     error AggregatorMissing(uint256 roundId);
     error CallerNotAggregator(uint256 roundId, address caller);
     error SumsUnexpected(uint256 roundId);
-    error WindowOpen(uint256 roundId, uint256 until);
-    error WindowPassed(uint256 roundId, uint256 until);
-    error ChallengesOpen(uint256 roundId, uint256 open);
+    error TrainingWindowOpen(uint256 roundId, uint256 until);
+    error TrainingWindowPassed(uint256 roundId, uint256 until);
+    error TrainingChallengesOpen(uint256 roundId, uint256 open);
     error RoundWaits(uint256 roundId, uint256 endBy);
-    error CallerNotGame(address caller);
+    error CallerNotTrainingGame(address caller);
 
     // ── Collect ─────────────────────────────────────────────────────────────────────────────────
     /// @notice Opens a round for a version of a model; only the model's owner. Takes reward and fee.
@@ -270,7 +270,8 @@ interface ITrainingRounds {
     function updateOf(uint256 roundId, uint256 number) external view returns (TrainingUpdate memory);
     /// @notice What an account committed to and did not reveal yet.
     function commitmentOf(uint256 roundId, address participant) external view returns (bytes32);
-    /// @notice What a challenge is about; `update` is empty when there is no such number.
+    /// @notice What a challenge is about: of number 0 the roots of both states, else the update, which is empty when
+    /// there is none.
     function caseOf(uint256 roundId, uint256 number) external view returns (TrainingCase memory);
     /// @notice What the account may withdraw in the payment token.
     function balanceOf(address account) external view returns (uint256);

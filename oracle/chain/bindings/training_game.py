@@ -22,19 +22,19 @@ class TrainingGameError(StrEnum):
     AmountZero = "AmountZero"
     BondTooLow = "BondTooLow"  # (given, needed)
     ConfigInvalid = "ConfigInvalid"  # (field)
-    DemandTargetInvalid = "DemandTargetInvalid"  # (part, number, level, index)
-    DemandTurnInvalid = "DemandTurnInvalid"  # (roundId, challenger, current)
-    DemandTurnOpen = "DemandTurnOpen"  # (roundId, deadline)
-    DemandTurnOver = "DemandTurnOver"  # (roundId, deadline)
-    DemandsExhausted = "DemandsExhausted"  # (roundId, challenger)
     # (coordinate) The proof is right, and what it shows is not wrong.
-    FaultMissing = "FaultMissing"
+    CoordinateRight = "CoordinateRight"
+    DemandTargetInvalid = "DemandTargetInvalid"  # (part, number, level, index)
     ReentrancyGuardReentrantCall = "ReentrancyGuardReentrantCall"  # Unauthorized reentrant call.
-    RoundStageInvalid = "RoundStageInvalid"  # (roundId, current)
     # (part) A part of a proof does not fit the round, its roots, or its own shape.
     TrainingProofInvalid = "TrainingProofInvalid"
+    TrainingStageInvalid = "TrainingStageInvalid"  # (roundId, current)
     TransferFailed = "TransferFailed"  # (to, amount)
+    VectorDemandsExhausted = "VectorDemandsExhausted"  # (roundId, challenger)
     VectorOpeningInvalid = "VectorOpeningInvalid"  # (roundId, challenger)
+    VectorTurnInvalid = "VectorTurnInvalid"  # (roundId, challenger, current)
+    VectorTurnOpen = "VectorTurnOpen"  # (roundId, deadline)
+    VectorTurnOver = "VectorTurnOver"  # (roundId, deadline)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,31 +23,31 @@ class TrainingRoundsError(StrEnum):
     AggregatorMissing = "AggregatorMissing"  # (roundId)
     AmountZero = "AmountZero"
     CallerNotAggregator = "CallerNotAggregator"  # (roundId, caller)
-    CallerNotGame = "CallerNotGame"  # (caller)
     CallerNotModelOwner = "CallerNotModelOwner"  # (modelId, caller)
-    ChallengesOpen = "ChallengesOpen"  # (roundId, open)
+    CallerNotTrainingGame = "CallerNotTrainingGame"  # (caller)
     ClientsFull = "ClientsFull"  # (roundId, most)
     ClientsTooFew = "ClientsTooFew"  # (roundId, counted, least)
     CommitmentKnown = "CommitmentKnown"  # (roundId, participant)
     CommitmentZero = "CommitmentZero"
     ConfigInvalid = "ConfigInvalid"  # (field)
-    PhaseNotOpen = "PhaseNotOpen"  # (roundId, from)
-    PhaseOver = "PhaseOver"  # (roundId, until)
     ReentrancyGuardReentrantCall = "ReentrancyGuardReentrantCall"  # Unauthorized reentrant call.
     # (roundId, participant) The caller committed to something else, or to nothing.
     RevealMismatch = "RevealMismatch"
-    RoundStageInvalid = "RoundStageInvalid"  # (roundId, current)
     RoundWaits = "RoundWaits"  # (roundId, endBy)
     # (token) An operation with an ERC-20 token failed.
     SafeERC20FailedOperation = "SafeERC20FailedOperation"
     SumsUnexpected = "SumsUnexpected"  # (roundId)
-    TermsInvalid = "TermsInvalid"  # (field)
+    TrainingChallengesOpen = "TrainingChallengesOpen"  # (roundId, open)
+    TrainingPhaseNotOpen = "TrainingPhaseNotOpen"  # (roundId, opensAt)
+    TrainingPhaseOver = "TrainingPhaseOver"  # (roundId, until)
+    TrainingStageInvalid = "TrainingStageInvalid"  # (roundId, current)
+    TrainingTermsInvalid = "TrainingTermsInvalid"  # (field)
+    TrainingWindowOpen = "TrainingWindowOpen"  # (roundId, until)
+    TrainingWindowPassed = "TrainingWindowPassed"  # (roundId, until)
     # (roundId, updateRoot) Somebody revealed the same update before: it was copied.
     UpdateKnown = "UpdateKnown"
     UpdateStatusInvalid = "UpdateStatusInvalid"  # (roundId, number, current)
     WeightInvalid = "WeightInvalid"  # (given, most)
-    WindowOpen = "WindowOpen"  # (roundId, until)
-    WindowPassed = "WindowPassed"  # (roundId, until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +123,8 @@ class TrainingTerms:
     serve_period: int  # seconds in which updates may be demanded
     aggregate_period: int  # seconds that an aggregator has, and that a round waits for one
     challenge_period: int  # seconds
-    participant_bond: int  # token units
     aggregator_bond: int  # token units
+    participant_bond: int  # token units
     reward: Amount  # token units, of all participants together
     fee: Amount  # token units, the aggregator's
 
@@ -262,10 +262,10 @@ class TrainingRound:
     revealed: int  # n
     aggregator: Address  # 0 = wanted
     until: Timestamp  # of the aggregator's time; of the challenge window once published
+    end_by: Timestamp  # after that, with nobody at work, the round may be voided
     commit_until: Timestamp
     reveal_until: Timestamp
     serve_until: Timestamp
-    end_by: Timestamp  # after that, with nobody at work, the round may be voided
     weight: int  # W of those that count
     counted: int
     sharing: int  # of the reward
@@ -309,7 +309,9 @@ class TrainingRounds(Contract):
         return address(self._read("burnAddress", block=block))
 
     def case_of(self, round_id: int, number: int, block: BlockId = "latest") -> TrainingCase:
-        """What a challenge is about; `update` is empty when there is no such number."""
+        """What a challenge is about: of number 0 the roots of both states, else the update,
+        which is empty when there is none.
+        """
         return struct(TrainingCase, self._read("caseOf", round_id, number, block=block))
 
     def claim(self, round_id: int) -> Call:

@@ -7,5 +7,13 @@ from oracle.chain.sentences.disputes import DISPUTES
 from oracle.chain.sentences.libraries import LIBRARIES
 from oracle.chain.sentences.market import MARKET
 from oracle.chain.sentences.sentence import Sentence
+from oracle.chain.sentences.training import TRAINING
 
-SENTENCES: dict[str, Sentence] = {**MARKET, **DISPUTES, **DATA, **CHANNELS, **LIBRARIES}
+SENTENCES: dict[str, Sentence] = {
+    **MARKET,
+    **DISPUTES,
+    **DATA,
+    **TRAINING,
+    **CHANNELS,
+    **LIBRARIES,
+}

@@ -56,7 +56,7 @@ SALT = b"\x5a" * 32
 P = 70
 ROUND_FIELDS = (
     *("opener", "stage", "attempt", "challenges", "committed", "revealed", "aggregator", "until"),
-    *("commitUntil", "revealUntil", "serveUntil", "endBy", "weight", "counted", "sharing"),
+    *("endBy", "commitUntil", "revealUntil", "serveUntil", "weight", "counted", "sharing"),
     *("sumsRoot", "nextRoot", "share"),
 )
 TERMS: dict[str, Any] = {
@@ -76,8 +76,8 @@ TERMS: dict[str, Any] = {
     "servePeriod": SERVE,
     "aggregatePeriod": AGGREGATE,
     "challengePeriod": WINDOW,
-    "participantBond": BOND,
     "aggregatorBond": STAKE,
+    "participantBond": BOND,
     "reward": REWARD,
     "fee": FEE,
 }
@@ -246,7 +246,7 @@ class Training:
         try:
             self.prove(fault)
         except Reverted as refused:
-            if refused.name == "FaultMissing":
+            if refused.name == "CoordinateRight":
                 return False
             if refused.name != "TrainingProofInvalid":
                 raise

@@ -89,7 +89,7 @@ def test_demand__nodes_of_an_update__are_served_before_aggregation(collected: Tr
     collected.demand(UPDATE, 2, tree.depth, 2)
     collected.serve(tree, 2)
     collected.until("serveUntil")
-    with refuses("ChallengesOpen"):
+    with refuses("TrainingChallengesOpen"):
         collected.do(AGGREGATOR, "claim", 1)
     collected.at(collected.round["endBy"] + 1)  # the round waits for who has the turn
     collected.do(BOB, "lapseDemand", 1, 2, CHALLENGER)
@@ -170,13 +170,13 @@ def test_demand__before_anything_is_published__of_updates_in_their_time_alone() 
     training.until("commitUntil")
     for client in range(3):
         training.reveal(client)
-    with refuses("PhaseNotOpen"):
+    with refuses("TrainingPhaseNotOpen"):
         training.demand(UPDATE, 1)
     training.until("revealUntil")
     with refuses("DemandTargetInvalid"):
         training.demand(STATE_PART)
     training.until("serveUntil")
-    with refuses("PhaseOver"):
+    with refuses("TrainingPhaseOver"):
         training.demand(UPDATE, 1)
 
 
@@ -191,15 +191,15 @@ def test_demand__window_passed__reverts_for_all_who_do_not_play(published: Train
     published.at(published.round["until"] - 1)
     published.demand(STATE_PART)
     published.until("until")
-    with refuses("WindowPassed"):
+    with refuses("TrainingWindowPassed"):
         published.demand(STATE_PART, by=RIVAL)
-    with refuses("ChallengesOpen"):
+    with refuses("TrainingChallengesOpen"):
         published.do(BOB, "settle", 1)
     published.serve(trees(published)[STATE_PART])
     published.demand(SUMS_PART)  # who plays may go on
     published.serve(trees(published)[SUMS_PART])
     published.at(published.demanded()[2])
-    with refuses("DemandTurnOver"):
+    with refuses("VectorTurnOver"):
         published.demand(SUMS_PART)
     published.do(BOB, "lapseDemand", 1, 0, CHALLENGER)
     published.do(BOB, "settle", 1)
@@ -210,27 +210,27 @@ def test_demand__too_many__reverts(published: Training) -> None:
     for _ in range(16):
         published.demand(STATE_PART)
         published.serve(tree)
-    with refuses("DemandsExhausted"):
+    with refuses("VectorDemandsExhausted"):
         published.demand(STATE_PART)
 
 
 def test_demand__not_ones_turn__reverts(published: Training) -> None:
     tree = trees(published)[STATE_PART]
-    with refuses("DemandTurnInvalid"):
+    with refuses("VectorTurnInvalid"):
         published.serve(tree)
     published.demand(STATE_PART)
-    with refuses("DemandTurnInvalid"):
+    with refuses("VectorTurnInvalid"):
         published.demand(STATE_PART)
-    with refuses("DemandTurnOpen"):
+    with refuses("VectorTurnOpen"):
         silent(published)
-    with refuses("DemandTurnInvalid"):
+    with refuses("VectorTurnInvalid"):
         published.do(BOB, "lapseDemand", 1, 0, CHALLENGER)
     published.serve(tree)
-    with refuses("DemandTurnInvalid"):
+    with refuses("VectorTurnInvalid"):
         silent(published)
-    with refuses("DemandTurnOpen"):
+    with refuses("VectorTurnOpen"):
         published.do(BOB, "lapseDemand", 1, 0, CHALLENGER)
-    with refuses("DemandTurnInvalid"):
+    with refuses("VectorTurnInvalid"):
         published.do(BOB, "releaseBond", 1, 1, 0, CHALLENGER)
 
 
@@ -241,7 +241,7 @@ def test_convict_silent__aggregator__is_replaced_and_bonds_come_back(published: 
     published.demand(SUMS_PART)
     published.demand(STATE_PART, by=RIVAL)
     published.at(published.demanded()[2])
-    with refuses("DemandTurnOver"):
+    with refuses("VectorTurnOver"):
         published.serve(trees(published)[SUMS_PART])
     silent(published)
 
@@ -252,9 +252,9 @@ def test_convict_silent__aggregator__is_replaced_and_bonds_come_back(published: 
     assert published.bond(CHALLENGER) == BOND_NEEDED
     published.do(BOB, "releaseBond", 1, 1, 0, RIVAL)
     assert published.bond(RIVAL) == BOND_NEEDED
-    with refuses("DemandTurnInvalid"):
+    with refuses("VectorTurnInvalid"):
         published.do(BOB, "releaseBond", 1, 1, 0, RIVAL)
-    with refuses("RoundStageInvalid"):
+    with refuses("TrainingStageInvalid"):
         published.demand(UPDATE, 1)  # that time is over
     published.publish(RIVAL)
     assert published.round["stage"] == PUBLISHED

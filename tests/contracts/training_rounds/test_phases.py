@@ -132,7 +132,7 @@ def test_open__terms_that_cannot_work__revert(
     training: Training, field: str, values: list[Any]
 ) -> None:
     for value in values:
-        with refuses("TermsInvalid"):
+        with refuses("TrainingTermsInvalid"):
             training.open(**{field: value})
 
 
@@ -140,9 +140,9 @@ def test_open__rule_that_shows_all__takes_few_clients_and_a_trim_below_half(
     training: Training,
 ) -> None:
     training.open(rule=1, mostClients=16)
-    with refuses("TermsInvalid"):
+    with refuses("TrainingTermsInvalid"):
         training.open(rule=1, mostClients=17)
-    with refuses("TermsInvalid"):
+    with refuses("TrainingTermsInvalid"):
         training.open(rule=2, trim=2, leastClients=4)
     training.open(rule=2, trim=2, leastClients=5, mostClients=5)
 
@@ -166,7 +166,7 @@ def test_commit__in_time__takes_the_bond(training: Training) -> None:
 
 
 def test_commit__what_does_not_fit__reverts(training: Training) -> None:
-    with refuses("RoundStageInvalid"):
+    with refuses("TrainingStageInvalid"):
         training.commit(0)
     training.open(mostClients=2)
     with refuses("CommitmentZero"):
@@ -178,7 +178,7 @@ def test_commit__what_does_not_fit__reverts(training: Training) -> None:
     with refuses("ClientsFull"):
         training.commit(2)
     training.until("commitUntil")
-    with refuses("PhaseOver"):
+    with refuses("TrainingPhaseOver"):
         training.commit(2)
 
 
@@ -187,7 +187,7 @@ def test_reveal__what_does_not_fit__reverts(training: Training) -> None:
     training.commit(0)
     training.commit(1, root=training.root(0))  # a copy; of a root that it cannot know
     training.commit(2, weight=501)
-    with refuses("PhaseNotOpen"):
+    with refuses("TrainingPhaseNotOpen"):
         training.reveal(0)
     training.until("commitUntil")
     with refuses("RevealMismatch"):
@@ -202,7 +202,7 @@ def test_reveal__what_does_not_fit__reverts(training: Training) -> None:
     with refuses("UpdateKnown"):
         training.reveal(1, root=training.root(0))
     training.until("revealUntil")
-    with refuses("PhaseOver"):
+    with refuses("TrainingPhaseOver"):
         training.reveal(1)
 
 
@@ -225,10 +225,10 @@ def test_reveal__two_updates__are_numbered_in_their_order(training: Training) ->
 
 
 def test_claim__outside_of_its_time__reverts(collected: Training) -> None:
-    with refuses("PhaseNotOpen"):
+    with refuses("TrainingPhaseNotOpen"):
         collected.do(AGGREGATOR, "claim", 1)
     collected.until("endBy")
-    with refuses("PhaseOver"):
+    with refuses("TrainingPhaseOver"):
         collected.do(AGGREGATOR, "claim", 1)
 
 
@@ -242,7 +242,7 @@ def test_claim__somebody_is_at_work__reverts_until_it_lapses(collected: Training
     with refuses("AggregatorAtWork"):
         collected.do(RIVAL, "voidRound", 1)
     collected.until("until")
-    with refuses("PhaseOver"):
+    with refuses("TrainingPhaseOver"):
         collected.do(AGGREGATOR, "publish", 1, ROOT, ROOT, CID, CID)
     collected.do(RIVAL, "claim", 1)
 
@@ -272,7 +272,7 @@ def test_claim__too_few_updates__reverts_and_the_round_is_void(training: Trainin
     training.until("commitUntil")
     for client in range(2):
         training.reveal(client)
-    with refuses("PhaseNotOpen"):
+    with refuses("TrainingPhaseNotOpen"):
         training.do(BOB, "voidRound", 1)
     training.until("serveUntil")
     with refuses("ClientsTooFew"):
@@ -296,7 +296,7 @@ def test_publish__what_does_not_fit__reverts(collected: Training) -> None:
     with refuses("CallerNotAggregator"):
         collected.do(RIVAL, "publish", 1, ROOT, ROOT, CID, CID)
     collected.do(AGGREGATOR, "publish", 1, ROOT, ROOT, CID, CID)
-    with refuses("RoundStageInvalid"):
+    with refuses("TrainingStageInvalid"):
         collected.do(AGGREGATOR, "publish", 1, ROOT, ROOT, CID, CID)
 
 
@@ -316,11 +316,11 @@ def test_settle__nobody_found_a_fault__pays_everybody(published: Training) -> No
     round_ = published.round
     assert round_["stage"] == PUBLISHED
     assert round_["until"] == published.world.time + WINDOW
-    with refuses("WindowOpen"):
+    with refuses("TrainingWindowOpen"):
         published.do(BOB, "settle", 1)
-    with refuses("RoundStageInvalid"):
+    with refuses("TrainingStageInvalid"):
         published.do(BOB, "collect", 1, 1)
-    with refuses("RoundStageInvalid"):
+    with refuses("TrainingStageInvalid"):
         published.do(BOB, "voidRound", 1)
     published.until("until")
     published.do(BOB, "settle", 1)
@@ -350,7 +350,7 @@ def test_void_round__nobody_aggregates__gives_all_back(collected: Training) -> N
     assert collected.balance(OWNER) == REWARD + FEE
     collected.do(ALICE, "collect", 1, 1)
     assert collected.balance(ALICE) == BOND
-    with refuses("RoundStageInvalid"):
+    with refuses("TrainingStageInvalid"):
         collected.do(AGGREGATOR, "claim", 1)
 
 
@@ -385,7 +385,7 @@ def test_withdraw__a_token_that_refuses_or_is_asked_twice__loses_nothing(
 def test_convictions__not_by_the_game__revert(
     collected: Training, call: Callable[[Training, str], None]
 ) -> None:
-    with refuses("CallerNotGame"):
+    with refuses("CallerNotTrainingGame"):
         call(collected, CHALLENGER)
 
 
