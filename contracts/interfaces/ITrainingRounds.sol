@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-/// @notice How updates become one (docs/training.md, section 2).
+/// @notice How updates become one (docs/training-rounds.md, section 2).
 enum TrainingRule {
     Mean, // weighted, by running sums
     Median,
@@ -108,7 +108,7 @@ struct TrainingCase {
 
 /// @title Rounds of training between parties that do not trust each other: updates, aggregates, bonds and rewards.
 /// @notice How a wrong aggregate is convicted is in ITrainingGame.
-/// @notice docs/training.md says what is computed. In short, with half-open times:
+/// @notice docs/training-rounds.md says what is computed. In short, with half-open times:
 ///
 /// ```
 ///   open        commitUntil      revealUntil       serveUntil                                endBy

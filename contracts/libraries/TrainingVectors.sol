@@ -5,7 +5,7 @@ import {ITrainingGame, SumLeaf, VectorLeaf} from "../interfaces/ITrainingGame.so
 import {Merkle} from "./Merkle.sol";
 import {Program} from "./Program.sol";
 
-/// @title Vectors of integers under a root, and what a round makes of their coordinates (docs/training.md).
+/// @title Vectors of integers under a root, and what a round makes of their coordinates (docs/training-rounds.md).
 /// @notice Offset binary, big-endian: 32 coordinates of 4 bytes in a leaf of a state or an update, 16 of 8 bytes in
 /// one of running sums. Positions and lengths follow from the round; whoever proves chooses none.
 library TrainingVectors {

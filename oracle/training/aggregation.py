@@ -1,4 +1,6 @@
-"""What a training round makes of its updates: running sums, and the next state (docs/training.md).
+"""What a training round makes of its updates: running sums, and the next state.
+
+docs/training-rounds.md, section 2.
 
 Client c = 1 … n stands in the order of reveals, with a weight w_c that is 0 when it does not count:
 ```
@@ -138,7 +140,9 @@ def require(holds: bool, what: str) -> None:
         AggregationInvalid: it does not hold.
     """
     if not holds:
-        raise AggregationInvalid(f"training round: {what}", hint="docs/training.md, section 2")
+        raise AggregationInvalid(
+            f"training round: {what}", hint="docs/training-rounds.md, section 2"
+        )
 
 
 class RunningSums:

@@ -19,5 +19,7 @@ class TrainingFaultInvalid(PermanentError):
     """
 
     def __init__(self, part: str) -> None:
-        super().__init__(f"training fault: {part} invalid", hint="docs/training.md, section 4")
+        super().__init__(
+            f"training fault: {part} invalid", hint="docs/training-rounds.md, section 4"
+        )
         self.part = part

@@ -1,4 +1,6 @@
-"""What is wrong with an aggregate or an update, and the proof of it (docs/training.md, section 4).
+"""What is wrong with an aggregate or an update, and the proof of it.
+
+docs/training-rounds.md, section 4.
 
 Whoever looks for a fault holds the base, all updates, and what the aggregator published. It makes
 the true aggregate and compares: the first entry that differs is a fault, because all before it are

@@ -1,7 +1,7 @@
 """The judge: decides a fault from its proof alone, as TrainingGame.sol does, part for part.
 
-docs/training.md, section 4. A proof that does not fit is refused (TrainingFaultInvalid), one that
-fits and shows nothing wrong convicts nobody.
+docs/training-rounds.md, section 4. A proof that does not fit is refused (TrainingFaultInvalid),
+one that fits and shows nothing wrong convicts nobody.
 """
 
 from dataclasses import dataclass

@@ -96,7 +96,7 @@ class TrainingCollected(Event):
 
 
 class TrainingRule(IntEnum):
-    """How updates become one (docs/training.md, section 2)."""
+    """How updates become one (docs/training-rounds.md, section 2)."""
 
     MEAN = 0  # weighted, by running sums
     MEDIAN = 1

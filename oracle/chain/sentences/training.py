@@ -3,7 +3,7 @@
 from oracle.chain.sentences.sentence import Sentence
 
 _S = Sentence
-_READ = "docs/training.md draws a round's phases"
+_READ = "docs/training-rounds.md draws a round's phases"
 
 TRAINING: dict[str, Sentence] = {
     "CallerNotTrainingGame": _S("{caller} is not the game about training.", "it alone convicts"),
@@ -11,7 +11,8 @@ TRAINING: dict[str, Sentence] = {
         "{caller} has not claimed round {roundId} of training.", "claim it before you publish"
     ),
     "TrainingTermsInvalid": _S(
-        "A round of training with such {field} cannot be opened.", "docs/training.md, section 3"
+        "A round of training with such {field} cannot be opened.",
+        "docs/training-rounds.md, section 3",
     ),
     "TrainingStageInvalid": _S(
         "Round {roundId} of training is not in the stage that this call needs.", _READ
@@ -56,7 +57,7 @@ TRAINING: dict[str, Sentence] = {
     ),
     "AggregateUnchallengeable": _S("Round {roundId} has no aggregate that can be challenged now."),
     "TrainingProofInvalid": _S(
-        "The proof does not fit the round: {part}.", "docs/training.md, section 4"
+        "The proof does not fit the round: {part}.", "docs/training-rounds.md, section 4"
     ),
     "CoordinateRight": _S("Coordinate {coordinate} is right: this proof convicts nobody."),
     "VectorTurnInvalid": _S(
@@ -68,7 +69,7 @@ TRAINING: dict[str, Sentence] = {
     ),
     "VectorDemandsExhausted": _S("{challenger} has demanded all that it may in round {roundId}."),
     "DemandTargetInvalid": _S(
-        "There is no node {index} at level {level} of what is demanded.", "docs/training.md"
+        "There is no node {index} at level {level} of what is demanded.", "docs/training-rounds.md"
     ),
     "VectorOpeningInvalid": _S(
         "This does not show what {challenger} demanded in round {roundId}.",
