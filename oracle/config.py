@@ -18,6 +18,7 @@ from oracle.private_files import make_folder
 from oracle.types import Contracts
 
 NETWORK_FILE = "network.json"
+PROGRESS_LINE = "progress: "  # begins a line of a module of `worker` that says how far it has come
 PROGRESS_CHANNEL = "tallystick.progress"  # on Redis: how far jobs have come, for who listens
 
 

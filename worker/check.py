@@ -4,17 +4,20 @@
 at batch 1 and 8, compares names, dtypes, shapes and bytes with the manifest, and prints what it
 measured as one JSON object (`oracle.services.model_files.model_check`), or `{"error", "message",
 "hint"}` with exit code 1. What the file itself says stands in the hint, so that it can be copied.
+Before, lines that begin with `PROGRESS_LINE` say how far it has come.
 """
 
 import json
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from oracle.config import PROGRESS_LINE
 from oracle.errors import InputInvalid
 from oracle.exact import form
 from oracle.exact.form import Form
@@ -29,8 +32,13 @@ from worker.runtimes.base import Array, Files, Runtime
 SHOWN = 6  # numbers of an output
 
 
-def check(manifest: Manifest, files: Files) -> dict[str, Any]:
+def check(
+    manifest: Manifest, files: Files, say: Callable[[str], object] = lambda _: None
+) -> dict[str, Any]:
     """Return what a model takes, gives and needs.
+
+    Args:
+        say: is told how far it has come, where that takes minutes.
 
     Raises:
         ModelRefused (or a subclass): no worker would load it.
@@ -58,7 +66,7 @@ def check(manifest: Manifest, files: Files) -> dict[str, Any]:
         "load_seconds": loaded,
         "runs": [run for run, _ in runs],
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "spread": 0 if manifest.exact is not None else spread.measure(manifest, runtime),
+        "spread": 0 if manifest.exact is not None else spread.measure(manifest, runtime, say=say),
         "inputs": [_shown(s, spread.samples(manifest, 1)[s.name]) for s in manifest.inputs],
         "outputs": [_shown(spec, runs[0][1][spec.name]) for spec in manifest.outputs],
     }
@@ -128,11 +136,15 @@ def main(folder: Path) -> int:
     manifest = Manifest.parse((folder / "manifest.json").read_bytes())
     files = {entry.path: folder / "files" / entry.path for entry in manifest.files}
     try:
-        print(json.dumps(check(manifest, files)))
+        print(json.dumps(check(manifest, files, _say)))
     except Exception as error:  # whoever asked is told why, in one place
         print(json.dumps({**describe.failure(error), **_proposed(manifest, files)}))
         return 1
     return 0
+
+
+def _say(text: str) -> None:
+    print(PROGRESS_LINE + text, flush=True)
 
 
 def _proposed(manifest: Manifest, files: Files) -> dict[str, Any]:

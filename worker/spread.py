@@ -7,7 +7,7 @@ known: numbers are drawn from a normal distribution, ids are small, masks are on
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -26,17 +26,25 @@ LENGTH = 16  # of dimensions that are open beside the first
 _IDS = 100  # below the size of any vocabulary
 
 
-def measure(manifest: Manifest, runtime: Runtime, rows: int = ROWS) -> int:
+def measure(
+    manifest: Manifest,
+    runtime: Runtime,
+    rows: int = ROWS,
+    say: Callable[[str], object] = lambda _: None,
+) -> int:
     """Return the largest difference of answers to the same rows: |a − b| / (1 + |b|), in 1e-9.
 
     Of a text model it is the distance that nine of ten texts have from their replay at the most.
+
+    Args:
+        say: is told which text is measured.
 
     Raises:
         ModelFailed: the model does not run on such inputs.
     """
     if manifest.runtime.format == text.FORMAT:
         params = manifest.unpack_params(ZERO32)
-        found = tolerance.measure(runtime, params, rows, whole=rows == ROWS)
+        found = tolerance.measure(runtime, params, rows, whole=rows == ROWS, say=say)
         return int(np.ceil(found * 1e9))
     inputs = samples(manifest, rows)
     params = manifest.unpack_params(ZERO32)

@@ -11,12 +11,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from oracle.config import Settings
+from oracle.config import PROGRESS_LINE, Settings
 from oracle.devnet.supervisor import ProcessSpec
 from oracle.errors import Unavailable
 from oracle.private_files import open_log
@@ -45,13 +46,35 @@ def _environ(settings: Settings) -> dict[str, str]:
 
 
 def run_module(
-    settings: Settings, module: str, path: Path, *options: str
-) -> "subprocess.CompletedProcess[str]":
-    """Run a module of `worker` on a folder or a file, and wait for it."""
+    settings: Settings, module: str, path: Path, *options: str,
+    say: Callable[[str], object] = lambda _: None,
+) -> "subprocess.CompletedProcess[str]":  # fmt: skip
+    """Run a module of `worker` on a folder or a file, and wait for it.
+
+    Args:
+        say: is told each line of progress; these lines are not in what is returned.
+    """
     argv = [sys.executable, "-m", module, str(path), *options]
-    return subprocess.run(  # noqa: S603 - our own module, and a path
-        argv, env=_environ(settings), capture_output=True, text=True, check=False
-    )
+    kept = []
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(  # noqa: S603 - our own module, and a path
+            argv, env=_environ(settings), stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                if line.startswith(PROGRESS_LINE):
+                    say(line.removeprefix(PROGRESS_LINE).strip())
+                else:
+                    kept.append(line)
+            code = process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        errors.seek(0)
+        return subprocess.CompletedProcess(argv, code, "".join(kept), errors.read())
 
 
 def value_worker(settings: Settings) -> ProcessSpec:

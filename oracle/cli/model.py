@@ -146,7 +146,9 @@ def _publish(
         done = publishing.publish(
             session.network, wallet, folder, sale,
             model_id=model_id, say=bars.say, progress=bars.bytes_done,
-            check=partial(model_check.check, partial(run_module, session.settings)),
+            check=partial(
+                model_check.check, partial(run_module, session.settings, say=bars.say)
+            ),
         )  # fmt: skip
     lacking = publishing.missing(session.network, done.model_id, done.version)
     notes = _notes(done, models.name_holder(session.network, done.model_id))

@@ -118,7 +118,8 @@ def _check(
     with session.bars() as bars:
         draft = folders.read(folder, bars.bytes_done)
         bars.say("running the model as an operator will")
-        found = model_check.check(partial(run_module, session.settings), draft, folder)
+        run = partial(run_module, session.settings, say=bars.say)
+        found = model_check.check(run, draft, folder)
     hour = hour_of(machine_hour)
     fee = found.break_even(share_of(operator_share), hour)
     told_exact = " --exact" if exact else ""

@@ -42,6 +42,23 @@ def test_init__onnx__is_a_folder_that_passes_its_check(run, tmp_path):
     assert '"inputs": [{"name": "measurements", "dtype": "F32"' in caught.value.hint
 
 
+def test_run_module__progress__is_told_and_not_in_the_answer(tmp_path, monkeypatch):
+    (tmp_path / "telling.py").write_text(
+        "import json, sys\n"
+        "print('progress: text 1 of 2', flush=True)\n"
+        "print('progress: text 2 of 2', flush=True)\n"
+        "print(json.dumps({'path': sys.argv[1]}))\n"
+        "print('why', file=sys.stderr)\n"
+        "sys.exit(3)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    said: list[str] = []
+    done = run_module(Settings(tmp_path / "home"), "telling", tmp_path / "x", say=said.append)
+    assert said == ["text 1 of 2", "text 2 of 2"]
+    assert (done.returncode, done.stderr) == (3, "why\n")
+    assert json.loads(done.stdout) == {"path": str(tmp_path / "x")}
+
+
 def test_init__pickle__is_refused_with_the_way_out(run, tmp_path):
     (tmp_path / "model.pt").write_bytes(b"\x80\x04.")
     with pytest.raises(InputInvalid, match="pickle") as caught:

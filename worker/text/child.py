@@ -62,7 +62,9 @@ class Child:
 
     def run(self, lines: IO[str]) -> None:
         """Answer until the lines end."""
-        self._say({"id": 0, "vocabulary": self._model.size, "trained": self._model.trained})
+        model = self._model
+        told = {"vocabulary": model.size, "trained": model.trained, "longest": model.longest}
+        self._say({"id": 0, **told})
         threading.Thread(target=self._read, args=(lines,), daemon=True).start()
         while True:
             while not (self._slots.busy and self._asked.empty()):

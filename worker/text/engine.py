@@ -29,7 +29,7 @@ import numpy as np
 
 from oracle import errors as general
 from oracle.errors import InputInvalid, TallystickError
-from oracle.protocol.logprobs import LikelyToken, ShownStep
+from oracle.protocol.logprobs import MAX_PIECE, LikelyToken, ShownStep
 from oracle.protocol.tensor import Array
 from oracle.protocol.text import TOP, TextQuestion
 from worker import errors
@@ -156,6 +156,13 @@ class LlamaEngine(TextEngine):
         text = question.prompt
         if text is None:
             text = process.chat(question)
+        size, most = len(text.encode()), self.context * process.longest
+        if size > most:  # long texts take long to tokenize, and every other text waits meanwhile
+            raise PromptTooLong(
+                f"the prompt has {size} bytes, the model's context of {self.context} tokens holds "
+                f"{most} at the most",
+                hint="ask with fewer or shorter messages: nothing is cut here",
+            )
         tokens: list[int] = process.one(do="render", text=text)["tokens"]
         return tokens
 
@@ -258,7 +265,9 @@ class _Process:
         threading.Thread(target=self._read, daemon=True).start()
         try:
             with self._within(self._loading, "the model is not loaded"):
-                self.vocabulary = int(self._answer(0).get("vocabulary", 0))
+                said = self._answer(0)
+                self.vocabulary = int(said.get("vocabulary", 0))
+                self.longest = int(said.get("longest", MAX_PIECE))  # bytes of a token
         except EngineDied as error:
             self.close()
             raise WeightsInvalid(f"llama.cpp died of {told['model']}: {error}") from error

@@ -50,6 +50,7 @@ class Llama:
             raise WeightsInvalid(f"llama.cpp does not load {path.name}")
         self._vocabulary = self._library.llama_model_get_vocab(self._model)
         self.size = int(self._library.llama_vocab_n_tokens(self._vocabulary))
+        self.longest = self._longest()
         self.trained = int(self._library.llama_model_n_ctx_train(self._model))
         wanted = self._library.llama_context_default_params()
         for name in ("n_batch", "n_ubatch", "n_outputs_max", "n_outputs_max_per_seq"):
@@ -128,6 +129,15 @@ class Llama:
     def forget(self, sequence: int) -> None:
         """Free the room of a text."""
         self._library.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def _longest(self) -> int:
+        """Return the bytes of the vocabulary's longest token, at least 1."""
+        told, room = self._library.llama_token_to_piece, MAX_PIECE
+        buffer = ctypes.create_string_buffer(room)
+        sizes = (told(self._vocabulary, one, buffer, room, 0, True) for one in range(self.size))
+        return max(
+            1, *(abs(int(size)) for size in sizes)
+        )  # below zero: what a larger buffer would have held
 
     def _logits(self, place: int) -> Array:
         pointer = self._library.llama_get_logits_ith(self._context, place)

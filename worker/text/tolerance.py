@@ -9,7 +9,7 @@ Nine of ten are below the spread, so that one text that is far away does not mak
 It is not convicted either: the rule itself says so before the version is published.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -51,13 +51,21 @@ class HonestText:
         return replay.distance(self.answer.logprobs, self.replayed.logprobs)
 
 
-def measure(runtime: Any, params: Mapping[str, float], rows: int, *, whole: bool = True) -> float:
+def measure(
+    runtime: Any,
+    params: Mapping[str, float],
+    rows: int,
+    *,
+    whole: bool = True,
+    say: Callable[[str], object] = lambda _: None,
+) -> float:
     """Return the spread of a text model, in nat.
 
     Args:
         runtime: `worker.runtimes.gguf.TextModel`.
         rows: short prompts.
         whole: with long prompts, and on other threads; else as operators look once more.
+        say: is told which text is measured, as it takes minutes.
 
     Raises:
         ModelStuck: its template goes on for ever.
@@ -68,11 +76,16 @@ def measure(runtime: Any, params: Mapping[str, float], rows: int, *, whole: bool
     params = {**params, "max_tokens": _TOKENS}
     short = [_asked(prompt) for prompt in _PROMPTS[:rows]]
     questions = [*short, *_long(runtime)] if whole else short
+    groups = [questions, *([one] for one in questions[-2:] if whole)]
+    threads = _threads(runtime.engine) if whole else []
+    total = (len(threads) or 1) * sum(map(len, groups))
     honest: list[HonestText] = []
-    for _ in _threads(runtime.engine, whole=whole):
-        together = _write(runtime, questions, params)
-        alone = [_write(runtime, [one], params)[0] for one in questions[-2:]] if whole else []
-        honest += [*together, *alone]
+    say(f"measuring text 1 of {total}")
+    for _ in _use(runtime.engine, threads):
+        for one in (one for group in groups for one in _write(runtime, group, params)):
+            honest.append(one)
+            if len(honest) < total:
+                say(f"measuring text {len(honest) + 1} of {total}")
     return bound(runtime, params, honest)
 
 
@@ -122,17 +135,15 @@ def _replay(
 
 def _write(
     runtime: Any, questions: Sequence[TextQuestion], params: Mapping[str, float]
-) -> list[HonestText]:
+) -> Iterator[HonestText]:
     given = [text.encode_question(question) for question in questions]
     outputs = runtime.run_all(given, [params] * len(given))
-    found = []
     for question, output in zip(questions, outputs, strict=True):
         if isinstance(output, Exception):
             raise output
         answer = text.decode_answer(output)
         count, replayed = _replay(runtime, question, answer, params, 0.0)
-        found.append(HonestText(question, answer, count, replayed))
-    return found
+        yield HonestText(question, answer, count, replayed)
 
 
 def _long(runtime: Any) -> Iterator[TextQuestion]:
@@ -147,13 +158,18 @@ def _long(runtime: Any) -> Iterator[TextQuestion]:
             yield _asked(prompt)
 
 
-def _threads(engine: Any, *, whole: bool) -> Iterator[None]:
-    """Set threads as honest operators may have them, one way after the other."""
-    if not whole or not isinstance(engine, LlamaEngine):
+def _threads(engine: Any) -> list[int]:
+    """Return threads as honest operators may have them; none where they cannot be set."""
+    return sorted({1, max(2, engine.threads)}) if isinstance(engine, LlamaEngine) else []
+
+
+def _use(engine: Any, threads: Sequence[int]) -> Iterator[None]:
+    """Set threads, one way after the other."""
+    if not threads:
         yield
         return
     try:
-        for count in sorted({1, max(2, engine.threads)}):
+        for count in threads:
             engine.use_threads(count)
             yield
     finally:

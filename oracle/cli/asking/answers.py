@@ -1,5 +1,6 @@
 """How an answer is shown to people."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group
@@ -26,7 +27,7 @@ def answer_text(answer: CheckedAnswer) -> Any:
             *(("clamped", str(one)) for one in answer.outside),
         ]
     )
-    return Group(*(_output(o) for o in answer.outputs), facts)
+    return Group(*_outputs(answer.outputs), facts)
 
 
 def _paid(answer: CheckedAnswer) -> list[tuple[str, str]]:
@@ -54,7 +55,26 @@ def signed_text(answer: ChannelAnswer) -> Any:
             *(("clamped", str(one)) for one in answer.outside),
         ]
     )
-    return Group(*(_output(o) for o in answer.outputs), facts)
+    return Group(*_outputs(answer.outputs), facts)
+
+
+def _outputs(outputs: Sequence[Output]) -> Iterator[Any]:
+    """Yield what is shown of an answer; once, how to have what is not."""
+    if isinstance(outputs[0].values, dict):
+        yield from _written(outputs, outputs[0].values)
+    else:
+        yield from map(_output, outputs)
+    if hidden := [one.name for one in outputs if one.values is None and not one.rows]:
+        yield Text(f"not shown: {', '.join(hidden)}; save with --output FILE")
+
+
+def _written(outputs: Sequence[Output], head: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield a text, then why it ended and its tokens."""
+    yield Text(outputs[0].text + "\n")
+    calls = (("calls", f"{one['name']} {one['arguments']}") for one in head.get("tool_calls", ()))
+    tokens = next(one.shape[0] for one in outputs if one.name == "tokens")
+    told = f"{tokens:,} written, {head['prompt_tokens']:,} of the prompt"
+    yield output.facts([*calls, ("finish reason", head["finish_reason"]), ("tokens", told)])
 
 
 def _output(shown: Output) -> Any:
@@ -65,8 +85,7 @@ def _output(shown: Output) -> Any:
         return Group(title, output.table(("row", "answer", "score", "because of"), lines))
     if shown.rows:
         return Group(title, output.table(("row", "", "answer"), map(_row, shown.rows)))
-    values = "" if shown.values is None else str(shown.values)
-    return Group(title, Text(output.printable(values) or "save it with --output FILE"))
+    return title if shown.values is None else Group(title, Text(str(shown.values)))
 
 
 def _row(row: Row) -> tuple[str, str, str]:

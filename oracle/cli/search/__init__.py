@@ -52,7 +52,12 @@ def _build(
     session.show(
         {"digest": digest, "passages": document.count, "measured": measured},
         output.facts(
-            [("digest", digest), ("passages", f"{document.count:,}"), ("measured", apart)]
+            [
+                ("digest", digest),
+                ("passages", f"{document.count:,}"),
+                ("measured", apart),
+                ("then", f"`tallystick search ask {folder} QUESTION --model {model} --key WALLET`"),
+            ]
         ),
     )
 

@@ -19,6 +19,10 @@ TABLES = (".csv", ".jsonl")  # with a column or field "text", and perhaps "sourc
 MAX_FILE = 256 * 2**20  # bytes
 MAX_FILES = 20_000
 LENGTH = 600  # characters of a passage: some 150 tokens
+# A line of Markdown, some of them, or a line that is underlined
+_HEADING = re.compile(
+    r"#{1,6}[ \t][^\n]*(\n#{1,6}[ \t][^\n]*)*|([=~^*+-]{3,}\n)?[^\n]+\n([=~^*+-])\3{2,}"
+)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -84,10 +88,24 @@ def _passages(path: Path, name: str, text: str) -> Iterator[Passage]:
         case ".jsonl":
             rows = _lines(name, text)
         case _:
-            rows = ((name, paragraph) for paragraph in re.split(r"\n\s*\n", text))
+            rows = ((name, paragraph) for paragraph in _paragraphs(text))
     for source, said in rows:
         for piece in _pieces(" ".join(said.split())):
             yield Passage(source, piece)
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    """Yield paragraphs, each with the headings above it; headings with nothing below are left out.
+
+    A heading alone would be found before the text that it is of.
+    """
+    above: list[str] = []
+    for part in re.split(r"\n\s*\n", text):
+        if _HEADING.fullmatch(part.strip()):
+            above.append(part)
+        elif part.strip():
+            yield "\n".join([*above, part])
+            above = []
 
 
 def _table(name: str, text: str) -> Iterator[tuple[str, str]]:

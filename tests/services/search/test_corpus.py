@@ -17,9 +17,21 @@ def test_read__texts_and_tables__in_the_order_of_their_names(tmp_path):
     found = [(one.source, one.text) for one in corpus.read(tmp_path)]
     assert found == [
         ("faq", "Open on Monday."), ("a.csv:3", "Closed on Sunday."),
-        ("b.md", "# Reset"), ("b.md", "Hold the button."), ("b.md", "It blinks."),
+        ("b.md", "# Reset Hold the button."), ("b.md", "It blinks."),
         ("sub/c.jsonl:1", "Call us."), ("x", "Or write."),
     ]  # fmt: skip
+
+
+def test_read__headings__go_with_the_text_below_and_are_no_passages(tmp_path):
+    (tmp_path / "a.rst").write_text("Cat\n===\n\nIt purrs.\n\n====\nEnd\n====\n")
+    (tmp_path / "b.md").write_text(
+        "# Cat\n## Food\n\n### Dry\n\nFish.\n\n#hashtag\n\n# Dog\nBones.\n\n# Last\n"
+    )
+    assert [one.text for one in corpus.read(tmp_path)] == [
+        "Cat === It purrs.", "# Cat ## Food ### Dry Fish.", "#hashtag", "# Dog Bones.",
+    ]  # fmt: skip
+    (tmp_path / "c.md").write_text("# " * 50_000 + "\nno heading")  # in no time
+    assert "no heading" in corpus.read(tmp_path / "c.md")[-1].text
 
 
 def test_read__long_texts__are_cut_at_sentences_and_nothing_is_lost(tmp_path):

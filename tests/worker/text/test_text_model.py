@@ -141,6 +141,16 @@ def test_write__prompt_above_the_context__refused_and_never_cut(model, body):
         model.run(asked(**body), PARAMS)
 
 
+def test_prompt__more_bytes_than_any_tokens_of_the_context_have__is_not_tokenized(model):
+    longest = max(len(model.engine.piece(token)[0]) for token in range(200, 300))
+    with pytest.raises(PromptTooLong, match="bytes") as caught:
+        model.prompt(TextQuestion("x" * 2**20))  # tokenizing it takes minutes
+    most = int(str(caught.value).split()[-4])
+    assert CONTEXT * longest <= most < 2**20
+    with pytest.raises(PromptTooLong, match=f"{CONTEXT}$"):
+        model.prompt(TextQuestion("a b " * (most // 4)))  # so many bytes might fit
+
+
 def test_write__context_ends_first__says_length(model):
     body = {"prompt": "one two three four five six seven eight nine ten " * 11}
     room = CONTEXT - len(model.prompt(TextQuestion.parse(body)))

@@ -53,7 +53,9 @@ def test_measure__whole__writes_long_prompts_alone_and_together_on_one_thread_an
     bound, use = tolerance.bound, model.engine.use_threads
     monkeypatch.setattr(tolerance, "bound", lambda *a: (seen.extend(a[2]), bound(*a))[1])
     monkeypatch.setattr(model.engine, "use_threads", lambda n: (threads.append(n), use(n)))
-    found = tolerance.measure(model, PARAMS, 2)
+    said: list[str] = []
+    found = tolerance.measure(model, PARAMS, 2, say=said.append)
+    assert said == [f"measuring text {n} of {len(seen)}" for n in range(1, len(seen) + 1)]
     assert threads == [1, 2, model.engine.threads]
     lengths = [one.prompt_tokens for one in seen]
     assert len(seen) == 2 * (2 + 1 + 2)  # short and long together, then two of them alone
