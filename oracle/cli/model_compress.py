@@ -112,7 +112,13 @@ def notes(found: "Compression") -> list[str]:
     if found.untuned_why:
         said.append(f"not tuned: {found.untuned_why}")
     if found.chosen is not None:
-        said.append(f"now `tallystick model publish {found.chosen} --key WALLET`")
+        folder = str(found.chosen)
+    else:
+        made = [row for row in found.rows[1:] if not row.refused]
+        said += [f"{row.method} is in {row.folder}" for row in made]
+        folder = "FOLDER" if made else ""
+    if folder:
+        said.append(f"now `tallystick model publish {folder} --fee AMOUNT --key WALLET`")
     return said
 
 

@@ -67,9 +67,7 @@ def register(group: typer.Typer) -> None:
 def _init(
     session: Session,
     weights: Annotated[Path, typer.Argument(metavar="FILE", help=_FILES)],
-    name: Annotated[
-        str, typer.Option("--name", help="Of the model; its folder's by default.")
-    ] = "",
+    name: Annotated[str, typer.Option("--name", help="Of the model; its file's by default.")] = "",
 ) -> None:
     """Write model.json beside the weights, from what the file says about itself."""
     from oracle.services.model_files import model_check  # noqa: PLC0415 - NumPy takes 0.15 s to import
@@ -146,16 +144,16 @@ def made(session: Session, path: Path, told: "CompileOptions", *, exact: bool) -
     Raises:
         InputInvalid: an option that belongs to another kind of model.
     """
-    from oracle.services.model_files import compiling  # noqa: PLC0415 - see _init
+    from oracle.services.model_files import compiling, model_check  # noqa: PLC0415 - see _init
 
+    if path.is_file() and path.suffix != ".gguf" and not compiling.needs_import(path):
+        model_check.asked(partial(run_module, session.settings), "worker.describe", path)
     if exact:
         return _compiled(session, path, told)
     for name, value in (("--answer", told.answer), ("--min-agreement", told.min_agreement)):
         if value is not None:
             raise InputInvalid(f"{name} needs --exact: a float version is published as it is")
     if path.suffix == ".gguf":
-        from oracle.services.model_files import model_check  # noqa: PLC0415 - see _init
-
         return model_check.folder_of(partial(run_module, session.settings), path)
     if not compiling.needs_import(path):
         if words := told.words():

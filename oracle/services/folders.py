@@ -95,6 +95,11 @@ def _description(folder: Path) -> dict[str, Any]:
             f"there is no {path}",
             hint="`tallystick model init FILE` writes one beside the weights",
         ) from None
+    except NotADirectoryError:
+        raise InputInvalid(
+            f"{folder} is a file, and a folder with model.json is published",
+            hint=f"`tallystick model init {folder}` writes one beside it; then give its folder",
+        ) from None
     except (OSError, ValueError) as error:
         raise InputInvalid(f"{path} cannot be read: {error}") from error
     if not isinstance(body, dict):

@@ -1,6 +1,7 @@
 """The compressor's process, from outside of it: its table, its errors, the folder to publish."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,11 @@ def test_compress__for_people__says_what_is_unknown_worse_and_refused(tmp_path):
 
     rows = (row("original", 1000), row("int8", 260), row("distil", 0, refused="no half"))
     found = Compression("m", "onnx", "vectors", 8, 2, 10, rows, "no GRU", tmp_path / "m-int8")
+    unchosen = model_compress.notes(replace(found, chosen=None))
+    assert unchosen[-2:] == [
+        f"int8 is in {tmp_path}",
+        "now `tallystick model publish FOLDER --fee AMOUNT --key WALLET`",
+    ]
     lines = model_compress.table(found)
     said = "\n".join(model_compress.notes(found))
 

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 
 from oracle.agents.worker_process import run_module
+from oracle.cli import main
 from oracle.config import Settings
 from oracle.errors import InputInvalid, NotFound
 from oracle.services import folders
@@ -31,8 +32,12 @@ def test_init__onnx__is_a_folder_that_passes_its_check(run, tmp_path):
     assert [entry.path for entry in draft.files] == ["wine.onnx"]
     found = model_check.check(run, draft, tmp_path)
     assert (found.name, found.format, found.runs[1].rows) == ("wine", "onnx", 8)
-    with pytest.raises(InputInvalid, match="already"):
+    with pytest.raises(InputInvalid, match=r"already, which describes wine\.onnx"):
         model_check.init(run, tmp_path / "wine.onnx")
+    (tmp_path / "other.onnx").write_bytes(b"x")
+    with pytest.raises(InputInvalid, match=r"already, which describes wine\.onnx") as caught:
+        model_check.init(run, tmp_path / "other.onnx")
+    assert "a folder of its own" in caught.value.hint
     # A wrong name: the message has what the file says, ready to copy
     body = json.loads(path.read_text())
     body["inputs"][0]["name"] = "grapes"
@@ -57,6 +62,37 @@ def test_run_module__progress__is_told_and_not_in_the_answer(tmp_path, monkeypat
     assert said == ["text 1 of 2", "text 2 of 2"]
     assert (done.returncode, done.stderr) == (3, "why\n")
     assert json.loads(done.stdout) == {"path": str(tmp_path / "x")}
+
+
+@pytest.mark.parametrize(("file", "name"), [("tumour.onnx", "tumour"), ("model.onnx", "scratch")])
+def test_init__no_name__is_the_files_or_of_a_model_the_folders(run, tmp_path, file, name):
+    (tmp_path / "scratch").mkdir()
+    weights = write_onnx(tmp_path).rename(tmp_path / "scratch" / file)
+    assert model_check.init(run, weights)[1]["name"] == name
+
+
+def test_asked__refused__begins_with_what_was_asked(run, tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"\x80\x04.")
+    with pytest.raises(InputInvalid, match=r"^the version cannot be exported: model\.pt is a"):
+        model_check.asked(
+            run, "worker.describe", tmp_path / "model.pt", refusal="the version cannot be exported"
+        )
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [("m.joblib", "pickle under another name"), ("m.xyz", "no file that can be published")],
+)
+@pytest.mark.parametrize("exact", [(), ("--exact",)])
+def test_check__file_of_no_format__is_refused_as_init_does(
+    exact, file, said, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("TALLYSTICK_HOME", str(tmp_path / "home"))
+    (tmp_path / file).write_bytes(b"\x80\x04." if file == "m.joblib" else b"words")
+    assert main(["model", "check", str(tmp_path / file), *exact, "--json"]) == 65
+    shown = json.loads(capsys.readouterr().out)
+    assert said in shown["message"]
+    assert "torch.export" in shown["hint"]
 
 
 def test_init__pickle__is_refused_with_the_way_out(run, tmp_path):

@@ -39,6 +39,7 @@ _OF_TENSORFLOW = frozenset({"saved-model", "keras", "checkpoint", "to-saved-mode
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
 _T = TypeVar("_T")
 _LAST = 300  # characters of what a child said last
+_END, _MOST = 4_000, 10_000  # bytes that are read of its output's end, and of its error
 
 
 def convert(job: Conversion, environ: Mapping[str, str] = os.environ) -> Converted:
@@ -137,7 +138,8 @@ def _waited(process: "subprocess.Popen[bytes]") -> int:
 def _error(job: Conversion, folder: Path, code: int) -> TallystickError:
     """Return the child's own error, or what its end says."""
     try:
-        said = json.loads((folder / child.ERROR).read_text()[:10_000])
+        with (folder / child.ERROR).open("rb") as file:
+            said = json.loads(file.read(_MOST))
         name, message, hint = (str(said[key]) for key in ("error", "message", "hint"))
     except (OSError, ValueError, KeyError, TypeError):
         return _died(job, folder, code)
@@ -153,7 +155,9 @@ def _error(job: Conversion, folder: Path, code: int) -> TallystickError:
 
 
 def _died(job: Conversion, folder: Path, code: int) -> TallystickError:
-    text = (folder / "output").read_bytes()[-4_000:].decode(errors="replace").strip()
+    with (folder / "output").open("rb") as file:  # a child may have written gigabytes
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _END))
+        text = file.read(_END).decode(errors="replace").strip()
     last = text.splitlines()[-1][-_LAST:] if text else "no word"
     why = f"signal {-code}" if code < 0 else f"exit code {code}"
     return WeightsInvalid(

@@ -38,8 +38,8 @@ def as_onnx(ensemble: Ensemble) -> bytes:
         scores = graph.add("Mul", scores, graph.number(ensemble.factor))
     if ensemble.classes:
         graph.classes(ensemble, scores)
-    link = ensemble.link if ensemble.meaning != "scores" else "identity"
-    if link is not None:
+    if ensemble.link is not None:  # None: the class is all that it answers (XGBoost's hinge)
+        link = ensemble.link if ensemble.meaning != "scores" else "identity"
         slope = ensemble.slope if ensemble.meaning != "scores" else 1.0
         if slope != 1.0:
             scores = graph.add("Mul", scores, graph.number(slope))

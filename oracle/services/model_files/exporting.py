@@ -71,5 +71,7 @@ def export(
             link.symlink_to(quoting.fetch_file(network, entry, progress).resolve())
         words = [f"--to={to}", f"--out={out.resolve()}"]
         words += [] if samples is None else [f"--samples={samples.resolve()}"]
-        answer = model_check.asked(run, "worker.exporting", Path(place), *words)
+        answer = model_check.asked(
+            run, "worker.exporting", Path(place), *words, refusal="the version cannot be exported"
+        )
     return TypeAdapter(ExportedModel).validate_python(answer)

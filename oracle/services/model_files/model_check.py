@@ -114,8 +114,33 @@ def init(run: RunModule, weights: Path, name: str = "") -> tuple[Path, dict[str,
             hint=f"rename it: `mv {weights} {weights.with_name('trees.json')}`",
         )
     if target.exists():
-        raise InputInvalid(f"there is {target} already", hint="edit it, or move it away")
-    return target, _describe(run, weights, target, name or weights.resolve().parent.name)
+        entry = _entry_of(target)
+        if entry == weights.name:
+            raise InputInvalid(
+                f"there is {target} already, which describes {entry}",
+                hint="edit it, or move it away",
+            )
+        raise InputInvalid(
+            f"there is {target} already, which describes {entry or 'another model'}",
+            hint=f"each model has a folder of its own: move {weights} to one, and give it there",
+        )
+    return target, _describe(run, weights, target, (name or _name_of(weights))[:MAX_NAME])
+
+
+def _name_of(weights: Path) -> str:
+    """Return a name: the file's, or the folder's where the file is just called `model`."""
+    weights = weights.resolve()
+    if weights.is_dir() or weights.stem == "model":
+        return weights.parent.name
+    return weights.stem
+
+
+def _entry_of(description: Path) -> str:
+    """Return the file that a model.json describes; "" where it names none."""
+    try:
+        return str(json.loads(description.read_text())["runtime"]["entry"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def folder_of(run: RunModule, weights: Path) -> Path:
@@ -153,8 +178,17 @@ def _describe(run: RunModule, weights: Path, target: Path, name: str) -> dict[st
     return description
 
 
-def asked(run: RunModule, module: str, path: Path, *options: str) -> dict[str, Any]:
+def asked(
+    run: RunModule,
+    module: str,
+    path: Path,
+    *options: str,
+    refusal: str = "the model cannot be served",
+) -> dict[str, Any]:
     """Return what a module of `worker` answers.
+
+    Args:
+        refusal: what stands before its words when it refuses.
 
     Raises:
         InputInvalid: it refuses, with its own words and hint, or its process died.
@@ -171,7 +205,7 @@ def asked(run: RunModule, module: str, path: Path, *options: str) -> dict[str, A
     if done.returncode:
         hints = [answer["hint"], _proposal(answer)]
         raise InputInvalid(
-            f"the model cannot be served: {answer['message']}",
+            f"{refusal}: {answer['message']}",
             hint="; ".join(hint for hint in hints if hint),
         )
     return answer

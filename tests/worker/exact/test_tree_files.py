@@ -8,6 +8,7 @@ from typing import Any
 
 import lightgbm
 import numpy as np
+import onnx
 import pytest
 import skops.io
 import xgboost
@@ -24,6 +25,7 @@ from worker.exact.original import ReadingWrong
 from worker.exact.trees import importer
 from worker.exact.trees.compile import compile_trees
 from worker.exact.trees.files import TreeModel
+from worker.importing.tree_graph import as_onnx
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 Make = Callable[[], Any]
@@ -198,6 +200,10 @@ def test_compile_model__hinge__answers_the_class(tmp_path: Path) -> None:
 
     assert compiled.outputs[0].name == "class"
     assert np.array_equal(got[:, 0], booster.predict(xgboost.DMatrix(held)))
+
+    model = onnx.load_from_string(as_onnx(importer.read(tmp_path / "model.ubj").ensemble))
+    assert [output.name for output in model.graph.output] == ["class"]
+    assert [name for node in model.graph.node for name in node.output].count("class") == 1
 
 
 @pytest.mark.parametrize("native", [True, False])

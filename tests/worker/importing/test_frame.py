@@ -1,6 +1,7 @@
 """Conversions in a process of their own: parsers that die, libraries that are not there."""
 
 import os
+import resource
 import stat
 import zipfile
 from pathlib import Path
@@ -39,6 +40,20 @@ def test_convert__parser_that_dies__kills_nothing_and_says_so(tmp_path: Path, ke
     with pytest.raises(WeightsInvalid, match=r"signal 6: free\(\): invalid pointer") as caught:
         frame.convert(Conversion("keras", str(keras)), environ(python))
     assert "damaged" in caught.value.hint
+
+
+def test_convert__gigabytes_of_output_and_of_an_error__are_not_read(
+    tmp_path: Path, keras: Path
+) -> None:
+    script_ = 'truncate -s 4G "$3/error.json"; truncate -s 4G "$3/output"; echo the end; exit 3'
+    most = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**31, most[1]))
+    try:
+        with pytest.raises(WeightsInvalid, match="exit code 3"):
+            frame.convert(Conversion("keras", str(keras)), environ(script(tmp_path, script_)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, most)
 
 
 def test_convert__process_that_leaves_nothing__is_no_model(tmp_path: Path, keras: Path) -> None:
