@@ -131,22 +131,25 @@ def _honest(report: Report, one: TextModel, two: TextModel, tolerance: float) ->
     """Let texts be written and judged with other threads, and in companies of 1, 2, 4 and 8."""
     count = int(os.environ.get("TEXTS", "1000"))
     seeds = iter(range(count))
-    accused, far, done = Counter[str](), [0.0], 0
+    accused, far, done = dict[int, str](), [0.0], 0
     for turn in itertools.count():
         company = list(itertools.islice(seeds, (1, 2, 4, 8)[turn % 4]))
         if not company:
             break
         writer, judging = (one, two) if turn % 8 < 4 else (two, one)
-        for written in write(writer, [asked(seed, LENGTHS) for seed in company]):
+        texts = write(writer, [asked(seed, LENGTHS) for seed in company])
+        for seed, written in zip(company, texts, strict=True):
             fault, distance = judge(judging, written, tolerance)
-            accused.update([fault.value] if fault else [])
+            if fault:
+                accused[seed] = fault.value
+                report(f"text {seed} of {len(written.answer.tokens)} tokens: {fault.value}")
             far.append(distance)
             done += 1
     report(
-        f"honest: {accused.total()} of {done:,} accused; farthest {max(far):.3f} nat, "
+        f"honest: {len(accused)} of {done:,} accused; farthest {max(far):.3f} nat, "
         f"{np.quantile(far, 0.99):.3f} at the 99th percentile"
     )
-    return {"texts": done, "accused": dict(accused), "farthest": max(far)}
+    return {"texts": done, "accused": accused, "farthest": max(far)}
 
 
 def _forged(

@@ -21,8 +21,9 @@ from oracle.protocol.tensor import Array
 from oracle.protocol.text import UNIT, TextAnswer, TextQuestion
 from worker.text.engine import Replayed
 
-GAP = 2.0  # tolerances that one token may be away from the one that is drawn,
-MEAN_GAP = 0.125  # and all of them on average: over 16 at least, as one alone may be so far away
+GAP = 3.0  # tolerances that one token may be away from the one that is drawn,
+MEAN_GAP = 0.125  # and all of them on average: over 24 at least, as one alone may be so far away
+SHOWN_GAP = 2.0  # tolerances that log-probabilities which an answer shows may be away, on average
 
 
 class ReplayFault(StrEnum):
@@ -95,7 +96,7 @@ def _shown(asked: AnswerTerms, answer: TextAnswer, replayed: Replayed, tolerance
     """Whether the names of tokens are the model's, and about as likely as it says.
 
     One value a token has more chance than eight, so those that were written, and the likeliest, may
-    each be `GAP` tolerances away on average.
+    each be `SHOWN_GAP` tolerances away on average.
     """
     wanted, shown = asked.question.logprobs, answer.shown
     if wanted is None or not shown:
@@ -107,8 +108,8 @@ def _shown(asked: AnswerTerms, answer: TextAnswer, replayed: Replayed, tolerance
     apart = np.array([[abs(a.logprob - b.logprob) for a, b in step] for step in pairs]) / UNIT
     named = all(a.piece == b.piece for step in pairs for a, b in step)
     return named and bool(
-        apart[:, 0].mean() <= GAP * tolerance
-        and apart[:, 1:].sum() <= GAP * tolerance * max(1, apart[:, 1:].size)
+        apart[:, 0].mean() <= SHOWN_GAP * tolerance
+        and apart[:, 1:].sum() <= SHOWN_GAP * tolerance * max(1, apart[:, 1:].size)
     )
 
 
