@@ -5,6 +5,7 @@ but what this machine's hardware lacks.
 """
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ from pytest_socket import disable_socket, enable_socket
 
 if TYPE_CHECKING:
     from oracle.devnet.network import Devnet
+
+# A suite in the background ignores Ctrl-C, and so would what its tests start and interrupt
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Processes of tests share the cores: threads of small products would wait for each other, spinning
 os.environ.setdefault("OMP_NUM_THREADS", "1")
