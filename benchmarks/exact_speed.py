@@ -91,6 +91,7 @@ def measure() -> dict[str, Any]:
     return {
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "int_mm_exact": products.int_mm_is_exact("cpu"),
+        "int_mm_pays": products.int_mm_is_exact("cpu") and products.int_mm_pays("cpu"),
         "milliseconds": milliseconds,
     }
 
@@ -183,16 +184,17 @@ def run(report: Callable[[str], None], build: Path) -> dict[str, Any]:
 def _print(report: Callable[[str], None], cap: str, result: dict[str, Any]) -> None:
     exact = "exact" if result["int_mm_exact"] else "wrong, not used"
     report(f"{cap} ({result['instructions']}; _int_mm {exact})")
+    # What the executor takes here, and the goal of such a processor
+    chosen = ("int_mm", "native") if result["int_mm_pays"] else ("float32-carried", "avx2")
     for name, ms in result["milliseconds"].items():
         ratio = result["ratios"].get(name)
         line = f"  {name:34} {ms:>7.1f} ms"
-        report(line if ratio is None else f"{line}   {ratio:.2f}× float32{_goal(cap, name)}")
+        report(line if ratio is None else f"{line}   {ratio:.2f}× float32{_goal(*chosen, name)}")
 
 
-def _goal(cap: str, name: str) -> str:
-    """Say the goal of the way that the executor chooses under an instruction set."""
-    chosen = "int_mm" if cap == "native" else "float32-carried"
-    return f" (goal {GOALS[cap, name.rpartition(' ')[2]]}×)" if chosen in name else ""
+def _goal(way: str, processor: str, name: str) -> str:
+    goal = GOALS[processor, name.rpartition(" ")[2]]
+    return f" (goal {goal}×)" if way in name else ""
 
 
 def main(arguments: Sequence[str]) -> None:

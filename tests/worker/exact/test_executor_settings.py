@@ -19,6 +19,7 @@ from oracle.exact.dtypes import DType, Spec, channels
 from oracle.exact.program import Program
 from oracle.exact.reference import execute
 from tests.exact import vectors
+from worker.exact.kernels import products
 from worker.exact.kernels.executor import Executor, KernelSequence
 
 ROOT = Path(__file__).parents[3]
@@ -125,6 +126,19 @@ def test_run__instruction_set_capped__same_bytes(cap: str) -> None:
 
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     assert done.stdout == answers()
+
+
+@pytest.mark.parametrize("pays", [False, True])
+def test_executor__nobody_says_how__takes_int_mm_where_it_is_exact_and_pays(
+    pays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "int_mm_pays", lambda _device: pays)
+    program, constants = wide_layer(np.random.default_rng(5))
+
+    found = Executor(program, constants)
+
+    assert found.int_mm is (pays and products.int_mm_is_exact("cpu"))
+    assert Executor(program, constants, int_mm=True).int_mm is products.int_mm_is_exact("cpu")
 
 
 def test_int_mm_is_exact__saturating_instructions__noticed() -> None:

@@ -104,7 +104,7 @@ class Executor:
         device: "cpu", "cuda", …
         compiled: compile with torch.compile; needs a C++ compiler (a GPU: Triton). Where that fails
             the program runs eagerly, and `note` says why.
-        int_mm: False keeps `torch._int_mm` out even where it is exact.
+        int_mm: take `torch._int_mm` where it is exact; by default where it is also the faster way.
 
     Raises:
         ModelUnsupported: the device does not add integers exactly in float32 (TF32 is on).
@@ -112,7 +112,7 @@ class Executor:
 
     def __init__(
         self, program: Program, constants: Constants, device: str = "cpu", *,
-        compiled: bool = False, int_mm: bool = True,
+        compiled: bool = False, int_mm: bool | None = None,
     ) -> None:  # fmt: skip
         if not products.floats_are_exact(device):
             raise ModelUnsupported(
@@ -121,6 +121,8 @@ class Executor:
             )
         self.program = program
         self.device = device
+        if int_mm is None:
+            int_mm = products.int_mm_pays(device)
         self.int_mm = int_mm and products.int_mm_is_exact(device)
         self.note = ""
         self._network = KernelSequence(program, constants, int_mm=self.int_mm).eval().to(device)

@@ -3,7 +3,7 @@
 A float type adds integers exactly, in any order, while no partial sum leaves its mantissa. So from
 the dtypes, and from the weights where they are constant, follows the cheapest way that cannot err:
 ```
- int_mm   i8·i8 in integers; only where its known-answer test passed (VNNI; saturates without)
+ int_mm   i8·i8 in integers; where its known-answer test passed, and it is faster than float32
  float32  Σ|a·b| < 2²⁴ by chunks of K; chunks are added in float64
  limbs    i16 = 256·high + low: two products in float32
  float64  everything else: validity bounds Σ|a·b| by 2³⁷
@@ -12,6 +12,8 @@ the dtypes, and from the weights where they are constant, follows the cheapest w
 
 import functools
 import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -117,6 +119,32 @@ def int_mm_is_exact(device: str) -> bool:
     except (RuntimeError, NotImplementedError, AttributeError):
         return False  # no such kernel on this device or in this build
     return True
+
+
+@functools.cache
+def int_mm_pays(device: str) -> bool:
+    """Whether `torch._int_mm` is no slower than float32 here: without VNNI it may be 40 times.
+
+    Both give the same integers, so that a wrong guess costs time alone.
+    """
+    if device != "cpu":
+        return True  # tensor cores
+    a, b = (torch.ones((rows, 384), dtype=torch.int8) for rows in (128, 384))
+    in_floats = a.float(), b.float().t()
+    try:
+        return _fastest(torch._int_mm, a, b.t()) <= _fastest(torch.mm, *in_floats)
+    except (RuntimeError, NotImplementedError, AttributeError):
+        return False
+
+
+def _fastest(product: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> float:
+    """Return the seconds of the fastest of six products; the first one may set things up."""
+    taken = []
+    for _ in range(6):
+        began = time.perf_counter()
+        product(a, b)
+        taken.append(time.perf_counter() - began)
+    return min(taken)
 
 
 @functools.cache
