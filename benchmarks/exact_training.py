@@ -35,7 +35,8 @@ def run(report: Callable[[str], None], build: Path) -> dict[str, Any]:
             trained = _trained(digits)
             report(
                 f"{name:13} {program.inputs[0].cols:6,} parameters, {len(program.ops):3} operators"
-                f"   integer {trained['integer']:.3f}, float64 {trained['float64']:.3f}"
+                f"   integer {trained['integer']:.3f}, float64 {trained['float64']:.3f} "
+                f"(goal {GOALS['points']:.0f} point)"
                 f"   step {trained['step'] * 1e3:.1f} ms, hashes {trained['hashes'] * 1e3:.1f} ms"
             )
             used = [market.convict(program, served, element) for served, element in _wrong(digits)]
@@ -43,7 +44,7 @@ def run(report: Callable[[str], None], build: Path) -> dict[str, Any]:
             report(
                 f"{'':13} {len(used)} of {len(program.ops)} convicted on chain: register "
                 f"{dearest['register']:,} gas, challenge {dearest['challenge']:,}, prove at most "
-                f"{dearest['prove']:,}"
+                f"{dearest['prove']:,} (goal {GOALS['prove']:,})"
             )
             found[name] = {**trained, "convicted": len(used), "gas": dearest}
     return found
