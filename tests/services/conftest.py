@@ -90,6 +90,7 @@ def contracts(anvil: Anvil) -> Contracts:
 @pytest.fixture
 def world(anvil: Anvil, contracts: Contracts, tmp_path: Path) -> Iterator[World]:
     snapshot = anvil.rpc.call("evm_snapshot")
+    clock.catch_up(anvil.rpc)
     settings = replace(Settings(tmp_path / "home"), rpc_url=anvil.url, contracts=contracts)
     ipfs = MemoryIpfs()
     folder = tmp_path / "model"

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -34,6 +33,7 @@ from tests.contracts.training_rounds.play import (
     Training,
     Vectors,
 )
+from tests.support.effort import LONG_MACHINES, MACHINES, machine
 from tests.support.evm import Reverted
 
 PEOPLE = (*CLIENTS, OWNER, AGGREGATOR, RIVAL, CHALLENGER, DEAD)
@@ -210,7 +210,6 @@ class Rounds(RuleBasedStateMachine):
         assert training.world.balance(game) == training.bond(DEAD)
 
 
-@pytest.mark.parametrize(("runs", "steps"), [(30, 20), (15, 60)])
+@pytest.mark.parametrize(("runs", "steps"), [(MACHINES, 20), (LONG_MACHINES, 60)])
 def test_rounds__any_order_of_moves__keeps_the_books(runs: int, steps: int) -> None:
-    options = settings(max_examples=runs, stateful_step_count=steps, deadline=None)
-    run_state_machine_as_test(Rounds, settings=options)
+    run_state_machine_as_test(Rounds, settings=machine(runs, steps))
