@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from oracle.protocol import text
-from oracle.protocol.manifest import Manifest
+from oracle.protocol.manifest import Manifest, real
 from oracle.protocol.shapes import TensorSpec
 from oracle.protocol.tensor import DTYPES
 from oracle.types import ZERO32
@@ -76,8 +76,8 @@ def require(manifest: Manifest, runtime: Runtime) -> None:
     spread = measure(manifest, runtime, rows=2)
     if spread > manifest.tolerance:
         raise ModelRefused(
-            f"answers of {manifest.name!r} differ by {spread}e-9 on this machine, its tolerance is "
-            f"{manifest.tolerance}e-9",
+            f"answers of {manifest.name!r} differ by {real(spread)} on this machine, "
+            f"its tolerance is {real(manifest.tolerance)}",
             hint="honest answers would be convicted: its owner must publish a higher tolerance",
         )
 

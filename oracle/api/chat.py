@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from oracle.errors import InputInvalid
-from oracle.protocol import logprobs, text
+from oracle.protocol import text
 from oracle.protocol.manifest import Manifest
 from oracle.protocol.text import QuestionInvalid, TextQuestion
 
@@ -191,17 +191,9 @@ def require_text(manifest: Manifest, asked: AskedText) -> None:
             f"the model {manifest.name} does not write text",
             hint="ask one that does; each model's page says what it takes",
         )
-    shown = asked.question.logprobs
-    if shown is None:
-        return
     default = {spec.name: spec.real(spec.default) for spec in manifest.parameters}
     tokens = int(asked.params.get("max_tokens", default.get("max_tokens", 0)))
-    most = manifest.max_output_bytes // logprobs.size(1, shown)
-    if tokens > most:
-        raise QuestionInvalid(
-            f"an answer has room for the log-probabilities of {most} tokens, not of {tokens}",
-            hint="ask for fewer tokens, or for fewer of the likeliest (`top_logprobs`)",
-        )
+    text.require_room(asked.question, tokens, manifest.max_output_bytes)
 
 
 def _shown(name: str, count: int) -> int:

@@ -10,6 +10,7 @@ from oracle.agents.worker_process import run_module
 from oracle.cli import options, output
 from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
+from oracle.protocol.manifest import real
 from oracle.protocol.shapes import describe_shape
 from oracle.services.amounts import counted, format_amount
 from oracle.types import Amount
@@ -131,7 +132,7 @@ def _check(
             for one in found.runs
         ),
         ("one request", f"up to {found.rows_per_request(draft.max_output_bytes):,} rows"),
-        ("spread", f"{found.spread}e-9 between honest answers"),
+        ("spread", f"{real(found.spread)} between honest answers"),
         ("break-even", f"{format_amount(fee)} a row at {format_amount(hour)} an hour, without gas"),
         ("then", f"`tallystick model publish {path}{told_exact} --fee AMOUNT --key WALLET`"),
     ]

@@ -318,6 +318,11 @@ class Manifest:
         raise InputInvalid(f"the manifest lists no file {path}")
 
 
+def real(steps: int) -> str:
+    """Return a tolerance or a spread, in 1e-9, as people write it."""
+    return f"{steps / 1e9:.3g}"
+
+
 @cache
 def _adapter() -> TypeAdapter[Manifest]:
     return TypeAdapter(Manifest)

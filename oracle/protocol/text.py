@@ -256,6 +256,22 @@ def decode_answer(outputs: Mapping[str, Array]) -> TextAnswer:
     )  # fmt: skip
 
 
+def require_room(question: TextQuestion, max_tokens: int, max_output_bytes: int) -> None:
+    """Return if an answer has room for the log-probabilities that its question asks for.
+
+    Raises:
+        QuestionInvalid: not of so many tokens.
+    """
+    if question.logprobs is None:
+        return
+    most = max_output_bytes // names.size(1, question.logprobs)
+    if max_tokens > most:
+        raise QuestionInvalid(
+            f"an answer has room for the log-probabilities of {most} tokens, not of {max_tokens}",
+            hint="ask for fewer tokens, or for fewer of the likeliest (`top_logprobs`)",
+        )
+
+
 def quantise(logprobs: Array) -> Array:
     """Return log-probabilities (nat, sorted) as int16 in 1/1024 nat."""
     steps: Array = np.clip(np.rint(logprobs * UNIT), LEAST, 0).astype(np.int16)

@@ -30,7 +30,7 @@ from oracle.ipfs.port import CidUnresolved
 from oracle.private_files import make_folder
 from oracle.protocol import canonical
 from oracle.protocol.cid import raw_cid
-from oracle.protocol.manifest import SPREADS, FileEntry, Manifest
+from oracle.protocol.manifest import SPREADS, FileEntry, Manifest, real
 from oracle.services import folders, honesty, metering, models, operators, parents
 from oracle.services.amounts import format_amount
 from oracle.services.event_history import topic
@@ -177,12 +177,13 @@ def _tolerant(draft: Manifest, spread: int, say: Say) -> Manifest:
     """
     needed = _round_up(max(SPREADS * spread, MIN_TOLERANCE))
     if not draft.tolerance:
-        say(f"honest answers differ by {spread}e-9; the tolerance is {needed}e-9")
+        say(f"honest answers differ by {real(spread)}; the tolerance is {real(needed)}")
         return replace(draft, tolerance=needed)
     if draft.tolerance < needed:
         raise InputInvalid(
-            f"the tolerance is {draft.tolerance}e-9, but honest answers differ by {spread}e-9",
-            hint=f"raise it to {needed} in model.json, or leave it out: it is measured",
+            f"the tolerance is {real(draft.tolerance)}, "
+            f"but honest answers differ by {real(spread)}",
+            hint=f"raise it to {needed} (in 1e-9) in model.json, or leave it out: it is measured",
         )
     return draft
 

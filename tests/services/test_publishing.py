@@ -215,7 +215,7 @@ def test_publish__no_tolerance__writes_four_times_the_measured_spread(world, spr
 
 @pytest.mark.real
 def test_publish__tolerance_below_four_times_the_spread__refuses(world):
-    with pytest.raises(InputInvalid, match="honest answers differ by 251e-9"):
+    with pytest.raises(InputInvalid, match=r"honest answers differ by 2\.51e-07"):
         publishing.publish(
             world.network, world.owner, world.folder, SaleTerms(), check=lambda *_: checked(251)
         )

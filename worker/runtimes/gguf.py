@@ -16,7 +16,7 @@ import numpy as np
 from oracle.errors import ConfigInvalid, PermanentError
 from oracle.protocol import text
 from oracle.protocol.logprobs import ShownStep
-from oracle.protocol.manifest import Manifest
+from oracle.protocol.manifest import MAX_OUTPUT_BYTES, Manifest
 from oracle.protocol.shapes import TensorSpec
 from oracle.protocol.text import AnswerInvalid, QuestionInvalid, TextAnswer, TextQuestion
 from worker.errors import ModelUnsupported
@@ -40,9 +40,13 @@ class WritingStopped(PermanentError):
 class TextModel:
     """A text model that is ready. Safe for threads."""
 
-    def __init__(self, engine: TextEngine, context: int, slots: int, nbytes: int) -> None:
+    def __init__(
+        self, engine: TextEngine, context: int, slots: int, nbytes: int,
+        room: int = MAX_OUTPUT_BYTES,
+    ) -> None:  # fmt: skip
+        """Take an engine. `room`: bytes of an answer at the most."""
         self.engine, self.context, self.nbytes = engine, context, nbytes
-        self.slots = slots
+        self.slots, self._room = slots, room
         self._writers = ThreadPoolExecutor(slots, "text")
 
     def run(self, inputs: Mapping[str, Array], params: Params) -> dict[str, Array]:
@@ -81,10 +85,12 @@ class TextModel:
             stopped: whether nobody waits any more.
 
         Raises:
-            QuestionInvalid: it is no question. PromptTooLong: it is above the context.
+            QuestionInvalid: it is no question, or its answer has no room for what it asks for.
+            PromptTooLong: it is above the context.
             EngineDied: it can be asked again. WritingStopped.
         """
         question = text.decode_question(inputs)
+        text.require_room(question, int(params["max_tokens"]), self._room)
         prompt = self.prompt(question)
         heard("")
         steps: list[Step] = []
@@ -172,7 +178,7 @@ def load(manifest: Manifest, files: Files, device: str) -> TextModel:
     except ConfigInvalid:
         own.close()
         raise
-    return TextModel(engine, context, slots, found.size)
+    return TextModel(engine, context, slots, found.size, manifest.max_output_bytes)
 
 
 def require(manifest: Manifest) -> int:

@@ -70,7 +70,7 @@ function showCheck(place, found) {
     ...found.outputs.map((one) => ["check.output", tensor(one)]),
     ["check.time", `${(1000 * found.runs[0].seconds).toFixed(1)} ms`],
     ["check.memory", size(found.memory)],
-    ["check.spread", `${found.spread}e-9`],
+    ["check.spread", (found.spread / 1e9).toPrecision(3)],
   ];
   const { holder } = found;
   if (holder && holder.owner.toLowerCase() !== wallet().account?.toLowerCase())

@@ -13,10 +13,11 @@ import pytest
 
 from oracle.errors import InputInvalid
 from oracle.protocol import text
-from oracle.protocol.text import TextQuestion
+from oracle.protocol.text import QuestionInvalid, TextQuestion
+from tests.support.parrot import Parrot
 from tests.worker.text.conftest import CONTEXT, LOOPS, PARAMS, asked, with_template
 from worker.errors import EngineDied, ModelStuck, WeightsInvalid
-from worker.runtimes.gguf import WritingStopped
+from worker.runtimes.gguf import TextModel, WritingStopped
 from worker.text import binding, child, replay
 from worker.text.binding import EngineMissing
 from worker.text.engine import EngineLimits, LlamaEngine, PromptTooLong, environ
@@ -149,6 +150,16 @@ def test_prompt__more_bytes_than_any_tokens_of_the_context_have__is_not_tokenize
     assert CONTEXT * longest <= most < 2**20
     with pytest.raises(PromptTooLong, match=f"{CONTEXT}$"):
         model.prompt(TextQuestion("a b " * (most // 4)))  # so many bytes might fit
+
+
+def test_write__more_is_to_be_shown_than_an_answer_holds__refused_before_it_is_written():
+    parrot = Parrot()
+    with (
+        closing(TextModel(parrot, CONTEXT, 1, 1, room=2_000)) as model,
+        pytest.raises(QuestionInvalid, match="log-probabilities of 7 tokens, not of 64"),
+    ):
+        model.run(asked(**BODY, logprobs=8), {**PARAMS, "max_tokens": 64})
+    assert not parrot.begun
 
 
 def test_write__context_ends_first__says_length(model):
