@@ -254,4 +254,6 @@ class Contracts:
     row_demands: Address
     valuation_verifier: Address
     valuation_game: Address
+    training_rounds: Address
+    training_game: Address
     deployed_at: int  # block number: logs are scanned from here

@@ -28,7 +28,8 @@ MAX_WEIGHT_BPS = 1_000  # of all credits that one round can get
 ROW_ANSWERS = 60  # seconds to show demanded rows
 # of valuations: stake, forfeit, seconds to value, of a claim, and to challenge
 VALUATION = (50 * 10**6, 5 * 10**6, 3_600, 300, 60)
-
+# of rounds of training: longest phase, and seconds of a turn of a challenge
+TRAINING_PERIOD, TRAINING_REPLY = 30 * DAY, 60
 
 # What `main` returns, in this order: the contract, and its name in the addresses file
 PARTS = {
@@ -49,6 +50,8 @@ PARTS = {
     "ValuationGame": "valuation_game",
     "PaymentChannels": "payment_channels",
     "RequestLens": "request_lens",
+    "TrainingRounds": "training_rounds",
+    "TrainingGame": "training_game",
 }
 
 
@@ -59,12 +62,12 @@ def main():
     parts = deploy() if network.show_active() == "development" else attach()
     token, registry, access, operators, market, programs = parts[:6]
     verifier, game, seats, committee, data_credits, data_rounds = parts[6:12]
-    row_demands, judge, valuations, channels, lens = parts[12:]
+    row_demands, judge, valuations, channels, lens, training, training_game = parts[12:]
     owner, operator, requester, treasury = (*accounts, *[None] * 4)[:4]  # noqa: RUF059 - names
     del accounts, network, parts
     core = (token, registry, access, operators, market, programs, verifier, game, seats)
     data = (data_credits, data_rounds, row_demands, judge, valuations)
-    return *core, committee, *data, channels, lens
+    return *core, committee, *data, channels, lens, training, training_game
 
 
 def attach():
@@ -108,6 +111,8 @@ def deploy():
         RowDemands,
         StepVerifier,
         TestDollar,
+        TrainingGame,
+        TrainingRounds,
         ValuationGame,
         ValuationVerifier,
         accounts,
@@ -160,7 +165,12 @@ def deploy():
     parts = (token, registry, access, operators, market, programs, verifier, game, seats)
     lens = RequestLens.deploy(market, {"from": owner})
     data = (data_credits, data_rounds, row_demands, judge, valuations)
-    return *parts, committee, *data, channels, lens
+    game_of_training = created_address(owner, owner.nonce + 1)
+    fixed = (market, game_of_training, TRAINING_PERIOD)
+    training = TrainingRounds.deploy(fixed, {"from": owner})
+    training_game = TrainingGame.deploy((training, TRAINING_REPLY), {"from": owner})
+    assert training_game.address == game_of_training
+    return *parts, committee, *data, channels, lens, training, training_game
 
 
 def config(token, registry, access, operators, treasury, **changes):

@@ -14,6 +14,8 @@ from oracle.chain.bindings.data_rounds import DataConfig, DataRounds
 from oracle.chain.bindings.dispute_game import DisputeGame, GameConfig
 from oracle.chain.bindings.inference_market import InferenceMarket, MarketConfig
 from oracle.chain.bindings.payment_channels import ChannelsConfig, PaymentChannels
+from oracle.chain.bindings.training_game import TrainingGame, TrainingGameConfig
+from oracle.chain.bindings.training_rounds import TrainingConfig, TrainingRounds
 from oracle.chain.bindings.valuation_game import ValuationConfig, ValuationGame
 from oracle.chain.codec import address, encode
 from oracle.chain.rpc import Node, RpcError, hexbytes, quantity
@@ -66,7 +68,7 @@ class DeployConfig:
             of votes; max_dispute_age exceeds them, all rounds taken together.
         data_deposit: what a data set's owner gets back when it was worth something.
         data_fee: what a data set costs; part of the valuator's pay.
-        max_period: seconds that a phase of a round for data may last at the most.
+        max_period: seconds that a phase of a round for data or of training may last at the most.
         predecessor: DataCredits of the deployment that models may come from, with their credits.
         max_weight_bps: part of all credits of a model that one round can get at the most.
         min_test_rows: rows of every round's test set.
@@ -80,6 +82,7 @@ class DeployConfig:
             hold for its challenges, too.
         close_delay: seconds between a payer's wish to close a channel and its withdrawal: the
             operator claims its last voucher in them.
+        training_reply: seconds that every turn of a challenge about a round of training lasts.
     """
 
     token: Address = ZERO_ADDRESS
@@ -122,6 +125,7 @@ class DeployConfig:
     valuation_claim_period: int = 300
     valuation_window: int = 60
     close_delay: int = 60
+    training_reply: int = 60
 
     def __post_init__(self) -> None:
         longest = 2 * self.clock + _GAME_TURNS * self.min_reply
@@ -169,6 +173,7 @@ PRODUCTION = DeployConfig(
     valuation_claim_period=6 * _HOUR,
     valuation_window=_DAY,
     close_delay=_DAY,
+    training_reply=6 * _HOUR,
 )
 
 
@@ -194,9 +199,9 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
     programs, verifier = _create(wallet, "ProgramRegistry"), _create(wallet, "StepVerifier")
     nonce = wallet.next_nonce()
     registry, access, operators, market, game, seats, committee, *data = (
-        created_address(wallet.address, nonce + i) for i in range(13)
+        created_address(wallet.address, nonce + i) for i in range(15)
     )
-    credits, rounds, demands, judge, valuations, channels = data
+    credits, rounds, demands, judge, valuations, channels, training, training_game = data
     window = (config.min_challenge_window, config.max_challenge_window)
     honesty = (config.audit_bps, config.min_lock)
     _create(wallet, "ModelRegistry", programs, credits, *window, *honesty, operators, at=registry)
@@ -235,6 +240,10 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
     _create(wallet, "ValuationVerifier", rounds, at=judge)
     _create(wallet, "ValuationGame", _valuation(config, rounds, judge), at=valuations)
     _create(wallet, "PaymentChannels", ChannelsConfig(market, config.close_delay), at=channels)
+    terms_of_training = TrainingConfig(market, training_game, config.max_period)
+    _create(wallet, "TrainingRounds", terms_of_training, at=training)
+    game_of_training = TrainingGameConfig(training, config.training_reply)
+    _create(wallet, "TrainingGame", game_of_training, at=training_game)
     contracts = Contracts(
         chain_id=chain_id,
         token=token,
@@ -254,6 +263,8 @@ def deploy(wallet: Wallet, config: DeployConfig = _DEVELOPMENT) -> Contracts:
         row_demands=demands,
         valuation_verifier=judge,
         valuation_game=valuations,
+        training_rounds=training,
+        training_game=training_game,
         deployed_at=deployed_at,
     )
     verify(wallet.rpc, contracts)
@@ -287,6 +298,8 @@ def addresses(contracts: Contracts) -> dict[str, Address]:
         "RowDemands": contracts.row_demands,
         "ValuationVerifier": contracts.valuation_verifier,
         "ValuationGame": contracts.valuation_game,
+        "TrainingRounds": contracts.training_rounds,
+        "TrainingGame": contracts.training_game,
     }
 
 
@@ -347,6 +360,20 @@ def verify(rpc: Node, contracts: Contracts) -> None:
     values = ValuationGame(rpc, contracts.valuation_game).config()
     if (values.rounds, values.verifier) != (contracts.data_rounds, contracts.valuation_verifier):
         raise DeploymentFailed(f"the valuation game at {contracts.valuation_game} names {values}")
+    _verify_training(rpc, contracts)
+
+
+def _verify_training(rpc: Node, contracts: Contracts) -> None:
+    training = TrainingRounds(rpc, contracts.training_rounds).config()
+    if (training.market, training.game) != (contracts.inference_market, contracts.training_game):
+        raise DeploymentFailed(
+            f"the rounds of training at {contracts.training_rounds} name {training}"
+        )
+    judging = TrainingGame(rpc, contracts.training_game).config()
+    if judging.rounds != contracts.training_rounds:
+        raise DeploymentFailed(
+            f"the game about training at {contracts.training_game} names {judging}"
+        )
 
 
 def _seats(config: DeployConfig, market: Address) -> SeatsConfig:

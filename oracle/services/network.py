@@ -18,6 +18,8 @@ from oracle.chain.bindings.program_registry import ProgramRegistry
 from oracle.chain.bindings.request_lens import RequestLens
 from oracle.chain.bindings.row_demands import RowDemands
 from oracle.chain.bindings.test_dollar import TestDollar
+from oracle.chain.bindings.training_game import TrainingGame
+from oracle.chain.bindings.training_rounds import TrainingRounds
 from oracle.chain.bindings.valuation_game import ValuationGame
 from oracle.chain.rpc import Node, Rpc
 from oracle.chain.wallet import Wallet
@@ -52,6 +54,8 @@ class Network:
     data_rounds: DataRounds
     row_demands: RowDemands
     valuations: ValuationGame
+    training: TrainingRounds
+    training_game: TrainingGame
     token: TestDollar
     history: History
 
@@ -93,6 +97,8 @@ class Network:
             data_rounds=DataRounds(rpc, contracts.data_rounds),
             row_demands=RowDemands(rpc, contracts.row_demands),
             valuations=ValuationGame(rpc, contracts.valuation_game),
+            training=TrainingRounds(rpc, contracts.training_rounds),
+            training_game=TrainingGame(rpc, contracts.training_game),
             token=TestDollar(rpc, contracts.token),
             history=History(rpc, contracts, HistoryCache(settings.home / "cache" / "history", rpc)),
         )

@@ -17,13 +17,13 @@ ROOT = Path(__file__).parents[2]
 NAMES = (
     *("token", "registry", "access", "operators", "market", "programs", "verifier", "game"),
     *("seats", "committee", "data_credits", "data_rounds", "row_demands"),
-    *("judge", "valuations", "channels", "lens"),
+    *("judge", "valuations", "channels", "lens", "training", "training_game"),
 )
 ADDRESSES = (
     *("token", "model_registry", "model_access", "operator_registry", "inference_market"),
     *("program_registry", "step_verifier", "dispute_game", "committee_seats", "committee"),
     *("data_credits", "data_rounds", "row_demands", "valuation_verifier", "valuation_game"),
-    *("payment_channels", "request_lens"),
+    *("payment_channels", "request_lens", "training_rounds", "training_game"),
 )
 ANSI = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 

@@ -155,6 +155,7 @@ def test_run__server_away__is_unavailable(home, capsys):
             "committee": "0x", "committee_seats": "0x",
                 "data_credits": "0x", "data_rounds": "0x", "row_demands": "0x",
             "valuation_verifier": "0x", "valuation_game": "0x",
+            "training_rounds": "0x", "training_game": "0x",
                 "deployed_at": 0,
         },
     }  # fmt: skip
