@@ -21,6 +21,12 @@ from oracle.protocol.origin import ModelOrigin
 from oracle.protocol.params import ParameterSpec
 from oracle.protocol.shapes import FeatureSpec, TensorSpec, check_features, check_specs
 from oracle.protocol.training import TrainingData
+from oracle.protocol.training_history import (
+    MadeByJob,
+    TrainingHistory,
+    require_written_once,
+    without_absent,
+)
 from oracle.types import Bytes32
 
 if TYPE_CHECKING:
@@ -39,6 +45,7 @@ __all__ = [
     "TensorSpec",
     "Tokenizer",
     "TrainingData",
+    "TrainingHistory",
     "Unit",
 ]
 
@@ -191,6 +198,7 @@ class Manifest:
     features: tuple[FeatureSpec, ...] = ()  # columns of the only input; absent where unnamed
     data: TrainingData | None = None  # what rounds for data take; absent where there are none
     derived_from: DerivedFrom | None = None  # absent where it was made from no other version
+    history: TrainingHistory | None = None  # how it was trained; absent where nobody says
     origin: ModelOrigin | None = None  # what it was converted from; absent where it was not
     unit: Unit | None = None  # what an answer is paid by; absent where each costs the same
 
@@ -207,11 +215,13 @@ class Manifest:
         if len(data) > MAX_BYTES:
             raise InputInvalid(f"manifest of {len(data)} bytes is above the limit of {MAX_BYTES}")
         body = canonical.loads(data)
-        for name in ("data", "derived_from", "origin", "unit"):
+        for name in ("data", "derived_from", "history", "origin", "unit"):
             if isinstance(body, dict) and body.get(name, body) is None:
                 raise InputInvalid(
                     f"manifest: {name} is null", hint="leave it out: one way to write it"
                 )
+        if isinstance(body, dict):
+            require_written_once(body.get("history"))
         if isinstance(body, dict) and body.get("features", body) == []:
             raise InputInvalid("manifest: no features", hint="leave it out: one way to write it")
         columns = body.get("features", ()) if isinstance(body, dict) else ()
@@ -241,9 +251,11 @@ class Manifest:
             body = _adapter().dump_python(self, mode="json", warnings="error")
         except PydanticSerializationError as error:
             raise InputInvalid(f"manifest: a field has the wrong type: {error}") from error
-        for name in ("data", "derived_from", "features", "origin", "unit"):
+        for name in ("data", "derived_from", "features", "history", "origin", "unit"):
             if not body[name]:
                 del body[name]  # so older manifests keep their digest
+        if self.history is not None:
+            body["history"] = without_absent(body["history"])
         for feature in body.get("features", ()):
             for name in ("categories", "other"):
                 if not feature[name]:
@@ -356,10 +368,23 @@ def _check(manifest: Manifest) -> None:
         manifest.data.check()
     if manifest.derived_from is not None:
         manifest.derived_from.check()
+    if manifest.history is not None:
+        _check_history(manifest, manifest.history)
     if manifest.origin is not None:
         manifest.origin.check()
     if manifest.unit is not None:
         _check_unit(manifest, manifest.unit)
+
+
+def _check_history(manifest: Manifest, history: TrainingHistory) -> None:
+    history.check()
+    if manifest.derived_from is not None:
+        raise InputInvalid(
+            "manifest: history beside derived_from",
+            hint="a smaller version's training is in the history of what it was made from",
+        )
+    if isinstance(history.made, MadeByJob):
+        manifest.file(history.made.state)
 
 
 def _check_unit(manifest: Manifest, unit: Unit) -> None:

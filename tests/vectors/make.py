@@ -6,6 +6,7 @@ drawn, so that no library's random numbers matter.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from oracle.protocol.manifest import (
     RuntimeSpec,
     TensorSpec,
 )
+from oracle.protocol.training_history import BaseVersion, MadeByRounds, TrainingHistory
 from oracle.types import (
     ZERO32,
     ZERO_ADDRESS,
@@ -97,6 +99,19 @@ MANIFEST = Manifest(
     max_output_bytes=4096,
     tolerance=100_000,
 )
+TRAINED = replace(
+    MANIFEST,
+    history=TrainingHistory(
+        base=BaseVersion(
+            manifest_digest=word("base"),
+            chain_id=31337, registry=MARKET.lower(), model_id=7, version=2,
+        ),
+        made=MadeByRounds(
+            chain_id=31337, contract=TOKEN.lower(), rounds=(3, 4, 9), participants=2,
+            addresses=(ALICE.lower(), BOB.lower()), state_root=word("state"), scale_bits=16,
+        ),
+    ),
+)  # fmt: skip
 
 TERMS = Terms(
     fee=Amount(2_500_000),
@@ -193,11 +208,11 @@ NAMED_PARAMS: list[dict[str, float]] = [
 def vectors() -> dict[str, bytes]:
     """Return every vector file's bytes by name."""
     files = {f"{name}.safetensors": tensor.encode(arrays) for name, arrays in TENSORS.items()}
-    manifest = MANIFEST.to_bytes()
+    files |= {"manifest.json": MANIFEST.to_bytes(), "manifest_trained.json": TRAINED.to_bytes()}
     documents: dict[str, Any] = {
         "digests": {
             name: {"sha256": _hex(sha256(data)), "cid": cid.raw_cid(sha256(data))}
-            for name, data in sorted({**files, "manifest.json": manifest}.items())
+            for name, data in sorted(files.items())
         },
         "model_root": {"modelRoot": _hex(MANIFEST.model_root())},
         "params": [{"lanes": lanes, "word": _hex(params.pack(lanes))} for lanes in PARAMS],
@@ -214,7 +229,7 @@ def vectors() -> dict[str, bytes]:
         "messages": {name: _message(typed) for name, typed in messages().items()},
     }
     texts = {f"{name}.json": _text(document) for name, document in documents.items()}
-    return {**files, "manifest.json": manifest, **texts}
+    return {**files, **texts}
 
 
 def messages() -> dict[str, eip712.TypedData]:

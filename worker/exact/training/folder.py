@@ -5,6 +5,7 @@
  step.program           one step's words       constants.safetensors    its tables
  data.safetensors       samples and labels     first.safetensors        the first state
  history.bin            64 bytes a record      model.safetensors        the weights at the end
+ state.safetensors      the last state         history.json             for a version's manifest
 ```
 Nothing is believed: every root is computed again when a folder is read.
 """
@@ -23,7 +24,9 @@ from oracle.exact import constants
 from oracle.exact.dtypes import Array, DType
 from oracle.exact.program import Program
 from oracle.exact.tensors import TensorTree
-from oracle.protocol import tensor
+from oracle.merkle import log, tree_path
+from oracle.protocol import tensor, training_history
+from oracle.protocol.training_history import MadeByJob, TrainingHistory
 from oracle.training.exact_job import ExactJob, StepRecord, history_root
 from oracle.types import Bytes32
 from worker.exact.training.layers import Parameter
@@ -32,7 +35,7 @@ from worker.exact.training.step import TrainingStep
 
 JOB, HISTORY, WEIGHTS = "job.json", "history.bin", "model.safetensors"
 _PROGRAM, _CONSTANTS = "step.program", "constants.safetensors"
-_DATA, _STATE = "data.safetensors", "first.safetensors"
+_DATA, _STATE, LAST = "data.safetensors", "first.safetensors", "state.safetensors"
 _RECORD = 64  # bytes
 _LONGEST = 1 << 32  # bytes of a file
 
@@ -54,8 +57,11 @@ def write(
     integers = {"samples": data.samples.array, "labels": data.labels.array.astype(np.int32)}
     whole_file.write(folder / _DATA, tensor.encode(integers))
     whole_file.write(folder / _STATE, tensor.encode({"state": training.state}))
+    whole_file.write(folder / LAST, tensor.encode({"state": last}))
     whole_file.write(folder / WEIGHTS, safetensors.torch.save(step.decode(last)))
     whole_file.write(folder / HISTORY, b"".join(one.state + one.trace for one in records))
+    history = json.dumps(made(job, records).to_json(), indent=1)
+    whole_file.write(folder / training_history.FILE, history + "\n")
     told = {
         "program": job.program.model_root, "samples": job.samples, "labels": job.labels,
         "state": job.state, "seed": job.seed, "history": history_root(records),
@@ -65,6 +71,18 @@ def write(
         "parameters": {held.name: list(held.shape) for held in step.parameters},
     }  # fmt: skip
     whole_file.write(folder / JOB, json.dumps(body, indent=1) + "\n")  # last: it says all are there
+
+
+def made(job: ExactJob, records: Sequence[StepRecord]) -> TrainingHistory:
+    """Return what a manifest says of weights that came out of a job."""
+    leaves, depth = [record.leaf for record in records], log(len(records))
+    by = MadeByJob(
+        program=job.program.model_root, samples=job.samples, labels=job.labels,
+        first_state=job.state, seed=job.seed, batches=job.batches, steps=job.steps,
+        history=history_root(records), last_path=tree_path(leaves, depth, len(leaves) - 1),
+        state=LAST,
+    )  # fmt: skip
+    return TrainingHistory(made=by)
 
 
 def read(folder: Path) -> tuple[ExactTraining, tuple[StepRecord, ...]]:

@@ -1,6 +1,7 @@
 """Starts the ranks of a job, again from the last checkpoint when one dies, and reads the result."""
 
 import fcntl
+import hashlib
 import json
 import os
 import sys
@@ -24,6 +25,9 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from oracle import whole_file
 from oracle.errors import InputInvalid, PermanentError, TallystickError, Unavailable
 from oracle.private_files import make_folder, open_log
+from oracle.protocol import training_history
+from oracle.protocol.training_history import MadeByRun, TrainingHistory
+from oracle.types import Bytes32
 from worker.errors import DeviceFull, ModelFailed
 from worker.training.distributed import checkpoint, data, digests, job, model
 from worker.training.distributed.checkpoint import Checkpoint, CheckpointMeta
@@ -248,7 +252,29 @@ def _finish(
         last.meta.losses, loss, accuracy,
     )  # fmt: skip
     whole_file.write(launch.run / "result.json", json.dumps(result.to_json(), indent=2) + "\n")
+    history = json.dumps(_made(launch, told, rows, result).to_json(), indent=2)
+    whole_file.write(launch.run / training_history.FILE, history + "\n")
     return result
+
+
+def _made(
+    launch: Launch, told: TrainingJob, rows: RowFiles, result: TrainingResult
+) -> TrainingHistory:
+    """Return what a manifest says of weights that came out of this run."""
+    begun_with = None
+    if told.model.weights:
+        with (launch.job.parent / told.model.weights).open("rb") as file:
+            begun_with = Bytes32(hashlib.file_digest(file, "sha256").digest())
+    by = MadeByRun(
+        job=_word(told.digest()), data=_word(rows.fingerprint), weights=_word(result.digest),
+        order=_word(result.order_digest), begun_with=begun_with,
+        mode=MODES[launch.mode].name, ranks=result.ranks, steps=result.steps,
+    )  # fmt: skip
+    return TrainingHistory(made=by)
+
+
+def _word(digest: str) -> Bytes32:
+    return Bytes32(bytes.fromhex(digest))
 
 
 def _evaluate(
