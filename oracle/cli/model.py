@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from oracle.agents.worker_process import run_module
-from oracle.cli import commands, model_compress, model_file, options, output
+from oracle.cli import commands, model_compress, model_family, model_file, options, output
 from oracle.cli.session import Session, command
 from oracle.errors import InputInvalid
 from oracle.protocol.manifest import Manifest
@@ -216,7 +216,8 @@ def _verify(
         (v.version, f"{counted(v.files, 'file')}, {v.size:,} bytes", output.hexed(v.head))
         for v in found.versions
     ]
-    session.show(found, output.table(("version", "fits", "head"), rows, "nothing published yet"))
+    table = output.table(("version", "fits", "head"), rows, "nothing published yet")
+    session.show(found, model_family.with_checks(table, found))
 
 
 def _export(
@@ -406,6 +407,7 @@ def _detail(found: ModelDetail, fault: str) -> Any:
             ("license", found.manifest.license),
             ("runtime", found.manifest.runtime.format),
             *_derived(found.manifest, fault),
+            *model_family.lines(found.family),
             ("inputs", ", ".join(f"{s.name} {s}" for s in found.manifest.inputs)),
             ("outputs", ", ".join(f"{s.name} {s}" for s in found.manifest.outputs)),
             *_unit(found.manifest),

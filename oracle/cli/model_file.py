@@ -45,7 +45,8 @@ Answer = Annotated[
     typer.Option("--answer", help="For trees: as the library predicts, by default; or its margin."),
 ]
 _FILES = (
-    ".pt2, .onnx, .safetensors, .gguf, .skops, .ubj, .json, .txt, .keras; SavedModel, checkpoint."
+    ".pt2, .onnx, .safetensors, .gguf, .skops, .ubj, .json, .txt, .keras; SavedModel, checkpoint; "
+    "a folder of `tallystick train`."
 )
 _SHARE = 7000  # basis points: the operator's default part of a fee
 
@@ -54,7 +55,8 @@ def register(group: typer.Typer) -> None:
     """Add the commands to `tallystick model`."""
     command(
         group, "init",
-        example="tallystick model init wine/model.pt2\ntallystick model init wine/forest.ubj",
+        example="tallystick model init wine/model.pt2\ntallystick model init wine/forest.ubj\n"
+        "tallystick model init build/training/digits-run --base digits@1",
     )(_init)  # fmt: skip
     command(
         group, "check",
@@ -69,11 +71,21 @@ def _init(
     session: Session,
     weights: Annotated[Path, typer.Argument(metavar="FILE", help=_FILES)],
     name: Annotated[str, typer.Option("--name", help="Of the model; its file's by default.")] = "",
+    base: Annotated[
+        str,
+        typer.Option("--base", metavar="MODEL", help="Published version that it was trained from."),
+    ] = "",
 ) -> None:
-    """Write model.json beside the weights, from what the file says about itself."""
+    """Write model.json beside the weights, from what the file says about itself.
+
+    Of a folder of `tallystick train`, it says how the weights were trained (docs/training.md).
+    """
+    from oracle.services import parents  # noqa: PLC0415 - NumPy takes 0.15 s to import
     from oracle.services.model_files import model_check  # noqa: PLC0415 - NumPy takes 0.15 s to import
 
-    path, said = model_check.init(partial(run_module, session.settings), weights, name)
+    from_version = parents.named_base(session.network, base) if base else None
+    run = partial(run_module, session.settings)
+    path, said = model_check.init(run, weights, name, from_version)
     folder = path.parent
     session.show(
         {"path": path, "model": said},

@@ -33,6 +33,7 @@ MAX_SCALE_BITS = 31  # of a state of 32 bits
 MAX_STEPS = 2**40
 MAX_EXACT_STEPS = 2**20  # oracle.training.exact_job.MOST_STEPS
 MAX_TOLD = 256  # characters
+Mode = Literal["ddp", "fsdp", "pipeline", "diloco"]
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 _NUMBER = 2**53
 
@@ -168,7 +169,8 @@ class MadeByRun:
 
     Attributes:
         job: SHA-256 over what the job says (`TrainingJob.digest`).
-        data: SHA-256 over its files of rows.
+        data: SHA-256 over the SHA-256 of each of its files of rows, in order, as they were at the
+            end.
         weights: digest of parameters and buffers at the end, as `result.json` has it.
         order: digest over the rows in the order that they were taken.
         begun_with: SHA-256 of the file of weights that it began with; absent where they were drawn.
@@ -182,7 +184,7 @@ class MadeByRun:
     weights: HexBytes32
     order: HexBytes32
     begun_with: HexBytes32 | None = None
-    mode: Literal["ddp", "fsdp", "pipeline", "diloco"]
+    mode: Mode
     ranks: int
     steps: int
 

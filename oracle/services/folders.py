@@ -40,6 +40,7 @@ EXAMPLES = {
     "labels": '"labels": ["red", "white"]',
     "max_output_bytes": '"max_output_bytes": 65536',
     "tolerance": '"tolerance": 1000',
+    "history": '"history": {"made": {"kind": "told", "text": "tuned on reviews"}}',
     "unit": '"unit": {"output": "tokens", "maximum": 4096}',
 }  # of each field of model.json
 

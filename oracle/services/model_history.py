@@ -6,6 +6,7 @@
   manifest     manifest     manifest      SHA-256 = what the record says; model root recomputed;
     │            │            │           what it was made from has the digest that it names
     │  files     │  files     │  files    every byte fetched: SHA-256 and size as the manifest says
+    │            │            │           how it was trained: held to chain and weights
 ```
 Stops at the first thing that does not fit and names it: what follows would rest on it.
 """
@@ -23,6 +24,9 @@ from oracle.protocol import records
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import MAX_BYTES, FileEntry, Manifest
 from oracle.services import models, parents
+from oracle.services.lineage import chain_checks, weights
+from oracle.services.lineage.findings import Finding, HistoryCheck
+from oracle.services.lineage.records import Published
 from oracle.services.network import Network
 from oracle.types import ZERO32, Assurance, Bytes32, VersionRecord
 
@@ -46,6 +50,7 @@ class CheckedVersion:
     manifest_digest: Bytes32
     files: int
     size: int  # bytes of all files
+    history: tuple[HistoryCheck, ...]  # of what its manifest says of its training; none is wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +83,19 @@ def verify(
     checked = []
     with tempfile.TemporaryDirectory(dir=network.cache, prefix="verify-") as folder:
         files = _Files(network, Path(folder), progress)
+        published = Published.read(network)
         for record in chain:
             manifest = _check_manifest(network, record)
             for entry in manifest.files if with_bytes else ():
                 files.check(record.version, entry)
             if with_bytes and manifest.exact is not None:
                 files.check_program(record, manifest)
+            told = _check_training(
+                network, published, record, manifest, files if with_bytes else None
+            )
             size = sum(entry.size for entry in manifest.files)
             digest, count = record.manifest_digest, len(manifest.files)
-            checked.append(CheckedVersion(record.version, record.head, digest, count, size))
+            checked.append(CheckedVersion(record.version, record.head, digest, count, size, told))
     head = chain[-1].head if chain else ZERO32
     return VerifiedHistory(model_id, head, with_bytes, tuple(checked))
 
@@ -165,6 +174,22 @@ def _check_manifest(network: Network, record: VersionRecord) -> Manifest:
     return manifest
 
 
+def _check_training(
+    network: Network,
+    published: Published,
+    record: VersionRecord,
+    manifest: Manifest,
+    files: "_Files | None",
+) -> tuple[HistoryCheck, ...]:
+    found = chain_checks.check(network, published, record, manifest, network.manifests.get)
+    paths = files.held(record.version, manifest, weights.files_of(manifest)) if files else None
+    found += tuple(weights.check(manifest, paths))
+    faults = [f"{one.subject}: {one.why}" for one in found if one.finding is Finding.WRONG]
+    if faults:
+        raise HistoryBroken(f"history of version {record.version}", "; ".join(faults))
+    return found
+
+
 class _Files:
     """Fetches every file once, however many versions list it."""
 
@@ -189,15 +214,20 @@ class _Files:
         """Recompute an exact version's root from its weights up."""
         assert manifest.exact is not None
         wanted = (manifest.runtime.entry, manifest.exact.constants)
-        paths = {path: self._folder / manifest.file(path).sha256.hex() for path in wanted}
-        for path, target in paths.items():
-            self._fetch(record.version, manifest.file(path), target)
+        paths = self.held(record.version, manifest, wanted)
         try:
             exact.read(manifest, paths, record.model_root)
         except (DigestMismatch, InputInvalid) as error:
             raise HistoryBroken(
                 f"program of version {record.version}", str(error), hint=error.hint
             ) from error
+
+    def held(self, version: int, manifest: Manifest, paths: tuple[str, ...]) -> dict[str, Path]:
+        """Fetch files that are read again, and return where they lie."""
+        found = {path: self._folder / manifest.file(path).sha256.hex() for path in paths}
+        for path, target in found.items():
+            self._fetch(version, manifest.file(path), target)
+        return found
 
     def _fetch(self, version: int, entry: FileEntry, target: Path) -> None:
         subject = f"file {entry.path} of version {version}"

@@ -13,6 +13,8 @@ from oracle.errors import NotFound, did_you_mean
 from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import MAX_BYTES, Manifest
 from oracle.services.event_history import topic
+from oracle.services.lineage import tree
+from oracle.services.lineage.tree import Family
 from oracle.services.network import Network
 from oracle.services.receipts import Sent, send
 from oracle.types import Address, Amount, Assurance, Bytes32, Cid, Terms, Timestamp, VersionRecord
@@ -66,6 +68,7 @@ class ModelDetail:
     versions: tuple[VersionInfo, ...]
     version: int | None  # whose manifest this is
     manifest: Manifest | None
+    family: Family | None = None  # None: it says nothing of its history, and nothing was made of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +240,10 @@ def show(network: Network, selected: Selected) -> ModelDetail:
     if not listed:
         return ModelDetail(model, (), None, None)
     version = selected.version or listed[-1].version
-    return ModelDetail(model, listed, version, manifest(network, selected.model_id, version))
+    told = manifest(network, selected.model_id, version)
+    return ModelDetail(
+        model, listed, version, told, tree.family(network, selected.model_id, version)
+    )
 
 
 # ── Owner's acts ────────────────────────────────────────────────────────────────────────────────

@@ -29,6 +29,7 @@ from oracle.ipfs.port import Ipfs
 from oracle.services import wallets
 from oracle.services.event_history import History
 from oracle.services.history_cache import HistoryCache
+from oracle.services.lineage.manifests import Manifests
 from oracle.types import Contracts
 
 
@@ -58,6 +59,7 @@ class Network:
     training_game: TrainingGame
     token: TestDollar
     history: History
+    manifests: Manifests
 
     @classmethod
     def open(cls, settings: Settings) -> "Network":
@@ -101,6 +103,7 @@ class Network:
             training_game=TrainingGame(rpc, contracts.training_game),
             token=TestDollar(rpc, contracts.token),
             history=History(rpc, contracts, HistoryCache(settings.home / "cache" / "history", rpc)),
+            manifests=Manifests(ipfs),
         )
 
     def wallet(self, name: str, password: str) -> Wallet:

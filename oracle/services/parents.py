@@ -8,7 +8,11 @@ from dataclasses import replace
 
 from oracle.errors import DigestMismatch, NotFound
 from oracle.protocol.manifest import DerivedFrom, Manifest
+from oracle.protocol.training_history import BaseVersion
 from oracle.services import models
+from oracle.services.lineage import chain_checks
+from oracle.services.lineage.findings import Finding
+from oracle.services.lineage.records import Published
 from oracle.services.network import Network
 
 
@@ -19,8 +23,10 @@ def named(network: Network, draft: Manifest, model_id: int | None) -> Manifest:
         model_id: the model that the draft is to be a version of; None = it is not registered yet.
 
     Raises:
-        DigestMismatch: the version that it names is another one.
+        DigestMismatch: the version that it names as parent or as base is another one.
     """
+    if draft.history is not None and draft.history.base is not None:
+        _require_base(network, draft.history.base)
     derived = draft.derived_from
     if derived is None:
         return draft
@@ -42,6 +48,15 @@ def named(network: Network, draft: Manifest, model_id: int | None) -> Manifest:
     return draft
 
 
+def _require_base(network: Network, named_base: BaseVersion) -> None:
+    found = chain_checks.base(network, Published.read(network), None, named_base)
+    if found.finding is Finding.WRONG:
+        raise DigestMismatch(
+            f"history: base: {found.why}",
+            hint="`tallystick model init FILE --base MODEL@VERSION` names it again",
+        )
+
+
 def fault_of(network: Network, derived: DerivedFrom) -> str:
     """Return what the registry says otherwise of the version that is named; "" = nothing."""
     if derived.model_id is None or derived.version is None:
@@ -56,3 +71,21 @@ def fault_of(network: Network, derived: DerivedFrom) -> str:
     if record.model_root != derived.model_root:
         return f"{place} has other weights, 0x{record.model_root.hex()}"
     return ""
+
+
+def named_base(network: Network, text: str) -> BaseVersion:
+    """Return the published version that a person names as MODEL or MODEL@VERSION.
+
+    Raises:
+        NotFound: there is none.
+    """
+    selected = models.select(network, text)
+    version = models.current_version(network, selected)
+    record = models.record_of(network, selected.model_id, version)
+    return BaseVersion(
+        manifest_digest=record.manifest_digest,
+        chain_id=network.contracts.chain_id,
+        registry=network.contracts.model_registry.lower(),
+        model_id=selected.model_id,
+        version=version,
+    )

@@ -22,6 +22,7 @@ from oracle.merkle import climb, keccak, log, tree_path, tree_root
 from oracle.types import ZERO32, Bytes32
 
 MOST_STEPS = 2**20
+STATE_BITS = 24  # fraction bits of a state: |w| < 128, but a step's working copy has fewer
 STATE, SAMPLES, LABELS = range(3)  # the inputs of a step
 
 
@@ -100,9 +101,8 @@ class ExactJob:
     @property
     def digest(self) -> Bytes32:
         """What names the job."""
-        counts = self.batches.to_bytes(4) + self.steps.to_bytes(4)
-        roots = self.program.model_root + self.samples + self.labels + self.state
-        return keccak(b"\x07" + roots + self.seed + counts)
+        roots = (self.program.model_root, self.samples, self.labels, self.state)
+        return digest_of(roots, self.seed, self.batches, self.steps)
 
     def batch(self, step: int) -> int:
         """Return the number of a step's batch."""
@@ -126,6 +126,11 @@ class ExactJob:
         )
 
 
+def digest_of(roots: Sequence[bytes], seed: Bytes32, batches: int, steps: int) -> Bytes32:
+    """Return what names a job: over the roots of program, samples, labels and first state."""
+    return keccak(b"\x07" + b"".join(roots) + seed + batches.to_bytes(4) + steps.to_bytes(4))
+
+
 def batch_of(seed: Bytes32, step: int, batches: int) -> int:
     """Return keccak256(seed ‖ u64(step)) mod batches: fixed before the data is known."""
     return int.from_bytes(keccak(seed + step.to_bytes(8))) % batches
@@ -143,6 +148,11 @@ class StepFault:
     samples: OpenedNode
     labels: OpenedNode
     element: ProofStep
+
+
+def ends_with(history: Bytes32, state: Bytes32, steps: int, last_path: Sequence[bytes]) -> bool:
+    """Return whether a history of so many steps ends with the state of this root."""
+    return climb(StepRecord(state).leaf, steps, last_path) == history
 
 
 def history_root(records: Sequence[StepRecord]) -> Bytes32:

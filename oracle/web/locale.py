@@ -9,6 +9,7 @@ from importlib import resources
 from oracle.services import request_timeline
 from oracle.services.channels import receipt_findings
 from oracle.services.data import round_events
+from oracle.services.lineage import findings
 
 LANGUAGES = {"en": "English", "zh": "中文"}
 DEFAULT = "en"
@@ -47,6 +48,7 @@ def catalogue(language: str) -> Translations:
     strings = json.loads(path.read_text(encoding="utf-8"))
     sentences = {
         **receipt_findings.SENTENCES, **request_timeline.SENTENCES, **round_events.SENTENCES,
+        **findings.SENTENCES,
     }  # fmt: skip
     return Translations(language, {**sentences, **strings} if language == DEFAULT else strings)
 

@@ -8,6 +8,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from oracle.protocol.cid import raw_cid
 from oracle.services import amounts
 from oracle.services.data import credits
 from oracle.types import Contracts
@@ -146,6 +147,7 @@ class Renderer:
             "rate": lambda pair: amounts.format_rate(*pair),
             "hex": lambda data: "0x" + data.hex(),
             "short": short,
+            "raw_cid": raw_cid,
             "said": names.said,
             "notches": pictures.notches,
             "size": size,

@@ -1,26 +1,23 @@
-"""What pages show, gathered from the services; manifests are remembered: digests name them."""
+"""What pages show, gathered from the services."""
 
-import threading
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oracle.chain.bindings.model_access import Policy
 from oracle.chain.bindings.model_registry import ModelRegistered, VersionPublished
-from oracle.errors import DigestMismatch, InputInvalid
-from oracle.ipfs.port import CidUnresolved
 from oracle.protocol import text
-from oracle.protocol.cid import raw_cid
-from oracle.protocol.manifest import MAX_BYTES, Image, Manifest, Tokenizer
+from oracle.protocol.manifest import Image, Manifest, Tokenizer
 from oracle.services import access, models, operators
 from oracle.services.access import AccessInfo, Limit
+from oracle.services.lineage import tree
+from oracle.services.lineage.tree import Family
 from oracle.services.models import ModelInfo, Selected, VersionInfo
 from oracle.services.network import Network
 from oracle.types import ZERO_ADDRESS, Address, Assurance, Bytes32, Terms, VersionRecord
 from oracle.web.readiness import Readiness, ReadinessReader
 
 PAGE = 24  # models on one page
-_MANIFESTS = 256  # remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +61,7 @@ class ModelView:
     disputable: bool  # a module judges wrong answers of this version
     ready: Readiness | None  # None: nothing was published
     name_holder: ModelInfo | None  # the earlier model that has this name
+    family: Family | None  # None: it says nothing of its history, and nothing was made of it
 
 
 def input_kind(manifest: Manifest) -> str:
@@ -85,25 +83,10 @@ class Views:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._readiness = ReadinessReader(network)
-        self._manifests: OrderedDict[Bytes32, Manifest] = OrderedDict()
-        self._lock = threading.Lock()
 
     def manifest(self, digest: Bytes32) -> Manifest | None:
         """Return the manifest of this digest, or None when nobody has (right) bytes."""
-        with self._lock:
-            if digest in self._manifests:
-                self._manifests.move_to_end(digest)
-                return self._manifests[digest]
-        try:
-            data = self._network.ipfs.fetch_bytes(raw_cid(digest), MAX_BYTES)
-            found = Manifest.parse(data)
-        except (CidUnresolved, DigestMismatch, InputInvalid):
-            return None
-        with self._lock:
-            self._manifests[digest] = found
-            while len(self._manifests) > _MANIFESTS:
-                self._manifests.popitem(last=False)
-        return found
+        return self._network.manifests.get(digest)
 
     def listing(self, search: str = "", page: int = 1) -> ModelsPage:
         """Return the models whose name, description or id fits a search, newest first.
@@ -155,6 +138,7 @@ class Views:
             disputable=shown is not None and self.disputable(shown.assurance),
             ready=self._ready(model_id, shown.version) if shown else None,
             name_holder=models.name_holder(self._network, model_id),
+            family=tree.family(self._network, model_id, shown.version) if shown else None,
         )
 
     def _ready(self, model_id: int, version: int) -> Readiness:

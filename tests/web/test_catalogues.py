@@ -10,6 +10,7 @@ import pytest
 from oracle.services import request_timeline
 from oracle.services.channels import receipt_check, receipt_findings
 from oracle.services.data import round_events
+from oracle.services.lineage import findings
 from oracle.web.locale import DEFAULT, LANGUAGES, catalogue, choose
 
 ROOT = Path(str(resources.files("oracle.web")))
@@ -21,6 +22,7 @@ SOURCES = [
     Path(round_events.__file__),
     Path(receipt_findings.__file__),
     Path(receipt_check.__file__),
+    Path(findings.__file__),
 ]
 _HOLE = re.compile(r"\{(\w+)\}")
 _KEY = re.compile(r"\bt\(\s*[\"']([\w.]+)[\"'](?!\s*\+)")

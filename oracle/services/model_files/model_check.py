@@ -11,7 +11,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -20,10 +20,17 @@ from pydantic import TypeAdapter
 
 from oracle import origins, whole_file
 from oracle.errors import InputInvalid, NotFound
+from oracle.protocol import training_history
 from oracle.protocol.manifest import MAX_NAME, Manifest
+from oracle.protocol.training_history import BaseVersion, MadeByJob, TrainingHistory
 from oracle.services import folders
 from oracle.types import Amount
 
+_WEIGHTS = (
+    "model.pt2",
+    "model.onnx",
+    "model.safetensors",
+)  # of a folder of training: a graph first
 RunModule = Callable[..., CompletedProcess[str]]  # a module of `worker`, a path, options
 
 
@@ -96,15 +103,19 @@ def check(run: RunModule, draft: Manifest, folder: Path) -> ModelCheck:
     return TypeAdapter(ModelCheck).validate_python(answer)
 
 
-def init(run: RunModule, weights: Path, name: str = "") -> tuple[Path, dict[str, Any]]:
+def init(
+    run: RunModule, weights: Path, name: str = "", base: BaseVersion | None = None
+) -> tuple[Path, dict[str, Any]]:
     """Write `model.json` beside a file of weights; return its path and what it says.
 
     Args:
-        weights: a file, or a folder that another library wrote (a SavedModel).
+        weights: a file, or a folder that training or another library wrote (a SavedModel).
+        base: the version that it was trained from, where somebody names it.
 
     Raises:
         NotFound: no such file. InputInvalid: no format that is served, or there is a `model.json`.
     """
+    weights = _trained(weights)
     if not weights.is_file() and origins.recognise(weights) is None:
         raise NotFound(f"there is no file {weights}", hint="give the file of the weights")
     target = weights.parent / folders.DESCRIPTION
@@ -124,7 +135,37 @@ def init(run: RunModule, weights: Path, name: str = "") -> tuple[Path, dict[str,
             f"there is {target} already, which describes {entry or 'another model'}",
             hint=f"each model has a folder of its own: move {weights} to one, and give it there",
         )
-    return target, _describe(run, weights, target, (name or _name_of(weights))[:MAX_NAME])
+    history = _history_of(weights, base)
+    name = (name or _name_of(weights))[:MAX_NAME]
+    return target, _describe(run, weights, target, name, history)
+
+
+def _trained(weights: Path) -> Path:
+    """Return the weights of a folder that training wrote; all else as it is."""
+    if not (weights / training_history.FILE).is_file():
+        return weights
+    return next(
+        (weights / name for name in _WEIGHTS if (weights / name).is_file()), weights / _WEIGHTS[0]
+    )
+
+
+def _history_of(weights: Path, base: BaseVersion | None) -> TrainingHistory | None:
+    """Return what training wrote beside its weights, with the base that somebody names.
+
+    Raises:
+        InputInvalid: the file is damaged, or names another base.
+    """
+    try:
+        with weights.with_name(training_history.FILE).open("rb") as file:
+            found = TrainingHistory.parse(file.read(training_history.MAX_FILE + 1))
+    except OSError:  # most weights have none
+        return None if base is None else TrainingHistory(base=base)
+    if base is not None and found.base not in (None, base):
+        raise InputInvalid(
+            f"{weights.with_name(training_history.FILE)} names another base",
+            hint="leave --base out: what wrote the weights knew it",
+        )
+    return found if base is None else replace(found, base=base)
 
 
 def _name_of(weights: Path) -> str:
@@ -168,12 +209,22 @@ def folder_of(run: RunModule, weights: Path) -> Path:
     return folder
 
 
-def _describe(run: RunModule, weights: Path, target: Path, name: str) -> dict[str, Any]:
+def _describe(
+    run: RunModule,
+    weights: Path,
+    target: Path,
+    name: str,
+    history: TrainingHistory | None = None,
+) -> dict[str, Any]:
     """Write `model.json`; return what it says."""
     said = asked(run, "worker.describe", weights)
     description = {
         "name": name, "description": "", "license": "", **said, "files": [weights.name],
     }  # fmt: skip
+    if history is not None:
+        description["history"] = history.to_json()
+        if isinstance(history.made, MadeByJob):
+            description["files"].append(history.made.state)
     whole_file.write(target, json.dumps(description, indent=2) + "\n")
     return description
 

@@ -62,6 +62,7 @@ def _train(path: Path, out: Path, *, trusted: bool) -> dict[str, Any]:
     net = prepared.twin
     of_twin = prepared.held_out.accuracy(net)
     net.load_state_dict(training.step.decode(states[0]))
+    folder.write_graph(out, net, prepared.held_out.samples.shape[1:])
     return {
         "folder": str(out), "weights": str(out / folder.WEIGHTS), "steps": training.job.steps,
         "parameters": training.state.size, "operators": len(training.job.program.ops),

@@ -6,10 +6,12 @@
  data.safetensors       samples and labels     first.safetensors        the first state
  history.bin            64 bytes a record      model.safetensors        the weights at the end
  state.safetensors      the last state         history.json             for a version's manifest
+ model.pt2              what can be published
 ```
 Nothing is believed: every root is computed again when a folder is read.
 """
 
+import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
+import torch
+from torch import nn
 
 from oracle import whole_file
 from oracle.errors import DigestMismatch, InputInvalid, NotFound
@@ -33,6 +37,7 @@ from worker.exact.training.layers import Parameter
 from worker.exact.training.run import BatchedData, ExactTraining
 from worker.exact.training.step import TrainingStep
 
+GRAPH = "model.pt2"
 JOB, HISTORY, WEIGHTS = "job.json", "history.bin", "model.safetensors"
 _PROGRAM, _CONSTANTS = "step.program", "constants.safetensors"
 _DATA, _STATE, LAST = "data.safetensors", "first.safetensors", "state.safetensors"
@@ -71,6 +76,19 @@ def write(
         "parameters": {held.name: list(held.shape) for held in step.parameters},
     }  # fmt: skip
     whole_file.write(folder / JOB, json.dumps(body, indent=1) + "\n")  # last: it says all are there
+
+
+def write_graph(folder: Path, net: nn.Module, shape: tuple[int, ...]) -> None:
+    """Write the trained module as a file that operators run, in float32.
+
+    Args:
+        net: with the weights at the end.
+        shape: of one sample.
+    """
+    graph = copy.deepcopy(net).float().eval()
+    rows = {0: torch.export.Dim("rows")}
+    program = torch.export.export(graph, (torch.zeros(2, *shape),), dynamic_shapes=(rows,))
+    torch.export.save(program, folder / GRAPH)
 
 
 def made(job: ExactJob, records: Sequence[StepRecord]) -> TrainingHistory:

@@ -12,11 +12,11 @@ from oracle.exact.dtypes import Array, DType
 from oracle.exact.reference import ExecutionTrace
 from oracle.exact.steps import ProofStep
 from oracle.exact.tensors import TensorTree
-from oracle.training.exact_job import ExactJob, StepFault, StepRecord, batch_of, prove
+from oracle.training.exact_job import STATE_BITS, ExactJob, StepFault, StepRecord, batch_of, prove
 from oracle.types import ZERO32, Bytes32
 from worker.errors import ModelFailed
 from worker.exact.training.layers import WORKING_BITS
-from worker.exact.training.step import STATE_BITS, TrainingStep
+from worker.exact.training.step import TrainingStep
 
 Progress = Callable[[int, int], None]  # steps done, of
 

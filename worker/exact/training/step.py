@@ -21,12 +21,12 @@ from oracle.exact.constants import Constants
 from oracle.exact.dtypes import Array, DType, Spec
 from oracle.exact.errors import ProgramInvalid
 from oracle.exact.program import Program
+from oracle.training.exact_job import STATE_BITS
 from worker.errors import ModelUnsupported
 from worker.exact.training.arithmetic import Signal, add, beside, greatest, product
 from worker.exact.training.layers import WORKING_BITS, Layer, Parameter, Tape, layers_of
 from worker.exact.training.twin import Ranges
 
-STATE_BITS = 24  # fraction bits of a state: |w| < 128, but see WORKING_BITS
 MOST_PARAMETERS = 2**14  # an output has at most 65,536 bytes (docs/exact.md, section 3)
 _ROOM = 1.5  # activations and errors may become so much greater than the twin's
 _LOGIT_BITS = 10

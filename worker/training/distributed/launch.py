@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import safetensors.torch
@@ -26,7 +26,7 @@ from oracle import whole_file
 from oracle.errors import InputInvalid, PermanentError, TallystickError, Unavailable
 from oracle.private_files import make_folder, open_log
 from oracle.protocol import training_history
-from oracle.protocol.training_history import MadeByRun, TrainingHistory
+from oracle.protocol.training_history import MadeByRun, Mode, TrainingHistory
 from oracle.types import Bytes32
 from worker.errors import DeviceFull, ModelFailed
 from worker.training.distributed import checkpoint, data, digests, job, model
@@ -252,25 +252,28 @@ def _finish(
         last.meta.losses, loss, accuracy,
     )  # fmt: skip
     whole_file.write(launch.run / "result.json", json.dumps(result.to_json(), indent=2) + "\n")
-    history = json.dumps(_made(launch, told, rows, result).to_json(), indent=2)
+    history = json.dumps(_made(launch, told, result).to_json(), indent=2)
     whole_file.write(launch.run / training_history.FILE, history + "\n")
     return result
 
 
-def _made(
-    launch: Launch, told: TrainingJob, rows: RowFiles, result: TrainingResult
-) -> TrainingHistory:
+def _made(launch: Launch, told: TrainingJob, result: TrainingResult) -> TrainingHistory:
     """Return what a manifest says of weights that came out of this run."""
-    begun_with = None
-    if told.model.weights:
-        with (launch.job.parent / told.model.weights).open("rb") as file:
-            begun_with = Bytes32(hashlib.file_digest(file, "sha256").digest())
+    base = launch.job.parent
+    files = [_sha256(base / one) for one in told.data]
     by = MadeByRun(
-        job=_word(told.digest()), data=_word(rows.fingerprint), weights=_word(result.digest),
-        order=_word(result.order_digest), begun_with=begun_with,
-        mode=MODES[launch.mode].name, ranks=result.ranks, steps=result.steps,
+        job=_word(told.digest()), data=Bytes32(hashlib.sha256(b"".join(files)).digest()),
+        begun_with=_sha256(base / told.model.weights) if told.model.weights else None,
+        weights=_word(result.digest),
+        order=_word(result.order_digest), mode=cast(Mode, launch.mode),
+        ranks=result.ranks, steps=result.steps,
     )  # fmt: skip
     return TrainingHistory(made=by)
+
+
+def _sha256(path: Path) -> Bytes32:
+    with path.open("rb") as file:
+        return Bytes32(hashlib.file_digest(file, "sha256").digest())
 
 
 def _word(digest: str) -> Bytes32:

@@ -1,0 +1,1 @@
+"""How versions came to be: what their manifests say of it, held to chain and weights."""
