@@ -25,8 +25,8 @@ from oracle.protocol.cid import raw_cid
 from oracle.protocol.manifest import MAX_BYTES, FileEntry, Manifest
 from oracle.services import models, parents
 from oracle.services.lineage import chain_checks, weights
-from oracle.services.lineage.findings import Finding, HistoryCheck
-from oracle.services.lineage.records import Published
+from oracle.services.lineage.findings import HistoryCheck, HistoryFinding
+from oracle.services.lineage.records import PublishedVersions
 from oracle.services.network import Network
 from oracle.types import ZERO32, Assurance, Bytes32, VersionRecord
 
@@ -83,7 +83,7 @@ def verify(
     checked = []
     with tempfile.TemporaryDirectory(dir=network.cache, prefix="verify-") as folder:
         files = _Files(network, Path(folder), progress)
-        published = Published.read(network)
+        published = PublishedVersions.read(network)
         for record in chain:
             manifest = _check_manifest(network, record)
             for entry in manifest.files if with_bytes else ():
@@ -176,7 +176,7 @@ def _check_manifest(network: Network, record: VersionRecord) -> Manifest:
 
 def _check_training(
     network: Network,
-    published: Published,
+    published: PublishedVersions,
     record: VersionRecord,
     manifest: Manifest,
     files: "_Files | None",
@@ -184,7 +184,7 @@ def _check_training(
     found = chain_checks.check(network, published, record, manifest, network.manifests.get)
     paths = files.held(record.version, manifest, weights.files_of(manifest)) if files else None
     found += tuple(weights.check(manifest, paths))
-    faults = [f"{one.subject}: {one.why}" for one in found if one.finding is Finding.WRONG]
+    faults = [f"{one.subject}: {one.why}" for one in found if one.finding is HistoryFinding.WRONG]
     if faults:
         raise HistoryBroken(f"history of version {record.version}", "; ".join(faults))
     return found

@@ -11,8 +11,8 @@ from oracle.protocol.manifest import DerivedFrom, Manifest
 from oracle.protocol.training_history import BaseVersion
 from oracle.services import models
 from oracle.services.lineage import chain_checks
-from oracle.services.lineage.findings import Finding
-from oracle.services.lineage.records import Published
+from oracle.services.lineage.findings import HistoryFinding
+from oracle.services.lineage.records import PublishedVersions
 from oracle.services.network import Network
 
 
@@ -49,8 +49,8 @@ def named(network: Network, draft: Manifest, model_id: int | None) -> Manifest:
 
 
 def _require_base(network: Network, named_base: BaseVersion) -> None:
-    found = chain_checks.base(network, Published.read(network), None, named_base)
-    if found.finding is Finding.WRONG:
+    found = chain_checks.base(network, PublishedVersions.read(network), None, named_base)
+    if found.finding is HistoryFinding.WRONG:
         raise DigestMismatch(
             f"history: base: {found.why}",
             hint="`tallystick model init FILE --base MODEL@VERSION` names it again",

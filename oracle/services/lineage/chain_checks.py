@@ -12,7 +12,7 @@ from oracle.protocol.manifest import DerivedFrom, Manifest
 from oracle.protocol.training_history import BaseVersion, MadeByRounds, MadeByRun
 from oracle.services.event_history import topic
 from oracle.services.lineage.findings import HistoryCheck, fits, hexed, unknown, wrong
-from oracle.services.lineage.records import Published
+from oracle.services.lineage.records import PublishedVersions
 from oracle.services.network import Network
 from oracle.types import Bytes32, VersionRecord
 
@@ -21,7 +21,7 @@ ManifestOf = Callable[[Bytes32], Manifest | None]  # by digest; None: nobody has
 
 def check(
     network: Network,
-    published: Published,
+    published: PublishedVersions,
     record: VersionRecord,
     manifest: Manifest,
     manifest_of: ManifestOf,
@@ -48,7 +48,7 @@ def check(
 
 
 def base(
-    network: Network, published: Published, record: VersionRecord | None, named: BaseVersion
+    network: Network, published: PublishedVersions, record: VersionRecord | None, named: BaseVersion
 ) -> HistoryCheck:
     """Return what the registry says of the version that training is said to have begun from.
 
@@ -67,7 +67,7 @@ def base(
 
 
 def _parent(
-    published: Published, record: VersionRecord, derived: DerivedFrom
+    published: PublishedVersions, record: VersionRecord, derived: DerivedFrom
 ) -> Iterator[HistoryCheck]:
     if derived.manifest_digest is None:
         yield unknown("base", "lineage.base.weights", root=hexed(derived.model_root))
@@ -78,14 +78,19 @@ def _parent(
         yield _by_place(published, record, place, derived.manifest_digest)
 
 
-def _by_digest(published: Published, record: VersionRecord | None, digest: Bytes32) -> HistoryCheck:
+def _by_digest(
+    published: PublishedVersions, record: VersionRecord | None, digest: Bytes32
+) -> HistoryCheck:
     if (held := published.with_digest(digest, record)) is None:
         return unknown("base", "lineage.base.nowhere", digest=hexed(digest))
     return fits("base", "lineage.base.found", model=held.model_id, version=held.version)
 
 
 def _by_place(
-    published: Published, record: VersionRecord | None, place: tuple[int, int], digest: Bytes32
+    published: PublishedVersions,
+    record: VersionRecord | None,
+    place: tuple[int, int],
+    digest: Bytes32,
 ) -> HistoryCheck:
     model, version = place
     if (held := published.at(model, version)) is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Finding(StrEnum):
+class HistoryFinding(StrEnum):
     """How a check ended."""
 
     FITS = "ok"
@@ -27,7 +27,7 @@ class HistoryCheck:
     """
 
     subject: str
-    finding: Finding
+    finding: HistoryFinding
     why: str
     key: str
     values: Mapping[str, object]
@@ -45,7 +45,7 @@ SENTENCES = {
     "lineage.base.begun": "the run began with a file of it",
     "lineage.base.not_begun": "the run began with weights that are no file of it: {digest}",
     "lineage.base.unread": "nobody has its manifest now, so its files are not known",
-    "lineage.rounds.fits": "settled, one after another, from the base to state root {root}",
+    "lineage.rounds.fits": "of the base, settled one after another; the last state has root {root}",
     "lineage.rounds.elsewhere": "they are on contract {contract} of chain {chain}: ask there",
     "lineage.rounds.missing": "there is no round {round}",
     "lineage.rounds.model": "round {round} is of model {model} version {version}, not of the base",
@@ -71,9 +71,9 @@ SENTENCES = {
     "lineage.training.run": "what one trainer did is the trainer's word",
     "lineage.training.rounds": "what participants trained, and from which weights, is not judged",
     "lineage.training.told": "it is the publisher's word",
-    "lineage.step.rounds": "{count} rounds of training, {people} participants",
-    "lineage.step.job": "{steps} exact steps of training",
-    "lineage.step.run": "a run of {steps} steps on {ranks} ranks",
+    "lineage.step.rounds": "rounds of training: {count}; participants: {people}",
+    "lineage.step.job": "exact steps of training: {steps}",
+    "lineage.step.run": "a trainer's run; steps: {steps}, ranks: {ranks}",
     "lineage.step.compression": "made smaller by {method}",
     "lineage.step.told": "the publisher says: {text}",
     "lineage.step.unknown": "how is not said",
@@ -86,24 +86,24 @@ def english(key: str, **values: object) -> str:
     return SENTENCES[key].format_map(values)
 
 
-def found(subject: str, finding: Finding, key: str, **values: object) -> HistoryCheck:
+def found(subject: str, finding: HistoryFinding, key: str, **values: object) -> HistoryCheck:
     """Return a check with its English sentence."""
     return HistoryCheck(subject, finding, english(key, **values), key, values)
 
 
 def fits(subject: str, key: str, **values: object) -> HistoryCheck:
     """Return a check of what is as it is said to be."""
-    return found(subject, Finding.FITS, key, **values)
+    return found(subject, HistoryFinding.FITS, key, **values)
 
 
 def wrong(subject: str, key: str, **values: object) -> HistoryCheck:
     """Return a check of what is otherwise."""
-    return found(subject, Finding.WRONG, key, **values)
+    return found(subject, HistoryFinding.WRONG, key, **values)
 
 
 def unknown(subject: str, key: str, **values: object) -> HistoryCheck:
     """Return a check that cannot be made here, with its reason."""
-    return found(subject, Finding.UNKNOWN, key, **values)
+    return found(subject, HistoryFinding.UNKNOWN, key, **values)
 
 
 def hexed(data: bytes) -> str:

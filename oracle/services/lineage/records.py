@@ -7,7 +7,7 @@ from oracle.services.network import Network
 from oracle.types import Bytes32, VersionRecord
 
 
-class Published:
+class PublishedVersions:
     """What a registry holds, in the order in which it was published."""
 
     def __init__(self, records: list[VersionRecord]) -> None:
@@ -18,7 +18,7 @@ class Published:
             self._by_digest[one.manifest_digest].append(one)
 
     @classmethod
-    def read(cls, network: Network) -> "Published":
+    def read(cls, network: Network) -> "PublishedVersions":
         """Read the registry's log."""
         happened = network.history.read(network.registry.address, (VersionPublished,))
         return cls([h.event.record for h in happened if isinstance(h.event, VersionPublished)])

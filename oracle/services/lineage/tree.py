@@ -15,7 +15,7 @@ from oracle.protocol.manifest import Manifest
 from oracle.protocol.training_history import MadeByJob, MadeByRounds, MadeByRun, Told
 from oracle.services.lineage import chain_checks
 from oracle.services.lineage.findings import HistoryCheck, english
-from oracle.services.lineage.records import Published
+from oracle.services.lineage.records import PublishedVersions
 from oracle.services.network import Network
 from oracle.types import Bytes32, VersionRecord
 
@@ -70,7 +70,7 @@ class Family:
 def family(network: Network, model_id: int, version: int) -> Family | None:
     """Return a version's family; None when it says nothing and nothing was made of it."""
     manifest_of = network.manifests.get
-    published = Published.read(network)
+    published = PublishedVersions.read(network)
     record = published.at(model_id, version)
     manifest = manifest_of(record.manifest_digest) if record else None
     if record is None or manifest is None:
@@ -93,7 +93,7 @@ def family(network: Network, model_id: int, version: int) -> Family | None:
 
 
 def _children(
-    network: Network, published: Published
+    network: Network, published: PublishedVersions
 ) -> tuple[Mapping[Place, list[VersionRecord]], bool]:
     """Return what was made of each version, oldest first, and whether all versions were asked."""
     found, missing = defaultdict[Place, list[VersionRecord]](list), 0
@@ -108,13 +108,15 @@ def _children(
     return found, len(newest) == len(published.records)
 
 
-def _parent(network: Network, published: Published, record: VersionRecord) -> VersionRecord | None:
+def _parent(
+    network: Network, published: PublishedVersions, record: VersionRecord
+) -> VersionRecord | None:
     manifest = network.manifests.get(record.manifest_digest)
     return _base_of(network, published, record, manifest) if manifest else None
 
 
 def _base_of(
-    network: Network, published: Published, record: VersionRecord, manifest: Manifest
+    network: Network, published: PublishedVersions, record: VersionRecord, manifest: Manifest
 ) -> VersionRecord | None:
     """Return the version on this chain that a manifest names, when it is the one that is meant."""
     if manifest.derived_from is not None:

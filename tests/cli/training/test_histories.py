@@ -46,7 +46,7 @@ def test_train__run_twice_and_published__second_is_the_first_ones_child(
     shown = tallystick("model", "show", one["model_id"])
     assert shown["manifest"]["history"]["made"]["steps"] == 5
     assert [(m["version"], m["how"]) for m in shown["family"]["members"]] == [
-        (1, "a run of 5 steps on 1 ranks"), (2, "a run of 5 steps on 1 ranks"),
+        (1, "a trainer's run; steps: 5, ranks: 1"), (2, "a trainer's run; steps: 5, ranks: 1"),
     ]  # fmt: skip
     assert {one["finding"] for one in shown["family"]["checks"]} == {"ok"}
     assert checks(tallystick, one["model_id"]) == {

@@ -10,7 +10,7 @@ import pytest
 from oracle.errors import DigestMismatch
 from oracle.protocol.training_history import BaseVersion, MadeByRun, Told, TrainingHistory
 from oracle.services import model_history, models
-from oracle.services.lineage.findings import Finding
+from oracle.services.lineage.findings import HistoryFinding
 from oracle.services.lineage.weights import run_digest
 from oracle.services.model_history import HistoryBroken
 from oracle.services.models import Selected
@@ -55,7 +55,7 @@ def test_verify__two_rounds__fit_chain_and_weights(world: World) -> None:
     family = models.show(world.network, Selected(1, 2)).family
     assert family is not None
     assert [(m.version, m.depth, m.how) for m in family.members] == [
-        (1, 0, ""), (2, 1, "2 rounds of training, 2 participants"),
+        (1, 0, ""), (2, 1, "rounds of training: 2; participants: 2"),
     ]  # fmt: skip
     assert family.members[1].rounds == (first, second)
 
@@ -94,7 +94,7 @@ def test_verify__lie_about_rounds__is_named(trained: tuple[World, int, Any], lie
     assert caught.value.subject == "history of version 2"
     family = models.show(world.network, Selected(1, 2)).family
     assert family is not None
-    assert Finding.WRONG in [check.finding for check in family.checks]
+    assert HistoryFinding.WRONG in [check.finding for check in family.checks]
 
 
 def test_verify__rounds_that_do_not_follow_each_other__are_named(
@@ -149,7 +149,7 @@ def test_verify__weights_that_lost_bits__are_not_called_wrong(
     publish(world, write(world.folder, weights, based(world, made_by(world, number, state=state))))
     found = model_history.verify(world.network, 1).versions[-1].history
     (about,) = [check for check in found if check.subject == "weights"]
-    assert about.finding is Finding.UNKNOWN
+    assert about.finding is HistoryFinding.UNKNOWN
     assert "float32 keeps too few bits" in about.why
 
 
@@ -201,7 +201,7 @@ def test_family__versions_that_name_each_other__end_in_no_circle(world: World) -
     family = models.show(world.network, Selected(1, 3)).family
     assert family is not None
     assert [member.version for member in family.members] == [3]
-    assert [check.finding for check in family.checks] == [Finding.WRONG]
+    assert [check.finding for check in family.checks] == [HistoryFinding.WRONG]
 
 
 def test_family__base_published_later__is_not_believed(world: World) -> None:
