@@ -5,7 +5,8 @@ Honest operators and their judges have other numbers of threads, and write 1 to 
 Forgers are described in `benchmarks.text_forgers`. Speed is that of llama.cpp's own server over
 HTTP and of ours, as a worker asks it, in turns.
 
-`TEXTS` sets how many honest texts there are (1,000), `FORGED` how many of each forger (100).
+`TEXTS` sets how many honest texts there are (1,000), `FORGED` how many of each forger (100). What
+was judged is kept beside the weights in `texts.jsonl`: a run that was stopped goes on there.
 """
 
 import ast
@@ -24,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +80,14 @@ def run(report: Report, build: Path) -> dict[str, Any]:
     with ExitStack() as open_:
         one, two = (open_.enter_context(_model(weights, threads)) for threads in (1, 2))
         manifest = folders.read(weights.parent, lambda *_: None)
-        tolerance = SPREADS * spread.measure(manifest, two) / 1e9
+        kept = weights.parent / "texts.jsonl"
+        if not kept.exists():
+            tolerance = SPREADS * spread.measure(manifest, two) / 1e9
+            _keep(kept, {"tolerance": tolerance, "speed": _speed(report, weights, two)})
+        found = json.loads(kept.read_text().splitlines()[0])
+        tolerance = found["tolerance"]
         report(f"tolerance {tolerance:.3f} nat")
-        found = {"tolerance": tolerance, "speed": _speed(report, weights, two)}
-        found["honest"] = _honest(report, one, two, tolerance)
+        found["honest"] = _honest(report, one, two, tolerance, kept)
         found["forged"] = _forged(report, one, two, forge_weights(weights, folder), tolerance)
     return found
 
@@ -118,38 +124,62 @@ def _prompts() -> list[str]:
     return [text for text in said if text and len(text) > 40]
 
 
-def judge(model: TextModel, written: Written, tolerance: float) -> tuple[ReplayFault | None, float]:
-    """Return what a member of the committee finds, and how far log-probabilities are away."""
+def _keep(kept: Path, line: dict[str, Any]) -> None:
+    with kept.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a member of the committee finds: nat, of the mean and of the token farthest away."""
+
+    fault: ReplayFault | None
+    distance: float
+    gap: float
+
+
+def judge(model: TextModel, written: Written, tolerance: float) -> Judged:
+    """Hold a text to its model."""
     question, params, answer = written.question, written.params, written.answer
     count, said = model.replay(question, answer.tokens, params, tolerance)
     terms = AnswerTerms(question, params, count, model.context)
     found = replay.compare(terms, answer, said, tolerance)
-    return found, replay.distance(answer.logprobs, said.logprobs)
+    return Judged(found, replay.distance(answer.logprobs, said.logprobs), max(said.gaps))
 
 
-def _honest(report: Report, one: TextModel, two: TextModel, tolerance: float) -> dict[str, Any]:
+def _honest(
+    report: Report, one: TextModel, two: TextModel, tolerance: float, kept: Path
+) -> dict[str, Any]:
     """Let texts be written and judged with other threads, and in companies of 1, 2, 4 and 8."""
-    count = int(os.environ.get("TEXTS", "1000"))
-    seeds = iter(range(count))
-    accused, far, done = dict[int, str](), [0.0], 0
+    seeds = iter(range(int(os.environ.get("TEXTS", "1000"))))
+    rows = {row["seed"]: row for row in map(json.loads, kept.read_text().splitlines()[1:])}
     for turn in itertools.count():
         company = list(itertools.islice(seeds, (1, 2, 4, 8)[turn % 4]))
         if not company:
             break
+        if all(seed in rows for seed in company):
+            continue
         writer, judging = (one, two) if turn % 8 < 4 else (two, one)
         texts = write(writer, [asked(seed, LENGTHS) for seed in company])
         for seed, written in zip(company, texts, strict=True):
-            fault, distance = judge(judging, written, tolerance)
-            if fault:
-                accused[seed] = fault.value
-                report(f"text {seed} of {len(written.answer.tokens)} tokens: {fault.value}")
-            far.append(distance)
-            done += 1
+            found = judge(judging, written, tolerance)
+            rows[seed] = {
+                "seed": seed, "tokens": len(written.answer.tokens), **asdict(found),
+                "params": written.params,
+            }  # fmt: skip
+            _keep(kept, rows[seed])
+    accused = [row for row in rows.values() if row["fault"]]
+    for row in accused:
+        report(f"text {row['seed']} of {row['tokens']} tokens: {row['fault']}, {row['gap']:.3f}")
+    far, gaps = ([row[name] for row in rows.values()] for name in ("distance", "gap"))
     report(
-        f"honest: {len(accused)} of {done:,} accused; farthest {max(far):.3f} nat, "
-        f"{np.quantile(far, 0.99):.3f} at the 99th percentile"
+        f"honest: {len(accused)} of {len(rows):,} accused; {max(far):.3f} nat away at the most, "
+        f"{np.quantile(far, 0.99):.3f} at the 99th percentile; tokens {max(gaps):.3f} at the most"
     )
-    return {"texts": done, "accused": accused, "farthest": max(far)}
+    return {
+        "texts": len(rows), "accused": [row["seed"] for row in accused], "farthest": max(far),
+        "farthest token": max(gaps),
+    }  # fmt: skip
 
 
 def _forged(
@@ -167,7 +197,7 @@ def _forged(
 
     def put(name: str, forged: Written) -> None:
         tried[name] += 1
-        convicted[name] += judge(two, forged, tolerance)[0] is not None
+        convicted[name] += judge(two, forged, tolerance).fault is not None
 
     for written, other in itertools.pairwise([*honest[:count], honest[0]]):
         for name, forged in forgeries(one, written, other):

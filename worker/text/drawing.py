@@ -63,17 +63,19 @@ class Logits:
     def gap(self, token: int, params: Mapping[str, float], step: int, slack: float) -> float:
         """Return by how many nat logits must differ for this token to be drawn; 0 = it is drawn.
 
+        A token that is ahead of it must fall behind, or out of what is drawn from: what is less.
+
         Args:
             slack: nat; what is drawn from may begin and end so much higher or lower.
         """
         if not params["temperature"]:
             return self._most - float(self.values[token])
-        if self.values[token] < self._least(params, slack) - slack:
-            return float("inf")
-        ids = np.union1d(self._from(self._least(params, -slack) + slack), [token])
+        outside = self._least(params, slack) - slack - float(self.values[token])
+        least = self._least(params, -slack) + slack
+        ids = np.union1d(self._from(least), [token])
         scores = self._scores(ids, params, step)
-        behind = scores.max() - scores[np.searchsorted(ids, token)]
-        return float(behind * params["temperature"])
+        ahead = (scores - scores[np.searchsorted(ids, token)]) * params["temperature"]
+        return max(0.0, outside, float(np.minimum(ahead, self.values[ids] - least).max()))
 
     def largest(self, count: int) -> Array:
         """Return so many of the largest logits, sorted."""

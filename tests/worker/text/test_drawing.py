@@ -59,6 +59,20 @@ def test_gap__of_the_drawn_token__is_zero_and_of_another_is_not(params):
         assert Logits(LOGITS).gap(unlikely, params, step, 0.3) > 1
 
 
+@pytest.mark.parametrize(
+    ("few", "most"),
+    [({"top_k": 40}, 1.2), ({"top_p": 0.9}, 2.4), ({"top_k": 40, "top_p": 0.9}, 2.4)],
+)
+def test_gap__what_is_drawn_from_ends_elsewhere__is_about_what_logits_differ_by(few, most):
+    params, flat = {**ALL, **few}, LOGITS * np.float32(0.5)
+    noise = np.random.default_rng(1).uniform(-0.6, 0.6, (300, len(LOGITS))).astype(np.float32)
+    gaps = []
+    for step in range(300):
+        token = Logits(flat + noise[step]).draw(params, step)
+        gaps.append(Logits(flat).gap(token, params, step, 0.1))
+    assert 0.1 < max(gaps) <= most
+
+
 def test_gap__logits_that_differ_a_little__is_at_most_twice_that():
     params = {**ALL, "top_k": 40, "top_p": 0.9}
     noise = np.random.default_rng(1).uniform(-0.1, 0.1, (100, len(LOGITS))).astype(np.float32)
