@@ -84,7 +84,7 @@ def run(report: Report, build: Path) -> dict[str, Any]:
         if not kept.exists():
             tolerance = SPREADS * spread.measure(manifest, two) / 1e9
             _keep(kept, {"tolerance": tolerance, "speed": _speed(report, weights, two)})
-        found = json.loads(kept.read_text().splitlines()[0])
+        found: dict[str, Any] = json.loads(kept.read_text().splitlines()[0])
         tolerance = found["tolerance"]
         report(f"tolerance {tolerance:.3f} nat")
         found["honest"] = _honest(report, one, two, tolerance, kept)

@@ -1,4 +1,4 @@
-"""Splits on categories of LightGBM and XGBoost: as the libraries decide, on every path."""
+"""Splits on categories of three libraries: as they decide, on every path."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,13 +7,15 @@ from typing import Any
 
 import lightgbm
 import numpy as np
+import pandas as pd
 import pytest
 import xgboost
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from tests.worker.importing.originals import save, served
 from worker.compression import forests
 from worker.compression.methods import Method
-from worker.errors import WeightsInvalid
+from worker.errors import ModelUnsupported, WeightsInvalid
 from worker.exact.trees import importer
 from worker.exact.trees.categories import inside, ranges, with_thresholds
 from worker.exact.trees.ensemble import DecisionTree, check
@@ -63,6 +65,16 @@ def from_xgboost(classes: int, **options: Any) -> Any:
     return model.fit(rows, labels.clip(max=classes - 1))
 
 
+def from_histogram(classes: int, **options: Any) -> Any:
+    """Fit on 200 of the 300 categories: this library has at most 255 of them."""
+    rows, labels = table(3000, 0)
+    rows[:, 3] %= 200
+    model = HistGradientBoostingClassifier(
+        max_iter=12, max_leaf_nodes=12, categorical_features=[0, 2, 3], random_state=0, **options
+    )
+    return model.fit(rows * [3, 1, 1, 1], labels.clip(max=classes - 1))
+
+
 MODELS: Mapping[str, Any] = {
     "lightgbm": lambda: from_lightgbm(2),
     "lightgbm, three classes": lambda: from_lightgbm(3),
@@ -70,6 +82,8 @@ MODELS: Mapping[str, Any] = {
     "xgboost": lambda: from_xgboost(2),
     "xgboost, three classes": lambda: from_xgboost(3),
     "xgboost, one against the rest": lambda: from_xgboost(2, max_cat_to_onehot=400),
+    "histogram": lambda: from_histogram(2),
+    "histogram, three classes": lambda: from_histogram(3),
 }
 
 
@@ -143,6 +157,15 @@ def test_with_thresholds__any_set__goes_where_the_set_says(
         for v in values
     ]
     assert walked(found, values) == wanted
+
+
+def test_read__categories_that_are_words__are_refused_with_a_way_out(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"town": pd.Categorical(["Rome", "Oslo"] * 40), "size": range(80)})
+    model = HistGradientBoostingRegressor(max_iter=2).fit(frame, range(80))
+    _, path = save(model, tmp_path)
+    with pytest.raises(ModelUnsupported, match="categories that are words") as refused:
+        importer.read(path)
+    assert "OrdinalEncoder" in refused.value.hint
 
 
 @pytest.mark.parametrize("codes", [[], [-1], [2**24]])

@@ -23,11 +23,15 @@ MAX_UNPACKED = 2**31  # bytes of all files in a skops archive
 _SINGLE = ("DecisionTree", "ExtraTree")
 _FORESTS = ("RandomForest", "ExtraTrees")
 _BOOSTED, _HISTOGRAM = "GradientBoosting", "HistGradientBoosting"
+_LARGEST = np.finfo(np.float64).max
 _READ = (*_SINGLE, *_FORESTS, _BOOSTED, _HISTOGRAM)
 # Plain arrays in classes that skops leaves to whoever loads them
 _TRUSTED = (
     "sklearn.tree._tree.Tree",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    # What histogram boosting with categories checks its rows by; it is stored, not called
+    "functools.partial",
+    "sklearn.utils.validation.check_array",
 )
 
 
@@ -68,8 +72,8 @@ def from_sklearn(model: Any) -> Ensemble:
     """Read a fitted DecisionTree*, ExtraTree(s)*, RandomForest*, GradientBoosting* or Hist….
 
     Raises:
-        ModelUnsupported: another estimator, a classifier of several outputs, categorical splits, an
-            `init` estimator that is a model.
+        ModelUnsupported: another estimator, a classifier of several outputs, categories that are
+            words, an `init` estimator that is a model.
         WeightsInvalid: it is not fitted, or damaged.
     """
     name = type(model).__name__
@@ -150,12 +154,9 @@ def _boosted(model: Any) -> Ensemble:
 
 
 def _histogram(model: Any) -> Ensemble:
-    if getattr(model, "is_categorical_", None) is not None and np.any(model.is_categorical_):
-        raise ModelUnsupported(
-            "categorical splits", hint="encode categories one-hot before training"
-        )
+    columns, categories = _encoded(model)
     trees = tuple(
-        _histogram_tree(member.nodes, output)
+        _histogram_tree(member, output, columns, categories)
         for stage in model._predictors
         for output, member in enumerate(stage)
     )
@@ -213,14 +214,53 @@ def _tree(tree: Any, values: Array, output: int) -> DecisionTree:
     )
 
 
-def _histogram_tree(nodes: Array, output: int) -> DecisionTree:
-    leaf = nodes["is_leaf"] != 0
+def _encoded(model: Any) -> tuple[Array, list[Array]]:
+    """Return which column of the rows each column of the trees is, and the first ones' categories.
+
+    Histogram boosting puts columns of categories first, and counts the categories of each.
+    """
+    chosen = getattr(model, "is_categorical_", None)
+    if chosen is None:
+        return np.arange(model.n_features_in_), []
+    known = model._preprocessor.named_transformers_["encoder"].categories_
+    if any(np.asarray(one).dtype.kind not in "fiub" for one in known):
+        raise ModelUnsupported(
+            "categories that are words",
+            hint="an OrdinalEncoder before it, with unknown_value=-1, makes them numbers",
+        )
+    columns = np.concatenate([np.flatnonzero(chosen), np.flatnonzero(~np.asarray(chosen))])
+    found = [np.asarray(one, np.float64) for one in known]
+    return columns, [one[~np.isnan(one)] for one in found]
+
+
+def _histogram_tree(
+    member: Any, output: int, columns: Array, categories: list[Array]
+) -> DecisionTree:
+    nodes = member.nodes
+    leaf, missing_left = nodes["is_leaf"] != 0, nodes["missing_go_to_left"] != 0
+    left, right = (np.where(leaf, -1, nodes[s].astype(np.int64)) for s in ("left", "right"))
+    threshold = np.nextafter(nodes["num_threshold"], np.inf)  # x ≤ t is x < next(t)
+    between = dict[int, Array]()
+    for at in np.flatnonzero((nodes["is_categorical"] != 0) & ~leaf):
+        known = categories[nodes["feature_idx"][at]]
+        bits = np.ascontiguousarray(member.raw_left_cat_bitsets[nodes["bitset_idx"][at]], "<u4")
+        goes_left = np.unpackbits(bits.view(np.uint8), bitorder="little")[: len(known)] != 0
+        # An unknown one goes where a missing one goes: out of the set
+        members = known[goes_left != missing_left[at]]
+        if missing_left[at]:
+            left[at], right[at] = right[at], left[at]
+        missing_left[at] = False
+        if members.size:
+            between[int(at)] = np.stack([members, np.nextafter(members, np.inf)], 1).ravel()
+        else:  # nothing is below it
+            threshold[at] = -_LARGEST
     return DecisionTree(
-        feature=nodes["feature_idx"].astype(np.int64),
-        threshold=np.nextafter(nodes["num_threshold"], np.inf),  # x ≤ t is x < next(t)
-        left=np.where(leaf, -1, nodes["left"].astype(np.int64)),
-        right=np.where(leaf, -1, nodes["right"].astype(np.int64)),
-        missing_left=nodes["missing_go_to_left"] != 0,
+        feature=columns[nodes["feature_idx"]].astype(np.int64),
+        threshold=threshold,
+        left=left,
+        right=right,
+        missing_left=missing_left,
         value=nodes["value"].astype(np.float64),
         output=output,
+        between=between,
     )
