@@ -6,6 +6,7 @@ node; together with the hashes in between they make the paths of a proof.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from oracle.exact.commitments import Committed
 from oracle.exact.dtypes import Spec, elements
@@ -26,14 +27,80 @@ class TreeNode:
     index: int
 
 
-class PartialTensor(Openable):
+class NodeSource(Protocol):
+    """A tree whose nodes are all known."""
+
+    def node(self, level: int, index: int) -> Bytes32:
+        """Return node `index` (left to right) at `level` (0 = root)."""
+
+
+class PartialTree:
+    """The known nodes of a tree of this depth."""
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self._nodes: dict[TreeNode, Bytes32] = {}
+
+    def knows(self, node: TreeNode) -> bool:
+        """Whether a node's hash is known."""
+        return node in self._nodes
+
+    def node(self, level: int, index: int) -> Bytes32:
+        """Return a known node."""
+        return self._nodes[TreeNode(level, index)]
+
+    def path(self, level: int, index: int) -> tuple[Bytes32, ...]:
+        """Return the siblings from a node up to the root; all are known."""
+        return tuple(self.node(up, index >> level - up ^ 1) for up in range(level, 0, -1))
+
+    def add_below(self, node: TreeNode, nodes: Sequence[bytes]) -> None:
+        """Take a complete level below a node, with the hashes in between.
+
+        Raises:
+            ProofInvalid: they do not hash to what is known of `node` (part "nodes").
+        """
+        hashes = [Bytes32(bytes(hash_)) for hash_ in nodes]
+        found: dict[TreeNode, Bytes32] = {}
+        level = node.level + log(len(hashes))
+        first = node.index << level - node.level
+        while True:
+            found |= {TreeNode(level, first + k): hash_ for k, hash_ in enumerate(hashes)}
+            if level == node.level:
+                break
+            hashes = [keccak(a + b) for a, b in zip(hashes[::2], hashes[1::2], strict=True)]
+            level, first = level - 1, first >> 1
+        if self._nodes.get(node, found[node]) != found[node]:
+            raise ProofInvalid("nodes")
+        self._nodes |= found
+
+    def first_difference(self, honest: NodeSource) -> TreeNode | None:
+        """Return the first leaf that differs, or the node above it whose children are not known.
+
+        Args:
+            honest: the tree as it should be; None is returned when the roots are equal.
+        """
+        node = TreeNode(0, 0)
+        if not self.knows(node):
+            return node
+        if self.node(0, 0) == honest.node(0, 0):
+            return None
+        while node.level < self.depth:
+            children = [TreeNode(node.level + 1, 2 * node.index + side) for side in (0, 1)]
+            if not self.knows(children[0]):
+                return node
+            node = next(
+                c for c in children if self.node(c.level, c.index) != honest.node(c.level, c.index)
+            )
+        return node
+
+
+class PartialTensor(PartialTree, Openable):
     """The known part of a tensor with this spec, over a root that holds it together."""
 
     def __init__(self, spec: Spec) -> None:
+        super().__init__(depth_of(spec))
         self.spec = spec
         self.row_levels = log(spec.rows)
-        self.depth = depth_of(spec)
-        self._nodes: dict[TreeNode, Bytes32] = {}
         self._leaves: dict[int, bytes] = {}  # logical bytes by leaf index
 
     def add_nodes(self, node: TreeNode, nodes: Sequence[bytes]) -> None:
@@ -44,7 +111,7 @@ class PartialTensor(Openable):
         """
         if len(nodes) != 1 << OPENED_LEVELS:
             raise ProofInvalid("nodes")
-        self._add(node, [Bytes32(bytes(hash_)) for hash_ in nodes])
+        self.add_below(node, nodes)
 
     def add_leaves(self, node: TreeNode, data: bytes) -> None:
         """Take what `revealLeaves` showed: the logical bytes below `node`.
@@ -61,12 +128,8 @@ class PartialTensor(Openable):
             at += size
         if at != len(data):
             raise ProofInvalid("leaves")
-        self._add(node, hashes)
+        self.add_below(node, hashes)
         self._leaves.update(leaves)
-
-    def knows(self, node: TreeNode) -> bool:
-        """Whether a node's hash is known."""
-        return node in self._nodes
 
     def difference(self, honest: TensorTree) -> "TreeNode | tuple[int, int] | None":
         """Return the next node to demand, or the first element known to differ; None when none is.
@@ -74,18 +137,9 @@ class PartialTensor(Openable):
         Args:
             honest: the tensor as it should be.
         """
-        node = TreeNode(0, 0)
-        if not self.knows(node):
+        node = self.first_difference(honest)
+        if node is None or node.level < self.depth:
             return node
-        if self.root == honest.root:
-            return None
-        while node.level < self.depth:
-            children = [TreeNode(node.level + 1, 2 * node.index + side) for side in (0, 1)]
-            if not self.knows(children[0]):
-                return node
-            node = next(
-                c for c in children if self.node(c.level, c.index) != honest.node(c.level, c.index)
-            )
         return self._element(honest, node.index) if node.index in self._leaves else node
 
     # ── As an openable tensor ─────────────────────────────────────────────────────────────────────
@@ -93,12 +147,6 @@ class PartialTensor(Openable):
     @property
     def root(self) -> Bytes32:
         return self.node(0, 0)
-
-    def node(self, level: int, index: int) -> Bytes32:
-        return self._nodes[TreeNode(level, index)]
-
-    def path(self, level: int, index: int) -> tuple[Bytes32, ...]:
-        return tuple(self.node(up, index >> level - up ^ 1) for up in range(level, 0, -1))
 
     def row(self, row: int) -> bytes:
         return b"".join(self.leaf(row, leaf) for leaf in range(leaves_of(self.spec)))
@@ -109,21 +157,6 @@ class PartialTensor(Openable):
     def below(self, level: int, index: int) -> bytes:
         height = self.depth - level
         return b"".join(self._leaves[k] for k in range(index << height, index + 1 << height))
-
-    def _add(self, node: TreeNode, hashes: list[Bytes32]) -> None:
-        """Take a complete level below a node, with the hashes in between."""
-        found: dict[TreeNode, Bytes32] = {}
-        level = node.level + log(len(hashes))
-        first = node.index << level - node.level
-        while True:
-            found |= {TreeNode(level, first + k): hash_ for k, hash_ in enumerate(hashes)}
-            if level == node.level:
-                break
-            hashes = [keccak(a + b) for a, b in zip(hashes[::2], hashes[1::2], strict=True)]
-            level, first = level - 1, first >> 1
-        if self._nodes.get(node, found[node]) != found[node]:
-            raise ProofInvalid("nodes")
-        self._nodes |= found
 
     def _size(self, leaf: int) -> int:
         """Return the logical bytes of a leaf by its index; 0 of an absent one."""

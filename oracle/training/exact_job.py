@@ -54,6 +54,9 @@ class StepRecord:
         return keccak(self.state + self.trace)
 
 
+NO_RECORD = StepRecord(ZERO32)
+
+
 @dataclass(frozen=True, slots=True)
 class OpenedNode:
     """A node with its siblings up to a root."""
@@ -138,7 +141,11 @@ def batch_of(seed: Bytes32, step: int, batches: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class StepFault:
-    """The proof that one step is wrong: everything is opened from the job and the history."""
+    """The proof that one step is wrong: everything is opened from the job and the history.
+
+    Attributes:
+        after: of the last operator alone, whose tensor is the next state; else zeros, path empty.
+    """
 
     step: int
     before: StepRecord
@@ -179,13 +186,14 @@ def prove(
     leaves, depth = [record.leaf for record in records], log(len(records))
     number = job.batch(step)
     samples, labels = batch
+    last = element.op == len(job.program.ops) - 1
     level = samples.row_levels - log(job.program.inputs[SAMPLES].rows)
     return StepFault(
         step,
         records[step],
         tree_path(leaves, depth, step),
-        records[step + 1],
-        tree_path(leaves, depth, step + 1),
+        records[step + 1] if last else NO_RECORD,
+        tree_path(leaves, depth, step + 1) if last else (),
         OpenedNode(samples.node(level, number), samples.path(level, number)),
         OpenedNode(labels.node(labels.row_levels, number), labels.path(labels.row_levels, number)),
         element,
@@ -202,12 +210,17 @@ def judge(job: ExactJob, history: Bytes32, fault: StepFault) -> bool:
     if not 0 <= fault.step < job.steps:
         raise StepProofInvalid("step")
     depth, number = log(job.steps + 1), job.batch(fault.step)
-    for part, record, place, path in (
-        ("record", fault.before, fault.step, fault.before_path),
-        ("next record", fault.after, fault.step + 1, fault.after_path),
-    ):
-        if len(path) != depth or climb(record.leaf, place, path) != history:
-            raise StepProofInvalid(part)
+
+    def held(record: StepRecord, place: int, path: tuple[Bytes32, ...]) -> bool:
+        return len(path) == depth and climb(record.leaf, place, path) == history
+
+    if not held(fault.before, fault.step, fault.before_path):
+        raise StepProofInvalid("record")
+    fits = (fault.after, fault.after_path) == (NO_RECORD, ())
+    if fault.element.op == len(job.program.ops) - 1:
+        fits = held(fault.after, fault.step + 1, fault.after_path)
+    if not fits:
+        raise StepProofInvalid("next record")
     for part, opened, root in (
         ("samples", fault.samples, job.samples),
         ("labels", fault.labels, job.labels),

@@ -153,7 +153,7 @@ def test_prove__trace_that_is_not_the_committed_one__is_refused(regression: Digi
 
 def test_judge__what_does_not_hang_from_the_job__is_refused(regression: Digits) -> None:
     lies = Lies(regression)
-    claimed, served = lies.tell(0, 0, 0)
+    claimed, served = lies.tell(len(regression.step.program.ops) - 1, 0, 0)
     job, history = lies.training.job, exact_job.history_root(claimed)
     fault = lies.training.prove(claimed, WrongStep(1, lies.honest), served)
     other = Bytes32(b"\x01" * 32)
@@ -169,6 +169,17 @@ def test_judge__what_does_not_hang_from_the_job__is_refused(regression: Digits) 
         with pytest.raises(StepProofInvalid) as caught:
             exact_job.judge(job, history, replace(fault, **change))
         assert caught.value.part == part
+
+
+def test_judge__next_record_that_no_element_needs__is_refused(regression: Digits) -> None:
+    lies = Lies(regression)
+    claimed, served = lies.tell(0, 0, 0)
+    fault = lies.training.prove(claimed, WrongStep(1, lies.honest), served)
+
+    with pytest.raises(StepProofInvalid, match="next record"):
+        exact_job.judge(
+            lies.training.job, exact_job.history_root(claimed), replace(fault, after=claimed[2])
+        )
 
 
 def test_judge__proof_of_another_step__is_refused(regression: Digits) -> None:
