@@ -69,7 +69,7 @@ contract TrainingGame is ITrainingGame, ReentrancyGuardTransient {
         TrainingCase memory case_ = _requireChallengeable(roundId, number);
         _require(case_.update.status != UpdateStatus.None, "number");
         _require(case_.rule == TrainingRule.Mean, "rule");
-        int256 addend = int256(_weight(case_.update)) * _clipped(case_, coordinate, update);
+        int256 addend = _addend(case_, coordinate, update);
         uint256 n = case_.clients;
         (int256 previous, int256 current) = TrainingVectors.shownPair(
             sum,
@@ -159,9 +159,15 @@ contract TrainingGame is ITrainingGame, ReentrancyGuardTransient {
         return TrainingVectors.clipped(value, case_.clip);
     }
 
-    /// @dev An update that was not served does not count.
-    function _weight(TrainingUpdate memory update) private pure returns (uint256) {
-        return update.status == UpdateStatus.Unserved ? 0 : update.weight;
+    /// @dev An update that was not served adds nothing: nobody may have it, so nobody needs to show it.
+    function _addend(
+        TrainingCase memory case_,
+        uint256 coordinate,
+        VectorLeaf calldata update
+    ) private pure returns (int256) {
+        _require(coordinate < case_.parameters, "coordinate");
+        if (case_.update.status == UpdateStatus.Unserved) return 0;
+        return int256(uint256(case_.update.weight)) * _clipped(case_, coordinate, update);
     }
 
     function _convict(uint256 roundId, uint256 attempt, uint256 number, uint256 coordinate) private {
@@ -358,6 +364,9 @@ contract TrainingGame is ITrainingGame, ReentrancyGuardTransient {
         uint256 length = case_.parameters;
         if (part == TrainingPart.Update) {
             if (case_.update.status == UpdateStatus.None) return vector;
+            // An aggregator cannot have what its participant showed nobody.
+            bool lost = case_.update.status == UpdateStatus.Unserved && case_.stage == TrainingStage.Published;
+            if (lost) return vector;
             return Vector(case_.update.root, length, TrainingVectors.STATE_BITS);
         }
         if (case_.stage != TrainingStage.Published || number != 0) return vector;

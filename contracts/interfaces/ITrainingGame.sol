@@ -109,6 +109,7 @@ interface ITrainingGame {
 
     // ── Convict ─────────────────────────────────────────────────────────────────────────────────
     /// @notice Shows that running sum `number` is not the one before it plus the weighted, clipped update.
+    /// @param update is not looked at where the update was excluded: it adds nothing, and nobody may have it.
     function proveSum(
         uint256 roundId,
         uint256 number,
@@ -135,7 +136,8 @@ interface ITrainingGame {
     /// @notice Shows that a coordinate of an update is out of bounds. Sums take it as clipped all the same.
     function proveClip(uint256 roundId, uint256 number, uint256 coordinate, VectorLeaf calldata update) external;
     /// @notice Asks for a node of a vector: of an update before `serveUntil`, of all vectors once an aggregate is
-    /// published. The first demand opens the challenge; each brings a bond in the chain's currency.
+    /// published, but excluded updates. The first demand opens the challenge; each brings a bond in the chain's
+    /// currency.
     /// @param number of the update; 0 of other parts.
     function demand(uint256 roundId, TrainingPart part, uint256 number, uint256 level, uint256 index) external payable;
     /// @notice Shows the nodes 6 levels below the demanded one, or the leaves when fewer are left. Anyone may.

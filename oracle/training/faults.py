@@ -81,7 +81,7 @@ class Evidence:
     """All vectors of a round with their trees.
 
     Attributes:
-        updates: of every client, in the order of reveals.
+        updates: of every client, in the order of reveals; any vector for one that does not count.
         sums, state: as the aggregator published them. Rules that show all updates have no sums.
     """
 

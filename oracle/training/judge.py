@@ -62,8 +62,11 @@ def _wrong_sum(round_: PublishedAggregate, fault: SumFault) -> bool:
     terms, number = round_.aggregation, fault.number
     _require(1 <= number <= len(round_.update_roots), "number")
     _require(terms.rule == AggregationRule.MEAN, "rule")
-    value = _update(round_, number, fault.coordinate, fault.update)
-    addend = terms.weights[number - 1] * _clipped(round_, value)
+    _require(0 <= fault.coordinate < terms.parameters, "coordinate")
+    addend = 0
+    if terms.weights[number - 1]:  # else it was excluded: nobody may have it
+        value = _update(round_, number, fault.coordinate, fault.update)
+        addend = terms.weights[number - 1] * _clipped(round_, value)
     clients = len(round_.update_roots)
     entry = fault.coordinate * clients + number - 1
     shown = _Sums(round_.sums_root, terms.parameters * clients)

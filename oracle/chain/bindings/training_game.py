@@ -203,8 +203,8 @@ class TrainingGame(Contract):
         value: Wei = NO_WEI,
     ) -> Call:
         """Asks for a node of a vector: of an update before `serveUntil`, of all vectors once an
-        aggregate is published. The first demand opens the challenge; each brings a bond in the
-        chain's currency.
+        aggregate is published, but excluded updates. The first demand opens the challenge; each
+        brings a bond in the chain's currency.
 
         Args:
             number: of the update; 0 of other parts.
@@ -277,6 +277,10 @@ class TrainingGame(Contract):
     ) -> Call:
         """Shows that running sum `number` is not the one before it plus the weighted, clipped
         update.
+
+        Args:
+            update: is not looked at where the update was excluded: it adds nothing, and nobody
+                may have it.
         """
         return self._call("proveSum", round_id, number, coordinate, update, sum)
 

@@ -1,5 +1,6 @@
 """TrainingGame.demand, openNode, revealLeaf: what nobody serves is opened, or silence loses."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -282,6 +283,12 @@ def test_convict_silent__participant__is_excluded(collected: Training) -> None:
     assert collected.round["challenges"] == 0
     with refuses("UpdateStatusInvalid"):
         collected.demand(UPDATE, 2)
+    aggregation = replace(collected.vectors.aggregation, weights=(3, 0, 2))
+    collected.vectors = replace(collected.vectors, aggregation=aggregation, sums=None, state=None)
+    collected.publish()
+    with refuses("DemandTargetInvalid"):  # an aggregator cannot have it, and is not convicted
+        collected.demand(UPDATE, 2)
+    collected.demand(UPDATE, 1)
 
 
 def test_convict_silent__too_few_are_left__the_round_is_void(collected: Training) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -217,3 +218,26 @@ def test_prove__excluded_update__counts_with_weight_0() -> None:
         assert training.outcome(state_fault(vectors.aggregation, seen, coordinate)) is False
         fault = sum_fault(seen.sums, seen.updates[1], 2, coordinate)
         assert training.outcome(fault) is False
+
+
+def test_prove__sum_of_an_excluded_update__needs_no_leaf_of_it() -> None:
+    """Nobody has the update, and a running sum that adds something there is convicted."""
+    vectors = Vectors.random((3, 1, 2), AggregationRule.MEAN)
+    training = Training(vectors=vectors)
+    training.collect_updates()
+    training.demand(0, 2)
+    training.until("serveUntil")
+    training.do(CHALLENGER, "convictSilent", 1, 2, CHALLENGER)
+    weights = replace(vectors.aggregation, weights=(3, 0, 2))
+    vectors = training.vectors = Vectors(weights, vectors.base, vectors.updates)
+    vectors.sums[3 * 40 + 1] += 1
+    training.publish()
+    lost = replace(vectors.evidence, updates=[VectorTree(np.zeros(P, np.int32), STATE)] * 3)
+    assert lost.sums is not None
+    fault = replace(sum_fault(lost.sums, lost.updates[1], 2, 40), update=Opening(b"", ()))
+
+    assert training.outcome(replace(fault, coordinate=P)) == "coordinate"
+    assert ruled(vectors.published, replace(fault, coordinate=P)) == "coordinate"
+    assert ruled(vectors.published, fault) is True
+    training.prove(fault)
+    assert training.round["stage"] == COLLECTING
