@@ -29,7 +29,7 @@ TOP = {
     "challenger": ("challenger", "Re-execute exact answers and convict wrong ones."),
     "committee": ("committee", "Have disputed answers of float models decided by a draw."),
     "data": ("data", "Contribute data that improves a model, and earn from it."),
-    "train": ("training", "Train models: on one machine's devices, stopped and gone on with."),
+    "train": ("training", "Train models: on one machine, in exact steps, or in rounds of many."),
     "valuator": ("valuator", "Compute what contributed data is worth."),
     "move": ("move", "Take a model, its credits and stakes to another deployment."),
     "key": ("key", "API keys of the REST gateway."),

@@ -120,16 +120,7 @@ def written(
     """
     stored = np.dtype(dtype).newbyteorder("<")
     starts = _starts({name: shapes[name] for name in sorted(shapes)})
-    header = {
-        name: {
-            "dtype": _NAMES[stored],
-            "shape": list(shapes[name]),
-            "data_offsets": [starts[k] * stored.itemsize, starts[k + 1] * stored.itemsize],
-        }
-        for k, name in enumerate(sorted(shapes))
-    }
-    head = json.dumps(header, separators=(",", ":")).encode()
-    head += b" " * (-len(head) % 8)
+    head = _head(shapes, stored)
     partial = path.with_name(path.name + ".part")
     file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -143,6 +134,28 @@ def written(
         raise
     finally:
         os.close(file)
+
+
+def size_of(shapes: Shapes, dtype: type[np.signedinteger[Any]]) -> int:
+    """Return the bytes of the file that `written` makes of a vector."""
+    stored = np.dtype(dtype).newbyteorder("<")
+    length = sum(math.prod(shape) for shape in shapes.values())
+    return 8 + len(_head(shapes, stored)) + length * stored.itemsize
+
+
+def _head(shapes: Shapes, stored: np.dtype[Any]) -> bytes:
+    """Return the header of a file, padded to 8 bytes."""
+    starts = _starts({name: shapes[name] for name in sorted(shapes)})
+    header = {
+        name: {
+            "dtype": _NAMES[stored],
+            "shape": list(shapes[name]),
+            "data_offsets": [starts[k] * stored.itemsize, starts[k + 1] * stored.itemsize],
+        }
+        for k, name in enumerate(sorted(shapes))
+    }
+    head = json.dumps(header, separators=(",", ":")).encode()
+    return head + b" " * (-len(head) % 8)
 
 
 def _starts(shapes: Shapes) -> list[int]:

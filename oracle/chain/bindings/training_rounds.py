@@ -13,7 +13,7 @@ from oracle.chain.codec import address
 from oracle.chain.contract import Call, Contract, struct
 from oracle.chain.event import Event
 from oracle.chain.rpc import BlockId
-from oracle.types import Address, Amount, Bytes32, Timestamp, Wei
+from oracle.types import Address, Amount, Bytes32, Timestamp
 
 
 class TrainingRoundsError(StrEnum):
@@ -91,8 +91,8 @@ class TrainingCollected(Event):
     round_id: int
     number: int
     participant: Address
-    bond: Wei
-    share: int
+    bond: Amount
+    share: Amount
 
 
 class TrainingRule(IntEnum):
@@ -123,8 +123,8 @@ class TrainingTerms:
     serve_period: int  # seconds in which updates may be demanded
     aggregate_period: int  # seconds that an aggregator has, and that a round waits for one
     challenge_period: int  # seconds
-    aggregator_bond: int  # token units
-    participant_bond: int  # token units
+    aggregator_bond: Amount  # token units
+    participant_bond: Amount  # token units
     reward: Amount  # token units, of all participants together
     fee: Amount  # token units, the aggregator's
 
@@ -142,7 +142,7 @@ class TrainingSettled(Event):
     round_id: int
     aggregator: Address
     next_root: Bytes32
-    share: int
+    share: Amount
     paid_to_opener: Amount
     burned: Amount
 
@@ -271,7 +271,7 @@ class TrainingRound:
     sharing: int  # of the reward
     sums_root: Bytes32  # 0 where the rule has none
     next_root: Bytes32
-    share: int  # token units, of each; known when settled
+    share: Amount  # token units, of each; known when settled
 
 
 class TrainingRounds(Contract):

@@ -3,7 +3,7 @@
 import typer
 
 from oracle.cli import commands
-from oracle.cli.training import exact, run
+from oracle.cli.training import exact, rounds, run, taking_part
 
 
 def register(app: typer.Typer) -> None:
@@ -11,3 +11,5 @@ def register(app: typer.Typer) -> None:
     group = commands.group(app, "train")
     run.register(group)
     exact.register(group)
+    rounds.register(group)
+    taking_part.register(group)
