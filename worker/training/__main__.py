@@ -7,24 +7,22 @@ Prints `steps <done>/<total>` lines, then the result as one JSON object, or `{"e
 """
 
 import argparse
+import importlib
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from oracle.errors import TallystickError
 from oracle.private_files import make_folder
 from worker.describe import failure
-from worker.training import round_checks, round_files
 
-TASKS: Mapping[str, Callable[[Mapping[str, Any], Path], dict[str, Any]]] = {
-    "base": round_files.base,
-    "weights": round_files.weights,
-    "update": round_files.update,
-    "aggregate": round_files.aggregate,
-    "fault": round_checks.fault,
-    "nodes": round_checks.nodes,
+# By name: the module below worker.training; torch is imported only where it is needed
+TASKS: Mapping[str, str] = {
+    **dict.fromkeys(("base", "weights", "update"), "round_models"),
+    "aggregate": "round_files",
+    **dict.fromkeys(("fault", "nodes"), "round_checks"),
 }
 
 
@@ -36,12 +34,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     told = parser.parse_args(argv)
     job = json.loads(told.job.read_text())
     try:
-        result = TASKS[job["do"]](job, make_folder(told.folder))
+        result = done(job, make_folder(told.folder))
     except TallystickError as error:
         print(json.dumps({**failure(error), "exit_code": error.exit_code}), flush=True)
         return 1
     print(json.dumps(result), flush=True)
     return 0
+
+
+def done(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Do a job and return its result; raises what its module says."""
+    module = importlib.import_module(f"worker.training.{TASKS[job['do']]}")
+    result: dict[str, Any] = getattr(module, job["do"])(job, folder)
+    return result
 
 
 if __name__ == "__main__":

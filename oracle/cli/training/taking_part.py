@@ -5,15 +5,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oracle.cli import output
+from oracle import logs
+from oracle.cli import options, output
 from oracle.cli.session import Session, command
-from oracle.cli.training.rounds import Round, facts
+from oracle.cli.training.rounds import NOTHING, Round, facts
+from oracle.errors import ConfigInvalid
 from oracle.services.amounts import format_amount, format_time
+from oracle.stopping import on_signals
+from oracle.types import Amount
 
 if TYPE_CHECKING:
+    from oracle.agents.agent import Agent
     from oracle.services.training.challenging import ChallengeReport
 
 WRONG = 3  # exit code
+PAUSE = 0.5  # seconds between two looks
+OneRound = Annotated[
+    int | None, typer.Argument(metavar="[ROUND]", min=1, help="Else all, with --watch.")
+]
+Watch = Annotated[bool, typer.Option("--watch", help="Look at every round until stopped.")]
 
 
 def register(group: typer.Typer) -> None:
@@ -23,12 +33,16 @@ def register(group: typer.Typer) -> None:
         example="tallystick train join 1 --data rows.npz --steps 100 --key alice\n"
         "tallystick train join 1 --key alice",
     )(_join)  # fmt: skip
-    command(group, "aggregate", spends=True, example="tallystick train aggregate 1 --key dave")(
-        _aggregate
-    )
-    command(group, "challenge", key=True, example="tallystick train challenge 1 --key carol")(
-        _challenge
-    )
+    command(
+        group, "aggregate", spends=True,
+        example="tallystick train aggregate 1 --key dave\n"
+        "tallystick train aggregate --watch --least-fee 1 --key dave --password-file dave.pw --yes",
+    )(_aggregate)  # fmt: skip
+    command(
+        group, "challenge", key=True,
+        example="tallystick train challenge 1 --key carol\n"
+        "tallystick train challenge --watch --key carol --password-file carol.pw",
+    )(_challenge)  # fmt: skip
     command(group, "claim", key=True, example="tallystick train claim 1 --key alice")(_claim)
 
 
@@ -77,13 +91,27 @@ def _join(
     session.show(done, output.facts(lines))
 
 
-def _aggregate(session: Session, round_id: Round) -> None:
+def _aggregate(
+    session: Session,
+    round_id: OneRound = None,
+    *,
+    watch: Watch = False,
+    least_fee: Annotated[
+        Amount, options.amount("--least-fee", "With --watch: leave rounds that pay less.")
+    ] = NOTHING,
+) -> None:
     """Add a round's updates up and publish the next state, with a bond behind it.
 
     While updates can be demanded it demands those that nobody serves; run it again afterwards.
+    With --watch it aggregates every round, answers what is demanded, and settles.
     """
     from oracle.services.training import aggregating, rounds  # noqa: PLC0415 - numpy
 
+    _one_or_all(round_id, watch, "aggregate")
+    if round_id is None:
+        session.confirm("Bond what each round asks behind its aggregate?")
+        _watch(session, "aggregators", least_fee)
+        return
     network, wallet = session.network, session.wallet
     info = rounds.show(network, round_id)
     session.confirm(f"Bond {format_amount(info.terms.aggregator_bond)} behind the aggregate?")
@@ -100,7 +128,7 @@ def _aggregate(session: Session, round_id: Round) -> None:
     session.show(done, facts(done.round))
 
 
-def _challenge(session: Session, round_id: Round) -> None:
+def _challenge(session: Session, round_id: OneRound = None, *, watch: Watch = False) -> None:
     """Compute an aggregate again; when it is wrong, prove where, or have it shown on chain.
 
     Exits with 3 when it is wrong or not served, and its aggregator is not convicted yet: the same
@@ -118,6 +146,33 @@ def _challenge(session: Session, round_id: Round) -> None:
     stand = challenging.AggregateStand
     if found.stand in (stand.WRONG, stand.UNSERVED):
         raise typer.Exit(WRONG)
+
+
+def _one_or_all(round_id: int | None, watch: bool, name: str) -> None:
+    if (round_id is None) is not watch:
+        raise ConfigInvalid(
+            "name a round, or say --watch", hint=f"tallystick train {name} 1 --key NAME"
+        )
+
+
+def _watch(session: Session, role: str, least_fee: Amount) -> None:
+    """Let an agent work until it is stopped."""
+    # celery and sqlalchemy: a second that the other commands of the group need not wait
+    from oracle.agents.training.aggregator import TrainingAggregator  # noqa: PLC0415
+    from oracle.agents.training.challenger import AggregateChallenger  # noqa: PLC0415
+
+    network, account = session.network, session.account
+    logs.configure(session.settings, role=role.removesuffix("s"))
+    folder = session.settings.home / role / account.address / "training"
+    opened: Agent  # of either kind
+    if role == "aggregators":
+        opened = TrainingAggregator(network, account, folder, least_fee=least_fee, say=session.note)
+    else:
+        opened = AggregateChallenger(network, account, folder, say=session.note)
+    with on_signals() as stopped, opened as agent:
+        session.note(f"{account.address} works until it is stopped")
+        agent.run(stopped.is_set, stopped.wait, PAUSE)
+    session.show({"stopped": True}, "stopped")
 
 
 def _facts(found: "ChallengeReport") -> object:

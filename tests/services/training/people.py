@@ -4,7 +4,7 @@ Knows nothing of what is right: the round is played by the services under test.
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +40,11 @@ MONEY = Amount(500 * DOLLAR)
 
 @dataclass(frozen=True)
 class TrainingPlay:
-    """What the tests drive. Everybody has a home of its own."""
+    """What the tests drive. All share a home, so that a base is computed once."""
 
     world: World
     folder: Path
+    funded: set[str] = field(default_factory=set)
 
     @property
     def network(self) -> Network:
@@ -52,9 +53,10 @@ class TrainingPlay:
     def person(self, number: int) -> tuple[Network, Wallet]:
         """Return a person's network and wallet, with money."""
         wallet = Wallet(self.network.rpc, dev_account(10 + number))
-        balances.fund(self.network, wallet.address, MONEY)
-        settings = replace(self.network.settings, home=self.folder / f"home-{number}")
-        return replace(self.network, settings=settings), wallet
+        if wallet.address not in self.funded:
+            self.funded.add(wallet.address)
+            balances.fund(self.network, wallet.address, MONEY)
+        return replace(self.network), wallet
 
     def publish(self) -> tuple[int, int]:
         """Publish the version that rounds begin with; return model and version."""

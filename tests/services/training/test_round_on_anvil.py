@@ -1,8 +1,6 @@
 """A round of training on a real chain: three participants, a lying aggregator, an honest one."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ from safetensors.numpy import load_file
 from oracle.chain.bindings.training_rounds import UpdateStatus
 from oracle.chain.wallet import Wallet
 from oracle.errors import NotFound
-from oracle.ipfs import daemon
 from oracle.ipfs.client import IpfsClient
 from oracle.services import balances
 from oracle.services.receipts import send
@@ -26,7 +23,7 @@ from oracle.services.training.joining import TrainingClosed
 from oracle.services.training.rounds import TrainingPhase
 from oracle.training.vectors import STATE, SUMS, VectorTree
 from oracle.types import Amount, Bytes32
-from tests.services.conftest import DOLLAR, World
+from tests.services.conftest import DOLLAR
 from tests.services.training.people import LOCAL, MONEY, PLAN, TrainingPlay
 from worker.training.vector_files import VectorFile, written
 
@@ -34,17 +31,6 @@ pytestmark = pytest.mark.real
 BOND, STAKE = PLAN.participant_bond, PLAN.aggregator_bond
 SHARE = 10 * DOLLAR  # of 30.000002, of three
 LIAR, HONEST, CHALLENGER = 5, 6, 7  # numbers of people
-
-
-@pytest.fixture
-def play(world: World, tmp_path: Path) -> Iterator[TrainingPlay]:
-    """People on a chain, and an IPFS node that they all reach."""
-    node = daemon.start_embedded(tmp_path / "ipfs", log=tmp_path / "ipfs.log")
-    try:
-        network = replace(world.network, ipfs=IpfsClient(node.api_url))
-        yield TrainingPlay(replace(world, network=network), tmp_path)
-    finally:
-        node.stop()
 
 
 def quiet(_done: int, _total: int) -> None:
@@ -129,7 +115,8 @@ def test_round__liar_convicted_and_replaced__pays_everybody_to_the_unit(
     )
 
 
-def test_next_state__of_a_settled_round__is_the_mean_as_weights(play: TrainingPlay) -> None:
+def test_next_state__of_a_settled_round__is_the_mean_as_weights(separate: TrainingPlay) -> None:
+    play = separate
     round_id = play.open()
     play.collect(round_id)
     network, wallet = play.person(HONEST)
