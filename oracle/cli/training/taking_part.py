@@ -132,10 +132,14 @@ def _challenge(session: Session, round_id: OneRound = None, *, watch: Watch = Fa
     """Compute an aggregate again; when it is wrong, prove where, or have it shown on chain.
 
     Exits with 3 when it is wrong or not served, and its aggregator is not convicted yet: the same
-    command goes on.
+    command goes on. With --watch it checks every aggregate until it is stopped.
     """
     from oracle.services.training import challenging  # noqa: PLC0415 - numpy
 
+    _one_or_all(round_id, watch, "challenge")
+    if round_id is None:
+        _watch(session, "challengers", NOTHING)
+        return
     with session.bars() as bars:
         bars.say("computing the aggregate again")
         found = challenging.challenge(
