@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oracle.private_files import make_file
 from oracle.training.aggregation import Aggregation, AggregationRule, RunningSums
 from oracle.training.vectors import Vector, in_batches
 from oracle.types import Bytes32
@@ -89,7 +90,9 @@ def _zeros_root(length: int) -> Bytes32:
 def _write_sums(path: Path, sums: RunningSums) -> None:
     """Write running sums: i64, little-endian."""
     partial = path.with_name(path.name + ".part")
-    with partial.open("wb") as file:
+    make_file(partial)
+    with partial.open("r+b") as file:
+        file.truncate()
         for starts in in_batches(range(0, len(sums), AT_ONCE)):
             for at in starts:
                 file.write(sums[at : min(at + AT_ONCE, len(sums))].astype("<i8").tobytes())

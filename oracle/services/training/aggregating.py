@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oracle import whole_file
 from oracle.chain.bindings.training_game import TrainingMover, TrainingPart
 from oracle.chain.bindings.training_rounds import UpdateStatus
 from oracle.chain.revert import ContractError
@@ -138,7 +139,7 @@ def fetch_updates(
         if one.participant == account and not path.exists():
             kept = joining.update_file(network, account, info.round_id)
             if kept.exists():
-                path.write_bytes(kept.read_bytes())
+                whole_file.write(path, kept.read_bytes())
                 continue
         try:
             served_vectors.fetch_update(network.ipfs, one, base.update_bytes, path)

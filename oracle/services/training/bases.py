@@ -64,7 +64,7 @@ def make(
         files = {}
         for entry in described.files:
             path = folder / "files" / entry.path
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             network.ipfs.fetch_file(entry.cid, path, entry.sha256, entry.size, update)
             files[entry.path] = str(path)
         job = {"manifest": str(manifest), "files": files, "scale_bits": scale_bits}
