@@ -1,5 +1,6 @@
-"""`tallystick train open|show|list|settle`: rounds in which several trainers improve one model."""
+"""`tallystick train open|show|list|settle|result`: rounds in which several trainers take part."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +32,11 @@ def register(group: typer.Typer) -> None:
     command(group, "show", example="tallystick train show 1\ntallystick train show 1 --json")(_show)
     command(group, "list", example="tallystick train list --model digits")(_list)
     command(group, "settle", key=True, example="tallystick train settle 1 --key anyone")(_settle)
+    command(
+        group, "result",
+        example="tallystick train result 1 --out build/digits-2\n"
+        "tallystick model publish build/digits-2 --fee 1 --key owner",
+    )(_result)  # fmt: skip
 
 
 def _open(
@@ -135,6 +141,26 @@ def _settle(session: Session, round_id: Round) -> None:
 
     done = aggregating.settle(session.network, session.wallet, round_id)
     session.show(done, facts(done.round))
+
+
+def _result(
+    session: Session,
+    round_id: Round,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="To write into; round-ROUND by default."),
+    ] = None,
+) -> None:
+    """Write what a settled round led to as a folder to publish, with its history."""
+    from oracle.services.training import results  # noqa: PLC0415
+
+    done = results.write(session.network, round_id, out or Path(f"round-{round_id}"))
+    lines = [
+        ("folder", str(done.folder)),
+        ("trained", f"from model {done.model_id} version {done.version} by {done.participants}"),
+        ("then", f"`tallystick model publish {done.folder} --fee AMOUNT --key WALLET`"),
+    ]
+    session.show(done, output.facts(lines))
 
 
 def facts(found: "TrainingRoundInfo") -> Any:

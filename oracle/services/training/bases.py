@@ -33,12 +33,13 @@ class TrainingBase:
     """The state that a round begins with.
 
     Attributes:
-        path: of its file; manifest: of its version's manifest.
+        path: of its file; manifest: of its version's manifest; files: the folder of its files.
         update_bytes, state_bytes: sizes of the files of an update and of a state.
     """
 
     path: Path
     manifest: Path
+    files: Path
     root: Bytes32
     parameters: int
     update_bytes: int
@@ -72,8 +73,9 @@ def make(
         whole_file.write(kept, json.dumps(said))
     said = json.loads(kept.read_text())
     return TrainingBase(
-        folder / "base.safetensors", manifest, Bytes32(bytes.fromhex(said["root"])),
-        said["parameters"], said["update_bytes"], said["state_bytes"],
+        folder / "base.safetensors", manifest, folder / "files",
+        Bytes32(bytes.fromhex(said["root"])), said["parameters"], said["update_bytes"],
+        said["state_bytes"],
     )  # fmt: skip
 
 

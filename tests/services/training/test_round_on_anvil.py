@@ -8,11 +8,13 @@ from safetensors.numpy import load_file
 
 from oracle.chain.bindings.training_rounds import UpdateStatus
 from oracle.chain.wallet import Wallet
-from oracle.errors import NotFound
+from oracle.errors import ConfigInvalid, NotFound
 from oracle.ipfs.client import IpfsClient
-from oracle.services import balances
+from oracle.services import balances, model_history, publishing
+from oracle.services.lineage.findings import HistoryFinding
+from oracle.services.publishing import SaleTerms
 from oracle.services.receipts import send
-from oracle.services.training import aggregating, bases, challenging, joining, rounds
+from oracle.services.training import aggregating, bases, challenging, joining, results, rounds
 from oracle.services.training.aggregating import (
     TrainingEarly,
     TrainingTaken,
@@ -142,6 +144,17 @@ def test_next_state__of_a_settled_round__is_the_mean_as_weights(separate: Traini
     flat = np.concatenate([found[name].reshape(-1) for name in sorted(found)])
     assert np.array_equal(flat, np.ldexp(state, -PLAN.scale_bits).astype(np.float32))
     assert weight == 40 + 50 + 60  # rows of each
+
+    folder = play.folder / "next"
+    assert results.write(network, round_id, folder).participants == 3
+    with pytest.raises(ConfigInvalid, match="is not empty"):
+        results.write(network, round_id, folder)
+    terms = SaleTerms(fee=Amount(PLAN.fee), challenge_window=60)
+    done = publishing.publish(play.network, play.world.owner, folder, terms)
+    assert (done.model_id, done.version) == (info.model_id, info.version + 1)
+    checked = model_history.verify(play.network, info.model_id).versions[-1].history
+    open_ = [one.key for one in checked if one.finding is not HistoryFinding.FITS]
+    assert open_ == ["lineage.training.rounds"], checked  # whether participants were honest
 
 
 # ── Participants ────────────────────────────────────────────────────────────────────────────────
