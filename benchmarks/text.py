@@ -22,7 +22,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -88,7 +88,7 @@ def run(report: Report, build: Path) -> dict[str, Any]:
         tolerance = found["tolerance"]
         report(f"tolerance {tolerance:.3f} nat")
         found["honest"] = _honest(report, one, two, tolerance, kept)
-        found["forged"] = _forged(report, one, two, forge_weights(weights, folder), tolerance)
+        found["forged"] = _forged(report, one, two, forge_weights(weights, folder), tolerance, kept)
     return found
 
 
@@ -129,6 +129,12 @@ def _keep(kept: Path, line: dict[str, Any]) -> None:
         file.write(json.dumps(line) + "\n")
 
 
+def _rows(kept: Path, key: str) -> dict[Any, Any]:
+    """Return what was kept, by what it is about."""
+    lines = map(json.loads, kept.read_text().splitlines()[1:])
+    return {row[key]: row for row in lines if key in row}
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """What a member of the committee finds: nat, of the mean and of the token farthest away."""
@@ -152,7 +158,7 @@ def _honest(
 ) -> dict[str, Any]:
     """Let texts be written and judged with other threads, and in companies of 1, 2, 4 and 8."""
     seeds = iter(range(int(os.environ.get("TEXTS", "1000"))))
-    rows = {row["seed"]: row for row in map(json.loads, kept.read_text().splitlines()[1:])}
+    rows = _rows(kept, "seed")
     for turn in itertools.count():
         company = list(itertools.islice(seeds, (1, 2, 4, 8)[turn % 4]))
         if not company:
@@ -183,8 +189,9 @@ def _honest(
 
 
 def _forged(
-    report: Report, one: TextModel, two: TextModel, weights: dict[str, Path], tolerance: float
-) -> dict[str, Any]:
+    report: Report, one: TextModel, two: TextModel, weights: dict[str, Path], tolerance: float,
+    kept: Path,
+) -> dict[str, Any]:  # fmt: skip
     """Let forgeries of texts of 128 tokens be judged."""
     count = int(os.environ.get("FORGED", "100"))
     questions = (asked(seed) for seed in itertools.count(10**6))
@@ -193,21 +200,26 @@ def _forged(
     while len(honest) < count:
         some = write(one, list(itertools.islice(drawn, SLOTS)))
         honest += [written for written in some if len(written.answer.tokens) == TOKENS]
-    convicted, tried = Counter[str](), Counter[str]()
+    rows = _rows(kept, "forged")
 
-    def put(name: str, forged: Written) -> None:
-        tried[name] += 1
-        convicted[name] += judge(two, forged, tolerance).fault is not None
+    def put(place: str, forged: Iterable[tuple[str, Written]]) -> None:
+        faults = [[name, judge(two, made, tolerance).fault] for name, made in forged]
+        rows[place] = {"forged": place, "faults": faults}
+        _keep(kept, rows[place])
 
-    for written, other in itertools.pairwise([*honest[:count], honest[0]]):
-        for name, forged in forgeries(one, written, other):
-            put(name, forged)
+    for number, (written, other) in enumerate(itertools.pairwise([*honest[:count], honest[0]])):
+        if str(number) not in rows:
+            put(str(number), forgeries(one, written, other))
     for name, path in weights.items():
         with _model(path, 2) as cheaper:
             for start in range(0, count, SLOTS):
                 some = honest[start : min(start + SLOTS, count)]
-                for forged in write(cheaper, [(w.question, w.params) for w in some]):
-                    put(name, forged)
+                if (place := f"{name} {start}") not in rows:
+                    texts = write(cheaper, [(w.question, w.params) for w in some])
+                    put(place, ((name, forged) for forged in texts))
+    faults = [told for row in rows.values() for told in row["faults"]]
+    tried = Counter(name for name, _ in faults)
+    convicted = Counter(name for name, fault in faults if fault)
     for name, number in tried.items():
         report(f"{name:28} {convicted[name]:4} of {number} convicted")
     return {name: [convicted[name], number] for name, number in tried.items()}
