@@ -61,6 +61,7 @@ def test_run__launcher_killed__ranks_end_and_the_same_command_goes_on(start, tra
         assert process.stdout.readline(), "the run ended"
     ranks = psutil.Process(process.pid).children(recursive=True)
     process.kill()
+    process.wait()  # its lock goes with its last thread, ranks with the one that started them
     assert_gone(ranks)
     done = steps_of(tmp_path / "run")[-1]
     body = json.loads(written.read_text())
