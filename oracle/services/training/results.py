@@ -5,6 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from oracle import whole_file
 from oracle.errors import ConfigInvalid
 from oracle.private_files import make_folder
 from oracle.protocol.manifest import Manifest
@@ -55,7 +56,7 @@ def write(network: Network, round_id: int, folder: Path) -> RoundResult:
     described.pop("derived_from", None)  # the base names what it was made from itself
     described["files"] = [entry.path for entry in manifest.files]
     described["history"] = _history(network, info).to_json()
-    (folder / DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n")
+    whole_file.write(folder / DESCRIPTION, json.dumps(described, indent=2) + "\n")
     participants = len({one.participant for one in info.updates})
     return RoundResult(round_id, folder, info.model_id, info.version, participants)
 
