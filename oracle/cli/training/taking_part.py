@@ -55,7 +55,9 @@ def _join(
         typer.Option("--data", metavar="FILE", help="Own rows, .npz or .safetensors; at first."),
     ] = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Of SGD on own rows.")] = 50,
-    learning_rate: Annotated[float, typer.Option("--learning-rate")] = 0.1,
+    learning_rate: Annotated[
+        float, typer.Option("--learning-rate", metavar="RATE", help="Of a step.")
+    ] = 0.1,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Rows of a step.")] = 32,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the order of rows.")] = 0,
 ) -> None:
