@@ -9,12 +9,11 @@ done, so a process that ends anywhere goes on where it was.
 """
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 from eth_account.signers.local import LocalAccount
 
-from oracle.agents.agent import OWN, Agent
+from oracle.agents.training.round_agent import MOVE, RoundAgent
 from oracle.chain.bindings.training_game import TrainingMover, TrainingPart
 from oracle.chain.bindings.training_rounds import AggregatorConvicted
 from oracle.chain.contract import Call
@@ -32,10 +31,8 @@ from oracle.services.training.aggregating import AggregateFiles
 from oracle.services.training.rounds import TrainingPhase, TrainingRoundInfo
 from oracle.types import Amount, Say
 
-_MOVE = "move"  # the one transaction about a round
 
-
-class TrainingAggregator(Agent):
+class TrainingAggregator(RoundAgent):
     """One account that aggregates rounds of training."""
 
     role = "aggregator"
@@ -59,18 +56,7 @@ class TrainingAggregator(Agent):
         """
         super().__init__(network, account, folder, say=say)
         self._least_fee = least_fee
-        self._over: set[int] = set()
         self._made: dict[tuple[int, int], AggregateFiles] = {}  # by round and updates that count
-
-    def look(self) -> None:
-        for round_id in range(1, self._network.training.round_count() + 1):
-            if round_id not in self._over:
-                self.attend(round_id.to_bytes(32), partial(self._round, round_id))
-        owed = self._network.training.balance_of(self.address)
-        if owed and not self.busy(OWN):
-            self.submit("withdraw", OWN, self._network.training.withdraw())
-        if self._network.training_game.bond_of(self.address) and not self.busy(OWN):
-            self.submit("bonds", OWN, self._network.training_game.withdraw_bond())
 
     def _round(self, round_id: int) -> None:
         info = rounds.show(self._network, round_id)
@@ -79,7 +65,7 @@ class TrainingAggregator(Agent):
             return
         call = next(self._calls(info), None)
         if call is not None:
-            self.submit(_MOVE, round_id.to_bytes(32), call)
+            self.submit(MOVE, round_id.to_bytes(32), call)
             self._say(f"round {round_id}: {call.label}")
 
     def _calls(self, info: TrainingRoundInfo) -> Iterator[Call]:

@@ -4,22 +4,19 @@ What is to be sent follows from the chain alone (`challenging.look`), so nothing
 process that ends.
 """
 
-from functools import partial
 from pathlib import Path
 
 from eth_account.signers.local import LocalAccount
 
-from oracle.agents.agent import OWN, Agent
+from oracle.agents.training.round_agent import MOVE, RoundAgent
 from oracle.chain.wallet import Wallet
 from oracle.services.network import Network
 from oracle.services.training import challenging, rounds, vector_demands
 from oracle.services.training.challenging import AggregateStand
 from oracle.types import Say
 
-_MOVE = "move"  # the one transaction about a round
 
-
-class AggregateChallenger(Agent):
+class AggregateChallenger(RoundAgent):
     """One account that checks aggregates of rounds of training."""
 
     role = "challenger"
@@ -34,24 +31,13 @@ class AggregateChallenger(Agent):
         """
         super().__init__(network, account, folder, say=say)
         self._wallet = Wallet(network.rpc, account, chain_id=network.contracts.chain_id)
-        self._over: set[int] = set()
         self._right: set[tuple[int, int]] = set()  # rounds and attempts
-
-    def look(self) -> None:
-        for round_id in range(1, self._network.training.round_count() + 1):
-            if round_id not in self._over:
-                self.attend(round_id.to_bytes(32), partial(self._round, round_id))
-        owed = self._network.training.balance_of(self.address)
-        if owed and not self.busy(OWN):
-            self.submit("withdraw", OWN, self._network.training.withdraw())
-        if self._network.training_game.bond_of(self.address) and not self.busy(OWN):
-            self.submit("bonds", OWN, self._network.training_game.withdraw_bond())
 
     def _round(self, round_id: int) -> None:
         network, subject = self._network, round_id.to_bytes(32)
         info = rounds.show(network, round_id)
         for call in vector_demands.release(network, self._wallet, round_id):
-            self.submit(_MOVE, subject, call)
+            self.submit(MOVE, subject, call)
             return
         if info.phase in rounds.ENDED:
             self._over.add(round_id)
@@ -60,7 +46,7 @@ class AggregateChallenger(Agent):
             return
         step = challenging.look(network, info, self.address, lambda _done, _total: None)
         if step.calls:
-            self.submit(_MOVE, subject, step.calls[0])
+            self.submit(MOVE, subject, step.calls[0])
             self._say(f"round {round_id}: {step.calls[0].label}")
         elif step.stand is AggregateStand.RIGHT:
             self._right.add((round_id, info.attempt))
