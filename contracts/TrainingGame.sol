@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {DemandBonds} from "./base/DemandBonds.sol";
 import {IInferenceMarket} from "./interfaces/IInferenceMarket.sol";
 import {
     ITrainingGame,
@@ -25,21 +25,15 @@ import {TrainingVectors} from "./libraries/TrainingVectors.sol";
 
 /// @title Convicts a wrong aggregate by computing one coordinate again, and whoever does not show its vectors.
 /// @dev Rounds, and all that is paid in the payment token, are in TrainingRounds.sol.
-contract TrainingGame is ITrainingGame, ReentrancyGuardTransient {
-    address private constant BURN_ADDRESS = 0x000000000000000000000000000000000000dEaD;
+contract TrainingGame is ITrainingGame, DemandBonds {
     uint256 private constant OPENED_LEVELS = 6;
     uint256 private constant MAX_DEMANDS = 16;
-    /// @dev Gas of showing 64 nodes with a path, or a leaf.
-    uint256 private constant ANSWER_GAS = 150_000;
 
     ITrainingRounds private immutable ROUNDS;
     uint256 private immutable REPLY;
-    uint256 private immutable MIN_GAS_PRICE;
 
     /// @dev By keccak256(abi.encode(roundId, attempt, target, challenger)).
     mapping(bytes32 challenge => TrainingDemand) private _demands;
-    /// @inheritdoc ITrainingGame
-    mapping(address account => uint256) public bondOf;
 
     /// @dev A vector as the chain knows it.
     struct Vector {
@@ -48,10 +42,11 @@ contract TrainingGame is ITrainingGame, ReentrancyGuardTransient {
         uint256 bits; // log2 of a leaf's coordinates
     }
 
-    constructor(TrainingGameConfig memory config_) {
+    constructor(
+        TrainingGameConfig memory config_
+    ) DemandBonds(IInferenceMarket(ITrainingRounds(config_.rounds).config().market).config().minGasPrice) {
         ROUNDS = ITrainingRounds(config_.rounds);
         REPLY = config_.reply;
-        MIN_GAS_PRICE = IInferenceMarket(ROUNDS.config().market).config().minGasPrice;
         if (ROUNDS.config().game != address(this)) revert ConfigInvalid("rounds");
         if (REPLY == 0) revert ConfigInvalid("reply");
     }
@@ -200,8 +195,7 @@ contract TrainingGame is ITrainingGame, ReentrancyGuardTransient {
         TrainingCase memory case_,
         uint256 number
     ) private returns (TrainingDemand storage game) {
-        uint256 needed = bondNeeded();
-        if (msg.value < needed || msg.value > type(uint64).max) revert BondTooLow(msg.value, needed);
+        uint96 bond = _bond();
         uint256 target = case_.stage == TrainingStage.Published ? 0 : number;
         game = _demands[_requireLive(roundId, case_, target, msg.sender)];
         TrainingMover turn = game.turn;
@@ -210,7 +204,7 @@ contract TrainingGame is ITrainingGame, ReentrancyGuardTransient {
         game.count += 1;
         game.turn = TrainingMover.Server;
         game.deadline = uint40(block.timestamp + REPLY);
-        game.bond += uint96(msg.value);
+        game.bond += bond;
         if (turn == TrainingMover.None) ROUNDS.beginChallenge(roundId, number);
     }
 
@@ -292,11 +286,9 @@ contract TrainingGame is ITrainingGame, ReentrancyGuardTransient {
 
     function _forfeit(uint256 roundId, bytes32 id, uint256 target, address challenger, address server) private {
         uint256 bond = _demands[id].bond;
-        uint256 toServer = bond / 2;
         delete _demands[id];
-        bondOf[server] += toServer;
-        bondOf[BURN_ADDRESS] += bond - toServer;
-        emit VectorDemandLapsed(roundId, challenger, target, toServer, bond - toServer);
+        (uint256 toServer, uint256 burned) = _forfeitBond(bond, server);
+        emit VectorDemandLapsed(roundId, challenger, target, toServer, burned);
     }
 
     /// @inheritdoc ITrainingGame
@@ -312,18 +304,8 @@ contract TrainingGame is ITrainingGame, ReentrancyGuardTransient {
     function _release(uint256 roundId, bytes32 id, address challenger) private {
         uint256 amount = _demands[id].bond;
         delete _demands[id];
-        bondOf[challenger] += amount;
+        _creditBond(challenger, amount);
         emit VectorBondReleased(roundId, challenger, amount);
-    }
-
-    /// @inheritdoc ITrainingGame
-    function withdrawBond() external nonReentrant {
-        uint256 amount = bondOf[msg.sender];
-        if (amount == 0) revert AmountZero();
-        bondOf[msg.sender] = 0;
-        emit BondWithdrawn(msg.sender, amount);
-        (bool sent, ) = msg.sender.call{value: amount}("");
-        if (!sent) revert TransferFailed(msg.sender, amount);
     }
 
     // ── Views ───────────────────────────────────────────────────────────────────────────────────
@@ -341,11 +323,6 @@ contract TrainingGame is ITrainingGame, ReentrancyGuardTransient {
         address challenger
     ) external view returns (TrainingDemand memory) {
         return _demands[_id(roundId, attempt, target, challenger)];
-    }
-
-    /// @inheritdoc ITrainingGame
-    function bondNeeded() public view returns (uint256) {
-        return 2 * ANSWER_GAS * (block.basefee > MIN_GAS_PRICE ? block.basefee : MIN_GAS_PRICE);
     }
 
     // ── What is demanded ────────────────────────────────────────────────────────────────────────

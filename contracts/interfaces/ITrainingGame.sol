@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {IDemandBonds} from "./IDemandBonds.sol";
 import {TrainingStage} from "./ITrainingRounds.sol";
 
 /// @notice What can be demanded.
@@ -58,7 +59,7 @@ struct TrainingDemand {
 /// ```
 /// Before an aggregate is published a participant answers for its update; then the aggregator answers for all
 /// vectors. Answers prove themselves: anyone may give them. Times are half-open.
-interface ITrainingGame {
+interface ITrainingGame is IDemandBonds {
     /// @notice Running sum `number` is wrong at the coordinate, or with number 0 the next state.
     event AggregateFaultProven(
         uint256 indexed roundId,
@@ -88,24 +89,20 @@ interface ITrainingGame {
         uint256 burned
     );
     event VectorBondReleased(uint256 indexed roundId, address indexed challenger, uint256 amount);
-    event BondWithdrawn(address indexed account, uint256 amount);
 
     error ConfigInvalid(string field);
-    error AmountZero();
     error TrainingStageInvalid(uint256 roundId, TrainingStage current);
     error AggregateUnchallengeable(uint256 roundId);
     /// @notice A part of a proof does not fit the round, its roots, or its own shape.
     error TrainingProofInvalid(string part);
     /// @notice The proof is right, and what it shows is not wrong.
     error CoordinateRight(uint256 coordinate);
-    error BondTooLow(uint256 given, uint256 needed);
     error VectorTurnInvalid(uint256 roundId, address challenger, TrainingMover current);
     error VectorTurnOver(uint256 roundId, uint256 deadline);
     error VectorTurnOpen(uint256 roundId, uint256 deadline);
     error VectorDemandsExhausted(uint256 roundId, address challenger);
     error DemandTargetInvalid(TrainingPart part, uint256 number, uint256 level, uint256 index);
     error VectorOpeningInvalid(uint256 roundId, address challenger);
-    error TransferFailed(address to, uint256 amount);
 
     // ── Convict ─────────────────────────────────────────────────────────────────────────────────
     /// @notice Shows that running sum `number` is not the one before it plus the weighted, clipped update.
@@ -164,9 +161,6 @@ interface ITrainingGame {
     /// @notice Gives back the bond of a challenge whose target was convicted by somebody.
     function releaseBond(uint256 roundId, uint256 attempt, uint256 target, address challenger) external;
 
-    /// @notice Pays out the caller's bonds in the chain's currency.
-    function withdrawBond() external;
-
     // ── Views ───────────────────────────────────────────────────────────────────────────────────
     /// @notice What was fixed at deployment.
     function config() external view returns (TrainingGameConfig memory);
@@ -177,8 +171,4 @@ interface ITrainingGame {
         uint256 target,
         address challenger
     ) external view returns (TrainingDemand memory);
-    /// @notice Wei that a demand needs now: 2 × 150,000 × base fee, or the market's least price of gas.
-    function bondNeeded() external view returns (uint256);
-    /// @notice What the account may withdraw in the chain's currency.
-    function bondOf(address account) external view returns (uint256);
 }
